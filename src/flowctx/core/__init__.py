@@ -1,0 +1,1 @@
+"""What a workflow is. Standard library and msgspec only; no I/O."""

@@ -1,0 +1,231 @@
+"""PartitionKey: one value per dimension, with one canonical text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from enum import Enum
+from typing import Any
+from urllib.parse import quote, unquote
+
+from flowctx.core.errors import MissingDimension, PartitionError
+
+#: Longest canonical text. Airflow stores at most 250 characters of a partition key.
+MAX_TEXT = 200
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def escape_value(value: str) -> str:
+    """Percent-escape (RFC 3986, UTF-8) all but ``[A-Za-z0-9_.:+-]``."""
+    return quote(value, safe=":+").replace("~", "%7E")
+
+
+def unescape_value(text: str) -> str:
+    """Invert :func:`escape_value`.
+
+    Raises:
+        PartitionError: The text has a ``%`` that starts no escape, or escapes that are not UTF-8.
+    """
+    if _BAD_PERCENT.search(text):
+        raise PartitionError(f"{text!r} has a '%' that is not followed by two hex digits; write '%25' for '%'")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise PartitionError(f"the percent-escapes in {text!r} are not UTF-8") from None
+
+
+def check_dimension_name(name: object) -> str:
+    """Return ``name`` if it can name a dimension.
+
+    Raises:
+        PartitionError: It is not an ASCII identifier, or is an attribute of :class:`PartitionKey`.
+    """
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise PartitionError(
+            f"{_brief(name)} cannot name a dimension; use letters, digits and '_', starting with a letter"
+        )
+    if hasattr(PartitionKey, name):
+        raise PartitionError(f"{name!r} cannot name a dimension: it is an attribute of PartitionKey; use another name")
+    return name
+
+
+def dimension_value(name: str, value: object) -> str:
+    """Normalise one value of a dimension to text; dates become ISO 8601.
+
+    Raises:
+        PartitionError: The value is empty, has control characters, or is of a type with no one text.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise PartitionError(f"{name}={value!r} has no time zone; pass an aware datetime or a date")
+        text = value.isoformat()
+    elif isinstance(value, date):
+        text = value.isoformat()
+    elif isinstance(value, str):
+        text = str.__str__(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = str(int(value)) if abs(value) < 10**MAX_TEXT else ""
+        if not text:
+            raise PartitionError(f"the value of {name} has more than {MAX_TEXT} digits")
+    else:
+        raise PartitionError(
+            f"{name}={_brief(value)} is a {type(value).__name__}; a partition value is a string, a date or an int"
+        )
+    return _check_text(name, text)
+
+
+def _check_text(name: str, text: str) -> str:
+    if not text:
+        raise PartitionError(f"the value of {name} is empty; give it a value or leave the dimension out")
+    if len(text) > MAX_TEXT:
+        raise PartitionError(f"{name}={_brief(text)} has {len(text)} characters; a key has at most {MAX_TEXT}")
+    # Printable text (the usual case, one C call) has no control characters, surrogates or line separators.
+    if not text.isprintable() and any(unicodedata.category(c) in _CONTROL for c in text):
+        raise PartitionError(f"{name}={_brief(text)} has control characters; remove them")
+    return text
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class PartitionKey(Mapping[str, str]):
+    """One value per dimension, immutable, with attribute access.
+
+    Args:
+        **dims: Dimension names and values. Values are kept as strings: a ``date`` becomes ISO 8601
+            (``2026-01-09``), an aware ``datetime`` ISO 8601 with its offset, an ``int`` decimal digits.
+
+    Equality and hash ignore the order of the dimensions. ``str(key)`` is canonical (sorted by name,
+    percent-escaped) and :meth:`parse` inverts it; :attr:`path` is the Hive form of the same text.
+
+    Raises:
+        PartitionError: A name or value that cannot be, or more than 200 characters in all.
+
+    Example:
+        >>> from datetime import date
+        >>> key = PartitionKey(tier="OTC", date=date(2026, 1, 9))
+        >>> str(key), key.tier, key.path
+        ('date=2026-01-09|tier=OTC', 'OTC', 'date=2026-01-09/tier=OTC')
+        >>> PartitionKey.parse("tier=OTC|date=2026-01-09") == key
+        True
+    """
+
+    __slots__ = ("_dims", "_text")
+    _dims: dict[str, str]
+    _text: str
+
+    def __init__(self, /, **dims: object) -> None:
+        if not dims:
+            raise PartitionError("a partition key needs at least one dimension, such as date='2026-01-09'")
+        values = {check_dimension_name(name): dimension_value(name, dims[name]) for name in sorted(dims)}
+        text = "|".join(f"{name}={escape_value(value)}" for name, value in values.items())
+        if len(text) > MAX_TEXT:
+            raise PartitionError(f"the partition key {_brief(text)} has {len(text)} characters, at most {MAX_TEXT} fit")
+        object.__setattr__(self, "_dims", values)
+        object.__setattr__(self, "_text", text)
+
+    @classmethod
+    def parse(cls, text: str) -> PartitionKey:
+        """Read the canonical text back; the order is free, and ``,`` may stand for ``|``.
+
+        Args:
+            text: ``date=2026-01-09|tier=OTC``.
+
+        Raises:
+            PartitionError: The text is not of that form, or names a dimension twice.
+
+        Example:
+            >>> PartitionKey.parse("date=2012-10-26,symbol=IBM").symbol
+            'IBM'
+        """
+        if not isinstance(text, str):
+            raise PartitionError(f"{_brief(text)} is not text; write a key as 'date=2026-01-09|tier=OTC'")
+        dims: dict[str, object] = {}
+        for part in text.replace(",", "|").split("|"):
+            name, equals, value = part.partition("=")
+            name = name.strip()
+            if not equals:
+                raise PartitionError(f"{_brief(part)} in {_brief(text)} has no '='; write a key as 'date=2026-01-09|tier=OTC'")
+            if name in dims:
+                raise PartitionError(f"{_brief(text)} names the dimension {name!r} twice; name it once")
+            dims[name] = unescape_value(value.strip())
+        return cls(**dims)
+
+    @property
+    def path(self) -> str:
+        """The Hive form ``date=2026-01-09/tier=OTC``: safe as a relative path whatever the values are."""
+        return self._text.replace("|", "/")
+
+    def to_dict(self) -> dict[str, str]:
+        """Return a new plain dict of the dimensions, sorted by name."""
+        return dict(self._dims)
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return self._dims[name]
+        except (KeyError, TypeError):
+            raise self._missing(name) from None
+
+    def __getattr__(self, name: str) -> str:
+        if name.startswith("_"):  # copy and pickle probe for private names before the slots are filled
+            raise AttributeError(name)
+        try:
+            return self._dims[name]
+        except KeyError:
+            raise self._missing(name) from None
+
+    def _missing(self, name: object) -> MissingDimension:
+        return MissingDimension(f"this partition has no dimension {name!r}; it has {', '.join(self._dims)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a PartitionKey is immutable; make a new one: PartitionKey(**{{**key, {name!r}: ...}})")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a PartitionKey is immutable; make a new one")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dims)
+
+    def __len__(self) -> int:
+        return len(self._dims)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._dims})
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PartitionKey):
+            return self._text == other._text
+        if isinstance(other, Mapping):
+            return self._dims == dict(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"PartitionKey({', '.join(f'{name}={value!r}' for name, value in self._dims.items())})"
+
+    def __copy__(self) -> PartitionKey:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PartitionKey:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._dims,)
+
+
+def _rebuild(dims: dict[str, str]) -> PartitionKey:
+    return PartitionKey(**dims)
