@@ -1,1 +1,115 @@
 """Write a data workflow once, as plain functions of a context; run it on Airflow, on Dagster, or right here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowctx.core.asof import AsOf
+from flowctx.core.cadence import Daily, Monthly, Quarterly, Weekly, Window
+from flowctx.core.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, set_calendar_loader
+from flowctx.core.context import CheckpointState, WorkflowContext
+from flowctx.core.errors import (
+    ArtifactError,
+    CalendarError,
+    ContextConflict,
+    ContextError,
+    FlowctxError,
+    MissingDimension,
+    MissingExtra,
+    OutputTooLarge,
+    PartitionError,
+    PayloadError,
+    PayloadVersionError,
+    PlainDataError,
+    ReadOnlyError,
+    RunFailed,
+    UnknownPartition,
+    WorkflowError,
+)
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import ArtifactRef, thaw
+from flowctx.core.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
+from flowctx.core.run import RunResult, StepRun
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.selection import Selection
+from flowctx.core.workflow import RetryPolicy, Step, Workflow
+
+if TYPE_CHECKING:
+    from flowctx.calendars import calendar_from_file
+    from flowctx.local import run
+
+__all__ = [
+    "EVERY_DAY",
+    "WEEKDAYS",
+    "ArtifactError",
+    "ArtifactRef",
+    "AsOf",
+    "BusinessCalendar",
+    "CalendarError",
+    "CheckpointState",
+    "ContextConflict",
+    "ContextError",
+    "Daily",
+    "ErrorCategory",
+    "FlowctxError",
+    "MissingDimension",
+    "MissingExtra",
+    "Monthly",
+    "OutputTooLarge",
+    "PartitionError",
+    "PartitionKey",
+    "PartitionScheme",
+    "PayloadError",
+    "PayloadVersionError",
+    "PlainDataError",
+    "QualityMetrics",
+    "Quarterly",
+    "ReadOnlyError",
+    "RetryPolicy",
+    "RunFailed",
+    "RunResult",
+    "Selection",
+    "Step",
+    "StepResult",
+    "StepRun",
+    "StepStatus",
+    "UnknownPartition",
+    "Weekly",
+    "Window",
+    "Workflow",
+    "WorkflowContext",
+    "WorkflowError",
+    "calendar_from_file",
+    "run",
+    "thaw",
+]
+
+#: Names that are imported when first used, and where they are.
+_LAZY = {
+    "calendar_from_file": "flowctx.calendars",
+    "run": "flowctx.local",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'flowctx' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _load_calendar(name: str) -> BusinessCalendar:
+    from flowctx.calendars import load_calendar
+
+    return load_calendar(name)
+
+
+set_calendar_loader(_load_calendar)

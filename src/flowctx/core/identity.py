@@ -1,0 +1,113 @@
+"""Who a run is: the same rules for its ids, its partition and its business date on every engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import date, datetime, timezone
+from typing import Any
+
+from flowctx.core.context import CheckpointState, WorkflowContext
+from flowctx.core.errors import ContextError
+from flowctx.core.partition import PartitionKey, escape_value
+from flowctx.core.readonly import FrozenDict
+from flowctx.core.scheme import PartitionScheme
+
+
+def begin(
+    name: str,
+    *,
+    run_id: str,
+    scheme: PartitionScheme | None = None,
+    partition: PartitionKey | None = None,
+    as_of_date: date | None = None,
+    batch_id: str | None = None,
+    trace_id: str | None = None,
+    capture_id: str | None = None,
+    idempotency_key: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    started_at: datetime | None = None,
+    checkpoint: CheckpointState | None = None,
+) -> WorkflowContext:
+    """Make the context that the first step of a run sees; what the caller does not give is derived.
+
+    Args:
+        name: The workflow's name (the DAG's or job's, where there is no workflow).
+        run_id: The engine's own.
+        scheme: The partition scheme, if the workflow has one; the partition is checked against it.
+        partition: The partition key.
+        as_of_date: The business date; with a scheme, the partition's by default.
+        batch_id: The batch.
+        trace_id: The caller's or the engine's; otherwise :func:`derived_trace_id`.
+        capture_id: The caller's; otherwise :func:`capture_id_of`.
+        idempotency_key: The caller's; otherwise :func:`idempotency_key_of`.
+        params: Parameters.
+        metadata: What the engine says; the calendar and its version are added.
+        started_at: When the run started; now by default.
+        checkpoint: How far the run had come.
+
+    Raises:
+        UnknownPartition: The scheme does not have the partition.
+        ContextError: The partition is missing, or its date is not ``as_of_date``.
+    """
+    about = dict(metadata or {})
+    if scheme is not None and partition is not None:
+        partition = scheme.check(partition)
+        meant = scheme.as_of_date(partition)
+        if as_of_date is not None and meant is not None and as_of_date != meant:
+            raise ContextError(
+                f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
+            )
+        as_of_date = as_of_date or meant
+        if scheme.cadence is not None:
+            calendar = scheme.cadence.business_calendar
+            about.setdefault("calendar", {"name": calendar.name, "version": calendar.version})
+    return WorkflowContext(
+        run_id=run_id,
+        trace_id=trace_id or derived_trace_id(run_id),
+        batch_id=batch_id,
+        started_at=started_at or datetime.now(timezone.utc),
+        params=FrozenDict() if params is None else params,
+        metadata=about,
+        checkpoint=checkpoint,
+        partition=partition,
+        as_of_date=as_of_date,
+        capture_id=capture_id or capture_id_of(partition, scheme, batch_id or run_id),
+        idempotency_key=idempotency_key or idempotency_key_of(name, partition, as_of_date),
+    )
+
+
+def capture_id_of(partition: PartitionKey | None, scheme: PartitionScheme | None, batch_or_run: str) -> str:
+    """Return the partition's values in scheme order, then the batch id or (outside a batch) the run id, joined by ``|``.
+
+    A retry or a re-run within a batch thus writes the same capture, and a new batch makes a new one.
+
+    Example:
+        >>> capture_id_of(PartitionKey(tier="OTC", date="2026-01-09"), None, "batch-1")
+        '2026-01-09|OTC|batch-1'
+    """
+    names = [] if partition is None else list(scheme.dimensions) if scheme is not None else list(partition)
+    values = [escape_value(partition[name]) for name in names] if partition is not None else []
+    return "|".join([*values, batch_or_run])
+
+
+def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: date | None) -> str:
+    """Return 32 hexadecimal characters that are equal on every engine for the same workflow, partition and date.
+
+    Example:
+        >>> len(idempotency_key_of("prices", None, None))
+        32
+    """
+    parts = (name, str(partition or ""), as_of_date.isoformat() if as_of_date else "")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def derived_trace_id(run_id: str) -> str:
+    """Return the trace id (W3C: 32 hexadecimal characters) on which all steps of a run agree without asking.
+
+    Example:
+        >>> derived_trace_id("a run") == derived_trace_id("a run")
+        True
+    """
+    return hashlib.sha256(f"flowctx trace\0{run_id}".encode()).hexdigest()[:32]

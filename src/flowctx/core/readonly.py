@@ -1,0 +1,165 @@
+"""Dicts and lists that cannot be changed: equal to ordinary ones, shared instead of copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from typing import Any, NoReturn
+
+from flowctx.core.errors import ReadOnlyError
+
+
+def thaw(value: Any) -> Any:
+    """Return a deep copy of plain data in ordinary dicts and lists, to be changed at will.
+
+    Example:
+        >>> rows = thaw(FrozenDict(rows=FrozenList([1])))
+        >>> rows["rows"].append(2); rows
+        {'rows': [1, 2]}
+    """
+    if isinstance(value, dict):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [thaw(item) for item in value]
+    return value
+
+
+def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
+    kind = "dict" if isinstance(self, dict) else "list"
+    raise ReadOnlyError(
+        f"this {kind} belongs to a context and is read-only; copy it first: "
+        f"{kind}(value), or flowctx.thaw(value) for all that is in it"
+    )
+
+
+def _refrozen(value: Any) -> Any:
+    from flowctx.core.plain import freeze
+
+    return freeze(value)
+
+
+class FrozenDict(dict[str, Any]):
+    """A read-only dict: equal to a plain one, shared between contexts, refusing every change."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def plus(self, key: str, value: Any) -> FrozenDict:
+        """Return a new read-only dict with one more (or one other) item; ``value`` must be frozen."""
+        return FrozenDict({**self, key: value})
+
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return thaw(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _refrozen, (thaw(self),)
+
+
+class FrozenList(list[Any]):
+    """A read-only list: equal to a plain one, shared between contexts, refusing every change."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
+
+    def __copy__(self) -> list[Any]:
+        return list(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return thaw(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _refrozen, (thaw(self),)
+
+
+class _Later:
+    """A value that is fetched when it is first looked at, and once."""
+
+    __slots__ = ("_fetch", "_value")
+
+    def __init__(self, fetch: Callable[[], Any]) -> None:
+        self._fetch: Callable[[], Any] | None = fetch
+        self._value: Any = None
+
+    def get(self) -> Any:
+        if self._fetch is not None:
+            self._value = self._fetch()
+            self._fetch = None
+        return self._value
+
+
+class LazyDict(FrozenDict):
+    """A read-only dict whose values may be fetched when they are first looked at.
+
+    Keys, length and membership cost nothing; comparing, copying or listing the values fetches what is missing.
+
+    Args:
+        ready: Values that are at hand.
+        later: Functions that fetch the others. The keys are ordered as in ``order``, if given.
+        order: All keys in the order in which to list them.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        ready: Mapping[str, Any],
+        later: Mapping[str, Callable[[], Any]],
+        order: list[str] | None = None,
+    ) -> None:
+        items = {**ready, **{key: _Later(fetch) for key, fetch in later.items()}}
+        super().__init__({key: items[key] for key in order or items})
+
+    def plus(self, key: str, value: Any) -> FrozenDict:
+        """Return a new dict with one more item, without fetching the others."""
+        new = LazyDict({}, {})
+        dict.update(new, {k: dict.__getitem__(self, k) for k in self}, **{key: value})
+        return new
+
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key)
+        if isinstance(value, _Later):
+            value = value.get()
+            dict.__setitem__(self, key, value)
+        return value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    # Overriding __iter__ makes dict(x) and {**x} go through keys() and __getitem__ instead of the raw table.
+    def __iter__(self) -> Iterator[str]:
+        return super().__iter__()
+
+    def _all(self) -> dict[str, Any]:
+        return {key: self[key] for key in self}
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        return self._all().values()
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        return self._all().items()
+
+    def copy(self) -> dict[str, Any]:
+        return self._all()
+
+    def __or__(self, other: Any) -> Any:
+        return self._all() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self._all()
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == (other._all() if isinstance(other, LazyDict) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._all())
