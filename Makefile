@@ -1,0 +1,53 @@
+# One verb per chore; each does its own set-up. Needs Python 3.11 or later, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Bytecode is kept out of the tree, and kept: importing Airflow without it costs many seconds each time.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test e2e lint format bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## Create .venv with everything, pinned by constraints.txt
+
+# uv installs in seconds what takes pip minutes; pip is the way where uv cannot reach the package index.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flowctx needs Python 3.11 or later; type: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@echo "Setting up .venv (once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all]' --group dev \
+	|| { echo "uv could not; trying pip ..."; \
+	     $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip && \
+	     $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]' --group dev; }
+	@touch $(READY)
+
+demo: $(READY)  ## Run the example here, on Airflow and on Dagster, and compare
+	@$(BIN)/python -m flowctx.examples.demo
+
+test: $(READY)  ## Run the tests (the slow end-to-end ones are in `make e2e`)
+	@$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile -q
+
+e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web servers
+	@$(BIN)/python -m pytest -m e2e -q
+
+lint: $(READY)  ## Check style, types and the arrows between the modules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY)  ## Format the code and fix what ruff can fix
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(READY)  ## Print measurements side by side
+	@$(BIN)/python tests/bench
+
+clean:  ## Remove .venv and caches
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The example workflow that the demo, ``example_dags`` and ``example_dagster`` share."""
