@@ -1,0 +1,189 @@
+"""Daily, Weekly, Monthly, Quarterly: how business dates follow each other, their windows, and when they are due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from typing import ClassVar, Literal, TypedDict, Unpack, get_args
+from zoneinfo import ZoneInfo
+
+from flowctx.core.axes import Axis, LastSessions, Months, PeriodEnds, Periods, SessionDays, Weeks
+from flowctx.core.calendar import BusinessCalendar
+from flowctx.core.dates import WEEKDAY_NAMES, weekday_name, weekday_number
+from flowctx.core.entries import Cadence
+from flowctx.core.errors import CalendarError
+from flowctx.core.zones import Window
+
+__all__ = ["Cadence", "Daily", "Monthly", "NamedBy", "Quarterly", "Weekly", "Window"]
+
+#: Which day names a week, month or quarter: its last day, or its last session in the calendar.
+NamedBy = Literal["period_end", "last_session"]
+
+
+class _Common(TypedDict, total=False):
+    """What every cadence takes beside its start."""
+
+    end: date | str | None
+    calendar: str | BusinessCalendar
+    timezone: str | ZoneInfo
+    delay: timedelta
+
+
+@dataclass(frozen=True, init=False, repr=False, kw_only=True)
+class Daily(Cadence):
+    """One as-of date for every session of the calendar; its window is that local day.
+
+    A window lasts 24 hours, or 23 or 25 where clocks change. A closed day belongs to no window.
+
+    Args:
+        start: First date that may be an as-of date: a date, or ISO text.
+        end: Last one; None goes on for ever.
+        calendar: Name of a business calendar (``EVERY_DAY``, ``WEEKDAYS``, ``XNYS``), or one of your own.
+        timezone: IANA name of the zone whose days these are.
+        delay: Wall-clock time from the end of a window to when its run is due.
+
+    Raises:
+        CalendarError: Something of this cannot be; the message says what to write.
+
+    Example:
+        >>> sessions = Daily(start="2012-10-26", end="2012-10-31", calendar="WEEKDAYS", timezone="America/New_York")
+        >>> len(sessions), sessions[1].isoformat(), sessions.window(sessions[1]).start.isoformat()
+        (4, '2012-10-29', '2012-10-29T00:00:00-04:00')
+    """
+
+    kind: ClassVar[str] = "daily"
+
+    @cached_property
+    def _axis(self) -> Axis:
+        return SessionDays(self.business_calendar)
+
+
+@dataclass(frozen=True, init=False, repr=False, kw_only=True)
+class _Periodic(Cadence):
+    """A cadence of whole periods, whose windows tile time."""
+
+    #: The day that names a period.
+    as_of: NamedBy
+
+    def __init__(self, *, start: date | str, as_of: NamedBy = "period_end", **common: Unpack[_Common]) -> None:
+        super().__init__(start=start, **common)
+        if as_of not in get_args(NamedBy):
+            raise CalendarError(f"as_of={as_of!r}; use 'period_end' (the last day) or 'last_session' (of the calendar)")
+        self.__dict__["as_of"] = as_of
+
+    @cached_property
+    def _periods(self) -> Periods:
+        raise NotImplementedError  # pragma: no cover - each kind has its own
+
+    @cached_property
+    def _axis(self) -> Axis:
+        if self.as_of == "period_end":
+            return PeriodEnds(self._periods)
+        return LastSessions(self._periods, self.business_calendar)
+
+    def _unit_name(self) -> str:
+        return {"weekly": "week", "monthly": "month"}.get(self.kind, "quarter")
+
+    def _explain(self, as_of: date) -> str:
+        day, unit = f"{as_of} is a {weekday_name(as_of)}", self._unit_name()
+        around = self.neighbours(as_of)
+        if not around:
+            return f"{day}, and {self!r} has no as-of date near it"
+        if self.as_of == "last_session":
+            named = self.containing(as_of)
+            why = f"its {unit} has no session" if named is None else f"its {unit} is named by its last session, {named}"
+            near = " and ".join(str(d) for d in around)
+            return f"{day}; in {self.business_calendar.name} {why}; as-of dates around it are {near}"
+        likely = min(around, key=lambda d: abs(d - as_of))
+        other = "".join(f" (or {d})" for d in around if d != likely)
+        return f"{day}, and {self._naming()}: {likely} was probably meant{other}"
+
+    def _naming(self) -> str:
+        return f"a {self._unit_name()} is named by its last day"
+
+
+@dataclass(frozen=True, init=False, repr=False, kw_only=True)
+class Weekly(_Periodic):
+    """One as-of date a week, and windows of whole weeks that tile time.
+
+    Args:
+        start: First date that may be an as-of date: a date, or ISO text.
+        ends_on: The last day of each week: ``MON`` to ``SUN``.
+        as_of: ``period_end`` names a week by that day whatever the calendar says of it; ``last_session`` names it
+            by its last session. A week without any session (Tokyo, 2019-04-27 to 05-03) then has no as-of date
+            and, like a closed day, belongs to no window.
+        **common: ``end``, ``calendar``, ``timezone`` and ``delay``, as for :class:`Daily`.
+
+    Raises:
+        CalendarError: Something of this cannot be; the message says what to write.
+
+    Example:
+        >>> weeks = Weekly(start="2026-01-01", timezone="America/New_York")
+        >>> [day.isoformat() for day in weeks[:2]], weeks.window(weeks[0]).start.isoformat()
+        (['2026-01-02', '2026-01-09'], '2025-12-27T00:00:00-05:00')
+    """
+
+    kind: ClassVar[str] = "weekly"
+    #: The last day of each week.
+    ends_on: str
+
+    def __init__(
+        self,
+        *,
+        start: date | str,
+        ends_on: str = "FRI",
+        as_of: NamedBy = "period_end",
+        **common: Unpack[_Common],
+    ) -> None:
+        super().__init__(start=start, as_of=as_of, **common)
+        self.__dict__["ends_on"] = WEEKDAY_NAMES[weekday_number(ends_on, "ends_on")]
+
+    @cached_property
+    def _periods(self) -> Periods:
+        return Weeks(WEEKDAY_NAMES.index(self.ends_on))
+
+    def _naming(self) -> str:
+        return f"weeks with ends_on={self.ends_on!r} are named by that day"
+
+
+@dataclass(frozen=True, init=False, repr=False, kw_only=True)
+class Monthly(_Periodic):
+    """One as-of date a calendar month, and windows of whole months that tile time.
+
+    Args:
+        start: First date that may be an as-of date: a date, or ISO text.
+        as_of: ``period_end`` names a month by its last day, ``last_session`` by its last session.
+        **common: ``end``, ``calendar``, ``timezone`` and ``delay``, as for :class:`Daily`.
+
+    Example:
+        >>> Monthly(start="2012-02-01", as_of="last_session", calendar="WEEKDAYS")[1].isoformat()
+        '2012-03-30'
+    """
+
+    kind: ClassVar[str] = "monthly"
+
+    @cached_property
+    def _periods(self) -> Periods:
+        return Months(1)
+
+
+@dataclass(frozen=True, init=False, repr=False, kw_only=True)
+class Quarterly(_Periodic):
+    """One as-of date a calendar quarter, and windows of whole quarters that tile time.
+
+    Args:
+        start: First date that may be an as-of date: a date, or ISO text.
+        as_of: ``period_end`` names a quarter by its last day, ``last_session`` by its last session.
+        **common: ``end``, ``calendar``, ``timezone`` and ``delay``, as for :class:`Daily`.
+
+    Example:
+        >>> Quarterly(start="2012-02-01")[0].isoformat()
+        '2012-03-31'
+    """
+
+    kind: ClassVar[str] = "quarterly"
+
+    @cached_property
+    def _periods(self) -> Periods:
+        return Months(3)

@@ -1,0 +1,214 @@
+"""The dimensions of a scheme: a cadence or static values, each an ordered list with positions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from datetime import date
+from typing import Any
+
+from flowctx.core.cadence import Cadence
+from flowctx.core.errors import CalendarError, PartitionError
+from flowctx.core.partition import MAX_TEXT, dimension_value, escape_value
+
+#: A value, and ``name=value`` with the value escaped.
+Part = tuple[str, str]
+
+
+class CadenceDimension:
+    """A dimension whose values are the as-of dates of a cadence, as ISO 8601 texts.
+
+    Args:
+        name: The name of the dimension.
+        cadence: Its as-of dates.
+    """
+
+    __slots__ = ("cadence", "name")
+
+    def __init__(self, name: str, cadence: Cadence) -> None:
+        self.name = name
+        self.cadence = cadence
+
+    def some(self) -> bool:
+        """Tell whether there is any value."""
+        return bool(self.cadence)
+
+    def size(self, until: date | None) -> int:
+        """Count the values up to ``until``."""
+        if until is None and not self.cadence.bounded:
+            raise PartitionError(
+                f"{self.name} has no end, so its keys cannot be counted or listed; "
+                "pass until=, or give the cadence an end="
+            )
+        return self.cadence.count(until)
+
+    def part(self, index: int) -> Part:
+        """Return the value at an index."""
+        text = self.cadence[index].isoformat()
+        return text, f"{self.name}={text}"
+
+    def parts(self, indexes: Iterable[int]) -> Iterator[Part]:
+        """Yield the values at some indexes."""
+        at, prefix, from_ordinal = self.cadence._ordinal_at, f"{self.name}=", date.fromordinal
+        for index in indexes:
+            text = from_ordinal(at(index)).isoformat()
+            yield text, prefix + text
+
+    def find(self, value: str) -> int | None:
+        """Return the index of a value, or None if it is none of them."""
+        as_of = iso_date(value)
+        try:
+            return None if as_of is None else self.cadence._find(as_of)
+        except CalendarError:
+            return None
+
+    def explain(self, value: str) -> tuple[str, list[str]]:
+        """Say why a text is not one of the values, and return the nearest ones."""
+        as_of = iso_date(value)
+        if as_of is None:
+            return f"{self.name}={value!r} is not a date; write it as YYYY-MM-DD", []
+        try:
+            near = [day.isoformat() for day in self.cadence.neighbours(as_of)]
+            return self.cadence.explain(as_of), near
+        except CalendarError as error:
+            return str(error), []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dict."""
+        return {"name": self.name, "cadence": self.cadence.to_dict()}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CadenceDimension):
+            return NotImplemented
+        return self.name == other.name and self.cadence == other.cadence
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.cadence))
+
+    def __repr__(self) -> str:
+        return repr(self.cadence)
+
+
+class StaticDimension:
+    """A dimension with a fixed list of values.
+
+    Args:
+        name: The name of the dimension.
+        values: Its values, in order.
+        read: Where to read them from, once, when they are first needed; instead of ``values``.
+
+    Raises:
+        PartitionError: No values, one twice, one that cannot be, or a text, set or mapping instead of a sequence.
+    """
+
+    __slots__ = ("_index", "_read", "_table", "_values", "name")
+
+    def __init__(
+        self,
+        name: str,
+        values: object = None,
+        read: Callable[[], Iterable[object]] | None = None,
+    ) -> None:
+        self.name = name
+        self._read = read
+        self._values: tuple[str, ...] = () if read is not None else _check_values(name, values)
+        self._index: dict[str, int] = {}
+        self._table: list[Part] = []
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values, in order."""
+        if not self._values and self._read is not None:
+            self._values = _check_values(self.name, self._read())
+        return self._values
+
+    def some(self) -> bool:
+        """Tell whether there is any value."""
+        return bool(self.values)
+
+    def size(self, until: date | None) -> int:  # noqa: ARG002 - the same call for a cadence
+        """Count the values."""
+        return len(self.values)
+
+    def part(self, index: int) -> Part:
+        """Return the value at an index."""
+        value = self.values[index]
+        return value, f"{self.name}={escape_value(value)}"
+
+    def parts(self, indexes: Iterable[int]) -> Iterator[Part]:
+        """Yield the values at some indexes."""
+        if not self._table:
+            self._table = [(value, f"{self.name}={escape_value(value)}") for value in self.values]
+        return map(self._table.__getitem__, indexes)
+
+    def find(self, value: str) -> int | None:
+        """Return the index of a value, or None if it is none of them."""
+        if not self._index:
+            self._index = {text: i for i, text in enumerate(self.values)}
+        return self._index.get(value)
+
+    def explain(self, value: str) -> tuple[str, list[str]]:
+        """Say why a text is not one of the values, and return the nearest ones."""
+        folded = {text.casefold(): text for text in self.values}
+        near = [folded[text] for text in difflib.get_close_matches(value.casefold(), folded, n=3)]
+        some = ", ".join(self.values[:5]) + (f" and {len(self.values) - 5} more" if len(self.values) > 5 else "")
+        meant = f"did you mean {' or '.join(near)}?" if near else f"it has {some}"
+        return f"{self.name} has no value {value!r}, {meant}", near
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dict."""
+        return {"name": self.name, "values": list(self.values)}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StaticDimension):
+            return NotImplemented
+        return self.name == other.name and self.values == other.values
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.values))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StaticDimension, (self.name, self.values)
+
+    def __repr__(self) -> str:
+        if self._read is not None and not self._values:
+            return f"<values from {getattr(self._read, '__name__', self._read)!s}>"
+        return repr(list(self._values)) if len(self._values) <= 8 else f"<{len(self._values)} values>"
+
+
+Dimension = CadenceDimension | StaticDimension
+
+
+def iso_date(text: str) -> date | None:
+    """Return the date that a text is in ISO 8601 form, or None if it is not exactly that.
+
+    Example:
+        >>> iso_date("2012-01-03"), iso_date("20120103")
+        (datetime.date(2012, 1, 3), None)
+    """
+    try:
+        parsed = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return parsed if parsed.isoformat() == text else None
+
+
+def _check_values(name: str, values: object) -> tuple[str, ...]:
+    if isinstance(values, str | bytes):
+        raise PartitionError(f"{name}={values!r} is one text; pass a list: {name}=[{values!r}]")
+    if isinstance(values, Set | Mapping):
+        raise PartitionError(f"{name}= is a {type(values).__name__}, which has no order of its own; pass sorted(...)")
+    if not isinstance(values, Iterable):
+        raise PartitionError(f"{name}={values!r}; pass a cadence, a list of values, or a callable that returns one")
+    texts = tuple(dimension_value(name, value) for value in values)
+    if not texts:
+        raise PartitionError(f"{name} has no values, so there would be no keys; give it at least one")
+    if len(set(texts)) < len(texts):
+        twice = next(text for i, text in enumerate(texts) if text in texts[:i])
+        raise PartitionError(f"{name} has the value {twice!r} twice; leave one out")
+    longest = max(texts, key=lambda text: len(escape_value(text)))
+    if len(name) + 1 + len(escape_value(longest)) > MAX_TEXT:
+        raise PartitionError(
+            f"{name}={longest!r} is too long: a key has at most {MAX_TEXT} characters, escapes counted"
+        )
+    return texts
