@@ -106,6 +106,17 @@ class Cadence(Sequence[date]):
         """Whether there is an ``end``, and therefore a length."""
         return self.end is not None
 
+    @property
+    def known_until(self) -> date | None:
+        """The last day up to which the as-of dates are known from the calendar; None if all are.
+
+        Example:
+            >>> Daily(start="2012-01-01", calendar="WEEKDAYS").known_until is None
+            True
+        """
+        horizon = self._axis.horizon()
+        return None if horizon is None else date.fromordinal(horizon[1])
+
     # -- the sequence -------------------------------------------------------------------------------------------
 
     def count(self, until: date | None = None) -> int:
