@@ -1,0 +1,209 @@
+"""A real Airflow for tests: api-server, scheduler (LocalExecutor) and dag-processor, on loopback, in its own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+#: The order matters: tasks that are dispatched before the api-server listens fail.
+COMPONENTS = (("api-server",), ("dag-processor",), ("scheduler", "--skip-serve-logs"))
+
+
+@dataclass
+class AirflowStack:
+    """A running Airflow; see :func:`airflow_stack`."""
+
+    #: AIRFLOW_HOME: ``dags/``, ``logs/``, and a log for each component.
+    home: Path
+    #: Where the api-server listens.
+    url: str
+    #: The environment of every component and of :meth:`cli`.
+    env: dict[str, str]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    token: str = ""
+
+    def cli(self, *args: str) -> str:
+        """Run ``airflow ...`` to its end and return what it printed; it must succeed."""
+        done = subprocess.run(_airflow(*args), env=self.env, cwd=self.home, capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, f"airflow {' '.join(args)}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Call the REST API v2 (``/dags/...``) and return the status and the decoded answer, errors included."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(f"{self.url}/api/v2{path}", data, headers, method=method)
+        try:
+            with urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    def get(self, path: str, **query: object) -> Any:
+        """Return what a GET answers; it must succeed."""
+        status, answer = self.request("GET", f"{path}?{urlencode(query, doseq=True)}" if query else path)
+        assert status == 200, f"GET {path}: {status} {answer}"
+        return answer
+
+    def trigger(self, dag_id: str, **body: object) -> dict[str, Any]:
+        """Start a run (``partition_key=``, ``conf=``, ``dag_run_id=``, ...); it must be accepted."""
+        status, answer = self.request("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, **body})
+        assert status == 200, f"trigger {dag_id} {body}: {status} {answer}"
+        return dict(answer)
+
+    def runs(self, dag_id: str, **query: object) -> list[dict[str, Any]]:
+        """Return all runs of a DAG, oldest first."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.get(f"/dags/{dag_id}/dagRuns", order_by="id", limit=100, offset=len(found), **query)
+            found += page["dag_runs"]
+            if not page["dag_runs"] or len(found) >= page["total_entries"]:
+                return found
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 120) -> dict[str, Any]:
+        """Return a run once it has ended."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+        self.wait_until(lambda: self.get(path)["state"] in ("success", "failed"), f"run {run_id}", seconds=seconds)
+        return dict(self.get(path))
+
+    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = 120) -> None:
+        """Wait until something holds, while every component is alive."""
+        end = time.monotonic() + seconds
+        while not holds():
+            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            assert not dead, f"{dead} died while waiting for {what}\n{self.logs()}"
+            assert time.monotonic() < end, f"{what}: not after {seconds} s\n{self.logs()}"
+            time.sleep(0.5)
+
+    def logs(self, lines: int = 40) -> str:
+        """Return the end of each component's log."""
+        parts = []
+        for path in sorted(self.home.glob("*.log")):
+            tail = path.read_text(errors="replace").splitlines()[-lines:]
+            parts.append("\n".join([f"--- {path.name}", *tail]))
+        return "\n".join(parts)
+
+
+@contextmanager
+def airflow_stack(
+    home: Path, dags: Mapping[str, str], *, env: Mapping[str, str] | None = None
+) -> Iterator[AirflowStack]:
+    """Start an Airflow, wait until it is healthy and has read every DAG file, and end it again.
+
+    Args:
+        home: An empty folder.
+        dags: Names and texts of the DAG files. Each is expected to parse.
+        env: More environment, for instance ``{"AIRFLOW__CORE__PARALLELISM": "2"}``.
+    """
+    port = _free_port()
+    stack = AirflowStack(home=home, url=f"http://127.0.0.1:{port}", env=_environment(home, port) | dict(env or {}))
+    (home / "dags").mkdir(parents=True)
+    for name, text in dags.items():
+        (home / "dags" / name).write_text(text)
+    stack.cli("db", "migrate")
+    try:
+        for command in COMPONENTS:
+            _start(stack, command)
+            if command[0] == "api-server":
+                stack.wait_until(lambda: _listens(stack), "the api-server", seconds=120)
+        stack.wait_until(lambda: _healthy(stack), "the health of all components", seconds=120)
+        stack.wait_until(lambda: _parsed(stack) >= set(dags), "the DAG files to be parsed", seconds=120)
+        errors = stack.get("/importErrors")["import_errors"]
+        assert not errors, "\n".join(error["stack_trace"] for error in errors)
+        yield stack
+    finally:
+        _end(stack.processes)
+
+
+def _environment(home: Path, port: int) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return inherited | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": "not a secret: a test on loopback",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "not a secret: a test on loopback, and long enough for HS512 to be content",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    }
+
+
+def _airflow(*args: str) -> list[str]:
+    return [sys.executable, "-m", "airflow", *args]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _start(stack: AirflowStack, command: tuple[str, ...]) -> None:
+    with (stack.home / f"{command[0]}.log").open("wb") as log:
+        stack.processes[command[0]] = subprocess.Popen(
+            _airflow(*command),
+            env=stack.env,
+            cwd=stack.home,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _listens(stack: AirflowStack) -> bool:
+    try:
+        with urlopen(f"{stack.url}/auth/token", timeout=5) as answer:
+            stack.token = json.loads(answer.read())["access_token"]
+    except (URLError, ConnectionError, TimeoutError):
+        return False
+    return True
+
+
+def _healthy(stack: AirflowStack) -> bool:
+    health = stack.get("/monitor/health")
+    return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+
+
+def _parsed(stack: AirflowStack) -> set[str]:
+    found = {dag["relative_fileloc"] for dag in stack.get("/dags", limit=100)["dags"]}
+    return found | {error["filename"] for error in stack.get("/importErrors")["import_errors"]}
+
+
+def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """End the components, last started first, and whatever they started themselves."""
+    for process in reversed(processes.values()):
+        process.terminate()
+    for process in processes.values():
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        try:
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: nobody else is in that group
+        except ProcessLookupError:
+            continue
