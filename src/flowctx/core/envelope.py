@@ -90,7 +90,9 @@ class Envelope:
         """
         if not isinstance(data, Mapping) or "flowctx" not in data or "step" not in data:
             kind = type(data).__name__
-            raise PayloadError(f"expected what a flowctx step hands on, found a {kind}; does the task before run a step?")
+            raise PayloadError(
+                f"expected what a flowctx step hands on, found a {kind}; does the task before run a step?"
+            )
         check_version(data["flowctx"], ENVELOPE_VERSION, "step")
         try:
             quality = data.get("quality")
@@ -137,18 +139,18 @@ def receive(
     """
     envelopes = list(envelopes)
     inherited = Inherited(updates=_merge_updates(envelopes), prior=_merge_prior(envelopes))
-    ready: dict[str, Any] = {}
-    later: dict[str, Callable[[], Any]] = {}
-    for envelope in envelopes:
-        if isinstance(envelope.output, ArtifactRef):
-            later[envelope.step] = _Fetch(load_output, envelope, store)
-        elif envelope.status is StepStatus.OK:
-            ready[envelope.step] = envelope.output
-    for name, at in inherited.prior.items():
-        if name not in ready and name not in later:
-            later[name] = _Fetch(fetch, name, at)
-    outputs = LazyDict(ready, later, list(inherited.prior)) if later else _ordered(ready, inherited.prior)
-    params = FrozenDict({**ctx.params, **{key: update.value for key, update in inherited.updates.items()}})
+    ready = {e.step: e.output for e in envelopes if e.status is StepStatus.OK and not isinstance(e.output, ArtifactRef)}
+    stowed = {e.step: e for e in envelopes if isinstance(e.output, ArtifactRef)}
+    prior = inherited.prior
+
+    def later(name: str) -> Any:
+        return load_output(stowed[name], store) if name in stowed else fetch(name, prior[name])
+
+    all_here = len(ready) == len(prior)
+    outputs = FrozenDict({n: ready[n] for n in prior}) if all_here else LazyDict(prior, ready, later)
+    params = ctx.params
+    if inherited.updates:
+        params = FrozenDict({**params, **{key: update.value for key, update in inherited.updates.items()}})
     return replace(ctx, params=params, step_outputs=outputs), inherited
 
 
@@ -161,7 +163,9 @@ class Inherited:
     #: Complete steps so far and where they are kept.
     prior: Mapping[str, str | None] = field(default_factory=dict)
 
-    def envelope(self, step: str, result: StepResult, *, store: ArtifactStore | None = None, limit: int | None = None) -> Envelope:
+    def envelope(
+        self, step: str, result: StepResult, *, store: ArtifactStore | None = None, limit: int | None = None
+    ) -> Envelope:
         """Wrap a step's result for the steps after it.
 
         Args:
@@ -173,10 +177,12 @@ class Inherited:
         Raises:
             OutputTooLarge: The output is over the limit and there is no store.
         """
-        updates = dict(self.updates)
-        for key, value in result.context_updates.items():
-            seen = updates.get(key)
-            updates[key] = Update(value=value, by=step, over=(seen.by, *seen.over) if seen else ())
+        updates = self.updates
+        if result.context_updates:
+            updates = dict(updates)
+            for key, value in result.context_updates.items():
+                seen = updates.get(key)
+                updates[key] = Update(value=value, by=step, over=(seen.by, *seen.over) if seen else ())
         return Envelope(
             step=step,
             status=result.status,
@@ -232,7 +238,9 @@ def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
     return prior
 
 
-def _merge_updates(envelopes: list[Envelope]) -> dict[str, Update]:
+def _merge_updates(envelopes: list[Envelope]) -> Mapping[str, Update]:
+    if len(envelopes) == 1:
+        return envelopes[0].updates
     merged: dict[str, Update] = {}
     for envelope in envelopes:
         for key, update in envelope.updates.items():
@@ -254,10 +262,6 @@ def _newer(key: str, one: Update, other: Update) -> Update:
     return replace(one, over=tuple(dict.fromkeys((*one.over, other.by, *other.over))))
 
 
-def _ordered(outputs: dict[str, Any], order: Iterable[str]) -> FrozenDict:
-    return FrozenDict({name: outputs[name] for name in order})
-
-
 def _frozen(value: dict[str, Any]) -> Any:
     from flowctx.core.plain import freeze
 
@@ -267,15 +271,3 @@ def _frozen(value: dict[str, Any]) -> Any:
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-class _Fetch:
-    """A call to be made later."""
-
-    __slots__ = ("_args", "_call")
-
-    def __init__(self, call: Callable[..., Any], *args: Any) -> None:
-        self._call, self._args = call, args
-
-    def __call__(self) -> Any:
-        return self._call(*self._args)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any, NoReturn
 
 from flowctx.core.errors import ReadOnlyError
@@ -77,54 +77,38 @@ class FrozenList(list[Any]):
         return _refrozen, (thaw(self),)
 
 
-class _Later:
-    """A value that is fetched when it is first looked at, and once."""
-
-    __slots__ = ("_fetch", "_value")
-
-    def __init__(self, fetch: Callable[[], Any]) -> None:
-        self._fetch: Callable[[], Any] | None = fetch
-        self._value: Any = None
-
-    def get(self) -> Any:
-        if self._fetch is not None:
-            self._value = self._fetch()
-            self._fetch = None
-        return self._value
+#: Stands for a value that was not looked at yet. One object for all of them: a step far down a long chain has a
+#: thousand outputs before it, and making an object for each costs more than the step.
+_LATER: Any = object()
 
 
 class LazyDict(FrozenDict):
-    """A read-only dict whose values may be fetched when they are first looked at.
+    """A read-only dict whose values are fetched when they are first looked at, and once.
 
     Keys, length and membership cost nothing; comparing, copying or listing the values fetches what is missing.
 
     Args:
+        order: All keys, in order.
         ready: Values that are at hand.
-        later: Functions that fetch the others. The keys are ordered as in ``order``, if given.
-        order: All keys in the order in which to list them.
+        fetch: Given a key, returns its value.
     """
 
-    __slots__ = ()
+    __slots__ = ("_fetch",)
+    _fetch: Callable[[str], Any]
 
-    def __init__(
-        self,
-        ready: Mapping[str, Any],
-        later: Mapping[str, Callable[[], Any]],
-        order: list[str] | None = None,
-    ) -> None:
-        items = {**ready, **{key: _Later(fetch) for key, fetch in later.items()}}
-        super().__init__({key: items[key] for key in order or items})
+    def __init__(self, order: Iterable[str], ready: Mapping[str, Any], fetch: Callable[[str], Any]) -> None:
+        super().__init__(dict.fromkeys(order, _LATER))
+        dict.update(self, ready)
+        self._fetch = fetch
 
     def plus(self, key: str, value: Any) -> FrozenDict:
         """Return a new dict with one more item, without fetching the others."""
-        new = LazyDict({}, {})
-        dict.update(new, {k: dict.__getitem__(self, k) for k in self}, **{key: value})
-        return new
+        return LazyDict((), {**dict(dict.items(self)), key: value}, self._fetch)
 
     def __getitem__(self, key: str) -> Any:
         value = super().__getitem__(key)
-        if isinstance(value, _Later):
-            value = value.get()
+        if value is _LATER:
+            value = self._fetch(key)
             dict.__setitem__(self, key, value)
         return value
 
