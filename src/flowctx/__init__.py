@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from flowctx.core.asof import AsOf
@@ -113,3 +114,6 @@ def _load_calendar(name: str) -> BusinessCalendar:
 
 
 set_calendar_loader(_load_calendar)
+
+# A library says nothing until its user configures logging.
+logging.getLogger("flowctx").addHandler(logging.NullHandler())

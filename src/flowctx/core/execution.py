@@ -130,15 +130,16 @@ def _result(step: Step, ctx: WorkflowContext, config: Mapping[str, Any]) -> Step
 
 
 def _failure(step: Step, exc: Exception) -> StepResult:
-    text = str(exc)
+    try:
+        text = str(exc)
+    except Exception:  # noqa: BLE001  # a broken __str__ must not hide which exception it was
+        text = ""
     ours = isinstance(exc, PlainDataError)
     shown = f"step {step.name!r}: {text}" if ours else f"{type(exc).__name__}: {text}" if text else type(exc).__name__
     return StepResult.fail(shown, category=categorize(exc))
 
 
-def _log(
-    step: Step, result: StepResult, exception: Exception | None, seconds: float, about: Mapping[str, Any]
-) -> None:
+def _log(step: Step, result: StepResult, exception: Exception | None, seconds: float, about: Mapping[str, Any]) -> None:
     extra = {**about, "status": str(result.status), "seconds": seconds}
     if result.status is StepStatus.FAILED:
         logger.warning(

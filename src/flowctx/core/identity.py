@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from typing import Any
 
+from flowctx.core.asof import AsOf, RunTime
 from flowctx.core.context import CheckpointState, WorkflowContext
 from flowctx.core.errors import ContextError
 from flowctx.core.partition import PartitionKey, escape_value
@@ -37,13 +38,13 @@ def begin(
         run_id: The engine's own.
         scheme: The partition scheme, if the workflow has one; the partition is checked against it.
         partition: The partition key.
-        as_of_date: The business date; with a scheme, the partition's by default.
+        as_of_date: The business date; by default the partition's (:meth:`AsOf.default() <flowctx.AsOf.default>`).
         batch_id: The batch.
         trace_id: The caller's or the engine's; otherwise :func:`derived_trace_id`.
         capture_id: The caller's; otherwise :func:`capture_id_of`.
         idempotency_key: The caller's; otherwise :func:`idempotency_key_of`.
         params: Parameters.
-        metadata: What the engine says; the calendar and its version are added.
+        metadata: What the engine says; the calendar with its version and ``as_of_source`` are added.
         started_at: When the run started; now by default.
         checkpoint: How far the run had come.
 
@@ -59,10 +60,13 @@ def begin(
             raise ContextError(
                 f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
             )
-        as_of_date = as_of_date or meant
         if scheme.cadence is not None:
             calendar = scheme.cadence.business_calendar
             about.setdefault("calendar", {"name": calendar.name, "version": calendar.version})
+    if as_of_date is None:
+        as_of_date, source, _ = AsOf.default().resolve(RunTime(partition=partition, scheme=scheme))
+        about.setdefault("as_of_source", source)
+    about.setdefault("as_of_source", "caller")
     return WorkflowContext(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),

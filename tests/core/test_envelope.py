@@ -1,0 +1,230 @@
+"""What one step hands to the next."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowctx import (
+    ArtifactRef,
+    ContextConflict,
+    ErrorCategory,
+    OutputTooLarge,
+    PayloadError,
+    PayloadVersionError,
+    QualityMetrics,
+    StepResult,
+    StepStatus,
+    WorkflowContext,
+)
+from flowctx.core.envelope import Envelope, Inherited, Update, receive
+from flowctx.core.plain import freeze
+from strategies import plain_data, plain_dicts
+
+ENVELOPES = st.builds(
+    Envelope,
+    step=st.text("abc", min_size=1),
+    status=st.sampled_from([StepStatus.OK, StepStatus.FAILED, StepStatus.SKIPPED]),
+    output=plain_dicts().map(freeze) | st.just(ArtifactRef(uri="u", digest="0" * 64, size=1)),
+    quality=st.none() | st.builds(QualityMetrics, counts=st.just({"rows": 1}), rates=st.just({"null": 0.5})),
+    error=st.none() | st.text(max_size=5),
+    category=st.none() | st.sampled_from(ErrorCategory),
+    updates=st.dictionaries(
+        st.text(max_size=3),
+        st.builds(Update, value=plain_data().map(freeze), by=st.just("s"), over=st.just(("r",))),
+        max_size=2,
+    ),
+    prior=st.dictionaries(st.text("ab", min_size=1, max_size=3), st.none() | st.text(max_size=3), max_size=3),
+)
+
+
+def never(name, at):
+    raise AssertionError(f"fetched {name}")
+
+
+def after(*results, of=("a",), before=()):
+    """Return the envelopes of steps ``of`` with ``results``, each after the envelopes ``before``."""
+    _, inherited = receive(WorkflowContext(), before, never)
+    return [inherited.envelope(name, result) for name, result in zip(of, results, strict=True)]
+
+
+@given(ENVELOPES)
+def test_a_payload_comes_back(envelope):
+    """Storing an envelope as JSON loses nothing."""
+    assert Envelope.from_payload(json.loads(json.dumps(envelope.to_payload(), allow_nan=False))) == envelope
+
+
+def test_the_payload_is_stable():
+    """Its form is what other workers, with other versions, read."""
+    (envelope,) = after(StepResult.ok({"rows": 3}, context_updates={"done": True}))
+    assert envelope.to_payload() == {
+        "flowctx": "1.0",
+        "step": "a",
+        "status": "ok",
+        "output": {"rows": 3},
+        "updates": {"done": [True, "a"]},
+    }
+
+
+def test_a_step_sees_outputs_and_updates():
+    """The outputs before it by name, in order, and the parameters with the updates on top."""
+    first = after(StepResult.ok({"n": 1}, context_updates={"p": 2}))
+    second = after(StepResult.ok({"n": 2}), of=("b",), before=first)
+    ctx, _ = receive(WorkflowContext.new(params={"p": 1, "q": 1}), second, lambda name, at: freeze({"fetched": name}))
+    assert ctx.params == {"p": 2, "q": 1}
+    assert ctx.step_outputs == {"a": {"fetched": "a"}, "b": {"n": 2}}
+    assert list(ctx.step_outputs) == ["a", "b"]
+
+
+def test_an_earlier_output_is_fetched_when_it_is_looked_at_and_once():
+    """Neither names, nor length, nor deriving a context fetch anything."""
+    fetched = []
+
+    def fetch(name, at):
+        fetched.append(name)
+        return freeze({"n": 1})
+
+    before = after(StepResult.ok({}), of=("b",), before=after(StepResult.ok({})))
+    ctx, _ = receive(WorkflowContext(), before, fetch)
+    derived = ctx.with_step_output("c", {"n": 3}).with_updates({"x": 1})
+    assert (len(derived.step_outputs), "a" in derived.step_outputs, list(derived.step_outputs)) == (3, True, ["a", "b", "c"])
+    assert derived.get_output("c", "n") == 3
+    assert fetched == []
+    assert (derived.get_output("a", "n"), dict(derived.step_outputs)["a"]) == (1, {"n": 1})
+    assert fetched == ["a"]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda outputs: {**outputs},
+        lambda outputs: dict(outputs),
+        lambda outputs: dict(outputs.items()),
+        lambda outputs: json.loads(json.dumps(outputs)),
+        lambda outputs: outputs.copy(),
+        lambda outputs: outputs | {},
+        lambda outputs: {} | outputs,
+        lambda outputs: {name: outputs[name] for name in outputs},
+        lambda outputs: dict(zip(outputs, outputs.values(), strict=True)),
+        lambda outputs: {name: outputs.get(name) for name in outputs.keys()},  # noqa: SIM118
+        lambda outputs: __import__("pickle").loads(__import__("pickle").dumps(outputs)),
+        lambda outputs: __import__("copy").deepcopy(outputs),
+        lambda outputs: WorkflowContext.from_dict(WorkflowContext(step_outputs=outputs).to_dict()).step_outputs,
+    ],
+)
+def test_however_it_is_looked_at_the_output_is_there(look):
+    """No way of reading the outputs shows that some were fetched late."""
+    before = after(StepResult.ok({"n": 2}), of=("b",), before=after(StepResult.ok({"n": 1})))
+    ctx, _ = receive(WorkflowContext(), before, lambda name, at: freeze({"n": 1}))
+    assert look(ctx.step_outputs) == {"a": {"n": 1}, "b": {"n": 2}}
+
+
+def test_branches_that_disagree_are_a_conflict():
+    """The message names the key, both steps and both values."""
+    left, right = (StepResult.ok(context_updates={"k": value}) for value in (1, 2))
+    with pytest.raises(ContextConflict, match=r"'l' and 'r' both wrote the parameter 'k'.*1 and 2; use two names"):
+        receive(WorkflowContext(), after(left, right, of=("l", "r")), never)
+
+
+def test_branches_that_agree_are_no_conflict():
+    """Equal values join; a step after them may overwrite."""
+    same = [StepResult.ok(context_updates={"k": [1]})] * 2
+    joined = after(StepResult.ok(context_updates={"k": 3}), of=("j",), before=after(*same, of=("l", "r")))
+    ctx, _ = receive(WorkflowContext(), joined, never)
+    assert ctx.params == {"k": 3}
+
+
+def test_a_branch_that_saw_the_other_value_wins():
+    """Overwriting what a common ancestor wrote is no conflict with a branch that left it alone."""
+    first = after(StepResult.ok(context_updates={"k": 1}))
+    left = after(StepResult.ok(context_updates={"k": 2}), of=("l",), before=first)
+    right = after(StepResult.ok(), of=("r",), before=first)
+    for order in (left + right, right + left):
+        ctx, _ = receive(WorkflowContext(), order, lambda name, at: freeze({}))
+        assert ctx.params == {"k": 2}
+
+
+def test_true_and_one_are_different_values():
+    """Values conflict when their JSON forms differ, though Python calls them equal."""
+    left, right = (StepResult.ok(context_updates={"k": value}) for value in (1, True))
+    with pytest.raises(ContextConflict):
+        receive(WorkflowContext(), after(left, right, of=("l", "r")), never)
+
+
+def test_an_output_over_the_limit_becomes_an_artifact():
+    """It is stored, and loaded when it is looked at."""
+    stored = {}
+
+    class Store:
+        def put(self, data):
+            stored["x"] = data
+            return ArtifactRef(uri="x", digest="0" * 64, size=len(data))
+
+        def get(self, ref):
+            return stored[ref.uri]
+
+    envelope = Inherited().envelope("a", StepResult.ok({"rows": "x" * 100}), store=Store(), limit=50)
+    assert isinstance(envelope.output, ArtifactRef)
+    ctx, _ = receive(WorkflowContext(), [envelope], never, store=Store())
+    assert ctx.get_output("a", "rows") == "x" * 100
+    ctx, _ = receive(WorkflowContext(), [envelope], never)
+    with pytest.raises(PayloadError, match="set FLOWCTX_ARTIFACTS_URL here too"):
+        ctx.get_output("a")
+
+
+def test_an_output_over_the_limit_without_a_store_is_refused():
+    """The message names the step, the size, the limit and the remedy."""
+    with pytest.raises(OutputTooLarge, match=r"step 'a' takes 111 bytes, more than 50; set FLOWCTX_ARTIFACTS_URL"):
+        Inherited().envelope("a", StepResult.ok({"rows": "x" * 100}), limit=50)
+
+
+def test_bytes_grow_with_the_outputs():
+    """A chain of 100 steps writes at most 1.2 times what its outputs take."""
+    written = outputs = 0
+    envelopes = []
+    for i in range(100):
+        output = {"rows": "x" * 4000}
+        _, inherited = receive(WorkflowContext(), envelopes, never)
+        envelopes = [inherited.envelope(f"step_{i:03}", StepResult.ok(output))]
+        written += len(json.dumps(envelopes[0].to_payload()))
+        outputs += len(json.dumps(output))
+    assert written <= 1.2 * outputs
+
+
+@pytest.mark.parametrize("payload", [None, 5, "x", [], {}, {"rows": 1}])
+def test_what_is_no_envelope_is_refused(payload):
+    """An ordinary task's output is not mistaken for a step's."""
+    with pytest.raises(PayloadError, match="does the task before run a step"):
+        Envelope.from_payload(payload)
+
+
+def test_a_newer_envelope_is_refused():
+    """Both versions are named."""
+    with pytest.raises(PayloadVersionError, match=r"version 2.0, this flowctx reads up to 1.0"):
+        Envelope.from_payload({"flowctx": "2.0", "step": "a"})
+
+
+def test_an_older_envelope_loads():
+    """Fields that a writer did not know of have their defaults; unknown ones are ignored."""
+    envelope = Envelope.from_payload({"flowctx": "1.0", "step": "a", "output": {"n": 1}, "mood": "good"})
+    assert (envelope.status, envelope.output) == (StepStatus.OK, {"n": 1})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"status": "great"},
+        {"output": {"a": {"$date": "x"}}},
+        {"quality": {"rows": 1}},
+        {"category": "BAD"},
+        {"updates": {"k": 5}},
+        {"updates": [1]},
+        {"prior": [1]},
+        {"prior": 5},
+    ],
+)
+def test_damaged_envelopes_are_refused(damage):
+    """The message names the step that wrote it."""
+    with pytest.raises(PayloadError, match="what step 'a' handed on is damaged"):
+        Envelope.from_payload({"flowctx": "1.0", "step": "a", **damage})

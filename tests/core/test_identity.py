@@ -1,0 +1,76 @@
+"""Who a run is: the same rules everywhere."""
+
+from datetime import date
+
+import pytest
+
+from flowctx import ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
+from flowctx.core.identity import begin, capture_id_of, idempotency_key_of
+
+SCHEME = PartitionScheme(tier=["A", "B"], date=Daily(start="2012-10-01", calendar="XNYS"))
+KEY = PartitionKey(date="2012-10-26", tier="A")
+
+
+def test_what_the_caller_does_not_give_is_derived():
+    """Trace, capture, idempotency key and business date come from the run and the partition."""
+    ctx = begin("flow", run_id="r1", scheme=SCHEME, partition=KEY)
+    assert ctx.as_of_date == date(2012, 10, 26)
+    assert ctx.capture_id == "A|2012-10-26|r1"
+    assert len(ctx.idempotency_key) == len(ctx.trace_id) == 32
+    assert ctx.trace_id == begin("other", run_id="r1").trace_id != begin("flow", run_id="r2").trace_id
+
+
+def test_what_the_caller_gives_stays():
+    """Ids of the caller's are not replaced."""
+    ids = {"trace_id": "t", "batch_id": "b", "capture_id": "c", "idempotency_key": "i"}
+    ctx = begin("flow", run_id="r1", scheme=SCHEME, partition=KEY, **ids)
+    assert {name: getattr(ctx, name) for name in ids} == ids
+
+
+def test_a_batch_names_the_capture():
+    """A re-run within a batch writes the same capture; a new batch, or no batch, makes a new one."""
+    one, again = (begin("flow", run_id=r, scheme=SCHEME, partition=KEY, batch_id="b") for r in ("r1", "r2"))
+    assert one.capture_id == again.capture_id == "A|2012-10-26|b"
+    assert begin("flow", run_id="r2", scheme=SCHEME, partition=KEY).capture_id == "A|2012-10-26|r2"
+
+
+def test_the_idempotency_key_is_the_same_for_the_same_thing():
+    """It depends on the workflow, the partition and the date, not on the run."""
+    day = date(2012, 10, 26)
+    assert idempotency_key_of("flow", KEY, day) == "e07505b3e004be0327f7001630dfc142"
+    keys = {idempotency_key_of(*what) for what in [("flow", KEY, day), ("other", KEY, day), ("flow", None, day)]}
+    assert len(keys) == 3
+
+
+def test_a_separator_in_a_value_cannot_fake_a_capture():
+    """Values are escaped, so that different partitions have different captures."""
+    assert capture_id_of(PartitionKey(a="x|y"), None, "b") == "x%7Cy|b"
+    assert capture_id_of(None, None, "b") == "b"
+
+
+def test_the_calendar_and_the_source_of_the_date_are_in_the_metadata():
+    """A reader can tell which calendar, in which version, and which fact made the date."""
+    about = begin("flow", run_id="r", scheme=SCHEME, partition=KEY, metadata={"engine": {"name": "x"}}).metadata
+    assert about["calendar"]["name"] == "XNYS"
+    assert about["calendar"]["version"]
+    assert about["as_of_source"] == "partition.date"
+    assert about["engine"] == {"name": "x"}
+
+
+def test_a_date_dimension_is_the_business_date_without_a_scheme():
+    """A key that names its date needs no scheme to have a business date."""
+    assert begin("flow", run_id="r", partition=PartitionKey(date="2012-10-26")).as_of_date == date(2012, 10, 26)
+    assert begin("flow", run_id="r", partition=PartitionKey(tier="A")).as_of_date is None
+
+
+def test_two_business_dates_are_refused():
+    """A caller's date that contradicts the partition is an error, not a choice."""
+    with pytest.raises(ContextError, match="is not the business date of partition .* which is 2012-10-26; pass one"):
+        begin("flow", run_id="r", scheme=SCHEME, partition=KEY, as_of_date=date(2012, 10, 25))
+
+
+def test_an_unknown_partition_is_refused():
+    """A weekly key on a Thursday is no key."""
+    weeks = PartitionScheme(week_ending=Weekly(start="2012-10-05"))
+    with pytest.raises(UnknownPartition, match="2012-10-26"):
+        begin("flow", run_id="r", scheme=weeks, partition=PartitionKey(week_ending="2012-10-25"))
