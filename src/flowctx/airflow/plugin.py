@@ -1,0 +1,14 @@
+"""What Airflow's scheduler, dag-processor and api-server have to know of flowctx: its timetable."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+from flowctx.airflow.partitions import PartitionTimetable
+
+
+class FlowctxPlugin(AirflowPlugin):
+    """Registered through the entry point ``airflow.plugins``; there is nothing to configure."""
+
+    name = "flowctx"
+    timetables = [PartitionTimetable]  # noqa: RUF012 - as Airflow declares it
