@@ -77,7 +77,7 @@ class SessionDays(NamedTuple):
 
     def at(self, position: int) -> int:
         """Return the session at the position."""
-        return self.calendar.at(position).toordinal()
+        return self.calendar.ordinal_at(position)
 
     def window(self, as_of: int) -> tuple[int, int]:
         """Return the day and the one after it."""

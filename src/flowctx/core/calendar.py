@@ -5,18 +5,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, Final
 
-from flowctx.core.dates import DateSequence, check_date, parse_date, weekday_name, weekday_number
+from flowctx.core.dates import parse_date, parse_weekmask, weekmask_text
 from flowctx.core.errors import CalendarError
+from flowctx.core.sessions import SessionTable
 
 _MAX_ORDINAL: Final = date.max.toordinal()
 
 
-class BusinessCalendar:
+class BusinessCalendar(SessionTable):
     """Which days count as business days (sessions), immutable, at most 2 µs a look-up.
 
     Make one with :meth:`from_sessions` or :meth:`from_holidays`, or load a named one with
@@ -31,17 +31,8 @@ class BusinessCalendar:
         (False, datetime.date(2012, 10, 31))
     """
 
-    __slots__ = ("_first", "_hash", "_last", "_open_days", "_reloadable", "_size", "_table", "name", "version")
-    #: What the calendar is called: ``XNYS``.
-    name: str
-    #: Which edition of it: the library's version, or a digest of the sessions.
-    version: str
-    _table: array[int]
-    _first: int
-    _last: int
-    _open_days: frozenset[int]
+    __slots__ = ("_hash", "_reloadable")
     _reloadable: bool
-    _size: int
     _hash: int
 
     def __init__(self) -> None:
@@ -55,7 +46,6 @@ class BusinessCalendar:
     @classmethod
     def _make(cls, name: str, table: array[int], bounds: tuple[int, int], **more: Any) -> BusinessCalendar:
         self = object.__new__(cls)
-        open_days = more.get("open_days") or _usual_weekdays(table, bounds)
         version = more.get("version") or hashlib.sha256(table.tobytes()).hexdigest()[:12]
         for field, value in {
             "name": _check_name(name),
@@ -63,7 +53,7 @@ class BusinessCalendar:
             "_table": table,
             "_first": bounds[0],
             "_last": bounds[1],
-            "_open_days": open_days,
+            "_open_days": more.get("open_days"),
             "_reloadable": more.get("reloadable", False),
             "_size": len(table),
             "_hash": hash((name, version, bounds, len(table), table.tobytes())),
@@ -170,7 +160,7 @@ class BusinessCalendar:
         low = date(min(closed).year, 1, 1) if closed else date.min
         high = date(max(closed).year, 12, 31) if closed else date.max
         bounds = _bounds(name, first, last, low, high)
-        open_days = _parse_weekmask(weekmask)
+        open_days = parse_weekmask(weekmask)
         days = {o for o in range(bounds[0], bounds[1] + 1) if (o + 6) % 7 in open_days}
         table = array("i", sorted((days - {d.toordinal() for d in closed}) | opened))
         if not table:
@@ -179,22 +169,7 @@ class BusinessCalendar:
             raise CalendarError(f"the calendar {name!r} has extra= sessions outside its bounds; widen first= and last=")
         return cls._make(name, table, bounds, version=version, open_days=open_days)
 
-    # -- what it knows ------------------------------------------------------------------------------------------
-
-    @property
-    def first(self) -> date:
-        """First day that the calendar knows about (which need not be a session)."""
-        return date.fromordinal(self._first)
-
-    @property
-    def last(self) -> date:
-        """Last day that the calendar knows about (which need not be a session)."""
-        return date.fromordinal(self._last)
-
-    @property
-    def bounded(self) -> bool:
-        """Whether days outside :attr:`first` to :attr:`last` are refused; False for the built-in ones."""
-        return True
+    # -- writing it down ----------------------------------------------------------------------------------------
 
     @property
     def reloadable(self) -> bool:
@@ -206,138 +181,6 @@ class BusinessCalendar:
         """Name and version, as they go into ``ctx.metadata["calendar"]``."""
         return {"name": self.name, "version": self.version}
 
-    def is_session(self, d: date) -> bool:
-        """Tell whether ``d`` is a business day.
-
-        Raises:
-            CalendarError: ``d`` is outside the bounds, or a datetime.
-
-        Example:
-            >>> WEEKDAYS.is_session(date(2012, 10, 27))
-            False
-        """
-        ordinal = self._ordinal(d)
-        position = self.position(ordinal)
-        return self._ordinal_at(position) == ordinal if position < self._size else False
-
-    def previous(self, d: date, n: int = 1) -> date:
-        """Return the n-th session strictly before ``d``.
-
-        Args:
-            d: Any day, session or not.
-            n: How many sessions back, from 1.
-
-        Raises:
-            CalendarError: ``d`` or the answer is outside the bounds.
-
-        Example:
-            >>> WEEKDAYS.previous(date(2012, 10, 29))
-            datetime.date(2012, 10, 26)
-        """
-        return self.at(self.position(self._ordinal(d)) - _check_steps(n))
-
-    def next(self, d: date, n: int = 1) -> date:
-        """Return the n-th session strictly after ``d``; see :meth:`previous`.
-
-        Example:
-            >>> WEEKDAYS.next(date(2012, 10, 26), 2)
-            datetime.date(2012, 10, 30)
-        """
-        return self.at(self.position(self._ordinal(d) + 1) + _check_steps(n) - 1)
-
-    def on_or_before(self, d: date) -> date:
-        """Return ``d`` if it is a session, else the last one before it.
-
-        Example:
-            >>> WEEKDAYS.on_or_before(date(2012, 10, 28))
-            datetime.date(2012, 10, 26)
-        """
-        return self.at(self.position(self._ordinal(d) + 1) - 1)
-
-    def on_or_after(self, d: date) -> date:
-        """Return ``d`` if it is a session, else the first one after it.
-
-        Example:
-            >>> WEEKDAYS.on_or_after(date(2012, 10, 28))
-            datetime.date(2012, 10, 29)
-        """
-        return self.at(self.position(self._ordinal(d)))
-
-    def sessions(self, a: date, b: date) -> DateSequence:
-        """Return the sessions from ``a`` to ``b``, both included, as a lazy sequence; empty if ``b < a``.
-
-        ``date.min`` and ``date.max`` stand for the calendar's own bounds.
-
-        Example:
-            >>> len(WEEKDAYS.sessions(date(2012, 10, 1), date(2012, 10, 31)))
-            23
-        """
-        low, high = self._clip(a), self._clip(b)
-        return DateSequence(self._ordinal_at, range(self.position(low), self.position(high + 1)))
-
-    def count(self, a: date, b: date) -> int:
-        """Count the sessions from ``a`` to ``b``, both included; 0 if ``b < a``.
-
-        Example:
-            >>> WEEKDAYS.count(date(2012, 10, 1), date(2012, 10, 31))
-            23
-        """
-        return max(0, self.position(self._clip(b) + 1) - self.position(self._clip(a)))
-
-    def index(self, d: date) -> int:
-        """Return the position of the session ``d`` among all sessions; :meth:`at` inverts it.
-
-        Raises:
-            CalendarError: ``d`` is no session; the message says why and which sessions lie around it.
-
-        Example:
-            >>> WEEKDAYS.at(WEEKDAYS.index(date(2012, 10, 26)) + 1)
-            datetime.date(2012, 10, 29)
-        """
-        if not self.is_session(d):
-            raise CalendarError(self.explain(d))
-        return self.position(d.toordinal())
-
-    def at(self, position: int) -> date:
-        """Return the session at ``position``, counted from the calendar's first session.
-
-        Raises:
-            CalendarError: The position is outside the calendar.
-        """
-        if not 0 <= position < self._size:
-            raise self._outside(f"session {position}")
-        return date.fromordinal(self._ordinal_at(position))
-
-    def position(self, ordinal: int) -> int:
-        """Return how many sessions lie before the day with this ordinal; no bounds are checked.
-
-        Args:
-            ordinal: ``date.toordinal()`` of the day.
-
-        Example:
-            >>> EVERY_DAY.position(date(1, 1, 3).toordinal())
-            2
-        """
-        return bisect_left(self._table, ordinal)
-
-    def explain(self, d: date) -> str:
-        """Say in one sentence why ``d`` is no session, and which sessions lie around it.
-
-        Example:
-            >>> WEEKDAYS.explain(date(2012, 10, 27))
-            '2012-10-27 is a Saturday, a weekend day in WEEKDAYS: sessions around it are 2012-10-26 and 2012-10-29'
-        """
-        ordinal = self._ordinal(d)
-        position, after = self.position(ordinal), self.position(ordinal + 1)
-        if after > position:
-            return f"{d.isoformat()} is a session of {self.name}"
-        around = [self.at(i).isoformat() for i in (position - 1, position) if 0 <= i < self._size]
-        kind = f"a {weekday_name(d)}, a weekend day" if d.weekday() not in self._open_days else "a holiday"
-        near = "sessions around it are" if len(around) == 2 else "the session next to it is"
-        return f"{d.isoformat()} is {kind} in {self.name}: {near} {' and '.join(around)}"
-
-    # -- writing it down ----------------------------------------------------------------------------------------
-
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict: just name and version if it can be loaded by name, else all that it takes.
 
@@ -347,14 +190,14 @@ class BusinessCalendar:
         """
         if self._reloadable:
             return dict(self.identity)
-        table = set(self._table)
-        usual = {o for o in range(self._first, self._last + 1) if (o + 6) % 7 in self._open_days}
+        table, open_days = set(self._table), self._usual_weekdays()
+        usual = {o for o in range(self._first, self._last + 1) if (o + 6) % 7 in open_days}
         return {
             "name": self.name,
             "version": self.version,
             "first": self.first.isoformat(),
             "last": self.last.isoformat(),
-            "weekmask": _weekmask_text(self._open_days),
+            "weekmask": weekmask_text(open_days),
             "holidays": [_iso(o) for o in sorted(usual - table)],
             "extra": [_iso(o) for o in sorted(table - usual)],
         }
@@ -378,28 +221,6 @@ class BusinessCalendar:
             return BusinessCalendar.from_holidays(name, data["holidays"], version=version, **fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise CalendarError(f"this is not a calendar written by to_dict(): {error!r}") from None
-
-    # -- inside -------------------------------------------------------------------------------------------------
-
-    def _ordinal_at(self, position: int) -> int:
-        return self._table[position]
-
-    def _ordinal(self, d: date) -> int:
-        if type(d) is not date:
-            check_date(d, "d")
-        ordinal = d.toordinal()
-        if not self._first <= ordinal <= self._last:
-            raise self._outside(d.isoformat())
-        return ordinal
-
-    def _clip(self, d: date) -> int:
-        return self._first if d == date.min else self._last if d == date.max else self._ordinal(d)
-
-    def _outside(self, what: str) -> CalendarError:
-        return CalendarError(
-            f"{what} is outside the calendar {self.name}, which is known from {self.first} to {self.last} (version "
-            f"{self.version}); stay inside, or use an edition of the calendar that reaches further"
-        )
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a BusinessCalendar is immutable; make a new one")
@@ -463,30 +284,6 @@ class _WeeklyCalendar(BusinessCalendar):
         return get_calendar, (self.name,)
 
 
-def _parse_weekmask(text: object) -> frozenset[int]:
-    """Read ``MON-FRI``, ``SUN-THU``, ``MON,WED,FRI`` or ``1111100``."""
-    if not isinstance(text, str) or not text.strip():
-        raise CalendarError(f"weekmask={text!r} is empty; write the open weekdays, such as 'MON-FRI' or 'SUN-THU'")
-    if len(text) == 7 and set(text) <= {"0", "1"}:
-        open_days = frozenset(i for i, flag in enumerate(text) if flag == "1")
-    else:
-        days: set[int] = set()
-        for part in text.replace(" ", ",").split(","):
-            if part:
-                first, dash, last = part.partition("-")
-                low = weekday_number(first, "weekmask")
-                high = weekday_number(last, "weekmask") if dash else low
-                days.update((low + i) % 7 for i in range((high - low) % 7 + 1))
-        open_days = frozenset(days)
-    if not open_days:
-        raise CalendarError(f"weekmask={text!r} has no open weekday; write for instance 'MON-FRI'")
-    return open_days
-
-
-def _weekmask_text(open_days: frozenset[int]) -> str:
-    return "".join("1" if i in open_days else "0" for i in range(7))
-
-
 def _unpickle(name: str, table: array[int], bounds: tuple[int, int], more: dict[str, Any]) -> BusinessCalendar:
     return BusinessCalendar._make(name, table, bounds, **more)
 
@@ -495,12 +292,6 @@ def _check_name(name: object) -> str:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise CalendarError(f"{name!r} cannot name a calendar; use a short printable text such as 'XNYS'")
     return name
-
-
-def _check_steps(n: int) -> int:
-    if n < 1:
-        raise CalendarError(f"n={n} sessions cannot be stepped over; n counts from 1")
-    return n
 
 
 def _iso(ordinal: int) -> str:
@@ -513,17 +304,6 @@ def _bounds(name: str, first: date | str | None, last: date | str | None, low: d
     if first > last:
         raise CalendarError(f"the calendar {name!r} has first={first} after last={last}; swap them")
     return first.toordinal(), last.toordinal()
-
-
-def _usual_weekdays(table: array[int], bounds: tuple[int, int]) -> frozenset[int]:
-    """Return the weekdays of which most are sessions, or those with a session where none has most."""
-    sessions, days = [0] * 7, [0] * 7
-    for ordinal in table:
-        sessions[(ordinal + 6) % 7] += 1
-    for ordinal in range(bounds[0], bounds[1] + 1):
-        days[(ordinal + 6) % 7] += 1
-    usual = frozenset(i for i in range(7) if 2 * sessions[i] > days[i])
-    return usual or frozenset(i for i in range(7) if sessions[i])
 
 
 #: Every day is a business day: no bounds, no holidays.

@@ -79,6 +79,44 @@ def weekday_name(day: date) -> str:
     return _LONG_NAMES[day.weekday()]
 
 
+def parse_weekmask(text: object) -> frozenset[int]:
+    """Read ``MON-FRI``, ``SUN-THU``, ``MON,WED,FRI`` or ``1111100`` into numbers of weekdays, 0 for Monday.
+
+    Raises:
+        CalendarError: The text is not of that form, or has no open weekday.
+
+    Example:
+        >>> sorted(parse_weekmask("SUN-TUE"))
+        [0, 1, 6]
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise CalendarError(f"weekmask={text!r} is empty; write the open weekdays, such as 'MON-FRI' or 'SUN-THU'")
+    if len(text) == 7 and set(text) <= {"0", "1"}:
+        open_days = frozenset(i for i, flag in enumerate(text) if flag == "1")
+    else:
+        days: set[int] = set()
+        for part in text.replace(" ", ",").split(","):
+            if part:
+                first, dash, last = part.partition("-")
+                low = weekday_number(first, "weekmask")
+                high = weekday_number(last, "weekmask") if dash else low
+                days.update((low + i) % 7 for i in range((high - low) % 7 + 1))
+        open_days = frozenset(days)
+    if not open_days:
+        raise CalendarError(f"weekmask={text!r} has no open weekday; write for instance 'MON-FRI'")
+    return open_days
+
+
+def weekmask_text(open_days: frozenset[int]) -> str:
+    """Write numbers of weekdays as seven flags from Monday.
+
+    Example:
+        >>> weekmask_text(frozenset({0, 4}))
+        '1000100'
+    """
+    return "".join("1" if i in open_days else "0" for i in range(7))
+
+
 class DateSequence(Sequence[date]):
     """A lazy sequence of dates: positions, and a function from position to ordinal.
 

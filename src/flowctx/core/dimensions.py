@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date
 from typing import Any
 
 from flowctx.core.cadence import Cadence
 from flowctx.core.errors import CalendarError, PartitionError
-from flowctx.core.partition import MAX_TEXT, dimension_value, escape_value
+from flowctx.core.partition import MAX_TEXT, PartitionKey, dimension_value, escape_value
 
 #: A value, and ``name=value`` with the value escaped.
 Part = tuple[str, str]
@@ -44,7 +45,7 @@ class CadenceDimension:
 
     def part(self, index: int) -> Part:
         """Return the value at an index."""
-        text = self.cadence[index].isoformat()
+        text = date.fromordinal(self.cadence._ordinal_at(index)).isoformat()
         return text, f"{self.name}={text}"
 
     def parts(self, indexes: Iterable[int]) -> Iterator[Part]:
@@ -212,3 +213,30 @@ def _check_values(name: str, values: object) -> tuple[str, ...]:
             f"{name}={longest!r} is too long: a key has at most {MAX_TEXT} characters, escapes counted"
         )
     return texts
+
+
+def wrong_names(names: Collection[str], key: PartitionKey) -> str:
+    """Say what is wrong with a key that has other dimensions than these."""
+    missing = [name for name in names if name not in key]
+    extra = [name for name in key if name not in names]
+    parts = [f"{key} is not a key of this scheme, which has the dimensions {', '.join(names)}"]
+    if missing:
+        parts.append(f"add {', '.join(missing)}")
+    for name in extra:
+        near = difflib.get_close_matches(name, missing or names, n=1)
+        parts.append(f"{name} is not one of them" + (f", did you mean {near[0]}?" if near else ", leave it out"))
+    return "; ".join(parts)
+
+
+def not_a_key(dimensions: Sequence[Dimension], key: PartitionKey) -> str:
+    """Say which values of a key its dimensions do not have, and which keys are near."""
+    reasons = []
+    near = {dimension.name: [key[dimension.name]] for dimension in dimensions}
+    for dimension in dimensions:
+        value = key[dimension.name]
+        if dimension.find(value) is None:
+            reason, near[dimension.name] = dimension.explain(value)
+            reasons.append(reason)
+    keys = [str(PartitionKey(**dict(zip(near, values, strict=True)))) for values in itertools.product(*near.values())]
+    nearest = f"; the nearest keys are {' and '.join(keys[:3])}" if keys else ""
+    return f"the scheme has no key {key}: {'; '.join(reasons)}{nearest}"

@@ -1,40 +1,34 @@
-"""Cadence: what every sequence of as-of dates can do, whatever its kind; see :mod:`flowctx.core.cadence`."""
+"""Entries: the as-of dates of a cadence as a sequence: counted, numbered, found, and explained where not found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, ClassVar, Final, overload
+from typing import Any, Final, overload
 from zoneinfo import ZoneInfo
 
 from flowctx.core.axes import Axis
 from flowctx.core.calendar import BusinessCalendar, get_calendar
 from flowctx.core.dates import DateSequence, check_date, parse_date
 from flowctx.core.errors import CalendarError
-from flowctx.core.zones import Window, check_aware, first_instant, get_zone, resolve_wall_time, zone_name
+from flowctx.core.zones import get_zone, zone_name
 
 # Room for a quarter on either side of the dates that Python knows.
-_EARLIEST: Final = date.min.toordinal() + 100
-_LATEST: Final = date.max.toordinal() - 100
-
-_KINDS: Final[dict[str, type[Cadence]]] = {}
+EARLIEST: Final = date.min.toordinal() + 100
+LATEST: Final = date.max.toordinal() - 100
 
 
 @dataclass(frozen=True, init=False, repr=False, kw_only=True)
-class Cadence(Sequence[date]):
-    """An ordered sequence of as-of dates, each with a window of data and a due time.
+class Entries(Sequence[date]):
+    """An ordered sequence of as-of dates; see :class:`flowctx.core.cadence.Cadence`.
 
     The first entry is the first as-of date on or after ``start``; with an ``end``, the last one is the last on or
     before it. Without an ``end`` the sequence has no length, and whatever counts it takes an ``until``. The calendar
     is loaded when it is first needed, not when the cadence is made.
-
-    Use :class:`Daily`, :class:`Weekly`, :class:`Monthly` or :class:`Quarterly`.
     """
 
-    #: The name of the kind in serialised form.
-    kind: ClassVar[str] = ""
     #: No as-of date is before it.
     start: date
     #: No as-of date is after it; None goes on for ever.
@@ -90,6 +84,11 @@ class Cadence(Sequence[date]):
     @cached_property
     def _axis(self) -> Axis:
         raise NotImplementedError  # pragma: no cover - each kind has its own
+
+    @cached_property
+    def _horizon(self) -> tuple[int, int]:
+        """First and last day for which the as-of dates are known."""
+        return self._axis.horizon() or (EARLIEST, LATEST)
 
     @cached_property
     def _base(self) -> int:
@@ -171,12 +170,22 @@ class Cadence(Sequence[date]):
         return date.fromordinal(self._ordinal_at(index))
 
     def _ordinal_at(self, index: int) -> int:
+        axis, base = self._axis, self._base
         try:
-            return self._axis.at(self._base + index)
+            return axis.at(base + index)
         except (IndexError, OverflowError, ValueError) as error:
             raise CalendarError(
                 f"entry {index} of {self!r} is later than is known of its calendar; give the cadence an end="
             ) from (error if isinstance(error, CalendarError) else None)
+
+    def _entry(self, index: int) -> int | None:
+        """Return the ordinal of an entry, or None past the end or past what is known of the calendar."""
+        if self._length is not None and index >= self._length:
+            return None
+        try:
+            return self._ordinal_at(index)
+        except CalendarError:
+            return None
 
     def __iter__(self) -> Iterator[date]:
         length, index = self._length, 0
@@ -223,127 +232,11 @@ class Cadence(Sequence[date]):
         low = 0 if a <= self.start else self.count(a - timedelta(days=1))
         return range(low, max(low, self.count(b)))
 
-    # -- windows and due times ----------------------------------------------------------------------------------
-
-    def window(self, as_of: date) -> Window:
-        """Return the half-open window of data that an as-of date stands for, in the cadence's zone.
-
-        Raises:
-            CalendarError: It is not one of the as-of dates.
-
-        Example:
-            >>> Weekly(start="2012-01-01").window(date(2012, 1, 13)).start.isoformat()
-            '2012-01-07T00:00:00+00:00'
-        """
-        self.index(as_of)
-        first, after = self._axis.window(as_of.toordinal())
-        return Window(*(first_instant(date.fromordinal(day), self.zone) for day in (first, after)))
-
-    def due(self, as_of: date) -> datetime:
-        """Return when the run of an as-of date is due: the end of its window plus the delay, by the wall clock.
-
-        06:00 stays 06:00 when clocks change; a time that does not exist is the next one that does, and of two
-        that look the same it is the first.
-
-        Raises:
-            CalendarError: It is not one of the as-of dates.
-
-        Example:
-            >>> Daily(start="2026-03-01", timezone="America/New_York",
-            ...       delay=timedelta(hours=6)).due(date(2026, 3, 7)).isoformat()
-            '2026-03-08T06:00:00-04:00'
-        """
-        self.index(as_of)
-        return self._due(as_of.toordinal())
-
-    def _due(self, as_of: int) -> datetime:
-        _, after = self._axis.window(as_of)
-        return resolve_wall_time(datetime.combine(date.fromordinal(after), time()) + self.delay, self.zone)
-
-    def due_count(self, now: datetime) -> int:
-        """Count the as-of dates that are due at ``now``: the ``n`` first ones, since due times are in order.
-
-        Args:
-            now: Any aware datetime.
-
-        Raises:
-            CalendarError: ``now`` is naive, or further ahead than the calendar is known.
-
-        Example:
-            >>> from datetime import UTC
-            >>> Daily(start="2012-01-01").due_count(datetime(2012, 1, 4, tzinfo=UTC))
-            3
-        """
-        local = check_aware(now, "now").astimezone(self.zone).replace(tzinfo=None)
-        # Windows that end by this day have due times up to about now; clock changes shift that by an entry at most.
-        if local.toordinal() - self.delay.days < _EARLIEST:
-            return 0
-        unit = self._axis.unit((local - self.delay).toordinal())
-        count = self.count(date.fromordinal(unit - 1))
-        while (as_of := self._entry(count)) is not None and self._due(as_of) <= now:
-            count += 1
-        while count and self._due(self._ordinal_at(count - 1)) > now:
-            count -= 1
-        return count
-
-    def _entry(self, index: int) -> int | None:
-        """Return the ordinal of an entry, or None past the end or past what is known of the calendar."""
-        if self._length is not None and index >= self._length:
-            return None
-        try:
-            return self._ordinal_at(index)
-        except CalendarError:
-            return None
-
-    def first_due_after(self, now: datetime) -> date | None:
-        """Return the first as-of date that is due strictly after ``now``, or None after the end.
-
-        Example:
-            >>> from datetime import UTC
-            >>> Daily(start="2012-01-01").first_due_after(datetime(2012, 1, 4, tzinfo=UTC))
-            datetime.date(2012, 1, 4)
-        """
-        count = self.due_count(now)
-        return None if self._length is not None and count >= self._length else self[count]
-
-    def latest_due(self, now: datetime) -> date | None:
-        """Return the last as-of date that is due at ``now``, or None before the first.
-
-        Example:
-            >>> from datetime import UTC
-            >>> Daily(start="2012-01-01").latest_due(datetime(2012, 1, 4, tzinfo=UTC))
-            datetime.date(2012, 1, 3)
-        """
-        count = self.due_count(now)
-        return self[count - 1] if count else None
-
-    def containing(self, d: date) -> date | None:
-        """Return the as-of date whose window contains the local day ``d``, or None.
-
-        None is the answer for a closed day of a :class:`Daily`, for a period without any session under
-        ``as_of="last_session"``, and before the first and after the last window.
-
-        Example:
-            >>> Weekly(start="2012-01-01").containing(date(2012, 1, 9))
-            datetime.date(2012, 1, 13)
-        """
-        ordinal = check_date(d, "d").toordinal()
-        if not _EARLIEST <= ordinal <= _LATEST:
-            return None
-        base, axis = self._base, self._axis
-        entry = self._entry(max(0, axis.position(axis.unit(ordinal)) - base))
-        if entry is None and not (self.end is not None and d > self.end):
-            self._known(d, "d")
-        if entry is None:
-            return None
-        first, after = axis.window(entry)
-        return date.fromordinal(entry) if first <= ordinal < after else None
-
     # -- errors -------------------------------------------------------------------------------------------------
 
     def _known(self, d: date, what: str) -> None:
         """Refuse a day of which the calendar says nothing."""
-        low, high = self._axis.horizon() or (_EARLIEST, _LATEST)
+        low, high = self._horizon
         if not low <= d.toordinal() <= high:
             calendar = self.business_calendar
             first, last = date.fromordinal(low), date.fromordinal(high)
@@ -381,76 +274,3 @@ class Cadence(Sequence[date]):
         index = self.count(d - timedelta(days=1))
         around = [self._entry(i) for i in (index - 1, index) if i >= 0]
         return [date.fromordinal(o) for o in around if o is not None]
-
-    # -- writing it down ----------------------------------------------------------------------------------------
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dict; :meth:`from_dict` reads it back.
-
-        Example:
-            >>> Daily(start="2012-01-01").to_dict()["start"]
-            '2012-01-01'
-        """
-        data: dict[str, Any] = {"kind": self.kind} | {f.name: getattr(self, f.name) for f in fields(self)}
-        data["start"] = self.start.isoformat()
-        data["end"] = None if self.end is None else self.end.isoformat()
-        data["calendar"] = self.calendar if isinstance(self.calendar, str) else self.calendar.to_dict()
-        data["delay_seconds"] = data.pop("delay").total_seconds()
-        return data
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Cadence:
-        """Read back what :meth:`to_dict` wrote; nothing is imported because the data says so.
-
-        Raises:
-            CalendarError: The data is not of that form.
-
-        Example:
-            >>> daily = Daily(start="2012-01-03", calendar="XNYS")
-            >>> Cadence.from_dict(daily.to_dict()) == daily
-            True
-        """
-        try:
-            values = dict(data)
-            kind = _KINDS[values.pop("kind")]
-            values["delay"] = timedelta(seconds=values.pop("delay_seconds"))
-            if isinstance(values["calendar"], Mapping):
-                values["calendar"] = BusinessCalendar.from_dict(values["calendar"])
-            return kind(**values)
-        except CalendarError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            kinds = ", ".join(_KINDS)
-            raise CalendarError(
-                f"this is not a cadence written by to_dict(): {error!r}; the kinds are {kinds}"
-            ) from None
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if cls.kind:
-            _KINDS[cls.kind] = cls
-
-    def __repr__(self) -> str:
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        shown = {
-            name: value.isoformat() if isinstance(value, date) else value
-            for name, value in given.items()
-            if name == "start" or value != _DEFAULTS.get(name, MISSING)
-        }
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), {f.name: getattr(self, f.name) for f in fields(self)})
-
-
-_DEFAULTS: Final[dict[str, object]] = {
-    "end": None,
-    "calendar": "EVERY_DAY",
-    "timezone": "UTC",
-    "delay": timedelta(0),
-    "as_of": "period_end",
-}
-
-
-def _unpickle(kind: type[Cadence], values: dict[str, Any]) -> Cadence:
-    return kind(**values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
@@ -10,10 +9,10 @@ from typing import Any
 
 from flowctx.core.cadence import Cadence, Window
 from flowctx.core.dates import parse_date
-from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension
+from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension, not_a_key, wrong_names
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.keyspace import POINT, Tree, box
-from flowctx.core.partition import MAX_TEXT, PartitionKey, check_dimension_name, escape_value, unescape_value
+from flowctx.core.partition import PartitionKey, check_dimension_name, escape_value, unescape_value
 from flowctx.core.selection import Selection, parse_selection
 
 #: What may be given for a dimension.
@@ -43,11 +42,12 @@ class PartitionScheme:
         (520, 'date=2012-01-03|symbol=IBM', 1)
     """
 
-    __slots__ = ("_by_name", "_dimensions", "_everything", "_sorted")
+    __slots__ = ("_by_name", "_cadence", "_dimensions", "_everything", "_sorted")
     _dimensions: tuple[Dimension, ...]
     _by_name: dict[str, Dimension]
     _everything: Selection | None
-    _sorted: tuple[int, ...]
+    _sorted: tuple[int, ...]  # the dimensions, by name
+    _cadence: CadenceDimension | None
 
     def __init__(self, /, **dimensions: Values) -> None:
         if not dimensions:
@@ -66,6 +66,7 @@ class PartitionScheme:
         set_field(self, "_dimensions", dimensions)
         set_field(self, "_by_name", {dimension.name: dimension for dimension in dimensions})
         set_field(self, "_everything", None)
+        set_field(self, "_cadence", next((d for d in dimensions if isinstance(d, CadenceDimension)), None))
         order = sorted(range(len(dimensions)), key=lambda i: dimensions[i].name)
         set_field(self, "_sorted", tuple(order))
 
@@ -79,12 +80,12 @@ class PartitionScheme:
     @property
     def cadence(self) -> Cadence | None:
         """The cadence, or None if every dimension is static."""
-        return next((d.cadence for d in self._dimensions if isinstance(d, CadenceDimension)), None)
+        return None if self._cadence is None else self._cadence.cadence
 
     @property
     def cadence_dimension(self) -> str | None:
         """The name of the dimension that is a cadence, or None."""
-        return next((d.name for d in self._dimensions if isinstance(d, CadenceDimension)), None)
+        return None if self._cadence is None else self._cadence.name
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of a static dimension, in order.
@@ -144,7 +145,7 @@ class PartitionScheme:
             yield from Selection._of(self, Tree(((range(index, index + 1), rest),)))
 
     def __getitem__(self, index: int) -> PartitionKey:
-        if self.cadence is None or self.cadence.bounded:
+        if self._cadence is None or self._cadence.cadence.bounded:
             return self.keys()[index]
         rest = self._after_the_cadence("numbered")
         if index < 0:
@@ -215,41 +216,27 @@ class PartitionScheme:
         """
         if isinstance(key, str):
             return self.parse(key)
-        if not isinstance(key, Mapping):
+        if isinstance(key, PartitionKey):
+            checked = key
+        elif isinstance(key, Mapping):
+            checked = PartitionKey(**key)
+        else:
             raise PartitionError(f"{key!r} is no partition key; pass a PartitionKey, a dict or text")
-        checked = key if isinstance(key, PartitionKey) else PartitionKey(**key)
         self._path(checked)
         return checked
 
     def _path(self, key: PartitionKey) -> list[int]:
         """Return the index of each of the key's values, in declared order."""
-        if len(key) != len(self._dimensions) or any(d.name not in key for d in self._dimensions):
-            raise UnknownPartition(self._wrong_names(key))
-        path = [dimension.find(key[dimension.name]) for dimension in self._dimensions]
-        if None in path:
-            raise UnknownPartition(self._not_a_key(key, path))
-        return [index for index in path if index is not None]
-
-    def _wrong_names(self, key: PartitionKey) -> str:
-        missing = [name for name in self._by_name if name not in key]
-        extra = [name for name in key if name not in self._by_name]
-        parts = [f"{key} is not a key of this scheme, which has the dimensions {', '.join(self._by_name)}"]
-        if missing:
-            parts.append(f"add {', '.join(missing)}")
-        for name in extra:
-            near = difflib.get_close_matches(name, missing or self._by_name, n=1)
-            parts.append(f"{name} is not one of them" + (f", did you mean {near[0]}?" if near else ", leave it out"))
-        return "; ".join(parts)
-
-    def _not_a_key(self, key: PartitionKey, path: list[int | None]) -> str:
-        reasons, near = [], [[key[d.name]] for d in self._dimensions]
-        for at, (dimension, index) in enumerate(zip(self._dimensions, path, strict=True)):
+        values = key._dims
+        if values.keys() != self._by_name.keys():
+            raise UnknownPartition(wrong_names(self._by_name, key))
+        path: list[int] = []
+        for name, dimension in self._by_name.items():
+            index = dimension.find(values[name])
             if index is None:
-                reason, near[at] = dimension.explain(key[dimension.name])
-                reasons.append(reason)
-        keys = [PartitionKey(**dict(zip(self._by_name, values, strict=True))) for values in itertools.product(*near)]
-        nearest = f". The nearest keys are {' and '.join(str(k) for k in keys[:3])}" if keys else ""
-        return f"the scheme has no key {key}: {'; '.join(reasons)}{nearest}"
+                raise UnknownPartition(not_a_key(self._dimensions, key))
+            path.append(index)
+        return path
 
     def _key(self, path: list[int]) -> PartitionKey:
         order, parts = self._sorted, [d.part(i) for d, i in zip(self._dimensions, path, strict=True)]
@@ -412,6 +399,3 @@ def _dimension(name: str, values: Values) -> Dimension:
     if isinstance(values, type) or not callable(values):
         return StaticDimension(name, values=values)
     return StaticDimension(name, read=values)
-
-
-__all__ = ["MAX_TEXT", "PartitionScheme", "Values"]
