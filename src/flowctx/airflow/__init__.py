@@ -1,0 +1,47 @@
+"""Airflow: a workflow as a DAG, a step as a task, and the workflow's context inside any task."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from flowctx.core.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from flowctx.airflow.context import workflow_context
+    from flowctx.airflow.dag import workflow_dag
+    from flowctx.airflow.steps import StepOperator
+
+__all__ = ["StepOperator", "workflow_context", "workflow_dag"]
+
+#: Public names and where they are. Airflow loads providers and plugins in the middle of its own import, so that
+#: importing this package must not import Airflow.
+_HOME = {
+    "StepOperator": "flowctx.airflow.steps",
+    "workflow_context": "flowctx.airflow.context",
+    "workflow_dag": "flowctx.airflow.dag",
+}
+
+
+def _installed() -> bool:
+    try:
+        return importlib.util.find_spec("airflow") is not None
+    except ImportError:
+        return False
+
+
+if not _installed():
+    raise MissingExtra("flowctx.airflow", "airflow")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'flowctx.airflow' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

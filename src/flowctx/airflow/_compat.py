@@ -1,0 +1,164 @@
+"""All that is used of Airflow beyond its public interface: the place to look when Airflow changes (seen with 3.3.2)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import DAG
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    DagRunTriggerException,
+    DownstreamTasksSkipped,
+)
+
+__all__ = [
+    "ENGINE_EXCEPTIONS",
+    "RETURN_VALUE",
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowSkipException",
+    "MappedOperator",
+    "migrate",
+    "open_session",
+    "read_settings_again",
+    "register",
+    "returned_values",
+    "run_ready_tasks",
+    "start_run",
+    "warm_up",
+]
+
+#: Exceptions by which code in a task talks to Airflow; they are no failures of a step.
+#: (``TaskDeferred`` and the task timeout are no subclasses of ``Exception`` and pass through by themselves.)
+ENGINE_EXCEPTIONS: tuple[type[BaseException], ...] = (
+    AirflowSkipException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    DagRunTriggerException,
+    DownstreamTasksSkipped,
+)
+
+#: Key of the XCom that holds what a task returned.
+RETURN_VALUE = "return_value"
+
+#: The bundle that Airflow has by default: the DAG folder.
+_BUNDLE = "dags-folder"
+
+
+# --- running a DAG in this process: what ``DAG.test()`` does, whose arguments know neither run id nor partition key ---
+
+
+def read_settings_again() -> None:
+    """Make Airflow use the database that the environment names now; it reads its settings when it is imported."""
+    from airflow import settings
+
+    settings.configure_vars()  # type: ignore[no-untyped-call]
+    settings.dispose_orm()
+    settings.configure_orm()  # type: ignore[no-untyped-call]
+
+
+def migrate() -> None:
+    """Create or migrate the database."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+def warm_up() -> None:
+    """Build the API that tasks talk to; otherwise the first task would seem to take seconds."""
+    from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
+
+    InProcessTestSupervisor._api_client().get("health/ping")  # type: ignore[no-untyped-call]
+
+
+def open_session() -> Any:
+    """Return a context manager for a session of the database."""
+    from airflow.utils.session import create_session
+
+    return create_session()
+
+
+def register(dag: DAG) -> None:
+    """Store a DAG in the database, without which no run of it can be made."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    bag = DagBag(dag_folder=os.devnull, bundle_name=_BUNDLE)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, _BUNDLE, None)
+
+
+def start_run(
+    dag: DAG,
+    *,
+    run_id: str,
+    conf: dict[str, Any],
+    logical_date: datetime | None,
+    partition_key: str | None,
+    session: Any,
+) -> Any:
+    """Create a manual run of a registered DAG."""
+    from airflow.sdk import timezone
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    now = timezone.utcnow()
+    interval = None
+    if logical_date is not None:
+        interval = coerce_to_core_timetable(dag.timetable).infer_manual_data_interval(
+            run_after=timezone.coerce_datetime(logical_date)
+        )
+    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    return stored.create_dagrun(
+        run_id=run_id,
+        logical_date=logical_date,
+        data_interval=interval,
+        run_after=now,
+        start_date=now,
+        conf=conf,
+        run_type=DagRunType.MANUAL,
+        state=DagRunState.RUNNING,
+        triggered_by=DagRunTriggeredByType.TEST,
+        partition_key=partition_key,
+        session=session,
+    )
+
+
+def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[Any]:
+    """Decide as the scheduler does which tasks are ready, run them, and yield each when it is over."""
+    from airflow.sdk import timezone
+    from airflow.sdk.definitions.dag import _run_task
+
+    session.expire_all()
+    ready, _ = dag_run.update_state(session=session)
+    for ti in ready:
+        if ti.state != "up_for_reschedule":
+            ti.try_number += 1
+        ti.state = "scheduled"
+        ti.scheduled_dttm = timezone.utcnow()
+    session.commit()
+    for ti in dag_run.get_task_instances(session=session):
+        if ti.state == "scheduled":
+            _run_task(ti=ti, task=dag.task_dict[ti.task_id], run_triggerer=True)
+            yield ti
+
+
+def returned_values(dag_run: Any, session: Any) -> dict[tuple[str, int], Any]:
+    """Return what the tasks of a run returned, by task id and map index."""
+    from airflow.models.xcom import XComModel
+    from airflow.sdk.execution_time.xcom import XCom
+
+    rows = session.query(XComModel).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id, key=RETURN_VALUE)
+    return {(row.task_id, row.map_index): XCom.deserialize_value(row) for row in rows}

@@ -1,0 +1,273 @@
+"""The workflow's context inside any Airflow task: who runs, when and with what, from what Airflow knows of the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from airflow import __version__ as airflow_version
+from airflow.sdk import get_current_context
+
+from flowctx.core.asof import AsOf, RunTime
+from flowctx.core.context import WorkflowContext
+from flowctx.core.errors import ContextError, PayloadError
+from flowctx.core.identity import begin
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import from_json
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.workflow import Workflow
+
+#: Keys of a run's ``conf`` that say who the run is; everything else in it is parameters.
+CALLER_KEYS = ("batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id")
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+
+
+def workflow_context(
+    as_of: AsOf | None = None,
+    *,
+    workflow: Workflow | None = None,
+    scheme: PartitionScheme | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> WorkflowContext:
+    """Return the workflow's context inside any Airflow task: TaskFlow, classic operator, sensor or callback.
+
+    The run's ``conf`` may say who the run is: ``batch_id``, ``trace_id``, ``partition`` (an object, or text such as
+    ``date=2012-10-26,symbol=IBM``), ``as_of_date``, ``idempotency_key`` and ``capture_id``. Everything else in ``conf``
+    and the DAG's params are ``ctx.params``. A natively partitioned run's key is its partition. What a run that assets
+    triggered does not say itself is taken from their events.
+
+    Args:
+        as_of: The rule for the business date, where ``conf`` does not say it; by default that of the partition, else of
+            the data interval, else of the logical date (:meth:`AsOf.default() <flowctx.AsOf.default>`).
+        workflow: The workflow that the run is of; gives its partition scheme, name and default parameters.
+        scheme: The partition scheme, where there is no workflow; the DAG's ``PartitionTimetable`` knows its own.
+        context: Airflow's context, where Airflow has no current one: in a callback.
+
+    Returns:
+        A context without outputs: those are for steps.
+
+    Raises:
+        ContextError: It was called outside a task, or ``conf`` says something that cannot be.
+        UnknownPartition: The scheme does not have the partition.
+
+    Example:
+        ::
+
+            @task
+            def load() -> None:
+                ctx = workflow_context(AsOf.last_session("XNYS"))
+                print(ctx.as_of_date, ctx.batch_id)
+    """
+    if context is None:
+        try:
+            context = get_current_context()
+        except RuntimeError as exc:
+            raise ContextError(
+                "workflow_context() was called outside an Airflow task; call it when the task runs, not when the "
+                "DAG is parsed, and in a callback pass context="
+            ) from exc
+    return run_context(context, as_of, workflow=workflow, scheme=scheme)
+
+
+def run_context(
+    context: Mapping[str, Any],
+    as_of: AsOf | None = None,
+    *,
+    workflow: Workflow | None = None,
+    scheme: PartitionScheme | None = None,
+    within: Mapping[str, str] | None = None,
+) -> WorkflowContext:
+    """Return the context of the run that Airflow's ``context`` describes.
+
+    Args:
+        context: Airflow's context, or as much of it as there is.
+        as_of: As in :func:`workflow_context`.
+        workflow: As in :func:`workflow_context`.
+        scheme: As in :func:`workflow_context`.
+        within: The values of those dimensions over which the task is mapped.
+    """
+    dag, run = context["dag"], context["dag_run"]
+    scheme = workflow.partitions if workflow is not None else scheme or getattr(dag.timetable, "scheme", None)
+    conf = _conf(run.conf)
+    told = Told.by(conf, context.get("triggering_asset_events"))
+    partition = _partition(conf.get("partition"), run.partition_key, scheme, within or {})
+    if partition is None and workflow is not None:
+        workflow.partition_key(None)
+    day, source = told.as_of_date, "conf.as_of_date" if conf.get("as_of_date") is not None else "asset_events"
+    if day is None:
+        day, source, _ = (as_of or AsOf.default()).resolve(_run_time(dag, run, partition, scheme))
+    return begin(
+        workflow.name if workflow is not None else dag.dag_id,
+        run_id=run.run_id,
+        scheme=scheme,
+        partition=partition,
+        as_of_date=day,
+        batch_id=told.batch_id,
+        trace_id=told.trace_id or _engine_trace(context.get("ti")),
+        capture_id=told.capture_id,
+        idempotency_key=told.idempotency_key,
+        params=_params(context.get("params") or {}, conf, workflow),
+        metadata={"engine": _engine(dag, run, context.get("ti")), "as_of_source": source, **told.many},
+        started_at=run.start_date,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the caller said of the run, in ``conf`` or in the events of the assets that triggered it."""
+
+    batch_id: str | None
+    trace_id: str | None
+    as_of_date: date | None
+    capture_id: str | None
+    idempotency_key: str | None
+    #: Where several events disagree: all that they say, by ``batch_ids`` and so on.
+    many: Mapping[str, list[str]]
+
+    @classmethod
+    def by(cls, conf: Mapping[str, Any], events: Any) -> Told:
+        """Read ``conf``; what it does not say is taken from asset events, if they agree."""
+        said = {name: _text(conf, name) for name in CALLER_KEYS if name != "partition"}
+        many: dict[str, list[str]] = {}
+        for name in ("batch_id", "trace_id", "as_of_date"):
+            values = _event_values(events, name) if said[name] is None else []
+            if len(values) == 1:
+                said[name] = values[0]
+            elif values:
+                many[f"{name}s"] = values
+        day = said.pop("as_of_date")
+        return cls(**said, as_of_date=None if day is None else _date(day), many=many)
+
+
+def _event_values(events: Any, name: str) -> list[str]:
+    found: dict[str, None] = {}
+    by_asset: Iterable[Any] = events.values() if events else ()
+    for of_asset in by_asset:
+        for event in of_asset:
+            value = (event.extra or {}).get(name)
+            if isinstance(value, str) and value:
+                found[value] = None
+    return sorted(found)
+
+
+def _conf(conf: Any) -> Mapping[str, Any]:
+    if conf is None:
+        return {}
+    if not isinstance(conf, Mapping):
+        raise ContextError(
+            f"the run's conf is a {type(conf).__name__}; it must be an object, such as {{'batch_id': '...'}}"
+        )
+    return conf
+
+
+def _text(conf: Mapping[str, Any], name: str) -> str | None:
+    value = conf.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise ContextError(f"conf[{name!r}] is {value!r}; it must be text and not empty: leave it out if there is none")
+    return value
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ContextError(f"as_of_date is {text!r}; write it as YYYY-MM-DD, such as '2012-10-26'") from None
+
+
+def _partition(
+    said: Any, native: str | None, scheme: PartitionScheme | None, within: Mapping[str, str]
+) -> PartitionKey | None:
+    """Return the partition that ``conf`` or Airflow itself gives, with the values over which the task is mapped."""
+    keys = {_key(value, scheme, within) for value in (said, native) if value is not None and value != ""}
+    if len(keys) > 1:
+        raise ContextError(
+            f"conf['partition'] is {said!r}, and the run's own partition key is {native!r}; "
+            "they must mean the same: pass one"
+        )
+    if keys:
+        return keys.pop()
+    if not within:
+        return None
+    key = PartitionKey(**within)
+    return key if scheme is None else scheme.check(key)
+
+
+def _key(value: Any, scheme: PartitionScheme | None, within: Mapping[str, str]) -> PartitionKey:
+    if isinstance(value, str):
+        if within:
+            value = PartitionKey.parse(value)
+        elif scheme is not None:
+            return scheme.parse(value)
+        else:
+            # A key that some other timetable made is one opaque text.
+            return PartitionKey.parse(value) if "=" in value else PartitionKey(partition=value)
+    if not isinstance(value, Mapping):
+        raise ContextError(
+            f"conf['partition'] is {value!r}; it must be an object of dimensions, "
+            "such as {'date': '2012-10-26'}, or text"
+        )
+    key = PartitionKey(**{**value, **within})
+    return key if scheme is None else scheme.check(key)
+
+
+def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workflow | None) -> dict[str, Any]:
+    """Return the parameters: Airflow's merge of the DAG's and ``conf``, without the keys that say who the run is."""
+    merged = {**(workflow.params if workflow is not None else {}), **conf, **params}
+    return {name: _value(value, name) for name, value in merged.items() if name not in CALLER_KEYS}
+
+
+def _value(value: Any, name: str) -> Any:
+    """Read the JSON form of dates, decimals and so on; a leading ``$`` that is none of ours means nothing."""
+    try:
+        return from_json(value, name)
+    except PayloadError:
+        return value
+
+
+def _run_time(dag: Any, run: Any, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTime:
+    zone = getattr(dag.timetable, "timezone", None) or dag.timezone
+    return RunTime(
+        timezone=zone if isinstance(zone, str) else getattr(zone, "key", None) or zone.name,
+        window_start=run.data_interval_start,
+        window_end=run.data_interval_end,
+        fired_at=_fired_at(run),
+        partition=partition,
+        scheme=scheme,
+    )
+
+
+def _fired_at(run: Any) -> datetime | None:
+    """The instant that the schedule meant; ``run_after`` is none: for a manual run it is the wall clock."""
+    if run.logical_date is not None and run.data_interval_start != run.data_interval_end:
+        return None
+    fired: datetime | None = run.logical_date or run.partition_date
+    return fired
+
+
+def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:
+    about = {
+        "name": "airflow",
+        "version": airflow_version,
+        "dag_id": dag.dag_id,
+        "run_type": str(getattr(run.run_type, "value", run.run_type)),
+    }
+    if ti is not None:
+        about |= {
+            "task_id": ti.task_id,
+            "try_number": ti.try_number,
+            "map_index": -1 if ti.map_index is None else ti.map_index,
+        }
+    return about
+
+
+def _engine_trace(ti: Any) -> str | None:
+    """Return the trace id of the run's W3C traceparent, which all tasks of a run share until it is cleared."""
+    carrier = getattr(ti, "context_carrier", None) or {}
+    match = _TRACEPARENT.fullmatch(str(carrier.get("traceparent", "")))
+    return match[1] if match else None

@@ -1,0 +1,287 @@
+"""Run a DAG in this process with real Airflow tasks: for tests and demos, without scheduler, DAG folder or network."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from airflow.sdk import DAG
+
+from flowctx.airflow import _compat
+from flowctx.airflow.context import CALLER_KEYS, run_context
+from flowctx.airflow.outputs import is_step
+from flowctx.artifacts import artifact_store
+from flowctx.core.context import WorkflowContext
+from flowctx.core.envelope import Envelope, load_output
+from flowctx.core.errors import ContextError
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import freeze, to_json
+from flowctx.core.result import StepStatus
+from flowctx.core.run import RunResult, StepRun
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.workflow import Workflow
+
+_STATUSES = {
+    "success": StepStatus.OK,
+    "skipped": StepStatus.SKIPPED,
+    "failed": StepStatus.FAILED,
+    "upstream_failed": StepStatus.NOT_RUN,
+    "removed": StepStatus.NOT_RUN,
+}
+
+
+def run_dag(
+    dag: DAG,
+    *,
+    partition: PartitionKey | Mapping[str, Any] | str | None = None,
+    params: Mapping[str, Any] | None = None,
+    batch_id: str | None = None,
+    trace_id: str | None = None,
+    as_of_date: date | None = None,
+    logical_date: datetime | None = None,
+    run_id: str | None = None,
+) -> RunResult:
+    """Run a DAG in this process, with real Airflow tasks, and return what happened.
+
+    Without an Airflow of the process's own (``AIRFLOW_HOME``, or a database in the environment) it makes one in a
+    temporary folder when it is first called, which takes some seconds; runs after that take what their tasks take.
+
+    Args:
+        dag: The DAG; it need not be in a DAG folder.
+        partition: The partition key, a dict of its dimensions, or text.
+        params: Parameters of the run, on top of the DAG's.
+        batch_id: The batch that the run belongs to.
+        trace_id: An id of the caller's for tracing.
+        as_of_date: The business date, where no partition says it.
+        logical_date: Airflow's logical date; by default the run has none.
+        run_id: Another run id than a new one.
+
+    Returns:
+        One entry per task, in the DAG's order, and the context with all outputs and updates.
+
+    Raises:
+        ContextError: The parameters or the partition cannot be.
+
+    Example:
+        ::
+
+            def test_prices_are_validated():
+                result = run_dag(workflow_dag(prices), partition="2012-10-26|IBM")
+                assert result["validate"].status == "ok"
+    """
+    workflow = _workflow(dag)
+    conf = _conf(params)
+    for name, value in (("batch_id", batch_id), ("trace_id", trace_id), ("as_of_date", as_of_date)):
+        if value is not None:
+            conf[name] = str(value)
+    scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
+    key = _key(workflow, scheme, partition)
+    if key is not None and scheme is None:
+        conf["partition"] = key.to_dict()
+    with _quiet():
+        _prepare()
+        with _compat.open_session() as session:
+            _compat.register(dag)
+            dag_run = _compat.start_run(
+                dag,
+                run_id=run_id or f"flowctx__{uuid4()}",
+                conf=conf,
+                logical_date=logical_date,
+                partition_key=scheme.text(key) if scheme is not None and key is not None else None,
+                session=session,
+            )
+            histories = _to_the_end(dag, dag_run, session)
+            returned = _compat.returned_values(dag_run, session)
+            base = run_context({"dag": dag, "dag_run": dag_run, "params": dag.params.dump() | conf}, workflow=workflow)
+    return _Summary(dag, histories, returned, base).result()
+
+
+def _workflow(dag: DAG) -> Workflow | None:
+    """Return the workflow that a DAG is of, if it is of one."""
+    found = {id(w): w for task in dag.tasks if (w := getattr(task, "workflow", None)) is not None}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _key(workflow: Workflow | None, scheme: PartitionScheme | None, partition: Any) -> PartitionKey | None:
+    if workflow is not None:
+        return workflow.partition_key(partition)
+    if partition is None or isinstance(partition, PartitionKey):
+        return partition
+    if isinstance(partition, str):
+        return scheme.parse(partition) if scheme is not None else PartitionKey.parse(partition)
+    return PartitionKey(**partition)
+
+
+def _conf(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    if params is not None and not isinstance(params, Mapping):
+        raise ContextError(f"params is a {type(params).__name__}; it must be a dict of parameters")
+    conf = {name: to_json(freeze(value, f"params[{name!r}]")) for name, value in (params or {}).items()}
+    reserved = sorted(conf.keys() & CALLER_KEYS)
+    if reserved:
+        raise ContextError(
+            f"params has {', '.join(reserved)}, which say who the run is; pass them as arguments of their own"
+        )
+    return conf
+
+
+@cache
+def _prepare() -> None:
+    """Make sure that there is a migrated database: the one that the environment names, else a temporary one."""
+    if not any(name in os.environ for name in ("AIRFLOW_HOME", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")):
+        home = Path(tempfile.mkdtemp(prefix="flowctx-airflow-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        os.environ.update(
+            AIRFLOW_HOME=str(home),
+            AIRFLOW__CORE__DAGS_FOLDER=str(home / "dags"),
+            AIRFLOW__CORE__LOAD_EXAMPLES="False",
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{home / 'airflow.db'}",
+            AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(home / "logs"),
+        )
+        # Whoever made the DAG has imported Airflow, which then read its settings.
+        _compat.read_settings_again()
+    _compat.migrate()
+    _compat.warm_up()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Airflow logs to itself, unless an exception leaves the block: then it may say why."""
+    held: list[str] = []
+
+    def hold(_: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if method not in ("debug", "info"):
+            held.append(f"{method}: {event.get('event')}")
+        raise structlog.DropEvent
+
+    def hold_record(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            held.append(f"{record.levelname.lower()}: {record.getMessage()}")
+        return False
+
+    # Loggers that were used before share this list, and would not see another one.
+    processors = structlog.get_config()["processors"]
+    handlers = list(logging.getLogger().handlers)
+    processors.insert(0, hold)
+    for handler in handlers:
+        handler.addFilter(hold_record)
+    try:
+        yield
+    except BaseException as exc:
+        exc.add_note("\n".join(["What Airflow logged before:", *held[-20:]]))
+        raise
+    finally:
+        processors.remove(hold)
+        for handler in handlers:
+            handler.removeFilter(hold_record)
+
+
+@dataclass
+class _History:
+    """What happened to one task instance."""
+
+    #: Airflow's state.
+    state: str = "none"
+    #: How many times it was tried; 0 if it was not started.
+    attempts: int = 0
+    #: Start of its first attempt and end of its last.
+    started: datetime | None = None
+    ended: datetime | None = None
+
+
+def _to_the_end(dag: DAG, dag_run: Any, session: Any) -> dict[tuple[str, int], _History]:
+    """Run all tasks of a run, retries too, and return what happened to each task instance."""
+    histories: dict[tuple[str, int], _History] = {}
+    while dag_run.state == "running":
+        idle = True
+        for ti in _compat.run_ready_tasks(dag, dag_run, session):
+            idle = False
+            history = histories.setdefault((ti.task_id, ti.map_index), _History())
+            history.attempts += 1
+            history.started = history.started or ti.start_date
+        if idle and any(ti.state == "up_for_retry" for ti in dag_run.get_task_instances(session=session)):
+            time.sleep(0.05)
+    for ti in dag_run.get_task_instances(session=session):
+        history = histories.setdefault((ti.task_id, ti.map_index), _History())
+        history.state, history.ended = str(ti.state), ti.end_date
+    return histories
+
+
+class _Summary:
+    """Puts together what happened in a run from the states and XComs of its tasks."""
+
+    def __init__(
+        self,
+        dag: DAG,
+        histories: Mapping[tuple[str, int], _History],
+        returned: Mapping[tuple[str, int], Any],
+        ctx: WorkflowContext,
+    ) -> None:
+        self.dag, self.ctx = dag, ctx
+        self.store = artifact_store()
+        self.tasks = {task_id: history for (task_id, index), history in histories.items() if index == -1}
+        self.envelopes = {
+            task.task_id: Envelope.from_payload(returned[task.task_id, -1])
+            for task in dag.tasks
+            if is_step(task) and (task.task_id, -1) in returned
+        }
+
+    def result(self) -> RunResult:
+        entries = [self.entry(task) for task in self.dag.tasks if task.task_id in self.tasks]
+        return RunResult.of(self.dag.dag_id, self.final_context(), entries)
+
+    def entry(self, task: Any) -> StepRun:
+        ended = self.tasks[task.task_id]
+        status = _STATUSES.get(ended.state, StepStatus.FAILED)
+        envelope = self.envelopes.get(task.task_id)
+        name = envelope.step if envelope else getattr(getattr(task, "step", None), "name", task.task_id)
+        if envelope is None:
+            return StepRun(name=name, status=status, attempts=ended.attempts, error=self.reason(task, status))
+        return StepRun(
+            name=name,
+            status=status,
+            attempts=ended.attempts,
+            duration=(ended.ended - ended.started) if ended.ended and ended.started else timedelta(0),
+            error=envelope.error,
+            category=envelope.category,
+            quality=envelope.quality,
+        )
+
+    def reason(self, task: Any, status: StepStatus) -> str | None:
+        """Say why a task without an envelope did not end well."""
+        if status is StepStatus.OK:
+            return None
+        if status is StepStatus.FAILED:
+            return f"task {task.task_id!r} failed; its log says why"
+        order = {entry.task_id: place for place, entry in enumerate(self.dag.tasks)}
+        before = sorted(task.upstream_list, key=lambda upstream: order[upstream.task_id])
+        for upstream in before:
+            state = self.tasks[upstream.task_id].state
+            if status is StepStatus.NOT_RUN and state in ("failed", "upstream_failed"):
+                return f"step {upstream.task_id!r} before it failed"
+            if status is StepStatus.SKIPPED and state == "skipped":
+                envelope = self.envelopes.get(upstream.task_id)
+                return envelope.error if envelope else self.reason(upstream, status)
+        return None
+
+    def final_context(self) -> WorkflowContext:
+        ctx = self.ctx
+        for envelope in self.envelopes.values():
+            if envelope.status is StepStatus.OK:
+                ctx = ctx.with_step_output(envelope.step, load_output(envelope, self.store))
+                ctx = ctx.with_updates(
+                    {key: new.value for key, new in envelope.updates.items() if new.by == envelope.step}
+                )
+        return ctx
