@@ -1,0 +1,308 @@
+"""A scheme as Dagster's own partitions definition, and keys from one to the other and back.
+
+Dagster names a partition of time by the first day of its window; a scheme names it by its as-of date. For a day
+these are the same text, and for a week, month or quarter they are not: the week ending Friday 2012-01-13 is
+``2012-01-07`` in Dagster. Dagster takes two dimensions at most, so the static ones are folded into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+import dagster as dg
+
+from flowctx.core.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
+from flowctx.core.dates import WEEKDAY_NAMES
+from flowctx.core.dimensions import iso_date
+from flowctx.core.errors import CalendarError, ContextError, PartitionError, UnknownPartition
+from flowctx.core.partition import PartitionKey, escape_value, unescape_value
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.zones import first_instant
+
+#: Joins the names, and the values, of folded dimensions; in neither can it stand for itself.
+FOLD: Final = "~"
+_MULTI: Final = "|"
+_FORMAT: Final = "%Y-%m-%d"
+_A_WEEK: Final = timedelta(days=6)
+
+
+class PartitionedContext(Protocol):
+    """What :func:`partition_keys` needs of an op's or asset's context."""
+
+    @property
+    def has_partition_key(self) -> bool:
+        """Whether the run is about one partition."""
+
+    @property
+    def has_partition_key_range(self) -> bool:
+        """Whether the run is about a range of partitions."""
+
+    @property
+    def partition_keys(self) -> Sequence[str]:
+        """The keys of either; raises for a run that is about none."""
+
+
+# -- definitions ------------------------------------------------------------------------------------------------
+
+
+def partitions_def(scheme: PartitionScheme | None) -> dg.PartitionsDefinition[str] | None:
+    """Return Dagster's own partitions definition with the keys and windows of a scheme.
+
+    A cadence becomes a ``TimeWindowPartitionsDefinition`` in its time zone, with closed days (and, under
+    ``as_of="last_session"``, periods without a session) as exclusions; a cadence without an end goes as far as its
+    calendar is known. Static dimensions become one ``StaticPartitionsDefinition``: several are folded, in the
+    scheme's order, so that ``tier`` and ``venue`` become ``tier~venue`` with values such as ``T1~NYSE``. Both
+    together are a ``MultiPartitionsDefinition``.
+
+    Args:
+        scheme: The scheme; with None the answer is None.
+
+    Example:
+        >>> from flowctx import PartitionScheme, Weekly
+        >>> weeks = PartitionScheme(week=Weekly(start="2012-01-13", end="2012-01-20"), tier=["T1"], venue=["N/Y"])
+        >>> list(partitions_def(weeks).get_partition_keys())
+        ['2012-01-07|T1~N%2FY', '2012-01-14|T1~N%2FY']
+    """
+    return None if scheme is None else _partitions_def(scheme)
+
+
+@lru_cache(maxsize=64)
+def _partitions_def(scheme: PartitionScheme) -> dg.PartitionsDefinition[str]:
+    made: dict[str, dg.PartitionsDefinition[str]] = {}
+    if scheme.cadence is not None and scheme.cadence_dimension is not None:
+        made[scheme.cadence_dimension] = _time_windows(scheme.cadence)
+    static = static_dimensions(scheme)
+    if static:
+        made[FOLD.join(static)] = dg.StaticPartitionsDefinition([fold(values) for values in static_values(scheme)])
+    if len(made) == 1:
+        return next(iter(made.values()))
+    multi: dg.PartitionsDefinition[Any] = dg.MultiPartitionsDefinition(made)  # its keys are texts too
+    return multi
+
+
+def static_dimensions(scheme: PartitionScheme) -> tuple[str, ...]:
+    """Return the names of the scheme's static dimensions, in its order."""
+    return tuple(name for name in scheme.dimensions if name != scheme.cadence_dimension)
+
+
+def static_values(scheme: PartitionScheme) -> Iterable[Mapping[str, str]]:
+    """Yield one value for each static dimension, in every combination, in the scheme's order."""
+    static = {name: scheme.values(name) for name in static_dimensions(scheme)}
+    return PartitionScheme(**static).keys() if static else ()
+
+
+def fold(values: Mapping[str, str], names: Iterable[str] | None = None) -> str:
+    """Return values of static dimensions as one text that Dagster takes as a key, safe as a file name too.
+
+    Example:
+        >>> fold({"tier": "T1", "venue": "N|Y"}, ["venue", "tier"])
+        'N%7CY~T1'
+    """
+    return FOLD.join(_escape(values[name]) for name in (values if names is None else names))
+
+
+def _escape(value: str) -> str:
+    text = escape_value(value)
+    # Dagster keeps '...' for ranges, and a file may not be called '.' or '..'.
+    return text.replace(".", "%2E") if "..." in text or not text.strip(".") else text
+
+
+def _time_windows(cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
+    ends = _first_and_last(cadence)
+    if ends is None:  # no as-of date at all, and Dagster has no other way to say so than to end where it starts
+        start = first_instant(cadence.start, cadence.zone)
+        end: datetime | None = start
+        exclusions: list[str | datetime] = []
+    else:
+        first, last = ends
+        start = cadence.window(first).start
+        end = None if last is None else cadence.window(last).end
+        closed = _closed_days if isinstance(cadence, Daily) else _closed_periods
+        exclusions = closed(cadence, first, last)
+    return dg.TimeWindowPartitionsDefinition(
+        start=start,
+        end=end,
+        fmt=_FORMAT,
+        timezone=cadence.timezone,
+        cron_schedule=f"0 0 {days_of_cron(cadence)}",
+        exclusions=exclusions or None,
+    )
+
+
+def days_of_cron(cadence: Cadence) -> str:
+    """Return the days on which windows may start, as the last three fields of a cron expression."""
+    match cadence:
+        case Daily():
+            return "* * *"
+        case Weekly():
+            return f"* * {(WEEKDAY_NAMES.index(cadence.ends_on) + 2) % 7}"
+        case Monthly():
+            return "1 * *"
+        case Quarterly():
+            return "1 1,4,7,10 *"
+    raise PartitionError(f"{cadence!r} is no cadence that Dagster can be told; use Daily, Weekly, Monthly or Quarterly")
+
+
+def _first_and_last(cadence: Cadence) -> tuple[date, date | None] | None:
+    """Return the first as-of date and the last one, None if it goes on for ever; or None if there are none."""
+    if not cadence.bounded and cadence.known_until is None:
+        return cadence[0], None
+    count = cadence.count(cadence.known_until if not cadence.bounded else None)
+    return (cadence[0], cadence[count - 1]) if count else None
+
+
+def open_weekdays(cadence: Cadence) -> frozenset[int]:
+    """Return the weekdays (0 is Monday) that are ever sessions of the cadence's calendar from its start on."""
+    calendar = cadence.business_calendar
+    last = calendar.last if calendar.bounded else cadence.start + _A_WEEK
+    return frozenset(day.weekday() for day in calendar.sessions(cadence.start, last))
+
+
+def _closed_days(cadence: Cadence, first: date, last: date | None) -> list[str | datetime]:
+    """Return weekdays that are never sessions as a cron expression, and other closed days as their first instants."""
+    weekdays = open_weekdays(cadence)
+    closed = sorted((day + 1) % 7 for day in set(range(7)) - weekdays)
+    exclusions: list[str | datetime] = [f"0 0 * * {','.join(map(str, closed))}"] if closed else []
+    if cadence.business_calendar.bounded and last is not None:
+        days = (date.fromordinal(o) for o in range(first.toordinal(), last.toordinal()))
+        sessions = set(cadence.business_calendar.sessions(first, last))
+        exclusions += [
+            first_instant(day, cadence.zone) for day in days if day.weekday() in weekdays and day not in sessions
+        ]
+    return exclusions
+
+
+def _closed_periods(cadence: Cadence, first: date, last: date | None) -> list[str | datetime]:
+    """Return the starts of periods without a session, which have no as-of date if the last session names them."""
+    assert isinstance(cadence, Weekly | Monthly | Quarterly)  # noqa: S101 - for the type checker
+    if cadence.as_of == "period_end" or not cadence.business_calendar.bounded or last is None:
+        return []
+    every = replace(cadence, as_of="period_end", start=first, end=None)
+    periods = every[: every.count(last)]
+    return [every.window(day).start for day in periods if cadence.containing(day) is None]
+
+
+# -- keys -------------------------------------------------------------------------------------------------------
+
+
+def engine_key(key: object, scheme: PartitionScheme) -> str:
+    """Return Dagster's key for a key of the scheme: a ``MultiPartitionKey`` where there are two dimensions.
+
+    Args:
+        key: A :class:`~flowctx.PartitionKey`, a mapping, or text in either of the scheme's forms.
+        scheme: The scheme.
+
+    Raises:
+        UnknownPartition: The scheme has no such key; the message shows the nearest ones.
+
+    Example:
+        >>> from flowctx import PartitionScheme, Weekly
+        >>> engine_key("2012-01-13|T1", PartitionScheme(week=Weekly(start="2012-01-01"), tier=["T1"]))
+        '2012-01-07|T1'
+    """
+    checked = scheme.check(key)
+    values: dict[str, str] = {}
+    if scheme.cadence is not None and scheme.cadence_dimension is not None:
+        as_of = date.fromisoformat(checked[scheme.cadence_dimension])
+        values[scheme.cadence_dimension] = scheme.cadence.window(as_of).start.strftime(_FORMAT)
+    static = static_dimensions(scheme)
+    if static:
+        values[FOLD.join(static)] = fold(checked, static)
+    return dg.MultiPartitionKey(values) if len(values) > 1 else next(iter(values.values()))
+
+
+def partition_key(source: str | PartitionedContext, scheme: PartitionScheme) -> PartitionKey:
+    """Return the scheme's key for Dagster's: of a text, or of the context of an op or asset.
+
+    Args:
+        source: Dagster's key (also a ``MultiPartitionKey``), or the context of a run of one partition.
+        scheme: The scheme that the partitions definition was made of.
+
+    Raises:
+        UnknownPartition: The scheme has no such key.
+        ContextError: The run is about no partition, or about several.
+
+    Example:
+        >>> from flowctx import PartitionScheme, Weekly
+        >>> partition_key("2012-01-07", PartitionScheme(week=Weekly(start="2012-01-01"))).week
+        '2012-01-13'
+    """
+    if isinstance(source, str):
+        return _partition_key(source, scheme)
+    keys = partition_keys(source, scheme)
+    if len(keys) == 1:
+        return keys[0]
+    if not keys:
+        raise ContextError("this run was launched without a partition; launch it for one, or make it unpartitioned")
+    raise ContextError(
+        f"this run is about {len(keys)} partitions, {keys[0]} to {keys[-1]}; use partition_keys(context, scheme), or "
+        "a backfill policy of one run a partition"
+    )
+
+
+def partition_keys(context: PartitionedContext, scheme: PartitionScheme) -> list[PartitionKey]:
+    """Return the scheme's keys of a run: one, those of a range, or none for a run without a partition.
+
+    Args:
+        context: The context of an op or asset.
+        scheme: The scheme that the partitions definition was made of.
+
+    Raises:
+        UnknownPartition: The scheme lacks one of them.
+    """
+    # A range that holds one partition has no partition key, but all runs with either of them have partition keys.
+    if not (context.has_partition_key or context.has_partition_key_range):
+        return []
+    return [_partition_key(key, scheme) for key in context.partition_keys]
+
+
+def _partition_key(text: str, scheme: PartitionScheme) -> PartitionKey:
+    static = static_dimensions(scheme)
+    # Dagster sorts the two dimensions by name, whatever order they were given in.
+    names = sorted(name for name in (scheme.cadence_dimension, FOLD.join(static)) if name)
+    by_name = getattr(text, "keys_by_dimension", None)
+    if by_name is None:
+        by_name = dict(zip(names, text.split(_MULTI), strict=False)) if text.count(_MULTI) == len(names) - 1 else {}
+    if sorted(by_name) != names:
+        raise UnknownPartition(
+            f"{str(text)!r} is no key of Dagster's for this scheme, whose keys there are "
+            f"{_MULTI.join(f'<{name}>' for name in names)!r}; was it made with another scheme?"
+        )
+    values: dict[str, str] = {}
+    if scheme.cadence is not None and scheme.cadence_dimension is not None:
+        values[scheme.cadence_dimension] = _as_of(by_name[scheme.cadence_dimension], scheme.cadence).isoformat()
+    if static:
+        values |= _unfold(by_name[FOLD.join(static)], static)
+    return scheme.check(PartitionKey(**values))
+
+
+def _as_of(text: str, cadence: Cadence) -> date:
+    day = iso_date(text)
+    if day is None:
+        raise UnknownPartition(f"{text!r} is not a date; Dagster's keys of a cadence are written YYYY-MM-DD")
+    try:
+        as_of = cadence.containing(day)
+    except CalendarError as error:
+        raise UnknownPartition(f"Dagster's key {text!r} names no partition: {error}") from None
+    if as_of is None:
+        raise UnknownPartition(f"Dagster's key {text!r} names no partition of this scheme: {cadence.explain(day)}")
+    start = cadence.window(as_of).start.date()
+    if start != day:
+        raise UnknownPartition(
+            f"Dagster names a partition by the first day of its window, and {text} is not one; the window that holds "
+            f"it is {start}, with the as-of date {as_of}"
+        )
+    return as_of
+
+
+def _unfold(text: str, names: Sequence[str]) -> dict[str, str]:
+    parts = text.split(FOLD)
+    if len(parts) != len(names):
+        raise UnknownPartition(
+            f"{text!r} has {len(parts)} values, and {FOLD.join(names)} takes {len(names)}, joined by {FOLD!r}"
+        )
+    return {name: unescape_value(part) for name, part in zip(names, parts, strict=True)}
