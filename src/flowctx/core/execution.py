@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowctx.core.context import WorkflowContext
-from flowctx.core.errors import ContextError, PayloadError, PlainDataError, WorkflowError
+from flowctx.core.errors import (
+    CalendarError,
+    ContextError,
+    OutputTooLarge,
+    PartitionError,
+    PayloadError,
+    PlainDataError,
+    WorkflowError,
+)
 from flowctx.core.result import ErrorCategory, StepResult, StepStatus
 from flowctx.core.workflow import Step
 
@@ -28,6 +36,9 @@ _BY_TYPE: tuple[tuple[type[BaseException], ErrorCategory], ...] = (
     (PayloadError, ErrorCategory.CONFIGURATION),
     (WorkflowError, ErrorCategory.CONFIGURATION),
     (ContextError, ErrorCategory.CONFIGURATION),
+    (PartitionError, ErrorCategory.CONFIGURATION),
+    (CalendarError, ErrorCategory.CONFIGURATION),
+    (OutputTooLarge, ErrorCategory.CONFIGURATION),
 )
 # By the full name of a class among the exception's bases, so that no library has to be imported to be known.
 _BY_NAME = {
