@@ -12,11 +12,20 @@
     ├── PayloadError (ValueError)            stored data that cannot be read back
     │   └── PayloadVersionError              written by a newer, incompatible flowctx
     ├── WorkflowError (ValueError)           a workflow that cannot run as it was built
+    │   └── WorkflowChanged                  a run cannot be resumed: its workflow is not what it was
     ├── ContextError (ValueError)            a run context that cannot be made from what was given
     │   └── ContextConflict                  two branches wrote one parameter differently
     ├── OutputTooLarge (ValueError)          an output over the limit and nowhere to put it
     ├── ArtifactError (OSError)              an artifact that is gone or is not what was written
     ├── RunFailed (RuntimeError)             raised by ``RunResult.raise_for_failure()``
+    ├── LedgerError (RuntimeError)           the ledger cannot do what was asked
+    │   ├── LedgerUnavailable (ConnectionError)  it cannot be reached, is locked or full; later it may be
+    │   ├── LedgerVersionError               its tables are older or newer than this flowctx
+    │   ├── UnknownRun (KeyError)            it remembers no such run, or several
+    │   ├── CaptureRefused                   the capture was not granted
+    │   │   ├── CaptureHeld                  another run is writing it
+    │   │   └── AlreadyCaptured              it is complete, and ``on_captured="skip"``
+    │   └── Superseded                       a late write: somebody else has taken this run or capture over
     └── MissingExtra (ImportError)           an optional dependency that is not installed
 
 Each message says what was wrong, with the offending value, and what to do about it.
@@ -69,6 +78,10 @@ class WorkflowError(FlowctxError, ValueError):
     """A workflow that cannot run as it was built."""
 
 
+class WorkflowChanged(WorkflowError):
+    """A run cannot be resumed as it is, because its workflow has changed; the message lists the changes."""
+
+
 class ContextError(FlowctxError, ValueError):
     """A run context that cannot be made from what was given."""
 
@@ -89,10 +102,43 @@ class RunFailed(FlowctxError, RuntimeError):
     """A run did not succeed; the message names the step and its error."""
 
 
+class LedgerError(FlowctxError, RuntimeError):
+    """The ledger cannot do what was asked."""
+
+
+class LedgerUnavailable(LedgerError, ConnectionError):
+    """The ledger cannot be reached, is locked or is full; later it may not be."""
+
+
+class LedgerVersionError(LedgerError):
+    """The ledger's tables are older or newer than this flowctx; the message says what to type."""
+
+
+class UnknownRun(LedgerError, KeyError):
+    """The ledger remembers no such run, or several."""
+
+
+class CaptureRefused(LedgerError):
+    """A capture was not granted."""
+
+
+class CaptureHeld(CaptureRefused):
+    """Another run is writing the capture."""
+
+
+class AlreadyCaptured(CaptureRefused):
+    """The partition is captured already, and the caller asked to leave it at that."""
+
+
+class Superseded(LedgerError):
+    """A late write was refused, because somebody else has taken over the run or its capture."""
+
+
 class MissingExtra(FlowctxError, ImportError):
     """An optional dependency is not installed; the message says what to type."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency that is not installed; "
-                         f"type: pip install 'flowctx[{extra}]'")
+        super().__init__(
+            f"{what} needs an optional dependency that is not installed; type: pip install 'flowctx[{extra}]'"
+        )
         self.extra = extra
