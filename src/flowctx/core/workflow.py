@@ -20,6 +20,7 @@ from flowctx.core.plain import freeze
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.result import StepResult
 from flowctx.core.scheme import PartitionScheme
+from flowctx.core.version import code_version
 
 StepReturn: TypeAlias = StepResult | Mapping[str, Any] | None
 StepFunction: TypeAlias = Callable[..., StepReturn]
@@ -64,7 +65,9 @@ class RetryPolicy:
             if not isinstance(value, timedelta) or value < timedelta(0):
                 raise WorkflowError(f"{name}={value!r} must be a timedelta from 0, such as timedelta(seconds=30)")
         if self.backoff < 1 or not 0 <= self.jitter <= 1:
-            raise WorkflowError(f"backoff={self.backoff!r} must be at least 1, and jitter={self.jitter!r} between 0 and 1")
+            raise WorkflowError(
+                f"backoff={self.backoff!r} must be at least 1, and jitter={self.jitter!r} between 0 and 1"
+            )
 
     def wait(self, after_attempt: int) -> timedelta:
         """Return how long to wait after the given attempt (from 1) has failed."""
@@ -90,17 +93,28 @@ class Step:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     #: It is skipped when this returns false.
     when: Condition | None = None
+    #: The version of its code; a digest of the function's source if the author does not say.
+    version: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "step")
         if not callable(self.function):
             raise WorkflowError(f"step {self.name!r} is a {type(self.function).__name__}; it must be a function")
         if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
-            raise WorkflowError(f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns")
+            raise WorkflowError(
+                f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns"
+            )
         _ = self._arity
         if self.when is not None and not callable(self.when):
             raise WorkflowError(f"when= of step {self.name!r} must be a function of the context")
         object.__setattr__(self, "config", _config(self.config, self.name))
+        if self.version is not None and (not isinstance(self.version, str) or not self.version):
+            raise WorkflowError(f"version={self.version!r} of step {self.name!r} must be text, such as '2'")
+
+    @cached_property
+    def code_version(self) -> str | None:
+        """Its ``version``, or else a digest of its source; ``None`` if neither is to be had."""
+        return self.version or code_version(self.function)
 
     @cached_property
     def _arity(self) -> int:
@@ -175,6 +189,7 @@ class Workflow:
         config: Mapping[str, Any] | None = None,
         retries: int | RetryPolicy = 0,
         when: Condition | None = None,
+        version: str | None = None,
     ) -> Callable[[_F], _F]:
         """Declare the decorated function a step; it stays the function that it was.
 
@@ -184,6 +199,7 @@ class Workflow:
             config: Its configuration, plain data.
             retries: How often it is tried again, or a :class:`RetryPolicy`.
             when: It is skipped, with all that follow it, when this function of the context returns false.
+            version: The version of its code, which a resumed run compares; a digest of its source if ``None``.
 
         Raises:
             WorkflowError: A name that is taken or that an engine would refuse, a step in ``after`` that is not
@@ -203,6 +219,7 @@ class Workflow:
                 config=FrozenDict() if config is None else config,
                 retry=retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries=retries),
                 when=when,
+                version=version,
             )
             return function
 
