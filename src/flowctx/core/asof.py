@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
 from flowctx.core.calendar import BusinessCalendar, get_calendar
@@ -251,7 +251,9 @@ def _end(run: RunTime) -> AsOfResult | None:
     """Return the last local day inside the window."""
     if run.window is None:
         return None
-    return AsOfResult((run.window.end - timedelta(microseconds=1)).date(), "window_end")
+    end = run.window.end
+    last = (end.astimezone(UTC) - timedelta(microseconds=1)).astimezone(end.tzinfo)  # by the clock, not its reading
+    return AsOfResult(last.date(), "window_end")
 
 
 def _run_day(run: RunTime) -> AsOfResult | None:

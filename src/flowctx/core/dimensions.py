@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date
 from typing import Any
@@ -33,6 +34,10 @@ class CadenceDimension:
     def some(self) -> bool:
         """Tell whether there is any value."""
         return bool(self.cadence)
+
+    def longest(self) -> int:
+        """Return how many characters ``name=value`` has at most."""
+        return len(self.name) + len("=2012-01-03")
 
     def size(self, until: date | None) -> int:
         """Count the values up to ``until``."""
@@ -127,6 +132,10 @@ class StaticDimension:
         """Tell whether there is any value."""
         return bool(self.values)
 
+    def longest(self) -> int:
+        """Return how many characters ``name=value`` has at most."""
+        return len(self.name) + 1 + max(len(escape_value(value)) for value in self.values)
+
     def size(self, until: date | None) -> int:  # noqa: ARG002 - the same call for a cadence
         """Count the values."""
         return len(self.values)
@@ -205,13 +214,8 @@ def _check_values(name: str, values: object) -> tuple[str, ...]:
     if not texts:
         raise PartitionError(f"{name} has no values, so there would be no keys; give it at least one")
     if len(set(texts)) < len(texts):
-        twice = next(text for i, text in enumerate(texts) if text in texts[:i])
+        twice = Counter(texts).most_common(1)[0][0]
         raise PartitionError(f"{name} has the value {twice!r} twice; leave one out")
-    longest = max(texts, key=lambda text: len(escape_value(text)))
-    if len(name) + 1 + len(escape_value(longest)) > MAX_TEXT:
-        raise PartitionError(
-            f"{name}={longest!r} is too long: a key has at most {MAX_TEXT} characters, escapes counted"
-        )
     return texts
 
 
@@ -240,3 +244,14 @@ def not_a_key(dimensions: Sequence[Dimension], key: PartitionKey) -> str:
     keys = [str(PartitionKey(**dict(zip(near, values, strict=True)))) for values in itertools.product(*near.values())]
     nearest = f"; the nearest keys are {' and '.join(keys[:3])}" if keys else ""
     return f"the scheme has no key {key}: {'; '.join(reasons)}{nearest}"
+
+
+def check_lengths(dimensions: Sequence[Dimension]) -> None:
+    """Refuse dimensions whose keys could be longer than a key may be."""
+    longest = {dimension.name: dimension.longest() for dimension in dimensions}
+    total = sum(longest.values()) + len(longest) - 1
+    if total > MAX_TEXT:
+        raise PartitionError(
+            f"the longest key has {total} characters, escapes counted, and at most {MAX_TEXT} fit; "
+            f"shorten the values of {max(longest, key=longest.__getitem__)}"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowctx.core.cadence import Cadence, Window
 from flowctx.core.dates import parse_date
-from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension, not_a_key, wrong_names
+from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension, check_lengths, not_a_key, wrong_names
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.keyspace import POINT, Tree, box
 from flowctx.core.partition import PartitionKey, check_dimension_name, escape_value, unescape_value
@@ -42,12 +42,13 @@ class PartitionScheme:
         (520, 'date=2012-01-03|symbol=IBM', 1)
     """
 
-    __slots__ = ("_by_name", "_cadence", "_dimensions", "_everything", "_sorted")
+    __slots__ = ("_by_name", "_cadence", "_dimensions", "_everything", "_fits", "_sorted")
     _dimensions: tuple[Dimension, ...]
     _by_name: dict[str, Dimension]
     _everything: Selection | None
     _sorted: tuple[int, ...]  # the dimensions, by name
     _cadence: CadenceDimension | None
+    _fits: bool  # whether the longest key is known to be short enough
 
     def __init__(self, /, **dimensions: Values) -> None:
         if not dimensions:
@@ -66,6 +67,7 @@ class PartitionScheme:
         set_field(self, "_dimensions", dimensions)
         set_field(self, "_by_name", {dimension.name: dimension for dimension in dimensions})
         set_field(self, "_everything", None)
+        set_field(self, "_fits", False)
         set_field(self, "_cadence", next((d for d in dimensions if isinstance(d, CadenceDimension)), None))
         order = sorted(range(len(dimensions)), key=lambda i: dimensions[i].name)
         set_field(self, "_sorted", tuple(order))
@@ -171,7 +173,14 @@ class PartitionScheme:
         rest = self._after_the_cadence("numbered")
         return path[0] * rest.count + (rest.position(path[1:]) or 0)
 
+    def _check_lengths(self) -> None:
+        """Refuse values whose keys could be too long; keys are then made without looking again."""
+        if not self._fits:
+            check_lengths(self._dimensions)
+            object.__setattr__(self, "_fits", True)
+
     def _after_the_cadence(self, verb: str) -> Tree:
+        self._check_lengths()
         if not isinstance(self._dimensions[0], CadenceDimension):
             raise PartitionError(
                 f"the keys cannot be {verb}: {self.cadence_dimension} has no end and varies faster than "
@@ -332,6 +341,7 @@ class PartitionScheme:
             >>> len(prices.select("date=2012-01-03..2012-03-30,symbol=AAPL|IBM"))
             176
         """
+        self._check_lengths()
         last = None if until is None else parse_date(until, "until")
         return Selection._of(self, parse_selection(self._dimensions, text, last))
 
