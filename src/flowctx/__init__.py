@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from flowctx.core.asof import AsOf
@@ -114,6 +113,3 @@ def _load_calendar(name: str) -> BusinessCalendar:
 
 
 set_calendar_loader(_load_calendar)
-
-# A library says nothing until its user configures logging.
-logging.getLogger("flowctx").addHandler(logging.NullHandler())

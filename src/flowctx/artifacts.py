@@ -26,7 +26,9 @@ class PathArtifactStore:
 
     def __init__(self, base: str) -> None:
         if not base:
-            raise ContextError("the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts")
+            raise ContextError(
+                "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
+            )
         self.base = base
 
     def _path(self, uri: str) -> Any:

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import json
 import pickle
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -115,7 +115,7 @@ def test_started_at_is_kept_in_utc():
         ({"trace_id": 5}, "trace_id=5 must be text"),
         ({"batch_id": 7}, "batch_id=7 must be text and not empty, or None"),
         ({"as_of_date": "2026-01-10"}, "use date.fromisoformat"),
-        ({"as_of_date": datetime(2026, 1, 10, tzinfo=timezone.utc)}, "is a datetime; say which day"),
+        ({"as_of_date": datetime(2026, 1, 10, tzinfo=UTC)}, "is a datetime; say which day"),
         ({"partition": "date=2026-01-10"}, "must be a PartitionKey"),
         ({"checkpoint": {}}, "must be a CheckpointState"),
     ],

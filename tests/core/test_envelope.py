@@ -88,7 +88,11 @@ def test_an_earlier_output_is_fetched_when_it_is_looked_at_and_once():
     before = after(StepResult.ok({}), of=("b",), before=after(StepResult.ok({})))
     ctx, _ = receive(WorkflowContext(), before, fetch)
     derived = ctx.with_step_output("c", {"n": 3}).with_updates({"x": 1})
-    assert (len(derived.step_outputs), "a" in derived.step_outputs, list(derived.step_outputs)) == (3, True, ["a", "b", "c"])
+    assert (len(derived.step_outputs), "a" in derived.step_outputs, list(derived.step_outputs)) == (
+        3,
+        True,
+        ["a", "b", "c"],
+    )
     assert derived.get_output("c", "n") == 3
     assert fetched == []
     assert (derived.get_output("a", "n"), dict(derived.step_outputs)["a"]) == (1, {"n": 1})

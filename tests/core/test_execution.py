@@ -129,7 +129,10 @@ def test_interrupts_pass_through(stop):
 def test_a_condition_that_does_not_hold_skips():
     """The function is not called."""
     outcome = run(raising(AssertionError()), when=lambda ctx: "no" in ctx.params)
-    assert (outcome.result.status, outcome.result.error) == (StepStatus.SKIPPED, "the condition of step 'load' does not hold")
+    assert (outcome.result.status, outcome.result.error) == (
+        StepStatus.SKIPPED,
+        "the condition of step 'load' does not hold",
+    )
 
 
 def test_a_condition_that_raises_is_a_failure():

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -49,7 +49,7 @@ def test_the_order_of_dimensions_does_not_matter():
 
 def test_values_become_text():
     """Dates and aware datetimes become ISO 8601, ints digits."""
-    key = PartitionKey(a=date(2026, 1, 9), b=datetime(2026, 1, 9, tzinfo=timezone.utc), c=7)
+    key = PartitionKey(a=date(2026, 1, 9), b=datetime(2026, 1, 9, tzinfo=UTC), c=7)
     assert key.to_dict() == {"a": "2026-01-09", "b": "2026-01-09T00:00:00+00:00", "c": "7"}
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import pickle
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from uuid import UUID
@@ -85,7 +85,7 @@ def test_pickle_and_deepcopy(value):
         (Tick(1.5), {"price": 1.5}),
         (bytearray(b"x"), b"x"),
         ({Colour.RED: 1}, {"red": 1}),
-        (datetime(2026, 7, 1, tzinfo=ZoneInfo("America/New_York")), datetime(2026, 7, 1, 4, tzinfo=timezone.utc)),
+        (datetime(2026, 7, 1, tzinfo=ZoneInfo("America/New_York")), datetime(2026, 7, 1, 4, tzinfo=UTC)),
     ],
 )
 def test_values_are_normalised_on_entry(value, kept):
@@ -166,7 +166,7 @@ def test_pandas_and_numpy_values():
     """A Timestamp is a datetime; NaT, nanoseconds, arrays and frames are refused with the remedy."""
     import pandas as pd
 
-    assert freeze(pd.Timestamp("2026-01-10", tz="UTC")) == datetime(2026, 1, 10, tzinfo=timezone.utc)
+    assert freeze(pd.Timestamp("2026-01-10", tz="UTC")) == datetime(2026, 1, 10, tzinfo=UTC)
     for value, message in [
         (pd.NaT, "use None"),
         (pd.Timestamp(1, tz="UTC"), "nanoseconds"),

@@ -28,7 +28,11 @@ def chain(*names):
 
 def test_a_step_follows_the_one_before_it():
     """Without after=, steps are a chain."""
-    assert {name: step.after for name, step in chain("a", "b", "c").steps.items()} == {"a": (), "b": ("a",), "c": ("b",)}
+    assert {name: step.after for name, step in chain("a", "b", "c").steps.items()} == {
+        "a": (),
+        "b": ("a",),
+        "c": ("b",),
+    }
 
 
 def test_the_decorator_returns_the_function():

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import uuid
 from dataclasses import replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -41,8 +41,8 @@ def test_defaults():
     ctx = WorkflowContext()
     assert uuid.UUID(ctx.run_id)
     assert uuid.UUID(ctx.trace_id) != uuid.UUID(ctx.run_id)
-    assert ctx.started_at.tzinfo is timezone.utc
-    assert datetime.now(timezone.utc) - ctx.started_at < timedelta(minutes=1)
+    assert ctx.started_at.tzinfo is UTC
+    assert datetime.now(UTC) - ctx.started_at < timedelta(minutes=1)
     assert (ctx.params, ctx.step_outputs, ctx.metadata) == ({}, {}, {})
     rest = (ctx.batch_id, ctx.checkpoint, ctx.partition, ctx.as_of_date, ctx.capture_id, ctx.idempotency_key)
     assert rest == (None,) * 6
@@ -145,8 +145,12 @@ def test_new_with_tracing():
 def test_to_dict_and_from_dict():
     """Storing loses nothing, the checkpoint and the idempotency key included."""
     ctx = replace(
-        WorkflowContext.new(params={"a": 1}, batch_id="b", partition={"date": "2026-01-10"}, as_of_date=date(2026, 1, 10)),
-        checkpoint=CheckpointState(completed=("fetch",), failed="validate", error="no rows", attempt=2, resumed_from="r0"),
+        WorkflowContext.new(
+            params={"a": 1}, batch_id="b", partition={"date": "2026-01-10"}, as_of_date=date(2026, 1, 10)
+        ),
+        checkpoint=CheckpointState(
+            completed=("fetch",), failed="validate", error="no rows", attempt=2, resumed_from="r0"
+        ),
         capture_id="2026-01-10|b",
         idempotency_key="k",
     ).with_step_output("fetch", {"rows": 3})
@@ -168,7 +172,7 @@ def test_from_dict_of_the_reference_payload():
         "capture_id": "c",
     }
     ctx = WorkflowContext.from_dict(payload)
-    assert ctx.started_at == datetime(2026, 1, 10, 9, 30, tzinfo=timezone.utc)
+    assert ctx.started_at == datetime(2026, 1, 10, 9, 30, tzinfo=UTC)
     assert (ctx.params, ctx.get_output("fetch", "rows")) == ({"$weird": 1}, 3)
     assert (ctx.partition.tier, ctx.as_of_date, ctx.capture_id) == ("OTC", date(2026, 1, 10), "c")
 

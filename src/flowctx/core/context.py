@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -17,8 +17,8 @@ from flowctx.core.errors import (
     PlainDataError,
 )
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import from_json, to_json
 from flowctx.core.plain import freeze as _freeze
+from flowctx.core.plain import from_json, to_json
 from flowctx.core.readonly import FrozenDict
 
 #: Format of ``to_dict()``: a reader takes any minor version of its own major version, and the spec's unversioned shape.
@@ -46,7 +46,8 @@ class CheckpointState:
     resumed_from: str | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.completed, str):
+        given: object = self.completed
+        if isinstance(given, str):
             raise ContextError(f"completed={self.completed!r} is text; pass the names of steps in a tuple")
         object.__setattr__(self, "completed", tuple(self.completed))
         if not all(isinstance(name, str) for name in self.completed):
@@ -73,7 +74,7 @@ def _new_id() -> str:
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,9 @@ class WorkflowContext:
             PayloadError: Something is missing or damaged; the message names the field.
         """
         if not isinstance(data, Mapping):
-            raise PayloadError(f"a context payload is a dict, not a {type(data).__name__}; read it with json.loads first")
+            raise PayloadError(
+                f"a context payload is a dict, not a {type(data).__name__}; read it with json.loads first"
+            )
         version = data.get("format_version")
         if version is not None:
             check_version(version, FORMAT_VERSION, "context")
@@ -361,10 +364,10 @@ def _utc(value: object) -> datetime:
         raise ContextError(f"started_at={value!r} must be a datetime")
     if value.utcoffset() is None:
         raise ContextError(f"started_at={value!r} has no time zone; use datetime.now(timezone.utc)")
-    if type(value) is datetime and value.tzinfo is timezone.utc:
+    if type(value) is datetime and value.tzinfo is UTC:
         return value
-    moved = value.astimezone(timezone.utc)
-    return datetime.combine(moved.date(), moved.time(), timezone.utc).replace(fold=0)
+    moved = value.astimezone(UTC)
+    return datetime.combine(moved.date(), moved.time(), UTC).replace(fold=0)
 
 
 def _plain_date(value: object) -> date:

@@ -206,7 +206,8 @@ def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
         return envelope.output
     if store is None:
         raise PayloadError(
-            f"the output of step {envelope.step!r} is the artifact {envelope.output.uri}; set FLOWCTX_ARTIFACTS_URL here too"
+            f"the output of step {envelope.step!r} is the artifact {envelope.output.uri}; "
+            "set FLOWCTX_ARTIFACTS_URL here too"
         )
     output = decode(store.get(envelope.output))
     if not isinstance(output, FrozenDict):
@@ -222,8 +223,8 @@ def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, l
         return output
     if store is None:
         raise OutputTooLarge(
-            f"the output of step {step!r} takes {len(data):,} bytes, more than {limit:,}; set FLOWCTX_ARTIFACTS_URL to a "
-            "folder or bucket that all workers share, or return where the data is instead of the data"
+            f"the output of step {step!r} takes {len(data):,} bytes, more than {limit:,}; "
+            "set FLOWCTX_ARTIFACTS_URL to a folder or bucket that all workers share, or return where the data is instead of the data"
         )
     return store.put(data)
 

@@ -22,6 +22,8 @@ from flowctx.core.result import ErrorCategory, StepResult, StepStatus
 from flowctx.core.workflow import Step
 
 logger = logging.getLogger("flowctx")
+# A library says nothing until its user configures logging.
+logger.addHandler(logging.NullHandler())
 
 # By built-in type; the first match counts. OSError's subclasses come before whatever is more general.
 _BY_TYPE: tuple[tuple[type[BaseException], ErrorCategory], ...] = (
@@ -119,7 +121,7 @@ def execute(
         result, exception = _result(step, ctx, step.configured(config)), None
     except reraise:
         raise
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
         result, exception = _failure(step, exc), exc
     seconds = time.perf_counter() - started
     _log(step, result, exception, seconds, about)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any
 
 from flowctx.core.asof import AsOf, RunTime
@@ -71,7 +70,7 @@ def begin(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),
         batch_id=batch_id,
-        started_at=started_at or datetime.now(timezone.utc),
+        started_at=started_at or datetime.now(UTC),
         params=FrozenDict() if params is None else params,
         metadata=about,
         checkpoint=checkpoint,
@@ -83,8 +82,9 @@ def begin(
 
 
 def capture_id_of(partition: PartitionKey | None, scheme: PartitionScheme | None, batch_or_run: str) -> str:
-    """Return the partition's values in scheme order, then the batch id or (outside a batch) the run id, joined by ``|``.
+    """Return the partition's values in scheme order, then the batch id or, outside a batch, the run id.
 
+    They are joined by ``|``.
     A retry or a re-run within a batch thus writes the same capture, and a new batch makes a new one.
 
     Example:
@@ -103,6 +103,8 @@ def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: da
         >>> len(idempotency_key_of("prices", None, None))
         32
     """
+    import hashlib
+
     parts = (name, str(partition or ""), as_of_date.isoformat() if as_of_date else "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
@@ -114,4 +116,6 @@ def derived_trace_id(run_id: str) -> str:
         >>> derived_trace_id("a run") == derived_trace_id("a run")
         True
     """
+    import hashlib
+
     return hashlib.sha256(f"flowctx trace\0{run_id}".encode()).hexdigest()[:32]

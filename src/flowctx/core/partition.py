@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
-from urllib.parse import quote, unquote
 
 from flowctx.core.errors import MissingDimension, PartitionError
 
@@ -16,12 +14,17 @@ from flowctx.core.errors import MissingDimension, PartitionError
 MAX_TEXT = 200
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:+-]*\Z")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def escape_value(value: str) -> str:
     """Percent-escape (RFC 3986, UTF-8) all but ``[A-Za-z0-9_.:+-]``."""
+    if _PLAIN.match(value):
+        return value
+    from urllib.parse import quote
+
     return quote(value, safe=":+").replace("~", "%7E")
 
 
@@ -31,8 +34,12 @@ def unescape_value(text: str) -> str:
     Raises:
         PartitionError: The text has a ``%`` that starts no escape, or escapes that are not UTF-8.
     """
+    if "%" not in text:
+        return text
     if _BAD_PERCENT.search(text):
         raise PartitionError(f"{text!r} has a '%' that is not followed by two hex digits; write '%25' for '%'")
+    from urllib.parse import unquote
+
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
@@ -87,9 +94,15 @@ def _check_text(name: str, text: str) -> str:
     if len(text) > MAX_TEXT:
         raise PartitionError(f"{name}={_brief(text)} has {len(text)} characters; a key has at most {MAX_TEXT}")
     # Printable text (the usual case, one C call) has no control characters, surrogates or line separators.
-    if not text.isprintable() and any(unicodedata.category(c) in _CONTROL for c in text):
+    if not text.isprintable() and _has_control(text):
         raise PartitionError(f"{name}={_brief(text)} has control characters; remove them")
     return text
+
+
+def _has_control(text: str) -> bool:
+    import unicodedata
+
+    return any(unicodedata.category(char) in _CONTROL for char in text)
 
 
 def _brief(value: object) -> str:

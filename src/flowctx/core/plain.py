@@ -26,13 +26,11 @@ No pickle, no class names: reading a payload builds these types and nothing else
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, NoReturn
@@ -44,7 +42,15 @@ from flowctx.core.errors import PayloadError, PlainDataError
 from flowctx.core.readonly import FrozenDict, FrozenList, thaw
 
 __all__ = [
-    "ArtifactRef", "artifacts_in", "decode", "digest", "encode", "freeze", "from_json", "thaw", "to_json",
+    "ArtifactRef",
+    "artifacts_in",
+    "decode",
+    "digest",
+    "encode",
+    "freeze",
+    "from_json",
+    "thaw",
+    "to_json",
 ]
 
 #: Nesting deeper than this is taken for a structure that contains itself.
@@ -136,7 +142,7 @@ def _freeze_other(value: Any, path: str, depth: int) -> Any:
     for base, convert in _BASES:
         if isinstance(value, base):
             return convert(value, path)
-    _refuse(value, path)
+    return _refuse(value, path)
 
 
 def _refuse(value: object, path: str) -> NoReturn:
@@ -195,7 +201,7 @@ def _datetime(value: datetime, path: str) -> datetime:
         raise PlainDataError(f"{path} is {value!r}, a datetime without a time zone; add tzinfo=timezone.utc or its own")
     if getattr(value, "nanosecond", 0):
         raise PlainDataError(f"{path} has nanoseconds, which a datetime cannot keep; use an int or round it")
-    zone = timezone.utc if not offset else timezone(offset)
+    zone = UTC if not offset else timezone(offset)
     if type(value) is datetime and value.tzinfo == zone and isinstance(value.tzinfo, timezone) and not value.fold:
         return value
     return datetime.combine(value.date(), value.time(), zone).replace(fold=0)
@@ -209,7 +215,9 @@ def _time(value: time, path: str) -> time:
     return time(value.hour, value.minute, value.second, value.microsecond, zone)
 
 
-_AS_THEY_ARE = frozenset({type(None), bool, int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef})
+_AS_THEY_ARE = frozenset(
+    {type(None), bool, int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef}
+)
 _EXACT: dict[type, Callable[[Any, str], Any]] = {float: _float, Decimal: _decimal, datetime: _datetime, time: _time}
 # In this order: datetime is a date.
 _BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, str], Any]], ...] = (
@@ -238,7 +246,7 @@ def to_json(value: Any) -> Any:
     """
     kind = type(value)
     if kind is str:
-        return value if "\0" not in value and _encodable(value) else {"$str": json.dumps(value)[1:-1]}
+        return value if "\0" not in value and _encodable(value) else {"$str": _escaped(value)}
     if kind is int:
         return value if -(2**63) <= value < 2**63 else {"$int": hex(value)}
     if kind is bool or value is None:
@@ -289,7 +297,9 @@ def _unescape(key: str, path: str) -> str:
     if key[:1] != "$":
         return key
     if key[:2] != "$$":
-        raise PayloadError(f"{path} has the unescaped key {key!r}; the payload is damaged or written by another program")
+        raise PayloadError(
+            f"{path} has the unescaped key {key!r}; the payload is damaged or written by another program"
+        )
     return key[1:]
 
 
@@ -301,6 +311,18 @@ def _untag(tag: str, text: Any, path: str) -> Any:
         return decode(text)
     except (ValueError, TypeError, KeyError, ArithmeticError) as exc:
         raise PayloadError(f"{path} has a damaged {tag}: {text!r} ({exc})") from exc
+
+
+def _escaped(text: str) -> str:
+    import json
+
+    return json.dumps(text)[1:-1]
+
+
+def _unescaped(text: str) -> str:
+    import json
+
+    return str(json.loads(f'"{text}"'))
 
 
 def _timedelta_text(value: timedelta) -> str:
@@ -355,12 +377,14 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$artifact": _read_artifact,
     "$float": _read_float,
     "$int": lambda text: int(text, 16),
-    "$str": lambda text: json.loads(f'"{text}"'),
+    "$str": _unescaped,
 }
 
 
 def digest(value: Any) -> str:
     """Return the SHA-256 (hexadecimal) of frozen data in its JSON form: equal data, equal digest, on every engine."""
+    import hashlib
+
     return hashlib.sha256(encode(value)).hexdigest()
 
 

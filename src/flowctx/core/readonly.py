@@ -42,8 +42,8 @@ class FrozenDict(dict[str, Any]):
 
     __slots__ = ()
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def plus(self, key: str, value: Any) -> FrozenDict:
         """Return a new read-only dict with one more (or one other) item; ``value`` must be frozen."""
@@ -64,8 +64,8 @@ class FrozenList(list[Any]):
 
     __slots__ = ()
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
-    append = clear = extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
 
     def __copy__(self) -> list[Any]:
         return list(self)
@@ -112,8 +112,8 @@ class LazyDict(FrozenDict):
             dict.__setitem__(self, key, value)
         return value
 
-    def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: D102  # as dict's, and so on below
+        return self[key] if key in self else default  # noqa: SIM401  # it would call itself
 
     # Overriding __iter__ makes dict(x) and {**x} go through keys() and __getitem__ instead of the raw table.
     def __iter__(self) -> Iterator[str]:
@@ -122,13 +122,13 @@ class LazyDict(FrozenDict):
     def _all(self) -> dict[str, Any]:
         return {key: self[key] for key in self}
 
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # noqa: D102
         return self._all().values()
 
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # noqa: D102
         return self._all().items()
 
-    def copy(self) -> dict[str, Any]:
+    def copy(self) -> dict[str, Any]:  # noqa: D102
         return self._all()
 
     def __or__(self, other: Any) -> Any:

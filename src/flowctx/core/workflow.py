@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import keyword
-import random
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,8 +28,12 @@ _F = TypeVar("_F", bound=StepFunction)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}\Z")
 #: Names that Dagster 1.13 refuses for ops; Airflow takes them, but a workflow must run on both.
 _RESERVED = frozenset(
-    "context conf config meta arg_dict dict input_arg_dict output_arg_dict int str float bool input output type".split()
-) | frozenset(keyword.kwlist)
+    {
+        *("context", "conf", "config", "meta", "arg_dict", "dict", "input_arg_dict", "output_arg_dict"),
+        *("int", "str", "float", "bool", "input", "output", "type"),
+        *keyword.kwlist,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ class RetryPolicy:
         """Return how long to wait after the given attempt (from 1) has failed."""
         # Past 2**63 the wait is max_delay anyway, and the power would overflow.
         factor = min(self.backoff ** min(after_attempt - 1, 1000), 2.0**63) if self.delay else 0.0
+        import random
+
         seconds = min(self.delay.total_seconds() * factor, self.max_delay.total_seconds())
         return timedelta(seconds=seconds * (1 + self.jitter * random.random()))
 
@@ -209,7 +213,7 @@ class Workflow:
             raise WorkflowError("write @workflow.step() with parentheses")
 
         def declare(function: _F) -> _F:
-            step_name = name or getattr(function, "__name__", "")
+            step_name = str(name or getattr(function, "__name__", ""))
             if step_name in self._steps:
                 raise WorkflowError(f"workflow {self.name!r} has a step {step_name!r} already; pass another name=")
             self._steps[step_name] = Step(
@@ -235,6 +239,8 @@ class Workflow:
         if isinstance(item, str):
             if item in self._steps:
                 return item
+            import difflib
+
             near = difflib.get_close_matches(item, self._steps, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "declare it above; so there can be no cycle."
             raise WorkflowError(

@@ -1,11 +1,12 @@
 """Daily prices of five real stocks: fetch, validate, two branches, and a summary that joins them.
 
-The data comes with the PyPI package ``bokeh_sampledata``: 12,154 rows of 2000-03-01 to 2013-03-01, public domain. FB did
-not trade before 2012-05-18 nor GOOG before 2004-08-19: those partitions skip.
+The data comes with the PyPI package ``bokeh_sampledata``: 12,154 rows of 2000-03-01 to 2013-03-01, public domain.
+FB did not trade before 2012-05-18 nor GOOG before 2004-08-19: those partitions skip.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from bisect import bisect_left
@@ -70,7 +71,10 @@ def validate(ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
         if wrong
     ]
     quality = QualityMetrics(
-        counts={"volume": row["volume"]}, rates={"move": move, "spread": spread}, passed=not reasons, reasons=tuple(reasons)
+        counts={"volume": row["volume"]},
+        rates={"move": move, "spread": spread},
+        passed=not reasons,
+        reasons=tuple(reasons),
     )
     if reasons:
         return StepResult.fail("; ".join(reasons), category="DATA_QUALITY", quality=quality)
@@ -89,7 +93,7 @@ def volatility(ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
     """The annualised volatility over the last sessions; ``None`` until there are enough of them."""
     symbol, day = about(ctx)
     recent = closes(symbol).adjusted_until(day, config["sessions"] + 1)
-    moves = [math.log(new / old) for old, new in zip(recent, recent[1:], strict=False)]
+    moves = [math.log(new / old) for old, new in itertools.pairwise(recent)]
     enough = len(moves) == config["sessions"]
     return StepResult.ok(
         {"sessions": len(moves), "volatility": statistics.stdev(moves) * math.sqrt(252) if enough else None}

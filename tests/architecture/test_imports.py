@@ -1,0 +1,94 @@
+"""What importing costs, and what it says when something is missing."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = [
+    "airflow",
+    "dagster",
+    "sqlalchemy",
+    "alembic",
+    "pandas",
+    "numpy",
+    "upath",
+    "fsspec",
+    "exchange_calendars",
+    "rich",
+    "click",
+]
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_importing_flowctx_loads_nothing_heavy():
+    """`import flowctx` loads no engine, database, pandas or path library; the public names do not either."""
+    code = (
+        "import sys, flowctx\n"
+        "for name in flowctx.__all__: getattr(flowctx, name)\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    assert python(code).stdout.strip() == "[]"
+
+
+def test_importing_flowctx_loads_only_these_third_party_modules():
+    """The list of what is loaded besides the standard library is held here."""
+    code = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import flowctx\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(new - set(sys.stdlib_module_names)))"
+    )
+    assert python(code).stdout.strip() == "['flowctx', 'msgspec']"
+
+
+@pytest.mark.parametrize(
+    ("code", "missing", "remedy"),
+    [
+        ("import flowctx.airflow", "airflow", "pip install 'flowctx[airflow]'"),
+        ("import flowctx.dagster", "dagster", "pip install 'flowctx[dagster]'"),
+        (
+            "import os, tempfile; os.environ['FLOWCTX_CACHE_DIR'] = tempfile.mkdtemp()\n"
+            "import flowctx; flowctx.Daily(start='2012-01-03', calendar='XNYS')[0]",
+            "exchange_calendars",
+            "pip install 'flowctx[calendars]'",
+        ),
+        (
+            "from flowctx.examples.prices import closes; closes('IBM')",
+            "bokeh_sampledata",
+            "pip install 'flowctx[examples]'",
+        ),
+    ],
+)
+def test_a_missing_extra_says_what_to_type(code, missing, remedy):
+    """Without the library, the error names the exact pip line, and is an ImportError."""
+    blocked = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] == {missing!r}: raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+    )
+    done = python(blocked + code)
+    assert done.returncode == 1
+    assert "MissingExtra" in done.stderr
+    assert remedy in done.stderr.splitlines()[-1]
+
+
+def test_a_broken_library_is_not_called_missing():
+    """An error inside an installed engine is shown as what it is."""
+    code = (
+        "import sys, types\n"
+        "class Break:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'dagster_shared': raise ModuleNotFoundError('No module named ' + name, name=name)\n"
+        "sys.meta_path.insert(0, Break())\n"
+        "import flowctx.dagster"
+    )
+    done = python(code)
+    assert done.returncode == 1
+    assert "dagster_shared" in done.stderr
