@@ -224,7 +224,8 @@ def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, l
     if store is None:
         raise OutputTooLarge(
             f"the output of step {step!r} takes {len(data):,} bytes, more than {limit:,}; "
-            "set FLOWCTX_ARTIFACTS_URL to a folder or bucket that all workers share, or return where the data is instead of the data"
+            "set FLOWCTX_ARTIFACTS_URL to a folder or bucket that all workers share, "
+            "or return where the data is instead of the data"
         )
     return store.put(data)
 
