@@ -29,7 +29,7 @@ def code_version(function: Callable[..., Any]) -> str | None:
     while isinstance(function, functools.partial):
         function = inspect.unwrap(function.func)
     if not hasattr(function, "__code__"):
-        function = getattr(type(function), "__call__", function)
+        function = vars(type(function)).get("__call__", function)
     code = getattr(function, "__code__", None)
     return _digest(code) if isinstance(code, CodeType) else None
 

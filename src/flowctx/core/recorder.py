@@ -1,0 +1,347 @@
+"""Record the steps of a run in a ledger: the same few calls on every engine.
+
+A step that runs in a process of its own, as on an engine, does this (``ledger`` may be ``None``: then nothing is
+recorded, and nothing else changes)::
+
+    recorder = open_run(ledger, workflow, ctx, resume_from=...)                # begins the run, or finds it begun
+    ctx, inherited = receive(recorder.context, envelopes, fetch, store=store)
+    result = recorder.carried(step.name, store)        # complete in the run that this one continues: do not run it
+    if result is None:
+        started_at = now
+        outcome = execute(step, ctx, config, attempt=attempt)
+        envelope = inherited.envelope(step.name, outcome.result, store=store, limit=MAX_INLINE_BYTES)
+        recorder.record(step, outcome.result, envelope, attempts=attempt, started_at=started_at, final=...)
+    else:
+        envelope = inherited.envelope(step.name, result, store=store, limit=MAX_INLINE_BYTES)
+    ...hand the envelope on
+
+It records before it hands on: a process that dies between the two runs the step again, and one that dies before
+leaves no record of it. :class:`~flowctx.CaptureRefused` from :func:`open_run` with ``on_captured="skip"`` means that
+the step is to be skipped; :class:`~flowctx.Superseded` from anywhere means that the run goes on elsewhere and this process
+must stop: it is never swallowed, whatever the setting.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from flowctx.core.context import WorkflowContext
+from flowctx.core.envelope import Envelope, load_output
+from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, UnknownRun
+from flowctx.core.ports import ArtifactStore, Ledger
+from flowctx.core.readonly import FrozenDict
+from flowctx.core.records import OnCaptured, RunRecord, RunStatus, StepRecord
+from flowctx.core.result import StepResult, StepStatus
+from flowctx.core.resumption import GIVEN, Resumption, resumption, standing_updates
+from flowctx.core.workflow import Step, Workflow
+
+logger = logging.getLogger("flowctx")
+
+#: How long a local run's capture is its own without a sign of life; a thread gives one three times as often.
+LOCAL_LEASE = timedelta(minutes=1)
+#: The same on an engine, where a sign of life comes when a step begins and when it ends.
+ENGINE_LEASE = timedelta(hours=6)
+
+_NOTHING = object()
+
+
+class Recorder:
+    """Records one run; made by :func:`open_run`."""
+
+    def __init__(self, ledger: Ledger | None, run: RunRecord, workflow: Workflow | None, *, strict: bool) -> None:
+        self.ledger, self.run, self.workflow, self.strict = ledger, run, workflow, strict
+        self._backlog: list[StepRecord] = []
+
+    @property
+    def context(self) -> WorkflowContext:
+        """What the first step of this attempt sees; with a checkpoint, if it continues another."""
+        return self.run.context
+
+    def carried(self, step: str, store: ArtifactStore | None = None) -> StepResult | None:
+        """Return the result of a step that is complete in the run that this one continues.
+
+        Raises:
+            ArtifactError: Its output was put in the artifact store and is gone.
+        """
+        checkpoint = self.context.checkpoint
+        if self.ledger is None or checkpoint is None or step not in checkpoint.completed:
+            return None
+        for record in self.ledger.steps(self.run.key, [step]):
+            if record.run_attempt < self.run.attempt:
+                output = load_output(Envelope(step=step, output=record.output), store)
+                updates = FrozenDict(standing_updates(self.context, record))
+                return StepResult(
+                    status=record.status,
+                    output=output,
+                    context_updates=updates,
+                    quality=record.quality,
+                    error=record.error,
+                )
+        return None
+
+    def record(
+        self,
+        step: Step,
+        result: StepResult,
+        envelope: Envelope,
+        *,
+        attempts: int,
+        started_at: datetime,
+        seconds: float,
+        config: Mapping[str, Any] | None = None,
+        after: tuple[str, ...] | None = None,
+        final: bool = True,
+    ) -> None:
+        """Record how a step ended.
+
+        Args:
+            step: The step.
+            result: Its result.
+            envelope: What it hands on; the output is taken from it, because a large one is an artifact by then.
+            attempts: How many times it was tried.
+            started_at: When its first try began.
+            seconds: How long all tries took.
+            config: Configuration on top of the step's own.
+            after: The steps it directly followed, where the engine knows better than ``step.after``.
+            final: It is not tried again.
+
+        Raises:
+            Superseded: The run goes on elsewhere; stop.
+            LedgerError: It could not be recorded, and the setting is strict.
+        """
+        record = StepRecord(
+            step=step.name,
+            status=result.status,
+            after=step.after if after is None else after,
+            output=envelope.output,
+            updates=result.context_updates,
+            quality=result.quality,
+            error=result.error,
+            category=result.category,
+            config=step.configured(config) if config else step.config,
+            version=step.code_version,
+            attempts=attempts,
+            started_at=started_at,
+            seconds=seconds,
+            run_attempt=self.run.attempt,
+        )
+        self._write(record, f"step {step.name!r}")
+        if final and self.workflow is not None:
+            self._settle(self.workflow)
+
+    def finish(self, status: RunStatus, error: str | None = None) -> None:
+        """Say how the run ended; local runs know when, engines leave it to :meth:`record`."""
+        if self.ledger is None:
+            return
+        ledger = self.ledger
+        try:
+            if self._backlog:
+                ledger.record(self.run, self._backlog)
+                self._backlog = []
+            ledger.finish(self.run, status, error)
+        except LedgerError as exc:
+            self._failed(exc, "the end of the run")
+
+    @contextmanager
+    def alive(self, lease: timedelta = LOCAL_LEASE) -> Iterator[None]:
+        """Keep the run's capture its own for as long as the block takes."""
+        if self.ledger is None:
+            yield
+            return
+        done = threading.Event()
+        thread = threading.Thread(target=self._renew, args=(lease, done), name="flowctx-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def _renew(self, lease: timedelta, done: threading.Event) -> None:
+        while not done.wait(lease.total_seconds() / 3):
+            try:
+                assert self.ledger is not None  # noqa: S101  # alive() saw to it
+                self.ledger.renew(self.run, lease)
+            except Superseded:
+                return  # the next record says so, in the thread that can stop the run
+            except LedgerError as exc:
+                logger.warning("run %s: the lease of its capture could not be renewed: %s", self.run.run_id, exc)
+
+    def _write(self, record: StepRecord, what: str) -> None:
+        if self.ledger is None:
+            return
+        self._backlog.append(record)
+        try:
+            self.ledger.record(self.run, self._backlog)
+        except LedgerError as exc:
+            self._failed(exc, what)
+        else:
+            self._backlog = []
+
+    def _failed(self, exc: LedgerError, what: str) -> None:
+        if self.strict or isinstance(exc, Superseded):
+            raise exc
+        logger.warning(
+            "run %s: %s is not recorded (%s); the run goes on, and it is recorded with the next step if it can be",
+            self.run.run_id,
+            what,
+            exc,
+            extra={"run_id": self.run.run_id},
+        )
+
+    def _settle(self, workflow: Workflow) -> None:
+        """End the run if no step is left to run; on an engine nobody else knows."""
+        if self.ledger is None:
+            return
+        try:
+            status = run_status(workflow, self.ledger.statuses(self.run.key))
+            if status is not RunStatus.RUNNING:
+                self.finish(status)
+        except LedgerError as exc:
+            self._failed(exc, "the end of the run")
+
+
+def run_status(workflow: Workflow, statuses: Mapping[str, StepStatus]) -> RunStatus:
+    """Return how a run stands whose steps ended as ``statuses`` says.
+
+    Example:
+        >>> flow = Workflow("flow")
+        >>> _ = flow.step("one")(lambda ctx: None)
+        >>> run_status(flow, {}), run_status(flow, {"one": StepStatus.OK})
+        (<RunStatus.RUNNING: 'running'>, <RunStatus.OK: 'ok'>)
+    """
+    ended: dict[str, StepStatus] = {}
+    for step in workflow.steps.values():
+        status = statuses.get(step.name) or _cascaded([ended.get(name) for name in step.after])
+        if status is None:
+            return RunStatus.RUNNING
+        ended[step.name] = status
+    found = set(ended.values())
+    ranked = (
+        (StepStatus.FAILED, RunStatus.FAILED),
+        (StepStatus.OK, RunStatus.OK),
+        (StepStatus.SKIPPED, RunStatus.SKIPPED),
+    )
+    return next((run for step, run in ranked if step in found), RunStatus.OK)
+
+
+def _cascaded(before: list[StepStatus | None]) -> StepStatus | None:
+    if StepStatus.FAILED in before or StepStatus.NOT_RUN in before:
+        return StepStatus.NOT_RUN
+    return StepStatus.SKIPPED if StepStatus.SKIPPED in before else None
+
+
+def open_run(
+    ledger: Ledger | None,
+    workflow: Workflow | str,
+    ctx: WorkflowContext,
+    *,
+    resume_from: str | None = None,
+    from_step: str | None = None,
+    accept_changes: bool = False,
+    target: str | None = None,
+    on_captured: OnCaptured = "recapture",
+    lease: timedelta = ENGINE_LEASE,
+    strict: bool = True,
+) -> Recorder:
+    """Begin to record a run, or find it begun: any step of a run may call it first, and all may call it.
+
+    Args:
+        ledger: Where; ``None``: nothing is recorded.
+        workflow: The workflow, or only its name where steps are loose (such a run cannot be resumed).
+        ctx: The run's base context, as :func:`~flowctx.core.identity.begin` made it.
+        resume_from: The id of the run that this one continues, in the same workflow and partition: it takes over
+            that run's capture, its parameters (but for those that are given anew) and its complete steps.
+        from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
+        accept_changes: With ``resume_from``: keep what was recorded, although the workflow has changed since.
+        target: Where to import the workflow from, for ``flowctx resume``.
+        on_captured: What to do when the partition is captured already.
+        lease: How long the capture is this run's own without a sign of life.
+        strict: Whether a run that cannot be recorded fails; otherwise it goes on, and the log says so.
+
+    Raises:
+        CaptureRefused: The capture was not granted.
+        WorkflowChanged: The run cannot be continued as it is.
+        UnknownRun: The ledger remembers no run ``resume_from``.
+        LedgerError: The run cannot be recorded, and the setting is strict.
+    """
+    known = workflow if isinstance(workflow, Workflow) else None
+    name = known.name if known else str(workflow)
+    run = RunRecord(workflow=name, context=ctx, steps=tuple(known.steps) if known else (), target=target)
+    if ledger is None:
+        return Recorder(None, run, known, strict=strict)
+    try:
+        plan = None
+        if resume_from is not None and known is not None:
+            plan = _plan(ledger, known, run, resume_from, from_step=from_step, accept_changes=accept_changes)
+        if plan is None or known is None:
+            return Recorder(ledger, ledger.begin(run, on_captured=on_captured, lease=lease), known, strict=strict)
+        return continue_run(ledger, known, plan, target=target, lease=lease, strict=strict)
+    except LedgerError as exc:
+        if strict or isinstance(exc, (CaptureRefused, Superseded, UnknownRun)):
+            raise
+        logger.warning("run %s is not recorded: %s", ctx.run_id, exc, extra={"run_id": ctx.run_id})
+        return Recorder(None, run, known, strict=strict)
+
+
+def continue_run(
+    ledger: Ledger,
+    workflow: Workflow,
+    plan: Resumption,
+    *,
+    target: str | None = None,
+    lease: timedelta = LOCAL_LEASE,
+    strict: bool = True,
+) -> Recorder:
+    """Begin the next attempt at a run; whoever still writes to the former one is refused from now on.
+
+    Raises:
+        CaptureRefused: Another run writes its capture by now.
+        Superseded: Somebody else has continued it since the plan was made.
+    """
+    run = RunRecord(
+        workflow=workflow.name,
+        context=plan.context,
+        attempt=plan.run.attempt + 1,
+        steps=tuple(workflow.steps),
+        target=target or plan.run.target,
+    )
+    begun = ledger.begin(run, resumes=plan.run, keep=plan.keep, lease=lease)
+    return Recorder(ledger, begun, workflow, strict=strict)
+
+
+def _plan(ledger: Ledger, workflow: Workflow, run: RunRecord, resume_from: str, **how: Any) -> Resumption | None:
+    """Work out how another engine's run goes on in this one, unless a step of this one has done so already."""
+    ctx = run.context
+    before = ledger.run(resume_from, workflow=workflow.name, partition=ctx.partition)
+    if before.key == run.key:
+        return None
+    try:
+        ledger.run(run.run_id, workflow=workflow.name, partition=ctx.partition)
+    except UnknownRun:
+        pass
+    else:
+        return None
+    old = before.context
+    given = {
+        name: value
+        for name, value in ctx.params.items()
+        if value != workflow.params.get(name, _NOTHING) and value != old.params.get(name, _NOTHING)
+    }
+    plan = resumption(workflow, before, ledger.steps(before.key), params=given, **how)
+    resumed_with = {GIVEN: plan.context.metadata[GIVEN]} if GIVEN in plan.context.metadata else {}
+    moved = replace(
+        ctx,
+        params=plan.context.params,
+        metadata={**ctx.metadata, **resumed_with},
+        checkpoint=plan.context.checkpoint,
+        batch_id=ctx.batch_id or old.batch_id,
+        capture_id=old.capture_id,
+        idempotency_key=old.idempotency_key,
+    )
+    return replace(plan, context=moved)
