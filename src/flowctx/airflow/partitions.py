@@ -72,6 +72,8 @@ class PartitionTimetable(Timetable):
       the date that it shows, as ``--from-date 2012-01-03`` does; any other means the day that the cadence's zone has
       then. So ``--from-date D --to-date D`` makes all keys of the as-of date ``D``, in every zone.
     * **Backfills** make runs that are due only, and no run of a key that has one (``--reprocess-behavior none``).
+      As on any schedule, Airflow goes on after the latest run there is, whatever made it: leave dates that catch-up
+      has still to reach to catch-up.
     * **By hand** (REST, the UI) any key can be run, due or not; one that the scheme does not have is refused.
     * **Without a cadence** nothing is scheduled: start runs by their key, such as ``{"partition_key": "T1|XNYS"}``.
 
@@ -114,7 +116,7 @@ class PartitionTimetable(Timetable):
     @property
     def summary(self) -> str:
         """The schedule in a few words: ``daily XNYS × 3 tier × 2 venue``."""
-        return " × ".join(self._dimension_text(name) for name in self.scheme.dimensions)  # noqa: RUF001 - a product
+        return " × ".join(self._dimension_text(name) for name in self.scheme.dimensions)
 
     def _dimension_text(self, name: str) -> str:
         cadence = self.scheme.cadence
@@ -224,7 +226,7 @@ class PartitionTimetable(Timetable):
         *,
         run_type: DagRunType,
         run_after: DateTime,
-        data_interval: DataInterval | None,  # noqa: ARG002 - Airflow passes it by name
+        data_interval: DataInterval | None,
         **extra: Any,
     ) -> str:
         """Return ``scheduled__2012-01-03~IBM__1c3e5f70``: the type, the key, and something that makes it unique.
