@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-# isort: split  # what is above comes before Airflow
+import adapters.airflow_support  # noqa: F401 - before Airflow
+
+# isort: split
 import pendulum
 import pytest
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import adapters.airflow_support  # noqa: F401
 from flowctx import Daily, Monthly, PartitionError, PartitionScheme, Quarterly, UnknownPartition, Weekly
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.core.zones import get_zone, local_date

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-# isort: split  # what is above comes before Airflow
+import adapters.airflow_support  # noqa: F401 - before Airflow
+
+# isort: split
 import pendulum
 from airflow.configuration import conf
 from airflow.plugins_manager import get_timetables_plugins
@@ -19,7 +21,6 @@ from airflow.utils.types import DagRunType
 from hypothesis import given
 from hypothesis import strategies as st
 
-import adapters.airflow_support  # noqa: F401
 from flowctx import BusinessCalendar, Daily, PartitionKey, PartitionScheme, Weekly
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.core.partition import escape_value
