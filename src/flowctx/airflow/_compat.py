@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, conf
+from airflow.sdk._shared.secrets_masker import should_hide_value_for_key
+from airflow.sdk.bases.decorator import get_unique_task_id as unique_task_id
+from airflow.sdk.bases.decorator import task_decorator_factory
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import (
     AirflowException,
@@ -18,6 +22,9 @@ from airflow.sdk.exceptions import (
     DagRunTriggerException,
     DownstreamTasksSkipped,
 )
+from airflow.sdk.log import mask_secret
+
+from flowctx.core.readonly import thaw
 
 __all__ = [
     "ENGINE_EXCEPTIONS",
@@ -26,13 +33,18 @@ __all__ = [
     "AirflowFailException",
     "AirflowSkipException",
     "MappedOperator",
+    "TemplateValue",
+    "hide",
     "migrate",
+    "most_instances",
     "open_session",
     "read_settings_again",
     "register",
     "returned_values",
     "run_ready_tasks",
     "start_run",
+    "task_decorator_factory",
+    "unique_task_id",
     "warm_up",
 ]
 
@@ -52,6 +64,39 @@ RETURN_VALUE = "return_value"
 
 #: The bundle that Airflow has by default: the DAG folder.
 _BUNDLE = "dags-folder"
+
+
+class TemplateValue(ResolveMixin):
+    """A value of a template field that is made when the task is rendered, on mapped tasks too."""
+
+    def iter_references(self) -> Iterator[Any]:
+        """It refers to no other task."""
+        return iter(())
+
+    def __str__(self) -> str:
+        # What stands in the stored DAG, whose hash must not change from one parse to the next.
+        return "set when the task runs"
+
+
+def most_instances() -> int:
+    """Return how many instances of a mapped task Airflow allows."""
+    return int(conf.getint("core", "max_map_length", fallback=1024))
+
+
+def hide(params: Mapping[str, Any]) -> None:
+    """Make Airflow hide the values of what looks like a secret by its name in the log of this task."""
+    if any(should_hide_value_for_key(name) for name in _names(params)):  # type: ignore[no-untyped-call]
+        mask_secret(thaw(params))
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _names(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names(item)
 
 
 # --- running a DAG in this process: what ``DAG.test()`` does, whose arguments know neither run id nor partition key ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
 
+from flowctx.airflow._compat import hide
 from flowctx.core.asof import AsOf, RunTime
 from flowctx.core.context import WorkflowContext
 from flowctx.core.errors import ContextError, PayloadError
@@ -44,7 +45,7 @@ def workflow_context(
         as_of: The rule for the business date, where ``conf`` does not say it; by default that of the partition, else of
             the data interval, else of the logical date (:meth:`AsOf.default() <flowctx.AsOf.default>`).
         workflow: The workflow that the run is of; gives its partition scheme, name and default parameters.
-        scheme: The partition scheme, where there is no workflow; the DAG's ``PartitionTimetable`` knows its own.
+        scheme: The partition scheme, if it is neither the workflow's nor that of the DAG's ``PartitionTimetable``.
         context: Airflow's context, where Airflow has no current one: in a callback.
 
     Returns:
@@ -91,15 +92,19 @@ def run_context(
         within: The values of those dimensions over which the task is mapped.
     """
     dag, run = context["dag"], context["dag_run"]
-    scheme = workflow.partitions if workflow is not None else scheme or getattr(dag.timetable, "scheme", None)
+    of_runs: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
+    scheme = scheme or (workflow.partitions if workflow is not None else of_runs)
     conf = _conf(run.conf)
     told = Told.by(conf, context.get("triggering_asset_events"))
-    partition = _partition(conf.get("partition"), run.partition_key, scheme, within or {})
-    if partition is None and workflow is not None:
+    said = [value for value in (conf.get("partition"), run.partition_key) if value not in (None, "")]
+    partition = _partition(said or told.partitions, scheme, of_runs, within or {})
+    if partition is None and scheme is not None and workflow is not None:
         workflow.partition_key(None)
     day, source = told.as_of_date, "conf.as_of_date" if conf.get("as_of_date") is not None else "asset_events"
     if day is None:
         day, source, _ = (as_of or AsOf.default()).resolve(_run_time(dag, run, partition, scheme))
+    params = _params(context.get("params") or {}, conf, workflow)
+    hide(params)
     return begin(
         workflow.name if workflow is not None else dag.dag_id,
         run_id=run.run_id,
@@ -110,7 +115,7 @@ def run_context(
         trace_id=told.trace_id or _engine_trace(context.get("ti")),
         capture_id=told.capture_id,
         idempotency_key=told.idempotency_key,
-        params=_params(context.get("params") or {}, conf, workflow),
+        params=params,
         metadata={"engine": _engine(dag, run, context.get("ti")), "as_of_source": source, **told.many},
         started_at=run.start_date,
     )
@@ -125,33 +130,32 @@ class Told:
     as_of_date: date | None
     capture_id: str | None
     idempotency_key: str | None
-    #: Where several events disagree: all that they say, by ``batch_ids`` and so on.
-    many: Mapping[str, list[str]]
+    #: The partition that all events agree on, if they do.
+    partitions: list[Any]
+    #: Where events disagree: all that they say, by ``batch_ids`` and so on.
+    many: Mapping[str, list[Any]]
 
     @classmethod
     def by(cls, conf: Mapping[str, Any], events: Any) -> Told:
         """Read ``conf``; what it does not say is taken from asset events, if they agree."""
         said = {name: _text(conf, name) for name in CALLER_KEYS if name != "partition"}
-        many: dict[str, list[str]] = {}
+        many: dict[str, list[Any]] = {}
+        extras = [event.extra or {} for of_asset in (events or {}).values() for event in of_asset]
         for name in ("batch_id", "trace_id", "as_of_date"):
-            values = _event_values(events, name) if said[name] is None else []
-            if len(values) == 1:
+            values = sorted({v for extra in extras if isinstance(v := extra.get(name), str) and v})
+            if said[name] is None and len(values) == 1:
                 said[name] = values[0]
-            elif values:
+            elif said[name] is None and values:
                 many[f"{name}s"] = values
+        partitions: list[Any] = []
+        for extra in extras:
+            value = extra.get("partition")
+            if value and value not in partitions:
+                partitions.append(value)
+        if len(partitions) > 1:
+            many["partitions"], partitions = partitions, []
         day = said.pop("as_of_date")
-        return cls(**said, as_of_date=None if day is None else _date(day), many=many)
-
-
-def _event_values(events: Any, name: str) -> list[str]:
-    found: dict[str, None] = {}
-    by_asset: Iterable[Any] = events.values() if events else ()
-    for of_asset in by_asset:
-        for event in of_asset:
-            value = (event.extra or {}).get(name)
-            if isinstance(value, str) and value:
-                found[value] = None
-    return sorted(found)
+        return cls(**said, as_of_date=None if day is None else _date(day), partitions=partitions, many=many)
 
 
 def _conf(conf: Any) -> Mapping[str, Any]:
@@ -181,39 +185,33 @@ def _date(text: str) -> date:
 
 
 def _partition(
-    said: Any, native: str | None, scheme: PartitionScheme | None, within: Mapping[str, str]
+    said: list[Any], scheme: PartitionScheme | None, of_runs: PartitionScheme | None, within: Mapping[str, str]
 ) -> PartitionKey | None:
-    """Return the partition that ``conf`` or Airflow itself gives, with the values over which the task is mapped."""
-    keys = {_key(value, scheme, within) for value in (said, native) if value is not None and value != ""}
+    """Return the partition that the caller or Airflow itself gives, with the values over which the task is mapped."""
+    keys = {PartitionKey(**{**_key(value, of_runs if within else scheme), **within}) for value in said}
     if len(keys) > 1:
         raise ContextError(
-            f"conf['partition'] is {said!r}, and the run's own partition key is {native!r}; "
+            f"conf['partition'] is {said[0]!r}, and the run's own partition key is {said[1]!r}; "
             "they must mean the same: pass one"
         )
-    if keys:
-        return keys.pop()
-    if not within:
-        return None
-    key = PartitionKey(**within)
-    return key if scheme is None else scheme.check(key)
+    if not keys and within:
+        keys = {PartitionKey(**within)}
+    key = next(iter(keys), None)
+    return key if key is None or scheme is None else scheme.check(key)
 
 
-def _key(value: Any, scheme: PartitionScheme | None, within: Mapping[str, str]) -> PartitionKey:
+def _key(value: Any, scheme: PartitionScheme | None) -> Mapping[str, str]:
     if isinstance(value, str):
-        if within:
-            value = PartitionKey.parse(value)
-        elif scheme is not None:
+        if scheme is not None:
             return scheme.parse(value)
-        else:
-            # A key that some other timetable made is one opaque text.
-            return PartitionKey.parse(value) if "=" in value else PartitionKey(partition=value)
+        # A key that some other timetable made is one opaque text.
+        return PartitionKey.parse(value) if "=" in value else PartitionKey(partition=value)
     if not isinstance(value, Mapping):
         raise ContextError(
             f"conf['partition'] is {value!r}; it must be an object of dimensions, "
             "such as {'date': '2012-10-26'}, or text"
         )
-    key = PartitionKey(**{**value, **within})
-    return key if scheme is None else scheme.check(key)
+    return value
 
 
 def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workflow | None) -> dict[str, Any]:

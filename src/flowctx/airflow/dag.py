@@ -2,48 +2,130 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task_group
 
+from flowctx.airflow._compat import most_instances
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
 from flowctx.core.errors import WorkflowError
 from flowctx.core.plain import to_json
-from flowctx.core.workflow import Workflow
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.workflow import Step, StepFunction, Workflow
 
 
-def workflow_dag(workflow: Workflow, **dag_kwargs: Any) -> DAG:
+def workflow_dag(
+    workflow: Workflow,
+    *,
+    map_over: Iterable[str] = (),
+    reduce: Step | StepFunction | None = None,
+    **dag_kwargs: Any,
+) -> DAG:
     """Return the workflow as a DAG: one task per step, its params the DAG's, its partitions the DAG's schedule.
 
     Args:
         workflow: The workflow.
+        map_over: Dimensions whose values are all done within one run: the steps become a mapped task group, with one
+            instance per value (or combination of values), each for its own partition. The other dimensions are the
+            runs' partitions.
+        reduce: A step that runs once after all instances: to it the output of each step is a dict of the instances'
+            outputs by value (``IBM``; ``T1|XNYS`` for several dimensions), ``None`` where an instance was skipped.
+            What instances write to parameters stays with them.
         **dag_kwargs: As for ``DAG``; they win over what follows from the workflow.
 
     Raises:
-        WorkflowError: The workflow has no steps.
+        WorkflowError: The workflow has no steps, or cannot be mapped over these dimensions.
 
     Example:
         ::
 
             from flows import prices
             dag = workflow_dag(prices, tags=["prices"])
+            report = workflow_dag(prices, dag_id="daily_report", map_over=["symbol"], reduce=summary)
     """
     if not workflow.steps:
         raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
+    mapped = list(dict.fromkeys(map_over))
+    if reduce is not None and not mapped:
+        raise WorkflowError("reduce= runs after the instances of map_over=; name the dimensions to map over, too")
+    instances = _instances(workflow, mapped)
+    scheme = _without(workflow.partitions, mapped)
     arguments: dict[str, Any] = {
         "dag_id": workflow.name,
-        "schedule": _schedule(workflow),
+        "schedule": None if scheme is None else PartitionTimetable(scheme),
         "params": {name: to_json(value) for name, value in workflow.params.items()},
         **dag_kwargs,
     }
     with DAG(**arguments) as dag:
-        tasks: dict[str, StepOperator] = {}
-        for step in workflow.steps.values():
-            tasks[step.name] = StepOperator(step=step, workflow=workflow)
-            tasks[step.name].set_upstream([tasks[name] for name in step.after])
+        if not mapped:
+            _add_steps(workflow)
+        else:
+            group = _mapped(workflow, mapped, instances)
+            if reduce is not None:
+                of_run = Workflow(workflow.name, partitions=scheme, params=workflow.params)
+                group >> StepOperator(step=reduce, workflow=of_run, trigger_rule="none_failed")
     return dag
 
 
-def _schedule(workflow: Workflow) -> PartitionTimetable | None:
-    return None if workflow.partitions is None else PartitionTimetable(workflow.partitions)
+def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:
+    tasks: dict[str, StepOperator] = {}
+    for step in workflow.steps.values():
+        tasks[step.name] = StepOperator(step=step, workflow=workflow, **arguments)
+        tasks[step.name].set_upstream([tasks[name] for name in step.after])
+    return list(tasks.values())
+
+
+def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str]]) -> Any:
+    """Put the steps into a task group with one instance per combination of values."""
+
+    @task_group(group_id=f"each_{'_'.join(mapped)}", prefix_group_id=False)
+    def each(within: Any) -> None:
+        # Airflow renders the label before and after the task; ``within`` is a dict by then.
+        label = "{{ task.within.values() | join('|') }}"
+        for task in _add_steps(workflow, within=within, map_index_template=label):
+            task.labels = tuple("|".join(values.values()) for values in instances)
+
+    return each.expand(within=instances)
+
+
+def _instances(workflow: Workflow, mapped: list[str]) -> list[dict[str, str]]:
+    """Return the values of each instance.
+
+    Raises:
+        WorkflowError: A dimension that is not there or has no end, or more instances than Airflow allows.
+    """
+    scheme = workflow.partitions
+    dimensions = scheme.dimensions if scheme is not None else ()
+    for name in mapped:
+        if name not in dimensions:
+            raise WorkflowError(
+                f"workflow {workflow.name!r} cannot be mapped over {name!r}; "
+                f"its dimensions are {', '.join(dimensions) or 'none'}"
+            )
+        if scheme is not None and name == scheme.cadence_dimension:
+            raise WorkflowError(
+                f"workflow {workflow.name!r} cannot be mapped over {name!r}, which is its cadence; "
+                "each date is a run of its own"
+            )
+    columns = [scheme.values(name) for name in mapped] if scheme is not None else []
+    count = math.prod(len(column) for column in columns)
+    if count > (most := most_instances()):
+        raise WorkflowError(
+            f"workflow {workflow.name!r} mapped over {', '.join(mapped)} has {count:,} instances, and Airflow allows "
+            f"{most:,} ([core] max_map_length); map over fewer dimensions "
+            "(the others become runs), or raise that limit"
+        )
+    return [dict(zip(mapped, values, strict=True)) for values in itertools.product(*columns)]
+
+
+def _without(scheme: PartitionScheme | None, mapped: list[str]) -> PartitionScheme | None:
+    """Return the scheme of the dimensions that are not mapped over, or ``None`` if none is left."""
+    if scheme is None or not mapped:
+        return scheme
+    data = scheme.to_dict()
+    left = [dimension for dimension in data["dimensions"] if dimension["name"] not in mapped]
+    return PartitionScheme.from_dict({**data, "dimensions": left}) if left else None

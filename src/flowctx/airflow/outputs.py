@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
 from flowctx.core.context import WorkflowContext
 from flowctx.core.envelope import Envelope, Inherited, load_output, receive
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.ports import ArtifactStore
+from flowctx.core.readonly import FrozenDict
 from flowctx.core.result import StepStatus
 
+_T = TypeVar("_T")
 #: The state in which Airflow leaves a task that wrote an envelope of this status.
 _STATES = {StepStatus.OK: "success", StepStatus.FAILED: "failed", StepStatus.SKIPPED: "skipped"}
 
@@ -23,10 +25,27 @@ def is_step(task: Any) -> bool:
     return getattr(operator, "hands_on_envelope", False)
 
 
+def step_name(task: Any) -> str:
+    """Return the name of the step that a task of a DAG runs."""
+    operator = task.partial_kwargs.get("step") if isinstance(task, MappedOperator) else task.step
+    return str(getattr(operator, "name", task.label))
+
+
+def to_payload(envelope: Envelope, ti: Any, label: str | None) -> dict[str, Any]:
+    """Return what a task pushes; an instance of a mapped task says which one it is."""
+    payload = envelope.to_payload()
+    if ti.map_index is not None and ti.map_index >= 0:
+        payload["instance"] = {"map_index": ti.map_index, "label": label or str(ti.map_index)}
+    return payload
+
+
 def take_over(
     ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore | None
 ) -> tuple[WorkflowContext, Inherited]:
-    """Return the context with what the nearest steps before ``task`` handed on, and what is to be handed on in turn.
+    """Return the context with what the steps before ``task`` handed on, and what is to be handed on in turn.
+
+    Of a step that is mapped while ``task`` is not (or not with it) the output is a dict of those of its instances, by
+    their labels, with ``None`` for an instance that handed nothing on.
 
     Args:
         ctx: The run's context.
@@ -39,86 +58,130 @@ def take_over(
         ContextError: Two tasks before it are steps of the same name.
         PayloadError: What was handed on cannot be read.
     """
-    reader = _Reader(ti=ti, store=store)
-    found = dict(reader.nearest(task))
-    places = _places(found)
-    ctx, inherited = receive(ctx, found.values(), reader.fetch, store=store)
-    prior = {name: None if places[name] == name else places[name] for name in inherited.prior}
-    return ctx, replace(inherited, prior=prior)
+    reader = _Reader(task, ti, store)
+    found, spread = reader.nearest()
+    envelopes = list(found.values())
+    if spread:
+        # Their outputs are gathered when looked at, so they are announced as if another step had handed them on.
+        prior = {name: None if name == task_id else task_id for task_id, name in spread.items()}
+        envelopes.append(Envelope(step=task.task_id, status=StepStatus.SKIPPED, prior=prior))
+    places = _places([*((e.step, at) for at, e in found.items()), *(p for e in envelopes for p in e.prior.items())])
+    ctx, inherited = receive(ctx, envelopes, reader.fetch, store=store)
+    return ctx, replace(
+        inherited, prior={name: None if places[name] == name else places[name] for name in inherited.prior}
+    )
 
 
-def _places(found: Mapping[str, Envelope]) -> dict[str, str]:
+def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
     """Return the task behind each step name.
 
     Raises:
         ContextError: A name stands for two tasks, of which one would silently hide the other.
     """
     places: dict[str, str] = {}
-    for task_id, envelope in found.items():
-        for name, at in (*envelope.prior.items(), (envelope.step, task_id)):
-            place = places.setdefault(name, at or name)
-            if place != (at or name):
-                raise ContextError(
-                    f"tasks {place!r} and {at or name!r} are both step {name!r}, and its output would be "
-                    "ambiguous; give one of them another name="
-                )
+    for name, at in pairs:
+        task_id = at or name
+        if places.setdefault(name, task_id) != task_id:
+            raise ContextError(
+                f"tasks {places[name]!r} and {task_id!r} are both step {name!r}, and its output would be ambiguous; "
+                "give one of them another task_id="
+            )
     return places
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Reader:
-    """Reads envelopes of one run."""
+    """Reads, for one task instance, what others in its run handed on."""
 
-    ti: Any
-    store: ArtifactStore | None
-    states: dict[str, str | None] = field(default_factory=dict)
+    def __init__(self, task: Any, ti: Any, store: ArtifactStore | None) -> None:
+        self.task, self.ti, self.store = task, ti, store
+        self.group = task.get_closest_mapped_task_group()
 
-    def nearest(self, task: Any) -> Iterator[tuple[str, Envelope]]:
-        """Yield, in the DAG's order, the nearest steps before a task that handed something on, with their task ids.
+    def nearest(self) -> tuple[dict[str, Envelope], dict[str, str]]:
+        """Return the nearest steps that handed something on, and the names of the mapped ones to be gathered.
 
-        Ordinary tasks, and steps that did not run (a branch not taken), are looked through.
+        Both are by task id and in the DAG's order. Ordinary tasks, and steps that did not run (a branch not taken),
+        are looked through.
         """
         seen: set[str] = set()
         found: dict[str, Envelope] = {}
-        pending = [(task, True)]
+        spread: dict[str, str] = {}
+        pending = [(self.task, True)]
         while pending:
             after, certain = pending.pop()
-            # With any other rule a task may run though one before it did not; its XCom may then be an older attempt's.
+            # With any other rule a task may run though one before it did not, and whose XCom is an older attempt's.
             certain = certain and after.trigger_rule == "all_success"
             for upstream in after.upstream_list:
                 if upstream.task_id in seen:
                     continue
                 seen.add(upstream.task_id)
-                envelope = self.read(upstream.task_id, certain) if is_step(upstream) else None
+                envelope = None
+                if is_step(upstream) and self.is_spread(upstream):
+                    spread[upstream.task_id] = step_name(upstream)
+                elif is_step(upstream):
+                    envelope = self.read(upstream.task_id, certain)
                 if envelope is None:
                     pending.append((upstream, certain))
                 else:
                     found[upstream.task_id] = envelope
-        order = {task_id: place for place, task_id in enumerate(task.dag.task_ids)}
-        yield from sorted(found.items(), key=lambda item: order[item[0]])
+        order = self.task.dag.task_ids
+        return _sorted(found, order), _sorted(spread, order)
+
+    def is_spread(self, upstream: Any) -> bool:
+        """Whether a task has instances of which not just one belongs to this one."""
+        if isinstance(upstream, MappedOperator):
+            return True
+        group = upstream.get_closest_mapped_task_group()
+        return group is not None and group is not self.group
 
     def read(self, task_id: str, certain: bool) -> Envelope | None:
         payload = self.pull(task_id)
         if payload is None:
             return None
         envelope = Envelope.from_payload(payload)
-        if not certain and self.state(task_id) != _STATES[envelope.status]:
-            return None
-        return envelope
+        return envelope if certain or _STATES[envelope.status] == self.states(task_id).get(self.key(task_id)) else None
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
-        payload = self.pull(at or name)
+        task_id = at or name
+        upstream = self.task.dag.get_task(task_id)
+        if self.is_spread(upstream):
+            return self.gather(upstream)
+        payload = self.pull(task_id)
         if payload is None:
             raise PayloadError(
-                f"the output of step {name!r} (task {at or name!r}) is no longer in XCom; "
-                "clear that task to run it again"
+                f"the output of step {name!r} (task {task_id!r}) is no longer in XCom; clear that task to run it again"
             )
         return load_output(Envelope.from_payload(payload), self.store)
 
-    def pull(self, task_id: str) -> Any:
-        return self.ti.xcom_pull(task_ids=task_id, key=RETURN_VALUE, map_indexes=None)
+    def gather(self, upstream: Any) -> FrozenDict:
+        """Return the outputs of all instances of a mapped task, by label."""
+        task_id = upstream.task_id
+        payloads = self.ti.xcom_pull(task_ids=[task_id], key=RETURN_VALUE)
+        outputs: dict[str, Any] = dict.fromkeys(getattr(upstream, "labels", ()))
+        states = self.states(task_id)
+        for payload in payloads:
+            if payload is None:
+                continue
+            envelope = Envelope.from_payload(payload)
+            instance = payload["instance"]
+            if envelope.status is StepStatus.OK and states.get(f"{task_id}_{instance['map_index']}") == "success":
+                outputs[instance["label"]] = load_output(envelope, self.store)
+        return FrozenDict(outputs)
 
-    def state(self, task_id: str) -> str | None:
+    def pull(self, task_id: str) -> Any:
+        group = self.task.dag.get_task(task_id).get_closest_mapped_task_group()
+        index = self.ti.map_index if group is not None else None
+        return self.ti.xcom_pull(task_ids=task_id, key=RETURN_VALUE, map_indexes=index)
+
+    def key(self, task_id: str) -> str:
+        group = self.task.dag.get_task(task_id).get_closest_mapped_task_group()
+        return task_id if group is None else f"{task_id}_{self.ti.map_index}"
+
+    def states(self, task_id: str) -> dict[str, str]:
+        """Return the states of a task's instances, under Airflow's keys for them."""
         found = self.ti.get_task_states(dag_id=self.ti.dag_id, task_ids=[task_id], run_ids=[self.ti.run_id])
-        state = found.get(self.ti.run_id, {}).get(task_id)
-        return None if state is None else str(getattr(state, "value", state))
+        return {key: str(getattr(state, "value", state)) for key, state in found.get(self.ti.run_id, {}).items()}
+
+
+def _sorted(by_task: dict[str, _T], order: list[str]) -> dict[str, _T]:
+    places = {task_id: place for place, task_id in enumerate(order)}
+    return dict(sorted(by_task.items(), key=lambda item: places[item[0]]))

@@ -1,9 +1,10 @@
-"""What Airflow's scheduler, dag-processor and api-server have to know of flowctx: its timetable."""
+"""What Airflow's scheduler, dag-processor and api-server have to know of flowctx: its timetable and its macros."""
 
 from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
+from flowctx.airflow.macros import context_value
 from flowctx.airflow.partitions import PartitionTimetable
 
 
@@ -12,3 +13,4 @@ class FlowctxPlugin(AirflowPlugin):
 
     name = "flowctx"
     timetables = [PartitionTimetable]  # noqa: RUF012 - as Airflow declares it
+    macros: ClassVar[list[Any]] = [context_value]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseOperator, Context, RetryDecision
+from airflow.sdk import Asset, BaseOperator, Context, RetryDecision
 from airflow.sdk import RetryPolicy as AirflowRetryPolicy
 
 from flowctx.airflow._compat import (
@@ -15,15 +14,18 @@ from flowctx.airflow._compat import (
     AirflowException,
     AirflowFailException,
     AirflowSkipException,
+    TemplateValue,
 )
 from flowctx.airflow.context import run_context
-from flowctx.airflow.outputs import take_over
+from flowctx.airflow.outputs import take_over, to_payload
 from flowctx.artifacts import artifact_store
+from flowctx.core.context import WorkflowContext
 from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited
 from flowctx.core.errors import FlowctxError, WorkflowError
 from flowctx.core.execution import Outcome, categorize, execute
-from flowctx.core.plain import thaw
+from flowctx.core.plain import thaw, to_json
 from flowctx.core.result import StepResult, StepStatus
+from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import RetryPolicy, Step, StepFunction, Workflow
 
 
@@ -32,13 +34,15 @@ class StepOperator(BaseOperator):
 
     It sees the outputs and updates of all steps before it: the nearest are found through ordinary tasks, task groups
     and branches. A failure whose category is not retryable fails the task at once; a skip skips the tasks after it,
-    as Airflow does.
+    as Airflow does. The events of its asset outlets carry the run's batch, trace, business date and partition.
 
     Args:
         step: The step: a function ``(ctx, config) -> StepResult``, or a :class:`~flowctx.Step` of a workflow.
         config: Configuration on top of the step's own. Templated; XComs of other tasks may be in it.
         workflow: The workflow that the step is of, whose partition scheme and parameters then hold.
-        task_id: The step's name if left out.
+        scheme: The partition scheme, if it is not the workflow's or the DAG's.
+        within: The values of the dimensions over which the task is mapped, such as ``{"symbol": "IBM"}``.
+        task_id: The step's name if left out; the name of a step that is made of a function.
         **kwargs: As for any operator. A step's own retry policy holds unless ``retries`` is given.
 
     Raises:
@@ -51,11 +55,13 @@ class StepOperator(BaseOperator):
                 load = StepOperator(step=load_prices, config={"day": "{{ macros.flowctx.as_of_date }}"})
     """
 
-    template_fields: Sequence[str] = ("config",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
+    template_fields: Sequence[str] = ("config", "within", "workflow_context")
+    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(template_fields, "json")
     ui_color = "#e6f2ef"
     #: Steps after it read what it hands on.
     hands_on_envelope: ClassVar[bool] = True
+    #: Of a task in a mapped group: the labels of all its instances.
+    labels: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -63,66 +69,106 @@ class StepOperator(BaseOperator):
         step: Step | StepFunction,
         config: Mapping[str, Any] | None = None,
         workflow: Workflow | None = None,
+        scheme: PartitionScheme | None = None,
+        within: Any = None,
         task_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.step = as_step(step)
-        self.config = thaw(dict(config or {}))
+        self.step = as_step(step, task_id)
+        self.config = thaw(config or {})
         self.workflow = workflow
+        self.scheme = scheme
+        self.within = within
+        self.workflow_context = _Shown(self)
         super().__init__(task_id=task_id or self.step.name, **{**retry_arguments(self.step.retry, kwargs), **kwargs})
         if not self.do_xcom_push:
             raise WorkflowError(
                 f"task {self.task_id!r} has do_xcom_push=False; a step hands its output on in XCom: leave it on"
             )
 
+    def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
+        """Return the run's context, as this task sees it before the outputs of other steps."""
+        within = self.within or None
+        return run_context(context, workflow=self.workflow, scheme=self.scheme, within=within)
+
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the step on the context of this task instance."""
-        return run_step(self.step, context, config=self.config, workflow=self.workflow)
+        """Run the step on the context of this task instance, and return what is to be pushed.
+
+        Raises:
+            AirflowSkipException: The step was skipped.
+            AirflowFailException: It failed, and trying again cannot help.
+            Exception: It failed otherwise: the step's own exception, if it raised one.
+        """
+        ti = context["ti"]
+        store = artifact_store()
+        inherited = Inherited()
+        try:
+            ctx = self.context_of(context)
+            ctx, inherited = take_over(ctx, context["task"], ti, store)
+            outcome = execute(self.step, ctx, self.config, attempt=ti.try_number, reraise=ENGINE_EXCEPTIONS)
+            envelope = inherited.envelope(self.step.name, outcome.result, store=store, limit=MAX_INLINE_BYTES)
+        except FlowctxError as exc:
+            failure = StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
+            outcome = Outcome(result=failure, exception=exc)
+            envelope = inherited.envelope(self.step.name, failure)
+        payload = to_payload(envelope, ti, "|".join(self.within.values()) if self.within else None)
+        if envelope.status is not StepStatus.OK:
+            # Pushed before the task ends, so that the reason is in XCom, for people and for other trigger rules.
+            ti.xcom_push(key=RETURN_VALUE, value=payload)
+            _stop(envelope, outcome.exception)
+        self.tell_assets(context, ctx)
+        return payload
+
+    def tell_assets(self, context: Any, ctx: WorkflowContext) -> None:
+        """Say in the events of the task's asset outlets who the run is; see :func:`~flowctx.airflow.workflow_context`.
+
+        The partition becomes the event's own only where a scheme declares it: an event that has one does not trigger
+        DAGs that know no partitions.
+        """
+        scheme = self.scheme or (self.workflow.partitions if self.workflow else None)
+        about = {
+            "batch_id": ctx.batch_id,
+            "trace_id": ctx.trace_id,
+            "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
+            "partition": ctx.partition.to_dict() if ctx.partition else None,
+        }
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                event = context["outlet_events"][outlet]
+                event.extra.update({name: value for name, value in about.items() if value is not None})
+                if scheme is not None and ctx.partition is not None:
+                    event.add_partitions(scheme.text(ctx.partition))
 
 
-def as_step(step: Step | StepFunction, name: str | None = None) -> Step:
-    """Return ``step``, made of the function if it is one.
+class _Shown(TemplateValue):
+    """The run's context in a task's rendered fields, where Airflow hides what looks like a secret."""
+
+    def __init__(self, operator: StepOperator) -> None:
+        self.operator = operator
+
+    def resolve(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        # Rendering comes before execution, which will fail with the same error in its own way.
+        operator = context["task"] if isinstance(context["task"], StepOperator) else self.operator
+        try:
+            shown = operator.context_of(context).to_dict()
+        except FlowctxError as exc:
+            return {"error": str(exc)}
+        config = to_json(operator.step.config)
+        return {"step": operator.step.name, "step_config": config, **{k: v for k, v in shown.items() if v}}
+
+
+def as_step(step: Step | StepFunction, task_id: str | None = None) -> Step:
+    """Return ``step``, or the step that is made of a function and named as its task, if that can name a step.
 
     Raises:
         WorkflowError: It is neither, or its name cannot be.
     """
     if isinstance(step, Step):
-        return step if name is None else replace(step, name=name)
+        return step
     if not callable(step):
-        raise WorkflowError(
-            f"step={step!r} is neither a step nor a function; pass a function (ctx, config) or workflow['name']"
-        )
-    return Step(name=name or str(getattr(step, "__name__", "")), function=step)
-
-
-def run_step(
-    step: Step, context: Mapping[str, Any], *, config: Mapping[str, Any] | None = None, workflow: Workflow | None = None
-) -> dict[str, Any]:
-    """Run one attempt at a step in a task and return what the task is to push.
-
-    Raises:
-        AirflowSkipException: The step was skipped.
-        AirflowFailException: It failed, and trying again cannot help.
-        Exception: It failed otherwise: the step's own exception, if it raised one.
-    """
-    ti = context["ti"]
-    store = artifact_store()
-    inherited = Inherited()
-    try:
-        ctx = run_context(context, workflow=workflow)
-        ctx, inherited = take_over(ctx, context["task"], ti, store)
-        outcome = execute(step, ctx, config, attempt=ti.try_number, reraise=ENGINE_EXCEPTIONS)
-        envelope = inherited.envelope(step.name, outcome.result, store=store, limit=MAX_INLINE_BYTES)
-    except FlowctxError as exc:
-        failure = StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
-        outcome = Outcome(result=failure, exception=exc)
-        envelope = inherited.envelope(step.name, failure)
-    payload = envelope.to_payload()
-    if envelope.status is not StepStatus.OK:
-        # Pushed before the task ends, so that the reason is in XCom, for people and for tasks with other trigger rules.
-        ti.xcom_push(key=RETURN_VALUE, value=payload)
-        _stop(envelope, outcome.exception)
-    return payload
+        raise WorkflowError(f"step={step!r} is neither a step nor a function; pass a function or workflow['name']")
+    name = task_id if task_id is not None and task_id.isidentifier() else getattr(step, "__name__", "")
+    return Step(name=name, function=step)
 
 
 def _stop(envelope: Envelope, exception: Exception | None) -> NoReturn:
@@ -149,10 +195,10 @@ class StepRetries(AirflowRetryPolicy):
 
     def evaluate(
         self,
-        exception: BaseException,  # noqa: ARG002  # Airflow passes it by name
+        exception: BaseException,
         try_number: int,
         max_tries: int,
-        context: Context | None = None,  # noqa: ARG002  # likewise
+        context: Context | None = None,
     ) -> RetryDecision:
         """Return the wait after this attempt; attempts are counted anew when a task is cleared."""
         attempt = max(1, try_number - (max_tries - self.policy.retries))

@@ -1,0 +1,81 @@
+"""``@task.step``: a step in TaskFlow style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flowctx.airflow._compat import task_decorator_factory, unique_task_id
+from flowctx.airflow.steps import StepOperator, as_step
+from flowctx.core.errors import WorkflowError
+from flowctx.core.workflow import Condition, RetryPolicy, StepFunction
+
+
+def step_task(
+    python_callable: StepFunction | None = None,
+    *,
+    config: Mapping[str, Any] | None = None,
+    retries: int | RetryPolicy | None = None,
+    when: Condition | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Make a function ``(ctx, config) -> StepResult`` a task; Airflow knows it as ``@task.step``.
+
+    Called in a DAG, the function takes the tasks it comes after, and ``config=`` on top of what is given here. It stays
+    callable for tests as ``fetch.function(ctx, config)``.
+
+    Args:
+        python_callable: The function, where there are no parentheses.
+        config: Configuration. Templated; XComs of other tasks may be in it.
+        retries: How often it is tried again, as for any task, or a :class:`~flowctx.RetryPolicy`.
+        when: It is skipped when this function of the context returns false.
+        **kwargs: As for :class:`~flowctx.airflow.StepOperator` and any operator.
+
+    Example:
+        ::
+
+            @task.step(config={"max_move": 0.25})
+            def validate(ctx, config): ...
+
+            validate(fetch(), config={"rows": count_rows()})
+    """
+    if retries is not None:
+        kwargs["retry" if isinstance(retries, RetryPolicy) else "retries"] = retries
+    if config is not None:
+        kwargs["config"] = config
+    if when is not None:
+        kwargs["when"] = when
+    return task_decorator_factory(python_callable, decorated_operator_class=StepTask, **kwargs)
+
+
+class StepTask(StepOperator):
+    """What ``@task.step`` makes of a function."""
+
+    custom_operator_name = "@task.step"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        task_id: str,
+        op_args: Sequence[Any] = (),
+        op_kwargs: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        when: Condition | None = None,
+        retry: RetryPolicy | None = None,
+        multiple_outputs: bool = False,  # inferred from "-> dict"; an envelope is one value
+        **kwargs: Any,
+    ) -> None:
+        given = dict(op_kwargs or {})
+        on_top = given.pop("config", None) or {}
+        if given:
+            raise WorkflowError(
+                f"{task_id}() got {', '.join(given)}; call a step with the tasks it comes after, and config={{...}}"
+            )
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            task_id = unique_task_id(task_id, kwargs.get("dag"), kwargs.get("task_group"))
+        step = replace(as_step(python_callable, task_id), when=when, retry=retry or RetryPolicy())
+        super().__init__(step=step, task_id=task_id, config={**(config or {}), **on_top}, **kwargs)
+        if op_args:
+            self.set_upstream(list(op_args))
