@@ -1,0 +1,58 @@
+"""All of Dagster's that is not its public interface: one place to look when Dagster changes (seen with 1.13.27)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from flowctx.core.errors import MissingExtra
+
+try:
+    import dagster as dg
+except ModuleNotFoundError as exc:
+    if exc.name != "dagster":
+        raise
+    raise MissingExtra("flowctx.dagster", "dagster") from None
+
+from dagster._core.definitions.partitions.mapping import UpstreamPartitionsResult
+from dagster._core.definitions.partitions.subset import PartitionsSubset
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.execution.context.invocation import BaseDirectExecutionContext
+from dagster._utils.warnings import disable_dagster_warnings
+
+__all__ = [
+    "SCHEDULED_TIME_TAG",
+    "BaseDirectExecutionContext",
+    "PartitionsSubset",
+    "UnresolvedAssetJobDefinition",
+    "UpstreamPartitionsResult",
+    "direct_run_tags",
+    "quiet",
+    "schedule_name",
+    "step_context",
+]
+
+#: Hidden tag with the time for which a schedule or sensor launched the run, ISO 8601.
+SCHEDULED_TIME_TAG = ".dagster/scheduled_execution_time"
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """Return a block in which Dagster does not warn that what we use of it is in beta."""
+    return disable_dagster_warnings()
+
+
+def direct_run_tags(op: Any) -> Mapping[str, str]:
+    """Return the ``run_tags=`` of a context made by ``build_asset_context``, whose ``run`` cannot be asked."""
+    tags: Mapping[str, str] = op._run_tags
+    return tags
+
+
+def schedule_name(context: dg.ScheduleEvaluationContext) -> str | None:
+    """Return the name of the schedule whose tick this is."""
+    return context._schedule_name
+
+
+def step_context(context: dg.InputContext | dg.OutputContext) -> Any:
+    """Return what an IO manager's context knows of the step; None outside of a run."""
+    return getattr(context, "_step_context", None)

@@ -1,0 +1,390 @@
+"""The workflow's context inside any op, asset, asset check, schedule or sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import dagster as dg
+
+from flowctx.core.asof import AsOf, RunTime
+from flowctx.core.context import WorkflowContext
+from flowctx.core.errors import ContextError
+from flowctx.core.identity import begin, capture_id_of, derived_trace_id
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import from_json
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.workflow import Workflow
+from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
+from flowctx.dagster.partitions import partition_key
+
+#: Namespace of our run tags; each may also be given without it.
+TAG_PREFIX = "flowctx/"
+#: What a caller may say of a run.
+CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id"})
+
+_BACKFILL_TAG = "dagster/backfill"
+_RUN_RETRY_TAG = "dagster/retry_number"
+_SCHEDULE_TAG = "dagster/schedule_name"
+
+RunContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
+AnyContext: TypeAlias = RunContext | dg.ScheduleEvaluationContext | dg.SensorEvaluationContext
+
+
+def workflow_context(
+    context: AnyContext,
+    as_of: AsOf | date | None = None,
+    *,
+    workflow: Workflow | None = None,
+    scheme: PartitionScheme | None = None,
+) -> WorkflowContext:
+    """Return the workflow's context of what runs now.
+
+    Args:
+        context: The context of an op, asset, asset check, schedule or sensor, or one of ``build_asset_context``.
+        as_of: The business date, or the rule for it; by default :meth:`flowctx.AsOf.default`. The partition's own
+            business date, if it has a scheme, and the run tag ``flowctx/as_of_date`` come first.
+        workflow: The workflow that the run belongs to: gives its name, its scheme and the defaults of its parameters.
+        scheme: The scheme that the partitions were made of, where there is no workflow.
+
+    Returns:
+        The run's ids, partition, business date and parameters (the op's config). The run tags ``flowctx/batch_id``,
+        ``flowctx/trace_id``, ``flowctx/as_of_date``, ``flowctx/capture_id``, ``flowctx/idempotency_key`` (with or
+        without the prefix) are the caller's word; a re-executed run keeps the ids of the run that it started from.
+
+    Raises:
+        ContextError: The run is about several partitions (see :func:`workflow_contexts`), or about none and the
+            workflow needs one, or a tag is no date.
+        UnknownPartition: The scheme does not have the run's partition.
+
+    Example:
+        ::
+
+            @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-01-01"))
+            def prices(context: dg.AssetExecutionContext) -> None:
+                ctx = workflow_context(context, AsOf.last_session("XNYS"))
+                load(ctx.as_of_date, capture=ctx.capture_id)
+    """
+    facts = RunFacts.of(context)
+    if len(facts.keys) > 1:
+        raise ContextError(
+            f"this run is about {len(facts.keys)} partitions, {facts.keys[0]} to {facts.keys[-1]}; use "
+            "workflow_contexts(context), which has one context for each, or a backfill policy of one run a partition"
+        )
+    return facts.context(next(iter(facts.keys), None), as_of=as_of, workflow=workflow, scheme=scheme)
+
+
+def workflow_contexts(
+    context: RunContext,
+    as_of: AsOf | date | None = None,
+    *,
+    workflow: Workflow | None = None,
+    scheme: PartitionScheme | None = None,
+) -> list[WorkflowContext]:
+    """Return the contexts of a run that may be about several partitions, one for each, in their order.
+
+    Args:
+        context: The context of an op, asset or asset check.
+        as_of: As for :func:`workflow_context`.
+        workflow: As for :func:`workflow_context`.
+        scheme: As for :func:`workflow_context`.
+
+    Returns:
+        As many as the run has partitions; one for a run without.
+
+    Raises:
+        ContextError: The keys are a range with nothing in it, or as for :func:`workflow_context`.
+
+    Example:
+        ::
+
+            @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+            def prices(context: dg.AssetExecutionContext) -> None:
+                for ctx in workflow_contexts(context):
+                    load(ctx.as_of_date)
+    """
+    facts = RunFacts.of(context)
+    return [facts.context(key, as_of=as_of, workflow=workflow, scheme=scheme) for key in facts.keys or (None,)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What Dagster says of a run, of whichever kind of context it was asked."""
+
+    #: The run's id, or of a tick one made of it.
+    run_id: str
+    #: What runs: an asset's key, else the job, schedule or sensor.
+    name: str
+    #: The run's tags.
+    tags: Mapping[str, str] = field(default_factory=dict)
+    #: Configuration of the op.
+    config: Mapping[str, Any] = field(default_factory=dict)
+    #: The first run of a chain of re-executions, if this one is not the first.
+    root: dg.DagsterRun | None = None
+    #: Dagster's partition keys: one, those of a range, or none.
+    keys: tuple[str, ...] = ()
+    #: The definition that the keys are of.
+    partitions_def: dg.PartitionsDefinition[str] | None = None
+    #: Time zone of the schedule.
+    timezone: str = "UTC"
+    #: The time for which a schedule fired.
+    fired_at: datetime | None = None
+    #: When the run started, where that is known.
+    started_at: datetime | None = None
+    #: For ``metadata["engine"]``.
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, context: Any) -> RunFacts:
+        """Read them from any kind of context.
+
+        Raises:
+            ContextError: It is no context of Dagster's.
+        """
+        if isinstance(context, dg.ScheduleEvaluationContext | dg.SensorEvaluationContext):
+            return _of_tick(context)
+        op = getattr(context, "op_execution_context", None)
+        if not isinstance(op, dg.OpExecutionContext):
+            raise ContextError(
+                f"{type(context).__name__} is no context of a Dagster op, asset, asset check, schedule or sensor; "
+                "pass the `context` of the decorated function"
+            )
+        return _of_direct(op) if isinstance(op, BaseDirectExecutionContext) else _of_op(op)
+
+    def said(self, name: str) -> str | None:
+        """Return what the caller said: a tag of this run, else of the one that it re-executes."""
+        for tags in (self.tags, self.root.tags if self.root else {}):
+            value = tags.get(TAG_PREFIX + name) or tags.get(name)
+            if value:
+                return value
+        return None
+
+    @property
+    def batch_id(self) -> str | None:
+        """The caller's batch, else Dagster's own backfill."""
+        root = self.root.tags.get(_BACKFILL_TAG) if self.root else None
+        return self.said("batch_id") or self.tags.get(_BACKFILL_TAG) or root
+
+    @property
+    def first_run_id(self) -> str:
+        """The run from which the ids derive: a re-execution continues the run that it started from."""
+        return self.root.run_id if self.root else self.run_id
+
+    def context(
+        self,
+        key: str | None,
+        *,
+        as_of: AsOf | date | None = None,
+        workflow: Workflow | None = None,
+        scheme: PartitionScheme | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> WorkflowContext:
+        """Make the context for one of the run's keys.
+
+        Args:
+            key: Dagster's key.
+            as_of: A business date, or the rule for it.
+            workflow: The workflow.
+            scheme: The scheme, where there is no workflow.
+            params: Parameters, and what the caller says by :data:`CALLER_KEYS`; the op's config if None.
+        """
+        given = dict(self.config if params is None else params)
+        said = {} if params is None else {name: str(given.pop(name)) for name in CALLER_KEYS & given.keys()}
+        said |= {name: value for name in CALLER_KEYS if (value := self.said(name)) is not None}
+        if workflow is not None:
+            scheme = workflow.partitions
+            key = key if scheme is not None else None  # an unpartitioned asset may sit in a partitioned run
+        partition = self.partition(key, scheme, said.get("partition"))
+        if workflow is not None and key is None and "tick" not in self.engine:
+            partition = workflow.partition_key(partition)
+        day, source = self.business_date(partition, scheme, said.get("as_of_date"), as_of, key)
+        batch_id = said.get("batch_id") or self.batch_id
+        return begin(
+            workflow.name if workflow is not None else self.name,
+            run_id=self.run_id,
+            scheme=scheme,
+            partition=partition,
+            as_of_date=day,
+            batch_id=batch_id,
+            trace_id=said.get("trace_id") or derived_trace_id(self.first_run_id),
+            capture_id=said.get("capture_id") or capture_id_of(partition, scheme, batch_id or self.first_run_id),
+            idempotency_key=said.get("idempotency_key"),
+            params=given if workflow is None else workflow.params_with(given),
+            metadata={"engine": self.engine} | ({"as_of_source": source} if source else {}),
+            started_at=self.started_at,
+        )
+
+    def partition(self, key: str | None, scheme: PartitionScheme | None, said: str | None) -> PartitionKey | None:
+        """Return the partition key, of Dagster's key or else of the caller's word."""
+        if key is None:
+            if said is None:
+                return None
+            return PartitionKey.parse(said) if scheme is None else scheme.parse(said)
+        if scheme is not None:
+            return partition_key(key, scheme)
+        if isinstance(key, dg.MultiPartitionKey):
+            return PartitionKey(**key.keys_by_dimension)
+        is_time = isinstance(self.partitions_def, dg.TimeWindowPartitionsDefinition)
+        return PartitionKey(**{"date" if is_time else "partition": str(key)})
+
+    def business_date(
+        self,
+        partition: PartitionKey | None,
+        scheme: PartitionScheme | None,
+        said: str | None,
+        as_of: AsOf | date | None,
+        key: str | None,
+    ) -> tuple[date | None, str | None]:
+        """Return the business date and the fact that it comes from."""
+        if said is not None:
+            try:
+                return date.fromisoformat(said), "caller"
+            except ValueError:
+                raise ContextError(
+                    f"as_of_date={said!r} in the run's tags is no date; write it as 2012-10-26"
+                ) from None
+        if isinstance(as_of, date):
+            return as_of, "argument"
+        if as_of is None and scheme is not None and partition is not None:
+            return scheme.as_of_date(partition), None
+        window = self.window(key) if scheme is None else None
+        found = (as_of or AsOf.default()).resolve(
+            RunTime(
+                timezone=_zone(window.start, self.timezone) if window else self.timezone,
+                window_start=window.start if window else None,
+                window_end=window.end if window else None,
+                fired_at=self.fired_at,
+                partition=partition,
+                scheme=scheme,
+            )
+        )
+        return found.date, found.source
+
+    def window(self, key: str | None) -> dg.TimeWindow | None:
+        """Return the window of data that Dagster has for a key."""
+        definition = self.partitions_def
+        if key is None:
+            return None
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            return definition.time_window_for_partition_key(key)
+        if isinstance(definition, dg.MultiPartitionsDefinition) and isinstance(key, dg.MultiPartitionKey):
+            return next(
+                (
+                    dimension.partitions_def.time_window_for_partition_key(key.keys_by_dimension[dimension.name])
+                    for dimension in definition.partitions_defs
+                    if isinstance(dimension.partitions_def, dg.TimeWindowPartitionsDefinition)
+                ),
+                None,
+            )
+        return None
+
+
+def _of_op(op: dg.OpExecutionContext) -> RunFacts:
+    run = op.run
+    step = op.get_step_execution_context()
+    scheduled = run.tags.get(SCHEDULED_TIME_TAG)
+    root = op.instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
+    assets = op.assets_def.keys if op.has_assets_def else ()
+    engine: dict[str, Any] = {
+        "name": "dagster",
+        "version": dg.__version__,
+        "job_name": run.job_name,
+        "step_key": step.step.key,
+        "retry_number": int(run.tags.get(_RUN_RETRY_TAG, 0)) + op.retry_number,
+    }
+    if run.root_run_id:
+        engine |= {"root_run_id": run.root_run_id, "parent_run_id": run.parent_run_id}
+    return RunFacts(
+        run_id=run.run_id,
+        name="/".join(next(iter(assets)).path) if len(assets) == 1 else op.op_def.name if assets else run.job_name,
+        tags=run.tags,
+        config=op.op_config if isinstance(op.op_config, Mapping) else {},
+        root=root,
+        keys=_engine_keys(op),
+        partitions_def=step.run_partitions_def,
+        timezone=_schedule_timezone(op) if scheduled else "UTC",
+        fired_at=datetime.fromisoformat(scheduled) if scheduled else None,
+        started_at=_started(op),
+        engine=engine,
+    )
+
+
+def _engine_keys(op: dg.OpExecutionContext) -> tuple[str, ...]:
+    # One key is not asked for as a list: Dagster would enumerate all of a multi-partitioned definition for it.
+    if op.has_partition_key:
+        return (op.partition_key,)
+    if not op.has_partition_key_range:
+        return ()
+    keys = tuple(op.partition_keys)
+    if not keys:
+        raise ContextError(
+            f"no partition lies in the range {op.partition_key_range}: Dagster ranges follow the order in which the "
+            "values of each dimension were defined; give both ends in that order"
+        )
+    return keys
+
+
+def _schedule_timezone(op: dg.OpExecutionContext) -> str:
+    """Return the zone of the schedule that launched the run; the tag with its time is in UTC."""
+    name = op.run.tags.get(_SCHEDULE_TAG)
+    try:
+        return (name and op.repository_def.get_schedule_def(name).execution_timezone) or "UTC"
+    except dg.DagsterInvariantViolationError:  # a schedule that is gone, or a run outside of any code location
+        return "UTC"
+
+
+def _started(op: dg.OpExecutionContext) -> datetime | None:
+    record = op.instance.get_run_record_by_id(op.run.run_id)
+    if record is None or record.start_time is None:
+        return None
+    return datetime.fromtimestamp(record.start_time, UTC)
+
+
+def _of_direct(op: Any) -> RunFacts:
+    """Read a context of ``build_asset_context`` or ``build_op_context``, which has tags and a key but no run."""
+    bound = op.is_bound
+    assets_def = op.assets_def if bound and op.has_assets_def else None
+    config = op.op_config
+    keys: tuple[str, ...] = ()
+    if op.has_partition_key:
+        keys = (op.partition_key,)
+    elif op.has_partition_key_range:
+        keys = tuple(op.partition_keys)
+    return RunFacts(
+        run_id=op.run_id,
+        name="/".join(assets_def.key.path) if assets_def else op.op_def.name if bound else op.run_id,
+        tags=direct_run_tags(op),
+        config=config if isinstance(config, Mapping) else {},
+        keys=keys,
+        partitions_def=assets_def.partitions_def if assets_def else None,
+        engine={"name": "dagster", "version": dg.__version__, "direct": True},
+    )
+
+
+def _of_tick(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext) -> RunFacts:
+    engine = {"name": "dagster", "version": dg.__version__}
+    if isinstance(context, dg.SensorEvaluationContext):
+        name = context.sensor_name
+        return RunFacts(run_id=f"{name}/{uuid4()}", name=name, engine=engine | {"tick": "sensor"})
+    name = schedule_name(context) or "schedule"
+    fired_at = context.scheduled_execution_time
+    return RunFacts(
+        run_id=f"{name}/{fired_at.isoformat()}",
+        name=name,
+        timezone=_zone(fired_at, "UTC"),
+        fired_at=fired_at,
+        engine=engine | {"tick": "schedule"},
+    )
+
+
+def _zone(moment: datetime, default: str) -> str:
+    return getattr(moment.tzinfo, "key", None) or default
+
+
+def params_of(config: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    """Return the parameters in a run's configuration: JSON, with ``{"$date": "2012-10-26"}`` for what JSON lacks."""
+    found: Mapping[str, Any] = from_json(dict(config), what)
+    return found

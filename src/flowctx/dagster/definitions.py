@@ -1,0 +1,254 @@
+"""A workflow as Dagster definitions: one partitioned asset for each step, their job, schedule and checks; or ops."""
+# No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from inspect import getdoc
+from types import CodeType
+from typing import Any
+
+import dagster as dg
+
+from flowctx.core.errors import WorkflowError
+from flowctx.core.workflow import RetryPolicy, Step, Workflow
+from flowctx.dagster._compat import quiet
+from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
+from flowctx.dagster.partitions import partitions_def
+from flowctx.dagster.steps import QUALITY_CHECK, StepBody, params_key, params_resource
+
+
+def workflow_assets(
+    workflow: Workflow,
+    *,
+    group_name: str | None = None,
+    owners: Sequence[str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    kinds: Iterable[str] | None = None,
+    deps: Mapping[str, Sequence[dg.AssetKey | str | dg.AssetDep | dg.AssetsDefinition]] | None = None,
+    checks: Iterable[str] | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    automation_condition: dg.AutomationCondition[Any] | None = None,
+    pool: str | None = None,
+) -> list[dg.AssetsDefinition]:
+    """Return one asset for each step of a workflow, under the key ``[workflow name, step name]``.
+
+    They need the resource ``workflow_io_manager`` (:class:`WorkflowIOManager`), and bring the workflow's parameters
+    as the resource ``<workflow name>_params``, to be edited in the launchpad.
+
+    Args:
+        workflow: The workflow.
+        group_name: The group of all its assets; the workflow's name by default.
+        owners: Owners of each.
+        tags: Tags of each.
+        kinds: Kinds of each; ``python`` by default.
+        deps: For steps by name, assets of others that must be there first.
+        checks: The steps whose quality metrics are shown as the asset check ``quality``; by default those whose
+            function passes ``quality=`` on.
+        backfill_policy: One run for each partition by default; ``BackfillPolicy.single_run()`` for one run for a range.
+        automation_condition: When Dagster materialises them by itself.
+        pool: The concurrency pool of each.
+
+    Raises:
+        WorkflowError: The workflow has no steps, or ``deps`` or ``checks`` name a step that it does not have.
+
+    Example:
+        ::
+
+            defs = dg.Definitions(
+                assets=[*workflow_assets(prices, owners=["team:data"]), report],
+                resources={"workflow_io_manager": WorkflowIOManager(base_path="s3://bucket/outputs")},
+            )
+    """
+    _has_steps(workflow)
+    checked = (
+        {name for name, step in workflow.steps.items() if _reports_quality(step)} if checks is None else set(checks)
+    )
+    for name in (*(deps or {}), *checked):
+        _ = workflow[name]
+    definition = partitions_def(workflow.partitions)
+    resources = {params_key(workflow): params_resource(workflow)}
+    assets = []
+    for step in workflow.steps.values():
+        before = [asset_key(workflow, name) for name in step.after]
+        spec = dg.AssetSpec(
+            asset_key(workflow, step.name),
+            deps=[*before, *(deps or {}).get(step.name, ())],
+            skippable=True,
+            description=getdoc(step.function),
+            automation_condition=automation_condition,
+            group_name=group_name or workflow.name,
+            owners=owners,
+            tags=tags,
+            kinds=set(kinds or ["python"]),
+        )
+        body = StepBody(
+            workflow=workflow,
+            step=step,
+            prefix=(workflow.name,),
+            output_name=spec.key.to_python_identifier(),
+            asset_key=spec.key,
+            checked=step.name in checked,
+        )
+        assets.append(_asset(body, spec, definition, resources, backfill_policy, pool))
+    return assets
+
+
+def workflow_definitions(workflow: Workflow, *, base_path: str | None = None, **asset_args: Any) -> dg.Definitions:
+    """Return all that Dagster needs for a workflow, ready to be a code location or merged into one.
+
+    Args:
+        workflow: The workflow.
+        base_path: Where outputs are kept: a folder or any URL that fsspec knows; by default in the storage folder of
+            the Dagster instance.
+        **asset_args: As for :func:`workflow_assets`.
+
+    Returns:
+        One asset for each step with its checks, a job ``<workflow name>_job`` of all of them, and the IO manager as the
+        resource ``workflow_io_manager``.
+
+    Raises:
+        WorkflowError: As for :func:`workflow_assets`.
+
+    Example:
+        ::
+
+            defs = dg.Definitions.merge(
+                workflow_definitions(prices, owners=["team:data"]), dg.Definitions(assets=[mine])
+            )
+    """
+    assets = workflow_assets(workflow, **asset_args)
+    job = dg.define_asset_job(
+        f"{workflow.name}_job",
+        selection=dg.AssetSelection.assets(*assets),
+        description=f"All steps of workflow {workflow.name}.",
+    )
+    return dg.Definitions(assets=assets, jobs=[job], resources={IO_MANAGER_KEY: io_manager(base_path)})
+
+
+def asset_key(workflow: Workflow, step: str) -> dg.AssetKey:
+    """Return the key of a step's asset.
+
+    Example:
+        ::
+
+            @dg.asset(ins={"summary": dg.AssetIn(asset_key(prices, "summarise"))})
+            def report(summary): ...
+    """
+    return dg.AssetKey([workflow.name, step])
+
+
+def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -> dg.JobDefinition:
+    """Return a job of ops, one for each step, for people who think in ops rather than assets.
+
+    Args:
+        workflow: The workflow.
+        name: The job's name; the workflow's by default.
+        **job_args: For Dagster's ``GraphDefinition.to_job``: ``tags``, ``hooks``, ``resource_defs``, ``executor_def`` …
+
+    Raises:
+        WorkflowError: The workflow has no steps.
+
+    Example:
+        ::
+
+            defs = dg.Definitions(jobs=[workflow_job(prices, tags={"team": "data"})])
+    """
+    _has_steps(workflow)
+    job_name = name or workflow.name
+    ops = []
+    wires: dict[str, dict[str, Any]] = {}
+    for step in workflow.steps.values():
+        ops.append(_op(StepBody(workflow=workflow, step=step, prefix=("jobs", job_name))))
+        wires[step.name] = {f"after_{before}": dg.DependencyDefinition(before, "result") for before in step.after}
+    graph = dg.GraphDefinition(name=job_name, node_defs=ops, dependencies=wires)
+    resources = {params_key(workflow): params_resource(workflow), IO_MANAGER_KEY: io_manager()}
+    resources |= job_args.pop("resource_defs", None) or {}
+    definition = partitions_def(workflow.partitions)
+    job_args.setdefault("description", f"Workflow {workflow.name}, step by step.")
+    return graph.to_job(name=job_name, resource_defs=resources, partitions_def=definition, **job_args)
+
+
+@lru_cache(maxsize=32)
+def io_manager(base_path: str | None = None) -> WorkflowIOManager:
+    """Return the IO manager for a folder, the same object each time: ``Definitions.merge`` refuses equal ones."""
+    return WorkflowIOManager(base_path=base_path)
+
+
+def _has_steps(workflow: Workflow) -> None:
+    if not workflow.steps:
+        raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
+
+
+def _asset(
+    body: StepBody,
+    spec: dg.AssetSpec,
+    definition: dg.PartitionsDefinition[str] | None,
+    resources: Mapping[str, dg.ResourceDefinition],
+    backfill_policy: dg.BackfillPolicy | None,
+    pool: str | None,
+) -> dg.AssetsDefinition:
+    with quiet():  # resource_defs= is in beta
+
+        @dg.multi_asset(
+            name=spec.key.to_python_identifier(),
+            specs=[spec.with_io_manager_key(IO_MANAGER_KEY)],
+            check_specs=[_check(spec)] if body.checked else None,
+            # Without this, a check of a skipped step would be missing rather than not evaluated.
+            can_subset=body.checked,
+            partitions_def=definition,
+            required_resource_keys={IO_MANAGER_KEY},
+            resource_defs=resources,
+            retry_policy=retry_policy(body.step.retry),
+            backfill_policy=backfill_policy,
+            pool=pool,
+        )
+        def compute(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            yield from body(context)
+
+    return compute
+
+
+def _op(body: StepBody) -> dg.OpDefinition:
+    @dg.op(
+        name=body.step.name,
+        description=getdoc(body.step.function),
+        ins={f"after_{name}": dg.In(dg.Nothing) for name in body.step.after},
+        out=dg.Out(is_required=False, io_manager_key=IO_MANAGER_KEY),
+        required_resource_keys={IO_MANAGER_KEY, params_key(body.workflow)},
+        retry_policy=retry_policy(body.step.retry),
+    )
+    def compute(context: dg.OpExecutionContext) -> Iterator[Any]:
+        yield from body(context)
+
+    return compute
+
+
+def retry_policy(policy: RetryPolicy) -> dg.RetryPolicy | None:
+    """Return the policy in Dagster's words; it applies to what fails around the step, such as writing its output.
+
+    The step itself asks for its retries, with the exact wait and for the categories that can be retried.
+    """
+    if not policy.retries:
+        return None
+    backoff = dg.Backoff.EXPONENTIAL if policy.backoff > 1 and policy.delay > timedelta(0) else None
+    return dg.RetryPolicy(max_retries=policy.retries, delay=policy.delay.total_seconds(), backoff=backoff)
+
+
+def _check(spec: dg.AssetSpec) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(QUALITY_CHECK, asset=spec.key, description="The quality metrics that the step reports.")
+
+
+def _reports_quality(step: Step) -> bool:
+    code = getattr(step.function, "__code__", None)
+    return code is not None and _mentions(code, QUALITY_CHECK)
+
+
+def _mentions(code: CodeType, name: str) -> bool:
+    """Whether a function uses a name, as a variable or as a keyword in a call."""
+    if name in (*code.co_names, *code.co_varnames):
+        return True
+    return any(
+        name in const if isinstance(const, tuple) else isinstance(const, CodeType) and _mentions(const, name)
+        for const in code.co_consts
+    )

@@ -1,0 +1,372 @@
+"""Where the outputs of steps and assets are kept: one file for each capture of each partition, on any fsspec path.
+
+::
+
+    <base>/daily_prices/fetch/2012-10-26/IBM/@2012-10-26%7CIBM%7Cbatch-1.json    one capture
+    <base>/daily_prices/fetch/2012-10-26/IBM/@latest.json                        names the newest one
+
+``@`` stands in no escaped value, so that no partition can be taken for a file.
+"""
+# No `from __future__ import annotations`: Dagster 1.13 reads the annotations of resources when they are defined.
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+from uuid import uuid4
+
+import dagster as dg
+import msgspec
+from pydantic import Field, PrivateAttr
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.envelope import Envelope, Inherited, load_output
+from flowctx.core.errors import ArtifactError, ContextError, PayloadError
+from flowctx.core.partition import PartitionKey, escape_value
+from flowctx.core.plain import thaw
+from flowctx.core.readonly import FrozenDict
+from flowctx.core.result import StepResult, StepStatus
+from flowctx.dagster._compat import step_context
+from flowctx.dagster.context import RunFacts
+
+#: The resource key of the IO manager.
+IO_MANAGER_KEY = "workflow_io_manager"
+
+_LATEST = "@latest.json"
+#: Longest file name made of a capture id; most file systems take 255 bytes.
+_MAX_NAME = 180
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture:
+    """One version of the output of one partition."""
+
+    #: Whose output: the path of the asset's key.
+    place: tuple[str, ...]
+    #: Dagster's partition key.
+    key: str | None
+    #: The same as a key of the scheme.
+    partition: PartitionKey | None
+    #: Names the version.
+    capture_id: str
+    #: The run that wrote it.
+    run_id: str
+    #: What was written.
+    envelope: Envelope
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return it as a dict of JSON built-ins."""
+        return {
+            "key": None if self.key is None else str(self.key),  # not a MultiPartitionKey
+            "partition": self.partition.to_dict() if self.partition else None,
+            "capture_id": self.capture_id,
+            "run_id": self.run_id,
+            "envelope": self.envelope.to_payload(),
+        }
+
+    @classmethod
+    def from_payload(cls, place: Sequence[str], data: Mapping[str, Any]) -> "Capture":
+        """Rebuild what :meth:`to_payload` returned."""
+        return cls(
+            place=tuple(place),
+            key=data["key"],
+            partition=PartitionKey(**data["partition"]) if data["partition"] else None,
+            capture_id=data["capture_id"],
+            run_id=data["run_id"],
+            envelope=Envelope.from_payload(data["envelope"]),
+        )
+
+    @property
+    def output(self) -> FrozenDict:
+        """The output itself, from the artifact store if it was put there."""
+        return load_output(self.envelope, artifact_store())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Says that so many captures are stored already, as they were made."""
+
+    #: How many.
+    count: int
+
+
+class WorkflowIOManager(dg.ConfigurableIOManager):
+    """Keeps outputs as JSON, one file for each capture of each partition; what was captured before stays.
+
+    Readers get the capture of their own batch (or run), else the newest. Assets of your own may use it too: they
+    return a dict of plain data, or in a range run one for each partition, by :class:`~flowctx.PartitionKey` or
+    Dagster's key; and an argument named after an asset gets its output, or ``{PartitionKey: output}`` where it depends
+    on several partitions (always, if annotated so).
+
+    Args:
+        base_path: A folder or any URL that fsspec knows, such as ``s3://bucket/outputs``; by default ``flowctx`` in the
+            storage folder of the Dagster instance.
+
+    Example:
+        ::
+
+            defs = dg.Definitions(
+                assets=[report], resources={"workflow_io_manager": WorkflowIOManager(base_path="s3://bucket/outputs")}
+            )
+    """
+
+    base_path: str | None = Field(default=None, description="Folder or fsspec URL under which outputs are kept.")
+    _base: str | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Find the folder, when a run starts."""
+        if self.base_path is None and context.instance is not None:
+            self._base = f"{context.instance.storage_directory()}/flowctx"
+
+    # --- Dagster's side ------------------------------------------------------------------------------------------
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store what a step handed on, or what an asset of the user's returned."""
+        if isinstance(obj, Written):
+            return
+        captures = [obj] if isinstance(obj, Capture) else _captures_of_values(context, obj)
+        paths = [self.write(capture) for capture in captures]
+        if len(paths) == 1:
+            context.add_output_metadata({"path": paths[0]})
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load the plain output of an asset, or several by partition."""
+        place, keys = _upstream(context)
+        step = step_context(context)
+        facts = RunFacts.of(dg.OpExecutionContext(step)) if step is not None else None
+        if keys is None:
+            return self._plain(self.newest(place, None, facts))
+        if len(keys) == 1 and not _by_partition(context, step):
+            return self._plain(self.newest(place, keys[0], facts))
+        lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
+        loaded: dict[Any, Any] = {}
+        for key in keys:
+            try:
+                capture = self.newest(place, key, facts)
+            except ArtifactError:
+                if not lenient:
+                    raise
+                continue
+            if capture.envelope.status is StepStatus.OK:
+                loaded[capture.partition or key] = thaw(capture.output)
+        return loaded
+
+    def _plain(self, capture: Capture) -> dict[str, Any]:
+        if capture.envelope.status is StepStatus.SKIPPED:
+            raise ArtifactError(
+                f"{_named(capture.place, capture.key)} was skipped: {capture.envelope.error}; it has no output to load"
+            )
+        found: dict[str, Any] = thaw(capture.output)
+        return found
+
+    # --- anybody's side ------------------------------------------------------------------------------------------
+
+    def output(
+        self, asset_key: dg.AssetKey | Sequence[str] | str, partition: str | None = None, capture_id: str | None = None
+    ) -> dict[str, Any]:
+        """Return the output of an asset, outside of a run too.
+
+        Args:
+            asset_key: The asset.
+            partition: Dagster's key of the partition.
+            capture_id: Which version; the newest if None.
+
+        Raises:
+            ArtifactError: There is no such output.
+
+        Example:
+            ::
+
+                WorkflowIOManager(base_path="outputs").output(["daily_prices", "fetch"], "2012-10-26|IBM")
+        """
+        return self._plain(self.read(dg.AssetKey.from_coercible(asset_key).path, partition, capture_id))
+
+    def captures(self, asset_key: dg.AssetKey | Sequence[str] | str, partition: str | None = None) -> list[str]:
+        """Return the ids of all captures of a partition, sorted."""
+        place = dg.AssetKey.from_coercible(asset_key).path
+        return sorted(self.read_file(place, path).capture_id for path in self._files(place, partition))
+
+    def read(self, place: Sequence[str], key: str | None, capture_id: str | None = None) -> Capture:
+        """Return a capture.
+
+        Args:
+            place: Path of the asset's key.
+            key: Dagster's key of the partition.
+            capture_id: Which version; the newest if None.
+
+        Raises:
+            ArtifactError: It is not there; the message says what to materialise.
+            PayloadError: It cannot be read.
+        """
+        folder = self._folder(place, key)
+        try:
+            if capture_id is None:
+                capture_id = _decode(folder / _LATEST)["capture_id"]
+            return self.read_file(place, folder / _file_name(capture_id))
+        except FileNotFoundError as exc:
+            which = f", capture {capture_id}" if capture_id else ""
+            launch = f"dg launch --assets {'/'.join(place)}" + (f" --partition '{key}'" if key is not None else "")
+            raise ArtifactError(
+                f"{_named(place, key)}{which} has no output under {self._root()}; "
+                f"materialize it first, in the UI or with: {launch}"
+            ) from exc
+
+    def find(self, place: Sequence[str], key: str | None, capture_id: str) -> Capture:
+        """Return a capture, or the newest one if there is none of that id."""
+        try:
+            return self.read(place, key, capture_id)
+        except ArtifactError:
+            return self.read(place, key)
+
+    def newest(self, place: Sequence[str], key: str | None, facts: RunFacts | None) -> Capture:
+        """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one."""
+        if facts is not None:
+            end = _file_name(facts.said("capture_id") or facts.batch_id or facts.first_run_id)[1:]
+            for path in self._files(place, key):
+                if path.name == f"@{end}" or path.name.endswith(f"%7C{end}"):
+                    return self.read_file(place, path)
+        return self.read(place, key)
+
+    def write(self, capture: Capture) -> str:
+        """Store a capture, all or nothing, make it the newest one and return where it is."""
+        folder = self._folder(capture.place, capture.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / _file_name(capture.capture_id)
+        _replace(path, msgspec.json.encode(capture.to_payload()))
+        _replace(folder / _LATEST, msgspec.json.encode({"capture_id": capture.capture_id}))
+        return str(path)
+
+    def read_file(self, place: Sequence[str], path: Any) -> Capture:
+        """Return the capture in a file."""
+        try:
+            return Capture.from_payload(place, _decode(path))
+        except (KeyError, TypeError) as exc:
+            raise PayloadError(f"{path} is no output of a step: {exc!r}; materialize it again") from exc
+
+    def _root(self) -> str:
+        base = self.base_path or self._base
+        if base is None:
+            raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
+        return base
+
+    def _folder(self, place: Sequence[str], key: str | None) -> Any:
+        from upath import UPath
+
+        parts = [*place, *(str(key).split("|") if key is not None else ())]
+        return UPath(self._root()).joinpath(*map(_segment, parts))
+
+    def _files(self, place: Sequence[str], key: str | None) -> list[Any]:
+        folder = self._folder(place, key)
+        if not folder.exists():
+            return []
+        return [path for path in folder.iterdir() if _is_capture(path.name)]
+
+
+def _is_capture(name: str) -> bool:
+    return name.startswith("@") and name.endswith(".json") and name != _LATEST
+
+
+def _segment(text: str) -> str:
+    """Return a part of a key as one safe name in a path."""
+    name = escape_value(text)
+    return name.replace(".", "%2E") if not name.strip(".") else name
+
+
+def _file_name(capture_id: str) -> str:
+    name = escape_value(capture_id)
+    if len(name) > _MAX_NAME:
+        name = f"{hashlib.sha256(capture_id.encode()).hexdigest()[:32]}-{name[-(_MAX_NAME - 33) :]}"
+    return f"@{name}.json"
+
+
+def _decode(path: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise PayloadError(f"{path} is damaged: {exc}; materialize it again") from exc
+    return found
+
+
+def _replace(path: Any, data: bytes) -> None:
+    """Write beside the place and rename, so that a reader never sees half of it."""
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except BaseException:
+        if part.exists():
+            part.unlink()
+        raise
+
+
+def _named(place: Sequence[str], key: str | None) -> str:
+    return f"partition {str(key)!r} of asset {'/'.join(place)}" if key is not None else f"asset {'/'.join(place)}"
+
+
+def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
+    """Return whose output is asked for, and of which partitions; None: it has none."""
+    if not context.has_asset_key:
+        raise ContextError(
+            f"input {context.name!r} is the output of an op, which has no asset key; use workflow_assets "
+            "for values that others read, or another IO manager for ops of your own"
+        )
+    keys = list(context.asset_partition_keys) if context.has_asset_partitions else None
+    return list(context.asset_key.path), keys
+
+
+def _by_partition(context: dg.InputContext, step: Any) -> bool:
+    """Whether the input is a dict by partition even when that is just one."""
+    kind = getattr(context.dagster_type, "typing_type", None)
+    if get_origin(kind) is not None and get_args(kind)[:1] == (PartitionKey,):
+        return True
+    if step is None:
+        return False
+    return bool(step.has_partition_key_range or step.run_partitions_def != context.asset_partitions_def)
+
+
+def _captures_of_values(context: dg.OutputContext, obj: Any) -> Iterator[Capture]:
+    """Wrap what an asset of the user's returned."""
+    step = step_context(context)
+    if step is None or not context.has_asset_key:
+        raise ContextError(f"WorkflowIOManager keeps outputs of assets in a run; {context.name!r} is none")
+    facts = RunFacts.of(dg.OpExecutionContext(step))
+    place = tuple(context.asset_key.path)
+    for key, value in _by_key(context, obj):
+        ctx = facts.context(key)
+        envelope = Inherited().envelope(place[-1], StepResult.ok(value))
+        yield Capture(
+            place=place,
+            key=key,
+            partition=ctx.partition,
+            capture_id=str(ctx.capture_id),
+            run_id=ctx.run_id,
+            envelope=envelope,
+        )
+
+
+def _by_key(context: dg.OutputContext, obj: Any) -> Iterable[tuple[str | None, Any]]:
+    if not context.has_asset_partitions:
+        return [(None, obj)]
+    keys = list(context.asset_partition_keys)
+    if len(keys) == 1 and not (isinstance(obj, Mapping) and keys[0] in _texts(obj, context)):
+        return [(keys[0], obj)]
+    values = _texts(obj, context) if isinstance(obj, Mapping) else {}
+    missing = [key for key in keys if key not in values]
+    if missing or len(values) != len(keys):
+        raise ContextError(
+            f"asset {context.asset_key.to_user_string()} was run for {len(keys)} partitions and must return "
+            f"a dict with one output for each; {f'{missing[0]!r} is missing' if missing else 'it has more than those'}"
+        )
+    return [(key, values[key]) for key in keys]
+
+
+def _texts(obj: Mapping[Any, Any], context: dg.OutputContext) -> dict[str, Any]:
+    """Return values by Dagster's key."""
+    by_partition = {
+        RunFacts(run_id="-", name="-", partitions_def=context.asset_partitions_def).partition(key, None, None): key
+        for key in context.asset_partition_keys
+    }
+    return {
+        by_partition.get(key, str(key)) if isinstance(key, PartitionKey) else str(key): value
+        for key, value in obj.items()
+    }

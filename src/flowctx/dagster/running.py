@@ -1,0 +1,217 @@
+"""Run a workflow's assets in this process with real Dagster: for tests and demos, without daemon or web server."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from threading import Lock
+from typing import Any
+
+import dagster as dg
+
+from flowctx.core.context import WorkflowContext
+from flowctx.core.errors import ContextError
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import from_json, to_json
+from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.run import RunResult, StepRun
+from flowctx.core.workflow import Step, Workflow
+from flowctx.dagster.context import CALLER_KEYS, TAG_PREFIX, RunFacts, params_of
+from flowctx.dagster.definitions import asset_key, workflow_assets
+from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager
+from flowctx.dagster.partitions import engine_key
+from flowctx.dagster.steps import params_key
+
+#: Two runs in one process deadlock (Dagster 1.13 configures logging at the start of each).
+_ONE_AT_A_TIME = Lock()
+_STARTS = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
+_ENDS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE)
+
+
+def run_workflow(
+    workflow: Workflow,
+    *,
+    partition: PartitionKey | Mapping[str, Any] | str | None = None,
+    params: Mapping[str, Any] | None = None,
+    batch_id: str | None = None,
+    trace_id: str | None = None,
+    as_of_date: date | None = None,
+) -> RunResult:
+    """Materialize a workflow's assets in this process, on an instance of Dagster that is gone afterwards.
+
+    Args:
+        workflow: The workflow.
+        partition: The partition key, a dict of its dimensions, or text.
+        params: Parameters on top of the workflow's own.
+        batch_id: The batch that the run belongs to.
+        trace_id: An id of the caller's for tracing.
+        as_of_date: The business date, where no partition says it.
+
+    Returns:
+        What happened, as from :func:`flowctx.run`.
+
+    Raises:
+        UnknownPartition: The workflow has no such partition.
+        ContextError: A partitioned workflow without a partition, or parameters that say who the run is.
+        WorkflowError: The workflow has no steps.
+
+    Example:
+        ::
+
+            def test_prices_are_validated():
+                assert run_workflow(prices, partition="2012-10-26|IBM")["validate"].status == "ok"
+    """
+    key = workflow.partition_key(partition)
+    config = _config(workflow, params)
+    said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date.isoformat() if as_of_date else None}
+    # Without a scheme Dagster's run has no partition; the key is then the caller's word.
+    native = engine_key(key, workflow.partitions) if key is not None and workflow.partitions is not None else None
+    if key is not None and native is None:
+        said["partition"] = str(key)
+    tags = {TAG_PREFIX + name: value for name, value in said.items() if value is not None}
+    with (
+        _ONE_AT_A_TIME,
+        tempfile.TemporaryDirectory(prefix="flowctx-") as folder,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        outputs = WorkflowIOManager(base_path=folder)
+        result = dg.materialize(
+            workflow_assets(workflow),
+            resources={IO_MANAGER_KEY: outputs},
+            instance=instance,
+            partition_key=native,
+            tags=tags,
+            run_config={
+                "resources": {params_key(workflow): {"config": config}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            raise_on_error=False,
+        )
+        run = result.dagster_run
+        facts = RunFacts(
+            run_id=run.run_id,
+            name=workflow.name,
+            tags=run.tags,
+            engine={"name": "dagster", "version": dg.__version__, "job_name": run.job_name},
+        )
+        ctx = facts.context(native, workflow=workflow, params=params_of(config, "params"))
+        return _Summary(workflow, ctx, _histories(instance, run.run_id), outputs, native).result()
+
+
+def _config(workflow: Workflow, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    given = workflow.params_with(params)
+    reserved = sorted(given.keys() & CALLER_KEYS)
+    if reserved:
+        raise ContextError(
+            f"params has {', '.join(reserved)}, which say who the run is; pass them as arguments of their own"
+        )
+    config: dict[str, Any] = to_json(given)
+    return config
+
+
+@dataclass
+class _History:
+    """What Dagster recorded of one step."""
+
+    #: How many times it was tried.
+    attempts: int = 0
+    #: Seconds since the epoch: start of its first attempt, and its end.
+    started: float = 0.0
+    ended: float = 0.0
+    #: How it failed, if it did.
+    failure: Any = None
+    #: Metadata of the failure.
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _histories(instance: dg.DagsterInstance, run_id: str) -> dict[str, _History]:
+    found: dict[str, _History] = {}
+    for entry in instance.all_logs(run_id, of_type={*_STARTS, *_ENDS}):
+        event = entry.dagster_event
+        if event is None or event.step_key is None:
+            continue
+        history = found.setdefault(event.step_key, _History())
+        if event.event_type in _STARTS:
+            history.attempts += 1
+            history.started = history.started or entry.timestamp
+        else:
+            history.ended = entry.timestamp
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            history.failure = event.step_failure_data
+            said = event.step_failure_data.user_failure_data
+            history.metadata = {name: value.value for name, value in said.metadata.items()} if said else {}
+    return found
+
+
+class _Summary:
+    """Puts together what happened in a run from Dagster's events and the captures of the steps."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        ctx: WorkflowContext,
+        histories: Mapping[str, _History],
+        outputs: WorkflowIOManager,
+        key: str | None,
+    ) -> None:
+        self.workflow, self.ctx, self.histories, self.outputs, self.key = workflow, ctx, histories, outputs, key
+        self.entries: dict[str, StepRun] = {}
+        self.captures: dict[str, Capture] = {}
+
+    def result(self) -> RunResult:
+        for step in self.workflow.steps.values():
+            self.entries[step.name] = self.entry(step)
+        return RunResult.of(self.workflow.name, self.final_context(), self.entries.values())
+
+    def entry(self, step: Step) -> StepRun:
+        key = asset_key(self.workflow, step.name)
+        history = self.histories.get(key.to_python_identifier())
+        if history is None:
+            return self.not_started(step)
+        duration = timedelta(seconds=history.ended - history.started)
+        if history.failure is not None:
+            return self.failed(step, history, duration)
+        capture = self.outputs.read(key.path, self.key)
+        envelope = capture.envelope
+        if envelope.status is StepStatus.OK:
+            self.captures[step.name] = capture
+        return StepRun(
+            name=step.name,
+            status=envelope.status,
+            attempts=history.attempts,
+            duration=duration,
+            error=envelope.error,
+            category=envelope.category,
+            quality=envelope.quality,
+        )
+
+    def failed(self, step: Step, history: _History, duration: timedelta) -> StepRun:
+        said = history.failure.user_failure_data
+        quality = history.metadata.get("flowctx/quality")
+        return StepRun(
+            name=step.name,
+            status=StepStatus.FAILED,
+            attempts=history.attempts,
+            duration=duration,
+            error=said.description if said else history.failure.error.message.strip(),
+            category=ErrorCategory(history.metadata.get("flowctx/category", ErrorCategory.INTERNAL)),
+            quality=QualityMetrics(**from_json(quality, "quality")) if quality else None,
+        )
+
+    def not_started(self, step: Step) -> StepRun:
+        before = [self.entries[name] for name in step.after]
+        for entry in before:
+            if entry.status in (StepStatus.FAILED, StepStatus.NOT_RUN):
+                return StepRun(name=step.name, status=StepStatus.NOT_RUN, error=f"step {entry.name!r} before it failed")
+        reason = next((entry.error for entry in before if entry.status is StepStatus.SKIPPED), None)
+        return StepRun(name=step.name, status=StepStatus.SKIPPED if reason else StepStatus.NOT_RUN, error=reason)
+
+    def final_context(self) -> WorkflowContext:
+        ctx = self.ctx
+        for name, capture in self.captures.items():
+            ctx = ctx.with_step_output(name, capture.output)
+            updates = capture.envelope.updates.items()
+            ctx = ctx.with_updates({key: update.value for key, update in updates if update.by == name})
+        return ctx

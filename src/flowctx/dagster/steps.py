@@ -1,0 +1,319 @@
+"""One step of a workflow as the body of an asset's op, or of an op: for one partition or for a range of them."""
+# No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.context import WorkflowContext
+from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
+from flowctx.core.errors import FlowctxError
+from flowctx.core.execution import Outcome, categorize, execute
+from flowctx.core.plain import freeze, to_json
+from flowctx.core.ports import ArtifactStore
+from flowctx.core.result import StepResult, StepStatus
+from flowctx.core.workflow import Step, Workflow
+from flowctx.dagster.context import RunFacts, params_of
+from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager, Written
+
+#: Name of the check that shows a step's quality metrics.
+QUALITY_CHECK = "quality"
+#: Name of an op's only output.
+RESULT = "result"
+#: Prefix of our own entries in metadata, beside the numbers of outputs.
+_OURS = "flowctx/"
+
+Event: TypeAlias = dg.Output[Any] | dg.AssetCheckResult
+
+
+def params_key(workflow: Workflow) -> str:
+    """Return the key of the resource whose configuration is the run's parameters."""
+    return f"{workflow.name}_params"
+
+
+def params_resource(workflow: Workflow) -> dg.ResourceDefinition:
+    """Return the resource through which the parameters of a run are edited, in the launchpad as in run config.
+
+    Example:
+        ::
+
+            {"resources": {"daily_prices_params": {"config": {"max_move": 0.3}}}}
+    """
+    fields = {
+        name: dg.Field(dg.Any, default_value=to_json(value), is_required=False)
+        for name, value in workflow.params.items()
+    }
+    return dg.ResourceDefinition(
+        resource_fn=lambda init: init.resource_config,
+        config_schema=dg.Permissive(fields),  # type: ignore[no-untyped-call]
+        description=f"Parameters of workflow {workflow.name}; batch_id, trace_id and as_of_date may be given here too.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBody:
+    """What an op does for a step."""
+
+    workflow: Workflow
+    step: Step
+    #: Where outputs of this workflow are kept: the path before the step's name.
+    prefix: tuple[str, ...]
+    #: Name of the op's output.
+    output_name: str = RESULT
+    #: The asset, if it is one.
+    asset_key: dg.AssetKey | None = None
+    #: Whether the op has the quality check.
+    checked: bool = False
+
+    def __call__(self, context: Any) -> Iterator[Event]:
+        """Run the step for every partition of the run."""
+        op: dg.OpExecutionContext = context.op_execution_context
+        try:
+            facts = RunFacts.of(context)
+            params = params_of(getattr(op.resources, params_key(self.workflow)), "params")
+            attempts = [
+                _Attempt(self, op, facts, key, facts.context(key, workflow=self.workflow, params=params))
+                for key in facts.keys or (None,)
+            ]
+        except FlowctxError as exc:
+            raise dg.Failure(f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
+        return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
+
+    def place(self, step: str) -> tuple[str, ...]:
+        """Return where the outputs of a step are kept."""
+        return (*self.prefix, step)
+
+
+class _Attempt:
+    """One step for one partition."""
+
+    def __init__(
+        self, body: StepBody, op: dg.OpExecutionContext, facts: RunFacts, key: str | None, ctx: WorkflowContext
+    ) -> None:
+        self.body, self.op, self.facts, self.key, self.ctx = body, op, facts, key, ctx
+        self.outputs: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
+        self.store: ArtifactStore | None = artifact_store()
+        self.number = op.retry_number + 1
+
+    def events(self) -> Iterator[Event]:
+        """Run it once and say in Dagster's words how it ended."""
+        outcome, capture = self.once()
+        result = outcome.result
+        if self.to_be_retried(result):
+            wait = self.body.step.retry.wait(self.number).total_seconds()
+            raise dg.RetryRequested(self.body.step.retry.retries, wait) from self.failure(outcome)
+        yield from self.checks(result)
+        if result.status is StepStatus.FAILED:
+            raise self.failure(outcome)
+        if result.status is StepStatus.SKIPPED:
+            self.outputs.write(capture)
+            self.tell_skip(result)
+            return
+        yield dg.Output(capture, self.body.output_name, metadata=self.metadata(result))
+
+    def once(self) -> tuple[Outcome, Capture]:
+        """Run the step; a partition whose predecessor was skipped is skipped."""
+        try:
+            envelopes = [self.envelope_of(name) for name in self.body.step.after]
+            skipped = next((envelope for envelope in envelopes if envelope.status is StepStatus.SKIPPED), None)
+            ctx, inherited = self.received(envelopes)
+        except FlowctxError as exc:
+            failure = StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
+            return Outcome(result=failure, exception=exc), self.capture(Envelope(step=self.body.step.name))
+        if skipped is not None:
+            outcome = Outcome(result=StepResult.skip(skipped.error or f"step {skipped.step!r} was skipped"))
+        else:
+            outcome = execute(self.body.step, ctx, attempt=self.number, reraise=(dg.Failure, dg.RetryRequested))
+        limit = MAX_INLINE_BYTES if self.store is not None else None  # files take any size
+        return outcome, self.capture(
+            inherited.envelope(self.body.step.name, outcome.result, store=self.store, limit=limit)
+        )
+
+    def to_the_end(self) -> tuple[Outcome, Capture]:
+        """Run it until it is not to be tried again: in a range, a retry of the op would repeat what is done."""
+        while True:
+            outcome, capture = self.once()
+            if not self.to_be_retried(outcome.result):
+                return outcome, capture
+            time.sleep(self.body.step.retry.wait(self.number).total_seconds())
+            self.number += 1
+
+    def envelope_of(self, name: str) -> Envelope:
+        """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
+        place = self.body.place(name)
+        capture = self.outputs.find(place, self.key, str(self.ctx.capture_id))
+        envelope = capture.envelope
+        if capture.capture_id == self.ctx.capture_id:
+            return envelope
+        # Steps further back are those that this one saw, whatever has been captured since.
+        return replace(
+            envelope,
+            prior={name: at or capture.capture_id for name, at in envelope.prior.items()}
+            | {envelope.step: capture.capture_id},
+        )
+
+    def received(self, envelopes: list[Envelope]) -> tuple[WorkflowContext, Inherited]:
+        """Return the context that the step sees, and what it hands on."""
+        return receive(self.ctx, envelopes, self.fetch, store=self.store)
+
+    def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
+        """Return the output of a step further back."""
+        capture = self.outputs.read(self.body.place(name), self.key, at or self.ctx.capture_id)
+        return load_output(capture.envelope, self.store)
+
+    def capture(self, envelope: Envelope) -> Capture:
+        return Capture(
+            place=self.body.place(self.body.step.name),
+            key=self.key,
+            partition=self.ctx.partition,
+            capture_id=str(self.ctx.capture_id),
+            run_id=self.ctx.run_id,
+            envelope=envelope,
+        )
+
+    def to_be_retried(self, result: StepResult) -> bool:
+        if result.status is not StepStatus.FAILED or self.number > self.body.step.retry.retries:
+            return False
+        return result.category is None or result.category.retryable
+
+    def failure(self, outcome: Outcome) -> dg.Failure:
+        """Return the failure in Dagster's words: the step's own message, and the context in its metadata."""
+        result = outcome.result
+        metadata = self.metadata(result) | {
+            f"{_OURS}category": str(result.category),
+            f"{_OURS}attempt": self.number,
+            f"{_OURS}context": dg.MetadataValue.json(self.ctx.to_dict()),
+        }
+        if result.quality is not None:
+            metadata[f"{_OURS}quality"] = dg.MetadataValue.json(to_json(freeze(result.quality.to_dict())))
+        failure = dg.Failure(result.error, metadata=metadata, allow_retries=False)
+        failure.__cause__ = outcome.exception
+        return failure
+
+    def metadata(self, result: StepResult) -> dict[str, Any]:
+        """Return who the run is, and every number of the output: Dagster plots numbers over partitions and time."""
+        found: dict[str, Any] = {
+            name: number for name, value in result.output.items() if (number := _number(value)) is not None
+        }
+        if result.quality is not None:
+            found |= {f"{QUALITY_CHECK}/{k}": v for k, v in {**result.quality.counts, **result.quality.rates}.items()}
+        return found | self.identity()
+
+    def identity(self) -> dict[str, Any]:
+        ctx = self.ctx
+        about = {
+            "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
+            "partition": str(ctx.partition) if ctx.partition else None,
+            "batch_id": ctx.batch_id,
+            "capture_id": ctx.capture_id,
+            "trace_id": ctx.trace_id,
+        }
+        return {f"{_OURS}{name}": value for name, value in about.items() if value is not None}
+
+    def checks(self, result: StepResult) -> Iterator[dg.AssetCheckResult]:
+        """Yield the quality metrics as an asset check: an error where the step stopped at them, else a warning."""
+        if result.quality is None or not self.body.checked:
+            return
+        failed = result.status is StepStatus.FAILED
+        yield dg.AssetCheckResult(
+            passed=result.quality.passed,
+            asset_key=self.body.asset_key,
+            check_name=QUALITY_CHECK,
+            severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
+            description="; ".join(result.quality.reasons) or result.error,
+            metadata={**result.quality.counts, **result.quality.rates, **self.identity()},
+        )
+
+    def tell_skip(self, result: StepResult) -> dict[str, Any]:
+        """Say why there is no output: Dagster has no event of its own for that."""
+        about = f" ({self.ctx.partition})" if self.ctx.partition else ""
+        self.op.log.info(f"step {self.body.step.name} skipped{about}: {result.error}")
+        metadata = {f"{_OURS}status": str(StepStatus.SKIPPED), f"{_OURS}reason": result.error, **self.identity()}
+        if self.body.asset_key is not None:
+            self.op.log_event(
+                dg.AssetObservation(
+                    self.body.asset_key, description=result.error, partition=self.key, metadata=metadata
+                )
+            )
+        return metadata
+
+    def tell_done(self, metadata: Mapping[str, Any]) -> None:
+        """Record a partition of a range of which others failed, so that Dagster asks for those only."""
+        if self.body.asset_key is not None:
+            self.op.log_event(dg.AssetMaterialization(self.body.asset_key, partition=self.key, metadata=metadata))
+
+    def about_partition(self, metadata: Mapping[str, Any]) -> None:
+        """Add metadata to the event that Dagster will make of this partition of a range."""
+        if self.body.asset_key is not None:
+            self.op.get_step_execution_context().add_asset_metadata(
+                metadata, asset_key=self.body.asset_key, partition_key=self.key
+            )
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else float(value)
+    return float(value) if math.isfinite(value) else None
+
+
+def _range_events(attempts: list[_Attempt]) -> Iterator[Event]:
+    """Run a step for a range of partitions: each by itself, with its own attempts, stored as soon as it is done."""
+    failures: list[tuple[_Attempt, dg.Failure]] = []
+    done: list[tuple[_Attempt, dict[str, Any]]] = []
+    checks: list[dg.AssetCheckResult] = []
+    for attempt in attempts:
+        outcome, capture = attempt.to_the_end()
+        checks += attempt.checks(outcome.result)
+        if outcome.result.status is StepStatus.FAILED:
+            failures.append((attempt, attempt.failure(outcome)))
+            continue
+        attempt.outputs.write(capture)
+        metadata = attempt.metadata(outcome.result)
+        if outcome.result.status is StepStatus.SKIPPED:
+            metadata |= attempt.tell_skip(outcome.result)
+        else:
+            done.append((attempt, metadata))
+        attempt.about_partition(metadata)
+    yield from _one_check(checks)
+    body = attempts[0].body
+    if failures:
+        for attempt, metadata in done:
+            attempt.tell_done(metadata)
+        raise _range_failure(failures, len(attempts)) from failures[0][1]
+    if done:
+        yield dg.Output(Written(count=len(done)), body.output_name)
+
+
+def _one_check(checks: list[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckResult]:
+    """Yield one result for all partitions: the worst, with what is wrong in each."""
+    if not checks:
+        return
+    wrong = [check for check in checks if not check.passed]
+    severe = any(check.severity is dg.AssetCheckSeverity.ERROR for check in wrong)
+    texts = [f"{check.metadata[f'{_OURS}partition'].value}: {check.description}" for check in wrong]
+    yield dg.AssetCheckResult(
+        passed=not wrong,
+        asset_key=checks[0].asset_key,
+        check_name=checks[0].check_name,
+        severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+        description="; ".join(texts[:10]) or None,
+        metadata={"partitions": len(checks), "not passed": len(wrong)},
+    )
+
+
+def _range_failure(failures: list[tuple[_Attempt, dg.Failure]], of: int) -> dg.Failure:
+    step = failures[0][0].body.step.name
+    lines = [f"{attempt.ctx.partition}: {failure.description}" for attempt, failure in failures]
+    return dg.Failure(
+        f"step {step} failed for {len(failures)} of {of} partitions; the others are stored\n" + "\n".join(lines[:10]),
+        metadata={"failed partitions": [str(attempt.key) for attempt, _ in failures], **failures[0][1].metadata},
+        allow_retries=False,
+    )
