@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
@@ -196,7 +196,7 @@ class WorkflowContext:
         frozen = FrozenDict() if output is None else _frozen_dict(output, f"the output of step {step_name!r}")
         before = self.step_outputs
         assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
-        return replace(self, step_outputs=before.plus(step_name, frozen))
+        return self._with(step_outputs=before.plus(step_name, frozen))
 
     def with_updates(self, updates: Mapping[str, Any] | None) -> WorkflowContext:
         """Return a new context with ``updates`` merged into ``params``; this one if there are none.
@@ -210,7 +210,7 @@ class WorkflowContext:
         """
         if not updates:
             return self
-        return replace(self, params=FrozenDict({**self.params, **_frozen_dict(updates, "updates")}))
+        return self._with(params=FrozenDict({**self.params, **_frozen_dict(updates, "updates")}))
 
     def with_partition(self, **dims: object) -> WorkflowContext:
         """Return a new context for the partition ``dims``.
@@ -222,7 +222,13 @@ class WorkflowContext:
             >>> str(WorkflowContext.new().with_partition(venue="NYSE", date="2026-01-10").partition)
             'date=2026-01-10|venue=NYSE'
         """
-        return replace(self, partition=PartitionKey(**dims))
+        return self._with(partition=PartitionKey(**dims))
+
+    def _with(self, **checked: Any) -> WorkflowContext:
+        """Return a new context with fields that need no further check."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, **checked)
+        return new
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -290,7 +296,7 @@ class WorkflowContext:
                 f"a context payload is a dict, not a {type(data).__name__}; read it with json.loads first"
             )
         version = data.get("format_version")
-        if version is not None:
+        if version is not None and version != FORMAT_VERSION:
             check_version(version, FORMAT_VERSION, "context")
         missing = [name for name in ("run_id", "trace_id", "started_at") if not data.get(name)]
         if missing:

@@ -33,7 +33,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -52,6 +52,9 @@ __all__ = [
     "thaw",
     "to_json",
 ]
+
+#: The way to a value, from the outside in; written out only when there is an error to tell.
+_Path: TypeAlias = "str | tuple[_Path, object]"
 
 #: Nesting deeper than this is taken for a structure that contains itself.
 MAX_DEPTH = 100
@@ -107,7 +110,7 @@ def freeze(value: object, path: str = "value") -> Any:
     return _freeze(value, path, 0)
 
 
-def _freeze(value: Any, path: str, depth: int) -> Any:
+def _freeze(value: Any, path: _Path, depth: int) -> Any:
     kind = type(value)
     if kind in _AS_THEY_ARE:
         return value
@@ -115,19 +118,21 @@ def _freeze(value: Any, path: str, depth: int) -> Any:
     if exact is not None:
         return exact(value, path)
     if depth > MAX_DEPTH:
-        raise PlainDataError(f"{path[:80]}... is nested more than {MAX_DEPTH} deep, or contains itself; flatten it")
+        raise PlainDataError(
+            f"{_shown(path)[:80]}... is nested more than {MAX_DEPTH} deep, or contains itself; flatten it"
+        )
     if kind is dict:
         return _freeze_items(value.items(), path, depth)
     if kind is list or kind is tuple:
-        return FrozenList([_freeze(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)])
+        return FrozenList([_freeze(item, (path, i), depth + 1) for i, item in enumerate(value)])
     return _freeze_other(value, path, depth)
 
 
-def _freeze_items(items: Any, path: str, depth: int) -> FrozenDict:
-    return FrozenDict({_key(k, path): _freeze(item, f"{path}[{k!r}]", depth + 1) for k, item in items})
+def _freeze_items(items: Any, path: _Path, depth: int) -> FrozenDict:
+    return FrozenDict({_key(k, path): _freeze(item, (path, k), depth + 1) for k, item in items})
 
 
-def _freeze_other(value: Any, path: str, depth: int) -> Any:
+def _freeze_other(value: Any, path: _Path, depth: int) -> Any:
     """Freeze what needs a look at its bases: enums, records, and subclasses of the plain types."""
     if isinstance(value, Enum):
         return _freeze(value.value, path, depth + 1)
@@ -145,7 +150,11 @@ def _freeze_other(value: Any, path: str, depth: int) -> Any:
     return _refuse(value, path)
 
 
-def _refuse(value: object, path: str) -> NoReturn:
+def _shown(path: _Path) -> str:
+    return path if isinstance(path, str) else f"{_shown(path[0])}[{path[1]!r}]"
+
+
+def _refuse(value: object, path: _Path) -> NoReturn:
     kind = type(value)
     remedy = _REMEDIES.get(kind.__name__)
     if remedy is None and hasattr(value, "read") and hasattr(value, "close"):
@@ -157,16 +166,22 @@ def _refuse(value: object, path: str) -> NoReturn:
     if remedy is None and hasattr(value, "model_dump"):
         remedy = "use .model_dump()"
     remedy = remedy or "turn it into text, numbers, dates, lists and dicts"
-    raise PlainDataError(f"{path} is a {kind.__module__}.{kind.__qualname__}, which cannot be passed on; {remedy}")
+    raise PlainDataError(
+        f"{_shown(path)} is a {kind.__module__}.{kind.__qualname__}, which cannot be passed on; {remedy}"
+    )
 
 
-def _key(key: object, path: str) -> str:
+def _key(key: object, path: _Path) -> str:
+    if type(key) is str and key.isprintable():
+        return key
     if isinstance(key, Enum):
         key = key.value
     if not isinstance(key, str):
-        raise PlainDataError(f"{path} has the key {key!r}, a {type(key).__name__}; keys are text: use str(...)")
+        raise PlainDataError(f"{_shown(path)} has the key {key!r}, a {type(key).__name__}; keys are text: use str(...)")
     if "\0" in key or not _encodable(key):
-        raise PlainDataError(f"{path} has the key {key!r} with a NUL or a lone surrogate; keys are ordinary text")
+        raise PlainDataError(
+            f"{_shown(path)} has the key {key!r} with a NUL or a lone surrogate; keys are ordinary text"
+        )
     return key if type(key) is str else str.__str__(key)
 
 
@@ -180,37 +195,41 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _float(value: float, path: str) -> float:
+def _float(value: float, path: _Path) -> float:
     value = float(value)
     return NAN if value != value else value
 
 
-def _decimal(value: Decimal, path: str) -> Decimal:
+def _decimal(value: Decimal, path: _Path) -> Decimal:
     if value.is_snan():
-        raise PlainDataError(f"{path} is a signalling NaN, which cannot be compared; use Decimal('NaN') or None")
+        raise PlainDataError(
+            f"{_shown(path)} is a signalling NaN, which cannot be compared; use Decimal('NaN') or None"
+        )
     if value.is_nan():
         return DECIMAL_NAN
     return value if type(value) is Decimal else Decimal(value)
 
 
-def _datetime(value: datetime, path: str) -> datetime:
+def _datetime(value: datetime, path: _Path) -> datetime:
     if value != value:  # pandas.NaT is an instance of datetime
-        raise PlainDataError(f"{path} is not a time (NaT); use None")
+        raise PlainDataError(f"{_shown(path)} is not a time (NaT); use None")
     offset = value.utcoffset()
     if offset is None:
-        raise PlainDataError(f"{path} is {value!r}, a datetime without a time zone; add tzinfo=timezone.utc or its own")
+        raise PlainDataError(
+            f"{_shown(path)} is {value!r}, a datetime without a time zone; add tzinfo=timezone.utc or its own"
+        )
     if getattr(value, "nanosecond", 0):
-        raise PlainDataError(f"{path} has nanoseconds, which a datetime cannot keep; use an int or round it")
+        raise PlainDataError(f"{_shown(path)} has nanoseconds, which a datetime cannot keep; use an int or round it")
     zone = UTC if not offset else timezone(offset)
     if type(value) is datetime and value.tzinfo == zone and isinstance(value.tzinfo, timezone) and not value.fold:
         return value
     return datetime.combine(value.date(), value.time(), zone).replace(fold=0)
 
 
-def _time(value: time, path: str) -> time:
+def _time(value: time, path: _Path) -> time:
     offset = value.utcoffset()
     if value.tzinfo is not None and offset is None:
-        raise PlainDataError(f"{path} is a time in a zone whose offset depends on the day; use a datetime")
+        raise PlainDataError(f"{_shown(path)} is a time in a zone whose offset depends on the day; use a datetime")
     zone = None if offset is None else timezone(offset)
     return time(value.hour, value.minute, value.second, value.microsecond, zone)
 
@@ -218,9 +237,9 @@ def _time(value: time, path: str) -> time:
 _AS_THEY_ARE = frozenset(
     {type(None), bool, int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef}
 )
-_EXACT: dict[type, Callable[[Any, str], Any]] = {float: _float, Decimal: _decimal, datetime: _datetime, time: _time}
+_EXACT: dict[type, Callable[[Any, _Path], Any]] = {float: _float, Decimal: _decimal, datetime: _datetime, time: _time}
 # In this order: datetime is a date.
-_BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, str], Any]], ...] = (
+_BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, _Path], Any]], ...] = (
     (str, lambda value, path: str.__str__(value)),
     (int, lambda value, path: int(value)),
     (float, _float),
@@ -246,7 +265,7 @@ def to_json(value: Any) -> Any:
     """
     kind = type(value)
     if kind is str:
-        return value if "\0" not in value and _encodable(value) else {"$str": _escaped(value)}
+        return value if value.isprintable() or ("\0" not in value and _encodable(value)) else {"$str": _escaped(value)}
     if kind is int:
         return value if -(2**63) <= value < 2**63 else {"$int": hex(value)}
     if kind is bool or value is None:
@@ -254,7 +273,10 @@ def to_json(value: Any) -> Any:
     if kind is float:
         return value if math.isfinite(value) else {"$float": str(value)}
     if isinstance(value, dict):
-        return {f"${key}" if key[:1] == "$" else key: to_json(item) for key, item in value.items()}
+        # Only keys from the start of the ASCII table can begin with "$".
+        if value and min(value) < "%":
+            return {f"${key}" if key[:1] == "$" else key: to_json(item) for key, item in value.items()}
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list):
         return [to_json(item) for item in value]
     tag, encode = _ENCODERS[kind]
@@ -277,40 +299,58 @@ def from_json(data: Any, path: str = "value") -> Any:
         raise PayloadError(f"{path} is nested too deep; the payload is damaged or written by another program") from None
 
 
-def _from_json(data: Any, path: str) -> Any:
-    if isinstance(data, dict):
-        if len(data) == 1:
-            ((tag, text),) = data.items()
-            if tag[:1] == "$" and tag[:2] != "$$":
-                return _untag(tag, text, path)
-        return FrozenDict({_unescape(key, path): _from_json(item, f"{path}[{key!r}]") for key, item in data.items()})
-    if isinstance(data, list):
-        return FrozenList([_from_json(item, f"{path}[{i}]") for i, item in enumerate(data)])
-    if type(data) is float:
-        return _float(data, path)
-    if data is None or type(data) in (str, int, bool):
+_BUILT_INS = frozenset({str, int, bool, float, type(None)})
+
+
+def _from_json(data: Any, path: _Path) -> Any:
+    kind = type(data)
+    if kind in _BUILT_INS:
         return data
-    raise PayloadError(f"{path} is a {type(data).__name__}, which no JSON holds; was the payload read with json.loads?")
+    if isinstance(data, dict):
+        # Only keys from the start of the ASCII table can begin with "$".
+        if len(data) == 1 or (data and min(data) < "%"):
+            return _untagged(data, path)
+        return FrozenDict(
+            {key: item if type(item) in _BUILT_INS else _from_json(item, (path, key)) for key, item in data.items()}
+        )
+    if isinstance(data, list):
+        return FrozenList(
+            [item if type(item) in _BUILT_INS else _from_json(item, (path, i)) for i, item in enumerate(data)]
+        )
+    raise PayloadError(
+        f"{_shown(path)} is a {kind.__name__}, which no JSON holds; was the payload read with json.loads?"
+    )
 
 
-def _unescape(key: str, path: str) -> str:
+def _untagged(data: dict[str, Any], path: _Path) -> Any:
+    """Rebuild a dict with keys that start with ``$``: a tagged value, or a user's own keys, escaped."""
+    if len(data) == 1:
+        ((tag, text),) = data.items()
+        if tag[:1] == "$" and tag[:2] != "$$":
+            return _untag(tag, text, path)
+    return FrozenDict({_unescape(key, path): _from_json(item, (path, key)) for key, item in data.items()})
+
+
+def _unescape(key: str, path: _Path) -> str:
     if key[:1] != "$":
         return key
     if key[:2] != "$$":
         raise PayloadError(
-            f"{path} has the unescaped key {key!r}; the payload is damaged or written by another program"
+            f"{_shown(path)} has the unescaped key {key!r}; the payload is damaged or written by another program"
         )
     return key[1:]
 
 
-def _untag(tag: str, text: Any, path: str) -> Any:
+def _untag(tag: str, text: Any, path: _Path) -> Any:
     decode = _DECODERS.get(tag)
     if decode is None:
-        raise PayloadError(f"{path} has the unknown tag {tag!r}; it was written by a newer flowctx or another program")
+        raise PayloadError(
+            f"{_shown(path)} has the unknown tag {tag!r}; it was written by a newer flowctx or another program"
+        )
     try:
         return decode(text)
     except (ValueError, TypeError, KeyError, ArithmeticError) as exc:
-        raise PayloadError(f"{path} has a damaged {tag}: {text!r} ({exc})") from exc
+        raise PayloadError(f"{_shown(path)} has a damaged {tag}: {text!r} ({exc})") from exc
 
 
 def _escaped(text: str) -> str:

@@ -1,0 +1,90 @@
+"""Contexts and imports: `import flowctx`, and one context derived, encoded and decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+from datetime import date
+from typing import Any
+
+import msgspec
+import pydantic
+from report import compare, show
+
+from flowctx import WorkflowContext
+
+
+def sample() -> WorkflowContext:
+    """A context of about 2 KB of JSON."""
+    ctx = WorkflowContext.new(
+        params={f"param_{i}": i for i in range(20)},
+        partition={"date": "2026-01-09", "symbol": "IBM"},
+        as_of_date=date(2026, 1, 9),
+    )
+    for i in range(8):
+        ctx = ctx.with_step_output(
+            f"step_{i}", {"rows": i, "mean": 1.5, "session": date(2026, 1, 9), "ids": ["a", "b", "c"], "name": "x" * 40}
+        )
+    return ctx
+
+
+class Model(pydantic.BaseModel):
+    """The same fields as a pydantic model of built-ins."""
+
+    data: dict[str, Any]
+
+
+@dataclasses.dataclass
+class Plain:
+    """The same fields as a plain dataclass of built-ins."""
+
+    data: dict[str, Any]
+
+
+def contexts() -> None:
+    """Derive, encode and decode."""
+    ctx = sample()
+    data = ctx.to_dict()
+
+    def ours() -> WorkflowContext:
+        new = ctx.with_updates({"x": 1}).with_step_output("last", {"rows": 1})
+        return WorkflowContext.from_dict(msgspec.json.decode(msgspec.json.encode(new.to_dict())))
+
+    compare(
+        f"A context of {len(json.dumps(data))} bytes: derived, encoded, decoded",
+        {
+            "WorkflowContext": ours,
+            "msgspec alone, built-ins": lambda: msgspec.json.decode(msgspec.json.encode(data)),
+            "pydantic, built-ins": lambda: Model.model_validate_json(Model(data=data).model_dump_json()),
+            "json and asdict, built-ins": lambda: Plain(**json.loads(json.dumps(dataclasses.asdict(Plain(data))))),
+        },
+        rounds=7,
+        repeat=300,
+        budget="100 µs",
+    )
+
+
+def imports() -> None:
+    """Import in fresh processes, bytecode warm."""
+    names = ["flowctx", "msgspec", "dataclasses, logging, decimal, uuid, zoneinfo", "airflow.sdk", "dagster"]
+    samples: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(4):
+        for name in names:
+            code = f"import time; t = time.perf_counter()\nimport {name}\nprint(time.perf_counter() - t)"
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            samples[name].append(float(done.stdout.split()[-1]))
+    medians = {f"import {name}": statistics.median(values[1:]) for name, values in samples.items()}
+    show("Import, warm bytecode", medians, budget="60 ms")
+
+
+def main() -> None:
+    """Print both."""
+    imports()
+    contexts()
+
+
+if __name__ == "__main__":
+    main()
