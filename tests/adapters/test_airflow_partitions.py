@@ -23,7 +23,7 @@ ZONES = ("UTC", "America/New_York", "Europe/London", "Asia/Tokyo")
 CALENDARS = ("XNYS", "XLON", "XTKS", "WEEKDAYS")
 CATCH_UP = TimeRestriction(None, None, catchup=True)
 NO_CATCH_UP = TimeRestriction(None, None, catchup=False)
-VALUES = st.lists(st.text(min_size=1, max_size=5).filter(str.isprintable), min_size=1, max_size=3, unique=True)
+VALUES = st.lists(st.text(min_size=1, max_size=4).filter(str.isprintable), min_size=1, max_size=3, unique=True)
 
 
 @st.composite
