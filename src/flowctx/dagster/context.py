@@ -249,7 +249,7 @@ class RunFacts:
         if isinstance(as_of, date):
             return as_of, "argument"
         if as_of is None and scheme is not None and partition is not None:
-            return scheme.as_of_date(partition), None
+            return None, None  # the partition says it
         window = self.window(key) if scheme is None else None
         found = (as_of or AsOf.default()).resolve(
             RunTime(
@@ -261,7 +261,7 @@ class RunFacts:
                 scheme=scheme,
             )
         )
-        return found.date, found.source
+        return found.date, found.source if found.date else None
 
     def window(self, key: str | None) -> dg.TimeWindow | None:
         """Return the window of data that Dagster has for a key."""
