@@ -11,7 +11,10 @@ from typing import Any
 
 from flowctx.core.cadence import Cadence
 from flowctx.core.errors import CalendarError, PartitionError
-from flowctx.core.partition import MAX_TEXT, PartitionKey, dimension_value, escape_value
+from flowctx.core.partition import MAX_TEXT, PartitionKey, check_dimension_name, dimension_value, escape_value
+
+#: What may be given for a dimension.
+Values = Cadence | Iterable[object] | Callable[[], Iterable[object]]
 
 #: A value, and ``name=value`` with the value escaped.
 Part = tuple[str, str]
@@ -136,7 +139,7 @@ class StaticDimension:
         """Return how many characters ``name=value`` has at most."""
         return len(self.name) + 1 + max(len(escape_value(value)) for value in self.values)
 
-    def size(self, until: date | None) -> int:  # noqa: ARG002 - the same call for a cadence
+    def size(self, until: date | None) -> int:
         """Count the values."""
         return len(self.values)
 
@@ -187,6 +190,18 @@ class StaticDimension:
 
 
 Dimension = CadenceDimension | StaticDimension
+
+
+def make_dimension(name: str, values: Values) -> Dimension:
+    """Make a dimension of what was given for it: a cadence, values, or where to read them from."""
+    check_dimension_name(name)
+    if isinstance(values, Cadence):
+        return CadenceDimension(name, values)
+    if isinstance(values, type) and issubclass(values, Cadence):
+        raise PartitionError(f"{name}={values.__name__} is a class; make one: {values.__name__}(start='2012-01-03')")
+    if isinstance(values, type) or not callable(values):
+        return StaticDimension(name, values=values)
+    return StaticDimension(name, read=values)
 
 
 def iso_date(text: str) -> date | None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
 from flowctx.core.cadence import Cadence, Window
 from flowctx.core.dates import parse_date
-from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension, check_lengths, not_a_key, wrong_names
+from flowctx.core.dimensions import (
+    CadenceDimension,
+    Dimension,
+    Values,
+    check_lengths,
+    make_dimension,
+    not_a_key,
+    wrong_names,
+)
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.keyspace import POINT, Tree, box
-from flowctx.core.partition import PartitionKey, check_dimension_name, escape_value, unescape_value
+from flowctx.core.partition import PartitionKey, escape_value, unescape_value
 from flowctx.core.selection import Selection, parse_selection
-
-#: What may be given for a dimension.
-Values = Cadence | Iterable[object] | Callable[[], Iterable[object]]
 
 
 class PartitionScheme:
@@ -53,7 +58,7 @@ class PartitionScheme:
     def __init__(self, /, **dimensions: Values) -> None:
         if not dimensions:
             raise PartitionError("a scheme needs at least one dimension, such as date=Daily(start='2012-01-03')")
-        made = tuple(_dimension(name, values) for name, values in dimensions.items())
+        made = tuple(make_dimension(name, values) for name, values in dimensions.items())
         cadences = [dimension.name for dimension in made if isinstance(dimension, CadenceDimension)]
         if len(cadences) > 1:
             raise PartitionError(
@@ -121,12 +126,11 @@ class PartitionScheme:
             >>> [str(key) for key in PartitionScheme(tier=["T1", "T2"]).keys()]
             ['tier=T1', 'tier=T2']
         """
-        if until is None:
-            if self._everything is None:
-                object.__setattr__(self, "_everything", self.select(None))
-            assert self._everything is not None  # noqa: S101 - for the type checker
-            return self._everything
-        return self.select(None, until=until)
+        if until is not None:
+            return self.select(until=until)
+        everything = self._everything or self.select()
+        object.__setattr__(self, "_everything", everything)
+        return everything
 
     def count(self, until: date | str | None = None) -> int:
         """Count the keys, without listing them; see :meth:`keys`."""
@@ -398,14 +402,3 @@ def _rebuild(dimensions: tuple[Dimension, ...]) -> PartitionScheme:
     scheme = object.__new__(PartitionScheme)
     scheme._fill(dimensions)
     return scheme
-
-
-def _dimension(name: str, values: Values) -> Dimension:
-    check_dimension_name(name)
-    if isinstance(values, Cadence):
-        return CadenceDimension(name, values)
-    if isinstance(values, type) and issubclass(values, Cadence):
-        raise PartitionError(f"{name}={values.__name__} is a class; make one: {values.__name__}(start='2012-01-03')")
-    if isinstance(values, type) or not callable(values):
-        return StaticDimension(name, values=values)
-    return StaticDimension(name, read=values)

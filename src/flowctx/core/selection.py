@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, overload
 
-from flowctx.core.dates import parse_date
-from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension
+from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension, iso_date
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.keyspace import POINT, Runs, Tree, blocks, combine, tree_over
 from flowctx.core.partition import PartitionKey, escape_value, unescape_value
@@ -288,13 +287,20 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
     return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
 
 
+def _date(name: str, text: str) -> date:
+    day = iso_date(text)
+    if day is None:
+        raise PartitionError(f"{name}: {text!r} is not a date; write it as YYYY-MM-DD, such as 2012-10-26")
+    return day
+
+
 def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None) -> range:
     cadence, name = dimension.cadence, dimension.name
-    first = parse_date(low, name) if low else cadence.start
+    first = _date(name, low) if low else cadence.start
     if not high:
         found = range(cadence.indexes(first, first).start, dimension.size(until))
     else:
-        last = parse_date(high, name)
+        last = _date(name, high)
         if first > last:
             raise PartitionError(f"{name}={low}..{high} goes backwards; write {name}={high}..{low}")
         found = cadence.indexes(first, last if until is None else min(last, until))
@@ -321,9 +327,10 @@ def _block_text(dimensions: tuple[Dimension, ...], block: tuple[Runs, ...]) -> s
 def _run_texts(dimension: Dimension, run: range) -> list[str]:
     if len(run) < 3:
         return [_text_at(dimension, index) for index in run]
-    text = f"{_text_at(dimension, run[0])}..{_text_at(dimension, run[-1])}" + (f"/{run.step}" if run.step > 1 else "")
-    if isinstance(dimension, StaticDimension) and dimension.find(text) is not None:
-        return [_text_at(dimension, index) for index in run]  # a value that looks like this range
+    low, high = _text_at(dimension, run[0]), _text_at(dimension, run[-1])
+    text = f"{low}..{high}" + (f"/{run.step}" if run.step > 1 else "")
+    if text.partition("..")[0] != low or ".." in high or high[0] == "." or dimension.find(text) is not None:
+        return [_text_at(dimension, index) for index in run]  # values with dots of their own would be misread
     return [text]
 
 
