@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 
-import adapters.airflow_support  # noqa: F401  # before Airflow
 import pytest
 
 from flowctx import (

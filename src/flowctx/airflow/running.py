@@ -22,7 +22,7 @@ from airflow.sdk import DAG
 
 from flowctx.airflow import _compat
 from flowctx.airflow.context import CALLER_KEYS, run_context
-from flowctx.airflow.outputs import is_step
+from flowctx.airflow.outputs import is_step, step_name
 from flowctx.artifacts import artifact_store
 from flowctx.core.context import WorkflowContext
 from flowctx.core.envelope import Envelope, load_output
@@ -82,12 +82,12 @@ def run_dag(
                 result = run_dag(workflow_dag(prices), partition="2012-10-26|IBM")
                 assert result["validate"].status == "ok"
     """
-    workflow = _workflow(dag)
+    scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
+    workflow = _workflow(dag, scheme)
     conf = _conf(params)
     for name, value in (("batch_id", batch_id), ("trace_id", trace_id), ("as_of_date", as_of_date)):
         if value is not None:
             conf[name] = str(value)
-    scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     key = _key(workflow, scheme, partition)
     if key is not None and scheme is None:
         conf["partition"] = key.to_dict()
@@ -109,9 +109,15 @@ def run_dag(
     return _Summary(dag, histories, returned, base).result()
 
 
-def _workflow(dag: DAG) -> Workflow | None:
-    """Return the workflow that a DAG is of, if it is of one."""
-    found = {id(w): w for task in dag.tasks if (w := getattr(task, "workflow", None)) is not None}
+def _workflow(dag: DAG, scheme: PartitionScheme | None) -> Workflow | None:
+    """Return the workflow that a DAG is of, if it is of one, partitioned as the DAG's runs are."""
+    found: dict[str, Workflow] = {}
+    for task in dag.tasks:
+        workflow: Workflow | None = getattr(task, "workflow", None)
+        if workflow is not None:
+            mapped = task.get_closest_mapped_task_group() is not None
+            partitions = scheme if mapped else workflow.partitions
+            found[workflow.name] = Workflow(workflow.name, partitions=partitions, params=workflow.params)
     return next(iter(found.values())) if len(found) == 1 else None
 
 
@@ -220,7 +226,7 @@ def _to_the_end(dag: DAG, dag_run: Any, session: Any) -> dict[tuple[str, int], _
 
 
 class _Summary:
-    """Puts together what happened in a run from the states and XComs of its tasks."""
+    """Puts together what happened in a run from the states and XComs of its task instances."""
 
     def __init__(
         self,
@@ -229,59 +235,78 @@ class _Summary:
         returned: Mapping[tuple[str, int], Any],
         ctx: WorkflowContext,
     ) -> None:
-        self.dag, self.ctx = dag, ctx
+        self.dag, self.ctx, self.histories = dag, ctx, histories
         self.store = artifact_store()
-        self.tasks = {task_id: history for (task_id, index), history in histories.items() if index == -1}
         self.envelopes = {
-            task.task_id: Envelope.from_payload(returned[task.task_id, -1])
+            (task.task_id, index): Envelope.from_payload(returned[task.task_id, index])
             for task in dag.tasks
-            if is_step(task) and (task.task_id, -1) in returned
+            if is_step(task)
+            for index in self.indexes(task.task_id)
+            if (task.task_id, index) in returned
         }
 
+    def indexes(self, task_id: str) -> list[int]:
+        """Return the map indexes of a task's instances: -1 alone, if it is not mapped."""
+        return sorted(index for name, index in self.histories if name == task_id)
+
     def result(self) -> RunResult:
-        entries = [self.entry(task) for task in self.dag.tasks if task.task_id in self.tasks]
+        entries = [self.entry(task, index) for task in self.dag.tasks for index in self.indexes(task.task_id)]
         return RunResult.of(self.dag.dag_id, self.final_context(), entries)
 
-    def entry(self, task: Any) -> StepRun:
-        ended = self.tasks[task.task_id]
-        status = _STATUSES.get(ended.state, StepStatus.FAILED)
-        envelope = self.envelopes.get(task.task_id)
-        name = envelope.step if envelope else getattr(getattr(task, "step", None), "name", task.task_id)
-        if envelope is None:
-            return StepRun(name=name, status=status, attempts=ended.attempts, error=self.reason(task, status))
+    def entry(self, task: Any, index: int) -> StepRun:
+        history = self.histories[task.task_id, index]
+        status = _STATUSES.get(history.state, StepStatus.FAILED)
+        envelope = self.envelopes.get((task.task_id, index))
+        name = step_name(task) if is_step(task) else task.task_id
         return StepRun(
-            name=name,
+            name=name if index < 0 else f"{name}[{self.label(task, index)}]",
             status=status,
-            attempts=ended.attempts,
-            duration=(ended.ended - ended.started) if ended.ended and ended.started else timedelta(0),
-            error=envelope.error,
-            category=envelope.category,
-            quality=envelope.quality,
+            attempts=history.attempts,
+            duration=(history.ended - history.started) if history.ended and history.started else timedelta(0),
+            error=envelope.error if envelope else self.reason(task, index, status),
+            category=envelope.category if envelope else None,
+            quality=envelope.quality if envelope else None,
         )
 
-    def reason(self, task: Any, status: StepStatus) -> str | None:
+    def label(self, task: Any, index: int) -> str:
+        labels = getattr(task, "labels", ())
+        return labels[index] if labels else str(index)
+
+    def reason(self, task: Any, index: int, status: StepStatus) -> str | None:
         """Say why a task without an envelope did not end well."""
         if status is StepStatus.OK:
             return None
         if status is StepStatus.FAILED:
             return f"task {task.task_id!r} failed; its log says why"
         order = {entry.task_id: place for place, entry in enumerate(self.dag.tasks)}
-        before = sorted(task.upstream_list, key=lambda upstream: order[upstream.task_id])
-        for upstream in before:
-            state = self.tasks[upstream.task_id].state
-            if status is StepStatus.NOT_RUN and state in ("failed", "upstream_failed"):
-                return f"step {upstream.task_id!r} before it failed"
-            if status is StepStatus.SKIPPED and state == "skipped":
-                envelope = self.envelopes.get(upstream.task_id)
-                return envelope.error if envelope else self.reason(upstream, status)
+        for upstream in sorted(task.upstream_list, key=lambda entry: order[entry.task_id]):
+            for at in [index] if (upstream.task_id, index) in self.histories else self.indexes(upstream.task_id):
+                state = self.histories[upstream.task_id, at].state
+                if status is StepStatus.NOT_RUN and state in ("failed", "upstream_failed"):
+                    return f"step {upstream.task_id!r} before it failed"
+                if status is StepStatus.SKIPPED and state == "skipped":
+                    envelope = self.envelopes.get((upstream.task_id, at))
+                    return envelope.error if envelope else self.reason(upstream, at, status)
         return None
 
     def final_context(self) -> WorkflowContext:
+        """Return the context with all outputs and updates; what instances of a mapped step write stays with them."""
         ctx = self.ctx
-        for envelope in self.envelopes.values():
+        for task in self.dag.tasks:
+            indexes = self.indexes(task.task_id)
+            if not is_step(task) or not any((task.task_id, index) in self.envelopes for index in indexes):
+                continue
+            if indexes[0] >= 0:
+                gathered = {self.label(task, index): self.output(task.task_id, index) for index in indexes}
+                ctx = ctx.with_step_output(step_name(task), gathered)
+                continue
+            envelope = self.envelopes[task.task_id, -1]
             if envelope.status is StepStatus.OK:
                 ctx = ctx.with_step_output(envelope.step, load_output(envelope, self.store))
-                ctx = ctx.with_updates(
-                    {key: new.value for key, new in envelope.updates.items() if new.by == envelope.step}
-                )
+                updates = {key: new.value for key, new in envelope.updates.items() if new.by == envelope.step}
+                ctx = ctx.with_updates(updates)
         return ctx
+
+    def output(self, task_id: str, index: int) -> Mapping[str, Any] | None:
+        envelope = self.envelopes.get((task_id, index))
+        return load_output(envelope, self.store) if envelope and envelope.status is StepStatus.OK else None

@@ -1,0 +1,119 @@
+"""Fan-out: the values of a dimension as instances of a mapped task group, and the step that takes them all."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowctx import Daily, PartitionScheme, StepResult, StepStatus, Workflow, WorkflowError, run
+from flowctx.airflow import workflow_dag
+from flowctx.airflow.running import run_dag
+
+SYMBOLS = ["AAPL", "FB", "IBM"]
+SCHEME = PartitionScheme(date=Daily(start="2012-10-01", calendar="WEEKDAYS"), symbol=SYMBOLS)
+
+
+def fan(name: str, scheme: PartitionScheme = SCHEME) -> Workflow:
+    """Two steps; one partition skips."""
+    flow = Workflow(name, partitions=scheme)
+
+    @flow.step()
+    def fetch(ctx):
+        if ctx.partition.symbol == "FB":
+            return StepResult.skip("FB did not trade")
+        return StepResult.ok({"key": str(ctx.partition), "capture": ctx.capture_id}, {"last": ctx.partition.symbol})
+
+    @flow.step()
+    def check(ctx):
+        assert ctx.params["last"] == ctx.partition.symbol
+        return {"fetched": ctx.get_output("fetch", "key"), "idempotency_key": ctx.idempotency_key}
+
+    return flow
+
+
+def summary(ctx) -> dict:
+    """Take all instances."""
+    return {
+        "fetch": ctx.get_output("fetch"),
+        "checked": [k for k, v in ctx.get_output("check").items() if v],
+        "as_of": ctx.as_of_date,
+        "partition": str(ctx.partition),
+    }
+
+
+def test_each_value_is_an_instance_with_its_own_partition() -> None:
+    """A mapped instance sees the same context and gives the same output as a run of its own."""
+    flow = fan("each")
+    result = run_dag(workflow_dag(flow, map_over=["symbol"]), partition={"date": "2012-10-26"}, batch_id="b")
+    alone = run(flow, partition="2012-10-26|IBM", batch_id="b")
+    assert result.context.get_output("fetch", "IBM") == alone.context.get_output("fetch")
+    assert result.context.get_output("check", "IBM") == alone.context.get_output("check")
+    assert result["fetch[FB]"].error == result["check[FB]"].error == "FB did not trade"
+    assert result["check[AAPL]"].status is StepStatus.OK
+
+
+def test_the_reduce_step_sees_all_instances_with_their_holes() -> None:
+    """Outputs are keyed by value, None where an instance was skipped; the run's own partition is the rest."""
+    dag = workflow_dag(fan("reduced"), map_over=["symbol"], reduce=summary)
+    report = run_dag(dag, partition="2012-10-26", batch_id="b").raise_for_failure().context.get_output("summary")
+    assert report["fetch"]["FB"] is None
+    assert report["fetch"]["IBM"]["capture"] == "2012-10-26|IBM|b"
+    assert list(report["fetch"]) == SYMBOLS
+    assert report["checked"] == ["AAPL", "IBM"]
+    assert (report["partition"], str(report["as_of"])) == ("date=2012-10-26", "2012-10-26")
+
+
+def test_all_dimensions_may_be_mapped() -> None:
+    """Without a dimension left the runs have no partition, and an instance stands for a whole key."""
+    scheme = PartitionScheme(tier=["T1", "T2"], symbol=["IBM"])
+    dag = workflow_dag(fan("whole", scheme), map_over=["tier", "symbol"], reduce=lambda_free)
+    result = run_dag(dag).raise_for_failure()
+    assert result.context.get_output("lambda_free") == {"labels": ["T1|IBM", "T2|IBM"]}
+
+
+def lambda_free(ctx) -> dict:
+    """Say which instances there are."""
+    return {"labels": list(ctx.get_output("check"))}
+
+
+def test_a_failed_instance_stops_the_reduce_step() -> None:
+    """The reduce step is not run when an instance failed; the others are done."""
+    flow = Workflow("one_bad", partitions=PartitionScheme(symbol=SYMBOLS))
+
+    @flow.step()
+    def fetch(ctx):
+        return StepResult.fail("no", category="DATA_QUALITY") if ctx.partition.symbol == "FB" else {}
+
+    result = run_dag(workflow_dag(flow, map_over=["symbol"], reduce=summary))
+    assert [s.status for s in result.steps] == ["ok", "failed", "ok", "not_run"]
+
+
+def test_instances_are_labelled_by_their_partition() -> None:
+    """The label that the UI shows is the value, not the index."""
+    dag = workflow_dag(fan("labels"), map_over=["symbol"])
+    assert {task.map_index_template for task in dag.tasks} == {"{{ task.within.values() | join('|') }}"}
+    assert {task.labels for task in dag.tasks} == {tuple(SYMBOLS)}
+
+
+@pytest.mark.parametrize("count", [1024, 1025])
+def test_airflows_limit_is_said_when_the_dag_is_made(count: int) -> None:
+    """1,024 instances are allowed; one more is refused with the remedy."""
+    flow = fan("limit", PartitionScheme(symbol=[f"S{n}" for n in range(count)]))
+    if count == 1024:
+        assert len(workflow_dag(flow, map_over=["symbol"]).get_task("fetch").labels) == count
+    else:
+        with pytest.raises(WorkflowError, match=r"1,025 instances, and Airflow allows 1,024 .*max_map_length"):
+            workflow_dag(flow, map_over=["symbol"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"map_over": ["venue"]}, "its dimensions are date, symbol"),
+        ({"map_over": ["date"]}, "is its cadence"),
+        ({"reduce": summary}, "name the dimensions"),
+    ],
+)
+def test_wrong_dimensions_are_refused(arguments, words: str) -> None:
+    """What cannot be mapped over is an error that names what can."""
+    with pytest.raises(WorkflowError, match=words):
+        workflow_dag(fan("refused"), **arguments)

@@ -1,0 +1,295 @@
+"""Steps as tasks: operators, the decorator, and ordinary tasks among them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from airflow.sdk import DAG, TaskGroup, get_current_context, task
+
+from flowctx import RetryPolicy, StepResult, StepStatus, Workflow, WorkflowError
+from flowctx.airflow import StepOperator
+from flowctx.airflow.running import run_dag
+
+
+def output(result, step: str) -> object:
+    """Return a step's output from a run that did not fail."""
+    return result.raise_for_failure().context.get_output(step)
+
+
+def test_the_decorator_chains_steps_like_any_task() -> None:
+    """@task.step functions are called in a DAG with the tasks they come after."""
+    with DAG("decorated") as dag:
+
+        @task.step(config={"symbol": "IBM"})
+        def fetch(ctx, config) -> dict:
+            return {"symbol": config["symbol"], "rows": 3}
+
+        @task.step
+        def count(ctx):
+            return StepResult.ok({"n": ctx.get_output("fetch", "rows")}, {"counted": True})
+
+        count(fetch())
+    result = run_dag(dag)
+    assert output(result, "count") == {"n": 3}
+    assert result.context.params == {"counted": True}
+    assert count.function is not None
+
+
+def test_config_takes_xcoms_and_templates() -> None:
+    """A step's config may hold an ordinary task's XCom and Jinja; the config of the call is on top."""
+    with DAG("configured", params={"who": "world"}) as dag:
+
+        @task
+        def rows():
+            return [1, 2, 3]
+
+        @task.step(config={"greeting": "hello {{ params.who }}", "n": 1})
+        def use(ctx, config):
+            return dict(config)
+
+        use(config={"rows": rows(), "n": 2})
+    assert output(run_dag(dag), "use") == {"greeting": "hello world", "n": 2, "rows": [1, 2, 3]}
+
+
+def test_a_workflow_steps_own_config_is_not_templated() -> None:
+    """What is Jinja to Airflow is just text in a step that runs on every engine."""
+    flow = Workflow("text")
+
+    @flow.step(config={"pattern": "{{ x }}"})
+    def keep(ctx, config):
+        return dict(config)
+
+    with DAG("not_templated") as dag:
+        StepOperator(step=flow["keep"], workflow=flow, config={"run": "{{ run_id }}"})
+    assert output(run_dag(dag, run_id="manual__r"), "keep") == {"pattern": "{{ x }}", "run": "manual__r"}
+
+
+def test_an_ordinary_task_reads_plain_data() -> None:
+    """xcom_pull of a step gives built-ins, with the output as it was returned."""
+    with DAG("mixed") as dag:
+
+        @task.step
+        def fetch(ctx):
+            return {"rows": [1, 2], "day": date(2026, 1, 9)}
+
+        @task
+        def read():
+            pulled = get_current_context()["ti"].xcom_pull(task_ids="fetch")
+            assert type(pulled) is dict
+            return pulled["output"]
+
+        @task.step
+        def use(ctx, config):
+            return {"read": config["read"], "far": ctx.get_output("fetch", "rows")}
+
+        done = read()
+        fetch() >> done
+        use(config={"read": done})
+    result = run_dag(dag)
+    assert output(result, "use") == {"read": {"rows": [1, 2], "day": {"$date": "2026-01-09"}}, "far": [1, 2]}
+    assert {step.name for step in result.steps} == {"fetch", "read", "use"}
+
+
+def test_ancestors_are_found_through_tasks_and_groups() -> None:
+    """A step sees the steps before it through ordinary tasks and task groups, under their own names."""
+    with DAG("grouped") as dag:
+
+        @task.step
+        def load(ctx, config):
+            return {"from": config["name"]}
+
+        @task
+        def pause():
+            return None
+
+        with TaskGroup("left"):
+            first = load.override(task_id="load_left")(config={"name": "l"})
+        with TaskGroup("right"):
+            second = load.override(task_id="load_right")(config={"name": "r"})
+
+        @task.step
+        def join(ctx):
+            return {name: ctx.get_output(name, "from") for name in ctx.step_outputs}
+
+        @task.step
+        def later(ctx):
+            return {"far": ctx.get_output("load_left", "from")}
+
+        waited = pause()
+        [first, second] >> waited >> (joined := join()) >> later()
+        assert joined.operator.task_id == "join"
+    result = run_dag(dag)
+    assert output(result, "join") == {"load_left": "l", "load_right": "r"}
+    assert output(result, "later") == {"far": "l"}
+
+
+def test_two_steps_of_one_name_are_not_mixed_up() -> None:
+    """At a join, two tasks that are the same step are an error that names both."""
+
+    def load(ctx):
+        return {}
+
+    with DAG("ambiguous") as dag:
+        with TaskGroup("a"):
+            one = StepOperator(step=load, task_id="load")
+        with TaskGroup("b"):
+            other = StepOperator(step=load, task_id="load")
+        [one, other] >> StepOperator(step=lambda ctx: {}, task_id="join")
+    failed = run_dag(dag)["join"]
+    assert failed.attempts == 1
+    assert "'a.load' and 'b.load' are both step 'load'" in str(failed.error)
+
+
+def test_a_join_after_a_branch_sees_what_ran() -> None:
+    """The branch not taken has no output; what is before it is seen through the one that was."""
+    with DAG("branched") as dag:
+
+        @task.step
+        def fetch(ctx):
+            return {"x": 1}
+
+        @task.branch
+        def choose():
+            return "short"
+
+        @task.step
+        def short(ctx):
+            return {"y": ctx.get_output("fetch", "x")}
+
+        @task.step
+        def long(ctx):
+            return {}
+
+        @task.step(trigger_rule="none_failed_min_one_success")
+        def join(ctx):
+            return {"seen": list(ctx.step_outputs), "x": ctx.get_output("fetch", "x")}
+
+        fetch() >> choose() >> [a := short(), b := long()] >> join()
+        assert a.operator.task_id != b.operator.task_id
+    result = run_dag(dag)
+    assert output(result, "join") == {"seen": ["fetch", "short"], "x": 1}
+    assert result["long"].status is StepStatus.SKIPPED
+
+
+def test_a_skip_hands_on_what_was_before_it() -> None:
+    """A task with another trigger rule runs after a skipped step, sees its reason and the steps before it."""
+    with DAG("after_skip") as dag:
+
+        @task.step
+        def fetch(ctx):
+            return StepResult.ok({"x": 1}, {"mode": "fast"})
+
+        @task.step
+        def enrich(ctx):
+            return StepResult.skip("nothing to enrich")
+
+        @task.step(trigger_rule="none_failed")
+        def report(ctx):
+            return {"x": ctx.get_output("fetch", "x"), "enriched": ctx.get_output("enrich"), "mode": ctx.params["mode"]}
+
+        @task(trigger_rule="none_failed")
+        def why():
+            return get_current_context()["ti"].xcom_pull(task_ids="enrich")["error"]
+
+        skipped = enrich(fetch())
+        skipped >> [report(), why()]
+    result = run_dag(dag)
+    assert output(result, "report") == {"x": 1, "enriched": None, "mode": "fast"}
+    assert (result["enrich"].error, result["why"].status) == ("nothing to enrich", StepStatus.OK)
+
+
+def test_retries_are_the_steps_own_or_the_authors() -> None:
+    """A flowctx policy becomes the task's; an int and Airflow's own arguments are Airflow's."""
+    with DAG("retrying", default_args={"retries": 4}):
+        policy = RetryPolicy(retries=2, delay=timedelta(seconds=7))
+
+        @task.step(retries=policy)
+        def own(ctx): ...
+
+        @task.step(retries=3)
+        def plain(ctx): ...
+
+        @task.step
+        def default(ctx): ...
+
+        own, plain, default = (step().operator for step in (own, plain, default))
+    assert (own.retries, own.retry_policy.policy) == (2, policy)
+    assert (plain.retries, plain.retry_policy) == (3, None)
+    assert (default.retries, default.retry_policy) == (4, None)
+
+
+def test_the_wait_starts_anew_when_a_task_is_cleared() -> None:
+    """The first retry after a clear waits as long as the first retry ever."""
+    with DAG("cleared"):
+
+        @task.step(retries=RetryPolicy(retries=2, delay=timedelta(seconds=10)))
+        def fetch(ctx): ...
+
+        policy = fetch().operator.retry_policy
+    first, second = (policy.evaluate(exception=OSError(), try_number=n, max_tries=2).retry_delay for n in (1, 2))
+    cleared = policy.evaluate(exception=OSError(), try_number=4, max_tries=5).retry_delay
+    assert (first.seconds, second.seconds, cleared.seconds) == (10, 20, 10)
+
+
+def test_conditions_skip() -> None:
+    """@task.step(when=...) skips, with all that follows."""
+    with DAG("conditional", params={"full": False}) as dag:
+
+        @task.step(when=lambda ctx: ctx.params["full"])
+        def enrich(ctx):
+            return {}
+
+        @task.step
+        def use(ctx):
+            return {}
+
+        use(enrich())
+    assert {step.status for step in run_dag(dag).steps} == {StepStatus.SKIPPED}
+    assert {step.status for step in run_dag(dag, params={"full": True}).steps} == {StepStatus.OK}
+
+
+def test_mapped_steps_are_gathered() -> None:
+    """expand() makes an instance per config; a step after it sees all of them by map index, holes included."""
+    with DAG("expanded") as dag:
+
+        @task.step
+        def load(ctx, config):
+            return StepResult.skip("nothing") if config["n"] == 1 else {"n": config["n"]}
+
+        @task.step(trigger_rule="none_failed")
+        def total(ctx):
+            return {"seen": ctx.get_output("load")}
+
+        load.expand(config=[{"n": 0}, {"n": 1}, {"n": 2}]) >> total()
+    assert output(run_dag(dag), "total") == {"seen": {"0": {"n": 0}, "2": {"n": 2}}}
+
+
+def test_classic_operators_are_mapped_too() -> None:
+    """StepOperator.partial().expand() runs one instance per config."""
+
+    def load(ctx, config):
+        return {"n": config["n"]}
+
+    with DAG("partial") as dag:
+        StepOperator.partial(task_id="load", step=load).expand(config=[{"n": 0}, {"n": 1}])
+    assert [(s.name, s.status) for s in run_dag(dag).steps] == [("load[0]", "ok"), ("load[1]", "ok")]
+
+
+def print_nothing() -> None:
+    """Take no context."""
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: StepOperator(step="fetch", task_id="x"), "neither a step nor a function"),
+        (lambda: StepOperator(step=lambda ctx: {}, task_id="x", do_xcom_push=False), "leave it on"),
+        (lambda: task.step(lambda ctx: {}, task_id="x")(rows=[1]), "config={...}"),
+        (lambda: StepOperator(step=print_nothing, task_id="x"), r"write it as \(ctx, config\)"),
+    ],
+)
+def test_wrong_use_is_refused_when_the_dag_is_parsed(build, words: str) -> None:
+    """What cannot work is an error of the DAG file, with what to write instead."""
+    with DAG("wrong"), pytest.raises(WorkflowError, match=words):
+        build()
