@@ -110,6 +110,19 @@ def test_a_second_backfill_finds_nothing_to_do(stack: AirflowStack) -> None:
     assert not [key for key in SCHEDULED + BACKFILLED if key in plan]
 
 
+def test_a_value_that_is_added_is_backfilled_alone(stack: AirflowStack) -> None:
+    """After a tier is added, before the others, a backfill of an old date makes the runs of that tier and no other."""
+    (stack.home / "dags" / "partitions.py").write_text(
+        DAGS.replace('tier=["T1", "T2"], venue', 'tier=["T0", "T1", "T2"], venue')
+    )
+    stack.wait_until(lambda: "3 tier" in stack.get("/dags/sessions")["timetable_summary"], "the new tier")
+    day = SCHEDULED[0][:10]
+    stack.cli("backfill", "create", "--dag-id", "sessions", "--from-date", day, "--to-date", day)
+    runs = ended(stack, "sessions", len(SCHEDULED) + len(BACKFILLED) + 2)
+    new = [run["partition_key"] for run in runs[len(SCHEDULED) + len(BACKFILLED) :]]
+    assert sorted(new) == sorted(f"{day}|T0|{venue}" for venue in ("XNYS", "dark%2F..p%7Col"))
+
+
 def test_without_catch_up_the_latest_date_runs_with_all_its_keys(stack: AirflowStack) -> None:
     """With catch-up off every key of the latest as-of date that is due has a run, and no other key."""
     cadence = Daily(start="2020-01-01", calendar="XNYS", timezone="America/New_York")

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 #: Partition dates lie within this many microseconds, a minute, of the first moment of their as-of date.
 _OFFSETS = 60_000_000
-#: Airflow's own limit for a run id, less the longest run type, separators and the random end.
-_ID_ROOM = 250 - len("asset_materialization") - len("____") - 8
+#: Longest text of a key within a run id. Airflow takes ids of up to 250 characters, but makes folders for logs that are
+#: named ``run_id=...``, and most file systems end at 255.
+_ID_ROOM = 150
 
 
 class _Slot(NamedTuple):
