@@ -16,6 +16,7 @@ except ModuleNotFoundError as exc:
     raise MissingExtra("flowctx.dagster", "dagster") from None
 
 from dagster._core.definitions.partitions.mapping import UpstreamPartitionsResult
+from dagster._core.definitions.partitions.mapping.multi.base import DimensionDependency
 from dagster._core.definitions.partitions.subset import PartitionsSubset
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.execution.context.invocation import BaseDirectExecutionContext
@@ -24,6 +25,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 __all__ = [
     "SCHEDULED_TIME_TAG",
     "BaseDirectExecutionContext",
+    "DimensionDependency",
     "PartitionsSubset",
     "UnresolvedAssetJobDefinition",
     "UpstreamPartitionsResult",
