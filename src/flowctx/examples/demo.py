@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from flowctx import PartitionKey, RunResult, StepStatus, run
+from flowctx import PartitionKey, RunResult, StepStatus, WorkflowContext, run
 from flowctx.examples.prices import prices
 
 PARTITION = PartitionKey(date="2012-10-26", symbol="IBM")
@@ -45,12 +51,40 @@ ENGINES: dict[str, Callable[[PartitionKey, str], RunResult]] = {
 }
 
 
+def keep_quiet(log: str) -> None:
+    """Send what this process prints to a file: engines log as they like."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+def on_all_engines(console: Console) -> dict[str, RunResult] | None:
+    """Run one partition on each engine, each in a process of its own, since engines set up logging for all of it."""
+    spawn = multiprocessing.get_context("spawn")
+    results: dict[str, RunResult] = {}
+    with tempfile.TemporaryDirectory() as folder, console.status(f"Running {PARTITION} on {', '.join(ENGINES)} ..."):
+        logs = {name: str(Path(folder, name)) for name in ENGINES}
+        pools = {name: ProcessPoolExecutor(1, spawn, keep_quiet, (log,)) for name, log in logs.items()}
+        futures: dict[str, Future[RunResult]] = {
+            name: pool.submit(ENGINES[name], PARTITION, "demo") for name, pool in pools.items()
+        }
+        for name, future in futures.items():
+            error = future.exception()
+            if error is None:
+                results[name] = future.result()
+            else:
+                console.print(Path(logs[name]).read_text(), markup=False, highlight=False)
+                console.print(f"[red]{name}: {type(error).__name__}:[/red]", str(error), markup=True)
+        for pool in pools.values():
+            pool.shutdown()
+    return results if len(results) == len(ENGINES) else None
+
+
 def compare(console: Console) -> bool:
     """Run one partition on each engine, print what came out, and say whether it is the same."""
-    results: dict[str, RunResult] = {}
-    for name, on_engine in ENGINES.items():
-        with console.status(f"Running {PARTITION} on {name} ..."):
-            results[name] = on_engine(PARTITION, "demo")
+    results = on_all_engines(console)
+    if results is None:
+        return False
     console.print(_facts(results))
     console.print(_times(results))
     failed = [name for name, result in results.items() if result.status is not StepStatus.OK]
@@ -63,22 +97,31 @@ def compare(console: Console) -> bool:
 
 
 def _facts(results: dict[str, RunResult]) -> Table:
-    table = Table(title=f"Workflow {prices.name} on three engines", title_justify="left")
-    table.add_column("")
+    table = Table(
+        title=f"Workflow {prices.name} on three engines", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1)
+    )
+    table.add_column("", no_wrap=True)
     for name in results:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", min_width=19)
     contexts = [result.context for result in results.values()]
-    table.add_row("run id", *(ctx.run_id for ctx in contexts))
+    table.add_row("run", *(ctx.run_id for ctx in contexts))
     table.add_row("as-of date", *(str(ctx.as_of_date) for ctx in contexts))
-    table.add_row("partition", *(str(ctx.partition) for ctx in contexts))
+    table.add_row("partition", *(_text(ctx) for ctx in contexts))
     table.add_row("batch", *(str(ctx.batch_id) for ctx in contexts))
     table.add_row("capture", *(str(ctx.capture_id) for ctx in contexts))
-    table.add_row("outputs (SHA-256)", *(result.outputs_digest[:16] for result in results.values()))
+    table.add_row("outputs", *(result.outputs_digest[:16] for result in results.values()))
     return table
 
 
+def _text(ctx: WorkflowContext) -> str:
+    """The partition in the scheme's order: short enough for a column."""
+    if prices.partitions is None or ctx.partition is None:
+        return str(ctx.partition)
+    return prices.partitions.text(ctx.partition)
+
+
 def _times(results: dict[str, RunResult]) -> Table:
-    table = Table(title="Time per step", title_justify="left")
+    table = Table(title="Time per step", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("step")
     for name in results:
         table.add_column(name, justify="right")
@@ -100,14 +143,15 @@ def one_month(console: Console) -> bool:
             status = run(prices, partition=key, batch_id="demo-2012-05").status
             by_symbol.setdefault(key.symbol, Counter())[status] += 1
     seconds = time.perf_counter() - started
-    table = Table(title=f"Batch demo-2012-05: {MONTH}, {len(keys)} partitions, here", title_justify="left")
+    table = Table(title="Batch demo-2012-05, here", title_justify="left", box=SIMPLE_HEAD)
     for column in ("symbol", "ok", "skipped", "failed"):
         table.add_column(column, justify="left" if column == "symbol" else "right")
     for symbol, counts in by_symbol.items():
         table.add_row(symbol, *(str(counts[s]) for s in (StepStatus.OK, StepStatus.SKIPPED, StepStatus.FAILED)))
     console.print(table)
     console.print(
-        f"{len(keys)} partitions in {seconds:.1f} s. FB was first traded on 2012-05-18: before, it is skipped."
+        f"{len(keys)} partitions ({MONTH}) in {seconds:.1f} s.\n"
+        "FB was first traded on 2012-05-18; before that it is skipped."
     )
     return not any(counts[StepStatus.FAILED] for counts in by_symbol.values())
 
