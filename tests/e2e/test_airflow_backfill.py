@@ -22,8 +22,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, task
 from flowctx import Daily, PartitionScheme
-from flowctx.airflow.context import workflow_context
-from flowctx.airflow.partitions import PartitionTimetable
+from flowctx.airflow import PartitionTimetable, workflow_context
 
 
 @task
