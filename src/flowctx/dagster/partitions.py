@@ -77,7 +77,9 @@ def _partitions_def(scheme: PartitionScheme) -> dg.PartitionsDefinition[str]:
         made[scheme.cadence_dimension] = _time_windows(scheme.cadence)
     static = static_dimensions(scheme)
     if static:
-        made[FOLD.join(static)] = dg.StaticPartitionsDefinition([fold(values) for values in static_values(scheme)])
+        made[FOLD.join(static)] = dg.StaticPartitionsDefinition(
+            [fold(values, static) for values in static_values(scheme)]
+        )
     if len(made) == 1:
         return next(iter(made.values()))
     multi: dg.PartitionsDefinition[Any] = dg.MultiPartitionsDefinition(made)  # its keys are texts too
@@ -95,14 +97,14 @@ def static_values(scheme: PartitionScheme) -> Iterable[Mapping[str, str]]:
     return PartitionScheme(**static).keys() if static else ()
 
 
-def fold(values: Mapping[str, str], names: Iterable[str] | None = None) -> str:
-    """Return values of static dimensions as one text that Dagster takes as a key, safe as a file name too.
+def fold(values: Mapping[str, str], names: Iterable[str]) -> str:
+    """Return the values of some dimensions as one text that Dagster takes as a key, safe as a file name too.
 
     Example:
         >>> fold({"tier": "T1", "venue": "N|Y"}, ["venue", "tier"])
         'N%7CY~T1'
     """
-    return FOLD.join(_escape(values[name]) for name in (values if names is None else names))
+    return FOLD.join(_escape(values[name]) for name in names)
 
 
 def _escape(value: str) -> str:
