@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from flowctx.dagster import _compat  # noqa: F401 - first, to say what to install where there is no Dagster
 from flowctx.dagster.context import workflow_context, workflow_contexts
-from flowctx.dagster.definitions import workflow_assets, workflow_definitions, workflow_job
+from flowctx.dagster.definitions import asset_key, workflow_assets, workflow_definitions, workflow_job
+from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.outputs import WorkflowIOManager
+from flowctx.dagster.partitions import partitions_def
+from flowctx.dagster.resource import WorkflowContextResource
 from flowctx.dagster.running import run_workflow
+from flowctx.dagster.schedules import workflow_schedule
 
 __all__ = [
+    "WorkflowContextResource",
     "WorkflowIOManager",
+    "asset_key",
+    "partitions_def",
     "run_workflow",
     "workflow_assets",
     "workflow_context",
     "workflow_contexts",
     "workflow_definitions",
     "workflow_job",
+    "workflow_schedule",
 ]

@@ -15,6 +15,7 @@ from flowctx.core.workflow import RetryPolicy, Step, Workflow
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
+from flowctx.dagster.schedules import workflow_schedule
 from flowctx.dagster.steps import QUALITY_CHECK, StepBody, params_key, params_resource
 
 
@@ -94,17 +95,21 @@ def workflow_assets(
     return assets
 
 
-def workflow_definitions(workflow: Workflow, *, base_path: str | None = None, **asset_args: Any) -> dg.Definitions:
+def workflow_definitions(
+    workflow: Workflow, *, base_path: str | None = None, catch_up: int = 0, **asset_args: Any
+) -> dg.Definitions:
     """Return all that Dagster needs for a workflow, ready to be a code location or merged into one.
 
     Args:
         workflow: The workflow.
         base_path: Where outputs are kept: a folder or any URL that fsspec knows; by default in the storage folder of
             the Dagster instance.
+        catch_up: For how many business dates back the schedule makes up for what it missed.
         **asset_args: As for :func:`workflow_assets`.
 
     Returns:
-        One asset for each step with its checks, a job ``<workflow name>_job`` of all of them, and the IO manager as the
+        One asset for each step with its checks, a job ``<workflow name>_job`` of all of them, its schedule
+        ``<workflow name>_schedule`` (to be turned on) if the partitions have a cadence, and the IO manager as the
         resource ``workflow_io_manager``.
 
     Raises:
@@ -123,7 +128,12 @@ def workflow_definitions(workflow: Workflow, *, base_path: str | None = None, **
         selection=dg.AssetSelection.assets(*assets),
         description=f"All steps of workflow {workflow.name}.",
     )
-    return dg.Definitions(assets=assets, jobs=[job], resources={IO_MANAGER_KEY: io_manager(base_path)})
+    scheme = workflow.partitions
+    schedules = []
+    if scheme is not None and scheme.cadence is not None:
+        schedules.append(workflow_schedule(job, scheme, name=f"{workflow.name}_schedule", catch_up=catch_up))
+    resources = {IO_MANAGER_KEY: io_manager(base_path)}
+    return dg.Definitions(assets=assets, jobs=[job], schedules=schedules, resources=resources)
 
 
 def asset_key(workflow: Workflow, step: str) -> dg.AssetKey:

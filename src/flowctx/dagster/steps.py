@@ -19,7 +19,7 @@ from flowctx.core.plain import freeze, to_json
 from flowctx.core.ports import ArtifactStore
 from flowctx.core.result import StepResult, StepStatus
 from flowctx.core.workflow import Step, Workflow
-from flowctx.dagster.context import RunFacts, params_of
+from flowctx.dagster.context import TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager, Written
 
 #: Name of the check that shows a step's quality metrics.
@@ -27,7 +27,7 @@ QUALITY_CHECK = "quality"
 #: Name of an op's only output.
 RESULT = "result"
 #: Prefix of our own entries in metadata, beside the numbers of outputs.
-_OURS = "flowctx/"
+_OURS = TAG_PREFIX
 
 Event: TypeAlias = dg.Output[Any] | dg.AssetCheckResult
 
@@ -83,6 +83,7 @@ class StepBody:
             ]
         except FlowctxError as exc:
             raise dg.Failure(f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
+        _name_batch(op, attempts[0].ctx)
         return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
 
     def place(self, step: str) -> tuple[str, ...]:
@@ -254,6 +255,16 @@ class _Attempt:
             self.op.get_step_execution_context().add_asset_metadata(
                 metadata, asset_key=self.body.asset_key, partition_key=self.key
             )
+
+
+def _name_batch(op: dg.OpExecutionContext, ctx: WorkflowContext) -> None:
+    """Tag the run with its batch, if Dagster has lost the tag or never had it, so that a batch's runs can be found."""
+    tag = f"{TAG_PREFIX}batch_id"
+    if ctx.batch_id is None or op.run.tags.get(tag) == ctx.batch_id:
+        return
+    run = op.instance.get_run_by_id(op.run.run_id)
+    if run is not None and run.tags.get(tag) != ctx.batch_id:
+        op.instance.add_run_tags(run.run_id, {tag: ctx.batch_id})
 
 
 def _number(value: Any) -> int | float | None:

@@ -1,0 +1,90 @@
+"""A workflow in a ``dg`` project: a few lines of YAML, and ``dg scaffold`` to write them."""
+# No `from __future__ import annotations`: Dagster 1.13 reads the annotations of components when they are defined.
+
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from flowctx.dagster.definitions import workflow_definitions
+from flowctx.dagster.loading import load_workflow
+
+_STARTER = '''"""A workflow: plain functions of a context, with no orchestrator in sight."""
+
+from flowctx import Daily, PartitionScheme, StepResult, Workflow, WorkflowContext
+
+workflow = Workflow("{name}", partitions=PartitionScheme(date=Daily(start="2026-01-01", calendar="WEEKDAYS")))
+
+
+@workflow.step(retries=2)
+def fetch(ctx: WorkflowContext) -> StepResult:
+    """Fetch the day's rows."""
+    return StepResult.ok({{"rows": 0, "day": ctx.as_of_date}})
+'''
+
+
+class ScaffoldParams(BaseModel):
+    """What ``dg scaffold defs`` may be told."""
+
+    workflow: str | None = Field(
+        default=None, description="Where the workflow is, such as flows:prices; without, a new one is written."
+    )
+
+
+class WorkflowScaffolder(dg.Scaffolder[ScaffoldParams]):
+    """Writes ``defs.yaml`` and, unless a workflow is named, one to start from."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[ScaffoldParams]:
+        """Return the type of the parameters."""
+        return ScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[ScaffoldParams]) -> None:
+        """Write the files."""
+        target = Path(request.target_path)
+        where = request.params.workflow if request.params else None
+        if where is None:
+            where = ".workflow:workflow"
+            name = "".join(c if c.isalnum() else "_" for c in target.name)
+            (target / "workflow.py").write_text(_STARTER.format(name=name))
+        dg.scaffold_component(request, {"workflow": where})
+
+
+@dg.scaffold_with(WorkflowScaffolder)
+class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
+    """All definitions of a workflow, as :func:`flowctx.dagster.workflow_definitions` makes them.
+
+    Example:
+        ::
+
+            # defs/prices/defs.yaml
+            type: flowctx.dagster.component.WorkflowComponent
+            attributes:
+              workflow: flows:prices
+              owners: [team:data]
+              backfill: single_run
+    """
+
+    workflow: str = Field(description="Where it is: package.module:name, or .module:name beside this file.")
+    base_path: str | None = Field(default=None, description="Folder or fsspec URL under which outputs are kept.")
+    group_name: str | None = Field(default=None, description="Group of its assets; by default the workflow's name.")
+    owners: list[str] | None = Field(default=None, description="Owners of each asset.")
+    tags: dict[str, str] | None = Field(default=None, description="Tags of each asset.")
+    kinds: list[str] | None = Field(default=None, description="Kinds of each asset.")
+    deps: dict[str, list[str]] | None = Field(default=None, description="For steps, assets that must be there first.")
+    checks: list[str] | None = Field(default=None, description="Steps whose quality metrics are asset checks.")
+    backfill: Literal["multi_run", "single_run"] | None = Field(default=None, description="How ranges are run.")
+    catch_up: int = Field(default=0, description="Business dates that the schedule makes up for after an outage.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the workflow's definitions."""
+        package = context.defs_relative_module_name(context.path) if self.workflow.startswith(".") else None
+        args: dict[str, Any] = {
+            name: value
+            for name in ("base_path", "group_name", "owners", "tags", "kinds", "deps", "checks", "catch_up")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.backfill is not None:
+            args["backfill_policy"] = getattr(dg.BackfillPolicy, self.backfill)()
+        return workflow_definitions(load_workflow(self.workflow, package), **args)

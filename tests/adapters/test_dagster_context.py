@@ -1,0 +1,336 @@
+"""What a workflow's context says in every kind of Dagster context."""
+
+import warnings
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import pytest
+
+from flowctx import AsOf, ContextError, Daily, PartitionKey, PartitionScheme, Weekly, Workflow
+from flowctx.dagster import WorkflowContextResource, partitions_def, workflow_context, workflow_contexts
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+DAILY = dg.DailyPartitionsDefinition("2026-02-01", timezone="America/New_York")
+VENUES = dg.StaticPartitionsDefinition(["NYSE", "LSE"])
+MULTI = dg.MultiPartitionsDefinition({"venue": VENUES, "date": DAILY})
+WEEKS = PartitionScheme(week_ending=Weekly(start="2026-01-02"), tier=["T1", "T2"], venue=["NYSE", "L|SE"])
+
+
+@pytest.fixture(scope="module")
+def instance():
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def contexts_in(instance, definition=None, *, key=None, span=None, **about):
+    """Return the contexts that an asset sees: `key` is a partition's, `span` the two ends of a range."""
+    seen = []
+
+    @dg.asset(partitions_def=definition, backfill_policy=dg.BackfillPolicy.single_run() if definition else None)
+    def prices(context: dg.AssetExecutionContext) -> None:
+        seen.extend(workflow_contexts(context, **about.get("args", {})))
+
+    tags = {**about.get("tags", {})}
+    if span:
+        tags |= {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[1]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        config = {**QUIET, **about.get("run_config", {})}
+        dg.materialize([prices], partition_key=key, instance=instance, tags=tags, run_config=config)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("definition", "key", "span", "expected"),
+    [
+        (None, None, None, [(None, None)]),
+        (DAILY, "2026-02-03", None, [({"date": "2026-02-03"}, "2026-02-03")]),
+        (
+            DAILY,
+            None,
+            ("2026-02-03", "2026-02-04"),
+            [({"date": "2026-02-03"}, "2026-02-03"), ({"date": "2026-02-04"}, "2026-02-04")],
+        ),
+        (DAILY, None, ("2026-02-03", "2026-02-03"), [({"date": "2026-02-03"}, "2026-02-03")]),
+        (
+            MULTI,
+            dg.MultiPartitionKey({"date": "2026-02-03", "venue": "LSE"}),
+            None,
+            [({"date": "2026-02-03", "venue": "LSE"}, "2026-02-03")],
+        ),
+        (
+            MULTI,
+            None,
+            ("2026-02-03|NYSE", "2026-02-03|LSE"),
+            [({"date": "2026-02-03", "venue": venue}, "2026-02-03") for venue in ("NYSE", "LSE")],
+        ),
+        (VENUES, None, ("NYSE", "LSE"), [({"partition": "NYSE"}, None), ({"partition": "LSE"}, None)]),
+        (VENUES, "LSE", None, [({"partition": "LSE"}, None)]),
+        (DAILY, None, None, [(None, None)]),
+    ],
+    ids=["plain", "key", "range", "one-key range", "multi", "multi range", "static range", "static", "no key"],
+)
+def test_contexts_by_kind_of_run(instance, definition, key, span, expected):
+    """Every kind of run has one context for each of its partitions, with its key and business date."""
+    found = contexts_in(instance, definition, key=key, span=span)
+    days = [(ctx.partition, ctx.as_of_date.isoformat() if ctx.as_of_date else None) for ctx in found]
+    assert days == expected
+    assert len({ctx.capture_id for ctx in found}) == len(found)
+
+
+def test_an_empty_range_is_refused(instance):
+    """A range of multi-partition keys given against the order of its values is an error, not a run about nothing."""
+    with pytest.raises(ContextError, match="follow the order in which the values"):
+        contexts_in(instance, MULTI, span=("2026-02-03|LSE", "2026-02-04|NYSE"))
+
+
+def test_workflow_context_refuses_several_partitions(instance):
+    """A run about several partitions has no one context; the error names the function that has them all."""
+
+    @dg.asset(partitions_def=DAILY)
+    def prices(context: dg.AssetExecutionContext) -> None:
+        workflow_context(context)
+
+    tags = {"dagster/asset_partition_range_start": "2026-02-03", "dagster/asset_partition_range_end": "2026-02-05"}
+    with pytest.raises(ContextError, match="3 partitions, 2026-02-03 to 2026-02-05; use workflow_contexts"):
+        dg.materialize([prices], instance=instance, tags=tags, run_config=QUIET)
+
+
+@pytest.mark.parametrize("prefix", ["flowctx/", ""])
+def test_the_caller_says_who_the_run_is(instance, prefix):
+    """Run tags, with or without our prefix, are the caller's word."""
+    said = {"batch_id": "b", "trace_id": "t", "as_of_date": "2025-12-31", "capture_id": "c", "idempotency_key": "i"}
+    (ctx,) = contexts_in(instance, tags={prefix + name: value for name, value in said.items()})
+    assert (ctx.batch_id, ctx.trace_id, ctx.capture_id, ctx.idempotency_key) == ("b", "t", "c", "i")
+    assert ctx.as_of_date == date(2025, 12, 31)
+
+
+def test_a_wrong_date_in_a_tag_is_refused(instance):
+    """A tag that is no date says how to write one."""
+    with pytest.raises(ContextError, match="write it as 2012-10-26"):
+        contexts_in(instance, tags={"flowctx/as_of_date": "31.12.2025"})
+
+
+def test_a_partition_may_be_a_tag(instance):
+    """A run that Dagster knows no partition for takes the caller's."""
+    (ctx,) = contexts_in(instance, tags={"flowctx/partition": "date=2026-01-09|tier=OTC", "batch_id": "b"})
+    assert (ctx.partition, ctx.as_of_date) == (PartitionKey(date="2026-01-09", tier="OTC"), date(2026, 1, 9))
+    assert ctx.capture_id == "2026-01-09|OTC|b"
+
+
+def test_a_native_backfill_is_the_batch(instance):
+    """Dagster's own backfill names the batch where the caller does not."""
+    (ctx,) = contexts_in(instance, tags={"dagster/backfill": "qwerty"})
+    assert ctx.batch_id == "qwerty"
+    (ctx,) = contexts_in(instance, tags={"dagster/backfill": "qwerty", "flowctx/batch_id": "mine"})
+    assert ctx.batch_id == "mine"
+
+
+def test_attempts_add_up(instance):
+    """The number of retries is that of the run and of the step together."""
+    seen = []
+
+    @dg.op(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flaky(context: dg.OpExecutionContext):
+        seen.append(workflow_context(context).metadata["engine"]["retry_number"])
+        if len(seen) == 1:
+            raise ValueError
+
+    @dg.job
+    def job():
+        flaky()
+
+    job.execute_in_process(instance=instance, tags={"dagster/retry_number": "2"}, run_config=QUIET)
+    assert seen == [2, 3]
+
+
+def test_an_op_has_its_config_as_parameters(instance):
+    """An op's configuration is the context's parameters; the job gives the name."""
+    seen = []
+
+    class Limits(dg.Config):
+        limit: int = 5
+        label: str = "x"
+
+    @dg.op
+    def work(context: dg.OpExecutionContext, config: Limits):
+        seen.append(workflow_context(context))
+
+    @dg.job
+    def nightly():
+        work()
+
+    nightly.execute_in_process(instance=instance, run_config={"ops": {"work": {"config": {"limit": 7}}}, **QUIET})
+    assert seen[0].params == {"limit": 7, "label": "x"}
+    engine = seen[0].metadata["engine"]
+    assert (engine["name"], engine["job_name"], engine["step_key"]) == ("dagster", "nightly", "work")
+    assert seen[0].started_at <= datetime.now(UTC)
+
+
+def test_every_asset_of_a_run_agrees(instance):
+    """All assets of a run have the same ids, start and capture; each asset has its own idempotency key."""
+    seen = []
+
+    def asset(name, *deps):
+        @dg.asset(name=name, deps=deps)
+        def body(context: dg.AssetExecutionContext) -> None:
+            seen.append(workflow_context(context))
+
+        return body
+
+    first = asset("first")
+    dg.materialize([first, asset("second", first)], instance=instance, run_config=QUIET)
+    one, other = seen
+    assert (one.run_id, one.trace_id, one.started_at) == (other.run_id, other.trace_id, other.started_at)
+    assert one.capture_id == other.capture_id
+    assert one.idempotency_key != other.idempotency_key
+
+
+def test_an_unpartitioned_asset_sees_the_partition_of_its_run(instance):
+    """An unpartitioned asset that runs beside a partitioned one is about the same partition."""
+    seen = []
+
+    @dg.asset(partitions_def=DAILY)
+    def prices() -> None: ...
+
+    @dg.asset(deps=[prices])
+    def report(context: dg.AssetExecutionContext) -> None:
+        seen.append(workflow_context(context))
+
+    dg.materialize([prices, report], partition_key="2026-02-03", instance=instance, run_config=QUIET)
+    assert seen[0].partition == {"date": "2026-02-03"}
+
+
+def test_asset_checks_and_multi_assets(instance):
+    """Asset checks and multi-assets have the context of their run."""
+    seen = []
+
+    @dg.multi_asset(specs=[dg.AssetSpec("a"), dg.AssetSpec("b")], partitions_def=DAILY)
+    def both(context: dg.AssetExecutionContext):
+        seen.append(workflow_context(context))
+        yield dg.MaterializeResult("a")
+        yield dg.MaterializeResult("b")
+
+    @dg.asset_check(asset="a")
+    def fresh(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        seen.append(workflow_context(context))
+        return dg.AssetCheckResult(passed=True)
+
+    defs = dg.Definitions([both], asset_checks=[fresh], jobs=[dg.define_asset_job("job")])
+    job = defs.resolve_job_def("job")
+    job.execute_in_process(instance=instance, partition_key="2026-02-03", run_config=QUIET)
+    assert [ctx.as_of_date for ctx in seen] == [date(2026, 2, 3)] * 2
+    assert seen[0].run_id == seen[1].run_id
+
+
+def test_built_contexts_work_unbound_and_bound():
+    """In a unit test the context that Dagster builds is enough: key, tags and config."""
+
+    @dg.asset(partitions_def=MULTI)
+    def prices(context: dg.AssetExecutionContext):
+        return workflow_context(context)
+
+    key = dg.MultiPartitionKey({"date": "2026-02-03", "venue": "LSE"})
+    ctx = prices(dg.build_asset_context(partition_key=key, run_tags={"batch_id": "b"}))
+    assert (ctx.partition.venue, ctx.capture_id, ctx.run_id) == ("LSE", "2026-02-03|LSE|b", "EPHEMERAL")
+    unbound = workflow_context(dg.build_op_context(op_config={"limit": 1}))
+    assert unbound.params == {"limit": 1}
+    ranged = dg.build_asset_context(partition_key_range=dg.PartitionKeyRange("2026-02-03", "2026-02-04"))
+
+    @dg.asset(partitions_def=DAILY)
+    def days(context: dg.AssetExecutionContext):
+        return [ctx.as_of_date.day for ctx in workflow_contexts(context)]
+
+    assert days(ranged) == [3, 4]
+
+
+def test_schedules_and_sensors_have_a_context():
+    """A tick of a schedule is about the local day on which it fires; a sensor's says nothing of time."""
+    seen = []
+
+    @dg.schedule(cron_schedule="0 20 * * *", target="*", execution_timezone="America/New_York")
+    def nightly(context: dg.ScheduleEvaluationContext):
+        seen.append(workflow_context(context, AsOf.last_session("WEEKDAYS")))
+        return dg.SkipReason("seen")
+
+    @dg.sensor(target="*")
+    def watch(context: dg.SensorEvaluationContext):
+        seen.append(workflow_context(context))
+        return dg.SkipReason("seen")
+
+    from zoneinfo import ZoneInfo
+
+    tick = datetime(2026, 2, 7, 20, tzinfo=ZoneInfo("America/New_York"))
+    nightly(dg.build_schedule_context(scheduled_execution_time=tick))
+    watch(dg.build_sensor_context(sensor_name="watch"))
+    assert (seen[0].as_of_date, seen[0].metadata["as_of_source"]) == (
+        date(2026, 2, 6),
+        "fired_at+last_session:WEEKDAYS",
+    )
+    assert (seen[1].as_of_date, seen[1].metadata["engine"]["tick"]) == (None, "sensor")
+
+
+def test_a_rule_gives_the_business_date(instance):
+    """A rule maps the partition's window to a date in the zone of the partitions."""
+    args = {"as_of": AsOf.previous_session("WEEKDAYS")}
+    (ctx,) = contexts_in(instance, DAILY, key="2026-02-08", args=args)
+    assert ctx.as_of_date == date(2026, 2, 6)
+    (ctx,) = contexts_in(instance, MULTI, key=dg.MultiPartitionKey({"date": "2026-02-08", "venue": "LSE"}), args=args)
+    assert ctx.as_of_date == date(2026, 2, 6)
+    weekly = dg.WeeklyPartitionsDefinition("2026-01-03", day_offset=6)
+    (ctx,) = contexts_in(instance, weekly, key="2026-01-10", args={"as_of": AsOf.window_end()})
+    assert (ctx.as_of_date, ctx.metadata["as_of_source"]) == (date(2026, 1, 16), "window_end")
+    (ctx,) = contexts_in(instance, args={"as_of": date(2026, 1, 1)})
+    assert ctx.as_of_date == date(2026, 1, 1)
+
+
+def test_a_scheme_names_the_partitions(instance):
+    """With a scheme, keys are the scheme's own: three dimensions, and weeks by their end."""
+    key = dg.MultiPartitionKey({"week_ending": "2026-01-03", "tier~venue": "T2~L%7CSE"})
+    (ctx,) = contexts_in(instance, partitions_def(WEEKS), key=key, args={"scheme": WEEKS})
+    assert ctx.partition == {"week_ending": "2026-01-09", "tier": "T2", "venue": "L|SE"}
+    assert ctx.as_of_date == date(2026, 1, 9)
+
+
+def test_a_workflow_names_the_run(instance):
+    """With a workflow, name, scheme and default parameters are the workflow's; it cannot be without a partition."""
+    flow = Workflow("flow", partitions=PartitionScheme(date=Daily(start="2026-02-01")), params={"limit": 1})
+    definition = partitions_def(flow.partitions)
+    (ctx,) = contexts_in(instance, definition, key="2026-02-03", args={"workflow": flow})
+    assert ctx.params == {"limit": 1}
+    with pytest.raises(ContextError, match="workflow 'flow' is partitioned"):
+        contexts_in(instance, definition, args={"workflow": flow})
+
+
+def test_what_is_no_context_is_refused():
+    """An object that is no context of Dagster's is named."""
+    with pytest.raises(ContextError, match="str is no context of a Dagster op"):
+        workflow_context("context")
+
+
+def test_the_resource_injects_the_context(instance):
+    """Assets that take the resource need no context argument; its rule is text, as configuration is."""
+    seen = []
+
+    @dg.asset(partitions_def=DAILY)
+    def prices(workflow: WorkflowContextResource) -> None:
+        seen.extend([workflow.context(), *workflow.contexts()])
+
+    resources = {"workflow": WorkflowContextResource(as_of="previous_session:WEEKDAYS")}
+    dg.materialize([prices], partition_key="2026-02-08", resources=resources, instance=instance, run_config=QUIET)
+    assert [ctx.as_of_date for ctx in seen] == [date(2026, 2, 6)] * 2
+
+
+@pytest.mark.parametrize("rule", ["last_session", "window_end:XNYS", "tomorrow", ""])
+def test_the_resource_refuses_what_is_no_rule(rule, instance):
+    """A rule that is not one lists those there are."""
+
+    @dg.asset
+    def prices(workflow: WorkflowContextResource) -> None:
+        workflow.context()
+
+    with pytest.raises(ContextError, match="key:<dimension>"):
+        dg.materialize(
+            [prices], resources={"workflow": WorkflowContextResource(as_of=rule)}, instance=instance, run_config=QUIET
+        )
