@@ -17,8 +17,8 @@ recorded, and nothing else changes)::
 
 It records before it hands on: a process that dies between the two runs the step again, and one that dies before
 leaves no record of it. :class:`~flowctx.CaptureRefused` from :func:`open_run` with ``on_captured="skip"`` means that
-the step is to be skipped; :class:`~flowctx.Superseded` from anywhere means that the run goes on elsewhere and this process
-must stop: it is never swallowed, whatever the setting.
+the step is to be skipped; :class:`~flowctx.Superseded` from anywhere means that the run goes on elsewhere and this
+process must stop: it is never swallowed, whatever the setting.
 """
 
 from __future__ import annotations

@@ -1,0 +1,68 @@
+"""Where runs are remembered: open a ledger by its URL, or the one that the environment names.
+
+``FLOWCTX_LEDGER_URL`` names it, for example ``sqlite:////data/ledger.db`` or ``postgresql://user@host/db``;
+``FLOWCTX_LEDGER_MODE`` is ``strict`` (a run that cannot be recorded fails; the default) or ``lenient`` (it goes on, and
+the log says so).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+from flowctx.core.errors import ContextError
+from flowctx.core.ports import Ledger
+
+__all__ = ["default_ledger_url", "ledger_from_env", "open_ledger", "strict_from_env"]
+
+
+def open_ledger(url: str) -> Ledger:
+    """Return the ledger at a URL; nothing is opened or created before it is first used.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``postgresql://...`` or ``memory://``.
+
+    Raises:
+        ContextError: It is no URL of a ledger.
+
+    Example:
+        >>> open_ledger("memory://").runs()
+        []
+    """
+    if url == "memory://":
+        from flowctx.ledger.memory import MemoryLedger
+
+        return MemoryLedger()
+    from flowctx.ledger.sql import SqlLedger
+
+    return SqlLedger(url)
+
+
+def ledger_from_env() -> Ledger | None:
+    """Return the ledger that ``FLOWCTX_LEDGER_URL`` names, or ``None``; one per process and URL."""
+    url = os.environ.get("FLOWCTX_LEDGER_URL")
+    return _shared(url) if url else None
+
+
+@functools.cache
+def _shared(url: str) -> Ledger:
+    return open_ledger(url)
+
+
+def strict_from_env() -> bool:
+    """Return whether a run that cannot be recorded fails, as ``FLOWCTX_LEDGER_MODE`` says.
+
+    Raises:
+        ContextError: It says something else than ``strict`` or ``lenient``.
+    """
+    mode = os.environ.get("FLOWCTX_LEDGER_MODE") or "strict"
+    if mode not in ("strict", "lenient"):
+        raise ContextError(f"FLOWCTX_LEDGER_MODE={mode!r} must be 'strict' or 'lenient'")
+    return mode == "strict"
+
+
+def default_ledger_url() -> str:
+    """Return the URL of the user's own ledger: a file in the state folder of the XDG base directory specification."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return f"sqlite:///{state / 'flowctx' / 'ledger.db'}"

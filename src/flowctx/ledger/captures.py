@@ -1,0 +1,80 @@
+"""Who gets a capture: the rule that every ledger applies inside its own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from flowctx.core.errors import AlreadyCaptured, CaptureHeld
+from flowctx.core.records import Capture, CaptureKey, CaptureState, OnCaptured
+
+
+def grant(
+    rivals: Sequence[Capture],
+    wanted: Capture,
+    *,
+    now: datetime,
+    on_captured: OnCaptured,
+    instead_of: str | None = None,
+) -> Capture:
+    """Return the capture as granted.
+
+    Args:
+        rivals: All captures of the subject.
+        wanted: The capture that is asked for, by whom and for how long; its revision and token do not count.
+        now: The time now.
+        on_captured: What to do when the subject is captured already.
+        instead_of: A holder that loses it, lease or not.
+
+    Raises:
+        CaptureHeld: Another holder's lease runs.
+        AlreadyCaptured: With ``on_captured="skip"``, there is a complete capture.
+    """
+    others = [rival for rival in rivals if rival.holder not in (wanted.holder, instead_of)]
+    before = next((capture for capture in rivals if capture.key == wanted.key), None)
+    for rival in others:
+        if on_captured == "skip" and rival.state is CaptureState.COMPLETE:
+            raise AlreadyCaptured(
+                f"{_about(rival)} is captured already{_by(rival)}; pass on_captured='recapture' to redo it"
+            )
+        if rival.state is CaptureState.HELD and rival.lease_until > now and (rival is before or on_captured == "skip"):
+            raise CaptureHeld(
+                f"{_about(rival)} is being written{_by(rival)}, and the lease runs until "
+                f"{rival.lease_until:%Y-%m-%d %H:%M:%S} UTC; wait, or continue that run: "
+                f"flowctx resume {rival.run_id or 'RUN_ID'}"
+            )
+    if before is not None:
+        return replace(wanted, revision=before.revision, token=before.token + 1)
+    return replace(wanted, revision=max((rival.revision for rival in rivals), default=0) + 1, token=1)
+
+
+def asked(
+    key: CaptureKey,
+    *,
+    holder: str,
+    now: datetime,
+    lease: timedelta,
+    **about: object,
+) -> Capture:
+    """Return a capture as somebody asks for it."""
+    return Capture(
+        key=key,
+        revision=0,
+        token=0,
+        holder=holder,
+        state=CaptureState.HELD,
+        lease_until=now + lease,
+        claimed_at=now,
+        **about,  # type: ignore[arg-type]
+    )
+
+
+def _about(capture: Capture) -> str:
+    what = f"workflow {capture.workflow!r}" if capture.workflow else f"subject {capture.key.subject}"
+    where = f", partition {capture.partition}," if capture.partition else ""
+    return f"{what}{where} (capture {capture.key.capture_id})"
+
+
+def _by(capture: Capture) -> str:
+    return f" by run {capture.run_id}" if capture.run_id else f" by {capture.holder}"

@@ -1,0 +1,282 @@
+"""A ledger in this process's memory: for tests, and for what need not outlive the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flowctx.core.context import WorkflowContext
+from flowctx.core.partition import PartitionKey
+from flowctx.core.ports import Clock
+from flowctx.core.records import (
+    Capture,
+    CaptureKey,
+    CaptureState,
+    OnCaptured,
+    Pruned,
+    RunKey,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+)
+from flowctx.core.result import StepStatus
+from flowctx.ledger.captures import asked, grant
+from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
+
+
+class MemoryLedger:
+    """Remembers runs for as long as the process lives; its calls take turns, so threads may share it.
+
+    Args:
+        clock: Another clock than the machine's.
+
+    Example:
+        >>> MemoryLedger().captures()
+        []
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._runs: dict[RunKey, RunRecord] = {}
+        self._heard: dict[RunKey, datetime] = {}
+        self._contexts: dict[tuple[RunKey, int], WorkflowContext] = {}
+        self._steps: dict[RunKey, dict[str, StepRecord]] = {}
+        self._captures: dict[CaptureKey, Capture] = {}
+
+    def _now(self) -> datetime:
+        return self._clock.now() if self._clock else datetime.now(UTC)
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        run: RunRecord,
+        *,
+        resumes: RunRecord | None = None,
+        keep: Collection[str] = (),
+        on_captured: OnCaptured = "recapture",
+        lease: timedelta = timedelta(minutes=1),
+    ) -> RunRecord:
+        """Begin a run and claim its capture; see :class:`~flowctx.core.ports.Ledger`."""
+        with self._lock:
+            known = self._runs.get(run.key)
+            if resumes is not None:
+                self._owned(resumes)
+            if known is not None and (resumes is None or resumes.key != run.key):
+                if known.status is RunStatus.RUNNING:
+                    self.renew(known, lease)
+                    return known
+                run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
+                keep = self._steps[run.key]
+            elif known is not None:
+                run = replace(run, fence=known.fence + 1)
+            self._take_capture(run, resumes, on_captured, lease)
+            before = resumes.key if resumes else run.key
+            self._steps[run.key] = {n: record for n, record in self._steps.get(before, {}).items() if n in keep}
+            if resumes is not None and resumes.key != run.key:
+                for attempt in range(1, resumes.attempt + 1):
+                    self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]
+                self._fence_off(resumes.key.digest, run.run_id)
+            self._contexts[run.key, run.attempt] = run.context
+            self._runs[run.key] = run
+            self._heard[run.key] = self._now()
+            return run
+
+    def _take_capture(
+        self, run: RunRecord, resumes: RunRecord | None, on_captured: OnCaptured, lease: timedelta
+    ) -> None:
+        if run.capture is not None:
+            instead_of = resumes.key.digest if resumes else None
+            about = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
+            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, about)
+
+    def _fence_off(self, digest: str, by: str | None) -> None:
+        for key, run in list(self._runs.items()):
+            if key.digest == digest:
+                if run.status is RunStatus.RUNNING:
+                    run = replace(run, status=RunStatus.FAILED, error=taken_over(by))
+                self._runs[key] = replace(run, fence=run.fence + 1)
+
+    def _owned(self, run: RunRecord) -> RunRecord:
+        known = self._runs.get(run.key)
+        if known is None or known.fence != run.fence:
+            raise superseded(run.key)
+        return known
+
+    def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
+        """Record how steps ended; see :class:`~flowctx.core.ports.Ledger`."""
+        with self._lock:
+            self._owned(run)
+            self._steps[run.key].update({record.step: record for record in steps})
+
+    def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
+        """Say how a run ended; see :class:`~flowctx.core.ports.Ledger`."""
+        with self._lock:
+            now = self._now()
+            self._runs[run.key] = replace(self._owned(run), status=status, error=error, finished_at=now)
+            self._heard[run.key] = now
+            held = self._captures.get(run.capture) if run.capture else None
+            if held is not None and held.holder == run.key.digest:
+                self._settle(held, complete=status is RunStatus.OK)
+
+    def renew(self, run: RunRecord, lease: timedelta) -> None:
+        """Extend the lease of the run's capture; see :class:`~flowctx.core.ports.Ledger`."""
+        with self._lock:
+            self._owned(run)
+            now = self._heard[run.key] = self._now()
+            held = self._captures.get(run.capture) if run.capture else None
+            if held is not None and held.holder == run.key.digest:
+                self._captures[held.key] = replace(held, lease_until=now + lease)
+
+    def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+        """Return a run; see :class:`~flowctx.core.ports.Ledger`."""
+        with self._lock:
+            found = [run for run in self._runs.values() if run.run_id == run_id and _fits(run, workflow, partition)]
+        return one_run(found, run_id)
+
+    def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        batch_id: str | None = None,
+        status: RunStatus | None = None,
+        partition: PartitionKey | None = None,
+        limit: int = 50,
+    ) -> list[RunRecord]:
+        """Return the runs that fit, the latest first."""
+        with self._lock:
+            found = [
+                run
+                for run in self._runs.values()
+                if _fits(run, workflow, partition)
+                and (batch_id is None or run.context.batch_id == batch_id)
+                and (status is None or run.status is status)
+            ]
+        return sorted(found, key=lambda run: run.context.started_at, reverse=True)[:limit]
+
+    def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
+        """Return the recorded steps of a run in the order in which they began."""
+        with self._lock:
+            found = [r for r in self._steps.get(key, {}).values() if names is None or r.step in names]
+        return sorted(found, key=lambda record: record.started_at)
+
+    def statuses(self, key: RunKey) -> dict[str, StepStatus]:
+        """Return how the recorded steps of a run ended."""
+        return {record.step: record.status for record in self.steps(key)}
+
+    def context(self, key: RunKey, attempt: int) -> WorkflowContext:
+        """Return what the first step of an attempt at a run saw."""
+        with self._lock:
+            try:
+                return self._contexts[key, attempt]
+            except KeyError:
+                raise no_attempt(key, attempt) from None
+
+    # -- captures -------------------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        key: CaptureKey,
+        *,
+        holder: str,
+        lease: timedelta,
+        on_captured: OnCaptured = "recapture",
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        run_id: str | None = None,
+    ) -> Capture:
+        """Claim a capture; see :class:`~flowctx.core.ports.Ledger`."""
+        with self._lock:
+            about = {"workflow": workflow, "partition": partition, "run_id": run_id}
+            return self._claim(key, holder, lease, on_captured, None, about)
+
+    def _claim(
+        self,
+        key: CaptureKey,
+        holder: str,
+        lease: timedelta,
+        on_captured: OnCaptured,
+        instead_of: str | None,
+        about: dict[str, Any],
+    ) -> Capture:
+        now = self._now()
+        wanted = asked(key, holder=holder, now=now, lease=lease, **about)
+        rivals = self.captures(subject=key.subject)
+        granted = grant(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        before = self._captures.get(key)
+        if before is not None and before.holder not in (holder, instead_of):
+            self._fence_off(before.holder, about["run_id"])
+        self._captures[key] = granted
+        return granted
+
+    def extend(self, capture: Capture, lease: timedelta) -> Capture:
+        """Extend the lease of a claimed capture, from now."""
+        with self._lock:
+            self._held(capture)
+            self._captures[capture.key] = replace(capture, lease_until=self._now() + lease)
+            return self._captures[capture.key]
+
+    def settle(self, capture: Capture, *, complete: bool) -> Capture:
+        """Say that a claimed capture is complete, or let go of it."""
+        with self._lock:
+            self._held(capture)
+            return self._settle(capture, complete=complete)
+
+    def _settle(self, capture: Capture, *, complete: bool) -> Capture:
+        now = self._now()
+        state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+        done = replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
+        self._captures[capture.key] = done
+        return done
+
+    def _held(self, capture: Capture) -> None:
+        held = self._captures.get(capture.key)
+        if held is None or held.token != capture.token or held.state is not CaptureState.HELD:
+            raise no_longer_held(capture)
+
+    def captures(
+        self, *, subject: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+    ) -> list[Capture]:
+        """Return the captures that fit, by subject and revision."""
+        with self._lock:
+            found = [
+                capture
+                for capture in self._captures.values()
+                if (subject is None or capture.key.subject == subject)
+                and (workflow is None or capture.workflow == workflow)
+                and (partition is None or capture.partition == partition)
+            ]
+        return sorted(found, key=lambda capture: (capture.key.subject, capture.revision))
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def prune(self, before: datetime) -> Pruned:
+        """Forget runs that were last heard of before a time, except those that wrote a current capture."""
+        with self._lock:
+            current: dict[str, Capture] = {}
+            for capture in self.captures():
+                if capture.state is CaptureState.COMPLETE:
+                    current[capture.key.subject] = capture
+            kept = {capture.holder for capture in current.values()}
+            kept |= {
+                c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before
+            }
+            runs = [key for key, heard in self._heard.items() if heard < before and key.digest not in kept]
+            for key in runs:
+                del self._runs[key], self._heard[key], self._steps[key]
+                self._contexts = {at: ctx for at, ctx in self._contexts.items() if at[0] != key}
+            old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in kept]
+            for capture in old:
+                del self._captures[capture.key]
+            return Pruned(runs=len(runs), captures=len(old))
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+
+def _fits(run: RunRecord, workflow: str | None, partition: PartitionKey | None) -> bool:
+    return workflow in (None, run.workflow) and partition in (None, run.context.partition)

@@ -1,0 +1,226 @@
+"""Records as rows and rows as records; a row that was tampered with or damaged is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from flowctx.core.context import WorkflowContext
+from flowctx.core.errors import FlowctxError, PayloadError
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import ArtifactRef, freeze, from_json, to_json
+from flowctx.core.readonly import FrozenDict
+from flowctx.core.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
+
+Row = Mapping[Any, Any]
+
+
+def stamp(time: datetime) -> str:
+    """Return a time as it is stored."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def text(value: str | None) -> str | None:
+    """Return text that every database takes; PostgreSQL takes no NUL, and neither takes half a surrogate pair."""
+    return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode() if value is not None else None
+
+
+def step_row(run_key: str, record: StepRecord) -> dict[str, Any]:
+    """Return the row of a step."""
+    payload: dict[str, Any] = {"output": to_json(record.output)}
+    if record.after:
+        payload["after"] = record.after
+    if record.updates:
+        payload["updates"] = to_json(record.updates)
+    if record.config:
+        payload["config"] = to_json(record.config)
+    if record.quality is not None:
+        payload["quality"] = to_json(freeze(record.quality))
+    if record.error is not None:
+        payload["error"] = to_json(record.error)
+    if record.category is not None:
+        payload["category"] = str(record.category)
+    data = msgspec.json.encode(payload)
+    return {
+        "run_key": run_key,
+        "step": record.step,
+        "run_attempt": record.run_attempt,
+        "status": str(record.status),
+        "attempts": record.attempts,
+        "started_at": stamp(record.started_at),
+        "seconds": record.seconds,
+        "version": record.version,
+        "payload": data.decode(),
+        "digest": _digest(data),
+    }
+
+
+def step_record(row: Row, run_id: str) -> StepRecord:
+    """Return the record in the row of a step.
+
+    Raises:
+        PayloadError: The row is damaged.
+    """
+    where = f"what the ledger holds of step {row['step']!r} of run {run_id}"
+    payload = _payload(row["payload"], row["digest"], where)
+    try:
+        output = from_json(payload["output"], "output")
+        quality = payload.get("quality")
+        category = payload.get("category")
+        if not isinstance(output, (FrozenDict, ArtifactRef)):
+            raise PayloadError("output is no dict")
+        return StepRecord(
+            step=row["step"],
+            status=StepStatus(row["status"]),
+            after=tuple(payload.get("after", ())),
+            output=output,
+            updates=from_json(payload.get("updates", {}), "updates"),
+            quality=QualityMetrics(**from_json(quality, "quality")) if quality is not None else None,
+            error=from_json(payload.get("error"), "error"),
+            category=ErrorCategory(category) if category is not None else None,
+            config=from_json(payload.get("config", {}), "config"),
+            version=row["version"],
+            attempts=row["attempts"],
+            started_at=datetime.fromisoformat(row["started_at"]),
+            seconds=row["seconds"],
+            run_attempt=row["run_attempt"],
+        )
+    except (FlowctxError, KeyError, TypeError, ValueError) as exc:
+        raise _damaged(where, exc) from exc
+
+
+def run_row(run: RunRecord, heard_at: datetime) -> dict[str, Any]:
+    """Return the row of a run."""
+    ctx = run.context
+    return {
+        "run_key": run.key.digest,
+        "workflow": run.workflow,
+        "run_id": run.run_id,
+        "partition": str(ctx.partition) if ctx.partition else None,
+        "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
+        "batch_id": ctx.batch_id,
+        "status": str(run.status),
+        "attempt": run.attempt,
+        "fence": run.fence,
+        "engine": run.engine,
+        "target": run.target,
+        "steps": msgspec.json.encode(run.steps).decode(),
+        "subject": ctx.idempotency_key,
+        "capture_id": ctx.capture_id,
+        "started_at": stamp(ctx.started_at),
+        "heard_at": stamp(heard_at),
+        "finished_at": stamp(run.finished_at) if run.finished_at else None,
+        "error": text(run.error),
+    }
+
+
+def attempt_row(run: RunRecord) -> dict[str, Any]:
+    """Return the row of an attempt at a run."""
+    data = msgspec.json.encode(run.context.to_dict())
+    return {
+        "run_key": run.key.digest,
+        "attempt": run.attempt,
+        "context": data.decode(),
+        "digest": _digest(data),
+    }
+
+
+def run_record(row: Row) -> RunRecord:
+    """Return the record in the row of a run, joined with that of its latest attempt.
+
+    Raises:
+        PayloadError: The row is damaged.
+    """
+    where = f"what the ledger holds of run {row['run_id']}"
+    try:
+        return RunRecord(
+            workflow=row["workflow"],
+            context=attempt_context(row, where),
+            status=RunStatus(row["status"]),
+            attempt=row["attempt"],
+            steps=tuple(msgspec.json.decode(row["steps"], type=list[str])),
+            target=row["target"],
+            finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
+            error=row["error"],
+            fence=row["fence"],
+        )
+    except (ValueError, TypeError) as exc:
+        raise _damaged(where, exc) from exc
+
+
+def attempt_context(row: Row, where: str) -> WorkflowContext:
+    """Return the context in the row of an attempt.
+
+    Raises:
+        PayloadError: The row is damaged.
+    """
+    payload = _payload(row["context"], row["digest"], where)
+    try:
+        return WorkflowContext.from_dict(payload)
+    except FlowctxError as exc:
+        raise _damaged(where, exc) from exc
+
+
+def capture_row(capture: Capture) -> dict[str, Any]:
+    """Return the row of a capture."""
+    return {
+        "subject": capture.key.subject,
+        "capture_id": capture.key.capture_id,
+        "revision": capture.revision,
+        "token": capture.token,
+        "holder": capture.holder,
+        "state": str(capture.state),
+        "workflow": capture.workflow,
+        "partition": str(capture.partition) if capture.partition else None,
+        "run_id": capture.run_id,
+        "lease_until": stamp(capture.lease_until),
+        "claimed_at": stamp(capture.claimed_at),
+        "completed_at": stamp(capture.completed_at) if capture.completed_at else None,
+    }
+
+
+def capture_record(row: Row) -> Capture:
+    """Return the record in the row of a capture.
+
+    Raises:
+        PayloadError: The row is damaged.
+    """
+    try:
+        return Capture(
+            key=CaptureKey(subject=row["subject"], capture_id=row["capture_id"]),
+            revision=row["revision"],
+            token=row["token"],
+            holder=row["holder"],
+            state=CaptureState(row["state"]),
+            workflow=row["workflow"],
+            partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
+            run_id=row["run_id"],
+            lease_until=datetime.fromisoformat(row["lease_until"]),
+            claimed_at=datetime.fromisoformat(row["claimed_at"]),
+            completed_at=datetime.fromisoformat(row["completed_at"]) if row["completed_at"] else None,
+        )
+    except (FlowctxError, TypeError, ValueError) as exc:
+        raise _damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+def _payload(data: str, digest: str, where: str) -> dict[str, Any]:
+    encoded = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else bytes(data or b"")
+    if _digest(encoded) != digest:
+        raise _damaged(where, "it is not what was written")
+    try:
+        return msgspec.json.decode(encoded, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise _damaged(where, exc) from exc
+
+
+def _damaged(where: str, why: object) -> PayloadError:
+    return PayloadError(f"{where} is damaged: {why}; restore the ledger from a backup, or start a new run")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]

@@ -1,0 +1,341 @@
+"""A ledger in a SQLite file or in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, false, func, insert, literal, select, true, update
+
+from flowctx.core.context import WorkflowContext
+from flowctx.core.partition import PartitionKey
+from flowctx.core.ports import Clock
+from flowctx.core.records import (
+    Capture,
+    CaptureKey,
+    CaptureState,
+    OnCaptured,
+    Pruned,
+    RunKey,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+)
+from flowctx.core.result import StepStatus
+from flowctx.ledger.captures import asked, grant
+from flowctx.ledger.database import Database
+from flowctx.ledger.pruning import prune
+from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
+from flowctx.ledger.rows import (
+    attempt_context,
+    attempt_row,
+    capture_record,
+    capture_row,
+    run_record,
+    run_row,
+    stamp,
+    step_record,
+    step_row,
+    text,
+)
+from flowctx.ledger.statements import put_attempt, put_capture, put_run, record_step
+from flowctx.ledger.tables import attempts, captures, runs, steps
+
+
+class SqlLedger:
+    """Remembers runs in a database; its tables are made on first use.
+
+    Threads may share it, and forked processes too: each opens a connection of its own.
+
+    Args:
+        url: ``sqlite:////folder/ledger.db`` or ``postgresql://user@host/database``.
+        clock: Another clock than the machine's.
+        patience: How long to try again when the database was there and is gone.
+
+    Raises:
+        ContextError: It is no URL of a SQLite or PostgreSQL database.
+
+    Example:
+        >>> SqlLedger("sqlite:////tmp/ledger.db").close()
+    """
+
+    def __init__(self, url: str, *, clock: Clock | None = None, patience: timedelta = timedelta(seconds=30)) -> None:
+        self._database = Database(url, patience.total_seconds())
+        self._clock = clock
+
+    @property
+    def url(self) -> str:
+        """Where it is, without the password."""
+        return self._database.shown
+
+    def upgrade(self) -> None:
+        """Bring the tables of an older ledger to what this flowctx needs."""
+        self._database.upgrade()
+
+    def close(self) -> None:
+        """Let go of the connection; a later call opens one again."""
+        self._database.close()
+
+    def _now(self) -> datetime:
+        return self._clock.now() if self._clock else datetime.now(UTC)
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        run: RunRecord,
+        *,
+        resumes: RunRecord | None = None,
+        keep: Collection[str] = (),
+        on_captured: OnCaptured = "recapture",
+        lease: timedelta = timedelta(minutes=1),
+    ) -> RunRecord:
+        """Begin a run and claim its capture; see :class:`~flowctx.core.ports.Ledger`."""
+        return self._database.write(lambda at: self._begin(at, run, resumes, keep, on_captured, lease))
+
+    def _begin(
+        self,
+        at: Connection,
+        run: RunRecord,
+        resumes: RunRecord | None,
+        keep: Collection[str],
+        on_captured: OnCaptured,
+        lease: timedelta,
+    ) -> RunRecord:
+        now = self._now()
+        # The subject's lock comes before any row's, always in this order, so that two claims cannot deadlock.
+        self._take_turns(at, run.capture.subject if run.capture else run.key.digest)
+        known = self._known(at, run.key)
+        if known is not None and (resumes is None or resumes.key != run.key):
+            if known.status is RunStatus.RUNNING:
+                self._renew(at, known, now + lease)
+                return known
+            run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
+        elif known is not None and resumes is not None and known == replace(run, fence=resumes.fence + 1):
+            return known  # our own commit, of which the answer was lost
+        elif resumes is not None:
+            self._owned(at, resumes)
+            run = replace(run, fence=resumes.fence + 1 if resumes.key == run.key else 1)
+        if run.capture is not None:
+            about = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
+            instead_of = resumes.key.digest if resumes else None
+            self._claim(at, run.capture, run.key.digest, now, lease, on_captured, instead_of, about)
+        if resumes is not None:
+            self._carry(at, run, resumes, keep)
+        at.execute(put_run(at), run_row(run, now))
+        at.execute(put_attempt(at), attempt_row(run))
+        return run
+
+    def _carry(self, at: Connection, run: RunRecord, resumes: RunRecord, keep: Collection[str]) -> None:
+        old, new = resumes.key.digest, run.key.digest
+        if old == new:
+            at.execute(delete(steps).where(steps.c.run_key == new, steps.c.step.not_in(list(keep))))
+            return
+        for table, which in ((attempts, true()), (steps, steps.c.step.in_(list(keep)))):
+            rest = [column for column in table.c if column.name != "run_key"]
+            chosen = select(literal(new), *rest).where(table.c.run_key == old, which)
+            at.execute(insert(table).from_select(["run_key", *[column.name for column in rest]], chosen))
+        self._fence_off(at, old, run.run_id)
+
+    def _fence_off(self, at: Connection, run_key: str, by: str | None) -> None:
+        at.execute(update(runs).where(runs.c.run_key == run_key).values(fence=runs.c.fence + 1))
+        lost = (runs.c.run_key == run_key, runs.c.status == str(RunStatus.RUNNING))
+        at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=text(taken_over(by))))
+
+    def _known(self, at: Connection, key: RunKey) -> RunRecord | None:
+        row = at.execute(_with_context().where(runs.c.run_key == key.digest)).mappings().first()
+        return run_record(row) if row is not None else None
+
+    def _owned(self, at: Connection, run: RunRecord) -> None:
+        """Lock the run's row until the transaction ends, and see that the run is still this one's."""
+        mine = (runs.c.run_key == run.key.digest, runs.c.fence == run.fence)
+        if at.execute(select(runs.c.fence).where(*mine).with_for_update()).first() is None:
+            raise superseded(run.key)
+
+    def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
+        """Record how steps ended; see :class:`~flowctx.core.ports.Ledger`."""
+        key = run.key.digest
+        rows = [{**step_row(key, record), "fence": run.fence} for record in steps]
+
+        def work(at: Connection) -> None:
+            for row in rows:
+                if not at.execute(record_step(at), row).rowcount:
+                    raise superseded(run.key)
+
+        if len(rows) == 1:
+            self._database.read(work)  # one statement is a transaction by itself
+        else:
+            self._database.write(work)
+
+    def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
+        """Say how a run ended; see :class:`~flowctx.core.ports.Ledger`."""
+
+        def work(at: Connection) -> None:
+            now = self._now()
+            ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
+            mine = (runs.c.run_key == run.key.digest, runs.c.fence == run.fence)
+            if not at.execute(update(runs).where(*mine).values(**ended)).rowcount:
+                raise superseded(run.key)
+            at.execute(update(captures).where(*_held_by(run)).values(**_settled(now, status is RunStatus.OK)))
+
+        self._database.write(work)
+
+    def renew(self, run: RunRecord, lease: timedelta) -> None:
+        """Extend the lease of the run's capture; see :class:`~flowctx.core.ports.Ledger`."""
+        self._database.write(lambda at: self._renew(at, run, self._now() + lease))
+
+    def _renew(self, at: Connection, run: RunRecord, until: datetime) -> None:
+        mine = (runs.c.run_key == run.key.digest, runs.c.fence == run.fence)
+        if not at.execute(update(runs).where(*mine).values(heard_at=stamp(self._now()))).rowcount:
+            raise superseded(run.key)
+        at.execute(update(captures).where(*_held_by(run)).values(lease_until=stamp(until)))
+
+    def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+        """Return a run; see :class:`~flowctx.core.ports.Ledger`."""
+        return one_run(self._find(6, run_id=run_id, workflow=workflow, partition=partition), run_id)
+
+    def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        batch_id: str | None = None,
+        status: RunStatus | None = None,
+        partition: PartitionKey | None = None,
+        limit: int = 50,
+    ) -> list[RunRecord]:
+        """Return the runs that fit, the latest first."""
+        return self._find(limit, workflow=workflow, batch_id=batch_id, status=status, partition=partition)
+
+    def _find(self, limit: int, **equal: object) -> list[RunRecord]:
+        conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]
+        query = _with_context().where(*conditions).order_by(runs.c.started_at.desc(), runs.c.run_key).limit(limit)
+        return [run_record(row) for row in self._rows(query)]
+
+    def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
+        """Return the recorded steps of a run in the order in which they began."""
+        query = select(steps).where(steps.c.run_key == key.digest).order_by(steps.c.started_at)
+        if names is not None:
+            query = query.where(steps.c.step.in_(list(names)))
+        return [step_record(row, key.run_id) for row in self._rows(query)]
+
+    def statuses(self, key: RunKey) -> dict[str, StepStatus]:
+        """Return how the recorded steps of a run ended."""
+        query = select(steps.c.step, steps.c.status).where(steps.c.run_key == key.digest)
+        return {row["step"]: StepStatus(row["status"]) for row in self._rows(query)}
+
+    def context(self, key: RunKey, attempt: int) -> WorkflowContext:
+        """Return what the first step of an attempt at a run saw."""
+        query = select(attempts).where(attempts.c.run_key == key.digest, attempts.c.attempt == attempt)
+        for row in self._rows(query):
+            return attempt_context(row, f"what the ledger holds of attempt {attempt} at run {key.run_id}")
+        raise no_attempt(key, attempt)
+
+    def _rows(self, query: Any) -> list[Any]:
+        return self._database.read(lambda at: list(at.execute(query).mappings()))
+
+    # -- captures -------------------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        key: CaptureKey,
+        *,
+        holder: str,
+        lease: timedelta,
+        on_captured: OnCaptured = "recapture",
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        run_id: str | None = None,
+    ) -> Capture:
+        """Claim a capture; see :class:`~flowctx.core.ports.Ledger`."""
+        about = {"workflow": workflow, "partition": partition, "run_id": run_id}
+
+        def work(at: Connection) -> Capture:
+            self._take_turns(at, key.subject)
+            return self._claim(at, key, holder, self._now(), lease, on_captured, None, about)
+
+        return self._database.write(work)
+
+    def _claim(
+        self,
+        at: Connection,
+        key: CaptureKey,
+        holder: str,
+        now: datetime,
+        lease: timedelta,
+        on_captured: OnCaptured,
+        instead_of: str | None,
+        about: dict[str, Any],
+    ) -> Capture:
+        found = at.execute(select(captures).where(captures.c.subject == key.subject)).mappings()
+        rivals = [capture_record(row) for row in found]
+        wanted = asked(key, holder=holder, now=now, lease=lease, **about)
+        granted = grant(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        before = next((rival for rival in rivals if rival.key == key), None)
+        if before is not None and before.holder not in (holder, instead_of):
+            self._fence_off(at, before.holder, about["run_id"])
+        at.execute(put_capture(at), capture_row(granted))
+        return granted
+
+    def _take_turns(self, at: Connection, subject: str) -> None:
+        """Let one claim of a subject at a time pass; in SQLite, BEGIN IMMEDIATE has seen to that."""
+        if not self._database.sqlite:
+            at.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(subject, 0))))
+
+    def extend(self, capture: Capture, lease: timedelta) -> Capture:
+        """Extend the lease of a claimed capture, from now."""
+        until = self._now() + lease
+        self._change(capture, {"lease_until": stamp(until)})
+        return replace(capture, lease_until=until)
+
+    def settle(self, capture: Capture, *, complete: bool) -> Capture:
+        """Say that a claimed capture is complete, or let go of it."""
+        now = self._now()
+        self._change(capture, _settled(now, complete))
+        state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+        return replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
+
+    def _change(self, capture: Capture, values: dict[str, Any]) -> None:
+        held = (*_is(capture.key), captures.c.token == capture.token, captures.c.state == str(CaptureState.HELD))
+        if not self._database.read(lambda at: at.execute(update(captures).where(*held).values(**values)).rowcount):
+            raise no_longer_held(capture)
+
+    def captures(
+        self, *, subject: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+    ) -> list[Capture]:
+        """Return the captures that fit, by subject and revision."""
+        equal = {"subject": subject, "workflow": workflow, "partition": partition}
+        conditions = [captures.c[name] == str(value) for name, value in equal.items() if value is not None]
+        query = select(captures).where(*conditions).order_by(captures.c.subject, captures.c.revision)
+        return [capture_record(row) for row in self._rows(query)]
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def prune(self, before: datetime) -> Pruned:
+        """Forget runs that were last heard of before a time, except those that wrote a current capture."""
+        return self._database.write(lambda at: prune(at, stamp(before)))
+
+
+def _with_context() -> Any:
+    """Return the query for runs with what the first step of their latest attempt saw."""
+    latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
+    return select(runs, attempts.c.context, attempts.c.digest).join(attempts, latest)
+
+
+def _is(key: CaptureKey) -> tuple[Any, ...]:
+    return captures.c.subject == key.subject, captures.c.capture_id == key.capture_id
+
+
+def _held_by(run: RunRecord) -> tuple[Any, ...]:
+    mine = captures.c.holder == run.key.digest
+    return (mine, *_is(run.capture)) if run.capture else (mine, false())
+
+
+def _settled(now: datetime, complete: bool) -> dict[str, Any]:
+    state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+    return {
+        "state": str(state),
+        "lease_until": stamp(now),
+        "completed_at": stamp(now) if complete else None,
+    }

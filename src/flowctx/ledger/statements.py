@@ -1,0 +1,60 @@
+"""Statements that SQLAlchemy writes differently for SQLite and for PostgreSQL; each is made once."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from flowctx.ledger.tables import attempts, captures, runs, steps
+
+
+def put_run(at: Connection) -> Any:
+    """Return the statement that inserts a run's row, or replaces it."""
+    return _put(at.dialect.name, runs)
+
+
+def put_attempt(at: Connection) -> Any:
+    """Return the statement that inserts an attempt's row, or replaces it."""
+    return _put(at.dialect.name, attempts)
+
+
+def put_capture(at: Connection) -> Any:
+    """Return the statement that inserts a capture's row, or replaces it."""
+    return _put(at.dialect.name, captures)
+
+
+def record_step(at: Connection) -> Any:
+    """Return the statement that puts a step's row if ``fence`` is still the run's; otherwise it touches no row.
+
+    One statement, so that there is no moment between the look at the fence and the write. In PostgreSQL it also locks
+    the run's row against whoever is about to take the run over.
+    """
+    return _record_step(at.dialect.name)
+
+
+@functools.cache
+def _put(dialect: str, table: Table) -> Any:
+    return _replacing(_insert(dialect, table), table)
+
+
+@functools.cache
+def _record_step(dialect: str) -> Any:
+    values = [bindparam(column.name, type_=column.type).label(column.name) for column in steps.c]
+    mine = (runs.c.run_key == bindparam("run_key"), runs.c.fence == bindparam("fence"))
+    chosen = select(*values).select_from(runs).where(*mine).with_for_update(read=True)
+    return _replacing(_insert(dialect, steps).from_select([column.name for column in steps.c], chosen), steps)
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+
+
+def _replacing(statement: Any, table: Table) -> Any:
+    keys = [column.name for column in table.primary_key]
+    rest = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    replacing = statement.on_conflict_do_update(index_elements=keys, set_=rest)
+    # SQLAlchemy does not ask the driver how many rows an INSERT has touched, unless it is told to.
+    return replacing.execution_options(preserve_rowcount=True)

@@ -1,0 +1,83 @@
+"""The ledger's tables, as SQLAlchemy sees them; ``migrations`` make and change them.
+
+Times are ISO 8601 text in UTC with microseconds, all of one length: they sort as they should and read well in any SQL
+shell, on any database.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+
+#: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
+REVISION = "0001"
+
+#: Where alembic keeps the revision of the schema that a database has.
+VERSION_TABLE = "flowctx_schema"
+
+runs = Table(
+    "flowctx_run",
+    metadata,
+    Column("run_key", Text, primary_key=True),
+    Column("workflow", Text, nullable=False),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("partition", Text),
+    Column("as_of_date", Text),
+    Column("batch_id", Text, index=True),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("target", Text),
+    Column("steps", Text, nullable=False),
+    Column("subject", Text),
+    Column("capture_id", Text),
+    Column("started_at", Text, nullable=False, index=True),
+    Column("heard_at", Text, nullable=False),
+    Column("finished_at", Text),
+    Column("error", Text),
+)
+
+attempts = Table(
+    "flowctx_attempt",
+    metadata,
+    Column("run_key", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("context", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+
+steps = Table(
+    "flowctx_step",
+    metadata,
+    Column("run_key", Text, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("run_attempt", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("version", Text),
+    Column("payload", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+
+captures = Table(
+    "flowctx_capture",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("capture_id", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("workflow", Text),
+    Column("partition", Text),
+    Column("run_id", Text),
+    Column("lease_until", Text, nullable=False),
+    Column("claimed_at", Text, nullable=False),
+    Column("completed_at", Text),
+    Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
+    Index("ix_flowctx_capture_workflow", "workflow", "partition"),
+)

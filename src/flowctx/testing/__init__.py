@@ -1,0 +1,24 @@
+"""For tests of your own workflows and your own ledgers: a clock that does as told, contexts, and the contracts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowctx.testing.clock import FakeClock
+from flowctx.testing.contexts import make_context
+
+if TYPE_CHECKING:
+    from flowctx.testing.ledgers import LedgerContract
+
+__all__ = ["FakeClock", "LedgerContract", "make_context"]
+
+#: Names whose modules need pytest, and where they are.
+_NEED_PYTEST = {"LedgerContract": "flowctx.testing.ledgers"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_PYTEST:
+        raise AttributeError(f"module 'flowctx.testing' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_NEED_PYTEST[name]), name)

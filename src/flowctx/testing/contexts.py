@@ -1,0 +1,69 @@
+"""Contexts for tests that call a step as the plain function it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+from flowctx.core.context import CheckpointState, WorkflowContext
+from flowctx.core.identity import begin
+from flowctx.core.partition import PartitionKey
+from flowctx.core.readonly import FrozenDict
+from flowctx.testing.clock import NOON
+
+
+def make_context(
+    *,
+    workflow: str = "workflow",
+    run_id: str = "run-1",
+    partition: Mapping[str, Any] | None = None,
+    as_of_date: date | None = None,
+    batch_id: str | None = None,
+    trace_id: str | None = None,
+    capture_id: str | None = None,
+    idempotency_key: str | None = None,
+    started_at: datetime = NOON,
+    params: Mapping[str, Any] | None = None,
+    step_outputs: Mapping[str, Mapping[str, Any]] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    checkpoint: CheckpointState | None = None,
+) -> WorkflowContext:
+    """Make the context that a step would see: what is not given is derived as in a run, but always the same.
+
+    Args:
+        workflow: The name of the workflow, from which the idempotency key is derived.
+        run_id: The run's id.
+        partition: The partition key, or a dict of its dimensions.
+        as_of_date: The business date.
+        batch_id: The batch.
+        trace_id: The trace.
+        capture_id: The capture.
+        idempotency_key: The idempotency key.
+        started_at: When the run started.
+        params: Parameters.
+        step_outputs: Outputs of the steps before.
+        metadata: What the system would say.
+        checkpoint: How far a resumed run had come.
+
+    Example:
+        >>> make_context(partition={"date": "2026-01-09"}, step_outputs={"fetch": {"rows": 3}}).capture_id
+        '2026-01-09|run-1'
+    """
+    key = partition if isinstance(partition, PartitionKey) else PartitionKey(**partition) if partition else None
+    ctx = begin(
+        workflow,
+        run_id=run_id,
+        partition=key,
+        as_of_date=as_of_date,
+        batch_id=batch_id,
+        trace_id=trace_id,
+        capture_id=capture_id,
+        idempotency_key=idempotency_key,
+        started_at=started_at,
+        params=params,
+        metadata=metadata,
+        checkpoint=checkpoint,
+    )
+    return replace(ctx, step_outputs=FrozenDict() if step_outputs is None else step_outputs)

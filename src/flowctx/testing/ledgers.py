@@ -1,0 +1,350 @@
+"""What every ledger does, as tests: inherit :class:`LedgerContract` and say how to make one.
+
+::
+
+    class TestMyLedger(LedgerContract):
+        @pytest.fixture
+        def ledger(self, clock):
+            return MyLedger(clock=clock)
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from flowctx.core.errors import AlreadyCaptured, CaptureHeld, CaptureRefused, Superseded, UnknownRun
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import freeze
+from flowctx.core.ports import Ledger
+from flowctx.core.records import CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.testing.clock import NOON, FakeClock
+from flowctx.testing.contexts import make_context
+
+MINUTE = timedelta(minutes=1)
+EVERYTHING = {"π": [1, 2.5, None, True, "x\0y", b"\x00", 2**70, {"$": "$"}], "when": NOON, "nan": float("nan")}
+
+
+def a_run(run_id: str = "run-1", **context: Any) -> RunRecord:
+    """Return a run of a workflow with three steps."""
+    return RunRecord(
+        workflow="flow", context=make_context(workflow="flow", run_id=run_id, **context), steps=("a", "b", "c")
+    )
+
+
+def a_step(name: str = "a", **fields: Any) -> StepRecord:
+    """Return the record of a step."""
+    given = {"status": StepStatus.OK, "started_at": NOON, **fields}
+    if isinstance(given.get("output"), dict):
+        given["output"] = freeze(given["output"])
+    return StepRecord(step=name, **given)
+
+
+def a_key(capture_id: str = "2026-01-09|b1", subject: str = "subject") -> CaptureKey:
+    """Return the key of a capture."""
+    return CaptureKey(subject=subject, capture_id=capture_id)
+
+
+class LedgerContract:
+    """The facts that hold for every ledger; ``ledger`` must be empty and use ``clock``."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        """The time that the ledger sees."""
+        return FakeClock()
+
+    @pytest.fixture
+    def ledger(self, clock: FakeClock) -> Ledger:
+        """Make the ledger under test."""
+        raise TypeError("override the fixture `ledger` to return an empty ledger that uses `clock`")
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def test_a_run_comes_back_as_it_was_begun(self, ledger: Ledger) -> None:
+        """A run comes back as it was begun, with its context."""
+        run = a_run(partition={"date": "2026-01-09", "tier": "O T|C"}, params=EVERYTHING, batch_id="b1")
+        begun = ledger.begin(replace(run, target="flows:flow"))
+        assert ledger.run("run-1") == begun
+        assert begun.context == run.context
+        assert (begun.status, begun.fence, begun.target) == (RunStatus.RUNNING, 1, "flows:flow")
+
+    def test_beginning_a_run_again_changes_nothing(self, ledger: Ledger) -> None:
+        """Any step of a run may begin it: the first one does, and the others find it begun."""
+        begun = ledger.begin(a_run())
+        ledger.record(begun, [a_step()])
+        assert ledger.begin(a_run(params={"other": 1})) == begun
+        assert [record.step for record in ledger.steps(begun.key)] == ["a"]
+
+    def test_everything_about_a_step_comes_back(self, ledger: Ledger) -> None:
+        """Every field of a step's record comes back equal, whatever plain data it holds."""
+        run = ledger.begin(a_run())
+        record = a_step(
+            after=("x", "y"),
+            output=EVERYTHING,
+            updates=freeze(EVERYTHING),
+            quality=QualityMetrics(counts={"rows": 1}, rates={"null": 0.5}, passed=False, reasons=("why",)),
+            error="bad \0 \ud800",
+            category=ErrorCategory.DATA_QUALITY,
+            config=freeze({"limit": 3}),
+            version="abc",
+            attempts=3,
+            seconds=1.5,
+        )
+        ledger.record(run, [record])
+        assert ledger.steps(run.key) == [record]
+
+    def test_a_step_recorded_again_replaces_itself(self, ledger: Ledger) -> None:
+        """A step has one record: its latest."""
+        run = ledger.begin(a_run())
+        ledger.record(run, [a_step(status=StepStatus.FAILED, error="no"), a_step("b")])
+        ledger.record(run, [a_step(output={"n": 1}, attempts=2)])
+        assert ledger.statuses(run.key) == {"a": StepStatus.OK, "b": StepStatus.OK}
+        assert ledger.steps(run.key, ["a"]) == [a_step(output={"n": 1}, attempts=2)]
+
+    def test_steps_come_in_the_order_in_which_they_began(self, ledger: Ledger) -> None:
+        """Steps are listed by when they began."""
+        run = ledger.begin(a_run())
+        for number, name in enumerate(["c", "a", "b"]):
+            ledger.record(run, [a_step(name, started_at=NOON + number * MINUTE)])
+        assert [record.step for record in ledger.steps(run.key)] == ["c", "a", "b"]
+
+    def test_a_run_says_how_it_ended(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A finished run has its status, its error and when."""
+        run = ledger.begin(a_run())
+        clock.advance(MINUTE)
+        ledger.finish(run, RunStatus.FAILED, "step 'a': no \0")
+        found = ledger.run("run-1")
+        assert (found.status, found.finished_at) == (RunStatus.FAILED, NOON + MINUTE)
+        assert found.error is not None
+        assert found.error.startswith("step 'a': no")
+
+    def test_runs_are_found_by_what_they_are(self, ledger: Ledger) -> None:
+        """Runs are listed the latest first, and by workflow, batch, status and partition."""
+        for number in range(3):
+            run = ledger.begin(a_run(f"r{number}", batch_id=f"b{number % 2}", started_at=NOON + number * MINUTE))
+            ledger.finish(run, RunStatus.FAILED)
+        apart = ledger.begin(a_run("r9", partition={"tier": "OTC"}, started_at=NOON - MINUTE))
+        ledger.finish(apart, RunStatus.OK)
+        assert [run.run_id for run in ledger.runs()] == ["r2", "r1", "r0", "r9"]
+        assert [run.run_id for run in ledger.runs(batch_id="b0", workflow="flow")] == ["r2", "r0"]
+        assert [run.run_id for run in ledger.runs(status=RunStatus.OK)] == ["r9"]
+        assert [run.run_id for run in ledger.runs(partition=PartitionKey(tier="OTC"))] == ["r9"]
+        assert [run.run_id for run in ledger.runs(limit=1)] == ["r2"]
+
+    def test_an_unknown_run_is_an_error(self, ledger: Ledger) -> None:
+        """An unknown run is an error that says where to look."""
+        with pytest.raises(UnknownRun, match="no run 'nope'.*flowctx runs"):
+            ledger.run("nope")
+
+    def test_one_run_id_may_serve_several_partitions(self, ledger: Ledger) -> None:
+        """Runs of one id differ by workflow and partition, and the ledger asks which is meant."""
+        for tier in ("T1", "T2"):
+            ledger.begin(a_run(partition={"tier": tier}))
+        with pytest.raises(UnknownRun, match="2 runs have the id 'run-1'.*--partition"):
+            ledger.run("run-1")
+        assert ledger.run("run-1", partition=PartitionKey(tier="T2")).context.partition == PartitionKey(tier="T2")
+
+    # -- resuming -------------------------------------------------------------------------------------------------
+
+    def test_a_resumed_run_keeps_what_it_is_told_to(self, ledger: Ledger) -> None:
+        """The next attempt has the kept steps, a higher fence, and every attempt's own context."""
+        run = ledger.begin(a_run())
+        ledger.record(run, [a_step(), a_step("b", status=StepStatus.FAILED, error="no")])
+        ledger.finish(run, RunStatus.FAILED, "no")
+        again = replace(a_run(params={"x": 1}), attempt=2)
+        resumed = ledger.begin(again, resumes=ledger.run("run-1"), keep=["a"])
+        assert (resumed.attempt, resumed.fence, resumed.status) == (2, 2, RunStatus.RUNNING)
+        assert list(ledger.statuses(run.key)) == ["a"]
+        assert (ledger.context(run.key, 1).params, ledger.context(run.key, 2).params) == ({}, {"x": 1})
+        assert ledger.run("run-1") == resumed
+
+    def test_a_late_write_to_a_resumed_run_is_refused(self, ledger: Ledger) -> None:
+        """Whoever still writes to an attempt that was resumed elsewhere is told so, and changes nothing."""
+        late = ledger.begin(a_run())
+        now = ledger.begin(replace(a_run(), attempt=2), resumes=late)
+        with pytest.raises(Superseded, match="resumed or taken over elsewhere"):
+            ledger.record(late, [a_step()])
+        with pytest.raises(Superseded):
+            ledger.record(late, [a_step(), a_step("b")])
+        with pytest.raises(Superseded):
+            ledger.finish(late, RunStatus.OK)
+        with pytest.raises(Superseded):
+            ledger.renew(late, MINUTE)
+        assert ledger.statuses(now.key) == {}
+        assert ledger.run("run-1") == now
+
+    def test_of_two_who_resume_one_does(self, ledger: Ledger) -> None:
+        """A run that somebody else has resumed since it was read is not resumed again."""
+        run = ledger.begin(a_run())
+        ledger.begin(replace(a_run(params={"by": 1}), attempt=2), resumes=run)
+        with pytest.raises(Superseded):
+            ledger.begin(replace(a_run(params={"by": 2}), attempt=2), resumes=run)
+
+    def test_a_run_goes_on_under_another_id(self, ledger: Ledger) -> None:
+        """A run that continues another takes its steps, its contexts and its capture, and fences it off."""
+        old = ledger.begin(a_run("old", batch_id="b1", params={"x": 1}))
+        ledger.record(old, [a_step(output={"n": 1}), a_step("b", status=StepStatus.FAILED)])
+        new = ledger.begin(replace(a_run("new", batch_id="b1"), attempt=2), resumes=old, keep=["a"])
+        assert ledger.steps(new.key) == [a_step(output={"n": 1})]
+        assert ledger.context(new.key, 1).params == {"x": 1}
+        with pytest.raises(Superseded):
+            ledger.record(old, [a_step("c")])
+        assert "taken over by run new" in str(ledger.run("old").error)
+        assert len(ledger.steps(old.key)) == 2
+
+    def test_an_attempt_that_was_not_is_unknown(self, ledger: Ledger) -> None:
+        """Asking for an attempt that never was is an error."""
+        run = ledger.begin(a_run())
+        with pytest.raises(UnknownRun, match="no attempt 7"):
+            ledger.context(run.key, 7)
+
+    # -- captures -------------------------------------------------------------------------------------------------
+
+    def test_a_claim_is_granted_once(self, ledger: Ledger) -> None:
+        """A claimed capture is nobody else's while its lease runs; the refusal says whose it is and until when."""
+        mine = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        assert (mine.revision, mine.token, mine.state) == (1, 1, CaptureState.HELD)
+        with pytest.raises(CaptureHeld, match="by me, and the lease runs until 2026-01-09 12:01:00 UTC"):
+            ledger.claim(a_key(), holder="you", lease=MINUTE)
+
+    def test_of_many_who_claim_one_gets_it(self, ledger: Ledger) -> None:
+        """Of many threads that claim the same captures, exactly one gets each."""
+
+        def claim(holder: int) -> int:
+            granted = 0
+            for number in range(10):
+                try:
+                    ledger.claim(a_key(subject=f"s{number}"), holder=str(holder), lease=MINUTE)
+                    granted += 1
+                except CaptureRefused:
+                    continue
+            return granted
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(claim, range(8))) == 10
+
+    def test_a_lease_that_ran_out_is_taken_over(self, ledger: Ledger, clock: FakeClock) -> None:
+        """After its lease, a capture goes to who asks, and the former holder is fenced off."""
+        stalled = ledger.claim(a_key(), holder="stalled", lease=MINUTE)
+        clock.advance(2 * MINUTE)
+        taken = ledger.claim(a_key(), holder="quick", lease=MINUTE)
+        assert (taken.token, taken.revision) == (2, 1)
+        with pytest.raises(Superseded, match="no longer held with token 1"):
+            ledger.settle(stalled, complete=True)
+        with pytest.raises(Superseded):
+            ledger.extend(stalled, MINUTE)
+        assert ledger.settle(taken, complete=True).state is CaptureState.COMPLETE
+
+    def test_a_renewed_lease_holds(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A lease that is renewed in time is not taken over."""
+        mine = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        clock.advance(MINUTE / 2)
+        mine = ledger.extend(mine, MINUTE)
+        clock.advance(MINUTE * 0.9)
+        with pytest.raises(CaptureHeld):
+            ledger.claim(a_key(), holder="you", lease=MINUTE)
+        assert ledger.settle(mine, complete=True).completed_at == clock.now()
+
+    def test_a_released_capture_is_free(self, ledger: Ledger) -> None:
+        """A capture that its holder let go of is anybody's at once."""
+        ledger.settle(ledger.claim(a_key(), holder="me", lease=MINUTE), complete=False)
+        assert ledger.claim(a_key(), holder="you", lease=MINUTE).holder == "you"
+
+    def test_the_holder_may_claim_again(self, ledger: Ledger) -> None:
+        """A holder that claims anew, perhaps after a restart, gets a new token; the old one is worth nothing."""
+        before = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        after = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        assert after.token == before.token + 1
+        with pytest.raises(Superseded):
+            ledger.settle(before, complete=True)
+
+    def test_captures_of_a_subject_are_revisions(self, ledger: Ledger) -> None:
+        """Each new capture of a subject is its next revision, and the former ones stay readable."""
+        for batch in ("b1", "b2", "b3"):
+            ledger.settle(
+                ledger.claim(a_key(batch), holder=batch, lease=MINUTE, workflow="flow", run_id=batch), complete=True
+            )
+        found = ledger.captures(subject="subject")
+        assert [(c.revision, c.key.capture_id, c.run_id) for c in found] == [
+            (1, "b1", "b1"),
+            (2, "b2", "b2"),
+            (3, "b3", "b3"),
+        ]
+        assert ledger.captures(workflow="flow") == found
+        assert ledger.captures(workflow="other") == []
+
+    def test_what_is_captured_can_be_left_at_that(self, ledger: Ledger) -> None:
+        """With ``skip``, a subject that is captured or being captured under any id is refused."""
+        held = ledger.claim(a_key("b1"), holder="one", lease=MINUTE)
+        with pytest.raises(CaptureHeld):
+            ledger.claim(a_key("b2"), holder="two", lease=MINUTE, on_captured="skip")
+        ledger.settle(held, complete=True)
+        with pytest.raises(AlreadyCaptured, match="pass on_captured='recapture'"):
+            ledger.claim(a_key("b2"), holder="two", lease=MINUTE, on_captured="skip")
+        assert ledger.claim(a_key("b2"), holder="two", lease=MINUTE).revision == 2
+
+    def test_a_run_claims_its_capture(self, ledger: Ledger) -> None:
+        """A run that begins claims its capture, and one that ends well completes it."""
+        run = ledger.begin(a_run(batch_id="b1"))
+        with pytest.raises(CaptureHeld, match="flowctx resume run-1"):
+            ledger.begin(a_run("run-2", batch_id="b1"))
+        ledger.finish(run, RunStatus.OK)
+        (capture,) = ledger.captures()
+        assert (capture.state, capture.run_id, capture.key) == (CaptureState.COMPLETE, "run-1", run.capture)
+        with pytest.raises(UnknownRun):
+            ledger.run("run-2")
+
+    def test_a_failed_run_lets_go_of_its_capture(self, ledger: Ledger) -> None:
+        """A run that failed does not stand in the way of the next one in its batch."""
+        ledger.finish(ledger.begin(a_run(batch_id="b1")), RunStatus.FAILED, "no")
+        assert ledger.begin(a_run("run-2", batch_id="b1")).run_id == "run-2"
+
+    def test_a_run_whose_lease_ran_out_is_fenced_off(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A run that stalls past its lease loses its capture, and with it the right to write."""
+        stalled = ledger.begin(a_run(batch_id="b1"), lease=MINUTE)
+        clock.advance(2 * MINUTE)
+        ledger.begin(a_run("run-2", batch_id="b1"))
+        with pytest.raises(Superseded):
+            ledger.record(stalled, [a_step()])
+        assert ledger.run("run-1").error == "its capture was taken over by run run-2"
+
+    def test_a_run_that_renews_its_lease_keeps_its_capture(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A run that gives signs of life keeps its capture."""
+        run = ledger.begin(a_run(batch_id="b1"), lease=MINUTE)
+        clock.advance(MINUTE / 2)
+        ledger.renew(run, MINUTE)
+        clock.advance(MINUTE * 0.9)
+        with pytest.raises(CaptureHeld):
+            ledger.begin(a_run("run-2", batch_id="b1"))
+
+    def test_a_finished_run_that_goes_on_claims_its_capture_anew(self, ledger: Ledger) -> None:
+        """A step that an engine runs again in a finished run reopens it, and nobody else gets the capture meanwhile."""
+        run = ledger.begin(a_run(batch_id="b1"))
+        ledger.finish(run, RunStatus.FAILED, "no")
+        assert ledger.begin(a_run(batch_id="b1")) == run
+        with pytest.raises(CaptureHeld):
+            ledger.begin(a_run("run-2", batch_id="b1"))
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def test_old_runs_are_forgotten_but_not_the_current_capture(self, ledger: Ledger, clock: FakeClock) -> None:
+        """Pruning forgets old runs and superseded captures, and keeps whatever wrote the current capture."""
+        for number in range(3):
+            run = ledger.begin(a_run(f"r{number}", batch_id=f"b{number}"))
+            ledger.record(run, [a_step()])
+            ledger.finish(run, RunStatus.OK)
+        failed = ledger.begin(a_run("failed", batch_id="b9"))
+        ledger.finish(failed, RunStatus.FAILED, "no")
+        clock.advance(timedelta(days=90))
+        ledger.begin(a_run("new", batch_id="b10"))
+        pruned = ledger.prune(clock.now() - timedelta(days=30))
+        assert (pruned.runs, pruned.captures) == (3, 3)
+        assert {run.run_id for run in ledger.runs()} == {"r2", "new"}
+        assert [capture.run_id for capture in ledger.captures()] == ["r2", "new"]
+        assert len(ledger.steps(a_run("r2").key)) == 1
+        assert ledger.steps(a_run("r0").key) == []
