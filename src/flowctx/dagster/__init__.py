@@ -16,6 +16,7 @@ __all__ = [
     "WorkflowContextResource",
     "WorkflowIOManager",
     "asset_key",
+    "partition_mapping",
     "partitions_def",
     "run_workflow",
     "workflow_assets",
