@@ -29,7 +29,7 @@ RESULT = "result"
 #: Prefix of our own entries in metadata, beside the numbers of outputs.
 _OURS = TAG_PREFIX
 
-Event: TypeAlias = dg.Output[Any] | dg.AssetCheckResult
+Event: TypeAlias = dg.Output[Any] | dg.AssetCheckResult | dg.AssetMaterialization
 
 
 def params_key(workflow: Workflow) -> str:
@@ -244,10 +244,10 @@ class _Attempt:
             )
         return metadata
 
-    def tell_done(self, metadata: Mapping[str, Any]) -> None:
+    def done(self, metadata: Mapping[str, Any]) -> Iterator[dg.AssetMaterialization]:
         """Record a partition of a range of which others failed, so that Dagster asks for those only."""
         if self.body.asset_key is not None:
-            self.op.log_event(dg.AssetMaterialization(self.body.asset_key, partition=self.key, metadata=metadata))
+            yield dg.AssetMaterialization(self.body.asset_key, partition=self.key, metadata=metadata)
 
     def about_partition(self, metadata: Mapping[str, Any]) -> None:
         """Add metadata to the event that Dagster will make of this partition of a range."""
@@ -297,7 +297,7 @@ def _range_events(attempts: list[_Attempt]) -> Iterator[Event]:
     body = attempts[0].body
     if failures:
         for attempt, metadata in done:
-            attempt.tell_done(metadata)
+            yield from attempt.done(metadata)
         raise _range_failure(failures, len(attempts)) from failures[0][1]
     if done:
         yield dg.Output(Written(count=len(done)), body.output_name)
