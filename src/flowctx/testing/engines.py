@@ -1,0 +1,276 @@
+"""The contract of an engine, as tests: whatever it runs, the outcome is that of a run in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from flowctx import (
+    ContextError,
+    Daily,
+    FlowctxError,
+    PartitionScheme,
+    QualityMetrics,
+    RetryPolicy,
+    RunResult,
+    StepResult,
+    StepStatus,
+    UnknownPartition,
+    Workflow,
+    WorkflowContext,
+    run,
+)
+
+SCHEME = PartitionScheme(
+    symbol=["FB", "IBM", "A|B"], date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS")
+)
+KEY = {"date": "2012-10-26", "symbol": "IBM"}
+#: Fields of the context that do not depend on the engine, once the batch and the trace are given.
+SAME = ("params", "partition", "as_of_date", "capture_id", "idempotency_key", "batch_id", "trace_id")
+
+
+def ordinary() -> Workflow:
+    """Plain data of every kind, updates, two branches and a join; FB is skipped."""
+    flow = Workflow("ordinary", partitions=SCHEME, params={"limit": 3, "rate": Decimal("0.10"), "since": None})
+
+    @flow.step()
+    def fetch(ctx: WorkflowContext) -> StepResult:
+        if ctx.partition is not None and ctx.partition.symbol == "FB":
+            return StepResult.skip("FB did not trade")
+        rows = {"rows": [1.5, None, "é", "\0"], "day": ctx.as_of_date, "rate": ctx.params["rate"], "$odd": b"\0"}
+        return StepResult.ok({**rows, "nan": float("nan"), "took": timedelta(seconds=1), "big": 2**80})
+
+    @flow.step(config={"factor": 2})
+    def left(ctx: WorkflowContext, config: dict[str, Any]) -> StepResult:
+        return StepResult.ok({"n": len(ctx.get_output("fetch", "rows")) * config["factor"]}, {"left": True})
+
+    @flow.step(after=[fetch])
+    def right(ctx: WorkflowContext) -> StepResult:
+        return StepResult.ok(quality=QualityMetrics(counts={"rows": 3}), context_updates={"since": ctx.as_of_date})
+
+    @flow.step(after=[left, right])
+    def join(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"params": ctx.params, "seen": list(ctx.step_outputs), "far": ctx.get_output("fetch", "rate")}
+
+    return flow
+
+
+def flaky() -> Workflow:
+    """A step that fails twice and is then well."""
+    flow, tries = Workflow("flaky"), []
+
+    @flow.step(retries=RetryPolicy(retries=3, delay=timedelta(milliseconds=10)))
+    def fetch(ctx: WorkflowContext) -> dict[str, Any]:
+        tries.append(ctx.run_id)
+        if tries.count(ctx.run_id) < 3:
+            raise ConnectionError("the line is down")
+        return {"rows": 1}
+
+    @flow.step()
+    def use(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"n": ctx.get_output("fetch", "rows")}
+
+    return flow
+
+
+def failing() -> Workflow:
+    """A gate that says no; what comes after it is not run, what stands beside it is."""
+    flow = Workflow("failing")
+
+    @flow.step(retries=3)
+    def gate(ctx: WorkflowContext) -> StepResult:
+        quality = QualityMetrics(passed=False, reasons=("40% in a day",))
+        return StepResult.fail("40% in a day", category="DATA_QUALITY", output={"move": 0.4}, quality=quality)
+
+    @flow.step()
+    def later(ctx: WorkflowContext) -> None:
+        return None
+
+    @flow.step(after=[])
+    def beside(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"x": 1}
+
+    return flow
+
+
+def raising(name: str, function: Callable[[WorkflowContext], Any], retries: int) -> Workflow:
+    """One step that does not end well."""
+    flow = Workflow(name)
+    flow.step("broken", retries=retries)(function)
+    return flow
+
+
+def no_answer(ctx: WorkflowContext) -> None:
+    """Take too long, each time."""
+    raise TimeoutError("no answer in 30 s")
+
+
+def bug(ctx: WorkflowContext) -> Any:
+    """Have a bug."""
+    return {}["missing"]
+
+
+def a_set(ctx: WorkflowContext) -> Any:
+    """Return what is no plain data."""
+    return {"symbols": {"IBM"}}
+
+
+def conflict() -> Workflow:
+    """Two branches that write one parameter differently."""
+    flow = Workflow("conflict")
+
+    @flow.step(after=[])
+    def one(ctx: WorkflowContext) -> StepResult:
+        return StepResult.ok(context_updates={"mode": "a"})
+
+    @flow.step(after=[])
+    def other(ctx: WorkflowContext) -> StepResult:
+        return StepResult.ok(context_updates={"mode": "b"})
+
+    @flow.step(after=[one, other], retries=2)
+    def join(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"mode": ctx.params["mode"]}
+
+    return flow
+
+
+def conditional() -> Workflow:
+    """A step whose condition may not hold, and a join after it."""
+    flow = Workflow("conditional", params={"full": False})
+
+    @flow.step()
+    def fetch(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"x": 1}
+
+    @flow.step(when=lambda ctx: bool(ctx.params["full"]))
+    def enrich(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"y": 2}
+
+    @flow.step(after=[fetch])
+    def report(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"x": ctx.get_output("fetch", "x")}
+
+    @flow.step(after=[enrich, report])
+    def join(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"all": sorted(ctx.step_outputs)}
+
+    return flow
+
+
+class EngineContract:
+    """Tests that every engine passes; inherit them and say how to run a workflow there.
+
+    Example:
+        ::
+
+            class TestMyEngine(EngineContract):
+                def run_there(self, workflow, **about):
+                    return my_engine.run(workflow, **about)
+    """
+
+    def run_there(self, workflow: Workflow, **about: Any) -> RunResult:
+        """Run ``workflow`` on the engine, with the arguments of :func:`flowctx.run`, and return what happened."""
+        raise TypeError(f"{type(self).__name__} must say how to run a workflow: define run_there()")
+
+    def alike(self, workflow: Workflow, **about: Any) -> RunResult:
+        """Run a workflow here and there, assert that all is equal that must be, and return what came out there."""
+        about = {"batch_id": "batch-1", "trace_id": "trace-1", **about}
+        here, there = run(workflow, **about), self.run_there(workflow, **about)
+        assert [replace(step, duration=timedelta(0)) for step in there.steps] == [
+            replace(step, duration=timedelta(0)) for step in here.steps
+        ]
+        assert there.status == here.status
+        assert there.outputs_digest == here.outputs_digest
+        for name in SAME:
+            assert getattr(there.context, name) == getattr(here.context, name), name
+        assert there.context.metadata.get("calendar") == here.context.metadata.get("calendar")
+        return there
+
+    @pytest.mark.parametrize(
+        "partition", [KEY, "A|B".replace("|", "%7C") + "|2012-10-26", "date=2012-10-26,symbol=IBM"]
+    )
+    def test_an_ordinary_run(self, partition: Any) -> None:
+        """Outputs of every kind, updates, joins and parameters are equal, byte for byte in their JSON form."""
+        result = self.alike(ordinary(), partition=partition, params={"limit": 4, "odd": date(2012, 1, 1)})
+        assert result.status is StepStatus.OK
+        assert (
+            result.context.capture_id
+            == f"{str(result.context.partition.symbol).replace('|', '%7C')}|2012-10-26|batch-1"
+        )  # type: ignore[union-attr]
+
+    def test_a_skipped_run(self) -> None:
+        """A skip cascades to all that follow, each with the reason of the first."""
+        result = self.alike(ordinary(), partition={**KEY, "symbol": "FB"})
+        assert result.status is StepStatus.SKIPPED
+        assert {step.error for step in result.steps} == {"FB did not trade"}
+
+    def test_a_retried_run(self) -> None:
+        """A step that fails for a while is tried again as its policy says."""
+        assert self.alike(flaky())["fetch"].attempts == 3
+
+    def test_a_failing_run(self) -> None:
+        """A failure that no retry can mend fails at once, in the step's own words; other branches go on."""
+        result = self.alike(failing())
+        assert (result["gate"].attempts, result["gate"].error) == (1, "40% in a day")
+        assert (result["later"].status, result["beside"].status) == (StepStatus.NOT_RUN, StepStatus.OK)
+
+    @pytest.mark.parametrize(
+        ("function", "retries", "attempts", "words"),
+        [(no_answer, 1, 2, "no answer in 30 s"), (bug, 0, 1, "KeyError: 'missing'"), (a_set, 2, 1, "use sorted(...)")],
+    )
+    def test_a_broken_run(self, function: Any, retries: int, attempts: int, words: str) -> None:
+        """Exceptions, bugs and outputs that cannot flow fail alike, with as many attempts."""
+        broken = self.alike(raising(function.__name__, function, retries))["broken"]
+        assert (broken.status, broken.attempts) == (StepStatus.FAILED, attempts)
+        assert words in str(broken.error)
+
+    def test_a_conflict(self) -> None:
+        """Two branches that write a parameter differently fail where they join, naming both."""
+        assert "steps 'one' and 'other' both wrote the parameter 'mode'" in str(self.alike(conflict())["join"].error)
+
+    @pytest.mark.parametrize("full", [False, True])
+    def test_a_condition(self, full: bool) -> None:
+        """A step whose condition does not hold is skipped with all that follow it; other branches go on."""
+        result = self.alike(conditional(), params={"full": full})
+        wanted = StepStatus.OK if full else StepStatus.SKIPPED
+        assert (result["enrich"].status, result["join"].status, result["report"].status) == (
+            wanted,
+            wanted,
+            StepStatus.OK,
+        )
+
+    def test_a_run_without_a_scheme(self) -> None:
+        """The caller may give any partition and business date, or none."""
+        flow = Workflow("plain")
+        flow.step("only")(lambda ctx: {"partition": ctx.partition, "as_of": ctx.as_of_date})
+        self.alike(flow)
+        self.alike(flow, partition={"venue": "NYSE"}, as_of_date=date(2012, 10, 26))
+        assert self.alike(flow, partition={"date": "2012-10-26"}).context.as_of_date == date(2012, 10, 26)
+
+    def test_a_run_outside_a_batch(self) -> None:
+        """The run names the capture; the idempotency key is the same each time."""
+        first, second = (self.run_there(ordinary(), partition=KEY) for _ in range(2))
+        assert first.context.capture_id == f"IBM|2012-10-26|{first.run_id}" != second.context.capture_id
+        assert first.context.idempotency_key == second.context.idempotency_key
+
+    @pytest.mark.parametrize(
+        ("about", "error", "words"),
+        [
+            ({}, ContextError, r"is partitioned; pass partition=dict\(symbol=..., date=...\)"),
+            ({"partition": {**KEY, "date": "2012-10-27"}}, UnknownPartition, "2012-10-26"),
+            ({"partition": KEY, "params": ["x"]}, FlowctxError, "it must be a dict"),
+        ],
+    )
+    def test_bad_input_is_refused_before_anything_runs(self, about: Any, error: type[Exception], words: str) -> None:
+        """A wrong partition or parameters are an error, and no step is called."""
+        flow = Workflow("refusing", partitions=SCHEME)
+        called: list[str] = []
+        flow.step("only")(lambda ctx: called.append(ctx.run_id))
+        with pytest.raises(error, match=words):
+            self.run_there(flow, **about)
+        assert called == []
