@@ -363,7 +363,7 @@ def unknown_calendar(name: str, known: Iterable[str]) -> CalendarError:
         >>> print(unknown_calendar("WEEKDAY", ["XNYS"]))
         there is no calendar 'WEEKDAY'; did you mean WEEKDAYS? Built in are EVERY_DAY and WEEKDAYS; ...
     """
-    near = difflib.get_close_matches(name.upper(), [*_BUILT_IN, *known], n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name.upper(), [*_BUILT_IN, *known], n=3, cutoff=0.7)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
     return CalendarError(
         f"there is no calendar {name!r}{meant} Built in are {' and '.join(_BUILT_IN)}; the others are those of "

@@ -110,6 +110,7 @@ class Entries(Sequence[date]):
         """The last day up to which the as-of dates are known from the calendar; None if all are.
 
         Example:
+            >>> from flowctx import Daily
             >>> Daily(start="2012-01-01", calendar="WEEKDAYS").known_until is None
             True
         """
@@ -128,6 +129,7 @@ class Entries(Sequence[date]):
             CalendarError: Neither ``until`` nor ``end`` is there, or the calendar does not reach that far.
 
         Example:
+            >>> from flowctx import Daily
             >>> Daily(start="2012-10-01", calendar="WEEKDAYS").count(date(2012, 10, 31))
             23
         """
@@ -211,6 +213,7 @@ class Entries(Sequence[date]):
             CalendarError: It is not one of the as-of dates; the message says why and which ones are near.
 
         Example:
+            >>> from flowctx import Weekly
             >>> Weekly(start="2012-01-01").index(date(2012, 1, 13))
             1
         """
@@ -225,6 +228,7 @@ class Entries(Sequence[date]):
         """Return the positions of the as-of dates from ``a`` to ``b``, both included; neither need be one.
 
         Example:
+            >>> from flowctx import Weekly
             >>> Weekly(start="2012-01-01").indexes(date(2012, 1, 7), date(2012, 1, 31))
             range(1, 4)
         """
@@ -249,6 +253,7 @@ class Entries(Sequence[date]):
         """Say in one sentence why a date is not one of the as-of dates, and which ones are near.
 
         Example:
+            >>> from flowctx import Daily
             >>> Daily(start="2012-01-01", calendar="WEEKDAYS").explain(date(2012, 10, 27))
             '2012-10-27 is a Saturday, a weekend day in WEEKDAYS: sessions around it are 2012-10-26 and 2012-10-29'
         """
@@ -268,6 +273,7 @@ class Entries(Sequence[date]):
         """Return the nearest as-of dates: the last before ``d`` and the first on or after it, where they are.
 
         Example:
+            >>> from flowctx import Weekly
             >>> Weekly(start="2012-01-01").neighbours(date(2012, 1, 9))
             [datetime.date(2012, 1, 6), datetime.date(2012, 1, 13)]
         """

@@ -50,6 +50,7 @@ class SessionTable:
             CalendarError: ``d`` is outside the bounds, or a datetime.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.is_session(date(2012, 10, 27))
             False
         """
@@ -68,6 +69,7 @@ class SessionTable:
             CalendarError: ``d`` or the answer is outside the bounds.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.previous(date(2012, 10, 29))
             datetime.date(2012, 10, 26)
         """
@@ -82,6 +84,7 @@ class SessionTable:
         """Return the n-th session strictly after ``d``; see :meth:`previous`.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.next(date(2012, 10, 26), 2)
             datetime.date(2012, 10, 30)
         """
@@ -96,6 +99,7 @@ class SessionTable:
         """Return ``d`` if it is a session, else the last one before it.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.on_or_before(date(2012, 10, 28))
             datetime.date(2012, 10, 26)
         """
@@ -108,6 +112,7 @@ class SessionTable:
         """Return ``d`` if it is a session, else the first one after it.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.on_or_after(date(2012, 10, 28))
             datetime.date(2012, 10, 29)
         """
@@ -122,6 +127,7 @@ class SessionTable:
         ``date.min`` and ``date.max`` stand for the calendar's own bounds.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> len(WEEKDAYS.sessions(date(2012, 10, 1), date(2012, 10, 31)))
             23
         """
@@ -132,6 +138,7 @@ class SessionTable:
         """Count the sessions from ``a`` to ``b``, both included; 0 if ``b < a``.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.count(date(2012, 10, 1), date(2012, 10, 31))
             23
         """
@@ -144,6 +151,7 @@ class SessionTable:
             CalendarError: ``d`` is no session; the message says why and which sessions lie around it.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.at(WEEKDAYS.index(date(2012, 10, 26)) + 1)
             datetime.date(2012, 10, 29)
         """
@@ -172,6 +180,7 @@ class SessionTable:
             ordinal: ``date.toordinal()`` of the day.
 
         Example:
+            >>> from flowctx import EVERY_DAY
             >>> EVERY_DAY.position(date(1, 1, 3).toordinal())
             2
         """
@@ -181,6 +190,7 @@ class SessionTable:
         """Say in one sentence why ``d`` is no session, and which sessions lie around it.
 
         Example:
+            >>> from flowctx import WEEKDAYS
             >>> WEEKDAYS.explain(date(2012, 10, 27))
             '2012-10-27 is a Saturday, a weekend day in WEEKDAYS: sessions around it are 2012-10-26 and 2012-10-29'
         """
