@@ -266,36 +266,41 @@ def _partition_key(text: str, scheme: PartitionScheme) -> PartitionKey:
     static = static_dimensions(scheme)
     # Dagster sorts the two dimensions by name, whatever order they were given in.
     names = sorted(name for name in (scheme.cadence_dimension, FOLD.join(static)) if name)
+    pattern = _MULTI.join(f"<{name}>" for name in names)
     by_name = getattr(text, "keys_by_dimension", None)
     if by_name is None:
         by_name = dict(zip(names, text.split(_MULTI), strict=False)) if text.count(_MULTI) == len(names) - 1 else {}
     if sorted(by_name) != names:
         raise UnknownPartition(
-            f"{str(text)!r} is no key of Dagster's for this scheme, whose keys there are "
-            f"{_MULTI.join(f'<{name}>' for name in names)!r}; was it made with another scheme?"
+            f"{str(text)!r} is no key of Dagster's for this scheme, whose keys there are {pattern!r}; "
+            "was it made with another scheme?"
         )
     values: dict[str, str] = {}
     if scheme.cadence is not None and scheme.cadence_dimension is not None:
-        values[scheme.cadence_dimension] = _as_of(by_name[scheme.cadence_dimension], scheme.cadence).isoformat()
+        day = iso_date(by_name[scheme.cadence_dimension])
+        if day is None:
+            raise UnknownPartition(
+                f"{str(text)!r} has no date (YYYY-MM-DD) for {scheme.cadence_dimension}; Dagster's keys of this scheme "
+                f"are {pattern!r}"
+            )
+        values[scheme.cadence_dimension] = _as_of(day, scheme.cadence).isoformat()
     if static:
         values |= _unfold(by_name[FOLD.join(static)], static)
     return scheme.check(PartitionKey(**values))
 
 
-def _as_of(text: str, cadence: Cadence) -> date:
-    day = iso_date(text)
-    if day is None:
-        raise UnknownPartition(f"{text!r} is not a date; Dagster's keys of a cadence are written YYYY-MM-DD")
+def _as_of(day: date, cadence: Cadence) -> date:
     try:
         as_of = cadence.containing(day)
+        why = cadence.explain(day) if as_of is None else ""
     except CalendarError as error:
-        raise UnknownPartition(f"Dagster's key {text!r} names no partition: {error}") from None
+        as_of, why = None, str(error)
     if as_of is None:
-        raise UnknownPartition(f"Dagster's key {text!r} names no partition of this scheme: {cadence.explain(day)}")
+        raise UnknownPartition(f"no window of this scheme starts on {day}: {why}")
     start = cadence.window(as_of).start.date()
     if start != day:
         raise UnknownPartition(
-            f"Dagster names a partition by the first day of its window, and {text} is not one; the window that holds "
+            f"Dagster names a partition by the first day of its window, and {day} is not one; the window that holds "
             f"it is {start}, with the as-of date {as_of}"
         )
     return as_of
