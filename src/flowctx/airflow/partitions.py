@@ -187,6 +187,12 @@ class PartitionTimetable(Timetable):
             return None
         return self._info(cadence, place)
 
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """Return the first run: without partition dates, as in Airflow before 3.2, there is no last one to go by."""
+        return self.next_dagrun_info_v2(last_dagrun_info=None, restriction=restriction)
+
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterator[DagRunInfo]:
         """Yield the runs of a backfill: all keys, due by now, of the as-of dates from ``earliest`` to ``latest``."""
         cadence = self.scheme.cadence
