@@ -12,6 +12,7 @@ from airflow.sdk import DAG, task_group
 from flowctx.airflow._compat import most_instances
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
+from flowctx.core.asof import AsOf
 from flowctx.core.errors import WorkflowError
 from flowctx.core.plain import to_json
 from flowctx.core.scheme import PartitionScheme
@@ -21,6 +22,7 @@ from flowctx.core.workflow import Step, StepFunction, Workflow
 def workflow_dag(
     workflow: Workflow,
     *,
+    as_of: AsOf | None = None,
     map_over: Iterable[str] = (),
     reduce: Step | StepFunction | None = None,
     **dag_kwargs: Any,
@@ -29,6 +31,7 @@ def workflow_dag(
 
     Args:
         workflow: The workflow.
+        as_of: The rule for the business date, where the workflow has no partitions that say it.
         map_over: Dimensions whose values are all done within one run: the steps become a mapped task group, with one
             instance per value (or combination of values), each for its own partition. The other dimensions are the
             runs' partitions.
@@ -62,12 +65,12 @@ def workflow_dag(
     }
     with DAG(**arguments) as dag:
         if not mapped:
-            _add_steps(workflow)
+            _add_steps(workflow, as_of=as_of)
         else:
-            group = _mapped(workflow, mapped, instances)
+            group = _mapped(workflow, mapped, instances, as_of)
             if reduce is not None:
                 of_run = Workflow(workflow.name, partitions=scheme, params=workflow.params)
-                group >> StepOperator(step=reduce, workflow=of_run, trigger_rule="none_failed")
+                group >> StepOperator(step=reduce, workflow=of_run, as_of=as_of, trigger_rule="none_failed")
     return dag
 
 
@@ -79,14 +82,14 @@ def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:
     return list(tasks.values())
 
 
-def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str]]) -> Any:
+def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str]], as_of: AsOf | None) -> Any:
     """Put the steps into a task group with one instance per combination of values."""
 
     @task_group(group_id=f"each_{'_'.join(mapped)}", prefix_group_id=False)
     def each(within: Any) -> None:
         # Airflow renders the label before and after the task; ``within`` is a dict by then.
         label = "{{ task.within.values() | join('|') }}"
-        for task in _add_steps(workflow, within=within, map_index_template=label):
+        for task in _add_steps(workflow, within=within, as_of=as_of, map_index_template=label):
             task.labels = tuple("|".join(values.values()) for values in instances)
 
     return each.expand(within=instances)

@@ -19,6 +19,7 @@ from flowctx.airflow._compat import (
 from flowctx.airflow.context import run_context
 from flowctx.airflow.outputs import take_over, to_payload
 from flowctx.artifacts import artifact_store
+from flowctx.core.asof import AsOf
 from flowctx.core.context import WorkflowContext
 from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited
 from flowctx.core.errors import FlowctxError, WorkflowError
@@ -41,6 +42,7 @@ class StepOperator(BaseOperator):
         config: Configuration on top of the step's own. Templated; XComs of other tasks may be in it.
         workflow: The workflow that the step is of, whose partition scheme and parameters then hold.
         scheme: The partition scheme, if it is not the workflow's or the DAG's.
+        as_of: The rule for the business date, as for :func:`~flowctx.airflow.workflow_context`.
         within: The values of the dimensions over which the task is mapped, such as ``{"symbol": "IBM"}``.
         task_id: The step's name if left out; the name of a step that is made of a function.
         **kwargs: As for any operator. A step's own retry policy holds unless ``retries`` is given.
@@ -70,6 +72,7 @@ class StepOperator(BaseOperator):
         config: Mapping[str, Any] | None = None,
         workflow: Workflow | None = None,
         scheme: PartitionScheme | None = None,
+        as_of: AsOf | None = None,
         within: Any = None,
         task_id: str | None = None,
         **kwargs: Any,
@@ -78,6 +81,7 @@ class StepOperator(BaseOperator):
         self.config = thaw(config or {})
         self.workflow = workflow
         self.scheme = scheme
+        self.as_of = as_of
         self.within = within
         self.workflow_context = _Shown(self)
         super().__init__(task_id=task_id or self.step.name, **{**retry_arguments(self.step.retry, kwargs), **kwargs})
@@ -89,7 +93,7 @@ class StepOperator(BaseOperator):
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context, as this task sees it before the outputs of other steps."""
         within = self.within or None
-        return run_context(context, workflow=self.workflow, scheme=self.scheme, within=within)
+        return run_context(context, self.as_of, workflow=self.workflow, scheme=self.scheme, within=within)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step on the context of this task instance, and return what is to be pushed.

@@ -1,0 +1,97 @@
+"""What a step costs on Airflow beside a plain task: running it, and parsing its DAG."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from typing import Any
+
+from report import compare, show
+
+TASKS = 20
+PAYLOAD = {"rows": ["x" * 100] * 20}
+
+
+def plain(dag_id: str, tasks: int) -> Any:
+    """A chain of ``@task`` functions, each returning its own output."""
+    from airflow.sdk import DAG, task
+
+    @task
+    def work(before: Any = None) -> dict[str, Any]:
+        return dict(PAYLOAD)
+
+    with DAG(dag_id) as dag:
+        done = None
+        for number in range(tasks):
+            done = work.override(task_id=f"step_{number}")(done)
+    return dag
+
+
+def dict_passing(dag_id: str, tasks: int) -> Any:
+    """A chain of ``@task`` functions that hand the whole context on as a dict, as people write it by hand."""
+    from airflow.sdk import DAG, task
+
+    @task(multiple_outputs=False)
+    def work(ctx: dict[str, Any], name: str) -> dict[str, Any]:
+        return {**ctx, "step_outputs": {**ctx["step_outputs"], name: dict(PAYLOAD)}}
+
+    with DAG(dag_id) as dag:
+        ctx: Any = {"params": {}, "step_outputs": {}}
+        for number in range(tasks):
+            ctx = work.override(task_id=f"step_{number}")(ctx, f"step_{number}")
+    return dag
+
+
+def ours(dag_id: str, tasks: int) -> Any:
+    """The same chain as a workflow."""
+    from flowctx import Workflow
+    from flowctx.airflow import workflow_dag
+
+    flow = Workflow(dag_id)
+    for number in range(tasks):
+        flow.step(name=f"step_{number}")(_work)
+    return workflow_dag(flow)
+
+
+def _work(ctx: Any) -> dict[str, Any]:
+    return dict(PAYLOAD)
+
+
+KINDS = {"plain @task": plain, "dict-passing by hand": dict_passing, "flowctx steps": ours}
+
+
+def main() -> None:
+    """Print the time per task under ``dag.test()``, the time that is flowctx's own, and the time to parse a DAG."""
+    home = tempfile.mkdtemp(prefix="flowctx-bench-")
+    os.environ.setdefault("AIRFLOW_HOME", home)
+    os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+    compare(
+        "Parsing a DAG of 10 tasks",
+        {name: lambda make=make, name=name: make(_dag_id(name), 10) for name, make in KINDS.items()},
+        rounds=15,
+        repeat=3,
+        budget="flowctx at most 1.3× the plain DAG",
+    )
+    from flowctx.airflow.running import run_dag
+
+    seconds: dict[str, list[float]] = {name: [] for name in KINDS}
+    dags = {name: make(_dag_id(name), TASKS) for name, make in KINDS.items()}
+    for dag in dags.values():
+        run_dag(dag).raise_for_failure()
+    for _ in range(3):
+        for name, dag in dags.items():
+            started = time.perf_counter()
+            run_dag(dag).raise_for_failure()
+            seconds[name].append((time.perf_counter() - started) / TASKS)
+    best = {name: min(times) for name, times in seconds.items()}
+    show(f"Running a chain of {TASKS} tasks", best, unit="a task", budget="flowctx's own time 5 ms a step")
+
+
+def _dag_id(name: str) -> str:
+    return "bench_" + "".join(c for c in name if c.isalpha())
+
+
+if __name__ == "__main__":
+    main()
