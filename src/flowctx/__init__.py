@@ -9,11 +9,17 @@ from flowctx.core.cadence import Daily, Monthly, Quarterly, Weekly, Window
 from flowctx.core.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, set_calendar_loader
 from flowctx.core.context import CheckpointState, WorkflowContext
 from flowctx.core.errors import (
+    AlreadyCaptured,
     ArtifactError,
     CalendarError,
+    CaptureHeld,
+    CaptureRefused,
     ContextConflict,
     ContextError,
     FlowctxError,
+    LedgerError,
+    LedgerUnavailable,
+    LedgerVersionError,
     MissingDimension,
     MissingExtra,
     OutputTooLarge,
@@ -23,7 +29,10 @@ from flowctx.core.errors import (
     PlainDataError,
     ReadOnlyError,
     RunFailed,
+    Superseded,
     UnknownPartition,
+    UnknownRun,
+    WorkflowChanged,
     WorkflowError,
 )
 from flowctx.core.partition import PartitionKey
@@ -36,22 +45,28 @@ from flowctx.core.workflow import RetryPolicy, Step, Workflow
 
 if TYPE_CHECKING:
     from flowctx.calendars import calendar_from_file
-    from flowctx.local import run
+    from flowctx.local import replay, resume, run
 
 __all__ = [
     "EVERY_DAY",
     "WEEKDAYS",
+    "AlreadyCaptured",
     "ArtifactError",
     "ArtifactRef",
     "AsOf",
     "BusinessCalendar",
     "CalendarError",
+    "CaptureHeld",
+    "CaptureRefused",
     "CheckpointState",
     "ContextConflict",
     "ContextError",
     "Daily",
     "ErrorCategory",
     "FlowctxError",
+    "LedgerError",
+    "LedgerUnavailable",
+    "LedgerVersionError",
     "MissingDimension",
     "MissingExtra",
     "Monthly",
@@ -73,13 +88,18 @@ __all__ = [
     "StepResult",
     "StepRun",
     "StepStatus",
+    "Superseded",
     "UnknownPartition",
+    "UnknownRun",
     "Weekly",
     "Window",
     "Workflow",
+    "WorkflowChanged",
     "WorkflowContext",
     "WorkflowError",
     "calendar_from_file",
+    "replay",
+    "resume",
     "run",
     "thaw",
 ]
@@ -87,6 +107,8 @@ __all__ = [
 #: Names that are imported when first used, and where they are.
 _LAZY = {
     "calendar_from_file": "flowctx.calendars",
+    "replay": "flowctx.local",
+    "resume": "flowctx.local",
     "run": "flowctx.local",
 }
 

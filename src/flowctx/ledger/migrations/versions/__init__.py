@@ -1,1 +1,0 @@
-"""One script for each revision of the ledger's tables."""
