@@ -4,8 +4,8 @@ import json
 
 import dagster as dg
 import pytest
-from adapters.dagster_support import Bench
 
+from adapters.dagster_support import Bench
 from flowctx import Daily, PartitionScheme, QualityMetrics, StepResult, Workflow, WorkflowContext
 from flowctx.examples.prices import prices
 
@@ -190,7 +190,7 @@ def test_a_failure_in_a_range_keeps_what_is_done(flow, tmp_path):
     assert "step fetch failed for 1 of 3 partitions" in failure.description
     assert "date=2012-10-27: ConnectionError: no line" in failure.description
     assert failure.metadata["failed partitions"].value == ["2012-10-27"]
-    assert [key for key in bench.materializations(result)] == [("fetch", "2012-10-26"), ("fetch", "2012-10-28")]
+    assert list(bench.materializations(result)) == [("fetch", "2012-10-26"), ("fetch", "2012-10-28")]
     assert bench.outputs.output(["flow", "fetch"], "2012-10-28") == {"day": 28}
 
 

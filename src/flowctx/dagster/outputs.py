@@ -12,6 +12,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args, get_origin
 from uuid import uuid4
 
@@ -167,7 +168,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Return the output of an asset, outside of a run too.
 
         Args:
-            asset_key: The asset.
+            asset_key: The asset; as text, ``daily_prices/fetch``.
             partition: Dagster's key of the partition.
             capture_id: Which version; the newest if None.
 
@@ -177,13 +178,13 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         Example:
             ::
 
-                WorkflowIOManager(base_path="outputs").output(["daily_prices", "fetch"], "2012-10-26|IBM")
+                WorkflowIOManager(base_path="outputs").output("daily_prices/fetch", "2012-10-26|IBM")
         """
-        return self._plain(self.read(dg.AssetKey.from_coercible(asset_key).path, partition, capture_id))
+        return self._plain(self.read(_place(asset_key), partition, capture_id))
 
     def captures(self, asset_key: dg.AssetKey | Sequence[str] | str, partition: str | None = None) -> list[str]:
         """Return the ids of all captures of a partition, sorted."""
-        place = dg.AssetKey.from_coercible(asset_key).path
+        place = _place(asset_key)
         return sorted(self.read_file(place, path).capture_id for path in self._files(place, partition))
 
     def read(self, place: Sequence[str], key: str | None, capture_id: str | None = None) -> Capture:
@@ -262,6 +263,12 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         return [path for path in folder.iterdir() if _is_capture(path.name)]
 
 
+def _place(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:
+    if isinstance(asset_key, str):
+        return dg.AssetKey.from_user_string(asset_key).path
+    return dg.AssetKey.from_coercible(asset_key).path
+
+
 def _is_capture(name: str) -> bool:
     return name.startswith("@") and name.endswith(".json") and name != _LATEST
 
@@ -288,14 +295,16 @@ def _decode(path: Any) -> dict[str, Any]:
 
 
 def _replace(path: Any, data: bytes) -> None:
-    """Write beside the place and rename, so that a reader never sees half of it."""
+    """Write so that a reader never sees half of it: beside the place and renamed, or as one object of a store."""
+    if not isinstance(path, Path):  # object stores show an object when it is complete, and cannot rename
+        path.write_bytes(data)
+        return
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         part.write_bytes(data)
         part.replace(path)
     except BaseException:
-        if part.exists():
-            part.unlink()
+        part.unlink(missing_ok=True)
         raise
 
 
