@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import zlib
 from datetime import date, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -88,7 +87,7 @@ def calendar_from_file(
         OSError: The file cannot be read.
 
     Example:
-        >>> folder = Path(tempfile.mkdtemp())
+        >>> folder = Path(__import__("tempfile").mkdtemp())
         >>> _ = (folder / "desk.txt").write_text("2012-10-29  # Sandy")
         >>> calendar_from_file(folder / "desk.txt").is_session(date(2012, 10, 29))
         False
@@ -143,6 +142,8 @@ def _write(path: Path | None, content: dict[str, Any]) -> None:
     """Write a cache file in one step, so that other processes see all of it or nothing; or let it be."""
     if path is None:
         return
+    import tempfile  # takes a while to import, and a warm cache does without
+
     text = json.dumps({**content, "checksum": _checksum(content["sessions"])}, separators=(",", ":"))
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

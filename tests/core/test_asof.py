@@ -4,7 +4,7 @@ import pickle
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx import WEEKDAYS, AsOf, CalendarError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
@@ -92,6 +92,7 @@ def test_the_last_day_inside_a_window_knows_clock_changes():
 
 
 @given(st.datetimes(datetime(1997, 1, 1), datetime(2026, 1, 1)), st.sampled_from(RULES), st.integers(1, 900))  # noqa: DTZ001
+@settings(max_examples=60, deadline=None)
 def test_no_rule_looks_ahead(when, rule, hours):
     """A business date is never after the day on which the run is fired."""
     instant = when.replace(tzinfo=get_zone(NY))

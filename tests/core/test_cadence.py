@@ -114,7 +114,7 @@ def test_windows_tile(kind, calendar, zone):
 
 
 @given(cadences())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_index_inverts_access(cadence):
     """The i-th as-of date has index i, for any i, from either end if there are two."""
     size = min(len(cadence), 40) if cadence.bounded else 40
@@ -127,7 +127,7 @@ def test_index_inverts_access(cadence):
 
 
 @given(cadences(), st.dates(date(1997, 1, 1), date(2026, 12, 31)))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_every_day_finds_its_window(cadence, day):
     """The as-of date whose window contains a day is the only one that does; every other day has none."""
     found = cadence.containing(day)
@@ -141,7 +141,7 @@ def test_every_day_finds_its_window(cadence, day):
     cadences(),
     st.datetimes(*NAIVE, timezones=st.sampled_from([UTC, get_zone(NY)])),
 )
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_due_count_agrees_with_due_times(cadence, now):
     """Exactly the first n as-of dates are due, whatever clocks do around them."""
     n = cadence.due_count(now)
@@ -157,7 +157,7 @@ def test_due_count_agrees_with_due_times(cadence, now):
 
 
 @given(cadences())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_due_is_the_end_of_the_window_plus_the_delay_by_the_wall_clock(cadence):
     """A due time reads as the window's last midnight plus the delay, unless no clock ever shows that."""
     if not cadence:
@@ -170,7 +170,7 @@ def test_due_is_the_end_of_the_window_plus_the_delay_by_the_wall_clock(cadence):
 
 
 @given(cadences())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_cadence_survives_json_and_pickle(cadence):
     """A cadence is equal to what its dict and its pickle give back, and to its repr evaluated."""
     assert Cadence.from_dict(json.loads(json.dumps(cadence.to_dict()))) == cadence
@@ -277,7 +277,7 @@ def test_a_day_begins_at_its_first_instant(zone, day, first):
     st.datetimes(*NAIVE),
     st.sampled_from([*ZONES, "Pacific/Apia", "America/Caracas"]),
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_resolved_wall_time_exists(wall, zone):
     """It shows the same or the next existing time on a clock, and a second before it no clock showed it yet."""
     instant = resolve_wall_time(wall, get_zone(zone))

@@ -6,7 +6,7 @@ import pickle
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar, CalendarError
@@ -25,6 +25,7 @@ def calendars(draw):
 
 
 @given(calendars(), DAYS, st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
 def test_look_ups_agree_with_a_list(made, day, n):
     """Every look-up gives what searching the list of sessions gives, or refuses where the list has nothing."""
     calendar, days = made
@@ -44,6 +45,7 @@ def test_look_ups_agree_with_a_list(made, day, n):
 
 
 @given(calendars(), DAYS, DAYS)
+@settings(max_examples=60, deadline=None)
 def test_ranges_agree_with_a_list(made, a, b):
     """A range of sessions is what a list would hold, counted without being listed; backwards it is empty."""
     calendar, days = made
@@ -53,6 +55,7 @@ def test_ranges_agree_with_a_list(made, a, b):
 
 
 @given(calendars())
+@settings(max_examples=60, deadline=None)
 def test_index_and_at_are_inverse(made):
     """Sessions are numbered from zero in order."""
     calendar, days = made
@@ -61,6 +64,7 @@ def test_index_and_at_are_inverse(made):
 
 
 @given(st.dates(), st.integers(1, 10))
+@settings(max_examples=60, deadline=None)
 def test_weekdays_are_arithmetic(day, n):
     """WEEKDAYS counts Mondays to Fridays, over all dates that Python knows."""
     assert WEEKDAYS.is_session(day) == (day.weekday() < 5)
@@ -70,6 +74,7 @@ def test_weekdays_are_arithmetic(day, n):
 
 
 @given(st.dates(date(1, 1, 2), date(9999, 12, 30)))
+@settings(max_examples=60, deadline=None)
 def test_every_day_is_a_session(day):
     """EVERY_DAY steps by one day and counts days."""
     assert EVERY_DAY.is_session(day)
@@ -77,6 +82,7 @@ def test_every_day_is_a_session(day):
 
 
 @given(calendars())
+@settings(max_examples=60, deadline=None)
 def test_a_calendar_survives_json_pickle_and_copy(made):
     """A calendar of one's own comes back equal from its dict and from a pickle, holidays, extra days and all."""
     calendar, _ = made

@@ -54,7 +54,7 @@ def values_of(scheme):
 
 
 @given(schemes())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_keys_are_the_product_in_declared_order(scheme):
     """The first dimension varies slowest, and listing, counting and numbering agree."""
     expected = [
@@ -68,7 +68,7 @@ def test_keys_are_the_product_in_declared_order(scheme):
 
 
 @given(schemes())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_keys_made_by_a_scheme_are_whole(scheme):
     """A key from a scheme has the text, the order, the hash and the pickle of one that was made by hand."""
     for key in (scheme[0], next(iter(scheme)), scheme[-1]):
@@ -78,7 +78,7 @@ def test_keys_made_by_a_scheme_are_whole(scheme):
 
 
 @given(schemes(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_both_texts_come_back(scheme, data):
     """Positional and named text, whatever the values are, give the key again."""
     key = scheme[data.draw(st.integers(0, len(scheme) - 1))]
@@ -89,7 +89,7 @@ def test_both_texts_come_back(scheme, data):
 
 
 @given(schemes())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_scheme_survives_json_and_pickle(scheme):
     """A scheme comes back equal from its dict and from a pickle."""
     assert PartitionScheme.from_dict(json.loads(json.dumps(scheme.to_dict()))) == scheme

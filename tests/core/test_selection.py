@@ -45,7 +45,7 @@ SLICES = st.slices(len(KEYS)).filter(lambda s: s.step != 0)
 
 
 @given(clauses())
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_a_selection_is_what_a_list_would_be(made):
     """Its keys, their number, order and positions are those of a filtered list."""
     selection, keys = SCHEME.select(made[0]), made[1]
@@ -56,7 +56,7 @@ def test_a_selection_is_what_a_list_would_be(made):
 
 
 @given(clauses(), clauses())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_set_operations_agree_with_lists(a, b):
     """Union, intersection and difference have the keys of lists so combined, in the scheme's order."""
     left, right = SCHEME.select(a[0]), SCHEME.select(b[0])
@@ -71,7 +71,7 @@ def test_set_operations_agree_with_lists(a, b):
 
 
 @given(clauses(), SLICES, SLICES)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_slices_agree_with_lists(made, first, second):
     """A slice of a slice, backwards and with steps, is a selection with the keys of a list so sliced."""
     selection, keys = SCHEME.select(made[0])[first][second], made[1][first][second]
@@ -82,7 +82,7 @@ def test_slices_agree_with_lists(made, first, second):
 
 
 @given(clauses(), clauses(), SLICES)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_one_set_of_keys_has_one_text(a, b, some):
     """The text of a selection selects it again, and is the same however the selection came about."""
     selection = (SCHEME.select(a[0]) | SCHEME.select(b[0]))[some]
@@ -98,7 +98,7 @@ def test_one_set_of_keys_has_one_text(a, b, some):
 
 
 @given(clauses(), st.integers(1, 7))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_shards_share_a_selection(made, n):
     """The n slices [k::n] are disjoint and together the whole."""
     selection = SCHEME.select(made[0])

@@ -128,8 +128,10 @@ class PartitionScheme:
         """
         if until is not None:
             return self.select(until=until)
-        everything = self._everything or self.select()
-        object.__setattr__(self, "_everything", everything)
+        everything = self._everything
+        if everything is None:
+            everything = self.select()
+            object.__setattr__(self, "_everything", everything)
         return everything
 
     def count(self, until: date | str | None = None) -> int:
