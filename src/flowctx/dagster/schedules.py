@@ -115,12 +115,16 @@ class _Ticks:
         self.scheme, self.cadence, self.name = scheme, cadence, name
         self.catch_up, self.run_config, self.tags = catch_up, run_config, tags
 
-    def evaluate(self, context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    def evaluate(self, context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Request what is due at the tick, or say why nothing is."""
         now = context.scheduled_execution_time
         due, reason = _due_at(self.cadence, now)
-        requests = [*self.missed(context, now, due), *(self.requests(due) if due else ())]
-        return requests or dg.SkipReason(reason)
+        missed = self.missed(context, now, due)
+        yield from missed
+        if due is not None:
+            yield from self.requests(due)
+        elif not missed:
+            yield dg.SkipReason(reason)
 
     def requests(self, as_of: date) -> Iterator[dg.RunRequest]:
         """Yield one request for each key of a business date."""

@@ -1,0 +1,220 @@
+"""A schedule requests each key when it is due, once, and says why where nothing is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.dagster_schemes import schemes
+from adapters.dagster_support import persistent_instance
+from flowctx import Daily, Monthly, PartitionScheme, Quarterly, Weekly, WorkflowError
+from flowctx.dagster.partitions import engine_key, partition_key, partitions_def
+from flowctx.dagster.schedules import cron_schedule, workflow_schedule
+
+# Dagster warns of the tags that it makes itself for partitions of two dimensions.
+pytestmark = pytest.mark.filterwarnings("ignore:Non-compliant tag keys")
+
+NEW_YORK = "America/New_York"
+DELAYS = tuple(
+    timedelta(days=days, minutes=minutes) for days, minutes in [(0, 0), (0, 360), (1, 1110), (3, 45), (40, 180)]
+)
+PRICES = PartitionScheme(
+    date=Daily(start="2012-10-01", calendar="XNYS", timezone=NEW_YORK, delay=timedelta(hours=6)),
+    tier=["T1", "T2"],
+    venue=["NYSE", "N|Y"],
+)
+
+
+@dg.op
+def work() -> None:
+    """Do nothing."""
+
+
+class Scheduled:
+    """A partitioned job with its schedule, in a repository as Dagster's daemon would load it."""
+
+    def __init__(self, scheme: PartitionScheme, **options) -> None:
+        graph = dg.GraphDefinition(name="daily", node_defs=[work])
+        self.job = graph.to_job(partitions_def=partitions_def(scheme))
+        self.schedule = workflow_schedule(self.job, scheme, **options)
+        self.repository = dg.Definitions(jobs=[self.job], schedules=[self.schedule]).get_repository_def()
+
+    def ticks(self, first: datetime, last: datetime) -> Iterator[datetime]:
+        """Yield the times between two at which Dagster evaluates the schedule."""
+        crons, zone = self.schedule.cron_schedule, self.schedule.execution_timezone
+        for time in schedule_execution_time_iterator(first.timestamp(), crons, zone):
+            if time.timestamp() > last.timestamp():
+                return
+            yield time
+
+    def tick(self, at: datetime, instance: dg.DagsterInstance | None = None) -> list[dg.RunRequest] | str:
+        """Return what a tick requests, or why it requests nothing."""
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, repository_def=self.repository
+        ) as context:
+            data = self.schedule.evaluate_tick(context)
+        return list(data.run_requests) or data.skip_message
+
+
+def requested(scheme: PartitionScheme, first: datetime, last: datetime) -> list[tuple[datetime, str]]:
+    """Return what a schedule requests between two times: when, and Dagster's key."""
+    scheduled = Scheduled(scheme)
+    made = [(tick, scheduled.tick(tick)) for tick in scheduled.ticks(first, last)]
+    return [(tick, request.partition_key) for tick, found in made if not isinstance(found, str) for request in found]
+
+
+@settings(max_examples=40, deadline=None)
+@given(schemes(DELAYS))
+def test_each_key_is_requested_when_it_is_due(scheme: PartitionScheme) -> None:
+    """Over the whole life of a scheme, its keys are requested once each, at their due times and at no other."""
+    if not scheme:
+        return
+    due = [scheme.due(key) for key in scheme]
+    made = requested(scheme, min(due) - timedelta(days=3), max(due) + timedelta(days=3))
+    times = {key: tick.astimezone(UTC) for tick, key in made}
+    assert len(times) == len(made) == len(scheme)
+    assert times == {engine_key(key, scheme): scheme.due(key).astimezone(UTC) for key in scheme}
+
+
+@pytest.mark.parametrize("delay", DELAYS, ids=str)
+@pytest.mark.parametrize("kind", [Weekly, Monthly, Quarterly])
+def test_three_decades_of_periods_are_requested_on_time(kind, delay: timedelta) -> None:
+    """From 1995 to 2026, every week, month and quarter is requested exactly when it is due."""
+    scheme = PartitionScheme(
+        date=kind(start="1995-01-01", end="2026-06-30", calendar="XNYS", timezone=NEW_YORK, delay=delay)
+    )
+    made = requested(scheme, datetime(1995, 1, 1, tzinfo=UTC), datetime(2026, 9, 30, tzinfo=UTC))
+    assert [(tick.timestamp(), key) for tick, key in made] == [
+        (scheme.due(key).timestamp(), engine_key(key, scheme)) for key in scheme
+    ]
+
+
+def test_friday_is_requested_once() -> None:
+    """Over a weekend and a storm, Friday's keys are requested on Saturday morning and not again."""
+    made = requested(PRICES, datetime(2012, 10, 26, 12, tzinfo=UTC), datetime(2012, 11, 1, 12, tzinfo=UTC))
+    days = [(tick.date(), partition_key(key, PRICES).date) for tick, key in made]
+    assert days == [(date(2012, 10, 27), "2012-10-26")] * 4 + [(date(2012, 11, 1), "2012-10-31")] * 4
+
+
+def test_requests_carry_key_date_and_config() -> None:
+    """Each request has Dagster's key, the business date as a tag, a run key of its own and the configuration."""
+    scheduled = Scheduled(PRICES, run_config={"ops": {}}, tags={"team": "desk"})
+    requests = scheduled.tick(datetime(2012, 10, 27, 6, tzinfo=PRICES.cadence.zone))
+    assert {request.partition_key for request in requests} == {
+        f"2012-10-26|{tier}~{venue}" for tier in ("T1", "T2") for venue in ("NYSE", "N%7CY")
+    }
+    assert {request.tags["flowctx/as_of_date"] for request in requests} == {"2012-10-26"}
+    assert all(request.tags["team"] == "desk" and request.run_config == {"ops": {}} for request in requests)
+    assert requests[0].run_key == "date=2012-10-26|tier=T1|venue=NYSE"
+    assert requests[0].tags["dagster/partition/tier~venue"] == "T1~NYSE"
+
+
+@pytest.mark.parametrize(
+    ("tick", "why"),
+    [
+        ("2012-10-30T06:00", "2012-10-29 is a holiday in XNYS.*2012-10-26 and 2012-10-31"),
+        ("2012-10-28T06:00", "2012-10-27 is a Saturday"),
+        ("2012-09-30T06:00", "before the start"),
+        ("2012-10-27T05:00", "2012-10-26 is not due until 2012-10-27T06:00:00-04:00"),
+    ],
+)
+def test_a_tick_with_nothing_due_says_why(tick: str, why: str) -> None:
+    """On a holiday, before the start and too early, nothing is requested, for a reason."""
+    at = datetime.fromisoformat(tick).replace(tzinfo=PRICES.cadence.zone)
+    with pytest.raises(AssertionError, match=why):
+        raise AssertionError(Scheduled(PRICES).tick(at))
+
+
+def test_six_stays_six_when_clocks_change() -> None:
+    """By the wall clock, ticks stay where they are over both changes of 2026."""
+    scheme = PartitionScheme(date=Daily(start="2026-01-01", timezone=NEW_YORK, delay=timedelta(hours=6)))
+    made = requested(scheme, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC))
+    assert {tick.astimezone(scheme.cadence.zone).hour for tick, _ in made} == {6}
+    assert len(made) == 274
+
+
+@pytest.mark.parametrize("minutes", [0, 30, 90, 150])
+@pytest.mark.parametrize("zone", [NEW_YORK, "Europe/London", "America/Sao_Paulo", "America/Havana"])
+def test_no_key_is_lost_where_a_time_is_skipped_or_comes_twice(zone: str, minutes: int) -> None:
+    """At any hour at which clocks change, each day is requested once, at most the length of the change late."""
+    delay = timedelta(minutes=minutes)
+    scheme = PartitionScheme(date=Daily(start="2010-01-01", end="2012-12-31", timezone=zone, delay=delay))
+    made = requested(scheme, datetime(2010, 1, 1, 12, tzinfo=UTC), datetime(2013, 1, 2, tzinfo=UTC))
+    assert [key for _, key in made] == [engine_key(key, scheme) for key in scheme]
+    late = {tick.timestamp() - scheme.due(partition_key(key, scheme)).timestamp() for tick, key in made}
+    assert late <= {0.0, 1800.0, 3600.0}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.timedeltas(timedelta(0), timedelta(days=100)))
+def test_any_delay_has_ticks(delay: timedelta) -> None:
+    """A delay is rounded up to whole minutes, so that a tick is never before the due time."""
+    scheme = PartitionScheme(date=Monthly(start="2012-01-01", end="2012-06-30", delay=delay))
+    made = requested(scheme, datetime(2012, 1, 1, tzinfo=UTC), datetime(2012, 12, 31, tzinfo=UTC))
+    assert len(made) == 6
+    for tick, key in made:
+        assert timedelta(0) <= tick - scheme.due(partition_key(key, scheme)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("cadence", "cron"),
+    [
+        (Daily(start="2012-01-01", delay=timedelta(hours=6)), "0 6 * * *"),
+        (Daily(start="2012-01-01", calendar="WEEKDAYS"), "0 0 * * 2,3,4,5,6"),
+        (Weekly(start="2012-01-01", delay=timedelta(days=2, hours=6)), "0 6 * * 1"),
+        (Monthly(start="2012-01-01", delay=timedelta(days=4)), "0 0 5 * *"),
+        (Quarterly(start="2012-01-01"), "0 0 1 1,4,7,10 *"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_ticks_are_few(cadence, cron: str) -> None:
+    """A schedule ticks only on days on which something can be due."""
+    assert cron_schedule(cadence) == cron
+
+
+def test_a_tick_makes_up_for_missed_ones(tmp_path: Path) -> None:
+    """After an outage, a tick also requests earlier keys that the schedule never requested, and no others."""
+    scheduled = Scheduled(PRICES, catch_up=3)
+    with persistent_instance(tmp_path) as instance:
+        for tier, venue in [("T1", "NYSE"), ("T2", "NYSE")]:
+            made = {"dagster/schedule_name": "daily_schedule", "flowctx/as_of_date": "2012-10-25"}
+            key = engine_key({"date": "2012-10-25", "tier": tier, "venue": venue}, PRICES)
+            scheduled.job.execute_in_process(partition_key=key, instance=instance, tags=made)
+        requests = scheduled.tick(datetime(2012, 11, 1, 6, tzinfo=PRICES.cadence.zone), instance)
+    keys = [partition_key(request.partition_key, PRICES) for request in requests]
+    assert [key.date for key in keys] == ["2012-10-24"] * 4 + ["2012-10-25"] * 2 + ["2012-10-26"] * 4 + [
+        "2012-10-31"
+    ] * 4
+    assert {key.venue for key in keys if key.date == "2012-10-25"} == {"N|Y"}
+
+
+def test_the_first_dates_have_nothing_to_make_up_for(tmp_path: Path) -> None:
+    """Looking back further than the start finds what there is."""
+    with persistent_instance(tmp_path) as instance:
+        requests = Scheduled(PRICES, catch_up=50).tick(datetime(2012, 10, 3, 6, tzinfo=PRICES.cadence.zone), instance)
+    assert len(requests) == 8
+
+
+def test_a_schedule_needs_a_cadence_and_a_name() -> None:
+    """Without a cadence nothing is ever due; assets alone have no name to take."""
+    with pytest.raises(WorkflowError, match="no cadence.*give it one"):
+        Scheduled(PartitionScheme(tier=["T1"]))
+    with pytest.raises(WorkflowError, match="needs a name"):
+        workflow_schedule(["prices"], PRICES)
+    with pytest.raises(WorkflowError, match="catch_up=-1"):
+        Scheduled(PRICES, catch_up=-1)
+
+
+def test_assets_can_be_scheduled_without_a_job() -> None:
+    """Given assets and a name, Dagster makes the job."""
+    asset = dg.asset(name="prices", partitions_def=partitions_def(PRICES))(lambda: None)
+    schedule = workflow_schedule([asset], PRICES, name="prices_schedule")
+    assert schedule.name == "prices_schedule"
+    dg.Definitions.validate_loadable(dg.Definitions([asset], schedules=[schedule]))
