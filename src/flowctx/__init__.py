@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowctx.core.asof import AsOf
 from flowctx.core.cadence import Daily, Monthly, Quarterly, Weekly, Window
 from flowctx.core.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, set_calendar_loader
 from flowctx.core.context import CheckpointState, WorkflowContext
@@ -38,13 +37,14 @@ from flowctx.core.errors import (
 from flowctx.core.partition import PartitionKey
 from flowctx.core.plain import ArtifactRef, thaw
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
-from flowctx.core.run import RunResult, StepRun
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.selection import Selection
 from flowctx.core.workflow import RetryPolicy, Step, Workflow
 
 if TYPE_CHECKING:
     from flowctx.calendars import calendar_from_file
+    from flowctx.core.asof import AsOf
+    from flowctx.core.run import RunResult, StepRun
     from flowctx.local import replay, resume, run
 
 __all__ = [
@@ -106,6 +106,9 @@ __all__ = [
 
 #: Names that are imported when first used, and where they are.
 _LAZY = {
+    "AsOf": "flowctx.core.asof",
+    "RunResult": "flowctx.core.run",
+    "StepRun": "flowctx.core.run",
     "calendar_from_file": "flowctx.calendars",
     "replay": "flowctx.local",
     "resume": "flowctx.local",

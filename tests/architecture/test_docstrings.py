@@ -12,7 +12,7 @@ import flowctx
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(flowctx.__path__, "flowctx.")
-    if not module.name.startswith(("flowctx.airflow", "flowctx.dagster"))
+    if not module.name.startswith(("flowctx.airflow", "flowctx.dagster")) and not module.name.endswith("__main__")
 ]
 
 

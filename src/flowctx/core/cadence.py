@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, TypedDict, Unpack, get_args
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict, Unpack, get_args
 
 from flowctx.core.axes import Axis, LastSessions, Months, PeriodEnds, Periods, SessionDays, Weeks
 from flowctx.core.calendar import BusinessCalendar
@@ -15,6 +14,9 @@ from flowctx.core.dates import WEEKDAY_NAMES, check_date, weekday_name, weekday_
 from flowctx.core.entries import EARLIEST, LATEST, Entries
 from flowctx.core.errors import CalendarError
 from flowctx.core.zones import Window, check_aware, first_instant, resolve_wall_time
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 __all__ = ["Cadence", "Daily", "Monthly", "NamedBy", "Quarterly", "Weekly", "Window"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
@@ -11,6 +9,8 @@ from typing import Any, Final
 
 from flowctx.core.dates import parse_date, parse_weekmask, weekmask_text
 from flowctx.core.errors import CalendarError
+from flowctx.core.hashing import sha256
+from flowctx.core.nearest import nearest
 from flowctx.core.sessions import SessionTable
 
 _MAX_ORDINAL: Final = date.max.toordinal()
@@ -46,7 +46,7 @@ class BusinessCalendar(SessionTable):
     @classmethod
     def _make(cls, name: str, table: array[int], bounds: tuple[int, int], **more: Any) -> BusinessCalendar:
         self = object.__new__(cls)
-        version = more.get("version") or hashlib.sha256(table.tobytes()).hexdigest()[:12]
+        version = more.get("version") or sha256(table.tobytes())[:12]
         for field, value in {
             "name": _check_name(name),
             "version": version,
@@ -363,7 +363,7 @@ def unknown_calendar(name: str, known: Iterable[str]) -> CalendarError:
         >>> print(unknown_calendar("WEEKDAY", ["XNYS"]))
         there is no calendar 'WEEKDAY'; did you mean WEEKDAYS? Built in are EVERY_DAY and WEEKDAYS; ...
     """
-    near = difflib.get_close_matches(name.upper(), [*_BUILT_IN, *known], n=3, cutoff=0.7)
+    near = nearest(name.upper(), [*_BUILT_IN, *known], n=3, cutoff=0.7)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
     return CalendarError(
         f"there is no calendar {name!r}{meant} Built in are {' and '.join(_BUILT_IN)}; the others are those of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
@@ -11,6 +10,7 @@ from typing import Any
 
 from flowctx.core.cadence import Cadence
 from flowctx.core.errors import CalendarError, PartitionError
+from flowctx.core.nearest import nearest
 from flowctx.core.partition import MAX_TEXT, PartitionKey, check_dimension_name, dimension_value, escape_value
 
 #: What may be given for a dimension.
@@ -163,7 +163,7 @@ class StaticDimension:
     def explain(self, value: str) -> tuple[str, list[str]]:
         """Say why a text is not one of the values, and return the nearest ones."""
         folded = {text.casefold(): text for text in self.values}
-        near = [folded[text] for text in difflib.get_close_matches(value.casefold(), folded, n=3)]
+        near = [folded[text] for text in nearest(value.casefold(), folded, n=3)]
         some = ", ".join(self.values[:5]) + (f" and {len(self.values) - 5} more" if len(self.values) > 5 else "")
         meant = f"did you mean {' or '.join(near)}?" if near else f"it has {some}"
         return f"{self.name} has no value {value!r}, {meant}", near
@@ -242,7 +242,7 @@ def wrong_names(names: Collection[str], key: PartitionKey) -> str:
     if missing:
         parts.append(f"add {', '.join(missing)}")
     for name in extra:
-        near = difflib.get_close_matches(name, missing or names, n=1)
+        near = nearest(name, missing or names)
         parts.append(f"{name} is not one of them" + (f", did you mean {near[0]}?" if near else ", leave it out"))
     return "; ".join(parts)
 

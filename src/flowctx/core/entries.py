@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, Final, overload
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from flowctx.core.axes import Axis
 from flowctx.core.calendar import BusinessCalendar, get_calendar
 from flowctx.core.dates import DateSequence, check_date, parse_date
 from flowctx.core.errors import CalendarError
 from flowctx.core.zones import get_zone, zone_name
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 # Room for a quarter on either side of the dates that Python knows.
 EARLIEST: Final = date.min.toordinal() + 100

@@ -9,6 +9,7 @@ from typing import Any
 from flowctx.core.asof import AsOf, RunTime
 from flowctx.core.context import CheckpointState, WorkflowContext
 from flowctx.core.errors import ContextError
+from flowctx.core.hashing import sha256
 from flowctx.core.partition import PartitionKey, escape_value
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.scheme import PartitionScheme
@@ -103,10 +104,8 @@ def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: da
         >>> len(idempotency_key_of("prices", None, None))
         32
     """
-    import hashlib
-
     parts = (name, str(partition or ""), as_of_date.isoformat() if as_of_date else "")
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return sha256("\0".join(parts))[:32]
 
 
 def derived_trace_id(run_id: str) -> str:
@@ -116,6 +115,4 @@ def derived_trace_id(run_id: str) -> str:
         >>> derived_trace_id("a run") == derived_trace_id("a run")
         True
     """
-    import hashlib
-
-    return hashlib.sha256(f"flowctx trace\0{run_id}".encode()).hexdigest()[:32]
+    return sha256(f"flowctx trace\0{run_id}")[:32]

@@ -36,9 +36,8 @@ from enum import Enum
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
-import msgspec
-
 from flowctx.core.errors import PayloadError, PlainDataError
+from flowctx.core.hashing import sha256
 from flowctx.core.readonly import FrozenDict, FrozenList, thaw
 
 __all__ = [
@@ -138,7 +137,7 @@ def _freeze_other(value: Any, path: _Path, depth: int) -> Any:
         return _freeze(value.value, path, depth + 1)
     if is_dataclass(value) and not isinstance(value, type):
         return _freeze_items(((f.name, getattr(value, f.name)) for f in fields(value)), path, depth)
-    if isinstance(value, msgspec.Struct):
+    if not isinstance(value, type) and hasattr(value, "__struct_fields__"):  # a msgspec struct
         return _freeze_items(((name, getattr(value, name)) for name in value.__struct_fields__), path, depth)
     if isinstance(value, Mapping):
         return _freeze_items(value.items(), path, depth)
@@ -423,14 +422,14 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
 
 def digest(value: Any) -> str:
     """Return the SHA-256 (hexadecimal) of frozen data in its JSON form: equal data, equal digest, on every engine."""
-    import hashlib
-
-    return hashlib.sha256(encode(value)).hexdigest()
+    return sha256(encode(value))
 
 
 def encode(value: Any) -> bytes:
     """Return frozen data as compact UTF-8 JSON; the same data always gives the same bytes (keys are sorted)."""
-    return msgspec.json.encode(to_json(value), order="sorted")
+    from msgspec import json
+
+    return json.encode(to_json(value), order="sorted")
 
 
 def decode(data: bytes | str) -> Any:
@@ -439,9 +438,11 @@ def decode(data: bytes | str) -> Any:
     Raises:
         PayloadError: The bytes are no JSON, or hold a damaged tag.
     """
+    from msgspec import DecodeError, json
+
     try:
-        loaded = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        loaded = json.decode(data)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError(f"the payload is not JSON: {exc}") from exc
     return from_json(loaded)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from flowctx.core.dimensions import CadenceDimension, Dimension, StaticDimension, iso_date
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
+from flowctx.core.hashing import sha256
 from flowctx.core.keyspace import POINT, Runs, Tree, blocks, combine, tree_over
 from flowctx.core.partition import PartitionKey, escape_value, unescape_value
 
@@ -156,8 +155,10 @@ class Selection(Sequence[PartitionKey]):
             if tree is None
             else [[_spelled_out(d, runs) for d, runs in zip(dimensions, block, strict=True)] for block in blocks(tree)]
         )
+        import json
+
         text = json.dumps([[d.name for d in dimensions], content], separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return sha256(text)[:32]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a Selection is immutable; make a new one")

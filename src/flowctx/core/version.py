@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
+
+from flowctx.core.hashing import sha256
 
 
 def code_version(function: Callable[..., Any]) -> str | None:
@@ -58,4 +59,4 @@ def _digest(code: CodeType) -> str | None:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return sha256(text)[:12]

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from flowctx.core.context import WorkflowContext
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
+from flowctx.core.nearest import nearest
 from flowctx.core.partition import PartitionKey
 from flowctx.core.plain import freeze
 from flowctx.core.readonly import FrozenDict
@@ -239,9 +240,7 @@ class Workflow:
         if isinstance(item, str):
             if item in self._steps:
                 return item
-            import difflib
-
-            near = difflib.get_close_matches(item, self._steps, n=1)
+            near = nearest(item, self._steps)
             hint = f"did you mean {near[0]!r}?" if near else "declare it above; so there can be no cycle."
             raise WorkflowError(
                 f"step {name!r} comes after {item!r}, which is not declared above it; {hint} "

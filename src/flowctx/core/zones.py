@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from typing import NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowctx.core.errors import CalendarError
+from flowctx.core.nearest import nearest
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 
 class Window(NamedTuple):
@@ -32,6 +34,8 @@ class Window(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _zone(name: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo  # it loads sysconfig, which costs more than the rest of this module
+
     return ZoneInfo(name)
 
 
@@ -50,8 +54,10 @@ def get_zone(name: str) -> ZoneInfo:
     except (KeyError, ValueError, OSError, TypeError):  # what ZoneInfo raises for unknown, odd, and folder names
         pass
     text = name if isinstance(name, str) else repr(name)
+    from zoneinfo import available_timezones
+
     known = sorted(available_timezones())
-    near = difflib.get_close_matches(text, known, n=3) or [z for z in known if text and z.endswith(f"/{text}")]
+    near = nearest(text, known, n=3) or [z for z in known if text and z.endswith(f"/{text}")]
     meant = f"did you mean {' or '.join(near)}?" if near else "use an IANA name such as 'America/New_York' or 'UTC'"
     hint = "" if known else " (this machine has no time zone data: pip install tzdata)"
     raise CalendarError(f"there is no time zone {text!r}; {meant}{hint}")

@@ -1,0 +1,17 @@
+"""What somebody probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str], n: int = 1, *, cutoff: float = 0.6) -> list[str]:
+    """Return up to ``n`` of the known words that look most like ``word``, the best first.
+
+    Example:
+        >>> nearest("APPL", ["AAPL", "IBM"])
+        ['AAPL']
+    """
+    import difflib  # only mistakes need it, and importing flowctx must be cheap
+
+    return difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff)
