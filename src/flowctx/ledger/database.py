@@ -140,9 +140,8 @@ class Database:
         return self._connection
 
     def _connect(self) -> Connection:
-        arguments = (
-            {"timeout": SQLITE_WAIT_SECONDS, "check_same_thread": False} if self.sqlite else {"connect_timeout": 10}
-        )
+        wait = min(SQLITE_WAIT_SECONDS, self._patience_seconds)
+        arguments = {"timeout": wait, "check_same_thread": False} if self.sqlite else {"connect_timeout": 10}
         try:
             engine = create_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
         except NoSuchModuleError as exc:

@@ -1,0 +1,5 @@
+"""``python -m flowctx.cli``."""
+
+from flowctx.cli import main
+
+main()

@@ -1,0 +1,83 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from flowctx.core.partition import PartitionKey
+from flowctx.core.ports import Ledger
+from flowctx.ledger import default_ledger_url, open_ledger
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger:  # click calls it
+    if url is None:
+        url = default_ledger_url()
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    ledger = open_ledger(url)
+    ctx.call_on_close(ledger.close)
+    return ledger
+
+
+def _params(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not of the form name=value")
+        try:
+            params[name] = json.loads(value)
+        except json.JSONDecodeError:
+            params[name] = value
+    return params
+
+
+def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | None:
+    return PartitionKey.parse(text) if text else None
+
+
+def ledger_option(command: _F) -> _F:
+    """Add ``--ledger``, which the command gets as an open ledger."""
+    return click.option(
+        "--ledger",
+        envvar="FLOWCTX_LEDGER_URL",
+        metavar="URL",
+        callback=_open,
+        help="Where runs are remembered; by default FLOWCTX_LEDGER_URL, or a SQLite file of your own.",
+    )(command)
+
+
+def json_option(command: _F) -> _F:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def params_option(command: _F) -> _F:
+    """Add ``--param``, which the command gets as a dict."""
+    return click.option(
+        "-p",
+        "--param",
+        "params",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_params,
+        help="A parameter, as JSON or text; may be repeated.",
+    )(command)
+
+
+def partition_option(help_text: str) -> Callable[[_F], _F]:
+    """Add ``--partition``, which the command gets as a partition key of no scheme in particular."""
+    return click.option("--partition", metavar="KEY", callback=_partition, help=help_text)
+
+
+def workflow_option(command: _F) -> _F:
+    """Add ``--workflow`` for a run whose workflow is to be found elsewhere than where it was."""
+    return click.option(
+        "--workflow", "target", metavar="MODULE:NAME", help="Where the workflow is, if not where it was."
+    )(command)

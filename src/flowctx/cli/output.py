@@ -1,0 +1,184 @@
+"""What is printed: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flowctx.core.context import WorkflowContext
+from flowctx.core.plain import to_json
+from flowctx.core.records import Capture, RunRecord, StepRecord
+from flowctx.core.result import StepResult
+from flowctx.core.run import RunResult
+
+_COLOURS = {
+    "ok": "green",
+    "complete": "green",
+    "failed": "red",
+    "running": "cyan",
+    "held": "cyan",
+    "skipped": "yellow",
+    "not_run": "dim",
+    "pending": "dim",
+    "released": "dim",
+}
+
+
+def print_json(data: object) -> None:
+    """Print JSON, in a fixed order."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table; words that say how something stands are coloured."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        cells = ["" if cell is None else str(cell) for cell in row]
+        table.add_row(*[Text(cell, style=_COLOURS.get(cell, "")) for cell in cells])
+    console().print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values, one to a line; what is ``None`` is left out."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        if value is not None:
+            text = str(value)
+            grid.add_row(Text(name, style="dim"), Text(text, style=_COLOURS.get(text, "")))
+    console().print(grid)
+
+
+def console() -> Console:
+    """Return a console for standard output as it is now; a pipe is no narrow terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_result(result: RunResult, as_json: bool) -> None:
+    """Print what happened in a run."""
+    ctx = result.context
+    if as_json:
+        steps = [
+            {
+                "name": entry.name,
+                "status": str(entry.status),
+                "attempts": entry.attempts,
+                "seconds": entry.duration.total_seconds(),
+                "error": entry.error,
+                "category": str(entry.category) if entry.category else None,
+            }
+            for entry in result.steps
+        ]
+        print_json(
+            {"workflow": result.workflow, "status": str(result.status), "steps": steps, "context": ctx.to_dict()}
+        )
+        return
+    rows = [
+        (e.name, e.status, e.attempts or None, spent(e.duration) if e.attempts else None, e.error) for e in result.steps
+    ]
+    print_table(f"{result.workflow} {ctx.partition or ''}".strip(), ("step", "status", "tries", "took", "why"), rows)
+    print_facts({"run": result.run_id, "status": result.status, "capture": ctx.capture_id})
+
+
+def context_facts(ctx: WorkflowContext) -> dict[str, object]:
+    """Return what a person wants to know of a context."""
+    params = json.dumps(to_json(ctx.params), ensure_ascii=False) if ctx.params else None
+    return {
+        "partition": ctx.partition,
+        "as of": ctx.as_of_date,
+        "batch": ctx.batch_id,
+        "trace": ctx.trace_id,
+        "capture": ctx.capture_id,
+        "params": params,
+        "completed before": ", ".join(ctx.checkpoint.completed) or None if ctx.checkpoint else None,
+    }
+
+
+def run_data(run: RunRecord) -> dict[str, Any]:
+    """Return a run as JSON-ready data."""
+    ctx = run.context
+    return {
+        "run_id": run.run_id,
+        "workflow": run.workflow,
+        "status": str(run.status),
+        "attempt": run.attempt,
+        "engine": run.engine,
+        "partition": str(ctx.partition) if ctx.partition else None,
+        "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
+        "batch_id": ctx.batch_id,
+        "capture_id": ctx.capture_id,
+        "started_at": ctx.started_at.isoformat(),
+        "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+        "error": run.error,
+        "target": run.target,
+    }
+
+
+def step_data(record: StepRecord) -> dict[str, Any]:
+    """Return a recorded step as JSON-ready data."""
+    return {
+        "name": record.step,
+        "status": str(record.status),
+        "after": list(record.after),
+        "attempts": record.attempts,
+        "run_attempt": record.run_attempt,
+        "started_at": record.started_at.isoformat(),
+        "seconds": record.seconds,
+        "version": record.version,
+        "error": record.error,
+        "category": str(record.category) if record.category else None,
+        "output": to_json(record.output),
+        "updates": to_json(record.updates),
+        "quality": record.quality.to_dict() if record.quality else None,
+    }
+
+
+def capture_data(capture: Capture) -> dict[str, Any]:
+    """Return a capture as JSON-ready data."""
+    return {
+        "capture_id": capture.key.capture_id,
+        "revision": capture.revision,
+        "state": str(capture.state),
+        "workflow": capture.workflow,
+        "partition": str(capture.partition) if capture.partition else None,
+        "run_id": capture.run_id,
+        "claimed_at": capture.claimed_at.isoformat(),
+        "completed_at": capture.completed_at.isoformat() if capture.completed_at else None,
+        "lease_until": capture.lease_until.isoformat(),
+    }
+
+
+def result_data(result: StepResult) -> dict[str, Any]:
+    """Return a step's result as JSON-ready data."""
+    return {
+        "status": str(result.status),
+        "output": to_json(result.output),
+        "updates": to_json(result.context_updates),
+        "quality": result.quality.to_dict() if result.quality else None,
+        "error": result.error,
+        "category": str(result.category) if result.category else None,
+    }
+
+
+def clock_time(time: datetime | None) -> str | None:
+    """Return a time as people read it, in UTC."""
+    return f"{time:%Y-%m-%d %H:%M:%S}" if time else None
+
+
+def spent(duration: timedelta) -> str:
+    """Return a duration as people read it."""
+    seconds = duration.total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,127 @@
+"""``flowctx run``, ``resume`` and ``replay``."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pdb  # --pdb is what it is for
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+from flowctx import local
+from flowctx.cli.options import json_option, ledger_option, params_option, partition_option, workflow_option
+from flowctx.cli.output import console, print_facts, print_json, print_result, result_data
+from flowctx.core.partition import PartitionKey
+from flowctx.core.ports import Ledger
+from flowctx.core.replay import Replay
+from flowctx.core.result import StepStatus
+from flowctx.core.run import RunResult
+from flowctx.core.targets import workflow_at
+from flowctx.core.workflow import StepReturn, Workflow
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:NAME")
+@click.option("--partition", metavar="KEY", help="Such as date=2012-10-26,symbol=IBM or 2012-10-26|IBM.")
+@params_option
+@click.option("--batch", "batch_id", metavar="ID", help="The batch that the run belongs to.")
+@click.option("--trace", "trace_id", metavar="ID", help="An id for tracing.")
+@click.option("--as-of", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="The business date.")
+@click.option("--run-id", metavar="ID", help="Another id than a new UUID.")
+@click.option(
+    "--on-captured",
+    type=click.Choice(["recapture", "skip"]),
+    default="recapture",
+    show_default=True,
+    help="What to do when the partition is captured already.",
+)
+@ledger_option
+@json_option
+def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
+    r"""Run a workflow here, for one partition key.
+
+    \b
+    flowctx run flows:prices --partition date=2012-10-26,symbol=IBM
+    flowctx run flows.py:prices --partition "2012-10-26|IBM" -p limit=3
+    """
+    workflow = workflow_at(target)
+    _report(local.run(workflow, as_of_date=as_of.date() if as_of else None, **how), as_json)
+
+
+@click.command()
+@click.argument("run_id")
+@params_option
+@click.option("--from-step", metavar="STEP", help="Run this step again, and all that follow it.")
+@click.option("--accept-changes", is_flag=True, help="Go on although the workflow has changed since.")
+@partition_option("Which partition is meant, where one run id serves several.")
+@workflow_option
+@ledger_option
+@json_option
+def resume(run_id: str, target: str | None, as_json: bool, **how: Any) -> None:
+    """Continue a run here, whichever engine it ran on; complete steps are not run again."""
+    _report(local.resume(run_id, _workflow(target), **how), as_json)
+
+
+@click.command()
+@click.argument("run_id")
+@click.argument("step")
+@click.option("--pdb", "debugger", is_flag=True, help="Run the step under the debugger.")
+@partition_option("Which partition is meant, where one run id serves several.")
+@workflow_option
+@ledger_option
+@json_option
+def replay(
+    run_id: str,
+    step: str,
+    debugger: bool,
+    partition: PartitionKey | None,
+    target: str | None,
+    ledger: Ledger,
+    as_json: bool,
+) -> None:
+    """Run one step again on exactly the context it saw, and compare; writes nothing."""
+    caller = functools.partial(_under_debugger, pdb.Pdb()) if debugger else None
+    done = local.replay(run_id, step, _workflow(target), partition=partition, ledger=ledger, caller=caller)
+    if as_json:
+        print_json({"result": result_data(done.result), "diff": done.diff, "recorded": done.recorded is not None})
+    else:
+        _show_replay(done)
+    if done.result.status is StepStatus.FAILED:
+        sys.exit(1)
+
+
+def _under_debugger(debugger: pdb.Pdb, call: Callable[[], StepReturn]) -> StepReturn:
+    click.echo("The debugger stops before the step is called: s steps into it, c runs it.", err=True)
+    returned: StepReturn = debugger.runcall(call)
+    return returned
+
+
+def _show_replay(done: Replay) -> None:
+    result = result_data(done.result)
+    print_facts({name: value if isinstance(value, str) else _brief(value) for name, value in result.items() if value})
+    if done.recorded is None:
+        click.echo("nothing was recorded of this step: the run died before it ended")
+    elif not done.diff:
+        click.echo("the same as recorded")
+    else:
+        for line in done.diff.splitlines():
+            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+            console().print(line, style=style, markup=False)
+
+
+def _brief(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _workflow(target: str | None) -> Workflow | None:
+    return workflow_at(target) if target else None
+
+
+def _report(result: RunResult, as_json: bool) -> None:
+    print_result(result, as_json)
+    if result.status is StepStatus.FAILED:
+        sys.exit(1)
