@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -146,15 +145,6 @@ def test_without_a_folder_to_write_to_nothing_is_kept(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("FLOWCTX_CACHE_DIR", str(tmp_path / "file" / "cache"))
     assert load_calendar("XNYS").is_session(date(2012, 10, 26))
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_left_alone(cache):
-    """A folder without write permission is no error."""
-    cache.mkdir(parents=True)
-    cache.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    assert load_calendar("XNYS").is_session(date(2012, 10, 26))
-    assert list(cache.iterdir()) == []
 
 
 def test_writers_do_not_disturb_each_other(cache):
