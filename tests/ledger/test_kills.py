@@ -1,0 +1,79 @@
+"""A run that is killed at any instant is continued: nothing is lost, and nothing complete runs again."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+
+import durable_flow
+from durable_flow import STEPS, effects, flow, processes, run_or_resume
+from flowctx import UnknownRun, run
+from flowctx.core.records import RunKey
+from flowctx.ledger import open_ledger
+
+
+def killed(url, run_id, params, after_seconds):
+    """Run the workflow in a process that is killed; return whether the kill came before the end."""
+    ours, theirs = processes.Pipe()
+    child = processes.Process(target=run_or_resume, args=(url, run_id, params, theirs))
+    child.start()
+    ours.recv()
+    time.sleep(after_seconds)
+    child.kill()
+    child.join()
+    return child.exitcode == -signal.SIGKILL and not ours.poll()
+
+
+def complete_steps(url, run_id):
+    """Return the steps that the ledger holds as complete."""
+    ledger = open_ledger(url)
+    try:
+        return set(ledger.statuses(RunKey(workflow="durable", run_id=run_id)))
+    finally:
+        ledger.close()
+
+
+def kill_and_resume(url, folder, kills):
+    """Kill runs until so many kills have come in time, and check each time what must hold."""
+    rng = random.Random(7)
+    whole = run(flow, params={"effects": str(folder / "whole")}).outputs_digest
+    landed = round_number = 0
+    while landed < kills:
+        round_number += 1
+        run_id, path = f"run-{round_number}", folder / f"effects-{round_number}"
+        for _ in range(4):
+            complete, called = complete_steps(url, run_id), len(effects(path))
+            landed += killed(url, run_id, {"effects": str(path)}, rng.uniform(0, 0.08))
+            assert complete.isdisjoint(effects(path)[called:]), "a complete step ran again"
+        complete, called = complete_steps(url, run_id), len(effects(path))
+        result = finished(url, run_id, path)
+        assert complete.isdisjoint(effects(path)[called:]), "a complete step ran again"
+        assert set(effects(path)) == {f"s{n}" for n in range(STEPS)}
+        assert result.outputs_digest == whole
+    return landed
+
+
+def finished(url, run_id, path):
+    """Go on with a run here, to its end."""
+    ledger = open_ledger(url)
+    try:
+        return durable_flow.resume(run_id, flow, ledger=ledger)
+    except UnknownRun:
+        return run(flow, run_id=run_id, params={"effects": str(path)}, ledger=ledger)
+    finally:
+        ledger.close()
+
+
+def test_a_killed_run_is_continued(sql_url, tmp_path):
+    """Whenever it is killed, a run ends with every effect, no complete step run again, and the same outputs."""
+    assert kill_and_resume(sql_url, tmp_path, kills=12) >= 12
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1800)
+def test_a_run_killed_two_hundred_times_is_continued(sql_url, tmp_path):
+    """The same, two hundred times."""
+    assert kill_and_resume(sql_url, tmp_path, kills=200) >= 200
