@@ -21,6 +21,7 @@ from flowctx.core.result import StepResult, StepStatus
 from flowctx.core.workflow import Step, Workflow
 from flowctx.dagster.context import TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager, Written
+from flowctx.dagster.partitions import engine_key
 
 #: Name of the check that shows a step's quality metrics.
 QUALITY_CHECK = "quality"
@@ -78,7 +79,7 @@ class StepBody:
             facts = RunFacts.of(context)
             params = params_of(getattr(op.resources, params_key(self.workflow)), "params")
             attempts = [
-                _Attempt(self, op, facts, key, facts.context(key, workflow=self.workflow, params=params))
+                _Attempt(self, op, key, facts.context(key, workflow=self.workflow, params=params))
                 for key in facts.keys or (None,)
             ]
         except FlowctxError as exc:
@@ -94,10 +95,12 @@ class StepBody:
 class _Attempt:
     """One step for one partition."""
 
-    def __init__(
-        self, body: StepBody, op: dg.OpExecutionContext, facts: RunFacts, key: str | None, ctx: WorkflowContext
-    ) -> None:
-        self.body, self.op, self.facts, self.key, self.ctx = body, op, facts, key, ctx
+    def __init__(self, body: StepBody, op: dg.OpExecutionContext, key: str | None, ctx: WorkflowContext) -> None:
+        self.body, self.op, self.ctx = body, op, ctx
+        scheme = body.workflow.partitions
+        if key is None and scheme is not None and ctx.partition is not None:  # the caller's word, as for a check alone
+            key = engine_key(ctx.partition, scheme)
+        self.key = key
         self.outputs: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
         self.store: ArtifactStore | None = artifact_store()
         self.number = op.retry_number + 1
@@ -116,7 +119,8 @@ class _Attempt:
             self.outputs.write(capture)
             self.tell_skip(result)
             return
-        yield dg.Output(capture, self.body.output_name, metadata=self.metadata(result))
+        if self.body.asset_key is None or self.op.selected_asset_keys:  # a run may be of the check only
+            yield dg.Output(capture, self.body.output_name, metadata=self.metadata(result))
 
     def once(self) -> tuple[Outcome, Capture]:
         """Run the step; a partition whose predecessor was skipped is skipped."""
@@ -219,7 +223,7 @@ class _Attempt:
 
     def checks(self, result: StepResult) -> Iterator[dg.AssetCheckResult]:
         """Yield the quality metrics as an asset check: an error where the step stopped at them, else a warning."""
-        if result.quality is None or not self.body.checked:
+        if result.quality is None or not self.body.checked or not self.op.selected_asset_check_keys:
             return
         failed = result.status is StepStatus.FAILED
         yield dg.AssetCheckResult(
