@@ -1,0 +1,264 @@
+"""Run a workflow here and now, in this process; continue a run that was interrupted anywhere; replay a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+from uuid import uuid4
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.errors import CaptureRefused, LedgerError, UnknownRun, WorkflowError
+from flowctx.core.identity import begin
+from flowctx.core.partition import PartitionKey
+from flowctx.core.ports import Clock, Ledger
+from flowctx.core.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
+from flowctx.core.records import OnCaptured, RunRecord, RunStatus
+from flowctx.core.replay import Caller, Replay, replay_step
+from flowctx.core.result import StepStatus
+from flowctx.core.resumption import resumption
+from flowctx.core.run import RunResult, StepRun
+from flowctx.core.targets import target_of, workflow_at
+from flowctx.core.workflow import Workflow
+from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
+from flowctx.local.progress import Progress, SystemClock
+
+__all__ = ["SystemClock", "replay", "resume", "run"]
+
+
+def run(
+    workflow: Workflow,
+    *,
+    partition: PartitionKey | Mapping[str, Any] | str | None = None,
+    params: Mapping[str, Any] | None = None,
+    batch_id: str | None = None,
+    trace_id: str | None = None,
+    as_of_date: date | None = None,
+    run_id: str | None = None,
+    ledger: Ledger | str | None = None,
+    on_captured: OnCaptured = "recapture",
+    clock: Clock | None = None,
+) -> RunResult:
+    """Run a workflow for one partition key in this process, step by step.
+
+    With a ledger, each step is recorded in one transaction as soon as it ends, so that a run that dies can be
+    continued with :func:`resume`; ``FLOWCTX_LEDGER_MODE`` says whether a run that cannot be recorded fails.
+
+    Args:
+        workflow: The workflow.
+        partition: The partition key, a dict of its dimensions, or text such as ``"date=2012-10-26,symbol=IBM"`` or
+            (in the scheme's order) ``"2012-10-26|IBM"``.
+        params: Parameters on top of the workflow's own.
+        batch_id: The batch that this run belongs to.
+        trace_id: An id of the caller's for tracing.
+        as_of_date: The business date, where no partition says it.
+        run_id: Another id than a new UUID.
+        ledger: Where to remember the run, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names, if it is set.
+        on_captured: What to do when the ledger says that the partition is captured already: make a new revision, or
+            ``"skip"`` the run.
+        clock: Another clock than the machine's.
+
+    Returns:
+        What happened. A failed step does not raise: see :meth:`RunResult.raise_for_failure`.
+
+    Raises:
+        UnknownPartition: The workflow has no such partition.
+        ContextError: A partitioned workflow without a partition.
+        WorkflowError: The workflow has no steps.
+        CaptureHeld: Another run of the same batch is writing this capture.
+        Superseded: Somebody else has taken over this run; it was stopped.
+        LedgerError: The run cannot be recorded, and the setting is strict.
+
+    Example:
+        >>> from flowctx import Workflow, run
+        >>> flow = Workflow("hello")
+        >>> @flow.step()
+        ... def greet(ctx):
+        ...     return {"text": "hello"}
+        >>> run(flow).context.get_output("greet", "text")
+        'hello'
+    """
+    if not workflow.steps:
+        raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare one with @workflow.step()")
+    clock = clock or SystemClock()
+    ctx = begin(
+        workflow.name,
+        run_id=run_id or str(uuid4()),
+        scheme=workflow.partitions,
+        partition=workflow.partition_key(partition),
+        as_of_date=as_of_date,
+        batch_id=batch_id,
+        trace_id=trace_id,
+        params=workflow.params_with(params),
+        metadata={"engine": {"name": "local"}},
+        started_at=clock.now(),
+    )
+    with _opened(ledger) as book:
+        if book is not None and run_id is not None:
+            _refuse_known(book, RunRecord(workflow=workflow.name, context=ctx))
+        try:
+            recorder = open_run(
+                book,
+                workflow,
+                ctx,
+                target=target_of(workflow) if book else None,
+                on_captured=on_captured,
+                lease=LOCAL_LEASE,
+                strict=strict_from_env(),
+            )
+        except CaptureRefused as exc:
+            if on_captured != "skip":
+                raise
+            skipped = [StepRun(name=name, status=StepStatus.SKIPPED, error=str(exc)) for name in workflow.steps]
+            return RunResult.of(workflow.name, ctx, skipped)
+        return Progress(workflow, recorder, clock).to_the_end()
+
+
+def resume(
+    run_id: str,
+    workflow: Workflow | None = None,
+    *,
+    partition: PartitionKey | Mapping[str, Any] | str | None = None,
+    params: Mapping[str, Any] | None = None,
+    from_step: str | None = None,
+    accept_changes: bool = False,
+    ledger: Ledger | str | None = None,
+    clock: Clock | None = None,
+) -> RunResult:
+    """Continue a run in this process, whichever engine it ran on: complete steps are not run again.
+
+    Every output and update of the complete steps is there, and ``ctx.checkpoint`` says what is complete, what failed
+    and why. Whoever may still be running it, though it was taken for dead, is refused its next write and stops. A
+    run that is complete is returned as it is.
+
+    Args:
+        run_id: The run's id.
+        workflow: The workflow; by default it is imported from where it was when it ran.
+        partition: Which partition is meant, where one run id serves several.
+        params: Parameters on top of the run's own; they also win over what complete steps wrote.
+        from_step: A step that runs again although it is complete, with all that follow it.
+        accept_changes: Keep what complete steps recorded although the workflow has changed since.
+        ledger: Where the run is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+        clock: Another clock than the machine's.
+
+    Returns:
+        What happened, in this attempt and in those before it.
+
+    Raises:
+        UnknownRun: The ledger remembers no such run.
+        WorkflowChanged: A step that is complete was removed, renamed, moved or changed since; nothing has run.
+        CaptureHeld: Another run is writing the capture by now.
+        Superseded: Somebody else continues the run.
+
+    Example:
+        >>> resume("no-such-run", ledger="memory://")
+        Traceback (most recent call last):
+        flowctx.core.errors.UnknownRun: the ledger remembers no run 'no-such-run' that fits; see: flowctx runs
+    """
+    with _opened(ledger) as book:
+        book = _needed(book)
+        workflow, before = _remembered(book, run_id, workflow, partition)
+        plan = resumption(
+            workflow,
+            before,
+            book.steps(before.key),
+            params=params,
+            from_step=from_step,
+            accept_changes=accept_changes,
+        )
+        if before.status is RunStatus.OK and set(workflow.steps) <= set(plan.keep):
+            done = Recorder(None, before, workflow, strict=True)
+            return Progress(workflow, done, SystemClock()).carry(plan.records).result()
+        if plan.context.partition is not None:
+            workflow.partition_key(plan.context.partition)  # it may have left the scheme since
+        recorder = continue_run(book, workflow, plan, target=target_of(workflow), strict=strict_from_env())
+        return Progress(workflow, recorder, clock or SystemClock()).carry(plan.records).to_the_end()
+
+
+def replay(
+    run_id: str,
+    step: str,
+    workflow: Workflow | None = None,
+    *,
+    partition: PartitionKey | Mapping[str, Any] | str | None = None,
+    ledger: Ledger | str | None = None,
+    caller: Caller | None = None,
+) -> Replay:
+    """Run one step again on exactly the context it saw, whichever engine it ran on; nothing is written.
+
+    Args:
+        run_id: The run's id.
+        step: The step.
+        workflow: The workflow; by default it is imported from where it was when it ran.
+        partition: Which partition is meant, where one run id serves several.
+        ledger: Where the run is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+        caller: Given the call of the step's function, makes it: under a debugger, for instance.
+
+    Returns:
+        The context, the result, and how it differs from what was recorded.
+
+    Raises:
+        UnknownRun: The ledger remembers no such run.
+        WorkflowError: There is no such step, or the run did not get so far.
+    """
+    with _opened(ledger) as book:
+        book = _needed(book)
+        workflow, before = _remembered(book, run_id, workflow, partition)
+        return replay_step(book, workflow, before, step, store=artifact_store(), caller=caller)
+
+
+@contextmanager
+def _opened(ledger: Ledger | str | None) -> Iterator[Ledger | None]:
+    """Open the ledger that is meant, and close it again if it was given by its URL."""
+    if not isinstance(ledger, str):
+        yield ledger_from_env() if ledger is None else ledger
+        return
+    opened = open_ledger(ledger)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _needed(ledger: Ledger | None) -> Ledger:
+    if ledger is None:
+        raise LedgerError("no ledger says what ran before; pass ledger= or set FLOWCTX_LEDGER_URL")
+    return ledger
+
+
+def _refuse_known(ledger: Ledger, run: RunRecord) -> None:
+    try:
+        ledger.run(run.run_id, workflow=run.workflow, partition=run.context.partition)
+    except UnknownRun:
+        return
+    raise LedgerError(
+        f"the ledger remembers a run {run.run_id!r} already; continue it with resume (flowctx resume {run.run_id}), or "
+        "pass another run_id="
+    )
+
+
+def _remembered(
+    ledger: Ledger,
+    run_id: str,
+    workflow: Workflow | None,
+    partition: PartitionKey | Mapping[str, Any] | str | None,
+) -> tuple[Workflow, RunRecord]:
+    key: PartitionKey | None = None
+    if partition:
+        key = workflow.partition_key(partition) if workflow else _loose_key(partition)
+    found = ledger.run(run_id, workflow=workflow.name if workflow else None, partition=key)
+    if workflow is None:
+        if found.target is None:
+            raise WorkflowError(
+                f"the ledger does not know where workflow {found.workflow!r} of run {run_id} is in the code; pass it "
+                "(--workflow module:name)"
+            )
+        workflow = workflow_at(found.target)
+    return workflow, found
+
+
+def _loose_key(partition: PartitionKey | Mapping[str, Any] | str) -> PartitionKey:
+    if isinstance(partition, str):
+        return PartitionKey.parse(partition)
+    return partition if isinstance(partition, PartitionKey) else PartitionKey(**partition)

@@ -1,0 +1,164 @@
+"""One run in progress: the steps in their order, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.context import WorkflowContext
+from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
+from flowctx.core.errors import FlowctxError
+from flowctx.core.execution import Outcome, categorize, execute
+from flowctx.core.ports import ArtifactStore, Clock
+from flowctx.core.readonly import FrozenDict
+from flowctx.core.recorder import Recorder
+from flowctx.core.records import RunStatus, StepRecord
+from flowctx.core.result import StepResult, StepStatus
+from flowctx.core.resumption import envelopes, standing_updates
+from flowctx.core.run import RunResult, StepRun
+from flowctx.core.workflow import Step, Workflow
+
+
+class SystemClock:
+    """The time of this machine."""
+
+    def now(self) -> datetime:
+        """Return the time now, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, duration: timedelta) -> None:
+        """Wait."""
+        time.sleep(duration.total_seconds())
+
+
+class Progress:
+    """One run in progress."""
+
+    def __init__(self, workflow: Workflow, recorder: Recorder, clock: Clock) -> None:
+        self.workflow, self.recorder, self.clock = workflow, recorder, clock
+        self.ctx = recorder.context
+        self.store: ArtifactStore | None = artifact_store()
+        self.entries: dict[str, StepRun] = {}
+        self.envelopes: dict[str, Envelope] = {}
+        self.updates: dict[str, Mapping[str, Any]] = {}
+
+    def carry(self, records: Mapping[str, StepRecord]) -> Progress:
+        """Take over what the steps recorded that are not run again."""
+        self.envelopes = envelopes(self.ctx, records.values())
+        self.entries = {name: _entry(record) for name, record in records.items()}
+        self.updates = {name: standing_updates(self.ctx, record) for name, record in records.items()}
+        return self
+
+    def to_the_end(self) -> RunResult:
+        with self.recorder.alive():
+            try:
+                for step in self.workflow.steps.values():
+                    if step.name not in self.entries:
+                        self.entries[step.name] = self.not_started(step) or self.attempt(step)
+            except KeyboardInterrupt:
+                self.recorder.finish(RunStatus.FAILED, "interrupted")
+                raise
+            result = self.result()
+            self.recorder.finish(RunStatus(result.status), _why(result))
+        return result
+
+    def result(self) -> RunResult:
+        entries = [self.entries[name] for name in self.workflow.steps]
+        return RunResult.of(self.workflow.name, self.final_context(), entries)
+
+    def not_started(self, step: Step) -> StepRun | None:
+        """Say why a step is not started: a failure before it, or else a skip."""
+        before = [self.entries[name] for name in step.after]
+        for entry in before:
+            if entry.status in (StepStatus.FAILED, StepStatus.NOT_RUN):
+                return StepRun(name=step.name, status=StepStatus.NOT_RUN, error=f"step {entry.name!r} before it failed")
+        for entry in before:
+            if entry.status is StepStatus.SKIPPED:
+                return StepRun(name=step.name, status=StepStatus.SKIPPED, error=entry.error)
+        return None
+
+    def attempt(self, step: Step) -> StepRun:
+        started = self.clock.now()
+        attempts = 0
+        while True:
+            attempts += 1
+            outcome, inherited = self.once(step, attempts)
+            result = outcome.result
+            if result.status is not StepStatus.FAILED or attempts > step.retry.retries or not _retryable(result):
+                break
+            self.clock.sleep(step.retry.wait(attempts))
+        result, recorded = self.stow(step, result, inherited)
+        duration = self.clock.now() - started
+        self.recorder.record(
+            step, result, recorded, attempts=attempts, started_at=started, seconds=duration.total_seconds(), final=False
+        )
+        if result.status is StepStatus.OK:
+            self.envelopes[step.name] = inherited.envelope(step.name, result)
+            self.updates[step.name] = result.context_updates
+        return StepRun(
+            name=step.name,
+            status=result.status,
+            attempts=attempts,
+            duration=duration,
+            error=result.error,
+            category=result.category,
+            quality=result.quality,
+        )
+
+    def once(self, step: Step, attempt: int) -> tuple[Outcome, Inherited]:
+        try:
+            ctx, inherited = receive(
+                self.ctx, [self.envelopes[name] for name in step.after], self.fetch, store=self.store
+            )
+        except FlowctxError as exc:
+            return Outcome(result=_failure(exc), exception=exc), Inherited()
+        return execute(step, ctx, attempt=attempt), inherited
+
+    def stow(self, step: Step, result: StepResult, inherited: Inherited) -> tuple[StepResult, Envelope]:
+        """Return what is recorded of a step: a large output goes to the artifact store, if there is one."""
+        if self.store is None or self.recorder.ledger is None:
+            return result, inherited.envelope(step.name, result)
+        try:
+            return result, inherited.envelope(step.name, result, store=self.store, limit=MAX_INLINE_BYTES)
+        except FlowctxError as exc:
+            failure = _failure(exc)
+            return failure, inherited.envelope(step.name, failure)
+
+    def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
+        return load_output(self.envelopes[name], self.store)
+
+    def final_context(self) -> WorkflowContext:
+        """All outputs and updates; where branches that never join disagree, the step declared last has the word."""
+        made = [name for name in self.workflow.steps if name in self.envelopes]
+        outputs = {name: load_output(self.envelopes[name], self.store) for name in made}
+        updates = {key: value for name in made for key, value in self.updates[name].items()}
+        return replace(self.ctx, step_outputs=FrozenDict(outputs)).with_updates(updates)
+
+
+def _entry(record: StepRecord) -> StepRun:
+    return StepRun(
+        name=record.step,
+        status=record.status,
+        attempts=record.attempts,
+        duration=timedelta(seconds=record.seconds),
+        error=record.error,
+        category=record.category,
+        quality=record.quality,
+    )
+
+
+def _why(result: RunResult) -> str | None:
+    failed = next((entry for entry in result.steps if entry.status is StepStatus.FAILED), None)
+    return f"step {failed.name!r}: {failed.error}" if failed else None
+
+
+def _failure(exc: FlowctxError) -> StepResult:
+    return StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
+
+
+def _retryable(result: StepResult) -> bool:
+    return result.category is None or result.category.retryable
