@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
@@ -286,3 +289,30 @@ def test_bad_input_is_refused_before_anything_runs(arguments, error: type[Except
     """run_dag says what is wrong with a partition or parameters and makes no run."""
     with pytest.raises(error, match=words):
         run_dag(workflow_dag(ordinary("refuses")), **arguments)
+
+
+QUIET = """
+from flowctx import Workflow
+from flowctx.airflow import workflow_dag
+from flowctx.airflow.running import run_dag
+
+flow = Workflow("quiet")
+
+@flow.step(retries=1)
+def look(ctx):
+    if ctx.metadata["engine"]["try_number"] == 1:
+        raise ConnectionError("not yet")
+    return {}
+
+print(run_dag(workflow_dag(flow)).status)
+"""
+
+
+def test_it_makes_an_airflow_of_its_own_and_is_quiet(tmp_path) -> None:
+    """Where no Airflow is configured it uses none, leaves nothing behind, and prints nothing."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
+    env |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("ok\n", "")
+    assert not (tmp_path / "airflow" / "airflow.db").exists()
+    assert not list(tmp_path.glob("flowctx-airflow-*"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 
 import pytest
 from airflow.sdk import DAG, TaskGroup, get_current_context, task
+from airflow.serialization.serialized_objects import DagSerialization
 
-from flowctx import RetryPolicy, StepResult, StepStatus, Workflow, WorkflowError
-from flowctx.airflow import StepOperator
+from flowctx import PartitionScheme, RetryPolicy, StepResult, StepStatus, Workflow, WorkflowError
+from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.running import run_dag
 
 
@@ -253,16 +255,16 @@ def test_mapped_steps_are_gathered() -> None:
     """expand() makes an instance per config; a step after it sees all of them by map index, holes included."""
     with DAG("expanded") as dag:
 
-        @task.step
+        @task.step(config={"factor": 10})
         def load(ctx, config):
-            return StepResult.skip("nothing") if config["n"] == 1 else {"n": config["n"]}
+            return StepResult.skip("nothing") if config["n"] == 1 else {"n": config["n"] * config["factor"]}
 
         @task.step(trigger_rule="none_failed")
         def total(ctx):
             return {"seen": ctx.get_output("load")}
 
         load.expand(config=[{"n": 0}, {"n": 1}, {"n": 2}]) >> total()
-    assert output(run_dag(dag), "total") == {"seen": {"0": {"n": 0}, "2": {"n": 2}}}
+    assert output(run_dag(dag), "total") == {"seen": {"0": {"n": 0}, "2": {"n": 20}}}
 
 
 def test_classic_operators_are_mapped_too() -> None:
@@ -274,6 +276,47 @@ def test_classic_operators_are_mapped_too() -> None:
     with DAG("partial") as dag:
         StepOperator.partial(task_id="load", step=load).expand(config=[{"n": 0}, {"n": 1}])
     assert [(s.name, s.status) for s in run_dag(dag).steps] == [("load[0]", "ok"), ("load[1]", "ok")]
+
+
+def test_the_stored_dag_is_the_same_at_each_parse() -> None:
+    """Nothing of what is stored depends on the process that parsed the file, or Airflow would see a new version."""
+    flow = Workflow("stored", partitions=PartitionScheme(symbol=["IBM"]))
+    flow.step(retries=RetryPolicy(retries=1), when=bool)(one_symbol)
+
+    def stored() -> str:
+        with DAG("stored_too") as dag:
+            decorated = task.step(one_symbol, when=lambda ctx: True, retries=RetryPolicy(retries=1))
+            decorated() >> decorated.override(task_id="many").expand(config=[{"n": 1}])
+            StepOperator.partial(task_id="classic", step=one_symbol).expand(config=[{"n": 1}])
+        dags = dag, workflow_dag(flow), workflow_dag(flow, map_over=["symbol"])
+        return json.dumps([DagSerialization.serialize_dag(dag) for dag in dags], sort_keys=True)
+
+    first = stored()
+    assert first == stored()
+    assert "0x" not in first
+
+
+def test_what_an_ordinary_task_raised_is_in_the_result() -> None:
+    """The result has an entry for every task, with the error of those that failed."""
+    with DAG("ordinary_failure") as dag:
+
+        @task
+        def broken():
+            raise OSError("disk full")
+
+        @task.step
+        def use(ctx):
+            return {}
+
+        broken() >> use()
+    result = run_dag(dag)
+    assert (result.status, result["broken"].error) == (StepStatus.FAILED, "OSError: disk full")
+    assert (result["use"].status, result["use"].error) == (StepStatus.NOT_RUN, "step 'broken' before it failed")
+
+
+def one_symbol(ctx, config) -> dict:
+    """Take a config."""
+    return {}
 
 
 def print_nothing() -> None:

@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.log import mask_secret
 
-from flowctx.core.readonly import thaw
+from flowctx.core.plain import to_json
 
 __all__ = [
     "ENGINE_EXCEPTIONS",
@@ -86,7 +86,7 @@ def most_instances() -> int:
 def hide(params: Mapping[str, Any]) -> None:
     """Make Airflow hide the values of what looks like a secret by its name in the log of this task."""
     if any(should_hide_value_for_key(name) for name in _names(params)):  # type: ignore[no-untyped-call]
-        mask_secret(thaw(params))
+        mask_secret(to_json(params))
 
 
 def _names(value: Any) -> Iterator[str]:
@@ -181,8 +181,8 @@ def start_run(
     )
 
 
-def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[Any]:
-    """Decide as the scheduler does which tasks are ready, run them, and yield each when it is over."""
+def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[tuple[Any, BaseException | None]]:
+    """Decide as the scheduler does which tasks are ready, run them, and yield each when it is over, with its error."""
     from airflow.sdk import timezone
     from airflow.sdk.definitions.dag import _run_task
 
@@ -196,8 +196,8 @@ def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[Any]:
     session.commit()
     for ti in dag_run.get_task_instances(session=session):
         if ti.state == "scheduled":
-            _run_task(ti=ti, task=dag.task_dict[ti.task_id], run_triggerer=True)
-            yield ti
+            result = _run_task(ti=ti, task=dag.task_dict[ti.task_id], run_triggerer=True)
+            yield ti, None if result is None else result.error
 
 
 def returned_values(dag_run: Any, session: Any) -> dict[tuple[str, int], Any]:

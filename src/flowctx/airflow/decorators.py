@@ -43,7 +43,7 @@ def step_task(
     if retries is not None:
         kwargs["retry" if isinstance(retries, RetryPolicy) else "retries"] = retries
     if config is not None:
-        kwargs["config"] = config
+        kwargs["defaults"] = config  # by another name: expand(config=...) refuses what is given already
     if when is not None:
         kwargs["when"] = when
     return task_decorator_factory(python_callable, decorated_operator_class=StepTask, **kwargs)
@@ -61,6 +61,7 @@ class StepTask(StepOperator):
         task_id: str,
         op_args: Sequence[Any] = (),
         op_kwargs: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
         when: Condition | None = None,
         retry: RetryPolicy | None = None,
@@ -76,6 +77,6 @@ class StepTask(StepOperator):
         if not getattr(self, "_BaseOperator__from_mapped", False):
             task_id = unique_task_id(task_id, kwargs.get("dag"), kwargs.get("task_group"))
         step = replace(as_step(python_callable, task_id), when=when, retry=retry or RetryPolicy())
-        super().__init__(step=step, task_id=task_id, config={**(config or {}), **on_top}, **kwargs)
+        super().__init__(step=step, task_id=task_id, config={**(defaults or {}), **(config or {}), **on_top}, **kwargs)
         if op_args:
             self.set_upstream(list(op_args))

@@ -41,6 +41,8 @@ _STATUSES = {
     "upstream_failed": StepStatus.NOT_RUN,
     "removed": StepStatus.NOT_RUN,
 }
+#: States that end when a time has come.
+_WAITING = ("up_for_retry", "up_for_reschedule")
 
 
 def run_dag(
@@ -202,6 +204,8 @@ class _History:
     state: str = "none"
     #: How many times it was tried; 0 if it was not started.
     attempts: int = 0
+    #: Why its last attempt failed.
+    error: str | None = None
     #: Start of its first attempt and end of its last.
     started: datetime | None = None
     ended: datetime | None = None
@@ -212,12 +216,13 @@ def _to_the_end(dag: DAG, dag_run: Any, session: Any) -> dict[tuple[str, int], _
     histories: dict[tuple[str, int], _History] = {}
     while dag_run.state == "running":
         idle = True
-        for ti in _compat.run_ready_tasks(dag, dag_run, session):
+        for ti, error in _compat.run_ready_tasks(dag, dag_run, session):
             idle = False
             history = histories.setdefault((ti.task_id, ti.map_index), _History())
             history.attempts += 1
             history.started = history.started or ti.start_date
-        if idle and any(ti.state == "up_for_retry" for ti in dag_run.get_task_instances(session=session)):
+            history.error = None if error is None else f"{type(error).__name__}: {error}"
+        if idle and any(ti.state in _WAITING for ti in dag_run.get_task_instances(session=session)):
             time.sleep(0.05)
     for ti in dag_run.get_task_instances(session=session):
         history = histories.setdefault((ti.task_id, ti.map_index), _History())
@@ -277,7 +282,7 @@ class _Summary:
         if status is StepStatus.OK:
             return None
         if status is StepStatus.FAILED:
-            return f"task {task.task_id!r} failed; its log says why"
+            return self.histories[task.task_id, index].error or f"task {task.task_id!r} failed before it could run"
         order = {entry.task_id: place for place, entry in enumerate(self.dag.tasks)}
         for upstream in sorted(task.upstream_list, key=lambda entry: order[entry.task_id]):
             for at in [index] if (upstream.task_id, index) in self.histories else self.indexes(upstream.task_id):
