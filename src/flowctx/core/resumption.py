@@ -66,7 +66,7 @@ def resumption(
     found = {record.step: record for record in records}
     again = set() if from_step is None else _with_descendants(workflow, from_step)
     if not accept_changes:
-        _refuse_changes(workflow, run, {name: r for name, r in found.items() if name not in again})
+        _refuse_changes(workflow, run, found, again)
     keep: list[str] = []
     for step in workflow.steps.values():
         record = found.get(step.name)
@@ -88,8 +88,8 @@ def _with_descendants(workflow: Workflow, name: str) -> set[str]:
     return again
 
 
-def _refuse_changes(workflow: Workflow, run: RunRecord, found: Mapping[str, StepRecord]) -> None:
-    changes = list(_changes(workflow, found))
+def _refuse_changes(workflow: Workflow, run: RunRecord, found: Mapping[str, StepRecord], again: set[str]) -> None:
+    changes = [(text, step) for text, step in _changes(workflow, found) if step not in again]
     if changes:
         listed = "".join(f"\n  - {text}" for text, _ in changes)
         first = next((step for _, step in changes if step is not None), None)
@@ -102,7 +102,8 @@ def _refuse_changes(workflow: Workflow, run: RunRecord, found: Mapping[str, Step
 
 def _changes(workflow: Workflow, found: Mapping[str, StepRecord]) -> Iterable[tuple[str, str | None]]:
     """Say what has changed about the complete steps, and from which step to run again."""
-    fresh = {step.code_version: step.name for step in workflow.steps.values() if step.name not in found}
+    new = [step for step in workflow.steps.values() if step.name not in found and step.version is None]
+    fresh = {step.code_version: step.name for step in new}
     for name, record in found.items():
         if not record.complete:
             continue

@@ -36,7 +36,7 @@ class SystemClock:
 
 
 class Progress:
-    """One run in progress."""
+    """A run in progress; made for a recorder that has begun it."""
 
     def __init__(self, workflow: Workflow, recorder: Recorder, clock: Clock) -> None:
         self.workflow, self.recorder, self.clock = workflow, recorder, clock
@@ -54,11 +54,12 @@ class Progress:
         return self
 
     def to_the_end(self) -> RunResult:
+        """Run every step that is left, and say what happened."""
         with self.recorder.alive():
             try:
                 for step in self.workflow.steps.values():
                     if step.name not in self.entries:
-                        self.entries[step.name] = self.not_started(step) or self.attempt(step)
+                        self.entries[step.name] = self._not_started(step) or self._attempt(step)
             except KeyboardInterrupt:
                 self.recorder.finish(RunStatus.FAILED, "interrupted")
                 raise
@@ -67,10 +68,11 @@ class Progress:
         return result
 
     def result(self) -> RunResult:
+        """Return what happened, once every step has an entry."""
         entries = [self.entries[name] for name in self.workflow.steps]
-        return RunResult.of(self.workflow.name, self.final_context(), entries)
+        return RunResult.of(self.workflow.name, self._final_context(), entries)
 
-    def not_started(self, step: Step) -> StepRun | None:
+    def _not_started(self, step: Step) -> StepRun | None:
         """Say why a step is not started: a failure before it, or else a skip."""
         before = [self.entries[name] for name in step.after]
         for entry in before:
@@ -81,17 +83,17 @@ class Progress:
                 return StepRun(name=step.name, status=StepStatus.SKIPPED, error=entry.error)
         return None
 
-    def attempt(self, step: Step) -> StepRun:
+    def _attempt(self, step: Step) -> StepRun:
         started = self.clock.now()
         attempts = 0
         while True:
             attempts += 1
-            outcome, inherited = self.once(step, attempts)
+            outcome, inherited = self._once(step, attempts)
             result = outcome.result
             if result.status is not StepStatus.FAILED or attempts > step.retry.retries or not _retryable(result):
                 break
             self.clock.sleep(step.retry.wait(attempts))
-        result, recorded = self.stow(step, result, inherited)
+        result, recorded = self._stow(step, result, inherited)
         duration = self.clock.now() - started
         self.recorder.record(
             step, result, recorded, attempts=attempts, started_at=started, seconds=duration.total_seconds(), final=False
@@ -109,16 +111,16 @@ class Progress:
             quality=result.quality,
         )
 
-    def once(self, step: Step, attempt: int) -> tuple[Outcome, Inherited]:
+    def _once(self, step: Step, attempt: int) -> tuple[Outcome, Inherited]:
         try:
             ctx, inherited = receive(
-                self.ctx, [self.envelopes[name] for name in step.after], self.fetch, store=self.store
+                self.ctx, [self.envelopes[name] for name in step.after], self._fetch, store=self.store
             )
         except FlowctxError as exc:
             return Outcome(result=_failure(exc), exception=exc), Inherited()
         return execute(step, ctx, attempt=attempt), inherited
 
-    def stow(self, step: Step, result: StepResult, inherited: Inherited) -> tuple[StepResult, Envelope]:
+    def _stow(self, step: Step, result: StepResult, inherited: Inherited) -> tuple[StepResult, Envelope]:
         """Return what is recorded of a step: a large output goes to the artifact store, if there is one."""
         if self.store is None or self.recorder.ledger is None:
             return result, inherited.envelope(step.name, result)
@@ -128,10 +130,10 @@ class Progress:
             failure = _failure(exc)
             return failure, inherited.envelope(step.name, failure)
 
-    def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
+    def _fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         return load_output(self.envelopes[name], self.store)
 
-    def final_context(self) -> WorkflowContext:
+    def _final_context(self) -> WorkflowContext:
         """All outputs and updates; where branches that never join disagree, the step declared last has the word."""
         made = [name for name in self.workflow.steps if name in self.envelopes]
         outputs = {name: load_output(self.envelopes[name], self.store) for name in made}
