@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
 
 from flowctx import (
     ContextError,
@@ -240,6 +242,28 @@ def test_an_output_too_large_needs_a_store(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "FLOWCTX_ARTIFACTS_URL" in str(refused["fetch"].error)
     monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", tmp_path.as_uri())
     compare(flow)
+
+
+def test_a_failure_keeps_its_words_when_its_output_is_too_large() -> None:
+    """What a failed step found is left out if it cannot be kept; why it failed is not."""
+    flow = Workflow("large_failure")
+
+    @flow.step()
+    def gate(ctx):
+        return StepResult.fail("40% in a day", category="DATA_QUALITY", output={"rows": ["x" * 1000] * 100})
+
+    assert run_dag(workflow_dag(flow))["gate"].error == "40% in a day"
+
+
+def test_dag_test_takes_a_partition_in_conf() -> None:
+    """Airflow's own dag.test() runs a partition that conf names."""
+    dag = workflow_dag(ordinary("tested"))
+    run_dag(dag, partition=KEY)
+    dag_run = dag.test(logical_date=None, run_conf={"partition": "date=2012-10-25,symbol=IBM", "batch_id": "b"})
+    assert dag_run.state == "success"
+    with create_session() as session:
+        (fetched,) = session.query(XComModel).filter_by(run_id=dag_run.run_id, task_id="fetch").all()
+    assert fetched.value["output"]["day"] == {"$date": "2012-10-25"}
 
 
 def test_the_same_batch_writes_the_same_capture() -> None:

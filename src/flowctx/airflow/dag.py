@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import DAG, task_group
 
 from flowctx.airflow._compat import most_instances
+from flowctx.airflow.outputs import label_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
 from flowctx.core.asof import AsOf
@@ -90,7 +91,7 @@ def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str
         # Airflow renders the label before and after the task; ``within`` is a dict by then.
         label = "{{ task.within.values() | join('|') }}"
         for task in _add_steps(workflow, within=within, as_of=as_of, map_index_template=label):
-            task.labels = tuple("|".join(values.values()) for values in instances)
+            task.labels = tuple(label_of(values) for values in instances)
 
     return each.expand(within=instances)
 

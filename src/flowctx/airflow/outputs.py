@@ -10,6 +10,7 @@ from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
 from flowctx.core.context import WorkflowContext
 from flowctx.core.envelope import Envelope, Inherited, load_output, receive
 from flowctx.core.errors import ContextError, PayloadError
+from flowctx.core.partition import escape_value
 from flowctx.core.ports import ArtifactStore
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.result import StepStatus
@@ -31,11 +32,18 @@ def step_name(task: Any) -> str:
     return str(getattr(operator, "name", task.label))
 
 
-def to_payload(envelope: Envelope, ti: Any, label: str | None) -> dict[str, Any]:
+def label_of(within: Mapping[str, str]) -> str:
+    """Return the name of an instance among the outputs of all: its value, or the text of its values."""
+    values = list(within.values())
+    return values[0] if len(values) == 1 else "|".join(escape_value(value) for value in values)
+
+
+def to_payload(envelope: Envelope, ti: Any, within: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what a task pushes; an instance of a mapped task says which one it is."""
     payload = envelope.to_payload()
     if ti.map_index is not None and ti.map_index >= 0:
-        payload["instance"] = {"map_index": ti.map_index, "label": label or str(ti.map_index)}
+        label = label_of(within) if within else str(ti.map_index)
+        payload["instance"] = {"map_index": ti.map_index, "label": label}
     return payload
 
 

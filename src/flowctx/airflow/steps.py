@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, NoReturn
 
 from airflow.sdk import Asset, BaseOperator, Context, RetryDecision
@@ -25,6 +26,7 @@ from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited
 from flowctx.core.errors import FlowctxError, WorkflowError
 from flowctx.core.execution import Outcome, categorize, execute
 from flowctx.core.plain import thaw, to_json
+from flowctx.core.readonly import FrozenDict
 from flowctx.core.result import StepResult, StepStatus
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import RetryPolicy, Step, StepFunction, Workflow
@@ -105,17 +107,19 @@ class StepOperator(BaseOperator):
         """
         ti = context["ti"]
         store = artifact_store()
-        inherited = Inherited()
+        inherited, outcome = Inherited(), Outcome(result=StepResult.ok())
         try:
             ctx = self.context_of(context)
             ctx, inherited = take_over(ctx, context["task"], ti, store)
             outcome = execute(self.step, ctx, self.config, attempt=ti.try_number, reraise=ENGINE_EXCEPTIONS)
             envelope = inherited.envelope(self.step.name, outcome.result, store=store, limit=MAX_INLINE_BYTES)
         except FlowctxError as exc:
-            failure = StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
-            outcome = Outcome(result=failure, exception=exc)
-            envelope = inherited.envelope(self.step.name, failure)
-        payload = to_payload(envelope, ti, "|".join(self.within.values()) if self.within else None)
+            if outcome.result.status is not StepStatus.FAILED:
+                failure = StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
+                outcome = Outcome(result=failure, exception=exc)
+            # A step that failed in its own words keeps them, without the output that could not be handed on.
+            envelope = inherited.envelope(self.step.name, replace(outcome.result, output=FrozenDict()))
+        payload = to_payload(envelope, ti, self.within)
         if envelope.status is not StepStatus.OK:
             # Pushed before the task ends, so that the reason is in XCom, for people and for other trigger rules.
             ti.xcom_push(key=RETURN_VALUE, value=payload)
