@@ -26,6 +26,10 @@
     │   │   ├── CaptureHeld                  another run is writing it
     │   │   └── AlreadyCaptured              it is complete, and ``on_captured="skip"``
     │   └── Superseded                       a late write: somebody else has taken this run or capture over
+    ├── BatchError (ValueError)              a batch that cannot be launched as it was asked for
+    │   └── UnknownBatch (KeyError)          nobody remembers such a batch
+    ├── EngineError (RuntimeError)           an engine refuses what it is asked for
+    │   └── EngineUnavailable (ConnectionError)  it cannot be reached
     └── MissingExtra (ImportError)           an optional dependency that is not installed
 
 Each message says what was wrong, with the offending value, and what to do about it.
@@ -132,6 +136,22 @@ class AlreadyCaptured(CaptureRefused):
 
 class Superseded(LedgerError):
     """A late write was refused, because somebody else has taken over the run or its capture."""
+
+
+class BatchError(FlowctxError, ValueError):
+    """A batch that cannot be launched as it was asked for."""
+
+
+class UnknownBatch(BatchError, KeyError):
+    """Nobody remembers such a batch."""
+
+
+class EngineError(FlowctxError, RuntimeError):
+    """An engine refuses what it is asked for; the message has its own words."""
+
+
+class EngineUnavailable(EngineError, ConnectionError):
+    """An engine cannot be reached, or does not answer as it should."""
 
 
 class MissingExtra(FlowctxError, ImportError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from flowctx.core.batches import BatchRecord, Job, PartitionRun
 from flowctx.core.context import WorkflowContext
 from flowctx.core.partition import PartitionKey
 from flowctx.core.plain import ArtifactRef
 from flowctx.core.records import Capture, CaptureKey, OnCaptured, Pruned, RunKey, RunRecord, RunStatus, StepRecord
 from flowctx.core.result import StepStatus
+from flowctx.core.workflow import Workflow
 
 
 class Clock(Protocol):
@@ -189,6 +191,13 @@ class Ledger(Protocol):
         """Return the captures that fit, by subject and revision; the last complete one is the current one."""
         ...
 
+    # -- batches --------------------------------------------------------------------------------------------------
+
+    @property
+    def batches(self) -> Batches:
+        """What it remembers of batches."""
+        ...
+
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def prune(self, before: datetime) -> Pruned:
@@ -197,4 +206,91 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Let go of connections; a later call opens them again."""
+        ...
+
+
+class Batches(Protocol):
+    """Remembers batches: what they were asked to run, who launches them, and what became of their partitions."""
+
+    def put(self, batch: BatchRecord) -> None:
+        """Remember a batch, or what has changed about it."""
+        ...
+
+    def get(self, batch_id: str) -> BatchRecord:
+        """Return a batch, also one of which only runs are known, because an engine started it by itself.
+
+        Raises:
+            UnknownBatch: There is neither.
+        """
+        ...
+
+    def all(self, limit: int = 50) -> list[BatchRecord]:
+        """Return batches, the latest first, also those of which only runs are known."""
+        ...
+
+    def lead(self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None) -> str:
+        """Ask to be the one who launches a batch, or to stay it, or with a lease of nothing to be it no longer.
+
+        Args:
+            batch_id: The batch.
+            launcher: Who asks.
+            lease: For how long nobody else may, unless it is renewed.
+            instead_of: Somebody who is known to be gone.
+
+        Returns:
+            Who launches it now: whoever asked, or another whose lease runs.
+        """
+        ...
+
+    def note(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
+        """Remember what an engine said of partitions; what it said before of the same ones is replaced."""
+        ...
+
+    def outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+        """Yield what became of each partition, in the order of their texts, from notes and from recorded runs.
+
+        Args:
+            batch_id: The batch.
+            partitions: Only these; by default all of which anything is known.
+        """
+        ...
+
+
+class Launcher(Protocol):
+    """Runs the partitions of a batch on an engine."""
+
+    #: The engine's name.
+    engine: str
+    #: Whether its runs are in the ledger as they are, so that nothing has to be noted.
+    records: bool
+
+    def check(self, workflow: Workflow) -> None:
+        """See whether the engine is there and can run the workflow.
+
+        Raises:
+            EngineError: It cannot; the message says what to do.
+        """
+        ...
+
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+        """Run jobs, taking each only when there is room for it, and yield what becomes of them.
+
+        ``None`` is yielded at least every second when there is no news, so that whoever follows can stop it.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Take no more jobs; :meth:`launch` ends when those under way have ended."""
+        ...
+
+    def detach(self) -> None:
+        """Take no more jobs, and let :meth:`launch` end as soon as can be, with nothing lost."""
+        ...
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Yield what the engine knows of a batch, whoever started it."""
+        ...
+
+    def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
+        """Stop runs that are under way, and yield those that were stopped."""
         ...

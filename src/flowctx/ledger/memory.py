@@ -23,6 +23,7 @@ from flowctx.core.records import (
     StepRecord,
 )
 from flowctx.core.result import StepStatus
+from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import asked, grant
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 
@@ -46,6 +47,17 @@ class MemoryLedger:
         self._contexts: dict[tuple[RunKey, int], WorkflowContext] = {}
         self._steps: dict[RunKey, dict[str, StepRecord]] = {}
         self._captures: dict[CaptureKey, Capture] = {}
+        #: What it remembers of batches.
+        self.batches = MemoryBatches(self._of_batch, self._now)
+
+    def _of_batch(self, batch_id: str | None) -> list[tuple[RunRecord, datetime, list[StepRecord]]]:
+        """Return the runs of a batch (``None``: of any), when they were last heard of, and their steps."""
+        with self._lock:
+            return [
+                (run, self._heard[key], list(self._steps.get(key, {}).values()))
+                for key, run in self._runs.items()
+                if run.context.batch_id is not None and batch_id in (None, run.context.batch_id)
+            ]
 
     def _now(self) -> datetime:
         return self._clock.now() if self._clock else datetime.now(UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowctx.core.errors import Superseded, UnknownRun
+from flowctx.core.errors import Superseded, UnknownBatch, UnknownRun
 from flowctx.core.records import Capture, RunKey, RunRecord
 
 
@@ -32,6 +32,11 @@ def taken_over(by: str | None) -> str:
 def no_attempt(key: RunKey, attempt: int) -> UnknownRun:
     """Return the answer to a look for an attempt that was not."""
     return UnknownRun(f"run {key.text} had no attempt {attempt}; see: flowctx show {key.run_id}")
+
+
+def no_batch(batch_id: str) -> UnknownBatch:
+    """Return the answer to a look for a batch that nobody remembers."""
+    return UnknownBatch(f"the ledger remembers no batch {batch_id!r}; see: flowctx batches")
 
 
 def one_run(found: Sequence[RunRecord], run_id: str) -> RunRecord:

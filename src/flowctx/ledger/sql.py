@@ -24,6 +24,7 @@ from flowctx.core.records import (
     StepRecord,
 )
 from flowctx.core.result import StepStatus
+from flowctx.ledger.batches import SqlBatches
 from flowctx.ledger.captures import asked, grant
 from flowctx.ledger.database import Database
 from flowctx.ledger.pruning import prune
@@ -64,6 +65,13 @@ class SqlLedger:
     def __init__(self, url: str, *, clock: Clock | None = None, patience: timedelta = timedelta(seconds=30)) -> None:
         self._database = Database(url, patience.total_seconds())
         self._clock = clock
+        #: What it remembers of batches.
+        self.batches = SqlBatches(self._database, self._now)
+
+    @property
+    def address(self) -> str:
+        """Where it is, with the password: for processes that are to open it too, not to be shown."""
+        return self._database.url.render_as_string(hide_password=False)
 
     @property
     def url(self) -> str:

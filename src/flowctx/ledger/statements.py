@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from flowctx.ledger.tables import attempts, captures, runs, steps
+from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
 
 
 def put_run(at: Connection) -> Any:
@@ -24,6 +24,16 @@ def put_attempt(at: Connection) -> Any:
 def put_capture(at: Connection) -> Any:
     """Return the statement that inserts a capture's row, or replaces it."""
     return _put(at.dialect.name, captures)
+
+
+def put_launch(at: Connection) -> Any:
+    """Return the statement that inserts what an engine said of a partition, or replaces it."""
+    return _put(at.dialect.name, launches)
+
+
+def add_batch(at: Connection) -> Any:
+    """Return the statement that inserts a batch's row, or does nothing if it is there."""
+    return _insert(at.dialect.name, batches).on_conflict_do_nothing()
 
 
 def record_step(at: Connection) -> Any:

@@ -7,14 +7,18 @@ shell, on any database.
 from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text
+from sqlalchemy.dialects import postgresql
 
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0001"
+REVISION = "0002"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
+
+#: Texts of keys sort by code points, as Python and SQLite sort them, whatever the database's language is.
+_PARTITION = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 runs = Table(
     "flowctx_run",
@@ -22,9 +26,9 @@ runs = Table(
     Column("run_key", Text, primary_key=True),
     Column("workflow", Text, nullable=False),
     Column("run_id", Text, nullable=False, index=True),
-    Column("partition", Text),
+    Column("partition", _PARTITION),
     Column("as_of_date", Text),
-    Column("batch_id", Text, index=True),
+    Column("batch_id", Text),
     Column("status", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("fence", Integer, nullable=False),
@@ -37,6 +41,7 @@ runs = Table(
     Column("heard_at", Text, nullable=False),
     Column("finished_at", Text),
     Column("error", Text),
+    Index("ix_flowctx_run_batch", "batch_id", "partition", "run_key"),
 )
 
 attempts = Table(
@@ -80,4 +85,38 @@ captures = Table(
     Column("completed_at", Text),
     Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
     Index("ix_flowctx_capture_workflow", "workflow", "partition"),
+)
+
+batches = Table(
+    "flowctx_batch",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("workflow", Text, nullable=False),
+    Column("target", Text),
+    Column("selection", Text),
+    Column("digest", Text),
+    Column("total", Integer),
+    Column("params", Text, nullable=False),
+    Column("params_from", Text),
+    Column("created_at", Text, nullable=False),
+    Column("engine", Text),
+    Column("canceled_at", Text),
+    Column("launcher", Text),
+    Column("launcher_until", Text),
+)
+
+launches = Table(
+    "flowctx_launch",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("partition", _PARTITION, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("started_at", Text),
+    Column("ended_at", Text),
+    Column("heard_at", Text, nullable=False),
+    Column("step", Text),
+    Column("error", Text),
 )

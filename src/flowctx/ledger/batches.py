@@ -1,0 +1,257 @@
+"""Batches in a database: what they were asked to run, who launches them, and what became of their partitions."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState, prevailing
+from flowctx.core.plain import from_json, to_json
+from flowctx.ledger.database import Database
+from flowctx.ledger.refusals import no_batch
+from flowctx.ledger.rows import Row, stamp, text
+from flowctx.ledger.statements import add_batch, put_launch
+from flowctx.ledger.tables import batches, launches, runs, steps
+
+#: How many rows are read at a time, so that a batch of a million takes no more memory than one of ten.
+_PAGE = 2000
+
+
+class SqlBatches:
+    """Remembers batches in the tables of a ledger; see :class:`~flowctx.core.ports.Batches`."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self._database, self._now = database, now
+
+    # -- what they were asked for -----------------------------------------------------------------------------------
+
+    def put(self, batch: BatchRecord) -> None:
+        """Remember a batch, or what has changed about it."""
+        row = _batch_row(batch)
+
+        def work(at: Connection) -> None:
+            at.execute(add_batch(at), row)
+            at.execute(update(batches).where(batches.c.batch_id == batch.batch_id).values(**row))
+
+        self._database.write(work)
+
+    def get(self, batch_id: str) -> BatchRecord:
+        """Return a batch, also one of which only runs are known."""
+        for row in self._rows(select(batches).where(batches.c.batch_id == batch_id)):
+            return _batch(row)
+        for row in self._rows(_of_runs_only().where(runs.c.batch_id == batch_id)):
+            return _batch_of_runs(row)
+        raise no_batch(batch_id)
+
+    def all(self, limit: int = 50) -> list[BatchRecord]:
+        """Return batches, the latest first, also those of which only runs are known."""
+        planned = self._rows(select(batches).order_by(batches.c.created_at.desc()).limit(limit))
+        known = select(batches.c.batch_id)
+        started = func.min(runs.c.started_at)
+        others = _of_runs_only().where(runs.c.batch_id.not_in(known)).order_by(started.desc()).limit(limit)
+        found = [*map(_batch, planned), *map(_batch_of_runs, self._rows(others))]
+        return sorted(found, key=lambda batch: batch.created_at, reverse=True)[:limit]
+
+    # -- who launches them ------------------------------------------------------------------------------------------
+
+    def lead(self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None) -> str:
+        """Ask to be the one who launches a batch; returns who does."""
+
+        def work(at: Connection) -> str:
+            now = self._now()
+            free = or_(
+                batches.c.launcher.is_(None),
+                batches.c.launcher.in_([launcher, instead_of or launcher]),
+                batches.c.launcher_until <= stamp(now),
+            )
+            mine = {"launcher": launcher if lease else None, "launcher_until": stamp(now + lease)}
+            of_batch = batches.c.batch_id == batch_id
+            if at.execute(update(batches).where(of_batch, free).values(**mine)).rowcount:
+                return launcher
+            found: str | None = at.execute(select(batches.c.launcher).where(of_batch)).scalar()
+            if found is None:
+                raise no_batch(batch_id)
+            return found
+
+        return self._database.write(work)
+
+    # -- what became of their partitions ----------------------------------------------------------------------------
+
+    def note(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
+        """Remember what an engine said of partitions."""
+        rows = [_launch_row(batch_id, run) for run in runs]
+
+        def work(at: Connection) -> None:
+            for row in rows:
+                at.execute(put_launch(at), row)
+
+        if rows:
+            self._database.write(work)
+
+    def outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+        """Yield what became of each partition, in the order of their texts."""
+        texts = None if partitions is None else list(partitions)
+        accounts = heapq.merge(
+            self._noted(batch_id, texts), self._recorded(batch_id, texts), key=lambda run: run.partition
+        )
+        for _, some in itertools.groupby(accounts, key=lambda run: run.partition):
+            yield prevailing(some)
+
+    def _noted(self, batch_id: str, texts: list[str] | None) -> Iterator[PartitionRun]:
+        query = select(launches).where(launches.c.batch_id == batch_id)
+        if texts is not None:
+            query = query.where(launches.c.partition.in_(texts))
+        after = ""
+        while True:
+            page = self._rows(query.where(launches.c.partition > after).order_by(launches.c.partition).limit(_PAGE))
+            yield from map(_noted, page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1]["partition"]
+
+    def _recorded(self, batch_id: str, texts: list[str] | None) -> Iterator[PartitionRun]:
+        key = func.coalesce(runs.c.partition, "") if texts is None else runs.c.partition
+        query = select(*(runs.c[name] for name in _OF_RUN)).where(runs.c.batch_id == batch_id)
+        if texts is not None:
+            query = query.where(runs.c.partition.in_(texts))
+        at, last = "", ""
+        while True:
+            onwards = or_(key > at, and_(key == at, runs.c.run_key > last))
+            page = self._rows(query.where(onwards).order_by(key, runs.c.run_key).limit(_PAGE))
+            why = self._failed_steps([row["run_key"] for row in page if row["status"] == PartitionState.FAILED])
+            yield from (_recorded(row, why.get(row["run_key"])) for row in page)
+            if len(page) < _PAGE:
+                return
+            at, last = page[-1]["partition"] or "", page[-1]["run_key"]
+
+    def _failed_steps(self, run_keys: list[str]) -> dict[str, tuple[str, str | None]]:
+        """Return which step failed first in each run, and why."""
+        query = select(steps.c.run_key, steps.c.step, steps.c.payload).where(steps.c.status == "failed")
+        found: dict[str, tuple[str, str | None]] = {}
+        for start in range(0, len(run_keys), 500):
+            some = query.where(steps.c.run_key.in_(run_keys[start : start + 500])).order_by(steps.c.started_at)
+            for row in self._rows(some):
+                said = msgspec.json.decode(row["payload"]).get("error")
+                found.setdefault(row["run_key"], (row["step"], None if said is None else from_json(said)))
+        return found
+
+    def _rows(self, query: Any) -> list[Any]:
+        return self._database.read(lambda at: list(at.execute(query).mappings()))
+
+
+_OF_RUN = (
+    "run_key", "partition", "status", "run_id", "engine", "attempt", "started_at", "finished_at", "heard_at", "error",
+)  # fmt: skip
+
+
+def _of_runs_only() -> Any:
+    return (
+        select(
+            runs.c.batch_id,
+            func.min(runs.c.workflow).label("workflow"),
+            func.min(runs.c.target).label("target"),
+            func.min(runs.c.engine).label("engine"),
+            func.min(runs.c.started_at).label("created_at"),
+        )
+        .where(runs.c.batch_id.is_not(None))
+        .group_by(runs.c.batch_id)
+    )
+
+
+def _batch_row(batch: BatchRecord) -> dict[str, Any]:
+    return {
+        "batch_id": batch.batch_id,
+        "workflow": batch.workflow,
+        "target": batch.target,
+        "selection": batch.selection,
+        "digest": batch.digest,
+        "total": batch.total,
+        "params": msgspec.json.encode(to_json(batch.params)).decode(),
+        "params_from": batch.params_from,
+        "created_at": stamp(batch.created_at),
+        "engine": batch.engine,
+        "canceled_at": _stamped(batch.canceled_at),
+    }
+
+
+def _batch(row: Row) -> BatchRecord:
+    return BatchRecord(
+        batch_id=row["batch_id"],
+        workflow=row["workflow"],
+        target=row["target"],
+        selection=row["selection"],
+        digest=row["digest"],
+        total=row["total"],
+        params=from_json(msgspec.json.decode(row["params"])),
+        params_from=row["params_from"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+        engine=row["engine"],
+        canceled_at=_time(row["canceled_at"]),
+    )
+
+
+def _batch_of_runs(row: Row) -> BatchRecord:
+    created_at = datetime.fromisoformat(row["created_at"])
+    known = {name: row[name] for name in ("batch_id", "workflow", "target", "engine")}
+    return BatchRecord(created_at=created_at, **known)
+
+
+def _launch_row(batch_id: str, run: PartitionRun) -> dict[str, Any]:
+    return {
+        "batch_id": batch_id,
+        "partition": run.partition,
+        "run_id": run.run_id,
+        "engine": run.engine,
+        "state": str(run.state),
+        "attempt": run.attempt,
+        "started_at": _stamped(run.started_at),
+        "ended_at": _stamped(run.ended_at),
+        "heard_at": stamp(run.heard_at),
+        "step": run.step,
+        "error": text(run.error),
+    }
+
+
+def _noted(row: Row) -> PartitionRun:
+    return PartitionRun(
+        partition=row["partition"],
+        state=PartitionState(row["state"]),
+        run_id=row["run_id"],
+        engine=row["engine"],
+        attempt=row["attempt"],
+        started_at=_time(row["started_at"]),
+        ended_at=_time(row["ended_at"]),
+        heard_at=datetime.fromisoformat(row["heard_at"]),
+        step=row["step"],
+        error=row["error"],
+    )
+
+
+def _recorded(row: Row, why: tuple[str, str | None] | None) -> PartitionRun:
+    step, error = why or (None, None)
+    return PartitionRun(
+        partition=row["partition"] or "",
+        state=PartitionState(row["status"]),
+        run_id=row["run_id"],
+        engine=row["engine"],
+        attempt=row["attempt"],
+        started_at=datetime.fromisoformat(row["started_at"]),
+        ended_at=_time(row["finished_at"]),
+        heard_at=datetime.fromisoformat(row["heard_at"]),
+        step=step,
+        error=error or row["error"],
+    )
+
+
+def _stamped(time: datetime | None) -> str | None:
+    return None if time is None else stamp(time)
+
+
+def _time(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)

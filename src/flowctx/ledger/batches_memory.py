@@ -1,0 +1,106 @@
+"""Batches in this process's memory."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState, prevailing
+from flowctx.core.records import RunRecord, StepRecord
+from flowctx.core.result import StepStatus
+from flowctx.ledger.refusals import no_batch
+
+Runs = Iterable[tuple[RunRecord, datetime, list[StepRecord]]]
+
+
+class MemoryBatches:
+    """Remembers batches for as long as the process lives; see :class:`~flowctx.core.ports.Batches`.
+
+    Args:
+        of_batch: Returns the recorded runs of a batch (``None``: of any), with when they were last heard of.
+        now: Tells the time.
+    """
+
+    def __init__(self, of_batch: Callable[[str | None], Runs], now: Callable[[], datetime]) -> None:
+        self._of_batch, self._now = of_batch, now
+        self._lock = threading.RLock()
+        self._batches: dict[str, BatchRecord] = {}
+        self._launchers: dict[str, tuple[str, datetime]] = {}
+        self._notes: dict[str, dict[str, PartitionRun]] = {}
+
+    def put(self, batch: BatchRecord) -> None:
+        """Remember a batch, or what has changed about it."""
+        with self._lock:
+            self._batches[batch.batch_id] = batch
+
+    def get(self, batch_id: str) -> BatchRecord:
+        """Return a batch, also one of which only runs are known."""
+        with self._lock:
+            found = self._batches.get(batch_id) or next(iter(self._of_runs(batch_id)), None)
+        if found is None:
+            raise no_batch(batch_id)
+        return found
+
+    def all(self, limit: int = 50) -> list[BatchRecord]:
+        """Return batches, the latest first, also those of which only runs are known."""
+        with self._lock:
+            found = {batch.batch_id: batch for batch in self._of_runs(None)} | self._batches
+        return sorted(found.values(), key=lambda batch: batch.created_at, reverse=True)[:limit]
+
+    def _of_runs(self, batch_id: str | None) -> Iterator[BatchRecord]:
+        runs = sorted((run for run, _, _ in self._of_batch(batch_id)), key=lambda run: str(run.context.batch_id))
+        for name, some in itertools.groupby(runs, key=lambda run: str(run.context.batch_id)):
+            first = min(some, key=lambda run: run.context.started_at)
+            yield BatchRecord(
+                batch_id=name,
+                workflow=first.workflow,
+                target=first.target,
+                engine=first.engine,
+                created_at=first.context.started_at,
+            )
+
+    def lead(self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None) -> str:
+        """Ask to be the one who launches a batch; returns who does."""
+        with self._lock:
+            if batch_id not in self._batches:
+                raise no_batch(batch_id)
+            now = self._now()
+            holder, until = self._launchers.get(batch_id, (launcher, now))
+            if holder not in (launcher, instead_of) and until > now:
+                return holder
+            self._launchers[batch_id] = launcher, now + lease
+            return launcher
+
+    def note(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
+        """Remember what an engine said of partitions."""
+        with self._lock:
+            self._notes.setdefault(batch_id, {}).update({run.partition: run for run in runs})
+
+    def outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+        """Yield what became of each partition, in the order of their texts."""
+        with self._lock:
+            accounts = [*self._notes.get(batch_id, {}).values(), *itertools.starmap(_told, self._of_batch(batch_id))]
+        wanted = sorted(
+            (run for run in accounts if partitions is None or run.partition in partitions),
+            key=lambda run: run.partition,
+        )
+        for _, some in itertools.groupby(wanted, key=lambda run: run.partition):
+            yield prevailing(some)
+
+
+def _told(run: RunRecord, heard_at: datetime, steps: list[StepRecord]) -> PartitionRun:
+    failed = sorted((s for s in steps if s.status is StepStatus.FAILED), key=lambda step: step.started_at)
+    return PartitionRun(
+        partition=str(run.context.partition or ""),
+        state=PartitionState(run.status),
+        run_id=run.run_id,
+        engine=run.engine,
+        attempt=run.attempt,
+        started_at=run.context.started_at,
+        ended_at=run.finished_at,
+        heard_at=heard_at,
+        step=failed[0].step if failed else None,
+        error=(failed[0].error if failed else None) or run.error,
+    )

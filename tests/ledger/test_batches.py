@@ -1,0 +1,136 @@
+"""Batches in every ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flowctx import StepStatus, UnknownBatch
+from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.ports import Ledger
+from flowctx.core.records import RunRecord, RunStatus, StepRecord
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import FakeClock, make_context
+from flowctx.testing.clock import NOON
+
+BATCH = BatchRecord(
+    batch_id="b1",
+    workflow="flow",
+    selection="tier=T1|T2",
+    digest="d",
+    total=2,
+    params={"day": NOON.date()},
+    created_at=NOON,
+)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Ledger]:
+    if request.param == "memory":
+        yield MemoryLedger(clock)
+        return
+    ledger = SqlLedger(request.getfixturevalue(f"{request.param}_url"), clock=clock)
+    yield ledger
+    ledger.close()
+
+
+def a_note(partition: str, state: PartitionState, **fields: object) -> PartitionRun:
+    given = {"run_id": f"run {partition}", "engine": "airflow", "heard_at": NOON, **fields}
+    return PartitionRun(partition=partition, state=state, **given)  # type: ignore[arg-type]
+
+
+def a_run(ledger: Ledger, tier: str, batch_id: str = "b1", status: RunStatus | None = None) -> RunRecord:
+    ctx = make_context(workflow="flow", run_id=f"r-{tier}", partition={"tier": tier}, batch_id=batch_id)
+    run = ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",)))
+    if status is not None:
+        ledger.finish(run, status, "broken" if status is RunStatus.FAILED else None)
+    return run
+
+
+def test_a_batch_comes_back_as_it_was_put(ledger: Ledger) -> None:
+    """What a batch was asked to run is remembered, its parameters with their types."""
+    ledger.batches.put(BATCH)
+    ledger.batches.put(replace(BATCH, total=3, canceled_at=NOON))
+    assert ledger.batches.get("b1") == replace(BATCH, total=3, canceled_at=NOON)
+    assert ledger.batches.all() == [replace(BATCH, total=3, canceled_at=NOON)]
+
+
+def test_an_unknown_batch_says_where_to_look(ledger: Ledger) -> None:
+    """A batch that nobody remembers is an error that names the command that lists them."""
+    with pytest.raises(UnknownBatch, match="flowctx batches"):
+        ledger.batches.get("b2")
+
+
+def test_a_batch_of_which_only_runs_are_known_is_found(ledger: Ledger) -> None:
+    """Runs that an engine started under a batch id make a batch, without a plan."""
+    a_run(ledger, "T1", "native")
+    found = ledger.batches.get("native")
+    assert (found.workflow, found.selection, found.total) == ("flow", None, None)
+    assert [batch.batch_id for batch in ledger.batches.all()] == ["native"]
+
+
+def test_one_launcher_leads_at_a_time(ledger: Ledger, clock: FakeClock) -> None:
+    """A batch has one launcher until that one lets go, is known to be gone, or its lease has run out."""
+    ledger.batches.put(BATCH)
+    assert ledger.batches.lead("b1", "one", MINUTE) == "one"
+    assert ledger.batches.lead("b1", "two", MINUTE) == "one"
+    assert ledger.batches.lead("b1", "two", MINUTE, instead_of="one") == "two"
+    clock.advance(MINUTE)
+    assert ledger.batches.lead("b1", "three", MINUTE) == "three"
+    assert ledger.batches.lead("b1", "three", timedelta(0)) == "three"
+    assert ledger.batches.lead("b1", "four", MINUTE) == "four"
+
+
+def test_outcomes_are_sorted_and_the_best_account_counts(ledger: Ledger) -> None:
+    """Notes and recorded runs are merged by partition; success counts whatever was heard later."""
+    a_run(ledger, "T2", status=RunStatus.OK)
+    a_run(ledger, "T1")
+    later = NOON + MINUTE
+    ledger.batches.note("b1", [a_note(f"tier={tier}", PartitionState.FAILED, heard_at=later) for tier in ("T2", "a")])
+    ledger.batches.note("b1", [a_note("tier=T10", PartitionState.LAUNCHED)])
+    found = {run.partition: str(run.state) for run in ledger.batches.outcomes("b1")}
+    assert found == {"tier=T1": "running", "tier=T10": "launched", "tier=T2": "ok", "tier=a": "failed"}
+    assert list(found) == sorted(found)
+
+
+def test_the_latest_of_several_failures_counts(ledger: Ledger) -> None:
+    """A note that is younger than a recorded run says how the partition stands."""
+    a_run(ledger, "T1", status=RunStatus.FAILED)
+    ledger.batches.note("b1", [a_note("tier=T1", PartitionState.LAUNCHED, heard_at=NOON + MINUTE)])
+    assert [run.state for run in ledger.batches.outcomes("b1", ["tier=T1"])] == [PartitionState.LAUNCHED]
+
+
+def test_outcomes_of_some_partitions(ledger: Ledger) -> None:
+    """Only the partitions that are asked for come back, and of this batch alone."""
+    for tier in ("T1", "T2", "T3"):
+        a_run(ledger, tier)
+    a_run(ledger, "T4", "other")
+    found = ledger.batches.outcomes("b1", ["tier=T3", "tier=T1", "tier=T4"])
+    assert [run.partition for run in found] == ["tier=T1", "tier=T3"]
+
+
+def test_a_failure_names_its_step(ledger: Ledger) -> None:
+    """The first step that failed, and its error, are part of what became of a partition."""
+    run = a_run(ledger, "T1")
+    step = StepRecord(step="a", status=StepStatus.FAILED, error="no rows", started_at=NOON)
+    ledger.record(run, [step])
+    ledger.finish(run, RunStatus.FAILED)
+    (found,) = ledger.batches.outcomes("b1")
+    assert (found.step, found.error, found.state) == ("a", "no rows", PartitionState.FAILED)
+
+
+def test_many_outcomes_come_page_by_page(ledger: Ledger) -> None:
+    """All of thousands of partitions come back, each once."""
+    notes = [a_note(f"n={number:05}", PartitionState.OK) for number in range(4500)]
+    ledger.batches.note("b1", notes)
+    assert [run.partition for run in ledger.batches.outcomes("b1")] == [note.partition for note in notes]
