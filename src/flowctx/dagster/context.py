@@ -28,6 +28,7 @@ CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "ide
 
 _BACKFILL_TAG = "dagster/backfill"
 _RUN_RETRY_TAG = "dagster/retry_number"
+_PARTITION_TAG = "dagster/partition"
 _SCHEDULE_TAG = "dagster/schedule_name"
 
 RunContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
@@ -303,7 +304,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         tags=run.tags,
         config=op.op_config if isinstance(op.op_config, Mapping) else {},
         root=root,
-        keys=_engine_keys(op),
+        keys=_engine_keys(op) or _lost_key(op, root),
         partitions_def=step.run_partitions_def,
         timezone=_schedule_timezone(op) if scheduled else "UTC",
         fired_at=datetime.fromisoformat(scheduled) if scheduled else None,
@@ -325,6 +326,15 @@ def _engine_keys(op: dg.OpExecutionContext) -> tuple[str, ...]:
             "values of each dimension were defined; give both ends in that order"
         )
     return keys
+
+
+def _lost_key(op: dg.OpExecutionContext, root: dg.DagsterRun | None) -> tuple[str, ...]:
+    """Return the key of a re-executed job of ops: ``ReexecutionOptions`` in Python drops its tag with all others.
+
+    Assets cannot be helped, since Dagster itself then has no partition to record them for.
+    """
+    key = root.tags.get(_PARTITION_TAG) if root is not None and not op.has_assets_def else None
+    return (key,) if key else ()
 
 
 def _schedule_timezone(op: dg.OpExecutionContext) -> str:
