@@ -376,7 +376,9 @@ def test_a_step_that_was_never_reached_is_not_replayed(flow, ledger, failed):
 
 
 def test_a_replay_may_be_called_through_a_debugger(flow, ledger, source, failed):
-    """The call of the step's function can be made by a debugger."""
-    calls = []
-    replay(failed, "check", flow, ledger=ledger, caller=lambda call: calls.append(1) or call())
-    assert (calls, source.calls) == ([1], ["fetch", "check", "check"])
+    """A caller is given the step's function and its arguments, as a debugger wants them."""
+    done = replay(
+        failed, "check", flow, ledger=ledger, caller=lambda function, ctx, config: {"factor": config["factor"]}
+    )
+    assert done.result.output == {"factor": 2}
+    assert source.calls == ["fetch", "check"]

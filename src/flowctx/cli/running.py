@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import pdb  # --pdb is what it is for
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +19,7 @@ from flowctx.core.replay import Replay
 from flowctx.core.result import StepStatus
 from flowctx.core.run import RunResult
 from flowctx.core.targets import workflow_at
-from flowctx.core.workflow import StepReturn, Workflow
+from flowctx.core.workflow import Workflow
 
 
 @click.command()
@@ -69,7 +67,7 @@ def resume(run_id: str, target: str | None, as_json: bool, **how: Any) -> None:
 @click.command()
 @click.argument("run_id")
 @click.argument("step")
-@click.option("--pdb", "debugger", is_flag=True, help="Run the step under the debugger.")
+@click.option("--pdb", "debugger", is_flag=True, help="Run the step under the debugger, from its first line.")
 @partition_option("Which partition is meant, where one run id serves several.")
 @workflow_option
 @ledger_option
@@ -84,7 +82,7 @@ def replay(
     as_json: bool,
 ) -> None:
     """Run one step again on exactly the context it saw, and compare; writes nothing."""
-    caller = functools.partial(_under_debugger, pdb.Pdb()) if debugger else None
+    caller = pdb.Pdb().runcall if debugger else None
     done = local.replay(run_id, step, _workflow(target), partition=partition, ledger=ledger, caller=caller)
     if as_json:
         print_json({"result": result_data(done.result), "diff": done.diff, "recorded": done.recorded is not None})
@@ -92,12 +90,6 @@ def replay(
         _show_replay(done)
     if done.result.status is StepStatus.FAILED:
         sys.exit(1)
-
-
-def _under_debugger(debugger: pdb.Pdb, call: Callable[[], StepReturn]) -> StepReturn:
-    click.echo("The debugger stops before the step is called: s steps into it, c runs it.", err=True)
-    returned: StepReturn = debugger.runcall(call)
-    return returned
 
 
 def _show_replay(done: Replay) -> None:

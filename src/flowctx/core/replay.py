@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +18,10 @@ from flowctx.core.ports import ArtifactStore, Ledger
 from flowctx.core.records import RunRecord, StepRecord
 from flowctx.core.result import StepResult
 from flowctx.core.resumption import envelopes
-from flowctx.core.workflow import StepReturn, Workflow
+from flowctx.core.workflow import Step, StepReturn, Workflow
 
-#: How a step is called: given the call that would be made, makes it, under a debugger for instance.
-Caller = Callable[[Callable[[], StepReturn]], StepReturn]
+#: Calls a step's function for us: given the function and its arguments, as :meth:`pdb.Pdb.runcall` is.
+Caller = Callable[..., StepReturn]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def replay_step(
         run: The run.
         name: The step.
         store: Where outputs that became artifacts are.
-        caller: Calls the step's function, under a debugger for instance.
+        caller: Calls the step's function; ``pdb.Pdb().runcall`` does so under the debugger.
 
     Raises:
         WorkflowError: There is no such step, or the run did not get so far.
@@ -80,10 +81,7 @@ def replay_step(
         return load_output(made[before], store)
 
     ctx, _ = receive(base, [made[before] for before in after], fetch, store=store)
-    called = step
-    if caller is not None:
-        called = replace(step, function=lambda ctx, config: caller(lambda: step.call(ctx, config)))
-    outcome = execute(called, ctx, recorded.config if recorded else None)
+    outcome = execute(_called_by(caller, step) if caller else step, ctx, recorded.config if recorded else None)
     return Replay(
         run=run,
         context=ctx,
@@ -92,6 +90,14 @@ def replay_step(
         diff=_diff(recorded, outcome.result, store) if recorded else "",
         exception=outcome.exception,
     )
+
+
+def _called_by(caller: Caller, step: Step) -> Step:
+    @functools.wraps(step.function)  # with its signature, by which the step knows what to pass
+    def function(*args: object) -> StepReturn:
+        return caller(step.function, *args)
+
+    return replace(step, function=function)
 
 
 def _diff(recorded: StepRecord, now: StepResult, store: ArtifactStore | None) -> str:

@@ -93,10 +93,10 @@ def _refuse_changes(workflow: Workflow, run: RunRecord, found: Mapping[str, Step
     if changes:
         listed = "".join(f"\n  - {text}" for text, _ in changes)
         first = next((step for _, step in changes if step is not None), None)
-        again = f"from_step={first!r} runs it and what follows it again; " if first else ""
+        remedy = f"from_step={first!r} runs it and what follows it again; " if first else ""
         raise WorkflowChanged(
             f"workflow {workflow.name!r} has changed since run {run.run_id} ran:{listed}\n"
-            f"{again}accept_changes=True (--accept-changes) keeps what the complete steps recorded"
+            f"{remedy}accept_changes=True (--accept-changes) keeps what the complete steps recorded"
         )
 
 

@@ -193,7 +193,7 @@ def replay(
         workflow: The workflow; by default it is imported from where it was when it ran.
         partition: Which partition is meant, where one run id serves several.
         ledger: Where the run is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
-        caller: Given the call of the step's function, makes it: under a debugger, for instance.
+        caller: Calls the step's function; ``pdb.Pdb().runcall`` does so under the debugger.
 
     Returns:
         The context, the result, and how it differs from what was recorded.

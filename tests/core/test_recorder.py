@@ -1,0 +1,214 @@
+"""What an engine does to record a run: each step in a process of its own, knowing only the run's context."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from flowctx import AlreadyCaptured, LedgerUnavailable, StepResult, StepStatus, Superseded, UnknownRun, Workflow
+from flowctx.core.envelope import Envelope, receive
+from flowctx.core.execution import execute
+from flowctx.core.recorder import open_run, run_status
+from flowctx.core.records import RunStatus
+from flowctx.core.resumption import envelopes
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import make_context
+from flowctx.testing.clock import NOON
+
+
+@pytest.fixture
+def ledger():
+    return MemoryLedger()
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def flow(calls):
+    flow = Workflow("flow", params={"x": 1})
+
+    @flow.step()
+    def a(ctx):
+        calls.append("a")
+        return StepResult.ok({"n": 1}, context_updates={"cursor": 7})
+
+    @flow.step()
+    def b(ctx):
+        calls.append("b")
+        return (
+            StepResult.fail("no") if ctx.params.get("broken", True) else {"n": ctx.params["cursor"] + ctx.params["x"]}
+        )
+
+    flow.step(name="c")(lambda ctx: {"total": ctx.get_output("a", "n") + ctx.get_output("b", "n")})
+    return flow
+
+
+class Engine:
+    """An engine as an adapter sees it: payloads by step, and one call for each step."""
+
+    def __init__(self, flow, ledger, *, run_id, resume_from=None, params=None, **settings):
+        self.flow, self.ledger, self.settings = flow, ledger, {"resume_from": resume_from, **settings}
+        self.ctx = make_context(workflow="flow", run_id=run_id, params=flow.params_with(params))
+        self.payloads, self.results = {}, {}
+
+    def step(self, name):
+        step = self.flow[name]
+        recorder = open_run(self.ledger, self.flow, self.ctx, **self.settings)
+        before = [Envelope.from_payload(self.payloads[after]) for after in step.after]
+        ctx, inherited = receive(recorder.context, before, lambda n, _: Envelope.from_payload(self.payloads[n]).output)
+        result = recorder.carried(name)
+        if result is None:
+            result = execute(step, ctx).result
+            envelope = inherited.envelope(name, result)
+            recorder.record(step, result, envelope, attempts=1, started_at=NOON, seconds=0.1)
+        else:
+            envelope = inherited.envelope(name, result)
+        self.payloads[name], self.results[name] = envelope.to_payload(), result
+        return result
+
+    def all_steps(self):
+        for name in self.flow.steps:
+            if self.step(name).status is not StepStatus.OK:
+                break
+
+
+def test_an_engine_records_each_step(flow, ledger):
+    """The first step begins the run, each is recorded, and the last one ends it."""
+    engine = Engine(flow, ledger, run_id="e1", params={"broken": False})
+    engine.step("a")
+    assert ledger.run("e1").status is RunStatus.RUNNING
+    engine.step("b")
+    engine.step("c")
+    found = ledger.run("e1")
+    assert (found.status, [r.step for r in ledger.steps(found.key)]) == (RunStatus.OK, ["a", "b", "c"])
+
+
+def test_a_run_goes_on_on_another_engine(flow, ledger, calls):
+    """A run that failed on one engine goes on in another's run: same outputs, parameters and capture."""
+    Engine(flow, ledger, run_id="e1").all_steps()
+    assert ledger.run("e1").status is RunStatus.FAILED
+    other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    other.all_steps()
+    assert calls == ["a", "b", "b"]
+    assert other.results["c"].output == {"total": 9}
+    found = ledger.run("e2")
+    assert (found.status, found.context.capture_id) == (RunStatus.OK, ledger.run("e1").context.capture_id)
+    assert (found.context.checkpoint.completed, found.context.checkpoint.resumed_from) == (("a",), "e1")
+
+
+def test_a_resumed_run_keeps_the_parameters_of_the_first(flow, ledger):
+    """A parameter that is not given anew stays what it was in the run that is continued, not the workflow's default."""
+    Engine(flow, ledger, run_id="e1", params={"x": 5}).all_steps()
+    other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    other.all_steps()
+    assert other.results["b"].output == {"n": 12}
+
+
+def test_a_step_that_an_engine_clears_runs_again(flow, ledger, calls):
+    """A carried step is not run; cleared and run by the resumed run itself, it is not carried any more."""
+    Engine(flow, ledger, run_id="e1").all_steps()
+    other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    other.step("a")
+    recorder = open_run(ledger, flow, other.ctx, resume_from="e1")
+    assert recorder.carried("a").context_updates == {"cursor": 7}
+    result = execute(flow["a"], recorder.context).result
+    envelope = Envelope(step="a", output=result.output)
+    recorder.record(flow["a"], result, envelope, attempts=2, started_at=NOON, seconds=0)
+    assert recorder.carried("a") is None
+
+
+def test_the_run_that_is_continued_is_fenced_off(flow, ledger):
+    """An engine that goes on with a run after another has taken it over is refused."""
+    first = Engine(flow, ledger, run_id="e1")
+    first.step("a")
+    late = open_run(ledger, flow, first.ctx)
+    Engine(flow, ledger, run_id="e2", resume_from="e1").step("a")
+    with pytest.raises(Superseded):
+        late.record(flow["b"], StepResult.ok(), Envelope(step="b"), attempts=1, started_at=NOON, seconds=0)
+
+
+def test_a_run_that_is_not_known_cannot_be_continued(flow, ledger):
+    """An engine asked to continue an unknown run says so, whatever the setting."""
+    with pytest.raises(UnknownRun):
+        open_run(ledger, flow, make_context(workflow="flow"), resume_from="nope", strict=False)
+
+
+def test_an_engine_may_leave_a_captured_partition_alone(flow, ledger):
+    """With ``skip``, every step of a run learns that the partition is captured; but not a run's own later steps."""
+    skip = {"on_captured": "skip", "params": {"broken": False}}
+    first = Engine(flow, ledger, run_id="e1", **skip)
+    first.all_steps()
+    assert first.results["c"].status is StepStatus.OK
+    with pytest.raises(AlreadyCaptured):
+        Engine(flow, ledger, run_id="e2", **skip).step("a")
+
+
+def test_loose_steps_are_recorded_too(ledger, flow):
+    """Steps of no workflow are recorded under the engine's name for the run, with what they follow."""
+    ctx = make_context(workflow="dag")
+    recorder = open_run(ledger, "dag", ctx)
+    recorder.record(flow["b"], StepResult.ok(), Envelope(step="b"), attempts=1, started_at=NOON, seconds=0, after=())
+    found = ledger.run("run-1", workflow="dag")
+    assert [(r.step, r.after) for r in ledger.steps(found.key)] == [("b", ())]
+
+
+def test_without_a_ledger_nothing_is_recorded(flow):
+    """Without a ledger, all calls do nothing."""
+    recorder = open_run(None, flow, make_context(workflow="flow"))
+    recorder.record(flow["a"], StepResult.ok(), Envelope(step="a"), attempts=1, started_at=NOON, seconds=0)
+    recorder.finish(RunStatus.OK)
+    assert recorder.carried("a") is None
+
+
+class AwayLedger(MemoryLedger):
+    """A ledger that cannot be reached until it is."""
+
+    away = True
+
+    def begin(self, run, **how):
+        if self.away:
+            raise LedgerUnavailable("away")
+        return super().begin(run, **how)
+
+
+def test_a_strict_run_that_cannot_be_recorded_fails(flow):
+    """Strict: no record, no run."""
+    with pytest.raises(LedgerUnavailable):
+        open_run(AwayLedger(), flow, make_context(workflow="flow"))
+
+
+def test_a_lenient_run_that_cannot_be_recorded_goes_on(flow, caplog):
+    """Lenient: the run goes on unrecorded, and the log says so."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    recorder = open_run(AwayLedger(), flow, make_context(workflow="flow"), strict=False)
+    recorder.record(flow["a"], StepResult.ok(), Envelope(step="a"), attempts=1, started_at=NOON, seconds=0)
+    assert "run run-1 is not recorded: away" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [
+        ({}, RunStatus.RUNNING),
+        ({"a": StepStatus.OK, "b": StepStatus.OK}, RunStatus.RUNNING),
+        ({"a": StepStatus.FAILED}, RunStatus.FAILED),
+        ({"a": StepStatus.SKIPPED}, RunStatus.SKIPPED),
+        ({"a": StepStatus.OK, "b": StepStatus.SKIPPED}, RunStatus.OK),
+        ({"a": StepStatus.OK, "b": StepStatus.OK, "c": StepStatus.OK}, RunStatus.OK),
+    ],
+)
+def test_a_run_stands_as_its_steps_do(flow, statuses, status):
+    """A run is over when no step is left that could still run."""
+    assert run_status(flow, statuses) is status
+
+
+def test_envelopes_are_rebuilt_from_records(flow, ledger):
+    """What completed steps handed on is rebuilt from the ledger as it was, in whatever order it is read."""
+    engine = Engine(flow, ledger, run_id="e1", params={"broken": False})
+    engine.all_steps()
+    found = ledger.run("e1")
+    made = envelopes(found.context, reversed(ledger.steps(found.key)))
+    assert {name: envelope.to_payload() for name, envelope in made.items()} == engine.payloads

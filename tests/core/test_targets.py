@@ -1,0 +1,79 @@
+"""Where workflows are in the code."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from durable_flow import flow
+from flowctx import Workflow, WorkflowError
+from flowctx.core.targets import target_of, workflow_at
+
+SOURCE = """
+from flowctx import Workflow
+prices = Workflow("prices")
+prices.step(name="a")(lambda ctx: {})
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module of one workflow; its name is this test's own."""
+    (tmp_path / "targets_example.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "targets_example.py"
+    sys.modules.pop("targets_example", None)
+
+
+def test_a_workflow_is_found_where_it_says_it_is():
+    """The place of a workflow leads back to it."""
+    assert target_of(flow) == "durable_flow:flow"
+    assert workflow_at("durable_flow:flow") is flow
+
+
+def test_a_module_or_a_file_names_a_workflow(module):
+    """A workflow is found by module or by file, and without its name if it is the only one."""
+    found = workflow_at("targets_example:prices")
+    assert found.name == "prices"
+    assert workflow_at("targets_example") is found
+    assert workflow_at(f"{module}:prices") is found
+
+
+def test_a_file_is_imported_once(tmp_path):
+    """A workflow named by its file is the same the second time."""
+    file = tmp_path / "targets_by_file.py"
+    file.write_text(SOURCE)
+    assert workflow_at(f"{file}:prices") is workflow_at(str(file))
+    del sys.modules["targets_by_file"]
+
+
+def test_a_workflow_of_no_module_has_no_place():
+    """A workflow that no module holds cannot be found again."""
+    nowhere = Workflow("nowhere")
+    nowhere.step(name="a")(lambda ctx: {})
+    assert target_of(nowhere) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("no_such_module:x", "no module 'no_such_module'.*file.py:name"),
+        ("durable_flow:nope", "no workflow 'nope'; it has flow"),
+        ("flowctx.core.errors", "say which workflow.*it has none"),
+        ("nowhere.py:x", "no file 'nowhere.py'"),
+        ("a b:c", "write module:name or file.py:name"),
+    ],
+)
+def test_a_wrong_place_is_explained(target, why):
+    """A place that has no workflow is an error that says what it has, or how to write it."""
+    with pytest.raises(WorkflowError, match=why):
+        workflow_at(target)
+
+
+def test_an_error_inside_the_module_is_its_own(tmp_path, monkeypatch):
+    """A module that fails to import something else says so itself."""
+    (tmp_path / "targets_broken.py").write_text("import no_such_library_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_library_at_all"):
+        workflow_at("targets_broken:x")

@@ -1,0 +1,173 @@
+"""The SQL ledger: its tables, its connections, and what it asks of a database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, event, inspect, make_url
+
+from durable_flow import flow, processes, run_or_resume
+from flowctx import ContextError, run
+from flowctx.core.records import RunStatus
+from flowctx.ledger import default_ledger_url, ledger_from_env, open_ledger, strict_from_env
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.ledger.sql import SqlLedger
+from flowctx.ledger.tables import REVISION, VERSION_TABLE, metadata
+
+
+@pytest.fixture
+def params(tmp_path):
+    return {"effects": str(tmp_path / "effects"), "pause": 0}
+
+
+def engine_at(url):
+    parsed = make_url(url)
+    return create_engine(parsed.set(drivername="postgresql+psycopg") if "postgres" in parsed.drivername else parsed)
+
+
+def test_the_tables_are_made_on_first_use(sql_url):
+    """A new database gets the ledger's tables when it is first used, and not before."""
+    ledger = SqlLedger(sql_url)
+    assert inspect(engine_at(sql_url)).get_table_names() == []
+    ledger.runs()
+    assert set(inspect(engine_at(sql_url)).get_table_names()) == {*metadata.tables, VERSION_TABLE}
+    ledger.close()
+
+
+def test_the_migrations_make_what_the_tables_say(sql_url):
+    """The scripts and the tables agree: alembic finds nothing to do."""
+    ledger = SqlLedger(sql_url)
+    ledger.runs()
+    with engine_at(sql_url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == REVISION
+    ledger.upgrade()
+    ledger.close()
+
+
+def test_other_tables_are_left_alone(sqlite_url):
+    """The ledger may live in a database that has tables of its own."""
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as raw:
+        raw.execute("CREATE TABLE dag_run (id INTEGER)")
+    ledger = SqlLedger(sqlite_url)
+    assert ledger.runs() == []
+    ledger.close()
+    assert "dag_run" in inspect(engine_at(sqlite_url)).get_table_names()
+
+
+def test_a_step_is_recorded_by_one_statement(sqlite_url, params):
+    """A step costs one statement: one round trip and one commit."""
+    statements = []
+    ledger = SqlLedger(sqlite_url)
+    ledger.runs()
+    event.listen(ledger._database._connection.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    run(flow, params=params, ledger=ledger)
+    steps = [text for text in statements if text.startswith("INSERT INTO flowctx_step")]
+    assert len(steps) == 20
+    assert len(statements) - len(steps) < 15
+    ledger.close()
+
+
+def test_a_sqlite_commit_is_on_the_disk(sqlite_url):
+    """SQLite runs with a write-ahead log and full synchronisation: a recorded step survives a power cut."""
+    ledger = SqlLedger(sqlite_url)
+
+    def pragmas(at):
+        return [at.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+
+    assert ledger._database.read(pragmas) == ["wal", 2]
+    ledger.close()
+
+
+def test_a_forked_process_has_a_connection_of_its_own(sql_url, params):
+    """After a fork, parent and child go on with the same ledger, each over its own connection."""
+    ledger = SqlLedger(sql_url)
+    run(flow, params=params, ledger=ledger, run_id="parent")
+    child = os.fork()
+    if child == 0:
+        try:
+            run(flow, params=params, ledger=ledger, run_id="child")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert {found.run_id: found.status for found in ledger.runs()} == {"parent": RunStatus.OK, "child": RunStatus.OK}
+    ledger.close()
+
+
+def test_many_processes_use_a_new_ledger_at_once(sql_url, params):
+    """Processes that all find no tables make them once, and all record their runs."""
+    pipes, children = [], []
+    for number in range(6):
+        ours, theirs = processes.Pipe()
+        child = processes.Process(target=run_or_resume, args=(sql_url, f"r{number}", params, theirs))
+        child.start()
+        pipes.append(ours)
+        children.append(child)
+    assert [(pipe.recv(), pipe.recv()) for pipe in pipes] == [("begun", "ok")] * 6
+    for child in children:
+        child.join()
+    ledger = SqlLedger(sql_url)
+    assert len(ledger.runs(status=RunStatus.OK)) == 6
+    ledger.close()
+
+
+def test_pruning_keeps_what_is_young(sql_url, params):
+    """Pruning forgets what is older than asked for, in all tables, and nothing else."""
+    ledger = SqlLedger(sql_url)
+    done = [run(flow, params=params, batch_id=batch, ledger=ledger).run_id for batch in ("b1", "b2")]
+    assert ledger.prune(datetime.now(UTC) - timedelta(days=1)).runs == 0
+    assert ledger.prune(datetime.now(UTC) + timedelta(minutes=5)).runs == 1
+    assert [found.run_id for found in ledger.runs()] == done[1:]
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "is no URL of a ledger"),
+        ("mysql://host/db", "lives in SQLite or PostgreSQL, not in 'mysql'"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "or memory:// for none"),
+    ],
+)
+def test_a_wrong_url_is_explained(url, why):
+    """A URL that no ledger can have is an error that shows one it can."""
+    with pytest.raises(ContextError, match=why):
+        open_ledger(url)
+
+
+def test_the_environment_names_one_ledger_per_process(monkeypatch, sqlite_url):
+    """FLOWCTX_LEDGER_URL names the ledger, which is opened once."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    assert ledger_from_env() is None
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", sqlite_url)
+    assert ledger_from_env() is ledger_from_env()
+
+
+def test_the_mode_is_strict_unless_said(monkeypatch):
+    """FLOWCTX_LEDGER_MODE is strict or lenient, and nothing else."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_MODE", raising=False)
+    assert strict_from_env() is True
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    assert strict_from_env() is False
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "sloppy")
+    with pytest.raises(ContextError, match="must be 'strict' or 'lenient'"):
+        strict_from_env()
+
+
+def test_a_users_own_ledger_is_in_the_state_folder(monkeypatch, tmp_path):
+    """The default ledger is where the XDG specification puts state."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert Path(default_ledger_url().removeprefix("sqlite:///")) == tmp_path / "flowctx" / "ledger.db"
+
+
+def test_a_ledger_may_be_in_memory():
+    """``memory://`` is a ledger that nothing outlives."""
+    assert isinstance(open_ledger("memory://"), MemoryLedger)
