@@ -38,7 +38,7 @@ def seen(stack: AirflowStack, dag_id: str, run_id: str) -> WorkflowContext:
         WorkflowContext.from_dict(json.loads((stack.home / "seen" / dag_id / run_id / f"{n}.json").read_text()))
         for n in (1, 2)
     )
-    assert first.trace_id == second.trace_id
+    assert first.trace_id == second.trace_id, "not all tasks of the run are of one trace"
     assert re.fullmatch("[0-9a-f]{32}", first.trace_id) or "trace" in first.trace_id
     assert (first.run_id, first.capture_id, first.started_at) == (run_id, second.capture_id, second.started_at)
     return first
@@ -52,6 +52,11 @@ def a_run(stack: AirflowStack, dag_id: str, run_type: str, **query: object) -> d
 
     stack.wait_until(runs, f"a {run_type} run of {dag_id}", seconds=240)
     return runs()[0]
+
+
+def finished(stack: AirflowStack, dag_id: str) -> bool:
+    """Whether no backfill of a DAG is active; Airflow takes only one at a time."""
+    return all(backfill["completed_at"] for backfill in stack.get("/backfills", dag_id=dag_id)["backfills"])
 
 
 def tasks(stack: AirflowStack, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
@@ -114,13 +119,21 @@ def test_by_hand(stack: AirflowStack, logical_date: str | None) -> None:
 
 
 def test_backfill(stack: AirflowStack) -> None:
-    """Runs of a backfill have its conf, and the date of their own tick."""
+    """Runs of a backfill have its conf and the date of their own tick; processed again, they write the same capture."""
     dates = ["--from-date", "2012-10-25", "--to-date", "2012-10-26"]
     stack.cli("backfill", "create", "--dag-id", "cron_trigger", *dates, "--dag-run-conf", '{"batch_id": "restate"}')
     run = a_run(stack, "cron_trigger", "backfill")
     ctx = seen(stack, "cron_trigger", run["dag_run_id"])
     assert (ctx.batch_id, ctx.metadata["engine"]["run_type"]) == ("restate", "backfill")
     assert str(ctx.as_of_date)[:8] == "2012-10-"
+    stack.wait_until(lambda: finished(stack, "cron_trigger"), "the end of the backfill", seconds=240)
+    reprocess = ["--reprocess-behavior", "completed", "--dag-run-conf", '{"batch_id": "restate"}']
+    stack.cli("backfill", "create", "--dag-id", "cron_trigger", *dates, *reprocess)
+
+    last = stack.home / "seen" / "cron_trigger" / run["dag_run_id"] / "2.json"
+    stack.wait_until(lambda: ctx.trace_id not in last.read_text(), "the run to be processed again")
+    later = seen(stack, "cron_trigger", run["dag_run_id"])
+    assert (later.capture_id, later.as_of_date) == (ctx.capture_id, ctx.as_of_date) == ("restate", ctx.as_of_date)
 
 
 def test_triggered_by_an_operator(stack: AirflowStack) -> None:
