@@ -144,9 +144,7 @@ def dagster_stack(home: Path, definitions: str, *, env: Mapping[str, str] | None
     (home / "workspace.yaml").write_text(
         f"load_from: [{{grpc_server: {{host: 127.0.0.1, port: {code}, location_name: tests}}}}]"
     )
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
-    settings = {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1", **(env or {})}
-    stack = DagsterStack(home=home, url=f"http://127.0.0.1:{web}", env=inherited | settings)
+    stack = DagsterStack(home=home, url=f"http://127.0.0.1:{web}", env=_environment(home) | dict(env or {}))
     file, workspace, local = str(home / "definitions.py"), str(home / "workspace.yaml"), "127.0.0.1"
     try:
         _start(stack, "code", _module("dagster", "api", "grpc", "-f", file, "-h", local, "-p", str(code)))
@@ -157,6 +155,14 @@ def dagster_stack(home: Path, definitions: str, *, env: Mapping[str, str] | None
         yield stack
     finally:
         _end(stack.processes)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    # Each run is a process that imports Dagster: without bytecode that alone takes seconds.
+    unwanted = {"PYTHONDONTWRITEBYTECODE"} | {name for name in os.environ if name.startswith("DAGSTER")}
+    inherited = {name: value for name, value in os.environ.items() if name not in unwanted}
+    inherited.setdefault("PYTHONPYCACHEPREFIX", str(home / "bytecode"))
+    return inherited | {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
 
 
 def _module(*args: str) -> list[str]:
