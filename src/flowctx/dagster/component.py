@@ -53,7 +53,7 @@ class WorkflowScaffolder(dg.Scaffolder[ScaffoldParams]):
 
 @dg.scaffold_with(WorkflowScaffolder)
 class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
-    """All definitions of a workflow, as :func:`flowctx.dagster.workflow_definitions` makes them.
+    """All definitions of a workflow: an asset for each step, with job, schedule and checks.
 
     Example:
         ::

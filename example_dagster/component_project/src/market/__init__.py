@@ -1,0 +1,1 @@
+"""A dg project: see defs/*/defs.yaml."""
