@@ -21,7 +21,7 @@ from flowctx import AsOf, ContextError, Daily, PartitionScheme, UnknownPartition
 from flowctx.airflow import workflow_context
 from flowctx.airflow.context import run_context
 from flowctx.airflow.partitions import PartitionTimetable
-from flowctx.airflow.running import run_dag
+from flowctx.testing import run_dag
 
 NOW = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 TRACE = "a" * 32

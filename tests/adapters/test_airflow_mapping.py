@@ -6,7 +6,7 @@ import pytest
 
 from flowctx import Daily, PartitionScheme, StepResult, StepStatus, Workflow, WorkflowError, run
 from flowctx.airflow import workflow_dag
-from flowctx.airflow.running import run_dag
+from flowctx.testing import run_dag
 
 SYMBOLS = ["AAPL", "FB", "IBM"]
 SCHEME = PartitionScheme(date=Daily(start="2012-10-01", calendar="WEEKDAYS"), symbol=SYMBOLS)

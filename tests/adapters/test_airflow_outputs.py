@@ -17,7 +17,7 @@ from airflow.utils.session import create_session
 
 from flowctx import Daily, PartitionScheme, PayloadError, StepResult, Workflow
 from flowctx.airflow import StepOperator, workflow_dag
-from flowctx.airflow.running import run_dag
+from flowctx.testing import run_dag
 
 SCHEME = PartitionScheme(date=Daily(start="2012-10-01", calendar="WEEKDAYS"), symbol=["FB", "IBM"])
 

@@ -11,7 +11,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from flowctx import PartitionScheme, RetryPolicy, StepResult, StepStatus, Workflow, WorkflowError
 from flowctx.airflow import StepOperator, workflow_dag
-from flowctx.airflow.running import run_dag
+from flowctx.testing import run_dag
 
 
 def output(result, step: str) -> object:

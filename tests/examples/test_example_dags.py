@@ -16,7 +16,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from flowctx.airflow.running import run_dag
+from flowctx.testing import run_dag
 
 FOLDER = Path(__file__).parents[2] / "example_dags"
 

@@ -8,17 +8,18 @@ from flowctx.testing.clock import FakeClock
 from flowctx.testing.contexts import make_context
 
 if TYPE_CHECKING:
+    from flowctx.airflow.running import run_dag
     from flowctx.testing.ledgers import LedgerContract
 
-__all__ = ["FakeClock", "LedgerContract", "make_context"]
+__all__ = ["FakeClock", "LedgerContract", "make_context", "run_dag"]
 
-#: Names whose modules need pytest, and where they are.
-_NEED_PYTEST = {"LedgerContract": "flowctx.testing.ledgers"}
+#: Names whose modules need pytest or an engine, and where they are.
+_LAZY = {"LedgerContract": "flowctx.testing.ledgers", "run_dag": "flowctx.airflow.running"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NEED_PYTEST:
+    if name not in _LAZY:
         raise AttributeError(f"module 'flowctx.testing' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_NEED_PYTEST[name]), name)
+    return getattr(importlib.import_module(_LAZY[name]), name)
