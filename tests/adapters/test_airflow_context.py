@@ -83,7 +83,7 @@ CASES = {
     "manual with as_of_date": (
         {"conf": {"as_of_date": "2012-10-26"}, "logical_date": SIX},
         "2012-10-26",
-        "conf.as_of_date",
+        "caller",
     ),
     "cron partition": (
         {

@@ -281,8 +281,6 @@ def test_a_rule_gives_the_business_date(instance):
     weekly = dg.WeeklyPartitionsDefinition("2026-01-03", day_offset=6)
     (ctx,) = contexts_in(instance, weekly, key="2026-01-10", args={"as_of": AsOf.window_end()})
     assert (ctx.as_of_date, ctx.metadata["as_of_source"]) == (date(2026, 1, 16), "window_end")
-    (ctx,) = contexts_in(instance, args={"as_of": date(2026, 1, 1)})
-    assert ctx.as_of_date == date(2026, 1, 1)
 
 
 def test_a_scheme_names_the_partitions(instance):

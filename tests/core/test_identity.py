@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from flowctx import ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
+from flowctx import AsOf, ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
 from flowctx.core.identity import begin, capture_id_of, idempotency_key_of
 
 SCHEME = PartitionScheme(tier=["A", "B"], date=Daily(start="2012-10-01", calendar="XNYS"))
@@ -74,3 +74,12 @@ def test_an_unknown_partition_is_refused():
     weeks = PartitionScheme(week_ending=Weekly(start="2012-10-05"))
     with pytest.raises(UnknownPartition, match="2012-10-26"):
         begin("flow", run_id="r", scheme=weeks, partition=PartitionKey(week_ending="2012-10-25"))
+
+
+def test_a_rule_gives_the_business_date_and_names_its_calendar():
+    """A rule comes before the partition's own date; the metadata has its calendar and what it went by."""
+    rule = AsOf.previous_session("WEEKDAYS")
+    ctx = begin("flow", run_id="r", scheme=SCHEME, partition=KEY, as_of=rule)
+    assert ctx.as_of_date == date(2012, 10, 26)
+    assert ctx.metadata["calendar"]["name"] == "WEEKDAYS"
+    assert ctx.metadata["as_of_source"] == "window_end+previous_session:WEEKDAYS"

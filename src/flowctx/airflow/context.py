@@ -100,23 +100,30 @@ def run_context(
     partition = _partition(said or told.partitions, scheme, of_runs, within or {})
     if partition is None and scheme is not None and workflow is not None:
         workflow.partition_key(None)
-    day, source = told.as_of_date, "conf.as_of_date" if conf.get("as_of_date") is not None else "asset_events"
-    if day is None:
-        day, source, _ = (as_of or AsOf.default()).resolve(_run_time(dag, run, partition, scheme))
     params = _params(context.get("params") or {}, conf, workflow)
     hide(params)
+    metadata = {"engine": _engine(dag, run, context.get("ti")), **told.many}
+    day = told.as_of_date
+    if day is not None and conf.get("as_of_date") is None:
+        # What triggered the run has its own business date; a rule, and the run's own partition, come first.
+        if as_of is not None or (scheme is not None and partition is not None):
+            day = None
+        else:
+            metadata["as_of_source"] = "asset_events"
     return begin(
         workflow.name if workflow is not None else dag.dag_id,
         run_id=run.run_id,
         scheme=scheme,
         partition=partition,
         as_of_date=day,
+        as_of=as_of,
+        time=_run_time(dag, run, partition, scheme),
         batch_id=told.batch_id,
         trace_id=told.trace_id or _engine_trace(context.get("ti")),
         capture_id=told.capture_id,
         idempotency_key=told.idempotency_key,
         params=params,
-        metadata={"engine": _engine(dag, run, context.get("ti")), "as_of_source": source, **told.many},
+        metadata=metadata,
         started_at=run.start_date,
     )
 

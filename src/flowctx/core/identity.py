@@ -22,6 +22,8 @@ def begin(
     scheme: PartitionScheme | None = None,
     partition: PartitionKey | None = None,
     as_of_date: date | None = None,
+    as_of: AsOf | None = None,
+    time: RunTime | None = None,
     batch_id: str | None = None,
     trace_id: str | None = None,
     capture_id: str | None = None,
@@ -38,7 +40,9 @@ def begin(
         run_id: The engine's own.
         scheme: The partition scheme, if the workflow has one; the partition is checked against it.
         partition: The partition key.
-        as_of_date: The business date; by default the partition's (:meth:`AsOf.default() <flowctx.AsOf.default>`).
+        as_of_date: The business date, if the caller gives one; the partition's must be the same.
+        as_of: Otherwise the rule for it; :meth:`AsOf.default() <flowctx.AsOf.default>` by default.
+        time: What the engine knows of the run's time, for the rule; the partition by default.
         batch_id: The batch.
         trace_id: The caller's or the engine's; otherwise :func:`derived_trace_id`.
         capture_id: The caller's; otherwise :func:`capture_id_of`.
@@ -60,13 +64,14 @@ def begin(
             raise ContextError(
                 f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
             )
-        if scheme.cadence is not None:
-            calendar = scheme.cadence.business_calendar
-            about.setdefault("calendar", {"name": calendar.name, "version": calendar.version})
+    calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
     if as_of_date is None:
-        as_of_date, source, _ = AsOf.default().resolve(RunTime(partition=partition, scheme=scheme))
-        about.setdefault("as_of_source", source)
+        found = (as_of or AsOf.default()).resolve(time or RunTime(partition=partition, scheme=scheme))
+        as_of_date, calendar = found.date, found.calendar or calendar
+        about["as_of_source"] = found.source
     about.setdefault("as_of_source", "caller")
+    if calendar is not None:
+        about["calendar"] = calendar.identity
     return WorkflowContext(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),

@@ -37,7 +37,7 @@ AnyContext: TypeAlias = RunContext | dg.ScheduleEvaluationContext | dg.SensorEva
 
 def workflow_context(
     context: AnyContext,
-    as_of: AsOf | date | None = None,
+    as_of: AsOf | None = None,
     *,
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
@@ -46,8 +46,8 @@ def workflow_context(
 
     Args:
         context: The context of an op, asset, asset check, schedule or sensor, or one of ``build_asset_context``.
-        as_of: The business date, or the rule for it; by default :meth:`flowctx.AsOf.default`. The partition's own
-            business date, if it has a scheme, and the run tag ``flowctx/as_of_date`` come first.
+        as_of: The rule for the business date, where the run tag ``flowctx/as_of_date`` does not say it; by default
+            that of the partition, else of its window, else of the schedule's tick (:meth:`flowctx.AsOf.default`).
         workflow: The workflow that the run belongs to: gives its name, its scheme and the defaults of its parameters.
         scheme: The scheme that the partitions were made of, where there is no workflow.
 
@@ -80,7 +80,7 @@ def workflow_context(
 
 def workflow_contexts(
     context: RunContext,
-    as_of: AsOf | date | None = None,
+    as_of: AsOf | None = None,
     *,
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
@@ -178,7 +178,7 @@ class RunFacts:
         self,
         key: str | None,
         *,
-        as_of: AsOf | date | None = None,
+        as_of: AsOf | None = None,
         workflow: Workflow | None = None,
         scheme: PartitionScheme | None = None,
         params: Mapping[str, Any] | None = None,
@@ -187,7 +187,7 @@ class RunFacts:
 
         Args:
             key: Dagster's key.
-            as_of: A business date, or the rule for it.
+            as_of: The rule for the business date.
             workflow: The workflow.
             scheme: The scheme, where there is no workflow.
             params: Parameters, and what the caller says by :data:`CALLER_KEYS`; the op's config if None.
@@ -201,20 +201,21 @@ class RunFacts:
         partition = self.partition(key, scheme, said.get("partition"))
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
-        day, source = self.business_date(partition, scheme, said.get("as_of_date"), as_of, key)
         batch_id = said.get("batch_id") or self.batch_id
         return begin(
             workflow.name if workflow is not None else self.name,
             run_id=self.run_id,
             scheme=scheme,
             partition=partition,
-            as_of_date=day,
+            as_of_date=_date(said.get("as_of_date")),
+            as_of=as_of,
+            time=self.time(key, partition, scheme),
             batch_id=batch_id,
             trace_id=said.get("trace_id") or derived_trace_id(self.first_run_id),
             capture_id=said.get("capture_id") or capture_id_of(partition, scheme, batch_id or self.first_run_id),
             idempotency_key=said.get("idempotency_key"),
             params=given if workflow is None else workflow.params_with(given),
-            metadata={"engine": self.engine} | ({"as_of_source": source} if source else {}),
+            metadata={"engine": self.engine},
             started_at=self.started_at,
         )
 
@@ -231,38 +232,17 @@ class RunFacts:
         is_time = isinstance(self.partitions_def, dg.TimeWindowPartitionsDefinition)
         return PartitionKey(**{"date" if is_time else "partition": str(key)})
 
-    def business_date(
-        self,
-        partition: PartitionKey | None,
-        scheme: PartitionScheme | None,
-        said: str | None,
-        as_of: AsOf | date | None,
-        key: str | None,
-    ) -> tuple[date | None, str | None]:
-        """Return the business date and the fact that it comes from."""
-        if said is not None:
-            try:
-                return date.fromisoformat(said), "caller"
-            except ValueError:
-                raise ContextError(
-                    f"as_of_date={said!r} in the run's tags is no date; write it as 2012-10-26"
-                ) from None
-        if isinstance(as_of, date):
-            return as_of, "argument"
-        if as_of is None and scheme is not None and partition is not None:
-            return None, None  # the partition says it
+    def time(self, key: str | None, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTime:
+        """Return what Dagster knows of the time of a key, for the rules of business dates."""
         window = self.window(key) if scheme is None else None
-        found = (as_of or AsOf.default()).resolve(
-            RunTime(
-                timezone=_zone(window.start, self.timezone) if window else self.timezone,
-                window_start=window.start if window else None,
-                window_end=window.end if window else None,
-                fired_at=self.fired_at,
-                partition=partition,
-                scheme=scheme,
-            )
+        return RunTime(
+            timezone=_zone(window.start, self.timezone) if window else self.timezone,
+            window_start=window.start if window else None,
+            window_end=window.end if window else None,
+            fired_at=self.fired_at if partition is None or scheme is None else None,
+            partition=partition,
+            scheme=scheme,
         )
-        return found.date, found.source if found.date else None
 
     def window(self, key: str | None) -> dg.TimeWindow | None:
         """Return the window of data that Dagster has for a key."""
@@ -281,6 +261,13 @@ class RunFacts:
                 None,
             )
         return None
+
+
+def _date(said: str | None) -> date | None:
+    try:
+        return None if said is None else date.fromisoformat(said)
+    except ValueError:
+        raise ContextError(f"as_of_date={said!r} in the run's tags is no date; write it as 2012-10-26") from None
 
 
 def _of_op(op: dg.OpExecutionContext) -> RunFacts:
