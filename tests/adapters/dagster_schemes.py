@@ -15,8 +15,10 @@ KINDS = (
     (Daily, {}),
     (Weekly, {"as_of": "period_end"}),
     (Weekly, {"as_of": "last_session"}),
+    (Monthly, {"as_of": "period_end"}),
     (Monthly, {"as_of": "last_session"}),
-    (Quarterly, {}),
+    (Quarterly, {"as_of": "period_end"}),
+    (Quarterly, {"as_of": "last_session"}),
 )
 VALUES = st.lists(st.text(min_size=1, max_size=4).filter(str.isprintable), min_size=1, max_size=3, unique=True)
 

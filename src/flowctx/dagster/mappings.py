@@ -153,7 +153,7 @@ class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
         found = super().get_upstream_mapped_partitions_result_for_partitions(
             downstream_partitions_subset, downstream_partitions_def, upstream_partitions_def, *args, **kwargs
         )
-        down = downstream_partitions_subset.get_partition_keys() if downstream_partitions_subset else ()
+        down = () if downstream_partitions_subset is None else downstream_partitions_subset.get_partition_keys()
         windows = _windows(downstream_partitions_def, down)
         starts = [window.start for window in windows]
         inside = []
