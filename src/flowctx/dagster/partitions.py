@@ -56,7 +56,7 @@ def partitions_def(scheme: PartitionScheme | None) -> dg.PartitionsDefinition[st
     ``as_of="last_session"``, periods without a session) as exclusions; a cadence without an end goes as far as its
     calendar is known. Static dimensions become one ``StaticPartitionsDefinition``: several are folded, in the
     scheme's order, so that ``tier`` and ``venue`` become ``tier~venue`` with values such as ``T1~NYSE``. Both
-    together are a ``MultiPartitionsDefinition``.
+    together are a ``MultiPartitionsDefinition``, whose keys Dagster writes in the order of the dimensions' names.
 
     Args:
         scheme: The scheme; with None the answer is None.
@@ -65,7 +65,7 @@ def partitions_def(scheme: PartitionScheme | None) -> dg.PartitionsDefinition[st
         >>> from flowctx import PartitionScheme, Weekly
         >>> weeks = PartitionScheme(week=Weekly(start="2012-01-13", end="2012-01-20"), tier=["T1"], venue=["N/Y"])
         >>> list(partitions_def(weeks).get_partition_keys())
-        ['2012-01-07|T1~N%2FY', '2012-01-14|T1~N%2FY']
+        ['T1~N%2FY|2012-01-07', 'T1~N%2FY|2012-01-14']
     """
     return None if scheme is None else _partitions_def(scheme)
 
@@ -204,7 +204,7 @@ def engine_key(key: object, scheme: PartitionScheme) -> str:
     Example:
         >>> from flowctx import PartitionScheme, Weekly
         >>> engine_key("2012-01-13|T1", PartitionScheme(week=Weekly(start="2012-01-01"), tier=["T1"]))
-        '2012-01-07|T1'
+        'T1|2012-01-07'
     """
     checked = scheme.check(key)
     values: dict[str, str] = {}
