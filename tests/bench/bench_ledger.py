@@ -17,7 +17,7 @@ from report import console
 from rich.table import Table
 
 LENGTHS = (100, 1000)
-ROUNDS = 5
+ROUNDS = 3
 PAYLOAD = {"rows": ["x" * 50] * 4}
 
 

@@ -9,9 +9,9 @@ import pytest
 from flowctx import AlreadyCaptured, LedgerUnavailable, StepResult, StepStatus, Superseded, UnknownRun, Workflow
 from flowctx.core.envelope import Envelope, receive
 from flowctx.core.execution import execute
-from flowctx.core.recorder import open_run, run_status
+from flowctx.core.recorder import open_run
 from flowctx.core.records import RunStatus
-from flowctx.core.resumption import envelopes
+from flowctx.core.resumption import envelopes, run_status
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON

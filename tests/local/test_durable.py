@@ -154,6 +154,16 @@ def test_a_complete_run_is_returned_as_it_is(flow, ledger, source):
     assert ledger.run(done.run_id).attempt == 1
 
 
+def test_a_run_that_ended_with_a_skip_is_complete(ledger):
+    """A run whose steps were skipped has nothing left to run."""
+    flow = Workflow("flow")
+    flow.step(name="a")(lambda ctx: StepResult.skip("nothing to do"))
+    flow.step(name="b")(lambda ctx: {})
+    done = run(flow, ledger=ledger)
+    assert resume(done.run_id, flow, ledger=ledger).status == "skipped"
+    assert ledger.run(done.run_id).attempt == 1
+
+
 def test_a_skipped_step_is_not_asked_again(ledger, source):
     """A step that found nothing to do is complete: a resumed run does not ask it again."""
     flow = Workflow("flow")

@@ -89,6 +89,7 @@ def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledg
             "engine": run.engine,
             "started": f"{clock_time(run.context.started_at)} UTC",
             "finished": f"{clock_time(run.finished_at)} UTC" if run.finished_at else None,
+            "last heard of": f"{clock_time(run.heard_at)} UTC" if run.status is RunStatus.RUNNING else None,
             **context_facts(run.context),
             "error": run.error,
         }

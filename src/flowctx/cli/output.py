@@ -117,6 +117,7 @@ def run_data(run: RunRecord) -> dict[str, Any]:
         "batch_id": ctx.batch_id,
         "capture_id": ctx.capture_id,
         "started_at": ctx.started_at.isoformat(),
+        "heard_at": run.heard_at.isoformat() if run.heard_at else None,
         "finished_at": run.finished_at.isoformat() if run.finished_at else None,
         "error": run.error,
         "target": run.target,

@@ -37,8 +37,8 @@ from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, Unknown
 from flowctx.core.ports import ArtifactStore, Ledger
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.records import OnCaptured, RunRecord, RunStatus, StepRecord
-from flowctx.core.result import StepResult, StepStatus
-from flowctx.core.resumption import GIVEN, Resumption, resumption, standing_updates
+from flowctx.core.result import StepResult
+from flowctx.core.resumption import GIVEN, Resumption, resumption, run_status, standing_updates
 from flowctx.core.workflow import Step, Workflow
 
 logger = logging.getLogger("flowctx")
@@ -204,36 +204,6 @@ class Recorder:
                 self.finish(status)
         except LedgerError as exc:
             self._failed(exc, "the end of the run")
-
-
-def run_status(workflow: Workflow, statuses: Mapping[str, StepStatus]) -> RunStatus:
-    """Return how a run stands whose steps ended as ``statuses`` says.
-
-    Example:
-        >>> flow = Workflow("flow")
-        >>> _ = flow.step("one")(lambda ctx: None)
-        >>> run_status(flow, {}), run_status(flow, {"one": StepStatus.OK})
-        (<RunStatus.RUNNING: 'running'>, <RunStatus.OK: 'ok'>)
-    """
-    ended: dict[str, StepStatus] = {}
-    for step in workflow.steps.values():
-        status = statuses.get(step.name) or _cascaded([ended.get(name) for name in step.after])
-        if status is None:
-            return RunStatus.RUNNING
-        ended[step.name] = status
-    found = set(ended.values())
-    ranked = (
-        (StepStatus.FAILED, RunStatus.FAILED),
-        (StepStatus.OK, RunStatus.OK),
-        (StepStatus.SKIPPED, RunStatus.SKIPPED),
-    )
-    return next((run for step, run in ranked if step in found), RunStatus.OK)
-
-
-def _cascaded(before: list[StepStatus | None]) -> StepStatus | None:
-    if StepStatus.FAILED in before or StepStatus.NOT_RUN in before:
-        return StepStatus.NOT_RUN
-    return StepStatus.SKIPPED if StepStatus.SKIPPED in before else None
 
 
 def open_run(

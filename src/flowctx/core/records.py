@@ -79,6 +79,8 @@ class RunRecord:
     error: str | None = None
     #: Counts the owners that the run has had; a write with another number comes too late and is refused.
     fence: int = 1
+    #: When it last gave a sign of life; says how long a run that is "running" has been silent.
+    heard_at: datetime | None = field(default=None, compare=False)
 
     @property
     def run_id(self) -> str:

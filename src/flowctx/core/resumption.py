@@ -11,7 +11,7 @@ from flowctx.core.context import CheckpointState, WorkflowContext
 from flowctx.core.envelope import Envelope, receive
 from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
 from flowctx.core.readonly import FrozenDict
-from flowctx.core.records import RunRecord, StepRecord
+from flowctx.core.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.result import StepStatus
 from flowctx.core.workflow import Workflow
 
@@ -32,10 +32,10 @@ class Resumption:
     #: The records of the steps that are kept.
     records: Mapping[str, StepRecord] = field(default_factory=dict)
 
-    @property
-    def complete(self) -> bool:
-        """Whether there is nothing left to run."""
-        return set(self.run.steps) <= set(self.keep)
+    def complete(self, workflow: Workflow) -> bool:
+        """Return whether no step is left to run."""
+        statuses = {name: record.status for name, record in self.records.items()}
+        return run_status(workflow, statuses) is not RunStatus.RUNNING
 
 
 def resumption(
@@ -67,15 +67,15 @@ def resumption(
     again = set() if from_step is None else _with_descendants(workflow, from_step)
     if not accept_changes:
         _refuse_changes(workflow, run, found, again)
-    keep: list[str] = []
+    keep: dict[str, None] = {}
     for step in workflow.steps.values():
         record = found.get(step.name)
-        if record is not None and record.complete and step.name not in again and set(step.after) <= set(keep):
-            keep.append(step.name)
+        if record is not None and record.complete and step.name not in again and keep.keys() >= set(step.after):
+            keep[step.name] = None
     return Resumption(
         run=run,
         keep=tuple(keep),
-        context=_next_context(workflow, run, found, keep, params),
+        context=_next_context(run, found, keep, params),
         records={name: found[name] for name in keep},
     )
 
@@ -119,10 +119,9 @@ def _changes(workflow: Workflow, found: Mapping[str, StepRecord]) -> Iterable[tu
 
 
 def _next_context(
-    workflow: Workflow,
     run: RunRecord,
     found: Mapping[str, StepRecord],
-    keep: list[str],
+    keep: Mapping[str, None],
     params: Mapping[str, Any] | None,
 ) -> WorkflowContext:
     ctx, attempt = run.context, run.attempt + 1
@@ -176,3 +175,33 @@ def envelopes(ctx: WorkflowContext, records: Iterable[StepRecord]) -> dict[str, 
 
 def _no_fetch(name: str, at: str | None) -> Mapping[str, Any]:
     raise PayloadError(f"the output of step {name!r} is not at hand ({at})")
+
+
+def run_status(workflow: Workflow, statuses: Mapping[str, StepStatus]) -> RunStatus:
+    """Return how a run stands whose steps ended as ``statuses`` says.
+
+    Example:
+        >>> flow = Workflow("flow")
+        >>> _ = flow.step("one")(lambda ctx: None)
+        >>> run_status(flow, {}), run_status(flow, {"one": StepStatus.OK})
+        (<RunStatus.RUNNING: 'running'>, <RunStatus.OK: 'ok'>)
+    """
+    ended: dict[str, StepStatus] = {}
+    for step in workflow.steps.values():
+        status = statuses.get(step.name) or _cascaded([ended.get(name) for name in step.after])
+        if status is None:
+            return RunStatus.RUNNING
+        ended[step.name] = status
+    found = set(ended.values())
+    ranked = (
+        (StepStatus.FAILED, RunStatus.FAILED),
+        (StepStatus.OK, RunStatus.OK),
+        (StepStatus.SKIPPED, RunStatus.SKIPPED),
+    )
+    return next((run for step, run in ranked if step in found), RunStatus.OK)
+
+
+def _cascaded(before: list[StepStatus | None]) -> StepStatus | None:
+    if StepStatus.FAILED in before or StepStatus.NOT_RUN in before:
+        return StepStatus.NOT_RUN
+    return StepStatus.SKIPPED if StepStatus.SKIPPED in before else None

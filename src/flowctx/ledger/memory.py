@@ -147,7 +147,7 @@ class MemoryLedger:
     def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.ports.Ledger`."""
         with self._lock:
-            found = [run for run in self._runs.values() if run.run_id == run_id and _fits(run, workflow, partition)]
+            found = [run for run in self._all(workflow, partition) if run.run_id == run_id]
         return one_run(found, run_id)
 
     def runs(
@@ -163,12 +163,17 @@ class MemoryLedger:
         with self._lock:
             found = [
                 run
-                for run in self._runs.values()
-                if _fits(run, workflow, partition)
-                and (batch_id is None or run.context.batch_id == batch_id)
-                and (status is None or run.status is status)
+                for run in self._all(workflow, partition)
+                if (batch_id is None or run.context.batch_id == batch_id) and (status is None or run.status is status)
             ]
         return sorted(found, key=lambda run: run.context.started_at, reverse=True)[:limit]
+
+    def _all(self, workflow: str | None, partition: PartitionKey | None) -> list[RunRecord]:
+        return [
+            replace(run, heard_at=self._heard[key])
+            for key, run in self._runs.items()
+            if workflow in (None, run.workflow) and partition in (None, run.context.partition)
+        ]
 
     def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
         """Return the recorded steps of a run in the order in which they began."""
@@ -288,7 +293,3 @@ class MemoryLedger:
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
-
-
-def _fits(run: RunRecord, workflow: str | None, partition: PartitionKey | None) -> bool:
-    return workflow in (None, run.workflow) and partition in (None, run.context.partition)

@@ -148,6 +148,7 @@ def run_record(row: Row) -> RunRecord:
             finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
             error=row["error"],
             fence=row["fence"],
+            heard_at=datetime.fromisoformat(row["heard_at"]),
         )
     except (ValueError, TypeError) as exc:
         raise _damaged(where, exc) from exc

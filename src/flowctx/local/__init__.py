@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from flowctx.artifacts import artifact_store
-from flowctx.core.errors import CaptureRefused, LedgerError, UnknownRun, WorkflowError
+from flowctx.core.errors import CaptureRefused, LedgerError, LedgerUnavailable, UnknownRun, WorkflowError
 from flowctx.core.identity import begin
 from flowctx.core.partition import PartitionKey
 from flowctx.core.ports import Clock, Ledger
@@ -167,13 +167,14 @@ def resume(
             from_step=from_step,
             accept_changes=accept_changes,
         )
-        if before.status is RunStatus.OK and set(workflow.steps) <= set(plan.keep):
-            done = Recorder(None, before, workflow, strict=True)
-            return Progress(workflow, done, SystemClock()).carry(plan.records).result()
+        clock = clock or SystemClock()
+        if before.status is not RunStatus.RUNNING and plan.complete(workflow):
+            nowhere = Recorder(None, before, workflow, strict=True)
+            return Progress(workflow, nowhere, clock).carry(plan.records).to_the_end()
         if plan.context.partition is not None:
             workflow.partition_key(plan.context.partition)  # it may have left the scheme since
         recorder = continue_run(book, workflow, plan, target=target_of(workflow), strict=strict_from_env())
-        return Progress(workflow, recorder, clock or SystemClock()).carry(plan.records).to_the_end()
+        return Progress(workflow, recorder, clock).carry(plan.records).to_the_end()
 
 
 def replay(
@@ -230,8 +231,8 @@ def _needed(ledger: Ledger | None) -> Ledger:
 def _refuse_known(ledger: Ledger, run: RunRecord) -> None:
     try:
         ledger.run(run.run_id, workflow=run.workflow, partition=run.context.partition)
-    except UnknownRun:
-        return
+    except (UnknownRun, LedgerUnavailable):
+        return  # a ledger that is away is spoken of where the setting counts
     raise LedgerError(
         f"the ledger remembers a run {run.run_id!r} already; continue it with resume (flowctx resume {run.run_id}), or "
         "pass another run_id="

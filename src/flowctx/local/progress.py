@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from flowctx.artifacts import artifact_store
 from flowctx.core.context import WorkflowContext
 from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import FlowctxError, LedgerError
 from flowctx.core.execution import Outcome, categorize, execute
 from flowctx.core.ports import ArtifactStore, Clock
 from flowctx.core.readonly import FrozenDict
@@ -61,7 +62,8 @@ class Progress:
                     if step.name not in self.entries:
                         self.entries[step.name] = self._not_started(step) or self._attempt(step)
             except KeyboardInterrupt:
-                self.recorder.finish(RunStatus.FAILED, "interrupted")
+                with suppress(LedgerError):
+                    self.recorder.finish(RunStatus.FAILED, "interrupted")
                 raise
             result = self.result()
             self.recorder.finish(RunStatus(result.status), _why(result))

@@ -136,6 +136,14 @@ class LedgerContract:
         assert [run.run_id for run in ledger.runs(partition=PartitionKey(tier="OTC"))] == ["r9"]
         assert [run.run_id for run in ledger.runs(limit=1)] == ["r2"]
 
+    def test_a_run_says_when_it_was_last_heard_of(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A run has the time of its last sign of life, by which a dead one is told from a slow one."""
+        run = ledger.begin(a_run())
+        assert ledger.run("run-1").heard_at == NOON
+        clock.advance(MINUTE)
+        ledger.renew(run, MINUTE)
+        assert ledger.runs()[0].heard_at == NOON + MINUTE
+
     def test_an_unknown_run_is_an_error(self, ledger: Ledger) -> None:
         """An unknown run is an error that says where to look."""
         with pytest.raises(UnknownRun, match="no run 'nope'.*flowctx runs"):
