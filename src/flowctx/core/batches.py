@@ -10,10 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from flowctx.core.partition import PartitionKey, escape_value
+from flowctx.core.partition import PartitionKey
 from flowctx.core.readonly import FrozenDict
 
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.:+-]+")
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.:+~-]+")
 
 
 class PartitionState(StrEnum):
@@ -139,13 +139,14 @@ def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> 
 
     Example:
         >>> batch_run_id("prices", "restate", PartitionKey(date="2012-01-03", symbol="IBM"), "2012-01-03|IBM")
-        'batch__restate__2012-01-03~IBM__33cd01a9c59e'
+        'batch__restate__2012-01-03~IBM__7fa2fc5286c5'
     """
     parts = "\0".join((workflow, batch_id, str(key)))
     digest = hashlib.sha256(parts.encode()).hexdigest()[:12]
-    values = "~".join(_id_text(escape_value(value)) for value in text.split("|"))
+    values = _id_text(text.replace("|", "~"))
     return f"batch__{_id_text(batch_id)[:50]}__{values[:70]}__{digest}"
 
 
 def _id_text(text: str) -> str:
-    return _NOT_IN_IDS.sub("-", text).replace("..", ".")
+    # Airflow refuses an id with two dots in a row: it becomes the name of a folder.
+    return re.sub(r"\.{2,}", ".", _NOT_IN_IDS.sub("-", text))

@@ -1,0 +1,97 @@
+"""The partitions of a batch as rows and columns."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from flowctx.core.batches import PartitionRun, PartitionState
+from flowctx.core.partition import PartitionKey
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.selection import Selection
+
+#: What a cell holds: a letter for each state, ``m`` for missing, and a space where there is no partition.
+LETTERS = {
+    PartitionState.OK: "o",
+    PartitionState.SKIPPED: "s",
+    PartitionState.FAILED: "f",
+    PartitionState.RUNNING: "r",
+    PartitionState.LAUNCHED: "l",
+    PartitionState.CANCELED: "c",
+}
+MISSING, NONE = "m", " "
+
+
+@dataclass
+class Grid:
+    """Rows and columns of partitions: one row for each value of one dimension, a column for each of the rest.
+
+    The rows are as-of dates where the workflow has them, otherwise the values of the first dimension.
+    """
+
+    #: The dimension whose values are the rows.
+    row_dimension: str
+    #: The other dimensions, whose values joined by ``|`` are the columns.
+    column_dimensions: tuple[str, ...]
+    #: Whether the rows are dates.
+    dated: bool
+    #: The labels of the rows, in order.
+    rows: list[str] = field(default_factory=list)
+    #: The labels of the columns, in order; one without text if there are no other dimensions.
+    columns: list[str] = field(default_factory=list)
+    #: One letter for each cell (see :data:`LETTERS`), row by row.
+    cells: bytearray = field(default_factory=bytearray)
+    #: How many seconds each took; negative where that is not known.
+    seconds: array[float] = field(default_factory=lambda: array("f"))
+
+    @classmethod
+    def of(
+        cls, scheme: PartitionScheme, keys: Selection | Iterable[PartitionKey], runs: Iterable[PartitionRun]
+    ) -> Grid:
+        """Make the grid of some keys of a scheme and of what became of them."""
+        row = scheme.cadence_dimension or scheme.dimensions[0]
+        rest = tuple(name for name in scheme.dimensions if name != row)
+        grid = cls(row, rest, dated=scheme.cadence is not None)
+        places = list(grid._places(keys))
+        grid._lay_out(places, [_index(scheme.values(name)) for name in rest])
+        rows, columns = _index(grid.rows), _index(grid.columns)
+        width = len(grid.columns)
+        for label, column in places:
+            grid.cells[rows[label] * width + columns[column]] = ord(MISSING)
+        for run in runs:
+            key = PartitionKey.parse(run.partition) if run.partition else None
+            if key is None or key.keys() != set(scheme.dimensions):
+                continue
+            label, column = grid._place(key)
+            if label in rows and column in columns:
+                at = rows[label] * width + columns[column]
+                grid.cells[at] = ord(LETTERS[run.state])
+                grid.seconds[at] = -1.0 if run.seconds is None else run.seconds
+        return grid
+
+    def _place(self, key: PartitionKey) -> tuple[str, str]:
+        return key[self.row_dimension], "|".join([key[name] for name in self.column_dimensions])
+
+    def _places(self, keys: Iterable[PartitionKey]) -> Iterator[tuple[str, str]]:
+        return map(self._place, keys)
+
+    def _lay_out(self, places: list[tuple[str, str]], ranks: list[dict[str, int]]) -> None:
+        rows = dict.fromkeys(row for row, _ in places)
+        self.rows = sorted(rows) if self.dated else list(rows)
+        columns = dict.fromkeys(column for _, column in places)
+        self.columns = sorted(
+            columns, key=lambda column: [rank.get(v, 0) for rank, v in zip(ranks, column.split("|"), strict=False)]
+        )
+        size = len(self.rows) * len(self.columns)
+        self.cells = bytearray(NONE.encode() * size)
+        self.seconds = array("f", [-1.0]) * size
+
+    def row(self, index: int) -> bytes:
+        """Return the letters of one row."""
+        width = len(self.columns)
+        return bytes(self.cells[index * width : (index + 1) * width])
+
+
+def _index(labels: Iterable[str]) -> dict[str, int]:
+    return {label: index for index, label in enumerate(labels)}

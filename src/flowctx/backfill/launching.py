@@ -1,0 +1,270 @@
+"""Launch a batch and follow it: whatever the engine, what happened is remembered as it happens."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState, prevailing
+from flowctx.core.errors import BatchError
+from flowctx.core.ports import Batches, Launcher
+
+if TYPE_CHECKING:
+    from flowctx.backfill.plan import Backfill
+
+#: How long nobody else may launch a batch without a sign of life of who does, and how often that is given.
+_LEASE, _RENEW_SECONDS = timedelta(seconds=60), 5.0
+#: How many notes are written at once, and how long they may wait.
+_NOTES, _NOTE_SECONDS = 200, 1.0
+
+
+@dataclass
+class Tally:
+    """How far a launch has come."""
+
+    #: How many partitions are selected.
+    total: int
+    #: Partitions that were passed over because they are done, have failed before, or run elsewhere.
+    before: dict[PartitionState, int] = field(default_factory=dict)
+    #: Partitions that are under way elsewhere, by engine.
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    #: Partitions that ended in this launch.
+    ended: dict[PartitionState, int] = field(default_factory=dict)
+    #: Partitions that are under way.
+    under_way: int = 0
+    #: When it began, by the monotonic clock.
+    began: float = field(default_factory=time.monotonic)
+    #: Why it stopped before the end, if it did.
+    stopped: str | None = None
+
+    @property
+    def passed(self) -> int:
+        """How many partitions need no more attention now."""
+        return sum(self.before.values()) + sum(self.ended.values())
+
+    @property
+    def failed(self) -> int:
+        """How many partitions stand as failed, from this launch or before."""
+        return self.ended.get(PartitionState.FAILED, 0) + self.before.get(PartitionState.FAILED, 0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether each partition is done."""
+        counts = (*self.before.items(), *self.ended.items())
+        return sum(count for state, count in counts if state.done) == self.total
+
+    @property
+    def rate(self) -> float:
+        """Partitions that ended in a second, since it began."""
+        spent = time.monotonic() - self.began
+        return sum(self.ended.values()) / spent if spent > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at this rate."""
+        return (self.total - self.passed) / self.rate if self.rate else None
+
+
+class Follower:
+    """Is told what happens while a batch is launched; this one does nothing with it."""
+
+    def begun(self, tally: Tally) -> None:
+        """The launch begins."""
+
+    def news(self, run: PartitionRun, tally: Tally) -> None:
+        """Something became of a partition."""
+
+    def tick(self, tally: Tally) -> None:
+        """Time has passed; called at least every second."""
+
+    def stopping(self, why: str, tally: Tally) -> None:
+        """No more partitions are begun."""
+
+    def over(self, tally: Tally) -> None:
+        """The launch is over."""
+
+
+class Launch:
+    """One launch of a batch in progress."""
+
+    def __init__(
+        self,
+        backfill: Backfill,
+        batch: BatchRecord,
+        launcher: Launcher,
+        retry_failed: bool,
+        max_failures: int | None,
+        follower: Follower,
+    ) -> None:
+        self.backfill, self.batch, self.launcher, self.follower = backfill, batch, launcher, follower
+        self.retry_failed, self.max_failures = retry_failed, max_failures
+        self.book: Batches = backfill.ledger.batches
+        self.tally = Tally(total=len(backfill.selection))
+        self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.notes: dict[str, PartitionRun] = {}
+        self.noted_at = self.renewed_at = time.monotonic()
+        self.interrupted = False
+
+    def to_the_end(self) -> Tally:
+        """Launch, follow, remember, and return how far it came."""
+        self.lead()
+        try:
+            adopt(self.book, self.batch, self.launcher.find(self.batch, self.backfill.workflow))
+            self.follower.begun(self.tally)
+            with self.signals():
+                self.follow()
+        finally:
+            self.flush()
+            self.book.lead(self.batch.batch_id, self.me, timedelta(0))
+        self.follower.over(self.tally)
+        return self.tally
+
+    def lead(self) -> None:
+        """Be the only one who launches the batch.
+
+        Raises:
+            BatchError: Somebody else does.
+        """
+        leader = self.book.lead(self.batch.batch_id, self.me, _LEASE)
+        if leader != self.me and _gone(leader):
+            leader = self.book.lead(self.batch.batch_id, self.me, _LEASE, instead_of=leader)
+        if leader != self.me:
+            host, pid, *_ = leader.split(":")
+            raise BatchError(
+                f"batch {self.batch.batch_id!r} is being launched by process {pid} on {host}; wait for it or end it "
+                "(if it is gone, its claim lapses within a minute)"
+            )
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield what is to run, counting what is passed over."""
+        for item in self.backfill.todo(self.launcher.engine, retry_failed=self.retry_failed):
+            if isinstance(item, Job):
+                self.tally.under_way += 1
+                yield item
+            else:
+                self.tally.before[item.state] = self.tally.before.get(item.state, 0) + 1
+                if not item.state.ended:
+                    self.tally.elsewhere[item.engine] = self.tally.elsewhere.get(item.engine, 0) + 1
+
+    def follow(self) -> None:
+        """Take in what the launcher says until there is no more."""
+        for run in self.launcher.launch(self.batch, self.jobs()):
+            if run is not None:
+                self.take(run)
+            self.follower.tick(self.tally)
+            self.look_around()
+
+    def take(self, run: PartitionRun) -> None:
+        """Remember and pass on what became of a partition."""
+        if not self.launcher.records or not run.attempt:
+            self.notes[run.partition] = run
+        if run.state.ended:
+            self.tally.under_way -= 1
+            self.tally.ended[run.state] = self.tally.ended.get(run.state, 0) + 1
+        self.follower.news(run, self.tally)
+        failed = self.tally.ended.get(PartitionState.FAILED, 0)
+        if self.max_failures and failed >= self.max_failures and not self.tally.stopped:
+            self.stop(f"{failed} partitions failed")
+
+    def look_around(self) -> None:
+        """Do what is due: write notes, give a sign of life, and see whether the launch is to stop."""
+        now = time.monotonic()
+        if self.notes and (len(self.notes) >= _NOTES or now - self.noted_at > _NOTE_SECONDS):
+            self.flush()
+        if self.interrupted and not self.tally.stopped:
+            self.stop("interrupted", detach=True)
+        if now - self.renewed_at > _RENEW_SECONDS:
+            self.renewed_at = now
+            if self.book.lead(self.batch.batch_id, self.me, _LEASE) != self.me:
+                self.launcher.detach()
+                raise BatchError(
+                    f"somebody else launches batch {self.batch.batch_id!r} by now; this launch has stopped"
+                )
+            if self.book.get(self.batch.batch_id).canceled_at and not self.tally.stopped:
+                self.stop("cancelled", detach=True)
+
+    def stop(self, why: str, *, detach: bool = False) -> None:
+        """Begin no more partitions."""
+        self.tally.stopped = why
+        self.follower.stopping(why, self.tally)
+        if detach:
+            self.launcher.detach()
+        else:
+            self.launcher.stop()
+
+    def flush(self) -> None:
+        """Write the notes."""
+        if self.notes:
+            self.book.note(self.batch.batch_id, list(self.notes.values()))
+        self.notes, self.noted_at = {}, time.monotonic()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take the first Ctrl-C (or SIGTERM) for a wish to stop cleanly."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def interrupt(number: int, frame: FrameType | None) -> Any:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        for number in before:
+            signal.signal(number, interrupt)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def adopt(book: Batches, batch: BatchRecord, found: Iterator[PartitionRun]) -> int:
+    """Note what an engine knows of a batch, and return how many runs that were."""
+    count = 0
+    chunk: list[PartitionRun] = []
+    for run in found:
+        count += 1
+        chunk.append(run)
+        if len(chunk) >= _NOTES:
+            _adopt(book, batch, chunk)
+            chunk = []
+    _adopt(book, batch, chunk)
+    return count
+
+
+def _adopt(book: Batches, batch: BatchRecord, chunk: list[PartitionRun]) -> None:
+    known = {run.partition: run for run in book.outcomes(batch.batch_id, {run.partition for run in chunk})}
+    best: dict[str, PartitionRun] = {}
+    for run in chunk:
+        before = best.get(run.partition) or known.get(run.partition)
+        if before is not None and before.run_id == run.run_id and not before.state.done:
+            best[run.partition] = replace(run, heard_at=max(run.heard_at, before.heard_at))
+        else:
+            best[run.partition] = prevailing([run, *([before] if before else [])])
+    book.note(batch.batch_id, [run for text, run in best.items() if run != known.get(text)])
+
+
+def _gone(leader: str) -> bool:
+    """Whether a launcher is a process of this machine that is no more."""
+    host, pid, *_ = leader.split(":")
+    if host != platform.node():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

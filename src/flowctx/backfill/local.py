@@ -1,0 +1,237 @@
+"""Run a batch here: a few processes, each of which runs one partition after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.errors import BatchError
+from flowctx.core.plain import to_json
+from flowctx.core.ports import Ledger
+from flowctx.core.targets import target_of
+from flowctx.core.workflow import Workflow
+
+#: Jobs that a worker has at a time: one that it runs and one to go on with, so that it never waits.
+_DEPTH = 2
+_TICK_SECONDS = 0.2
+#: What a worker runs: here the worker meets the local runner, of which this package knows nothing.
+_PROGRAM = "from flowctx import local; from flowctx.backfill.worker import main; main(local.run, local.resume)"
+
+
+class LocalLauncher:
+    """Runs partitions in processes of this machine.
+
+    A worker that dies takes nothing with it but the partition that it ran, which counts as failed; another takes its
+    place. If this process dies, whatever the way, its workers end at once.
+
+    Args:
+        ledger: The batch's ledger; it must be in a file or a database, since other processes write to it.
+        workers: How many processes; one for each processor by default.
+
+    Raises:
+        BatchError: The ledger is in memory, or there are no workers.
+    """
+
+    engine = "local"
+    records = True
+
+    def __init__(self, ledger: Ledger, workers: int | None = None) -> None:
+        address: str | None = getattr(ledger, "address", None)
+        if address is None:
+            raise BatchError(
+                "a ledger in memory cannot be shared with worker processes; use sqlite:////folder/ledger.db"
+            )
+        self.workers = workers if workers is not None else os.cpu_count() or 1
+        if self.workers < 1:
+            raise BatchError(f"workers={workers} runs nothing; use 1 or more")
+        self._address = address
+        self._target = ""
+        self._pool: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
+        self._taking = True
+
+    def check(self, workflow: Workflow) -> None:
+        """See whether worker processes can import the workflow.
+
+        Raises:
+            BatchError: They cannot.
+        """
+        target = target_of(workflow)
+        if target is None:
+            raise BatchError(
+                f"workflow {workflow.name!r} cannot be imported by worker processes; bind it to a name in a module, "
+                "such as prices = Workflow(...) in flows.py"
+            )
+        self._target = target
+
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+        """Run jobs, and yield how each ended."""
+        self._taking = True
+        waiting: list[Job] = []
+        try:
+            while True:
+                self._hand_out(batch, jobs, waiting)
+                # Workers that were told to stop end by themselves; until then they may be at their second job.
+                if not (any(worker.jobs for worker in self._pool) if self._taking else self._pool):
+                    break
+                yield from self._news(waiting)
+                yield None
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """Begin no more partitions; those under way are finished."""
+        self._taking = False
+        for worker in self._pool:
+            worker.say({"stop": True})
+
+    detach = stop
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Yield nothing: local runs are in the ledger as they are."""
+        return iter(())
+
+    def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
+        """Yield the runs as cancelled: whoever launches the batch sees that it is, and begins no more of them."""
+        now = datetime.now(UTC)
+        for run in runs:
+            yield PartitionRun(
+                partition=run.partition,
+                state=PartitionState.CANCELED,
+                run_id=run.run_id,
+                engine=run.engine,
+                attempt=0,
+                heard_at=now,
+            )
+
+    # -- workers ----------------------------------------------------------------------------------------------------
+
+    def _hand_out(self, batch: BatchRecord, jobs: Iterator[Job], waiting: list[Job]) -> None:
+        for depth in range(1, _DEPTH + 1):  # one for each before the second for any
+            for slot in range(self.workers):
+                worker = self._pool[slot] if slot < len(self._pool) else None
+                if worker is not None and len(worker.jobs) >= depth:
+                    continue
+                job = waiting.pop() if self._taking and waiting else next(jobs, None) if self._taking else None
+                if job is None:
+                    return
+                (worker or self._start(batch)).take(job)
+
+    def _start(self, batch: BatchRecord) -> _Worker:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Ctrl-C is for this process alone to hear; it lets the workers finish what they are at.
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+        )
+        worker = _Worker(process)
+        worker.say({"target": self._target, "ledger": self._address, "batch_id": batch.batch_id})
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        os.set_blocking(process.stdout.fileno(), False)
+        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+        self._pool.append(worker)
+        return worker
+
+    def _news(self, waiting: list[Job]) -> Iterator[PartitionRun]:
+        for key, _ in self._selector.select(_TICK_SECONDS):
+            worker: _Worker = key.data
+            yield from worker.read()
+            if worker.gone:
+                self._selector.unregister(key.fileobj)
+                self._pool.remove(worker)
+                yield from worker.last_words()
+                waiting += worker.jobs
+
+    def _end(self) -> None:
+        for worker in self._pool:
+            worker.end()
+        self._selector.close()
+        self._selector, self._pool = selectors.DefaultSelector(), []
+
+
+@dataclass
+class _Worker:
+    """A process that runs partitions, one after the other."""
+
+    process: subprocess.Popen[bytes]
+    #: What it was given and has not told the end of; it is at the first.
+    jobs: list[Job] = field(default_factory=list)
+    #: Whether it has ended.
+    gone: bool = False
+    _rest: bytes = b""
+
+    def take(self, job: Job) -> None:
+        self.jobs.append(job)
+        known = job.before is not None and job.before.attempt > 0
+        params = {} if not job.params else {"params": to_json(job.params)}
+        self.say({"partition": str(job.key), "run_id": job.run_id, "known": known, **params})
+
+    def say(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None  # noqa: S101 - it is a pipe
+        try:
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died; that is seen when it is read from
+
+    def read(self) -> Iterator[PartitionRun]:
+        assert self.process.stdout is not None  # noqa: S101 - it is a pipe
+        data: bytes | None = self.process.stdout.read()
+        if data is None:  # there was nothing to read after all
+            return
+        self.gone = not data
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            said = json.loads(line)
+            job = next((job for job in self.jobs if job.run_id == said["run_id"]), None)
+            if job is None:
+                continue
+            self.jobs.remove(job)
+            yield _run_of(job, said)
+
+    def last_words(self) -> Iterator[PartitionRun]:
+        """Say of the job that it was at that it failed, if it died of it."""
+        code = self.process.wait()
+        if not self.jobs or not code:
+            return
+        job = self.jobs.pop(0)
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        hint = "; was the memory full?" if code == -signal.SIGKILL else ""
+        yield _run_of(job, {"state": "failed", "error": f"its worker process ended {how}{hint}", "attempt": 0})
+
+    def end(self) -> None:
+        assert self.process.stdin is not None  # noqa: S101 - it is a pipe
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+        assert self.process.stdout is not None  # noqa: S101 - it is a pipe
+        self.process.stdout.close()
+
+
+def _run_of(job: Job, said: dict[str, Any]) -> PartitionRun:
+    now = datetime.now(UTC)
+    started = said.get("started_at")
+    return PartitionRun(
+        partition=str(job.key),
+        state=PartitionState(said["state"]),
+        run_id=job.run_id,
+        engine="local",
+        attempt=said["attempt"],
+        started_at=datetime.fromisoformat(started) if started else None,
+        ended_at=now,
+        heard_at=now,
+        step=said.get("step"),
+        error=said.get("error"),
+    )

@@ -1,0 +1,44 @@
+"""A batch as a page that one can open, filter and send around: one file, nothing fetched."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from flowctx.backfill.status import BatchStatus
+
+
+def page(status: BatchStatus) -> str:
+    """Return the HTML of a page about a batch.
+
+    Args:
+        status: How it stands.
+
+    Example:
+        ::
+
+            Path("batch.html").write_text(page(BatchStatus.of(ledger, "restate-2012")))
+    """
+    template = files("flowctx.backfill").joinpath("page.html").read_text("utf-8")
+    # "</" could end the script in which the data stands.
+    data = json.dumps(_data(status), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    title = status.batch.batch_id.replace("&", "&amp;").replace("<", "&lt;")
+    return template.replace("@TITLE@", title).replace("@DATA@", data)
+
+
+def _data(status: BatchStatus) -> dict[str, Any]:
+    grid = status.grid
+    data = {**status.to_dict(), "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    if grid is not None:
+        data["grid"] = {
+            "row": grid.row_dimension,
+            "others": grid.column_dimensions,
+            "dated": grid.dated,
+            "rows": grid.rows,
+            "columns": grid.columns,
+            "cells": grid.cells.decode(),
+            "seconds": [round(value, 3) if value >= 0 else None for value in grid.seconds],
+        }
+    return data

@@ -1,0 +1,285 @@
+"""Many partitions under one batch id: what is to run, what is done, and launching the rest."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+from flowctx.backfill.launching import Follower, Launch, Tally
+from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
+from flowctx.core.errors import BatchError, ContextError, LedgerError, UnknownBatch
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import digest, freeze
+from flowctx.core.ports import Launcher, Ledger
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.selection import Selection
+from flowctx.core.targets import target_of
+from flowctx.core.version import code_version
+from flowctx.core.workflow import Workflow
+from flowctx.ledger import ledger_from_env, open_ledger
+
+#: Makes the parameters of one partition.
+ParamsOf = Callable[[PartitionKey], Mapping[str, Any]]
+
+#: Parameters of these names would be taken for who the run is.
+_CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id"})
+#: How many partitions are looked up in the ledger at a time; few at first, so that the first run starts at once.
+_FIRST, _CHUNK = 50, 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What launching a batch would do now."""
+
+    #: How many partitions are selected.
+    total: int
+    #: The first and the last of them.
+    first: PartitionKey | None
+    last: PartitionKey | None
+    #: How many of them stand how; those of which nothing is known are not among them.
+    states: Mapping[PartitionState, int]
+    #: How many would run.
+    would_run: int
+
+
+class Backfill:
+    """Many partitions of a workflow under one batch id; nothing is listed, and only what has happened is stored.
+
+    Launching it again runs what is missing: each partition has one run, whose id is derived from the batch and the
+    partition, whichever engine it is launched on.
+
+    Args:
+        workflow: The workflow; it must have partitions.
+        selection: Which partitions, as a selection or its text (``"date=2012-01-03..2012-12-31,symbol=IBM"``);
+            ``None``: all.
+        batch_id: The id that all its runs carry.
+        params: Parameters on top of the workflow's own, or a function that makes them from the partition key.
+        until: The last as-of date, where the scheme has no end and the selection does not say it.
+        ledger: Where it is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+
+    Raises:
+        BatchError: The workflow has no partitions, or an id or parameters that cannot be.
+        PartitionError: The selection cannot be.
+        LedgerError: There is no ledger.
+
+    Example:
+        >>> from flowctx import PartitionScheme, Workflow
+        >>> flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2", "T3"]))
+        >>> plan = Backfill(flow, "tier=T1|T3", "restate", ledger="memory://").plan()
+        >>> plan.total, str(plan.first), plan.would_run
+        (2, 'tier=T1', 2)
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        selection: Selection | str | None,
+        batch_id: str,
+        *,
+        params: Mapping[str, Any] | ParamsOf | None = None,
+        until: date | str | None = None,
+        ledger: Ledger | str | None = None,
+    ) -> None:
+        self.workflow = workflow
+        self.scheme = _scheme(workflow)
+        self.selection = (
+            self.scheme.select(selection, until=until) if not isinstance(selection, Selection) else selection
+        )
+        if self.selection.scheme != self.scheme:
+            raise BatchError(f"the selection is not one of the partitions of workflow {workflow.name!r}")
+        self.batch_id = _batch_id(batch_id)
+        self.params_of = params if callable(params) else None
+        self.params: Mapping[str, Any] = _params(params if isinstance(params, Mapping) else {})
+        found = open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+        if found is None:
+            raise LedgerError("a batch has to be remembered; pass ledger= or set FLOWCTX_LEDGER_URL")
+        self.ledger: Ledger = found
+
+    # -- what it is -------------------------------------------------------------------------------------------------
+
+    def record(self) -> BatchRecord:
+        """Return what it asks for, as the ledger remembers it."""
+        return BatchRecord(
+            batch_id=self.batch_id,
+            workflow=self.workflow.name,
+            target=target_of(self.workflow),
+            selection=str(self.selection),
+            digest=self.selection.digest(),
+            total=len(self.selection),
+            params=self.params,
+            params_from=_name_of(self.params_of),
+            created_at=datetime.now(UTC),
+        )
+
+    def agreed(self, *, extend: bool = False) -> BatchRecord:
+        """Return its record, unless the ledger knows another batch by its id.
+
+        Args:
+            extend: Add the selection to that of the batch, and let the parameters be these from now on.
+
+        Raises:
+            BatchError: The same id with another workflow, selection or parameters.
+        """
+        mine = self.record()
+        try:
+            known = self.ledger.batches.get(self.batch_id)
+        except UnknownBatch:
+            return mine
+        if known.workflow != mine.workflow:
+            raise BatchError(
+                f"batch {self.batch_id!r} is one of workflow {known.workflow!r}, not of {mine.workflow!r}; "
+                "take another id"
+            )
+        if known.selection is None:  # started by an engine; its plan is ours now
+            return replace(mine, created_at=known.created_at)
+        if extend:
+            self.selection |= self.scheme.select(known.selection)
+            return replace(self.record(), created_at=known.created_at)
+        _refuse_another(known, mine)
+        return replace(mine, created_at=known.created_at)
+
+    def plan(self, *, retry_failed: bool = False, extend: bool = False) -> Plan:
+        """Return what a launch would do now, and do nothing.
+
+        Raises:
+            BatchError: As for :meth:`agreed`.
+        """
+        self.agreed(extend=extend)
+        states: dict[PartitionState, int] = {}
+        not_again = 0
+        for run in self.ledger.batches.outcomes(self.batch_id):
+            if run.partition and run.partition in self.selection:
+                states[run.state] = states.get(run.state, 0) + 1
+                not_again += not _runs_again(run, None, retry_failed)
+        keys = self.selection
+        return Plan(
+            total=len(keys),
+            first=keys[0] if keys else None,
+            last=keys[-1] if keys else None,
+            states=states,
+            would_run=len(keys) - not_again,
+        )
+
+    # -- what is to run ---------------------------------------------------------------------------------------------
+
+    def todo(self, engine: str | None, *, retry_failed: bool) -> Iterator[Job | PartitionRun]:
+        """Yield, in the selection's order, a job for what is to run and what is known of the rest."""
+        keys = iter(self.selection)
+        size = _FIRST
+        while chunk := list(itertools.islice(keys, size)):
+            known = {run.partition: run for run in self.ledger.batches.outcomes(self.batch_id, [str(k) for k in chunk])}
+            for key in chunk:
+                before = known.get(str(key))
+                if before is None or _runs_again(before, engine, retry_failed):
+                    yield self.job(key, before)
+                else:
+                    yield before
+            size = _CHUNK
+
+    def job(self, key: PartitionKey, before: PartitionRun | None) -> Job:
+        """Make the job of a partition."""
+        params = self.params
+        if self.params_of is not None:
+            try:
+                params = _params(self.params_of(key))
+            except Exception as exc:
+                raise BatchError(
+                    f"the parameters of partition {key} cannot be made: {type(exc).__name__}: {exc}"
+                ) from exc
+        run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
+        return Job(key=key, run_id=run_id, params=params, before=before)
+
+    def launch(
+        self,
+        launcher: Launcher,
+        *,
+        retry_failed: bool = False,
+        extend: bool = False,
+        max_failures: int | None = None,
+        follower: Follower | None = None,
+    ) -> Tally:
+        """Run what is missing, and return when it has ended or was stopped.
+
+        The first Ctrl-C stops it cleanly, the second at once; either way the batch can go on.
+
+        Args:
+            launcher: The engine to run it on.
+            retry_failed: Also run again what has failed.
+            extend: As for :meth:`agreed`.
+            max_failures: Stop when so many partitions have failed.
+            follower: Is told what happens.
+
+        Raises:
+            BatchError: As for :meth:`agreed`, or somebody else launches the batch right now.
+            EngineError: The engine cannot run it; nothing was launched.
+        """
+        batch = self.agreed(extend=extend)
+        launcher.check(self.workflow)
+        self.ledger.batches.put(replace(batch, engine=launcher.engine, canceled_at=None))
+        return Launch(self, batch, launcher, retry_failed, max_failures, follower or Follower()).to_the_end()
+
+
+def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool) -> bool:
+    """Whether a partition of which something is known runs again.
+
+    A local run that is under way although nobody launches the batch was interrupted. On another engine it may well be
+    running: there it is followed, and from elsewhere it is left alone.
+    """
+    if run.state is PartitionState.FAILED:
+        return retry_failed
+    if run.state is PartitionState.CANCELED:
+        return True
+    return not run.state.ended and (engine is None or run.engine in ("local", engine))
+
+
+def _scheme(workflow: Workflow) -> PartitionScheme:
+    if workflow.partitions is None:
+        raise BatchError(
+            f"workflow {workflow.name!r} has no partitions to fill; declare them: Workflow(..., partitions=...)"
+        )
+    return workflow.partitions
+
+
+def _batch_id(batch_id: object) -> str:
+    if not isinstance(batch_id, str) or not batch_id.strip() or len(batch_id) > 100 or not batch_id.isprintable():
+        raise BatchError(f"batch_id={batch_id!r} must be text of 1 to 100 printable characters, such as 'restate-2012'")
+    return batch_id
+
+
+def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    frozen: Mapping[str, Any] = freeze(dict(params), "params")
+    reserved = sorted(_CALLER_KEYS & frozen.keys())
+    if reserved:
+        raise ContextError(f"params has {', '.join(reserved)}, which say who the run is; give them other names")
+    return frozen
+
+
+def _name_of(params_of: ParamsOf | None) -> str | None:
+    if params_of is None:
+        return None
+    name = getattr(params_of, "__qualname__", type(params_of).__name__)
+    return f"{params_of.__module__}:{name}@{code_version(params_of) or '?'}"
+
+
+def _refuse_another(known: BatchRecord, mine: BatchRecord) -> None:
+    if known.digest != mine.digest:
+        what = f"{known.total:,} partitions ({_brief(known.selection)})"
+        now = f"{mine.total:,} ({_brief(mine.selection)})"
+    elif digest(known.params) != digest(mine.params):
+        what, now = f"the parameters {_brief(dict(known.params))}", f"{_brief(dict(mine.params))}"
+    elif known.params_from != mine.params_from:
+        what, now = f"parameters of {known.params_from or 'no function'}", f"{mine.params_from or 'no function'}"
+    else:
+        return
+    raise BatchError(
+        f"batch {mine.batch_id!r} has {what}, and this asks for {now}; ask for the same, take another id, or add this "
+        "to it with extend=True (--extend)"
+    )
+
+
+def _brief(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,193 @@
+"""How a batch stands, whichever engine its partitions ran on."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flowctx.backfill.grid import Grid
+from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.errors import FlowctxError
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import to_json
+from flowctx.core.ports import Ledger
+from flowctx.core.selection import Selection
+from flowctx.core.targets import workflow_at
+from flowctx.core.workflow import Workflow
+
+#: So many failures are listed with their errors; all are counted.
+MAX_FAILURES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchStatus:
+    """How a batch stands; made by :meth:`of`."""
+
+    #: What it was asked to run.
+    batch: BatchRecord
+    #: How many partitions stand how; those of which nothing is known are ``missing``.
+    counts: Mapping[str, int]
+    #: How many runs were on which engine.
+    engines: Mapping[str, int]
+    #: Seconds that runs took which ended at their first attempt: ``p50``, ``p90``, ``p99`` and ``max``.
+    seconds: Mapping[str, float]
+    #: What failed, with its step and error; the first thousand.
+    failures: tuple[PartitionRun, ...]
+    #: When the first run started and the last one ended.
+    started_at: datetime | None
+    ended_at: datetime | None
+    #: Its partitions in rows and columns; ``None`` where the workflow cannot be imported here.
+    grid: Grid | None = field(default=None, repr=False)
+
+    @property
+    def total(self) -> int:
+        """How many partitions it has."""
+        return sum(self.counts.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether each partition is captured or was skipped."""
+        return all(PartitionState(state).done for state in self.counts if state != "missing") and not self.missing
+
+    @property
+    def missing(self) -> int:
+        """How many partitions have not been run."""
+        return self.counts.get("missing", 0)
+
+    @classmethod
+    def of(cls, ledger: Ledger, batch_id: str, workflow: Workflow | None = None) -> BatchStatus:
+        """Read how a batch stands.
+
+        Args:
+            ledger: Where it is remembered.
+            batch_id: The batch.
+            workflow: Its workflow; by default it is imported from where it was when the batch was launched.
+
+        Raises:
+            UnknownBatch: The ledger remembers no such batch.
+
+        Example:
+            >>> from flowctx import PartitionScheme, Workflow
+            >>> from flowctx.backfill import Backfill
+            >>> from flowctx.ledger import open_ledger
+            >>> ledger = open_ledger("memory://")
+            >>> flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2"]))
+            >>> ledger.batches.put(Backfill(flow, "tier=T1", "restate", ledger=ledger).record())
+            >>> BatchStatus.of(ledger, "restate", flow).counts
+            {'missing': 1}
+        """
+        batch = ledger.batches.get(batch_id)
+        workflow = workflow or _workflow(batch)
+        selection = _selection(batch, workflow)
+        survey = _Survey(selection)
+        runs = list(survey.over(ledger.batches.outcomes(batch_id)))
+        known = sum(survey.counts.values())
+        total = len(selection) if selection is not None else batch.total or known
+        missing = {"missing": total - known} if total > known else {}
+        keys: Any = selection
+        if selection is None:
+            keys = [PartitionKey.parse(run.partition) for run in runs if run.partition]
+        scheme = workflow.partitions if workflow else None
+        return cls(
+            batch=batch,
+            counts={str(state): survey.counts[state] for state in PartitionState if state in survey.counts} | missing,
+            engines=survey.engines,
+            seconds=_percentiles(survey.seconds),
+            failures=tuple(survey.failures),
+            started_at=survey.started_at,
+            ended_at=survey.ended_at,
+            grid=Grid.of(scheme, keys, runs) if scheme is not None else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready data, without the grid."""
+        batch = self.batch
+        return {
+            "batch_id": batch.batch_id,
+            "workflow": batch.workflow,
+            "selection": batch.selection,
+            "params": to_json(batch.params),
+            "params_from": batch.params_from,
+            "created_at": batch.created_at.isoformat(),
+            "canceled_at": _iso(batch.canceled_at),
+            "total": self.total,
+            "counts": dict(self.counts),
+            "engines": dict(self.engines),
+            "seconds": dict(self.seconds),
+            "started_at": _iso(self.started_at),
+            "ended_at": _iso(self.ended_at),
+            "failures": [
+                {
+                    "partition": run.partition,
+                    "step": run.step,
+                    "error": run.error,
+                    "run_id": run.run_id,
+                    "engine": run.engine,
+                    "attempt": run.attempt,
+                }
+                for run in self.failures
+            ],
+        }
+
+
+class _Survey:
+    """Counts while outcomes go by."""
+
+    def __init__(self, selection: Selection | None) -> None:
+        self.selection = selection
+        self.counts: dict[PartitionState, int] = {}
+        self.engines: dict[str, int] = {}
+        self.failures: list[PartitionRun] = []
+        self.seconds = array("d")
+        self.started_at: datetime | None = None
+        self.ended_at: datetime | None = None
+
+    def over(self, runs: Iterator[PartitionRun]) -> Iterator[PartitionRun]:
+        for run in runs:
+            if self.selection is not None and (not run.partition or run.partition not in self.selection):
+                continue
+            self.counts[run.state] = self.counts.get(run.state, 0) + 1
+            self.engines[run.engine] = self.engines.get(run.engine, 0) + 1
+            if run.state is PartitionState.FAILED and len(self.failures) < MAX_FAILURES:
+                self.failures.append(run)
+            if run.seconds is not None and run.attempt == 1 and run.state is not PartitionState.CANCELED:
+                self.seconds.append(run.seconds)
+            if run.started_at is not None:
+                self.started_at = min(self.started_at or run.started_at, run.started_at)
+            if run.ended_at is not None:
+                self.ended_at = max(self.ended_at or run.ended_at, run.ended_at)
+            yield run
+
+
+def _workflow(batch: BatchRecord) -> Workflow | None:
+    """Import the workflow of a batch, if it is to be had here; without it there is no grid."""
+    if batch.target is None:
+        return None
+    try:
+        return workflow_at(batch.target)
+    except (FlowctxError, ImportError):
+        return None
+
+
+def _selection(batch: BatchRecord, workflow: Workflow | None) -> Selection | None:
+    if workflow is None or workflow.partitions is None or batch.selection is None:
+        return None
+    try:
+        return workflow.partitions.select(batch.selection)
+    except FlowctxError:  # the scheme has changed since
+        return None
+
+
+def _percentiles(seconds: array[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    ordered = sorted(seconds)
+    found = {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 90, 99)}
+    return {name: round(value, 6) for name, value in {**found, "max": ordered[-1]}.items()}
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

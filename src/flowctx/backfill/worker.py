@@ -1,0 +1,113 @@
+"""A worker process of a local batch: reads partitions from its standard input, runs them, and says how they ended.
+
+It ends when it is told to, and at once when whoever started it is gone: a run that is cut off so is continued by the
+next launch, from the step that it was at.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import IO, Any, NoReturn
+
+from flowctx.core.errors import FlowctxError, UnknownRun
+from flowctx.core.plain import from_json
+from flowctx.core.ports import Ledger
+from flowctx.core.result import StepStatus
+from flowctx.core.run import RunResult
+from flowctx.core.targets import workflow_at
+from flowctx.core.workflow import Workflow
+from flowctx.ledger import open_ledger
+
+#: Runs a workflow, or continues a run: ``flowctx.run`` and ``flowctx.resume``.
+Runner = Callable[..., RunResult]
+
+
+def main(run: Runner, resume: Runner) -> NoReturn:
+    """Run what comes in until there is no more.
+
+    Args:
+        run: Runs a workflow.
+        resume: Continues a run that was begun.
+    """
+    told, say = _pipes()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
+    logging.getLogger("flowctx").addHandler(logging.NullHandler())
+    setup = json.loads(told.readline())
+    workflow = workflow_at(setup["target"])
+    ledger = open_ledger(setup["ledger"])
+    tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    stopping = threading.Event()
+    runs = _Runs(run, resume, workflow, ledger, setup["batch_id"])
+    threading.Thread(target=_listen, args=(told, tasks, stopping), daemon=True).start()
+    while True:
+        task = tasks.get()
+        if stopping.is_set() or "stop" in task:
+            break
+        say.write(json.dumps({"run_id": task["run_id"], **runs.outcome(task)}).encode() + b"\n")
+        say.flush()
+    # Threads that a step left behind must not keep the batch waiting.
+    os._exit(0)
+
+
+def _pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Keep standard input and output to ourselves; what steps print goes to standard error."""
+    told, say = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return told, say
+
+
+def _listen(told: IO[bytes], tasks: queue.SimpleQueue[dict[str, Any]], stopping: threading.Event) -> None:
+    for line in told:
+        task = json.loads(line)
+        if "stop" in task:
+            stopping.set()
+        tasks.put(task)
+    os._exit(0)  # whoever started us is gone
+
+
+class _Runs:
+    """The runs of one batch."""
+
+    def __init__(self, run: Runner, resume: Runner, workflow: Workflow, ledger: Ledger, batch_id: str) -> None:
+        self.run, self.resume, self.workflow, self.ledger, self.batch_id = run, resume, workflow, ledger, batch_id
+
+    def outcome(self, task: dict[str, Any]) -> dict[str, Any]:
+        """Run a partition and say how it ended."""
+        started = datetime.now(UTC)
+        try:
+            result = self.result(task)
+        except (FlowctxError, OSError) as exc:  # the run could not begin, or not be recorded
+            return {"state": "failed", "error": f"{type(exc).__name__}: {exc}", "attempt": 0}
+        failed = next((entry for entry in result.steps if entry.status is StepStatus.FAILED), None)
+        return {
+            "state": str(result.status),
+            "attempt": result.context.checkpoint.attempt if result.context.checkpoint else 1,
+            "started_at": started.isoformat(),
+            "step": failed.name if failed else None,
+            "error": failed.error if failed else None,
+        }
+
+    def result(self, task: dict[str, Any]) -> RunResult:
+        if task["known"]:
+            try:
+                return self.resume(task["run_id"], self.workflow, partition=task["partition"], ledger=self.ledger)
+            except UnknownRun:
+                pass  # what is known of it happened on another engine, or before it began
+        return self.run(
+            self.workflow,
+            partition=task["partition"],
+            params=from_json(task["params"]) if "params" in task else None,
+            batch_id=self.batch_id,
+            run_id=task["run_id"],
+            ledger=self.ledger,
+        )
