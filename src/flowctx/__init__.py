@@ -46,6 +46,7 @@ from flowctx.core.selection import Selection
 from flowctx.core.workflow import RetryPolicy, Step, Workflow
 
 if TYPE_CHECKING:
+    from flowctx.backfill import Backfill, BatchStatus
     from flowctx.calendars import calendar_from_file
     from flowctx.core.asof import AsOf
     from flowctx.core.run import RunResult, StepRun
@@ -58,7 +59,9 @@ __all__ = [
     "ArtifactError",
     "ArtifactRef",
     "AsOf",
+    "Backfill",
     "BatchError",
+    "BatchStatus",
     "BusinessCalendar",
     "CalendarError",
     "CaptureHeld",
@@ -115,6 +118,8 @@ __all__ = [
 #: Names that are imported when first used, and where they are.
 _LAZY = {
     "AsOf": "flowctx.core.asof",
+    "Backfill": "flowctx.backfill",
+    "BatchStatus": "flowctx.backfill",
     "RunResult": "flowctx.core.run",
     "StepRun": "flowctx.core.run",
     "calendar_from_file": "flowctx.calendars",
