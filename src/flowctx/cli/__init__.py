@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from flowctx.cli.batches import backfill, batches, cancel, status
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
 from flowctx.cli.running import replay, resume, run
@@ -50,7 +51,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     sys.path.insert(0, os.getcwd())
 
 
-for command in (captures, ledger, replay, resume, run, runs, show):
+for command in (backfill, batches, cancel, captures, ledger, replay, resume, run, runs, show, status):
     cli.add_command(command)
 
 

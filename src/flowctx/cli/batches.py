@@ -1,0 +1,333 @@
+"""``flowctx backfill``, ``status``, ``cancel`` and ``batches``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flowctx.backfill import Backfill, BatchStatus, LocalLauncher, Plan, Tally, adopt, page
+from flowctx.cli.following import follower
+from flowctx.cli.grids import print_grid
+from flowctx.cli.options import json_option, ledger_option, params_option, workflow_option
+from flowctx.cli.output import clock_time, print_facts, print_json, print_table, spent
+from flowctx.core.batches import BatchRecord, PartitionState
+from flowctx.core.errors import EngineError
+from flowctx.core.partition import PartitionKey
+from flowctx.core.plain import to_json
+from flowctx.core.ports import Launcher, Ledger
+from flowctx.core.targets import target_of, workflow_at
+from flowctx.core.workflow import Workflow
+
+ENGINES = ("local", "airflow", "dagster")
+
+
+def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
+        ),
+        click.option("--on", "engine", type=click.Choice(ENGINES), help="The engine."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:NAME")
+@click.option("--batch", "batch_id", metavar="ID", required=True, help="The id that all its runs carry.")
+@click.option("--select", "selection", metavar="TEXT", help="Which partitions; all by default.")
+@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@params_option
+@click.option("--params-from", metavar="MODULE:FUNCTION", help="Makes the parameters of each partition from its key.")
+@_engine_options
+@click.option("--workers", type=click.IntRange(min=1), help="So many partitions at a time.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run.")
+@click.option("--retry-failed", is_flag=True, help="Also run again what has failed.")
+@click.option("--extend", is_flag=True, help="Add the selection to a batch that is there, with these parameters.")
+@click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop when so many have failed.")
+@ledger_option
+@json_option
+def backfill(
+    target: str,
+    batch_id: str,
+    selection: str | None,
+    until: str | None,
+    params: dict[str, Any],
+    params_from: str | None,
+    engine: str | None,
+    url: str | None,
+    workers: int | None,
+    dry_run: bool,
+    retry_failed: bool,
+    extend: bool,
+    max_failures: int | None,
+    ledger: Ledger,
+    as_json: bool,
+) -> None:
+    r"""Run many partitions of a workflow under one batch id; again, and what is missing runs.
+
+    \b
+    flowctx backfill flows:prices --batch restate-2012 --select "date=2012-01-03..2012-12-31,symbol=IBM|AAPL"
+    flowctx backfill flows:prices --batch restate-2012 --select ... --dry-run
+    flowctx backfill flows:prices --batch restate-2012 --select ... --on airflow --workers 16
+
+    Ctrl-C lets what is under way finish, and the same command goes on.
+    """
+    if params and params_from:
+        raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
+    given = _function(params_from) if params_from else params
+    plan = Backfill(workflow_at(target), selection, batch_id, params=given, until=until, ledger=ledger)
+    if dry_run:
+        _show_plan(plan.plan(retry_failed=retry_failed, extend=extend), batch_id, as_json)
+        return
+    launcher = _launcher(engine or "local", url, workers, ledger)
+    tally = plan.launch(
+        launcher, retry_failed=retry_failed, extend=extend, max_failures=max_failures, follower=follower()
+    )
+    _show_tally(tally, batch_id, as_json)
+    if not tally.complete:
+        sys.exit(1)
+
+
+def _launcher(engine: str, url: str | None, workers: int | None, ledger: Ledger) -> Launcher:
+    if engine == "local":
+        if url is not None:
+            raise click.UsageError("--url is for other engines; batches here need none")
+        return LocalLauncher(ledger, workers)
+    launchers = importlib.import_module(f"flowctx.backfill.{engine}")  # one of ENGINES
+    launcher: Launcher = launchers.launcher_from_env(url=url, workers=workers)
+    return launcher
+
+
+def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:
+    module, _, name = text.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as exc:
+        raise click.BadParameter(f"{text!r} is no function: {exc}", param_hint="--params-from") from exc
+    if not callable(found):
+        raise click.BadParameter(f"{text!r} is a {type(found).__name__}, no function", param_hint="--params-from")
+    function: Callable[[PartitionKey], Mapping[str, Any]] = found
+    return function
+
+
+def _show_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
+    states = {str(state): count for state, count in plan.states.items()}
+    if as_json:
+        first, last = (str(key) if key else None for key in (plan.first, plan.last))
+        print_json({"total": plan.total, "first": first, "last": last, "states": states, "would_run": plan.would_run})
+        return
+    print_facts(
+        {
+            "batch": batch_id,
+            "partitions": f"{plan.total:,}",
+            "first": plan.first,
+            "last": plan.last,
+            **{state: f"{count:,}" for state, count in states.items()},
+            "would run": f"{plan.would_run:,}",
+        }
+    )
+
+
+def _show_tally(tally: Tally, batch_id: str, as_json: bool) -> None:
+    ended = {str(state): count for state, count in tally.ended.items()}
+    before = {str(state): count for state, count in tally.before.items()}
+    left = tally.total - tally.passed
+    if as_json:
+        print_json({"total": tally.total, "ended": ended, "before": before, "left": left, "stopped": tally.stopped})
+        return
+    print_facts(
+        {
+            "batch": batch_id,
+            "partitions": f"{tally.total:,}",
+            "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
+            "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or "nothing was left to run",
+            "left": f"{left:,}" if left else None,
+            "stopped": tally.stopped,
+        }
+    )
+    for engine, count in tally.elsewhere.items():
+        click.echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
+    if tally.failed:
+        click.echo(f"see why: flowctx status {batch_id}; then run them again: --retry-failed")
+    elif tally.stopped:
+        click.echo("the same command goes on")
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@_engine_options
+@workflow_option
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to a file."
+)
+@click.option("--failures", "most", type=click.IntRange(min=0), default=20, show_default=True, help="List so many.")
+@ledger_option
+@json_option
+def status(
+    batch_id: str,
+    engine: str | None,
+    url: str | None,
+    target: str | None,
+    html_file: Path | None,
+    most: int,
+    ledger: Ledger,
+    as_json: bool,
+) -> None:
+    r"""Show how a batch stands, whichever engine it ran on and whoever started it.
+
+    With --on, the engine is asked first; a batch that it started by itself is found so, too.
+
+    \b
+    flowctx status restate-2012
+    flowctx status restate-2012 --on airflow --workflow flows:prices
+    flowctx status restate-2012 --html restate-2012.html
+    """
+    workflow = workflow_at(target) if target else None
+    _ask_engine(ledger, batch_id, engine, url, workflow)
+    found = BatchStatus.of(ledger, batch_id, workflow)
+    if html_file is not None:
+        html_file.write_text(page(found), "utf-8")
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _show_status(found, most)
+        if html_file is not None:
+            click.echo(f"\nwritten to {html_file}")
+
+
+def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | None, workflow: Workflow | None) -> None:
+    """Note what the engine knows of the batch: the one that is named, or else the one that it was launched on."""
+    if engine is None:
+        batch = ledger.batches.get(batch_id)
+        if batch.selection is None or batch.engine in (None, "local") or batch.target is None:
+            return
+        try:
+            _adopt(ledger, batch, str(batch.engine), url, workflow or workflow_at(batch.target))
+        except EngineError as exc:
+            click.echo(f"not asked anew: {exc}", err=True)
+        return
+    if engine == "local":
+        return
+    known = next((batch for batch in ledger.batches.all(1000) if batch.batch_id == batch_id), None)
+    if workflow is None and (known is None or known.target is None):
+        raise click.UsageError(f"say whose batch {batch_id} is: --workflow MODULE:NAME")
+    workflow = workflow or workflow_at(str(known.target if known else None))
+    batch = known or BatchRecord(
+        batch_id=batch_id,
+        workflow=workflow.name,
+        target=target_of(workflow),
+        engine=engine,
+        created_at=datetime.now(UTC),
+    )
+    if _adopt(ledger, batch, engine, url, workflow) and known is None:
+        ledger.batches.put(batch)
+
+
+def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
+    return adopt(ledger.batches, batch, _launcher(engine, url, None, ledger).find(batch, workflow))
+
+
+def _show_status(found: BatchStatus, most: int) -> None:
+    batch = found.batch
+    counts = {
+        state: f"{count:,}" + (f" ({count / found.total:.1%})" if found.total else "")
+        for state, count in found.counts.items()
+    }
+    times = {name: spent(timedelta(seconds=value)) for name, value in found.seconds.items()}
+    print_facts(
+        {
+            "batch": batch.batch_id,
+            "workflow": batch.workflow,
+            "selection": batch.selection,
+            "params": to_json(batch.params) or batch.params_from or None,
+            "partitions": f"{found.total:,}",
+            **counts,
+            "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
+            "a run took": ", ".join(f"{name} {value}" for name, value in times.items()) or None,
+            "started": f"{clock_time(found.started_at)} UTC" if found.started_at else None,
+            "last ended": f"{clock_time(found.ended_at)} UTC" if found.ended_at else None,
+            "cancelled": f"{clock_time(batch.canceled_at)} UTC" if batch.canceled_at else None,
+        }
+    )
+    if found.grid is not None:
+        print_grid(found.grid)
+    if found.failures and most:
+        rows = [(run.partition, run.step, run.error, run.engine, run.run_id) for run in found.failures[:most]]
+        print_table("\nfailures", ("partition", "step", "why", "engine", "run"), rows)
+        failed = found.counts.get(PartitionState.FAILED, 0)
+        if failed > most:
+            click.echo(f"{failed - most:,} more: --failures {failed}")
+
+
+@click.command()
+@click.argument("batch_id", metavar="BATCH")
+@_engine_options
+@ledger_option
+def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -> None:
+    """Stop a batch: no more partitions are begun, and runs on engines are stopped; what has ended stays."""
+    batch = ledger.batches.get(batch_id)
+    ledger.batches.put(replace(batch, canceled_at=datetime.now(UTC)))
+    if batch.selection is not None or engine is not None:
+        _ask_engine(ledger, batch_id, engine, url, None)
+    under_way = [run for run in ledger.batches.outcomes(batch_id) if not run.state.ended]
+    stopped = 0
+    for name in sorted({run.engine for run in under_way} - {"local"}):
+        runs = [run for run in under_way if run.engine == name]
+        done = list(_launcher(name, url, None, ledger).cancel(batch, runs))
+        ledger.batches.note(batch_id, done)
+        stopped += len(done)
+    click.echo(f"batch {batch_id} is cancelled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@ledger_option
+@json_option
+def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
+    """List the batches that the ledger remembers, the latest first."""
+    found = [(batch, _counts(ledger, batch)) for batch in ledger.batches.all(limit)]
+    if as_json:
+        print_json(
+            [
+                {
+                    "batch_id": batch.batch_id,
+                    "workflow": batch.workflow,
+                    "selection": batch.selection,
+                    "total": batch.total,
+                    "counts": counts,
+                    "engine": batch.engine,
+                    "created_at": batch.created_at.isoformat(),
+                    "canceled_at": batch.canceled_at.isoformat() if batch.canceled_at else None,
+                }
+                for batch, counts in found
+            ]
+        )
+        return
+    rows = [
+        (
+            batch.batch_id,
+            batch.workflow,
+            f"{batch.total:,}" if batch.total is not None else "",
+            ", ".join(f"{count:,} {state}" for state, count in counts.items()),
+            batch.engine,
+            clock_time(batch.created_at),
+            "cancelled" if batch.canceled_at else "",
+        )
+        for batch, counts in found
+    ]
+    print_table("batches", ("batch", "workflow", "partitions", "so far", "engine", "made (UTC)", ""), rows)
+
+
+def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for run in ledger.batches.outcomes(batch.batch_id):
+        counts[str(run.state)] = counts.get(str(run.state), 0) + 1
+    return counts

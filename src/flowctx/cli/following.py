@@ -1,0 +1,108 @@
+"""How a batch comes along: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from flowctx.backfill import Follower, Tally
+from flowctx.cli.output import spent
+from flowctx.core.batches import PartitionRun, PartitionState
+
+#: How often a log gets a line, in seconds.
+_EVERY_SECONDS = 10.0
+#: So many failures are shown as they happen; `flowctx status` lists them all.
+_MOST_FAILURES = 20
+
+
+def follower() -> Follower:
+    """Return what shows progress on standard error, as suits it."""
+    console = Console(stderr=True, highlight=False)
+    return _Bar(console) if console.is_terminal else _Lines()
+
+
+class _Lines(Follower):
+    """Plain lines, for logs."""
+
+    def __init__(self) -> None:
+        self.shown_at = time.monotonic()
+        self.failures = 0
+
+    def begun(self, tally: Tally) -> None:
+        self.say(f"{tally.total:,} partitions")
+
+    def news(self, run: PartitionRun, tally: Tally) -> None:
+        if run.state is PartitionState.FAILED:
+            self.failures += 1
+            if self.failures <= _MOST_FAILURES:
+                self.say(failure_text(run))
+            elif self.failures == _MOST_FAILURES + 1:
+                self.say("more failures are not shown here; see: flowctx status")
+
+    def tick(self, tally: Tally) -> None:
+        if time.monotonic() - self.shown_at >= _EVERY_SECONDS:
+            self.shown_at = time.monotonic()
+            self.say(progress_text(tally))
+
+    def stopping(self, why: str, tally: Tally) -> None:
+        self.say(f"{why}: no more partitions are begun, {tally.under_way} are under way")
+
+    def over(self, tally: Tally) -> None:
+        self.say(progress_text(tally))
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        click.echo(text, err=True)
+
+
+class _Bar(_Lines):
+    """A bar that moves, with failures above it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[more]}"),
+        )
+        self.progress = Progress(*columns, console=console, transient=False)
+        self.task: TaskID | None = None
+
+    def begun(self, tally: Tally) -> None:
+        self.progress.start()
+        self.task = self.progress.add_task("", total=tally.total, more="")
+
+    def tick(self, tally: Tally) -> None:
+        if self.task is not None:
+            _, _, more = progress_text(tally).partition(" · ")
+            self.progress.update(self.task, completed=tally.passed, more=more)
+
+    def over(self, tally: Tally) -> None:
+        self.tick(tally)
+        self.progress.stop()
+
+    def say(self, text: str) -> None:
+        self.progress.console.print(Text(text))
+
+
+def progress_text(tally: Tally) -> str:
+    """Return how far a launch has come, in a line."""
+    parts = [f"{tally.passed:,}/{tally.total:,} ({tally.passed / tally.total:.0%})" if tally.total else "0/0"]
+    parts += [f"{count:,} {state}" for state, count in sorted(tally.ended.items())]
+    if tally.ended:
+        parts.append(f"{tally.rate:.1f}/s")
+    if tally.seconds_left and not tally.stopped:
+        parts.append(f"{spent(timedelta(seconds=round(tally.seconds_left)))} left")
+    return " · ".join(parts)
+
+
+def failure_text(run: PartitionRun) -> str:
+    """Return what failed and why, in a line."""
+    step = f" at {run.step}" if run.step else ""
+    return f"failed: {run.partition}{step}: {' '.join((run.error or 'no reason given').split())}"

@@ -1,0 +1,76 @@
+"""The partitions of a batch on a terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
+from flowctx.cli.output import console
+from flowctx.core.batches import PartitionState
+
+#: More rows than this are taken together by month, and then by year; more columns are taken together.
+_MOST_ROWS, _MOST_COLUMNS = 36, 10
+_STYLES = {
+    LETTERS[PartitionState.FAILED]: ("✗", "bold red"),
+    LETTERS[PartitionState.RUNNING]: ("▶", "cyan"),
+    LETTERS[PartitionState.LAUNCHED]: ("…", "cyan"),
+    LETTERS[PartitionState.CANCELED]: ("⊘", "magenta"),
+    MISSING: ("·", "dim"),
+    LETTERS[PartitionState.OK]: ("●", "green"),
+    LETTERS[PartitionState.SKIPPED]: ("○", "yellow"),
+}
+_WORDS = {letter: str(state) for state, letter in LETTERS.items()} | {MISSING: "missing"}
+_DONE = {LETTERS[PartitionState.OK], LETTERS[PartitionState.SKIPPED]}
+
+
+def print_grid(grid: Grid) -> None:
+    """Print a grid: one sign for each partition, or how many are done where several share a cell."""
+    groups = _groups(grid)
+    together = len(grid.columns) > _MOST_COLUMNS
+    columns = [f"all {len(grid.columns)}"] if together else grid.columns
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(grid.row_dimension, style="dim")
+    for column in columns:
+        table.add_column(column or "", justify="right")
+    seen: set[str] = set()
+    for label, rows in groups:
+        letters = [grid.row(row).decode() for row in rows]
+        cells = ["".join(letters)] if together else ["".join(some) for some in zip(*letters, strict=True)]
+        seen.update(*cells)
+        table.add_row(label, *map(_cell, cells))
+    out = console()
+    out.print()
+    out.print(table)
+    out.print(_legend(seen))
+
+
+def _groups(grid: Grid) -> list[tuple[str, list[int]]]:
+    for cut in (10, 7, 4) if grid.dated else (None,):
+        groups: dict[str, list[int]] = {}
+        for index, label in enumerate(grid.rows):
+            groups.setdefault(label[:cut], []).append(index)
+        if len(groups) <= _MOST_ROWS or cut == 4:
+            return list(groups.items())
+    return [(f"{grid.rows[0]} … {grid.rows[-1]}", list(range(len(grid.rows))))]
+
+
+def _cell(letters: str) -> Text:
+    there = letters.replace(NONE, "")
+    if not there:
+        return Text("")
+    worst = next(letter for letter in _STYLES if letter in there)
+    sign, style = _STYLES[worst]
+    if len(there) == 1:
+        return Text(sign, style=style)
+    done = sum(letter in _DONE for letter in there)
+    return Text(f"{done}/{len(there)} {sign}", style=style)
+
+
+def _legend(seen: set[str]) -> Text:
+    legend = Text()
+    for letter, (sign, style) in _STYLES.items():
+        if letter in seen:
+            legend.append(f"{sign} ", style=style)
+            legend.append(f"{_WORDS[letter]}   ", style="dim")
+    return legend
