@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -295,7 +296,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         partitions_def=step.run_partitions_def,
         timezone=_schedule_timezone(op) if scheduled else "UTC",
         fired_at=datetime.fromisoformat(scheduled) if scheduled else None,
-        started_at=_started(op),
+        started_at=_started(op.instance, run.run_id),
         engine=engine,
     )
 
@@ -333,8 +334,10 @@ def _schedule_timezone(op: dg.OpExecutionContext) -> str:
         return "UTC"
 
 
-def _started(op: dg.OpExecutionContext) -> datetime | None:
-    record = op.instance.get_run_record_by_id(op.run.run_id)
+@lru_cache(maxsize=1)
+def _started(instance: dg.DagsterInstance, run_id: str) -> datetime | None:
+    """Return when a run started; asked once by all steps that share a process."""
+    record = instance.get_run_record_by_id(run_id)
     if record is None or record.start_time is None:
         return None
     return datetime.fromtimestamp(record.start_time, UTC)
