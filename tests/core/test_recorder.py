@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
+from datetime import timedelta
 
 import pytest
 
-from flowctx import AlreadyCaptured, LedgerUnavailable, StepResult, StepStatus, Superseded, UnknownRun, Workflow
+from flowctx import AlreadyCaptured, LedgerUnavailable, StepResult, StepStatus, Superseded, UnknownRun, Workflow, resume
 from flowctx.core.envelope import Envelope, receive
 from flowctx.core.execution import execute
 from flowctx.core.recorder import open_run
@@ -100,6 +102,18 @@ def test_a_run_goes_on_on_another_engine(flow, ledger, calls):
     assert (found.context.checkpoint.completed, found.context.checkpoint.resumed_from) == (("a",), "e1")
 
 
+def test_a_run_of_an_engine_goes_on_here(flow, ledger, calls):
+    """A run that failed on an engine is resumed in this process, and again on an engine, with the same capture."""
+    Engine(flow, ledger, run_id="e1").all_steps()
+    here = resume("e1", flow, params={"broken": True}, ledger=ledger)
+    assert (here.run_id, here["a"].status, here["b"].status) == ("e1", "ok", "failed")
+    assert here.context.metadata["engine"] == {"name": "local"}
+    last = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    last.all_steps()
+    assert calls == ["a", "b", "b", "b"]
+    assert (last.results["c"].output, ledger.run("e2").attempt) == ({"total": 9}, 3)
+
+
 def test_a_resumed_run_keeps_the_parameters_of_the_first(flow, ledger):
     """A parameter that is not given anew stays what it was in the run that is continued, not the workflow's default."""
     Engine(flow, ledger, run_id="e1", params={"x": 5}).all_steps()
@@ -154,6 +168,15 @@ def test_loose_steps_are_recorded_too(ledger, flow):
     recorder.record(flow["b"], StepResult.ok(), Envelope(step="b"), attempts=1, started_at=NOON, seconds=0, after=())
     found = ledger.run("run-1", workflow="dag")
     assert [(r.step, r.after) for r in ledger.steps(found.key)] == [("b", ())]
+
+
+def test_a_run_gives_signs_of_life(flow, ledger):
+    """While a block runs, the run's lease is renewed again and again."""
+    recorder = open_run(ledger, flow, make_context(workflow="flow"))
+    first = ledger.run("run-1").heard_at
+    with recorder.alive(timedelta(milliseconds=30)):
+        while ledger.run("run-1").heard_at == first:
+            time.sleep(0.005)
 
 
 def test_without_a_ledger_nothing_is_recorded(flow):

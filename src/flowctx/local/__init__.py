@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import uuid4
 
 from flowctx.artifacts import artifact_store
+from flowctx.core.context import WorkflowContext
 from flowctx.core.errors import CaptureRefused, LedgerError, LedgerUnavailable, UnknownRun, WorkflowError
 from flowctx.core.identity import begin
 from flowctx.core.partition import PartitionKey
@@ -25,6 +27,9 @@ from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
 from flowctx.local.progress import Progress, SystemClock
 
 __all__ = ["SystemClock", "replay", "resume", "run"]
+
+#: What ``ctx.metadata`` says of where a run runs.
+ENGINE = {"engine": {"name": "local"}}
 
 
 def run(
@@ -91,22 +96,14 @@ def run(
         batch_id=batch_id,
         trace_id=trace_id,
         params=workflow.params_with(params),
-        metadata={"engine": {"name": "local"}},
+        metadata=ENGINE,
         started_at=clock.now(),
     )
     with _opened(ledger) as book:
         if book is not None and run_id is not None:
             _refuse_known(book, RunRecord(workflow=workflow.name, context=ctx))
         try:
-            recorder = open_run(
-                book,
-                workflow,
-                ctx,
-                target=target_of(workflow) if book else None,
-                on_captured=on_captured,
-                lease=LOCAL_LEASE,
-                strict=strict_from_env(),
-            )
+            recorder = _begun(book, workflow, ctx, on_captured)
         except CaptureRefused as exc:
             if on_captured != "skip":
                 raise
@@ -173,6 +170,8 @@ def resume(
             return Progress(workflow, nowhere, clock).carry(plan.records).to_the_end()
         if plan.context.partition is not None:
             workflow.partition_key(plan.context.partition)  # it may have left the scheme since
+        here = replace(plan.context, metadata={**plan.context.metadata, **ENGINE})
+        plan = replace(plan, context=here)
         recorder = continue_run(book, workflow, plan, target=target_of(workflow), strict=strict_from_env())
         return Progress(workflow, recorder, clock).carry(plan.records).to_the_end()
 
@@ -207,6 +206,18 @@ def replay(
         book = _needed(book)
         workflow, before = _remembered(book, run_id, workflow, partition)
         return replay_step(book, workflow, before, step, store=artifact_store(), caller=caller)
+
+
+def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, on_captured: OnCaptured) -> Recorder:
+    return open_run(
+        ledger,
+        workflow,
+        ctx,
+        target=target_of(workflow) if ledger else None,
+        on_captured=on_captured,
+        lease=LOCAL_LEASE,
+        strict=strict_from_env(),
+    )
 
 
 @contextmanager
