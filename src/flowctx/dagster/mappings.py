@@ -14,9 +14,10 @@ import dagster as dg
 
 from flowctx.core.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
 from flowctx.core.errors import PartitionError
+from flowctx.core.folding import FOLD, fold, static_dimensions
 from flowctx.core.scheme import PartitionScheme
 from flowctx.dagster._compat import DimensionDependency, PartitionsSubset, UpstreamPartitionsResult, quiet
-from flowctx.dagster.partitions import FOLD, fold, static_dimensions, static_values
+from flowctx.dagster.partitions import static_values
 
 _FINER = {Daily: (Daily, Weekly, Monthly, Quarterly), Weekly: (Weekly,), Monthly: (Monthly, Quarterly)}
 

@@ -17,15 +17,12 @@ import dagster as dg
 
 from flowctx.core.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
 from flowctx.core.dates import WEEKDAY_NAMES
-from flowctx.core.dimensions import iso_date
-from flowctx.core.errors import CalendarError, ContextError, PartitionError, UnknownPartition
-from flowctx.core.partition import PartitionKey, escape_value, unescape_value
+from flowctx.core.errors import ContextError, PartitionError
+from flowctx.core.folding import FOLD, fold, folded, static_dimensions, unfolded
+from flowctx.core.partition import PartitionKey
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.zones import first_instant
 
-#: Joins the names, and the values, of folded dimensions; in neither can it stand for itself.
-FOLD: Final = "~"
-_MULTI: Final = "|"
 _FORMAT: Final = "%Y-%m-%d"
 _A_WEEK: Final = timedelta(days=6)
 
@@ -86,31 +83,10 @@ def _partitions_def(scheme: PartitionScheme) -> dg.PartitionsDefinition[str]:
     return multi
 
 
-def static_dimensions(scheme: PartitionScheme) -> tuple[str, ...]:
-    """Return the names of the scheme's static dimensions, in its order."""
-    return tuple(name for name in scheme.dimensions if name != scheme.cadence_dimension)
-
-
 def static_values(scheme: PartitionScheme) -> Iterable[Mapping[str, str]]:
     """Yield one value for each static dimension, in every combination, in the scheme's order."""
     static = {name: scheme.values(name) for name in static_dimensions(scheme)}
     return PartitionScheme(**static).keys() if static else ()
-
-
-def fold(values: Mapping[str, str], names: Iterable[str]) -> str:
-    """Return the values of some dimensions as one text that Dagster takes as a key, safe as a file name too.
-
-    Example:
-        >>> fold({"tier": "T1", "venue": "N|Y"}, ["venue", "tier"])
-        'N%7CY~T1'
-    """
-    return FOLD.join(_escape(values[name]) for name in names)
-
-
-def _escape(value: str) -> str:
-    text = escape_value(value)
-    # Dagster keeps '...' for ranges, and a file may not be called '.' or '..'.
-    return text.replace(".", "%2E") if "..." in text or not text.strip(".") else text
 
 
 def _time_windows(cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
@@ -206,14 +182,7 @@ def engine_key(key: object, scheme: PartitionScheme) -> str:
         >>> engine_key("2012-01-13|T1", PartitionScheme(week=Weekly(start="2012-01-01"), tier=["T1"]))
         'T1|2012-01-07'
     """
-    checked = scheme.check(key)
-    values: dict[str, str] = {}
-    if scheme.cadence is not None and scheme.cadence_dimension is not None:
-        as_of = date.fromisoformat(checked[scheme.cadence_dimension])
-        values[scheme.cadence_dimension] = scheme.cadence.window(as_of).start.strftime(_FORMAT)
-    static = static_dimensions(scheme)
-    if static:
-        values[FOLD.join(static)] = fold(checked, static)
+    values = folded(scheme.check(key), scheme)
     return dg.MultiPartitionKey(values) if len(values) > 1 else next(iter(values.values()))
 
 
@@ -234,7 +203,7 @@ def partition_key(source: str | PartitionedContext, scheme: PartitionScheme) -> 
         '2012-01-13'
     """
     if isinstance(source, str):
-        return _partition_key(source, scheme)
+        return unfolded(source, scheme)
     keys = partition_keys(source, scheme)
     if len(keys) == 1:
         return keys[0]
@@ -259,57 +228,4 @@ def partition_keys(context: PartitionedContext, scheme: PartitionScheme) -> list
     # A range that holds one partition has no partition key, but all runs with either of them have partition keys.
     if not (context.has_partition_key or context.has_partition_key_range):
         return []
-    return [_partition_key(key, scheme) for key in context.partition_keys]
-
-
-def _partition_key(text: str, scheme: PartitionScheme) -> PartitionKey:
-    static = static_dimensions(scheme)
-    # Dagster sorts the two dimensions by name, whatever order they were given in.
-    names = sorted(name for name in (scheme.cadence_dimension, FOLD.join(static)) if name)
-    pattern = _MULTI.join(f"<{name}>" for name in names)
-    by_name = getattr(text, "keys_by_dimension", None)
-    if by_name is None:
-        by_name = dict(zip(names, text.split(_MULTI), strict=False)) if text.count(_MULTI) == len(names) - 1 else {}
-    if sorted(by_name) != names:
-        raise UnknownPartition(
-            f"{str(text)!r} is no key of Dagster's for this scheme, whose keys there are {pattern!r}; "
-            "was it made with another scheme?"
-        )
-    values: dict[str, str] = {}
-    if scheme.cadence is not None and scheme.cadence_dimension is not None:
-        day = iso_date(by_name[scheme.cadence_dimension])
-        if day is None:
-            raise UnknownPartition(
-                f"{str(text)!r} has no date (YYYY-MM-DD) for {scheme.cadence_dimension}; Dagster's keys of this scheme "
-                f"are {pattern!r}"
-            )
-        values[scheme.cadence_dimension] = _as_of(day, scheme.cadence).isoformat()
-    if static:
-        values |= _unfold(by_name[FOLD.join(static)], static)
-    return scheme.check(PartitionKey(**values))
-
-
-def _as_of(day: date, cadence: Cadence) -> date:
-    try:
-        as_of = cadence.containing(day)
-        why = cadence.explain(day) if as_of is None else ""
-    except CalendarError as error:
-        as_of, why = None, str(error)
-    if as_of is None:
-        raise UnknownPartition(f"no window of this scheme starts on {day}: {why}")
-    start = cadence.window(as_of).start.date()
-    if start != day:
-        raise UnknownPartition(
-            f"Dagster names a partition by the first day of its window, and {day} is not one; the window that holds "
-            f"it is {start}, with the as-of date {as_of}"
-        )
-    return as_of
-
-
-def _unfold(text: str, names: Sequence[str]) -> dict[str, str]:
-    parts = text.split(FOLD)
-    if len(parts) != len(names):
-        raise UnknownPartition(
-            f"{text!r} has {len(parts)} values, and {FOLD.join(names)} takes {len(names)}, joined by {FOLD!r}"
-        )
-    return {name: unescape_value(part) for name, part in zip(names, parts, strict=True)}
+    return [unfolded(key, scheme) for key in context.partition_keys]
