@@ -249,11 +249,18 @@ def _adopt(book: Batches, batch: BatchRecord, chunk: list[PartitionRun]) -> None
     best: dict[str, PartitionRun] = {}
     for run in chunk:
         before = best.get(run.partition) or known.get(run.partition)
-        if before is not None and before.run_id == run.run_id and not before.state.done:
+        if before is not None and before.run_id == run.run_id and _stopped(before, run):
+            best[run.partition] = before
+        elif before is not None and before.run_id == run.run_id and not before.state.done:
             best[run.partition] = replace(run, heard_at=max(run.heard_at, before.heard_at))
         else:
             best[run.partition] = prevailing([run, *([before] if before else [])])
     book.note(batch.batch_id, [run for text, run in best.items() if run != known.get(text)])
+
+
+def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
+    """Whether we stopped the run, which an engine may take for a failure."""
+    return before.state is PartitionState.CANCELED and run.state is PartitionState.FAILED
 
 
 def _gone(leader: str) -> bool:

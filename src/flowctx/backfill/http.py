@@ -1,0 +1,124 @@
+"""JSON over HTTP, patiently; with the standard library, so that batches can be launched where no engine is."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+from flowctx.core.errors import EngineError, EngineUnavailable
+
+#: How long one call may take, and how long a server that was there may be away.
+_TIMEOUT_SECONDS, _PATIENCE_SECONDS = 60, 60.0
+
+
+class Answer(NamedTuple):
+    """What a server answered."""
+
+    #: The HTTP status.
+    status: int
+    #: The decoded JSON, or the text if it is none.
+    data: Any
+
+    @property
+    def said(self) -> str:
+        """The server's own words, in a line."""
+        detail = self.data.get("detail", self.data) if isinstance(self.data, Mapping) else self.data
+        if isinstance(detail, list):  # FastAPI's account of a request that does not validate
+            detail = "; ".join(
+                str(item.get("msg", item)) if isinstance(item, Mapping) else str(item) for item in detail
+            )
+        return " ".join(str(detail).split())[:500]
+
+
+class JsonClient:
+    """Calls one server.
+
+    Args:
+        url: Where it is.
+        name: What it is, for messages.
+        setting: What to set if the URL is wrong, for messages.
+        headers: Makes the headers of a call; told whether the last ones were refused.
+
+    Raises:
+        EngineError: It is no URL.
+    """
+
+    def __init__(
+        self, url: str, *, name: str, setting: str, headers: Callable[[bool], Mapping[str, str]] = lambda refused: {}
+    ) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+            raise EngineError(f"{url!r} is no URL of {name}; write http://host:port (--url or {setting})")
+        self.url, self.name = url.rstrip("/"), name
+        self._setting, self._headers = setting, headers
+        self._was_there = False
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        repeat: bool = True,
+        signed: bool = True,
+    ) -> Answer:
+        """Make a call and return what was answered, whatever the status; 401 only after the headers were renewed.
+
+        A server that answered before is given a minute to come back, if the call may be repeated.
+
+        Raises:
+            EngineUnavailable: It cannot be reached, or answers with errors of its own for too long.
+        """
+        end = time.monotonic() + (_PATIENCE_SECONDS if self._was_there and repeat else 0.0)
+        pause, refused = 0.5, False
+        while True:
+            try:
+                headers = self._headers(refused) if signed else {}
+                answer = self._once(method, path, query, body, headers)
+            except (URLError, OSError, http.client.HTTPException) as exc:
+                why = " ".join(str(getattr(exc, "reason", exc)).split()) or type(exc).__name__
+            else:
+                if answer.status == http.HTTPStatus.UNAUTHORIZED and signed and not refused:
+                    refused = True
+                    continue
+                if answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != _TOO_MANY:
+                    self._was_there = True
+                    return answer
+                why = f"{answer.status}: {answer.said}"
+            if time.monotonic() + pause > end:
+                raise EngineUnavailable(
+                    f"{self.name} at {self.url} cannot be reached ({why}); is it up, and is the URL right "
+                    f"(--url or {self._setting})?"
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 8.0)
+
+    def _once(
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: Any, headers: Mapping[str, str]
+    ) -> Answer:
+        url = f"{self.url}{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
+        data = None if body is None else json.dumps(body).encode()
+        known = {"Accept": "application/json", "Content-Type": "application/json", **headers}
+        request = Request(url, data, known, method=method)  # noqa: S310 - http or https: see __init__
+        try:
+            with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+                return Answer(response.status, _decoded(response.read()))
+        except HTTPError as error:
+            with error:
+                return Answer(error.code, _decoded(error.read()))
+
+
+_TOO_MANY = http.HTTPStatus.TOO_MANY_REQUESTS
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return json.loads(data) if data else None
+    except ValueError:
+        return data.decode(errors="replace")
