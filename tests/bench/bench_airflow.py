@@ -63,10 +63,16 @@ KINDS = {"plain @task": plain, "dict-passing by hand": dict_passing, "flowctx st
 
 def main() -> None:
     """Print the time per task under ``dag.test()``, the time that is flowctx's own, and the time to parse a DAG."""
-    home = tempfile.mkdtemp(prefix="flowctx-bench-")
-    os.environ.setdefault("AIRFLOW_HOME", home)
-    os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+    with tempfile.TemporaryDirectory(prefix="flowctx-bench-") as home:
+        os.environ.update(
+            AIRFLOW_HOME=home, AIRFLOW__CORE__LOAD_EXAMPLES="False", AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR"
+        )
+        _parse_time()
+        _own_time()
+        _task_time()
+
+
+def _parse_time() -> None:
     compare(
         "Parsing a DAG of 10 tasks",
         {name: lambda make=make, name=name: make(_dag_id(name), 10) for name, make in KINDS.items()},
@@ -74,8 +80,10 @@ def main() -> None:
         repeat=3,
         budget="flowctx at most 1.3× the plain DAG",
     )
-    _own_time()
-    from flowctx.airflow.running import run_dag
+
+
+def _task_time() -> None:
+    from flowctx.testing import run_dag
 
     seconds: dict[str, list[float]] = {name: [] for name in KINDS}
     dags = {name: make(_dag_id(name), TASKS) for name, make in KINDS.items()}
