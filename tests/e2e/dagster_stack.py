@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 _INSTANCE = """
 telemetry: {enabled: false}
 nux: {enabled: false}
+run_retries: {enabled: true, max_retries: 0}
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
