@@ -62,7 +62,7 @@ KINDS = {"plain @task": plain, "dict-passing by hand": dict_passing, "flowctx st
 
 
 def main() -> None:
-    """Print the time per task under ``dag.test()``, the time that is flowctx's own, and the time to parse a DAG."""
+    """Print the time to parse a DAG, flowctx's own time in a step, and the time per task in ``dag.test()``."""
     with tempfile.TemporaryDirectory(prefix="flowctx-bench-") as home:
         os.environ.update(
             AIRFLOW_HOME=home, AIRFLOW__CORE__LOAD_EXAMPLES="False", AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR"
