@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from flowctx.backfill.http import Answer, JsonClient
 from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.encoding import to_json
 from flowctx.core.errors import EngineError, FlowctxError
-from flowctx.core.plain import to_json
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import Workflow
 

@@ -87,7 +87,9 @@ class JsonClient:
                 if answer.status == http.HTTPStatus.UNAUTHORIZED and signed and not refused:
                     refused = True
                     continue
-                if answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != _TOO_MANY:
+                # GraphQL answers 500 to what it could not do, and says why.
+                said = isinstance(answer.data, Mapping) and "errors" in answer.data
+                if said or (answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != _TOO_MANY):
                     self._was_there = True
                     return answer
                 why = f"{answer.status}: {answer.said}"

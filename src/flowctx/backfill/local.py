@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.encoding import to_json
 from flowctx.core.errors import BatchError
-from flowctx.core.plain import to_json
 from flowctx.core.ports import Ledger
 from flowctx.core.targets import target_of
 from flowctx.core.workflow import Workflow

@@ -10,9 +10,10 @@ from typing import Any
 
 from flowctx.backfill.launching import Follower, Launch, Tally
 from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
+from flowctx.core.encoding import digest
 from flowctx.core.errors import BatchError, ContextError, LedgerError, UnknownBatch
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import digest, freeze
+from flowctx.core.plain import freeze
 from flowctx.core.ports import Launcher, Ledger
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.selection import Selection

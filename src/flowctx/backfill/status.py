@@ -10,9 +10,9 @@ from typing import Any
 
 from flowctx.backfill.grid import Grid
 from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.encoding import to_json
 from flowctx.core.errors import FlowctxError
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import to_json
 from flowctx.core.ports import Ledger
 from flowctx.core.selection import Selection
 from flowctx.core.targets import workflow_at

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
+from flowctx.core.encoding import from_json
 from flowctx.core.errors import FlowctxError, UnknownRun
-from flowctx.core.plain import from_json
 from flowctx.core.ports import Ledger
 from flowctx.core.result import StepStatus
 from flowctx.core.run import RunResult

@@ -1,0 +1,325 @@
+"""Run a batch on Dagster, through the GraphQL of its web server: one run for each partition, found by tags."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from flowctx.backfill import graphql
+from flowctx.backfill.http import JsonClient
+from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.encoding import to_json
+from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
+from flowctx.core.folding import folded, folded_text, unfolded
+from flowctx.core.partition import PartitionKey, escape_value
+from flowctx.core.scheme import PartitionScheme
+from flowctx.core.workflow import Workflow
+
+#: So many runs are under way at a time unless the caller says otherwise.
+MAX_ACTIVE: Final = 16
+_POLL_SECONDS = 1.0
+_PAGE = 100
+_BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
+#: Our name for the run, which Dagster cannot be told to use for its id.
+_RUN_TAG = "flowctx/run"
+_STATES = {
+    "SUCCESS": PartitionState.OK,
+    "FAILURE": PartitionState.FAILED,
+    "CANCELED": PartitionState.CANCELED,
+    "STARTING": PartitionState.RUNNING,
+    "STARTED": PartitionState.RUNNING,
+    "CANCELING": PartitionState.RUNNING,
+}
+_LIVE = ["QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING"]
+
+
+def launcher_from_env(*, url: str | None = None, workers: int | None = None) -> DagsterLauncher:
+    """Make a launcher from ``FLOWCTX_DAGSTER_URL``."""
+    return DagsterLauncher(
+        url or os.environ.get("FLOWCTX_DAGSTER_URL") or "http://localhost:3000", max_active=workers or MAX_ACTIVE
+    )
+
+
+class _Place(NamedTuple):
+    """Where a job is."""
+
+    location: str
+    repository: str
+    job: str
+
+
+class DagsterLauncher:
+    """Runs partitions as runs of the workflow's job (as ``workflow_definitions`` or ``workflow_job`` makes it).
+
+    Dagster lets nobody choose a run's id, so each run carries one of ours as a tag, by which a launch that was cut off
+    finds what it had started; a run that failed is re-executed from its failure. Needs no Dagster here.
+
+    Args:
+        url: Where the web server is.
+        max_active: So many runs are under way at a time.
+        job: The job, if it is not named ``<workflow>_job`` or as the workflow.
+
+    Raises:
+        EngineError: It is no URL.
+    """
+
+    engine = "dagster"
+    records = False
+
+    def __init__(self, url: str, *, max_active: int = MAX_ACTIVE, job: str | None = None) -> None:
+        self._client = JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL")
+        self._max_active, self._job = max_active, job
+        self._scheme: PartitionScheme | None = None
+        self._place: _Place | None = None
+        self._taking = self._watching = True
+        self._looks = 0
+
+    def _ask(self, query: str, *, repeat: bool = True, **variables: Any) -> Mapping[str, Any]:
+        """Return what the only field of a query answers."""
+        answer = self._client.call("POST", "/graphql", body={"query": query, "variables": variables}, repeat=repeat)
+        data = answer.data.get("data") if isinstance(answer.data, Mapping) else None
+        if not data:
+            errors = answer.data.get("errors") if isinstance(answer.data, Mapping) else None
+            said = errors[0].get("message") if errors else answer.said
+            raise EngineError(
+                f"Dagster at {self._client.url} answers {answer.status}: {' '.join(str(said).split())[:500]}"
+            )
+        found: Mapping[str, Any] = next(iter(data.values()))
+        return found
+
+    # -- launching --------------------------------------------------------------------------------------------------
+
+    def check(self, workflow: Workflow) -> None:
+        """See whether the job is there, and whether somebody takes runs from the queue.
+
+        Raises:
+            EngineError: It is not; the message says what to do.
+        """
+        self._scheme = workflow.partitions
+        names = [self._job] if self._job else [f"{workflow.name}_job", workflow.name]
+        nodes = self._ask(graphql.JOBS).get("nodes", [])
+        places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
+        self._place = next((place for name in names for place in places if place.job == name), None)
+        where = f"Dagster at {self._client.url}"
+        if self._place is None:
+            raise EngineError(
+                f"{where} has no job {' or '.join(map(repr, names))}; put defs = workflow_definitions({workflow.name}) "
+                "into a code location, and see whether it loads: dg check defs"
+            )
+        status = self._ask(graphql.DAEMON)["daemonHealth"]["daemonStatus"]
+        if status["required"] and not status["healthy"]:
+            raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
+
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+        """Start runs, as many at a time as are allowed, and yield what becomes of them."""
+        self._taking = self._watching = True
+        # A launcher that was killed a moment ago may have asked for one more run than it could note.
+        self._looks = self._max_active
+        active: dict[str, tuple[Job, PartitionRun]] = {}
+        while self._watching:
+            while self._taking and len(active) < self._max_active:
+                job = next(jobs, None)
+                if job is None:
+                    break
+                run = self._begin(batch, job)
+                if not run.state.ended:
+                    active[run.run_id] = job, run
+                yield run
+            if not active:
+                break
+            yield None
+            time.sleep(_POLL_SECONDS)
+            yield from self._ended(active)
+
+    def stop(self) -> None:
+        """Start no more runs."""
+        self._taking = False
+
+    def detach(self) -> None:
+        """Start no more runs, and leave those under way to Dagster."""
+        self._taking = self._watching = False
+
+    def _begin(self, batch: BatchRecord, job: Job) -> PartitionRun:
+        before = job.before if job.before and job.before.engine == self.engine and job.before.attempt else None
+        if before is not None and not before.state.ended:
+            return _news(job, before.run_id, attempt=before.attempt)
+        if before is None and self._looks > 0:
+            self._looks -= 1
+            found = self._started(job)
+            if found is not None:
+                return _news(job, found)
+        while True:
+            try:
+                answer = self._start(batch, job, before)
+                break
+            except EngineUnavailable:
+                found = self._started(job)  # waits until it is back
+                if found is not None and (before is None or found != before.run_id):
+                    return _news(job, found)
+        if answer["__typename"] == "LaunchRunSuccess":
+            return _news(job, answer["run"]["runId"], attempt=before.attempt + 1 if before else 1)
+        errors = answer.get("errors") or [answer]
+        error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
+        return _news(
+            job, job.run_id, PartitionState.FAILED, attempt=0, error=f"Dagster: {' '.join(error.split())[:500]}"
+        )
+
+    def _start(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
+        if before is not None:
+            strategy = "FROM_FAILURE" if before.state is PartitionState.FAILED else "ALL_STEPS"
+            again = {"parentRunId": before.run_id, "strategy": strategy}
+            return self._ask(graphql.AGAIN, params=again, repeat=False)
+        assert self._place is not None  # noqa: S101 - check() saw to it
+        assert self._scheme is not None  # noqa: S101
+        values = folded(job.key, self._scheme)
+        tags = {"flowctx/batch_id": batch.batch_id, _RUN_TAG: job.run_id, "dagster/partition": folded_text(values)}
+        if len(values) > 1:
+            tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
+        location, repository, name = self._place
+        params = {
+            "selector": {"repositoryLocationName": location, "repositoryName": repository, "jobName": name},
+            "runConfigData": _config(batch.workflow, job),
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+        }
+        return self._ask(graphql.LAUNCH, params=params, repeat=False)
+
+    def _started(self, job: Job) -> str | None:
+        """Return the latest run of a job, if there is one."""
+        found = self._ask(graphql.RUNS, filter=_tagged(_RUN_TAG, job.run_id), limit=1, cursor=None)
+        runs = found.get("results", [])
+        return runs[0]["runId"] if runs else None
+
+    def _ended(self, active: dict[str, tuple[Job, PartitionRun]]) -> Iterator[PartitionRun]:
+        """Yield the runs that are under way no more."""
+        ids = list(active)
+        ended = self._ask(graphql.RUNS, filter={"runIds": ids}, limit=len(ids), cursor=None)
+        found = {run["runId"]: run for run in ended["results"]}
+        for run_id in ids:
+            job, last = active[run_id]
+            run = found.get(run_id)
+            if run is None:
+                del active[run_id]
+                yield _news(job, run_id, PartitionState.FAILED, error="its run was deleted in Dagster")
+            elif run["status"] not in _LIVE:
+                del active[run_id]
+                yield self._told(run, str(job.key), last.attempt)
+
+    # -- what Dagster knows -----------------------------------------------------------------------------------------
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Yield the runs that carry the batch id as a tag, or belong to Dagster's own backfill of that id."""
+        self._scheme = workflow.partitions
+        jobs = {self._job, f"{workflow.name}_job", workflow.name}
+        for tag in _BATCH_TAGS:
+            cursor = None
+            while True:
+                page = self._ask(graphql.RUNS, filter=_tagged(tag, batch.batch_id), limit=_PAGE, cursor=cursor)[
+                    "results"
+                ]
+                for run in page:
+                    ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow.name}
+                    if ours or run["jobName"] in jobs:
+                        yield from (self._told(run, str(key)) for key in self._keys(run))
+                if len(page) < _PAGE:
+                    break
+                cursor = page[-1]["runId"]
+
+    def _keys(self, run: Mapping[str, Any]) -> Iterator[PartitionKey]:
+        """Yield the keys of the scheme that a run is about: one, or those of a range."""
+        tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+        ends = [tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end")]
+        text = tags.get("dagster/partition")
+        assert self._scheme is not None  # noqa: S101 - a batch has one
+        try:
+            if text is not None:
+                yield unfolded(text, self._scheme)
+            elif ends[0] and ends[1]:
+                first, last = (unfolded(end, self._scheme) for end in ends if end)
+                spans = [f"{n}={escape_value(first[n])}..{escape_value(last[n])}" for n in self._scheme.dimensions]
+                yield from self._scheme.select(",".join(spans))
+        except FlowctxError:  # of a time when the scheme was another
+            return
+
+    def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
+        """Terminate runs, and yield them."""
+        for start in range(0, len(runs), _PAGE):
+            some = runs[start : start + _PAGE]
+            self._ask(graphql.STOP, ids=sorted({run.run_id for run in some}))
+            now = datetime.now(UTC)
+            for run in some:
+                yield PartitionRun(
+                    partition=run.partition,
+                    state=PartitionState.CANCELED,
+                    run_id=run.run_id,
+                    engine=self.engine,
+                    attempt=run.attempt,
+                    started_at=run.started_at,
+                    ended_at=now,
+                    heard_at=now,
+                )
+
+    def _told(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
+        """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
+        state = _STATES.get(run["status"], PartitionState.LAUNCHED)
+        step = error = None
+        if state is PartitionState.OK and not (run["stats"] or {}).get("materializations"):
+            state = PartitionState.SKIPPED
+        elif state is PartitionState.FAILED:
+            step, error = self._failure(run["runId"])
+        ended = _time(run["endTime"]) if state.ended else None
+        return PartitionRun(
+            partition=partition,
+            state=state,
+            run_id=run["runId"],
+            engine=self.engine,
+            attempt=attempt,
+            started_at=_time(run["startTime"]),
+            ended_at=ended,
+            heard_at=ended or _time(run["updateTime"]) or datetime.now(UTC),
+            step=step,
+            error=error,
+        )
+
+    def _failure(self, run_id: str) -> tuple[str | None, str]:
+        events = self._ask(graphql.EVENTS, id=run_id).get("eventConnection", {}).get("events", [])
+        for event in events:
+            if event["__typename"] == "ExecutionStepFailureEvent":
+                said = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
+                # An asset's op is named as its key, the workflow's name before the step's.
+                return event["stepKey"].rpartition("__")[2], " ".join(str(said or "its step failed").split())
+        last = next((event["message"] for event in reversed(events) if event["__typename"] == "RunFailureEvent"), None)
+        return None, " ".join(str(last or "the run failed in Dagster before any of its steps").split())
+
+
+def _config(workflow: str, job: Job) -> dict[str, Any]:
+    return {"resources": {f"{workflow}_params": {"config": to_json(job.params)}}} if job.params else {}
+
+
+def _tagged(tag: str, value: str) -> dict[str, Any]:
+    return {"tags": [{"key": tag, "value": value}]}
+
+
+def _news(
+    job: Job,
+    run_id: str,
+    state: PartitionState = PartitionState.LAUNCHED,
+    *,
+    attempt: int = 1,
+    error: str | None = None,
+) -> PartitionRun:
+    return PartitionRun(
+        partition=str(job.key),
+        state=state,
+        run_id=run_id,
+        engine="dagster",
+        attempt=attempt,
+        heard_at=datetime.now(UTC),
+        error=error,
+    )
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

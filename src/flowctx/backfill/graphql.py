@@ -1,0 +1,43 @@
+"""What Dagster's web server is asked, in GraphQL; each query has one field."""
+
+from __future__ import annotations
+
+JOBS = """
+{ repositoriesOrError { __typename
+  ... on RepositoryConnection { nodes { name location { name } jobs { name } } } } }
+"""
+
+DAEMON = '{ instance { daemonHealth { daemonStatus(daemonType: "QUEUED_RUN_COORDINATOR") { required healthy } } } }'
+
+_LAUNCHED = """
+  __typename
+  ... on LaunchRunSuccess { run { runId } }
+  ... on RunConfigValidationInvalid { errors { message } }
+  ... on Error { message }
+"""
+
+LAUNCH = f"mutation ($params: ExecutionParams!) {{ launchRun(executionParams: $params) {{ {_LAUNCHED} }} }}"
+
+AGAIN = (
+    f"mutation ($params: ReexecutionParams!) {{ launchRunReexecution(reexecutionParams: $params) {{ {_LAUNCHED} }} }}"
+)
+
+RUNS = """
+query ($filter: RunsFilter, $limit: Int, $cursor: String) {
+  runsOrError(filter: $filter, limit: $limit, cursor: $cursor) { __typename
+    ... on Runs { results {
+      runId status jobName startTime endTime updateTime assetSelection { path } tags { key value }
+      stats { ... on RunStatsSnapshot { materializations } } } }
+    ... on Error { message } } }
+"""
+
+EVENTS = """
+query ($id: ID!) { runOrError(runId: $id) { __typename
+  ... on Run { eventConnection(limit: 1000) { events { __typename
+    ... on ExecutionStepFailureEvent { stepKey error { message } failureMetadata { description } }
+    ... on RunFailureEvent { message } } } } } }
+"""
+
+STOP = """
+mutation ($ids: [String!]!) { terminateRuns(runIds: $ids, terminatePolicy: SAFE_TERMINATE) { __typename } }
+"""

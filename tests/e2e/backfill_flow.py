@@ -1,0 +1,107 @@
+"""A workflow of 100 partitions, one of which fails until a file is there; and the command that launches it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowctx.core.ports import Ledger
+from flowctx.ledger import open_ledger
+
+FLOWS = """
+import os
+from pathlib import Path
+from flowctx import Daily, PartitionScheme, StepResult, Workflow
+
+flow = Workflow(
+    "restated",
+    partitions=PartitionScheme(
+        date=Daily(start="2012-01-03", end="2012-01-31", calendar="XNYS", timezone="America/New_York"),
+        tier=["T1", "T2", "T3", "T4", "T5"],
+    ),
+    params={"limit": 1},
+)
+MENDED = Path(__file__).with_name("mended")
+CALLS = Path(__file__).with_name("calls")
+
+
+@flow.step()
+def load(ctx):
+    if ctx.partition.tier == "T5" and ctx.as_of_date.day == 31:
+        return StepResult.skip("nothing to load")
+    with CALLS.open("a") as calls:
+        calls.write(f"{ctx.partition} {ctx.batch_id} {ctx.capture_id}\\n")
+    return {"limit": ctx.params["limit"]}
+
+
+@flow.step()
+def check(ctx):
+    if str(ctx.partition) == "date=2012-01-05|tier=T2" and not MENDED.exists():
+        return StepResult.fail("12 rows are missing", category="DATA_QUALITY")
+    return {"checked": ctx.get_output("load", "limit")}
+"""
+#: 20 sessions and 5 tiers.
+ALL = "date=2012-01-03..2012-01-31"
+TOTAL = 100
+BAD = "date=2012-01-05|tier=T2"
+
+
+class Home:
+    """A folder with ``flows.py`` and a ledger, in which ``flowctx`` is run."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "flows.py").write_text(FLOWS)
+        self.folder = folder
+        self.ledger_url = f"sqlite:///{folder / 'ledger.db'}"
+        self.env = {**os.environ, "FLOWCTX_LEDGER_URL": self.ledger_url, **env}
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, as it is now."""
+        return open_ledger(self.ledger_url)
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Start ``flowctx ...``."""
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, "-m", "flowctx.cli", *args], cwd=self.folder, env=self.env, **pipes)
+
+    def run(self, *args: str, code: int = 0) -> tuple[str, str]:
+        """Run ``flowctx ...`` to its end, which must be with a certain exit code."""
+        process = self.start(*args)
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == code, f"flowctx {' '.join(args)}: {process.returncode}\n{out}\n{err}"
+        return out, err
+
+    def kill_when(self, holds: Callable[[], bool], *args: str) -> None:
+        """Start ``flowctx ...`` and kill it, as the machine would, when something holds."""
+        process = self.start(*args)
+        end = time.monotonic() + 300
+        while not holds():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end, "it never did hold"
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+    def status(self, batch_id: str, *args: str) -> dict[str, Any]:
+        """Return what ``flowctx status --json`` says."""
+        found: dict[str, Any] = json.loads(self.run("status", batch_id, "--json", *args)[0])
+        return found
+
+    def known(self, batch_id: str) -> int:
+        """Count the partitions of which the ledger knows something."""
+        return len(list(self.ledger.batches.outcomes(batch_id)))
+
+    def calls(self) -> Iterator[tuple[str, str, str]]:
+        """Yield partition, batch and capture of each call of the first step."""
+        for line in (self.folder / "calls").read_text().splitlines():
+            partition, batch_id, capture_id = line.split(" ")
+            yield partition, batch_id, capture_id
