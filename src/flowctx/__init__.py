@@ -39,7 +39,8 @@ from flowctx.core.errors import (
     WorkflowError,
 )
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import ArtifactRef, thaw
+from flowctx.core.plain import ArtifactRef
+from flowctx.core.readonly import thaw
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.selection import Selection

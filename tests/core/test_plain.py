@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 
 from flowctx import ArtifactRef, PayloadError, PlainDataError, ReadOnlyError, thaw
-from flowctx.core.plain import artifacts_in, decode, digest, encode, freeze, from_json, to_json
+from flowctx.core.encoding import decode, digest, encode, from_json, to_json
+from flowctx.core.plain import artifacts_in, freeze
 from strategies import plain_data
 
 

@@ -14,10 +14,10 @@ from airflow.sdk import get_current_context
 from flowctx.airflow._compat import hide
 from flowctx.core.asof import AsOf, RunTime
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import from_json
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.identity import begin
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import from_json
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import Workflow
 

@@ -14,8 +14,8 @@ from flowctx.airflow.outputs import label_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
 from flowctx.core.asof import AsOf
+from flowctx.core.encoding import to_json
 from flowctx.core.errors import WorkflowError
-from flowctx.core.plain import to_json
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import Step, StepFunction, Workflow
 

@@ -25,10 +25,11 @@ from flowctx.airflow.context import CALLER_KEYS, run_context
 from flowctx.airflow.outputs import is_step, step_name
 from flowctx.artifacts import artifact_store
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import to_json
 from flowctx.core.envelope import Envelope, load_output
 from flowctx.core.errors import ContextError
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import freeze, to_json
+from flowctx.core.plain import freeze
 from flowctx.core.result import StepStatus
 from flowctx.core.run import RunResult, StepRun
 from flowctx.core.scheme import PartitionScheme

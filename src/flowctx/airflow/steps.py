@@ -22,11 +22,11 @@ from flowctx.airflow.outputs import take_over, to_payload
 from flowctx.artifacts import artifact_store
 from flowctx.core.asof import AsOf
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import to_json
 from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited
 from flowctx.core.errors import FlowctxError, WorkflowError
 from flowctx.core.execution import Outcome, categorize, execute
-from flowctx.core.plain import thaw, to_json
-from flowctx.core.readonly import FrozenDict
+from flowctx.core.readonly import FrozenDict, thaw
 from flowctx.core.result import StepResult, StepStatus
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import RetryPolicy, Step, StepFunction, Workflow

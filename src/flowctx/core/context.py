@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
 
+from flowctx.core.encoding import from_json, to_json
 from flowctx.core.errors import (
     ContextError,
     FlowctxError,
@@ -18,7 +19,6 @@ from flowctx.core.errors import (
 )
 from flowctx.core.partition import PartitionKey
 from flowctx.core.plain import freeze as _freeze
-from flowctx.core.plain import from_json, to_json
 from flowctx.core.readonly import FrozenDict
 
 #: Format of ``to_dict()``: a reader takes any minor version of its own major version, and the spec's unversioned shape.

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowctx.core.context import WorkflowContext, check_version
+from flowctx.core.encoding import decode, encode, from_json, to_json
 from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, PayloadError
-from flowctx.core.plain import ArtifactRef, decode, encode, from_json, to_json
+from flowctx.core.plain import ArtifactRef
 from flowctx.core.ports import ArtifactStore
 from flowctx.core.readonly import FrozenDict, LazyDict
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepResult, StepStatus

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import to_json
 from flowctx.core.envelope import Envelope, load_output, receive
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution import execute
-from flowctx.core.plain import freeze, to_json
+from flowctx.core.plain import freeze
 from flowctx.core.ports import ArtifactStore, Ledger
 from flowctx.core.records import RunRecord, StepRecord
 from flowctx.core.result import StepResult

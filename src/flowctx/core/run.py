@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import digest
 from flowctx.core.errors import RunFailed
-from flowctx.core.plain import digest
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
 
 

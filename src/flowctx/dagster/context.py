@@ -13,10 +13,10 @@ import dagster as dg
 
 from flowctx.core.asof import AsOf, RunTime
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import from_json
 from flowctx.core.errors import ContextError
 from flowctx.core.identity import begin, capture_id_of, derived_trace_id
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import from_json
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import Workflow
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name

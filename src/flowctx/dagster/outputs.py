@@ -24,8 +24,7 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.envelope import Envelope, Inherited, load_output
 from flowctx.core.errors import ArtifactError, ContextError, PayloadError
 from flowctx.core.partition import PartitionKey, escape_value
-from flowctx.core.plain import thaw
-from flowctx.core.readonly import FrozenDict
+from flowctx.core.readonly import FrozenDict, thaw
 from flowctx.core.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context
 from flowctx.dagster.context import RunFacts

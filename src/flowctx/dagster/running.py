@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import from_json, to_json
 from flowctx.core.errors import ContextError
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import from_json, to_json
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.core.run import RunResult, StepRun
 from flowctx.core.workflow import Step, Workflow

@@ -12,10 +12,11 @@ import dagster as dg
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import to_json
 from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
 from flowctx.core.errors import FlowctxError
 from flowctx.core.execution import Outcome, categorize, execute
-from flowctx.core.plain import freeze, to_json
+from flowctx.core.plain import freeze
 from flowctx.core.ports import ArtifactStore
 from flowctx.core.result import StepResult, StepStatus
 from flowctx.core.workflow import Step, Workflow

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState, prevailing
-from flowctx.core.plain import from_json, to_json
+from flowctx.core.encoding import from_json, to_json
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp, text

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from flowctx.core.context import WorkflowContext
+from flowctx.core.encoding import from_json, to_json
 from flowctx.core.errors import FlowctxError, PayloadError
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import ArtifactRef, freeze, from_json, to_json
+from flowctx.core.plain import ArtifactRef, freeze
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
