@@ -3,7 +3,7 @@
 import pytest
 
 from flowctx import Workflow, run
-from flowctx.dagster import run_workflow
+from flowctx.dagster import run_assets
 from flowctx.examples.prices import prices
 
 
@@ -19,11 +19,11 @@ def test_an_output_may_be_large() -> None:
     def count(ctx):
         return {"rows": len(ctx.get_output("fetch", "rows"))}
 
-    assert run_workflow(flow).outputs_digest == run(flow).outputs_digest
+    assert run_assets(flow).outputs_digest == run(flow).outputs_digest
 
 
 def test_a_run_is_quiet(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
     """Dagster says nothing on the console, and nothing warns."""
-    run_workflow(prices, partition="2000-09-29|AAPL", params={"max_move": 0.25})
+    run_assets(prices, partition="2000-09-29|AAPL", params={"max_move": 0.25})
     assert capfd.readouterr() == ("", "")
     assert not [str(warning.message) for warning in recwarn.list]

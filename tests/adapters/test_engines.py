@@ -8,7 +8,7 @@ import pytest
 from flowctx import run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
-from flowctx.dagster.running import run_workflow
+from flowctx.dagster.running import run_assets
 from flowctx.examples.prices import prices
 from flowctx.testing.engines import EngineContract
 
@@ -47,4 +47,4 @@ class TestDagster(PricesContract):
     """Dagster, as ``materialize()`` runs it."""
 
     def run_there(self, workflow, **about):
-        return run_workflow(workflow, **about)
+        return run_assets(workflow, **about)

@@ -9,7 +9,7 @@ from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.outputs import WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
 from flowctx.dagster.resource import WorkflowContextResource
-from flowctx.dagster.running import run_workflow
+from flowctx.dagster.running import run_assets
 from flowctx.dagster.schedules import workflow_schedule
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "asset_key",
     "partition_mapping",
     "partitions_def",
-    "run_workflow",
+    "run_assets",
     "workflow_assets",
     "workflow_context",
     "workflow_contexts",

@@ -30,7 +30,7 @@ _STARTS = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
 _ENDS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE)
 
 
-def run_workflow(
+def run_assets(
     workflow: Workflow,
     *,
     partition: PartitionKey | Mapping[str, Any] | str | None = None,
@@ -61,7 +61,7 @@ def run_workflow(
         ::
 
             def test_prices_are_validated():
-                assert run_workflow(prices, partition="2012-10-26|IBM")["validate"].status == "ok"
+                assert run_assets(prices, partition="2012-10-26|IBM")["validate"].status == "ok"
     """
     key = workflow.partition_key(partition)
     config = _config(workflow, params)

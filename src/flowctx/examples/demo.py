@@ -34,9 +34,9 @@ def on_airflow(partition: PartitionKey, batch_id: str) -> RunResult:
 
 def on_dagster(partition: PartitionKey, batch_id: str) -> RunResult:
     """Run the workflow in Dagster, as ``materialize()`` does."""
-    from flowctx.dagster.running import run_workflow
+    from flowctx.dagster.running import run_assets
 
-    return run_workflow(prices, partition=partition, batch_id=batch_id)
+    return run_assets(prices, partition=partition, batch_id=batch_id)
 
 
 def locally(partition: PartitionKey, batch_id: str) -> RunResult:

@@ -1,4 +1,4 @@
-"""For tests of your own workflows and your own ledgers: a clock that does as told, contexts, and the contracts."""
+"""For tests of your own workflows, engines and ledgers: contexts, a clock that does as told, real engines, and the contracts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from flowctx.testing.contexts import make_context
 
 if TYPE_CHECKING:
     from flowctx.airflow.running import run_dag
+    from flowctx.dagster.running import run_assets
+    from flowctx.testing.engines import EngineContract
     from flowctx.testing.ledgers import LedgerContract
 
-__all__ = ["FakeClock", "LedgerContract", "make_context", "run_dag"]
+__all__ = ["EngineContract", "FakeClock", "LedgerContract", "make_context", "run_assets", "run_dag"]
 
 #: Names whose modules need pytest or an engine, and where they are.
-_LAZY = {"LedgerContract": "flowctx.testing.ledgers", "run_dag": "flowctx.airflow.running"}
+_LAZY = {
+    "EngineContract": "flowctx.testing.engines",
+    "LedgerContract": "flowctx.testing.ledgers",
+    "run_assets": "flowctx.dagster.running",
+    "run_dag": "flowctx.airflow.running",
+}
 
 
 def __getattr__(name: str) -> Any:
