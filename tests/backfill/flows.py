@@ -1,0 +1,55 @@
+"""A workflow that batches run in processes of their own; what its steps do is said by its parameters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from flowctx import Daily, PartitionKey, PartitionScheme, StepResult, Workflow, WorkflowContext
+
+flow = Workflow(
+    "filled",
+    partitions=PartitionScheme(
+        date=Daily(start="2012-01-02", end="2012-03-30", calendar="WEEKDAYS"), tier=["T1", "T2", "T3"]
+    ),
+    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": []},
+)
+
+
+def note(ctx: WorkflowContext, step: str) -> None:
+    """Note that a step was called, and for what."""
+    if ctx.params["notes"]:
+        with Path(ctx.params["notes"]).open("a") as file:
+            file.write(f"{step} {ctx.partition} {ctx.capture_id}\n")
+
+
+@flow.step()
+def load(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
+    """Load, unless the parameters say otherwise."""
+    text = str(ctx.partition)
+    print("a step may print")
+    if text in ctx.params["skip"]:
+        return StepResult.skip("nothing there")
+    if text in ctx.params["die"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    note(ctx, "load")
+    time.sleep(ctx.params["pause"])
+    return {"tier": ctx.partition.tier if ctx.partition else None}
+
+
+@flow.step()
+def check(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
+    """Fail where the parameters say so, as long as a file of that name is not there."""
+    broken = str(ctx.partition) in ctx.params["fail"]
+    if broken and not Path(f"{ctx.params['notes']}.mended").exists():
+        return StepResult.fail("12 rows are missing", category="DATA_QUALITY")
+    note(ctx, "check")
+    return {"number": ctx.params.get("number")}
+
+
+def numbered(key: PartitionKey) -> dict[str, Any]:
+    """Return other parameters for each partition."""
+    return {"number": int(key.tier[1:])}

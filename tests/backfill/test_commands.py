@@ -1,0 +1,72 @@
+"""The commands for batches, as people type them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flowctx.cli import cli
+
+FLOW = "backfill.flows:flow"
+SOME = "date=2012-01-02..2012-01-03"
+
+
+def flowctx(url: str, *args: str) -> Result:
+    return CliRunner().invoke(cli, list(args), env={"FLOWCTX_LEDGER_URL": url})
+
+
+def test_a_batch_from_the_dry_run_to_the_page(url: str, notes: Path, tmp_path: Path) -> None:
+    """A dry run runs nothing; a failure is exit code 1 and names the retry; after it the page has everything green."""
+    bad = "date=2012-01-03|tier=T2"
+    fill = ["backfill", FLOW, "--batch", "b", "--select", SOME, "-p", f"notes={notes}", "-p", f'fail=["{bad}"]']
+    dry = flowctx(url, *fill, "--dry-run")
+    assert "would run   6" in dry.output
+    assert "no batch 'b'" in flowctx(url, "status", "b").output
+    failed = flowctx(url, *fill, "--workers", "1")
+    assert failed.exit_code == 1
+    assert f"failed: {bad} at check: 12 rows are missing" in failed.stderr
+    assert "then run them again: --retry-failed" in failed.output
+    Path(f"{notes}.mended").touch()
+    assert flowctx(url, *fill, "--retry-failed").exit_code == 0
+    html = tmp_path / "b.html"
+    status = flowctx(url, "status", "b", "--html", str(html))
+    assert "ok          6 (100.0%)" in status.output
+    assert '"cells":"oooooo"' in html.read_text()
+    assert json.loads(flowctx(url, "status", "b", "--json").output)["counts"] == {"ok": 6}
+    (listed,) = json.loads(flowctx(url, "batches", "--json").output)
+    assert (listed["batch_id"], listed["counts"]) == ("b", {"ok": 6})
+
+
+def test_other_parameters_are_refused_in_a_line(url: str) -> None:
+    """The same id with other parameters is one line that says what to do, and exit code 1."""
+    assert flowctx(url, "backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02").exit_code == 0
+    refused = flowctx(url, "backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02", "-p", "pause=1")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: batch 'b' has the parameters {}, and this asks for {'pause': 1};")
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "line"),
+    [
+        (["status", "nothing"], 1, "the ledger remembers no batch 'nothing'; see: flowctx batches"),
+        (["cancel", "nothing"], 1, "the ledger remembers no batch 'nothing'"),
+        (["backfill", FLOW, "--batch", "b", "--select", "tier=T9"], 1, "T9"),
+        (["backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02,,"], 1, "has no '='"),
+        (["backfill", FLOW], 2, "--batch"),
+        (["backfill", FLOW, "--batch", "b", "--url", "http://x"], 2, "--url is for other engines"),
+        (["backfill", FLOW, "--batch", "b", "-p", "a=1", "--params-from", "x:y"], 2, "exclude each other"),
+        (["backfill", FLOW, "--batch", "b", "--params-from", "backfill.flows:nothing"], 2, "is no function"),
+        (["status", "b", "--on", "airflow"], 2, "--workflow MODULE:NAME"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(url: str, args: list[str], code: int, line: str) -> None:
+    """What cannot be is said in one line, with exit code 2 if the command was wrong; nothing is remembered."""
+    result = flowctx(url, *args)
+    assert result.exit_code == code
+    assert line in result.stderr
+    assert "Traceback" not in result.stderr
+    assert json.loads(flowctx(url, "batches", "--json").output) == []

@@ -1,0 +1,183 @@
+"""Batches in processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfill.flows import flow, numbered
+from flowctx import Backfill, BatchError, Workflow
+from flowctx.backfill import Follower, LocalLauncher, Tally
+from flowctx.core.batches import PartitionRun, PartitionState
+from flowctx.core.ports import Ledger
+from flowctx.ledger import open_ledger
+
+SOME = "date=2012-01-02..2012-01-06"  # 15 partitions
+BAD = "date=2012-01-03|tier=T2"
+
+
+def fill(book: Ledger, selection: str = SOME, workers: int = 2, **how: Any) -> Tally:
+    params = how.pop("params", {})
+    return Backfill(flow, selection, "b", params=params, ledger=book).launch(LocalLauncher(book, workers), **how)
+
+
+def called(notes: Path) -> Counter[str]:
+    return Counter(notes.read_text().splitlines()) if notes.exists() else Counter()
+
+
+def states(book: Ledger) -> Counter[str]:
+    return Counter(str(run.state) for run in book.batches.outcomes("b"))
+
+
+def test_each_partition_runs_once(book: Ledger, notes: Path) -> None:
+    """Every partition has one run and one capture, and launching again runs nothing."""
+    params = {"notes": str(notes), "skip": [BAD]}
+    first = fill(book, params=params)
+    assert first.complete
+    assert first.ended == {PartitionState.OK: 14, PartitionState.SKIPPED: 1}
+    again = fill(book, params=params)
+    assert (again.ended, again.before) == ({}, first.ended)
+    assert set(called(notes).values()) == {1}
+    assert len(book.captures(workflow="filled")) == 15
+
+
+def test_parameters_reach_each_run(book: Ledger) -> None:
+    """The parameters that a function makes are those of the run."""
+    fill(book, "date=2012-01-02", params=numbered)
+    assert sorted(run.context.params["number"] for run in book.runs(batch_id="b")) == [1, 2, 3]
+
+
+def test_a_failure_is_retried_from_its_step(book: Ledger, notes: Path) -> None:
+    """A failed partition stays failed until its retry, which does not repeat the step before."""
+    params = {"notes": str(notes), "fail": [BAD]}
+    assert fill(book, params=params).failed == 1
+    assert fill(book, params=params).ended == {}
+    Path(f"{notes}.mended").touch()
+    assert fill(book, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
+    assert set(called(notes).values()) == {1}
+    assert len(book.runs(batch_id="b")) == 15
+
+
+def test_failures_are_told_as_they_happen(book: Ledger) -> None:
+    """Whoever follows hears of each failure with its partition, step and message."""
+    heard: list[PartitionRun] = []
+
+    class Listener(Follower):
+        def news(self, run: PartitionRun, tally: Tally) -> None:
+            heard.append(run)
+
+    fill(book, params={"fail": [BAD]}, follower=Listener())
+    failed = [(run.partition, run.step, run.error) for run in heard if run.state is PartitionState.FAILED]
+    assert failed == [(BAD, "check", "12 rows are missing")]
+    assert len(heard) == 15
+
+
+def test_too_many_failures_stop_the_batch(book: Ledger) -> None:
+    """After so many failures no more partitions are begun."""
+    keys = [str(key) for key in Backfill(flow, SOME, "b", ledger=book).selection]
+    tally = fill(book, workers=1, params={"fail": keys}, max_failures=2)
+    assert tally.stopped == "2 partitions failed"
+    assert tally.passed < 6
+
+
+def test_a_worker_that_dies_takes_only_its_partition(book: Ledger) -> None:
+    """A partition that kills its process is a failure that says so; the others run."""
+    tally = fill(book, params={"die": [BAD]})
+    assert tally.ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
+    (failed,) = (run for run in book.batches.outcomes("b") if run.state is PartitionState.FAILED)
+    assert (failed.partition, failed.error) == (BAD, "its worker process ended by signal SIGKILL; was the memory full?")
+
+
+def test_a_batch_that_is_being_launched_is_not_launched_twice(book: Ledger) -> None:
+    """A second launcher is told who the first one is."""
+    book.batches.put(Backfill(flow, SOME, "b", ledger=book).record())
+    book.batches.lead("b", f"elsewhere:{os.getpid()}:x", timedelta(minutes=1))
+    with pytest.raises(BatchError, match=f"is being launched by process {os.getpid()} on elsewhere"):
+        fill(book)
+
+
+def test_a_ledger_in_memory_is_refused() -> None:
+    """Processes cannot share memory; the message says what to use."""
+    with pytest.raises(BatchError, match="use sqlite:////folder/ledger.db"):
+        LocalLauncher(open_ledger("memory://"))
+
+
+def test_a_workflow_that_cannot_be_imported_is_refused(book: Ledger) -> None:
+    """A workflow without a name in a module is refused before anything is remembered."""
+    nameless = Workflow("nameless", partitions=flow.partitions)
+    nameless.step("one")(lambda ctx: None)
+    with pytest.raises(BatchError, match=r"bind it to a name in a module"):
+        Backfill(nameless, SOME, "b", ledger=book).launch(LocalLauncher(book, 1))
+    assert book.batches.all() == []
+
+
+# -- cut off --------------------------------------------------------------------------------------------------------
+
+
+def launch(url: str, notes: Path, pause: float = 0.05) -> subprocess.Popen[str]:
+    """Start the batch in a process of its own."""
+    flows = "backfill.flows:flow"
+    options = ["-p", f"notes={notes}", "-p", f"pause={pause}", "--workers", "2"]
+    command = [sys.executable, "-m", "flowctx.cli", "backfill", flows, "--batch", "b", "--select", SOME, *options]
+    env = {**os.environ, "FLOWCTX_LEDGER_URL": url, "PYTHONPATH": str(Path(__file__).parents[1])}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=env, **pipes)
+
+
+def wait_for(notes: Path, calls: int) -> None:
+    while called(notes).total() < calls:
+        time.sleep(0.02)
+
+
+def test_a_launch_that_is_killed_goes_on(url: str, book: Ledger, notes: Path) -> None:
+    """Killed twice and launched again, each partition is captured once, and complete steps are not repeated."""
+    for calls in (4, 12):
+        process = launch(url, notes, pause=0.2)
+        wait_for(notes, calls)
+        process.kill()
+        process.communicate()
+    process = launch(url, notes, pause=0.2)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert states(book) == {"ok": 15}
+    assert len(book.runs(batch_id="b")) == 15
+    assert {call: n for call, n in called(notes).items() if call.startswith("check") and n != 1} == {}
+    # Only the steps that were at work when it was killed are called again: two workers, two kills.
+    assert sum(n - 1 for n in called(notes).values()) <= 4
+
+
+def test_ctrl_c_finishes_what_is_under_way(url: str, book: Ledger, notes: Path) -> None:
+    """After Ctrl-C nothing is left half done, the exit code is 1, and the same command goes on."""
+    process = launch(url, notes, pause=0.2)
+    wait_for(notes, 3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 1, err
+    assert "interrupted: no more partitions are begun" in err
+    assert "the same command goes on" in out
+    assert set(states(book)) == {"ok"}
+    assert 0 < states(book)["ok"] < 15
+    again = launch(url, notes, pause=0.2)
+    again.communicate()
+    assert again.returncode == 0
+    assert set(called(notes).values()) == {1}
+
+
+def test_a_cancelled_batch_stops(url: str, book: Ledger, notes: Path) -> None:
+    """A batch that is cancelled while it is launched begins no more partitions."""
+    process = launch(url, notes, pause=2)
+    wait_for(notes, 1)
+    env = {**os.environ, "FLOWCTX_LEDGER_URL": url}
+    subprocess.run([sys.executable, "-m", "flowctx.cli", "cancel", "b"], env=env, check=True)
+    _, err = process.communicate()
+    assert "cancelled: no more partitions are begun" in err
+    assert states(book)["ok"] < 15

@@ -1,0 +1,169 @@
+"""What a batch asks for, and what launching it would do."""
+
+from __future__ import annotations
+
+import tracemalloc
+from datetime import UTC, datetime
+
+import pytest
+
+from backfill.flows import flow, numbered
+from flowctx import Backfill, BatchError, ContextError, Daily, PartitionScheme, UnknownPartition, Workflow
+from flowctx.core.batches import Job, PartitionRun, PartitionState, batch_run_id
+from flowctx.core.ports import Ledger
+from flowctx.ledger import open_ledger
+
+SOME = "date=2012-01-02..2012-01-06"
+NOW = datetime(2026, 1, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return open_ledger("memory://")
+
+
+def ran(partition: str, state: PartitionState, engine: str = "local") -> PartitionRun:
+    return PartitionRun(partition=partition, state=state, run_id="r", engine=engine, heard_at=NOW)
+
+
+def jobs(backfill: Backfill, engine: str = "local", *, retry_failed: bool = False) -> list[str]:
+    todo = backfill.todo(engine, retry_failed=retry_failed)
+    return [str(item.key) for item in todo if isinstance(item, Job)]
+
+
+def test_a_plan_counts_without_running(ledger: Ledger) -> None:
+    """The plan says how many partitions, the first and the last, how they stand, and how many would run."""
+    ledger.batches.note("b", [ran("date=2012-01-02|tier=T1", PartitionState.OK)])
+    ledger.batches.note("b", [ran("date=2012-01-03|tier=T1", PartitionState.FAILED)])
+    backfill = Backfill(flow, SOME, "b", ledger=ledger)
+    plan = backfill.plan()
+    assert (plan.total, str(plan.first), str(plan.last)) == (15, "date=2012-01-02|tier=T1", "date=2012-01-06|tier=T3")
+    assert (plan.states, plan.would_run) == ({PartitionState.OK: 1, PartitionState.FAILED: 1}, 13)
+    assert backfill.plan(retry_failed=True).would_run == 14
+
+
+@pytest.mark.parametrize(
+    ("state", "on", "again"),
+    [
+        (PartitionState.OK, "local", False),
+        (PartitionState.SKIPPED, "local", False),
+        (PartitionState.FAILED, "local", False),
+        (PartitionState.CANCELED, "airflow", True),
+        (PartitionState.RUNNING, "local", True),
+        (PartitionState.LAUNCHED, "dagster", True),
+        (PartitionState.RUNNING, "airflow", False),
+    ],
+)
+def test_what_runs_again(ledger: Ledger, state: PartitionState, on: str, again: bool) -> None:
+    """What is done or failed is left; what was interrupted runs again, unless another engine may be at it."""
+    ledger.batches.note("b", [ran("date=2012-01-02|tier=T1", state, on)])
+    engine = "local" if on != "dagster" else "dagster"
+    assert ("date=2012-01-02|tier=T1" in jobs(Backfill(flow, SOME, "b", ledger=ledger), engine)) is again
+
+
+def test_a_failure_is_retried_on_request(ledger: Ledger) -> None:
+    """What failed runs again when asked to, and its job knows of the earlier attempt."""
+    failed = ran("date=2012-01-02|tier=T1", PartitionState.FAILED)
+    ledger.batches.note("b", [failed])
+    job = next(Backfill(flow, SOME, "b", ledger=ledger).todo("local", retry_failed=True))
+    assert isinstance(job, Job)
+    assert job.before == failed
+
+
+def test_the_same_batch_is_agreed(ledger: Ledger) -> None:
+    """The same partitions in other words, with the same parameters, are the same batch."""
+    ledger.batches.put(Backfill(flow, "tier=T1|T2", "b", params={"pause": 1}, ledger=ledger).record())
+    again = Backfill(flow, "tier=T2,date=..;tier=T1", "b", params={"pause": 1}, ledger=ledger)
+    assert again.agreed().selection == "date=2012-01-02..2012-03-30,tier=T1|T2"
+
+
+@pytest.mark.parametrize(
+    ("selection", "params", "what"),
+    [("tier=T1", None, "130 partitions"), ("tier=T1|T2", {"pause": 2}, "the parameters {}"), (None, numbered, "195")],
+)
+def test_another_batch_of_the_same_id_is_refused(ledger: Ledger, selection: str, params: object, what: str) -> None:
+    """Another selection or other parameters under the same id are refused; the message names --extend."""
+    ledger.batches.put(Backfill(flow, "tier=T1|T2", "b", ledger=ledger).record())
+    with pytest.raises(BatchError, match=r"take another id, or add this to it with extend=True") as refused:
+        Backfill(flow, selection, "b", params=params, ledger=ledger).plan()  # type: ignore[arg-type]
+    assert what in str(refused.value)
+
+
+def test_a_batch_of_another_workflow_is_refused(ledger: Ledger) -> None:
+    """An id belongs to one workflow."""
+    ledger.batches.put(Backfill(flow, SOME, "b", ledger=ledger).record())
+    other = Workflow("other", partitions=flow.partitions)
+    with pytest.raises(BatchError, match="'b' is one of workflow 'filled', not of 'other'; take another id"):
+        Backfill(other, SOME, "b", ledger=ledger).plan()
+
+
+def test_extending_adds_partitions(ledger: Ledger) -> None:
+    """With --extend the batch has the partitions of both selections."""
+    ledger.batches.put(Backfill(flow, "date=2012-01-02,tier=T1", "b", ledger=ledger).record())
+    extended = Backfill(flow, "date=2012-01-03,tier=T2", "b", params={"pause": 1}, ledger=ledger)
+    assert extended.agreed(extend=True).total == 2
+    assert jobs(extended) == ["date=2012-01-02|tier=T1", "date=2012-01-03|tier=T2"]
+
+
+def test_parameters_of_each_partition(ledger: Ledger) -> None:
+    """A function makes the parameters of each partition from its key."""
+    backfill = Backfill(flow, "date=2012-01-02", "b", params=numbered, ledger=ledger)
+    todo = backfill.todo("local", retry_failed=False)
+    assert [item.params for item in todo if isinstance(item, Job)] == [{"number": 1}, {"number": 2}, {"number": 3}]
+    assert str(backfill.record().params_from).startswith("backfill.flows:numbered@")
+
+
+def test_a_function_that_fails_names_the_partition(ledger: Ledger) -> None:
+    """What goes wrong in making parameters is said with the partition."""
+    backfill = Backfill(flow, "date=2012-01-02,tier=T2", "b", params=lambda key: {"x": 1 / 0}, ledger=ledger)
+    with pytest.raises(BatchError, match="partition date=2012-01-02.tier=T2 cannot be made: ZeroDivisionError"):
+        jobs(backfill)
+
+
+def test_parameters_may_not_say_who_the_run_is(ledger: Ledger) -> None:
+    """A parameter called batch_id would be taken for the caller's word on an engine."""
+    with pytest.raises(ContextError, match="params has batch_id, which say who the run is"):
+        Backfill(flow, SOME, "b", params={"batch_id": "c"}, ledger=ledger)
+
+
+@pytest.mark.parametrize("batch_id", ["", " ", "x" * 101, "a\nb", 7])
+def test_a_batch_id_is_short_printable_text(ledger: Ledger, batch_id: object) -> None:
+    """Anything else is refused with an example."""
+    with pytest.raises(BatchError, match="such as 'restate-2012'"):
+        Backfill(flow, SOME, batch_id, ledger=ledger)  # type: ignore[arg-type]
+
+
+def test_a_workflow_without_partitions_has_nothing_to_fill(ledger: Ledger) -> None:
+    """The message says what to declare."""
+    with pytest.raises(BatchError, match=r"has no partitions to fill; declare them: Workflow\(..., partitions=...\)"):
+        Backfill(Workflow("loose"), None, "b", ledger=ledger)
+
+
+def test_a_wrong_selection_shows_the_nearest(ledger: Ledger) -> None:
+    """A value that the scheme does not have is refused when the batch is made."""
+    with pytest.raises(UnknownPartition, match="T4"):
+        Backfill(flow, "tier=T4", "b", ledger=ledger)
+
+
+def test_run_ids_are_for_every_engine() -> None:
+    """A run id is readable, short enough for a folder's name, has no odd characters, and differs for each partition."""
+    scheme = PartitionScheme(tier=["a/../b|c" * 10, "a/../b|d" * 10])
+    one, other = (batch_run_id("flow", "restate 2012/é", key, scheme.text(key)) for key in scheme)
+    assert one != other
+    assert len(one) <= 150
+    assert not set(one) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.~:+-")
+    assert ".." not in one
+
+
+def test_a_million_partitions_begin_at_once_and_flat(ledger: Ledger) -> None:
+    """The first of a million jobs is there without listing them, and a hundred thousand take no memory together."""
+    scheme = PartitionScheme(date=Daily(start="2000-01-01", end="2010-12-31"), n=[f"{n:03}" for n in range(250)])
+    backfill = Backfill(Workflow("large", partitions=scheme), None, "b", ledger=ledger)
+    assert len(backfill.selection) == 1_004_500
+    tracemalloc.start()
+    todo = backfill.todo("local", retry_failed=False)
+    for _ in range(20_000):
+        next(todo)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000

@@ -1,0 +1,115 @@
+"""How a batch stands, as numbers, as a grid and as a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from backfill.flows import flow
+from flowctx import Backfill, BatchStatus, PartitionScheme, UnknownBatch, Workflow
+from flowctx.backfill import page
+from flowctx.backfill.grid import Grid
+from flowctx.core.batches import PartitionRun, PartitionState
+from flowctx.core.ports import Ledger
+from flowctx.ledger import open_ledger
+
+NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
+SOME = "date=2012-01-02..2012-01-03"  # 6 partitions
+
+
+def ran(partition: str, state: str, seconds: float = 1.0, **fields: object) -> PartitionRun:
+    given = {"run_id": f"run of {partition}", "engine": "airflow", "heard_at": NOW, **fields}
+    return PartitionRun(
+        partition=partition,
+        state=PartitionState(state),
+        started_at=NOW,
+        ended_at=NOW + timedelta(seconds=seconds),
+        **given,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """A batch of six, three of which have run."""
+    ledger = open_ledger("memory://")
+    ledger.batches.put(Backfill(flow, SOME, "b", ledger=ledger).record())
+    ledger.batches.note("b", [ran("date=2012-01-02|tier=T1", "ok", 1), ran("date=2012-01-02|tier=T2", "ok", 3)])
+    bad = ran("date=2012-01-03|tier=T3", "failed", step="check", error="</script> is no row", engine="dagster")
+    ledger.batches.note("b", [bad])
+    return ledger
+
+
+def test_counts_engines_and_times(ledger: Ledger) -> None:
+    """What ran, where and how long is counted; what did not is missing."""
+    status = BatchStatus.of(ledger, "b")
+    assert status.counts == {"ok": 2, "failed": 1, "missing": 3}
+    assert status.engines == {"airflow": 2, "dagster": 1}
+    assert status.seconds == {"p50": 1.0, "p90": 3.0, "p99": 3.0, "max": 3.0}
+    assert (status.total, status.missing, status.complete) == (6, 3, False)
+
+
+def test_a_batch_is_complete_when_all_is_done(ledger: Ledger) -> None:
+    """Captured and skipped partitions alone make a batch complete."""
+    keys = Backfill(flow, SOME, "b", ledger=ledger).selection
+    ledger.batches.note("b", [ran(str(key), "ok" if key.tier == "T1" else "skipped") for key in keys])
+    assert BatchStatus.of(ledger, "b").complete
+
+
+def test_partitions_outside_the_selection_do_not_count(ledger: Ledger) -> None:
+    """A run that carries the batch id for another partition is not one of the batch."""
+    ledger.batches.note("b", [ran("date=2012-02-02|tier=T1", "ok")])
+    assert BatchStatus.of(ledger, "b").total == 6
+
+
+def test_a_batch_without_a_plan_has_what_ran(ledger: Ledger) -> None:
+    """Of a batch that an engine started by itself, what ran is all that there is."""
+    from flowctx import run
+
+    run(flow, partition="2012-01-02|T1", batch_id="native", ledger=ledger)
+    status = BatchStatus.of(ledger, "native", flow)
+    assert (status.counts, status.total) == ({"ok": 1}, 1)
+    assert status.grid is not None
+    assert (status.grid.rows, status.grid.columns) == (["2012-01-02"], ["T1"])
+
+
+def test_an_unknown_batch(ledger: Ledger) -> None:
+    """A batch that nobody remembers is an error."""
+    with pytest.raises(UnknownBatch, match="no batch 'c'"):
+        BatchStatus.of(ledger, "c")
+
+
+def test_the_grid_has_dates_as_rows(ledger: Ledger) -> None:
+    """Rows are as-of dates and columns the other values, in the scheme's order."""
+    grid = BatchStatus.of(ledger, "b").grid
+    assert grid is not None
+    assert (grid.rows, grid.columns) == (["2012-01-02", "2012-01-03"], ["T1", "T2", "T3"])
+    assert [grid.row(0), grid.row(1)] == [b"oom", b"mmf"]
+
+
+def test_a_grid_without_dates_has_the_first_dimension_as_rows() -> None:
+    """Where there are no dates the first dimension makes the rows; what is not selected is blank."""
+    scheme = PartitionScheme(tier=["T2", "T1"], venue=["X", "Y"], lot=["a", "b"])
+    grid = Grid.of(scheme, scheme.select("tier=T1,venue=X;tier=T2,venue=Y,lot=b"), [])
+    assert (grid.rows, grid.columns) == (["T2", "T1"], ["X|a", "X|b", "Y|b"])
+    assert [grid.row(0), grid.row(1)] == [b"  m", b"mm "]
+
+
+def test_the_page_holds_everything_and_fetches_nothing(ledger: Ledger) -> None:
+    """The page is one file: its data, escaped, no address of any other, and each failure's words."""
+    html = page(BatchStatus.of(ledger, "b"))
+    assert not re.search(r"""(src|href)=|url\(|@import|https?:""", html)
+    data = html.split('type="application/json">')[1].split("</script>")[0]
+    found = json.loads(data)
+    assert found["failures"][0]["error"] == "</script> is no row"
+    assert found["grid"]["cells"] == "oommmf"
+    assert found["counts"] == {"ok": 2, "failed": 1, "missing": 3}
+
+
+def test_the_title_of_the_page_is_escaped(ledger: Ledger) -> None:
+    """A batch id is no markup."""
+    flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1"]))
+    ledger.batches.put(Backfill(flow, None, "<b>&", ledger=ledger).record())
+    assert "<title>&lt;b>&amp;</title>" in page(BatchStatus.of(ledger, "<b>&"))
