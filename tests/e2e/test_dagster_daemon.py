@@ -141,7 +141,7 @@ def by_status(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def test_a_backfill_of_dates_and_symbols(stack: DagsterStack, outputs: WorkflowIOManager) -> None:
-    """Each partition of a backfill is a run of its own with its own context, found by the batch; it ends, skips too."""
+    """Each partition of a backfill is a run of its own with its own context, found by the batch, skips among them."""
     keys = ["2012-05-17|FB", "2012-05-17|IBM", "2012-05-18|FB", "2012-05-18|IBM"]
     assets = [f"daily_prices/{step}" for step in STEPS]
     backfill = stack.launch_backfill(keys, *assets, tags={"flowctx/batch_id": "restate-1"})
@@ -154,7 +154,8 @@ def test_a_backfill_of_dates_and_symbols(stack: DagsterStack, outputs: WorkflowI
         assert summary["symbol"] == key.split("|")[1]
     assert outputs.captures("daily_prices/summarise", "2012-05-17|FB") == []
     stack.wait_until(lambda: _backfill_status(stack, backfill) not in ("REQUESTED", "COMPLETED"), "the backfill")
-    assert _backfill_status(stack, backfill) in ("COMPLETED_SUCCESS", "COMPLETED_FAILED")
+    # All runs succeeded, but Dagster 1.13 counts a partition that was skipped as one that failed to materialise.
+    assert _backfill_status(stack, backfill) == "COMPLETED_FAILED"
 
 
 def _backfill_status(stack: DagsterStack, backfill: str) -> str:

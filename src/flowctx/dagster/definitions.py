@@ -34,6 +34,9 @@ def workflow_assets(
 ) -> list[dg.AssetsDefinition]:
     """Return one asset for each step of a workflow, under the key ``[workflow name, step name]``.
 
+    A skipped step materialises nothing, and its run succeeds. (Dagster 1.13 shows a backfill of assets as failed if a
+    partition in it was skipped, although all its runs succeeded.)
+
     They need the resource ``workflow_io_manager`` (:class:`WorkflowIOManager`), and bring the workflow's parameters
     as the resource ``<workflow name>_params``, to be edited in the launchpad.
 

@@ -127,7 +127,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         captures = [obj] if isinstance(obj, Capture) else _captures_of_values(context, obj)
         paths = [self.write(capture) for capture in captures]
         if len(paths) == 1:
-            context.add_output_metadata({"path": paths[0]})
+            context.add_output_metadata({"path": dg.MetadataValue.path(paths[0])})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the plain output of an asset, or several by partition."""
