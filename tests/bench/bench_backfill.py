@@ -1,0 +1,84 @@
+"""What a local batch costs beside calling its steps in a loop, and how soon a large one begins."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import tracemalloc
+from datetime import date
+from pathlib import Path
+
+from report import console, show
+
+from flowctx import Backfill, Daily, PartitionScheme, Workflow, run
+from flowctx.backfill import LocalLauncher
+from flowctx.core.partition import PartitionKey
+from flowctx.core.result import StepResult
+from flowctx.examples.prices import prices
+from flowctx.ledger import open_ledger
+
+SOME = "date=2011-01-03..2011-12-30,symbol=AAPL|IBM"
+
+
+def directly(key: PartitionKey) -> None:
+    """Call the steps of one partition, one after the other, as a script would."""
+    from flowctx.testing import make_context
+
+    ctx = make_context(
+        workflow=prices.name, partition=key, as_of_date=date.fromisoformat(key.date), params=prices.params
+    )
+    for step in prices.steps.values():
+        result = step.call(ctx, step.config)
+        result = result if isinstance(result, StepResult) else StepResult.ok(result)
+        ctx = ctx.with_step_output(step.name, dict(result.output)).with_updates(dict(result.context_updates))
+
+
+def main() -> None:
+    """Print partitions per second, by way of running them, and what a million partitions cost before the first."""
+    keys = list(prices.partitions.select(SOME) if prices.partitions else [])
+    seconds: dict[str, float] = {}
+    for name, call in {"the steps called in a loop": directly, "flowctx.run in a loop": _run}.items():
+        call(keys[0])
+        started = time.perf_counter()
+        for key in keys:
+            call(key)
+        seconds[name] = (time.perf_counter() - started) / len(keys)
+    with tempfile.TemporaryDirectory() as folder:
+        for workers in (1, os.cpu_count() or 2):
+            ledger = open_ledger(f"sqlite:///{Path(folder) / f'{workers}.db'}")
+            backfill = Backfill(prices, SOME, "bench", ledger=ledger)
+            tally = backfill.launch(LocalLauncher(ledger, workers))
+            seconds[f"a batch, {workers} workers, SQLite on disk"] = 1 / tally.rate
+            ledger.close()
+    show(f"{len(keys)} partitions of the example, 5 steps each", seconds, unit="a partition")
+    for name, value in seconds.items():
+        console.print(f"  {1 / value:8.0f} partitions/s  {name}")
+    _large()
+
+
+def _run(key: PartitionKey) -> None:
+    run(prices, partition=key, batch_id="bench")
+
+
+def _large() -> None:
+    scheme = PartitionScheme(date=Daily(start="2000-01-01", end="2010-12-31"), n=[f"{n:03}" for n in range(250)])
+    tracemalloc.start()
+    started = time.perf_counter()
+    todo = Backfill(Workflow("large", partitions=scheme), None, "large", ledger="memory://").todo(
+        "local", retry_failed=False
+    )
+    next(todo)
+    first = time.perf_counter() - started
+    for _ in range(50_000):
+        next(todo)
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    console.print(
+        f"  {first * 1000:8.1f} ms to the first of {len(scheme):,} jobs; {peak:.1f} MB at most after 50,000 "
+        "(budget: a second, and flat)"
+    )
+
+
+if __name__ == "__main__":
+    main()
