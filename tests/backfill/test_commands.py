@@ -70,3 +70,13 @@ def test_wrong_input_is_one_clear_line(url: str, args: list[str], code: int, lin
     assert line in result.stderr
     assert "Traceback" not in result.stderr
     assert json.loads(flowctx(url, "batches", "--json").output) == []
+
+
+def test_a_project_names_its_workflows(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name in the table [tool.flowctx] of pyproject.toml stands for a workflow's place, in folders below as well."""
+    (tmp_path / "pyproject.toml").write_text(f'[tool.flowctx]\nfilled = "{FLOW}"\n')
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    result = flowctx(url, "backfill", "filled", "--batch", "b", "--select", SOME, "--dry-run")
+    assert "partitions  6" in result.output
+    assert "there is no module 'other'" in flowctx(url, "run", "other").stderr

@@ -40,11 +40,11 @@ class _Group(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option("-v", "--verbose", is_flag=True, help="Log each step to standard error.")
 def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
-    r"""Run workflows here, see what ran anywhere, and go on where it stopped.
+    """Run workflows here, see what ran anywhere, and go on where it stopped.
 
     \b
     Exit codes: 0 all is well, 1 a run failed or something else went wrong, 2 the command was wrong.
-    """
+    """  # noqa: D301 - \b is for click
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
     # `flowctx run flows:prices` means the flows.py in this folder, as `python -m` would.

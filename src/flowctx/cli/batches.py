@@ -15,12 +15,12 @@ import click
 from flowctx.backfill import Backfill, BatchStatus, LocalLauncher, Plan, Tally, adopt, page
 from flowctx.cli.following import follower
 from flowctx.cli.grids import print_grid
-from flowctx.cli.options import json_option, ledger_option, params_option, workflow_option
+from flowctx.cli.options import json_option, ledger_option, params_option, target_argument, workflow_option
 from flowctx.cli.output import clock_time, print_facts, print_json, print_table, spent
 from flowctx.core.batches import BatchRecord, PartitionState
+from flowctx.core.encoding import to_json
 from flowctx.core.errors import EngineError
 from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import to_json
 from flowctx.core.ports import Launcher, Ledger
 from flowctx.core.targets import target_of, workflow_at
 from flowctx.core.workflow import Workflow
@@ -40,7 +40,7 @@ def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("target", metavar="MODULE:NAME")
+@target_argument
 @click.option("--batch", "batch_id", metavar="ID", required=True, help="The id that all its runs carry.")
 @click.option("--select", "selection", metavar="TEXT", help="Which partitions; all by default.")
 @click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
@@ -71,15 +71,16 @@ def backfill(
     ledger: Ledger,
     as_json: bool,
 ) -> None:
-    r"""Run many partitions of a workflow under one batch id; again, and what is missing runs.
+    """Run many partitions of a workflow under one batch id; again, and what is missing runs.
 
     \b
     flowctx backfill flows:prices --batch restate-2012 --select "date=2012-01-03..2012-12-31,symbol=IBM|AAPL"
     flowctx backfill flows:prices --batch restate-2012 --select ... --dry-run
     flowctx backfill flows:prices --batch restate-2012 --select ... --on airflow --workers 16
 
-    Ctrl-C lets what is under way finish, and the same command goes on.
-    """
+    Ctrl-C lets what is under way finish, and the same command goes on. The workflow may also be a name that the table
+    [tool.flowctx] of pyproject.toml has for it, such as prices = "flows:prices".
+    """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
     given = _function(params_from) if params_from else params
@@ -181,7 +182,7 @@ def status(
     ledger: Ledger,
     as_json: bool,
 ) -> None:
-    r"""Show how a batch stands, whichever engine it ran on and whoever started it.
+    """Show how a batch stands, whichever engine it ran on and whoever started it.
 
     With --on, the engine is asked first; a batch that it started by itself is found so, too.
 
@@ -189,7 +190,7 @@ def status(
     flowctx status restate-2012
     flowctx status restate-2012 --on airflow --workflow flows:prices
     flowctx status restate-2012 --html restate-2012.html
-    """
+    """  # noqa: D301 - \b is for click
     workflow = workflow_at(target) if target else None
     _ask_engine(ledger, batch_id, engine, url, workflow)
     found = BatchStatus.of(ledger, batch_id, workflow)

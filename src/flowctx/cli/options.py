@@ -42,6 +42,36 @@ def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> 
     return PartitionKey.parse(text) if text else None
 
 
+def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    """Return where a workflow is that the project's pyproject.toml has a name for."""
+    if ":" in text or "." in text:
+        return text
+    named = next((found for folder in _folders() if (found := _named(folder / "pyproject.toml")) is not None), {})
+    return str(named.get(text, text))
+
+
+def _folders() -> list[Path]:
+    here = Path.cwd()
+    return [here, *here.parents]
+
+
+def _named(file: Path) -> dict[str, str] | None:
+    if not file.is_file():
+        return None
+    import tomllib
+
+    try:
+        named: dict[str, str] = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("flowctx", {})
+    except tomllib.TOMLDecodeError as exc:
+        raise click.UsageError(f"{file} is no TOML: {exc}") from exc
+    return named
+
+
+def target_argument(command: _F) -> _F:
+    """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
+    return click.argument("target", metavar="WORKFLOW", callback=_place)(command)
+
+
 def ledger_option(command: _F) -> _F:
     """Add ``--ledger``, which the command gets as an open ledger."""
     return click.option(

@@ -11,7 +11,14 @@ from typing import Any
 import click
 
 from flowctx import local
-from flowctx.cli.options import json_option, ledger_option, params_option, partition_option, workflow_option
+from flowctx.cli.options import (
+    json_option,
+    ledger_option,
+    params_option,
+    partition_option,
+    target_argument,
+    workflow_option,
+)
 from flowctx.cli.output import console, print_facts, print_json, print_result, result_data
 from flowctx.core.partition import PartitionKey
 from flowctx.core.ports import Ledger
@@ -23,7 +30,7 @@ from flowctx.core.workflow import Workflow
 
 
 @click.command()
-@click.argument("target", metavar="MODULE:NAME")
+@target_argument
 @click.option("--partition", metavar="KEY", help="Such as date=2012-10-26,symbol=IBM or 2012-10-26|IBM.")
 @params_option
 @click.option("--batch", "batch_id", metavar="ID", help="The batch that the run belongs to.")
@@ -40,12 +47,15 @@ from flowctx.core.workflow import Workflow
 @ledger_option
 @json_option
 def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
-    r"""Run a workflow here, for one partition key.
+    """Run a workflow here, for one partition key.
 
     \b
     flowctx run flows:prices --partition date=2012-10-26,symbol=IBM
     flowctx run flows.py:prices --partition "2012-10-26|IBM" -p limit=3
-    """
+
+    The workflow is module:name or file.py:name, or a name that the table [tool.flowctx] of pyproject.toml has for one:
+    prices = "flows:prices".
+    """  # noqa: D301 - \b is for click
     workflow = workflow_at(target)
     _report(local.run(workflow, as_of_date=as_of.date() if as_of else None, **how), as_json)
 
