@@ -13,7 +13,7 @@ from flowctx.core.envelope import Envelope, receive
 from flowctx.core.execution import execute
 from flowctx.core.recorder import open_run
 from flowctx.core.records import RunStatus
-from flowctx.core.resumption import envelopes, run_status
+from flowctx.core.resumption import envelopes, order_of, run_status
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
@@ -53,7 +53,8 @@ class Engine:
     """An engine as an adapter sees it: payloads by step, and one call for each step."""
 
     def __init__(self, flow, ledger, *, run_id, resume_from=None, params=None, **settings):
-        self.flow, self.ledger, self.settings = flow, ledger, {"resume_from": resume_from, **settings}
+        self.flow, self.ledger = flow, ledger
+        self.settings = {"resume_from": resume_from, "given": params or (), **settings}
         self.ctx = make_context(workflow="flow", run_id=run_id, params=flow.params_with(params))
         self.payloads, self.results = {}, {}
 
@@ -225,7 +226,7 @@ def test_a_lenient_run_that_cannot_be_recorded_goes_on(flow, caplog):
 )
 def test_a_run_stands_as_its_steps_do(flow, statuses, status):
     """A run is over when no step is left that could still run."""
-    assert run_status(flow, statuses) is status
+    assert run_status(order_of(flow), statuses) is status
 
 
 def test_envelopes_are_rebuilt_from_records(flow, ledger):

@@ -14,6 +14,7 @@ from airflow.sdk import get_current_context
 from flowctx.airflow._compat import hide
 from flowctx.core.asof import AsOf, RunTime
 from flowctx.core.context import WorkflowContext
+from flowctx.core.continuing import WISHES
 from flowctx.core.encoding import from_json
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.identity import begin
@@ -21,8 +22,9 @@ from flowctx.core.partition import PartitionKey
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import Workflow
 
-#: Keys of a run's ``conf`` that say who the run is; everything else in it is parameters.
-CALLER_KEYS = ("batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id")
+_IDENTITY = ("batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id")
+#: Keys of a run's ``conf`` that say who the run is and what it continues; everything else in it is parameters.
+CALLER_KEYS = (*_IDENTITY, *WISHES)
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
@@ -145,7 +147,7 @@ class Told:
     @classmethod
     def by(cls, conf: Mapping[str, Any], events: Any) -> Told:
         """Read ``conf``; what it does not say is taken from asset events, if they agree."""
-        said = {name: _text(conf, name) for name in CALLER_KEYS if name != "partition"}
+        said = {name: _text(conf, name) for name in _IDENTITY if name != "partition"}
         many: dict[str, list[Any]] = {}
         extras = [event.extra or {} for of_asset in (events or {}).values() for event in of_asset]
         for name in ("batch_id", "trace_id", "as_of_date"):
@@ -262,6 +264,8 @@ def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:
         "dag_id": dag.dag_id,
         "run_type": str(getattr(run.run_type, "value", run.run_type)),
     }
+    if run.clear_number:
+        about["clear_number"] = run.clear_number
     if ti is not None:
         about |= {
             "task_id": ti.task_id,

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
+from flowctx.core.attempts import Received
 from flowctx.core.context import WorkflowContext
-from flowctx.core.envelope import Envelope, Inherited, load_output, receive
+from flowctx.core.envelope import Envelope, load_output, receive
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.partition import escape_value
 from flowctx.core.ports import ArtifactStore
@@ -47,9 +48,7 @@ def to_payload(envelope: Envelope, ti: Any, within: Mapping[str, str] | None) ->
     return payload
 
 
-def take_over(
-    ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore | None
-) -> tuple[WorkflowContext, Inherited]:
+def take_over(ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore | None) -> Received:
     """Return the context with what the steps before ``task`` handed on, and what is to be handed on in turn.
 
     Of a step that is mapped while ``task`` is not (or not with it) the output is a dict of those of its instances, by
@@ -75,9 +74,9 @@ def take_over(
         envelopes.append(Envelope(step=task.task_id, status=StepStatus.SKIPPED, prior=prior))
     places = _places([*((e.step, at) for at, e in found.items()), *(p for e in envelopes for p in e.prior.items())])
     ctx, inherited = receive(ctx, envelopes, reader.fetch, store=store)
-    return ctx, replace(
-        inherited, prior={name: None if places[name] == name else places[name] for name in inherited.prior}
-    )
+    prior = {name: None if places[name] == name else places[name] for name in inherited.prior}
+    after = (*(e.step for e in found.values() if e.status is StepStatus.OK), *spread.values())
+    return Received(ctx=ctx, inherited=replace(inherited, prior=prior), after=after)
 
 
 def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
@@ -95,6 +94,12 @@ def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
                 "give one of them another task_id="
             )
     return places
+
+
+def instance_states(ti: Any, task_ids: list[str]) -> dict[str, str]:
+    """Return the states of the instances of tasks in a run, under Airflow's keys for them."""
+    found = ti.get_task_states(dag_id=ti.dag_id, task_ids=task_ids, run_ids=[ti.run_id])
+    return {key: str(getattr(state, "value", state)) for key, state in found.get(ti.run_id, {}).items()}
 
 
 class _Reader:
@@ -186,8 +191,7 @@ class _Reader:
 
     def states(self, task_id: str) -> dict[str, str]:
         """Return the states of a task's instances, under Airflow's keys for them."""
-        found = self.ti.get_task_states(dag_id=self.ti.dag_id, task_ids=[task_id], run_ids=[self.ti.run_id])
-        return {key: str(getattr(state, "value", state)) for key, state in found.get(self.ti.run_id, {}).items()}
+        return instance_states(self.ti, [task_id])
 
 
 def _sorted(by_task: dict[str, _T], order: list[str]) -> dict[str, _T]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, NoReturn
 
 from airflow.sdk import Asset, BaseOperator, Context, RetryDecision
 from airflow.sdk import RetryPolicy as AirflowRetryPolicy
 
 from flowctx.airflow._compat import (
-    ENGINE_EXCEPTIONS,
     RETURN_VALUE,
     AirflowException,
     AirflowFailException,
@@ -18,16 +16,15 @@ from flowctx.airflow._compat import (
     TemplateValue,
 )
 from flowctx.airflow.context import run_context
-from flowctx.airflow.outputs import take_over, to_payload
-from flowctx.artifacts import artifact_store
+from flowctx.airflow.outputs import to_payload
+from flowctx.airflow.recording import attempting
 from flowctx.core.asof import AsOf
 from flowctx.core.context import WorkflowContext
 from flowctx.core.encoding import to_json
-from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited
+from flowctx.core.envelope import Envelope
 from flowctx.core.errors import FlowctxError, WorkflowError
-from flowctx.core.execution import Outcome, categorize, execute
-from flowctx.core.readonly import FrozenDict, thaw
-from flowctx.core.result import StepResult, StepStatus
+from flowctx.core.readonly import thaw
+from flowctx.core.result import StepStatus
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import RetryPolicy, Step, StepFunction, Workflow
 
@@ -38,6 +35,9 @@ class StepOperator(BaseOperator):
     It sees the outputs and updates of all steps before it: the nearest are found through ordinary tasks, task groups
     and branches. A failure whose category is not retryable fails the task at once; a skip skips the tasks after it,
     as Airflow does. The events of its asset outlets carry the run's batch, trace, business date and partition.
+
+    With a ledger (``FLOWCTX_LEDGER_URL``, or the Airflow connection that ``[flowctx] ledger_conn_id`` names), each
+    step is recorded; in a run whose ``conf`` has ``resume_from``, what is complete in that run is handed on as it was.
 
     Args:
         step: The step: a function ``(ctx, config) -> StepResult``, or a :class:`~flowctx.Step` of a workflow.
@@ -105,26 +105,13 @@ class StepOperator(BaseOperator):
             AirflowFailException: It failed, and trying again cannot help.
             Exception: It failed otherwise: the step's own exception, if it raised one.
         """
-        ti = context["ti"]
-        store = artifact_store()
-        inherited, outcome = Inherited(), Outcome(result=StepResult.ok())
-        try:
-            ctx = self.context_of(context)
-            ctx, inherited = take_over(ctx, context["task"], ti, store)
-            outcome = execute(self.step, ctx, self.config, attempt=ti.try_number, reraise=ENGINE_EXCEPTIONS)
-            envelope = inherited.envelope(self.step.name, outcome.result, store=store, limit=MAX_INLINE_BYTES)
-        except FlowctxError as exc:
-            if outcome.result.status is not StepStatus.FAILED:
-                failure = StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
-                outcome = Outcome(result=failure, exception=exc)
-            # A step that failed in its own words keeps them, without the output that could not be handed on.
-            envelope = inherited.envelope(self.step.name, replace(outcome.result, output=FrozenDict()))
-        payload = to_payload(envelope, ti, self.within)
-        if envelope.status is not StepStatus.OK:
+        made = attempting(self, context).attempt()
+        payload = to_payload(made.envelope, context["ti"], self.within)
+        if made.ctx is None or made.envelope.status is not StepStatus.OK:
             # Pushed before the task ends, so that the reason is in XCom, for people and for other trigger rules.
-            ti.xcom_push(key=RETURN_VALUE, value=payload)
-            _stop(envelope, outcome.exception)
-        self.tell_assets(context, ctx)
+            context["ti"].xcom_push(key=RETURN_VALUE, value=payload)
+            _stop(made.envelope, made.outcome.exception)
+        self.tell_assets(context, made.ctx)
         return payload
 
     def tell_assets(self, context: Any, ctx: WorkflowContext) -> None:

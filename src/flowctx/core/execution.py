@@ -11,11 +11,14 @@ from typing import Any
 from flowctx.core.context import WorkflowContext
 from flowctx.core.errors import (
     CalendarError,
+    CaptureRefused,
     ContextError,
     OutputTooLarge,
     PartitionError,
     PayloadError,
     PlainDataError,
+    Superseded,
+    UnknownRun,
     WorkflowError,
 )
 from flowctx.core.result import ErrorCategory, StepResult, StepStatus
@@ -41,6 +44,9 @@ _BY_TYPE: tuple[tuple[type[BaseException], ErrorCategory], ...] = (
     (PartitionError, ErrorCategory.CONFIGURATION),
     (CalendarError, ErrorCategory.CONFIGURATION),
     (OutputTooLarge, ErrorCategory.CONFIGURATION),
+    (UnknownRun, ErrorCategory.CONFIGURATION),
+    (Superseded, ErrorCategory.CONFIGURATION),
+    (CaptureRefused, ErrorCategory.DEPENDENCY),
 )
 # By the full name of a class among the exception's bases, so that no library has to be imported to be known.
 _BY_NAME = {

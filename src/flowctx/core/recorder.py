@@ -25,20 +25,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from flowctx.core.context import WorkflowContext
+from flowctx.core.continuing import Rerun, continued, rerun_of, seen_by
 from flowctx.core.envelope import Envelope, load_output
-from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, UnknownRun
+from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.ports import ArtifactStore, Ledger
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.records import OnCaptured, RunRecord, RunStatus, StepRecord
-from flowctx.core.result import StepResult
-from flowctx.core.resumption import GIVEN, Resumption, resumption, run_status, standing_updates
+from flowctx.core.result import StepResult, StepStatus
+from flowctx.core.resumption import Resumption, order_of, run_status, standing_updates
 from flowctx.core.workflow import Step, Workflow
 
 logger = logging.getLogger("flowctx")
@@ -48,20 +49,30 @@ LOCAL_LEASE = timedelta(minutes=1)
 #: The same on an engine, where a sign of life comes when a step begins and when it ends.
 ENGINE_LEASE = timedelta(hours=6)
 
-_NOTHING = object()
+#: The steps of a run in order, and which of them each one follows.
+Order: TypeAlias = Mapping[str, Collection[str]]
 
 
 class Recorder:
     """Records one run; made by :func:`open_run`."""
 
-    def __init__(self, ledger: Ledger | None, run: RunRecord, workflow: Workflow | None, *, strict: bool) -> None:
-        self.ledger, self.run, self.workflow, self.strict = ledger, run, workflow, strict
+    def __init__(
+        self,
+        ledger: Ledger | None,
+        run: RunRecord,
+        *,
+        strict: bool,
+        context: WorkflowContext | None = None,
+        order: Order | None = None,
+        resumes: bool = False,
+    ) -> None:
+        self.ledger, self.run, self.strict = ledger, run, strict
+        #: What the first step of this attempt sees; with a checkpoint, if it continues another.
+        self.context = context or run.context
+        #: Whether the caller wished that complete steps are not run again.
+        self.resumes = resumes
+        self._order = order or {}
         self._backlog: list[StepRecord] = []
-
-    @property
-    def context(self) -> WorkflowContext:
-        """What the first step of this attempt sees; with a checkpoint, if it continues another."""
-        return self.run.context
 
     def carried(self, step: str, store: ArtifactStore | None = None) -> StepResult | None:
         """Return the result of a step that is complete in the run that this one continues.
@@ -70,7 +81,7 @@ class Recorder:
             ArtifactError: Its output was put in the artifact store and is gone.
         """
         checkpoint = self.context.checkpoint
-        if self.ledger is None or checkpoint is None or step not in checkpoint.completed:
+        if self.ledger is None or not self.resumes or checkpoint is None or step not in checkpoint.completed:
             return None
         for record in self.ledger.steps(self.run.key, [step]):
             if record.run_attempt < self.run.attempt:
@@ -132,8 +143,19 @@ class Recorder:
             run_attempt=self.run.attempt,
         )
         self._write(record, f"step {step.name!r}")
-        if final and self.workflow is not None:
-            self._settle(self.workflow)
+        if final and self._order:
+            self._settle()
+
+    def earlier_try(self, step: str) -> StepRecord | None:
+        """Return what was recorded of a step that an engine tries again."""
+        if self.ledger is None:
+            return None
+        try:
+            found = self.ledger.steps(self.run.key, [step])
+        except LedgerError as exc:
+            self._failed(exc, f"the next try of step {step!r}")
+            return None
+        return next((record for record in found if record.run_attempt == self.run.attempt), None)
 
     def finish(self, status: RunStatus, error: str | None = None) -> None:
         """Say how the run ended; local runs know when, engines leave it to :meth:`record`."""
@@ -194,14 +216,18 @@ class Recorder:
             extra={"run_id": self.run.run_id},
         )
 
-    def _settle(self, workflow: Workflow) -> None:
+    def _settle(self) -> None:
         """End the run if no step is left to run; on an engine nobody else knows."""
         if self.ledger is None:
             return
         try:
-            status = run_status(workflow, self.ledger.statuses(self.run.key))
-            if status is not RunStatus.RUNNING:
-                self.finish(status)
+            statuses = self.ledger.statuses(self.run.key)
+            status = run_status(self._order, statuses)
+            if status is RunStatus.RUNNING:
+                return
+            failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
+            records = self.ledger.steps(self.run.key, failed) if status is RunStatus.FAILED else []
+            self.finish(status, next((f"step {record.step!r}: {record.error}" for record in records), None))
         except LedgerError as exc:
             self._failed(exc, "the end of the run")
 
@@ -211,9 +237,12 @@ def open_run(
     workflow: Workflow | str,
     ctx: WorkflowContext,
     *,
+    order: Order | None = None,
     resume_from: str | None = None,
     from_step: str | None = None,
     accept_changes: bool = False,
+    given: Collection[str] = (),
+    rerun: Rerun | None = None,
     target: str | None = None,
     on_captured: OnCaptured = "recapture",
     lease: timedelta = ENGINE_LEASE,
@@ -225,10 +254,13 @@ def open_run(
         ledger: Where; ``None``: nothing is recorded.
         workflow: The workflow, or only its name where steps are loose (such a run cannot be resumed).
         ctx: The run's base context, as :func:`~flowctx.core.identity.begin` made it.
+        order: The steps of the run and which of them each one follows, where those are not the workflow's.
         resume_from: The id of the run that this one continues, in the same workflow and partition: it takes over
             that run's capture, its parameters (but for those that are given anew) and its complete steps.
         from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
         accept_changes: With ``resume_from``: keep what was recorded, although the workflow has changed since.
+        given: With ``resume_from``: the parameters in ``ctx`` that the caller gave, which are not mere defaults.
+        rerun: What the engine runs again by its own means, if it does.
         target: Where to import the workflow from, for ``flowctx resume``.
         on_captured: What to do when the partition is captured already.
         lease: How long the capture is this run's own without a sign of life.
@@ -238,25 +270,48 @@ def open_run(
         CaptureRefused: The capture was not granted.
         WorkflowChanged: The run cannot be continued as it is.
         UnknownRun: The ledger remembers no run ``resume_from``.
-        LedgerError: The run cannot be recorded, and the setting is strict.
+        LedgerError: The run cannot be recorded, and the setting is strict; or it should continue another.
     """
-    known = workflow if isinstance(workflow, Workflow) else None
-    name = known.name if known else str(workflow)
-    run = RunRecord(workflow=name, context=ctx, steps=tuple(known.steps) if known else (), target=target)
+    flow = workflow if isinstance(workflow, Workflow) else None
+    name = flow.name if flow else str(workflow)
+    order = order_of(flow) if order is None and flow else order
+    run = RunRecord(workflow=name, context=ctx, steps=tuple(order or ()), target=target)
     if ledger is None:
-        return Recorder(None, run, known, strict=strict)
+        if resume_from is not None:
+            raise LedgerError(f"no ledger says how far run {resume_from!r} came; set FLOWCTX_LEDGER_URL here too")
+        return Recorder(None, run, strict=strict)
     try:
-        plan = None
-        if resume_from is not None and known is not None:
-            plan = _plan(ledger, known, run, resume_from, from_step=from_step, accept_changes=accept_changes)
-        if plan is None or known is None:
-            return Recorder(ledger, ledger.begin(run, on_captured=on_captured, lease=lease), known, strict=strict)
-        return continue_run(ledger, known, plan, target=target, lease=lease, strict=strict)
+        if flow is not None and resume_from is not None:
+            plan = continued(
+                ledger, flow, run, resume_from, given=given, from_step=from_step, accept_changes=accept_changes
+            )
+            begun = _begun(ledger, run, plan, on_captured, lease)
+            seen = seen_by(begun.context, ctx)
+            return Recorder(ledger, begun, strict=strict, context=seen, order=order, resumes=True)
+        plan = rerun_of(ledger, flow, run, rerun) if flow and rerun else None
+        begun = _begun(ledger, run, plan, on_captured, lease)
     except LedgerError as exc:
-        if strict or isinstance(exc, (CaptureRefused, Superseded, UnknownRun)):
+        if strict or resume_from is not None or isinstance(exc, (CaptureRefused, Superseded)):
             raise
         logger.warning("run %s is not recorded: %s", ctx.run_id, exc, extra={"run_id": ctx.run_id})
-        return Recorder(None, run, known, strict=strict)
+        return Recorder(None, run, strict=strict)
+    # The engine knows best what its run is about; how far it had come, the ledger knows.
+    seen = replace(ctx, checkpoint=begun.context.checkpoint)
+    return Recorder(ledger, begun, strict=strict, context=seen, order=order)
+
+
+def _begun(
+    ledger: Ledger, run: RunRecord, plan: Resumption | None, on_captured: OnCaptured, lease: timedelta
+) -> RunRecord:
+    if plan is None:
+        return ledger.begin(run, on_captured=on_captured, lease=lease)
+    following = replace(run, context=plan.context, attempt=plan.run.attempt + 1, target=run.target or plan.run.target)
+    try:
+        return ledger.begin(following, resumes=plan.run, keep=plan.keep, lease=lease)
+    except Superseded:
+        if plan.run.key != run.key:
+            raise
+        return ledger.begin(run, lease=lease)  # another step of this run was faster
 
 
 def continue_run(
@@ -282,36 +337,4 @@ def continue_run(
         target=target or plan.run.target,
     )
     begun = ledger.begin(run, resumes=plan.run, keep=plan.keep, lease=lease)
-    return Recorder(ledger, begun, workflow, strict=strict)
-
-
-def _plan(ledger: Ledger, workflow: Workflow, run: RunRecord, resume_from: str, **how: Any) -> Resumption | None:
-    """Work out how another engine's run goes on in this one, unless a step of this one has done so already."""
-    ctx = run.context
-    before = ledger.run(resume_from, workflow=workflow.name, partition=ctx.partition)
-    if before.key == run.key:
-        return None
-    try:
-        ledger.run(run.run_id, workflow=workflow.name, partition=ctx.partition)
-    except UnknownRun:
-        pass
-    else:
-        return None
-    old = before.context
-    given = {
-        name: value
-        for name, value in ctx.params.items()
-        if value != workflow.params.get(name, _NOTHING) and value != old.params.get(name, _NOTHING)
-    }
-    plan = resumption(workflow, before, ledger.steps(before.key), params=given, **how)
-    resumed_with = {GIVEN: plan.context.metadata[GIVEN]} if GIVEN in plan.context.metadata else {}
-    moved = replace(
-        ctx,
-        params=plan.context.params,
-        metadata={**ctx.metadata, **resumed_with},
-        checkpoint=plan.context.checkpoint,
-        batch_id=ctx.batch_id or old.batch_id,
-        capture_id=old.capture_id,
-        idempotency_key=old.idempotency_key,
-    )
-    return replace(plan, context=moved)
+    return Recorder(ledger, begun, strict=strict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -35,7 +35,7 @@ class Resumption:
     def complete(self, workflow: Workflow) -> bool:
         """Return whether no step is left to run."""
         statuses = {name: record.status for name, record in self.records.items()}
-        return run_status(workflow, statuses) is not RunStatus.RUNNING
+        return run_status(order_of(workflow), statuses) is not RunStatus.RUNNING
 
 
 def resumption(
@@ -177,21 +177,30 @@ def _no_fetch(name: str, at: str | None) -> Mapping[str, Any]:
     raise PayloadError(f"the output of step {name!r} is not at hand ({at})")
 
 
-def run_status(workflow: Workflow, statuses: Mapping[str, StepStatus]) -> RunStatus:
+def order_of(workflow: Workflow, names: Container[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Return a workflow's steps, or those named, in order, and which of them each one follows."""
+    chosen = [step for name, step in workflow.steps.items() if names is None or name in names]
+    return {step.name: tuple(a for a in step.after if names is None or a in names) for step in chosen}
+
+
+def run_status(order: Mapping[str, Collection[str]], statuses: Mapping[str, StepStatus]) -> RunStatus:
     """Return how a run stands whose steps ended as ``statuses`` says.
 
+    Args:
+        order: The run's steps in order, and which of them each one follows.
+        statuses: How those steps ended that did.
+
     Example:
-        >>> flow = Workflow("flow")
-        >>> _ = flow.step("one")(lambda ctx: None)
-        >>> run_status(flow, {}), run_status(flow, {"one": StepStatus.OK})
-        (<RunStatus.RUNNING: 'running'>, <RunStatus.OK: 'ok'>)
+        >>> order = {"one": (), "two": ("one",)}
+        >>> run_status(order, {}), run_status(order, {"one": StepStatus.SKIPPED})
+        (<RunStatus.RUNNING: 'running'>, <RunStatus.SKIPPED: 'skipped'>)
     """
     ended: dict[str, StepStatus] = {}
-    for step in workflow.steps.values():
-        status = statuses.get(step.name) or _cascaded([ended.get(name) for name in step.after])
+    for step, after in order.items():
+        status = statuses.get(step) or _cascaded([ended.get(name) for name in after])
         if status is None:
             return RunStatus.RUNNING
-        ended[step.name] = status
+        ended[step] = status
     found = set(ended.values())
     ranked = (
         (StepStatus.FAILED, RunStatus.FAILED),

@@ -14,7 +14,7 @@ from pathlib import Path
 from flowctx.core.errors import ContextError
 from flowctx.core.ports import Ledger
 
-__all__ = ["default_ledger_url", "ledger_from_env", "open_ledger", "strict_from_env"]
+__all__ = ["default_ledger_url", "ledger_from_env", "open_ledger", "shared_ledger", "strict_from_env"]
 
 
 def open_ledger(url: str) -> Ledger:
@@ -42,11 +42,12 @@ def open_ledger(url: str) -> Ledger:
 def ledger_from_env() -> Ledger | None:
     """Return the ledger that ``FLOWCTX_LEDGER_URL`` names, or ``None``; one per process and URL."""
     url = os.environ.get("FLOWCTX_LEDGER_URL")
-    return _shared(url) if url else None
+    return shared_ledger(url) if url else None
 
 
 @functools.cache
-def _shared(url: str) -> Ledger:
+def shared_ledger(url: str) -> Ledger:
+    """Return the ledger at a URL, the same one (and so the same connection) each time in one process."""
     return open_ledger(url)
 
 

@@ -166,7 +166,7 @@ def resume(
         )
         clock = clock or SystemClock()
         if before.status is not RunStatus.RUNNING and plan.complete(workflow):
-            nowhere = Recorder(None, before, workflow, strict=True)
+            nowhere = Recorder(None, before, strict=True)
             return Progress(workflow, nowhere, clock).carry(plan.records).to_the_end()
         if plan.context.partition is not None:
             workflow.partition_key(plan.context.partition)  # it may have left the scheme since

@@ -1,0 +1,150 @@
+"""A step's attempt as a task instance, and the run that it is recorded under in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Connection, conf
+
+from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator
+from flowctx.airflow.outputs import instance_states, is_step, step_name, take_over
+from flowctx.artifacts import artifact_store
+from flowctx.core.attempts import Attempting
+from flowctx.core.context import WorkflowContext
+from flowctx.core.continuing import Rerun, wishes
+from flowctx.core.ports import Ledger
+from flowctx.core.recorder import Order, Recorder, open_run
+from flowctx.core.records import RunRecord
+from flowctx.core.result import StepResult
+from flowctx.core.targets import target_of
+from flowctx.core.workflow import Workflow
+from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
+
+if TYPE_CHECKING:
+    from flowctx.airflow.steps import StepOperator
+
+
+def attempting(operator: StepOperator, context: Any) -> Attempting:
+    """Return what Airflow knows of this attempt at a step."""
+    task, ti = context["task"], context["ti"]
+    store = artifact_store()
+
+    def retried(result: StepResult) -> bool:
+        return (result.category is None or result.category.retryable) and ti.try_number <= ti.max_tries
+
+    return Attempting(
+        step=operator.step,
+        open=lambda: _open(operator, context),
+        receive=lambda ctx: take_over(ctx, task, ti, store),
+        retried=retried,
+        config=operator.config,
+        number=ti.try_number,
+        store=store,
+        reraise=ENGINE_EXCEPTIONS,
+        skips_captured=(context["dag_run"].conf or {}).get("on_captured") == "skip",
+    )
+
+
+def _open(operator: StepOperator, context: Any) -> Recorder:
+    """Begin to record the run, or find it begun."""
+    ctx = operator.context_of(context)
+    said = context["dag_run"].conf or {}
+    about: dict[str, Any] = {"given": tuple(said), "strict": strict_from_env(), **wishes(said.get)}
+    flow = operator.workflow
+    whole = flow if flow is not None and operator.step.name in flow.steps else None
+    name = flow.name if flow is not None else context["task"].dag_id
+    ledger = _ledger()
+    if ledger is None or (_index(context["ti"]) >= 0 and not operator.within):
+        # Instances that are no partitions of their own would overwrite each other's records.
+        return open_run(None, whole or name, ctx, **about)
+    if whole is not None:
+        about |= {"target": target_of(whole), "rerun": _rerun(whole, ctx, context)}
+    return open_run(ledger, whole or name, ctx, order=_order(context["task"], whole), **about)
+
+
+def _ledger() -> Ledger | None:
+    """Return the ledger that the environment names, else the one behind Airflow's connection, if one is named."""
+    ledger = ledger_from_env()
+    if ledger is None and (conn_id := conf.get("flowctx", "ledger_conn_id", fallback=None)):
+        ledger = shared_ledger(_url(conn_id))
+    return ledger
+
+
+@cache
+def _url(conn_id: str) -> str:
+    """Return the URL of a ledger behind a connection; asked once in a process, since the answer comes from afar."""
+    connection = Connection.get(conn_id)
+    if connection.conn_type == "sqlite":  # whose path Airflow takes for a schema, or a host
+        return f"sqlite:///{connection.host or connection.schema}"
+    return str(connection.get_uri())
+
+
+def _rerun(workflow: Workflow, ctx: WorkflowContext, context: Any) -> Rerun | None:
+    """Return what Airflow runs again, if the run was cleared."""
+    lap = _lap(ctx)
+    if not lap:
+        return None
+
+    def outdated(known: RunRecord) -> bool:
+        # A clear that changes nothing about the run needs no new attempt; a backfill that reprocesses it may do so.
+        before = known.context
+        same = (before.capture_id, before.batch_id, before.params) == (ctx.capture_id, ctx.batch_id, ctx.params)
+        return _lap(before) < lap and not same
+
+    def steps() -> Collection[str]:
+        ti = context["ti"]
+        tasks = {task.task_id: step_name(task) for task in context["task"].dag.tasks if is_step(task)}
+        suffix = f"_{ti.map_index}" if _index(ti) >= 0 else ""
+        states = instance_states(ti, list(tasks))
+        return [name for at, name in tasks.items() if states.get(f"{at}{suffix}") not in ("success", "skipped")]
+
+    return Rerun(run_id=ctx.run_id, steps=steps, outdated=outdated)
+
+
+def _index(ti: Any) -> int:
+    return -1 if ti.map_index is None else int(ti.map_index)
+
+
+def _lap(ctx: WorkflowContext) -> int:
+    engine = ctx.metadata.get("engine", {})
+    return int(engine.get("clear_number", 0)) if isinstance(engine, Mapping) else 0
+
+
+def _order(task: Any, workflow: Workflow | None) -> Order:
+    """Return the steps of the DAG that are recorded under the same run, and which of them each one follows."""
+    if isinstance(task.dag.get_task(task.task_id), MappedOperator):
+        return {step_name(task): ()}
+    group = task.get_closest_mapped_task_group()
+    mine = {
+        other.task_id: other
+        for other in task.dag.tasks
+        if is_step(other)
+        and not isinstance(other, MappedOperator)
+        and other.get_closest_mapped_task_group() is group
+        and _whole(other) is workflow
+    }
+    return {step_name(mine[at]): tuple(_nearest(mine[at], mine)) for at in task.dag.task_ids if at in mine}
+
+
+def _whole(task: Any) -> Workflow | None:
+    """Return the workflow that has the task's step, if one has."""
+    workflow: Workflow | None = task.workflow
+    return workflow if workflow is not None and task.step.name in workflow.steps else None
+
+
+def _nearest(task: Any, mine: Mapping[str, Any]) -> list[str]:
+    """Return the names of the steps that a task directly follows, ordinary tasks looked through."""
+    found: dict[str, None] = {}
+    pending, seen = list(task.upstream_list), set()
+    while pending:
+        before = pending.pop()
+        if before.task_id in seen:
+            continue
+        seen.add(before.task_id)
+        if before.task_id in mine:
+            found[step_name(before)] = None
+        else:
+            pending += before.upstream_list
+    return list(found)
