@@ -55,21 +55,21 @@ def _open(operator: StepOperator, context: Any) -> Recorder:
     flow = operator.workflow
     whole = flow if flow is not None and operator.step.name in flow.steps else None
     name = flow.name if flow is not None else context["task"].dag_id
-    ledger = _ledger()
-    if ledger is None or (_index(context["ti"]) >= 0 and not operator.within):
+    book = ledger()
+    if book is None or (_index(context["ti"]) >= 0 and not operator.within):
         # Instances that are no partitions of their own would overwrite each other's records.
         return open_run(None, whole or name, ctx, **about)
     if whole is not None:
         about |= {"target": target_of(whole), "rerun": _rerun(whole, ctx, context)}
-    return open_run(ledger, whole or name, ctx, order=_order(context["task"], whole), **about)
+    return open_run(book, whole or name, ctx, order=_order(context["task"], whole), **about)
 
 
-def _ledger() -> Ledger | None:
+def ledger() -> Ledger | None:
     """Return the ledger that the environment names, else the one behind Airflow's connection, if one is named."""
-    ledger = ledger_from_env()
-    if ledger is None and (conn_id := conf.get("flowctx", "ledger_conn_id", fallback=None)):
-        ledger = shared_ledger(_url(conn_id))
-    return ledger
+    found = ledger_from_env()
+    if found is None and (conn_id := conf.get("flowctx", "ledger_conn_id", fallback=None)):
+        found = shared_ledger(_url(conn_id))
+    return found
 
 
 @cache

@@ -23,13 +23,16 @@ from airflow.sdk import DAG
 from flowctx.airflow import _compat
 from flowctx.airflow.context import CALLER_KEYS, run_context
 from flowctx.airflow.outputs import is_step, step_name
+from flowctx.airflow.recording import ledger
 from flowctx.artifacts import artifact_store
 from flowctx.core.context import WorkflowContext
+from flowctx.core.continuing import resumed_context
 from flowctx.core.encoding import to_json
 from flowctx.core.envelope import Envelope, load_output
 from flowctx.core.errors import ContextError
 from flowctx.core.partition import PartitionKey
 from flowctx.core.plain import freeze
+from flowctx.core.records import OnCaptured
 from flowctx.core.result import StepStatus
 from flowctx.core.run import RunResult, StepRun
 from flowctx.core.scheme import PartitionScheme
@@ -56,6 +59,9 @@ def run_dag(
     as_of_date: date | None = None,
     logical_date: datetime | None = None,
     run_id: str | None = None,
+    resume_from: str | None = None,
+    from_step: str | None = None,
+    on_captured: OnCaptured = "recapture",
 ) -> RunResult:
     """Run a DAG in this process, with real Airflow tasks, and return what happened.
 
@@ -71,6 +77,9 @@ def run_dag(
         as_of_date: The business date, where no partition says it.
         logical_date: Airflow's logical date; by default the run has none.
         run_id: Another run id than a new one.
+        resume_from: The id of a run, of any engine, that this one continues; a ledger has to remember it.
+        from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
+        on_captured: What to do when the ledger says that the partition is captured already.
 
     Returns:
         One entry per task, in the DAG's order, and the context with all outputs and updates.
@@ -87,10 +96,9 @@ def run_dag(
     """
     scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     workflow = _workflow(dag, scheme)
-    conf = _conf(params)
-    for name, value in (("batch_id", batch_id), ("trace_id", trace_id), ("as_of_date", as_of_date)):
-        if value is not None:
-            conf[name] = str(value)
+    said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date, "resume_from": resume_from}
+    said |= {"from_step": from_step, "on_captured": None if on_captured == "recapture" else on_captured}
+    conf = _conf(params) | {name: str(value) for name, value in said.items() if value is not None}
     key = _key(workflow, scheme, partition)
     if key is not None and scheme is None:
         conf["partition"] = key.to_dict()
@@ -109,6 +117,8 @@ def run_dag(
             histories = _to_the_end(dag, dag_run, session)
             returned = _compat.returned_values(dag_run, session)
             base = run_context({"dag": dag, "dag_run": dag_run, "params": dag.params.dump() | conf}, workflow=workflow)
+            if resume_from is not None and workflow is not None:
+                base = resumed_context(ledger(), workflow.name, base)
     return _Summary(dag, histories, returned, base).result()
 
 

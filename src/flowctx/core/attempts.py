@@ -47,6 +47,8 @@ class Attempt:
     envelope: Envelope
     #: Whether it was complete in the run that this one continues, and has not run.
     carried: bool = False
+    #: Whether it has not run because its partition is captured already.
+    refused: bool = False
 
 
 @dataclass(kw_only=True)
@@ -81,8 +83,8 @@ class Attempting:
         try:
             recorder = self.open()
         except CaptureRefused as exc:
-            skipped = StepResult.skip(str(exc)) if self.skips_captured else _failure(exc)
-            return self._ended(None, Outcome(result=skipped, exception=exc))
+            result = StepResult.skip(str(exc)) if self.skips_captured else _failure(exc)
+            return replace(self._ended(None, Outcome(result=result, exception=exc)), refused=True)
         except FlowctxError as exc:
             return self._ended(None, Outcome(result=_failure(exc), exception=exc))
         made = self._made(recorder)

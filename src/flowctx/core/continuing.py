@@ -130,3 +130,9 @@ def seen_by(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext:
     """Return what a step sees of a resumed run: what its first step began with, and where it runs itself."""
     here = {"engine": ctx.metadata["engine"]} if "engine" in ctx.metadata else {}
     return replace(begun, metadata={**begun.metadata, **here})
+
+
+def resumed_context(ledger: Ledger | None, workflow: str, ctx: WorkflowContext) -> WorkflowContext:
+    """Return what the first step of a resumed run saw, given the run's context as its engine tells it."""
+    begun = known(ledger, RunRecord(workflow=workflow, context=ctx)) if ledger is not None else None
+    return seen_by(begun.context, ctx) if begun is not None else ctx

@@ -68,6 +68,7 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
 
     workflow: str = Field(description="Where it is: package.module:name, or .module:name beside this file.")
     base_path: str | None = Field(default=None, description="Folder or fsspec URL under which outputs are kept.")
+    ledger_url: str | None = Field(default=None, description="Ledger in which runs are recorded.")
     group_name: str | None = Field(default=None, description="Group of its assets; by default the workflow's name.")
     owners: list[str] | None = Field(default=None, description="Owners of each asset.")
     tags: dict[str, str] | None = Field(default=None, description="Tags of each asset.")
@@ -82,7 +83,17 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
         package = context.defs_relative_module_name(context.path) if self.workflow.startswith(".") else None
         args: dict[str, Any] = {
             name: value
-            for name in ("base_path", "group_name", "owners", "tags", "kinds", "deps", "checks", "catch_up")
+            for name in (
+                "base_path",
+                "ledger_url",
+                "group_name",
+                "owners",
+                "tags",
+                "kinds",
+                "deps",
+                "checks",
+                "catch_up",
+            )
             if (value := getattr(self, name)) is not None
         }
         if self.backfill is not None:

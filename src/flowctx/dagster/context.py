@@ -13,6 +13,7 @@ import dagster as dg
 
 from flowctx.core.asof import AsOf, RunTime
 from flowctx.core.context import WorkflowContext
+from flowctx.core.continuing import WISHES, wishes
 from flowctx.core.encoding import from_json
 from flowctx.core.errors import ContextError
 from flowctx.core.identity import begin, capture_id_of, derived_trace_id
@@ -24,8 +25,8 @@ from flowctx.dagster.partitions import partition_key
 
 #: Namespace of our run tags; each may also be given without it.
 TAG_PREFIX = "flowctx/"
-#: What a caller may say of a run.
-CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id"})
+#: What a caller may say of a run: who it is, and what it continues.
+CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id", *WISHES})
 
 _BACKFILL_TAG = "dagster/backfill"
 _RUN_RETRY_TAG = "dagster/retry_number"
@@ -163,6 +164,10 @@ class RunFacts:
             if value:
                 return value
         return None
+
+    def wishes(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the caller wishes of the run, in tags or beside its parameters."""
+        return wishes(lambda name: self.said(name) or params.get(name))
 
     @property
     def batch_id(self) -> str | None:

@@ -99,7 +99,12 @@ def workflow_assets(
 
 
 def workflow_definitions(
-    workflow: Workflow, *, base_path: str | None = None, catch_up: int = 0, **asset_args: Any
+    workflow: Workflow,
+    *,
+    base_path: str | None = None,
+    ledger_url: str | None = None,
+    catch_up: int = 0,
+    **asset_args: Any,
 ) -> dg.Definitions:
     """Return all that Dagster needs for a workflow, ready to be a code location or merged into one.
 
@@ -107,6 +112,7 @@ def workflow_definitions(
         workflow: The workflow.
         base_path: Where outputs are kept: a folder or any URL that fsspec knows; by default in the storage folder of
             the Dagster instance.
+        ledger_url: The ledger in which runs are recorded, where ``FLOWCTX_LEDGER_URL`` names none.
         catch_up: For how many business dates back the schedule makes up for what it missed.
         **asset_args: As for :func:`workflow_assets`.
 
@@ -135,7 +141,7 @@ def workflow_definitions(
     schedules = []
     if scheme is not None and scheme.cadence is not None:
         schedules.append(workflow_schedule(job, scheme, name=f"{workflow.name}_schedule", catch_up=catch_up))
-    resources = {IO_MANAGER_KEY: io_manager(base_path)}
+    resources = {IO_MANAGER_KEY: io_manager(base_path, ledger_url)}
     return dg.Definitions(assets=assets, jobs=[job], schedules=schedules, resources=resources)
 
 
@@ -183,9 +189,9 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
 
 
 @lru_cache(maxsize=32)
-def io_manager(base_path: str | None = None) -> WorkflowIOManager:
+def io_manager(base_path: str | None = None, ledger_url: str | None = None) -> WorkflowIOManager:
     """Return the IO manager for a folder, the same object each time: ``Definitions.merge`` refuses equal ones."""
-    return WorkflowIOManager(base_path=base_path)
+    return WorkflowIOManager(base_path=base_path, ledger_url=ledger_url)
 
 
 def _has_steps(workflow: Workflow) -> None:

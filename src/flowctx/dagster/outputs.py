@@ -101,6 +101,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     Args:
         base_path: A folder or any URL that fsspec knows, such as ``s3://bucket/outputs``; by default ``flowctx`` in the
             storage folder of the Dagster instance.
+        ledger_url: The ledger in which runs of workflows are recorded, where ``FLOWCTX_LEDGER_URL`` names none.
 
     Example:
         ::
@@ -111,6 +112,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     """
 
     base_path: str | None = Field(default=None, description="Folder or fsspec URL under which outputs are kept.")
+    ledger_url: str | None = Field(default=None, description="Ledger in which runs are recorded.")
     _base: str | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import dagster as dg
 
 from flowctx.core.context import WorkflowContext
+from flowctx.core.continuing import resumed_context
 from flowctx.core.encoding import from_json, to_json
 from flowctx.core.errors import ContextError
 from flowctx.core.partition import PartitionKey
+from flowctx.core.records import OnCaptured
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.core.run import RunResult, StepRun
 from flowctx.core.workflow import Step, Workflow
@@ -23,6 +25,7 @@ from flowctx.dagster.definitions import asset_key, workflow_assets
 from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager
 from flowctx.dagster.partitions import engine_key
 from flowctx.dagster.steps import params_key
+from flowctx.ledger import ledger_from_env
 
 #: Two runs in one process deadlock (Dagster 1.13 configures logging at the start of each).
 _ONE_AT_A_TIME = Lock()
@@ -38,6 +41,9 @@ def run_assets(
     batch_id: str | None = None,
     trace_id: str | None = None,
     as_of_date: date | None = None,
+    resume_from: str | None = None,
+    from_step: str | None = None,
+    on_captured: OnCaptured = "recapture",
 ) -> RunResult:
     """Materialize a workflow's assets in this process, on an instance of Dagster that is gone afterwards.
 
@@ -48,6 +54,9 @@ def run_assets(
         batch_id: The batch that the run belongs to.
         trace_id: An id of the caller's for tracing.
         as_of_date: The business date, where no partition says it.
+        resume_from: The id of a run, of any engine, that this one continues; a ledger has to remember it.
+        from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
+        on_captured: What to do when the ledger says that the partition is captured already.
 
     Returns:
         What happened, as from :func:`flowctx.run`.
@@ -66,6 +75,8 @@ def run_assets(
     key = workflow.partition_key(partition)
     config = _config(workflow, params)
     said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date.isoformat() if as_of_date else None}
+    said |= {"resume_from": resume_from, "from_step": from_step}
+    said["on_captured"] = None if on_captured == "recapture" else on_captured
     # Without a scheme Dagster's run has no partition; the key is then the caller's word.
     native = engine_key(key, workflow.partitions) if key is not None and workflow.partitions is not None else None
     if key is not None and native is None:
@@ -97,6 +108,8 @@ def run_assets(
             engine={"name": "dagster", "version": dg.__version__, "job_name": run.job_name},
         )
         ctx = facts.context(native, workflow=workflow, params=params_of(config, "params"))
+        if resume_from is not None:
+            ctx = resumed_context(ledger_from_env(), workflow.name, ctx)
         return _Summary(workflow, ctx, _histories(instance, run.run_id), outputs, native).result()
 
 
@@ -107,7 +120,7 @@ def _config(workflow: Workflow, params: Mapping[str, Any] | None) -> dict[str, A
         raise ContextError(
             f"params has {', '.join(reserved)}, which say who the run is; pass them as arguments of their own"
         )
-    config: dict[str, Any] = to_json(given)
+    config: dict[str, Any] = to_json({name: given[name] for name in params or ()})
     return config
 
 

@@ -11,18 +11,21 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from flowctx.artifacts import artifact_store
+from flowctx.core.attempts import Attempt, Attempting, Received
 from flowctx.core.context import WorkflowContext
 from flowctx.core.encoding import to_json
-from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
+from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, load_output, receive
 from flowctx.core.errors import FlowctxError
-from flowctx.core.execution import Outcome, categorize, execute
+from flowctx.core.execution import Outcome
 from flowctx.core.plain import freeze
 from flowctx.core.ports import ArtifactStore
+from flowctx.core.recorder import Recorder
 from flowctx.core.result import StepResult, StepStatus
 from flowctx.core.workflow import Step, Workflow
 from flowctx.dagster.context import TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager, Written
 from flowctx.dagster.partitions import engine_key
+from flowctx.dagster.recording import record_run
 
 #: Name of the check that shows a step's quality metrics.
 QUALITY_CHECK = "quality"
@@ -79,8 +82,9 @@ class StepBody:
         try:
             facts = RunFacts.of(context)
             params = params_of(getattr(op.resources, params_key(self.workflow)), "params")
+            wished = facts.wishes(params)
             attempts = [
-                _Attempt(self, op, key, facts.context(key, workflow=self.workflow, params=params))
+                _Attempt(self, op, key, facts.context(key, workflow=self.workflow, params=params), wished)
                 for key in facts.keys or (None,)
             ]
         except FlowctxError as exc:
@@ -92,12 +96,25 @@ class StepBody:
         """Return where the outputs of a step are kept."""
         return (*self.prefix, step)
 
+    def node(self, step: str) -> str:
+        """Return Dagster's name for a step of the same workflow."""
+        return step if self.asset_key is None else dg.AssetKey(self.place(step)).to_python_identifier()
+
 
 class _Attempt:
     """One step for one partition."""
 
-    def __init__(self, body: StepBody, op: dg.OpExecutionContext, key: str | None, ctx: WorkflowContext) -> None:
-        self.body, self.op, self.ctx = body, op, ctx
+    def __init__(
+        self,
+        body: StepBody,
+        op: dg.OpExecutionContext,
+        key: str | None,
+        ctx: WorkflowContext,
+        wishes: Mapping[str, Any],
+    ) -> None:
+        self.body, self.op, self.wishes = body, op, wishes
+        #: The run as Dagster tells it, and as it goes on where it continues another.
+        self.base = self.ctx = ctx
         scheme = body.workflow.partitions
         if key is None and scheme is not None and ctx.partition is not None:  # the caller's word, as for a check alone
             key = engine_key(ctx.partition, scheme)
@@ -108,8 +125,8 @@ class _Attempt:
 
     def events(self) -> Iterator[Event]:
         """Run it once and say in Dagster's words how it ended."""
-        outcome, capture = self.once()
-        result = outcome.result
+        made = self.once()
+        outcome, result = made.outcome, made.outcome.result
         if self.to_be_retried(result):
             wait = self.body.step.retry.wait(self.number).total_seconds()
             raise dg.RetryRequested(self.body.step.retry.retries, wait) from self.failure(outcome)
@@ -117,38 +134,49 @@ class _Attempt:
         if result.status is StepStatus.FAILED:
             raise self.failure(outcome)
         if result.status is StepStatus.SKIPPED:
-            self.outputs.write(capture)
-            self.tell_skip(result)
+            self.tell_skip(made)
             return
         if self.body.asset_key is None or self.op.selected_asset_keys:  # a run may be of the check only
+            capture = self.capture(made.envelope)
             yield dg.Output(capture, self.body.output_name, metadata=self.metadata(result))
 
-    def once(self) -> tuple[Outcome, Capture]:
+    def once(self) -> Attempt:
         """Run the step; a partition whose predecessor was skipped is skipped."""
-        try:
-            envelopes = [self.envelope_of(name) for name in self.body.step.after]
-            skipped = next((envelope for envelope in envelopes if envelope.status is StepStatus.SKIPPED), None)
-            ctx, inherited = self.received(envelopes)
-        except FlowctxError as exc:
-            failure = StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
-            return Outcome(result=failure, exception=exc), self.capture(Envelope(step=self.body.step.name))
-        if skipped is not None:
-            outcome = Outcome(result=StepResult.skip(skipped.error or f"step {skipped.step!r} was skipped"))
-        else:
-            outcome = execute(self.body.step, ctx, attempt=self.number, reraise=(dg.Failure, dg.RetryRequested))
-        limit = MAX_INLINE_BYTES if self.store is not None else None  # files take any size
-        return outcome, self.capture(
-            inherited.envelope(self.body.step.name, outcome.result, store=self.store, limit=limit)
-        )
+        return Attempting(
+            step=self.body.step,
+            open=self.opened,
+            receive=self.received,
+            retried=self.to_be_retried,
+            number=self.number,
+            store=self.store,
+            limit=MAX_INLINE_BYTES if self.store is not None else None,  # files take any size
+            reraise=(dg.Failure, dg.RetryRequested),
+            skips_captured=self.wishes["on_captured"] == "skip",
+        ).attempt()
 
-    def to_the_end(self) -> tuple[Outcome, Capture]:
+    def to_the_end(self) -> Attempt:
         """Run it until it is not to be tried again: in a range, a retry of the op would repeat what is done."""
         while True:
-            outcome, capture = self.once()
-            if not self.to_be_retried(outcome.result):
-                return outcome, capture
+            made = self.once()
+            if not self.to_be_retried(made.outcome.result):
+                return made
             time.sleep(self.body.step.retry.wait(self.number).total_seconds())
             self.number += 1
+
+    def opened(self) -> Recorder:
+        """Begin to record the run, or find it begun."""
+        recorder = record_run(
+            self.body,
+            self.op,
+            self.base,
+            self.wishes,
+            ledger_url=self.outputs.ledger_url,
+            params_key=params_key(self.body.workflow),
+        )
+        self.ctx = recorder.context
+        if self.ctx.batch_id != self.base.batch_id:
+            _name_batch(self.op, self.ctx)
+        return recorder
 
     def envelope_of(self, name: str) -> Envelope:
         """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
@@ -164,9 +192,17 @@ class _Attempt:
             | {envelope.step: capture.capture_id},
         )
 
-    def received(self, envelopes: list[Envelope]) -> tuple[WorkflowContext, Inherited]:
+    def received(self, ctx: WorkflowContext) -> Received:
         """Return the context that the step sees, and what it hands on."""
-        return receive(self.ctx, envelopes, self.fetch, store=self.store)
+        envelopes = [self.envelope_of(name) for name in self.body.step.after]
+        skipped = next((envelope for envelope in envelopes if envelope.status is StepStatus.SKIPPED), None)
+        ctx, inherited = receive(ctx, envelopes, self.fetch, store=self.store)
+        return Received(
+            ctx=ctx,
+            inherited=inherited,
+            after=self.body.step.after,
+            skipped=(skipped.error or f"step {skipped.step!r} was skipped") if skipped else None,
+        )
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         """Return the output of a step further back."""
@@ -236,8 +272,11 @@ class _Attempt:
             metadata={**result.quality.counts, **result.quality.rates, **self.identity()},
         )
 
-    def tell_skip(self, result: StepResult) -> dict[str, Any]:
-        """Say why there is no output: Dagster has no event of its own for that."""
+    def tell_skip(self, made: Attempt) -> dict[str, Any]:
+        """Keep that there is no output, and say why: Dagster has no event of its own for that."""
+        result = made.outcome.result
+        if not made.refused:  # what is captured already stays as it is
+            self.outputs.write(self.capture(made.envelope))
         about = f" ({self.ctx.partition})" if self.ctx.partition else ""
         self.op.log.info(f"step {self.body.step.name} skipped{about}: {result.error}")
         metadata = {f"{_OURS}status": str(StepStatus.SKIPPED), f"{_OURS}reason": result.error, **self.identity()}
@@ -286,16 +325,17 @@ def _range_events(attempts: list[_Attempt]) -> Iterator[Event]:
     done: list[tuple[_Attempt, dict[str, Any]]] = []
     checks: list[dg.AssetCheckResult] = []
     for attempt in attempts:
-        outcome, capture = attempt.to_the_end()
-        checks += attempt.checks(outcome.result)
-        if outcome.result.status is StepStatus.FAILED:
-            failures.append((attempt, attempt.failure(outcome)))
+        made = attempt.to_the_end()
+        result = made.outcome.result
+        checks += attempt.checks(result)
+        if result.status is StepStatus.FAILED:
+            failures.append((attempt, attempt.failure(made.outcome)))
             continue
-        attempt.outputs.write(capture)
-        metadata = attempt.metadata(outcome.result)
-        if outcome.result.status is StepStatus.SKIPPED:
-            metadata |= attempt.tell_skip(outcome.result)
+        metadata = attempt.metadata(result)
+        if result.status is StepStatus.SKIPPED:
+            metadata |= attempt.tell_skip(made)
         else:
+            attempt.outputs.write(attempt.capture(made.envelope))
             done.append((attempt, metadata))
         attempt.about_partition(metadata)
     yield from _one_check(checks)

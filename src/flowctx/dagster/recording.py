@@ -1,0 +1,73 @@
+"""The run that a step's attempt is recorded under in the ledger."""
+# No `from __future__ import annotations`: like its neighbours, which Dagster reads.
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from flowctx.core.context import WorkflowContext
+from flowctx.core.continuing import Rerun
+from flowctx.core.recorder import Recorder, open_run
+from flowctx.core.resumption import order_of
+from flowctx.core.targets import target_of
+from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
+
+if TYPE_CHECKING:
+    from flowctx.dagster.steps import StepBody
+
+
+def record_run(
+    body: "StepBody",
+    op: dg.OpExecutionContext,
+    ctx: WorkflowContext,
+    wishes: Mapping[str, Any],
+    *,
+    ledger_url: str | None,
+    params_key: str,
+) -> Recorder:
+    """Begin to record the run of a partition, or find it begun.
+
+    Args:
+        body: The step's.
+        op: Dagster's context.
+        ctx: The run's.
+        wishes: What the caller wishes of the run.
+        ledger_url: The ledger, where the environment names none.
+        params_key: The resource whose configuration is the run's parameters.
+    """
+    flow = body.workflow
+    about: dict[str, Any] = {"strict": strict_from_env(), **wishes}
+    ledger = ledger_from_env()
+    if ledger is None and ledger_url:
+        ledger = shared_ledger(ledger_url)
+    if ledger is None or (body.asset_key is not None and not op.selected_asset_keys):
+        return open_run(None, flow, ctx, **about)  # a check alone captures nothing
+    selected = _selected(body, op)
+    about |= _origin(op, wishes, selected)
+    order = order_of(flow, selected)
+    given = _given(op, params_key)
+    return open_run(ledger, flow, ctx, order=order, target=target_of(flow), given=given, **about)
+
+
+def _selected(body: "StepBody", op: dg.OpExecutionContext) -> Collection[str]:
+    """Return the steps of the workflow that are part of the run: one may be about some assets only."""
+    keys = op.run.step_keys_to_execute
+    nodes = {node.name for node in op.job_def.nodes} if keys is None else set(keys)
+    return {name for name in body.workflow.steps if body.node(name) in nodes}
+
+
+def _origin(op: dg.OpExecutionContext, wishes: Mapping[str, Any], selected: Collection[str]) -> dict[str, Any]:
+    """Return what the run continues where it is a re-execution: the run that Dagster started it from."""
+    parent = op.run.parent_run_id
+    if parent is None:
+        return {}
+    if wishes["resume_from"]:  # a tag that the re-execution inherited
+        return {"resume_from": parent}
+    return {"rerun": Rerun(run_id=parent, steps=lambda: selected)}
+
+
+def _given(op: dg.OpExecutionContext, params_key: str) -> tuple[str, ...]:
+    """Return the names of the parameters in the run's configuration."""
+    resources: Any = op.run.run_config.get("resources") or {}
+    return tuple(resources.get(params_key, {}).get("config") or ())
