@@ -19,7 +19,6 @@ from flowctx.core.plain import freeze
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.result import StepResult
 from flowctx.core.scheme import PartitionScheme
-from flowctx.core.version import code_version
 
 StepReturn: TypeAlias = StepResult | Mapping[str, Any] | None
 StepFunction: TypeAlias = Callable[..., StepReturn]
@@ -119,6 +118,8 @@ class Step:
     @cached_property
     def code_version(self) -> str | None:
         """Its ``version``, or else a digest of its source; ``None`` if neither is to be had."""
+        from flowctx.core.version import code_version  # parses source, which declaring a workflow does not need
+
         return self.version or code_version(self.function)
 
     @cached_property
