@@ -1,4 +1,4 @@
-"""A run that failed on one engine goes on on another: nothing complete runs again, and nothing comes out differently."""
+"""A run that failed on one engine goes on on another: nothing complete runs again, and what comes out is the same."""
 
 import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 
@@ -66,3 +66,124 @@ def test_the_example_goes_on_elsewhere(first, then, ledger):
     assert (found.status, found.attempt, found.engine) == (RunStatus.OK, 2, then)
     assert {r.step: r.run_attempt for r in ledger.steps(found.key)} == dict.fromkeys(ORDER, 2) | {"fetch": 1}
     assert [c.state for c in ledger.captures(workflow="daily_prices")] == [CaptureState.COMPLETE]
+
+
+def counted(name, calls):
+    """Two branches that join; the join fails unless it is told not to. Calls are counted, updates and a skip travel."""
+    flow = Workflow(name, partitions=PartitionScheme(symbol=["IBM"], date=Daily(start="2012-10-01")), params={"fix": 0})
+
+    @flow.step()
+    def fetch(ctx):
+        calls.append("fetch")
+        return StepResult.ok({"rows": [1, 2]}, context_updates={"cursor": 7})
+
+    @flow.step()
+    def aside(ctx):
+        calls.append("aside")
+        return StepResult.skip("nothing to do")
+
+    @flow.step()
+    def after_aside(ctx):
+        calls.append("after_aside")
+
+    @flow.step(after=[fetch], config={"factor": 2})
+    def load(ctx, config):
+        calls.append("load")
+        if not ctx.params["fix"]:
+            return StepResult.fail("not yet", category="DATA_QUALITY")
+        return {"n": len(ctx.get_output("fetch", "rows")) * config["factor"], "cursor": ctx.params["cursor"]}
+
+    @flow.step()
+    def report(ctx):
+        calls.append("report")
+        return {"seen": sorted(ctx.step_outputs), "n": ctx.get_output("load", "n"), "fix": ctx.params["fix"]}
+
+    return flow
+
+
+KEY = {"symbol": "IBM", "date": "2012-10-26"}
+
+
+@pytest.mark.parametrize(("first", "then"), PAIRS)
+def test_nothing_complete_runs_again(first, then, ledger):
+    """Complete and skipped steps do not run again, and without a batch the capture is the first run's."""
+    calls = []
+    flow = counted("counted", calls)
+    failed = ENGINES[first](flow, partition=KEY)
+    assert sorted(calls) == ["aside", "fetch", "load"]
+    calls.clear()
+    done = ENGINES[then](flow, partition=KEY, resume_from=failed.run_id, params={"fix": 1}).raise_for_failure()
+    assert calls == ["load", "report"]
+    assert done.context.capture_id == f"IBM|2012-10-26|{failed.run_id}"
+    assert (done["aside"].status, done["after_aside"].status) == ("skipped", "skipped")
+    assert done.context.get_output("report") == {"seen": ["fetch", "load"], "n": 4, "fix": 1}
+    assert done.context.params == {"fix": 1, "cursor": 7}
+
+
+def test_a_run_goes_round_all_engines(ledger):
+    """Airflow, here, Dagster, Airflow: four attempts at one capture, and each step is complete once."""
+    calls = []
+    flow = counted("round", calls)
+    first = on_airflow(flow, partition=KEY, batch_id="b")
+    second = here(flow, resume_from=first.run_id)
+    third = on_dagster(flow, partition=KEY, resume_from=second.run_id)
+    last = on_airflow(flow, partition=KEY, resume_from=third.run_id, params={"fix": 1}).raise_for_failure()
+    assert sorted(calls) == ["aside", "fetch", "load", "load", "load", "load", "report"]
+    assert (last.context.checkpoint.attempt, last.context.capture_id) == (4, "IBM|2012-10-26|b")
+    assert len(ledger.captures(workflow="round")) == 1
+
+
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_from_step_runs_a_complete_step_again(engine, ledger):
+    """What follows it runs again as well; what does not is carried."""
+    calls = []
+    flow = counted("again", calls)
+    first = ENGINES[engine](flow, partition=KEY, params={"fix": 1})
+    calls.clear()
+    done = ENGINES[engine](flow, partition=KEY, resume_from=first.run_id, from_step="load").raise_for_failure()
+    assert (calls, done.outputs_digest) == (["load", "report"], first.outputs_digest)
+
+
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_a_step_of_an_engine_is_replayed_here(engine, ledger):
+    """A step runs again on exactly the context it saw on the engine, with its configuration, and compares equal."""
+    flow = counted("replayed", [])
+    done = ENGINES[engine](flow, partition=KEY, batch_id="b", params={"fix": 1})
+    again = replay(done.run_id, "load", flow)
+    assert (again.diff, again.result.output) == ("", done.context.get_output("load"))
+    assert (again.context.params, again.context.capture_id) == ({"fix": 1, "cursor": 7}, "IBM|2012-10-26|b")
+    assert again.context.metadata["engine"]["name"] == engine
+    failed = ENGINES[engine](flow, partition=KEY)
+    assert replay(failed.run_id, "load", flow).result.error == "not yet"
+
+
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_without_a_ledger_nothing_can_be_continued(engine, monkeypatch):
+    """Asked to continue a run, an engine without a ledger says what to set, and runs nothing."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    calls = []
+    result = ENGINES[engine](counted("nowhere", calls), partition=KEY, resume_from="run-1")
+    assert "set FLOWCTX_LEDGER_URL" in result["fetch"].error
+    assert calls == []
+
+
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_an_unknown_run_cannot_be_continued(engine, ledger):
+    """It fails at once, and says where to look."""
+    flow = counted("unknown", [])
+    result = ENGINES[engine](flow, partition=KEY, resume_from="run-1")
+    assert "remembers no run 'run-1'" in result["fetch"].error
+
+
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_a_changed_workflow_is_explained_before_anything_runs(engine, ledger):
+    """A complete step that is gone stops the run, with what to do about it."""
+    flow, calls = Workflow("changed", params={"fix": 0}), []
+    flow.step("one")(lambda ctx: {"n": 1})
+    flow.step("two")(lambda ctx: StepResult.fail("no", category="DATA_QUALITY"))
+    failed = ENGINES[engine](flow)
+    changed = Workflow("changed", params={"fix": 0})
+    changed.step("uno", version="2")(lambda ctx: calls.append("uno"))
+    result = ENGINES[engine](changed, resume_from=failed.run_id)
+    assert "step 'one' was removed" in result["uno"].error
+    assert calls == []

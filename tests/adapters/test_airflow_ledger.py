@@ -1,0 +1,268 @@
+"""Airflow's runs in the ledger: what is recorded of them, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import clear_task_instances
+from airflow.sdk import DAG, task
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.session import create_session
+
+from flowctx import PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
+from flowctx.airflow import StepOperator, workflow_dag
+from flowctx.airflow.running import _to_the_end, run_dag
+from flowctx.core.records import CaptureKey, RunStatus
+from flowctx.ledger import open_ledger
+
+SYMBOLS = PartitionScheme(symbol=["AAPL", "IBM"])
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def ledger(url, monkeypatch):
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def heard():
+    """What flowctx logs; run_dag keeps it from the handlers of the root logger."""
+    messages = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger("flowctx").addHandler(handler)
+    yield messages
+    logging.getLogger("flowctx").removeHandler(handler)
+
+
+def two_steps(name, calls, **how):
+    """Return a workflow of two steps."""
+    flow = Workflow(name, **how)
+
+    @flow.step()
+    def fetch(ctx):
+        calls.append("fetch")
+        return StepResult.ok({"run": ctx.run_id}, context_updates={"cursor": 7})
+
+    @flow.step(retries=1)
+    def load(ctx):
+        calls.append("load")
+        return {"cursor": ctx.params["cursor"], "limit": ctx.params.get("limit")}
+
+    return flow
+
+
+def clear(dag, run_id, *task_ids, conf=None):
+    """Clear tasks as Airflow does, perhaps with another conf as a backfill that reprocesses a run, and run them."""
+    with create_session() as session:
+        dag_run = session.query(DagRun).filter_by(dag_id=dag.dag_id, run_id=run_id).one()
+        dag_run.conf = conf if conf is not None else dag_run.conf
+        dag_run.dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        chosen = [ti for ti in dag_run.get_task_instances(session=session) if ti.task_id in task_ids]
+        clear_task_instances(chosen, session)
+        dag_run.state = "running"
+        session.commit()
+        _to_the_end(dag, dag_run, session)
+
+
+def test_each_task_is_recorded(ledger):
+    """The run is there with its steps, its engine's own ids, and what it handed on."""
+    done = run_dag(workflow_dag(two_steps("recorded", [])), batch_id="b").raise_for_failure()
+    found = ledger.run(done.run_id)
+    fetch, load = ledger.steps(found.key)
+    assert (found.status, found.engine, found.steps) == (RunStatus.OK, "airflow", ("fetch", "load"))
+    assert (fetch.updates, load.output, load.after) == ({"cursor": 7}, {"cursor": 7, "limit": None}, ("fetch",))
+    assert found.context.metadata["engine"]["dag_id"] == "recorded"
+    assert done.context.checkpoint is None
+
+
+def test_the_tries_of_a_task_are_one_record(ledger):
+    """A step that fails and is tried again keeps when it began; the run is not over before its last try."""
+    flow, seen = Workflow("tries"), []
+
+    @flow.step(retries=RetryPolicy(retries=2, delay=timedelta(milliseconds=10)))
+    def fetch(ctx):
+        seen.extend((record.status, record.attempts, found.status) for found, record in recorded(ctx))
+        if len(seen) < 2:
+            raise ConnectionError("the line is down")
+
+    def recorded(ctx):
+        found = ledger.run(ctx.run_id)
+        return [(found, record) for record in ledger.steps(found.key)]
+
+    done = run_dag(workflow_dag(flow))
+    assert seen == [("failed", 1, RunStatus.RUNNING), ("failed", 2, RunStatus.RUNNING)]
+    found = ledger.run(done.run_id)
+    assert (found.status, ledger.steps(found.key)[0].attempts) == (RunStatus.OK, 3)
+
+
+def test_a_failed_run_says_why(ledger):
+    """The run's error names the step and what it said."""
+    flow = Workflow("fails")
+    flow.step("gate")(lambda ctx: StepResult.fail("40% in a day", category="DATA_QUALITY"))
+    flow.step("later")(lambda ctx: None)
+    found = ledger.run(run_dag(workflow_dag(flow)).run_id)
+    assert (found.status, found.error) == (RunStatus.FAILED, "step 'gate': 40% in a day")
+
+
+def test_each_mapped_instance_is_a_run(ledger):
+    """Instances of a mapped group are recorded each under its own partition, and the reduce step beside them."""
+    dag = workflow_dag(two_steps("mapped", [], partitions=SYMBOLS), map_over=["symbol"], reduce=lambda_free)
+    done = run_dag(dag).raise_for_failure()
+    found = {str(run.context.partition): run for run in ledger.runs(workflow="mapped")}
+    assert {key: (run.status, run.steps) for key, run in found.items()} == {
+        "None": (RunStatus.OK, ("lambda_free",)),
+        "symbol=AAPL": (RunStatus.OK, ("fetch", "load")),
+        "symbol=IBM": (RunStatus.OK, ("fetch", "load")),
+    }
+    assert {run.run_id for run in found.values()} == {done.run_id}
+
+
+def lambda_free(ctx):
+    """Reduce."""
+    return {"loaded": sorted(ctx.get_output("load"))}
+
+
+def test_loose_steps_end_their_run(ledger):
+    """Steps of no workflow are recorded under the DAG's name, with what they follow through ordinary tasks."""
+    with DAG("loose") as dag:
+
+        @task.step
+        def one(ctx):
+            return {"n": 1}
+
+        @task
+        def between(): ...
+
+        @task.step(config={"factor": 3})
+        def two(ctx, config):
+            return {"n": ctx.get_output("one", "n") * config["factor"]}
+
+        one() >> between() >> two()
+    found = ledger.run(run_dag(dag).raise_for_failure().run_id)
+    assert (found.workflow, found.status) == ("loose", RunStatus.OK)
+    last = ledger.steps(found.key)[-1]
+    assert (last.step, last.after, last.config, last.output) == ("two", ("one",), {"factor": 3}, {"n": 3})
+
+
+def test_instances_that_are_no_partitions_are_not_recorded(ledger):
+    """They would overwrite each other's records."""
+    with DAG("over_config") as dag:
+        StepOperator.partial(task_id="each", step=lambda_each).expand(config=[{"n": 1}, {"n": 2}])
+    done = run_dag(dag).raise_for_failure()
+    assert (len(done.steps), ledger.runs()) == (2, [])
+
+
+def lambda_each(ctx, config):
+    """Return what it was given."""
+    return dict(config)
+
+
+def test_a_cleared_task_runs_again_in_the_same_run(ledger):
+    """A clear is no resumption: the task runs, and its record is replaced."""
+    calls = []
+    dag = workflow_dag(two_steps("cleared", calls))
+    done = run_dag(dag)
+    clear(dag, done.run_id, "load")
+    found = ledger.run(done.run_id)
+    assert calls == ["fetch", "load", "load"]
+    assert (found.status, found.attempt) == (RunStatus.OK, 1)
+    assert [record.attempts for record in ledger.steps(found.key)] == [1, 2]
+
+
+def test_a_reprocessed_run_is_what_its_new_conf_says(ledger):
+    """A run that is cleared with other parameters in another batch is a new attempt, with another capture."""
+    dag = workflow_dag(two_steps("reprocessed", []))
+    done = run_dag(dag, batch_id="one", params={"limit": 1})
+    clear(dag, done.run_id, "fetch", "load", conf={"batch_id": "two", "limit": 2})
+    found = ledger.run(done.run_id)
+    assert (found.status, found.attempt, found.context.capture_id) == (RunStatus.OK, 2, "two")
+    assert (found.context.params, ledger.steps(found.key)[-1].output["limit"]) == ({"limit": 2}, 2)
+    assert [c.key.capture_id for c in ledger.captures(workflow="reprocessed")] == ["one", "two"]
+
+
+def test_a_run_that_is_taken_over_stops(ledger):
+    """A task whose run is resumed elsewhere meanwhile fails at once, whatever its retries, and what it did is void."""
+    flow, calls = Workflow("taken"), []
+
+    @flow.step(retries=2)
+    def slow(ctx):
+        calls.append(ctx.metadata["engine"]["name"])
+        if calls == ["airflow"]:
+            resume(ctx.run_id, flow)
+        return {"by": ctx.metadata["engine"]["name"]}
+
+    result = run_dag(workflow_dag(flow))
+    assert calls == ["airflow", "local"]
+    assert "taken over elsewhere" in result["slow"].error
+    found = ledger.run(result.run_id)
+    assert (found.status, ledger.steps(found.key)[0].output) == (RunStatus.OK, {"by": "local"})
+
+
+def test_a_captured_partition_may_be_left_alone(ledger):
+    """With ``skip``, a run whose partition is captured already is skipped, and says by which capture."""
+    flow = two_steps("skips", [], partitions=SYMBOLS)
+    run(flow, partition="IBM", batch_id="b").raise_for_failure()
+    result = run_dag(workflow_dag(flow), partition="IBM", on_captured="skip")
+    assert [entry.status for entry in result.steps] == ["skipped", "skipped"]
+    assert "IBM|b" in result["fetch"].error
+
+
+def test_a_capture_that_another_run_writes_is_refused(ledger):
+    """Two runs of one batch do not write the same capture at once."""
+    flow = two_steps("held", [], partitions=SYMBOLS)
+    done = run(flow, partition="IBM", batch_id="b")
+    key = CaptureKey(subject=done.context.idempotency_key, capture_id="IBM|b")
+    ledger.claim(key, holder="somebody", lease=timedelta(hours=1))
+    assert run_dag(workflow_dag(flow), partition="IBM", batch_id="b")["fetch"].error.startswith("CaptureHeld: ")
+
+
+def test_a_ledger_that_is_away_stops_a_strict_run(tmp_path, monkeypatch):
+    """Strict: the step fails before it runs, and says what is wrong."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'nowhere' / 'ledger.db'}")
+    calls = []
+    result = run_dag(workflow_dag(two_steps("away", calls)))
+    assert "LedgerUnavailable: the ledger" in result["fetch"].error
+    assert "cannot be opened" in result["fetch"].error
+    assert calls == []
+
+
+def test_a_ledger_that_is_away_is_said_of_a_lenient_run(tmp_path, monkeypatch, heard):
+    """Lenient: the run goes on as without a ledger, and the log says so."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'nowhere' / 'ledger.db'}")
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    done = run_dag(workflow_dag(two_steps("lenient", []))).raise_for_failure()
+    assert done.context.get_output("load", "cursor") == 7
+    assert heard[0].startswith(f"run {done.run_id} is not recorded: the ledger")
+
+
+@pytest.mark.parametrize("kind", ["uri", "json"])
+def test_an_airflow_connection_may_name_the_ledger(url, kind, monkeypatch):
+    """``[flowctx] ledger_conn_id`` names the connection, where the environment names no ledger."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    path = url.removeprefix("sqlite:///")
+    text = url if kind == "uri" else f'{{"conn_type": "sqlite", "host": "{path}"}}'
+    monkeypatch.setenv(f"AIRFLOW_CONN_LEDGER_{kind.upper()}", text)
+    monkeypatch.setenv("AIRFLOW__FLOWCTX__LEDGER_CONN_ID", f"ledger_{kind}")
+    done = run_dag(workflow_dag(two_steps("connected", []))).raise_for_failure()
+    ledger = open_ledger(url)
+    assert ledger.run(done.run_id).status is RunStatus.OK
+    ledger.close()
+
+
+def test_wrong_wishes_are_refused(ledger):
+    """What conf asks for must be what it can be; nothing runs otherwise."""
+    calls = []
+    result = run_dag(workflow_dag(two_steps("wrong", calls)), from_step="load")
+    assert "from_step='load' is for a run that continues another; add resume_from" in result["fetch"].error
+    assert calls == []

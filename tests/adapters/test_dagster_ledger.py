@@ -1,0 +1,244 @@
+"""Dagster's runs in the ledger: what is recorded of them, and what happens when it cannot be."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from adapters.dagster_support import QUIET, Bench, persistent_instance
+from flowctx import Daily, PartitionScheme, QualityMetrics, RetryPolicy, StepResult, Workflow, resume, run
+from flowctx.core.records import CaptureKey, RunStatus
+from flowctx.dagster import WorkflowIOManager, workflow_definitions, workflow_job
+from flowctx.dagster.running import run_assets
+from flowctx.ledger import open_ledger
+
+DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
+FLAG = "FLOWCTX_TEST_FAILS"
+
+flow = Workflow("kept", partitions=DAYS, params={"limit": 1})
+
+
+@flow.step()
+def fetch(ctx):
+    """Say who fetched."""
+    return StepResult.ok({"run": ctx.run_id}, context_updates={"cursor": 7})
+
+
+@flow.step()
+def load(ctx):
+    """Fail while the flag is set."""
+    if os.environ.get(FLAG):
+        raise ValueError("not yet")
+    return {"fetched_by": ctx.get_output("fetch", "run"), "cursor": ctx.params["cursor"], "limit": ctx.params["limit"]}
+
+
+def asset_job() -> dg.JobDefinition:
+    """Return the workflow's asset job."""
+    defs = dg.Definitions.merge(workflow_definitions(flow), dg.Definitions(executor=dg.in_process_executor))
+    return defs.resolve_job_def("kept_job")
+
+
+def op_job() -> dg.JobDefinition:
+    """Return the workflow as a job of ops."""
+    return workflow_job(flow, executor_def=dg.in_process_executor)
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def ledger(url, monkeypatch):
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def execute(job, instance, parent=None, tags=None, again="from_failure"):
+    """Run a job for a day, or run it again as Dagster does."""
+    options = None
+    if parent and again == "from_failure":
+        options = dg.ReexecutionOptions.from_failure(parent, instance)
+    elif parent:
+        options = dg.ReexecutionOptions(parent)
+    day = {} if parent and job is op_job else {"dagster/partition": "2012-10-26"}
+    return dg.execute_job(
+        dg.reconstructable(job), instance, run_config=QUIET, tags={**day, **(tags or {})}, reexecution_options=options
+    )
+
+
+def test_each_step_is_recorded(ledger):
+    """The run is there with its steps, its engine's own ids, and what it handed on."""
+    done = run_assets(flow, partition="2012-10-26", params={"limit": 2}, batch_id="b").raise_for_failure()
+    found = ledger.run(done.run_id)
+    fetched, loaded = ledger.steps(found.key)
+    assert (found.status, found.engine, found.steps) == (RunStatus.OK, "dagster", ("fetch", "load"))
+    assert (fetched.updates, loaded.output["limit"], loaded.after) == ({"cursor": 7}, 2, ("fetch",))
+    assert (found.context.capture_id, found.target) == ("2012-10-26|b", f"{__name__}:flow")
+
+
+def test_the_tries_of_a_step_are_one_record(ledger):
+    """A step that fails and is tried again keeps when it began; the run is not over before its last try."""
+    tries, seen = Workflow("tries"), []
+
+    @tries.step(retries=RetryPolicy(retries=2, delay=timedelta(milliseconds=10)))
+    def fetch(ctx):
+        found = ledger.run(ctx.run_id)
+        seen.extend((record.status, record.attempts, found.status) for record in ledger.steps(found.key))
+        if len(seen) < 2:
+            raise ConnectionError("the line is down")
+
+    done = run_assets(tries)
+    assert seen == [("failed", 1, RunStatus.RUNNING), ("failed", 2, RunStatus.RUNNING)]
+    found = ledger.run(done.run_id)
+    assert (found.status, ledger.steps(found.key)[0].attempts) == (RunStatus.OK, 3)
+
+
+@pytest.mark.parametrize("job", [asset_job, op_job])
+def test_a_reexecution_continues_the_run(job, tmp_path, ledger, monkeypatch):
+    """From failure: the next attempt at the run, with what the first one completed, and with its capture."""
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, "1")
+        first = execute(job, instance)
+        assert ledger.run(first.run_id).error == "step 'load': ValueError: not yet"
+        monkeypatch.delenv(FLAG)
+        second = execute(job, instance, parent=first.run_id)
+    found = ledger.run(second.run_id)
+    assert (found.status, found.attempt, found.context.checkpoint.completed) == (RunStatus.OK, 2, ("fetch",))
+    steps = {record.step: record for record in ledger.steps(found.key)}
+    assert [record.run_attempt for record in steps.values()] == [1, 2]
+    assert steps["load"].output["fetched_by"] == first.run_id
+    assert [c.key.capture_id for c in ledger.captures(workflow="kept")] == [f"2012-10-26|{first.run_id}"]
+
+
+def test_a_reexecution_of_all_runs_all(tmp_path, ledger):
+    """Asked to run all steps again, Dagster does, and nothing is carried."""
+    with persistent_instance(tmp_path) as instance:
+        first = execute(asset_job, instance)
+        second = execute(asset_job, instance, parent=first.run_id, again="all")
+    steps = ledger.steps(ledger.run(second.run_id).key)
+    assert [(record.run_attempt, record.output.get("run")) for record in steps] == [(2, second.run_id), (2, None)]
+
+
+def test_a_reexecution_of_a_resumed_run_continues_that(tmp_path, ledger, monkeypatch):
+    """The tag that a re-execution inherits does not send it back to the first run."""
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, "1")
+        first = run(flow, partition="2012-10-26", params={"limit": 5})
+        second = execute(asset_job, instance, tags={"flowctx/resume_from": first.run_id})
+        monkeypatch.delenv(FLAG)
+        third = execute(asset_job, instance, parent=second.run_id)
+    found = ledger.run(third.run_id)
+    assert (found.status, found.attempt) == (RunStatus.OK, 3)
+    steps = {record.step: record.output for record in ledger.steps(found.key)}
+    assert steps["load"] == {"fetched_by": first.run_id, "cursor": 7, "limit": 5}
+    assert found.context.capture_id == f"2012-10-26|{first.run_id}"
+
+
+def test_a_run_of_some_assets_ends_with_them(tmp_path, ledger):
+    """A run of a selection is over when its own steps are, and does not keep the batch's capture from the next."""
+    bench = Bench(flow, tmp_path)
+    for name, steps in (("fetch", ("fetch",)), ("load", ("load",))):
+        done = bench.run("2012-10-26", tags={"batch_id": "b"}, selection=[dg.AssetKey(["kept", name])])
+        found = ledger.run(done.run_id)
+        assert (done.success, found.status, found.steps) == (True, RunStatus.OK, steps)
+
+
+def test_each_partition_of_a_range_is_a_run(tmp_path, ledger):
+    """One run of Dagster's for several days is recorded as one for each."""
+    bench = Bench(flow, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    done = bench.run(span=("2012-10-25", "2012-10-26"), tags={"batch_id": "b"})
+    found = {str(run.context.partition): run for run in ledger.runs(batch_id="b")}
+    assert {key: run.status for key, run in found.items()} == {
+        "date=2012-10-25": RunStatus.OK,
+        "date=2012-10-26": RunStatus.OK,
+    }
+    assert {run.run_id for run in found.values()} == {done.run_id}
+
+
+def test_a_check_alone_is_not_recorded(tmp_path, ledger):
+    """A run of an asset check captures nothing."""
+    checked = Workflow("checked")
+    checked.step("gate")(lambda ctx: StepResult.ok({}, quality=QualityMetrics(counts={"rows": 3})))
+    bench = Bench(checked, tmp_path)
+    bench.run(selection=dg.AssetSelection.checks_for_assets(dg.AssetKey(["checked", "gate"])))
+    assert ledger.runs() == []
+
+
+def test_a_resumed_run_is_found_by_its_batch(tmp_path, ledger, monkeypatch):
+    """The run that continues one of a batch gets the batch's tag, so that Dagster shows it with the others."""
+    monkeypatch.setenv(FLAG, "1")
+    first = run(flow, partition="2012-10-26", batch_id="b")
+    monkeypatch.delenv(FLAG)
+    bench = Bench(flow, tmp_path)
+    done = bench.run("2012-10-26", tags={"flowctx/resume_from": first.run_id})
+    assert done.success
+    assert [r.run_id for r in bench.instance.get_runs(dg.RunsFilter(tags={"flowctx/batch_id": "b"}))] == [done.run_id]
+    assert bench.outputs.output("kept/load", "2012-10-26", "2012-10-26|b")["fetched_by"] == first.run_id
+
+
+def test_what_is_captured_may_be_left_alone(tmp_path, ledger):
+    """With ``skip``, a run of the same batch is skipped, and the capture stays as it is."""
+    bench = Bench(flow, tmp_path)
+    first = bench.run("2012-10-26", tags={"batch_id": "b"})
+    second = bench.run("2012-10-26", tags={"batch_id": "b", "flowctx/on_captured": "skip"})
+    assert (second.success, bench.materializations(second)) == (True, {})
+    assert bench.outputs.output("kept/fetch", "2012-10-26") == {"run": first.run_id}
+
+
+def test_a_capture_that_another_run_writes_is_refused(ledger):
+    """Two runs of one batch do not write the same capture at once."""
+    done = run(flow, partition="2012-10-26", batch_id="b")
+    key = CaptureKey(subject=done.context.idempotency_key, capture_id="2012-10-26|b")
+    ledger.claim(key, holder="somebody", lease=timedelta(hours=1))
+    result = run_assets(flow, partition="2012-10-26", batch_id="b")
+    assert result["fetch"].error.startswith("CaptureHeld: ")
+
+
+def test_a_run_that_is_taken_over_stops(ledger):
+    """A step whose run is resumed elsewhere meanwhile fails at once, whatever its retries, and what it did is void."""
+    taken, calls = Workflow("taken"), []
+
+    @taken.step(retries=2)
+    def slow(ctx):
+        calls.append(ctx.metadata["engine"]["name"])
+        if calls == ["dagster"]:
+            resume(ctx.run_id, taken)
+        return {"by": ctx.metadata["engine"]["name"]}
+
+    result = run_assets(taken)
+    assert calls == ["dagster", "local"]
+    assert "taken over elsewhere" in result["slow"].error
+    found = ledger.run(result.run_id)
+    assert (found.status, ledger.steps(found.key)[0].output) == (RunStatus.OK, {"by": "local"})
+
+
+@pytest.mark.parametrize("mode", ["strict", "lenient"])
+def test_a_ledger_that_is_away(mode, tmp_path, monkeypatch, caplog):
+    """Strict: the step fails before it runs, and says what is wrong. Lenient: it runs, and the log says so."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'nowhere' / 'ledger.db'}")
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", mode)
+    calls, away = [], Workflow("away")
+    away.step("only")(lambda ctx: calls.append(ctx.run_id))
+    result = run_assets(away)
+    if mode == "strict":
+        assert result["only"].error.startswith("LedgerUnavailable: the ledger")
+    else:
+        assert f"run {result.run_id} is not recorded: the ledger" in caplog.text
+    assert len(calls) == (mode == "lenient")
+
+
+def test_the_io_manager_may_name_the_ledger(tmp_path, url, monkeypatch):
+    """``ledger_url`` holds where the environment names none."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    bench = Bench(flow, tmp_path)
+    bench.outputs = WorkflowIOManager(base_path=str(tmp_path), ledger_url=url)
+    done = bench.run("2012-10-26")
+    ledger = open_ledger(url)
+    assert ledger.run(done.run_id).status is RunStatus.OK
+    ledger.close()
