@@ -10,7 +10,7 @@ import pytest
 
 from backfill.flows import flow
 from flowctx import Backfill, BatchStatus, PartitionScheme, UnknownBatch, Workflow
-from flowctx.backfill import page
+from flowctx.backfill import adopt, page
 from flowctx.backfill.grid import Grid
 from flowctx.core.batches import PartitionRun, PartitionState
 from flowctx.core.ports import Ledger
@@ -113,3 +113,22 @@ def test_the_title_of_the_page_is_escaped(ledger: Ledger) -> None:
     flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1"]))
     ledger.batches.put(Backfill(flow, None, "<b>&", ledger=ledger).record())
     assert "<title>&lt;b>&amp;</title>" in page(BatchStatus.of(ledger, "<b>&"))
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds", "state"), [("failed", 1, "canceled"), ("ok", 1, "canceled"), ("ok", 60, "ok")]
+)
+def test_what_was_stopped_stays_stopped(ledger: Ledger, said: str, seconds: int, state: str) -> None:
+    """An engine that calls a stopped run failed, or even successful, is not believed; one that ran it again is."""
+    key = "date=2012-01-03|tier=T1"
+    ledger.batches.note("b", [ran(key, "canceled", seconds=0)])
+    adopt(ledger.batches, ledger.batches.get("b"), iter([ran(key, said, seconds)]))
+    assert [run.state for run in ledger.batches.outcomes("b", [key])] == [state]
+
+
+def test_an_engine_that_knows_better_is_believed(ledger: Ledger) -> None:
+    """What was launched and has ended since, says the engine, has ended."""
+    key = "date=2012-01-03|tier=T1"
+    ledger.batches.note("b", [ran(key, "launched", heard_at=NOW + timedelta(hours=1))])
+    assert adopt(ledger.batches, ledger.batches.get("b"), iter([ran(key, "ok")])) == 1
+    assert [run.state for run in ledger.batches.outcomes("b", [key])] == ["ok"]

@@ -47,6 +47,8 @@ def check(ctx):
         return StepResult.fail("12 rows are missing", category="DATA_QUALITY")
     return {"checked": ctx.get_output("load", "limit")}
 """
+#: A workflow that no engine has.
+OTHER = FLOWS.replace('"restated"', '"missing"').replace("flow =", "missing = flow =")
 #: 20 sessions and 5 tiers.
 ALL = "date=2012-01-03..2012-01-31"
 TOTAL = 100
@@ -61,7 +63,7 @@ class Home:
         (folder / "flows.py").write_text(FLOWS)
         self.folder = folder
         self.ledger_url = f"sqlite:///{folder / 'ledger.db'}"
-        self.env = {**os.environ, "FLOWCTX_LEDGER_URL": self.ledger_url, **env}
+        self.env = {**os.environ, **env, "FLOWCTX_LEDGER_URL": self.ledger_url}
 
     @property
     def ledger(self) -> Ledger:

@@ -98,7 +98,7 @@ class AirflowLauncher:
 
     def _call(self, method: str, path: str, **how: Any) -> Answer:
         answer = self._client.call(method, f"/api/v2{path}", **how)
-        if answer.status == 401:
+        if answer.status == 401 or (answer.status == 403 and "JWT" in answer.said):
             raise EngineError(
                 f"Airflow at {self._client.url} refuses the token ({answer.said}); it may have expired: set "
                 "FLOWCTX_AIRFLOW_TOKEN anew, or FLOWCTX_AIRFLOW_USER and FLOWCTX_AIRFLOW_PASSWORD"

@@ -31,7 +31,7 @@ _STATES = {
     "CANCELED": PartitionState.CANCELED,
     "STARTING": PartitionState.RUNNING,
     "STARTED": PartitionState.RUNNING,
-    "CANCELING": PartitionState.RUNNING,
+    "CANCELING": PartitionState.CANCELED,
 }
 _LIVE = ["QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING"]
 

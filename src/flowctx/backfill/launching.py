@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How long nobody else may launch a batch without a sign of life of who does, and how often that is given.
 _LEASE, _RENEW_SECONDS = timedelta(seconds=60), 5.0
+#: What ends within this time of being stopped was stopped.
+_STOP_TAKES = timedelta(seconds=10)
 #: How many notes are written at once, and how long they may wait.
 _NOTES, _NOTE_SECONDS = 200, 1.0
 
@@ -259,8 +261,13 @@ def _adopt(book: Batches, batch: BatchRecord, chunk: list[PartitionRun]) -> None
 
 
 def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
-    """Whether we stopped the run, which an engine may take for a failure."""
-    return before.state is PartitionState.CANCELED and run.state is PartitionState.FAILED
+    """Whether we stopped the run, whatever its engine takes that for.
+
+    Airflow 3.3 calls a run that is stopped failed, and now and then, when its scheduler comes in between, successful.
+    """
+    if before.state is not PartitionState.CANCELED or not run.state.ended:
+        return False
+    return run.ended_at is None or before.ended_at is None or run.ended_at <= before.ended_at + _STOP_TAKES
 
 
 def _gone(leader: str) -> bool:
