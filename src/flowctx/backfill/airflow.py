@@ -133,7 +133,7 @@ class AirflowLauncher:
             raise EngineError(f"{where} answers {answer.status}: {answer.said}")
         if answer.data.get("is_paused"):
             raise EngineError(f"DAG {dag_id!r} at {where} is paused; type: airflow dags unpause {dag_id}")
-        if not answer.data.get("timetable_partitioned", True):
+        if self._scheme is not None and not answer.data.get("timetable_partitioned", True):
             raise EngineError(
                 f"DAG {dag_id!r} at {where} has no partitions; make it with workflow_dag, or with "
                 "schedule=PartitionTimetable(scheme)"
@@ -149,7 +149,7 @@ class AirflowLauncher:
                 job = next(jobs, None)
                 if job is None:
                     break
-                run = self._begin(batch, job)
+                run = self._begin(job)
                 if not run.state.ended:
                     active[run.run_id] = job
                 yield run
@@ -167,19 +167,15 @@ class AirflowLauncher:
         """Start no more runs, and leave those under way to Airflow."""
         self._taking = self._watching = False
 
-    def _begin(self, batch: BatchRecord, job: Job) -> PartitionRun:
+    def _begin(self, job: Job) -> PartitionRun:
         before = job.before if job.before and job.before.engine == self.engine and job.before.attempt else None
         if before is not None and not before.state.ended:
             return _news(job, before.run_id, PartitionState.LAUNCHED)
         if before is not None and self._clear(before.run_id, whole=before.state is PartitionState.CANCELED):
             return _news(job, before.run_id, PartitionState.LAUNCHED, attempt=before.attempt + 1)
-        assert self._scheme is not None  # noqa: S101 - check() saw to it
-        body = {
-            "dag_run_id": job.run_id,
-            "logical_date": None,
-            "partition_key": self._scheme.text(job.key),
-            "conf": {**to_json(job.params), "batch_id": batch.batch_id},
-        }
+        body = {"dag_run_id": job.run_id, "logical_date": None, "conf": {**to_json(job.params), **job.said}}
+        if self._scheme is not None and job.key is not None:
+            body["partition_key"] = self._scheme.text(job.key)
         answer = self._call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)
         if answer.status == 409:
             return self._there_already(job, answer)
@@ -198,7 +194,7 @@ class AirflowLauncher:
             return _news(job, job.run_id, PartitionState.LAUNCHED, attempt=2)
         if found.data["state"] in _LIVE:
             return _news(job, job.run_id, PartitionState.LAUNCHED)
-        return self._told(found.data, str(job.key))
+        return self._told(found.data, job.partition)
 
     def _clear(self, run_id: str, *, whole: bool) -> bool:
         body = {"dry_run": False, "only_failed": not whole}
@@ -216,7 +212,7 @@ class AirflowLauncher:
                 job = active.pop(run_id)
                 yield _news(job, run_id, PartitionState.FAILED, error="its run was deleted in Airflow")
             elif answer.data["state"] not in _LIVE:  # else it is one that began since we looked
-                yield self._told(answer.data, str(active.pop(run_id).key))
+                yield self._told(answer.data, active.pop(run_id).partition)
 
     # -- what Airflow knows -----------------------------------------------------------------------------------------
 
@@ -311,7 +307,7 @@ _STATES = {"success": "ok", "failed": "failed"}
 
 def _news(job: Job, run_id: str, state: PartitionState, *, attempt: int = 1, error: str | None = None) -> PartitionRun:
     return PartitionRun(
-        partition=str(job.key),
+        partition=job.partition,
         state=state,
         run_id=run_id,
         engine="airflow",

@@ -173,11 +173,12 @@ class DagsterLauncher:
             again = {"parentRunId": before.run_id, "strategy": strategy}
             return self._ask(graphql.AGAIN, params=again, repeat=False)
         assert self._place is not None  # noqa: S101 - check() saw to it
-        assert self._scheme is not None  # noqa: S101
-        values = folded(job.key, self._scheme)
-        tags = {"flowctx/batch_id": batch.batch_id, _RUN_TAG: job.run_id, "dagster/partition": folded_text(values)}
-        if len(values) > 1:
-            tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
+        tags = {_RUN_TAG: job.run_id, **{f"flowctx/{name}": value for name, value in job.said.items()}}
+        if self._scheme is not None and job.key is not None:
+            values = folded(job.key, self._scheme)
+            tags["dagster/partition"] = folded_text(values)
+            if len(values) > 1:
+                tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
         location, repository, name = self._place
         params = {
             "selector": {"repositoryLocationName": location, "repositoryName": repository, "jobName": name},
@@ -205,7 +206,7 @@ class DagsterLauncher:
                 yield _news(job, run_id, PartitionState.FAILED, error="its run was deleted in Dagster")
             elif run["status"] not in _LIVE:
                 del active[run_id]
-                yield self._told(run, str(job.key), last.attempt)
+                yield self._told(run, job.partition, last.attempt)
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
 
@@ -311,7 +312,7 @@ def _news(
     error: str | None = None,
 ) -> PartitionRun:
     return PartitionRun(
-        partition=str(job.key),
+        partition=job.partition,
         state=state,
         run_id=run_id,
         engine="dagster",

@@ -176,7 +176,7 @@ class _Worker:
         self.jobs.append(job)
         known = job.before is not None and job.before.attempt > 0
         params = {} if not job.params else {"params": to_json(job.params)}
-        self.say({"partition": str(job.key), "run_id": job.run_id, "known": known, **params})
+        self.say({"partition": job.partition, "run_id": job.run_id, "known": known, **params})
 
     def say(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None  # noqa: S101 - it is a pipe
@@ -224,7 +224,7 @@ def _run_of(job: Job, said: dict[str, Any]) -> PartitionRun:
     now = datetime.now(UTC)
     started = said.get("started_at")
     return PartitionRun(
-        partition=str(job.key),
+        partition=job.partition,
         state=PartitionState(said["state"]),
         run_id=job.run_id,
         engine="local",

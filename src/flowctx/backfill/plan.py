@@ -191,7 +191,7 @@ class Backfill:
                     f"the parameters of partition {key} cannot be made: {type(exc).__name__}: {exc}"
                 ) from exc
         run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
-        return Job(key=key, run_id=run_id, params=params, before=before)
+        return Job(key=key, run_id=run_id, params=params, said={"batch_id": self.batch_id}, before=before)
 
     def launch(
         self,

@@ -88,7 +88,7 @@ def backfill(
     if dry_run:
         _show_plan(plan.plan(retry_failed=retry_failed, extend=extend), batch_id, as_json)
         return
-    launcher = _launcher(engine or "local", url, workers, ledger)
+    launcher = launcher_of(engine or "local", url, workers, ledger)
     tally = plan.launch(
         launcher, retry_failed=retry_failed, extend=extend, max_failures=max_failures, follower=follower()
     )
@@ -97,7 +97,8 @@ def backfill(
         sys.exit(1)
 
 
-def _launcher(engine: str, url: str | None, workers: int | None, ledger: Ledger) -> Launcher:
+def launcher_of(engine: str, url: str | None, workers: int | None, ledger: Ledger) -> Launcher:
+    """Return what runs partitions on an engine."""
     if engine == "local":
         if url is not None:
             raise click.UsageError("--url is for other engines; batches here need none")
@@ -233,7 +234,7 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
 
 
 def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
-    return adopt(ledger.batches, batch, _launcher(engine, url, None, ledger).find(batch, workflow))
+    return adopt(ledger.batches, batch, launcher_of(engine, url, None, ledger).find(batch, workflow))
 
 
 def _show_status(found: BatchStatus, most: int) -> None:
@@ -282,7 +283,7 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
-        done = list(_launcher(name, url, None, ledger).cancel(batch, runs))
+        done = list(launcher_of(name, url, None, ledger).cancel(batch, runs))
         ledger.batches.note(batch_id, done)
         stopped += len(done)
     click.echo(f"batch {batch_id} is cancelled" + (f"; {stopped:,} runs were stopped" if stopped else ""))

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flowctx import local
+from flowctx.cli.batches import ENGINES
 from flowctx.cli.options import (
     json_option,
     ledger_option,
@@ -20,6 +21,7 @@ from flowctx.cli.options import (
     workflow_option,
 )
 from flowctx.cli.output import console, print_facts, print_json, print_result, result_data
+from flowctx.cli.resuming import resume_on
 from flowctx.core.partition import PartitionKey
 from flowctx.core.ports import Ledger
 from flowctx.core.replay import Replay
@@ -66,12 +68,25 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
 @click.option("--from-step", metavar="STEP", help="Run this step again, and all that follow it.")
 @click.option("--accept-changes", is_flag=True, help="Go on although the workflow has changed since.")
 @partition_option("Which partition is meant, where one run id serves several.")
+@click.option("--on", "engine", type=click.Choice(ENGINES), default="local", help="Where it goes on; here by default.")
+@click.option("--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL.")
 @workflow_option
 @ledger_option
 @json_option
-def resume(run_id: str, target: str | None, as_json: bool, **how: Any) -> None:
-    """Continue a run here, whichever engine it ran on; complete steps are not run again."""
-    _report(local.resume(run_id, _workflow(target), **how), as_json)
+def resume(run_id: str, target: str | None, engine: str, url: str | None, as_json: bool, **how: Any) -> None:
+    """Continue a run, whichever engine it ran on; complete steps are not run again.
+
+    \b
+    flowctx resume RUN_ID                    here
+    flowctx resume RUN_ID --on airflow       as a new run there, which has to know the same ledger
+    flowctx resume RUN_ID -p max_move=0.6    with a parameter that wins over what was
+
+    Exit code 1: it failed again.
+    """  # noqa: D301 - \b is for click
+    if engine == "local":
+        _report(local.resume(run_id, _workflow(target), **how), as_json)
+    elif not resume_on(engine, url, run_id, _workflow(target), as_json=as_json, **how):
+        sys.exit(1)
 
 
 @click.command()

@@ -105,14 +105,21 @@ class BatchRecord:
 class Job:
     """One partition that is to run."""
 
-    #: The partition key.
-    key: PartitionKey
+    #: The partition key; ``None`` for a run without partitions.
+    key: PartitionKey | None
     #: The run's id, equal on every engine that can choose one.
     run_id: str
     #: The run's parameters, on top of the workflow's.
     params: Mapping[str, Any]
+    #: What is said of the run beside its parameters: ``batch_id``, ``resume_from`` and so on.
+    said: Mapping[str, str] = field(default_factory=FrozenDict)
     #: What is known of an earlier attempt.
     before: PartitionRun | None = None
+
+    @property
+    def partition(self) -> str:
+        """The canonical text of its key; empty if it has none."""
+        return "" if self.key is None else str(self.key)
 
 
 def prevailing(runs: Iterable[PartitionRun]) -> PartitionRun:

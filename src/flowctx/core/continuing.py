@@ -20,6 +20,8 @@ _CHOICES: Mapping[str, Mapping[Any, Any]] = {
     "accept_changes": {None: False, False: False, True: True, "false": False, "true": True},
     "on_captured": {None: "recapture", "recapture": "recapture", "skip": "skip"},
 }
+#: What ``metadata`` says of a run whichever engine it is on.
+_OF_THE_RUN = ("as_of_source", "calendar", GIVEN)
 _NOTHING = object()
 
 
@@ -88,12 +90,13 @@ def continued(
     params = {n: v for n, v in ctx.params.items() if n in given and v != old.params.get(n, _NOTHING)}
     records = ledger.steps(before.key)
     plan = resumption(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
-    resumed_with = {GIVEN: plan.context.metadata[GIVEN]} if GIVEN in plan.context.metadata else {}
+    kept = {name: value for name, value in plan.context.metadata.items() if name in _OF_THE_RUN}
     moved = replace(
         ctx,
         params=plan.context.params,
-        metadata={**ctx.metadata, **resumed_with},
+        metadata={**ctx.metadata, **kept},
         checkpoint=plan.context.checkpoint,
+        as_of_date=old.as_of_date,
         batch_id=ctx.batch_id or old.batch_id,
         capture_id=old.capture_id,
         idempotency_key=old.idempotency_key,

@@ -155,7 +155,7 @@ def resume(
     """
     with _opened(ledger) as book:
         book = _needed(book)
-        workflow, before = _remembered(book, run_id, workflow, partition)
+        workflow, before = remembered(book, run_id, workflow, partition)
         plan = resumption(
             workflow,
             before,
@@ -204,7 +204,7 @@ def replay(
     """
     with _opened(ledger) as book:
         book = _needed(book)
-        workflow, before = _remembered(book, run_id, workflow, partition)
+        workflow, before = remembered(book, run_id, workflow, partition)
         return replay_step(book, workflow, before, step, store=artifact_store(), caller=caller)
 
 
@@ -250,12 +250,18 @@ def _refuse_known(ledger: Ledger, run: RunRecord) -> None:
     )
 
 
-def _remembered(
+def remembered(
     ledger: Ledger,
     run_id: str,
     workflow: Workflow | None,
     partition: PartitionKey | Mapping[str, Any] | str | None,
 ) -> tuple[Workflow, RunRecord]:
+    """Return a run and its workflow, imported from where it was when it ran unless it is given.
+
+    Raises:
+        UnknownRun: The ledger remembers no such run.
+        WorkflowError: It is not known where the workflow is, or it is there no more.
+    """
     key: PartitionKey | None = None
     if partition:
         key = workflow.partition_key(partition) if workflow else _loose_key(partition)

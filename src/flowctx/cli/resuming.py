@@ -1,0 +1,106 @@
+"""``flowctx resume --on``: a run goes on as a new run of an engine, which takes over what is complete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from flowctx import local
+from flowctx.cli.batches import launcher_of
+from flowctx.cli.output import print_facts, print_json
+from flowctx.core.batches import BatchRecord, Job, PartitionRun
+from flowctx.core.errors import EngineError
+from flowctx.core.partition import PartitionKey
+from flowctx.core.ports import Ledger
+from flowctx.core.records import RunRecord, RunStatus
+from flowctx.core.resumption import resumption
+from flowctx.core.workflow import Workflow
+
+
+def resume_on(
+    engine: str,
+    url: str | None,
+    run_id: str,
+    workflow: Workflow | None,
+    *,
+    partition: PartitionKey | None,
+    params: Mapping[str, Any],
+    from_step: str | None,
+    accept_changes: bool,
+    ledger: Ledger,
+    as_json: bool,
+) -> bool:
+    """Start the run that continues another, wait for its end, say how it ended, and return whether it ended well.
+
+    Raises:
+        WorkflowChanged: A step that is complete has changed since; nothing was started.
+        EngineError: The engine cannot run it.
+    """
+    workflow, before = local.remembered(ledger, run_id, workflow, partition)
+    records = ledger.steps(before.key)
+    plan = resumption(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
+    if before.status is not RunStatus.RUNNING and plan.complete(workflow):
+        raise click.UsageError(f"run {run_id} is complete; to run part of it again, add --from-step")
+    wishes = {"resume_from": run_id, "from_step": from_step, "accept_changes": "true" if accept_changes else None}
+    job = Job(
+        key=before.context.partition if workflow.partitions is not None else None,
+        run_id=_run_id(before),
+        params=params,
+        said={name: value for name, value in {**_identity(before, workflow), **wishes}.items() if value},
+    )
+    ended = _run(engine, url, ledger, workflow, job)
+    _show(ended, before, as_json)
+    return ended.state.done
+
+
+def _identity(before: RunRecord, workflow: Workflow) -> dict[str, str | None]:
+    """Return what the run that is continued was told of itself, but for what its partition says."""
+    ctx = before.context
+    loose = workflow.partitions is None
+    return {
+        "batch_id": ctx.batch_id,
+        "partition": str(ctx.partition) if loose and ctx.partition is not None else None,
+        "as_of_date": ctx.as_of_date.isoformat() if loose and ctx.as_of_date is not None else None,
+    }
+
+
+def _run_id(before: RunRecord) -> str:
+    """Return the id of the next attempt's run, equal each time, so that the engine takes it once."""
+    readable = re.sub(r"[^A-Za-z0-9_:+~-]+", "-", before.run_id)[:120]
+    return f"resume__{readable}__{before.key.digest[:12]}__{before.attempt + 1}"
+
+
+def _run(engine: str, url: str | None, ledger: Ledger, workflow: Workflow, job: Job) -> PartitionRun:
+    launcher = launcher_of(engine, url, None, ledger)
+    launcher.check(workflow)
+    batch = BatchRecord(
+        batch_id=job.said.get("batch_id", ""), workflow=workflow.name, engine=engine, created_at=datetime.now(UTC)
+    )
+    latest: PartitionRun | None = None
+    for news in launcher.launch(batch, iter([job])):
+        if news is not None and (latest is None or news.run_id != latest.run_id):
+            click.echo(f"run {news.run_id} on {engine}", err=True)
+        latest = news or latest
+    if latest is None or not latest.state.ended:
+        raise EngineError(f"{engine} has not said how run {job.run_id} ended; see: flowctx runs")
+    return latest
+
+
+def _show(ended: PartitionRun, before: RunRecord, as_json: bool) -> None:
+    found = {
+        "run_id": ended.run_id,
+        "resumed_from": before.run_id,
+        "engine": ended.engine,
+        "status": str(ended.state),
+        "step": ended.step,
+        "error": ended.error,
+    }
+    if as_json:
+        print_json(found)
+    else:
+        print_facts(found)
+        click.echo(f"\nsee: flowctx show {ended.run_id}")
