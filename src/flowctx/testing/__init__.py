@@ -1,4 +1,4 @@
-"""For tests of your own workflows, engines and ledgers: contexts, a clock that does as told, real engines, and the contracts."""
+"""For tests of your own workflows, engines and ledgers: contexts, a clock, real engines, and the contracts."""
 
 from __future__ import annotations
 
