@@ -1,0 +1,84 @@
+"""``flowctx resume --on``: what an engine is told, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adapters.engine_servers import Airflow, Dagster, serving
+
+
+class Elsewhere(Dagster):
+    """A Dagster that has the workflow of these tests."""
+
+    def answer(self, method, path, body):
+        status, found = super().answer(method, path, body)
+        return status, json.loads(json.dumps(found).replace("filled_job", "prices_job"))
+
+
+@pytest.fixture(params=[Airflow, Elsewhere], ids=["airflow", "dagster"])
+def engine(request):
+    with serving(request.param()) as server:
+        server.name = request.node.callspec.id
+        yield server
+
+
+def failed(shell, *args):
+    """Return the id of a run that failed."""
+    return shell("run", "cli_flows:prices", "--partition", "IBM", "--json", *args, exit_code=1)["context"]["run_id"]
+
+
+def told(engine):
+    """Return what the only run was told of itself, its parameters aside, and Dagster's own tags."""
+    (run,) = engine.runs.values()
+    if engine.name == "airflow":
+        return run["conf"]
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    return {name.removeprefix("flowctx/"): value for name, value in tags.items() if name.startswith("flowctx/")}
+
+
+def test_the_engine_is_told_what_to_continue(shell, engine):
+    """The run carries the id that it continues and the batch; the command says how it ended, and where."""
+    run_id = failed(shell, "--batch", "b")
+    done = shell("resume", run_id, "--on", engine.name, "--url", engine.url, "--json")
+    about = told(engine)
+    assert (about["resume_from"], about["batch_id"]) == (run_id, "b")
+    assert (done["status"], done["resumed_from"], done["engine"]) == ("ok", run_id, engine.name)
+    assert done["run_id"] in engine.runs
+
+
+def test_wishes_travel(shell, engine):
+    """A step to begin at, and leave to go on though the workflow has changed."""
+    how = ("--from-step", "fetch", "--accept-changes", "-p", "limit=5")
+    shell("resume", failed(shell), "--on", engine.name, "--url", engine.url, *how)
+    about = told(engine)
+    assert (about["from_step"], about["accept_changes"], "batch_id" in about) == ("fetch", "true", False)
+    assert about.get("limit", 5) == 5
+
+
+def test_asked_twice_it_is_one_run(shell, engine):
+    """Who asks again, because the first answer was lost, follows the same run."""
+    run_id = failed(shell)
+    for _ in range(2):
+        shell("resume", run_id, "--on", engine.name, "--url", engine.url)
+    assert len(engine.runs) == 1
+
+
+def test_a_complete_run_is_not_started(shell, engine):
+    """There is nothing to continue, and the command says what would run something again."""
+    shell.mend()
+    run_id = shell("run", "cli_flows:prices", "--partition", "IBM", "--json")["context"]["run_id"]
+    said = shell("resume", run_id, "--on", engine.name, "--url", engine.url, exit_code=2)
+    assert "is complete; to run part of it again, add --from-step" in said
+    assert engine.runs == {}
+
+
+def test_a_changed_workflow_is_explained_before_anything_starts(shell, engine):
+    """The engine is not asked for what cannot be."""
+    run_id = failed(shell)
+    source = shell.file.read_text().replace("def fetch", "def read")
+    shell.folder.joinpath("changed.py").write_text(source)
+    how = ("--on", engine.name, "--url", engine.url, "--workflow", "changed.py:prices")
+    assert "step 'fetch' was renamed to 'read'" in shell("resume", run_id, *how, exit_code=1)
+    assert engine.runs == {}

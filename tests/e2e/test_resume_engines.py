@@ -1,0 +1,82 @@
+"""The example fails on a real Airflow and goes on on a real Dagster, the other way round, and here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.airflow_stack import airflow_stack
+from e2e.backfill_flow import Home
+from e2e.dagster_stack import dagster_stack
+from flowctx import run
+from flowctx.core.records import CaptureState
+from flowctx.examples.prices import prices
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+APPLE = "2000-09-29|AAPL"
+DAGS = """
+from flowctx.airflow import workflow_dag
+from flowctx.examples.prices import prices
+
+dag = workflow_dag(prices)
+"""
+DEFINITIONS = """
+from flowctx.dagster import workflow_definitions
+from flowctx.examples.prices import prices
+
+defs = workflow_definitions(prices)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """An Airflow and a Dagster that know the same ledger, and a folder to type commands in."""
+    folder: Path = tmp_path_factory.mktemp("resume")
+    env = {"FLOWCTX_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}"}
+    with (
+        airflow_stack(folder / "airflow", {"dags.py": DAGS}, env=env) as airflow,
+        dagster_stack(folder / "dagster", DEFINITIONS, env=env) as dagster,
+    ):
+        urls = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
+        yield Home(folder, {**urls, "FLOWCTX_DAGSTER_URL": dagster.url})
+
+
+def outputs(home: Home, run_id: str) -> dict[str, Any]:
+    """Return the outputs of a run as the ledger has them."""
+    found = home.ledger.run(run_id)
+    return {record.step: record.output for record in home.ledger.steps(found.key)}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [("airflow", "dagster"), ("dagster", "airflow"), ("airflow", "local"), ("dagster", "local")]
+)
+def test_the_example_goes_on_elsewhere(home: Home, first: str, then: str) -> None:
+    """What completed is not run again; outputs and capture are those of a run that nothing disturbed."""
+    batch = f"{first}-{then}"
+    select = ("--batch", batch, "--select", "date=2000-09-29,symbol=AAPL")
+    home.run("backfill", "flowctx.examples.prices:prices", *select, "-p", "max_move=0.25", "--on", first, code=1)
+    (failed,) = home.ledger.runs(batch_id=batch)
+    assert (failed.engine, failed.status) == (first, "failed")
+    how = ("resume", failed.run_id, "--on", then, "-p", "max_move=0.6", "--json")
+    said = json.loads(home.run(*how)[0])
+    done = home.ledger.run(said["run_id"] if then != "local" else said["context"]["run_id"])
+    undisturbed = run(prices, partition=APPLE, batch_id=batch)
+    assert outputs(home, done.run_id) == dict(undisturbed.context.step_outputs)
+    assert (done.engine, done.status, done.attempt) == (then, "ok", 2)
+    assert done.context.capture_id == undisturbed.context.capture_id
+    attempts = {record.step: record.run_attempt for record in home.ledger.steps(done.key)}
+    assert attempts == {"fetch": 1, "validate": 2, "returns": 2, "volatility": 2, "summarise": 2}
+    captures = home.ledger.captures(workflow="daily_prices", partition=done.context.partition)
+    assert [c.state for c in captures if c.key.capture_id.endswith(batch)] == [CaptureState.COMPLETE]
+
+
+def test_steps_of_engines_are_replayed_here(home: Home) -> None:
+    """A step that failed in a task of Airflow's fails here in the same words, on the context that it saw."""
+    failed = next(r for r in home.ledger.runs(batch_id="airflow-dagster") if r.engine == "airflow")
+    out, _ = home.run("replay", failed.run_id, "fetch", "--json")
+    assert json.loads(out)["diff"] == ""
