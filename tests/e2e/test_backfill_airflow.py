@@ -74,6 +74,7 @@ def test_what_failed_is_run_again_and_nothing_else(stack: AirflowStack, home: Ho
 
 def test_a_native_backfill_is_found(stack: AirflowStack, home: Home) -> None:
     """Runs of ``airflow backfill create`` are found by the batch id in their conf; launching adds only the rest."""
+    (home.folder / "mended").touch()
     dates = ["--from-date", "2012-01-03", "--to-date", "2012-01-04", "--reprocess-behavior", "completed"]
     stack.cli(
         "backfill", "create", "--dag-id", "restated", *dates, "--dag-run-conf", json.dumps({"batch_id": "native"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,7 @@ from flowctx.core.workflow import Workflow
 #: So many runs are under way at a time unless the caller says otherwise.
 MAX_ACTIVE: Final = 16
 _POLL_SECONDS = 1.0
+_STOP_SECONDS = 60.0
 _PAGE = 100
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
 #: Our name for the run, which Dagster cannot be told to use for its id.
@@ -245,22 +247,19 @@ class DagsterLauncher:
             return
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
-        """Terminate runs, and yield them."""
-        for start in range(0, len(runs), _PAGE):
-            some = runs[start : start + _PAGE]
-            self._ask(graphql.STOP, ids=sorted({run.run_id for run in some}))
-            now = datetime.now(UTC)
-            for run in some:
-                yield PartitionRun(
-                    partition=run.partition,
-                    state=PartitionState.CANCELED,
-                    run_id=run.run_id,
-                    engine=self.engine,
-                    attempt=run.attempt,
-                    started_at=run.started_at,
-                    ended_at=now,
-                    heard_at=now,
-                )
+        """Terminate runs, and yield those that are over; one that is just starting has to be asked again."""
+        left = {run.run_id: run for run in runs}
+        end = time.monotonic() + _STOP_SECONDS
+        while left and time.monotonic() < end:
+            ids = sorted(left)[:_PAGE]
+            self._ask(graphql.STOP, ids=ids)
+            for told in self._ask(graphql.RUNS, filter={"runIds": ids}, limit=len(ids), cursor=None)["results"]:
+                run = left[told["runId"]]
+                state = self._told(told, run.partition, run.attempt)
+                if state.state.ended:
+                    del left[run.run_id]
+                    yield replace(state, ended_at=state.ended_at or datetime.now(UTC))
+            time.sleep(_POLL_SECONDS if left else 0)
 
     def _told(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""

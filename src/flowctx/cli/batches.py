@@ -285,7 +285,11 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
         runs = [run for run in under_way if run.engine == name]
         done = list(launcher_of(name, url, None, ledger).cancel(batch, runs))
         ledger.batches.note(batch_id, done)
-        stopped += len(done)
+        stopped += sum(run.state is PartitionState.CANCELED for run in done)
+        if len(done) < len(runs):
+            click.echo(
+                f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True
+            )
     click.echo(f"batch {batch_id} is cancelled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
 
 

@@ -98,7 +98,7 @@ def progress_text(tally: Tally) -> str:
     if tally.ended:
         parts.append(f"{tally.rate:.1f}/s")
     if tally.seconds_left and not tally.stopped:
-        parts.append(f"{spent(timedelta(seconds=round(tally.seconds_left)))} left")
+        parts.append(f"{spent(timedelta(seconds=max(1, round(tally.seconds_left))))} left")
     return " · ".join(parts)
 
 
