@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowctx.core.context import WorkflowContext
-from flowctx.core.plain import to_json
+from flowctx.core.encoding import to_json
 from flowctx.core.records import Capture, RunRecord, StepRecord
 from flowctx.core.result import StepResult
 from flowctx.core.run import RunResult
