@@ -4,6 +4,10 @@ import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 
 # isort: split
 import itertools
+import os
+import subprocess
+import sys
+from datetime import date
 
 import pytest
 
@@ -187,3 +191,27 @@ def test_a_changed_workflow_is_explained_before_anything_runs(engine, ledger):
     result = ENGINES[engine](changed, resume_from=failed.run_id)
     assert "step 'one' was removed" in result["uno"].error
     assert calls == []
+
+
+@pytest.mark.parametrize(("first", "then"), [("airflow", "dagster"), ("dagster", "airflow")])
+def test_a_run_without_partitions_keeps_its_business_date(first, then, ledger):
+    """The date that the first run was told is the date of the run that continues it."""
+    flow = Workflow("dated", params={"fix": 0})
+    flow.step("fetch")(lambda ctx: {"day": ctx.as_of_date})
+    flow.step("load")(lambda ctx: {"day": ctx.as_of_date} if ctx.params["fix"] else StepResult.fail("no", "INTERNAL"))
+    failed = ENGINES[first](flow, as_of_date=date(2012, 10, 26))
+    done = ENGINES[then](flow, resume_from=failed.run_id, params={"fix": 1}).raise_for_failure()
+    assert done.context.get_output("load", "day") == done.context.as_of_date == date(2012, 10, 26)
+    assert done.context.metadata["as_of_source"] == failed.context.metadata["as_of_source"]
+
+
+def test_without_a_ledger_no_database_is_imported():
+    """Adapters that are not told of a ledger cost what they did before there was one."""
+    code = (
+        "import sys, flowctx.airflow, flowctx.dagster, flowctx.ledger as ledger\n"
+        "assert ledger.ledger_from_env() is None\n"
+        "assert not {'flowctx.ledger.sql', 'flowctx.ledger.database'} & sys.modules.keys()"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCTX_LEDGER")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -128,6 +128,28 @@ def test_each_mapped_instance_is_a_run(ledger):
     assert {run.run_id for run in found.values()} == {done.run_id}
 
 
+def test_a_mapped_run_goes_on_with_what_each_instance_completed(ledger):
+    """In the run that continues it, only what failed runs, and the reduce step sees all."""
+    calls, flow = [], Workflow("fanned", partitions=SYMBOLS, params={"fix": 0})
+
+    @flow.step()
+    def fetch(ctx):
+        calls.append(f"fetch {ctx.partition.symbol}")
+
+    @flow.step()
+    def load(ctx):
+        calls.append(f"load {ctx.partition.symbol}")
+        if ctx.partition.symbol == "IBM" and not ctx.params["fix"]:
+            return StepResult.fail("not yet", category="DATA_QUALITY")
+        return {"symbol": ctx.partition.symbol}
+
+    dag = workflow_dag(flow, map_over=["symbol"], reduce=lambda_free)
+    failed = run_dag(dag)
+    calls.clear()
+    done = run_dag(dag, resume_from=failed.run_id, params={"fix": 1}).raise_for_failure()
+    assert (calls, done.context.get_output("lambda_free")) == (["load IBM"], {"loaded": ["AAPL", "IBM"]})
+
+
 def lambda_free(ctx):
     """Reduce."""
     return {"loaded": sorted(ctx.get_output("load"))}
@@ -153,6 +175,14 @@ def test_loose_steps_end_their_run(ledger):
     assert (found.workflow, found.status) == ("loose", RunStatus.OK)
     last = ledger.steps(found.key)[-1]
     assert (last.step, last.after, last.config, last.output) == ("two", ("one",), {"factor": 3}, {"n": 3})
+
+
+def test_loose_steps_cannot_be_continued(ledger):
+    """Without a workflow nobody knows the steps: asked to continue a run, they say what to do instead."""
+    with DAG("cannot") as dag:
+        StepOperator(step=lambda_each)
+    result = run_dag(dag, resume_from="run-1")
+    assert "clear the failed tasks of that run instead" in result["lambda_each"].error
 
 
 def test_instances_that_are_no_partitions_are_not_recorded(ledger):

@@ -69,6 +69,7 @@ def test_the_example_goes_on_elsewhere(home: Home, first: str, then: str) -> Non
     assert outputs(home, done.run_id) == dict(undisturbed.context.step_outputs)
     assert (done.engine, done.status, done.attempt) == (then, "ok", 2)
     assert done.context.capture_id == undisturbed.context.capture_id
+    assert home.status(batch)["counts"] == {"ok": 1}
     attempts = {record.step: record.run_attempt for record in home.ledger.steps(done.key)}
     assert attempts == {"fetch": 1, "validate": 2, "returns": 2, "volatility": 2, "summarise": 2}
     captures = home.ledger.captures(workflow="daily_prices", partition=done.context.partition)

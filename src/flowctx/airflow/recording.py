@@ -14,6 +14,7 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.attempts import Attempting
 from flowctx.core.context import WorkflowContext
 from flowctx.core.continuing import Rerun, wishes
+from flowctx.core.errors import WorkflowError
 from flowctx.core.ports import Ledger
 from flowctx.core.recorder import Order, Recorder, open_run
 from flowctx.core.records import RunRecord
@@ -53,6 +54,11 @@ def _open(operator: StepOperator, context: Any) -> Recorder:
     said = context["dag_run"].conf or {}
     about: dict[str, Any] = {"given": tuple(said), "strict": strict_from_env(), **wishes(said.get)}
     flow = operator.workflow
+    if flow is None and about["resume_from"] is not None:
+        raise WorkflowError(
+            f"step {operator.step.name!r} is of no workflow, so conf['resume_from'] cannot be heeded; clear the failed "
+            "tasks of that run instead, or make the steps those of a Workflow"
+        )
     whole = flow if flow is not None and operator.step.name in flow.steps else None
     name = flow.name if flow is not None else context["task"].dag_id
     book = ledger()
