@@ -81,6 +81,8 @@ class JsonClient:
             try:
                 headers = self._headers(refused) if signed else {}
                 answer = self._once(method, path, query, body, headers)
+            except EngineUnavailable:  # of the call that signs this one, and all that there is to say
+                raise
             except (URLError, OSError, http.client.HTTPException) as exc:
                 why = " ".join(str(getattr(exc, "reason", exc)).split()) or type(exc).__name__
             else:
