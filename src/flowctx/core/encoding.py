@@ -49,6 +49,7 @@ def to_json(value: Any) -> Any:
     """Return frozen data as JSON-ready built-ins: ``json.dumps`` never fails on the result.
 
     Example:
+        >>> from flowctx.core.plain import freeze
         >>> to_json(freeze({"price": Decimal("1.10"), "$": 1}))
         {'price': {'$decimal': '1.10'}, '$$': 1}
     """
