@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
+import exchange_calendars
 import msgspec
 import pytest
 
@@ -16,7 +17,6 @@ from flowctx import BusinessCalendar, CalendarError, calendar_from_file
 from flowctx.calendars import FIRST, LAST, load_calendar
 from flowctx.core.calendar import get_calendar
 
-exchange_calendars = pytest.importorskip("exchange_calendars")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
 #: With pandas 3, the library's own sessions lack the working Saturdays and Sundays of these.
