@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+from e2e.processes import Stack, free_ports, inherited
+
 #: The order matters: tasks that are dispatched before the api-server listens fail.
 COMPONENTS = (("api-server",), ("dag-processor",), ("scheduler", "--skip-serve-logs"))
 
 
 @dataclass
-class AirflowStack:
+class AirflowStack(Stack):
     """A running Airflow; see :func:`airflow_stack`."""
 
-    #: AIRFLOW_HOME: ``dags/``, ``logs/``, and a log for each component.
-    home: Path
-    #: Where the api-server listens.
-    url: str
-    #: The environment of every component and of :meth:`cli`.
-    env: dict[str, str]
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     token: str = ""
 
     def cli(self, *args: str) -> str:
         """Run ``airflow ...`` to its end and return what it printed; it must succeed."""
-        done = subprocess.run(_airflow(*args), env=self.env, cwd=self.home, capture_output=True, text=True, timeout=180)
-        assert done.returncode == 0, f"airflow {' '.join(args)}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return self.run("airflow", *args)
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Call the REST API v2 (``/dags/...``) and return the status and the decoded answer, errors included."""
@@ -73,28 +60,11 @@ class AirflowStack:
             if not page["dag_runs"] or len(found) >= page["total_entries"]:
                 return found
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 120) -> dict[str, Any]:
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 300) -> dict[str, Any]:
         """Return a run once it has ended."""
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
         self.wait_until(lambda: self.get(path)["state"] in ("success", "failed"), f"run {run_id}", seconds=seconds)
         return dict(self.get(path))
-
-    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = 120) -> None:
-        """Wait until something holds, while every component is alive."""
-        end = time.monotonic() + seconds
-        while not holds():
-            dead = [name for name, process in self.processes.items() if process.poll() is not None]
-            assert not dead, f"{dead} died while waiting for {what}\n{self.logs()}"
-            assert time.monotonic() < end, f"{what}: not after {seconds} s\n{self.logs()}"
-            time.sleep(0.5)
-
-    def logs(self, lines: int = 40) -> str:
-        """Return the end of each component's log."""
-        parts = []
-        for path in sorted(self.home.glob("*.log")):
-            tail = path.read_text(errors="replace").splitlines()[-lines:]
-            parts.append("\n".join([f"--- {path.name}", *tail]))
-        return "\n".join(parts)
 
 
 @contextmanager
@@ -108,7 +78,7 @@ def airflow_stack(
         dags: Names and texts of the DAG files. Each is expected to parse.
         env: More environment, for instance ``{"AIRFLOW__CORE__PARALLELISM": "2"}``.
     """
-    port = _free_port()
+    (port,) = free_ports(1)
     stack = AirflowStack(home=home, url=f"http://127.0.0.1:{port}", env=_environment(home, port) | dict(env or {}))
     (home / "dags").mkdir(parents=True)
     for name, text in dags.items():
@@ -116,21 +86,20 @@ def airflow_stack(
     stack.cli("db", "migrate")
     try:
         for command in COMPONENTS:
-            _start(stack, command)
+            stack.start(command[0], "airflow", *command)
             if command[0] == "api-server":
-                stack.wait_until(lambda: _listens(stack), "the api-server", seconds=120)
-        stack.wait_until(lambda: _healthy(stack), "the health of all components", seconds=120)
-        stack.wait_until(lambda: _parsed(stack) >= set(dags), "the DAG files to be parsed", seconds=120)
+                stack.wait_until(lambda: _listens(stack), "the api-server")
+        stack.wait_until(lambda: _healthy(stack), "the health of all components")
+        stack.wait_until(lambda: _parsed(stack) >= set(dags), "the DAG files to be parsed")
         errors = stack.get("/importErrors")["import_errors"]
         assert not errors, "\n".join(error["stack_trace"] for error in errors)
         yield stack
     finally:
-        _end(stack.processes)
+        stack.end()
 
 
 def _environment(home: Path, port: int) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    return inherited | {
+    return inherited("AIRFLOW") | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -152,28 +121,6 @@ def _environment(home: Path, port: int) -> dict[str, str]:
     }
 
 
-def _airflow(*args: str) -> list[str]:
-    return [sys.executable, "-m", "airflow", *args]
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _start(stack: AirflowStack, command: tuple[str, ...]) -> None:
-    with (stack.home / f"{command[0]}.log").open("wb") as log:
-        stack.processes[command[0]] = subprocess.Popen(
-            _airflow(*command),
-            env=stack.env,
-            cwd=stack.home,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
 def _listens(stack: AirflowStack) -> bool:
     try:
         with urlopen(f"{stack.url}/auth/token", timeout=5) as answer:
@@ -191,19 +138,3 @@ def _healthy(stack: AirflowStack) -> bool:
 def _parsed(stack: AirflowStack) -> set[str]:
     found = {dag["relative_fileloc"] for dag in stack.get("/dags", limit=100)["dags"]}
     return found | {error["filename"] for error in stack.get("/importErrors")["import_errors"]}
-
-
-def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    """End the components, last started first, and whatever they started themselves."""
-    for process in reversed(processes.values()):
-        process.terminate()
-    for process in processes.values():
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # its own session: nobody else is in that group
-        except ProcessLookupError:
-            continue

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+from e2e.processes import Stack, free_ports, inherited
 
 _INSTANCE = """
 telemetry: {enabled: false}
@@ -54,23 +51,12 @@ ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 
 @dataclass
-class DagsterStack:
+class DagsterStack(Stack):
     """A running Dagster; see :func:`dagster_stack`."""
-
-    #: DAGSTER_HOME, with ``definitions.py`` and a log for each process.
-    home: Path
-    #: Where the web server listens.
-    url: str
-    #: The environment of every process and of :meth:`cli`.
-    env: dict[str, str]
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def cli(self, *args: str) -> str:
         """Run ``dagster ...`` to its end and return what it printed; it must succeed."""
-        command = _module("dagster", *args)
-        done = subprocess.run(command, env=self.env, cwd=self.home, capture_output=True, text=True, timeout=180)
-        assert done.returncode == 0, f"dagster {' '.join(args)}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return self.run("dagster", *args)
 
     def graphql(self, query: str, **variables: object) -> dict[str, Any]:
         """Return the data that a GraphQL query or mutation answers; errors of the query itself fail."""
@@ -102,7 +88,7 @@ class DagsterStack:
         assert found["__typename"] == "Runs", found
         return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found["results"]]
 
-    def wait_for_runs(self, count: int, tags: Mapping[str, str], *, seconds: float = 180) -> list[dict[str, Any]]:
+    def wait_for_runs(self, count: int, tags: Mapping[str, str], *, seconds: float = 300) -> list[dict[str, Any]]:
         """Return the runs with these tags once there are ``count`` of them and all have ended."""
 
         def ended() -> bool:
@@ -111,22 +97,6 @@ class DagsterStack:
 
         self.wait_until(ended, f"{count} runs with {tags}", seconds=seconds)
         return self.runs(tags)
-
-    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = 120) -> None:
-        """Wait until something holds, while every process is alive."""
-        end = time.monotonic() + seconds
-        while not holds():
-            dead = [name for name, process in self.processes.items() if process.poll() is not None]
-            assert not dead, f"{dead} died while waiting for {what}\n{self.logs()}"
-            assert time.monotonic() < end, f"{what}: not after {seconds} s\n{self.logs()}"
-            time.sleep(0.5)
-
-    def logs(self, lines: int = 40) -> str:
-        """Return the end of each process's log."""
-        parts = []
-        for path in sorted(self.home.glob("*.log")):
-            parts += [f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-lines:]]
-        return "\n".join(parts)
 
 
 @contextmanager
@@ -141,46 +111,26 @@ def dagster_stack(home: Path, definitions: str, *, env: Mapping[str, str] | None
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_INSTANCE)
     (home / "definitions.py").write_text(definitions)
-    code, web = _free_port(), _free_port()
+    code, web = free_ports(2)
     (home / "workspace.yaml").write_text(
         f"load_from: [{{grpc_server: {{host: 127.0.0.1, port: {code}, location_name: tests}}}}]"
     )
     stack = DagsterStack(home=home, url=f"http://127.0.0.1:{web}", env=_environment(home) | dict(env or {}))
     file, workspace, local = str(home / "definitions.py"), str(home / "workspace.yaml"), "127.0.0.1"
     try:
-        _start(stack, "code", _module("dagster", "api", "grpc", "-f", file, "-h", local, "-p", str(code)))
+        stack.start("code", "dagster", "api", "grpc", "-f", file, "-h", local, "-p", str(code))
         stack.wait_until(lambda: _listens(code), "the code server")
-        _start(stack, "web", _module("dagster_webserver", "-h", local, "-p", str(web), "-w", workspace))
-        _start(stack, "daemon", _module("dagster._daemon", "run", "-w", workspace))
+        stack.start("web", "dagster_webserver", "-h", local, "-p", str(web), "-w", workspace)
+        stack.start("daemon", "dagster._daemon", "run", "-w", workspace)
         stack.wait_until(lambda: _answers(stack), "the web server and the definitions")
         yield stack
     finally:
-        _end(stack.processes)
+        stack.end()
 
 
 def _environment(home: Path) -> dict[str, str]:
-    # Each run is a process that imports Dagster: without bytecode that alone takes seconds.
-    unwanted = {"PYTHONDONTWRITEBYTECODE"} | {name for name in os.environ if name.startswith("DAGSTER")}
-    inherited = {name: value for name, value in os.environ.items() if name not in unwanted}
-    inherited.setdefault("PYTHONPYCACHEPREFIX", str(home / "bytecode"))
-    return inherited | {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
-
-
-def _module(*args: str) -> list[str]:
-    return [sys.executable, "-m", *args]
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _start(stack: DagsterStack, name: str, command: list[str]) -> None:
-    with (stack.home / f"{name}.log").open("wb") as log:
-        stack.processes[name] = subprocess.Popen(
-            command, env=stack.env, cwd=stack.home, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    settings = {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    return {"PYTHONPYCACHEPREFIX": str(home / "bytecode")} | inherited("DAGSTER") | settings
 
 
 def _listens(port: int) -> bool:
@@ -197,19 +147,3 @@ def _answers(stack: DagsterStack) -> bool:
     except (URLError, ConnectionError, TimeoutError):
         return False
     return bool(found.get("nodes"))
-
-
-def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    """End the processes, last started first, and whatever they started themselves."""
-    for process in reversed(processes.values()):
-        process.terminate()
-    for process in processes.values():
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # its own session: nobody else is in that group
-        except ProcessLookupError:
-            continue
