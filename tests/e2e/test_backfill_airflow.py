@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import jwt
 import pytest
 
 from e2e.airflow_stack import AirflowStack, airflow_stack
-from e2e.backfill_flow import ALL, BAD, FLOWS, OTHER, TOTAL, Home
+from e2e.backfill_flow import Home
+from e2e.launches import EngineRun, LaunchContract, Runs, backfill, flow_folder, refusal
 
 pytestmark = pytest.mark.e2e
 
@@ -25,51 +25,49 @@ dag = workflow_dag(flow, catchup=False, start_date=datetime(2020, 1, 1))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where ``flows.py`` is."""
-    return tmp_path_factory.mktemp("flows")
-
-
-@pytest.fixture(scope="module")
-def stack(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     """An Airflow with the workflow as a DAG."""
-    Home(folder, {})
-    home = tmp_path_factory.mktemp("airflow") / "home"
-    with airflow_stack(home, {"dags.py": DAGS}, env={"PYTHONPATH": str(folder)}) as stack:
+    with airflow_stack(
+        tmp_path_factory.mktemp("airflow") / "home",
+        {"dags.py": DAGS},
+        env={"PYTHONPATH": str(flow_folder(tmp_path_factory))},
+    ) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def home(stack: AirflowStack, folder: Path) -> Home:
+def home(stack: AirflowStack) -> Home:
     """The folder in which ``flowctx`` is run; it reaches Airflow with a token."""
-    return Home(folder, {"FLOWCTX_AIRFLOW_URL": stack.url, "FLOWCTX_AIRFLOW_TOKEN": stack.token})
+    env = {"FLOWCTX_AIRFLOW_URL": stack.url, "FLOWCTX_AIRFLOW_TOKEN": stack.token}
+    return Home(Path(stack.env["PYTHONPATH"]), env)
 
 
-def test_a_batch_that_was_killed_runs_each_partition_once(stack: AirflowStack, home: Home) -> None:
-    """Killed half-way and launched again, a batch of 100 has one run for each partition, and its one failure."""
-    command = ["backfill", "flows:flow", "--batch", "killed", "--select", ALL, "--on", "airflow", "-p", "limit=3"]
-    home.kill_when(lambda: home.known("killed") >= TOTAL // 2, *command)
-    home.run(*command, code=1)
-    runs = stack.runs("restated")
-    assert len(runs) == len({run["partition_key"] for run in runs}) == TOTAL
-    status = home.status("killed")
-    assert status["counts"] == {"ok": 98, "skipped": 1, "failed": 1}
-    (failure,) = status["failures"]
-    assert (failure["partition"], failure["step"], failure["error"]) == (BAD, "check", "12 rows are missing")
+@pytest.fixture
+def engine() -> str:
+    """What ``--on`` is given."""
+    return "airflow"
 
 
-def test_what_failed_is_run_again_and_nothing_else(stack: AirflowStack, home: Home) -> None:
-    """A retry clears the failed run: each partition has one successful run and one capture in the end."""
-    (home.folder / "mended").touch()
-    home.run(*_command("killed"), "-p", "limit=3", "--retry-failed")
-    assert home.status("killed")["counts"] == {"ok": 99, "skipped": 1}
-    runs = stack.runs("restated")
-    assert len(runs) == TOTAL
-    assert {run["state"] for run in runs} == {"success"}
-    calls = Counter(home.calls())
-    assert set(calls.values()) == {1}
-    assert len({capture for _, _, capture in calls}) == TOTAL - 1
-    assert stack.get(f"/dags/restated/dagRuns/{runs[0]['dag_run_id']}")["conf"] == {"batch_id": "killed", "limit": 3}
+@pytest.fixture
+def runs(stack: AirflowStack) -> Runs:
+    """The runs of a batch, as Airflow knows them."""
+
+    def found(batch_id: str) -> list[EngineRun]:
+        every = [run for run in stack.runs("restated") if run["conf"]["batch_id"] == batch_id]
+        return [EngineRun(run["partition_key"], run["state"] == "success") for run in every]
+
+    return found
+
+
+class TestAirflow(LaunchContract):
+    """The contract holds on Airflow."""
+
+
+def test_runs_are_given_their_parameters(stack: AirflowStack, home: Home) -> None:
+    """The ``conf`` of a run has the batch id and the batch's own parameters, by name."""
+    home.run(*backfill("airflow", "params", "date=2012-01-09,tier=T1"), "-p", "limit=3")
+    (conf,) = [run["conf"] for run in stack.runs("restated") if run["conf"]["batch_id"] == "params"]
+    assert conf == {"batch_id": "params", "limit": 3}
 
 
 def test_a_native_backfill_is_found(stack: AirflowStack, home: Home) -> None:
@@ -84,21 +82,10 @@ def test_a_native_backfill_is_found(stack: AirflowStack, home: Home) -> None:
         return home.status("native", "--on", "airflow", "--workflow", "flows:flow")["counts"]
 
     stack.wait_until(lambda: found() == {"ok": 10}, "the native backfill", seconds=180)
-    out, _ = home.run(*_command("native", "date=2012-01-03..2012-01-05"), "--json")
+    out, _ = home.run(*backfill("airflow", "native", "date=2012-01-03..2012-01-05"), "--json")
     assert json.loads(out)["before"] == {"ok": 10}
     assert json.loads(out)["ended"] == {"ok": 5}
     assert "native" in home.run("batches")[0]
-
-
-def test_cancel_stops_runs(stack: AirflowStack, home: Home) -> None:
-    """A cancelled batch has nothing under way any more, and can be launched again."""
-    some = "date=2012-01-10..2012-01-13"
-    home.kill_when(lambda: home.known("stopped") >= 3, *_command("stopped", some))
-    home.run("cancel", "stopped")
-    counts = home.status("stopped")["counts"]
-    assert not {"running", "launched"} & counts.keys()
-    home.run(*_command("stopped", some))
-    assert home.status("stopped")["counts"] == {"ok": 20}
 
 
 @pytest.mark.parametrize(
@@ -112,12 +99,7 @@ def test_cancel_stops_runs(stack: AirflowStack, home: Home) -> None:
 )
 def test_what_cannot_be_launched_is_said_in_a_line(home: Home, env: dict[str, str], args: list[str], line: str) -> None:
     """A wrong token, an engine that is not there and a DAG that is missing are one line each, and no batch."""
-    (home.folder / "other.py").write_text(OTHER)
-    other = Home(home.folder, {**home.env, **env})
-    _, err = other.run("backfill", *args, "--batch", "refused", "--on", "airflow", code=1)
-    assert line in err
-    assert len(err.strip().splitlines()) == 1
-    assert "no batch 'refused'" in other.run("status", "refused", code=1)[1]
+    assert line in refusal(home, env, "airflow", *args)
 
 
 def test_an_expired_token_says_what_to_set(home: Home, stack: AirflowStack) -> None:
@@ -127,27 +109,13 @@ def test_an_expired_token_says_what_to_set(home: Home, stack: AirflowStack) -> N
     old = jwt.encode(
         {**claims, "exp": claims["exp"] - 7 * 86400}, secret, jwt.get_unverified_header(stack.token)["alg"]
     )
-    _, err = Home(home.folder, {**home.env, "FLOWCTX_AIRFLOW_TOKEN": old}).run(*_command("refused"), code=1)
+    _, err = Home(home.folder, {**home.env, "FLOWCTX_AIRFLOW_TOKEN": old}).run(*backfill("airflow", "refused"), code=1)
     assert "refuses the token (Token Expired); it may have expired: set FLOWCTX_AIRFLOW_TOKEN anew" in err
 
 
 def test_a_paused_dag_says_what_to_type(stack: AirflowStack, home: Home) -> None:
     """A DAG that is paused is not launched into."""
     stack.request("PATCH", "/dags/restated", {"is_paused": True})
-    _, err = home.run(*_command("paused"), code=1)
+    _, err = home.run(*backfill("airflow", "paused"), code=1)
     stack.request("PATCH", "/dags/restated", {"is_paused": False})
     assert "airflow dags unpause restated" in err
-
-
-def test_a_partition_that_the_dag_lacks_fails_alone(stack: AirflowStack, home: Home) -> None:
-    """A partition that Airflow's DAG does not have is a failure with Airflow's words; the others run."""
-    elsewhere = Home(home.folder / "newer", {**home.env})
-    (elsewhere.folder / "flows.py").write_text(FLOWS.replace('"T5"]', '"T5", "T6"]'))
-    some = "date=2012-01-06,tier=T5|T6"
-    _, err = elsewhere.run(*_command("newer", some), code=1)
-    assert "tier=T6: Airflow: " in err
-    assert elsewhere.status("newer")["counts"] == {"ok": 1, "failed": 1}
-
-
-def _command(batch_id: str, selection: str = ALL) -> list[str]:
-    return ["backfill", "flows:flow", "--batch", batch_id, "--select", selection, "--on", "airflow"]

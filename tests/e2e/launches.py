@@ -1,0 +1,94 @@
+"""What holds of a batch whoever runs it: the tests that each engine's own file inherits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import pytest
+
+from e2e.backfill_flow import ALL, BAD, FLOWS, OTHER, TOTAL, Home
+
+
+class EngineRun(NamedTuple):
+    """A run as its engine tells it."""
+
+    #: The engine's text of its partition.
+    partition: str
+    succeeded: bool
+
+
+#: Returns the runs of a batch.
+Runs: TypeAlias = Callable[[str], list[EngineRun]]
+
+
+class LaunchContract:
+    """Batches of one engine: killed, launched again, retried, cancelled, and what cannot be launched.
+
+    Its module has the fixtures ``engine`` (what ``--on`` is given), ``home``, and ``runs``, which returns all runs of a
+    batch that the engine itself knows.
+    """
+
+    def test_a_batch_that_was_killed_runs_each_partition_once(self, engine: str, home: Home, runs: Runs) -> None:
+        """Killed half-way and launched again, a batch of 100 has one run for each partition, and its one failure."""
+        command = [*backfill(engine, "killed"), "-p", "limit=3"]
+        home.kill_when(lambda: home.known("killed") >= TOTAL // 2, *command)
+        home.run(*command, code=1)
+        found = runs("killed")
+        assert len(found) == len({run.partition for run in found}) == TOTAL
+        status = home.status("killed")
+        assert status["counts"] == {"ok": 98, "skipped": 1, "failed": 1}
+        (failure,) = status["failures"]
+        assert (failure["partition"], failure["step"], failure["error"]) == (BAD, "check", "12 rows are missing")
+
+    def test_what_failed_is_run_again_and_nothing_else(self, engine: str, home: Home, runs: Runs) -> None:
+        """After a retry each partition has one successful run and one capture, and no step was called twice."""
+        (home.folder / "mended").touch()
+        home.run(*backfill(engine, "killed"), "-p", "limit=3", "--retry-failed")
+        assert home.status("killed")["counts"] == {"ok": 99, "skipped": 1}
+        succeeded = Counter(run.partition for run in runs("killed") if run.succeeded)
+        assert len(succeeded) == TOTAL
+        assert set(succeeded.values()) == {1}
+        calls = Counter(home.calls())
+        assert set(calls.values()) == {1}
+        assert len({capture for _, _, capture in calls}) == TOTAL - 1
+
+    def test_cancel_stops_runs(self, engine: str, home: Home) -> None:
+        """A cancelled batch has nothing under way any more, and can be launched again."""
+        some = "date=2012-01-10..2012-01-13"
+        home.kill_when(lambda: home.known("stopped") >= 3, *backfill(engine, "stopped", some))
+        home.run("cancel", "stopped")
+        counts = home.status("stopped")["counts"]
+        assert not {"running", "launched"} & counts.keys()
+        home.run(*backfill(engine, "stopped", some))
+        assert home.status("stopped")["counts"] == {"ok": 20}
+
+    def test_a_partition_that_the_engine_lacks_fails_alone(self, engine: str, home: Home) -> None:
+        """A partition that the engine does not have is a failure with the engine's words; the others run."""
+        elsewhere = Home(home.folder / "newer", home.env)
+        (elsewhere.folder / "flows.py").write_text(FLOWS.replace('"T5"]', '"T5", "T6"]'))
+        _, err = elsewhere.run(*backfill(engine, "newer", "date=2012-01-06,tier=T5|T6"), code=1)
+        assert f"failed: date=2012-01-06|tier=T6: {engine.title()}: " in err
+        assert elsewhere.status("newer")["counts"] == {"ok": 1, "failed": 1}
+
+
+def backfill(engine: str, batch_id: str, selection: str = ALL) -> list[str]:
+    """Return what to type to launch a batch on an engine."""
+    return ["backfill", "flows:flow", "--batch", batch_id, "--select", selection, "--on", engine]
+
+
+def refusal(home: Home, env: dict[str, str], engine: str, *args: str) -> str:
+    """Return the one line with which a launch is refused; no batch is left behind."""
+    (home.folder / "other.py").write_text(OTHER)
+    other = Home(home.folder, {**home.env, **env})
+    _, err = other.run("backfill", *args, "--batch", "refused", "--on", engine, code=1)
+    assert len(err.strip().splitlines()) == 1
+    assert "no batch 'refused'" in other.run("status", "refused", code=1)[1]
+    return err
+
+
+def flow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a new folder with ``flows.py``."""
+    return Home(tmp_path_factory.mktemp("flows"), {}).folder
