@@ -58,11 +58,11 @@ BAD = "date=2012-01-05|tier=T2"
 class Home:
     """A folder with ``flows.py`` and a ledger, in which ``flowctx`` is run."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str], ledger_url: str | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "flows.py").write_text(FLOWS)
         self.folder = folder
-        self.ledger_url = f"sqlite:///{folder / 'ledger.db'}"
+        self.ledger_url = ledger_url or f"sqlite:///{folder / 'ledger.db'}"
         self.env = {**os.environ, **env, "FLOWCTX_LEDGER_URL": self.ledger_url}
 
     @property

@@ -50,7 +50,7 @@ def a_run(stack: AirflowStack, dag_id: str, run_type: str, **query: object) -> d
     def runs() -> list[dict[str, Any]]:
         return [r for r in stack.runs(dag_id, **query) if r["run_type"] == run_type and r["state"] == "success"]
 
-    stack.wait_until(runs, f"a {run_type} run of {dag_id}", seconds=240)
+    stack.wait_until(runs, f"a {run_type} run of {dag_id}")
     return runs()[0]
 
 
@@ -126,7 +126,7 @@ def test_backfill(stack: AirflowStack) -> None:
     ctx = seen(stack, "cron_trigger", run["dag_run_id"])
     assert (ctx.batch_id, ctx.metadata["engine"]["run_type"]) == ("restate", "backfill")
     assert str(ctx.as_of_date)[:8] == "2012-10-"
-    stack.wait_until(lambda: finished(stack, "cron_trigger"), "the end of the backfill", seconds=240)
+    stack.wait_until(lambda: finished(stack, "cron_trigger"), "the end of the backfill")
     reprocess = ["--reprocess-behavior", "completed", "--dag-run-conf", '{"batch_id": "restate"}']
     stack.cli("backfill", "create", "--dag-id", "cron_trigger", *dates, *reprocess)
 
@@ -227,7 +227,7 @@ def test_events_of_two_batches_give_none(stack: AirflowStack) -> None:
 def test_mapped_instances(stack: AirflowStack) -> None:
     """Each value is an instance labelled by it, on a worker that knows nothing but the DAG file."""
     run_id = stack.trigger("e2e_mapped", partition_key="2012-10-26", conf={"batch_id": "m"})["dag_run_id"]
-    assert stack.wait_for_run("e2e_mapped", run_id, seconds=240)["state"] == "success"
+    assert stack.wait_for_run("e2e_mapped", run_id)["state"] == "success"
     found = tasks(stack, "e2e_mapped", run_id)
     assert {"gate[FB]", "gate[IBM]"} <= set(found)
     assert json.loads((stack.home / "seen" / "reduced" / f"{run_id}.json").read_text()) == {"FB": True, "IBM": True}

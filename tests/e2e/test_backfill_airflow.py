@@ -81,7 +81,7 @@ def test_a_native_backfill_is_found(stack: AirflowStack, home: Home) -> None:
     def found() -> dict[str, int]:
         return home.status("native", "--on", "airflow", "--workflow", "flows:flow")["counts"]
 
-    stack.wait_until(lambda: found() == {"ok": 10}, "the native backfill", seconds=180)
+    stack.wait_until(lambda: found() == {"ok": 10}, "the native backfill")
     out, _ = home.run(*backfill("airflow", "native", "date=2012-01-03..2012-01-05"), "--json")
     assert json.loads(out)["before"] == {"ok": 10}
     assert json.loads(out)["ended"] == {"ok": 5}

@@ -20,9 +20,8 @@ SOME = "date=2012-01-03..2012-01-06"  # 20 partitions, one of which fails
 
 def test_a_batch_goes_from_airflow_to_dagster_to_here(tmp_path: Path) -> None:
     """Begun on Airflow, gone on with on Dagster, and its failure mended here: one success and one capture each."""
-    Home(tmp_path, {})
     command = ["backfill", "flows:flow", "--batch", "moved", "--select", SOME]
-    environment = {"PYTHONPATH": str(tmp_path)}
+    environment = {"PYTHONPATH": str(tmp_path), "FLOWCTX_LEDGER_URL": Home(tmp_path, {}).ledger_url}
     with (
         airflow_stack(tmp_path / "airflow", {"dags.py": DAGS}, env=environment) as airflow,
         dagster_stack(tmp_path / "dagster", DEFINITIONS, env=environment) as dagster,

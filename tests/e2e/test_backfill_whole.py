@@ -73,7 +73,6 @@ def test_every_partition_is_accounted_for(ledger: Ledger) -> None:
     assert states == {"ok": rows, "skipped": TOTAL - rows}
 
 
-@pytest.mark.timeout(300)
 def test_each_partition_has_one_run_and_one_capture(ledger: Ledger) -> None:
     """However often the launch was killed, each partition has one run, and one complete capture at revision 1."""
     assert len({run.run_id for run in outcomes(ledger)}) == TOTAL
@@ -83,7 +82,6 @@ def test_each_partition_has_one_run_and_one_capture(ledger: Ledger) -> None:
     assert len({capture.partition for capture in complete}) == len(complete)
 
 
-@pytest.mark.timeout(300)
 def test_the_sums_are_those_of_the_data(ledger: Ledger) -> None:
     """Closes and volumes, added up over all captures, are to the cent those of the data file."""
     closes: Counter[str] = Counter()

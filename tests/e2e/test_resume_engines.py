@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from e2e.dagster_stack import dagster_stack
 from flowctx import run
 from flowctx.core.records import CaptureState
 from flowctx.examples.prices import prices
+from postgres import postgres_database, postgres_server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 APPLE = "2000-09-29|AAPL"
 DAGS = """
@@ -35,15 +37,25 @@ defs = workflow_definitions(prices)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """An Airflow and a Dagster that know the same ledger, and a folder to type commands in."""
+    """An Airflow and a Dagster that know the same ledger, on PostgreSQL, and a folder to type commands in."""
     folder: Path = tmp_path_factory.mktemp("resume")
-    env = {"FLOWCTX_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}"}
+    with (
+        postgres_server() as server,
+        postgres_database(server) as ledger_url,
+        _engines(folder, {"FLOWCTX_LEDGER_URL": ledger_url}) as urls,
+    ):
+        yield Home(folder, urls, ledger_url)
+
+
+@contextmanager
+def _engines(folder: Path, env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Run both engines, and yield how they are reached."""
     with (
         airflow_stack(folder / "airflow", {"dags.py": DAGS}, env=env) as airflow,
         dagster_stack(folder / "dagster", DEFINITIONS, env=env) as dagster,
     ):
         urls = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
-        yield Home(folder, {**urls, "FLOWCTX_DAGSTER_URL": dagster.url})
+        yield {**urls, "FLOWCTX_DAGSTER_URL": dagster.url}
 
 
 def outputs(home: Home, run_id: str) -> dict[str, Any]:
