@@ -1,10 +1,10 @@
-"""A real Airflow for tests: api-server, scheduler (LocalExecutor) and dag-processor, on loopback, in its own folder."""
+"""A real Airflow for tests: api-server, scheduler (LocalExecutor), dag-processor and PostgreSQL, all on loopback."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 from e2e.processes import Stack, free_ports, inherited
+from postgres import postgres_database, postgres_server
 
 #: The order matters: tasks that are dispatched before the api-server listens fail.
 COMPONENTS = (("api-server",), ("dag-processor",), ("scheduler", "--skip-serve-logs"))
@@ -79,12 +80,16 @@ def airflow_stack(
         env: More environment, for instance ``{"AIRFLOW__CORE__PARALLELISM": "2"}``.
     """
     (port,) = free_ports(1)
-    stack = AirflowStack(home=home, url=f"http://127.0.0.1:{port}", env=_environment(home, port) | dict(env or {}))
     (home / "dags").mkdir(parents=True)
     for name, text in dags.items():
         (home / "dags" / name).write_text(text)
-    stack.cli("db", "migrate")
-    try:
+    with ExitStack() as held:
+        # With SQLite, a scheduler that finds its database locked for five seconds dies.
+        database = held.enter_context(postgres_database(held.enter_context(postgres_server())))
+        settings = _environment(home, port, database) | dict(env or {})
+        stack = AirflowStack(home=home, url=f"http://127.0.0.1:{port}", env=settings)
+        held.callback(stack.end)
+        stack.cli("db", "migrate")
         for command in COMPONENTS:
             stack.start(command[0], "airflow", *command)
             if command[0] == "api-server":
@@ -94,11 +99,10 @@ def airflow_stack(
         errors = stack.get("/importErrors")["import_errors"]
         assert not errors, "\n".join(error["stack_trace"] for error in errors)
         yield stack
-    finally:
-        stack.end()
 
 
-def _environment(home: Path, port: int) -> dict[str, str]:
+def _environment(home: Path, port: int, database: str) -> dict[str, str]:
+    database = database.replace("postgresql://", "postgresql+psycopg://")
     return inherited("AIRFLOW") | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
@@ -108,7 +112,8 @@ def _environment(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": database,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__WORKERS": "1",
