@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from flowctx.core.errors import MissingDimension, PartitionError
@@ -46,6 +47,7 @@ def unescape_value(text: str) -> str:
         raise PartitionError(f"the percent-escapes in {text!r} are not UTF-8") from None
 
 
+@lru_cache(maxsize=256)  # a workflow has a handful of names and checks them again in every context
 def check_dimension_name(name: object) -> str:
     """Return ``name`` if it can name a dimension.
 
@@ -58,7 +60,7 @@ def check_dimension_name(name: object) -> str:
         )
     if hasattr(PartitionKey, name):
         raise PartitionError(f"{name!r} cannot name a dimension: it is an attribute of PartitionKey; use another name")
-    return name
+    return str.__str__(name)
 
 
 def dimension_value(name: str, value: object) -> str:
@@ -67,6 +69,8 @@ def dimension_value(name: str, value: object) -> str:
     Raises:
         PartitionError: The value is empty, has control characters, or is of a type with no one text.
     """
+    if type(value) is str:
+        return _check_text(name, value)
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, datetime):
@@ -140,11 +144,11 @@ class PartitionKey(Mapping[str, str]):
         if not dims:
             raise PartitionError("a partition key needs at least one dimension, such as date='2026-01-09'")
         values = {check_dimension_name(name): dimension_value(name, dims[name]) for name in sorted(dims)}
-        text = "|".join(f"{name}={escape_value(value)}" for name, value in values.items())
+        text = "|".join([f"{name}={escape_value(value)}" for name, value in values.items()])
         if len(text) > MAX_TEXT:
             raise PartitionError(f"the partition key {_brief(text)} has {len(text)} characters, at most {MAX_TEXT} fit")
-        object.__setattr__(self, "_dims", values)
-        object.__setattr__(self, "_text", text)
+        _set_dims(self, values)
+        _set_text(self, text)
 
     @classmethod
     def _trusted(cls, dims: dict[str, str], text: str) -> PartitionKey:
