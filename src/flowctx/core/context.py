@@ -334,20 +334,26 @@ def check_version(version: object, own: str, what: str) -> None:
 
 def _read_fields(data: Mapping[str, Any], *, tagged: bool) -> dict[str, Any]:
     """Read the fields of a payload; without a version, values are raw and a leading ``$`` means nothing."""
-    found: dict[str, Any] = {
-        name: data.get(name) for name in ("run_id", "trace_id", "batch_id", "capture_id", "idempotency_key")
+    read = from_json if tagged else _as_given
+    checkpoint, partition, as_of_date = data.get("checkpoint"), data.get("partition"), data.get("as_of_date")
+    return {
+        "run_id": data["run_id"],
+        "trace_id": data["trace_id"],
+        "batch_id": data.get("batch_id"),
+        "started_at": datetime.fromisoformat(data["started_at"]),
+        "params": read(data.get("params") or {}, "params"),
+        "step_outputs": read(data.get("step_outputs") or {}, "step_outputs"),
+        "metadata": read(data.get("metadata") or {}, "metadata"),
+        "checkpoint": CheckpointState.from_dict(checkpoint) if checkpoint else None,
+        "partition": _partition(partition) if partition else None,
+        "as_of_date": date.fromisoformat(as_of_date) if as_of_date else None,
+        "capture_id": data.get("capture_id"),
+        "idempotency_key": data.get("idempotency_key"),
     }
-    found["started_at"] = datetime.fromisoformat(data["started_at"])
-    for name in ("params", "step_outputs", "metadata"):
-        value = data.get(name) or {}
-        found[name] = from_json(value, name) if tagged else value
-    if data.get("checkpoint"):
-        found["checkpoint"] = CheckpointState.from_dict(data["checkpoint"])
-    if data.get("partition"):
-        found["partition"] = _partition(data["partition"])
-    if data.get("as_of_date"):
-        found["as_of_date"] = date.fromisoformat(data["as_of_date"])
-    return found
+
+
+def _as_given(value: Any, path: str) -> Any:
+    return value
 
 
 def _frozen_dict(value: object, path: str) -> FrozenDict:

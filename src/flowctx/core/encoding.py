@@ -42,7 +42,7 @@ from flowctx.core.plain import (
     plain_decimal,
     shown,
 )
-from flowctx.core.readonly import FrozenDict, FrozenList
+from flowctx.core.readonly import FrozenDict, FrozenList, LazyDict
 
 
 def to_json(value: Any) -> Any:
@@ -53,24 +53,51 @@ def to_json(value: Any) -> Any:
         >>> to_json(freeze({"price": Decimal("1.10"), "$": 1}))
         {'price': {'$decimal': '1.10'}, '$$': 1}
     """
-    kind = type(value)
-    if kind is str:
-        return value if value.isprintable() or ("\0" not in value and encodable(value)) else {"$str": _escaped(value)}
-    if kind is int:
-        return value if -(2**63) <= value < 2**63 else {"$int": hex(value)}
-    if kind is bool or value is None:
-        return value
-    if kind is float:
-        return value if math.isfinite(value) else {"$float": str(value)}
-    if isinstance(value, dict):
-        # Only keys from the start of the ASCII table can begin with "$".
-        if value and min(value) < "%":
-            return {f"${key}" if key[:1] == "$" else key: to_json(item) for key, item in value.items()}
-        return {key: to_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [to_json(item) for item in value]
-    tag, encode = _ENCODERS[kind]
-    return {tag: encode(value)}
+    return _WRITERS[type(value)](value)
+
+
+def _write_dict(value: dict[str, Any]) -> dict[str, Any]:
+    data = dict(value)
+    for key, item in value.items():
+        kind = type(item)
+        if kind is str:  # most values are short text and small numbers: no call for these
+            if item.isascii() and "\0" not in item:
+                continue
+        elif kind is int and -(2**63) <= item < 2**63:
+            continue
+        data[key] = _WRITERS[kind](item)
+    names = "".join(data)  # one look at all keys: hardly any dict has one to escape
+    return {escape_key(key): item for key, item in data.items()} if "$" in names else data
+
+
+def _write_list(value: list[Any]) -> list[Any]:
+    return [_WRITERS[type(item)](item) for item in value]
+
+
+def _write_str(value: str) -> Any:
+    return value if "\0" not in value and encodable(value) else {"$str": _escaped(value)}
+
+
+def _write_int(value: int) -> Any:
+    return value if -(2**63) <= value < 2**63 else {"$int": hex(value)}
+
+
+def _write_float(value: float) -> Any:
+    return value if math.isfinite(value) else {"$float": str(value)}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def escape_key(key: str) -> str:
+    """Return a user's own key as it is written: ``$`` begins our tags."""
+    return f"${key}" if key.startswith("$") else key
+
+
+def unescape_key(key: str) -> str:
+    """Invert :func:`escape_key`; a key that was never escaped is returned as it is."""
+    return key[1:] if key.startswith(_ESCAPED) else key
 
 
 def from_json(data: Any, path: str = "value") -> Any:
@@ -89,58 +116,68 @@ def from_json(data: Any, path: str = "value") -> Any:
         raise PayloadError(f"{path} is nested too deep; the payload is damaged or written by another program") from None
 
 
-_BUILT_INS = frozenset({str, int, bool, float, type(None)})
-
-
 def _from_json(data: Any, path: ValuePath) -> Any:
-    kind = type(data)
-    if kind in _BUILT_INS:
-        return data
+    return _READERS.get(type(data), _read_other)(data, path)
+
+
+# Most items are built-ins: it is faster to copy all at once and to replace the others than to look at one by one.
+
+
+def _read_dict(data: dict[str, Any], path: ValuePath) -> Any:
+    if len(data) == 1:
+        ((tag, text),) = data.items()
+        if tag in _DECODERS:
+            return _untag(tag, text, path)
+    if "$" in "".join(data):
+        data = _own_keys(data, path)
+    read = FrozenDict(data)
+    for key, item in data.items():
+        if type(item) not in _BUILT_INS:
+            dict.__setitem__(read, key, _READERS.get(type(item), _read_other)(item, (path, key)))
+    return read
+
+
+def _read_list(data: list[Any], path: ValuePath) -> FrozenList:
+    read = FrozenList(data)
+    if not _BUILT_INS.issuperset(map(type, data)):
+        for i, item in enumerate(data):
+            list.__setitem__(read, i, _from_json(item, (path, i)))
+    return read
+
+
+def _read_built_in(data: Any, path: ValuePath) -> Any:
+    return data
+
+
+def _read_other(data: Any, path: ValuePath) -> Any:
     if isinstance(data, dict):
-        # Only keys from the start of the ASCII table can begin with "$".
-        if len(data) == 1 or (data and min(data) < "%"):
-            return _untagged(data, path)
-        return FrozenDict(
-            {key: item if type(item) in _BUILT_INS else _from_json(item, (path, key)) for key, item in data.items()}
-        )
+        return _read_dict(data, path)
     if isinstance(data, list):
-        return FrozenList(
-            [item if type(item) in _BUILT_INS else _from_json(item, (path, i)) for i, item in enumerate(data)]
-        )
+        return _read_list(data, path)
     raise PayloadError(
-        f"{shown(path)} is a {kind.__name__}, which no JSON holds; was the payload read with json.loads?"
+        f"{shown(path)} is a {type(data).__name__}, which no JSON holds; was the payload read with json.loads?"
     )
 
 
-def _untagged(data: dict[str, Any], path: ValuePath) -> Any:
-    """Rebuild a dict with keys that start with ``$``: a tagged value, or a user's own keys, escaped."""
-    if len(data) == 1:
-        ((tag, text),) = data.items()
-        if tag[:1] == "$" and tag[:2] != "$$":
-            return _untag(tag, text, path)
-    return FrozenDict({_unescape(key, path): _from_json(item, (path, key)) for key, item in data.items()})
-
-
-def _unescape(key: str, path: ValuePath) -> str:
-    if key[:1] != "$":
-        return key
-    if key[:2] != "$$":
-        raise PayloadError(
-            f"{shown(path)} has the unescaped key {key!r}; the payload is damaged or written by another program"
-        )
-    return key[1:]
-
-
 def _untag(tag: str, text: Any, path: ValuePath) -> Any:
-    decode = _DECODERS.get(tag)
-    if decode is None:
-        raise PayloadError(
-            f"{shown(path)} has the unknown tag {tag!r}; it was written by a newer flowctx or another program"
-        )
     try:
-        return decode(text)
+        return _DECODERS[tag](text)
     except (ValueError, TypeError, KeyError, ArithmeticError) as exc:
         raise PayloadError(f"{shown(path)} has a damaged {tag}: {text!r} ({exc})") from exc
+
+
+def _own_keys(data: dict[str, Any], path: ValuePath) -> dict[str, Any]:
+    """Return a dict with the user's own keys in place of the escaped ones."""
+    for key in data:
+        if key[:1] == "$" and not key.startswith(_ESCAPED):
+            if len(data) == 1:
+                raise PayloadError(
+                    f"{shown(path)} has the unknown tag {key!r}; it was written by a newer flowctx or another program"
+                )
+            raise PayloadError(
+                f"{shown(path)} has the unescaped key {key!r}; the payload is damaged or written by another program"
+            )
+    return {unescape_key(key): item for key, item in data.items()}
 
 
 def _escaped(text: str) -> str:
@@ -186,16 +223,32 @@ def _read_decimal(text: str) -> Decimal:
     return plain_decimal(Decimal(text), "it")
 
 
-_ENCODERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
-    datetime: ("$datetime", datetime.isoformat),
-    date: ("$date", date.isoformat),
-    time: ("$time", time.isoformat),
-    timedelta: ("$timedelta", _timedelta_text),
-    Decimal: ("$decimal", str),
-    UUID: ("$uuid", str),
-    bytes: ("$bytes", lambda value: base64.b64encode(value).decode("ascii")),
-    ArtifactRef: ("$artifact", lambda ref: {"uri": ref.uri, "digest": ref.digest, "size": ref.size}),
+#: A function for each exact type that frozen data is made of.
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    type(None): _as_it_is,
+    bool: _as_it_is,
+    int: _write_int,
+    float: _write_float,
+    str: _write_str,
+    **dict.fromkeys((dict, FrozenDict, LazyDict), _write_dict),
+    **dict.fromkeys((list, FrozenList), _write_list),
+    datetime: lambda value: {"$datetime": value.isoformat()},
+    date: lambda value: {"$date": value.isoformat()},
+    time: lambda value: {"$time": value.isoformat()},
+    timedelta: lambda value: {"$timedelta": _timedelta_text(value)},
+    Decimal: lambda value: {"$decimal": str(value)},
+    UUID: lambda value: {"$uuid": str(value)},
+    bytes: lambda value: {"$bytes": base64.b64encode(value).decode("ascii")},
+    ArtifactRef: lambda ref: {"$artifact": {"uri": ref.uri, "digest": ref.digest, "size": ref.size}},
 }
+_BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
+_READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
+    **dict.fromkeys(_BUILT_INS, _read_built_in),
+    dict: _read_dict,
+    list: _read_list,
+}
+#: How a key begins that :func:`escape_key` changed; no tag does.
+_ESCAPED = "$$"
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$datetime": _read_datetime,
     "$date": date.fromisoformat,

@@ -95,7 +95,14 @@ def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
 
 
 def _freeze_items(items: Any, path: ValuePath, depth: int) -> FrozenDict:
-    return FrozenDict({_key(k, path): _freeze(item, (path, k), depth + 1) for k, item in items})
+    return FrozenDict(
+        {
+            k if type(k) is str and k.isprintable() else _key(k, path): (
+                item if type(item) in _AS_THEY_ARE else _freeze(item, (path, k), depth + 1)
+            )
+            for k, item in items
+        }
+    )
 
 
 def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
@@ -139,8 +146,6 @@ def _refuse(value: object, path: ValuePath) -> NoReturn:
 
 
 def _key(key: object, path: ValuePath) -> str:
-    if type(key) is str and key.isprintable():
-        return key
     if isinstance(key, Enum):
         key = key.value
     if not isinstance(key, str):
