@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from flowctx import ArtifactRef
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8) | st.sampled_from(
-    ["$", "$$", "$date", "$decimal", "flowctx"]
+    ["$", "$$", "$date", "$decimal", "__id__", "__type", "$__type", "$_", "flowctx"]
 )
 OFFSETS = st.integers(-86399, 86399).map(lambda seconds: timezone(timedelta(seconds=seconds)))
 AWARE = st.datetimes(timezones=OFFSETS | st.timezones(), allow_imaginary=False)

@@ -71,6 +71,25 @@ def test_one_xcom_per_task_of_json_built_ins() -> None:
     )
 
 
+def test_keys_that_airflow_reserves_pass_through_xcom() -> None:
+    """Its serialiser fails on some of these keys and rebuilds dicts with others; a step's own come back unchanged."""
+    odd = {"__classname__": "a.B", "__version__": 1, "rows": [{"__type": "dict", "__var": {"__id__": 1}}], "$__id__": 2}
+    seen = []
+    with DAG("reserved_keys") as dag:
+
+        @task.step
+        def fetch(ctx):
+            return StepResult.ok(odd, context_updates={"__id__": odd})
+
+        @task.step
+        def use(ctx):
+            seen.append((ctx.get_output("fetch"), ctx.params["__id__"]))
+
+        fetch() >> use()
+    run_dag(dag).raise_for_failure()
+    assert seen == [(odd, odd)]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

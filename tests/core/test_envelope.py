@@ -31,7 +31,7 @@ ENVELOPES = st.builds(
     error=st.none() | st.text(max_size=5),
     category=st.none() | st.sampled_from(ErrorCategory),
     updates=st.dictionaries(
-        st.text(max_size=3),
+        st.text(max_size=3) | st.text("$_", max_size=4),
         st.builds(Update, value=plain_data().map(freeze), by=st.just("s"), over=st.just(("r",))),
         max_size=2,
     ),
@@ -65,6 +65,15 @@ def test_the_payload_is_stable():
         "output": {"rows": 3},
         "updates": {"done": [True, "a"]},
     }
+
+
+def test_a_parameter_may_have_any_name():
+    """Names that an engine reserves are escaped, as in outputs; older payloads have them as they are."""
+    (envelope,) = after(StepResult.ok({}, context_updates={"__id__": 1, "$a": 2}))
+    payload = envelope.to_payload()
+    assert payload["updates"] == {"$__id__": [1, "a"], "$$a": [2, "a"]}
+    older = {**payload, "updates": {"__id__": [1, "a"], "$a": [2, "a"]}}
+    assert Envelope.from_payload(payload) == Envelope.from_payload(older) == envelope
 
 
 def test_a_step_sees_outputs_and_updates():

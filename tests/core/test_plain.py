@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from flowctx import ArtifactRef, PayloadError, PlainDataError, ReadOnlyError, thaw
 from flowctx.core.encoding import decode, digest, encode, from_json, to_json
@@ -115,6 +116,29 @@ def test_a_users_own_dollar_keys_are_escaped():
     value = {"$date": "not a date", "$$": {"$decimal": 1, "b": 2}}
     assert to_json(freeze({"$date": "x"})) == {"$$date": "x"}
     assert decode(encode(freeze(value))) == value
+
+
+def test_keys_that_airflow_reserves_are_escaped():
+    """Its serialiser refuses or rebuilds dicts with keys such as these, so none is written as it is."""
+    value = {"__classname__": "x", "rows": [{"__type": "dict", "__var": 1}, {"$__id__": 2}], "a__b": 3, "_c": 4}
+    form = {"$__classname__": "x", "rows": [{"$__type": "dict", "$__var": 1}, {"$$__id__": 2}], "a__b": 3, "_c": 4}
+    assert to_json(freeze(value)) == form
+    assert from_json(form) == value
+
+
+@given(st.dictionaries(st.text("$_a", max_size=5), st.integers(0, 9), max_size=4))
+def test_every_key_survives(value):
+    """No two keys are written alike, none as Airflow's, and all come back in their order."""
+    form = to_json(freeze(value))
+    assert len(form) == len(value)
+    assert not [key for key in form if key.startswith("__")]
+    assert list(from_json(form).items()) == list(value.items())
+
+
+def test_keys_that_were_never_escaped_are_read_as_they_are():
+    """Older versions wrote keys that start with two underscores unchanged."""
+    payload = {"__classname__": "x", "rows": [{"__type": {"$date": "2026-01-10"}}]}
+    assert from_json(payload) == {"__classname__": "x", "rows": [{"__type": date(2026, 1, 10)}]}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The JSON form of plain data, which loses nothing and is the same everywhere.
 
 Built-ins stay as they are. Everything else is an object
-with a single key that starts with ``$``; a user's own key that starts with ``$`` gets a second one.
+with a single key that starts with ``$``. A user's own key that starts with ``$``, or with ``__`` as the keys do that
+Airflow's serialiser keeps for itself (``__classname__``, ``__type``), gets a ``$`` in front.
 
 ==============  =============================================================================
 tag             value
@@ -50,8 +51,8 @@ def to_json(value: Any) -> Any:
 
     Example:
         >>> from flowctx.core.plain import freeze
-        >>> to_json(freeze({"price": Decimal("1.10"), "$": 1}))
-        {'price': {'$decimal': '1.10'}, '$$': 1}
+        >>> to_json(freeze({"price": Decimal("1.10"), "$": 1, "__id__": 2}))
+        {'price': {'$decimal': '1.10'}, '$$': 1, '$__id__': 2}
     """
     return _WRITERS[type(value)](value)
 
@@ -67,7 +68,7 @@ def _write_dict(value: dict[str, Any]) -> dict[str, Any]:
             continue
         data[key] = _WRITERS[kind](item)
     names = "".join(data)  # one look at all keys: hardly any dict has one to escape
-    return {escape_key(key): item for key, item in data.items()} if "$" in names else data
+    return {escape_key(key): item for key, item in data.items()} if "$" in names or "__" in names else data
 
 
 def _write_list(value: list[Any]) -> list[Any]:
@@ -91,8 +92,8 @@ def _as_it_is(value: Any) -> Any:
 
 
 def escape_key(key: str) -> str:
-    """Return a user's own key as it is written: ``$`` begins our tags."""
-    return f"${key}" if key.startswith("$") else key
+    """Return a user's own key as it is written: ``$`` begins our tags, and ``__`` Airflow's reserved keys."""
+    return f"${key}" if key.startswith(("$", "__")) else key
 
 
 def unescape_key(key: str) -> str:
@@ -248,7 +249,7 @@ _READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
     list: _read_list,
 }
 #: How a key begins that :func:`escape_key` changed; no tag does.
-_ESCAPED = "$$"
+_ESCAPED = ("$$", "$__")
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$datetime": _read_datetime,
     "$date": date.fromisoformat,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowctx.core.context import WorkflowContext, check_version
-from flowctx.core.encoding import decode, encode, from_json, to_json
+from flowctx.core.encoding import decode, encode, escape_key, from_json, to_json, unescape_key
 from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, PayloadError
 from flowctx.core.plain import ArtifactRef
 from flowctx.core.ports import ArtifactStore
@@ -75,7 +75,8 @@ class Envelope:
             payload["category"] = str(self.category)
         if self.updates:
             payload["updates"] = {
-                key: [to_json(update.value), update.by, *update.over] for key, update in self.updates.items()
+                escape_key(key): [to_json(update.value), update.by, *update.over]
+                for key, update in self.updates.items()
             }
         if self.prior:
             payload["prior"] = [name if at is None else [name, at] for name, at in self.prior.items()]
@@ -106,7 +107,7 @@ class Envelope:
                 error=from_json(data.get("error"), "error"),
                 category=None if category is None else ErrorCategory(category),
                 updates={
-                    key: Update(value=from_json(value, f"updates[{key!r}]"), by=by, over=tuple(over))
+                    unescape_key(key): Update(value=from_json(value, f"updates[{key!r}]"), by=by, over=tuple(over))
                     for key, (value, by, *over) in (data.get("updates") or {}).items()
                 },
                 prior=dict((item, None) if isinstance(item, str) else item for item in data.get("prior") or ()),
