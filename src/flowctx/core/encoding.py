@@ -23,9 +23,9 @@ No pickle, no class names: reading a payload builds these types and nothing else
 
 from __future__ import annotations
 
-import base64
 import math
 import re
+from binascii import a2b_base64, b2a_base64  # base64 would import struct too
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -239,7 +239,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     timedelta: lambda value: {"$timedelta": _timedelta_text(value)},
     Decimal: lambda value: {"$decimal": str(value)},
     UUID: lambda value: {"$uuid": str(value)},
-    bytes: lambda value: {"$bytes": base64.b64encode(value).decode("ascii")},
+    bytes: lambda value: {"$bytes": b2a_base64(value, newline=False).decode("ascii")},
     ArtifactRef: lambda ref: {"$artifact": {"uri": ref.uri, "digest": ref.digest, "size": ref.size}},
 }
 _BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
@@ -257,7 +257,7 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$timedelta": _read_timedelta,
     "$decimal": _read_decimal,
     "$uuid": UUID,
-    "$bytes": lambda text: base64.b64decode(text, validate=True),
+    "$bytes": lambda text: a2b_base64(text, strict_mode=True),
     "$artifact": _read_artifact,
     "$float": _read_float,
     "$int": lambda text: int(text, 16),
