@@ -18,6 +18,8 @@ from flowctx.core.batches import PartitionRun, PartitionState
 _EVERY_SECONDS = 10.0
 #: So many failures are shown as they happen; `flowctx status` lists them all.
 _MOST_FAILURES = 20
+#: In a narrower terminal, the bar would leave no room for the figures beside it.
+_WIDE = 80
 
 
 def follower() -> Follower:
@@ -65,12 +67,8 @@ class _Bar(_Lines):
 
     def __init__(self, console: Console) -> None:
         super().__init__()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[more]}"),
-        )
+        bar = [BarColumn()] if console.width >= _WIDE else []
+        columns = (*bar, MofNCompleteColumn(), TextColumn("{task.fields[more]}"))
         self.progress = Progress(*columns, console=console, transient=False)
         self.task: TaskID | None = None
 

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
-from flowctx.cli.output import console
+from flowctx.cli.output import show
 from flowctx.core.batches import PartitionState
 
 #: More rows than this are taken together by month, and then by year; more columns are taken together.
@@ -39,10 +39,8 @@ def print_grid(grid: Grid) -> None:
         cells = ["".join(letters)] if together else ["".join(some) for some in zip(*letters, strict=True)]
         seen.update(*cells)
         table.add_row(label, *map(_cell, cells))
-    out = console()
-    out.print()
-    out.print(table)
-    out.print(_legend(seen))
+    for block in (Text(), table, _legend(seen)):
+        show(block)
 
 
 def _groups(grid: Grid) -> list[tuple[str, list[int]]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +31,10 @@ _COLOURS = {
     "pending": "dim",
     "released": "dim",
 }
+#: A last column of free text is folded if it has so many characters to itself; else each row becomes a block.
+_LEAST_FOLDED = 24
+#: Wider than any line, in characters.
+_NO_END = 100_000
 
 
 def print_json(data: object) -> None:
@@ -37,30 +42,74 @@ def print_json(data: object) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table; words that say how something stands are coloured."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], *, none: str = "") -> None:
+    """Print a table; words that say how something stands are coloured.
+
+    Args:
+        title: What it shows; a line of its own.
+        columns: The headings. The last column may be folded where the terminal is narrow.
+        rows: The cells; ``None`` is left empty.
+        none: What to say in place of a table without rows.
+    """
+    cells = [["" if cell is None else " ".join(str(cell).split()) for cell in row] for row in rows]
+    if not cells and none:
+        click.echo(none)
+        return
+    out = console()
+    show(Text(title, style="bold"), out)
+    for block in blocks(columns, cells, out.width):
+        show(block, out)
+
+
+def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table | Text]:
+    """Yield a table, or a block of names and values for each row if the table cannot be read at this width."""
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    if sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _LEAST_FOLDED) <= width:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in columns[:-1]:
+            table.add_column(column, no_wrap=True)
+        table.add_column(columns[-1], overflow="fold")
+        for row in rows:
+            table.add_row(*map(_cell, row))
+        yield table
+        return
     for row in rows:
-        cells = ["" if cell is None else str(cell) for cell in row]
-        table.add_row(*[Text(cell, style=_COLOURS.get(cell, "")) for cell in cells])
-    console().print(table)
+        yield _facts(zip(columns, map(_cell, row), strict=True))
+        yield Text()
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values, one to a line; what is ``None`` is left out."""
-    grid = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        if value is not None:
-            text = str(value)
-            grid.add_row(Text(name, style="dim"), Text(text, style=_COLOURS.get(text, "")))
-    console().print(grid)
+    show(_facts((name, _cell(str(value))) for name, value in facts.items() if value is not None))
+
+
+def _facts(facts: Iterable[tuple[str, Text]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in facts:
+        if value:
+            grid.add_row(Text(name, style="dim", no_wrap=True), value)
+    return grid
+
+
+def _cell(text: str) -> Text:
+    return Text(text, style=_COLOURS.get(text, ""), overflow="fold")
+
+
+def show(block: RenderableType, out: Console | None = None) -> None:
+    """Print what is to be seen; a pipe gets whole lines without blanks at their ends."""
+    out = out or console()
+    if sys.stdout.isatty():
+        out.print(block)
+        return
+    with out.capture() as printed:
+        out.print(block)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def console() -> Console:
-    """Return a console for standard output as it is now; a pipe is no narrow terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    """Return a console for standard output as it is now; a pipe is as wide as its longest line."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _NO_END)
 
 
 def print_result(result: RunResult, as_json: bool) -> None:
@@ -78,12 +127,15 @@ def print_result(result: RunResult, as_json: bool) -> None:
             }
             for entry in result.steps
         ]
-        print_json(
-            {"workflow": result.workflow, "status": str(result.status), "steps": steps, "context": ctx.to_dict()}
-        )
+        about = {"run_id": result.run_id, "workflow": result.workflow, "status": str(result.status)}
+        print_json({**about, "steps": steps, "context": ctx.to_dict()})
         return
+    before = ctx.checkpoint.completed if ctx.checkpoint else ()
     rows = [
-        (e.name, e.status, e.attempts or None, spent(e.duration) if e.attempts else None, e.error) for e in result.steps
+        (e.name, e.status, e.attempts or None, spent(e.duration) if e.attempts else None, e.error)
+        if e.name not in before
+        else (e.name, e.status, None, None, "complete before; not run again")
+        for e in result.steps
     ]
     print_table(f"{result.workflow} {ctx.partition or ''}".strip(), ("step", "status", "tries", "took", "why"), rows)
     print_facts({"run": result.run_id, "status": result.status, "capture": ctx.capture_id})
@@ -181,5 +233,5 @@ def spent(duration: timedelta) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 120:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.3g} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

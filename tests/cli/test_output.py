@@ -1,0 +1,57 @@
+"""Tables: for wide and narrow terminals, and for pipes."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flowctx.cli.output import blocks, print_table
+
+COLUMNS = ("run", "partition", "why")
+ROWS = [["batch__b__2012-10-26~IBM__1", "date=2012-10-26|symbol=IBM", "3 rows of 4 are missing from the file"]]
+
+
+def lines(width, rows=ROWS):
+    out = Console(file=io.StringIO(), width=width)
+    for block in blocks(COLUMNS, rows, width):
+        out.print(block)
+    return [line.rstrip() for line in out.file.getvalue().splitlines()]
+
+
+def test_a_wide_terminal_shows_a_table():
+    """Where there is room, a row is a line."""
+    assert lines(120)[1].split("  ") == ROWS[0]
+
+
+def test_ids_are_never_broken():
+    """Where there is less room, only the last column is folded: ids can be copied."""
+    header, first, second = lines(90)
+    assert header.split() == list(COLUMNS)
+    assert first.split("  ")[:2] == ROWS[0][:2]
+    assert second.split() == ["file"]
+
+
+def test_a_narrow_terminal_shows_a_block_for_each_row():
+    """Where a table could not be read, each row is a block of names and values, without the empty ones."""
+    assert lines(60, [*ROWS, ["r2", "date=2012-10-31|symbol=IBM", ""]]) == [
+        "run        batch__b__2012-10-26~IBM__1",
+        "partition  date=2012-10-26|symbol=IBM",
+        "why        3 rows of 4 are missing from the file",
+        "",
+        "run        r2",
+        "partition  date=2012-10-31|symbol=IBM",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_a_pipe_gets_a_line_for_each_row(capsys, monkeypatch, columns):
+    """What is piped is not folded, whatever the terminal, and has no blanks at the ends of its lines."""
+    monkeypatch.setenv("COLUMNS", columns)
+    print_table("runs", COLUMNS, [[*ROWS[0][:2], "a long reason, " * 30 + "\nin lines"]])
+    title, header, row = capsys.readouterr().out.splitlines()
+    assert (title, header) == ("runs", header.rstrip())
+    assert row.startswith("  ".join(ROWS[0][:2]))
+    assert row.endswith("a long reason, in lines")
