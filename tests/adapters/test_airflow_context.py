@@ -169,7 +169,7 @@ def test_partitions_are_read_as_they_come(run: dict, key: str) -> None:
         ({"conf": {"batch_id": ""}}, ContextError, "leave it out"),
         ({"conf": {"partition": "tier=T1"}, "partition_key": "tier=T2"}, ContextError, "pass one"),
         ({"schedule": PartitionTimetable(SCHEME), "partition_key": "2012-10-27|IBM"}, UnknownPartition, "2012-10-26"),
-        ({"workflow": Workflow("d", partitions=SCHEME)}, ContextError, "partitioned; pass partition="),
+        ({"workflow": Workflow("d", partitions=SCHEME)}, ContextError, "partitioned, and no partition was given"),
         (
             {
                 "schedule": PartitionTimetable(SCHEME),

@@ -40,7 +40,7 @@ class Shell:
         self.file = folder / "cli_flows.py"
 
     def __call__(self, *args, exit_code=0, **how):
-        done = CliRunner().invoke(cli, list(args), catch_exceptions=False, **how)
+        done = CliRunner().invoke(cli, list(args), prog_name="flowctx", catch_exceptions=False, **how)
         assert done.exit_code == exit_code, done.output
         return json.loads(done.stdout) if "--json" in args else done.output
 

@@ -74,7 +74,7 @@ def test_a_changed_workflow_is_explained(failed):
     """A workflow that has changed is explained, and the way on is an option of the same command."""
     failed.file.write_text(failed.file.read_text().replace('[1, 2, ctx.params["limit"]]', "[0]"))
     sys.modules.pop("cli_flows")
-    said = failed("resume", "r1", exit_code=1)
+    said = failed("resume", "r1", exit_code=2)
     assert "the code of step 'fetch' changed" in said
     assert "--accept-changes" in said
     failed.mend()
@@ -132,7 +132,7 @@ def test_old_runs_are_pruned(shell):
     [
         (("run", "cli_flows:nope"), "Error: 'cli_flows' has no workflow 'nope'; it has prices"),
         (("run", "no_such_module:x"), "Error: there is no module 'no_such_module' to import"),
-        (("run", "cli_flows:prices"), "is partitioned; pass partition="),
+        (("run", "cli_flows:prices"), "no partition was given; name one in the form symbol=..."),
         (("run", "cli_flows:prices", "--partition", "symbol=XX"), "it has AAPL, IBM"),
         (("show", "nope"), "Error: the ledger remembers no run 'nope' that fits; see: flowctx runs"),
         (("resume", "nope"), "remembers no run 'nope'"),
@@ -140,8 +140,8 @@ def test_old_runs_are_pruned(shell):
     ],
 )
 def test_an_error_is_one_line_with_the_remedy(shell, args, why):
-    """What goes wrong is one line that says what to do, and the command ends with 1."""
-    said = shell(*args, exit_code=1)
+    """What cannot be is one line that says what to do, and the command ends with 2."""
+    said = shell(*args, exit_code=2)
     assert why in said
     assert said.count("\n") == 1
 
@@ -169,3 +169,65 @@ def test_the_default_ledger_is_the_users_own(shell, monkeypatch, tmp_path):
     shell(*RUN, exit_code=1)
     assert (tmp_path / "state" / "flowctx" / "ledger.db").exists()
     assert [found["run_id"] for found in shell("runs", "--json")] == ["r1"]
+
+
+def test_a_wrong_command_is_one_line(shell):
+    """What click itself finds wrong is one line as well, which says where the help is."""
+    assert shell("replay", "r1", exit_code=2) == "Error: Missing argument 'STEP'; see: flowctx replay --help\n"
+    assert shell("--nope", exit_code=2) == "Error: No such option '--nope'; see: flowctx --help\n"
+
+
+def test_a_table_without_rows_is_a_sentence(shell):
+    """Where nothing is remembered, a sentence says so, and JSON is an empty list."""
+    assert shell("runs", "--batch", "nope") == "the ledger remembers no such run\n"
+    assert "of a workflow 'nope'; flowctx runs shows what" in shell("captures", "nope")
+    assert "flowctx backfill makes one" in shell("batches")
+    assert shell("runs", "--json") == []
+
+
+def test_a_resumed_run_says_what_was_complete_before(failed):
+    """Steps that a resumed run took over are told from those that it ran."""
+    failed.mend()
+    fetched, checked = [line for line in failed("resume", "r1").splitlines() if line.startswith(("fetch", "check"))]
+    assert fetched.endswith("complete before; not run again")
+    assert "complete before" not in checked
+
+
+def test_a_step_that_is_left_in_the_debugger_is_not_compared(failed):
+    """Leaving the debugger with q ends the replay; nothing is made of the step's missing answer."""
+    said = failed("replay", "r1", "check", "--pdb", input="q\n", exit_code=1)
+    assert "the step was left in the debugger" in said
+    assert "recorded" not in said
+
+
+def test_a_page_that_cannot_be_written_is_one_line(shell):
+    """A page in a folder that is not there is a wrong command, and says so in one line."""
+    shell.mend()
+    shell("backfill", "cli_flows:prices", "--batch", "b")
+    said = shell("status", "b", "--html", "nowhere/b.html", exit_code=2)
+    assert said == "Error: nowhere/b.html cannot be written (No such file or directory); name another file\n"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(shell, monkeypatch):
+    """Where the user's state folder cannot be made, the error names the ways to say another place."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL")
+    (shell.folder / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(shell.folder / "file"))
+    said = shell("runs", exit_code=2)
+    assert "for the ledger cannot be made (Not a directory); name a ledger elsewhere: --ledger" in said
+
+
+def test_captures_are_in_the_order_of_their_partitions(shell):
+    """Captures are listed partition by partition, and revision by revision."""
+    shell.mend()
+    for symbol, batch in (("IBM", "b1"), ("AAPL", "b1"), ("IBM", "b2")):
+        shell("run", "cli_flows:prices", "--partition", symbol, "--batch", batch)
+    listed = [line.split()[:2] for line in shell("captures", "prices").splitlines()[2:]]
+    assert listed == [["symbol=AAPL", "1"], ["symbol=IBM", "1"], ["symbol=IBM", "2"]]
+
+
+def test_a_name_that_the_project_does_not_have(shell):
+    """A workflow that is neither a module nor a name of [tool.flowctx] is told with the names there are."""
+    (shell.folder / "pyproject.toml").write_text('[tool.flowctx]\nprices = "cli_flows:prices"\n')
+    said = shell("run", "prises", exit_code=2)
+    assert "there is no module 'prises', and no such name in [tool.flowctx] of pyproject.toml; it has prices" in said

@@ -80,5 +80,5 @@ def test_a_changed_workflow_is_explained_before_anything_starts(shell, engine):
     source = shell.file.read_text().replace("def fetch", "def read")
     shell.folder.joinpath("changed.py").write_text(source)
     how = ("--on", engine.name, "--url", engine.url, "--workflow", "changed.py:prices")
-    assert "step 'fetch' was renamed to 'read'" in shell("resume", run_id, *how, exit_code=1)
+    assert "step 'fetch' was renamed to 'read'" in shell("resume", run_id, *how, exit_code=2)
     assert engine.runs == {}

@@ -149,7 +149,7 @@ def test_a_partition_may_be_given_in_several_forms(given):
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        (None, ContextError, r"is partitioned; pass partition=dict\(date=..., tier=...\)"),
+        (None, ContextError, "is partitioned, and no partition was given; name one in the form date=...,tier=..."),
         ({"date": "2026-01-05", "tier": "C"}, UnknownPartition, "C"),
         ({"date": "2026-02-05", "tier": "A"}, UnknownPartition, "2026-02-05"),
         ({"date": "2026-01-05"}, PartitionError, "tier"),

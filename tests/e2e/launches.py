@@ -85,7 +85,7 @@ def refusal(home: Home, env: dict[str, str], engine: str, *args: str) -> str:
     other = Home(home.folder, {**home.env, **env})
     _, err = other.run("backfill", *args, "--batch", "refused", "--on", engine, code=1)
     assert len(err.strip().splitlines()) == 1
-    assert "no batch 'refused'" in other.run("status", "refused", code=1)[1]
+    assert "no batch 'refused'" in other.run("status", "refused", code=2)[1]
     return err
 
 

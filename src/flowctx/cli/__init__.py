@@ -12,27 +12,63 @@ import click
 from flowctx.cli.batches import backfill, batches, cancel, status
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
+from flowctx.cli.options import Wrong
 from flowctx.cli.running import replay, resume, run
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import (
+    CalendarError,
+    ContextError,
+    FlowctxError,
+    PartitionError,
+    UnknownBatch,
+    UnknownRun,
+    WorkflowError,
+)
+
+#: What was asked for cannot be, and trying again will not help.
+_WRONG = (CalendarError, ContextError, PartitionError, UnknownBatch, UnknownRun, WorkflowError)
+#: Since click 8.2: a group without a command shows its help.
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", click.exceptions.Exit)
 
 
 class _Group(click.Group):
     """A group whose errors are one line that says what to do; ``--debug`` shows the traceback."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _HELP:
+            raise
+        except click.UsageError as exc:
+            raise _one_line(exc) from exc
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (_HELP, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click ends quietly when whoever read the output has gone
+        except click.UsageError as exc:
+            raise _one_line(exc) from exc
+        except click.ClickException:
             raise
-        except FlowctxError as exc:
-            if ctx.params.get("debug"):
-                raise
-            raise click.ClickException(str(exc)) from exc
         except Exception as exc:
             if ctx.params.get("debug"):
                 raise
-            text = " ".join(str(exc).split())
-            raise click.ClickException(f"{type(exc).__name__}: {text} (flowctx --debug shows where)") from exc
+            if isinstance(exc, FlowctxError):
+                raise (Wrong if isinstance(exc, _WRONG) else click.ClickException)(str(exc)) from exc
+            text = f"{type(exc).__name__}: {_joined(str(exc))} (flowctx --debug shows where)"
+            raise click.ClickException(text) from exc
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order in which they are added, not in that of the alphabet
+
+
+def _one_line(exc: click.UsageError) -> Wrong:
+    command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
+    return Wrong(f"{_joined(exc.format_message()).removesuffix('.')}; see: {command} --help")
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +79,13 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     """Run workflows here, see what ran anywhere, and go on where it stopped.
 
     \b
-    Exit codes: 0 all is well, 1 a run failed or something else went wrong, 2 the command was wrong.
+    flowctx run flows:prices --partition date=2012-10-26,symbol=IBM
+    flowctx backfill flows:prices --batch restate --select date=2012-01-03..2012-06-29
+    flowctx status restate
+
+    \b
+    Exit codes: 0 all is well; 1 something failed, and may not if tried again;
+    2 the command was wrong.
     """  # noqa: D301 - \b is for click
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
@@ -51,7 +93,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     sys.path.insert(0, os.getcwd())
 
 
-for command in (backfill, batches, cancel, captures, ledger, replay, resume, run, runs, show, status):
+for command in (run, backfill, status, batches, cancel, runs, show, resume, replay, captures, ledger):
     cli.add_command(command)
 
 

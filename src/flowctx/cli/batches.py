@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,13 +14,21 @@ from typing import Any
 import click
 
 from flowctx.backfill import Backfill, BatchStatus, LocalLauncher, Plan, Tally, adopt, page
+from flowctx.cli.completing import batch_ids
 from flowctx.cli.following import follower
 from flowctx.cli.grids import print_grid
-from flowctx.cli.options import json_option, ledger_option, params_option, target_argument, workflow_option
+from flowctx.cli.options import (
+    Wrong,
+    json_option,
+    ledger_option,
+    params_option,
+    target_argument,
+    workflow_option,
+)
 from flowctx.cli.output import clock_time, print_facts, print_json, print_table, spent
 from flowctx.core.batches import BatchRecord, PartitionState
 from flowctx.core.encoding import to_json
-from flowctx.core.errors import EngineError
+from flowctx.core.errors import BatchError, EngineError, UnknownBatch
 from flowctx.core.partition import PartitionKey
 from flowctx.core.ports import Launcher, Ledger
 from flowctx.core.targets import target_of, workflow_at
@@ -28,26 +37,23 @@ from flowctx.core.workflow import Workflow
 ENGINES = ("local", "airflow", "dagster")
 
 
-def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
-        ),
-        click.option("--on", "engine", type=click.Choice(ENGINES), help="The engine."),
-    ):
-        command = option(command)
-    return command
+def _engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    url = click.option(
+        "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
+    )
+    on = click.option("--on", "engine", type=click.Choice(ENGINES), help=what_for)
+    return lambda command: on(url(command))
 
 
-@click.command()
+@click.command(short_help="Run many partitions under one batch id.")
 @target_argument
 @click.option("--batch", "batch_id", metavar="ID", required=True, help="The id that all its runs carry.")
 @click.option("--select", "selection", metavar="TEXT", help="Which partitions; all by default.")
 @click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
 @params_option
 @click.option("--params-from", metavar="MODULE:FUNCTION", help="Makes the parameters of each partition from its key.")
-@_engine_options
-@click.option("--workers", type=click.IntRange(min=1), help="So many partitions at a time.")
+@_engine_options("Where they run; here by default.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="So many partitions at a time.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run.")
 @click.option("--retry-failed", is_flag=True, help="Also run again what has failed.")
 @click.option("--extend", is_flag=True, help="Add the selection to a batch that is there, with these parameters.")
@@ -74,17 +80,24 @@ def backfill(
     """Run many partitions of a workflow under one batch id; again, and what is missing runs.
 
     \b
-    flowctx backfill flows:prices --batch restate-2012 --select "date=2012-01-03..2012-12-31,symbol=IBM|AAPL"
-    flowctx backfill flows:prices --batch restate-2012 --select ... --dry-run
-    flowctx backfill flows:prices --batch restate-2012 --select ... --on airflow --workers 16
+    flowctx backfill flows:prices --batch restate --select date=2012-01-03..2012-06-29
+    flowctx backfill flows:prices --batch restate --select … --dry-run
+    flowctx backfill flows:prices --batch restate --select … --on airflow
+    flowctx backfill flows:prices --batch ibm --select "date=last:9,symbol=IBM|AAPL"
 
     Ctrl-C lets what is under way finish, and the same command goes on. The workflow may also be a name that the table
     [tool.flowctx] of pyproject.toml has for it, such as prices = "flows:prices".
+
+    Exit code 1: partitions failed, or were not reached.
     """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
     given = _function(params_from) if params_from else params
-    plan = Backfill(workflow_at(target), selection, batch_id, params=given, until=until, ledger=ledger)
+    try:
+        plan = Backfill(workflow_at(target), selection, batch_id, params=given, until=until, ledger=ledger)
+        plan.agreed(extend=extend)
+    except BatchError as exc:  # later on, it may be one that somebody else is launching
+        raise Wrong(str(exc)) from exc
     if dry_run:
         _show_plan(plan.plan(retry_failed=retry_failed, extend=extend), batch_id, as_json)
         return
@@ -163,14 +176,16 @@ def _show_tally(tally: Tally, batch_id: str, as_json: bool) -> None:
         click.echo("the same command goes on")
 
 
-@click.command()
-@click.argument("batch_id", metavar="BATCH")
-@_engine_options
+@click.command(short_help="Show how a batch stands, and what failed.")
+@click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
+@_engine_options("The engine to ask first.")
 @workflow_option
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to a file."
 )
-@click.option("--failures", "most", type=click.IntRange(min=0), default=20, show_default=True, help="List so many.")
+@click.option(
+    "--failures", "most", type=click.IntRange(min=0), metavar="N", default=20, show_default=True, help="List so many."
+)
 @ledger_option
 @json_option
 def status(
@@ -188,21 +203,28 @@ def status(
     With --on, the engine is asked first; a batch that it started by itself is found so, too.
 
     \b
-    flowctx status restate-2012
-    flowctx status restate-2012 --on airflow --workflow flows:prices
-    flowctx status restate-2012 --html restate-2012.html
+    flowctx status restate
+    flowctx status restate --html restate.html
+    flowctx status restate --on airflow --workflow flows:prices
     """  # noqa: D301 - \b is for click
     workflow = workflow_at(target) if target else None
     _ask_engine(ledger, batch_id, engine, url, workflow)
     found = BatchStatus.of(ledger, batch_id, workflow)
     if html_file is not None:
-        html_file.write_text(page(found), "utf-8")
+        _write(html_file, page(found))
     if as_json:
         print_json(found.to_dict())
     else:
         _show_status(found, most)
         if html_file is not None:
             click.echo(f"\nwritten to {html_file}")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as exc:
+        raise Wrong(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 
 
 def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | None, workflow: Workflow | None) -> None:
@@ -218,7 +240,10 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
         return
     if engine == "local":
         return
-    known = next((batch for batch in ledger.batches.all(1000) if batch.batch_id == batch_id), None)
+    try:
+        known: BatchRecord | None = ledger.batches.get(batch_id)
+    except UnknownBatch:
+        known = None
     if workflow is None and (known is None or known.target is None):
         raise click.UsageError(f"say whose batch {batch_id} is: --workflow MODULE:NAME")
     workflow = workflow or workflow_at(str(known.target if known else None))
@@ -249,7 +274,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "batch": batch.batch_id,
             "workflow": batch.workflow,
             "selection": batch.selection,
-            "params": to_json(batch.params) or batch.params_from or None,
+            "params": json.dumps(to_json(batch.params)) if batch.params else batch.params_from,
             "partitions": f"{found.total:,}",
             **counts,
             "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
@@ -262,19 +287,25 @@ def _show_status(found: BatchStatus, most: int) -> None:
     if found.grid is not None:
         print_grid(found.grid)
     if found.failures and most:
-        rows = [(run.partition, run.step, run.error, run.engine, run.run_id) for run in found.failures[:most]]
-        print_table("\nfailures", ("partition", "step", "why", "engine", "run"), rows)
+        rows = [(run.partition, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
+        print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:
             click.echo(f"{failed - most:,} more: --failures {failed}")
 
 
-@click.command()
-@click.argument("batch_id", metavar="BATCH")
-@_engine_options
+@click.command(short_help="Stop a batch.")
+@click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
+@_engine_options("The engine to stop it on, if not the one it was launched on.")
 @ledger_option
 def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -> None:
-    """Stop a batch: no more partitions are begun, and runs on engines are stopped; what has ended stays."""
+    """Stop a batch: no more partitions are begun, and runs on engines are stopped; what has ended stays.
+
+    \b
+    flowctx cancel restate
+
+    The backfill command begins it again.
+    """  # noqa: D301 - \b is for click
     batch = ledger.batches.get(batch_id)
     ledger.batches.put(replace(batch, canceled_at=datetime.now(UTC)))
     if batch.selection is not None or engine is not None:
@@ -293,12 +324,17 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     click.echo(f"batch {batch_id} is cancelled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
 
 
-@click.command()
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.command(short_help="List batches, the latest first.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="How many.")
 @ledger_option
 @json_option
 def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
-    """List the batches that the ledger remembers, the latest first."""
+    """List the batches that the ledger remembers, the latest first.
+
+    \b
+    flowctx batches
+    flowctx batches --limit 5 --json
+    """  # noqa: D301 - \b is for click
     found = [(batch, _counts(ledger, batch)) for batch in ledger.batches.all(limit)]
     if as_json:
         print_json(
@@ -322,14 +358,16 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
             batch.batch_id,
             batch.workflow,
             f"{batch.total:,}" if batch.total is not None else "",
-            ", ".join(f"{count:,} {state}" for state, count in counts.items()),
             batch.engine,
             clock_time(batch.created_at),
-            "cancelled" if batch.canceled_at else "",
+            ", ".join(
+                [f"{count:,} {state}" for state, count in counts.items()] + ["cancelled"] * bool(batch.canceled_at)
+            ),
         )
         for batch, counts in found
     ]
-    print_table("batches", ("batch", "workflow", "partitions", "so far", "engine", "made (UTC)", ""), rows)
+    columns = ("batch", "workflow", "partitions", "engine", "made (UTC)", "so far")
+    print_table("batches", columns, rows, none="the ledger remembers no batch; flowctx backfill makes one")
 
 
 def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:

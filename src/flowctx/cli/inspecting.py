@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import click
 
+from flowctx.cli.completing import run_ids
 from flowctx.cli.options import json_option, ledger_option, partition_option
 from flowctx.cli.output import (
     capture_data,
@@ -23,12 +24,12 @@ from flowctx.core.ports import Ledger
 from flowctx.core.records import CaptureState, RunRecord, RunStatus, StepRecord
 
 
-@click.command()
+@click.command(short_help="List runs of all engines, the latest first.")
 @click.option("--workflow", metavar="NAME", help="Only runs of this workflow.")
 @click.option("--batch", "batch_id", metavar="ID", help="Only runs of this batch.")
 @click.option("--status", type=click.Choice([str(status) for status in RunStatus]), help="Only runs that stand so.")
 @partition_option("Only runs of this partition.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="How many.")
 @ledger_option
 @json_option
 def runs(
@@ -40,7 +41,13 @@ def runs(
     ledger: Ledger,
     as_json: bool,
 ) -> None:
-    """List the runs that the ledger remembers, the latest first."""
+    """List the runs that the ledger remembers, the latest first.
+
+    \b
+    flowctx runs --status failed
+    flowctx runs --workflow daily_prices --batch restate
+    flowctx runs --partition date=2012-10-26,symbol=IBM --json
+    """  # noqa: D301 - \b is for click
     found = ledger.runs(
         workflow=workflow,
         batch_id=batch_id,
@@ -64,17 +71,23 @@ def runs(
         )
         for run in found
     ]
-    print_table("runs", ("run", "workflow", "partition", "batch", "engine", "status", "started (UTC)", "error"), rows)
+    columns = ("run", "workflow", "partition", "batch", "engine", "status", "started (UTC)", "why")
+    print_table("runs", columns, rows, none="the ledger remembers no such run")
 
 
-@click.command()
-@click.argument("run_id")
+@click.command(short_help="Show a run: steps, times, errors, context.")
+@click.argument("run_id", shell_complete=run_ids)
 @click.option("--workflow", metavar="NAME", help="Which workflow is meant, where one run id serves several.")
 @partition_option("Which partition is meant, where one run id serves several.")
 @ledger_option
 @json_option
 def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledger: Ledger, as_json: bool) -> None:
-    """Show a run: its steps, how long they took and how they ended, and its context."""
+    """Show a run: its steps, how long they took and how they ended, and its context.
+
+    \b
+    flowctx show RUN_ID
+    flowctx show RUN_ID --json
+    """  # noqa: D301 - \b is for click
     run = ledger.run(run_id, workflow=workflow, partition=partition)
     records = ledger.steps(run.key)
     if as_json:
@@ -109,14 +122,22 @@ def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, 
     return rows + [(name, rest, None, None, None, None) for name in run.steps if name not in recorded]
 
 
-@click.command()
-@click.argument("workflow")
+@click.command(short_help="List what each partition was captured by.")
+@click.argument("workflow", metavar="NAME")
 @partition_option("Only captures of this partition.")
 @ledger_option
 @json_option
 def captures(workflow: str, partition: PartitionKey | None, ledger: Ledger, as_json: bool) -> None:
-    """List the captures of a workflow: each partition's revisions, and which one is current."""
+    """List the captures of a workflow: each partition's revisions, and which one is current.
+
+    \b
+    flowctx captures daily_prices
+    flowctx captures daily_prices --partition date=2012-10-26,symbol=IBM
+
+    The workflow is meant by its own name, such as flowctx runs shows.
+    """  # noqa: D301 - \b is for click
     found = ledger.captures(workflow=workflow, partition=partition)
+    found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))
     current = {c.key.subject: c.revision for c in found if c.state is CaptureState.COMPLETE}
     if as_json:
         print_json([{**capture_data(c), "current": current.get(c.key.subject) == c.revision} for c in found])
@@ -133,4 +154,8 @@ def captures(workflow: str, partition: PartitionKey | None, ledger: Ledger, as_j
         )
         for capture in found
     ]
-    print_table(f"captures of {workflow}", ("partition", "revision", "state", "", "capture", "run", "when (UTC)"), rows)
+    columns = ("partition", "revision", "state", "now", "capture", "run", "when (UTC)")
+    none = (
+        f"the ledger remembers no such capture of a workflow {workflow!r}; flowctx runs shows what workflows it knows"
+    )
+    print_table(f"captures of {workflow}", columns, rows, none=none)

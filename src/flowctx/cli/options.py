@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,31 @@ from flowctx.ledger import default_ledger_url, open_ledger
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger:  # click calls it
+class Wrong(click.ClickException):
+    """The command was wrong; the message says what to do instead."""
+
+    exit_code = 2
+
+
+def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:  # click calls it
+    if ctx.resilient_parsing:  # a shell asks what could be typed: nothing is to be opened or made for that
+        return url
     if url is None:
         url = default_ledger_url()
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(url.removeprefix("sqlite:///")).parent)
     ledger = open_ledger(url)
     ctx.call_on_close(ledger.close)
     return ledger
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise Wrong(
+            f"the folder {folder} for the ledger cannot be made ({exc.strerror}); "
+            "name a ledger elsewhere: --ledger sqlite:////folder/ledger.db, or FLOWCTX_LEDGER_URL"
+        ) from exc
 
 
 def _params(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
@@ -44,15 +63,26 @@ def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> 
 
 def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
     """Return where a workflow is that the project's pyproject.toml has a name for."""
-    if ":" in text or "." in text:
+    if ":" in text or "." in text or ctx.resilient_parsing:
         return text
-    named = next((found for folder in _folders() if (found := _named(folder / "pyproject.toml")) is not None), {})
+    named = _names()
+    if named and text not in named and text.isidentifier() and importlib.util.find_spec(text) is None:
+        known = ", ".join(named)
+        raise Wrong(
+            f"there is no module {text!r}, and no such name in [tool.flowctx] of pyproject.toml; it has {known}"
+        )
     return str(named.get(text, text))
 
 
-def _folders() -> list[Path]:
+def _complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    return [name for name in _names() if name.startswith(begun)]
+
+
+def _names() -> dict[str, str]:
+    """Return the table of the nearest pyproject.toml."""
     here = Path.cwd()
-    return [here, *here.parents]
+    found = (_named(folder / "pyproject.toml") for folder in (here, *here.parents))
+    return next((names for names in found if names is not None), {})
 
 
 def _named(file: Path) -> dict[str, str] | None:
@@ -63,13 +93,13 @@ def _named(file: Path) -> dict[str, str] | None:
     try:
         named: dict[str, str] = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("flowctx", {})
     except tomllib.TOMLDecodeError as exc:
-        raise click.UsageError(f"{file} is no TOML: {exc}") from exc
+        raise Wrong(f"{file} is no TOML: {exc}") from exc
     return named
 
 
 def target_argument(command: _F) -> _F:
     """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
-    return click.argument("target", metavar="WORKFLOW", callback=_place)(command)
+    return click.argument("target", metavar="WORKFLOW", callback=_place, shell_complete=_complete_name)(command)
 
 
 def ledger_option(command: _F) -> _F:

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import click
+from rich.text import Text
 
 from flowctx import local
 from flowctx.cli.batches import ENGINES
+from flowctx.cli.completing import run_ids
 from flowctx.cli.options import (
     json_option,
     ledger_option,
@@ -20,7 +22,7 @@ from flowctx.cli.options import (
     target_argument,
     workflow_option,
 )
-from flowctx.cli.output import console, print_facts, print_json, print_result, result_data
+from flowctx.cli.output import print_facts, print_json, print_result, result_data, show
 from flowctx.cli.resuming import resume_on
 from flowctx.core.partition import PartitionKey
 from flowctx.core.ports import Ledger
@@ -31,7 +33,7 @@ from flowctx.core.targets import workflow_at
 from flowctx.core.workflow import Workflow
 
 
-@click.command()
+@click.command(short_help="Run a workflow here, for one partition.")
 @target_argument
 @click.option("--partition", metavar="KEY", help="Such as date=2012-10-26,symbol=IBM or 2012-10-26|IBM.")
 @params_option
@@ -57,13 +59,15 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
 
     The workflow is module:name or file.py:name, or a name that the table [tool.flowctx] of pyproject.toml has for one:
     prices = "flows:prices".
+
+    Exit code 1: a step failed.
     """  # noqa: D301 - \b is for click
     workflow = workflow_at(target)
     _report(local.run(workflow, as_of_date=as_of.date() if as_of else None, **how), as_json)
 
 
-@click.command()
-@click.argument("run_id")
+@click.command(short_help="Continue a run where it stopped, here or on an engine.")
+@click.argument("run_id", shell_complete=run_ids)
 @params_option
 @click.option("--from-step", metavar="STEP", help="Run this step again, and all that follow it.")
 @click.option("--accept-changes", is_flag=True, help="Go on although the workflow has changed since.")
@@ -77,9 +81,10 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
     """Continue a run, whichever engine it ran on; complete steps are not run again.
 
     \b
-    flowctx resume RUN_ID                    here
-    flowctx resume RUN_ID --on airflow       as a new run there, which has to know the same ledger
-    flowctx resume RUN_ID -p max_move=0.6    with a parameter that wins over what was
+    flowctx resume RUN_ID                       here
+    flowctx resume RUN_ID --on airflow          there, if it has the same ledger
+    flowctx resume RUN_ID -p max_move=0.6       with a parameter that wins
+    flowctx resume RUN_ID --from-step validate  again from this step on
 
     Exit code 1: it failed again.
     """  # noqa: D301 - \b is for click
@@ -89,8 +94,8 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
         sys.exit(1)
 
 
-@click.command()
-@click.argument("run_id")
+@click.command(short_help="Run one recorded step again, and compare.")
+@click.argument("run_id", shell_complete=run_ids)
 @click.argument("step")
 @click.option("--pdb", "debugger", is_flag=True, help="Run the step under the debugger, from its first line.")
 @partition_option("Which partition is meant, where one run id serves several.")
@@ -106,9 +111,19 @@ def replay(
     ledger: Ledger,
     as_json: bool,
 ) -> None:
-    """Run one step again on exactly the context it saw, and compare; writes nothing."""
-    caller = pdb.Pdb().runcall if debugger else None
+    """Run one step again on exactly the context it saw, and compare; writes nothing.
+
+    \b
+    flowctx replay RUN_ID validate
+    flowctx replay RUN_ID validate --pdb
+
+    Exit code 1: the step failed, or was left in the debugger.
+    """  # noqa: D301 - \b is for click
+    under = pdb.Pdb() if debugger else None
+    caller = under.runcall if under else None
     done = local.replay(run_id, step, _workflow(target), partition=partition, ledger=ledger, caller=caller)
+    if under and under.quitting:  # pdb then answers for the step with None, which would pass for its result
+        raise click.ClickException("the step was left in the debugger, so that there is nothing to compare")
     if as_json:
         print_json({"result": result_data(done.result), "diff": done.diff, "recorded": done.recorded is not None})
     else:
@@ -127,7 +142,7 @@ def _show_replay(done: Replay) -> None:
     else:
         for line in done.diff.splitlines():
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-            console().print(line, style=style, markup=False)
+            show(Text(line, style=style))
 
 
 def _brief(value: object) -> str:

@@ -286,8 +286,10 @@ class Workflow:
         if value is None:
             if scheme is None:
                 return None
-            example = ", ".join(f"{name}=..." for name in scheme.dimensions)
-            raise ContextError(f"workflow {self.name!r} is partitioned; pass partition=dict({example})")
+            form = ",".join(f"{name}=..." for name in scheme.dimensions)
+            raise ContextError(
+                f"workflow {self.name!r} is partitioned, and no partition was given; name one in the form {form}"
+            )
         if isinstance(value, str):
             return PartitionKey.parse(value) if scheme is None else scheme.parse(value)
         if not isinstance(value, Mapping):

@@ -259,7 +259,7 @@ class EngineContract:
     @pytest.mark.parametrize(
         ("about", "error", "words"),
         [
-            ({}, ContextError, r"is partitioned; pass partition=dict\(symbol=..., date=...\)"),
+            ({}, ContextError, "no partition was given; name one in the form symbol=...,date=..."),
             ({"partition": {**KEY, "date": "2012-10-27"}}, UnknownPartition, "2012-10-26"),
             ({"partition": KEY, "params": ["x"]}, FlowctxError, "it must be a dict"),
         ],
