@@ -99,6 +99,19 @@ def test_who_the_run_is_goes_by_arguments() -> None:
         run_dag(workflow_dag(flow), params={"batch_id": "b"})
 
 
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (Workflow("flow"), r"workflow 'flow' is no DAG yet; write run_dag\(workflow_dag"),
+        (test_who_the_run_is_goes_by_arguments, r"if it is a function with @dag, call it: run_dag\(test_who_"),
+    ],
+)
+def test_what_is_no_dag_is_refused(what, words: str) -> None:
+    """Only a DAG can be run; the error says how to get one."""
+    with pytest.raises(ContextError, match=words):
+        run_dag(what)
+
+
 QUIET = """
 from flowctx import Workflow
 from flowctx.airflow import workflow_dag

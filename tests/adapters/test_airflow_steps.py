@@ -329,6 +329,10 @@ def print_nothing() -> None:
         (lambda: StepOperator(step="fetch", task_id="x"), "neither a step nor a function"),
         (lambda: StepOperator(step=lambda ctx: {}, task_id="x", do_xcom_push=False), "leave it on"),
         (lambda: task.step(lambda ctx: {}, task_id="x")(rows=[1]), "config={...}"),
+        (lambda: StepOperator(step=one_symbol, config=3), "the config of step 'one_symbol' is 3; it must be a dict"),
+        (lambda: task.step(config=3)(one_symbol)(), "the config of step 'one_symbol' is 3; it must be a dict"),
+        (lambda: task.step()(one_symbol)(config=[1]), r"the config of step 'one_symbol' is \[1\]; it must be a dict"),
+        (lambda: workflow_dag(one_symbol), "'one_symbol' is no workflow; pass what Workflow"),
         (lambda: StepOperator(step=print_nothing, task_id="x"), r"write it as \(ctx, config\)"),
     ],
 )

@@ -11,6 +11,7 @@ from flowctx.dagster import (
     WorkflowIOManager,
     asset_key,
     partitions_def,
+    run_assets,
     workflow_assets,
     workflow_definitions,
     workflow_job,
@@ -179,6 +180,13 @@ def test_a_workflow_without_steps_is_refused():
     for make in (workflow_definitions, workflow_assets, workflow_job):
         with pytest.raises(WorkflowError, match="has no steps"):
             make(Workflow("empty"))
+
+
+def test_what_is_no_workflow_is_refused():
+    """Only a workflow can be defined or run; the error says what was passed."""
+    for make in (workflow_definitions, workflow_assets, workflow_job, run_assets):
+        with pytest.raises(WorkflowError, match="'test_what_is_no_workflow_is_refused' is no workflow"):
+            make(test_what_is_no_workflow_is_refused)
 
 
 # --- the job of ops -----------------------------------------------------------------------------------------------

@@ -83,3 +83,9 @@ def test_a_rule_gives_the_business_date_and_names_its_calendar():
     assert ctx.as_of_date == date(2012, 10, 26)
     assert ctx.metadata["calendar"]["name"] == "WEEKDAYS"
     assert ctx.metadata["as_of_source"] == "window_end+previous_session:WEEKDAYS"
+
+
+def test_a_rule_is_no_date():
+    """A date where a rule belongs is told so, and what a rule looks like."""
+    with pytest.raises(ContextError, match=r"as_of='2012-10-26' is no rule; pass one such as AsOf\.previous_session"):
+        begin("flow", run_id="r", as_of="2012-10-26")

@@ -106,7 +106,7 @@ def test_the_run_is_for_a_partition_of_the_scheme():
 
 def test_a_workflow_without_steps_does_not_run(flow):
     """A workflow without steps is an error that says how to declare one."""
-    with pytest.raises(WorkflowError, match="has no steps; declare one"):
+    with pytest.raises(WorkflowError, match="has no steps; declare some"):
         run(flow)
 
 

@@ -17,7 +17,7 @@ from flowctx.core.asof import AsOf
 from flowctx.core.encoding import to_json
 from flowctx.core.errors import WorkflowError
 from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import Step, StepFunction, Workflow
+from flowctx.core.workflow import Step, StepFunction, Workflow, runnable
 
 
 def workflow_dag(
@@ -42,7 +42,7 @@ def workflow_dag(
         **dag_kwargs: As for ``DAG``; they win over what follows from the workflow.
 
     Raises:
-        WorkflowError: The workflow has no steps, or cannot be mapped over these dimensions.
+        WorkflowError: It is no workflow, has no steps, or cannot be mapped over these dimensions.
 
     Example:
         ::
@@ -51,8 +51,7 @@ def workflow_dag(
             dag = workflow_dag(prices, tags=["prices"])
             report = workflow_dag(prices, dag_id="daily_report", map_over=["symbol"], reduce=summary)
     """
-    if not workflow.steps:
-        raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
+    runnable(workflow)
     mapped = list(dict.fromkeys(map_over))
     if reduce is not None and not mapped:
         raise WorkflowError("reduce= runs after the instances of map_over=; name the dimensions to map over, too")

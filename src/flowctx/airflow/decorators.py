@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowctx.airflow._compat import task_decorator_factory, unique_task_id
-from flowctx.airflow.steps import StepOperator, as_step
+from flowctx.airflow.steps import StepOperator, as_step, config_of
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow import Condition, RetryPolicy, StepFunction
 
@@ -69,7 +69,7 @@ class StepTask(StepOperator):
         **kwargs: Any,
     ) -> None:
         given = dict(op_kwargs or {})
-        on_top = given.pop("config", None) or {}
+        on_top = config_of(given.pop("config", None), task_id)
         if given:
             raise WorkflowError(
                 f"{task_id}() got {', '.join(given)}; call a step with the tasks it comes after, and config={{...}}"
@@ -77,6 +77,7 @@ class StepTask(StepOperator):
         if not getattr(self, "_BaseOperator__from_mapped", False):
             task_id = unique_task_id(task_id, kwargs.get("dag"), kwargs.get("task_group"))
         step = replace(as_step(python_callable, task_id), when=when, retry=retry or RetryPolicy())
-        super().__init__(step=step, task_id=task_id, config={**(defaults or {}), **(config or {}), **on_top}, **kwargs)
+        own = {**config_of(defaults, step.name), **config_of(config, step.name)}
+        super().__init__(step=step, task_id=task_id, config={**own, **on_top}, **kwargs)
         if op_args:
             self.set_upstream(list(op_args))

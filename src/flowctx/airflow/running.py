@@ -85,7 +85,7 @@ def run_dag(
         One entry per task, in the DAG's order, and the context with all outputs and updates.
 
     Raises:
-        ContextError: The parameters or the partition cannot be.
+        ContextError: It is no DAG, or the parameters or the partition cannot be.
 
     Example:
         ::
@@ -94,6 +94,7 @@ def run_dag(
                 result = run_dag(workflow_dag(prices), partition="2012-10-26|IBM")
                 assert result["validate"].status == "ok"
     """
+    _check(dag)
     scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     workflow = _workflow(dag, scheme)
     said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date, "resume_from": resume_from}
@@ -120,6 +121,15 @@ def run_dag(
             if resume_from is not None and workflow is not None:
                 base = resumed_context(ledger(), workflow.name, base)
     return _Summary(dag, histories, returned, base).result()
+
+
+def _check(dag: object) -> None:
+    if isinstance(dag, DAG):
+        return
+    if isinstance(dag, Workflow):
+        raise ContextError(f"workflow {dag.name!r} is no DAG yet; write run_dag(workflow_dag(...), ...)")
+    name = getattr(dag, "__name__", type(dag).__name__)
+    raise ContextError(f"{name!r} is no DAG; if it is a function with @dag, call it: run_dag({name}(), ...)")
 
 
 def _workflow(dag: DAG, scheme: PartitionScheme | None) -> Workflow | None:

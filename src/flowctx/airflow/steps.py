@@ -80,7 +80,8 @@ class StepOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         self.step = as_step(step, task_id)
-        self.config = thaw(config or {})
+        # An XCom may stand for the whole of it; Airflow resolves it before the step runs.
+        self.config = config if hasattr(config, "resolve") else thaw(config_of(config, self.step.name))
         self.workflow = workflow
         self.scheme = scheme
         self.as_of = as_of
@@ -150,6 +151,19 @@ class _Shown(TemplateValue):
             return {"error": str(exc)}
         config = to_json(operator.step.config)
         return {"step": operator.step.name, "step_config": config, **{k: v for k, v in shown.items() if v}}
+
+
+def config_of(config: Mapping[str, Any] | None, step: str) -> Mapping[str, Any]:
+    """Return a step's configuration; a dict, in which XComs may be.
+
+    Raises:
+        WorkflowError: It is no dict.
+    """
+    if config is not None and not isinstance(config, Mapping):
+        raise WorkflowError(
+            f"the config of step {step!r} is {config!r}; it must be a dict, in which templates and XComs may be"
+        )
+    return config or {}
 
 
 def as_step(step: Step | StepFunction, task_id: str | None = None) -> Step:

@@ -54,7 +54,7 @@ def begin(
 
     Raises:
         UnknownPartition: The scheme does not have the partition.
-        ContextError: The partition is missing, or its date is not ``as_of_date``.
+        ContextError: The partition is missing, its date is not ``as_of_date``, or ``as_of`` is no rule.
     """
     about = dict(metadata or {})
     if scheme is not None and partition is not None:
@@ -65,6 +65,9 @@ def begin(
                 f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
             )
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
+    given: object = as_of
+    if given is not None and not isinstance(given, AsOf):
+        raise ContextError(f"as_of={given!r} is no rule; pass one such as AsOf.previous_session('XNYS')")
     if as_of_date is None:
         found = (as_of or AsOf.default()).resolve(time or RunTime(partition=partition, scheme=scheme))
         as_of_date, calendar = found.date, found.calendar or calendar

@@ -274,7 +274,8 @@ def _one(dimension: Dimension, item: str) -> range:
     found = dimension.find(value)
     if found is None:
         reason, near = dimension.explain(value)
-        hint = f"; the nearest are {' and '.join(near)}" if near and isinstance(dimension, CadenceDimension) else ""
+        near = [day for day in near if day not in reason]
+        hint = _nearest(near) if near and isinstance(dimension, CadenceDimension) else ""
         raise UnknownPartition(f"{dimension.name}={item}: {reason}{hint}")
     return range(found, found + 1)
 
@@ -306,11 +307,13 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
             raise PartitionError(f"{name}={low}..{high} goes backwards; write {name}={high}..{low}")
         found = cadence.indexes(first, last if until is None else min(last, until))
     if not found:
-        near = " and ".join(day.isoformat() for day in cadence.neighbours(first))
-        raise PartitionError(
-            f"{name}={low}..{high} holds no as-of date of {cadence!r}; the nearest are {near or 'none'}"
-        )
+        near = [day.isoformat() for day in cadence.neighbours(first)]
+        raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
     return found
+
+
+def _nearest(days: Sequence[str]) -> str:
+    return f"; the nearest {'are' if len(days) > 1 else 'is'} {' and '.join(days) or 'none'}"
 
 
 # -- writing ----------------------------------------------------------------------------------------------------

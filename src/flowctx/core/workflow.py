@@ -312,6 +312,20 @@ class Workflow:
         return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"
 
 
+def runnable(workflow: object) -> Workflow:
+    """Return ``workflow`` if it is one, and has something to run.
+
+    Raises:
+        WorkflowError: It is no workflow, or has no steps.
+    """
+    if not isinstance(workflow, Workflow):
+        what = getattr(workflow, "__name__", None) or type(workflow).__name__
+        raise WorkflowError(f"{what!r} is no workflow; pass what Workflow(...) returned")
+    if not workflow.steps:
+        raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
+    return workflow
+
+
 def check_name(name: object, what: str) -> str:
     """Return ``name`` if both engines take it.
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.errors import WorkflowError
-from flowctx.core.workflow import RetryPolicy, Step, Workflow
+from flowctx.core.workflow import RetryPolicy, Step, Workflow, runnable
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
@@ -64,7 +63,7 @@ def workflow_assets(
                 resources={"workflow_io_manager": WorkflowIOManager(base_path="s3://bucket/outputs")},
             )
     """
-    _has_steps(workflow)
+    runnable(workflow)
     checked = (
         {name for name, step in workflow.steps.items() if _reports_quality(step)} if checks is None else set(checks)
     )
@@ -173,7 +172,7 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
 
             defs = dg.Definitions(jobs=[workflow_job(prices, tags={"team": "data"})])
     """
-    _has_steps(workflow)
+    runnable(workflow)
     job_name = name or workflow.name
     ops = []
     wires: dict[str, dict[str, Any]] = {}
@@ -192,11 +191,6 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
 def io_manager(base_path: str | None = None, ledger_url: str | None = None) -> WorkflowIOManager:
     """Return the IO manager for a folder, the same object each time: ``Definitions.merge`` refuses equal ones."""
     return WorkflowIOManager(base_path=base_path, ledger_url=ledger_url)
-
-
-def _has_steps(workflow: Workflow) -> None:
-    if not workflow.steps:
-        raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
 
 
 def _asset(

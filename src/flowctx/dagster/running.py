@@ -19,7 +19,7 @@ from flowctx.core.partition import PartitionKey
 from flowctx.core.records import OnCaptured
 from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.core.run import RunResult, StepRun
-from flowctx.core.workflow import Step, Workflow
+from flowctx.core.workflow import Step, Workflow, runnable
 from flowctx.dagster.context import CALLER_KEYS, TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.definitions import asset_key, workflow_assets
 from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager
@@ -72,7 +72,7 @@ def run_assets(
             def test_prices_are_validated():
                 assert run_assets(prices, partition="2012-10-26|IBM")["validate"].status == "ok"
     """
-    key = workflow.partition_key(partition)
+    key = runnable(workflow).partition_key(partition)
     config = _config(workflow, params)
     said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date.isoformat() if as_of_date else None}
     said |= {"resume_from": resume_from, "from_step": from_step}

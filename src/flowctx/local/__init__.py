@@ -22,7 +22,7 @@ from flowctx.core.result import StepStatus
 from flowctx.core.resumption import resumption
 from flowctx.core.run import RunResult, StepRun
 from flowctx.core.targets import target_of, workflow_at
-from flowctx.core.workflow import Workflow
+from flowctx.core.workflow import Workflow, runnable
 from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
 from flowctx.local.progress import Progress, SystemClock
 
@@ -84,8 +84,7 @@ def run(
         >>> run(flow).context.get_output("greet", "text")
         'hello'
     """
-    if not workflow.steps:
-        raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare one with @workflow.step()")
+    runnable(workflow)
     clock = clock or SystemClock()
     ctx = begin(
         workflow.name,
