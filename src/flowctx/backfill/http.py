@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from flowctx.core.errors import EngineError, EngineUnavailable
 
@@ -22,7 +22,7 @@ class Answer(NamedTuple):
 
     #: The HTTP status.
     status: int
-    #: The decoded JSON, or the text if it is none.
+    #: The decoded JSON object, or a text if it was none.
     data: Any
 
     @property
@@ -56,6 +56,7 @@ class JsonClient:
             raise EngineError(f"{url!r} is no URL of {name}; write http://host:port (--url or {setting})")
         self.url, self.name = url.rstrip("/"), name
         self._setting, self._headers = setting, headers
+        self._opener = build_opener(_StayHere)
         self._was_there = False
 
     def call(
@@ -73,7 +74,8 @@ class JsonClient:
         A server that answered before is given a minute to come back, if the call may be repeated.
 
         Raises:
-            EngineUnavailable: It cannot be reached, or answers with errors of its own for too long.
+            EngineUnavailable: It cannot be reached, or for too long there are only errors of its own or what is no
+                JSON object, such as the log-in page of something before it.
         """
         end = time.monotonic() + (_PATIENCE_SECONDS if self._was_there and repeat else 0.0)
         pause, refused = 0.5, False
@@ -89,12 +91,10 @@ class JsonClient:
                 if answer.status == http.HTTPStatus.UNAUTHORIZED and signed and not refused:
                     refused = True
                     continue
-                # GraphQL answers 500 to what it could not do, and says why.
-                said = isinstance(answer.data, Mapping) and "errors" in answer.data
-                if said or (answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != _TOO_MANY):
+                if _is_its_own(answer):
                     self._was_there = True
                     return answer
-                why = f"{answer.status}: {answer.said}"
+                why = f"{answer.status}: {answer.said[:200]}"
             if time.monotonic() + pause > end:
                 raise EngineUnavailable(
                     f"{self.name} at {self.url} cannot be reached ({why}); is it up, and is the URL right "
@@ -111,14 +111,33 @@ class JsonClient:
         known = {"Accept": "application/json", "Content-Type": "application/json", **headers}
         request = Request(url, data, known, method=method)  # noqa: S310 - http or https: see __init__
         try:
-            with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
                 return Answer(response.status, _decoded(response.read()))
         except HTTPError as error:
             with error:
+                if "Location" in error.headers:
+                    return Answer(error.code, f"it sends us to {error.headers['Location']}")
                 return Answer(error.code, _decoded(error.read()))
 
 
+class _StayHere(HTTPRedirectHandler):
+    """Goes nowhere else: there a POST would become a GET, and the token would go along."""
+
+    def redirect_request(self, *args: Any) -> None:
+        return None
+
+
 _TOO_MANY = http.HTTPStatus.TOO_MANY_REQUESTS
+
+
+def _is_its_own(answer: Answer) -> bool:
+    """Whether it is the server's answer to the call, and not one of something before it, or of its bad moments."""
+    if not isinstance(answer.data, Mapping):
+        return False
+    # GraphQL answers 500 to what it could not do, and says why.
+    return "errors" in answer.data or (
+        answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != _TOO_MANY
+    )
 
 
 def _decoded(data: bytes) -> Any:
