@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 
 class Server:
@@ -19,10 +21,13 @@ class Server:
         self.url = ""
         #: Every call: method and path.
         self.calls: list[str] = []
-        #: A text, and what happens: a status, ``"drop"`` before or ``"lose"`` after the call has done its work.
+        #: A text, and what happens: a status, ``"drop"`` before or ``"lose"`` after the call has done its work, a
+        #: ``"page"`` for people instead of an answer, or a ``"move"`` to another URL.
         self.troubles: list[tuple[str, int | str]] = []
         #: Runs by id.
         self.runs: dict[str, dict[str, Any]] = {}
+        #: What stands after the question mark of the call.
+        self.query: dict[str, list[str]] = {}
 
     def trouble(self, text: str) -> int | str | None:
         """Take the next trouble for a call, if there is one."""
@@ -37,6 +42,13 @@ class Server:
         raise NotImplementedError
 
 
+#: What something before the server answers in its place.
+_OTHERS: dict[str | int | None, tuple[int, Any]] = {
+    "page": (HTTPStatus.OK, "<!doctype html><title>Who are you?</title>"),
+    "move": (HTTPStatus.FOUND, {}),
+}
+
+
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
     """Let a server listen."""
@@ -44,19 +56,26 @@ def serving(server: Server) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def handle_call(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            method, path = self.command, unquote(self.path.partition("?")[0])
+            path, _, query = self.path.partition("?")
+            method, path, server.query = self.command, unquote(path), parse_qs(query)
             server.calls.append(f"{method} {path}")
             trouble = server.trouble(f"{method} {path} {data}")
             if trouble == "drop":
                 self.connection.close()
                 return
-            answer = (trouble, {"detail": "busy"}) if isinstance(trouble, int) else None
-            status, found = answer or server.answer(method, path, json.loads(data) if data else None)
+            if isinstance(trouble, int):
+                status, found = trouble, {"detail": "busy"}
+            elif trouble in _OTHERS:
+                status, found = _OTHERS[trouble]
+            else:
+                status, found = server.answer(method, path, json.loads(data) if data else None)
             if trouble == "lose":
                 self.connection.close()
                 return
-            encoded = json.dumps(found).encode()
+            encoded = (found if isinstance(found, str) else json.dumps(found)).encode()
             self.send_response(status)
+            if status == HTTPStatus.FOUND:
+                self.send_header("Location", f"{server.url}/elsewhere")
             self.send_header("Content-Length", str(len(encoded)))
             self.end_headers()
             self.wfile.write(encoded)
@@ -86,12 +105,17 @@ def serving(server: Server) -> Iterator[Server]:
 class Airflow(Server):
     """The part of Airflow's REST API v2 that launchers use; each run has ended when it is asked for."""
 
+    #: What the DAG says of itself.
+    dag: Mapping[str, Any] = MappingProxyType({"is_paused": False, "timetable_partitioned": True})
+    #: How many runs it lists at a time, whatever it is asked for.
+    most = 0
+
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Answer a call as Airflow would."""
         if path == "/auth/token":
             return 201, {"access_token": "secret"}
         if re.fullmatch(r"/api/v2/dags/\w+", path):
-            return 200, {"is_paused": False, "timetable_partitioned": True}
+            return 200, dict(self.dag)
         if path.endswith("/dagRuns") and method == "POST":
             run_id = body["dag_run_id"]
             if run_id in self.runs:
@@ -100,7 +124,9 @@ class Airflow(Server):
             self.runs[run_id] = {"dag_run_id": run_id, **body, **ended}
             return 200, self.runs[run_id]
         if path.endswith("/dagRuns"):
-            return 200, {"dag_runs": []}
+            start, text = int(self.query["offset"][0]), self.query.get("conf_contains", ["nothing"])[0]
+            found = [run for run in self.runs.values() if text in json.dumps(run["conf"])]
+            return 200, {"dag_runs": found[start : start + self.most], "total_entries": len(found)}
         if path.endswith("/taskInstances"):
             return 200, {"task_instances": [{"task_id": "load", "state": "success"}]}
         run = self.runs.get(path.rpartition("/")[2])
@@ -110,30 +136,49 @@ class Airflow(Server):
 class Dagster(Server):
     """The part of Dagster's GraphQL that launchers use; each run has ended when it is asked for."""
 
+    #: What happened in each run; told one by one.
+    events: Sequence[Mapping[str, Any]] = ()
+    #: How runs end.
+    status = "SUCCESS"
+    #: A text, and what the queries that have it are answered.
+    instead: Sequence[tuple[str, Any]] = ()
+
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Answer a query as Dagster would."""
         query, variables = body["query"], body["variables"]
+        for text, found in self.instead:
+            if text in query:
+                return 200, found
         if "repositoriesOrError" in query:
             node = {"name": "r", "location": {"name": "l"}, "jobs": [{"name": "filled_job"}]}
             return 200, {"data": {"repositoriesOrError": {"nodes": [node]}}}
         if "daemonHealth" in query:
             healthy = {"required": True, "healthy": True}
             return 200, {"data": {"instance": {"daemonHealth": {"daemonStatus": healthy}}}}
+        if "launchRunReexecution(" in query:
+            return 200, {"data": {"launchRunReexecution": {"__typename": "PythonError", "message": "no parent"}}}
+        if "eventConnection" in query:
+            start = int(variables["cursor"] or 0)
+            more = start + 1 < len(self.events)
+            page = {"events": self.events[start : start + 1], "cursor": str(start + 1), "hasMore": more}
+            return 200, {"data": {"runOrError": {"eventConnection": page}}}
         if "launchRun(" in query:
             run_id = f"run-{len(self.runs)}"
             tags = variables["params"]["executionMetadata"]["tags"]
-            self.runs[run_id] = _dagster_run(run_id, tags)
+            self.runs[run_id] = _dagster_run(run_id, tags, self.status)
             return 200, {"data": {"launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}}}
+        if "terminateRuns" in query:
+            return 200, {"data": {"terminateRuns": {"__typename": "TerminateRunsResult"}}}
         wanted = variables["filter"]
         found = [run for run in self.runs.values() if run["runId"] in wanted.get("runIds", [])]
         found += [run for run in self.runs.values() if any(tag in run["tags"] for tag in wanted.get("tags", []))]
         return 200, {"data": {"runsOrError": {"results": found}}}
 
 
-def _dagster_run(run_id: str, tags: list[dict[str, str]]) -> dict[str, Any]:
+def _dagster_run(run_id: str, tags: list[dict[str, str]], status: str) -> dict[str, Any]:
     return {
         "runId": run_id,
-        "status": "SUCCESS",
+        "status": status,
         "jobName": "filled_job",
         "startTime": 1.0,
         "endTime": 2.0,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from adapters.engine_servers import Airflow, serving
 from backfill.flows import flow
-from flowctx import Backfill, EngineError, EngineUnavailable
+from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme
+from flowctx.airflow import PartitionTimetable
 from flowctx.backfill import Tally
 from flowctx.backfill.airflow import AirflowLauncher
-from flowctx.core.batches import PartitionState
+from flowctx.core.batches import PartitionRun, PartitionState
 from flowctx.core.ports import Ledger
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02"  # 3 partitions
+NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -43,9 +46,9 @@ def test_each_partition_is_one_run(airflow: Airflow, ledger: Ledger) -> None:
     assert all(run_id.startswith("batch__b__2012-01-02~T") for run_id in airflow.runs)
 
 
-@pytest.mark.parametrize("trouble", [500, 503, 429, "drop", "lose"])
+@pytest.mark.parametrize("trouble", [500, 503, 429, "drop", "lose", "page", "move"])
 def test_what_passes_is_tried_again(airflow: Airflow, ledger: Ledger, trouble: int | str) -> None:
-    """A busy server and a dropped connection are waited out; a run whose answer was lost is not started twice."""
+    """A busy server, a dropped connection and answers of others are waited out; no run is started twice."""
     airflow.troubles = [("POST /api/v2/dags/filled/dagRuns", trouble)]
     assert fill(airflow, ledger).ended == {PartitionState.OK: 3}
     assert len(airflow.runs) == 3
@@ -80,6 +83,75 @@ def test_a_refused_partition_is_a_failure_of_its_own(airflow: Airflow, ledger: L
     assert fill(airflow, ledger).ended == {PartitionState.OK: 2, PartitionState.FAILED: 1}
     failed = next(run for run in ledger.batches.outcomes("b") if run.state is PartitionState.FAILED)
     assert (failed.partition, failed.error) == ("date=2012-01-02|tier=T2", "Airflow: busy")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why"),
+    [
+        ("page", r"200: <!doctype html><title>Who are you\?</title>"),
+        ("move", "302: it sends us to http[^ ]*/elsewhere"),
+    ],
+)
+def test_a_url_of_something_else_is_told_at_once(airflow: Airflow, ledger: Ledger, trouble: str, why: str) -> None:
+    """A log-in page and a redirect are no answers: one line has what came, and nobody else is sent the token."""
+    airflow.troubles = [("/auth/token", trouble)]
+    with pytest.raises(EngineUnavailable, match=rf"cannot be reached \({why}\); is it up, and is the URL right"):
+        fill(airflow, ledger)
+    assert airflow.calls == ["GET /auth/token"]
+
+
+def test_a_dag_that_maps_over_a_dimension_is_refused(airflow: Airflow, ledger: Ledger) -> None:
+    """One run for several partitions is seen in the words of its timetable, before anything is launched."""
+    without_tiers = PartitionScheme(date=Daily(start="2012-01-02", end="2012-03-30", calendar="WEEKDAYS"))
+    airflow.dag = {**airflow.dag, "timetable_description": PartitionTimetable(without_tiers).description}
+    said = r"one run for each date, not for each date\|tier, as with map_over=.*put dag = workflow_dag\(filled\) beside"
+    with pytest.raises(EngineError, match=said):
+        fill(airflow, ledger)
+    assert (airflow.runs, ledger.batches.all()) == ({}, [])
+
+
+def test_a_dag_of_other_dimensions_is_refused(airflow: Airflow, ledger: Ledger) -> None:
+    """A DAG file of another time has keys that no run of this batch would have."""
+    airflow.dag = {**airflow.dag, "timetable_description": PartitionTimetable(PartitionScheme(venue=["X"])).description}
+    with pytest.raises(EngineError, match="one run for each venue, not for each .* let its DAG file have the workflow"):
+        fill(airflow, ledger)
+
+
+def test_the_dag_of_the_workflow_is_taken(airflow: Airflow, ledger: Ledger) -> None:
+    """The words of the workflow's own timetable are those that are looked for."""
+    assert flow.partitions is not None
+    airflow.dag = {**airflow.dag, "timetable_description": PartitionTimetable(flow.partitions).description}
+    assert fill(airflow, ledger).complete
+
+
+def test_a_run_that_was_deleted_failed_and_is_run_anew(airflow: Airflow, ledger: Ledger) -> None:
+    """A run that somebody deletes in Airflow is a failure that says so; its retry is a new run."""
+    airflow.troubles = [("GET /api/v2/dags/filled/dagRuns/batch__b__2012-01-02~T2", 404)]
+    assert fill(airflow, ledger).ended == {PartitionState.OK: 2, PartitionState.FAILED: 1}
+    (failed,) = (run for run in ledger.batches.outcomes("b") if run.state is PartitionState.FAILED)
+    assert failed.error == "its run was deleted in Airflow"
+    del airflow.runs[failed.run_id]
+    again = Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert again.ended == {PartitionState.OK: 1}
+    assert failed.run_id in airflow.runs
+
+
+def test_runs_that_were_deleted_need_no_stopping(airflow: Airflow) -> None:
+    """Cancelling what is not there any more is no trouble."""
+    batch = Backfill(flow, SOME, "b", ledger="memory://").record()
+    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="airflow", heard_at=NOW)
+    (run,) = AirflowLauncher(airflow.url).cancel(batch, [gone])
+    assert (run.partition, run.run_id, run.state) == ("p", "r", PartitionState.CANCELED)
+
+
+@pytest.mark.parametrize("batch_id", ["b", "reprise d'été|%_\"\\"])
+def test_all_runs_of_a_batch_are_found(airflow: Airflow, batch_id: str) -> None:
+    """An Airflow that lists two runs at a time tells of all, also of a batch whose id is written otherwise in JSON."""
+    backfill = Backfill(flow, SOME, batch_id, ledger="memory://")
+    launcher = AirflowLauncher(airflow.url)
+    backfill.launch(launcher)
+    airflow.most = 2
+    assert [run.state for run in launcher.find(backfill.record(), flow)] == [PartitionState.OK] * 3
 
 
 def test_an_engine_that_is_not_there_is_told_at_once(ledger: Ledger) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from adapters.engine_servers import Dagster, serving
 from backfill.flows import flow
-from flowctx import Backfill
+from flowctx import Backfill, EngineError
 from flowctx.backfill import Tally
 from flowctx.backfill.dagster import DagsterLauncher
-from flowctx.core.batches import PartitionState
+from flowctx.core.batches import PartitionRun, PartitionState
 from flowctx.core.ports import Ledger
 from flowctx.ledger import open_ledger
 
@@ -43,12 +45,56 @@ def test_each_partition_is_one_run(dagster: Dagster, ledger: Ledger) -> None:
     assert {tag["flowctx/batch_id"] for tag in tags} == {"b"}
 
 
-@pytest.mark.parametrize("trouble", [503, "drop", "lose"])
+@pytest.mark.parametrize("trouble", [503, "drop", "lose", "page", "move"])
 def test_a_lost_answer_is_not_a_second_run(dagster: Dagster, ledger: Ledger, trouble: int | str) -> None:
     """After a call that failed it is looked for the run before it is started again."""
     dagster.troubles = [("launchRun(", trouble)]
     assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
     assert len(dagster.runs) == 3
+
+
+def test_a_run_that_was_deleted_is_run_anew(dagster: Dagster, ledger: Ledger) -> None:
+    """What failed and was cleaned away since cannot be re-executed; its retry is a new run, at once."""
+    dagster.status = "FAILURE"
+    assert fill(dagster, ledger).failed == 3
+    dagster.runs.clear()
+    dagster.status = "SUCCESS"
+    again = Backfill(flow, SOME, "b", ledger=ledger).launch(DagsterLauncher(dagster.url), retry_failed=True)
+    assert again.ended == {PartitionState.OK: 3}
+
+
+def test_why_it_failed_is_found_late_in_the_events(dagster: Dagster, ledger: Ledger) -> None:
+    """The events of a run that has many come in pages; the step that failed may be on any of them."""
+    dagster.status = "FAILURE"
+    said = {"stepKey": "filled__check", "failureMetadata": {"description": "12 rows are missing"}, "error": None}
+    dagster.events = [{"__typename": "LogMessageEvent"}, {"__typename": "ExecutionStepFailureEvent", **said}]
+    fill(dagster, ledger)
+    assert {(run.step, run.error) for run in ledger.batches.outcomes("b")} == {("check", "12 rows are missing")}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"data": {"runsOrError": {"__typename": "PythonError", "message": "no such table"}}},
+        {"data": {"runsOrError": None}, "errors": [{"message": "no such table"}]},
+        {"data": None, "errors": [{"message": "no such table"}]},
+    ],
+)
+def test_an_error_is_not_the_answer_that_there_is_nothing(dagster: Dagster, ledger: Ledger, found: Any) -> None:
+    """When Dagster cannot say which runs there are, the launch ends with its words, and starts nothing twice."""
+    dagster.instead = [("runsOrError", found)]
+    with pytest.raises(EngineError, match=r"^Dagster at [^ ]* answers (200: )?no such table$"):
+        fill(dagster, ledger)
+    assert dagster.runs == {}
+
+
+def test_runs_that_were_deleted_need_no_stopping(dagster: Dagster) -> None:
+    """Cancelling what is not there any more is no trouble, and takes no time."""
+    batch = Backfill(flow, SOME, "b", ledger="memory://").record()
+    now = datetime(2026, 1, 9, 12, tzinfo=UTC)
+    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="dagster", heard_at=now)
+    (run,) = DagsterLauncher(dagster.url).cancel(batch, [gone])
+    assert (run.partition, run.run_id, run.state) == ("p", "r", PartitionState.CANCELED)
 
 
 def test_runs_of_a_launch_that_was_killed_are_found(dagster: Dagster, ledger: Ledger) -> None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import time
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
 from flowctx.backfill.http import Answer, JsonClient
+from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
 from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.encoding import to_json
 from flowctx.core.errors import EngineError, FlowctxError
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import Workflow
 
-#: So many runs are under way at a time unless the caller says otherwise, so that the scheduler is not flooded.
-MAX_ACTIVE: Final = 16
-_POLL_SECONDS = 1.0
-_PAGE = 100  # the most that Airflow returns at a time, unless it is configured otherwise
 _LIVE = ("queued", "running")
+_STATES = {"success": "ok", "failed": "failed"}
+#: How a PartitionTimetable says which dimensions the DAG's runs have.
+_KEYS: Final = re.compile(r"One run for each key ([^:,]+)")
+#: What the database may have written otherwise, or takes for a sign of its own, in the text of a ``conf``.
+_NOT_SOUGHT: Final = re.compile(r"[^ !#-\[\]-{}~]")
 
 
 def launcher_from_env(*, url: str | None = None, workers: int | None = None) -> AirflowLauncher:
@@ -34,7 +37,7 @@ def launcher_from_env(*, url: str | None = None, workers: int | None = None) -> 
     )
 
 
-class AirflowLauncher:
+class AirflowLauncher(PollingLauncher):
     """Runs partitions as runs of the workflow's DAG (as ``workflow_dag`` makes it, with its partitions).
 
     A run's id is derived from the batch and the partition, so Airflow itself refuses a second one; a run that failed is
@@ -53,7 +56,6 @@ class AirflowLauncher:
     """
 
     engine = "airflow"
-    records = False
 
     def __init__(
         self,
@@ -67,10 +69,10 @@ class AirflowLauncher:
     ) -> None:
         self._token, self._user, self._password = token, user, password
         self._logs_in = token is None or user is not None
-        self._client = JsonClient(url, name="Airflow", setting="FLOWCTX_AIRFLOW_URL", headers=self._headers)
-        self._max_active, self._dag_id = max_active, dag_id
+        client = JsonClient(url, name="Airflow", setting="FLOWCTX_AIRFLOW_URL", headers=self._headers)
+        super().__init__(client, max_active)
+        self._named, self._dag_id = dag_id, ""
         self._scheme: PartitionScheme | None = None
-        self._taking = self._watching = True
 
     # -- logging in -------------------------------------------------------------------------------------------------
 
@@ -85,7 +87,7 @@ class AirflowLauncher:
         else:
             body = {"username": self._user, "password": self._password}
             answer = self._client.call("POST", "/auth/token", body=body, signed=False)
-        if not isinstance(answer.data, Mapping) or "access_token" not in answer.data:
+        if "access_token" not in answer.data:
             how = (
                 "FLOWCTX_AIRFLOW_USER and FLOWCTX_AIRFLOW_PASSWORD are right"
                 if self._user
@@ -121,8 +123,8 @@ class AirflowLauncher:
         Raises:
             EngineError: It is not; the message says what to do.
         """
-        self._scheme, dag_id = workflow.partitions, self._dag_of(workflow.name)
-        answer = self._call("GET", f"/dags/{dag_id}")
+        self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
+        dag_id, answer = self._dag_id, self._call("GET", f"/dags/{self._dag_id}")
         where = f"Airflow at {self._client.url}"
         if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
             raise EngineError(
@@ -133,46 +135,37 @@ class AirflowLauncher:
             raise EngineError(f"{where} answers {answer.status}: {answer.said}")
         if answer.data.get("is_paused"):
             raise EngineError(f"DAG {dag_id!r} at {where} is paused; type: airflow dags unpause {dag_id}")
-        if self._scheme is not None and not answer.data.get("timetable_partitioned", True):
+        if self._scheme is not None:
+            self._check_partitions(workflow.name, self._scheme, answer.data)
+
+    def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
+        """Refuse a DAG that has not one run for each key of the scheme."""
+        where = f"DAG {self._dag_id!r} at Airflow at {self._client.url}"
+        if not dag.get("timetable_partitioned", True):
             raise EngineError(
-                f"DAG {dag_id!r} at {where} has no partitions; make it with workflow_dag, or with "
+                f"{where} has no partitions; make it with workflow_dag, without a map_over= of all dimensions, or with "
                 "schedule=PartitionTimetable(scheme)"
             )
+        found = _KEYS.match(dag.get("timetable_description") or "")
+        theirs, ours = tuple(found[1].split("|")) if found else scheme.dimensions, scheme.dimensions
+        if theirs == ours:
+            return
+        differs = f"{where} has one run for each {'|'.join(theirs)}, not for each {'|'.join(ours)}"
+        if set(theirs) < set(ours):
+            raise EngineError(
+                f"{differs}, as with map_over=, where a run does many partitions; give it another dag_id=, and put "
+                f"dag = workflow_dag({workflow}) beside it"
+            )
+        raise EngineError(f"{differs}; let its DAG file have the workflow as it is here")
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
         """Start runs, as many at a time as are allowed, and yield what becomes of them."""
-        self._taking = self._watching = True
-        self._dag_id = self._dag_of(batch.workflow)
-        active: dict[str, Job] = {}
-        while self._watching:
-            while self._taking and len(active) < self._max_active:
-                job = next(jobs, None)
-                if job is None:
-                    break
-                run = self._begin(job)
-                if not run.state.ended:
-                    active[run.run_id] = job
-                yield run
-            if not active:
-                break
-            yield None
-            time.sleep(_POLL_SECONDS)
-            yield from self._ended(active)
+        self._dag_id = self._named or batch.workflow
+        return super().launch(batch, jobs)
 
-    def stop(self) -> None:
-        """Start no more runs."""
-        self._taking = False
-
-    def detach(self) -> None:
-        """Start no more runs, and leave those under way to Airflow."""
-        self._taking = self._watching = False
-
-    def _begin(self, job: Job) -> PartitionRun:
-        before = job.before if job.before and job.before.engine == self.engine and job.before.attempt else None
-        if before is not None and not before.state.ended:
-            return _news(job, before.run_id, PartitionState.LAUNCHED)
+    def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         if before is not None and self._clear(before.run_id, whole=before.state is PartitionState.CANCELED):
-            return _news(job, before.run_id, PartitionState.LAUNCHED, attempt=before.attempt + 1)
+            return self._launched(job, before.run_id, before.attempt + 1)
         body = {"dag_run_id": job.run_id, "logical_date": None, "conf": {**to_json(job.params), **job.said}}
         if self._scheme is not None and job.key is not None:
             body["partition_key"] = self._scheme.text(job.key)
@@ -181,19 +174,19 @@ class AirflowLauncher:
             return self._there_already(job, answer)
         if answer.status == 404:
             raise EngineError(f"DAG {self._dag_id!r} at {self._client.url} is gone: {answer.said}")
-        if answer.status >= 400:  # Airflow will not run this one; there is no run
-            return _news(job, job.run_id, PartitionState.FAILED, attempt=0, error=f"Airflow: {answer.said}")
-        return _news(job, job.run_id, PartitionState.LAUNCHED)
+        if answer.status >= 400:
+            return self._refused(job, answer.said)
+        return self._launched(job, job.run_id)
 
     def _there_already(self, job: Job, answer: Answer) -> PartitionRun:
         """Go on with a run that an earlier launch started, of which it could not say so any more."""
         found = self._call("GET", self._path(job.run_id))
         if found.status != 200:
-            return _news(job, job.run_id, PartitionState.FAILED, attempt=0, error=f"Airflow: {answer.said}")
+            return self._refused(job, answer.said)
         if found.data["state"] == "failed" and self._clear(job.run_id, whole=False):
-            return _news(job, job.run_id, PartitionState.LAUNCHED, attempt=2)
+            return self._launched(job, job.run_id, 2)
         if found.data["state"] in _LIVE:
-            return _news(job, job.run_id, PartitionState.LAUNCHED)
+            return self._launched(job, job.run_id)
         return self._told(found.data, job.partition)
 
     def _clear(self, run_id: str, *, whole: bool) -> bool:
@@ -203,25 +196,25 @@ class AirflowLauncher:
             raise EngineError(f"Airflow at {self._client.url} does not clear run {run_id}: {answer.said}")
         return answer.status == 200
 
-    def _ended(self, active: dict[str, Job]) -> Iterator[PartitionRun]:
-        """Yield the runs that are under way no more."""
+    def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
         live = {run["dag_run_id"] for run in self._runs(state=list(_LIVE))}
         for run_id in [run_id for run_id in active if run_id not in live]:
             answer = self._call("GET", self._path(run_id))
             if answer.status == 404:
-                job = active.pop(run_id)
-                yield _news(job, run_id, PartitionState.FAILED, error="its run was deleted in Airflow")
+                yield self._deleted(active[run_id])
             elif answer.data["state"] not in _LIVE:  # else it is one that began since we looked
-                yield self._told(answer.data, active.pop(run_id).partition)
+                job, run = active[run_id]
+                yield self._told(answer.data, job.partition, run.attempt)
 
     # -- what Airflow knows -----------------------------------------------------------------------------------------
 
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield the runs whose ``conf`` has the batch id, whoever started them: a launcher, a backfill or a person."""
-        self._scheme, self._dag_id = workflow.partitions, self._dag_of(workflow.name)
+        self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
         if self._call("GET", f"/dags/{self._dag_id}").status == 404:
             return
-        for run in self._runs(conf_contains=batch.batch_id):
+        piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
+        for run in self._runs(conf_contains=piece):
             said = (run.get("conf") or {}).get("batch_id")
             text = run.get("partition_key") or (run.get("conf") or {}).get("partition")
             if said != batch.batch_id or not text or self._scheme is None:
@@ -234,40 +227,34 @@ class AirflowLauncher:
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Mark runs as failed, which ends their tasks, and yield them."""
-        self._dag_id = self._dag_of(batch.workflow)
+        self._dag_id = self._named or batch.workflow
         for run in runs:
             answer = self._call("PATCH", self._path(run.run_id), body={"state": "failed"})
-            if answer.status == 200:
+            if answer.status in (200, 404):  # 404: it was deleted
                 now = datetime.now(UTC)
-                yield PartitionRun(
-                    partition=run.partition,
-                    state=PartitionState.CANCELED,
-                    run_id=run.run_id,
-                    engine=self.engine,
-                    attempt=run.attempt,
-                    started_at=run.started_at,
-                    ended_at=now,
-                    heard_at=now,
-                )
+                # By Airflow's clock, as it will say of the run later on.
+                ended = (_time(answer.data.get("end_date")) if answer.status == 200 else None) or now
+                yield replace(run, state=PartitionState.CANCELED, ended_at=ended, heard_at=now, step=None, error=None)
 
     def _runs(self, **query: Any) -> Iterator[dict[str, Any]]:
-        offset = 0
-        while True:
-            page = self._get(f"/dags/{self._dag_id}/dagRuns", limit=_PAGE, offset=offset, order_by="id", **query)[
-                "dag_runs"
-            ]
-            yield from page
-            offset += len(page)
-            if len(page) < _PAGE:
-                return
+        return self._pages(f"/dags/{self._dag_id}/dagRuns", "dag_runs", order_by="id", **query)
 
-    def _told(self, run: Mapping[str, Any], partition: str) -> PartitionRun:
+    def _pages(self, path: str, field: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield what a list has; Airflow may be configured to return less of it at a time than it is asked for."""
+        offset, total = 0, 1
+        while offset < total:
+            answer = self._get(path, limit=PAGE, offset=offset, **query)
+            yield from answer[field]
+            offset += len(answer[field])
+            total = answer.get("total_entries") or 0 if answer[field] else 0
+
+    def _told(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Airflow says of a run: ok if any task was, and with the step that failed and why."""
         state = PartitionState.RUNNING if run["state"] in _LIVE else PartitionState(_STATES[run["state"]])
         started, ended = _time(run["start_date"]), _time(run["end_date"])
         step = error = None
         if state.ended:
-            tasks = self._get(f"{self._path(run['dag_run_id'])}/taskInstances", limit=_PAGE)["task_instances"]
+            tasks = list(self._pages(f"{self._path(run['dag_run_id'])}/taskInstances", "task_instances"))
             if state is PartitionState.FAILED:
                 step, error = self._failure(run["dag_run_id"], tasks)
             elif tasks and all(task["state"] == "skipped" for task in tasks):
@@ -277,6 +264,7 @@ class AirflowLauncher:
             state=state,
             run_id=run["dag_run_id"],
             engine=self.engine,
+            attempt=attempt,
             started_at=started,
             ended_at=ended if state.ended else None,
             heard_at=(ended if state.ended else None) or datetime.now(UTC),
@@ -297,24 +285,6 @@ class AirflowLauncher:
 
     def _path(self, run_id: str) -> str:
         return f"/dags/{self._dag_id}/dagRuns/{quote(run_id, safe='')}"
-
-    def _dag_of(self, workflow: str) -> str:
-        return self._dag_id or workflow
-
-
-_STATES = {"success": "ok", "failed": "failed"}
-
-
-def _news(job: Job, run_id: str, state: PartitionState, *, attempt: int = 1, error: str | None = None) -> PartitionRun:
-    return PartitionRun(
-        partition=job.partition,
-        state=state,
-        run_id=run_id,
-        engine="airflow",
-        attempt=attempt,
-        heard_at=datetime.now(UTC),
-        error=error,
-    )
 
 
 def _time(text: str | None) -> datetime | None:

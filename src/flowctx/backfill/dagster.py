@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from flowctx.backfill import graphql
 from flowctx.backfill.http import JsonClient
+from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.encoding import to_json
 from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
@@ -19,11 +20,7 @@ from flowctx.core.partition import PartitionKey, escape_value
 from flowctx.core.scheme import PartitionScheme
 from flowctx.core.workflow import Workflow
 
-#: So many runs are under way at a time unless the caller says otherwise.
-MAX_ACTIVE: Final = 16
-_POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0
-_PAGE = 100
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
 #: Our name for the run, which Dagster cannot be told to use for its id.
 _RUN_TAG = "flowctx/run"
@@ -53,7 +50,7 @@ class _Place(NamedTuple):
     job: str
 
 
-class DagsterLauncher:
+class DagsterLauncher(PollingLauncher):
     """Runs partitions as runs of the workflow's job (as ``workflow_definitions`` or ``workflow_job`` makes it).
 
     Dagster lets nobody choose a run's id, so each run carries one of ours as a tag, by which a launch that was cut off
@@ -69,28 +66,32 @@ class DagsterLauncher:
     """
 
     engine = "dagster"
-    records = False
 
     def __init__(self, url: str, *, max_active: int = MAX_ACTIVE, job: str | None = None) -> None:
-        self._client = JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL")
-        self._max_active, self._job = max_active, job
+        super().__init__(JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL"), max_active)
+        self._job = job
         self._scheme: PartitionScheme | None = None
         self._place: _Place | None = None
-        self._taking = self._watching = True
         self._looks = 0
 
     def _ask(self, query: str, *, repeat: bool = True, **variables: Any) -> Mapping[str, Any]:
         """Return what the only field of a query answers."""
         answer = self._client.call("POST", "/graphql", body={"query": query, "variables": variables}, repeat=repeat)
-        data = answer.data.get("data") if isinstance(answer.data, Mapping) else None
-        if not data:
-            errors = answer.data.get("errors") if isinstance(answer.data, Mapping) else None
-            said = errors[0].get("message") if errors else answer.said
-            raise EngineError(
-                f"Dagster at {self._client.url} answers {answer.status}: {' '.join(str(said).split())[:500]}"
-            )
-        found: Mapping[str, Any] = next(iter(data.values()))
+        data, errors = answer.data.get("data"), answer.data.get("errors")
+        found: Mapping[str, Any] | None = next(iter(data.values()), None) if data else None
+        if found is None:
+            raise self._error(f"{answer.status}: {errors[0].get('message') if errors else answer.said}")
         return found
+
+    def _read(self, field: str, query: str, **variables: Any) -> Any:
+        """Return a field of what a query answers, which it has unless something went wrong in Dagster."""
+        found = self._ask(query, **variables)
+        if field not in found:
+            raise self._error(found.get("message") or found.get("__typename"))
+        return found[field]
+
+    def _error(self, said: object) -> EngineError:
+        return EngineError(f"Dagster at {self._client.url} answers {' '.join(str(said).split())[:500]}")
 
     # -- launching --------------------------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ class DagsterLauncher:
         """
         self._scheme = workflow.partitions
         names = [self._job] if self._job else [f"{workflow.name}_job", workflow.name]
-        nodes = self._ask(graphql.JOBS).get("nodes", [])
+        nodes = self._read("nodes", graphql.JOBS)
         places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
         self._place = next((place for name in names for place in places if place.job == name), None)
         where = f"Dagster at {self._client.url}"
@@ -111,48 +112,22 @@ class DagsterLauncher:
                 f"{where} has no job {' or '.join(map(repr, names))}; put defs = workflow_definitions({workflow.name}) "
                 "into a code location, and see whether it loads: dg check defs"
             )
-        status = self._ask(graphql.DAEMON)["daemonHealth"]["daemonStatus"]
+        status = self._read("daemonHealth", graphql.DAEMON)["daemonStatus"]
         if status["required"] and not status["healthy"]:
             raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
         """Start runs, as many at a time as are allowed, and yield what becomes of them."""
-        self._taking = self._watching = True
         # A launcher that was killed a moment ago may have asked for one more run than it could note.
         self._looks = self._max_active
-        active: dict[str, tuple[Job, PartitionRun]] = {}
-        while self._watching:
-            while self._taking and len(active) < self._max_active:
-                job = next(jobs, None)
-                if job is None:
-                    break
-                run = self._begin(batch, job)
-                if not run.state.ended:
-                    active[run.run_id] = job, run
-                yield run
-            if not active:
-                break
-            yield None
-            time.sleep(_POLL_SECONDS)
-            yield from self._ended(active)
+        return super().launch(batch, jobs)
 
-    def stop(self) -> None:
-        """Start no more runs."""
-        self._taking = False
-
-    def detach(self) -> None:
-        """Start no more runs, and leave those under way to Dagster."""
-        self._taking = self._watching = False
-
-    def _begin(self, batch: BatchRecord, job: Job) -> PartitionRun:
-        before = job.before if job.before and job.before.engine == self.engine and job.before.attempt else None
-        if before is not None and not before.state.ended:
-            return _news(job, before.run_id, attempt=before.attempt)
+    def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         if before is None and self._looks > 0:
             self._looks -= 1
             found = self._started(job)
             if found is not None:
-                return _news(job, found)
+                return self._launched(job, found)
         while True:
             try:
                 answer = self._start(batch, job, before)
@@ -160,14 +135,14 @@ class DagsterLauncher:
             except EngineUnavailable:
                 found = self._started(job)  # waits until it is back
                 if found is not None and (before is None or found != before.run_id):
-                    return _news(job, found)
+                    return self._launched(job, found)
         if answer["__typename"] == "LaunchRunSuccess":
-            return _news(job, answer["run"]["runId"], attempt=before.attempt + 1 if before else 1)
+            return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
+        if before is not None and not self._runs({"runIds": [before.run_id]}, 1):  # it was deleted since
+            return self._begin(batch, job, None)
         errors = answer.get("errors") or [answer]
         error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
-        return _news(
-            job, job.run_id, PartitionState.FAILED, attempt=0, error=f"Dagster: {' '.join(error.split())[:500]}"
-        )
+        return self._refused(job, " ".join(error.split())[:500])
 
     def _start(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
@@ -191,23 +166,21 @@ class DagsterLauncher:
 
     def _started(self, job: Job) -> str | None:
         """Return the latest run of a job, if there is one."""
-        found = self._ask(graphql.RUNS, filter=_tagged(_RUN_TAG, job.run_id), limit=1, cursor=None)
-        runs = found.get("results", [])
+        runs = self._runs(_tagged(_RUN_TAG, job.run_id), 1)
         return runs[0]["runId"] if runs else None
 
-    def _ended(self, active: dict[str, tuple[Job, PartitionRun]]) -> Iterator[PartitionRun]:
-        """Yield the runs that are under way no more."""
-        ids = list(active)
-        ended = self._ask(graphql.RUNS, filter={"runIds": ids}, limit=len(ids), cursor=None)
-        found = {run["runId"]: run for run in ended["results"]}
-        for run_id in ids:
-            job, last = active[run_id]
+    def _runs(self, wanted: Mapping[str, Any], limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
+        """Return the latest runs that a filter lets through."""
+        found: list[dict[str, Any]] = self._read("results", graphql.RUNS, filter=wanted, limit=limit, cursor=cursor)
+        return found
+
+    def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
+        found = {run["runId"]: run for run in self._runs({"runIds": list(active)}, len(active))}
+        for run_id, (job, last) in active.items():
             run = found.get(run_id)
             if run is None:
-                del active[run_id]
-                yield _news(job, run_id, PartitionState.FAILED, error="its run was deleted in Dagster")
+                yield self._deleted(active[run_id])
             elif run["status"] not in _LIVE:
-                del active[run_id]
                 yield self._told(run, job.partition, last.attempt)
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
@@ -219,14 +192,12 @@ class DagsterLauncher:
         for tag in _BATCH_TAGS:
             cursor = None
             while True:
-                page = self._ask(graphql.RUNS, filter=_tagged(tag, batch.batch_id), limit=_PAGE, cursor=cursor)[
-                    "results"
-                ]
+                page = self._runs(_tagged(tag, batch.batch_id), PAGE, cursor)
                 for run in page:
                     ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow.name}
                     if ours or run["jobName"] in jobs:
                         yield from (self._told(run, str(key)) for key in self._keys(run))
-                if len(page) < _PAGE:
+                if len(page) < PAGE:
                     break
                 cursor = page[-1]["runId"]
 
@@ -251,15 +222,19 @@ class DagsterLauncher:
         left = {run.run_id: run for run in runs}
         end = time.monotonic() + _STOP_SECONDS
         while left and time.monotonic() < end:
-            ids = sorted(left)[:_PAGE]
+            ids = sorted(left)[:PAGE]
             self._ask(graphql.STOP, ids=ids)
-            for told in self._ask(graphql.RUNS, filter={"runIds": ids}, limit=len(ids), cursor=None)["results"]:
-                run = left[told["runId"]]
-                state = self._told(told, run.partition, run.attempt)
+            found = {told["runId"]: told for told in self._runs({"runIds": ids}, len(ids))}
+            for run in [left[run_id] for run_id in ids]:
+                now, told = datetime.now(UTC), found.get(run.run_id)
+                # A run that is not there any more was deleted.
+                state = replace(run, state=PartitionState.CANCELED, heard_at=now, step=None, error=None)
+                if told is not None:
+                    state = self._told(told, run.partition, run.attempt)
                 if state.state.ended:
                     del left[run.run_id]
-                    yield replace(state, ended_at=state.ended_at or datetime.now(UTC))
-            time.sleep(_POLL_SECONDS if left else 0)
+                    yield replace(state, ended_at=state.ended_at or now)
+            time.sleep(POLL_SECONDS if left else 0)
 
     def _told(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
@@ -284,14 +259,23 @@ class DagsterLauncher:
         )
 
     def _failure(self, run_id: str) -> tuple[str | None, str]:
-        events = self._ask(graphql.EVENTS, id=run_id).get("eventConnection", {}).get("events", [])
-        for event in events:
+        last = None
+        for event in self._events(run_id):
             if event["__typename"] == "ExecutionStepFailureEvent":
                 said = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
                 # An asset's op is named as its key, the workflow's name before the step's.
                 return event["stepKey"].rpartition("__")[2], " ".join(str(said or "its step failed").split())
-        last = next((event["message"] for event in reversed(events) if event["__typename"] == "RunFailureEvent"), None)
+            if event["__typename"] == "RunFailureEvent":
+                last = event["message"]
         return None, " ".join(str(last or "the run failed in Dagster before any of its steps").split())
+
+    def _events(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """Yield what happened in a run; nothing, if it was deleted."""
+        cursor, more = None, True
+        while more:
+            page = self._ask(graphql.EVENTS, id=run_id, cursor=cursor).get("eventConnection", {})
+            yield from page.get("events", [])
+            cursor, more = page.get("cursor"), page.get("hasMore", False)
 
 
 def _config(workflow: str, job: Job) -> dict[str, Any]:
@@ -300,25 +284,6 @@ def _config(workflow: str, job: Job) -> dict[str, Any]:
 
 def _tagged(tag: str, value: str) -> dict[str, Any]:
     return {"tags": [{"key": tag, "value": value}]}
-
-
-def _news(
-    job: Job,
-    run_id: str,
-    state: PartitionState = PartitionState.LAUNCHED,
-    *,
-    attempt: int = 1,
-    error: str | None = None,
-) -> PartitionRun:
-    return PartitionRun(
-        partition=job.partition,
-        state=state,
-        run_id=run_id,
-        engine="dagster",
-        attempt=attempt,
-        heard_at=datetime.now(UTC),
-        error=error,
-    )
 
 
 def _time(seconds: float | None) -> datetime | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 JOBS = """
 { repositoriesOrError { __typename
-  ... on RepositoryConnection { nodes { name location { name } jobs { name } } } } }
+  ... on RepositoryConnection { nodes { name location { name } jobs { name } } }
+  ... on Error { message } } }
 """
 
 DAEMON = '{ instance { daemonHealth { daemonStatus(daemonType: "QUEUED_RUN_COORDINATOR") { required healthy } } } }'
@@ -32,8 +33,8 @@ query ($filter: RunsFilter, $limit: Int, $cursor: String) {
 """
 
 EVENTS = """
-query ($id: ID!) { runOrError(runId: $id) { __typename
-  ... on Run { eventConnection(limit: 1000) { events { __typename
+query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
+  ... on Run { eventConnection(afterCursor: $cursor, limit: 1000) { cursor hasMore events { __typename
     ... on ExecutionStepFailureEvent { stepKey error { message } failureMetadata { description } }
     ... on RunFailureEvent { message } } } } } }
 """

@@ -1,0 +1,127 @@
+"""Run a batch on an engine that is asked over the network: begin runs up to a limit, and ask which have ended."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from flowctx.backfill.http import JsonClient
+from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
+
+#: So many runs are under way at a time unless the caller says otherwise, so that the engine is not flooded.
+MAX_ACTIVE: Final = 16
+#: How often the engine is asked, in seconds.
+POLL_SECONDS: Final = 1.0
+#: How many runs the engine is asked for at a time.
+PAGE: Final = 100
+
+
+class UnderWay(NamedTuple):
+    """A run that has begun and has not ended."""
+
+    #: What it is to do.
+    job: Job
+    #: What was last heard of it.
+    run: PartitionRun
+
+
+class PollingLauncher(ABC):
+    """The loop of launchers whose engine runs by itself; see :class:`~flowctx.core.ports.Launcher`.
+
+    Args:
+        client: Calls the engine.
+        max_active: So many runs are under way at a time.
+    """
+
+    engine: str
+    records = False
+
+    def __init__(self, client: JsonClient, max_active: int) -> None:
+        self._client, self._max_active = client, max_active
+        self._taking = self._watching = True
+
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+        """Start runs, as many at a time as are allowed, and yield what becomes of them."""
+        self._taking = self._watching = True
+        active: dict[str, UnderWay] = {}
+        while self._watching:
+            while self._taking and len(active) < self._max_active:
+                job = next(jobs, None)
+                if job is None:
+                    break
+                run = self._taken(batch, job)
+                if not run.state.ended:
+                    active[run.run_id] = UnderWay(job, run)
+                yield run
+            if not active:
+                break
+            yield None
+            time.sleep(POLL_SECONDS)
+            for run in self._ended(dict(active)):
+                del active[run.run_id]
+                yield run
+
+    def stop(self) -> None:
+        """Start no more runs."""
+        self._taking = False
+
+    def detach(self) -> None:
+        """Start no more runs, and leave those under way to the engine."""
+        self._taking = self._watching = False
+
+    @abstractmethod
+    def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
+        """Start the run of a job, or run it again.
+
+        Args:
+            batch: The batch.
+            job: The job.
+            before: The run of the job that has ended on this engine, if there is one.
+
+        Returns:
+            The run, under way or, if the engine will not run it, failed.
+        """
+
+    @abstractmethod
+    def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
+        """Yield the runs, of those under way by their ids, that are it no more."""
+
+    def _taken(self, batch: BatchRecord, job: Job) -> PartitionRun:
+        """Begin a job, unless its run is under way already."""
+        before = job.before if job.before and job.before.engine == self.engine and job.before.attempt else None
+        if before is not None and not before.state.ended:
+            return self._launched(job, before.run_id, before.attempt)
+        return self._begin(batch, job, before)
+
+    # -- what there is to say of a job ------------------------------------------------------------------------------
+
+    def _launched(self, job: Job, run_id: str, attempt: int = 1) -> PartitionRun:
+        """Say that the engine was told to run it."""
+        return self._news(job, run_id, PartitionState.LAUNCHED, attempt)
+
+    def _refused(self, job: Job, why: str) -> PartitionRun:
+        """Say that the engine will not run it: there is no run."""
+        return self._news(job, job.run_id, PartitionState.FAILED, 0, f"{self._client.name}: {why}")
+
+    def _deleted(self, under_way: UnderWay) -> PartitionRun:
+        """Say that its run was deleted in the engine."""
+        job, run = under_way
+        return self._news(
+            job, run.run_id, PartitionState.FAILED, run.attempt, f"its run was deleted in {self._client.name}"
+        )
+
+    def _news(
+        self, job: Job, run_id: str, state: PartitionState, attempt: int, error: str | None = None
+    ) -> PartitionRun:
+        return PartitionRun(
+            partition=job.partition,
+            state=state,
+            run_id=run_id,
+            engine=self.engine,
+            attempt=attempt,
+            heard_at=datetime.now(UTC),
+            error=error,
+        )
