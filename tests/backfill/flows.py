@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ flow = Workflow(
     partitions=PartitionScheme(
         date=Daily(start="2012-01-02", end="2012-03-30", calendar="WEEKDAYS"), tier=["T1", "T2", "T3"]
     ),
-    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": []},
+    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": [], "leave": []},
 )
 
 
@@ -26,6 +27,11 @@ def note(ctx: WorkflowContext, step: str) -> None:
             file.write(f"{step} {ctx.partition} {ctx.capture_id}\n")
 
 
+def mended(ctx: WorkflowContext) -> bool:
+    """Say whether what the parameters break has been mended: a file of that name is there."""
+    return Path(f"{ctx.params['notes']}.mended").exists()
+
+
 @flow.step()
 def load(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
     """Load, unless the parameters say otherwise."""
@@ -33,8 +39,10 @@ def load(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
     print("a step may print")
     if text in ctx.params["skip"]:
         return StepResult.skip("nothing there")
-    if text in ctx.params["die"]:
+    if text in ctx.params["die"] and not mended(ctx):
         os.kill(os.getpid(), signal.SIGKILL)
+    if text in ctx.params["leave"]:
+        sys.exit()
     note(ctx, "load")
     time.sleep(ctx.params["pause"])
     return {"tier": ctx.partition.tier if ctx.partition else None}
@@ -42,9 +50,8 @@ def load(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
 
 @flow.step()
 def check(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
-    """Fail where the parameters say so, as long as a file of that name is not there."""
-    broken = str(ctx.partition) in ctx.params["fail"]
-    if broken and not Path(f"{ctx.params['notes']}.mended").exists():
+    """Fail where the parameters say so, until it is mended."""
+    if str(ctx.partition) in ctx.params["fail"] and not mended(ctx):
         return StepResult.fail("12 rows are missing", category="DATA_QUALITY")
     note(ctx, "check")
     return {"number": ctx.params.get("number")}

@@ -38,6 +38,11 @@ def states(book: Ledger) -> Counter[str]:
     return Counter(str(run.state) for run in book.batches.outcomes("b"))
 
 
+def failures(book: Ledger) -> dict[str, str | None]:
+    failed = PartitionState.FAILED
+    return {run.partition: run.error for run in book.batches.outcomes("b") if run.state is failed}
+
+
 def test_each_partition_runs_once(book: Ledger, notes: Path) -> None:
     """Every partition has one run and one capture, and launching again runs nothing."""
     params = {"notes": str(notes), "skip": [BAD]}
@@ -93,8 +98,38 @@ def test_a_worker_that_dies_takes_only_its_partition(book: Ledger) -> None:
     """A partition that kills its process is a failure that says so; the others run."""
     tally = fill(book, params={"die": [BAD]})
     assert tally.ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
-    (failed,) = (run for run in book.batches.outcomes("b") if run.state is PartitionState.FAILED)
-    assert (failed.partition, failed.error) == (BAD, "its worker process ended by signal SIGKILL; was the memory full?")
+    assert failures(book) == {BAD: "its worker process ended by signal SIGKILL; was the memory full?"}
+
+
+def test_what_died_with_its_worker_can_be_retried(book: Ledger, notes: Path) -> None:
+    """A retry goes on with the run that nobody could end."""
+    params = {"notes": str(notes), "die": [BAD]}
+    assert fill(book, params=params).failed == 1
+    Path(f"{notes}.mended").touch()
+    assert fill(book, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
+    assert len(book.runs(batch_id="b")) == 15
+
+
+def test_a_step_that_exits_is_a_failure(book: Ledger) -> None:
+    """A step that ends its process as if all were well is found out, and is not tried over and over."""
+    assert fill(book, params={"leave": [BAD]}).ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
+    assert failures(book) == {BAD: "its worker process ended with exit code 0; does a step exit?"}
+
+
+def test_followers_hear_of_the_end_whatever_it_is(book: Ledger) -> None:
+    """A launch that breaks off is over, too: a bar gives the terminal back."""
+    heard: list[str] = []
+
+    class Listener(Follower):
+        def tick(self, tally: Tally) -> None:
+            raise KeyboardInterrupt
+
+        def over(self, tally: Tally) -> None:
+            heard.append("over")
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(book, follower=Listener())
+    assert heard == ["over"]
 
 
 def test_a_batch_that_is_being_launched_is_not_launched_twice(book: Ledger) -> None:
@@ -170,6 +205,20 @@ def test_ctrl_c_finishes_what_is_under_way(url: str, book: Ledger, notes: Path) 
     again.communicate()
     assert again.returncode == 0
     assert set(called(notes).values()) == {1}
+
+
+def test_ctrl_c_twice_ends_at_once(url: str, book: Ledger, notes: Path) -> None:
+    """The second Ctrl-C waits for no step: what was under way stays so, for the same command to go on with."""
+    process = launch(url, notes, pause=60)
+    wait_for(notes, 2)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "interrupted" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 1
+    assert set(states(book)) == {"running"}
 
 
 def test_a_cancelled_batch_stops(url: str, book: Ledger, notes: Path) -> None:

@@ -93,7 +93,7 @@ class Follower:
         """No more partitions are begun."""
 
     def over(self, tally: Tally) -> None:
-        """The launch is over."""
+        """The launch is over, whatever ended it."""
 
 
 class Launch:
@@ -123,12 +123,14 @@ class Launch:
         try:
             adopt(self.book, self.batch, self.launcher.find(self.batch, self.backfill.workflow))
             self.follower.begun(self.tally)
-            with self.signals():
-                self.follow()
+            try:
+                with self.signals():
+                    self.follow()
+            finally:
+                self.follower.over(self.tally)
         finally:
             self.flush()
             self.book.lead(self.batch.batch_id, self.me, timedelta(0))
-        self.follower.over(self.tally)
         return self.tally
 
     def lead(self) -> None:

@@ -93,7 +93,7 @@ class LocalLauncher:
         """Begin no more partitions; those under way are finished."""
         self._taking = False
         for worker in self._pool:
-            worker.say({"stop": True})
+            worker.stop()
 
     detach = stop
 
@@ -170,13 +170,20 @@ class _Worker:
     jobs: list[Job] = field(default_factory=list)
     #: Whether it has ended.
     gone: bool = False
+    #: Whether it was told to end when it has finished what it is at.
+    stopping: bool = False
     _rest: bytes = b""
 
     def take(self, job: Job) -> None:
         self.jobs.append(job)
-        known = job.before is not None and job.before.attempt > 0
+        # What died with its worker has no attempt that could be told, and a run that can be gone on with all the same.
+        known = job.before is not None
         params = {} if not job.params else {"params": to_json(job.params)}
         self.say({"partition": job.partition, "run_id": job.run_id, "known": known, **params})
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.say({"stop": True})
 
     def say(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None  # noqa: S101 - it is a pipe
@@ -204,11 +211,11 @@ class _Worker:
     def last_words(self) -> Iterator[PartitionRun]:
         """Say of the job that it was at that it failed, if it died of it."""
         code = self.process.wait()
-        if not self.jobs or not code:
+        if not self.jobs or (self.stopping and not code):
             return
         job = self.jobs.pop(0)
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        hint = "; was the memory full?" if code == -signal.SIGKILL else ""
+        hint = {-signal.SIGKILL: "; was the memory full?", 0: "; does a step exit?"}.get(code, "")
         yield _run_of(job, {"state": "failed", "error": f"its worker process ended {how}{hint}", "attempt": 0})
 
     def end(self) -> None:
