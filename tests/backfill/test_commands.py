@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,17 @@ def test_wrong_input_is_one_clear_line(url: str, args: list[str], line: str) -> 
     assert line in result.stderr
     assert "Traceback" not in result.stderr
     assert json.loads(flowctx(url, "batches", "--json").output) == []
+
+
+def test_a_reader_that_has_gone_is_no_error(url: str) -> None:
+    """Output into a pipe that nobody reads any more, as of ``| head``, ends the command without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "flowctx.cli", "batches", "--json"]
+    env = {**os.environ, "FLOWCTX_LEDGER_URL": url}
+    done = subprocess.run(command, env=env, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_a_project_names_its_workflows(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

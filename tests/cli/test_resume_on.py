@@ -48,6 +48,14 @@ def test_the_engine_is_told_what_to_continue(shell, engine):
     assert done["run_id"] in engine.runs
 
 
+def test_here_the_run_is_named_at_the_same_place(shell):
+    """What ``--json`` prints has the run's id and how it ended at the top here as well, and of a first run."""
+    run_id = shell("run", "cli_flows:prices", "--partition", "IBM", "--json", exit_code=1)["run_id"]
+    shell.mend()
+    done = shell("resume", run_id, "--json")
+    assert (done["run_id"], done["status"]) == (run_id, "ok")
+
+
 def test_wishes_travel(shell, engine):
     """A step to begin at, and leave to go on though the workflow has changed."""
     how = ("--from-step", "fetch", "--accept-changes", "-p", "limit=5")

@@ -76,7 +76,7 @@ def test_the_example_goes_on_elsewhere(home: Home, first: str, then: str) -> Non
     assert (failed.engine, failed.status) == (first, "failed")
     how = ("resume", failed.run_id, "--on", then, "-p", "max_move=0.6", "--json")
     said = json.loads(home.run(*how)[0])
-    done = home.ledger.run(said["run_id"] if then != "local" else said["context"]["run_id"])
+    done = home.ledger.run(said["run_id"])
     undisturbed = run(prices, partition=APPLE, batch_id=batch)
     assert outputs(home, done.run_id) == dict(undisturbed.context.step_outputs)
     assert (done.engine, done.status, done.attempt) == (then, "ok", 2)
