@@ -175,6 +175,7 @@ def test_a_wrong_command_is_one_line(shell):
     """What click itself finds wrong is one line as well, which says where the help is."""
     assert shell("replay", "r1", exit_code=2) == "Error: Missing argument 'STEP'; see: flowctx replay --help\n"
     assert shell("--nope", exit_code=2) == "Error: No such option '--nope'; see: flowctx --help\n"
+    assert "Did you mean '--param'? see: flowctx run --help" in shell("run", "x", "--params", "a=1", exit_code=2)
 
 
 def test_a_table_without_rows_is_a_sentence(shell):

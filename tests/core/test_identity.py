@@ -1,6 +1,6 @@
 """Who a run is: the same rules everywhere."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -85,7 +85,16 @@ def test_a_rule_gives_the_business_date_and_names_its_calendar():
     assert ctx.metadata["as_of_source"] == "window_end+previous_session:WEEKDAYS"
 
 
-def test_a_rule_is_no_date():
-    """A date where a rule belongs is told so, and what a rule looks like."""
-    with pytest.raises(ContextError, match=r"as_of='2012-10-26' is no rule; pass one such as AsOf\.previous_session"):
-        begin("flow", run_id="r", as_of="2012-10-26")
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"as_of": "2012-10-26"}, r"as_of='2012-10-26' is no rule; pass one such as AsOf\.previous_session"),
+        ({"as_of_date": "2012-10-26"}, r"as_of_date='2012-10-26' is no date; pass a datetime\.date"),
+        ({"as_of_date": datetime(2012, 10, 26, tzinfo=UTC)}, r"is no date; pass a datetime\.date"),
+        ({"batch_id": 3}, r"batch_id=3 is no text; pass str\(3\)"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_told_so(about, words):
+    """A rule, a date and an id are told apart, and the error says what to pass."""
+    with pytest.raises(ContextError, match=words):
+        begin("flow", run_id="r", scheme=SCHEME, partition=KEY, **about)

@@ -64,7 +64,8 @@ class _Group(click.Group):
 
 def _one_line(exc: click.UsageError) -> Wrong:
     command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
-    return Wrong(f"{_joined(exc.format_message()).removesuffix('.')}; see: {command} --help")
+    said = _joined(exc.format_message()).removesuffix(".")
+    return Wrong(f"{said}{'' if said.endswith('?') else ';'} see: {command} --help")
 
 
 def _joined(text: str) -> str:

@@ -54,9 +54,11 @@ def begin(
 
     Raises:
         UnknownPartition: The scheme does not have the partition.
-        ContextError: The partition is missing, its date is not ``as_of_date``, or ``as_of`` is no rule.
+        ContextError: The partition is missing, its date is not ``as_of_date``, or one of them is of the
+            wrong type.
     """
     about = dict(metadata or {})
+    _check(as_of, as_of_date, batch_id)
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
         meant = scheme.as_of_date(partition)
@@ -65,9 +67,6 @@ def begin(
                 f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
             )
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
-    given: object = as_of
-    if given is not None and not isinstance(given, AsOf):
-        raise ContextError(f"as_of={given!r} is no rule; pass one such as AsOf.previous_session('XNYS')")
     if as_of_date is None:
         found = (as_of or AsOf.default()).resolve(time or RunTime(partition=partition, scheme=scheme))
         as_of_date, calendar = found.date, found.calendar or calendar
@@ -124,3 +123,12 @@ def derived_trace_id(run_id: str) -> str:
         True
     """
     return sha256(f"flowctx trace\0{run_id}")[:32]
+
+
+def _check(as_of: object, as_of_date: object, batch_id: object) -> None:
+    if as_of is not None and not isinstance(as_of, AsOf):
+        raise ContextError(f"as_of={as_of!r} is no rule; pass one such as AsOf.previous_session('XNYS')")
+    if as_of_date is not None and (not isinstance(as_of_date, date) or isinstance(as_of_date, datetime)):
+        raise ContextError(f"as_of_date={as_of_date!r} is no date; pass a datetime.date")
+    if batch_id is not None and not isinstance(batch_id, str):
+        raise ContextError(f"batch_id={batch_id!r} is no text; pass str({batch_id!r})")

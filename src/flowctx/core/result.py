@@ -198,5 +198,5 @@ def _dict(value: object, path: str) -> FrozenDict:
 
 def _quality(value: object) -> QualityMetrics | None:
     if value is not None and not isinstance(value, QualityMetrics):
-        raise PlainDataError(f"quality is a {type(value).__name__}; it must be a QualityMetrics")
+        raise PlainDataError(f"quality is a {type(value).__name__}; pass QualityMetrics(counts={{'rows': 3}})")
     return value

@@ -332,6 +332,8 @@ def check_name(name: object, what: str) -> str:
     Raises:
         WorkflowError: They would not; the message says what a name may be.
     """
+    if name == "<lambda>":
+        raise WorkflowError(f"a lambda cannot name a {what}; pass name=, as in @workflow.step(name='fetch')")
     if not isinstance(name, str) or not _NAME.match(name):
         shown = repr(name) if len(repr(name)) < 80 else f"{repr(name)[:77]}..."
         raise WorkflowError(
