@@ -144,6 +144,15 @@ def test_runs_that_were_deleted_need_no_stopping(airflow: Airflow) -> None:
     assert (run.partition, run.run_id, run.state) == ("p", "r", PartitionState.CANCELED)
 
 
+def test_a_deadlock_on_the_first_call_is_waited_out(airflow: Airflow) -> None:
+    """Airflow's own 500, as when its scheduler and a PATCH lock each other's rows, is tried again at once."""
+    batch = Backfill(flow, SOME, "b", ledger="memory://").record()
+    airflow.troubles = [("PATCH", 500)]
+    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="airflow", heard_at=NOW)
+    assert [run.state for run in AirflowLauncher(airflow.url, token="t").cancel(batch, [gone])] == ["canceled"]
+    assert len([call for call in airflow.calls if call.startswith("PATCH")]) == 2
+
+
 @pytest.mark.parametrize("batch_id", ["b", "reprise d'été|%_\"\\"])
 def test_all_runs_of_a_batch_are_found(airflow: Airflow, batch_id: str) -> None:
     """An Airflow that lists two runs at a time tells of all, also of a batch whose id is written otherwise in JSON."""

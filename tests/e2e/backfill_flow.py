@@ -78,14 +78,14 @@ class Home:
     def run(self, *args: str, code: int = 0) -> tuple[str, str]:
         """Run ``flowctx ...`` to its end, which must be with a certain exit code."""
         process = self.start(*args)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=800)
         assert process.returncode == code, f"flowctx {' '.join(args)}: {process.returncode}\n{out}\n{err}"
         return out, err
 
     def kill_when(self, holds: Callable[[], bool], *args: str) -> None:
         """Start ``flowctx ...`` and kill it, as the machine would, when something holds."""
         process = self.start(*args)
-        end = time.monotonic() + 300
+        end = time.monotonic() + 600
         while not holds():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end, "it never did hold"

@@ -71,14 +71,13 @@ class JsonClient:
     ) -> Answer:
         """Make a call and return what was answered, whatever the status; 401 only after the headers were renewed.
 
-        A server that answered before is given a minute to come back, if the call may be repeated.
+        A server that ever answered, an error of its own included, is given a minute, if the call may be repeated.
 
         Raises:
             EngineUnavailable: It cannot be reached, or for too long there are only errors of its own or what is no
                 JSON object, such as the log-in page of something before it.
         """
-        end = time.monotonic() + (_PATIENCE_SECONDS if self._was_there and repeat else 0.0)
-        pause, refused = 0.5, False
+        began, pause, refused = time.monotonic(), 0.5, False
         while True:
             try:
                 headers = self._headers(refused) if signed else {}
@@ -91,11 +90,12 @@ class JsonClient:
                 if answer.status == http.HTTPStatus.UNAUTHORIZED and signed and not refused:
                     refused = True
                     continue
+                self._was_there |= isinstance(answer.data, Mapping)
                 if _is_its_own(answer):
-                    self._was_there = True
                     return answer
                 why = f"{answer.status}: {answer.said[:200]}"
-            if time.monotonic() + pause > end:
+            patience = _PATIENCE_SECONDS if self._was_there and repeat else 0.0
+            if time.monotonic() + pause > began + patience:
                 raise EngineUnavailable(
                     f"{self.name} at {self.url} cannot be reached ({why}); is it up, and is the URL right "
                     f"(--url or {self._setting})?"
