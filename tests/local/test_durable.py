@@ -392,3 +392,13 @@ def test_a_replay_may_be_called_through_a_debugger(flow, ledger, source, failed)
     )
     assert done.result.output == {"factor": 2}
     assert source.calls == ["fetch", "check"]
+
+
+def test_a_failed_run_names_its_step_once(ledger):
+    """The run's error names the step that failed, whether or not the step's own message does so already."""
+    for name, function in {"own": lambda ctx: {"x": {1}}, "plain": lambda ctx: StepResult.fail("too bad")}.items():
+        flow = Workflow(name)
+        flow.step("gate")(function)
+        error = ledger.run(run(flow, ledger=ledger).context.run_id).error
+        assert error.count("step 'gate': ") == 1
+        assert error.startswith("step 'gate': ")

@@ -39,7 +39,7 @@ from flowctx.core.ports import ArtifactStore, Ledger
 from flowctx.core.readonly import FrozenDict
 from flowctx.core.records import OnCaptured, RunRecord, RunStatus, StepRecord
 from flowctx.core.result import StepResult, StepStatus
-from flowctx.core.resumption import Resumption, order_of, run_status, standing_updates
+from flowctx.core.resumption import Resumption, failure_of, order_of, run_status, standing_updates
 from flowctx.core.workflow import Step, Workflow
 
 logger = logging.getLogger("flowctx")
@@ -227,7 +227,7 @@ class Recorder:
                 return
             failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
             records = self.ledger.steps(self.run.key, failed) if status is RunStatus.FAILED else []
-            self.finish(status, next((f"step {record.step!r}: {record.error}" for record in records), None))
+            self.finish(status, next((failure_of(record.step, record.error) for record in records), None))
         except LedgerError as exc:
             self._failed(exc, "the end of the run")
 

@@ -210,6 +210,17 @@ def run_status(order: Mapping[str, Collection[str]], statuses: Mapping[str, Step
     return next((run for step, run in ranked if step in found), RunStatus.OK)
 
 
+def failure_of(step: str, error: str | None) -> str:
+    """Return why a run failed: the step that did, named once, and what it said.
+
+    Example:
+        >>> failure_of("gate", "40% in a day"), failure_of("gate", "step 'gate': output is a set")
+        ("step 'gate': 40% in a day", "step 'gate': output is a set")
+    """
+    named = f"step {step!r}: "
+    return named + (error or "").removeprefix(named)
+
+
 def _cascaded(before: list[StepStatus | None]) -> StepStatus | None:
     if StepStatus.FAILED in before or StepStatus.NOT_RUN in before:
         return StepStatus.NOT_RUN

@@ -19,7 +19,7 @@ from flowctx.core.readonly import FrozenDict
 from flowctx.core.recorder import Recorder
 from flowctx.core.records import RunStatus, StepRecord
 from flowctx.core.result import StepResult, StepStatus
-from flowctx.core.resumption import envelopes, standing_updates
+from flowctx.core.resumption import envelopes, failure_of, standing_updates
 from flowctx.core.run import RunResult, StepRun
 from flowctx.core.workflow import Step, Workflow
 
@@ -157,7 +157,7 @@ def _entry(record: StepRecord) -> StepRun:
 
 def _why(result: RunResult) -> str | None:
     failed = next((entry for entry in result.steps if entry.status is StepStatus.FAILED), None)
-    return f"step {failed.name!r}: {failed.error}" if failed else None
+    return failure_of(failed.name, failed.error) if failed else None
 
 
 def _failure(exc: FlowctxError) -> StepResult:
