@@ -169,6 +169,12 @@ def test_a_folder_that_is_not_there_is_named_as_such(tmp_path):
         SqlLedger(f"sqlite:///{tmp_path}/nowhere/ledger.db").runs()
 
 
+def test_a_folder_in_place_of_a_file_is_named_as_such(tmp_path):
+    """A SQLite URL that names a folder is an error that says so."""
+    with pytest.raises(LedgerUnavailable, match="it is a folder; name a file in it"):
+        SqlLedger(f"sqlite:///{tmp_path}").runs()
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [

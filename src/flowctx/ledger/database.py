@@ -202,9 +202,8 @@ class Database:
                 "what was recorded is safe"
             ), False
         if "unable to open" in said:
-            return LedgerUnavailable(
-                f"the ledger {file} cannot be opened; is {file.parent} a folder to write to?"
-            ), False
+            why = "it is a folder; name a file in it" if file.is_dir() else f"is {file.parent} a folder to write to?"
+            return LedgerUnavailable(f"the ledger {file} cannot be opened; {why}"), False
         if "readonly" in said:
             return LedgerUnavailable(f"the ledger {file} is read-only ({said}); let this user write it"), False
         if "not a database" in said or "malformed" in said:
