@@ -16,7 +16,7 @@ from flowctx.core.ports import Ledger
 from flowctx.ledger import open_ledger
 
 FLOWS = """
-import os
+import time
 from pathlib import Path
 from flowctx import Daily, PartitionScheme, StepResult, Workflow
 
@@ -30,10 +30,13 @@ flow = Workflow(
 )
 MENDED = Path(__file__).with_name("mended")
 CALLS = Path(__file__).with_name("calls")
+SLOW = Path(__file__).with_name("slow")
 
 
 @flow.step()
 def load(ctx):
+    if SLOW.exists():
+        time.sleep(20)
     if ctx.partition.tier == "T5" and ctx.as_of_date.day == 31:
         return StepResult.skip("nothing to load")
     with CALLS.open("a") as calls:
