@@ -49,6 +49,18 @@ def engine() -> str:
 
 
 @pytest.fixture
+def failures_kept() -> int:
+    """A failed run is cleared, and so becomes the successful one."""
+    return 0
+
+
+@pytest.fixture
+def lacking() -> str:
+    """What comes before the reason where a partition is not there."""
+    return ": Airflow: "
+
+
+@pytest.fixture
 def runs(stack: AirflowStack) -> Runs:
     """The runs of a batch, as Airflow knows them."""
 

@@ -44,6 +44,18 @@ def engine() -> str:
 
 
 @pytest.fixture
+def failures_kept() -> int:
+    """A failed run stays, and another one continues it."""
+    return 1
+
+
+@pytest.fixture
+def lacking() -> str:
+    """What comes before the reason where a partition is not there."""
+    return " at load: UnknownPartition: "
+
+
+@pytest.fixture
 def runs(stack: DagsterStack) -> Runs:
     """The runs of a batch, as Dagster knows them; one that was re-executed is there as well."""
 
