@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from flowctx import CaptureRefused, FlowctxError, UnknownRun, Workflow, resume, run
-from flowctx.core.records import CaptureKey
+from flowctx.core.durability.records import CaptureKey
 from flowctx.ledger import open_ledger
 
 STEPS = 20

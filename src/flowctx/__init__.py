@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowctx.core.cadence import Daily, Monthly, Quarterly, Weekly, Window
-from flowctx.core.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, set_calendar_loader
-from flowctx.core.context import CheckpointState, WorkflowContext
+from flowctx.core.data.plain import ArtifactRef, thaw
+from flowctx.core.dates.cadence import Daily, Monthly, Quarterly, Weekly, Window
+from flowctx.core.dates.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, set_calendar_loader
 from flowctx.core.errors import (
     AlreadyCaptured,
     ArtifactError,
@@ -38,19 +38,18 @@ from flowctx.core.errors import (
     WorkflowChanged,
     WorkflowError,
 )
-from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import ArtifactRef
-from flowctx.core.readonly import thaw
-from flowctx.core.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.selection import Selection
-from flowctx.core.workflow import RetryPolicy, Step, Workflow
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 
 if TYPE_CHECKING:
     from flowctx.backfill import Backfill, BatchStatus
     from flowctx.calendars import calendar_from_file
-    from flowctx.core.asof import AsOf
-    from flowctx.core.run import RunResult, StepRun
+    from flowctx.core.workflow.business_date import AsOf
+    from flowctx.core.workflow.run_result import RunResult, StepRun
     from flowctx.local import replay, resume, run
 
 __all__ = [
@@ -118,11 +117,11 @@ __all__ = [
 
 #: Names that are imported when first used, and where they are.
 _LAZY = {
-    "AsOf": "flowctx.core.asof",
+    "AsOf": "flowctx.core.workflow.business_date",
     "Backfill": "flowctx.backfill",
     "BatchStatus": "flowctx.backfill",
-    "RunResult": "flowctx.core.run",
-    "StepRun": "flowctx.core.run",
+    "RunResult": "flowctx.core.workflow.run_result",
+    "StepRun": "flowctx.core.workflow.run_result",
     "calendar_from_file": "flowctx.calendars",
     "replay": "flowctx.local",
     "resume": "flowctx.local",

@@ -7,8 +7,8 @@ import os
 from typing import Any
 from uuid import uuid4
 
+from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.errors import ArtifactError, ContextError
-from flowctx.core.plain import ArtifactRef
 
 
 class PathArtifactStore:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from flowctx.core.calendar import BusinessCalendar, unknown_calendar
-from flowctx.core.dates import parse_date
+from flowctx.core.dates.calendar import BusinessCalendar, unknown_calendar
+from flowctx.core.dates.parsing import parse_date
 from flowctx.core.errors import CalendarError, MissingExtra
 
 #: The days that a calendar is built for, where it knows them; explicit, since the library's own move with today's date.

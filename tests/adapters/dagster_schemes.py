@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from hypothesis import strategies as st
 
 from flowctx import Daily, Monthly, PartitionScheme, Quarterly, Weekly
-from flowctx.core.calendar import get_calendar
+from flowctx.core.dates.calendar import get_calendar
 
 CALENDARS = ("XNYS", "XLON", "XTKS", "WEEKDAYS")
 ZONES = ("UTC", "America/New_York", "Europe/London", "Asia/Tokyo")

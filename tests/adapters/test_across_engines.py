@@ -14,7 +14,7 @@ import pytest
 from flowctx import Daily, PartitionScheme, StepResult, Workflow, replay, resume, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
-from flowctx.core.records import CaptureState, RunStatus
+from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.dagster.running import run_assets
 from flowctx.examples.prices import prices
 from flowctx.ledger import open_ledger

@@ -14,8 +14,8 @@ from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionSc
 from flowctx.airflow import PartitionTimetable
 from flowctx.backfill import Tally
 from flowctx.backfill.airflow import AirflowLauncher
-from flowctx.core.batches import PartitionRun, PartitionState
-from flowctx.core.ports import Ledger
+from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02"  # 3 partitions

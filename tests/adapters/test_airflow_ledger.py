@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 from flowctx import PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
-from flowctx.core.records import CaptureKey, RunStatus
+from flowctx.core.durability.records import CaptureKey, RunStatus
 from flowctx.ledger import open_ledger
 
 SYMBOLS = PartitionScheme(symbol=["AAPL", "IBM"])

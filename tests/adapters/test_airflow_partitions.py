@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from flowctx import Daily, Monthly, PartitionError, PartitionScheme, Quarterly, UnknownPartition, Weekly
 from flowctx.airflow.partitions import PartitionTimetable
-from flowctx.core.calendar import get_calendar
-from flowctx.core.zones import get_zone, local_date
+from flowctx.core.dates.calendar import get_calendar
+from flowctx.core.dates.zones import get_zone, local_date
 
 ZONES = ("UTC", "America/New_York", "Europe/London", "Asia/Tokyo")
 CALENDARS = ("XNYS", "XLON", "XTKS", "WEEKDAYS")

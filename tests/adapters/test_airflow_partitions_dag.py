@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from flowctx import BusinessCalendar, Daily, PartitionKey, PartitionScheme, Weekly
 from flowctx.airflow.partitions import PartitionTimetable
-from flowctx.core.partition import escape_value
+from flowctx.core.partitions.key import escape_value
 
 WEEKS = Weekly(
     start="2012-01-03", calendar="XNYS", as_of="last_session", delay=timedelta(hours=30), timezone="Asia/Tokyo"

@@ -13,8 +13,8 @@ from backfill.flows import flow
 from flowctx import Backfill, EngineError
 from flowctx.backfill import Tally
 from flowctx.backfill.dagster import DagsterLauncher
-from flowctx.core.batches import PartitionRun, PartitionState
-from flowctx.core.ports import Ledger
+from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02"  # 3 partitions

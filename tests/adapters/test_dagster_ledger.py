@@ -9,7 +9,7 @@ import pytest
 
 from adapters.dagster_support import QUIET, Bench, persistent_instance
 from flowctx import Daily, PartitionScheme, QualityMetrics, RetryPolicy, StepResult, Workflow, resume, run
-from flowctx.core.records import CaptureKey, RunStatus
+from flowctx.core.durability.records import CaptureKey, RunStatus
 from flowctx.dagster import WorkflowIOManager, workflow_definitions, workflow_job
 from flowctx.dagster.running import run_assets
 from flowctx.ledger import open_ledger

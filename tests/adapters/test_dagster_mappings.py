@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from adapters.dagster_schemes import CALENDARS, ZONES
 from flowctx import Daily, Monthly, PartitionError, PartitionScheme, Quarterly, Weekly
-from flowctx.core.calendar import get_calendar
+from flowctx.core.dates.calendar import get_calendar
 from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.partitions import engine_key, partition_key, partitions_def
 

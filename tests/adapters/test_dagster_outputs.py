@@ -8,8 +8,8 @@ import pytest
 
 from adapters.dagster_support import Bench
 from flowctx import ArtifactError, ContextError, Daily, PartitionKey, PartitionScheme, PayloadError, Weekly, Workflow
-from flowctx.core.envelope import Envelope
-from flowctx.core.plain import freeze
+from flowctx.core.data.plain import freeze
+from flowctx.core.execution.envelope import Envelope
 from flowctx.dagster import WorkflowIOManager, asset_key, partitions_def
 from flowctx.dagster.outputs import Capture
 

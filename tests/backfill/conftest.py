@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowctx.core.ports import Ledger
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 

@@ -17,8 +17,8 @@ import pytest
 from backfill.flows import flow, numbered
 from flowctx import Backfill, BatchError, Workflow
 from flowctx.backfill import Follower, LocalLauncher, Tally
-from flowctx.core.batches import PartitionRun, PartitionState
-from flowctx.core.ports import Ledger
+from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02..2012-01-06"  # 15 partitions

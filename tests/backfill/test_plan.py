@@ -9,8 +9,8 @@ import pytest
 
 from backfill.flows import flow, numbered
 from flowctx import Backfill, BatchError, ContextError, Daily, PartitionScheme, UnknownPartition, Workflow
-from flowctx.core.batches import Job, PartitionRun, PartitionState, batch_run_id
-from flowctx.core.ports import Ledger
+from flowctx.core.batches.records import Job, PartitionRun, PartitionState, batch_run_id
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02..2012-01-06"

@@ -12,8 +12,8 @@ from backfill.flows import flow
 from flowctx import Backfill, BatchStatus, PartitionScheme, UnknownBatch, Workflow
 from flowctx.backfill import adopt, page
 from flowctx.backfill.grid import Grid
-from flowctx.core.batches import PartitionRun, PartitionState
-from flowctx.core.ports import Ledger
+from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)

@@ -13,8 +13,8 @@ from report import console, show
 
 from flowctx import Backfill, Daily, PartitionScheme, Workflow, run
 from flowctx.backfill import LocalLauncher
-from flowctx.core.partition import PartitionKey
-from flowctx.core.result import StepResult
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import StepResult
 from flowctx.examples.prices import prices
 from flowctx.ledger import open_ledger
 

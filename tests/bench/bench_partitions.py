@@ -15,7 +15,7 @@ from itertools import islice
 from report import compare, console, measure, show
 
 from flowctx import WEEKDAYS, Daily, PartitionScheme
-from flowctx.core.calendar import get_calendar
+from flowctx.core.dates.calendar import get_calendar
 
 DAY = date(2012, 10, 29)
 SYMBOLS = [f"S{i:02}" for i in range(100)]
@@ -58,7 +58,7 @@ def loading() -> None:
                 repeat=1,
             )
 
-        load = "from flowctx.core.calendar import get_calendar; get_calendar('XNYS')"
+        load = "from flowctx.core.dates.calendar import get_calendar; get_calendar('XNYS')"
         run(load)
         only, warm, theirs = (
             run("import flowctx"),

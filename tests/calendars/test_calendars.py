@@ -15,7 +15,7 @@ import pytest
 
 from flowctx import BusinessCalendar, CalendarError, calendar_from_file
 from flowctx.calendars import FIRST, LAST, load_calendar
-from flowctx.core.calendar import get_calendar
+from flowctx.core.dates.calendar import get_calendar
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -175,7 +175,7 @@ def test_a_warm_cache_imports_neither_pandas_nor_the_library(cache):
     """What a DAG file pays for a calendar is reading one file."""
     load_calendar("XNYS")
     code = (
-        "import sys; from flowctx.core.calendar import get_calendar; get_calendar('XNYS'); "
+        "import sys; from flowctx.core.dates.calendar import get_calendar; get_calendar('XNYS'); "
         "print(sorted({'pandas', 'numpy', 'exchange_calendars'} & set(sys.modules)))"
     )
     assert run_python(code, FLOWCTX_CACHE_DIR=str(cache.parent)) == "[]"

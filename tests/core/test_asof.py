@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx import WEEKDAYS, AsOf, CalendarError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
-from flowctx.core.asof import DATE_DIMENSIONS, RunTime
-from flowctx.core.zones import get_zone
+from flowctx.core.dates.zones import get_zone
+from flowctx.core.workflow.business_date import DATE_DIMENSIONS, RunTime
 
 NY = "America/New_York"
 NAIVE = datetime(2012, 10, 26)  # noqa: DTZ001

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx import BusinessCalendar, CalendarError, Daily, Monthly, Quarterly, Weekly
-from flowctx.core.cadence import Cadence
-from flowctx.core.calendar import get_calendar
-from flowctx.core.zones import first_instant, get_zone, resolve_wall_time
+from flowctx.core.dates.cadence import Cadence
+from flowctx.core.dates.calendar import get_calendar
+from flowctx.core.dates.zones import first_instant, get_zone, resolve_wall_time
 
 CALENDARS = ["XNYS", "XLON", "XTKS", "WEEKDAYS"]
 # In the last two, clocks jump over midnight in spring; in Lord Howe they move by half an hour.

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar, CalendarError
-from flowctx.core.calendar import get_calendar
-from flowctx.core.dates import DateSequence, parse_date, parse_weekmask, weekday_number
+from flowctx.core.dates.calendar import get_calendar
+from flowctx.core.dates.parsing import DateSequence, parse_date, parse_weekmask, weekday_number
 
 DAYS = st.dates(date(2000, 1, 1), date(2003, 12, 31))
 DESK = BusinessCalendar.from_holidays("DESK", ["2012-10-29", "2012-10-30", "2012-12-25"])

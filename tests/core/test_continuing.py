@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowctx import ContextError
-from flowctx.core.continuing import wishes
+from flowctx.core.durability.caller_options import wishes
 
 
 def test_without_wishes_a_run_is_an_ordinary_one():

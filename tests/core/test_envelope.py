@@ -18,8 +18,8 @@ from flowctx import (
     StepStatus,
     WorkflowContext,
 )
-from flowctx.core.envelope import Envelope, Inherited, Update, receive
-from flowctx.core.plain import freeze
+from flowctx.core.data.plain import freeze
+from flowctx.core.execution.envelope import Envelope, Inherited, Update, receive
 from strategies import plain_data, plain_dicts
 
 ENVELOPES = st.builds(

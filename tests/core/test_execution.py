@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from flowctx import ErrorCategory, PlainDataError, QualityMetrics, Step, StepResult, StepStatus, WorkflowContext
-from flowctx.core.execution import categorize, execute
+from flowctx.core.execution.execute import categorize, execute
 
 CTX = WorkflowContext.new(partition={"date": "2026-01-09"}, batch_id="b")
 

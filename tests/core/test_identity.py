@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from flowctx import AsOf, ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
-from flowctx.core.identity import begin, capture_id_of, idempotency_key_of
+from flowctx.core.workflow.run_context import begin, capture_id_of, idempotency_key_of
 
 SCHEME = PartitionScheme(tier=["A", "B"], date=Daily(start="2012-10-01", calendar="XNYS"))
 KEY = PartitionKey(date="2012-10-26", tier="A")

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowctx import ArtifactRef, PayloadError, PlainDataError, ReadOnlyError, thaw
-from flowctx.core.encoding import decode, digest, encode, from_json, to_json
-from flowctx.core.plain import artifacts_in, freeze
+from flowctx.core.data.encoding import decode, digest, encode, from_json, to_json
+from flowctx.core.data.plain import artifacts_in, freeze
 from strategies import plain_data
 
 

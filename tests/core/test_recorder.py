@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 
 from flowctx import AlreadyCaptured, LedgerUnavailable, StepResult, StepStatus, Superseded, UnknownRun, Workflow, resume
-from flowctx.core.envelope import Envelope, receive
-from flowctx.core.execution import execute
-from flowctx.core.recorder import open_run
-from flowctx.core.records import RunStatus
-from flowctx.core.resumption import envelopes, order_of, run_status
+from flowctx.core.durability.recorder import open_run
+from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.resumption import envelopes, order_of, run_status
+from flowctx.core.execution.envelope import Envelope, receive
+from flowctx.core.execution.execute import execute
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON

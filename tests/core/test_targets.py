@@ -8,7 +8,7 @@ import pytest
 
 from durable_flow import flow
 from flowctx import Workflow, WorkflowError
-from flowctx.core.targets import target_of, workflow_at
+from flowctx.core.workflow.import_path import target_of, workflow_at
 
 SOURCE = """
 from flowctx import Workflow

@@ -7,7 +7,7 @@ import functools
 import pytest
 
 from flowctx import Workflow, WorkflowError
-from flowctx.core.version import code_version
+from flowctx.core.workflow.code_version import code_version
 
 
 def plain(ctx):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowctx.core.ports import Ledger
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 FLOWS = """

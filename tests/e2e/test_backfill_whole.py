@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from bokeh_sampledata import stocks
 
-from flowctx.core.batches import PartitionRun
-from flowctx.core.ports import Ledger
-from flowctx.core.records import CaptureState
+from flowctx.core.batches.records import PartitionRun
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import CaptureState
 from flowctx.examples.prices import SYMBOLS
 from flowctx.ledger import open_ledger
 

@@ -14,7 +14,7 @@ from e2e.airflow_stack import airflow_stack
 from e2e.backfill_flow import Home
 from e2e.dagster_stack import dagster_stack
 from flowctx import run
-from flowctx.core.records import CaptureState
+from flowctx.core.durability.records import CaptureState
 from flowctx.examples.prices import prices
 from postgres import postgres_database, postgres_server
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from flowctx import StepStatus, UnknownBatch
-from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState
-from flowctx.core.ports import Ledger
-from flowctx.core.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, make_context

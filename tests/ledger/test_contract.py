@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flowctx.core.ports import Ledger
+from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, LedgerContract

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from durable_flow import STEPS, flow, processes, run_on_a_small_disk
 from flowctx import LedgerError, LedgerUnavailable, LedgerVersionError, PayloadError, Workflow, resume, run
-from flowctx.core.records import RunStatus
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.sql import SqlLedger
 
 NO_PATIENCE = timedelta(0)

@@ -11,7 +11,7 @@ import pytest
 import durable_flow
 from durable_flow import STEPS, effects, flow, processes, run_or_resume
 from flowctx import UnknownRun, run
-from flowctx.core.records import RunKey
+from flowctx.core.durability.records import RunKey
 from flowctx.ledger import open_ledger
 
 

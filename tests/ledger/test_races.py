@@ -8,7 +8,7 @@ import time
 
 from durable_flow import claim_all, effects, flow, processes, run_or_resume
 from flowctx import resume
-from flowctx.core.records import RunStatus
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import open_ledger
 
 

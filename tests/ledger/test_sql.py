@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, event, inspect, make_url
 
 from durable_flow import flow, processes, run_or_resume
 from flowctx import ContextError, run
-from flowctx.core.records import RunStatus
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import default_ledger_url, ledger_from_env, open_ledger, strict_from_env
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger

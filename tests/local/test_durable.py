@@ -19,8 +19,8 @@ from flowctx import (
     run,
 )
 from flowctx.artifacts import PathArtifactStore
-from flowctx.core.plain import ArtifactRef
-from flowctx.core.records import CaptureState, RunStatus
+from flowctx.core.data.plain import ArtifactRef
+from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.ledger.memory import MemoryLedger
 
 

@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.log import mask_secret
 
-from flowctx.core.encoding import to_json
+from flowctx.core.data.encoding import to_json
 
 __all__ = [
     "ENGINE_EXCEPTIONS",

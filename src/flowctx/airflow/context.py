@@ -12,15 +12,15 @@ from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
 
 from flowctx.airflow._compat import hide
-from flowctx.core.asof import AsOf, RunTime
-from flowctx.core.context import WorkflowContext
-from flowctx.core.continuing import WISHES
-from flowctx.core.encoding import from_json
+from flowctx.core.data.encoding import from_json
+from flowctx.core.durability.caller_options import WISHES
 from flowctx.core.errors import ContextError, PayloadError
-from flowctx.core.identity import begin
-from flowctx.core.partition import PartitionKey
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.business_date import AsOf, RunTime
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_context import begin
 
 _IDENTITY = ("batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id")
 #: Keys of a run's ``conf`` that say who the run is and what it continues; everything else in it is parameters.

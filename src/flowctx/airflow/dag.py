@@ -13,11 +13,11 @@ from flowctx.airflow._compat import most_instances
 from flowctx.airflow.outputs import label_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
-from flowctx.core.asof import AsOf
-from flowctx.core.encoding import to_json
+from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import WorkflowError
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import Step, StepFunction, Workflow, runnable
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.business_date import AsOf
+from flowctx.core.workflow.definition import Step, StepFunction, Workflow, runnable
 
 
 def workflow_dag(

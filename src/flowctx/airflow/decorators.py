@@ -9,7 +9,7 @@ from typing import Any
 from flowctx.airflow._compat import task_decorator_factory, unique_task_id
 from flowctx.airflow.steps import StepOperator, as_step, config_of
 from flowctx.core.errors import WorkflowError
-from flowctx.core.workflow import Condition, RetryPolicy, StepFunction
+from flowctx.core.workflow.definition import Condition, RetryPolicy, StepFunction
 
 
 def step_task(

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
-from flowctx.core.attempts import Received
-from flowctx.core.context import WorkflowContext
-from flowctx.core.envelope import Envelope, load_output, receive
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.step_attempt import Received
 from flowctx.core.errors import ContextError, PayloadError
-from flowctx.core.partition import escape_value
-from flowctx.core.ports import ArtifactStore
-from flowctx.core.readonly import FrozenDict
-from flowctx.core.result import StepStatus
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import Envelope, load_output, receive
+from flowctx.core.partitions.key import escape_value
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import StepStatus
 
 _T = TypeVar("_T")
 #: The state in which Airflow leaves a task that wrote an envelope of this status.

@@ -22,11 +22,11 @@ from uuid import uuid4
 import pendulum
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
-from flowctx.core.cadence import Cadence
+from flowctx.core.dates.cadence import Cadence
+from flowctx.core.dates.zones import first_instant
 from flowctx.core.errors import PartitionError
-from flowctx.core.partition import escape_value
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.zones import first_instant
+from flowctx.core.partitions.key import escape_value
+from flowctx.core.partitions.scheme import PartitionScheme
 
 if TYPE_CHECKING:
     from airflow.utils.types import DagRunType

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from airflow.sdk import Connection, conf
 
 from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator
 from flowctx.airflow.outputs import instance_states, is_step, step_name, take_over
 from flowctx.artifacts import artifact_store
-from flowctx.core.attempts import Attempting
-from flowctx.core.context import WorkflowContext
-from flowctx.core.continuing import Rerun, wishes
+from flowctx.core.durability.caller_options import wishes
+from flowctx.core.durability.continuation import Rerun
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorder import Order, Recorder, open_run
+from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.step_attempt import Attempting
 from flowctx.core.errors import WorkflowError
-from flowctx.core.ports import Ledger
-from flowctx.core.recorder import Order, Recorder, open_run
-from flowctx.core.records import RunRecord
-from flowctx.core.result import StepResult
-from flowctx.core.targets import target_of
-from flowctx.core.workflow import Workflow
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Step, Workflow
+from flowctx.core.workflow.import_path import target_of
+from flowctx.core.workflow.result import StepResult
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
-if TYPE_CHECKING:
-    from flowctx.airflow.steps import StepOperator
+
+class StepTask(Protocol):
+    """What a task that runs a step says of itself."""
+
+    step: Step
+    workflow: Workflow | None
+    config: Any
+    within: Any
+
+    def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
+        """Return the run's context, as this task sees it before the outputs of other steps."""
 
 
-def attempting(operator: StepOperator, context: Any) -> Attempting:
+def attempting(operator: StepTask, context: Any) -> Attempting:
     """Return what Airflow knows of this attempt at a step."""
     task, ti = context["task"], context["ti"]
     store = artifact_store()
@@ -48,7 +58,7 @@ def attempting(operator: StepOperator, context: Any) -> Attempting:
     )
 
 
-def _open(operator: StepOperator, context: Any) -> Recorder:
+def _open(operator: StepTask, context: Any) -> Recorder:
     """Begin to record the run, or find it begun."""
     ctx = operator.context_of(context)
     said = context["dag_run"].conf or {}

@@ -25,18 +25,18 @@ from flowctx.airflow.context import CALLER_KEYS, run_context
 from flowctx.airflow.outputs import is_step, step_name
 from flowctx.airflow.recording import ledger
 from flowctx.artifacts import artifact_store
-from flowctx.core.context import WorkflowContext
-from flowctx.core.continuing import resumed_context
-from flowctx.core.encoding import to_json
-from flowctx.core.envelope import Envelope, load_output
+from flowctx.core.data.encoding import to_json
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.continuation import resumed_context
+from flowctx.core.durability.records import OnCaptured
 from flowctx.core.errors import ContextError
-from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import freeze
-from flowctx.core.records import OnCaptured
-from flowctx.core.result import StepStatus
-from flowctx.core.run import RunResult, StepRun
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import Workflow
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_result import RunResult, StepRun
 
 _STATUSES = {
     "success": StepStatus.OK,

@@ -18,15 +18,15 @@ from flowctx.airflow._compat import (
 from flowctx.airflow.context import run_context
 from flowctx.airflow.outputs import to_payload
 from flowctx.airflow.recording import attempting
-from flowctx.core.asof import AsOf
-from flowctx.core.context import WorkflowContext
-from flowctx.core.encoding import to_json
-from flowctx.core.envelope import Envelope
+from flowctx.core.data.encoding import to_json
+from flowctx.core.data.plain import thaw
 from flowctx.core.errors import FlowctxError, WorkflowError
-from flowctx.core.readonly import thaw
-from flowctx.core.result import StepStatus
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import RetryPolicy, Step, StepFunction, Workflow
+from flowctx.core.execution.envelope import Envelope
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.business_date import AsOf
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import RetryPolicy, Step, StepFunction, Workflow
+from flowctx.core.workflow.result import StepStatus
 
 
 class StepOperator(BaseOperator):

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from flowctx.backfill.http import Answer, JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
-from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.encoding import to_json
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import EngineError, FlowctxError
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.definition import Workflow
 
 _LIVE = ("queued", "running")
 _STATES = {"success": "ok", "failed": "failed"}

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from flowctx.backfill import graphql
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
-from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.encoding import to_json
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
-from flowctx.core.folding import folded, folded_text, unfolded
-from flowctx.core.partition import PartitionKey, escape_value
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.dagster_keys import folded, folded_text, unfolded
+from flowctx.core.partitions.key import PartitionKey, escape_value
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.definition import Workflow
 
 _STOP_SECONDS = 60.0
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")

@@ -6,10 +6,10 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from flowctx.core.batches import PartitionRun, PartitionState
-from flowctx.core.partition import PartitionKey
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.selection import Selection
+from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.partitions.selection import Selection
 
 #: What a cell holds: a letter for each state, ``m`` for missing, and a space where there is no partition.
 LETTERS = {

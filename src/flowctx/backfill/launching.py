@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
-from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState, prevailing
+from flowctx.core.batches.launcher import Launcher
+from flowctx.core.batches.ledger import Batches
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, prevailing
 from flowctx.core.errors import BatchError
-from flowctx.core.ports import Batches, Launcher
-
-if TYPE_CHECKING:
-    from flowctx.backfill.plan import Backfill
+from flowctx.core.workflow.definition import Workflow
 
 #: How long nobody else may launch a batch without a sign of life of who does, and how often that is given.
 _LEASE, _RENEW_SECONDS = timedelta(seconds=60), 5.0
@@ -101,17 +100,20 @@ class Launch:
 
     def __init__(
         self,
-        backfill: Backfill,
+        book: Batches,
+        work: Iterator[Job | PartitionRun],
+        workflow: Workflow,
         batch: BatchRecord,
         launcher: Launcher,
-        retry_failed: bool,
+        *,
+        total: int,
         max_failures: int | None,
         follower: Follower,
     ) -> None:
-        self.backfill, self.batch, self.launcher, self.follower = backfill, batch, launcher, follower
-        self.retry_failed, self.max_failures = retry_failed, max_failures
-        self.book: Batches = backfill.ledger.batches
-        self.tally = Tally(total=len(backfill.selection))
+        self.work, self.workflow, self.batch, self.launcher, self.follower = work, workflow, batch, launcher, follower
+        self.max_failures = max_failures
+        self.book = book
+        self.tally = Tally(total=total)
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
         self.notes: dict[str, PartitionRun] = {}
         self.noted_at = self.renewed_at = time.monotonic()
@@ -121,7 +123,7 @@ class Launch:
         """Launch, follow, remember, and return how far it came."""
         self.lead()
         try:
-            adopt(self.book, self.batch, self.launcher.find(self.batch, self.backfill.workflow))
+            adopt(self.book, self.batch, self.launcher.find(self.batch, self.workflow))
             self.follower.begun(self.tally)
             try:
                 with self.signals():
@@ -151,7 +153,7 @@ class Launch:
 
     def jobs(self) -> Iterator[Job]:
         """Yield what is to run, counting what is passed over."""
-        for item in self.backfill.todo(self.launcher.engine, retry_failed=self.retry_failed):
+        for item in self.work:
             if isinstance(item, Job):
                 self.tally.under_way += 1
                 yield item

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.encoding import to_json
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.data.encoding import to_json
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
-from flowctx.core.ports import Ledger
-from flowctx.core.targets import target_of
-from flowctx.core.workflow import Workflow
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import target_of
 
 #: Jobs that a worker has at a time: one that it runs and one to go on with, so that it never waits.
 _DEPTH = 2

@@ -9,17 +9,18 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from flowctx.backfill.launching import Follower, Launch, Tally
-from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
-from flowctx.core.encoding import digest
+from flowctx.core.batches.launcher import Launcher
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
+from flowctx.core.data.encoding import digest
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, ContextError, LedgerError, UnknownBatch
-from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import freeze
-from flowctx.core.ports import Launcher, Ledger
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.selection import Selection
-from flowctx.core.targets import target_of
-from flowctx.core.version import code_version
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.code_version import code_version
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import target_of
 from flowctx.ledger import ledger_from_env, open_ledger
 
 #: Makes the parameters of one partition.
@@ -220,7 +221,18 @@ class Backfill:
         batch = self.agreed(extend=extend)
         launcher.check(self.workflow)
         self.ledger.batches.put(replace(batch, engine=launcher.engine, canceled_at=None))
-        return Launch(self, batch, launcher, retry_failed, max_failures, follower or Follower()).to_the_end()
+        work = self.todo(launcher.engine, retry_failed=retry_failed)
+        launch = Launch(
+            self.ledger.batches,
+            work,
+            self.workflow,
+            batch,
+            launcher,
+            total=len(self.selection),
+            max_failures=max_failures,
+            follower=follower or Follower(),
+        )
+        return launch.to_the_end()
 
 
 def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from flowctx.backfill.http import JsonClient
-from flowctx.core.batches import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 
 #: So many runs are under way at a time unless the caller says otherwise, so that the engine is not flooded.
 MAX_ACTIVE: Final = 16
@@ -29,7 +29,7 @@ class UnderWay(NamedTuple):
 
 
 class PollingLauncher(ABC):
-    """The loop of launchers whose engine runs by itself; see :class:`~flowctx.core.ports.Launcher`.
+    """The loop of launchers whose engine runs by itself; see :class:`~flowctx.core.batches.launcher.Launcher`.
 
     Args:
         client: Calls the engine.

@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from flowctx.backfill.grid import Grid
-from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState
-from flowctx.core.encoding import to_json
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.data.encoding import to_json
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Ledger
-from flowctx.core.selection import Selection
-from flowctx.core.targets import workflow_at
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import workflow_at
 
 #: So many failures are listed with their errors; all are counted.
 MAX_FAILURES = 1000

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
-from flowctx.core.encoding import from_json
+from flowctx.core.data.encoding import from_json
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError, UnknownRun
-from flowctx.core.ports import Ledger
-from flowctx.core.result import StepStatus
-from flowctx.core.run import RunResult
-from flowctx.core.targets import workflow_at
-from flowctx.core.workflow import Workflow
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import workflow_at
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_result import RunResult
 from flowctx.ledger import open_ledger
 
 #: Runs a workflow, or continues a run: ``flowctx.run`` and ``flowctx.resume``.

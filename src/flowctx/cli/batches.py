@@ -26,13 +26,14 @@ from flowctx.cli.options import (
     workflow_option,
 )
 from flowctx.cli.output import clock_time, print_facts, print_json, print_table, spent
-from flowctx.core.batches import BatchRecord, PartitionState
-from flowctx.core.encoding import to_json
+from flowctx.core.batches.launcher import Launcher
+from flowctx.core.batches.records import BatchRecord, PartitionState
+from flowctx.core.data.encoding import to_json
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, UnknownBatch
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Launcher, Ledger
-from flowctx.core.targets import target_of, workflow_at
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import target_of, workflow_at
 
 ENGINES = ("local", "airflow", "dagster")
 

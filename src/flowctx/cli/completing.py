@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError
-from flowctx.core.ports import Ledger
 from flowctx.ledger import default_ledger_url, open_ledger
 
 #: So many of the latest are offered.

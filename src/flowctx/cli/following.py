@@ -12,7 +12,7 @@ from rich.text import Text
 
 from flowctx.backfill import Follower, Tally
 from flowctx.cli.output import spent
-from flowctx.core.batches import PartitionRun, PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState
 
 #: How often a log gets a line, in seconds.
 _EVERY_SECONDS = 10.0

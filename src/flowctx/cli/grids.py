@@ -7,7 +7,7 @@ from rich.text import Text
 
 from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
 from flowctx.cli.output import show
-from flowctx.core.batches import PartitionState
+from flowctx.core.batches.records import PartitionState
 
 #: More rows than this are taken together by month, and then by year; more columns are taken together.
 _MOST_ROWS, _MOST_COLUMNS = 36, 10

@@ -19,9 +19,9 @@ from flowctx.cli.output import (
     spent,
     step_data,
 )
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Ledger
-from flowctx.core.records import CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.partitions.key import PartitionKey
 
 
 @click.command(short_help="List runs of all engines, the latest first.")

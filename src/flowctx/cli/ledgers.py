@@ -8,7 +8,7 @@ import click
 
 from flowctx.cli.options import json_option, ledger_option
 from flowctx.cli.output import print_json
-from flowctx.core.ports import Ledger
+from flowctx.core.durability.ledger import Ledger
 
 
 @click.group(short_help="Look after the database that remembers runs.")

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Ledger
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger import default_ledger_url, open_ledger
 
 _F = TypeVar("_F", bound=Callable[..., Any])

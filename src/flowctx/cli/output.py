@@ -14,11 +14,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowctx.core.context import WorkflowContext
-from flowctx.core.encoding import to_json
-from flowctx.core.records import Capture, RunRecord, StepRecord
-from flowctx.core.result import StepResult
-from flowctx.core.run import RunResult
+from flowctx.core.data.encoding import to_json
+from flowctx.core.durability.records import Capture, RunRecord, StepRecord
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import StepResult
+from flowctx.core.workflow.run_result import RunResult
 
 _COLOURS = {
     "ok": "green",

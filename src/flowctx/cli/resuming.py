@@ -12,13 +12,13 @@ import click
 from flowctx import local
 from flowctx.cli.batches import launcher_of
 from flowctx.cli.output import print_facts, print_json
-from flowctx.core.batches import BatchRecord, Job, PartitionRun
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.resumption import resumption
 from flowctx.core.errors import EngineError
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Ledger
-from flowctx.core.records import RunRecord, RunStatus
-from flowctx.core.resumption import resumption
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
 
 
 def resume_on(

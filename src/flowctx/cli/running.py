@@ -24,13 +24,13 @@ from flowctx.cli.options import (
 )
 from flowctx.cli.output import print_facts, print_json, print_result, result_data, show
 from flowctx.cli.resuming import resume_on
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Ledger
-from flowctx.core.replay import Replay
-from flowctx.core.result import StepStatus
-from flowctx.core.run import RunResult
-from flowctx.core.targets import workflow_at
-from flowctx.core.workflow import Workflow
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.replay import Replay
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import workflow_at
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_result import RunResult
 
 
 @click.command(short_help="Run a workflow here, for one partition.")

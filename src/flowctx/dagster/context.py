@@ -11,15 +11,15 @@ from uuid import uuid4
 
 import dagster as dg
 
-from flowctx.core.asof import AsOf, RunTime
-from flowctx.core.context import WorkflowContext
-from flowctx.core.continuing import WISHES, wishes
-from flowctx.core.encoding import from_json
+from flowctx.core.data.encoding import from_json
+from flowctx.core.durability.caller_options import WISHES, wishes
 from flowctx.core.errors import ContextError
-from flowctx.core.identity import begin, capture_id_of, derived_trace_id
-from flowctx.core.partition import PartitionKey
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.workflow import Workflow
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.business_date import AsOf, RunTime
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import partition_key
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.workflow import RetryPolicy, Step, Workflow, runnable
+from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, runnable
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from flowctx.core.errors import WorkflowError
-from flowctx.core.workflow import Workflow
+from flowctx.core.workflow.definition import Workflow
 
 
 def load_workflow(text: str, package: str | None = None) -> Workflow:

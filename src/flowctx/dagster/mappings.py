@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from flowctx.core.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
+from flowctx.core.dates.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
 from flowctx.core.errors import PartitionError
-from flowctx.core.folding import FOLD, fold, static_dimensions
-from flowctx.core.scheme import PartitionScheme
+from flowctx.core.partitions.dagster_keys import FOLD, fold, static_dimensions
+from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import DimensionDependency, PartitionsSubset, UpstreamPartitionsResult, quiet
 from flowctx.dagster.partitions import static_values
 

@@ -21,11 +21,11 @@ import msgspec
 from pydantic import Field, PrivateAttr
 
 from flowctx.artifacts import artifact_store
-from flowctx.core.envelope import Envelope, Inherited, load_output
+from flowctx.core.data.plain import FrozenDict, thaw
 from flowctx.core.errors import ArtifactError, ContextError, PayloadError
-from flowctx.core.partition import PartitionKey, escape_value
-from flowctx.core.readonly import FrozenDict, thaw
-from flowctx.core.result import StepResult, StepStatus
+from flowctx.core.execution.envelope import Envelope, Inherited, load_output
+from flowctx.core.partitions.key import PartitionKey, escape_value
+from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context
 from flowctx.dagster.context import RunFacts
 

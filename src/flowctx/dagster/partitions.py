@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 
 import dagster as dg
 
-from flowctx.core.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
-from flowctx.core.dates import WEEKDAY_NAMES
+from flowctx.core.dates.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
+from flowctx.core.dates.parsing import WEEKDAY_NAMES
+from flowctx.core.dates.zones import first_instant
 from flowctx.core.errors import ContextError, PartitionError
-from flowctx.core.folding import FOLD, fold, folded, static_dimensions, unfolded
-from flowctx.core.partition import PartitionKey
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.zones import first_instant
+from flowctx.core.partitions.dagster_keys import FOLD, fold, folded, static_dimensions, unfolded
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
 
 _FORMAT: Final = "%Y-%m-%d"
 _A_WEEK: Final = timedelta(days=6)

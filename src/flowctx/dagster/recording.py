@@ -2,23 +2,36 @@
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import dagster as dg
 
-from flowctx.core.context import WorkflowContext
-from flowctx.core.continuing import Rerun
-from flowctx.core.recorder import Recorder, open_run
-from flowctx.core.resumption import order_of
-from flowctx.core.targets import target_of
+from flowctx.core.durability.continuation import Rerun
+from flowctx.core.durability.recorder import Recorder, open_run
+from flowctx.core.durability.resumption import order_of
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import target_of
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
-if TYPE_CHECKING:
-    from flowctx.dagster.steps import StepBody
+
+class StepNode(Protocol):
+    """What an op that runs a step says of itself."""
+
+    @property
+    def workflow(self) -> Workflow:
+        """The workflow that the step is of."""
+
+    @property
+    def asset_key(self) -> dg.AssetKey | None:
+        """The asset, if it is one."""
+
+    def node(self, step: str) -> str:
+        """Return Dagster's name for a step of the same workflow."""
 
 
 def record_run(
-    body: "StepBody",
+    body: StepNode,
     op: dg.OpExecutionContext,
     ctx: WorkflowContext,
     wishes: Mapping[str, Any],
@@ -50,7 +63,7 @@ def record_run(
     return open_run(ledger, flow, ctx, order=order, target=target_of(flow), given=given, **about)
 
 
-def _selected(body: "StepBody", op: dg.OpExecutionContext) -> Collection[str]:
+def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:
     """Return the steps of the workflow that are part of the run: one may be about some assets only."""
     keys = op.run.step_keys_to_execute
     nodes = {node.name for node in op.job_def.nodes} if keys is None else set(keys)

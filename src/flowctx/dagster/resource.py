@@ -6,9 +6,9 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import Field
 
-from flowctx.core.asof import AsOf
-from flowctx.core.context import WorkflowContext
 from flowctx.core.errors import ContextError
+from flowctx.core.workflow.business_date import AsOf
+from flowctx.core.workflow.context import WorkflowContext
 from flowctx.dagster.context import workflow_context, workflow_contexts
 from flowctx.dagster.loading import load_workflow
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.context import WorkflowContext
-from flowctx.core.continuing import resumed_context
-from flowctx.core.encoding import from_json, to_json
+from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.durability.continuation import resumed_context
+from flowctx.core.durability.records import OnCaptured
 from flowctx.core.errors import ContextError
-from flowctx.core.partition import PartitionKey
-from flowctx.core.records import OnCaptured
-from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
-from flowctx.core.run import RunResult, StepRun
-from flowctx.core.workflow import Step, Workflow, runnable
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Step, Workflow, runnable
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.dagster.context import CALLER_KEYS, TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.definitions import asset_key, workflow_assets
 from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager

@@ -8,12 +8,12 @@ from typing import Any, Final, TypeAlias
 
 import dagster as dg
 
-from flowctx.core.cadence import Cadence, Daily, Weekly
-from flowctx.core.dates import WEEKDAY_NAMES
+from flowctx.core.dates.cadence import Cadence, Daily, Weekly
+from flowctx.core.dates.parsing import WEEKDAY_NAMES
+from flowctx.core.dates.zones import local_date
 from flowctx.core.errors import WorkflowError
-from flowctx.core.partition import PartitionKey
-from flowctx.core.scheme import PartitionScheme
-from flowctx.core.zones import local_date
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import UnresolvedAssetJobDefinition
 from flowctx.dagster.partitions import engine_key, open_weekdays, static_values
 

@@ -11,17 +11,17 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from flowctx.artifacts import artifact_store
-from flowctx.core.attempts import Attempt, Attempting, Received
-from flowctx.core.context import WorkflowContext
-from flowctx.core.encoding import to_json
-from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, load_output, receive
+from flowctx.core.data.encoding import to_json
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.step_attempt import Attempt, Attempting, Received
 from flowctx.core.errors import FlowctxError
-from flowctx.core.execution import Outcome
-from flowctx.core.plain import freeze
-from flowctx.core.ports import ArtifactStore
-from flowctx.core.recorder import Recorder
-from flowctx.core.result import StepResult, StepStatus
-from flowctx.core.workflow import Step, Workflow
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, receive
+from flowctx.core.execution.execute import Outcome
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Step, Workflow
+from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster.context import TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager, Written
 from flowctx.dagster.partitions import engine_key

@@ -11,8 +11,8 @@ import functools
 import os
 from pathlib import Path
 
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import ContextError
-from flowctx.core.ports import Ledger
 
 __all__ = ["default_ledger_url", "ledger_from_env", "open_ledger", "shared_ledger", "strict_from_env"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState, prevailing
-from flowctx.core.encoding import from_json, to_json
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, prevailing
+from flowctx.core.data.encoding import from_json, to_json
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp, text
@@ -24,7 +24,7 @@ _PAGE = 2000
 
 
 class SqlBatches:
-    """Remembers batches in the tables of a ledger; see :class:`~flowctx.core.ports.Batches`."""
+    """Remembers batches in the tables of a ledger; see :class:`~flowctx.core.batches.ledger.Batches`."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database, self._now = database, now

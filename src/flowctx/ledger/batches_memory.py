@@ -7,16 +7,16 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from flowctx.core.batches import BatchRecord, PartitionRun, PartitionState, prevailing
-from flowctx.core.records import RunRecord, StepRecord
-from flowctx.core.result import StepStatus
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, prevailing
+from flowctx.core.durability.records import RunRecord, StepRecord
+from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.refusals import no_batch
 
 Runs = Iterable[tuple[RunRecord, datetime, list[StepRecord]]]
 
 
 class MemoryBatches:
-    """Remembers batches for as long as the process lives; see :class:`~flowctx.core.ports.Batches`.
+    """Remembers batches for as long as the process lives; see :class:`~flowctx.core.batches.ledger.Batches`.
 
     Args:
         of_batch: Returns the recorded runs of a batch (``None``: of any), with when they were last heard of.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld
-from flowctx.core.records import Capture, CaptureKey, CaptureState, OnCaptured
 
 
 def grant(

@@ -8,10 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowctx.core.context import WorkflowContext
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Clock
-from flowctx.core.records import (
+from flowctx.core.clock import Clock
+from flowctx.core.durability.records import (
     Capture,
     CaptureKey,
     CaptureState,
@@ -22,7 +20,9 @@ from flowctx.core.records import (
     RunStatus,
     StepRecord,
 )
-from flowctx.core.result import StepStatus
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import asked, grant
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
@@ -73,7 +73,7 @@ class MemoryLedger:
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
     ) -> RunRecord:
-        """Begin a run and claim its capture; see :class:`~flowctx.core.ports.Ledger`."""
+        """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             known = self._runs.get(run.key)
             if resumes is not None:
@@ -120,13 +120,13 @@ class MemoryLedger:
         return known
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
-        """Record how steps ended; see :class:`~flowctx.core.ports.Ledger`."""
+        """Record how steps ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             self._owned(run)
             self._steps[run.key].update({record.step: record for record in steps})
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
-        """Say how a run ended; see :class:`~flowctx.core.ports.Ledger`."""
+        """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             now = self._now()
             self._runs[run.key] = replace(self._owned(run), status=status, error=error, finished_at=now)
@@ -136,7 +136,7 @@ class MemoryLedger:
                 self._settle(held, complete=status is RunStatus.OK)
 
     def renew(self, run: RunRecord, lease: timedelta) -> None:
-        """Extend the lease of the run's capture; see :class:`~flowctx.core.ports.Ledger`."""
+        """Extend the lease of the run's capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             self._owned(run)
             now = self._heard[run.key] = self._now()
@@ -145,7 +145,7 @@ class MemoryLedger:
                 self._captures[held.key] = replace(held, lease_until=now + lease)
 
     def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
-        """Return a run; see :class:`~flowctx.core.ports.Ledger`."""
+        """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             found = [run for run in self._all(workflow, partition) if run.run_id == run_id]
         return one_run(found, run_id)
@@ -206,7 +206,7 @@ class MemoryLedger:
         partition: PartitionKey | None = None,
         run_id: str | None = None,
     ) -> Capture:
-        """Claim a capture; see :class:`~flowctx.core.ports.Ledger`."""
+        """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             about = {"workflow": workflow, "partition": partition, "run_id": run_id}
             return self._claim(key, holder, lease, on_captured, None, about)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, and_, delete, func, or_, select
 
-from flowctx.core.records import CaptureState, Pruned
+from flowctx.core.durability.records import CaptureState, Pruned
 from flowctx.ledger.tables import attempts, captures, runs, steps
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flowctx.core.durability.records import Capture, RunKey, RunRecord
 from flowctx.core.errors import Superseded, UnknownBatch, UnknownRun
-from flowctx.core.records import Capture, RunKey, RunRecord
 
 
 def superseded(key: RunKey) -> Superseded:

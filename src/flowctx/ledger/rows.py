@@ -9,14 +9,13 @@ from typing import Any
 
 import msgspec
 
-from flowctx.core.context import WorkflowContext
-from flowctx.core.encoding import from_json, to_json
+from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.data.plain import ArtifactRef, FrozenDict, freeze
+from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import FlowctxError, PayloadError
-from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import ArtifactRef, freeze
-from flowctx.core.readonly import FrozenDict
-from flowctx.core.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
-from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 
 Row = Mapping[Any, Any]
 

@@ -9,10 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, false, func, insert, literal, select, true, update
 
-from flowctx.core.context import WorkflowContext
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Clock
-from flowctx.core.records import (
+from flowctx.core.clock import Clock
+from flowctx.core.durability.records import (
     Capture,
     CaptureKey,
     CaptureState,
@@ -23,7 +21,9 @@ from flowctx.core.records import (
     RunStatus,
     StepRecord,
 )
-from flowctx.core.result import StepStatus
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.batches import SqlBatches
 from flowctx.ledger.captures import asked, grant
 from flowctx.ledger.database import Database
@@ -100,7 +100,7 @@ class SqlLedger:
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
     ) -> RunRecord:
-        """Begin a run and claim its capture; see :class:`~flowctx.core.ports.Ledger`."""
+        """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         return self._database.write(lambda at: self._begin(at, run, resumes, keep, on_captured, lease))
 
     def _begin(
@@ -163,7 +163,7 @@ class SqlLedger:
             raise superseded(run.key)
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
-        """Record how steps ended; see :class:`~flowctx.core.ports.Ledger`."""
+        """Record how steps ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         key = run.key.digest
         rows = [{**step_row(key, record), "fence": run.fence} for record in steps]
 
@@ -178,7 +178,7 @@ class SqlLedger:
             self._database.write(work)
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
-        """Say how a run ended; see :class:`~flowctx.core.ports.Ledger`."""
+        """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
 
         def work(at: Connection) -> None:
             now = self._now()
@@ -191,7 +191,7 @@ class SqlLedger:
         self._database.write(work)
 
     def renew(self, run: RunRecord, lease: timedelta) -> None:
-        """Extend the lease of the run's capture; see :class:`~flowctx.core.ports.Ledger`."""
+        """Extend the lease of the run's capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         self._database.write(lambda at: self._renew(at, run, self._now() + lease))
 
     def _renew(self, at: Connection, run: RunRecord, until: datetime) -> None:
@@ -201,7 +201,7 @@ class SqlLedger:
         at.execute(update(captures).where(*_held_by(run)).values(lease_until=stamp(until)))
 
     def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
-        """Return a run; see :class:`~flowctx.core.ports.Ledger`."""
+        """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         return one_run(self._find(6, run_id=run_id, workflow=workflow, partition=partition), run_id)
 
     def runs(
@@ -256,7 +256,7 @@ class SqlLedger:
         partition: PartitionKey | None = None,
         run_id: str | None = None,
     ) -> Capture:
-        """Claim a capture; see :class:`~flowctx.core.ports.Ledger`."""
+        """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         about = {"workflow": workflow, "partition": partition, "run_id": run_id}
 
         def work(at: Connection) -> Capture:

@@ -10,19 +10,20 @@ from typing import Any
 from uuid import uuid4
 
 from flowctx.artifacts import artifact_store
-from flowctx.core.context import WorkflowContext
+from flowctx.core.clock import Clock
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
+from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus
+from flowctx.core.durability.replay import Caller, Replay, replay_step
+from flowctx.core.durability.resumption import resumption
 from flowctx.core.errors import CaptureRefused, LedgerError, LedgerUnavailable, UnknownRun, WorkflowError
-from flowctx.core.identity import begin
-from flowctx.core.partition import PartitionKey
-from flowctx.core.ports import Clock, Ledger
-from flowctx.core.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
-from flowctx.core.records import OnCaptured, RunRecord, RunStatus
-from flowctx.core.replay import Caller, Replay, replay_step
-from flowctx.core.result import StepStatus
-from flowctx.core.resumption import resumption
-from flowctx.core.run import RunResult, StepRun
-from flowctx.core.targets import target_of, workflow_at
-from flowctx.core.workflow import Workflow, runnable
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Workflow, runnable
+from flowctx.core.workflow.import_path import target_of, workflow_at
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_context import begin
+from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
 from flowctx.local.progress import Progress, SystemClock
 

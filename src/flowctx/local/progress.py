@@ -10,18 +10,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowctx.artifacts import artifact_store
-from flowctx.core.context import WorkflowContext
-from flowctx.core.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
+from flowctx.core.clock import Clock
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import RunStatus, StepRecord
+from flowctx.core.durability.resumption import envelopes, failure_of, standing_updates
 from flowctx.core.errors import FlowctxError, LedgerError
-from flowctx.core.execution import Outcome, categorize, execute
-from flowctx.core.ports import ArtifactStore, Clock
-from flowctx.core.readonly import FrozenDict
-from flowctx.core.recorder import Recorder
-from flowctx.core.records import RunStatus, StepRecord
-from flowctx.core.result import StepResult, StepStatus
-from flowctx.core.resumption import envelopes, failure_of, standing_updates
-from flowctx.core.run import RunResult, StepRun
-from flowctx.core.workflow import Step, Workflow
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
+from flowctx.core.execution.execute import Outcome, categorize, execute
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Step, Workflow
+from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.run_result import RunResult, StepRun
 
 
 class SystemClock:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from flowctx.core.context import CheckpointState, WorkflowContext
-from flowctx.core.identity import begin
-from flowctx.core.partition import PartitionKey
-from flowctx.core.readonly import FrozenDict
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+from flowctx.core.workflow.run_context import begin
 from flowctx.testing.clock import NOON
 
 

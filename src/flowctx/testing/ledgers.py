@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld, CaptureRefused, Superseded, UnknownRun
-from flowctx.core.partition import PartitionKey
-from flowctx.core.plain import freeze
-from flowctx.core.ports import Ledger
-from flowctx.core.records import CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
-from flowctx.core.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.testing.clock import NOON, FakeClock
 from flowctx.testing.contexts import make_context
 

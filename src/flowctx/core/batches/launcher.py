@@ -1,0 +1,49 @@
+"""What runs the partitions of a batch, as core asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
+from flowctx.core.workflow.definition import Workflow
+
+
+class Launcher(Protocol):
+    """Runs the partitions of a batch on an engine."""
+
+    #: The engine's name.
+    engine: str
+    #: Whether its runs are in the ledger as they are, so that nothing has to be noted.
+    records: bool
+
+    def check(self, workflow: Workflow) -> None:
+        """See whether the engine is there and can run the workflow.
+
+        Raises:
+            EngineError: It cannot; the message says what to do.
+        """
+        ...
+
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+        """Run jobs, taking each only when there is room for it, and yield what becomes of them.
+
+        ``None`` is yielded at least every second when there is no news, so that whoever follows can stop it.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Take no more jobs; :meth:`launch` ends when those under way have ended."""
+        ...
+
+    def detach(self) -> None:
+        """Take no more jobs, and let :meth:`launch` end as soon as can be, with nothing lost."""
+        ...
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Yield what the engine knows of a batch, whoever started it."""
+        ...
+
+    def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
+        """Stop runs that are under way, and yield those that were stopped."""
+        ...

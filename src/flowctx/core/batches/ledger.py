@@ -1,0 +1,56 @@
+"""What remembers batches, as core asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from flowctx.core.batches.records import BatchRecord, PartitionRun
+
+
+class Batches(Protocol):
+    """Remembers batches: what they were asked to run, who launches them, and what became of their partitions."""
+
+    def put(self, batch: BatchRecord) -> None:
+        """Remember a batch, or what has changed about it."""
+        ...
+
+    def get(self, batch_id: str) -> BatchRecord:
+        """Return a batch, also one of which only runs are known, because an engine started it by itself.
+
+        Raises:
+            UnknownBatch: There is neither.
+        """
+        ...
+
+    def all(self, limit: int = 50) -> list[BatchRecord]:
+        """Return batches, the latest first, also those of which only runs are known."""
+        ...
+
+    def lead(self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None) -> str:
+        """Ask to be the one who launches a batch, or to stay it, or with a lease of nothing to be it no longer.
+
+        Args:
+            batch_id: The batch.
+            launcher: Who asks.
+            lease: For how long nobody else may, unless it is renewed.
+            instead_of: Somebody who is known to be gone.
+
+        Returns:
+            Who launches it now: whoever asked, or another whose lease runs.
+        """
+        ...
+
+    def note(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
+        """Remember what an engine said of partitions; what it said before of the same ones is replaced."""
+        ...
+
+    def outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+        """Yield what became of each partition, in the order of their texts, from notes and from recorded runs.
+
+        Args:
+            batch_id: The batch.
+            partitions: Only these; by default all of which anything is known.
+        """
+        ...

@@ -1,0 +1,159 @@
+"""What is known of a batch: what it was asked to run, and what became of each of its partitions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.partitions.key import PartitionKey
+
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.:+~-]+")
+
+
+class PartitionState(StrEnum):
+    """How a partition of a batch stands."""
+
+    #: An engine has been told to run it, and has not said more since.
+    LAUNCHED = "launched"
+    #: It runs; if what ran it died, it still says so.
+    RUNNING = "running"
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    #: It was stopped on purpose.
+    CANCELED = "canceled"
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do: it is captured, or found that there was nothing to do."""
+        return self in (PartitionState.OK, PartitionState.SKIPPED)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is going on."""
+        return self not in (PartitionState.LAUNCHED, PartitionState.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionRun:
+    """What became of one partition of a batch, as an engine or the ledger tells it."""
+
+    #: The canonical text of its key; empty in a batch of runs without partitions.
+    partition: str
+    #: How it stands.
+    state: PartitionState
+    #: The engine's run id.
+    run_id: str
+    #: The engine.
+    engine: str
+    #: Counts the attempts at the run; 0 where no run could begin.
+    attempt: int = 1
+    #: When it started.
+    started_at: datetime | None = None
+    #: When it ended.
+    ended_at: datetime | None = None
+    #: When this was last heard.
+    heard_at: datetime
+    #: The step that failed.
+    step: str | None = None
+    #: Why it failed.
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchRecord:
+    """What a batch was asked to run."""
+
+    #: Its id, which every run of it carries.
+    batch_id: str
+    #: The workflow's name.
+    workflow: str
+    #: Where to import the workflow from, if that is known.
+    target: str | None = None
+    #: The canonical text of the selected partitions; ``None`` for a batch that an engine started by itself.
+    selection: str | None = None
+    #: The digest of the selected partitions.
+    digest: str | None = None
+    #: How many partitions are selected.
+    total: int | None = None
+    #: Parameters of its runs.
+    params: Mapping[str, Any] = field(default_factory=FrozenDict)
+    #: The function that makes further parameters for each partition, and the version of its code.
+    params_from: str | None = None
+    #: When it was made.
+    created_at: datetime
+    #: The engine that it was last launched on.
+    engine: str | None = None
+    #: When it was cancelled, if it was and has not been launched since.
+    canceled_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One partition that is to run."""
+
+    #: The partition key; ``None`` for a run without partitions.
+    key: PartitionKey | None
+    #: The run's id, equal on every engine that can choose one.
+    run_id: str
+    #: The run's parameters, on top of the workflow's.
+    params: Mapping[str, Any]
+    #: What is said of the run beside its parameters: ``batch_id``, ``resume_from`` and so on.
+    said: Mapping[str, str] = field(default_factory=FrozenDict)
+    #: What is known of an earlier attempt.
+    before: PartitionRun | None = None
+
+    @property
+    def partition(self) -> str:
+        """The canonical text of its key; empty if it has none."""
+        return "" if self.key is None else str(self.key)
+
+
+def prevailing(runs: Iterable[PartitionRun]) -> PartitionRun:
+    """Return which of several accounts of one partition counts: success, then a skip, then the latest.
+
+    Raises:
+        ValueError: There is none.
+    """
+    ranks = {PartitionState.OK: 2, PartitionState.SKIPPED: 1}
+    return max(runs, key=lambda run: (ranks.get(run.state, 0), run.heard_at))
+
+
+def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> str:
+    """Return the run id of a partition in a batch: the same whoever launches it, so that engines see duplicates.
+
+    Args:
+        workflow: The workflow's name.
+        batch_id: The batch.
+        key: The partition key.
+        text: The key's positional text, for people to read.
+
+    Returns:
+        At most 150 of the characters that Airflow takes and that can stand in a file name.
+
+    Example:
+        >>> batch_run_id("prices", "restate", PartitionKey(date="2012-01-03", symbol="IBM"), "2012-01-03|IBM")
+        'batch__restate__2012-01-03~IBM__7fa2fc5286c5'
+    """
+    parts = "\0".join((workflow, batch_id, str(key)))
+    digest = hashlib.sha256(parts.encode()).hexdigest()[:12]
+    values = _id_text(text.replace("|", "~"))
+    return f"batch__{_id_text(batch_id)[:50]}__{values[:70]}__{digest}"
+
+
+def _id_text(text: str) -> str:
+    # Airflow refuses an id with two dots in a row: it becomes the name of a folder.
+    return re.sub(r"\.{2,}", ".", _NOT_IN_IDS.sub("-", text))

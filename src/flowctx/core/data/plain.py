@@ -1,0 +1,306 @@
+"""Read-only plain data: what may flow through a context.
+
+Values are normalised once, on entry (:func:`freeze`): tuples become lists, enum members their values,
+dataclasses and msgspec structs dicts, aware datetimes keep their offset. What is stored is what comes back.
+Their JSON form is in :mod:`flowctx.core.data.encoding`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NoReturn, TypeAlias
+from uuid import UUID
+
+from flowctx.core.errors import PlainDataError, ReadOnlyError
+
+#: The way to a value, from the outside in; written out only when there is an error to tell.
+ValuePath: TypeAlias = "str | tuple[ValuePath, object]"
+
+#: Nesting deeper than this is taken for a structure that contains itself.
+MAX_DEPTH = 100
+
+#: One NaN of each kind: containers compare by identity first, so a NaN that is read back equals the one written.
+NAN = math.nan
+DECIMAL_NAN = Decimal("NaN")
+
+_REMEDIES = {
+    "set": "use sorted(...)",
+    "frozenset": "use sorted(...)",
+    "complex": "use [z.real, z.imag]",
+    "generator": "use list(...)",
+    "function": "return its result instead",
+    "method": "return its result instead",
+    "DataFrame": "use frame.to_dict('records'), or save it as an artifact and return where it is",
+    "Series": "use series.to_list()",
+    "ndarray": "use array.tolist()",
+    "ZoneInfo": "use its name",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactRef:
+    """A large output kept outside the context, and what it takes to know it again."""
+
+    #: Where it is: any URI that the artifact store understands.
+    uri: str
+    #: SHA-256 of its bytes, hexadecimal.
+    digest: str
+    #: Its length in bytes.
+    size: int
+
+
+def thaw(value: Any) -> Any:
+    """Return a deep copy of plain data in ordinary dicts and lists, to be changed at will.
+
+    Example:
+        >>> rows = thaw(FrozenDict(rows=FrozenList([1])))
+        >>> rows["rows"].append(2); rows
+        {'rows': [1, 2]}
+    """
+    if isinstance(value, dict):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [thaw(item) for item in value]
+    return value
+
+
+def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:
+    kind = "dict" if isinstance(self, dict) else "list"
+    raise ReadOnlyError(
+        f"this {kind} belongs to a context and is read-only; copy it first: "
+        f"{kind}(value), or flowctx.thaw(value) for all that is in it"
+    )
+
+
+class FrozenDict(dict[str, Any]):
+    """A read-only dict: equal to a plain one, shared between contexts, refusing every change."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __ior__ = _refuse_change
+    clear = pop = popitem = setdefault = update = _refuse_change
+
+    def plus(self, key: str, value: Any) -> FrozenDict:
+        """Return a new read-only dict with one more (or one other) item; ``value`` must be frozen."""
+        return FrozenDict({**self, key: value})
+
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return thaw(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return freeze, (thaw(self),)
+
+
+class FrozenList(list[Any]):
+    """A read-only list: equal to a plain one, shared between contexts, refusing every change."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse_change
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse_change
+
+    def __copy__(self) -> list[Any]:
+        return list(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return thaw(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return freeze, (thaw(self),)
+
+
+def freeze(value: object, path: str = "value") -> Any:
+    """Return ``value`` as read-only plain data, normalised; what is frozen already is returned as it is.
+
+    Args:
+        value: Any plain data.
+        path: How to name ``value`` in an error, such as ``output``.
+
+    Returns:
+        ``None``, ``bool``, ``int``, ``float``, ``str``, ``bytes``, ``date``, ``datetime``, ``time``, ``timedelta``,
+        ``Decimal``, ``UUID``, :class:`ArtifactRef`, or a read-only dict or list of such.
+
+    Raises:
+        PlainDataError: Something in it is no plain data; the message has the path to it and the remedy.
+
+    Example:
+        >>> freeze({"when": (1, 2)})
+        {'when': [1, 2]}
+    """
+    return _freeze(value, path, 0)
+
+
+def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    exact = _EXACT.get(kind)
+    if exact is not None:
+        return exact(value, path)
+    if depth > MAX_DEPTH:
+        raise PlainDataError(
+            f"{shown(path)[:80]}... is nested more than {MAX_DEPTH} deep, or contains itself; flatten it"
+        )
+    if kind is dict:
+        return _freeze_items(value.items(), path, depth)
+    if kind is list or kind is tuple:
+        return FrozenList([_freeze(item, (path, i), depth + 1) for i, item in enumerate(value)])
+    return _freeze_other(value, path, depth)
+
+
+def _freeze_items(items: Any, path: ValuePath, depth: int) -> FrozenDict:
+    return FrozenDict(
+        {
+            k if type(k) is str and k.isprintable() else _key(k, path): (
+                item if type(item) in _AS_THEY_ARE else _freeze(item, (path, k), depth + 1)
+            )
+            for k, item in items
+        }
+    )
+
+
+def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
+    """Freeze what needs a look at its bases: enums, records, and subclasses of the plain types."""
+    if isinstance(value, Enum):
+        return _freeze(value.value, path, depth + 1)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _freeze_items(((f.name, getattr(value, f.name)) for f in fields(value)), path, depth)
+    if not isinstance(value, type) and hasattr(value, "__struct_fields__"):  # a msgspec struct
+        return _freeze_items(((name, getattr(value, name)) for name in value.__struct_fields__), path, depth)
+    if isinstance(value, Mapping):
+        return _freeze_items(value.items(), path, depth)
+    if isinstance(value, (list, tuple)):
+        return _freeze(list(value), path, depth)
+    for base, convert in _BASES:
+        if isinstance(value, base):
+            return convert(value, path)
+    return _refuse(value, path)
+
+
+def shown(path: ValuePath) -> str:
+    """Write out the way to a value: ``output['rows'][3]``."""
+    return path if isinstance(path, str) else f"{shown(path[0])}[{path[1]!r}]"
+
+
+def _refuse(value: object, path: ValuePath) -> NoReturn:
+    kind = type(value)
+    remedy = _REMEDIES.get(kind.__name__)
+    if remedy is None and hasattr(value, "read") and hasattr(value, "close"):
+        remedy = "return its path or what it holds, not the open file"
+    if remedy is None and hasattr(value, "__fspath__"):
+        remedy = "use str(...)"
+    if remedy is None and hasattr(value, "item") and hasattr(value, "dtype"):
+        remedy = "use .item()"
+    if remedy is None and hasattr(value, "model_dump"):
+        remedy = "use .model_dump()"
+    remedy = remedy or "turn it into text, numbers, dates, lists and dicts"
+    raise PlainDataError(
+        f"{shown(path)} is a {kind.__module__}.{kind.__qualname__}, which cannot be passed on; {remedy}"
+    )
+
+
+def _key(key: object, path: ValuePath) -> str:
+    if isinstance(key, Enum):
+        key = key.value
+    if not isinstance(key, str):
+        raise PlainDataError(f"{shown(path)} has the key {key!r}, a {type(key).__name__}; keys are text: use str(...)")
+    if "\0" in key or not encodable(key):
+        raise PlainDataError(
+            f"{shown(path)} has the key {key!r} with a NUL or a lone surrogate; keys are ordinary text"
+        )
+    return key if type(key) is str else str.__str__(key)
+
+
+def encodable(text: str) -> bool:
+    """Whether a text is Unicode throughout: lone surrogates are not."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plain_float(value: float, path: ValuePath) -> float:
+    """Return a float as it is kept: there is one NaN."""
+    value = float(value)
+    return NAN if value != value else value
+
+
+def plain_decimal(value: Decimal, path: ValuePath) -> Decimal:
+    """Return a decimal as it is kept: exact, and there is one NaN."""
+    if value.is_snan():
+        raise PlainDataError(f"{shown(path)} is a signalling NaN, which cannot be compared; use Decimal('NaN') or None")
+    if value.is_nan():
+        return DECIMAL_NAN
+    return value if type(value) is Decimal else Decimal(value)
+
+
+def plain_datetime(value: datetime, path: ValuePath) -> datetime:
+    """Return a datetime as it is kept: with its offset, and without its zone."""
+    if value != value:  # pandas.NaT is an instance of datetime
+        raise PlainDataError(f"{shown(path)} is not a time (NaT); use None")
+    offset = value.utcoffset()
+    if offset is None:
+        raise PlainDataError(
+            f"{shown(path)} is {value!r}, a datetime without a time zone; add tzinfo=timezone.utc or its own"
+        )
+    if getattr(value, "nanosecond", 0):
+        raise PlainDataError(f"{shown(path)} has nanoseconds, which a datetime cannot keep; use an int or round it")
+    zone = UTC if not offset else timezone(offset)
+    if type(value) is datetime and value.tzinfo == zone and isinstance(value.tzinfo, timezone) and not value.fold:
+        return value
+    return datetime.combine(value.date(), value.time(), zone).replace(fold=0)
+
+
+def _time(value: time, path: ValuePath) -> time:
+    offset = value.utcoffset()
+    if value.tzinfo is not None and offset is None:
+        raise PlainDataError(f"{shown(path)} is a time in a zone whose offset depends on the day; use a datetime")
+    zone = None if offset is None else timezone(offset)
+    return time(value.hour, value.minute, value.second, value.microsecond, zone)
+
+
+_AS_THEY_ARE = frozenset(
+    {type(None), bool, int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef}
+)
+_EXACT: dict[type, Callable[[Any, ValuePath], Any]] = {
+    float: plain_float,
+    Decimal: plain_decimal,
+    datetime: plain_datetime,
+    time: _time,
+}
+# In this order: datetime is a date.
+_BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, ValuePath], Any]], ...] = (
+    (str, lambda value, path: str.__str__(value)),
+    (int, lambda value, path: int(value)),
+    (float, plain_float),
+    ((bytes, bytearray, memoryview), lambda value, path: bytes(value)),
+    (datetime, plain_datetime),
+    (date, lambda value, path: date(value.year, value.month, value.day)),
+    (time, _time),
+    (timedelta, lambda value, path: timedelta(value.days, value.seconds, value.microseconds)),
+    (Decimal, plain_decimal),
+    (UUID, lambda value, path: UUID(int=value.int)),
+)
+
+
+def artifacts_in(value: Any) -> Iterator[ArtifactRef]:
+    """Yield every artifact reference in plain data."""
+    if isinstance(value, ArtifactRef):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from artifacts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from artifacts_in(item)

@@ -1,0 +1,179 @@
+"""Dates as they enter: checked, parsed, named; and lazy sequences of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from typing import Final, overload
+
+from flowctx.core.errors import CalendarError
+
+WEEKDAY_NAMES: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_LONG_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def check_date(value: object, what: str) -> date:
+    """Return ``value`` if it is a date and not a datetime.
+
+    Args:
+        value: What was passed.
+        what: The name of the parameter, for the message.
+
+    Raises:
+        CalendarError: It is a datetime, a text or anything else; the message says what to pass.
+
+    Example:
+        >>> check_date(date(2012, 10, 26), "d")
+        datetime.date(2012, 10, 26)
+    """
+    if isinstance(value, datetime):
+        raise CalendarError(
+            f"{what}={value!r} is a datetime; a business date is a date: pass {what}=value.date(), "
+            "after value.astimezone(zone) if it has a time zone"
+        )
+    if not isinstance(value, date):
+        raise CalendarError(f"{what}={value!r} is a {type(value).__name__}; pass a datetime.date")
+    return value
+
+
+def parse_date(value: date | str, what: str) -> date:
+    """Return a date from a date or an ISO 8601 text such as ``2012-10-26``.
+
+    Raises:
+        CalendarError: The text is not an ISO date, or the value is a datetime.
+
+    Example:
+        >>> parse_date("2012-10-26", "start")
+        datetime.date(2012, 10, 26)
+    """
+    if not isinstance(value, str):
+        return check_date(value, what)
+    try:
+        parsed = date.fromisoformat(value)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.isoformat() != value:
+        raise CalendarError(f"{what}={value!r} is not a date; write it as YYYY-MM-DD, such as '2012-10-26'")
+    return parsed
+
+
+def iso_date(text: str) -> date | None:
+    """Return the date that a text is in ISO 8601 form, or None if it is not exactly that.
+
+    Example:
+        >>> iso_date("2012-01-03"), iso_date("20120103")
+        (datetime.date(2012, 1, 3), None)
+    """
+    try:
+        parsed = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return parsed if parsed.isoformat() == text else None
+
+
+def weekday_number(name: object, what: str) -> int:
+    """Return 0 for ``MON`` (or ``Monday``) to 6 for ``SUN``; case does not matter.
+
+    Raises:
+        CalendarError: No such day.
+
+    Example:
+        >>> weekday_number("FRI", "ends_on")
+        4
+    """
+    text = name.strip().upper() if isinstance(name, str) else ""
+    for number, long in enumerate(_LONG_NAMES):
+        if text in (WEEKDAY_NAMES[number], long.upper()):
+            return number
+    raise CalendarError(f"{what}={name!r} is not a day of the week; use one of {', '.join(WEEKDAY_NAMES)}")
+
+
+def weekday_name(day: date) -> str:
+    """Return the English name of the weekday: ``Friday``."""
+    return _LONG_NAMES[day.weekday()]
+
+
+def parse_weekmask(text: object) -> frozenset[int]:
+    """Read ``MON-FRI``, ``SUN-THU``, ``MON,WED,FRI`` or ``1111100`` into numbers of weekdays, 0 for Monday.
+
+    Raises:
+        CalendarError: The text is not of that form, or has no open weekday.
+
+    Example:
+        >>> sorted(parse_weekmask("SUN-TUE"))
+        [0, 1, 6]
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise CalendarError(f"weekmask={text!r} is empty; write the open weekdays, such as 'MON-FRI' or 'SUN-THU'")
+    if len(text) == 7 and set(text) <= {"0", "1"}:
+        open_days = frozenset(i for i, flag in enumerate(text) if flag == "1")
+    else:
+        days: set[int] = set()
+        for part in text.replace(" ", ",").split(","):
+            if part:
+                first, dash, last = part.partition("-")
+                low = weekday_number(first, "weekmask")
+                high = weekday_number(last, "weekmask") if dash else low
+                days.update((low + i) % 7 for i in range((high - low) % 7 + 1))
+        open_days = frozenset(days)
+    if not open_days:
+        raise CalendarError(f"weekmask={text!r} has no open weekday; write for instance 'MON-FRI'")
+    return open_days
+
+
+def weekmask_text(open_days: frozenset[int]) -> str:
+    """Write numbers of weekdays as seven flags from Monday.
+
+    Example:
+        >>> weekmask_text(frozenset({0, 4}))
+        '1000100'
+    """
+    return "".join("1" if i in open_days else "0" for i in range(7))
+
+
+class DateSequence(Sequence[date]):
+    """A lazy sequence of dates: positions, and a function from position to ordinal.
+
+    Args:
+        ordinal_at: The proleptic Gregorian ordinal at a position.
+        positions: Which positions, in which order.
+
+    Example:
+        >>> list(DateSequence(lambda i: 734802 + 3 * i, range(2)))
+        [datetime.date(2012, 10, 26), datetime.date(2012, 10, 29)]
+    """
+
+    __slots__ = ("_ordinal_at", "_positions")
+
+    def __init__(self, ordinal_at: Callable[[int], int], positions: range) -> None:
+        self._ordinal_at = ordinal_at
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> date: ...
+    @overload
+    def __getitem__(self, index: slice) -> DateSequence: ...
+    def __getitem__(self, index: int | slice) -> date | DateSequence:
+        if isinstance(index, slice):
+            return DateSequence(self._ordinal_at, self._positions[index])
+        return date.fromordinal(self._ordinal_at(self._positions[index]))
+
+    def __iter__(self) -> Iterator[date]:
+        at = self._ordinal_at
+        return (date.fromordinal(at(position)) for position in self._positions)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        if not self:
+            return "<no dates>"
+        return f"<{len(self)} dates from {self[0].isoformat()} to {self[-1].isoformat()}>"

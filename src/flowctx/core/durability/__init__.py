@@ -1,0 +1,9 @@
+"""Runs that survive: recorded, resumed, replayed.
+
+* :mod:`.records`: runs, steps and captures, as frozen values
+* :mod:`.ledger`: the port for what remembers them
+* :mod:`.recorder`: records a run as its steps end
+* :mod:`.resumption`, :mod:`.continuation`: how a run goes on, by whoever continues it
+* :mod:`.step_attempt`: one attempt at one step, the same on every engine
+* :mod:`.replay`: one step again, on the context that it saw
+"""

@@ -1,0 +1,188 @@
+"""What remembers runs, as core asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from flowctx.core.batches.ledger import Batches
+from flowctx.core.durability.records import (
+    Capture,
+    CaptureKey,
+    OnCaptured,
+    Pruned,
+    RunKey,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+)
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import StepStatus
+
+
+class Ledger(Protocol):
+    """Remembers runs, their steps and their captures. Each call is one transaction: it happens, or it does not.
+
+    Whoever begins or resumes a run is its owner and is given a number, its fence. From then on a write with a lower
+    number is refused (:class:`~flowctx.Superseded`): a run that was taken for dead and goes on all the same can do
+    no harm. Leases decide only how soon a capture may be taken over; the numbers decide who may write, so a clock
+    that is wrong costs time and not data. ``flowctx.testing.LedgerContract`` says all of this as tests.
+
+    Every call raises :class:`~flowctx.LedgerUnavailable` when the ledger cannot be reached for longer than its
+    patience, and :class:`~flowctx.PayloadError` when what it holds is damaged.
+    """
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        run: RunRecord,
+        *,
+        resumes: RunRecord | None = None,
+        keep: Collection[str] = (),
+        on_captured: OnCaptured = "recapture",
+        lease: timedelta = timedelta(minutes=1),
+    ) -> RunRecord:
+        """Begin a run and claim its capture, or do nothing if the run is there already.
+
+        Args:
+            run: The run. Where it resumes another attempt at itself, its key is that of ``resumes``.
+            resumes: The run or the attempt that it continues, as it was read; it loses its right to write.
+            keep: The steps of ``resumes`` that are complete and are not to run again; with all that they recorded.
+            on_captured: What to do when the partition is captured already.
+            lease: How long nobody else may take over the capture, unless it is renewed.
+
+        Returns:
+            The run as it is remembered, with its fence.
+
+        Raises:
+            CaptureRefused: The capture was not granted; nothing is written.
+            Superseded: Somebody else has resumed the run since it was read.
+        """
+        ...
+
+    def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
+        """Record how steps ended; a step that is recorded already is replaced.
+
+        Raises:
+            Superseded: The run has another owner by now; nothing is written.
+        """
+        ...
+
+    def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
+        """Say how a run ended; its capture is complete with it, or is let go.
+
+        Raises:
+            Superseded: The run has another owner by now; nothing is written.
+        """
+        ...
+
+    def renew(self, run: RunRecord, lease: timedelta) -> None:
+        """Extend the lease of the run's capture, from now.
+
+        Raises:
+            Superseded: The run has another owner by now.
+        """
+        ...
+
+    def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+        """Return a run.
+
+        Raises:
+            UnknownRun: There is none, or several and ``workflow`` or ``partition`` has to say which.
+        """
+        ...
+
+    def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        batch_id: str | None = None,
+        status: RunStatus | None = None,
+        partition: PartitionKey | None = None,
+        limit: int = 50,
+    ) -> list[RunRecord]:
+        """Return the runs that fit, the latest first."""
+        ...
+
+    def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
+        """Return the recorded steps of a run in the order in which they began, all or those named."""
+        ...
+
+    def statuses(self, key: RunKey) -> dict[str, StepStatus]:
+        """Return how the recorded steps of a run ended, without what they hold."""
+        ...
+
+    def context(self, key: RunKey, attempt: int) -> WorkflowContext:
+        """Return what the first step of an attempt at a run saw.
+
+        Raises:
+            UnknownRun: There was no such attempt.
+        """
+        ...
+
+    # -- captures -------------------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        key: CaptureKey,
+        *,
+        holder: str,
+        lease: timedelta,
+        on_captured: OnCaptured = "recapture",
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        run_id: str | None = None,
+    ) -> Capture:
+        """Claim a capture: of any number of competitors, exactly one gets it.
+
+        A capture is free when nobody has claimed it, when it was released, when its lease has run out (whoever held
+        it is fenced off), or when it is complete and the caller wants to write it again. Whoever holds it already is
+        granted it again, with a new token.
+
+        Raises:
+            CaptureHeld: Another holder's lease runs.
+            AlreadyCaptured: With ``on_captured="skip"``, the subject has a complete capture.
+        """
+        ...
+
+    def extend(self, capture: Capture, lease: timedelta) -> Capture:
+        """Extend the lease of a claimed capture, from now.
+
+        Raises:
+            Superseded: Somebody else holds it by now.
+        """
+        ...
+
+    def settle(self, capture: Capture, *, complete: bool) -> Capture:
+        """Say that a claimed capture is complete, or let go of it.
+
+        Raises:
+            Superseded: Somebody else holds it by now; nothing is written.
+        """
+        ...
+
+    def captures(
+        self, *, subject: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+    ) -> list[Capture]:
+        """Return the captures that fit, by subject and revision; the last complete one is the current one."""
+        ...
+
+    # -- batches --------------------------------------------------------------------------------------------------
+
+    @property
+    def batches(self) -> Batches:
+        """What it remembers of batches."""
+        ...
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def prune(self, before: datetime) -> Pruned:
+        """Forget runs that were last heard of before a time, except those that wrote a current capture."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; a later call opens them again."""
+        ...

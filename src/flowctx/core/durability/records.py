@@ -1,0 +1,213 @@
+"""What the ledger remembers: runs, steps and captures, as frozen values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from flowctx.core.data.plain import ArtifactRef, FrozenDict
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
+
+#: What to do when the partition is captured already: make a new revision, or leave it at that.
+OnCaptured = Literal["recapture", "skip"]
+
+
+class RunStatus(StrEnum):
+    """How a run stands."""
+
+    #: It has begun. If it died, it still says so: only somebody who outlives a run can say that it is over.
+    RUNNING = "running"
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunKey:
+    """What a run is known by: an engine's run id may serve several workflows, and several partitions of one.
+
+    Example:
+        >>> RunKey(workflow="prices", run_id="r1").text
+        'prices r1'
+    """
+
+    #: The workflow's name.
+    workflow: str
+    #: The engine's run id, or a UUID.
+    run_id: str
+    #: The partition key.
+    partition: PartitionKey | None = None
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal characters, equal for equal keys on every machine."""
+        parts = (self.workflow, self.run_id, str(self.partition or ""))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    @property
+    def text(self) -> str:
+        """The key in words, for messages."""
+        return f"{self.workflow} {self.run_id}{f' ({self.partition})' if self.partition else ''}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """One run, as the ledger remembers it."""
+
+    #: The workflow's name.
+    workflow: str
+    #: What the first step of its latest attempt saw: identity, parameters, no outputs.
+    context: WorkflowContext
+    #: How it stands.
+    status: RunStatus = RunStatus.RUNNING
+    #: Which attempt at the run this is, from 1; each resumption is one more.
+    attempt: int = 1
+    #: Its steps in order; empty where nobody knows them, such as in a DAG of loose steps.
+    steps: tuple[str, ...] = ()
+    #: Where to import the workflow from, such as ``flows:prices``, if that is known.
+    target: str | None = None
+    #: When its latest attempt ended.
+    finished_at: datetime | None = None
+    #: Why it failed.
+    error: str | None = None
+    #: Counts the owners that the run has had; a write with another number comes too late and is refused.
+    fence: int = 1
+    #: When it last gave a sign of life; says how long a run that is "running" has been silent.
+    heard_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.context.run_id
+
+    @property
+    def key(self) -> RunKey:
+        """What the run is known by."""
+        return RunKey(workflow=self.workflow, run_id=self.context.run_id, partition=self.context.partition)
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine on which its latest attempt ran."""
+        engine = self.context.metadata.get("engine")
+        return str(engine.get("name", "local")) if isinstance(engine, Mapping) else "local"
+
+    @property
+    def capture(self) -> CaptureKey | None:
+        """The capture that it writes."""
+        subject, capture_id = self.context.idempotency_key, self.context.capture_id
+        return CaptureKey(subject=subject, capture_id=capture_id) if subject and capture_id else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRecord:
+    """How one step of a run ended, as the ledger remembers it."""
+
+    #: The step's name.
+    step: str
+    #: How it ended.
+    status: StepStatus
+    #: The steps it directly followed.
+    after: tuple[str, ...] = ()
+    #: Its output, or where that is.
+    output: FrozenDict | ArtifactRef = field(default_factory=FrozenDict)
+    #: The parameters that it wrote itself.
+    updates: Mapping[str, object] = field(default_factory=FrozenDict)
+    #: What it found out about its data.
+    quality: QualityMetrics | None = None
+    #: Why it failed or was skipped.
+    error: str | None = None
+    #: Whether trying again could have helped.
+    category: ErrorCategory | None = None
+    #: The configuration that it was given.
+    config: Mapping[str, object] = field(default_factory=FrozenDict)
+    #: The version of its code.
+    version: str | None = None
+    #: How many times it was tried.
+    attempts: int = 1
+    #: When its first try began.
+    started_at: datetime
+    #: How long all tries and the waits between them took.
+    seconds: float = 0.0
+    #: The attempt at the run in which it ran.
+    run_attempt: int = 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether it need not run again: it is ok, or found that there was nothing to do."""
+        return self.status in (StepStatus.OK, StepStatus.SKIPPED)
+
+    def result(self, output: FrozenDict) -> StepResult:
+        """Return the result that the step had, with the output that it had."""
+        return StepResult(
+            status=self.status,
+            output=output,
+            context_updates=self.updates,
+            quality=self.quality,
+            error=self.error,
+            category=self.category,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptureKey:
+    """What a capture is known by."""
+
+    #: What is captured: the run's idempotency key, equal for all captures of one partition of one workflow.
+    subject: str
+    #: Which version of it.
+    capture_id: str
+
+
+class CaptureState(StrEnum):
+    """How a capture stands."""
+
+    #: Somebody is writing it, or was when it died.
+    HELD = "held"
+    #: The run that wrote it failed, or let go of it.
+    RELEASED = "released"
+    #: It is there to be read.
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capture:
+    """One version of a partition's outputs: who writes or wrote it, and how it stands."""
+
+    #: What it is known by.
+    key: CaptureKey
+    #: Counts the captures of one subject, from 1.
+    revision: int
+    #: Counts the grants of this capture, from 1: the fencing token, to be passed on to systems that can check it.
+    token: int
+    #: Who holds it or held it last: the digest of a run's key, or any text of the caller's.
+    holder: str
+    #: How it stands.
+    state: CaptureState
+    #: The workflow's name.
+    workflow: str | None = None
+    #: The partition key.
+    partition: PartitionKey | None = None
+    #: The run that writes or wrote it.
+    run_id: str | None = None
+    #: Until when nobody else may take it over.
+    lease_until: datetime
+    #: When it was granted.
+    claimed_at: datetime
+    #: When it was completed.
+    completed_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """How much was forgotten."""
+
+    #: Runs, with their steps.
+    runs: int
+    #: Captures that newer ones had superseded.
+    captures: int

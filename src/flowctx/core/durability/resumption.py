@@ -1,0 +1,227 @@
+"""How an interrupted run goes on: what is kept, what runs again, and whether the workflow is still what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
+from flowctx.core.execution.envelope import Envelope, receive
+from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.result import StepStatus
+
+#: In ``metadata``: which parameters were given when a run was resumed, and at which attempt.
+GIVEN = "resumed_with"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumption:
+    """What is known of a run that goes on."""
+
+    #: The run as it was read.
+    run: RunRecord
+    #: The steps that are complete and are not run again, in order.
+    keep: tuple[str, ...]
+    #: What the first step of the next attempt sees: the run's parameters and a checkpoint.
+    context: WorkflowContext
+    #: The records of the steps that are kept.
+    records: Mapping[str, StepRecord] = field(default_factory=dict)
+
+    def complete(self, workflow: Workflow) -> bool:
+        """Return whether no step is left to run."""
+        statuses = {name: record.status for name, record in self.records.items()}
+        return run_status(order_of(workflow), statuses) is not RunStatus.RUNNING
+
+
+def resumption(
+    workflow: Workflow,
+    run: RunRecord,
+    records: Iterable[StepRecord],
+    *,
+    params: Mapping[str, Any] | None = None,
+    from_step: str | None = None,
+    accept_changes: bool = False,
+) -> Resumption:
+    """Work out how a run goes on, before anything runs.
+
+    Args:
+        workflow: The workflow as it is now.
+        run: The run as it is remembered.
+        records: Its recorded steps.
+        params: Parameters on top of the run's own; they also win over what completed steps wrote.
+        from_step: A step that is to run again although it is complete, with all that follow it.
+        accept_changes: Keep what completed steps recorded, although the workflow has changed since.
+
+    Raises:
+        WorkflowChanged: A step that is complete has been removed, renamed, moved or changed since it ran.
+        WorkflowError: It is the run of another workflow, or there is no step ``from_step``.
+    """
+    if workflow.name != run.workflow:
+        raise WorkflowError(f"run {run.run_id} is one of workflow {run.workflow!r}, not of {workflow.name!r}")
+    found = {record.step: record for record in records}
+    again = set() if from_step is None else _with_descendants(workflow, from_step)
+    if not accept_changes:
+        _refuse_changes(workflow, run, found, again)
+    keep: dict[str, None] = {}
+    for step in workflow.steps.values():
+        record = found.get(step.name)
+        if record is not None and record.complete and step.name not in again and keep.keys() >= set(step.after):
+            keep[step.name] = None
+    return Resumption(
+        run=run,
+        keep=tuple(keep),
+        context=_next_context(run, found, keep, params),
+        records={name: found[name] for name in keep},
+    )
+
+
+def _with_descendants(workflow: Workflow, name: str) -> set[str]:
+    again = {workflow[name].name}
+    for step in workflow.steps.values():  # each one after all that it follows
+        if again.intersection(step.after):
+            again.add(step.name)
+    return again
+
+
+def _refuse_changes(workflow: Workflow, run: RunRecord, found: Mapping[str, StepRecord], again: set[str]) -> None:
+    changes = [(text, step) for text, step in _changes(workflow, found) if step not in again]
+    if changes:
+        listed = "".join(f"\n  - {text}" for text, _ in changes)
+        first = next((step for _, step in changes if step is not None), None)
+        remedy = f"from_step={first!r} runs it and what follows it again; " if first else ""
+        raise WorkflowChanged(
+            f"workflow {workflow.name!r} has changed since run {run.run_id} ran:{listed}\n"
+            f"{remedy}accept_changes=True (--accept-changes) keeps what the complete steps recorded"
+        )
+
+
+def _changes(workflow: Workflow, found: Mapping[str, StepRecord]) -> Iterable[tuple[str, str | None]]:
+    """Say what has changed about the complete steps, and from which step to run again."""
+    new = [step for step in workflow.steps.values() if step.name not in found and step.version is None]
+    fresh = {step.code_version: step.name for step in new}
+    for name, record in found.items():
+        if not record.complete:
+            continue
+        step = workflow.steps.get(name)
+        if step is None:
+            renamed = fresh.get(record.version) if record.version else None
+            yield (f"step {name!r} was renamed to {renamed!r}" if renamed else f"step {name!r} was removed"), renamed
+        elif record.version and step.code_version and record.version != step.code_version:
+            yield f"the code of step {name!r} changed: it ran as {record.version} and is {step.code_version} now", name
+        elif set(record.after) != set(step.after):
+            before, now = (" and ".join(after) or "no step" for after in (record.after, step.after))
+            yield f"step {name!r} followed {before} when it ran and follows {now} now", name
+
+
+def _next_context(
+    run: RunRecord,
+    found: Mapping[str, StepRecord],
+    keep: Mapping[str, None],
+    params: Mapping[str, Any] | None,
+) -> WorkflowContext:
+    ctx, attempt = run.context, run.attempt + 1
+    failed = next((r for r in found.values() if r.status is StepStatus.FAILED and r.step not in keep), None)
+    checkpoint = CheckpointState(
+        completed=tuple(keep),
+        failed=failed.step if failed else None,
+        error=failed.error if failed else run.error,
+        attempt=attempt,
+        resumed_from=run.run_id,
+    )
+    if not params:
+        return replace(ctx, checkpoint=checkpoint)
+    given = {**ctx.metadata.get(GIVEN, {}), **dict.fromkeys(params, attempt)}
+    changed = replace(ctx, checkpoint=checkpoint, metadata={**ctx.metadata, GIVEN: given})
+    return changed.with_updates(params)
+
+
+def standing_updates(ctx: WorkflowContext, record: StepRecord) -> dict[str, Any]:
+    """Return the parameters that a step wrote, but for those that the caller gave anew since it ran."""
+    given: Mapping[str, int] = ctx.metadata.get(GIVEN, {})
+    return {key: value for key, value in record.updates.items() if given.get(key, 0) <= record.run_attempt}
+
+
+def envelopes(ctx: WorkflowContext, records: Iterable[StepRecord]) -> dict[str, Envelope]:
+    """Rebuild what completed steps handed on, by step.
+
+    Args:
+        ctx: What the first step of the attempt in question saw.
+        records: Recorded steps; those that did not end well, or that follow none that did, are passed over.
+    """
+    fine = {record.step: record for record in records if record.status is StepStatus.OK}
+    bare = replace(ctx, params={}, metadata={}, step_outputs={})
+    made: dict[str, Envelope] = {}
+    try:
+        ordered = list(
+            TopologicalSorter({n: [a for a in r.after if a in fine] for n, r in fine.items()}).static_order()
+        )
+    except CycleError as exc:
+        raise PayloadError(
+            f"the recorded steps of run {ctx.run_id} follow one another in a circle: {exc.args[1]}"
+        ) from exc
+    for name in ordered:
+        record = fine[name]
+        if all(before in made for before in record.after):
+            _, inherited = receive(bare, [made[before] for before in record.after], _no_fetch)
+            result = replace(record.result(FrozenDict()), context_updates=standing_updates(ctx, record))
+            made[name] = replace(inherited.envelope(name, result), output=record.output)
+    return made
+
+
+def _no_fetch(name: str, at: str | None) -> Mapping[str, Any]:
+    raise PayloadError(f"the output of step {name!r} is not at hand ({at})")
+
+
+def order_of(workflow: Workflow, names: Container[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Return a workflow's steps, or those named, in order, and which of them each one follows."""
+    chosen = [step for name, step in workflow.steps.items() if names is None or name in names]
+    return {step.name: tuple(a for a in step.after if names is None or a in names) for step in chosen}
+
+
+def run_status(order: Mapping[str, Collection[str]], statuses: Mapping[str, StepStatus]) -> RunStatus:
+    """Return how a run stands whose steps ended as ``statuses`` says.
+
+    Args:
+        order: The run's steps in order, and which of them each one follows.
+        statuses: How those steps ended that did.
+
+    Example:
+        >>> order = {"one": (), "two": ("one",)}
+        >>> run_status(order, {}), run_status(order, {"one": StepStatus.SKIPPED})
+        (<RunStatus.RUNNING: 'running'>, <RunStatus.SKIPPED: 'skipped'>)
+    """
+    ended: dict[str, StepStatus] = {}
+    for step, after in order.items():
+        status = statuses.get(step) or _cascaded([ended.get(name) for name in after])
+        if status is None:
+            return RunStatus.RUNNING
+        ended[step] = status
+    found = set(ended.values())
+    ranked = (
+        (StepStatus.FAILED, RunStatus.FAILED),
+        (StepStatus.OK, RunStatus.OK),
+        (StepStatus.SKIPPED, RunStatus.SKIPPED),
+    )
+    return next((run for step, run in ranked if step in found), RunStatus.OK)
+
+
+def failure_of(step: str, error: str | None) -> str:
+    """Return why a run failed: the step that did, named once, and what it said.
+
+    Example:
+        >>> failure_of("gate", "40% in a day"), failure_of("gate", "step 'gate': output is a set")
+        ("step 'gate': 40% in a day", "step 'gate': output is a set")
+    """
+    named = f"step {step!r}: "
+    return named + (error or "").removeprefix(named)
+
+
+def _cascaded(before: list[StepStatus | None]) -> StepStatus | None:
+    if StepStatus.FAILED in before or StepStatus.NOT_RUN in before:
+        return StepStatus.NOT_RUN
+    return StepStatus.SKIPPED if StepStatus.SKIPPED in before else None

@@ -1,0 +1,143 @@
+"""One attempt at a step on an engine, from the run's context to what is handed on; recorded, if there is a ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Inherited
+from flowctx.core.execution.execute import Outcome, categorize, execute
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Step
+from flowctx.core.workflow.result import StepResult, StepStatus
+
+logger = logging.getLogger("flowctx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What a step has from those before it."""
+
+    #: The context that it sees.
+    ctx: WorkflowContext
+    #: What it hands on with its own.
+    inherited: Inherited
+    #: The steps that it directly follows.
+    after: tuple[str, ...]
+    #: Why it is skipped, if a step before it was and the engine does not see to that itself.
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """How an attempt ended."""
+
+    #: The context that the step saw, or would have seen; ``None`` where not even the run could begin.
+    ctx: WorkflowContext | None
+    #: Its outcome, or that of the run that this one continues.
+    outcome: Outcome
+    #: What is handed on.
+    envelope: Envelope
+    #: Whether it was complete in the run that this one continues, and has not run.
+    carried: bool = False
+    #: Whether it has not run because its partition is captured already.
+    refused: bool = False
+
+
+@dataclass(kw_only=True)
+class Attempting:
+    """What an engine knows of an attempt before it is made."""
+
+    #: The step.
+    step: Step
+    #: Begins to record the run, or finds it begun.
+    open: Callable[[], Recorder]
+    #: Returns what the steps before handed on, given the run's context.
+    receive: Callable[[WorkflowContext], Received]
+    #: Whether a failure will be tried again.
+    retried: Callable[[StepResult], bool]
+    #: Configuration on top of the step's own.
+    config: Mapping[str, Any] | None = None
+    #: Which attempt this is, from 1.
+    number: int = 1
+    #: Where large outputs go.
+    store: ArtifactStore | None = None
+    #: Largest output in bytes of JSON that goes elsewhere; ``None``: any.
+    limit: int | None = MAX_INLINE_BYTES
+    #: Exceptions that belong to the engine and pass through.
+    reraise: tuple[type[BaseException], ...] = ()
+    #: Whether a run whose partition is captured already is skipped.
+    skips_captured: bool = False
+    _received: Received | None = field(default=None, init=False)
+
+    def attempt(self) -> Attempt:
+        """Make the attempt; never raises for what the step does, nor for what the ledger refuses."""
+        started_at = datetime.now(UTC)
+        try:
+            recorder = self.open()
+        except CaptureRefused as exc:
+            result = StepResult.skip(str(exc)) if self.skips_captured else _failure(exc)
+            return replace(self._ended(None, Outcome(result=result, exception=exc)), refused=True)
+        except FlowctxError as exc:
+            return self._ended(None, Outcome(result=_failure(exc), exception=exc))
+        made = self._made(recorder)
+        return made if made.carried else self._recorded(recorder, made, started_at)
+
+    def _made(self, recorder: Recorder) -> Attempt:
+        outcome = Outcome(result=StepResult.ok())
+        try:
+            received = self._received = self.receive(recorder.context)
+            carried = recorder.carried(self.step.name, self.store)
+            if carried is not None:
+                logger.info("step %s is complete in the run that this one continues", self.step.name)
+                outcome = Outcome(result=carried)
+            elif received.skipped is not None:
+                outcome = Outcome(result=StepResult.skip(received.skipped))
+            else:
+                outcome = execute(self.step, received.ctx, self.config, attempt=self.number, reraise=self.reraise)
+            envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=self.limit)
+        except FlowctxError as exc:
+            if outcome.result.status is not StepStatus.FAILED:
+                outcome = Outcome(result=_failure(exc), exception=exc, seconds=outcome.seconds)
+            # A step that failed in its own words keeps them, without the output that could not be handed on.
+            return self._ended(recorder.context, outcome)
+        return Attempt(ctx=received.ctx, outcome=outcome, envelope=envelope, carried=carried is not None)
+
+    def _ended(self, ctx: WorkflowContext | None, outcome: Outcome) -> Attempt:
+        received = self._received
+        inherited = received.inherited if received else Inherited()
+        envelope = inherited.envelope(self.step.name, replace(outcome.result, output=FrozenDict()))
+        return Attempt(ctx=received.ctx if received else ctx, outcome=outcome, envelope=envelope)
+
+    def _recorded(self, recorder: Recorder, made: Attempt, started_at: datetime) -> Attempt:
+        result = made.outcome.result
+        try:
+            earlier = recorder.earlier_try(self.step.name) if self.number > 1 else None
+            recorder.record(
+                self.step,
+                result,
+                made.envelope,
+                attempts=self.number,
+                started_at=earlier.started_at if earlier else started_at,
+                seconds=(datetime.now(UTC) - (earlier.started_at if earlier else started_at)).total_seconds(),
+                config=self.config,
+                after=self._received.after if self._received else None,
+                final=result.status is not StepStatus.FAILED or not self.retried(result),
+            )
+        except FlowctxError as exc:
+            if result.status is StepStatus.FAILED and not isinstance(exc, Superseded):
+                logger.warning("step %s: its failure is not recorded: %s", self.step.name, exc)
+                return made
+            return self._ended(made.ctx, Outcome(result=_failure(exc), exception=exc, seconds=made.outcome.seconds))
+        return made
+
+
+def _failure(exc: FlowctxError) -> StepResult:
+    return StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))

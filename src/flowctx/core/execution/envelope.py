@@ -1,0 +1,277 @@
+"""What one step hands to the next: one JSON object of built-ins, with its own format version.
+
+A step writes only its own output. Of the steps before it, it passes on an index (which are complete, and where the
+engine keeps their outputs) and the parameters that they wrote, so that the bytes written by a chain of steps grow with
+their outputs and not with the square of their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flowctx.core.data.encoding import decode, encode, escape_key, from_json, to_json, unescape_key
+from flowctx.core.data.lazy import LazyDict
+from flowctx.core.data.plain import ArtifactRef, FrozenDict
+from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, PayloadError
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.workflow.context import WorkflowContext, check_version
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
+
+#: Format of ``to_payload()``: a reader takes any minor version of its own major version.
+ENVELOPE_VERSION = "1.0"
+
+#: Largest output, in bytes of JSON, that travels inside an envelope.
+MAX_INLINE_BYTES = 48 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """A parameter written by a step."""
+
+    #: The value.
+    value: Any
+    #: The step that wrote it.
+    by: str
+    #: Earlier writers whose value this one saw and replaced.
+    over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """What one step hands to the next."""
+
+    #: The step that wrote it.
+    step: str
+    #: How it ended.
+    status: StepStatus = StepStatus.OK
+    #: Its own output, or where that is.
+    output: FrozenDict | ArtifactRef = field(default_factory=FrozenDict)
+    #: What it found out about its data.
+    quality: QualityMetrics | None = None
+    #: Why it failed or was skipped.
+    error: str | None = None
+    #: Whether trying again can help.
+    category: ErrorCategory | None = None
+    #: Parameters written up to and including this step.
+    updates: Mapping[str, Update] = field(default_factory=dict)
+    #: The complete steps before it, in order, and where the engine keeps their envelopes (``None``: by their name).
+    prior: Mapping[str, str | None] = field(default_factory=dict)
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return it as a dict of JSON built-ins; what is empty is left out."""
+        payload: dict[str, Any] = {
+            "flowctx": ENVELOPE_VERSION,
+            "step": self.step,
+            "status": str(self.status),
+            "output": to_json(self.output),
+        }
+        if self.quality is not None:
+            payload["quality"] = to_json(_frozen(self.quality.to_dict()))
+        if self.error is not None:
+            payload["error"] = to_json(self.error)
+        if self.category is not None:
+            payload["category"] = str(self.category)
+        if self.updates:
+            payload["updates"] = {
+                escape_key(key): [to_json(update.value), update.by, *update.over]
+                for key, update in self.updates.items()
+            }
+        if self.prior:
+            payload["prior"] = [name if at is None else [name, at] for name, at in self.prior.items()]
+        return payload
+
+    @classmethod
+    def from_payload(cls, data: object) -> Envelope:
+        """Rebuild an envelope.
+
+        Raises:
+            PayloadVersionError: It was written in a newer major version of the format.
+            PayloadError: It is no envelope, or is damaged.
+        """
+        if not isinstance(data, Mapping) or "flowctx" not in data or "step" not in data:
+            kind = type(data).__name__
+            raise PayloadError(
+                f"expected what a flowctx step hands on, found a {kind}; does the task before run a step?"
+            )
+        check_version(data["flowctx"], ENVELOPE_VERSION, "step")
+        try:
+            quality = data.get("quality")
+            category = data.get("category")
+            return cls(
+                step=data["step"],
+                status=StepStatus(data.get("status", "ok")),
+                output=from_json(data.get("output") or {}, "output"),
+                quality=None if quality is None else QualityMetrics(**from_json(quality, "quality")),
+                error=from_json(data.get("error"), "error"),
+                category=None if category is None else ErrorCategory(category),
+                updates={
+                    unescape_key(key): Update(value=from_json(value, f"updates[{key!r}]"), by=by, over=tuple(over))
+                    for key, (value, by, *over) in (data.get("updates") or {}).items()
+                },
+                prior=dict((item, None) if isinstance(item, str) else item for item in data.get("prior") or ()),
+            )
+        except PayloadError as exc:
+            raise PayloadError(f"what step {data['step']!r} handed on is damaged: {exc}") from exc
+        except (FlowctxError, TypeError, ValueError, AttributeError) as exc:
+            raise PayloadError(f"what step {data['step']!r} handed on is damaged: {exc}") from exc
+
+
+def receive(
+    ctx: WorkflowContext,
+    envelopes: Iterable[Envelope],
+    fetch: Callable[[str, str | None], Mapping[str, Any]],
+    *,
+    store: ArtifactStore | None = None,
+) -> tuple[WorkflowContext, Inherited]:
+    """Return the context that a step sees: the run's, with what the steps before it handed on.
+
+    Args:
+        ctx: The run's context, without outputs.
+        envelopes: One for each direct predecessor, in their order.
+        fetch: Given a step further back and where it is kept, returns its output; called when first looked at.
+        store: Where outputs that became artifacts are.
+
+    Returns:
+        The context, and what has to be handed on in turn.
+
+    Raises:
+        ContextConflict: Two predecessors wrote one parameter with different values.
+    """
+    envelopes = list(envelopes)
+    inherited = Inherited(updates=_merge_updates(envelopes), prior=_merge_prior(envelopes))
+    ready = {e.step: e.output for e in envelopes if e.status is StepStatus.OK and not isinstance(e.output, ArtifactRef)}
+    stowed = {e.step: e for e in envelopes if isinstance(e.output, ArtifactRef)}
+    prior = inherited.prior
+
+    def later(name: str) -> Any:
+        return load_output(stowed[name], store) if name in stowed else fetch(name, prior[name])
+
+    all_here = len(ready) == len(prior)
+    outputs = FrozenDict({n: ready[n] for n in prior}) if all_here else LazyDict(prior, ready, later)
+    params = ctx.params
+    if inherited.updates:
+        params = FrozenDict({**params, **{key: update.value for key, update in inherited.updates.items()}})
+    return replace(ctx, params=params, step_outputs=outputs), inherited
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inherited:
+    """What a step has from the steps before it, to be handed on with its own."""
+
+    #: Parameters written so far.
+    updates: Mapping[str, Update] = field(default_factory=dict)
+    #: Complete steps so far and where they are kept.
+    prior: Mapping[str, str | None] = field(default_factory=dict)
+
+    def envelope(
+        self, step: str, result: StepResult, *, store: ArtifactStore | None = None, limit: int | None = None
+    ) -> Envelope:
+        """Wrap a step's result for the steps after it.
+
+        Args:
+            step: The step's name.
+            result: Its result.
+            store: Where an output over ``limit`` goes.
+            limit: Largest output in bytes of JSON; ``None``: any.
+
+        Raises:
+            OutputTooLarge: The output is over the limit and there is no store.
+        """
+        updates = self.updates
+        if result.context_updates:
+            updates = dict(updates)
+            for key, value in result.context_updates.items():
+                seen = updates.get(key)
+                updates[key] = Update(value=value, by=step, over=(seen.by, *seen.over) if seen else ())
+        return Envelope(
+            step=step,
+            status=result.status,
+            output=_stowed(step, result.output, store, limit),
+            quality=result.quality,
+            error=result.error,
+            category=result.category,
+            updates=updates,
+            prior=self.prior,
+        )
+
+
+def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
+    """Return the output in an envelope, from the artifact store if it was put there.
+
+    Raises:
+        ArtifactError: The artifact is gone or damaged.
+        PayloadError: There is no store to ask.
+    """
+    if not isinstance(envelope.output, ArtifactRef):
+        return envelope.output
+    if store is None:
+        raise PayloadError(
+            f"the output of step {envelope.step!r} is the artifact {envelope.output.uri}; "
+            "set FLOWCTX_ARTIFACTS_URL here too"
+        )
+    output = decode(store.get(envelope.output))
+    if not isinstance(output, FrozenDict):
+        raise PayloadError(f"the artifact {envelope.output.uri} of step {envelope.step!r} is not an output")
+    return output
+
+
+def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, limit: int | None) -> Any:
+    if limit is None:
+        return output
+    data = encode(output)
+    if len(data) <= limit:
+        return output
+    if store is None:
+        raise OutputTooLarge(
+            f"the output of step {step!r} takes {len(data):,} bytes, more than {limit:,}; "
+            "set FLOWCTX_ARTIFACTS_URL to a folder or bucket that all workers share, "
+            "or return where the data is instead of the data"
+        )
+    return store.put(data)
+
+
+def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
+    prior: dict[str, str | None] = {}
+    for envelope in envelopes:
+        prior.update(envelope.prior)
+    for envelope in envelopes:
+        if envelope.status is StepStatus.OK:
+            prior.setdefault(envelope.step, None)
+    return prior
+
+
+def _merge_updates(envelopes: list[Envelope]) -> Mapping[str, Update]:
+    if len(envelopes) == 1:
+        return envelopes[0].updates
+    merged: dict[str, Update] = {}
+    for envelope in envelopes:
+        for key, update in envelope.updates.items():
+            merged[key] = _newer(key, merged[key], update) if key in merged else update
+    return merged
+
+
+def _newer(key: str, one: Update, other: Update) -> Update:
+    """Return the update that saw the other; both, if they agree."""
+    if one.by == other.by or other.by in one.over:
+        return one
+    if one.by in other.over:
+        return other
+    if encode(one.value) != encode(other.value):
+        raise ContextConflict(
+            f"steps {one.by!r} and {other.by!r} both wrote the parameter {key!r}, with different values: "
+            f"{_brief(one.value)} and {_brief(other.value)}; use two names, or put one step after the other"
+        )
+    return replace(one, over=tuple(dict.fromkeys((*one.over, other.by, *other.over))))
+
+
+def _frozen(value: dict[str, Any]) -> Any:
+    from flowctx.core.data.plain import freeze
+
+    return freeze(value)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

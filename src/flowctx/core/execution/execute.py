@@ -1,0 +1,172 @@
+"""Run ONE step: every engine goes through here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowctx.core.errors import (
+    CalendarError,
+    CaptureRefused,
+    ContextError,
+    OutputTooLarge,
+    PartitionError,
+    PayloadError,
+    PlainDataError,
+    Superseded,
+    UnknownRun,
+    WorkflowError,
+)
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Step
+from flowctx.core.workflow.result import ErrorCategory, StepResult, StepStatus
+
+logger = logging.getLogger("flowctx")
+# A library says nothing until its user configures logging.
+logger.addHandler(logging.NullHandler())
+
+# By built-in type; the first match counts. OSError's subclasses come before whatever is more general.
+_BY_TYPE: tuple[tuple[type[BaseException], ErrorCategory], ...] = (
+    (TimeoutError, ErrorCategory.TIMEOUT),
+    (ConnectionError, ErrorCategory.TRANSIENT),
+    (InterruptedError, ErrorCategory.TRANSIENT),
+    (BlockingIOError, ErrorCategory.TRANSIENT),
+    (FileNotFoundError, ErrorCategory.DEPENDENCY),
+    (PermissionError, ErrorCategory.CONFIGURATION),
+    (ImportError, ErrorCategory.CONFIGURATION),
+    (PlainDataError, ErrorCategory.CONFIGURATION),
+    (PayloadError, ErrorCategory.CONFIGURATION),
+    (WorkflowError, ErrorCategory.CONFIGURATION),
+    (ContextError, ErrorCategory.CONFIGURATION),
+    (PartitionError, ErrorCategory.CONFIGURATION),
+    (CalendarError, ErrorCategory.CONFIGURATION),
+    (OutputTooLarge, ErrorCategory.CONFIGURATION),
+    (UnknownRun, ErrorCategory.CONFIGURATION),
+    (Superseded, ErrorCategory.CONFIGURATION),
+    (CaptureRefused, ErrorCategory.DEPENDENCY),
+)
+# By the full name of a class among the exception's bases, so that no library has to be imported to be known.
+_BY_NAME = {
+    "requests.exceptions.Timeout": ErrorCategory.TIMEOUT,
+    "requests.exceptions.ConnectionError": ErrorCategory.TRANSIENT,
+    "httpx.TimeoutException": ErrorCategory.TIMEOUT,
+    "httpx.TransportError": ErrorCategory.TRANSIENT,
+    "urllib3.exceptions.TimeoutError": ErrorCategory.TIMEOUT,
+    "urllib3.exceptions.HTTPError": ErrorCategory.TRANSIENT,
+    "socket.gaierror": ErrorCategory.TRANSIENT,
+    "sqlalchemy.exc.TimeoutError": ErrorCategory.TIMEOUT,
+    "sqlalchemy.exc.OperationalError": ErrorCategory.DEPENDENCY,
+    "sqlalchemy.exc.InterfaceError": ErrorCategory.DEPENDENCY,
+    "psycopg.OperationalError": ErrorCategory.DEPENDENCY,
+    "psycopg2.OperationalError": ErrorCategory.DEPENDENCY,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one attempt at a step ended."""
+
+    #: What the step returned, or the failure that its exception stands for.
+    result: StepResult
+    #: The exception, if it raised one.
+    exception: Exception | None = None
+    #: How long it took, in seconds.
+    seconds: float = 0.0
+
+
+def categorize(exc: BaseException) -> ErrorCategory:
+    """Return the category of an exception: that of its type, or of the one it was raised from.
+
+    Example:
+        >>> categorize(ConnectionResetError())
+        <ErrorCategory.TRANSIENT: 'TRANSIENT'>
+    """
+    for cls in type(exc).__mro__:
+        category = _BY_NAME.get(f"{cls.__module__}.{cls.__qualname__}")
+        if category is not None:
+            return category
+    for kind, category in _BY_TYPE:
+        if isinstance(exc, kind):
+            return category
+    cause = exc.__cause__
+    return categorize(cause) if cause is not None and cause is not exc else ErrorCategory.INTERNAL
+
+
+def execute(
+    step: Step,
+    ctx: WorkflowContext,
+    config: Mapping[str, Any] | None = None,
+    *,
+    attempt: int = 1,
+    reraise: tuple[type[BaseException], ...] = (),
+) -> Outcome:
+    """Run one attempt at one step and say how it ended; never raises for what the step does.
+
+    Args:
+        step: The step.
+        ctx: The context it sees.
+        config: Configuration on top of the step's own.
+        attempt: Which attempt this is, from 1; for the log.
+        reraise: Exceptions that belong to the engine and pass through.
+
+    Returns:
+        The result, with exceptions and wrong return values turned into failures.
+    """
+    about = {
+        "run_id": ctx.run_id,
+        "batch_id": ctx.batch_id,
+        "step": step.name,
+        "partition": str(ctx.partition) if ctx.partition else None,
+        "attempt": attempt,
+    }
+    started = time.perf_counter()
+    try:
+        result, exception = _result(step, ctx, step.configured(config)), None
+    except reraise:
+        raise
+    except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
+        result, exception = _failure(step, exc), exc
+    seconds = time.perf_counter() - started
+    _log(step, result, exception, seconds, about)
+    return Outcome(result=result, exception=exception, seconds=seconds)
+
+
+def _result(step: Step, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
+    if step.when is not None and not step.when(ctx):
+        return StepResult.skip(f"the condition of step {step.name!r} does not hold")
+    returned = step.call(ctx, config)
+    if isinstance(returned, StepResult):
+        return returned
+    if returned is not None and not isinstance(returned, Mapping):
+        raise PlainDataError(
+            f"it returned a {type(returned).__name__}; a step returns a StepResult, a dict or None: "
+            "return {'result': ...}"
+        )
+    return StepResult.ok(returned)
+
+
+def _failure(step: Step, exc: Exception) -> StepResult:
+    try:
+        text = str(exc)
+    except Exception:  # noqa: BLE001  # a broken __str__ must not hide which exception it was
+        text = ""
+    ours = isinstance(exc, PlainDataError)
+    shown = f"step {step.name!r}: {text}" if ours else f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    return StepResult.fail(shown, category=categorize(exc))
+
+
+def _log(step: Step, result: StepResult, exception: Exception | None, seconds: float, about: Mapping[str, Any]) -> None:
+    extra = {**about, "status": str(result.status), "seconds": seconds}
+    if result.status is StepStatus.FAILED:
+        logger.warning(
+            "step %s failed (%s): %s", step.name, result.category, result.error, extra=extra, exc_info=exception
+        )
+    elif result.status is StepStatus.SKIPPED:
+        logger.info("step %s skipped: %s", step.name, result.error, extra=extra)
+    else:
+        logger.info("step %s ok in %.3f s", step.name, seconds, extra=extra)
+    if result.quality is not None and not result.quality.passed:
+        logger.warning("step %s: quality not passed: %s", step.name, "; ".join(result.quality.reasons), extra=extra)

@@ -1,0 +1,221 @@
+"""Selection: some keys of a scheme, as a lazy sequence that can be counted, sliced and combined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, overload
+
+from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
+from flowctx.core.hashing import sha256
+from flowctx.core.partitions.dimensions import Dimension, StaticDimension
+from flowctx.core.partitions.index_tree import Runs, Tree, blocks, combine
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.selection_text import block_text
+
+
+class Keys(Protocol):
+    """What a selection asks of its scheme."""
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of the dimensions, as declared."""
+
+    @property
+    def parts(self) -> tuple[Dimension, ...]:
+        """The dimensions, as declared."""
+
+    def key_at(self, path: list[int]) -> PartitionKey:
+        """Make the key of one index per dimension."""
+
+    def path_of(self, key: PartitionKey) -> list[int]:
+        """Return the index of each of the key's values."""
+
+    def check(self, key: object) -> PartitionKey:
+        """Return the key if the scheme has it."""
+
+
+class Selection(Sequence[PartitionKey]):
+    """Some keys of a scheme, as a lazy sequence; made by :meth:`PartitionScheme.select` and ``keys``.
+
+    Keys are in the scheme's order, and none is there twice. ``|``, ``&`` and ``-`` combine selections of one scheme
+    without listing keys; a slice such as ``selection[k::n]`` is a selection too, so that ``n`` workers can share one.
+    ``str(selection)`` is text that ``select`` reads, the same however the selection was written.
+
+    Example:
+        >>> from flowctx import Daily, PartitionScheme
+        >>> prices = PartitionScheme(date=Daily(start="2012-01-03"), symbol=["AAPL", "FB", "IBM"])
+        >>> some = prices.select("symbol=IBM,date=2012-01-03..2012-01-31") | prices.select("date=2012-01-05")
+        >>> len(some), str(some[2]), len(some[0::4])
+        (31, 'date=2012-01-05|symbol=AAPL', 8)
+    """
+
+    __slots__ = ("_tree", "_view", "scheme")
+    #: The scheme that it selects from.
+    scheme: Keys
+    _tree: Tree | None
+    _view: range  # which positions of the tree, in which order
+
+    def __init__(self) -> None:
+        raise PartitionError("a Selection is not made by calling the class; use scheme.select(...) or scheme.keys()")
+
+    @classmethod
+    def _of(cls, scheme: Keys, tree: Tree | None, view: range | None = None) -> Selection:
+        self = object.__new__(cls)
+        object.__setattr__(self, "scheme", scheme)
+        object.__setattr__(self, "_tree", tree)
+        object.__setattr__(self, "_view", range(0 if tree is None else tree.count) if view is None else view)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    @overload
+    def __getitem__(self, index: int) -> PartitionKey: ...
+    @overload
+    def __getitem__(self, index: slice) -> Selection: ...
+    def __getitem__(self, index: int | slice) -> PartitionKey | Selection:
+        if isinstance(index, slice):
+            return Selection._of(self.scheme, self._tree, self._view[index])
+        try:
+            position = self._view[index]
+        except IndexError:
+            raise IndexError(f"index {index} is out of range: {len(self)} keys are selected") from None
+        return self.scheme.key_at(self._whole().path(position))
+
+    def _whole(self) -> Tree:
+        assert self._tree is not None  # noqa: S101 - a view of nothing has no positions
+        return self._tree
+
+    def __iter__(self) -> Iterator[PartitionKey]:
+        if not self._view:
+            return iter(())
+        if self._view.step == 1:
+            some = self._whole().cut(self._view.start, self._view.stop)
+            return iter(()) if some is None else _walk(self.scheme, some)
+        return (self.scheme.key_at(self._whole().path(position)) for position in self._view)
+
+    def _position(self, path: list[int]) -> int | None:
+        position = None if self._tree is None else self._tree.position(path)
+        return self._view.index(position) if position is not None and position in self._view else None
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            return self._position(self.scheme.path_of(self.scheme.check(key))) is not None
+        except (PartitionError, CalendarError):
+            return False
+
+    def index(self, key: object, start: int = 0, stop: int | None = None) -> int:
+        """Return the position of a key in the selection.
+
+        Raises:
+            UnknownPartition: The scheme has no such key, or it is not selected.
+        """
+        checked = self.scheme.check(key)
+        position = self._position(self.scheme.path_of(checked))
+        if position is None or position < start or (stop is not None and position >= stop):
+            raise UnknownPartition(f"{checked} is a key of the scheme, but not one of the {len(self)} selected")
+        return position
+
+    # -- sets ---------------------------------------------------------------------------------------------------
+
+    def _set(self) -> Tree | None:
+        """Return the tree of what the view shows, in the scheme's order."""
+        view = self._view if self._view.step > 0 else self._view[::-1]
+        if not view or self._tree is None:
+            return None
+        some = self._tree.cut(view[0], view[-1] + 1)
+        return None if some is None else some.stride(0, view.step if len(view) > 1 else 1)
+
+    def _combined(self, other: Selection, keep: Callable[[bool, bool], bool]) -> Selection:
+        if self.scheme != other.scheme:
+            raise PartitionError("selections of different schemes do not mix; select both from one scheme")
+        return Selection._of(self.scheme, combine(self._set(), other._set(), keep))
+
+    def __or__(self, other: Selection) -> Selection:
+        return self._combined(other, lambda a, b: a or b) if isinstance(other, Selection) else NotImplemented
+
+    def __and__(self, other: Selection) -> Selection:
+        return self._combined(other, lambda a, b: a and b) if isinstance(other, Selection) else NotImplemented
+
+    def __sub__(self, other: Selection) -> Selection:
+        return self._combined(other, lambda a, b: a and not b) if isinstance(other, Selection) else NotImplemented
+
+    # -- text ---------------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        tree = self._set()
+        if tree is None:
+            return "(nothing)"
+        return ";".join(block_text(self.scheme.parts, block) for block in blocks(tree))
+
+    def digest(self) -> str:
+        """Return 32 hex characters that depend on which keys are selected, and on nothing else.
+
+        Two selections have the same digest if they hold the same keys of the same dimensions, whatever text they
+        were written as and whatever their order; a value that joins the scheme later changes the digest of a selection
+        that takes it in.
+
+        Example:
+            >>> from flowctx import Daily, PartitionScheme
+            >>> scheme = PartitionScheme(date=Daily(start="2012-01-03", calendar="WEEKDAYS"))
+            >>> a, b = scheme.select("date=2012-01-06..2012-01-09"), scheme.select("date=2012-01-09|2012-01-06")
+            >>> a.digest() == b.digest()
+            True
+        """
+        tree, dimensions = self._set(), self.scheme.parts
+        content = (
+            []
+            if tree is None
+            else [[_spelled_out(d, runs) for d, runs in zip(dimensions, block, strict=True)] for block in blocks(tree)]
+        )
+        import json
+
+        text = json.dumps([[d.name for d in dimensions], content], separators=(",", ":"))
+        return sha256(text)[:32]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a Selection is immutable; make a new one")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.scheme, self._tree, self._view)
+
+    def __repr__(self) -> str:
+        if not self:
+            return "<Selection: no keys>"
+        return f"<Selection: {len(self)} keys from {self[0]} to {self[-1]}>"
+
+
+def _walk(scheme: Keys, tree: Tree) -> Iterator[PartitionKey]:
+    dims = dict.fromkeys(sorted(scheme.dimensions), "")
+    return _walk_from(scheme.parts, tree, dims, dict(dims))
+
+
+def _walk_from(
+    dimensions: tuple[Dimension, ...], tree: Tree, dims: dict[str, str], parts: dict[str, str]
+) -> Iterator[PartitionKey]:
+    """Yield the keys of a tree; ``dims`` and ``parts`` hold the dimensions before it, sorted by name."""
+    dimension, make = dimensions[0], PartitionKey._trusted
+    name, names = dimension.name, list(dims)
+    at = names.index(name)
+    before = "".join(f"{parts[other]}|" for other in names[:at])
+    after = "".join(f"|{parts[other]}" for other in names[at + 1 :])
+    for run, below in tree.runs:
+        if len(dimensions) > 1:
+            for dims[name], parts[name] in dimension.parts(run):
+                yield from _walk_from(dimensions[1:], below, dims, parts)
+        else:
+            for value, part in dimension.parts(run):
+                mine = dims.copy()
+                mine[name] = value
+                yield make(mine, f"{before}{part}{after}")
+
+
+def _spelled_out(dimension: Dimension, runs: Runs) -> list[object]:
+    """Return what a digest depends on: every static value, and for dates the ends and the count of each run."""
+    if isinstance(dimension, StaticDimension):
+        return [dimension.values[index] for run in runs for index in run]
+    return [[dimension.part(run[0])[0], dimension.part(run[-1])[0], run.step, len(run)] for run in runs]
+
+
+def _rebuild(scheme: Keys, tree: Tree | None, view: range) -> Selection:
+    return Selection._of(scheme, tree, view)

@@ -1,0 +1,161 @@
+"""The text of a selection: read into a tree of indexes, and written from one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+
+from flowctx.core.dates.parsing import iso_date
+from flowctx.core.errors import PartitionError, UnknownPartition
+from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
+from flowctx.core.partitions.index_tree import POINT, Runs, Tree, combine, tree_over
+from flowctx.core.partitions.key import escape_value, unescape_value
+
+_ENDS = re.compile(r"(first|last):(\d+)\Z")
+
+
+_STEP = re.compile(r"/(\d+)\Z")
+
+
+_SEPARATOR = re.compile(r"([,|])")
+
+
+def parse_selection(dimensions: tuple[Dimension, ...], text: str | None, until: date | None) -> Tree | None:
+    """Read a selection's text into a tree; see :meth:`PartitionScheme.select` for its form."""
+    if text is not None and not isinstance(text, str):
+        raise PartitionError(f"{text!r} is not text; write a selection as 'date=2012-01-03..2012-03-30,symbol=IBM'")
+    tree: Tree | None = None
+    for part in (text or "").split(";"):
+        tree = combine(tree, _parse_block(dimensions, part, until), lambda a, b: a or b)
+    return tree
+
+
+def _parse_block(dimensions: tuple[Dimension, ...], text: str, until: date | None) -> Tree | None:
+    clauses = _clauses(text, [dimension.name for dimension in dimensions])
+    below: Tree | None = POINT
+    for dimension in reversed(dimensions):
+        items = clauses.get(dimension.name)
+        ranges = [range(dimension.size(until))] if items is None else [_item(dimension, i, until) for i in items]
+        below = None if below is None else tree_over(ranges, below)
+    return below
+
+
+def _clauses(text: str, names: list[str]) -> dict[str, list[str]]:
+    """Split ``a=1|2,b=3`` into the alternatives of each dimension."""
+    clauses: dict[str, list[str]] = {}
+    if not text.strip():
+        return clauses
+    current: list[str] = []
+    pieces = _SEPARATOR.split(text)
+    for separator, token in zip(["", *pieces[1::2]], pieces[0::2], strict=True):
+        name, equals, item = token.partition("=")
+        if equals:
+            name = name.strip()
+            if name not in names:
+                raise PartitionError(f"{text!r} names {name!r}, and the scheme has the dimensions {', '.join(names)}")
+            if name in clauses:
+                raise PartitionError(f"{text!r} names {name!r} twice; join alternatives with '|': {name}=A|B")
+            current = clauses[name] = [item.strip()]
+        elif separator == "|":
+            current.append(token.strip())
+        else:
+            last = next(reversed(clauses), names[0])
+            raise PartitionError(f"{token!r} in {text!r} has no '='; write {last}=..., and alternatives as {last}=A|B")
+    return clauses
+
+
+def _item(dimension: Dimension, item: str, until: date | None) -> range:
+    """Read one alternative of a clause: a value, a range, or so many from an end."""
+    if isinstance(dimension, StaticDimension):
+        found = dimension.find(unescape_value(item))
+        if found is not None:
+            return range(found, found + 1)
+    if ends := _ENDS.match(item):
+        return _from_an_end(dimension, ends[1], int(ends[2]), until)
+    step = _STEP.search(item)
+    span = item[: step.start()] if step else item
+    low, dots, high = span.partition("..")
+    if not dots:
+        return _one(dimension, item)
+    stride = int(step[1]) if step else 1
+    if stride < 1:
+        raise PartitionError(f"{dimension.name}={item}: a step counts from 1, such as {span}/5")
+    if isinstance(dimension, CadenceDimension):
+        return _dates(dimension, low, high, until)[::stride]
+    first = _one(dimension, low).start if low else 0
+    last = _one(dimension, high).stop if high else dimension.size(until)
+    if first >= last:
+        raise PartitionError(f"{dimension.name}={item} goes backwards; values are in the order of the scheme")
+    return range(first, last, stride)
+
+
+def _one(dimension: Dimension, item: str) -> range:
+    value = unescape_value(item)
+    found = dimension.find(value)
+    if found is None:
+        reason, near = dimension.explain(value)
+        near = [day for day in near if day not in reason]
+        hint = _nearest(near) if near and isinstance(dimension, CadenceDimension) else ""
+        raise UnknownPartition(f"{dimension.name}={item}: {reason}{hint}")
+    return range(found, found + 1)
+
+
+def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None) -> range:
+    if count < 1:
+        raise PartitionError(f"{dimension.name}={end}:{count} selects nothing; count from 1, such as {end}:3")
+    if end == "first" and until is None and isinstance(dimension, CadenceDimension) and not dimension.cadence.bounded:
+        return range(count)
+    size = dimension.size(until)
+    return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
+
+
+def _date(name: str, text: str) -> date:
+    day = iso_date(text)
+    if day is None:
+        raise PartitionError(f"{name}: {text!r} is not a date; write it as YYYY-MM-DD, such as 2012-10-26")
+    return day
+
+
+def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None) -> range:
+    cadence, name = dimension.cadence, dimension.name
+    first = _date(name, low) if low else cadence.start
+    if not high:
+        found = range(cadence.indexes(first, first).start, dimension.size(until))
+    else:
+        last = _date(name, high)
+        if first > last:
+            raise PartitionError(f"{name}={low}..{high} goes backwards; write {name}={high}..{low}")
+        found = cadence.indexes(first, last if until is None else min(last, until))
+    if not found:
+        near = [day.isoformat() for day in cadence.neighbours(first)]
+        raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
+    return found
+
+
+def _nearest(days: Sequence[str]) -> str:
+    return f"; the nearest {'are' if len(days) > 1 else 'is'} {' and '.join(days) or 'none'}"
+
+
+def block_text(dimensions: tuple[Dimension, ...], block: tuple[Runs, ...]) -> str:
+    """Return the text of one block of a selection."""
+    clauses = []
+    for dimension, runs in zip(dimensions, block, strict=True):
+        whole = isinstance(dimension, StaticDimension) and runs == (range(dimension.size(None)),)
+        if not whole:
+            clauses.append(f"{dimension.name}={'|'.join(t for run in runs for t in _run_texts(dimension, run))}")
+    return ",".join(clauses) or f"{dimensions[0].name}=.."
+
+
+def _run_texts(dimension: Dimension, run: range) -> list[str]:
+    if len(run) < 3:
+        return [_text_at(dimension, index) for index in run]
+    low, high = _text_at(dimension, run[0]), _text_at(dimension, run[-1])
+    text = f"{low}..{high}" + (f"/{run.step}" if run.step > 1 else "")
+    if text.partition("..")[0] != low or ".." in high or high[0] == "." or dimension.find(text) is not None:
+        return [_text_at(dimension, index) for index in run]  # values with dots of their own would be misread
+    return [text]
+
+
+def _text_at(dimension: Dimension, index: int) -> str:
+    return escape_value(dimension.part(index)[0])

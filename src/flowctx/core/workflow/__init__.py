@@ -1,0 +1,9 @@
+"""What a workflow is: steps and their order, results, the context, and who a run is.
+
+* :mod:`.definition`: ``Workflow``, ``Step``, ``RetryPolicy``
+* :mod:`.context`: ``WorkflowContext``, ``CheckpointState``
+* :mod:`.result`: ``StepResult``, ``QualityMetrics``, ``ErrorCategory``; :mod:`.run_result`: ``RunResult``, ``StepRun``
+* :mod:`.business_date`: ``AsOf``, the rules for the as-of date
+* :mod:`.run_context`: the context that a run begins with, and its ids
+* :mod:`.import_path`, :mod:`.code_version`: where a workflow is in the code, and which code a step is
+"""

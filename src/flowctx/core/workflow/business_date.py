@@ -1,0 +1,281 @@
+"""AsOf rules: from what an engine knows of a run's time to its business date; never from the wall clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Literal, NamedTuple
+
+from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
+from flowctx.core.dates.parsing import iso_date
+from flowctx.core.dates.zones import Window, check_aware, get_zone, local_date, zone_name
+from flowctx.core.errors import CalendarError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+
+#: Names of dimensions that hold a business date by convention, in the order in which they are tried.
+DATE_DIMENSIONS: Final = (
+    "as_of_date",
+    "business_date",
+    "date",
+    "trade_date",
+    "session",
+    "day",
+    "week_ending",
+    "month_ending",
+    "quarter_ending",
+    "period_end",
+)
+
+_Kind = Literal["default", "window_start", "window_end", "last_session", "previous_session", "key"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTime:
+    """What an engine knows of the time of a run, in no engine's words.
+
+    Raises:
+        CalendarError: A naive datetime, half a window, one that ends before it starts, or an unknown zone.
+
+    Example:
+        >>> from datetime import UTC
+        >>> RunTime(fired_at=datetime(2026, 11, 23, 1, 30, tzinfo=UTC), timezone="America/New_York").local_date
+        datetime.date(2026, 11, 22)
+    """
+
+    #: IANA name of the schedule's own zone, in which dates are taken.
+    timezone: str = "UTC"
+    #: First instant of the data the run is about.
+    window_start: datetime | None = None
+    #: First instant after it; the same as the start if the engine knows an instant only.
+    window_end: datetime | None = None
+    #: The instant for which the schedule fired the run (not when it came to run).
+    fired_at: datetime | None = None
+    #: The run's partition.
+    partition: PartitionKey | None = None
+    #: The scheme of the partition.
+    scheme: PartitionScheme | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timezone", zone_name(self.timezone))
+        for name in ("window_start", "window_end", "fired_at"):
+            if getattr(self, name) is not None:
+                check_aware(getattr(self, name), name)
+        if (self.window_start is None) != (self.window_end is None):
+            raise CalendarError("a window has both ends; pass window_start and window_end, or fired_at for an instant")
+        if self.window_start and self.window_end and self.window_end < self.window_start:
+            raise CalendarError(f"the window ends at {self.window_end}, before it starts at {self.window_start}")
+
+    @property
+    def window(self) -> Window | None:
+        """The window in the schedule's zone, or None if there is none or it has no width.
+
+        Where the engine knows none it is the window of the partition's key, in its cadence's zone.
+        """
+        if self.window_start is not None and self.window_end is not None:
+            if self.window_start == self.window_end:
+                return None
+            zone = get_zone(self.timezone)
+            return Window(self.window_start.astimezone(zone), self.window_end.astimezone(zone))
+        if self.scheme is None or self.partition is None or self.fired_at is not None:
+            return None
+        return self.scheme.window(self.partition)
+
+    @property
+    def instant(self) -> datetime | None:
+        """The instant for which the schedule fired: ``fired_at``, or a window without width."""
+        return self.fired_at if self.fired_at is not None else None if self.window else self.window_start
+
+    @property
+    def local_date(self) -> date | None:
+        """The local date of :attr:`instant`."""
+        return None if self.instant is None else local_date(self.instant, get_zone(self.timezone))
+
+
+class AsOfResult(NamedTuple):
+    """A business date, and which fact it came from."""
+
+    #: The business date, or None if nothing determines it.
+    date: date | None
+    #: ``window_start``, ``window_end``, ``fired_at``, ``partition.<dimension>``, or ``none``; a session rule adds
+    #: ``+last_session:XNYS``.
+    source: str
+    #: The calendar that a session rule asked.
+    calendar: BusinessCalendar | None = None
+
+
+_NOTHING: Final = AsOfResult(None, "none")
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """A rule that maps what an engine knows of a run's time to one business date.
+
+    Dates are those of the schedule's own zone. What has no width counts as an instant: an Airflow run of a cron
+    trigger, a tick of a Dagster schedule. Where nothing determines the date it is None.
+
+    Example:
+        >>> from datetime import UTC
+        >>> monday = RunTime(fired_at=datetime(2012, 10, 29, 11, tzinfo=UTC), timezone="America/New_York")
+        >>> AsOf.previous_session("WEEKDAYS").resolve(monday).date
+        datetime.date(2012, 10, 26)
+    """
+
+    #: Which rule it is.
+    kind: _Kind
+    #: The calendar of a session rule.
+    calendar: str | BusinessCalendar | None = None
+    #: The dimension of a ``key`` rule.
+    dimension: str | None = None
+
+    @classmethod
+    def default(cls) -> AsOf:
+        """Return the rule that adapters use when the user names none.
+
+        The date of the partition's cadence; else the value of a dimension with a name of :data:`DATE_DIMENSIONS`, if
+        it is an ISO date; else the local day on which the window starts (as Airflow's ``ds`` and Dagster's keys do, in
+        the schedule's zone); else the local day of the instant for which the schedule fired; else None.
+
+        Example:
+            >>> AsOf.default().resolve(RunTime(partition=PartitionKey(date="2012-10-26"))).source
+            'partition.date'
+        """
+        return cls("default")
+
+    @classmethod
+    def window_start(cls) -> AsOf:
+        """Return the rule that takes the local day on which the window starts.
+
+        Example:
+            >>> AsOf.window_start().resolve(RunTime())
+            AsOfResult(date=None, source='none', calendar=None)
+        """
+        return cls("window_start")
+
+    @classmethod
+    def window_end(cls) -> AsOf:
+        """Return the rule that takes the last local day inside the half-open window.
+
+        Example:
+            >>> from datetime import UTC
+            >>> day = RunTime(window_start=datetime(2012, 10, 26, tzinfo=UTC),
+            ...               window_end=datetime(2012, 10, 27, tzinfo=UTC))
+            >>> AsOf.window_end().resolve(day).date
+            datetime.date(2012, 10, 26)
+        """
+        return cls("window_end")
+
+    @classmethod
+    def last_session(cls, calendar: str | BusinessCalendar) -> AsOf:
+        """Return the rule that takes the last session on or before the window's last day, or before the instant.
+
+        Args:
+            calendar: Name of a business calendar, or one of your own; loaded when the rule is first used.
+
+        Example:
+            >>> key = PartitionKey(date="2012-10-27")
+            >>> AsOf.last_session("WEEKDAYS").resolve(RunTime(partition=key))[:2]
+            (datetime.date(2012, 10, 26), 'partition.date+last_session:WEEKDAYS')
+        """
+        return cls("last_session", calendar=calendar)
+
+    @classmethod
+    def previous_session(cls, calendar: str | BusinessCalendar) -> AsOf:
+        """Return the rule for what runs on T about T-1: the last session strictly before the day of the run.
+
+        The day of the run is that of the instant for which it was fired: the end of a window, if there is one.
+
+        Args:
+            calendar: Name of a business calendar, or one of your own; loaded when the rule is first used.
+        """
+        return cls("previous_session", calendar=calendar)
+
+    @classmethod
+    def key(cls, dimension: str) -> AsOf:
+        """Return the rule that takes the value of a dimension of the partition, an ISO 8601 date.
+
+        Example:
+            >>> AsOf.key("week_ending").resolve(RunTime(partition=PartitionKey(week_ending="2026-01-09"))).date
+            datetime.date(2026, 1, 9)
+        """
+        return cls("key", dimension=dimension)
+
+    def resolve(self, run: RunTime) -> AsOfResult:
+        """Return the business date of a run, and which fact it came from.
+
+        Raises:
+            CalendarError: The dimension of a ``key`` rule holds no ISO date, or a session rule's calendar does not
+                reach that far.
+        """
+        if self.kind in ("last_session", "previous_session"):
+            return self._session(run)
+        if self.kind == "key":
+            return self._from_key(run)
+        if self.kind == "default":
+            return _from_partition(run) or _start(run) or _fired(run) or _NOTHING
+        return (_end(run) if self.kind == "window_end" else _start(run)) or _fired(run) or _NOTHING
+
+    def _from_key(self, run: RunTime) -> AsOfResult:
+        name = self.dimension or ""
+        if run.partition is None or name not in run.partition:
+            return _NOTHING
+        day = iso_date(run.partition[name])
+        if day is None:
+            raise CalendarError(
+                f"AsOf.key({name!r}): {name}={run.partition[name]!r} is not a date; "
+                "write it as YYYY-MM-DD, or use another rule"
+            )
+        return AsOfResult(day, f"partition.{name}")
+
+    def _session(self, run: RunTime) -> AsOfResult:
+        before = self.kind == "previous_session"
+        found = (_run_day(run) if before else _end(run)) or _fired(run) or _from_partition(run)
+        if found is None or found.date is None:
+            return _NOTHING
+        calendar = get_calendar(self.calendar or "")
+        day = calendar.previous(found.date) if before else calendar.on_or_before(found.date)
+        return AsOfResult(day, f"{found.source}+{self.kind}:{calendar.name}", calendar)
+
+    def __repr__(self) -> str:
+        argument = self.dimension if self.kind == "key" else self.calendar
+        return f"AsOf.{self.kind}({'' if argument is None else repr(argument)})"
+
+
+def _start(run: RunTime) -> AsOfResult | None:
+    if run.window is None:
+        return None
+    return AsOfResult(run.window.start.date(), "window_start")
+
+
+def _end(run: RunTime) -> AsOfResult | None:
+    """Return the last local day inside the window."""
+    if run.window is None:
+        return None
+    end = run.window.end
+    last = (end.astimezone(UTC) - timedelta(microseconds=1)).astimezone(end.tzinfo)  # by the clock, not its reading
+    return AsOfResult(last.date(), "window_end")
+
+
+def _run_day(run: RunTime) -> AsOfResult | None:
+    """Return the local day on which a run for this window is fired: that of the window's end."""
+    if run.window is None:
+        return None
+    return AsOfResult(run.window.end.date(), "window_end")
+
+
+def _fired(run: RunTime) -> AsOfResult | None:
+    if run.local_date is None:
+        return None
+    return AsOfResult(run.local_date, "fired_at")
+
+
+def _from_partition(run: RunTime) -> AsOfResult | None:
+    if run.partition is None:
+        return None
+    if run.scheme is not None and run.scheme.cadence_dimension is not None:
+        return AsOfResult(run.scheme.as_of_date(run.partition), f"partition.{run.scheme.cadence_dimension}")
+    for name in DATE_DIMENSIONS:
+        day = iso_date(run.partition.get(name, ""))
+        if day is not None:
+            return AsOfResult(day, f"partition.{name}")
+    return None

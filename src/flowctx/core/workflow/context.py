@@ -1,0 +1,390 @@
+"""WorkflowContext: who runs, when, and with what; immutable, and handed through every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import uuid4
+
+from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.plain import freeze as _freeze
+from flowctx.core.errors import (
+    ContextError,
+    FlowctxError,
+    PartitionError,
+    PayloadError,
+    PayloadVersionError,
+    PlainDataError,
+)
+from flowctx.core.partitions.key import PartitionKey
+
+#: Format of ``to_dict()``: a reader takes any minor version of its own major version, and the spec's unversioned shape.
+FORMAT_VERSION = "1.0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointState:
+    """How far a run had come when it was interrupted, for the steps of the run that continues it.
+
+    Example:
+        >>> CheckpointState(completed=("fetch",), failed="validate", error="no rows").attempt
+        1
+    """
+
+    #: Names of the steps that are complete and are not run again.
+    completed: tuple[str, ...] = ()
+    #: The step that failed, if one did.
+    failed: str | None = None
+    #: Why it failed.
+    error: str | None = None
+    #: Which attempt at the run this is, from 1.
+    attempt: int = 1
+    #: The run that this one continues.
+    resumed_from: str | None = None
+
+    def __post_init__(self) -> None:
+        given: object = self.completed
+        if isinstance(given, str):
+            raise ContextError(f"completed={self.completed!r} is text; pass the names of steps in a tuple")
+        object.__setattr__(self, "completed", tuple(self.completed))
+        if not all(isinstance(name, str) for name in self.completed):
+            raise ContextError(f"completed={self.completed!r} must hold names of steps")
+        if isinstance(self.attempt, bool) or not isinstance(self.attempt, int) or self.attempt < 1:
+            raise ContextError(f"attempt={self.attempt!r} must be an int from 1")
+        for name in ("failed", "error", "resumed_from"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ContextError(f"{name}={value!r} must be text or None")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a new JSON-ready dict."""
+        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CheckpointState:
+        """Rebuild what :meth:`to_dict` wrote; fields of newer versions are ignored."""
+        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+
+
+def _new_id() -> str:
+    return str(uuid4())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class WorkflowContext:
+    """What flows through every step of a workflow: identity, parameters, prior outputs, the business date.
+
+    It is immutable: ``with_...`` methods and :func:`dataclasses.replace` return new contexts that share what did
+    not change, and changing ``params``, ``step_outputs`` or ``metadata`` in place raises a ``TypeError``.
+
+    Args:
+        run_id: Unique id of this run; on an engine, the engine's own.
+        trace_id: Id for distributed tracing; the caller may set it.
+        batch_id: Groups runs that belong together, such as a backfill.
+        started_at: When the run started: timezone-aware, kept in UTC.
+        params: What the caller passed, with the updates of the steps so far.
+        step_outputs: The outputs of the steps before this one, by step name.
+        metadata: What the system says: the engine and its identifiers, the calendar and its version.
+        checkpoint: How far a resumed run had come.
+        partition: The partition key this run is for.
+        as_of_date: The business date this run is about; never the time at which it runs.
+        capture_id: Names this version of the partition's outputs.
+        idempotency_key: The same for every run that asks for the same thing.
+
+    Raises:
+        ContextError: A field of the wrong type, or a ``started_at`` without a time zone.
+        PlainDataError: Something in ``params``, ``step_outputs`` or ``metadata`` is no plain data.
+
+    Example:
+        >>> ctx = WorkflowContext.new(params={"symbol": "AAPL"}, partition={"date": "2026-01-10"})
+        >>> ctx.with_updates({"n": 1}).params
+        {'symbol': 'AAPL', 'n': 1}
+    """
+
+    run_id: str = field(default_factory=_new_id)
+    trace_id: str = field(default_factory=_new_id)
+    batch_id: str | None = None
+    started_at: datetime = field(default_factory=_now)
+    params: Mapping[str, Any] = field(default_factory=FrozenDict)
+    step_outputs: Mapping[str, Any] = field(default_factory=FrozenDict)
+    metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
+    checkpoint: CheckpointState | None = None
+    partition: PartitionKey | None = None
+    as_of_date: date | None = None
+    capture_id: str | None = None
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("params", "step_outputs", "metadata"):
+            value = getattr(self, name)
+            if not isinstance(value, FrozenDict):
+                object.__setattr__(self, name, _frozen_dict(value, name))
+        for name in ("run_id", "trace_id"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise ContextError(f"{name}={value!r} must be text and not empty")
+        for name in ("batch_id", "capture_id", "idempotency_key"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise ContextError(f"{name}={value!r} must be text and not empty, or None")
+        object.__setattr__(self, "started_at", _utc(self.started_at))
+        if self.partition is not None and not isinstance(self.partition, PartitionKey):
+            raise ContextError(f"partition={self.partition!r} must be a PartitionKey; use PartitionKey(**dims)")
+        if self.as_of_date is not None and type(self.as_of_date) is not date:
+            object.__setattr__(self, "as_of_date", _plain_date(self.as_of_date))
+        if self.checkpoint is not None and not isinstance(self.checkpoint, CheckpointState):
+            raise ContextError(f"checkpoint={self.checkpoint!r} must be a CheckpointState")
+
+    # --- making and changing -------------------------------------------------------------------------------------
+
+    @classmethod
+    def new(
+        cls,
+        params: Mapping[str, Any] | None = None,
+        batch_id: str | None = None,
+        trace_id: str | None = None,
+        partition: Mapping[str, Any] | None = None,
+        as_of_date: date | None = None,
+    ) -> WorkflowContext:
+        """Create a fresh context with a new run id.
+
+        Args:
+            params: Parameters for the steps.
+            batch_id: Groups related runs.
+            trace_id: An id of the caller's; otherwise a new one.
+            partition: Dimension names and values, or a :class:`PartitionKey`.
+            as_of_date: The business date.
+
+        Raises:
+            ContextError, PartitionError, PlainDataError: As for the fields.
+
+        Example:
+            >>> WorkflowContext.new(partition={"date": "2026-01-10", "tier": "OTC"}).partition.tier
+            'OTC'
+        """
+        return cls(
+            params=FrozenDict() if params is None else params,
+            batch_id=batch_id,
+            trace_id=trace_id or _new_id(),
+            partition=_partition(partition) if partition else None,
+            as_of_date=as_of_date,
+        )
+
+    def with_step_output(self, step_name: str, output: Mapping[str, Any] | None) -> WorkflowContext:
+        """Return a new context with the output of a completed step added.
+
+        Args:
+            step_name: Name of the step.
+            output: Its output; ``None`` counts as empty.
+
+        Raises:
+            PlainDataError: The output is no dict of plain data.
+
+        Example:
+            >>> WorkflowContext.new().with_step_output("fetch", {"rows": 3}).get_output("fetch", "rows")
+            3
+        """
+        if not isinstance(step_name, str) or not step_name:
+            raise ContextError(f"step_name={step_name!r} must be the name of a step")
+        frozen = FrozenDict() if output is None else _frozen_dict(output, f"the output of step {step_name!r}")
+        before = self.step_outputs
+        assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
+        return self._with(step_outputs=before.plus(step_name, frozen))
+
+    def with_updates(self, updates: Mapping[str, Any] | None) -> WorkflowContext:
+        """Return a new context with ``updates`` merged into ``params``; this one if there are none.
+
+        Raises:
+            PlainDataError: An update is no plain data.
+
+        Example:
+            >>> WorkflowContext.new(params={"a": 1}).with_updates({"b": 2}).params
+            {'a': 1, 'b': 2}
+        """
+        if not updates:
+            return self
+        return self._with(params=FrozenDict({**self.params, **_frozen_dict(updates, "updates")}))
+
+    def with_partition(self, **dims: object) -> WorkflowContext:
+        """Return a new context for the partition ``dims``.
+
+        Raises:
+            PartitionError: The dimensions cannot be a partition key.
+
+        Example:
+            >>> str(WorkflowContext.new().with_partition(venue="NYSE", date="2026-01-10").partition)
+            'date=2026-01-10|venue=NYSE'
+        """
+        return self._with(partition=PartitionKey(**dims))
+
+    def _with(self, **checked: Any) -> WorkflowContext:
+        """Return a new context with fields that need no further check."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, **checked)
+        return new
+
+    # --- looking -------------------------------------------------------------------------------------------------
+
+    def get_output(self, step_name: str, key: str | None = None, default: Any = None) -> Any:
+        """Return the output of a prior step, or one value of it.
+
+        Args:
+            step_name: Name of the step.
+            key: A key within its output; all of the output if ``None``.
+            default: What to return if the step has no output (or an empty one), or the output no such key.
+
+        Example:
+            >>> WorkflowContext.new().get_output("fetch", "record_count", 0)
+            0
+        """
+        output = self.step_outputs.get(step_name)
+        if not output:
+            return default
+        return output if key is None else output.get(key, default)
+
+    def get_param(self, key: str, default: Any = None) -> Any:
+        """Return a parameter, or ``default`` if there is none of that name."""
+        return self.params.get(key, default)
+
+    # --- storing -------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as a new JSON-ready dict, with the version of the format.
+
+        Example:
+            >>> import json
+            >>> ctx = WorkflowContext.new(as_of_date=date(2026, 1, 10))
+            >>> WorkflowContext.from_dict(json.loads(json.dumps(ctx.to_dict()))) == ctx
+            True
+        """
+        return {
+            "format_version": FORMAT_VERSION,
+            "run_id": self.run_id,
+            "trace_id": self.trace_id,
+            "batch_id": self.batch_id,
+            "started_at": self.started_at.isoformat(),
+            "params": to_json(self.params),
+            "step_outputs": to_json(self.step_outputs),
+            "metadata": to_json(self.metadata),
+            "checkpoint": self.checkpoint.to_dict() if self.checkpoint else None,
+            "partition": self.partition.to_dict() if self.partition else None,
+            "as_of_date": self.as_of_date.isoformat() if self.as_of_date else None,
+            "capture_id": self.capture_id,
+            "idempotency_key": self.idempotency_key,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> WorkflowContext:
+        """Rebuild a context from :meth:`to_dict`, or from the older payload that has no version.
+
+        Args:
+            data: The dict, as ``json.loads`` returns it. Fields that this version does not know are ignored.
+
+        Raises:
+            PayloadVersionError: It was written in a newer major version of the format.
+            PayloadError: Something is missing or damaged; the message names the field.
+        """
+        if not isinstance(data, Mapping):
+            raise PayloadError(
+                f"a context payload is a dict, not a {type(data).__name__}; read it with json.loads first"
+            )
+        version = data.get("format_version")
+        if version is not None and version != FORMAT_VERSION:
+            check_version(version, FORMAT_VERSION, "context")
+        missing = [name for name in ("run_id", "trace_id", "started_at") if not data.get(name)]
+        if missing:
+            raise PayloadError(f"the context payload has no {' and no '.join(missing)}; is it a context?")
+        try:
+            return cls(**_read_fields(data, tagged=version is not None))
+        except PayloadError:
+            raise
+        except (FlowctxError, TypeError, ValueError) as exc:
+            raise PayloadError(f"the context payload is damaged: {exc}") from exc
+
+    def __copy__(self) -> WorkflowContext:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WorkflowContext:
+        return self
+
+
+def check_version(version: object, own: str, what: str) -> None:
+    """Refuse a payload of a newer major version.
+
+    Raises:
+        PayloadVersionError: The payload's major version is newer than ``own``; both are named.
+        PayloadError: The version is no version.
+    """
+    try:
+        major = int(str(version).split(".", 1)[0])
+    except ValueError:
+        raise PayloadError(f"the {what} payload has the version {version!r}, which is none") from None
+    if major > int(own.split(".", 1)[0]):
+        raise PayloadVersionError(
+            f"the {what} payload has format version {version}, this flowctx reads up to {own}; upgrade flowctx here"
+        )
+
+
+def _read_fields(data: Mapping[str, Any], *, tagged: bool) -> dict[str, Any]:
+    """Read the fields of a payload; without a version, values are raw and a leading ``$`` means nothing."""
+    read = from_json if tagged else _as_given
+    checkpoint, partition, as_of_date = data.get("checkpoint"), data.get("partition"), data.get("as_of_date")
+    return {
+        "run_id": data["run_id"],
+        "trace_id": data["trace_id"],
+        "batch_id": data.get("batch_id"),
+        "started_at": datetime.fromisoformat(data["started_at"]),
+        "params": read(data.get("params") or {}, "params"),
+        "step_outputs": read(data.get("step_outputs") or {}, "step_outputs"),
+        "metadata": read(data.get("metadata") or {}, "metadata"),
+        "checkpoint": CheckpointState.from_dict(checkpoint) if checkpoint else None,
+        "partition": _partition(partition) if partition else None,
+        "as_of_date": date.fromisoformat(as_of_date) if as_of_date else None,
+        "capture_id": data.get("capture_id"),
+        "idempotency_key": data.get("idempotency_key"),
+    }
+
+
+def _as_given(value: Any, path: str) -> Any:
+    return value
+
+
+def _frozen_dict(value: object, path: str) -> FrozenDict:
+    frozen = _freeze(value, path)
+    if not isinstance(frozen, FrozenDict):
+        raise PlainDataError(f"{path} is a {type(value).__name__}; it must be a dict with text keys")
+    return frozen
+
+
+def _partition(value: object) -> PartitionKey:
+    if isinstance(value, PartitionKey):
+        return value
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise PartitionError(f"partition={value!r} must be a dict of dimensions, such as {{'date': '2026-01-10'}}")
+    return PartitionKey(**value)
+
+
+def _utc(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise ContextError(f"started_at={value!r} must be a datetime")
+    if value.utcoffset() is None:
+        raise ContextError(f"started_at={value!r} has no time zone; use datetime.now(timezone.utc)")
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value
+    moved = value.astimezone(UTC)
+    return datetime.combine(moved.date(), moved.time(), UTC).replace(fold=0)
+
+
+def _plain_date(value: object) -> date:
+    if isinstance(value, datetime):
+        raise ContextError(f"as_of_date={value!r} is a datetime; say which day it is in which zone: value.date()")
+    if not isinstance(value, date):
+        raise ContextError(f"as_of_date={value!r} must be a date; use date.fromisoformat('2026-01-10')")
+    return date(value.year, value.month, value.day)

@@ -1,0 +1,355 @@
+"""Workflow, Step and RetryPolicy: named functions and their order, checked when they are declared."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar
+
+from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.suggestions import nearest
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import StepResult
+
+StepReturn: TypeAlias = StepResult | Mapping[str, Any] | None
+StepFunction: TypeAlias = Callable[..., StepReturn]
+Condition: TypeAlias = Callable[[WorkflowContext], bool]
+_F = TypeVar("_F", bound=StepFunction)
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}\Z")
+#: Names that Dagster 1.13 refuses for ops; Airflow takes them, but a workflow must run on both.
+_RESERVED = frozenset(
+    {
+        *("context", "conf", "config", "meta", "arg_dict", "dict", "input_arg_dict", "output_arg_dict"),
+        *("int", "str", "float", "bool", "input", "output", "type"),
+        *keyword.kwlist,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often, and how long after a failure, a step is tried again.
+
+    Only failures whose category is retryable are (see :class:`~flowctx.ErrorCategory`).
+
+    Example:
+        >>> policy = RetryPolicy(retries=3, delay=timedelta(seconds=10))
+        >>> [policy.wait(after_attempt=n).total_seconds() for n in (1, 2, 3)]
+        [10.0, 20.0, 40.0]
+    """
+
+    #: How many times after the first.
+    retries: int = 0
+    #: Wait before the first retry.
+    delay: timedelta = timedelta(0)
+    #: Each further wait is this many times the one before.
+    backoff: float = 2.0
+    #: No wait is longer.
+    max_delay: timedelta = timedelta(hours=1)
+    #: Up to this share of the wait is added at random, so that many runs do not retry at once.
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
+            raise WorkflowError(f"retries={self.retries!r} must be an int from 0")
+        for name in ("delay", "max_delay"):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta) or value < timedelta(0):
+                raise WorkflowError(f"{name}={value!r} must be a timedelta from 0, such as timedelta(seconds=30)")
+        if self.backoff < 1 or not 0 <= self.jitter <= 1:
+            raise WorkflowError(
+                f"backoff={self.backoff!r} must be at least 1, and jitter={self.jitter!r} between 0 and 1"
+            )
+
+    def wait(self, after_attempt: int) -> timedelta:
+        """Return how long to wait after the given attempt (from 1) has failed."""
+        # Past 2**63 the wait is max_delay anyway, and the power would overflow.
+        factor = min(self.backoff ** min(after_attempt - 1, 1000), 2.0**63) if self.delay else 0.0
+        import random
+
+        seconds = min(self.delay.total_seconds() * factor, self.max_delay.total_seconds())
+        return timedelta(seconds=seconds * (1 + self.jitter * random.random()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A function ``(ctx, config) -> StepResult`` with a name and a place in a workflow; made by ``@workflow.step``."""
+
+    #: Its name, unique in the workflow.
+    name: str
+    #: The function, called with ``(ctx, config)``, or with ``(ctx)`` alone if it takes no more.
+    function: StepFunction
+    #: The steps it follows directly.
+    after: tuple[str, ...] = ()
+    #: Its configuration, unless the caller gives another.
+    config: Mapping[str, Any] = field(default_factory=FrozenDict)
+    #: When it is tried again.
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    #: It is skipped when this returns false.
+    when: Condition | None = None
+    #: The version of its code; a digest of the function's source if the author does not say.
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "step")
+        if not callable(self.function):
+            raise WorkflowError(f"step {self.name!r} is a {type(self.function).__name__}; it must be a function")
+        if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
+            raise WorkflowError(
+                f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns"
+            )
+        _ = self._arity
+        if self.when is not None and not callable(self.when):
+            raise WorkflowError(f"when= of step {self.name!r} must be a function of the context")
+        object.__setattr__(self, "config", _config(self.config, self.name))
+        if self.version is not None and (not isinstance(self.version, str) or not self.version):
+            raise WorkflowError(f"version={self.version!r} of step {self.name!r} must be text, such as '2'")
+
+    @cached_property
+    def code_version(self) -> str | None:
+        """Its ``version``, or else a digest of its source; ``None`` if neither is to be had."""
+        from flowctx.core.workflow.code_version import (
+            code_version,  # parses source, which declaring a workflow does not need
+        )
+
+        return self.version or code_version(self.function)
+
+    @cached_property
+    def _arity(self) -> int:
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError):
+            return 2
+        for arity in (2, 1):
+            try:
+                signature.bind(*(None,) * arity)
+            except TypeError:
+                continue
+            return arity
+        raise WorkflowError(f"step {self.name!r} has the signature {signature}; write it as (ctx, config) or (ctx)")
+
+    def configured(self, overrides: Mapping[str, Any] | None) -> FrozenDict:
+        """Return the step's configuration with ``overrides`` on top."""
+        return FrozenDict({**self.config, **_config(overrides or {}, self.name)})
+
+    def call(self, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepReturn:
+        """Call the function, as it likes to be called."""
+        return self.function(ctx, config) if self._arity == 2 else self.function(ctx)
+
+
+class Workflow:
+    """Named steps and their order.
+
+    Args:
+        name: Letters, digits and ``_``; it becomes the id of the DAG, and the prefix of Dagster's assets.
+        partitions: The partition keys there are; without, the workflow is not partitioned.
+        params: Parameters with their defaults; a run may override them, in either engine's UI too.
+
+    Raises:
+        WorkflowError: A name that an engine would refuse, or parameters that are no plain data.
+
+    Example:
+        >>> flow = Workflow("hello", params={"who": "world"})
+        >>> @flow.step()
+        ... def greet(ctx):
+        ...     return {"text": f"hello {ctx.params['who']}"}
+        >>> list(flow.steps)
+        ['greet']
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        partitions: PartitionScheme | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = check_name(name, "workflow")
+        if partitions is not None and not isinstance(partitions, PartitionScheme):
+            raise WorkflowError(f"partitions= of workflow {name!r} must be a PartitionScheme, not {partitions!r}")
+        self.partitions = partitions
+        try:
+            self.params: Mapping[str, Any] = freeze(dict(params or {}), "params")
+        except (PlainDataError, TypeError, ValueError) as exc:
+            raise WorkflowError(f"the params of workflow {name!r} cannot be: {exc}") from exc
+        self._steps: dict[str, Step] = {}
+
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """The steps by name, in the order of their declaration: each one after all that it follows."""
+        return self._steps
+
+    def step(
+        self,
+        name: str | None = None,
+        *,
+        after: Iterable[str | StepFunction] | str | StepFunction | None = None,
+        config: Mapping[str, Any] | None = None,
+        retries: int | RetryPolicy = 0,
+        when: Condition | None = None,
+        version: str | None = None,
+    ) -> Callable[[_F], _F]:
+        """Declare the decorated function a step; it stays the function that it was.
+
+        Args:
+            name: The step's name; the function's if ``None``.
+            after: The steps it follows, by name or as functions. ``None``: the one declared before it; ``[]``: none.
+            config: Its configuration, plain data.
+            retries: How often it is tried again, or a :class:`RetryPolicy`.
+            when: It is skipped, with all that follow it, when this function of the context returns false.
+            version: The version of its code, which a resumed run compares; a digest of its source if ``None``.
+
+        Raises:
+            WorkflowError: A name that is taken or that an engine would refuse, a step in ``after`` that is not
+                declared above (so there are no cycles), or a function that cannot be called with ``(ctx, config)``.
+        """
+        if callable(name):
+            raise WorkflowError("write @workflow.step() with parentheses")
+
+        def declare(function: _F) -> _F:
+            step_name = str(name or getattr(function, "__name__", ""))
+            if step_name in self._steps:
+                raise WorkflowError(f"workflow {self.name!r} has a step {step_name!r} already; pass another name=")
+            self._steps[step_name] = Step(
+                name=step_name,
+                function=function,
+                after=self._after(step_name, after),
+                config=FrozenDict() if config is None else config,
+                retry=retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries=retries),
+                when=when,
+                version=version,
+            )
+            return function
+
+        return declare
+
+    def _after(self, name: str, after: Iterable[str | StepFunction] | str | StepFunction | None) -> tuple[str, ...]:
+        if after is None:
+            return tuple(self._steps)[-1:]
+        wanted = [after] if isinstance(after, str) or callable(after) else list(after)
+        return tuple(dict.fromkeys(self._known(name, item) for item in wanted))
+
+    def _known(self, name: str, item: str | StepFunction) -> str:
+        if isinstance(item, str):
+            if item in self._steps:
+                return item
+            near = nearest(item, self._steps)
+            hint = f"did you mean {near[0]!r}?" if near else "declare it above; so there can be no cycle."
+            raise WorkflowError(
+                f"step {name!r} comes after {item!r}, which is not declared above it; {hint} "
+                f"Declared: {', '.join(self._steps) or 'none'}"
+            )
+        for step in self._steps.values():
+            if step.function is item:
+                return step.name
+        raise WorkflowError(f"step {name!r} comes after {item!r}, which is not a step declared above it")
+
+    def __getitem__(self, name: str) -> Step:
+        try:
+            return self._steps[name]
+        except KeyError:
+            raise WorkflowError(
+                f"workflow {self.name!r} has no step {name!r}; it has {', '.join(self._steps) or 'none'}"
+            ) from None
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """Return all steps before ``name``, in order of declaration."""
+        found: set[str] = set()
+        pending = list(self[name].after)
+        while pending:
+            step = pending.pop()
+            if step not in found:
+                found.add(step)
+                pending.extend(self._steps[step].after)
+        return tuple(step for step in self._steps if step in found)
+
+    def partition_key(self, value: PartitionKey | Mapping[str, Any] | str | None) -> PartitionKey | None:
+        """Return the partition key that a caller means.
+
+        Args:
+            value: A key, a dict of dimensions, text such as ``date=2012-10-26,symbol=IBM``, or ``None``.
+
+        Raises:
+            UnknownPartition: The workflow's scheme does not have it.
+            PartitionError: It is no key.
+            ContextError: The workflow is partitioned and there is no key.
+        """
+        scheme = self.partitions
+        if value is None:
+            if scheme is None:
+                return None
+            form = ",".join(f"{name}=..." for name in scheme.dimensions)
+            raise ContextError(
+                f"workflow {self.name!r} is partitioned, and no partition was given; name one in the form {form}"
+            )
+        if isinstance(value, str):
+            return PartitionKey.parse(value) if scheme is None else scheme.parse(value)
+        if not isinstance(value, Mapping):
+            raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
+        key = value if isinstance(value, PartitionKey) else PartitionKey(**value)
+        return key if scheme is None else scheme.check(key)
+
+    def params_with(self, params: Mapping[str, Any] | None) -> FrozenDict:
+        """Return the workflow's parameters with ``params`` on top.
+
+        Raises:
+            PlainDataError: They are no dict of plain data.
+        """
+        given = freeze({} if params is None else params, "params")
+        if not isinstance(given, FrozenDict):
+            raise PlainDataError(f"params is a {type(params).__name__}; it must be a dict with text keys")
+        return FrozenDict({**self.params, **given})
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"
+
+
+def runnable(workflow: object) -> Workflow:
+    """Return ``workflow`` if it is one, and has something to run.
+
+    Raises:
+        WorkflowError: It is no workflow, or has no steps.
+    """
+    if not isinstance(workflow, Workflow):
+        what = getattr(workflow, "__name__", None) or type(workflow).__name__
+        raise WorkflowError(f"{what!r} is no workflow; pass what Workflow(...) returned")
+    if not workflow.steps:
+        raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
+    return workflow
+
+
+def check_name(name: object, what: str) -> str:
+    """Return ``name`` if both engines take it.
+
+    Raises:
+        WorkflowError: They would not; the message says what a name may be.
+    """
+    if name == "<lambda>":
+        raise WorkflowError(f"a lambda cannot name a {what}; pass name=, as in @workflow.step(name='fetch')")
+    if not isinstance(name, str) or not _NAME.match(name):
+        shown = repr(name) if len(repr(name)) < 80 else f"{repr(name)[:77]}..."
+        raise WorkflowError(
+            f"{shown} cannot name a {what}; use up to 100 letters, digits and '_', starting with a letter"
+        )
+    if name in _RESERVED:
+        raise WorkflowError(f"{name!r} cannot name a {what}: Dagster reserves it; use another, such as '{name}_step'")
+    return name
+
+
+def _config(config: object, step: str) -> FrozenDict:
+    try:
+        frozen = freeze(config, "config")
+    except PlainDataError as exc:
+        raise WorkflowError(f"the config of step {step!r} cannot be: {exc}") from exc
+    if not isinstance(frozen, FrozenDict):
+        raise WorkflowError(f"the config of step {step!r} is a {type(config).__name__}; it must be a dict")
+    return frozen

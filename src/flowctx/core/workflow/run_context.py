@@ -1,0 +1,134 @@
+"""Who a run is: the same rules for its ids, its partition and its business date on every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.errors import ContextError
+from flowctx.core.hashing import sha256
+from flowctx.core.partitions.key import PartitionKey, escape_value
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.business_date import AsOf, RunTime
+from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+
+
+def begin(
+    name: str,
+    *,
+    run_id: str,
+    scheme: PartitionScheme | None = None,
+    partition: PartitionKey | None = None,
+    as_of_date: date | None = None,
+    as_of: AsOf | None = None,
+    time: RunTime | None = None,
+    batch_id: str | None = None,
+    trace_id: str | None = None,
+    capture_id: str | None = None,
+    idempotency_key: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    started_at: datetime | None = None,
+    checkpoint: CheckpointState | None = None,
+) -> WorkflowContext:
+    """Make the context that the first step of a run sees; what the caller does not give is derived.
+
+    Args:
+        name: The workflow's name (the DAG's or job's, where there is no workflow).
+        run_id: The engine's own.
+        scheme: The partition scheme, if the workflow has one; the partition is checked against it.
+        partition: The partition key.
+        as_of_date: The business date, if the caller gives one; the partition's must be the same.
+        as_of: Otherwise the rule for it; :meth:`AsOf.default() <flowctx.AsOf.default>` by default.
+        time: What the engine knows of the run's time, for the rule; the partition by default.
+        batch_id: The batch.
+        trace_id: The caller's or the engine's; otherwise :func:`derived_trace_id`.
+        capture_id: The caller's; otherwise :func:`capture_id_of`.
+        idempotency_key: The caller's; otherwise :func:`idempotency_key_of`.
+        params: Parameters.
+        metadata: What the engine says; the calendar with its version and ``as_of_source`` are added.
+        started_at: When the run started; now by default.
+        checkpoint: How far the run had come.
+
+    Raises:
+        UnknownPartition: The scheme does not have the partition.
+        ContextError: The partition is missing, its date is not ``as_of_date``, or one of them is of the
+            wrong type.
+    """
+    about = dict(metadata or {})
+    _check(as_of, as_of_date, batch_id)
+    if scheme is not None and partition is not None:
+        partition = scheme.check(partition)
+        meant = scheme.as_of_date(partition)
+        if as_of_date is not None and meant is not None and as_of_date != meant:
+            raise ContextError(
+                f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
+            )
+    calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
+    if as_of_date is None:
+        found = (as_of or AsOf.default()).resolve(time or RunTime(partition=partition, scheme=scheme))
+        as_of_date, calendar = found.date, found.calendar or calendar
+        about["as_of_source"] = found.source
+    about.setdefault("as_of_source", "caller")
+    if calendar is not None:
+        about["calendar"] = calendar.identity
+    return WorkflowContext(
+        run_id=run_id,
+        trace_id=trace_id or derived_trace_id(run_id),
+        batch_id=batch_id,
+        started_at=started_at or datetime.now(UTC),
+        params=FrozenDict() if params is None else params,
+        metadata=about,
+        checkpoint=checkpoint,
+        partition=partition,
+        as_of_date=as_of_date,
+        capture_id=capture_id or capture_id_of(partition, scheme, batch_id or run_id),
+        idempotency_key=idempotency_key or idempotency_key_of(name, partition, as_of_date),
+    )
+
+
+def capture_id_of(partition: PartitionKey | None, scheme: PartitionScheme | None, batch_or_run: str) -> str:
+    """Return the partition's values in scheme order, then the batch id or, outside a batch, the run id.
+
+    They are joined by ``|``.
+    A retry or a re-run within a batch thus writes the same capture, and a new batch makes a new one.
+
+    Example:
+        >>> capture_id_of(PartitionKey(tier="OTC", date="2026-01-09"), None, "batch-1")
+        '2026-01-09|OTC|batch-1'
+    """
+    names = [] if partition is None else list(scheme.dimensions) if scheme is not None else list(partition)
+    values = [escape_value(partition[name]) for name in names] if partition is not None else []
+    return "|".join([*values, batch_or_run])
+
+
+def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: date | None) -> str:
+    """Return 32 hexadecimal characters that are equal on every engine for the same workflow, partition and date.
+
+    Example:
+        >>> len(idempotency_key_of("prices", None, None))
+        32
+    """
+    parts = (name, str(partition or ""), as_of_date.isoformat() if as_of_date else "")
+    return sha256("\0".join(parts))[:32]
+
+
+def derived_trace_id(run_id: str) -> str:
+    """Return the trace id (W3C: 32 hexadecimal characters) on which all steps of a run agree without asking.
+
+    Example:
+        >>> derived_trace_id("a run") == derived_trace_id("a run")
+        True
+    """
+    return sha256(f"flowctx trace\0{run_id}")[:32]
+
+
+def _check(as_of: object, as_of_date: object, batch_id: object) -> None:
+    if as_of is not None and not isinstance(as_of, AsOf):
+        raise ContextError(f"as_of={as_of!r} is no rule; pass one such as AsOf.previous_session('XNYS')")
+    if as_of_date is not None and (not isinstance(as_of_date, date) or isinstance(as_of_date, datetime)):
+        raise ContextError(f"as_of_date={as_of_date!r} is no date; pass a datetime.date")
+    if batch_id is not None and not isinstance(batch_id, str):
+        raise ContextError(f"batch_id={batch_id!r} is no text; pass str({batch_id!r})")
