@@ -40,6 +40,7 @@ def context(schedule=None, *, conf=None, run_type="manual", events=None, params=
     given = {**dict.fromkeys((*times, "end_date", "partition_key")), **run}
     of_run = {name: instant(given.pop(name)) for name in times} | given
     as_of, workflow = of_run.pop("as_of", None), of_run.pop("workflow", None)
+    required = of_run.pop("required", False)
     dag_run = DagRun(
         dag_id="d",
         run_id="r1",
@@ -57,7 +58,7 @@ def context(schedule=None, *, conf=None, run_type="manual", events=None, params=
     airflow = {"dag": DAG("d", schedule=schedule), "dag_run": dag_run, "ti": ti, "params": params or {}}
     if events is not None:
         airflow["triggering_asset_events"] = {"asset": [SimpleNamespace(extra=extra) for extra in events]}
-    return run_context(airflow, as_of, workflow=workflow)
+    return run_context(airflow, as_of, required=required, workflow=workflow)
 
 
 SIX = "2026-11-22T06:00"
@@ -189,7 +190,7 @@ def test_what_cannot_be_is_a_clear_error(run: dict, error: type[Exception], word
 
 def test_events_that_disagree_give_no_arbitrary_batch() -> None:
     """Source runs of several batches leave batch_id None and list them in metadata."""
-    ctx = context(events=[{"batch_id": "b2", "trace_id": "t"}, {"batch_id": "b1", "trace_id": "t"}, {}])
+    ctx = context(events=[{"batch_id": "b2", "trace_id": "t"}, {"batch_id": "b1", "trace_id": "t"}])
     assert (ctx.batch_id, ctx.trace_id, ctx.metadata["batch_ids"]) == (None, "t", ["b1", "b2"])
 
 
@@ -261,3 +262,22 @@ def test_a_weekly_dag_takes_the_last_session() -> None:
         "as_of": AsOf.last_session("XNYS"),
     }
     assert context(schedule, **run).as_of_date == date(2012, 12, 28)
+
+
+def test_a_run_without_a_business_date_is_refused_where_one_is_required() -> None:
+    """The date of a run by hand, or by an event that says none, is None; where it is required, an error says how."""
+    assert context().as_of_date is None
+    for run in ({}, {"run_type": "asset_triggered", "events": [{}]}):
+        with pytest.raises(ContextError, match="has no business date.*start it with as_of_date"):
+            context(**run, required=True)
+    assert context(conf={"as_of_date": "2012-10-26"}, required=True).as_of_date == date(2012, 10, 26)
+
+
+@pytest.mark.parametrize("name", ["batch_id", "trace_id", "as_of_date", "partition"])
+def test_what_one_of_two_events_says_is_not_said_of_the_run(name: str) -> None:
+    """Where one producer has a batch, date or partition and the other has none, the run has none of either."""
+    value = {"as_of_date": "2012-10-26", "partition": "tier=T1", "trace_id": "c" * 32}.get(name, "b1")
+    both, one = context(events=[{name: value}] * 2), context(events=[{name: value}, {}])
+    assert str(getattr(both, name)) == value
+    assert getattr(one, name) == (TRACE if name == "trace_id" else None)
+    assert one.metadata[{"partition": "partitions"}.get(name, f"{name}s")] == [value]

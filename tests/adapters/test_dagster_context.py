@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import pytest
 
-from flowctx import AsOf, ContextError, Daily, PartitionKey, PartitionScheme, Weekly, Workflow
+from flowctx import AsOf, CalendarError, ContextError, Daily, PartitionKey, PartitionScheme, Weekly, Workflow
 from flowctx.dagster import WorkflowContextResource, partitions_def, workflow_context, workflow_contexts
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -332,3 +332,33 @@ def test_the_resource_refuses_what_is_no_rule(rule, instance):
         dg.materialize(
             [prices], resources={"workflow": WorkflowContextResource(as_of=rule)}, instance=instance, run_config=QUIET
         )
+
+
+def test_one_of_two_dimensions_of_time_must_be_named(instance):
+    """A partition of a day and a week has no business date of its own accord; a rule says which dimension it is."""
+    weeks = dg.WeeklyPartitionsDefinition("2026-02-01", timezone="America/New_York")
+    two = dg.MultiPartitionsDefinition({"loaded": DAILY, "week": weeks})
+    key = dg.MultiPartitionKey({"loaded": "2026-02-03", "week": "2026-02-08"})
+    with pytest.raises(ContextError, match=r"2 dimensions of time, loaded and week; .*AsOf.key\('loaded'\)"):
+        contexts_in(instance, two, key=key)
+    (ctx,) = contexts_in(instance, two, key=key, args={"as_of": AsOf.key("week")})
+    assert (ctx.as_of_date, ctx.metadata["as_of_source"]) == (date(2026, 2, 8), "partition.week")
+    (ctx,) = contexts_in(instance, two, key=key, tags={"flowctx/as_of_date": "2026-02-03"})
+    assert ctx.as_of_date == date(2026, 2, 3)
+
+
+def test_a_run_without_a_business_date_is_refused_where_one_is_required(instance):
+    """A run of no partition and no tick has no date; where one is required, an error says how to give it."""
+    with pytest.raises(ContextError, match="has no business date.*the tag flowctx/as_of_date"):
+        contexts_in(instance, args={"required": True})
+    (ctx,) = contexts_in(instance, tags={"flowctx/as_of_date": "2026-02-03"}, args={"required": True})
+    assert ctx.as_of_date == date(2026, 2, 3)
+
+
+def test_a_tick_of_a_schedule_that_is_gone_is_not_of_utc(instance):
+    """The zone of a schedule that is not found is an error that names the rule, not UTC in its place."""
+    gone = {".dagster/scheduled_execution_time": "2026-02-04T01:30:00+00:00", "dagster/schedule_name": "gone"}
+    with pytest.raises(CalendarError, match="is not known here, nor its time zone"):
+        contexts_in(instance, tags=gone)
+    (ctx,) = contexts_in(instance, tags=gone, args={"as_of": AsOf.default(timezone="America/New_York")})
+    assert ctx.as_of_date == date(2026, 2, 3)

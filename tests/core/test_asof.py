@@ -203,3 +203,24 @@ def test_a_daily_scheme_and_its_windows_agree():
         for rule in (AsOf.default(), AsOf.window_start(), AsOf.window_end(), AsOf.last_session("XNYS")):
             assert rule.resolve(run).date == scheme.as_of_date(key)
         assert AsOf.previous_session("XNYS").resolve(run).date == scheme.as_of_date(key)
+
+
+def test_two_dates_in_a_partition_need_a_rule():
+    """Of two dimensions that hold different dates none is picked; a rule says which, and ``as_of_date`` is one."""
+    two = RunTime(partition=PartitionKey(date="2012-10-26", month_ending="2012-10-31"))
+    with pytest.raises(CalendarError, match=r"has 2 dates, date and month_ending; say which .*AsOf.key\('date'\)"):
+        AsOf.default().resolve(two)
+    assert AsOf.key("month_ending").resolve(two).date == date(2012, 10, 31)
+    named = RunTime(partition=PartitionKey(as_of_date="2012-10-26", month_ending="2012-10-31"))
+    assert AsOf.default().resolve(named) == (date(2012, 10, 26), "partition.as_of_date", None)
+
+
+def test_a_zone_that_is_not_known_is_not_utc():
+    """Dates of a schedule without zone are errors, until the rule says the zone."""
+    run = RunTime(timezone=None, fired_at=at(2012, 10, 26, 22))
+    for rule in (AsOf.default(), AsOf.window_end(), AsOf.previous_session("WEEKDAYS")):
+        with pytest.raises(CalendarError, match="say the zone in the rule"):
+            rule.resolve(run)
+    assert AsOf.default(timezone=NY).resolve(run).date == date(2012, 10, 26)
+    assert AsOf.previous_session("WEEKDAYS", timezone=NY).resolve(run).date == date(2012, 10, 25)
+    assert repr(AsOf.default(timezone=NY)) == "AsOf.default(timezone='America/New_York')"

@@ -42,6 +42,7 @@ __all__ = [
     "register",
     "returned_values",
     "run_ready_tasks",
+    "scheduled_interval",
     "start_run",
     "task_decorator_factory",
     "unique_task_id",
@@ -76,6 +77,24 @@ class TemplateValue(ResolveMixin):
     def __str__(self) -> str:
         # What stands in the stored DAG, whose hash must not change from one parse to the next.
         return "set when the task runs"
+
+
+def scheduled_interval(dag: Any, logical_date: datetime) -> tuple[datetime, datetime] | None:
+    """Return the data interval of the scheduled run with this logical date, or None if the schedule has none."""
+    from airflow.sdk import timezone
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import TimeRestriction
+
+    earliest = timezone.coerce_datetime(logical_date)
+    within = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    core = coerce_to_core_timetable(dag.timetable)
+    interval = None
+    while interval is None or interval.start < earliest:  # a trigger's first interval ends at its first tick
+        info = core.next_dagrun_info(last_automated_data_interval=interval, restriction=within)
+        if info is None or info.data_interval is None or (interval and info.data_interval.start <= interval.start):
+            return None
+        interval = info.data_interval
+    return (interval.start, interval.end) if interval.start == earliest else None
 
 
 def most_instances() -> int:

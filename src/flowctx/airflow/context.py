@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
 
 from flowctx.airflow._compat import hide
+from flowctx.airflow.run_time import run_time
 from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.caller_options import WISHES
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import AsOf, RunTime
+from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin
@@ -32,6 +33,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-
 def workflow_context(
     as_of: AsOf | None = None,
     *,
+    required: bool = False,
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
     context: Mapping[str, Any] | None = None,
@@ -46,6 +48,8 @@ def workflow_context(
     Args:
         as_of: The rule for the business date, where ``conf`` does not say it; by default that of the partition, else of
             the data interval, else of the logical date (:meth:`AsOf.default() <flowctx.AsOf.default>`).
+        required: Refuse a run that has no business date, such as one by hand without a logical date; otherwise its
+            ``as_of_date`` is None.
         workflow: The workflow that the run is of; gives its partition scheme, name and default parameters.
         scheme: The partition scheme, if it is neither the workflow's nor that of the DAG's ``PartitionTimetable``.
         context: Airflow's context, where Airflow has no current one: in a callback.
@@ -54,7 +58,9 @@ def workflow_context(
         A context without outputs: those are for steps.
 
     Raises:
-        ContextError: It was called outside a task, or ``conf`` says something that cannot be.
+        ContextError: It was called outside a task, ``conf`` says something that cannot be, or there is no business
+            date although it is required.
+        CalendarError: The date depends on a time zone that the timetable does not say; the message names the rule.
         UnknownPartition: The scheme does not have the partition.
 
     Example:
@@ -73,13 +79,14 @@ def workflow_context(
                 "workflow_context() was called outside an Airflow task; call it when the task runs, not when the "
                 "DAG is parsed, and in a callback pass context="
             ) from exc
-    return run_context(context, as_of, workflow=workflow, scheme=scheme)
+    return run_context(context, as_of, required=required, workflow=workflow, scheme=scheme)
 
 
 def run_context(
     context: Mapping[str, Any],
     as_of: AsOf | None = None,
     *,
+    required: bool = False,
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
     within: Mapping[str, str] | None = None,
@@ -89,6 +96,7 @@ def run_context(
     Args:
         context: Airflow's context, or as much of it as there is.
         as_of: As in :func:`workflow_context`.
+        required: As in :func:`workflow_context`.
         workflow: As in :func:`workflow_context`.
         scheme: As in :func:`workflow_context`.
         within: The values of those dimensions over which the task is mapped.
@@ -119,7 +127,8 @@ def run_context(
         partition=partition,
         as_of_date=day,
         as_of=as_of,
-        time=_run_time(dag, run, partition, scheme),
+        required=required,
+        time=run_time(dag, run, partition, scheme),
         batch_id=told.batch_id,
         trace_id=told.trace_id or _engine_trace(context.get("ti")),
         capture_id=told.capture_id,
@@ -141,7 +150,7 @@ class Told:
     idempotency_key: str | None
     #: The partition that all events agree on, if they do.
     partitions: list[Any]
-    #: Where events disagree: all that they say, by ``batch_ids`` and so on.
+    #: Where events disagree, or only some of them say anything: all that they say, by ``batch_ids`` and so on.
     many: Mapping[str, list[Any]]
 
     @classmethod
@@ -151,17 +160,15 @@ class Told:
         many: dict[str, list[Any]] = {}
         extras = [event.extra or {} for of_asset in (events or {}).values() for event in of_asset]
         for name in ("batch_id", "trace_id", "as_of_date"):
-            values = sorted({v for extra in extras if isinstance(v := extra.get(name), str) and v})
-            if said[name] is None and len(values) == 1:
+            stated = [v for extra in extras if isinstance(v := extra.get(name), str) and v]
+            values = sorted(set(stated))
+            if said[name] is None and len(values) == 1 and len(stated) == len(extras):
                 said[name] = values[0]
             elif said[name] is None and values:
                 many[f"{name}s"] = values
-        partitions: list[Any] = []
-        for extra in extras:
-            value = extra.get("partition")
-            if value and value not in partitions:
-                partitions.append(value)
-        if len(partitions) > 1:
+        stated = [value for extra in extras if (value := extra.get("partition"))]
+        partitions = [value for i, value in enumerate(stated) if value not in stated[:i]]
+        if len(partitions) > 1 or (partitions and len(stated) < len(extras)):
             many["partitions"], partitions = partitions, []
         day = said.pop("as_of_date")
         return cls(**said, as_of_date=None if day is None else _date(day), partitions=partitions, many=many)
@@ -235,26 +242,6 @@ def _value(value: Any, name: str) -> Any:
         return from_json(value, name)
     except PayloadError:
         return value
-
-
-def _run_time(dag: Any, run: Any, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTime:
-    zone = getattr(dag.timetable, "timezone", None) or dag.timezone
-    return RunTime(
-        timezone=zone if isinstance(zone, str) else getattr(zone, "key", None) or zone.name,
-        window_start=run.data_interval_start,
-        window_end=run.data_interval_end,
-        fired_at=_fired_at(run),
-        partition=partition,
-        scheme=scheme,
-    )
-
-
-def _fired_at(run: Any) -> datetime | None:
-    """The instant that the schedule meant; ``run_after`` is none: for a manual run it is the wall clock."""
-    if run.logical_date is not None and run.data_interval_start != run.data_interval_end:
-        return None
-    fired: datetime | None = run.logical_date or run.partition_date
-    return fired
 
 
 def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:

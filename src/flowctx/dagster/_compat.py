@@ -15,6 +15,7 @@ except ModuleNotFoundError as exc:
         raise
     raise MissingExtra("flowctx.dagster", "dagster") from None
 
+from dagster._check import CheckError
 from dagster._core.definitions.partitions.mapping import UpstreamPartitionsResult
 from dagster._core.definitions.partitions.mapping.multi.base import DimensionDependency
 from dagster._core.definitions.partitions.subset import PartitionsSubset
@@ -25,6 +26,7 @@ from dagster._utils.warnings import disable_dagster_warnings
 __all__ = [
     "SCHEDULED_TIME_TAG",
     "BaseDirectExecutionContext",
+    "CheckError",
     "DimensionDependency",
     "PartitionsSubset",
     "UnresolvedAssetJobDefinition",

@@ -22,6 +22,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import partition_key
+from flowctx.dagster.run_time import check_one_of_time, schedule_timezone, time_dimension, zone_of
 
 #: Namespace of our run tags; each may also be given without it.
 TAG_PREFIX = "flowctx/"
@@ -31,7 +32,6 @@ CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "ide
 _BACKFILL_TAG = "dagster/backfill"
 _RUN_RETRY_TAG = "dagster/retry_number"
 _PARTITION_TAG = "dagster/partition"
-_SCHEDULE_TAG = "dagster/schedule_name"
 
 RunContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
 AnyContext: TypeAlias = RunContext | dg.ScheduleEvaluationContext | dg.SensorEvaluationContext
@@ -41,6 +41,7 @@ def workflow_context(
     context: AnyContext,
     as_of: AsOf | None = None,
     *,
+    required: bool = False,
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
 ) -> WorkflowContext:
@@ -50,6 +51,7 @@ def workflow_context(
         context: The context of an op, asset, asset check, schedule or sensor, or one of ``build_asset_context``.
         as_of: The rule for the business date, where the run tag ``flowctx/as_of_date`` does not say it; by default
             that of the partition, else of its window, else of the schedule's tick (:meth:`flowctx.AsOf.default`).
+        required: Refuse a run that has no business date; otherwise its ``as_of_date`` is None.
         workflow: The workflow that the run belongs to: gives its name, its scheme and the defaults of its parameters.
         scheme: The scheme that the partitions were made of, where there is no workflow.
 
@@ -60,7 +62,9 @@ def workflow_context(
 
     Raises:
         ContextError: The run is about several partitions (see :func:`workflow_contexts`), or about none and the
-            workflow needs one, or a tag is no date.
+            workflow needs one, a tag is no date, there is no business date although it is required, or the partition
+            has two dimensions of time and no rule says which is the date.
+        CalendarError: The date depends on a time zone that is not known; the message names the rule.
         UnknownPartition: The scheme does not have the run's partition.
 
     Example:
@@ -77,13 +81,15 @@ def workflow_context(
             f"this run is about {len(facts.keys)} partitions, {facts.keys[0]} to {facts.keys[-1]}; use "
             "workflow_contexts(context), which has one context for each, or a backfill policy of one run a partition"
         )
-    return facts.context(next(iter(facts.keys), None), as_of=as_of, workflow=workflow, scheme=scheme)
+    key = next(iter(facts.keys), None)
+    return facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme)
 
 
 def workflow_contexts(
     context: RunContext,
     as_of: AsOf | None = None,
     *,
+    required: bool = False,
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
 ) -> list[WorkflowContext]:
@@ -92,6 +98,7 @@ def workflow_contexts(
     Args:
         context: The context of an op, asset or asset check.
         as_of: As for :func:`workflow_context`.
+        required: As for :func:`workflow_context`.
         workflow: As for :func:`workflow_context`.
         scheme: As for :func:`workflow_context`.
 
@@ -110,7 +117,8 @@ def workflow_contexts(
                     load(ctx.as_of_date)
     """
     facts = RunFacts.of(context)
-    return [facts.context(key, as_of=as_of, workflow=workflow, scheme=scheme) for key in facts.keys or (None,)]
+    given: dict[str, Any] = {"as_of": as_of, "required": required, "workflow": workflow, "scheme": scheme}
+    return [facts.context(key, **given) for key in facts.keys or (None,)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +139,8 @@ class RunFacts:
     keys: tuple[str, ...] = ()
     #: The definition that the keys are of.
     partitions_def: dg.PartitionsDefinition[str] | None = None
-    #: Time zone of the schedule.
-    timezone: str = "UTC"
+    #: Time zone of the schedule; None if it is not known.
+    timezone: str | None = "UTC"
     #: The time for which a schedule fired.
     fired_at: datetime | None = None
     #: When the run started, where that is known.
@@ -185,6 +193,7 @@ class RunFacts:
         key: str | None,
         *,
         as_of: AsOf | None = None,
+        required: bool = False,
         workflow: Workflow | None = None,
         scheme: PartitionScheme | None = None,
         params: Mapping[str, Any] | None = None,
@@ -194,6 +203,7 @@ class RunFacts:
         Args:
             key: Dagster's key.
             as_of: The rule for the business date.
+            required: Refuse a run without one.
             workflow: The workflow.
             scheme: The scheme, where there is no workflow.
             params: Parameters, and what the caller says by :data:`CALLER_KEYS`; the op's config if None.
@@ -208,13 +218,17 @@ class RunFacts:
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
         batch_id = said.get("batch_id") or self.batch_id
+        as_of_date = _date(said.get("as_of_date"))
+        if as_of_date is None and scheme is None:
+            check_one_of_time(key, self.partitions_def, as_of)
         return begin(
             workflow.name if workflow is not None else self.name,
             run_id=self.run_id,
             scheme=scheme,
             partition=partition,
-            as_of_date=_date(said.get("as_of_date")),
+            as_of_date=as_of_date,
             as_of=as_of,
+            required=required,
             time=self.time(key, partition, scheme),
             batch_id=batch_id,
             trace_id=said.get("trace_id") or derived_trace_id(self.first_run_id),
@@ -240,33 +254,17 @@ class RunFacts:
 
     def time(self, key: str | None, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTime:
         """Return what Dagster knows of the time of a key, for the rules of business dates."""
-        window = self.window(key) if scheme is None else None
+        found = None if scheme is not None else time_dimension(key, self.partitions_def)
+        window = found[1].time_window_for_partition_key(found[0]) if found else None
         return RunTime(
-            timezone=_zone(window.start, self.timezone) if window else self.timezone,
+            timezone=found[1].timezone if found else self.timezone,
+            no_timezone=f"the schedule of run {self.run_id!r} is not known here, nor its time zone",
             window_start=window.start if window else None,
             window_end=window.end if window else None,
             fired_at=self.fired_at if partition is None or scheme is None else None,
             partition=partition,
             scheme=scheme,
         )
-
-    def window(self, key: str | None) -> dg.TimeWindow | None:
-        """Return the window of data that Dagster has for a key."""
-        definition = self.partitions_def
-        if key is None:
-            return None
-        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
-            return definition.time_window_for_partition_key(key)
-        if isinstance(definition, dg.MultiPartitionsDefinition) and isinstance(key, dg.MultiPartitionKey):
-            return next(
-                (
-                    dimension.partitions_def.time_window_for_partition_key(key.keys_by_dimension[dimension.name])
-                    for dimension in definition.partitions_defs
-                    if isinstance(dimension.partitions_def, dg.TimeWindowPartitionsDefinition)
-                ),
-                None,
-            )
-        return None
 
 
 def _date(said: str | None) -> date | None:
@@ -299,7 +297,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         root=root,
         keys=_engine_keys(op) or _lost_key(op, root),
         partitions_def=step.run_partitions_def,
-        timezone=_schedule_timezone(op) if scheduled else "UTC",
+        timezone=schedule_timezone(op) if scheduled else None,
         fired_at=datetime.fromisoformat(scheduled) if scheduled else None,
         started_at=_started(op.instance, run.run_id),
         engine=engine,
@@ -328,15 +326,6 @@ def _lost_key(op: dg.OpExecutionContext, root: dg.DagsterRun | None) -> tuple[st
     """
     key = root.tags.get(_PARTITION_TAG) if root is not None and not op.has_assets_def else None
     return (key,) if key else ()
-
-
-def _schedule_timezone(op: dg.OpExecutionContext) -> str:
-    """Return the zone of the schedule that launched the run; the tag with its time is in UTC."""
-    name = op.run.tags.get(_SCHEDULE_TAG)
-    try:
-        return (name and op.repository_def.get_schedule_def(name).execution_timezone) or "UTC"
-    except dg.DagsterInvariantViolationError:  # a schedule that is gone, or a run outside of any code location
-        return "UTC"
 
 
 @lru_cache(maxsize=1)
@@ -379,14 +368,10 @@ def _of_tick(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext)
     return RunFacts(
         run_id=f"{name}/{fired_at.isoformat()}",
         name=name,
-        timezone=_zone(fired_at, "UTC"),
+        timezone=zone_of(fired_at),
         fired_at=fired_at,
         engine=engine | {"tick": "schedule"},
     )
-
-
-def _zone(moment: datetime, default: str) -> str:
-    return getattr(moment.tzinfo, "key", None) or default
 
 
 def params_of(config: Mapping[str, Any], what: str) -> Mapping[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
 from flowctx.core.dates.parsing import iso_date
@@ -12,6 +12,9 @@ from flowctx.core.dates.zones import Window, check_aware, get_zone, local_date, 
 from flowctx.core.errors import CalendarError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 #: Names of dimensions that hold a business date by convention, in the order in which they are tried.
 DATE_DIMENSIONS: Final = (
@@ -43,8 +46,10 @@ class RunTime:
         datetime.date(2026, 11, 22)
     """
 
-    #: IANA name of the schedule's own zone, in which dates are taken.
-    timezone: str = "UTC"
+    #: IANA name of the schedule's own zone, in which dates are taken; None if the engine does not say it.
+    timezone: str | None = "UTC"
+    #: Why there is no zone, for the error of a rule that needs one.
+    no_timezone: str = "the schedule does not say in which time zone its dates are"
     #: First instant of the data the run is about.
     window_start: datetime | None = None
     #: First instant after it; the same as the start if the engine knows an instant only.
@@ -57,7 +62,8 @@ class RunTime:
     scheme: PartitionScheme | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "timezone", zone_name(self.timezone))
+        if self.timezone is not None:
+            object.__setattr__(self, "timezone", zone_name(self.timezone))
         for name in ("window_start", "window_end", "fired_at"):
             if getattr(self, name) is not None:
                 check_aware(getattr(self, name), name)
@@ -65,6 +71,20 @@ class RunTime:
             raise CalendarError("a window has both ends; pass window_start and window_end, or fired_at for an instant")
         if self.window_start and self.window_end and self.window_end < self.window_start:
             raise CalendarError(f"the window ends at {self.window_end}, before it starts at {self.window_start}")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The schedule's zone.
+
+        Raises:
+            CalendarError: The engine does not say it, and no other zone is taken in its place.
+        """
+        if self.timezone is None:
+            raise CalendarError(
+                f"{self.no_timezone}, so a moment of it has no date; say the zone in the rule, such as "
+                "as_of=AsOf.window_start(timezone='America/New_York'), or give the run its as_of_date"
+            )
+        return get_zone(self.timezone)
 
     @property
     def window(self) -> Window | None:
@@ -75,8 +95,7 @@ class RunTime:
         if self.window_start is not None and self.window_end is not None:
             if self.window_start == self.window_end:
                 return None
-            zone = get_zone(self.timezone)
-            return Window(self.window_start.astimezone(zone), self.window_end.astimezone(zone))
+            return Window(self.window_start.astimezone(self.zone), self.window_end.astimezone(self.zone))
         if self.scheme is None or self.partition is None or self.fired_at is not None:
             return None
         return self.scheme.window(self.partition)
@@ -84,12 +103,14 @@ class RunTime:
     @property
     def instant(self) -> datetime | None:
         """The instant for which the schedule fired: ``fired_at``, or a window without width."""
-        return self.fired_at if self.fired_at is not None else None if self.window else self.window_start
+        if self.fired_at is not None or self.window_start != self.window_end:
+            return self.fired_at
+        return self.window_start
 
     @property
     def local_date(self) -> date | None:
         """The local date of :attr:`instant`."""
-        return None if self.instant is None else local_date(self.instant, get_zone(self.timezone))
+        return None if self.instant is None else local_date(self.instant, self.zone)
 
 
 class AsOfResult(NamedTuple):
@@ -127,34 +148,50 @@ class AsOf:
     calendar: str | BusinessCalendar | None = None
     #: The dimension of a ``key`` rule.
     dimension: str | None = None
+    #: IANA name of the zone in which dates are taken, in place of the schedule's own.
+    timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.timezone is not None:
+            object.__setattr__(self, "timezone", zone_name(self.timezone))
 
     @classmethod
-    def default(cls) -> AsOf:
+    def default(cls, *, timezone: str | None = None) -> AsOf:
         """Return the rule that adapters use when the user names none.
 
         The date of the partition's cadence; else the value of a dimension with a name of :data:`DATE_DIMENSIONS`, if
-        it is an ISO date; else the local day on which the window starts (as Airflow's ``ds`` and Dagster's keys do, in
-        the schedule's zone); else the local day of the instant for which the schedule fired; else None.
+        it is an ISO date (two that differ are an error, unless one is called ``as_of_date``); else the local day on
+        which the window starts (as Airflow's ``ds`` and Dagster's keys do, in the schedule's zone); else the local
+        day of the instant for which the schedule fired; else None.
+
+        Args:
+            timezone: IANA name of the zone in which dates are taken; the schedule's own if not given.
 
         Example:
             >>> AsOf.default().resolve(RunTime(partition=PartitionKey(date="2012-10-26"))).source
             'partition.date'
         """
-        return cls("default")
+        return cls("default", timezone=timezone)
 
     @classmethod
-    def window_start(cls) -> AsOf:
+    def window_start(cls, *, timezone: str | None = None) -> AsOf:
         """Return the rule that takes the local day on which the window starts.
+
+        Args:
+            timezone: As for :meth:`default`.
 
         Example:
             >>> AsOf.window_start().resolve(RunTime())
             AsOfResult(date=None, source='none', calendar=None)
         """
-        return cls("window_start")
+        return cls("window_start", timezone=timezone)
 
     @classmethod
-    def window_end(cls) -> AsOf:
+    def window_end(cls, *, timezone: str | None = None) -> AsOf:
         """Return the rule that takes the last local day inside the half-open window.
+
+        Args:
+            timezone: As for :meth:`default`.
 
         Example:
             >>> from datetime import UTC
@@ -163,32 +200,34 @@ class AsOf:
             >>> AsOf.window_end().resolve(day).date
             datetime.date(2012, 10, 26)
         """
-        return cls("window_end")
+        return cls("window_end", timezone=timezone)
 
     @classmethod
-    def last_session(cls, calendar: str | BusinessCalendar) -> AsOf:
+    def last_session(cls, calendar: str | BusinessCalendar, *, timezone: str | None = None) -> AsOf:
         """Return the rule that takes the last session on or before the window's last day, or before the instant.
 
         Args:
             calendar: Name of a business calendar, or one of your own; loaded when the rule is first used.
+            timezone: As for :meth:`default`.
 
         Example:
             >>> key = PartitionKey(date="2012-10-27")
             >>> AsOf.last_session("WEEKDAYS").resolve(RunTime(partition=key))[:2]
             (datetime.date(2012, 10, 26), 'partition.date+last_session:WEEKDAYS')
         """
-        return cls("last_session", calendar=calendar)
+        return cls("last_session", calendar=calendar, timezone=timezone)
 
     @classmethod
-    def previous_session(cls, calendar: str | BusinessCalendar) -> AsOf:
+    def previous_session(cls, calendar: str | BusinessCalendar, *, timezone: str | None = None) -> AsOf:
         """Return the rule for what runs on T about T-1: the last session strictly before the day of the run.
 
         The day of the run is that of the instant for which it was fired: the end of a window, if there is one.
 
         Args:
             calendar: Name of a business calendar, or one of your own; loaded when the rule is first used.
+            timezone: As for :meth:`default`.
         """
-        return cls("previous_session", calendar=calendar)
+        return cls("previous_session", calendar=calendar, timezone=timezone)
 
     @classmethod
     def key(cls, dimension: str) -> AsOf:
@@ -204,9 +243,11 @@ class AsOf:
         """Return the business date of a run, and which fact it came from.
 
         Raises:
-            CalendarError: The dimension of a ``key`` rule holds no ISO date, or a session rule's calendar does not
-                reach that far.
+            CalendarError: The dimension of a ``key`` rule holds no ISO date, two dimensions could be the date, the
+                zone of the schedule is not known, or a session rule's calendar does not reach that far.
         """
+        if self.timezone is not None:
+            run = replace(run, timezone=self.timezone)
         if self.kind in ("last_session", "previous_session"):
             return self._session(run)
         if self.kind == "key":
@@ -238,7 +279,8 @@ class AsOf:
 
     def __repr__(self) -> str:
         argument = self.dimension if self.kind == "key" else self.calendar
-        return f"AsOf.{self.kind}({'' if argument is None else repr(argument)})"
+        zone = None if self.timezone is None else f"timezone={self.timezone!r}"
+        return f"AsOf.{self.kind}({', '.join(filter(None, [repr(argument) if argument else None, zone]))})"
 
 
 def _start(run: RunTime) -> AsOfResult | None:
@@ -274,8 +316,10 @@ def _from_partition(run: RunTime) -> AsOfResult | None:
         return None
     if run.scheme is not None and run.scheme.cadence_dimension is not None:
         return AsOfResult(run.scheme.as_of_date(run.partition), f"partition.{run.scheme.cadence_dimension}")
-    for name in DATE_DIMENSIONS:
-        day = iso_date(run.partition.get(name, ""))
-        if day is not None:
-            return AsOfResult(day, f"partition.{name}")
-    return None
+    days = {name: day for name in DATE_DIMENSIONS if (day := iso_date(run.partition.get(name, ""))) is not None}
+    if "as_of_date" not in days and len(set(days.values())) > 1:
+        raise CalendarError(
+            f"the partition {run.partition} has {len(days)} dates, {' and '.join(days)}; say which one is the business "
+            f"date: as_of=AsOf.key({next(iter(days))!r})"
+        )
+    return next((AsOfResult(day, f"partition.{name}") for name, day in days.items()), None)

@@ -23,6 +23,7 @@ def begin(
     partition: PartitionKey | None = None,
     as_of_date: date | None = None,
     as_of: AsOf | None = None,
+    required: bool = False,
     time: RunTime | None = None,
     batch_id: str | None = None,
     trace_id: str | None = None,
@@ -42,6 +43,7 @@ def begin(
         partition: The partition key.
         as_of_date: The business date, if the caller gives one; the partition's must be the same.
         as_of: Otherwise the rule for it; :meth:`AsOf.default() <flowctx.AsOf.default>` by default.
+        required: Refuse a run that has no business date.
         time: What the engine knows of the run's time, for the rule; the partition by default.
         batch_id: The batch.
         trace_id: The caller's or the engine's; otherwise :func:`derived_trace_id`.
@@ -54,8 +56,8 @@ def begin(
 
     Raises:
         UnknownPartition: The scheme does not have the partition.
-        ContextError: The partition is missing, its date is not ``as_of_date``, or one of them is of the
-            wrong type.
+        ContextError: The partition is missing, its date is not ``as_of_date``, there is no date although it is
+            required, or one of them is of the wrong type.
     """
     about = dict(metadata or {})
     _check(as_of, as_of_date, batch_id)
@@ -72,6 +74,12 @@ def begin(
         as_of_date, calendar = found.date, found.calendar or calendar
         about["as_of_source"] = found.source
     about.setdefault("as_of_source", "caller")
+    if required and as_of_date is None:
+        raise ContextError(
+            f"run {run_id!r} of {name!r} has no business date: it was started by hand or by an event that says none; "
+            "start it with as_of_date (Airflow: in its conf, Dagster: the tag flowctx/as_of_date), with a partition or "
+            "with a logical date, or let what triggers it hand on its as_of_date"
+        )
     if calendar is not None:
         about["calendar"] = calendar.identity
     return WorkflowContext(
