@@ -1,4 +1,7 @@
-"""Servers that answer as the engines do, and fail when they are told to: what no real engine does on request."""
+"""Servers that answer as the engines do, and fail when they are told to: what no real engine does on request.
+
+What they are asked and what they answer is held to the schemas that the engines ship.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, unquote
+
+from adapters.engine_schemas import graphql_answer, operation
 
 
 class Server:
@@ -28,6 +33,8 @@ class Server:
         self.runs: dict[str, dict[str, Any]] = {}
         #: What stands after the question mark of the call.
         self.query: dict[str, list[str]] = {}
+        #: What the engine would not have been asked, or not have answered.
+        self.faults: list[str] = []
 
     def trouble(self, text: str) -> int | str | None:
         """Take the next trouble for a call, if there is one."""
@@ -41,6 +48,14 @@ class Server:
         """Answer a call as the engine would."""
         raise NotImplementedError
 
+    def faults_of_call(self, method: str, url: str, body: Any) -> list[str]:
+        """Return what the engine's schema has against a call."""
+        return []
+
+    def faults_of_answer(self, method: str, url: str, status: int, data: Any) -> list[str]:
+        """Return what the engine's schema has against an answer."""
+        return []
+
 
 #: What something before the server answers in its place.
 _OTHERS: dict[str | int | None, tuple[int, Any]] = {
@@ -51,7 +66,7 @@ _OTHERS: dict[str | int | None, tuple[int, Any]] = {
 
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
-    """Let a server listen."""
+    """Let a server listen; in the end, no call and no answer was against the engine's schema."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_call(self) -> None:
@@ -59,6 +74,8 @@ def serving(server: Server) -> Iterator[Server]:
             path, _, query = self.path.partition("?")
             method, path, server.query = self.command, unquote(path), parse_qs(query)
             server.calls.append(f"{method} {path}")
+            body = json.loads(data) if data else None
+            server.faults += server.faults_of_call(method, self.path, body)
             trouble = server.trouble(f"{method} {path} {data}")
             if trouble == "drop":
                 self.connection.close()
@@ -68,7 +85,8 @@ def serving(server: Server) -> Iterator[Server]:
             elif trouble in _OTHERS:
                 status, found = _OTHERS[trouble]
             else:
-                status, found = server.answer(method, path, json.loads(data) if data else None)
+                status, found = server.answer(method, path, body)
+                server.faults += server.faults_of_answer(method, self.path, status, found)
             if trouble == "lose":
                 self.connection.close()
                 return
@@ -100,6 +118,7 @@ def serving(server: Server) -> Iterator[Server]:
         listener.shutdown()
         listener.server_close()
         thread.join()
+    assert not server.faults, "\n".join(server.faults)
 
 
 class Airflow(Server):
@@ -109,6 +128,8 @@ class Airflow(Server):
     dag: Mapping[str, Any] = MappingProxyType({"is_paused": False, "timetable_partitioned": True})
     #: How many runs it lists at a time, whatever it is asked for.
     most = 0
+    #: How runs end.
+    state = "success"
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Answer a call as Airflow would."""
@@ -120,7 +141,7 @@ class Airflow(Server):
             run_id = body["dag_run_id"]
             if run_id in self.runs:
                 return 409, {"detail": "the run exists already"}
-            ended = {"state": "success", "start_date": "2026-01-09T12:00:00Z", "end_date": "2026-01-09T12:00:01Z"}
+            ended = {"state": self.state, "start_date": "2026-01-09T12:00:00Z", "end_date": "2026-01-09T12:00:01Z"}
             self.runs[run_id] = {"dag_run_id": run_id, **body, **ended}
             return 200, self.runs[run_id]
         if path.endswith("/dagRuns"):
@@ -128,9 +149,27 @@ class Airflow(Server):
             found = [run for run in self.runs.values() if text in json.dumps(run["conf"])]
             return 200, {"dag_runs": found[start : start + self.most], "total_entries": len(found)}
         if path.endswith("/taskInstances"):
-            return 200, {"task_instances": [{"task_id": "load", "state": "success"}]}
+            task = {"task_id": "load", "state": self.state, "map_index": -1, "end_date": "2026-01-09T12:00:01Z"}
+            return 200, {"task_instances": [task]}
+        if path.endswith("/xcomEntries/return_value"):
+            return 200, {"value": {"error": "12 rows are missing"}}
+        if path.endswith("/clear"):
+            run_id = path.split("/")[-2]
+            return (200, self.runs[run_id]) if run_id in self.runs else (404, {"detail": "no such run"})
         run = self.runs.get(path.rpartition("/")[2])
         return (200, run) if run else (404, {"detail": "no such run"})
+
+    def faults_of_call(self, method: str, url: str, body: Any) -> list[str]:
+        """Return what Airflow's OpenAPI document has against a call."""
+        path, _, query = url.partition("?")
+        try:
+            return list(operation(method, path).faults_of_call(query, body))
+        except LookupError as exc:
+            return [str(exc)]
+
+    def faults_of_answer(self, method: str, url: str, status: int, data: Any) -> list[str]:
+        """Return what Airflow's OpenAPI document has against an answer."""
+        return list(operation(method, url.partition("?")[0]).faults_of_answer(status, data))
 
 
 class Dagster(Server):
@@ -144,35 +183,52 @@ class Dagster(Server):
     instead: Sequence[tuple[str, Any]] = ()
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        """Answer a query as Dagster would."""
-        query, variables = body["query"], body["variables"]
+        """Answer a query as Dagster's schema has it, from the methods below, which have the names of its fields."""
         for text, found in self.instead:
-            if text in query:
+            if text in body["query"]:
                 return 200, found
-        if "repositoriesOrError" in query:
-            node = {"name": "r", "location": {"name": "l"}, "jobs": [{"name": "filled_job"}]}
-            return 200, {"data": {"repositoriesOrError": {"nodes": [node]}}}
-        if "daemonHealth" in query:
-            healthy = {"required": True, "healthy": True}
-            return 200, {"data": {"instance": {"daemonHealth": {"daemonStatus": healthy}}}}
-        if "launchRunReexecution(" in query:
-            return 200, {"data": {"launchRunReexecution": {"__typename": "PythonError", "message": "no parent"}}}
-        if "eventConnection" in query:
-            start = int(variables["cursor"] or 0)
+        answer = graphql_answer(body["query"], body["variables"], self)
+        self.faults += [error["message"] for error in answer.get("errors", ())]
+        return 200, answer
+
+    def repositoriesOrError(self, info: Any) -> Any:
+        """Return one repository with one job."""
+        jobs = [{"name": "filled_job"}]
+        return {"__typename": "RepositoryConnection", "nodes": [{"name": "r", "location": {"name": "l"}, "jobs": jobs}]}
+
+    def instance(self, info: Any) -> Any:
+        """Return that the daemon is well."""
+        return {"daemonHealth": {"daemonStatus": {"required": True, "healthy": True}}}
+
+    def launchRun(self, info: Any, executionParams: Any) -> Any:
+        """Note a run."""
+        run_id = f"run-{len(self.runs)}"
+        self.runs[run_id] = _dagster_run(run_id, executionParams["executionMetadata"]["tags"], self.status)
+        return {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}
+
+    def launchRunReexecution(self, info: Any, reexecutionParams: Any) -> Any:
+        """Refuse: the run is not there any more."""
+        return {"__typename": "PythonError", "message": "no parent"}
+
+    def terminateRuns(self, info: Any, runIds: Any, terminatePolicy: Any) -> Any:
+        """Do nothing: all runs have ended."""
+        return {"__typename": "TerminateRunsResult"}
+
+    def runOrError(self, info: Any, runId: Any) -> Any:
+        """Return a run, whose events are told one by one."""
+
+        def page(info: Any, limit: Any, afterCursor: Any = None) -> Any:
+            start = int(afterCursor or 0)
             more = start + 1 < len(self.events)
-            page = {"events": self.events[start : start + 1], "cursor": str(start + 1), "hasMore": more}
-            return 200, {"data": {"runOrError": {"eventConnection": page}}}
-        if "launchRun(" in query:
-            run_id = f"run-{len(self.runs)}"
-            tags = variables["params"]["executionMetadata"]["tags"]
-            self.runs[run_id] = _dagster_run(run_id, tags, self.status)
-            return 200, {"data": {"launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}}}
-        if "terminateRuns" in query:
-            return 200, {"data": {"terminateRuns": {"__typename": "TerminateRunsResult"}}}
-        wanted = variables["filter"]
-        found = [run for run in self.runs.values() if run["runId"] in wanted.get("runIds", [])]
-        found += [run for run in self.runs.values() if any(tag in run["tags"] for tag in wanted.get("tags", []))]
-        return 200, {"data": {"runsOrError": {"results": found}}}
+            return {"events": self.events[start : start + 1], "cursor": str(start + 1), "hasMore": more}
+
+        return {"__typename": "Run", "eventConnection": page}
+
+    def runsOrError(self, info: Any, limit: Any, filter: Any, cursor: Any = None) -> Any:
+        """Return the runs of some ids or tags."""
+        found = [run for run in self.runs.values() if run["runId"] in filter.get("runIds", [])]
+        found += [run for run in self.runs.values() if any(tag in run["tags"] for tag in filter.get("tags", []))]
+        return {"__typename": "Runs", "results": found}
 
 
 def _dagster_run(run_id: str, tags: list[dict[str, str]], status: str) -> dict[str, Any]:
@@ -185,5 +241,5 @@ def _dagster_run(run_id: str, tags: list[dict[str, str]], status: str) -> dict[s
         "updateTime": 2.0,
         "assetSelection": None,
         "tags": tags,
-        "stats": {"materializations": 2},
+        "stats": {"__typename": "RunStatsSnapshot", "materializations": 2},
     }
