@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
-from typing import Any, Final
+from datetime import date, time
+from typing import TYPE_CHECKING, Any, Final
 
-from flowctx.core.dates.parsing import parse_date, parse_weekmask, weekmask_text
-from flowctx.core.dates.session_table import SessionTable
+from flowctx.core.dates.closes import Closes
+from flowctx.core.dates.corrections import CorrectableTable
+from flowctx.core.dates.parsing import parse_bounds, parse_date, parse_weekmask, weekmask_text
 from flowctx.core.errors import CalendarError
 from flowctx.core.hashing import sha256
 from flowctx.core.suggestions import nearest
 
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
 _MAX_ORDINAL: Final = date.max.toordinal()
 
 
-class BusinessCalendar(SessionTable):
+class BusinessCalendar(CorrectableTable):
     """Which days count as business days (sessions), immutable, at most 2 µs a look-up.
 
     Make one with :meth:`from_sessions` or :meth:`from_holidays`, or load a named one with
-    :func:`get_calendar`. ``EVERY_DAY`` and ``WEEKDAYS`` are arithmetic and know no bounds; every other
-    calendar knows the days from :attr:`first` to :attr:`last` and refuses to guess outside of them.
+    :func:`get_calendar`; correct one with :meth:`with_holidays`, :meth:`with_sessions` and :meth:`with_closes`, which
+    return another one with a version of its own. ``EVERY_DAY`` and ``WEEKDAYS`` are arithmetic and know no bounds;
+    every other calendar knows the days from :attr:`first` to :attr:`last` and refuses to guess outside of them.
 
     Equality and hash are by content: name, version, bounds and every session.
 
@@ -46,7 +51,9 @@ class BusinessCalendar(SessionTable):
     @classmethod
     def _make(cls, name: str, table: array[int], bounds: tuple[int, int], **more: Any) -> BusinessCalendar:
         self = object.__new__(cls)
-        version = more.get("version") or sha256(table.tobytes())[:12]
+        closes: Closes | None = more.get("closes")
+        times = repr(closes.content).encode() if closes else b""
+        version = more.get("version") or sha256(table.tobytes() + times)[:12]
         for field, value in {
             "name": _check_name(name),
             "version": version,
@@ -56,7 +63,8 @@ class BusinessCalendar(SessionTable):
             "_open_days": more.get("open_days"),
             "_reloadable": more.get("reloadable", False),
             "_size": len(table),
-            "_hash": hash((name, version, bounds, len(table), table.tobytes())),
+            "_closes": closes,
+            "_hash": hash((name, version, bounds, len(table), table.tobytes(), times)),
         }.items():
             object.__setattr__(self, field, value)
         return self
@@ -70,6 +78,9 @@ class BusinessCalendar(SessionTable):
         first: date | str | None = None,
         last: date | str | None = None,
         version: str = "",
+        close: time | str | None = None,
+        timezone: str | ZoneInfo | None = None,
+        special_closes: Mapping[date | str, time | str] | None = None,
     ) -> BusinessCalendar:
         """Make a calendar from its sessions.
 
@@ -79,6 +90,9 @@ class BusinessCalendar(SessionTable):
             first: First day that the calendar knows about; the first session if not given.
             last: Last day that the calendar knows about; the last session if not given.
             version: Which edition it is; a digest of the sessions if not given.
+            close: When sessions end, by the wall clock: ``16:00``; needed by cadences that are due after the close.
+            timezone: IANA name of the zone of closing times.
+            special_closes: The closing times of sessions that end at another time, by date.
 
         Raises:
             CalendarError: No sessions, or sessions outside the bounds.
@@ -90,13 +104,14 @@ class BusinessCalendar(SessionTable):
         table = array("i", sorted({parse_date(d, "dates").toordinal() for d in dates}))
         if not table:
             raise CalendarError(f"the calendar {name!r} has no sessions; give it at least one")
-        bounds = _bounds(name, first, last, date.fromordinal(table[0]), date.fromordinal(table[-1]))
+        bounds = parse_bounds(name, first, last, date.fromordinal(table[0]), date.fromordinal(table[-1]))
         if table[0] < bounds[0] or table[-1] > bounds[1]:
             raise CalendarError(
                 f"the calendar {name!r} has sessions from {_iso(table[0])} to {_iso(table[-1])}, outside its bounds "
                 f"{_iso(bounds[0])} to {_iso(bounds[1])}; widen first= and last="
             )
-        return cls._make(name, table, bounds, version=version)
+        closes = Closes.of_calendar(name, close, timezone, special_closes)
+        return cls._make(name, table, bounds, version=version, closes=closes)
 
     @classmethod
     def from_ordinals(
@@ -107,6 +122,7 @@ class BusinessCalendar(SessionTable):
         bounds: tuple[int, int],
         version: str = "",
         reloadable: bool = False,
+        closes: Closes | None = None,
     ) -> BusinessCalendar:
         """Make a calendar from a table that is known to be right: what loaders use.
 
@@ -116,8 +132,9 @@ class BusinessCalendar(SessionTable):
             bounds: The ordinals of the first and last day that the calendar knows about.
             version: Which edition it is; a digest of the sessions if not given.
             reloadable: The loader finds the calendar by its name, so that writing it down takes no table.
+            closes: When its sessions end.
         """
-        return cls._make(name, array("i", ordinals), bounds, version=version, reloadable=reloadable)
+        return cls._make(name, array("i", ordinals), bounds, version=version, reloadable=reloadable, closes=closes)
 
     @classmethod
     def from_holidays(
@@ -130,6 +147,9 @@ class BusinessCalendar(SessionTable):
         last: date | str | None = None,
         extra: Iterable[date | str] = (),
         version: str = "",
+        close: time | str | None = None,
+        timezone: str | ZoneInfo | None = None,
+        special_closes: Mapping[date | str, time | str] | None = None,
     ) -> BusinessCalendar:
         """Make a calendar from its weekly pattern and the days on which it is closed.
 
@@ -141,6 +161,9 @@ class BusinessCalendar(SessionTable):
             last: Last such day; 31 December of the last holiday's year if not given.
             extra: Sessions outside the weekmask, such as a Saturday worked.
             version: Which edition it is; a digest of the sessions if not given.
+            close: As for :meth:`from_sessions`.
+            timezone: As for :meth:`from_sessions`.
+            special_closes: As for :meth:`from_sessions`.
 
         Raises:
             CalendarError: No holidays and no bounds, a weekmask that cannot be, or no session at all.
@@ -159,7 +182,7 @@ class BusinessCalendar(SessionTable):
             )
         low = date(min(closed).year, 1, 1) if closed else date.min
         high = date(max(closed).year, 12, 31) if closed else date.max
-        bounds = _bounds(name, first, last, low, high)
+        bounds = parse_bounds(name, first, last, low, high)
         open_days = parse_weekmask(weekmask)
         days = {o for o in range(bounds[0], bounds[1] + 1) if (o + 6) % 7 in open_days}
         table = array("i", sorted((days - {d.toordinal() for d in closed}) | opened))
@@ -167,7 +190,19 @@ class BusinessCalendar(SessionTable):
             raise CalendarError(f"the calendar {name!r} has no session between its bounds; check holidays and weekmask")
         if table[0] < bounds[0] or table[-1] > bounds[1]:
             raise CalendarError(f"the calendar {name!r} has extra= sessions outside its bounds; widen first= and last=")
-        return cls._make(name, table, bounds, version=version, open_days=open_days)
+        closes = Closes.of_calendar(name, close, timezone, special_closes)
+        return cls._make(name, table, bounds, version=version, open_days=open_days, closes=closes)
+
+    def _corrected(
+        self, table: Iterable[int], *, last: int | None, closes: Closes | None, version: str
+    ) -> BusinessCalendar:
+        ordinals, closes = array("i", table), closes or self._closes
+        if not ordinals:
+            raise CalendarError(f"the calendar {self.name} would have no session left")
+        times = repr(closes.content).encode() if closes else b""
+        added = version or f"corrected.{sha256(ordinals.tobytes() + times)[:8]}"
+        bounds = (self._first, self._last if last is None else last)
+        return self._make(self.name, ordinals, bounds, version=f"{self.version}+{added}", closes=closes)
 
     # -- writing it down ----------------------------------------------------------------------------------------
 
@@ -200,6 +235,7 @@ class BusinessCalendar(SessionTable):
             "weekmask": weekmask_text(open_days),
             "holidays": [_iso(o) for o in sorted(usual - table)],
             "extra": [_iso(o) for o in sorted(table - usual)],
+            **({"closing_times": self._closes.to_dict()} if self._closes else {}),
         }
 
     @staticmethod
@@ -218,7 +254,12 @@ class BusinessCalendar(SessionTable):
             if "weekmask" not in data:
                 return get_calendar(name)
             fields = {field: data[field] for field in ("weekmask", "first", "last", "extra")}
-            return BusinessCalendar.from_holidays(name, data["holidays"], version=version, **fields)
+            made = BusinessCalendar.from_holidays(name, data["holidays"], version=version, **fields)
+            if "closing_times" not in data:
+                return made
+            closes = Closes.from_dict(data["closing_times"])
+            more = {"version": version, "open_days": made._open_days, "closes": closes}
+            return BusinessCalendar._make(name, made._table, (made._first, made._last), **more)
         except (KeyError, TypeError, AttributeError) as error:
             raise CalendarError(f"this is not a calendar written by to_dict(): {error!r}") from None
 
@@ -234,7 +275,7 @@ class BusinessCalendar(SessionTable):
         return self is other or (self._hash == other._hash and self._content() == other._content())
 
     def _content(self) -> tuple[object, ...]:
-        return self.name, self.version, self._first, self._last, self._table
+        return self.name, self.version, self._first, self._last, self._table, self._closes
 
     def __hash__(self) -> int:
         return self._hash
@@ -246,7 +287,8 @@ class BusinessCalendar(SessionTable):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        more = {"version": self.version, "open_days": self._open_days, "reloadable": self._reloadable}
+        fields = {"version": self.version, "open_days": self._open_days, "reloadable": self._reloadable}
+        more: dict[str, Any] = {**fields, "closes": self._closes}
         return _unpickle, (self.name, self._table, (self._first, self._last), more)
 
     def __repr__(self) -> str:
@@ -296,14 +338,6 @@ def _check_name(name: object) -> str:
 
 def _iso(ordinal: int) -> str:
     return date.fromordinal(ordinal).isoformat()
-
-
-def _bounds(name: str, first: date | str | None, last: date | str | None, low: date, high: date) -> tuple[int, int]:
-    first = low if first is None else parse_date(first, "first")
-    last = high if last is None else parse_date(last, "last")
-    if first > last:
-        raise CalendarError(f"the calendar {name!r} has first={first} after last={last}; swap them")
-    return first.toordinal(), last.toordinal()
 
 
 #: Every day is a business day: no bounds, no holidays.

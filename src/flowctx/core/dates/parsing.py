@@ -131,6 +131,17 @@ def weekmask_text(open_days: frozenset[int]) -> str:
     return "".join("1" if i in open_days else "0" for i in range(7))
 
 
+def parse_bounds(
+    name: str, first: date | str | None, last: date | str | None, low: date, high: date
+) -> tuple[int, int]:
+    """Return the ordinals of the first and last day that a calendar knows, by default those of ``low`` and ``high``."""
+    first = low if first is None else parse_date(first, "first")
+    last = high if last is None else parse_date(last, "last")
+    if first > last:
+        raise CalendarError(f"the calendar {name!r} has first={first} after last={last}; swap them")
+    return first.toordinal(), last.toordinal()
+
+
 class DateSequence(Sequence[date]):
     """A lazy sequence of dates: positions, and a function from position to ordinal.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from datetime import date
+from datetime import date, datetime
 
+from flowctx.core.dates.closes import Closes
 from flowctx.core.dates.parsing import DateSequence, check_date, weekday_name
 from flowctx.core.errors import CalendarError
 
@@ -19,7 +20,7 @@ class SessionTable:
     A look-up takes at most 2 µs. Days outside of :attr:`first` to :attr:`last` are refused, never guessed.
     """
 
-    __slots__ = ("_first", "_last", "_open_days", "_size", "_table", "name", "version")
+    __slots__ = ("_closes", "_first", "_last", "_open_days", "_size", "_table", "name", "version")
     #: What the calendar is called: ``XNYS``.
     name: str
     #: Which edition of it: the library's version, or a digest of the sessions.
@@ -29,6 +30,7 @@ class SessionTable:
     _last: int
     _open_days: frozenset[int] | None  # None where it takes a look at the table
     _size: int
+    _closes: Closes | None
 
     @property
     def first(self) -> date:
@@ -204,6 +206,49 @@ class SessionTable:
         kind = f"a {weekday_name(d)}, a weekend day" if d.weekday() not in self._usual_weekdays() else "a holiday"
         near = "sessions around it are" if len(around) == 2 else "the session next to it is"
         return f"{d.isoformat()} is {kind} in {self.name}: {near} {' and '.join(around)}"
+
+    # -- closing times ------------------------------------------------------------------------------------------
+
+    @property
+    def closes(self) -> Closes | None:
+        """When its sessions end, or None if the calendar knows days only."""
+        return self._closes
+
+    def close(self, d: date) -> datetime:
+        """Return the moment at which the session ``d`` ends.
+
+        Raises:
+            CalendarError: ``d`` is no session, or the calendar has no closing times.
+
+        Example:
+            >>> from flowctx import BusinessCalendar
+            >>> desk = BusinessCalendar.from_holidays(
+            ...     "DESK", ["2026-11-26"],
+            ...     close="16:00", timezone="America/New_York", special_closes={"2026-11-27": "13:00"})
+            >>> desk.close(date(2026, 11, 27)).isoformat(), desk.closes_early(date(2026, 11, 27))
+            ('2026-11-27T13:00:00-05:00', True)
+        """
+        self.index(d)
+        return self.known_closes().at(d.toordinal())
+
+    def closes_early(self, d: date) -> bool:
+        """Tell whether the session ``d`` ends before the usual time: a half day.
+
+        Raises:
+            CalendarError: As for :meth:`close`.
+        """
+        self.index(d)
+        closes, ordinal = self.known_closes(), d.toordinal()
+        return closes.minutes(ordinal) < closes.usual_minutes(ordinal)
+
+    def known_closes(self) -> Closes:
+        """Return :attr:`closes`, or refuse if there are none."""
+        if self._closes is None:
+            raise CalendarError(
+                f"the calendar {self.name} has no closing times; give it some: close='16:00' and timezone=..., and "
+                "special_closes= for half days, or use the calendar of an exchange"
+            )
+        return self._closes
 
     # -- inside -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,164 @@
+"""Named calendars: those of exchange_calendars, cached on disk and corrected, and your own from a file of holidays.
+
+With a warm cache neither pandas nor exchange_calendars is imported, so that parsing a DAG file stays cheap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from datetime import date
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from flowctx.calendars.corrections import corrected
+from flowctx.calendars.exchange import build, edition
+from flowctx.core.dates.calendar import BusinessCalendar, unknown_calendar
+from flowctx.core.dates.closes import Closes
+from flowctx.core.dates.parsing import parse_date
+from flowctx.core.errors import CalendarError, MissingExtra
+
+#: Raise it when what is in a cache file changes.
+_FORMAT: Final = 2
+
+
+def load_calendar(name: str) -> BusinessCalendar:
+    """Return a calendar of exchange_calendars by its name or an alias of it.
+
+    Sessions are known from 1990 to 2039, or for as much of that as the library vouches for, and so are closing times.
+    They are kept in a cache folder (``FLOWCTX_CACHE_DIR``, else ``XDG_CACHE_HOME/flowctx``, else ``~/.cache/flowctx``),
+    by the versions of all that they depend on, which are the calendar's version; a damaged file is made anew, and where
+    nothing can be written nothing is kept. Corrections that the file of ``FLOWCTX_CALENDARS`` has for the calendar are
+    made; see :mod:`flowctx.calendars.corrections`.
+
+    Args:
+        name: Such as ``XNYS``, ``XLON`` or an alias, ``NYSE``; the calendar has the name that the library gives it.
+
+    Raises:
+        CalendarError: There is no such calendar (the message names the nearest ones), it cannot be trusted with the
+            versions that are installed, or the file of corrections is wrong.
+        MissingExtra: exchange_calendars is not installed.
+
+    Example:
+        >>> load_calendar("XNYS").is_session(date(2012, 10, 29))
+        False
+    """
+    try:
+        known_as = edition()
+    except PackageNotFoundError:
+        error = unknown_calendar(name, ())
+        raise (error if "did you mean" in str(error) else MissingExtra(f"the calendar {name!r}", "calendars")) from None
+    path = _cache_path(name, known_as)
+    found = _read(path, known_as)
+    if found is None:
+        found = build(name)
+        _write(path, {"format": _FORMAT, "edition": known_as, **found})
+    calendar = BusinessCalendar.from_ordinals(
+        found["name"],
+        found["sessions"],
+        bounds=(found["first"], found["last"]),
+        version=known_as,
+        reloadable=True,
+        closes=Closes.from_dict(found),
+    )
+    return corrected(calendar, name)
+
+
+def calendar_from_file(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    weekmask: str = "MON-FRI",
+    first: date | str | None = None,
+    last: date | str | None = None,
+) -> BusinessCalendar:
+    """Make a calendar from a text file of holidays: one ISO date a line; ``#`` starts a comment.
+
+    Args:
+        path: The file, in UTF-8.
+        name: What to call the calendar; the file's name without its suffix if not given.
+        weekmask: The open weekdays; see :meth:`BusinessCalendar.from_holidays`.
+        first: First day that the file covers; 1 January of the first holiday's year if not given.
+        last: Last such day; 31 December of the last holiday's year if not given.
+
+    Raises:
+        CalendarError: A line is no date; the message names the file and the line.
+        OSError: The file cannot be read.
+
+    Example:
+        >>> folder = Path(__import__("tempfile").mkdtemp())
+        >>> _ = (folder / "desk.txt").write_text("2012-10-29  # Sandy")
+        >>> calendar_from_file(folder / "desk.txt").is_session(date(2012, 10, 29))
+        False
+    """
+    holidays = []
+    file = Path(path)
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        text = line.partition("#")[0].strip()
+        if text:
+            try:
+                holidays.append(parse_date(text, "holiday"))
+            except CalendarError as error:
+                raise CalendarError(f"{file}, line {number}: {error}") from None
+    return BusinessCalendar.from_holidays(name or file.stem, holidays, weekmask=weekmask, first=first, last=last)
+
+
+# -- the cache --------------------------------------------------------------------------------------------------
+
+
+def _cache_path(name: str, known_as: str) -> Path | None:
+    """Return the cache file of a calendar, or None if this user has no folder for it."""
+    try:
+        if "FLOWCTX_CACHE_DIR" in os.environ:
+            folder = Path(os.environ["FLOWCTX_CACHE_DIR"])
+        else:
+            base = os.environ.get("XDG_CACHE_HOME")
+            folder = (Path(base) if base else Path.home() / ".cache") / "flowctx"
+    except RuntimeError:  # no home folder can be determined
+        return None
+    return folder / "calendars" / f"{quote(name, safe='')[:100]}-{quote(known_as, safe='+')}-f{_FORMAT}.json"
+
+
+_CONTENT: Final = ("name", "first", "last", "sessions", "timezone", "closes", "special_closes")
+
+
+def _checksum(content: dict[str, Any]) -> int:
+    text = json.dumps([content[field] for field in _CONTENT])
+    return zlib.crc32(text.encode())
+
+
+def _read(path: Path | None, known_as: str) -> dict[str, Any] | None:
+    """Return what a cache file holds, or None if it is missing, damaged or of another edition."""
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+        fits = found["format"] == _FORMAT and found["edition"] == known_as
+        if fits and found["checksum"] == _checksum(found):
+            return {field: found[field] for field in _CONTENT}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _write(path: Path | None, content: dict[str, Any]) -> None:
+    """Write a cache file in one step, so that other processes see all of it or nothing; or let it be."""
+    if path is None:
+        return
+    import tempfile  # takes a while to import, and a warm cache does without
+
+    text = json.dumps({**content, "checksum": _checksum(content)}, separators=(",", ":"))
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise

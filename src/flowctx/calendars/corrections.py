@@ -1,0 +1,104 @@
+"""Corrections of named calendars from a file in TOML, which the setting ``FLOWCTX_CALENDARS`` names.
+
+One table for each calendar, by the name that the library gives it; each entry may be left out::
+
+    [XHKG]
+    version = "typhoons-2026"       # goes into ctx.metadata["calendar"]; a digest of the result if not given
+    holidays = ["2026-09-10"]       # closed after all
+    sessions = ["2026-09-12"]       # open after all
+    last = "2027-06-30"             # known until then: of the days after the library's last, only those in sessions
+    closes = { "2026-12-24" = "12:00" }
+
+Whoever makes the keys and whoever checks them must read the same corrections: put the file where the scheduler, the
+workers and the code locations all see it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from flowctx.core.dates.calendar import BusinessCalendar
+from flowctx.core.errors import CalendarError
+from flowctx.core.hashing import sha256
+
+#: The environment variable with the path of the file.
+SETTING: Final = "FLOWCTX_CALENDARS"
+_ENTRIES: Final = {"version": str, "holidays": list, "sessions": list, "last": str, "closes": dict}
+
+
+def corrected(calendar: BusinessCalendar, name: str) -> BusinessCalendar:
+    """Return the calendar as the file of corrections has it; the calendar itself if it says nothing of it.
+
+    Args:
+        calendar: As the library has it.
+        name: The name, or alias, under which it was asked for.
+
+    Raises:
+        CalendarError: The file cannot be read, or says something that cannot be; the message names the file.
+    """
+    path = os.environ.get(SETTING)
+    if not path:
+        return calendar
+    tables = _read(path, _modified(path))
+    found = tables.get(calendar.name) or tables.get(name)
+    if not found:
+        return calendar
+    try:
+        return _apply(calendar, found)
+    except CalendarError as error:
+        raise CalendarError(f"{path}, [{calendar.name}]: {error}") from None
+
+
+def _apply(calendar: BusinessCalendar, entries: dict[str, Any]) -> BusinessCalendar:
+    made = calendar
+    if entries.get("sessions") or entries.get("last"):
+        made = made.with_sessions(map(_text, entries.get("sessions", [])), last=_text(entries.get("last")))
+    if entries.get("holidays"):
+        made = made.with_holidays(map(_text, entries["holidays"]))
+    if entries.get("closes"):
+        made = made.with_closes({_text(day): _text(at) for day, at in entries["closes"].items()})
+    digest = sha256(repr([*made.sessions(made.first, made.last), made.closes and made.closes.content]))[:8]
+    version = f"{calendar.version}+{entries.get('version') or f'corrected.{digest}'}"
+    bounds = (made.first.toordinal(), made.last.toordinal())
+    ordinals = (day.toordinal() for day in made.sessions(made.first, made.last))
+    # By its name it is found again, corrections included, wherever the same file is set.
+    return BusinessCalendar.from_ordinals(
+        made.name, ordinals, bounds=bounds, version=version, reloadable=True, closes=made.closes
+    )
+
+
+def _text(value: Any) -> Any:
+    """Return dates and times that TOML itself has as text."""
+    return (
+        value.isoformat("minutes") if hasattr(value, "hour") else value.isoformat() if hasattr(value, "year") else value
+    )
+
+
+def _modified(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError as error:
+        raise CalendarError(f"{SETTING}={path!r} cannot be read ({error}); correct the path, or unset it") from None
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, modified: int) -> dict[str, dict[str, Any]]:
+    import tomllib  # only those who correct calendars pay for it
+
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CalendarError(f"{SETTING}={path!r} is no file in TOML: {error}") from None
+    for name, table in tables.items():
+        entries = table if isinstance(table, dict) else {name: table}
+        for entry, value in entries.items():
+            kind = _ENTRIES.get(entry) if isinstance(table, dict) else None
+            if kind is None or not isinstance(_text(value), kind):
+                raise CalendarError(
+                    f"{path}, [{name}]: {entry} = {value!r} is no correction; a calendar takes "
+                    'version = "...", holidays = [...], sessions = [...], last = "...", closes = {...}'
+                )
+    return tables
