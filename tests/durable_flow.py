@@ -65,9 +65,9 @@ def claim_all(url, count, holder, told):
     ledger = open_ledger(url)
     granted = []
     for number in sorted(range(count), key=lambda n: hash((n * 7919, holder))):
-        key = CaptureKey(subject=f"subject-{number}", capture_id="capture")
+        key = CaptureKey(idempotency_key=f"subject-{number}", capture_id="capture")
         with contextlib.suppress(CaptureRefused):
             granted.append(
-                (number, ledger.claim(key, holder=f"{holder} {os.getpid()}", lease=timedelta(hours=1)).token)
+                (number, ledger.claim(key, holder=f"{holder} {os.getpid()}", lease=timedelta(hours=1)).fencing_token)
             )
     told.send(granted)

@@ -66,7 +66,7 @@ def test_the_example_goes_on_elsewhere(first, then, ledger):
     checkpoint = done.context.checkpoint
     assert (checkpoint.completed, checkpoint.failed, checkpoint.attempt) == (("fetch",), "validate", 2)
     assert (checkpoint.resumed_from, checkpoint.error) == (failed.run_id, failed["validate"].error)
-    found = ledger.run(done.run_id)
+    found = ledger.get_run(done.run_id)
     assert (found.status, found.attempt, found.engine) == (RunStatus.OK, 2, then)
     assert {r.step: r.run_attempt for r in ledger.steps(found.key)} == dict.fromkeys(ORDER, 2) | {"fetch": 1}
     assert [c.state for c in ledger.captures(workflow="daily_prices")] == [CaptureState.COMPLETE]

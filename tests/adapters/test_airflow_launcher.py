@@ -12,7 +12,7 @@ from adapters.engine_servers import Airflow, serving
 from backfill.flows import flow
 from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme
 from flowctx.airflow import PartitionTimetable
-from flowctx.backfill import Tally
+from flowctx.backfill import LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -34,7 +34,7 @@ def ledger() -> Ledger:
     return open_ledger("memory://")
 
 
-def fill(airflow: Airflow, ledger: Ledger, **login: Any) -> Tally:
+def fill(airflow: Airflow, ledger: Ledger, **login: Any) -> LaunchProgress:
     return Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url, **login))
 
 
@@ -73,7 +73,7 @@ def test_a_token_that_expires_alone_ends_the_launch(airflow: Airflow, ledger: Le
     airflow.troubles = [("T2", 401), ("T2", 401)]
     with pytest.raises(EngineError, match="set FLOWCTX_AIRFLOW_TOKEN anew"):
         fill(airflow, ledger, token="old")
-    assert [run.state for run in ledger.batches.outcomes("b")] == [PartitionState.LAUNCHED]
+    assert [run.state for run in ledger.batches.iter_outcomes("b")] == [PartitionState.LAUNCHED]
     assert fill(airflow, ledger, token="new").ended == {PartitionState.OK: 3}
 
 
@@ -81,7 +81,7 @@ def test_a_refused_partition_is_a_failure_of_its_own(airflow: Airflow, ledger: L
     """What Airflow will not run fails with Airflow's words, and the others run."""
     airflow.troubles = [("T2", 400)]
     assert fill(airflow, ledger).ended == {PartitionState.OK: 2, PartitionState.FAILED: 1}
-    failed = next(run for run in ledger.batches.outcomes("b") if run.state is PartitionState.FAILED)
+    failed = next(run for run in ledger.batches.iter_outcomes("b") if run.state is PartitionState.FAILED)
     assert (failed.partition, failed.error) == ("date=2012-01-02|tier=T2", "Airflow: busy")
 
 
@@ -128,7 +128,7 @@ def test_a_run_that_was_deleted_failed_and_is_run_anew(airflow: Airflow, ledger:
     """A run that somebody deletes in Airflow is a failure that says so; its retry is a new run."""
     airflow.troubles = [("GET /api/v2/dags/filled/dagRuns/batch__b__2012-01-02~T2", 404)]
     assert fill(airflow, ledger).ended == {PartitionState.OK: 2, PartitionState.FAILED: 1}
-    (failed,) = (run for run in ledger.batches.outcomes("b") if run.state is PartitionState.FAILED)
+    (failed,) = (run for run in ledger.batches.iter_outcomes("b") if run.state is PartitionState.FAILED)
     assert failed.error == "its run was deleted in Airflow"
     del airflow.runs[failed.run_id]
     again = Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url), retry_failed=True)
@@ -139,7 +139,7 @@ def test_a_run_that_was_deleted_failed_and_is_run_anew(airflow: Airflow, ledger:
 def test_runs_that_were_deleted_need_no_stopping(airflow: Airflow) -> None:
     """Cancelling what is not there any more is no trouble."""
     batch = Backfill(flow, SOME, "b", ledger="memory://").record()
-    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="airflow", heard_at=NOW)
+    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="airflow", last_seen_at=NOW)
     (run,) = AirflowLauncher(airflow.url).cancel(batch, [gone])
     assert (run.partition, run.run_id, run.state) == ("p", "r", PartitionState.CANCELED)
 
@@ -148,7 +148,7 @@ def test_a_deadlock_on_the_first_call_is_waited_out(airflow: Airflow) -> None:
     """Airflow's own 500, as when its scheduler and a PATCH lock each other's rows, is tried again at once."""
     batch = Backfill(flow, SOME, "b", ledger="memory://").record()
     airflow.troubles = [("PATCH", 500)]
-    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="airflow", heard_at=NOW)
+    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="airflow", last_seen_at=NOW)
     assert [run.state for run in AirflowLauncher(airflow.url, token="t").cancel(batch, [gone])] == ["canceled"]
     assert len([call for call in airflow.calls if call.startswith("PATCH")]) == 2
 

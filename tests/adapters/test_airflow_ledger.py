@@ -78,7 +78,7 @@ def clear(dag, run_id, *task_ids, conf=None):
 def test_each_task_is_recorded(ledger):
     """The run is there with its steps, its engine's own ids, and what it handed on."""
     done = run_dag(workflow_dag(two_steps("recorded", [])), batch_id="b").raise_for_failure()
-    found = ledger.run(done.run_id)
+    found = ledger.get_run(done.run_id)
     fetch, load = ledger.steps(found.key)
     assert (found.status, found.engine, found.steps) == (RunStatus.OK, "airflow", ("fetch", "load"))
     assert (fetch.updates, load.output, load.after) == ({"cursor": 7}, {"cursor": 7, "limit": None}, ("fetch",))
@@ -97,12 +97,12 @@ def test_the_tries_of_a_task_are_one_record(ledger):
             raise ConnectionError("the line is down")
 
     def recorded(ctx):
-        found = ledger.run(ctx.run_id)
+        found = ledger.get_run(ctx.run_id)
         return [(found, record) for record in ledger.steps(found.key)]
 
     done = run_dag(workflow_dag(flow))
     assert seen == [("failed", 1, RunStatus.RUNNING), ("failed", 2, RunStatus.RUNNING)]
-    found = ledger.run(done.run_id)
+    found = ledger.get_run(done.run_id)
     assert (found.status, ledger.steps(found.key)[0].attempts) == (RunStatus.OK, 3)
 
 
@@ -111,7 +111,7 @@ def test_a_failed_run_says_why(ledger):
     flow = Workflow("fails")
     flow.step("gate")(lambda ctx: StepResult.fail("40% in a day", category="DATA_QUALITY"))
     flow.step("later")(lambda ctx: None)
-    found = ledger.run(run_dag(workflow_dag(flow)).run_id)
+    found = ledger.get_run(run_dag(workflow_dag(flow)).run_id)
     assert (found.status, found.error) == (RunStatus.FAILED, "step 'gate': 40% in a day")
 
 
@@ -119,7 +119,7 @@ def test_each_mapped_instance_is_a_run(ledger):
     """Instances of a mapped group are recorded each under its own partition, and the reduce step beside them."""
     dag = workflow_dag(two_steps("mapped", [], partitions=SYMBOLS), map_over=["symbol"], reduce=lambda_free)
     done = run_dag(dag).raise_for_failure()
-    found = {str(run.context.partition): run for run in ledger.runs(workflow="mapped")}
+    found = {str(run.context.partition): run for run in ledger.list_runs(workflow="mapped")}
     assert {key: (run.status, run.steps) for key, run in found.items()} == {
         "None": (RunStatus.OK, ("lambda_free",)),
         "symbol=AAPL": (RunStatus.OK, ("fetch", "load")),
@@ -171,7 +171,7 @@ def test_loose_steps_end_their_run(ledger):
             return {"n": ctx.get_output("one", "n") * config["factor"]}
 
         one() >> between() >> two()
-    found = ledger.run(run_dag(dag).raise_for_failure().run_id)
+    found = ledger.get_run(run_dag(dag).raise_for_failure().run_id)
     assert (found.workflow, found.status) == ("loose", RunStatus.OK)
     last = ledger.steps(found.key)[-1]
     assert (last.step, last.after, last.config, last.output) == ("two", ("one",), {"factor": 3}, {"n": 3})
@@ -190,7 +190,7 @@ def test_instances_that_are_no_partitions_are_not_recorded(ledger):
     with DAG("over_config") as dag:
         StepOperator.partial(task_id="each", step=lambda_each).expand(config=[{"n": 1}, {"n": 2}])
     done = run_dag(dag).raise_for_failure()
-    assert (len(done.steps), ledger.runs()) == (2, [])
+    assert (len(done.steps), ledger.list_runs()) == (2, [])
 
 
 def lambda_each(ctx, config):
@@ -204,7 +204,7 @@ def test_a_cleared_task_runs_again_in_the_same_run(ledger):
     dag = workflow_dag(two_steps("cleared", calls))
     done = run_dag(dag)
     clear(dag, done.run_id, "load")
-    found = ledger.run(done.run_id)
+    found = ledger.get_run(done.run_id)
     assert calls == ["fetch", "load", "load"]
     assert (found.status, found.attempt) == (RunStatus.OK, 1)
     assert [record.attempts for record in ledger.steps(found.key)] == [1, 2]
@@ -215,7 +215,7 @@ def test_a_reprocessed_run_is_what_its_new_conf_says(ledger):
     dag = workflow_dag(two_steps("reprocessed", []))
     done = run_dag(dag, batch_id="one", params={"limit": 1})
     clear(dag, done.run_id, "fetch", "load", conf={"batch_id": "two", "limit": 2})
-    found = ledger.run(done.run_id)
+    found = ledger.get_run(done.run_id)
     assert (found.status, found.attempt, found.context.capture_id) == (RunStatus.OK, 2, "two")
     assert (found.context.params, ledger.steps(found.key)[-1].output["limit"]) == ({"limit": 2}, 2)
     assert [c.key.capture_id for c in ledger.captures(workflow="reprocessed")] == ["one", "two"]
@@ -235,7 +235,7 @@ def test_a_run_that_is_taken_over_stops(ledger):
     result = run_dag(workflow_dag(flow))
     assert calls == ["airflow", "local"]
     assert "taken over elsewhere" in result["slow"].error
-    found = ledger.run(result.run_id)
+    found = ledger.get_run(result.run_id)
     assert (found.status, ledger.steps(found.key)[0].output) == (RunStatus.OK, {"by": "local"})
 
 
@@ -252,7 +252,7 @@ def test_a_capture_that_another_run_writes_is_refused(ledger):
     """Two runs of one batch do not write the same capture at once."""
     flow = two_steps("held", [], partitions=SYMBOLS)
     done = run(flow, partition="IBM", batch_id="b")
-    key = CaptureKey(subject=done.context.idempotency_key, capture_id="IBM|b")
+    key = CaptureKey(idempotency_key=done.context.idempotency_key, capture_id="IBM|b")
     ledger.claim(key, holder="somebody", lease=timedelta(hours=1))
     assert run_dag(workflow_dag(flow), partition="IBM", batch_id="b")["fetch"].error.startswith("CaptureHeld: ")
 
@@ -286,7 +286,7 @@ def test_an_airflow_connection_may_name_the_ledger(url, kind, monkeypatch):
     monkeypatch.setenv("AIRFLOW__FLOWCTX__LEDGER_CONN_ID", f"ledger_{kind}")
     done = run_dag(workflow_dag(two_steps("connected", []))).raise_for_failure()
     ledger = open_ledger(url)
-    assert ledger.run(done.run_id).status is RunStatus.OK
+    assert ledger.get_run(done.run_id).status is RunStatus.OK
     ledger.close()
 
 

@@ -20,7 +20,7 @@ from flowctx.testing.engines import EngineContract
 class TestAirflow(EngineContract):
     """Whatever it runs, the outcome is that of a run in this process."""
 
-    def run_there(self, workflow: Workflow, **about: Any) -> RunResult:
+    def run_on_engine(self, workflow: Workflow, **about: Any) -> RunResult:
         """Run a workflow as a DAG."""
         return run_dag(workflow_dag(workflow), **about)
 

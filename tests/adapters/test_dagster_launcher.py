@@ -11,7 +11,7 @@ import pytest
 from adapters.engine_servers import Dagster, serving
 from backfill.flows import flow
 from flowctx import Backfill, EngineError
-from flowctx.backfill import Tally
+from flowctx.backfill import LaunchProgress
 from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -32,7 +32,7 @@ def ledger() -> Ledger:
     return open_ledger("memory://")
 
 
-def fill(dagster: Dagster, ledger: Ledger) -> Tally:
+def fill(dagster: Dagster, ledger: Ledger) -> LaunchProgress:
     return Backfill(flow, SOME, "b", ledger=ledger).launch(DagsterLauncher(dagster.url))
 
 
@@ -69,7 +69,7 @@ def test_why_it_failed_is_found_late_in_the_events(dagster: Dagster, ledger: Led
     said = {"stepKey": "filled__check", "failureMetadata": {"description": "12 rows are missing"}, "error": None}
     dagster.events = [{"__typename": "LogMessageEvent"}, {"__typename": "ExecutionStepFailureEvent", **said}]
     fill(dagster, ledger)
-    assert {(run.step, run.error) for run in ledger.batches.outcomes("b")} == {("check", "12 rows are missing")}
+    assert {(run.step, run.error) for run in ledger.batches.iter_outcomes("b")} == {("check", "12 rows are missing")}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_runs_that_were_deleted_need_no_stopping(dagster: Dagster) -> None:
     """Cancelling what is not there any more is no trouble, and takes no time."""
     batch = Backfill(flow, SOME, "b", ledger="memory://").record()
     now = datetime(2026, 1, 9, 12, tzinfo=UTC)
-    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="dagster", heard_at=now)
+    gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="dagster", last_seen_at=now)
     (run,) = DagsterLauncher(dagster.url).cancel(batch, [gone])
     assert (run.partition, run.run_id, run.state) == ("p", "r", PartitionState.CANCELED)
 

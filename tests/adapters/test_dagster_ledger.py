@@ -75,11 +75,11 @@ def execute(job, instance, parent=None, tags=None, again="from_failure"):
 def test_each_step_is_recorded(ledger):
     """The run is there with its steps, its engine's own ids, and what it handed on."""
     done = run_assets(flow, partition="2012-10-26", params={"limit": 2}, batch_id="b").raise_for_failure()
-    found = ledger.run(done.run_id)
+    found = ledger.get_run(done.run_id)
     fetched, loaded = ledger.steps(found.key)
     assert (found.status, found.engine, found.steps) == (RunStatus.OK, "dagster", ("fetch", "load"))
     assert (fetched.updates, loaded.output["limit"], loaded.after) == ({"cursor": 7}, 2, ("fetch",))
-    assert (found.context.capture_id, found.target) == ("2012-10-26|b", f"{__name__}:flow")
+    assert (found.context.capture_id, found.import_path) == ("2012-10-26|b", f"{__name__}:flow")
 
 
 def test_the_tries_of_a_step_are_one_record(ledger):
@@ -88,14 +88,14 @@ def test_the_tries_of_a_step_are_one_record(ledger):
 
     @tries.step(retries=RetryPolicy(retries=2, delay=timedelta(milliseconds=10)))
     def fetch(ctx):
-        found = ledger.run(ctx.run_id)
+        found = ledger.get_run(ctx.run_id)
         seen.extend((record.status, record.attempts, found.status) for record in ledger.steps(found.key))
         if len(seen) < 2:
             raise ConnectionError("the line is down")
 
     done = run_assets(tries)
     assert seen == [("failed", 1, RunStatus.RUNNING), ("failed", 2, RunStatus.RUNNING)]
-    found = ledger.run(done.run_id)
+    found = ledger.get_run(done.run_id)
     assert (found.status, ledger.steps(found.key)[0].attempts) == (RunStatus.OK, 3)
 
 
@@ -105,10 +105,10 @@ def test_a_reexecution_continues_the_run(job, tmp_path, ledger, monkeypatch):
     with persistent_instance(tmp_path) as instance:
         monkeypatch.setenv(FLAG, "1")
         first = execute(job, instance)
-        assert ledger.run(first.run_id).error == "step 'load': ValueError: not yet"
+        assert ledger.get_run(first.run_id).error == "step 'load': ValueError: not yet"
         monkeypatch.delenv(FLAG)
         second = execute(job, instance, parent=first.run_id)
-    found = ledger.run(second.run_id)
+    found = ledger.get_run(second.run_id)
     assert (found.status, found.attempt, found.context.checkpoint.completed) == (RunStatus.OK, 2, ("fetch",))
     steps = {record.step: record for record in ledger.steps(found.key)}
     assert [record.run_attempt for record in steps.values()] == [1, 2]
@@ -121,7 +121,7 @@ def test_a_reexecution_of_all_runs_all(tmp_path, ledger):
     with persistent_instance(tmp_path) as instance:
         first = execute(asset_job, instance)
         second = execute(asset_job, instance, parent=first.run_id, again="all")
-    steps = ledger.steps(ledger.run(second.run_id).key)
+    steps = ledger.steps(ledger.get_run(second.run_id).key)
     assert [(record.run_attempt, record.output.get("run")) for record in steps] == [(2, second.run_id), (2, None)]
 
 
@@ -133,7 +133,7 @@ def test_a_reexecution_of_a_resumed_run_continues_that(tmp_path, ledger, monkeyp
         second = execute(asset_job, instance, tags={"flowctx/resume_from": first.run_id})
         monkeypatch.delenv(FLAG)
         third = execute(asset_job, instance, parent=second.run_id)
-    found = ledger.run(third.run_id)
+    found = ledger.get_run(third.run_id)
     assert (found.status, found.attempt) == (RunStatus.OK, 3)
     steps = {record.step: record.output for record in ledger.steps(found.key)}
     assert steps["load"] == {"fetched_by": first.run_id, "cursor": 7, "limit": 5}
@@ -145,7 +145,7 @@ def test_a_run_of_some_assets_ends_with_them(tmp_path, ledger):
     bench = Bench(flow, tmp_path)
     for name, steps in (("fetch", ("fetch",)), ("load", ("load",))):
         done = bench.run("2012-10-26", tags={"batch_id": "b"}, selection=[dg.AssetKey(["kept", name])])
-        found = ledger.run(done.run_id)
+        found = ledger.get_run(done.run_id)
         assert (done.success, found.status, found.steps) == (True, RunStatus.OK, steps)
 
 
@@ -153,7 +153,7 @@ def test_each_partition_of_a_range_is_a_run(tmp_path, ledger):
     """One run of Dagster's for several days is recorded as one for each."""
     bench = Bench(flow, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
     done = bench.run(span=("2012-10-25", "2012-10-26"), tags={"batch_id": "b"})
-    found = {str(run.context.partition): run for run in ledger.runs(batch_id="b")}
+    found = {str(run.context.partition): run for run in ledger.list_runs(batch_id="b")}
     assert {key: run.status for key, run in found.items()} == {
         "date=2012-10-25": RunStatus.OK,
         "date=2012-10-26": RunStatus.OK,
@@ -167,7 +167,7 @@ def test_a_check_alone_is_not_recorded(tmp_path, ledger):
     checked.step("gate")(lambda ctx: StepResult.ok({}, quality=QualityMetrics(counts={"rows": 3})))
     bench = Bench(checked, tmp_path)
     bench.run(selection=dg.AssetSelection.checks_for_assets(dg.AssetKey(["checked", "gate"])))
-    assert ledger.runs() == []
+    assert ledger.list_runs() == []
 
 
 def test_a_resumed_run_is_found_by_its_batch(tmp_path, ledger, monkeypatch):
@@ -194,7 +194,7 @@ def test_what_is_captured_may_be_left_alone(tmp_path, ledger):
 def test_a_capture_that_another_run_writes_is_refused(ledger):
     """Two runs of one batch do not write the same capture at once."""
     done = run(flow, partition="2012-10-26", batch_id="b")
-    key = CaptureKey(subject=done.context.idempotency_key, capture_id="2012-10-26|b")
+    key = CaptureKey(idempotency_key=done.context.idempotency_key, capture_id="2012-10-26|b")
     ledger.claim(key, holder="somebody", lease=timedelta(hours=1))
     result = run_assets(flow, partition="2012-10-26", batch_id="b")
     assert result["fetch"].error.startswith("CaptureHeld: ")
@@ -214,7 +214,7 @@ def test_a_run_that_is_taken_over_stops(ledger):
     result = run_assets(taken)
     assert calls == ["dagster", "local"]
     assert "taken over elsewhere" in result["slow"].error
-    found = ledger.run(result.run_id)
+    found = ledger.get_run(result.run_id)
     assert (found.status, ledger.steps(found.key)[0].output) == (RunStatus.OK, {"by": "local"})
 
 
@@ -240,5 +240,5 @@ def test_the_io_manager_may_name_the_ledger(tmp_path, url, monkeypatch):
     bench.outputs = WorkflowIOManager(base_path=str(tmp_path), ledger_url=url)
     done = bench.run("2012-10-26")
     ledger = open_ledger(url)
-    assert ledger.run(done.run_id).status is RunStatus.OK
+    assert ledger.get_run(done.run_id).status is RunStatus.OK
     ledger.close()

@@ -27,7 +27,7 @@ from adapters.dagster_schemes import CALENDARS, ZONES
 from flowctx import Daily, Monthly, PartitionError, PartitionScheme, Quarterly, Weekly
 from flowctx.core.dates.calendar import get_calendar
 from flowctx.dagster.mappings import partition_mapping
-from flowctx.dagster.partitions import engine_key, partition_key, partitions_def
+from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
 
 SYMBOLS = ["A", "B"]
 SUNDAYS = Weekly(start="2012-01-01", ends_on="SUN")
@@ -76,9 +76,9 @@ def loaded(upstream: PartitionScheme, downstream: PartitionScheme, key: Mapping[
     """Return what a real run for a key of the coarser scheme loads, as keys of the finer one."""
     seen: dict[str, list[str]] = {}
     both = assets(upstream, downstream, seen)
-    at = engine_key(key, downstream)
+    at = to_dagster_key(key, downstream)
     dg.materialize(both, selection=both[1:], partition_key=at, resources={"io_manager": Keys()})
-    return [dict(partition_key(text, upstream)) for text in seen[at]]
+    return [dict(from_dagster_key(text, upstream)) for text in seen[at]]
 
 
 def dates_of(upstream: PartitionScheme, downstream: PartitionScheme, as_of: date) -> list[str]:
@@ -88,7 +88,7 @@ def dates_of(upstream: PartitionScheme, downstream: PartitionScheme, as_of: date
     found = partition_mapping(upstream, downstream).get_upstream_mapped_partitions_result_for_partitions(
         wanted, down, up
     )
-    return [partition_key(text, upstream).date for text in sorted(found.partitions_subset.get_partition_keys())]
+    return [from_dagster_key(text, upstream).date for text in sorted(found.partitions_subset.get_partition_keys())]
 
 
 def test_a_week_loads_its_own_sessions() -> None:

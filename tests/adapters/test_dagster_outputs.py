@@ -11,7 +11,7 @@ from flowctx import ArtifactError, ContextError, Daily, PartitionKey, PartitionS
 from flowctx.core.data.plain import freeze
 from flowctx.core.execution.envelope import Envelope
 from flowctx.dagster import WorkflowIOManager, asset_key, partitions_def
-from flowctx.dagster.outputs import Capture
+from flowctx.dagster.outputs import StoredOutput
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS"))
 WEEKS = PartitionScheme(week=Weekly(start="2012-10-05", end="2012-10-26"))
@@ -215,7 +215,9 @@ def test_any_key_is_kept_inside_the_folder(key, base, tmp_path):
     """Keys of every shape come back, on a local folder and on another file system, and never leave it."""
     outputs = WorkflowIOManager(base_path=str(tmp_path / "kept") if base == "tmp" else base)
     envelope = Envelope(step="s", output=freeze({"key": key}))
-    capture = Capture(place=("a", "b"), key=key, partition=None, capture_id=f"{key}|x", run_id="r", envelope=envelope)
+    capture = StoredOutput(
+        asset_path=("a", "b"), key=key, partition=None, capture_id=f"{key}|x", run_id="r", envelope=envelope
+    )
     outputs.write(capture)
     assert outputs.read(("a", "b"), key) == capture
     assert outputs.captures(["a", "b"], key) == [f"{key}|x"]
@@ -229,7 +231,9 @@ def test_long_capture_ids_have_files_too(tmp_path):
     for capture_id in ids:
         envelope = Envelope(step="s", output=freeze({"id": capture_id}))
         outputs.write(
-            Capture(place=("a",), key=None, partition=None, capture_id=capture_id, run_id="r", envelope=envelope)
+            StoredOutput(
+                asset_path=("a",), key=None, partition=None, capture_id=capture_id, run_id="r", envelope=envelope
+            )
         )
     assert [outputs.output("a", capture_id=capture_id)["id"] for capture_id in ids] == ids
 
@@ -241,7 +245,9 @@ def test_readers_never_see_half_of_a_file(tmp_path):
     def write(n):
         envelope = Envelope(step="s", output=freeze({"rows": [n] * 2000}))
         outputs.write(
-            Capture(place=("a",), key="k", partition=None, capture_id=str(n % 5), run_id="r", envelope=envelope)
+            StoredOutput(
+                asset_path=("a",), key="k", partition=None, capture_id=str(n % 5), run_id="r", envelope=envelope
+            )
         )
 
     write(0)

@@ -24,7 +24,7 @@ from flowctx import (
     Weekly,
 )
 from flowctx.dagster._compat import quiet
-from flowctx.dagster.partitions import engine_key, partition_key, partition_keys, partitions_def
+from flowctx.dagster.partitions import from_dagster_key, partition_keys, partitions_def, to_dagster_key
 
 XNYS = PartitionScheme(
     date=Daily(start="2000-03-01", end="2013-03-01", calendar="XNYS", timezone="America/New_York"),
@@ -37,7 +37,7 @@ def same_windows(scheme: PartitionScheme, definition: dg.TimeWindowPartitionsDef
     """Compare as-of dates, windows and gaps between them with what Dagster has."""
     cadence = scheme.cadence
     keys = definition.get_partition_keys()
-    assert [partition_key(key, scheme)[scheme.cadence_dimension] for key in keys] == [d.isoformat() for d in cadence]
+    assert [from_dagster_key(key, scheme)[scheme.cadence_dimension] for key in keys] == [d.isoformat() for d in cadence]
     for key, as_of in list(zip(keys, cadence, strict=True))[::step]:
         theirs, ours = definition.time_window_for_partition_key(key), cadence.window(as_of)
         assert (theirs.start.timestamp(), theirs.end.timestamp()) == (ours.start.timestamp(), ours.end.timestamp())
@@ -49,10 +49,10 @@ def test_keys_and_windows_are_the_schemes(scheme: PartitionScheme) -> None:
     """Every key of the scheme is one of Dagster's and back, and has the same window there."""
     definition = partitions_def(scheme)
     theirs, ours = definition.get_partition_keys(), list(scheme)
-    assert sorted(theirs) == sorted(engine_key(key, scheme) for key in ours)
-    assert {partition_key(str(text), scheme) for text in theirs} == set(ours)
+    assert sorted(theirs) == sorted(to_dagster_key(key, scheme) for key in ours)
+    assert {from_dagster_key(str(text), scheme) for text in theirs} == set(ours)
     for key in ours[:: max(1, len(ours) // 10)]:
-        window = definition.time_window_for_partition_key(engine_key(key, scheme))
+        window = definition.time_window_for_partition_key(to_dagster_key(key, scheme))
         assert (window.start.timestamp(), window.end.timestamp()) == tuple(t.timestamp() for t in scheme.window(key))
 
 
@@ -73,7 +73,7 @@ def test_the_sessions_of_five_symbols_are_all_there() -> None:
     """XNYS from 2000-03-01 to 2013-03-01 by five symbols is 16,350 keys in Dagster too, in the same order."""
     keys = partitions_def(XNYS).get_partition_keys()
     assert len(keys) == 16_350
-    assert list(keys) == [engine_key(key, XNYS) for key in XNYS]
+    assert list(keys) == [to_dagster_key(key, XNYS) for key in XNYS]
 
 
 def test_closed_days_are_no_partitions() -> None:
@@ -91,7 +91,7 @@ def test_weeks_are_named_by_their_first_day_and_tile() -> None:
     windows = [definition.time_window_for_partition_key(key) for key in definition.get_partition_keys()]
     assert windows[1].start.date() == date(2012, 1, 7)
     assert all(a.end == b.start for a, b in pairwise(windows))
-    assert partition_key("T2~N%7CY|2012-01-07", WEEKS) == {"week": "2012-01-13", "tier": "T2", "venue": "N|Y"}
+    assert from_dagster_key("T2~N%7CY|2012-01-07", WEEKS) == {"week": "2012-01-13", "tier": "T2", "venue": "N|Y"}
 
 
 def test_weeks_without_a_session_are_left_out() -> None:
@@ -138,7 +138,7 @@ def test_static_dimensions_are_folded_as_declared() -> None:
     """Static values are joined in the scheme's order, whatever their names are."""
     scheme = PartitionScheme(venue=["NYSE", "ARCA"], tier=["T1"])
     assert partitions_def(scheme).get_partition_keys() == ["NYSE~T1", "ARCA~T1"]
-    assert partition_key("ARCA~T1", scheme) == {"tier": "T1", "venue": "ARCA"}
+    assert from_dagster_key("ARCA~T1", scheme) == {"tier": "T1", "venue": "ARCA"}
 
 
 @settings(max_examples=80, deadline=None)
@@ -151,17 +151,17 @@ def test_any_value_survives(tiers: list[str], venues: list[str]) -> None:
     ):
         definition = partitions_def(scheme)
         for key in scheme:
-            assert definition.has_partition_key(engine_key(key, scheme))
-            assert partition_key(str(engine_key(key, scheme)), scheme) == key
+            assert definition.has_partition_key(to_dagster_key(key, scheme))
+            assert from_dagster_key(str(to_dagster_key(key, scheme)), scheme) == key
 
 
 @pytest.mark.parametrize("value", ["..", ".", "a...b", "a|b", "a,b", "[a]", "~", "%", "/", "../x", "Zürich"])
 def test_values_that_dagster_or_a_file_system_would_refuse(value: str) -> None:
     """Such values are escaped: safe as the name of a file, and read back as they were."""
     scheme = PartitionScheme(date=Daily(start="2012-01-03", end="2012-01-03"), tier=[value])
-    text = engine_key(scheme[0], scheme).split("|")[1]
+    text = to_dagster_key(scheme[0], scheme).split("|")[1]
     assert Path("base", text).resolve().parent == Path("base").resolve()
-    assert partition_key(f"2012-01-03|{text}", scheme).tier == value
+    assert from_dagster_key(f"2012-01-03|{text}", scheme).tier == value
 
 
 def test_the_daemon_and_the_ui_see_the_same_keys() -> None:
@@ -191,7 +191,7 @@ def ask(scheme: PartitionScheme, question, tags: dict[str, str] | None = None, k
 
 def test_a_run_knows_its_key() -> None:
     """In an asset, Dagster's multi key becomes the scheme's key of three dimensions."""
-    found = ask(WEEKS, lambda context: partition_key(context, WEEKS), key="T1~N%7CY|2012-01-07")
+    found = ask(WEEKS, lambda context: from_dagster_key(context, WEEKS), key="T1~N%7CY|2012-01-07")
     assert found == PartitionKey(week="2012-01-13", tier="T1", venue="N|Y")
 
 
@@ -211,7 +211,7 @@ def test_a_range_is_not_one_key() -> None:
 
     def question(context) -> str:
         with pytest.raises(ContextError, match=r"2 partitions.*use partition_keys") as caught:
-            partition_key(context, days)
+            from_dagster_key(context, days)
         return str(caught.value)
 
     assert "2012-10-31" in str(ask(days, question, tags))
@@ -222,7 +222,7 @@ def test_a_run_without_a_partition_has_none() -> None:
 
     def question(context) -> list[PartitionKey]:
         with pytest.raises(ContextError, match="launched without a partition"):
-            partition_key(context, WEEKS)
+            from_dagster_key(context, WEEKS)
         return partition_keys(context, WEEKS)
 
     assert ask(WEEKS, question) == []
@@ -242,7 +242,7 @@ def test_a_run_without_a_partition_has_none() -> None:
 def test_a_key_of_something_else_is_refused(text: str, says: str) -> None:
     """What is no key of the scheme in Dagster's form is named, with what would be."""
     with pytest.raises(UnknownPartition, match=says):
-        partition_key(text, WEEKS)
+        from_dagster_key(text, WEEKS)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from adapters.dagster_schemes import schemes
 from adapters.dagster_support import persistent_instance
 from flowctx import Daily, Monthly, PartitionScheme, Quarterly, Weekly, WorkflowError
-from flowctx.dagster.partitions import engine_key, partition_key, partitions_def
+from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
 from flowctx.dagster.schedules import cron_schedule, workflow_schedule
 
 # Dagster warns of the tags that it makes itself for partitions of two dimensions.
@@ -81,7 +81,7 @@ def test_each_key_is_requested_when_it_is_due(scheme: PartitionScheme) -> None:
     made = requested(scheme, min(due) - timedelta(days=3), max(due) + timedelta(days=3))
     times = {key: tick.astimezone(UTC) for tick, key in made}
     assert len(times) == len(made) == len(scheme)
-    assert times == {engine_key(key, scheme): scheme.due(key).astimezone(UTC) for key in scheme}
+    assert times == {to_dagster_key(key, scheme): scheme.due(key).astimezone(UTC) for key in scheme}
 
 
 @pytest.mark.parametrize("delay", DELAYS, ids=str)
@@ -105,14 +105,14 @@ def on_time(scheme: PartitionScheme) -> None:
     """Check every request over a scheme's whole life."""
     made = requested(scheme, scheme.due(scheme[0]) - timedelta(days=9), scheme.due(scheme[-1]) + timedelta(days=9))
     assert [(tick.timestamp(), key) for tick, key in made] == [
-        (scheme.due(key).timestamp(), engine_key(key, scheme)) for key in scheme
+        (scheme.due(key).timestamp(), to_dagster_key(key, scheme)) for key in scheme
     ]
 
 
 def test_friday_is_requested_once() -> None:
     """Over a weekend and a storm, Friday's keys are requested on Saturday morning and not again."""
     made = requested(PRICES, datetime(2012, 10, 26, 12, tzinfo=UTC), datetime(2012, 11, 1, 12, tzinfo=UTC))
-    days = [(tick.date(), partition_key(key, PRICES).date) for tick, key in made]
+    days = [(tick.date(), from_dagster_key(key, PRICES).date) for tick, key in made]
     assert days == [(date(2012, 10, 27), "2012-10-26")] * 4 + [(date(2012, 11, 1), "2012-10-31")] * 4
 
 
@@ -160,8 +160,8 @@ def test_no_key_is_lost_where_a_time_is_skipped_or_comes_twice(zone: str, minute
     delay = timedelta(minutes=minutes)
     scheme = PartitionScheme(date=Daily(start="2010-01-01", end="2012-12-31", timezone=zone, delay=delay))
     made = requested(scheme, datetime(2010, 1, 1, 12, tzinfo=UTC), datetime(2013, 1, 2, tzinfo=UTC))
-    assert [key for _, key in made] == [engine_key(key, scheme) for key in scheme]
-    late = {tick.timestamp() - scheme.due(partition_key(key, scheme)).timestamp() for tick, key in made}
+    assert [key for _, key in made] == [to_dagster_key(key, scheme) for key in scheme]
+    late = {tick.timestamp() - scheme.due(from_dagster_key(key, scheme)).timestamp() for tick, key in made}
     assert late <= {0.0, 1800.0, 3600.0}
 
 
@@ -173,7 +173,7 @@ def test_any_delay_has_ticks(delay: timedelta) -> None:
     made = requested(scheme, datetime(2012, 1, 1, tzinfo=UTC), datetime(2012, 12, 31, tzinfo=UTC))
     assert len(made) == 6
     for tick, key in made:
-        assert timedelta(0) <= tick - scheme.due(partition_key(key, scheme)) < timedelta(minutes=1)
+        assert timedelta(0) <= tick - scheme.due(from_dagster_key(key, scheme)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -198,10 +198,10 @@ def test_a_tick_makes_up_for_missed_ones(tmp_path: Path) -> None:
     with persistent_instance(tmp_path) as instance:
         for tier, venue in [("T1", "NYSE"), ("T2", "NYSE")]:
             made = {"dagster/schedule_name": "daily_schedule", "flowctx/as_of_date": "2012-10-25"}
-            key = engine_key({"date": "2012-10-25", "tier": tier, "venue": venue}, PRICES)
+            key = to_dagster_key({"date": "2012-10-25", "tier": tier, "venue": venue}, PRICES)
             scheduled.job.execute_in_process(partition_key=key, instance=instance, tags=made)
         requests = scheduled.tick(datetime(2012, 11, 1, 6, tzinfo=PRICES.cadence.zone), instance)
-    keys = [partition_key(request.partition_key, PRICES) for request in requests]
+    keys = [from_dagster_key(request.partition_key, PRICES) for request in requests]
     counts = Counter(key.date for key in keys)
     assert counts == {"2012-10-24": 4, "2012-10-25": 2, "2012-10-26": 4, "2012-10-31": 4}
     assert {key.venue for key in keys if key.date == "2012-10-25"} == {"N|Y"}

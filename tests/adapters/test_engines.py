@@ -26,25 +26,25 @@ class PricesContract(EngineContract):
     @pytest.mark.parametrize(("about", "status"), PRICES)
     def test_the_example(self, about, status):
         """Real prices: an ordinary, a skipped and a failing partition."""
-        assert self.alike(prices, **about).status == status
+        assert self.assert_same_as_local(prices, **about).status == status
 
 
 class TestHere(PricesContract):
     """The local runner, against itself: the contract is not empty, and running has no effect on the next run."""
 
-    def run_there(self, workflow, **about):
+    def run_on_engine(self, workflow, **about):
         return run(workflow, **about)
 
 
 class TestAirflow(PricesContract):
     """Airflow, as ``dag.test()`` runs it."""
 
-    def run_there(self, workflow, **about):
+    def run_on_engine(self, workflow, **about):
         return run_dag(workflow_dag(workflow), **about)
 
 
 class TestDagster(PricesContract):
     """Dagster, as ``materialize()`` runs it."""
 
-    def run_there(self, workflow, **about):
+    def run_on_engine(self, workflow, **about):
         return run_assets(workflow, **about)

@@ -16,7 +16,7 @@ import pytest
 
 from backfill.flows import flow, numbered
 from flowctx import Backfill, BatchError, Workflow
-from flowctx.backfill import Follower, LocalLauncher, Tally
+from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -25,7 +25,7 @@ SOME = "date=2012-01-02..2012-01-06"  # 15 partitions
 BAD = "date=2012-01-03|tier=T2"
 
 
-def fill(book: Ledger, selection: str = SOME, workers: int = 2, **how: Any) -> Tally:
+def fill(book: Ledger, selection: str = SOME, workers: int = 2, **how: Any) -> LaunchProgress:
     params = how.pop("params", {})
     return Backfill(flow, selection, "b", params=params, ledger=book).launch(LocalLauncher(book, workers), **how)
 
@@ -35,12 +35,12 @@ def called(notes: Path) -> Counter[str]:
 
 
 def states(book: Ledger) -> Counter[str]:
-    return Counter(str(run.state) for run in book.batches.outcomes("b"))
+    return Counter(str(run.state) for run in book.batches.iter_outcomes("b"))
 
 
 def failures(book: Ledger) -> dict[str, str | None]:
     failed = PartitionState.FAILED
-    return {run.partition: run.error for run in book.batches.outcomes("b") if run.state is failed}
+    return {run.partition: run.error for run in book.batches.iter_outcomes("b") if run.state is failed}
 
 
 def test_each_partition_runs_once(book: Ledger, notes: Path) -> None:
@@ -58,7 +58,7 @@ def test_each_partition_runs_once(book: Ledger, notes: Path) -> None:
 def test_parameters_reach_each_run(book: Ledger) -> None:
     """The parameters that a function makes are those of the run."""
     fill(book, "date=2012-01-02", params=numbered)
-    assert sorted(run.context.params["number"] for run in book.runs(batch_id="b")) == [1, 2, 3]
+    assert sorted(run.context.params["number"] for run in book.list_runs(batch_id="b")) == [1, 2, 3]
 
 
 def test_a_failure_is_retried_from_its_step(book: Ledger, notes: Path) -> None:
@@ -69,18 +69,18 @@ def test_a_failure_is_retried_from_its_step(book: Ledger, notes: Path) -> None:
     Path(f"{notes}.mended").touch()
     assert fill(book, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
     assert set(called(notes).values()) == {1}
-    assert len(book.runs(batch_id="b")) == 15
+    assert len(book.list_runs(batch_id="b")) == 15
 
 
 def test_failures_are_told_as_they_happen(book: Ledger) -> None:
     """Whoever follows hears of each failure with its partition, step and message."""
     heard: list[PartitionRun] = []
 
-    class Listener(Follower):
-        def news(self, run: PartitionRun, tally: Tally) -> None:
+    class Listener(LaunchListener):
+        def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
             heard.append(run)
 
-    fill(book, params={"fail": [BAD]}, follower=Listener())
+    fill(book, params={"fail": [BAD]}, listener=Listener())
     failed = [(run.partition, run.step, run.error) for run in heard if run.state is PartitionState.FAILED]
     assert failed == [(BAD, "check", "12 rows are missing")]
     assert len(heard) == 15
@@ -89,15 +89,15 @@ def test_failures_are_told_as_they_happen(book: Ledger) -> None:
 def test_too_many_failures_stop_the_batch(book: Ledger) -> None:
     """After so many failures no more partitions are begun."""
     keys = [str(key) for key in Backfill(flow, SOME, "b", ledger=book).selection]
-    tally = fill(book, workers=1, params={"fail": keys}, max_failures=2)
-    assert tally.stopped == "2 partitions failed"
-    assert tally.passed < 6
+    progress = fill(book, workers=1, params={"fail": keys}, max_failures=2)
+    assert progress.stopped == "2 partitions failed"
+    assert progress.passed < 6
 
 
 def test_a_worker_that_dies_takes_only_its_partition(book: Ledger) -> None:
     """A partition that kills its process is a failure that says so; the others run."""
-    tally = fill(book, params={"die": [BAD]})
-    assert tally.ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
+    progress = fill(book, params={"die": [BAD]})
+    assert progress.ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
     assert failures(book) == {BAD: "its worker process ended by signal SIGKILL; was the memory full?"}
 
 
@@ -107,7 +107,7 @@ def test_what_died_with_its_worker_can_be_retried(book: Ledger, notes: Path) -> 
     assert fill(book, params=params).failed == 1
     Path(f"{notes}.mended").touch()
     assert fill(book, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
-    assert len(book.runs(batch_id="b")) == 15
+    assert len(book.list_runs(batch_id="b")) == 15
 
 
 def test_a_step_that_exits_is_a_failure(book: Ledger) -> None:
@@ -116,26 +116,26 @@ def test_a_step_that_exits_is_a_failure(book: Ledger) -> None:
     assert failures(book) == {BAD: "its worker process ended with exit code 0; does a step exit?"}
 
 
-def test_followers_hear_of_the_end_whatever_it_is(book: Ledger) -> None:
+def test_listeners_hear_of_the_end_whatever_it_is(book: Ledger) -> None:
     """A launch that breaks off is over, too: a bar gives the terminal back."""
     heard: list[str] = []
 
-    class Listener(Follower):
-        def tick(self, tally: Tally) -> None:
+    class Listener(LaunchListener):
+        def tick(self, progress: LaunchProgress) -> None:
             raise KeyboardInterrupt
 
-        def over(self, tally: Tally) -> None:
+        def over(self, progress: LaunchProgress) -> None:
             heard.append("over")
 
     with pytest.raises(KeyboardInterrupt):
-        fill(book, follower=Listener())
+        fill(book, listener=Listener())
     assert heard == ["over"]
 
 
 def test_a_batch_that_is_being_launched_is_not_launched_twice(book: Ledger) -> None:
     """A second launcher is told who the first one is."""
     book.batches.put(Backfill(flow, SOME, "b", ledger=book).record())
-    book.batches.lead("b", f"elsewhere:{os.getpid()}:x", timedelta(minutes=1))
+    book.batches.acquire_launch_lease("b", f"elsewhere:{os.getpid()}:x", timedelta(minutes=1))
     with pytest.raises(BatchError, match=f"is being launched by process {os.getpid()} on elsewhere"):
         fill(book)
 
@@ -184,7 +184,7 @@ def test_a_launch_that_is_killed_goes_on(url: str, book: Ledger, notes: Path) ->
     _, err = process.communicate()
     assert process.returncode == 0, err
     assert states(book) == {"ok": 15}
-    assert len(book.runs(batch_id="b")) == 15
+    assert len(book.list_runs(batch_id="b")) == 15
     assert {call: n for call, n in called(notes).items() if call.startswith("check") and n != 1} == {}
     # Only the steps that were at work when it was killed are called again: two workers, two kills.
     assert sum(n - 1 for n in called(notes).values()) <= 4

@@ -23,18 +23,18 @@ def ledger() -> Ledger:
 
 
 def ran(partition: str, state: PartitionState, engine: str = "local") -> PartitionRun:
-    return PartitionRun(partition=partition, state=state, run_id="r", engine=engine, heard_at=NOW)
+    return PartitionRun(partition=partition, state=state, run_id="r", engine=engine, last_seen_at=NOW)
 
 
 def jobs(backfill: Backfill, engine: str = "local", *, retry_failed: bool = False) -> list[str]:
-    todo = backfill.todo(engine, retry_failed=retry_failed)
-    return [str(item.key) for item in todo if isinstance(item, Job)]
+    work = backfill.iter_work(engine, retry_failed=retry_failed)
+    return [str(item.key) for item in work if isinstance(item, Job)]
 
 
 def test_a_plan_counts_without_running(ledger: Ledger) -> None:
     """The plan says how many partitions, the first and the last, how they stand, and how many would run."""
-    ledger.batches.note("b", [ran("date=2012-01-02|tier=T1", PartitionState.OK)])
-    ledger.batches.note("b", [ran("date=2012-01-03|tier=T1", PartitionState.FAILED)])
+    ledger.batches.record_outcomes("b", [ran("date=2012-01-02|tier=T1", PartitionState.OK)])
+    ledger.batches.record_outcomes("b", [ran("date=2012-01-03|tier=T1", PartitionState.FAILED)])
     backfill = Backfill(flow, SOME, "b", ledger=ledger)
     plan = backfill.plan()
     assert (plan.total, str(plan.first), str(plan.last)) == (15, "date=2012-01-02|tier=T1", "date=2012-01-06|tier=T3")
@@ -56,7 +56,7 @@ def test_a_plan_counts_without_running(ledger: Ledger) -> None:
 )
 def test_what_runs_again(ledger: Ledger, state: PartitionState, on: str, again: bool) -> None:
     """What is done or failed is left; what was interrupted runs again, unless another engine may be at it."""
-    ledger.batches.note("b", [ran("date=2012-01-02|tier=T1", state, on)])
+    ledger.batches.record_outcomes("b", [ran("date=2012-01-02|tier=T1", state, on)])
     engine = "local" if on != "dagster" else "dagster"
     assert ("date=2012-01-02|tier=T1" in jobs(Backfill(flow, SOME, "b", ledger=ledger), engine)) is again
 
@@ -64,8 +64,8 @@ def test_what_runs_again(ledger: Ledger, state: PartitionState, on: str, again: 
 def test_a_failure_is_retried_on_request(ledger: Ledger) -> None:
     """What failed runs again when asked to, and its job knows of the earlier attempt."""
     failed = ran("date=2012-01-02|tier=T1", PartitionState.FAILED)
-    ledger.batches.note("b", [failed])
-    job = next(Backfill(flow, SOME, "b", ledger=ledger).todo("local", retry_failed=True))
+    ledger.batches.record_outcomes("b", [failed])
+    job = next(Backfill(flow, SOME, "b", ledger=ledger).iter_work("local", retry_failed=True))
     assert isinstance(job, Job)
     assert job.before == failed
 
@@ -74,7 +74,7 @@ def test_the_same_batch_is_agreed(ledger: Ledger) -> None:
     """The same partitions in other words, with the same parameters, are the same batch."""
     ledger.batches.put(Backfill(flow, "tier=T1|T2", "b", params={"pause": 1}, ledger=ledger).record())
     again = Backfill(flow, "tier=T2,date=..;tier=T1", "b", params={"pause": 1}, ledger=ledger)
-    assert again.agreed().selection == "date=2012-01-02..2012-03-30,tier=T1|T2"
+    assert again.reconcile().selection == "date=2012-01-02..2012-03-30,tier=T1|T2"
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,15 @@ def test_extending_adds_partitions(ledger: Ledger) -> None:
     """With --extend the batch has the partitions of both selections."""
     ledger.batches.put(Backfill(flow, "date=2012-01-02,tier=T1", "b", ledger=ledger).record())
     extended = Backfill(flow, "date=2012-01-03,tier=T2", "b", params={"pause": 1}, ledger=ledger)
-    assert extended.agreed(extend=True).total == 2
+    assert extended.reconcile(extend=True).total == 2
     assert jobs(extended) == ["date=2012-01-02|tier=T1", "date=2012-01-03|tier=T2"]
 
 
 def test_parameters_of_each_partition(ledger: Ledger) -> None:
     """A function makes the parameters of each partition from its key."""
     backfill = Backfill(flow, "date=2012-01-02", "b", params=numbered, ledger=ledger)
-    todo = backfill.todo("local", retry_failed=False)
-    assert [item.params for item in todo if isinstance(item, Job)] == [{"number": 1}, {"number": 2}, {"number": 3}]
+    work = backfill.iter_work("local", retry_failed=False)
+    assert [item.params for item in work if isinstance(item, Job)] == [{"number": 1}, {"number": 2}, {"number": 3}]
     assert str(backfill.record().params_from).startswith("backfill.flows:numbered@")
 
 
@@ -161,9 +161,9 @@ def test_a_million_partitions_begin_at_once_and_flat(ledger: Ledger) -> None:
     backfill = Backfill(Workflow("large", partitions=scheme), None, "b", ledger=ledger)
     assert len(backfill.selection) == 1_004_500
     tracemalloc.start()
-    todo = backfill.todo("local", retry_failed=False)
+    work = backfill.iter_work("local", retry_failed=False)
     for _ in range(20_000):
-        next(todo)
+        next(work)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5_000_000

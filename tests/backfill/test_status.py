@@ -10,7 +10,7 @@ import pytest
 
 from backfill.flows import flow
 from flowctx import Backfill, BatchStatus, PartitionScheme, UnknownBatch, Workflow
-from flowctx.backfill import adopt, page
+from flowctx.backfill import import_engine_runs, render_html
 from flowctx.backfill.grid import Grid
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -21,7 +21,7 @@ SOME = "date=2012-01-02..2012-01-03"  # 6 partitions
 
 
 def ran(partition: str, state: str, seconds: float = 1.0, **fields: object) -> PartitionRun:
-    given = {"run_id": f"run of {partition}", "engine": "airflow", "heard_at": NOW, **fields}
+    given = {"run_id": f"run of {partition}", "engine": "airflow", "last_seen_at": NOW, **fields}
     return PartitionRun(
         partition=partition,
         state=PartitionState(state),
@@ -36,9 +36,11 @@ def ledger() -> Ledger:
     """A batch of six, three of which have run."""
     ledger = open_ledger("memory://")
     ledger.batches.put(Backfill(flow, SOME, "b", ledger=ledger).record())
-    ledger.batches.note("b", [ran("date=2012-01-02|tier=T1", "ok", 1), ran("date=2012-01-02|tier=T2", "ok", 3)])
+    ledger.batches.record_outcomes(
+        "b", [ran("date=2012-01-02|tier=T1", "ok", 1), ran("date=2012-01-02|tier=T2", "ok", 3)]
+    )
     bad = ran("date=2012-01-03|tier=T3", "failed", step="check", error="</script> is no row", engine="dagster")
-    ledger.batches.note("b", [bad])
+    ledger.batches.record_outcomes("b", [bad])
     return ledger
 
 
@@ -54,13 +56,13 @@ def test_counts_engines_and_times(ledger: Ledger) -> None:
 def test_a_batch_is_complete_when_all_is_done(ledger: Ledger) -> None:
     """Captured and skipped partitions alone make a batch complete."""
     keys = Backfill(flow, SOME, "b", ledger=ledger).selection
-    ledger.batches.note("b", [ran(str(key), "ok" if key.tier == "T1" else "skipped") for key in keys])
+    ledger.batches.record_outcomes("b", [ran(str(key), "ok" if key.tier == "T1" else "skipped") for key in keys])
     assert BatchStatus.of(ledger, "b").complete
 
 
 def test_partitions_outside_the_selection_do_not_count(ledger: Ledger) -> None:
     """A run that carries the batch id for another partition is not one of the batch."""
-    ledger.batches.note("b", [ran("date=2012-02-02|tier=T1", "ok")])
+    ledger.batches.record_outcomes("b", [ran("date=2012-02-02|tier=T1", "ok")])
     assert BatchStatus.of(ledger, "b").total == 6
 
 
@@ -99,7 +101,7 @@ def test_a_grid_without_dates_has_the_first_dimension_as_rows() -> None:
 
 def test_the_page_holds_everything_and_fetches_nothing(ledger: Ledger) -> None:
     """The page is one file: its data, escaped, no address of any other, and each failure's words."""
-    html = page(BatchStatus.of(ledger, "b"))
+    html = render_html(BatchStatus.of(ledger, "b"))
     assert not re.search(r"""(src|href)=|url\(|@import|https?:""", html)
     data = html.split('type="application/json">')[1].split("</script>")[0]
     found = json.loads(data)
@@ -112,7 +114,7 @@ def test_the_title_of_the_page_is_escaped(ledger: Ledger) -> None:
     """A batch id is no markup."""
     flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1"]))
     ledger.batches.put(Backfill(flow, None, "<b>&", ledger=ledger).record())
-    assert "<title>&lt;b>&amp;</title>" in page(BatchStatus.of(ledger, "<b>&"))
+    assert "<title>&lt;b>&amp;</title>" in render_html(BatchStatus.of(ledger, "<b>&"))
 
 
 @pytest.mark.parametrize(
@@ -121,14 +123,14 @@ def test_the_title_of_the_page_is_escaped(ledger: Ledger) -> None:
 def test_what_was_stopped_stays_stopped(ledger: Ledger, said: str, seconds: int, state: str) -> None:
     """An engine that calls a stopped run failed, or even successful, is not believed; one that ran it again is."""
     key = "date=2012-01-03|tier=T1"
-    ledger.batches.note("b", [ran(key, "canceled", seconds=0)])
-    adopt(ledger.batches, ledger.batches.get("b"), iter([ran(key, said, seconds)]))
-    assert [run.state for run in ledger.batches.outcomes("b", [key])] == [state]
+    ledger.batches.record_outcomes("b", [ran(key, "canceled", seconds=0)])
+    import_engine_runs(ledger.batches, ledger.batches.get("b"), iter([ran(key, said, seconds)]))
+    assert [run.state for run in ledger.batches.iter_outcomes("b", [key])] == [state]
 
 
 def test_an_engine_that_knows_better_is_believed(ledger: Ledger) -> None:
     """What was launched and has ended since, says the engine, has ended."""
     key = "date=2012-01-03|tier=T1"
-    ledger.batches.note("b", [ran(key, "launched", heard_at=NOW + timedelta(hours=1))])
-    assert adopt(ledger.batches, ledger.batches.get("b"), iter([ran(key, "ok")])) == 1
-    assert [run.state for run in ledger.batches.outcomes("b", [key])] == ["ok"]
+    ledger.batches.record_outcomes("b", [ran(key, "launched", last_seen_at=NOW + timedelta(hours=1))])
+    assert import_engine_runs(ledger.batches, ledger.batches.get("b"), iter([ran(key, "ok")])) == 1
+    assert [run.state for run in ledger.batches.iter_outcomes("b", [key])] == ["ok"]

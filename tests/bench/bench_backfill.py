@@ -65,13 +65,13 @@ def _large() -> None:
     scheme = PartitionScheme(date=Daily(start="2000-01-01", end="2010-12-31"), n=[f"{n:03}" for n in range(250)])
     tracemalloc.start()
     started = time.perf_counter()
-    todo = Backfill(Workflow("large", partitions=scheme), None, "large", ledger="memory://").todo(
+    iter_work = Backfill(Workflow("large", partitions=scheme), None, "large", ledger="memory://").iter_work(
         "local", retry_failed=False
     )
-    next(todo)
+    next(iter_work)
     first = time.perf_counter() - started
     for _ in range(50_000):
-        next(todo)
+        next(iter_work)
     peak = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
     console.print(

@@ -9,7 +9,7 @@ from report import compare
 
 from flowctx import Daily, PartitionScheme, Weekly
 from flowctx.dagster.mappings import partition_mapping
-from flowctx.dagster.partitions import engine_key, partition_key, partitions_def
+from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
 from flowctx.dagster.schedules import workflow_schedule
 
 ZONE = "America/New_York"
@@ -51,7 +51,7 @@ def keys() -> None:
         "16,350 keys, XNYS by five symbols",
         {
             "scheme: list": lambda: list(PRICES),
-            "scheme: list, as Dagster's keys": lambda: [engine_key(key, PRICES) for key in PRICES],
+            "scheme: list, as Dagster's keys": lambda: [to_dagster_key(key, PRICES) for key in PRICES],
             "Dagster: get_partition_keys": lambda: fresh(definition),
         },
         rounds=3,
@@ -60,8 +60,8 @@ def keys() -> None:
     compare(
         "One key",
         {
-            "engine_key": lambda: engine_key(key, PRICES),
-            "partition_key": lambda: partition_key("2012-10-26|IBM", PRICES),
+            "to_dagster_key": lambda: to_dagster_key(key, PRICES),
+            "from_dagster_key": lambda: from_dagster_key("2012-10-26|IBM", PRICES),
             "Dagster: has_partition_key": lambda: definition.has_partition_key("2012-10-26|IBM"),
         },
         repeat=50,

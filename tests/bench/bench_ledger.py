@@ -123,7 +123,7 @@ def postgres_url(folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Take turns, so that drift hits all alike, and print medians."""
+    """Take turns, so that drift hits all assert_same_as_local, and print medians."""
     logging.getLogger("flowctx").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="flowctx-bench-") as name:
         folder = Path(name)

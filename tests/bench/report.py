@@ -36,7 +36,7 @@ def compare(
     Args:
         title: What is compared.
         calls: Name and callable; the first is the one the others are compared with.
-        rounds: Rounds; all calls take turns in each, so that drift hits them alike.
+        rounds: Rounds; all calls take turns in each, so that drift hits them assert_same_as_local.
         repeat: Calls per round.
         budget: The budget of the first row, printed in the caption.
 

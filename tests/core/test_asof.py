@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flowctx import WEEKDAYS, AsOf, CalendarError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
 from flowctx.core.dates.zones import get_zone
-from flowctx.core.workflow.business_date import DATE_DIMENSIONS, RunTime
+from flowctx.core.workflow.business_date import DATE_DIMENSIONS, RunTiming
 
 NY = "America/New_York"
 NAIVE = datetime(2012, 10, 26)  # noqa: DTZ001
@@ -30,12 +30,12 @@ def at(*when, zone=NY):
 
 def fired(*when):
     """A run for an instant."""
-    return RunTime(timezone=NY, fired_at=at(*when))
+    return RunTiming(timezone=NY, fired_at=at(*when))
 
 
 def between(start, end, zone=NY):
     """A run for a window."""
-    return RunTime(timezone=zone, window_start=at(*start, zone=zone), window_end=at(*end, zone=zone))
+    return RunTiming(timezone=zone, window_start=at(*start, zone=zone), window_end=at(*end, zone=zone))
 
 
 # An Airflow data interval of a cron at 06:00, for Friday; a Dagster week from Saturday to Friday; a month.
@@ -78,8 +78,8 @@ def test_dates_are_those_of_the_schedule_s_zone():
     instant = at(2026, 11, 22, 20, 30)
     for zone, day in ((NY, 22), ("UTC", 23), ("Asia/Tokyo", 23)):
         for run in (
-            RunTime(timezone=zone, fired_at=instant.astimezone(UTC)),
-            RunTime(timezone=zone, window_start=instant, window_end=instant),
+            RunTiming(timezone=zone, fired_at=instant.astimezone(UTC)),
+            RunTiming(timezone=zone, window_start=instant, window_end=instant),
         ):
             assert AsOf.default().resolve(run).date == date(2026, 11, day)
             assert AsOf.window_end().resolve(run).source == "fired_at"
@@ -97,8 +97,8 @@ def test_no_rule_looks_ahead(when, rule, hours):
     """A business date is never after the day on which the run is fired."""
     instant = when.replace(tzinfo=get_zone(NY))
     for run in (
-        RunTime(timezone=NY, fired_at=instant),
-        RunTime(timezone=NY, window_start=instant - timedelta(hours=hours), window_end=instant),
+        RunTiming(timezone=NY, fired_at=instant),
+        RunTiming(timezone=NY, window_start=instant - timedelta(hours=hours), window_end=instant),
     ):
         found = rule.resolve(run).date
         assert found is None or found <= instant.date()
@@ -107,14 +107,14 @@ def test_no_rule_looks_ahead(when, rule, hours):
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_nothing_known_gives_no_date(rule):
     """A manual run without any time has no business date, whatever the clock on the wall says."""
-    assert rule.resolve(RunTime()) == (None, "none", None)
-    assert rule.resolve(RunTime(partition=PartitionKey(tier="T1"))).date is None
+    assert rule.resolve(RunTiming()) == (None, "none", None)
+    assert rule.resolve(RunTiming(partition=PartitionKey(tier="T1"))).date is None
 
 
 def test_a_cadence_decides_by_default():
     """A partition of a scheme with a cadence has that date, whatever its dimension is called and the window says."""
     scheme = PartitionScheme(w=Weekly(start="2012-01-01"), date=["2011-01-01"])
-    run = RunTime(
+    run = RunTiming(
         partition=scheme.parse("2012-10-26|2011-01-01"),
         scheme=scheme,
         window_start=at(2012, 10, 20),
@@ -122,7 +122,7 @@ def test_a_cadence_decides_by_default():
     )
     assert AsOf.default().resolve(run)[:2] == (date(2012, 10, 26), "partition.w")
     with pytest.raises(UnknownPartition):
-        AsOf.default().resolve(RunTime(partition=PartitionKey(w="2012-10-27", date="2011-01-01"), scheme=scheme))
+        AsOf.default().resolve(RunTiming(partition=PartitionKey(w="2012-10-27", date="2011-01-01"), scheme=scheme))
 
 
 @pytest.mark.parametrize("name", DATE_DIMENSIONS)
@@ -130,35 +130,35 @@ def test_a_dimension_with_a_date_s_name_and_form_decides_by_default(name):
     """Without a cadence, a dimension counts if its name and its value both say that it is a date."""
     run = fired(2026, 1, 12)
     key = PartitionKey(**{name: "2026-01-09", "tier": "T1"})
-    assert AsOf.default().resolve(RunTime(partition=key, timezone=NY, fired_at=run.fired_at))[:2] == (
+    assert AsOf.default().resolve(RunTiming(partition=key, timezone=NY, fired_at=run.fired_at))[:2] == (
         date(2026, 1, 9),
         f"partition.{name}",
     )
     other = PartitionKey(**{name: "2026-W02"})
-    assert AsOf.default().resolve(RunTime(partition=other, timezone=NY, fired_at=run.fired_at)).source == "fired_at"
-    assert AsOf.default().resolve(RunTime(partition=PartitionKey(tier="2026-01-09"))).date is None
+    assert AsOf.default().resolve(RunTiming(partition=other, timezone=NY, fired_at=run.fired_at)).source == "fired_at"
+    assert AsOf.default().resolve(RunTiming(partition=PartitionKey(tier="2026-01-09"))).date is None
 
 
 def test_key_reads_one_dimension():
     """AsOf.key takes the named dimension, has no date without it, and refuses what is no date."""
     rule = AsOf.key("week_ending")
-    assert rule.resolve(RunTime(partition=PartitionKey(week_ending="2026-01-09"))).source == "partition.week_ending"
-    assert rule.resolve(RunTime(partition=PartitionKey(tier="T1"), fired_at=at(2026, 1, 9))).date is None
+    assert rule.resolve(RunTiming(partition=PartitionKey(week_ending="2026-01-09"))).source == "partition.week_ending"
+    assert rule.resolve(RunTiming(partition=PartitionKey(tier="T1"), fired_at=at(2026, 1, 9))).date is None
     with pytest.raises(CalendarError, match="YYYY-MM-DD, or use another rule"):
-        rule.resolve(RunTime(partition=PartitionKey(week_ending="Friday")))
+        rule.resolve(RunTiming(partition=PartitionKey(week_ending="Friday")))
 
 
 def test_the_window_may_come_from_the_scheme():
     """Where the engine has no window of its own, the partition's is used, in the cadence's zone."""
     scheme = PartitionScheme(week=Weekly(start="2012-01-01", timezone=NY))
-    run = RunTime(partition=scheme.parse("2012-10-26"), scheme=scheme)
+    run = RunTiming(partition=scheme.parse("2012-10-26"), scheme=scheme)
     assert AsOf.window_start().resolve(run).date == date(2012, 10, 20)
     assert AsOf.window_end().resolve(run).date == date(2012, 10, 26)
 
 
 def test_a_session_rule_says_which_calendar_it_asked():
     """The calendar comes with the result, for the context's metadata; a calendar of one's own works too."""
-    run = RunTime(partition=PartitionKey(date="2012-10-29"))
+    run = RunTiming(partition=PartitionKey(date="2012-10-29"))
     assert AsOf.last_session("XNYS").resolve(run).calendar.identity["name"] == "XNYS"
     assert AsOf.last_session(WEEKDAYS).resolve(run).date == date(2012, 10, 29)
     assert AsOf.previous_session("XNYS").resolve(run)[:2] == (
@@ -172,11 +172,11 @@ def test_a_session_rule_says_which_calendar_it_asked():
 @pytest.mark.parametrize(
     ("make", "remedy"),
     [
-        (lambda: RunTime(fired_at=NAIVE), "fired_at=.* is a naive datetime; give it a zone"),
-        (lambda: RunTime(window_start=NAIVE, window_end=at(2012, 10, 27)), "naive datetime"),
-        (lambda: RunTime(window_start=at(2012, 10, 26)), "both ends"),
-        (lambda: RunTime(window_start=at(2012, 10, 26), window_end=at(2012, 10, 25)), "before it starts"),
-        (lambda: RunTime(timezone="New York"), "America/New_York"),
+        (lambda: RunTiming(fired_at=NAIVE), "fired_at=.* is a naive datetime; give it a zone"),
+        (lambda: RunTiming(window_start=NAIVE, window_end=at(2012, 10, 27)), "naive datetime"),
+        (lambda: RunTiming(window_start=at(2012, 10, 26)), "both ends"),
+        (lambda: RunTiming(window_start=at(2012, 10, 26), window_end=at(2012, 10, 25)), "before it starts"),
+        (lambda: RunTiming(timezone="New York"), "America/New_York"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_remedy(make, remedy):
@@ -199,7 +199,7 @@ def test_a_daily_scheme_and_its_windows_agree():
     scheme = PartitionScheme(date=Daily(start="2012-10-01", end="2012-11-30", calendar="XNYS", timezone=NY))
     for key in scheme:
         window = scheme.window(key)
-        run = RunTime(timezone=NY, window_start=window.start, window_end=window.end)
+        run = RunTiming(timezone=NY, window_start=window.start, window_end=window.end)
         for rule in (AsOf.default(), AsOf.window_start(), AsOf.window_end(), AsOf.last_session("XNYS")):
             assert rule.resolve(run).date == scheme.as_of_date(key)
         assert AsOf.previous_session("XNYS").resolve(run).date == scheme.as_of_date(key)
@@ -207,17 +207,17 @@ def test_a_daily_scheme_and_its_windows_agree():
 
 def test_two_dates_in_a_partition_need_a_rule():
     """Of two dimensions that hold different dates none is picked; a rule says which, and ``as_of_date`` is one."""
-    two = RunTime(partition=PartitionKey(date="2012-10-26", month_ending="2012-10-31"))
+    two = RunTiming(partition=PartitionKey(date="2012-10-26", month_ending="2012-10-31"))
     with pytest.raises(CalendarError, match=r"has 2 dates, date and month_ending; say which .*AsOf.key\('date'\)"):
         AsOf.default().resolve(two)
     assert AsOf.key("month_ending").resolve(two).date == date(2012, 10, 31)
-    named = RunTime(partition=PartitionKey(as_of_date="2012-10-26", month_ending="2012-10-31"))
+    named = RunTiming(partition=PartitionKey(as_of_date="2012-10-26", month_ending="2012-10-31"))
     assert AsOf.default().resolve(named) == (date(2012, 10, 26), "partition.as_of_date", None)
 
 
 def test_a_zone_that_is_not_known_is_not_utc():
     """Dates of a schedule without zone are errors, until the rule says the zone."""
-    run = RunTime(timezone=None, fired_at=at(2012, 10, 26, 22))
+    run = RunTiming(timezone=None, fired_at=at(2012, 10, 26, 22))
     for rule in (AsOf.default(), AsOf.window_end(), AsOf.previous_session("WEEKDAYS")):
         with pytest.raises(CalendarError, match="say the zone in the rule"):
             rule.resolve(run)

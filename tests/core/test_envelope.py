@@ -19,7 +19,7 @@ from flowctx import (
     WorkflowContext,
 )
 from flowctx.core.data.plain import freeze
-from flowctx.core.execution.envelope import Envelope, Inherited, Update, receive
+from flowctx.core.execution.envelope import Envelope, Update, Upstream, merge_upstream
 from strategies import plain_data, plain_dicts
 
 ENVELOPES = st.builds(
@@ -45,7 +45,7 @@ def never(name, at):
 
 def after(*results, of=("a",), before=()):
     """Return the envelopes of steps ``of`` with ``results``, each after the envelopes ``before``."""
-    _, inherited = receive(WorkflowContext(), before, never)
+    _, inherited = merge_upstream(WorkflowContext(), before, never)
     return [inherited.envelope(name, result) for name, result in zip(of, results, strict=True)]
 
 
@@ -80,7 +80,9 @@ def test_a_step_sees_outputs_and_updates():
     """The outputs before it by name, in order, and the parameters with the updates on top."""
     first = after(StepResult.ok({"n": 1}, context_updates={"p": 2}))
     second = after(StepResult.ok({"n": 2}), of=("b",), before=first)
-    ctx, _ = receive(WorkflowContext.new(params={"p": 1, "q": 1}), second, lambda name, at: freeze({"fetched": name}))
+    ctx, _ = merge_upstream(
+        WorkflowContext.new(params={"p": 1, "q": 1}), second, lambda name, at: freeze({"fetched": name})
+    )
     assert ctx.params == {"p": 2, "q": 1}
     assert ctx.step_outputs == {"a": {"fetched": "a"}, "b": {"n": 2}}
     assert list(ctx.step_outputs) == ["a", "b"]
@@ -95,7 +97,7 @@ def test_an_earlier_output_is_fetched_when_it_is_looked_at_and_once():
         return freeze({"n": 1})
 
     before = after(StepResult.ok({}), of=("b",), before=after(StepResult.ok({})))
-    ctx, _ = receive(WorkflowContext(), before, fetch)
+    ctx, _ = merge_upstream(WorkflowContext(), before, fetch)
     derived = ctx.with_step_output("c", {"n": 3}).with_updates({"x": 1})
     assert (len(derived.step_outputs), "a" in derived.step_outputs, list(derived.step_outputs)) == (
         3,
@@ -129,7 +131,7 @@ def test_an_earlier_output_is_fetched_when_it_is_looked_at_and_once():
 def test_however_it_is_looked_at_the_output_is_there(look):
     """No way of reading the outputs shows that some were fetched late."""
     before = after(StepResult.ok({"n": 2}), of=("b",), before=after(StepResult.ok({"n": 1})))
-    ctx, _ = receive(WorkflowContext(), before, lambda name, at: freeze({"n": 1}))
+    ctx, _ = merge_upstream(WorkflowContext(), before, lambda name, at: freeze({"n": 1}))
     assert look(ctx.step_outputs) == {"a": {"n": 1}, "b": {"n": 2}}
 
 
@@ -137,14 +139,14 @@ def test_branches_that_disagree_are_a_conflict():
     """The message names the key, both steps and both values."""
     left, right = (StepResult.ok(context_updates={"k": value}) for value in (1, 2))
     with pytest.raises(ContextConflict, match=r"'l' and 'r' both wrote the parameter 'k'.*1 and 2; use two names"):
-        receive(WorkflowContext(), after(left, right, of=("l", "r")), never)
+        merge_upstream(WorkflowContext(), after(left, right, of=("l", "r")), never)
 
 
 def test_branches_that_agree_are_no_conflict():
     """Equal values join; a step after them may overwrite."""
     same = [StepResult.ok(context_updates={"k": [1]})] * 2
     joined = after(StepResult.ok(context_updates={"k": 3}), of=("j",), before=after(*same, of=("l", "r")))
-    ctx, _ = receive(WorkflowContext(), joined, never)
+    ctx, _ = merge_upstream(WorkflowContext(), joined, never)
     assert ctx.params == {"k": 3}
 
 
@@ -154,7 +156,7 @@ def test_a_branch_that_saw_the_other_value_wins():
     left = after(StepResult.ok(context_updates={"k": 2}), of=("l",), before=first)
     right = after(StepResult.ok(), of=("r",), before=first)
     for order in (left + right, right + left):
-        ctx, _ = receive(WorkflowContext(), order, lambda name, at: freeze({}))
+        ctx, _ = merge_upstream(WorkflowContext(), order, lambda name, at: freeze({}))
         assert ctx.params == {"k": 2}
 
 
@@ -162,7 +164,7 @@ def test_true_and_one_are_different_values():
     """Values conflict when their JSON forms differ, though Python calls them equal."""
     left, right = (StepResult.ok(context_updates={"k": value}) for value in (1, True))
     with pytest.raises(ContextConflict):
-        receive(WorkflowContext(), after(left, right, of=("l", "r")), never)
+        merge_upstream(WorkflowContext(), after(left, right, of=("l", "r")), never)
 
 
 def test_an_output_over_the_limit_becomes_an_artifact():
@@ -177,11 +179,11 @@ def test_an_output_over_the_limit_becomes_an_artifact():
         def get(self, ref):
             return stored[ref.uri]
 
-    envelope = Inherited().envelope("a", StepResult.ok({"rows": "x" * 100}), store=Store(), limit=50)
+    envelope = Upstream().envelope("a", StepResult.ok({"rows": "x" * 100}), store=Store(), limit=50)
     assert isinstance(envelope.output, ArtifactRef)
-    ctx, _ = receive(WorkflowContext(), [envelope], never, store=Store())
+    ctx, _ = merge_upstream(WorkflowContext(), [envelope], never, store=Store())
     assert ctx.get_output("a", "rows") == "x" * 100
-    ctx, _ = receive(WorkflowContext(), [envelope], never)
+    ctx, _ = merge_upstream(WorkflowContext(), [envelope], never)
     with pytest.raises(PayloadError, match="set FLOWCTX_ARTIFACTS_URL here too"):
         ctx.get_output("a")
 
@@ -189,7 +191,7 @@ def test_an_output_over_the_limit_becomes_an_artifact():
 def test_an_output_over_the_limit_without_a_store_is_refused():
     """The message names the step, the size, the limit and the remedy."""
     with pytest.raises(OutputTooLarge, match=r"step 'a' takes 111 bytes, more than 50; set FLOWCTX_ARTIFACTS_URL"):
-        Inherited().envelope("a", StepResult.ok({"rows": "x" * 100}), limit=50)
+        Upstream().envelope("a", StepResult.ok({"rows": "x" * 100}), limit=50)
 
 
 def test_bytes_grow_with_the_outputs():
@@ -198,7 +200,7 @@ def test_bytes_grow_with_the_outputs():
     envelopes = []
     for i in range(100):
         output = {"rows": "x" * 4000}
-        _, inherited = receive(WorkflowContext(), envelopes, never)
+        _, inherited = merge_upstream(WorkflowContext(), envelopes, never)
         envelopes = [inherited.envelope(f"step_{i:03}", StepResult.ok(output))]
         written += len(json.dumps(envelopes[0].to_payload()))
         outputs += len(json.dumps(output))

@@ -128,7 +128,7 @@ def test_keys_that_airflow_reserves_are_escaped():
 
 @given(st.dictionaries(st.text("$_a", max_size=5), st.integers(0, 9), max_size=4))
 def test_every_key_survives(value):
-    """No two keys are written alike, none as Airflow's, and all come back in their order."""
+    """No two keys are written assert_same_as_local, none as Airflow's, and all come back in their order."""
     form = to_json(freeze(value))
     assert len(form) == len(value)
     assert not [key for key in form if key.startswith("__")]

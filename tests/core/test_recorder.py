@@ -12,7 +12,7 @@ from flowctx import AlreadyCaptured, LedgerUnavailable, StepResult, StepStatus, 
 from flowctx.core.durability.recorder import open_run
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.resumption import envelopes, order_of, run_status
-from flowctx.core.execution.envelope import Envelope, receive
+from flowctx.core.execution.envelope import Envelope, merge_upstream
 from flowctx.core.execution.execute import execute
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
@@ -62,8 +62,10 @@ class Engine:
         step = self.flow[name]
         recorder = open_run(self.ledger, self.flow, self.ctx, **self.settings)
         before = [Envelope.from_payload(self.payloads[after]) for after in step.after]
-        ctx, inherited = receive(recorder.context, before, lambda n, _: Envelope.from_payload(self.payloads[n]).output)
-        result = recorder.carried(name)
+        ctx, inherited = merge_upstream(
+            recorder.context, before, lambda n, _: Envelope.from_payload(self.payloads[n]).output
+        )
+        result = recorder.reused_result(name)
         if result is None:
             result = execute(step, ctx).result
             envelope = inherited.envelope(name, result)
@@ -83,23 +85,23 @@ def test_an_engine_records_each_step(flow, ledger):
     """The first step begins the run, each is recorded, and the last one ends it."""
     engine = Engine(flow, ledger, run_id="e1", params={"broken": False})
     engine.step("a")
-    assert ledger.run("e1").status is RunStatus.RUNNING
+    assert ledger.get_run("e1").status is RunStatus.RUNNING
     engine.step("b")
     engine.step("c")
-    found = ledger.run("e1")
+    found = ledger.get_run("e1")
     assert (found.status, [r.step for r in ledger.steps(found.key)]) == (RunStatus.OK, ["a", "b", "c"])
 
 
 def test_a_run_goes_on_on_another_engine(flow, ledger, calls):
     """A run that failed on one engine goes on in another's run: same outputs, parameters and capture."""
     Engine(flow, ledger, run_id="e1").all_steps()
-    assert ledger.run("e1").status is RunStatus.FAILED
+    assert ledger.get_run("e1").status is RunStatus.FAILED
     other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
     other.all_steps()
     assert calls == ["a", "b", "b"]
     assert other.results["c"].output == {"total": 9}
-    found = ledger.run("e2")
-    assert (found.status, found.context.capture_id) == (RunStatus.OK, ledger.run("e1").context.capture_id)
+    found = ledger.get_run("e2")
+    assert (found.status, found.context.capture_id) == (RunStatus.OK, ledger.get_run("e1").context.capture_id)
     assert (found.context.checkpoint.completed, found.context.checkpoint.resumed_from) == (("a",), "e1")
 
 
@@ -112,7 +114,7 @@ def test_a_run_of_an_engine_goes_on_here(flow, ledger, calls):
     last = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
     last.all_steps()
     assert calls == ["a", "b", "b", "b"]
-    assert (last.results["c"].output, ledger.run("e2").attempt) == ({"total": 9}, 3)
+    assert (last.results["c"].output, ledger.get_run("e2").attempt) == ({"total": 9}, 3)
 
 
 def test_a_resumed_run_keeps_the_parameters_of_the_first(flow, ledger):
@@ -129,11 +131,11 @@ def test_a_step_that_an_engine_clears_runs_again(flow, ledger, calls):
     other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
     other.step("a")
     recorder = open_run(ledger, flow, other.ctx, resume_from="e1")
-    assert recorder.carried("a").context_updates == {"cursor": 7}
+    assert recorder.reused_result("a").context_updates == {"cursor": 7}
     result = execute(flow["a"], recorder.context).result
     envelope = Envelope(step="a", output=result.output)
     recorder.record(flow["a"], result, envelope, attempts=2, started_at=NOON, seconds=0)
-    assert recorder.carried("a") is None
+    assert recorder.reused_result("a") is None
 
 
 def test_the_run_that_is_continued_is_fenced_off(flow, ledger):
@@ -167,16 +169,16 @@ def test_loose_steps_are_recorded_too(ledger, flow):
     ctx = make_context(workflow="dag")
     recorder = open_run(ledger, "dag", ctx)
     recorder.record(flow["b"], StepResult.ok(), Envelope(step="b"), attempts=1, started_at=NOON, seconds=0, after=())
-    found = ledger.run("run-1", workflow="dag")
+    found = ledger.get_run("run-1", workflow="dag")
     assert [(r.step, r.after) for r in ledger.steps(found.key)] == [("b", ())]
 
 
 def test_a_run_gives_signs_of_life(flow, ledger):
     """While a block runs, the run's lease is renewed again and again."""
     recorder = open_run(ledger, flow, make_context(workflow="flow"))
-    first = ledger.run("run-1").heard_at
+    first = ledger.get_run("run-1").last_seen_at
     with recorder.alive(timedelta(milliseconds=30)):
-        while ledger.run("run-1").heard_at == first:
+        while ledger.get_run("run-1").last_seen_at == first:
             time.sleep(0.005)
 
 
@@ -185,7 +187,7 @@ def test_without_a_ledger_nothing_is_recorded(flow):
     recorder = open_run(None, flow, make_context(workflow="flow"))
     recorder.record(flow["a"], StepResult.ok(), Envelope(step="a"), attempts=1, started_at=NOON, seconds=0)
     recorder.finish(RunStatus.OK)
-    assert recorder.carried("a") is None
+    assert recorder.reused_result("a") is None
 
 
 class AwayLedger(MemoryLedger):
@@ -233,6 +235,6 @@ def test_envelopes_are_rebuilt_from_records(flow, ledger):
     """What completed steps handed on is rebuilt from the ledger as it was, in whatever order it is read."""
     engine = Engine(flow, ledger, run_id="e1", params={"broken": False})
     engine.all_steps()
-    found = ledger.run("e1")
+    found = ledger.get_run("e1")
     made = envelopes(found.context, reversed(ledger.steps(found.key)))
     assert {name: envelope.to_payload() for name, envelope in made.items()} == engine.payloads

@@ -38,7 +38,7 @@ def test_fail_takes_a_category_or_its_name(category):
     ],
 )
 def test_which_failures_are_tried_again(category, retryable):
-    """Wrong data and wrong configuration fail at once."""
+    """CommandError data and wrong configuration fail at once."""
     assert ErrorCategory(category).retryable is retryable
 
 

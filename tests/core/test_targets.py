@@ -8,7 +8,7 @@ import pytest
 
 from durable_flow import flow
 from flowctx import Workflow, WorkflowError
-from flowctx.core.workflow.import_path import target_of, workflow_at
+from flowctx.core.workflow.import_path import import_path_of, import_workflow
 
 SOURCE = """
 from flowctx import Workflow
@@ -28,23 +28,23 @@ def module(tmp_path, monkeypatch):
 
 def test_a_workflow_is_found_where_it_says_it_is():
     """The place of a workflow leads back to it."""
-    assert target_of(flow) == "durable_flow:flow"
-    assert workflow_at("durable_flow:flow") is flow
+    assert import_path_of(flow) == "durable_flow:flow"
+    assert import_workflow("durable_flow:flow") is flow
 
 
 def test_a_module_or_a_file_names_a_workflow(module):
     """A workflow is found by module or by file, and without its name if it is the only one."""
-    found = workflow_at("targets_example:prices")
+    found = import_workflow("targets_example:prices")
     assert found.name == "prices"
-    assert workflow_at("targets_example") is found
-    assert workflow_at(f"{module}:prices") is found
+    assert import_workflow("targets_example") is found
+    assert import_workflow(f"{module}:prices") is found
 
 
 def test_a_file_is_imported_once(tmp_path):
     """A workflow named by its file is the same the second time."""
     file = tmp_path / "targets_by_file.py"
     file.write_text(SOURCE)
-    assert workflow_at(f"{file}:prices") is workflow_at(str(file))
+    assert import_workflow(f"{file}:prices") is import_workflow(str(file))
     del sys.modules["targets_by_file"]
 
 
@@ -52,7 +52,7 @@ def test_a_workflow_of_no_module_has_no_place():
     """A workflow that no module holds cannot be found again."""
     nowhere = Workflow("nowhere")
     nowhere.step(name="a")(lambda ctx: {})
-    assert target_of(nowhere) is None
+    assert import_path_of(nowhere) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_workflow_of_no_module_has_no_place():
 def test_a_wrong_place_is_explained(target, why):
     """A place that has no workflow is an error that says what it has, or how to write it."""
     with pytest.raises(WorkflowError, match=why):
-        workflow_at(target)
+        import_workflow(target)
 
 
 def test_an_error_inside_the_module_is_its_own(tmp_path, monkeypatch):
@@ -76,4 +76,4 @@ def test_an_error_inside_the_module_is_its_own(tmp_path, monkeypatch):
     (tmp_path / "targets_broken.py").write_text("import no_such_library_at_all\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_library_at_all"):
-        workflow_at("targets_broken:x")
+        import_workflow("targets_broken:x")

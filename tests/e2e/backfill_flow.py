@@ -103,7 +103,7 @@ class Home:
 
     def known(self, batch_id: str) -> int:
         """Count the partitions of which the ledger knows something."""
-        return len(list(self.ledger.batches.outcomes(batch_id)))
+        return len(list(self.ledger.batches.iter_outcomes(batch_id)))
 
     def calls(self) -> Iterator[tuple[str, str, str]]:
         """Yield partition, batch and capture of each call of the first step."""

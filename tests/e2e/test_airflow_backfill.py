@@ -28,7 +28,7 @@ from flowctx.airflow import PartitionTimetable, workflow_context
 
 
 @task
-def note(dag_run=None):
+def record_outcomes(dag_run=None):
     folder = Path(os.environ["AIRFLOW_HOME"], "contexts", dag_run.dag_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{dag_run.run_id}.json").write_text(json.dumps(workflow_context().to_dict()))

@@ -62,7 +62,7 @@ def known(ledger: Ledger) -> int:
 
 
 def outcomes(ledger: Ledger) -> list[PartitionRun]:
-    return list(ledger.batches.outcomes("whole"))
+    return list(ledger.batches.iter_outcomes("whole"))
 
 
 @pytest.mark.timeout(1500)
@@ -76,7 +76,7 @@ def test_every_partition_is_accounted_for(ledger: Ledger) -> None:
 def test_each_partition_has_one_run_and_one_capture(ledger: Ledger) -> None:
     """However often the launch was killed, each partition has one run, and one complete capture at revision 1."""
     assert len({run.run_id for run in outcomes(ledger)}) == TOTAL
-    assert len(ledger.runs(batch_id="whole", limit=TOTAL + 1)) == TOTAL
+    assert len(ledger.list_runs(batch_id="whole", limit=TOTAL + 1)) == TOTAL
     complete = [c for c in ledger.captures(workflow="daily_prices") if c.state is CaptureState.COMPLETE]
     assert {capture.revision for capture in complete} == {1}
     assert len({capture.partition for capture in complete}) == len(complete)
@@ -86,7 +86,7 @@ def test_the_sums_are_those_of_the_data(ledger: Ledger) -> None:
     """Closes and volumes, added up over all captures, are to the cent those of the data file."""
     closes: Counter[str] = Counter()
     volumes: Counter[str] = Counter()
-    for run in ledger.runs(batch_id="whole", limit=TOTAL):
+    for run in ledger.list_runs(batch_id="whole", limit=TOTAL):
         for step in ledger.steps(run.key, ["fetch"]):
             if "close" in step.output and run.context.partition is not None:  # type: ignore[operator]
                 closes[run.context.partition.symbol] += step.output["close"]  # type: ignore[index]

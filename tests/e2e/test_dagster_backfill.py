@@ -13,7 +13,7 @@ import pytest
 
 from e2e.dagster_stack import DagsterStack, dagster_stack
 from flowctx import Daily, PartitionScheme
-from flowctx.dagster.partitions import engine_key, partition_key
+from flowctx.dagster.partitions import from_dagster_key, to_dagster_key
 
 pytestmark = pytest.mark.e2e
 
@@ -89,7 +89,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, tick: datetime, seen: Path) 
     """A daemon whose schedule ticks soon, and that meanwhile works on a backfill."""
     home = tmp_path_factory.mktemp("dagster") / "home"
     with dagster_stack(home, DEFINITIONS, env={"TICK": tick.isoformat(), "SEEN": str(seen)}) as stack:
-        keys = [engine_key(key, STORM) for key in TEN_SESSIONS]
+        keys = [to_dagster_key(key, STORM) for key in TEN_SESSIONS]
         stack.launch_backfill(keys, "storm", tags={"flowctx/batch_id": "restate-2012"})
         yield stack
 
@@ -119,9 +119,9 @@ def test_a_backfill_runs_each_key_once(stack: DagsterStack, seen: Path) -> None:
     runs = stack.wait_for_runs(40, {"flowctx/batch_id": "restate-2012"}, seconds=700)
     assert Counter(run["status"] for run in runs) == {"SUCCESS": 40}
     found = contexts(seen, "storm")
-    assert {partition_key(run["tags"]["dagster/partition"], STORM) for run in runs} == set(TEN_SESSIONS)
+    assert {from_dagster_key(run["tags"]["dagster/partition"], STORM) for run in runs} == set(TEN_SESSIONS)
     for run in runs:
-        key = partition_key(run["tags"]["dagster/partition"], STORM)
+        key = from_dagster_key(run["tags"]["dagster/partition"], STORM)
         assert found[run["runId"]]["partition"] == dict(key)
         assert found[run["runId"]]["as_of_date"] == key.date
         assert found[run["runId"]]["batch_id"] == "restate-2012"

@@ -60,7 +60,7 @@ def _engines(folder: Path, env: dict[str, str]) -> Iterator[dict[str, str]]:
 
 def outputs(home: Home, run_id: str) -> dict[str, Any]:
     """Return the outputs of a run as the ledger has them."""
-    found = home.ledger.run(run_id)
+    found = home.ledger.get_run(run_id)
     return {record.step: record.output for record in home.ledger.steps(found.key)}
 
 
@@ -72,11 +72,11 @@ def test_the_example_goes_on_elsewhere(home: Home, first: str, then: str) -> Non
     batch = f"{first}-{then}"
     select = ("--batch", batch, "--select", "date=2000-09-29,symbol=AAPL")
     home.run("backfill", "flowctx.examples.prices:prices", *select, "-p", "max_move=0.25", "--on", first, code=1)
-    (failed,) = home.ledger.runs(batch_id=batch)
+    (failed,) = home.ledger.list_runs(batch_id=batch)
     assert (failed.engine, failed.status) == (first, "failed")
     how = ("resume", failed.run_id, "--on", then, "-p", "max_move=0.6", "--json")
     said = json.loads(home.run(*how)[0])
-    done = home.ledger.run(said["run_id"])
+    done = home.ledger.get_run(said["run_id"])
     undisturbed = run(prices, partition=APPLE, batch_id=batch)
     assert outputs(home, done.run_id) == dict(undisturbed.context.step_outputs)
     assert (done.engine, done.status, done.attempt) == (then, "ok", 2)
@@ -90,6 +90,6 @@ def test_the_example_goes_on_elsewhere(home: Home, first: str, then: str) -> Non
 
 def test_steps_of_engines_are_replayed_here(home: Home) -> None:
     """A step that failed in a task of Airflow's fails here in the same words, on the context that it saw."""
-    failed = next(r for r in home.ledger.runs(batch_id="airflow-dagster") if r.engine == "airflow")
+    failed = next(r for r in home.ledger.list_runs(batch_id="airflow-dagster") if r.engine == "airflow")
     out, _ = home.run("replay", failed.run_id, "fetch", "--json")
     assert json.loads(out)["diff"] == ""

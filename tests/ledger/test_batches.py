@@ -45,7 +45,7 @@ def ledger(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Ledger]
 
 
 def a_note(partition: str, state: PartitionState, **fields: object) -> PartitionRun:
-    given = {"run_id": f"run {partition}", "engine": "airflow", "heard_at": NOON, **fields}
+    given = {"run_id": f"run {partition}", "engine": "airflow", "last_seen_at": NOON, **fields}
     return PartitionRun(partition=partition, state=state, **given)  # type: ignore[arg-type]
 
 
@@ -82,13 +82,13 @@ def test_a_batch_of_which_only_runs_are_known_is_found(ledger: Ledger) -> None:
 def test_one_launcher_leads_at_a_time(ledger: Ledger, clock: FakeClock) -> None:
     """A batch has one launcher until that one lets go, is known to be gone, or its lease has run out."""
     ledger.batches.put(BATCH)
-    assert ledger.batches.lead("b1", "one", MINUTE) == "one"
-    assert ledger.batches.lead("b1", "two", MINUTE) == "one"
-    assert ledger.batches.lead("b1", "two", MINUTE, instead_of="one") == "two"
+    assert ledger.batches.acquire_launch_lease("b1", "one", MINUTE) == "one"
+    assert ledger.batches.acquire_launch_lease("b1", "two", MINUTE) == "one"
+    assert ledger.batches.acquire_launch_lease("b1", "two", MINUTE, instead_of="one") == "two"
     clock.advance(MINUTE)
-    assert ledger.batches.lead("b1", "three", MINUTE) == "three"
-    assert ledger.batches.lead("b1", "three", timedelta(0)) == "three"
-    assert ledger.batches.lead("b1", "four", MINUTE) == "four"
+    assert ledger.batches.acquire_launch_lease("b1", "three", MINUTE) == "three"
+    assert ledger.batches.acquire_launch_lease("b1", "three", timedelta(0)) == "three"
+    assert ledger.batches.acquire_launch_lease("b1", "four", MINUTE) == "four"
 
 
 def test_outcomes_are_sorted_and_the_best_account_counts(ledger: Ledger) -> None:
@@ -96,9 +96,11 @@ def test_outcomes_are_sorted_and_the_best_account_counts(ledger: Ledger) -> None
     a_run(ledger, "T2", status=RunStatus.OK)
     a_run(ledger, "T1")
     later = NOON + MINUTE
-    ledger.batches.note("b1", [a_note(f"tier={tier}", PartitionState.FAILED, heard_at=later) for tier in ("T2", "a")])
-    ledger.batches.note("b1", [a_note("tier=T10", PartitionState.LAUNCHED)])
-    found = {run.partition: str(run.state) for run in ledger.batches.outcomes("b1")}
+    ledger.batches.record_outcomes(
+        "b1", [a_note(f"tier={tier}", PartitionState.FAILED, last_seen_at=later) for tier in ("T2", "a")]
+    )
+    ledger.batches.record_outcomes("b1", [a_note("tier=T10", PartitionState.LAUNCHED)])
+    found = {run.partition: str(run.state) for run in ledger.batches.iter_outcomes("b1")}
     assert found == {"tier=T1": "running", "tier=T10": "launched", "tier=T2": "ok", "tier=a": "failed"}
     assert list(found) == sorted(found)
 
@@ -106,8 +108,8 @@ def test_outcomes_are_sorted_and_the_best_account_counts(ledger: Ledger) -> None
 def test_the_latest_of_several_failures_counts(ledger: Ledger) -> None:
     """A note that is younger than a recorded run says how the partition stands."""
     a_run(ledger, "T1", status=RunStatus.FAILED)
-    ledger.batches.note("b1", [a_note("tier=T1", PartitionState.LAUNCHED, heard_at=NOON + MINUTE)])
-    assert [run.state for run in ledger.batches.outcomes("b1", ["tier=T1"])] == [PartitionState.LAUNCHED]
+    ledger.batches.record_outcomes("b1", [a_note("tier=T1", PartitionState.LAUNCHED, last_seen_at=NOON + MINUTE)])
+    assert [run.state for run in ledger.batches.iter_outcomes("b1", ["tier=T1"])] == [PartitionState.LAUNCHED]
 
 
 def test_outcomes_of_some_partitions(ledger: Ledger) -> None:
@@ -115,7 +117,7 @@ def test_outcomes_of_some_partitions(ledger: Ledger) -> None:
     for tier in ("T1", "T2", "T3"):
         a_run(ledger, tier)
     a_run(ledger, "T4", "other")
-    found = ledger.batches.outcomes("b1", ["tier=T3", "tier=T1", "tier=T4"])
+    found = ledger.batches.iter_outcomes("b1", ["tier=T3", "tier=T1", "tier=T4"])
     assert [run.partition for run in found] == ["tier=T1", "tier=T3"]
 
 
@@ -125,12 +127,12 @@ def test_a_failure_names_its_step(ledger: Ledger) -> None:
     step = StepRecord(step="a", status=StepStatus.FAILED, error="no rows", started_at=NOON)
     ledger.record(run, [step])
     ledger.finish(run, RunStatus.FAILED)
-    (found,) = ledger.batches.outcomes("b1")
+    (found,) = ledger.batches.iter_outcomes("b1")
     assert (found.step, found.error, found.state) == ("a", "no rows", PartitionState.FAILED)
 
 
 def test_many_outcomes_come_page_by_page(ledger: Ledger) -> None:
     """All of thousands of partitions come back, each once."""
     notes = [a_note(f"n={number:05}", PartitionState.OK) for number in range(4500)]
-    ledger.batches.note("b1", notes)
-    assert [run.partition for run in ledger.batches.outcomes("b1")] == [note.partition for note in notes]
+    ledger.batches.record_outcomes("b1", notes)
+    assert [run.partition for run in ledger.batches.iter_outcomes("b1")] == [note.partition for note in notes]

@@ -79,7 +79,7 @@ def test_a_database_that_comes_back_is_waited_for(postgres_server, postgres_url)
     ledger = SqlLedger(postgres_url)
     result = run(interrupted_by(Outage(postgres_server, postgres_url), 0.3), ledger=ledger)
     assert result.status == "ok"
-    assert list(ledger.statuses(ledger.run(result.run_id).key)) == ["a", "b", "c"]
+    assert list(ledger.statuses(ledger.get_run(result.run_id).key)) == ["a", "b", "c"]
     ledger.close()
 
 
@@ -90,7 +90,7 @@ def test_a_database_that_stays_away_stops_a_strict_run(postgres_server, postgres
     with pytest.raises(LedgerUnavailable, match="cannot be reached.*is it up"):
         run(broken, run_id="r1", ledger=ledger)
     outage.end()
-    assert list(ledger.statuses(ledger.run("r1").key)) == ["a"]
+    assert list(ledger.statuses(ledger.get_run("r1").key)) == ["a"]
     assert resume("r1", broken, ledger=ledger).status == "ok"
     ledger.close()
 
@@ -104,7 +104,7 @@ def test_a_lenient_run_goes_on_and_is_recorded_later(postgres_server, postgres_u
     result = run(broken, ledger=ledger)
     assert result.status == "ok"
     assert "step 'b' is not recorded" in caplog.text
-    found = ledger.run(result.run_id)
+    found = ledger.get_run(result.run_id)
     assert (found.status, list(ledger.statuses(found.key))) == (RunStatus.OK, ["a", "b", "c", "d"])
     ledger.close()
 
@@ -112,7 +112,7 @@ def test_a_lenient_run_goes_on_and_is_recorded_later(postgres_server, postgres_u
 def test_a_database_that_never_answered_is_not_waited_for():
     """A URL at which nothing answers is an error at once, and its password is not shown."""
     with pytest.raises(LedgerUnavailable, match="is FLOWCTX_LEDGER_URL right") as caught:
-        SqlLedger("postgresql://me:secret@127.0.0.1:1/none").runs()
+        SqlLedger("postgresql://me:secret@127.0.0.1:1/none").list_runs()
     assert "secret" not in str(caught.value)
 
 
@@ -130,7 +130,7 @@ def test_a_full_disk_stops_a_run_and_loses_nothing(sqlite_url, params):
     )
     child.join()
     ledger = SqlLedger(sqlite_url)
-    recorded = ledger.statuses(ledger.run("r1").key)
+    recorded = ledger.statuses(ledger.get_run("r1").key)
     assert 0 < len(recorded) < STEPS
     assert resume("r1", flow, ledger=ledger).status == "ok"
     assert len(Path(params["effects"]).read_text().split()) <= 2 * STEPS + 1
@@ -152,27 +152,27 @@ def test_a_truncated_file_is_named_as_such(ran):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     ledger = SqlLedger(ran)
     with pytest.raises(LedgerError, match="is damaged or no ledger .*restore it from a backup"):
-        ledger.steps(ledger.run("r1").key)
+        ledger.steps(ledger.get_run("r1").key)
 
 
 def test_a_file_that_is_no_database_is_named_as_such(sqlite_url):
     """A file of something else is an error that says so, and stays as it is."""
     file_of(sqlite_url).write_text("symbol,close\n" * 1000)
     with pytest.raises(LedgerError, match="is damaged or no ledger"):
-        SqlLedger(sqlite_url).runs()
+        SqlLedger(sqlite_url).list_runs()
     assert file_of(sqlite_url).read_text().startswith("symbol")
 
 
 def test_a_folder_that_is_not_there_is_named_as_such(tmp_path):
     """A SQLite file in a folder that does not exist is an error that names the folder."""
     with pytest.raises(LedgerUnavailable, match="nowhere a folder to write to"):
-        SqlLedger(f"sqlite:///{tmp_path}/nowhere/ledger.db").runs()
+        SqlLedger(f"sqlite:///{tmp_path}/nowhere/ledger.db").list_runs()
 
 
 def test_a_folder_in_place_of_a_file_is_named_as_such(tmp_path):
     """A SQLite URL that names a folder is an error that says so."""
     with pytest.raises(LedgerUnavailable, match="it is a folder; name a file in it"):
-        SqlLedger(f"sqlite:///{tmp_path}").runs()
+        SqlLedger(f"sqlite:///{tmp_path}").list_runs()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_an_older_schema_says_what_to_type(ran):
     with sqlite3.connect(file_of(ran)) as raw:
         raw.execute("UPDATE flowctx_schema SET version_num = '0000'")
     with pytest.raises(LedgerVersionError, match="type: flowctx ledger upgrade"):
-        SqlLedger(ran).runs()
+        SqlLedger(ran).list_runs()
 
 
 def test_a_newer_schema_says_what_to_type(ran):
@@ -209,4 +209,4 @@ def test_a_newer_schema_says_what_to_type(ran):
     with sqlite3.connect(file_of(ran)) as raw:
         raw.execute("UPDATE flowctx_schema SET version_num = '9999'")
     with pytest.raises(LedgerVersionError, match="pip install --upgrade flowctx"):
-        SqlLedger(ran).runs()
+        SqlLedger(ran).list_runs()

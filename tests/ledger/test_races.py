@@ -45,5 +45,5 @@ def test_a_run_that_stalls_is_fenced_off(sql_url, tmp_path):
     assert ours.recv().startswith("Superseded: run durable r1 was resumed or taken over elsewhere")
     child.join()
     assert len(effects(path)) == called
-    assert (result.status, ledger.run("r1").status) == ("ok", RunStatus.OK)
+    assert (result.status, ledger.get_run("r1").status) == ("ok", RunStatus.OK)
     ledger.close()

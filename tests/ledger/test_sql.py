@@ -35,7 +35,7 @@ def test_the_tables_are_made_on_first_use(sql_url):
     """A new database gets the ledger's tables when it is first used, and not before."""
     ledger = SqlLedger(sql_url)
     assert inspect(engine_at(sql_url)).get_table_names() == []
-    ledger.runs()
+    ledger.list_runs()
     assert set(inspect(engine_at(sql_url)).get_table_names()) == {*metadata.tables, VERSION_TABLE}
     ledger.close()
 
@@ -43,7 +43,7 @@ def test_the_tables_are_made_on_first_use(sql_url):
 def test_the_migrations_make_what_the_tables_say(sql_url):
     """The scripts and the tables agree: alembic finds nothing to do."""
     ledger = SqlLedger(sql_url)
-    ledger.runs()
+    ledger.list_runs()
     with engine_at(sql_url).connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
@@ -57,7 +57,7 @@ def test_other_tables_are_left_alone(sqlite_url):
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as raw:
         raw.execute("CREATE TABLE dag_run (id INTEGER)")
     ledger = SqlLedger(sqlite_url)
-    assert ledger.runs() == []
+    assert ledger.list_runs() == []
     ledger.close()
     assert "dag_run" in inspect(engine_at(sqlite_url)).get_table_names()
 
@@ -66,7 +66,7 @@ def test_a_step_is_recorded_by_one_statement(sqlite_url, params):
     """A step costs one statement: one round trip and one commit."""
     statements = []
     ledger = SqlLedger(sqlite_url)
-    ledger.runs()
+    ledger.list_runs()
     event.listen(ledger._database._connection.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     run(flow, params=params, ledger=ledger)
     steps = [text for text in statements if text.startswith("INSERT INTO flowctx_step")]
@@ -82,7 +82,7 @@ def test_a_sqlite_commit_is_on_the_disk(sqlite_url):
     def pragmas(at):
         return [at.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
 
-    assert ledger._database.read(pragmas) == ["wal", 2]
+    assert ledger._database.autocommit(pragmas) == ["wal", 2]
     ledger.close()
 
 
@@ -97,7 +97,10 @@ def test_a_forked_process_has_a_connection_of_its_own(sql_url, params):
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    assert {found.run_id: found.status for found in ledger.runs()} == {"parent": RunStatus.OK, "child": RunStatus.OK}
+    assert {found.run_id: found.status for found in ledger.list_runs()} == {
+        "parent": RunStatus.OK,
+        "child": RunStatus.OK,
+    }
     ledger.close()
 
 
@@ -114,7 +117,7 @@ def test_many_processes_use_a_new_ledger_at_once(sql_url, params):
     for child in children:
         child.join()
     ledger = SqlLedger(sql_url)
-    assert len(ledger.runs(status=RunStatus.OK)) == 6
+    assert len(ledger.list_runs(status=RunStatus.OK)) == 6
     ledger.close()
 
 
@@ -124,7 +127,7 @@ def test_pruning_keeps_what_is_young(sql_url, params):
     done = [run(flow, params=params, batch_id=batch, ledger=ledger).run_id for batch in ("b1", "b2")]
     assert ledger.prune(datetime.now(UTC) - timedelta(days=1)).runs == 0
     assert ledger.prune(datetime.now(UTC) + timedelta(minutes=5)).runs == 1
-    assert [found.run_id for found in ledger.runs()] == done[1:]
+    assert [found.run_id for found in ledger.list_runs()] == done[1:]
     ledger.close()
 
 

@@ -79,7 +79,7 @@ def test_each_step_is_recorded(flow, ledger, source):
     """A run and each of its steps are in the ledger when it ends."""
     source.broken = False
     result = run(flow, ledger=ledger)
-    found = ledger.run(result.run_id)
+    found = ledger.get_run(result.run_id)
     assert (found.status, found.steps) == (RunStatus.OK, ("fetch", "check", "load"))
     assert [(r.step, r.after, r.output) for r in ledger.steps(found.key)] == [
         (name, flow[name].after, result.context.step_outputs[name]) for name in flow.steps
@@ -151,7 +151,7 @@ def test_a_complete_run_is_returned_as_it_is(flow, ledger, source):
     assert again.context.step_outputs == done.context.step_outputs
     assert again.context.params == done.context.params
     assert len(source.calls) == 3
-    assert ledger.run(done.run_id).attempt == 1
+    assert ledger.get_run(done.run_id).attempt == 1
 
 
 def test_a_run_that_ended_with_a_skip_is_complete(ledger):
@@ -161,7 +161,7 @@ def test_a_run_that_ended_with_a_skip_is_complete(ledger):
     flow.step(name="b")(lambda ctx: {})
     done = run(flow, ledger=ledger)
     assert resume(done.run_id, flow, ledger=ledger).status == "skipped"
-    assert ledger.run(done.run_id).attempt == 1
+    assert ledger.get_run(done.run_id).attempt == 1
 
 
 def test_a_skipped_step_is_not_asked_again(ledger, source):
@@ -205,7 +205,7 @@ def test_a_changed_workflow_is_explained_before_anything_runs(ledger, make, why)
     with pytest.raises(WorkflowChanged, match=why) as caught:
         resume(run_id, make(), ledger=ledger)
     assert "accept_changes=True" in str(caught.value)
-    assert ledger.run(run_id).attempt == 1
+    assert ledger.get_run(run_id).attempt == 1
 
 
 def test_a_renamed_step_is_known_again(flow, ledger, failed):
@@ -223,9 +223,9 @@ def test_changes_can_be_accepted_or_run_again(ledger):
     run_id = run(first, ledger=ledger).run_id
     second = changed(fetch="2", names=("fetch", "check", "load", "more"))
     kept = resume(run_id, second, accept_changes=True, ledger=ledger)
-    assert (kept["fetch"].attempts, ledger.steps(ledger.run(run_id).key, ["fetch"])[0].version) == (1, "1")
+    assert (kept["fetch"].attempts, ledger.steps(ledger.get_run(run_id).key, ["fetch"])[0].version) == (1, "1")
     resume(run_id, second, from_step="fetch", ledger=ledger)
-    assert ledger.steps(ledger.run(run_id).key, ["fetch"])[0].version == "2"
+    assert ledger.steps(ledger.get_run(run_id).key, ["fetch"])[0].version == "2"
 
 
 def test_a_change_to_a_step_that_is_not_complete_is_no_change(flow, ledger, failed):
@@ -266,7 +266,7 @@ def test_a_workflow_is_found_where_it_was(ledger):
     from durable_flow import flow as importable
 
     done = run(importable, params={"effects": "/dev/null"}, ledger=ledger)
-    assert ledger.run(done.run_id).target == "durable_flow:flow"
+    assert ledger.get_run(done.run_id).import_path == "durable_flow:flow"
     assert resume(done.run_id, ledger=ledger).outputs_digest == done.outputs_digest
 
 
@@ -300,7 +300,7 @@ def test_a_partition_is_captured_again_on_purpose(tiers, ledger):
         (1, "T1|b1", first.run_id),
         (2, "T1|b2", second.run_id),
     ]
-    assert ledger.steps(ledger.run(first.run_id).key)[0].output == {"capture": "T1|b1"}
+    assert ledger.steps(ledger.get_run(first.run_id).key)[0].output == {"capture": "T1|b1"}
 
 
 def test_a_partition_is_not_captured_twice_by_accident(tiers, ledger, source):
@@ -342,7 +342,7 @@ def test_a_large_output_becomes_an_artifact(ledger, source, monkeypatch, tmp_pat
     flow.step(name="a")(lambda ctx: {"text": "x" * 100_000})
     flow.step(name="b")(lambda ctx: StepResult.fail("no") if source.broken else {"n": len(ctx.get_output("a", "text"))})
     failed = run(flow, ledger=ledger).run_id
-    ref = ledger.steps(ledger.run(failed).key, ["a"])[0].output
+    ref = ledger.steps(ledger.get_run(failed).key, ["a"])[0].output
     assert isinstance(ref, ArtifactRef)
     assert PathArtifactStore(str(tmp_path)).get(ref).startswith(b'{"text":"xxx')
     source.broken = False
@@ -351,11 +351,11 @@ def test_a_large_output_becomes_an_artifact(ledger, source, monkeypatch, tmp_pat
 
 def test_a_step_is_replayed_on_the_context_it_saw(flow, ledger, source, failed):
     """A replayed step sees what it saw, gives what it gave, and writes nothing."""
-    before, seen = ledger.steps(ledger.run(failed).key), source.seen["check"]
+    before, seen = ledger.steps(ledger.get_run(failed).key), source.seen["check"]
     done = replay(failed, "check", flow, ledger=ledger)
     assert source.seen["check"] == seen
     assert (done.result.status, done.result.error, done.diff) == ("failed", "too bad", "")
-    assert ledger.steps(ledger.run(failed).key) == before
+    assert ledger.steps(ledger.get_run(failed).key) == before
 
 
 def test_a_replay_of_a_resumed_run_sees_the_attempt_in_which_the_step_ran(flow, ledger, source, failed):
@@ -388,7 +388,7 @@ def test_a_step_that_was_never_reached_is_not_replayed(flow, ledger, failed):
 def test_a_replay_may_be_called_through_a_debugger(flow, ledger, source, failed):
     """A caller is given the step's function and its arguments, as a debugger wants them."""
     done = replay(
-        failed, "check", flow, ledger=ledger, caller=lambda function, ctx, config: {"factor": config["factor"]}
+        failed, "check", flow, ledger=ledger, invoke=lambda function, ctx, config: {"factor": config["factor"]}
     )
     assert done.result.output == {"factor": 2}
     assert source.calls == ["fetch", "check"]
@@ -399,6 +399,6 @@ def test_a_failed_run_names_its_step_once(ledger):
     for name, function in {"own": lambda ctx: {"x": {1}}, "plain": lambda ctx: StepResult.fail("too bad")}.items():
         flow = Workflow(name)
         flow.step("gate")(function)
-        error = ledger.run(run(flow, ledger=ledger).context.run_id).error
+        error = ledger.get_run(run(flow, ledger=ledger).context.run_id).error
         assert error.count("step 'gate': ") == 1
         assert error.startswith("step 'gate': ")

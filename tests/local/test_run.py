@@ -77,7 +77,7 @@ def test_a_retryable_failure_is_tried_again(flow):
 
 
 def test_a_failure_that_cannot_pass_is_not_tried_again(flow):
-    """Wrong data stays wrong: the step is not tried again."""
+    """CommandError data stays wrong: the step is not tried again."""
     flow.step(name="a", retries=3)(lambda ctx: StepResult.fail("bad", category="DATA_QUALITY"))
     assert run(flow)["a"].attempts == 1
 

@@ -89,7 +89,7 @@ def run_context(
     required: bool = False,
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
-    within: Mapping[str, str] | None = None,
+    map_values: Mapping[str, str] | None = None,
 ) -> WorkflowContext:
     """Return the context of the run that Airflow's ``context`` describes.
 
@@ -99,7 +99,7 @@ def run_context(
         required: As in :func:`workflow_context`.
         workflow: As in :func:`workflow_context`.
         scheme: As in :func:`workflow_context`.
-        within: The values of those dimensions over which the task is mapped.
+        map_values: The values of those dimensions over which the task is mapped.
     """
     dag, run = context["dag"], context["dag_run"]
     of_runs: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
@@ -107,7 +107,7 @@ def run_context(
     conf = _conf(run.conf)
     told = Told.by(conf, context.get("triggering_asset_events"))
     said = [value for value in (conf.get("partition"), run.partition_key) if value not in (None, "")]
-    partition = _partition(said or told.partitions, scheme, of_runs, within or {})
+    partition = _partition(said or told.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
         workflow.partition_key(None)
     params = _params(context.get("params") or {}, conf, workflow)
@@ -201,17 +201,17 @@ def _date(text: str) -> date:
 
 
 def _partition(
-    said: list[Any], scheme: PartitionScheme | None, of_runs: PartitionScheme | None, within: Mapping[str, str]
+    said: list[Any], scheme: PartitionScheme | None, of_runs: PartitionScheme | None, map_values: Mapping[str, str]
 ) -> PartitionKey | None:
     """Return the partition that the caller or Airflow itself gives, with the values over which the task is mapped."""
-    keys = {PartitionKey(**{**_key(value, of_runs if within else scheme), **within}) for value in said}
+    keys = {PartitionKey(**{**_key(value, of_runs if map_values else scheme), **map_values}) for value in said}
     if len(keys) > 1:
         raise ContextError(
             f"conf['partition'] is {said[0]!r}, and the run's own partition key is {said[1]!r}; "
             "they must mean the same: pass one"
         )
-    if not keys and within:
-        keys = {PartitionKey(**within)}
+    if not keys and map_values:
+        keys = {PartitionKey(**map_values)}
     key = next(iter(keys), None)
     return key if key is None or scheme is None else scheme.check(key)
 
@@ -245,21 +245,21 @@ def _value(value: Any, name: str) -> Any:
 
 
 def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:
-    about = {
+    facts = {
         "name": "airflow",
         "version": airflow_version,
         "dag_id": dag.dag_id,
         "run_type": str(getattr(run.run_type, "value", run.run_type)),
     }
     if run.clear_number:
-        about["clear_number"] = run.clear_number
+        facts["clear_number"] = run.clear_number
     if ti is not None:
-        about |= {
+        facts |= {
             "task_id": ti.task_id,
             "try_number": ti.try_number,
             "map_index": -1 if ti.map_index is None else ti.map_index,
         }
-    return about
+    return facts
 
 
 def _engine_trace(ti: Any) -> str | None:

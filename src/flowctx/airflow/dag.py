@@ -17,7 +17,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf
-from flowctx.core.workflow.definition import Step, StepFunction, Workflow, runnable
+from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
 
 
 def workflow_dag(
@@ -51,7 +51,7 @@ def workflow_dag(
             dag = workflow_dag(prices, tags=["prices"])
             report = workflow_dag(prices, dag_id="daily_report", map_over=["symbol"], reduce=summary)
     """
-    runnable(workflow)
+    check_workflow(workflow)
     mapped = list(dict.fromkeys(map_over))
     if reduce is not None and not mapped:
         raise WorkflowError("reduce= runs after the instances of map_over=; name the dimensions to map over, too")
@@ -86,13 +86,13 @@ def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str
     """Put the steps into a task group with one instance per combination of values."""
 
     @task_group(group_id=f"each_{'_'.join(mapped)}", prefix_group_id=False)
-    def each(within: Any) -> None:
-        # Airflow renders the label before and after the task; ``within`` is a dict by then.
-        label = "{{ task.within.values() | join('|') }}"
-        for task in _add_steps(workflow, within=within, as_of=as_of, map_index_template=label):
+    def each(map_values: Any) -> None:
+        # Airflow renders the label before and after the task; ``map_values`` is a dict by then.
+        label = "{{ task.map_values.values() | join('|') }}"
+        for task in _add_steps(workflow, map_values=map_values, as_of=as_of, map_index_template=label):
             task.labels = tuple(label_of(values) for values in instances)
 
-    return each.expand(within=instances)
+    return each.expand(map_values=instances)
 
 
 def _instances(workflow: Workflow, mapped: list[str]) -> list[dict[str, str]]:

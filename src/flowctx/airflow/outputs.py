@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
 from flowctx.core.data.plain import FrozenDict
-from flowctx.core.durability.step_attempt import Received
+from flowctx.core.durability.step_attempt import StepInput
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output, receive
+from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.partitions.key import escape_value
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
@@ -33,22 +33,22 @@ def step_name(task: Any) -> str:
     return str(getattr(operator, "name", task.label))
 
 
-def label_of(within: Mapping[str, str]) -> str:
+def label_of(map_values: Mapping[str, str]) -> str:
     """Return the name of an instance among the outputs of all: its value, or the text of its values."""
-    values = list(within.values())
+    values = list(map_values.values())
     return values[0] if len(values) == 1 else "|".join(escape_value(value) for value in values)
 
 
-def to_payload(envelope: Envelope, ti: Any, within: Mapping[str, str] | None) -> dict[str, Any]:
+def to_payload(envelope: Envelope, ti: Any, map_values: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what a task pushes; an instance of a mapped task says which one it is."""
     payload = envelope.to_payload()
     if ti.map_index is not None and ti.map_index >= 0:
-        label = label_of(within) if within else str(ti.map_index)
+        label = label_of(map_values) if map_values else str(ti.map_index)
         payload["instance"] = {"map_index": ti.map_index, "label": label}
     return payload
 
 
-def take_over(ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore | None) -> Received:
+def read_upstream(ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore | None) -> StepInput:
     """Return the context with what the steps before ``task`` handed on, and what is to be handed on in turn.
 
     Of a step that is mapped while ``task`` is not (or not with it) the output is a dict of those of its instances, by
@@ -66,17 +66,17 @@ def take_over(ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore | N
         PayloadError: What was handed on cannot be read.
     """
     reader = _Reader(task, ti, store)
-    found, spread = reader.nearest()
+    found, mapped = reader.nearest()
     envelopes = list(found.values())
-    if spread:
+    if mapped:
         # Their outputs are gathered when looked at, so they are announced as if another step had handed them on.
-        prior = {name: None if name == task_id else task_id for task_id, name in spread.items()}
+        prior = {name: None if name == task_id else task_id for task_id, name in mapped.items()}
         envelopes.append(Envelope(step=task.task_id, status=StepStatus.SKIPPED, prior=prior))
     places = _places([*((e.step, at) for at, e in found.items()), *(p for e in envelopes for p in e.prior.items())])
-    ctx, inherited = receive(ctx, envelopes, reader.fetch, store=store)
+    ctx, inherited = merge_upstream(ctx, envelopes, reader.fetch, store=store)
     prior = {name: None if places[name] == name else places[name] for name in inherited.prior}
-    after = (*(e.step for e in found.values() if e.status is StepStatus.OK), *spread.values())
-    return Received(ctx=ctx, inherited=replace(inherited, prior=prior), after=after)
+    after = (*(e.step for e in found.values() if e.status is StepStatus.OK), *mapped.values())
+    return StepInput(ctx=ctx, inherited=replace(inherited, prior=prior), after=after)
 
 
 def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
@@ -117,27 +117,27 @@ class _Reader:
         """
         seen: set[str] = set()
         found: dict[str, Envelope] = {}
-        spread: dict[str, str] = {}
+        mapped: dict[str, str] = {}
         pending = [(self.task, True)]
         while pending:
-            after, certain = pending.pop()
+            after, must_have_run = pending.pop()
             # With any other rule a task may run though one before it did not, and whose XCom is an older attempt's.
-            certain = certain and after.trigger_rule == "all_success"
+            must_have_run = must_have_run and after.trigger_rule == "all_success"
             for upstream in after.upstream_list:
                 if upstream.task_id in seen:
                     continue
                 seen.add(upstream.task_id)
                 envelope = None
                 if is_step(upstream) and self.is_spread(upstream):
-                    spread[upstream.task_id] = step_name(upstream)
+                    mapped[upstream.task_id] = step_name(upstream)
                 elif is_step(upstream):
-                    envelope = self.read(upstream.task_id, certain)
+                    envelope = self.read(upstream.task_id, must_have_run)
                 if envelope is None:
-                    pending.append((upstream, certain))
+                    pending.append((upstream, must_have_run))
                 else:
                     found[upstream.task_id] = envelope
         order = self.task.dag.task_ids
-        return _sorted(found, order), _sorted(spread, order)
+        return _sorted(found, order), _sorted(mapped, order)
 
     def is_spread(self, upstream: Any) -> bool:
         """Whether a task has instances of which not just one belongs to this one."""
@@ -146,12 +146,16 @@ class _Reader:
         group = upstream.get_closest_mapped_task_group()
         return group is not None and group is not self.group
 
-    def read(self, task_id: str, certain: bool) -> Envelope | None:
+    def read(self, task_id: str, must_have_run: bool) -> Envelope | None:
         payload = self.pull(task_id)
         if payload is None:
             return None
         envelope = Envelope.from_payload(payload)
-        return envelope if certain or _STATES[envelope.status] == self.states(task_id).get(self.key(task_id)) else None
+        return (
+            envelope
+            if must_have_run or _STATES[envelope.status] == self.states(task_id).get(self.key(task_id))
+            else None
+        )
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         task_id = at or name

@@ -50,7 +50,7 @@ class _Slot(NamedTuple):
     after: str
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """Where a run stands among all runs, which are ordered by partition date."""
 
     #: Position of its as-of date in the cadence.
@@ -148,8 +148,8 @@ class PartitionTimetable(Timetable):
             slots.append(_Slot(max(offset, slots[-1].offset + 1) if slots else offset, before, after))
         return slots
 
-    def _info(self, cadence: Cadence, place: _Place) -> DagRunInfo:
-        as_of, slot = cadence[place.date], self._slots[place.slot]
+    def _info(self, cadence: Cadence, position: _Position) -> DagRunInfo:
+        as_of, slot = cadence[position.date], self._slots[position.slot]
         return DagRunInfo(
             run_after=_pendulum(cadence.due(as_of)),
             data_interval=None,
@@ -157,16 +157,16 @@ class PartitionTimetable(Timetable):
             partition_key=f"{slot.before}{as_of.isoformat()}{slot.after}",
         )
 
-    def _after(self, cadence: Cadence, last: DagRunInfo) -> _Place:
-        """Return the place of the first run whose partition date is later than that of ``last``."""
+    def _after(self, cadence: Cadence, last: DagRunInfo) -> _Position:
+        """Return the position of the first run whose partition date is later than that of ``last``."""
         if last.partition_date is None:  # of a time when the DAG had another schedule
-            return _Place(cadence.due_count(last.run_after), 0)
+            return _Position(cadence.due_count(last.run_after), 0)
         as_of = _day_in(cadence, last.partition_date)
         if as_of not in cadence:
-            return _Place(cadence.count(as_of), 0)
+            return _Position(cadence.count(as_of), 0)
         first = _partition_date(cadence, as_of)
         slot = bisect_right(self._slots, last.partition_date, key=lambda s: first + timedelta(microseconds=s.offset))
-        return _Place(cadence.index(as_of), slot) if slot < len(self._slots) else _Place(cadence.count(as_of), 0)
+        return _Position(cadence.index(as_of), slot) if slot < len(self._slots) else _Position(cadence.count(as_of), 0)
 
     def next_dagrun_info_v2(
         self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
@@ -175,17 +175,17 @@ class PartitionTimetable(Timetable):
         cadence = self.scheme.cadence
         if cadence is None:
             return None
-        place = _Place(0, 0) if last_dagrun_info is None else self._after(cadence, last_dagrun_info)
+        position = _Position(0, 0) if last_dagrun_info is None else self._after(cadence, last_dagrun_info)
         least = 0 if restriction.earliest is None else _count_before(cadence, _day_of(cadence, restriction.earliest))
-        if not restriction.catchup and place.slot == 0:
+        if not restriction.catchup and position.slot == 0:
             least = max(least, cadence.due_count(datetime.now(UTC)) - 1)
-        if place.date < least:
-            place = _Place(least, 0)
-        if cadence.bounded and place.date >= len(cadence):
+        if position.date < least:
+            position = _Position(least, 0)
+        if cadence.bounded and position.date >= len(cadence):
             return None
-        if restriction.latest is not None and cadence[place.date] > _day_of(cadence, restriction.latest):
+        if restriction.latest is not None and cadence[position.date] > _day_of(cadence, restriction.latest):
             return None
-        return self._info(cadence, place)
+        return self._info(cadence, position)
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
@@ -205,7 +205,7 @@ class PartitionTimetable(Timetable):
         after = cadence.count(min(_day_of(cadence, latest), cadence[due - 1]))
         for index in range(first, after):
             for slot in range(len(self._slots)):
-                yield self._info(cadence, _Place(index, slot))
+                yield self._info(cadence, _Position(index, slot))
 
     # -- one run --------------------------------------------------------------------------------------------------
 
@@ -241,8 +241,8 @@ class PartitionTimetable(Timetable):
         A key can have several runs, such as a backfill's beside the scheduled one, so the key alone will not do.
         """
         key = extra.get("partition_key")
-        about = _id_text(key) if key else run_after.isoformat()
-        return run_type.generate_run_id(suffix=f"{about}__{uuid4().hex[:8]}")
+        period = _id_text(key) if key else run_after.isoformat()
+        return run_type.generate_run_id(suffix=f"{period}__{uuid4().hex[:8]}")
 
     def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
         """Return an interval without width: a run by hand with a logical date is not about a window of data."""

@@ -9,18 +9,18 @@ from typing import Any, Protocol
 from airflow.sdk import Connection, conf
 
 from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator
-from flowctx.airflow.outputs import instance_states, is_step, step_name, take_over
+from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.caller_options import wishes
-from flowctx.core.durability.continuation import Rerun
+from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import Order, Recorder, open_run
 from flowctx.core.durability.records import RunRecord
-from flowctx.core.durability.step_attempt import Attempting
+from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
-from flowctx.core.workflow.import_path import target_of
+from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.result import StepResult
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
@@ -31,13 +31,13 @@ class StepTask(Protocol):
     step: Step
     workflow: Workflow | None
     config: Any
-    within: Any
+    map_values: Any
 
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context, as this task sees it before the outputs of other steps."""
 
 
-def attempting(operator: StepTask, context: Any) -> Attempting:
+def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     """Return what Airflow knows of this attempt at a step."""
     task, ti = context["task"], context["ti"]
     store = artifact_store()
@@ -45,10 +45,10 @@ def attempting(operator: StepTask, context: Any) -> Attempting:
     def retried(result: StepResult) -> bool:
         return (result.category is None or result.category.retryable) and ti.try_number <= ti.max_tries
 
-    return Attempting(
+    return StepAttempt(
         step=operator.step,
         open=lambda: _open(operator, context),
-        receive=lambda ctx: take_over(ctx, task, ti, store),
+        receive=lambda ctx: read_upstream(ctx, task, ti, store),
         retried=retried,
         config=operator.config,
         number=ti.try_number,
@@ -69,15 +69,15 @@ def _open(operator: StepTask, context: Any) -> Recorder:
             f"step {operator.step.name!r} is of no workflow, so conf['resume_from'] cannot be heeded; clear the failed "
             "tasks of that run instead, or make the steps those of a Workflow"
         )
-    whole = flow if flow is not None and operator.step.name in flow.steps else None
+    owning_workflow = flow if flow is not None and operator.step.name in flow.steps else None
     name = flow.name if flow is not None else context["task"].dag_id
-    book = ledger()
-    if book is None or (_index(context["ti"]) >= 0 and not operator.within):
+    run_ledger = ledger()
+    if run_ledger is None or (_index(context["ti"]) >= 0 and not operator.map_values):
         # Instances that are no partitions of their own would overwrite each other's records.
-        return open_run(None, whole or name, ctx, **about)
-    if whole is not None:
-        about |= {"target": target_of(whole), "rerun": _rerun(whole, ctx, context)}
-    return open_run(book, whole or name, ctx, order=_order(context["task"], whole), **about)
+        return open_run(None, owning_workflow or name, ctx, **about)
+    if owning_workflow is not None:
+        about |= {"import_path": import_path_of(owning_workflow), "rerun": _rerun(owning_workflow, ctx, context)}
+    return open_run(run_ledger, owning_workflow or name, ctx, order=_order(context["task"], owning_workflow), **about)
 
 
 def ledger() -> Ledger | None:
@@ -97,17 +97,17 @@ def _url(conn_id: str) -> str:
     return str(connection.get_uri())
 
 
-def _rerun(workflow: Workflow, ctx: WorkflowContext, context: Any) -> Rerun | None:
+def _rerun(workflow: Workflow, ctx: WorkflowContext, context: Any) -> EngineRerun | None:
     """Return what Airflow runs again, if the run was cleared."""
-    lap = _lap(ctx)
-    if not lap:
+    clear_number = _clear_number(ctx)
+    if not clear_number:
         return None
 
     def outdated(known: RunRecord) -> bool:
         # A clear that changes nothing about the run needs no new attempt; a backfill that reprocesses it may do so.
         before = known.context
         same = (before.capture_id, before.batch_id, before.params) == (ctx.capture_id, ctx.batch_id, ctx.params)
-        return _lap(before) < lap and not same
+        return _clear_number(before) < clear_number and not same
 
     def steps() -> Collection[str]:
         ti = context["ti"]
@@ -116,14 +116,14 @@ def _rerun(workflow: Workflow, ctx: WorkflowContext, context: Any) -> Rerun | No
         states = instance_states(ti, list(tasks))
         return [name for at, name in tasks.items() if states.get(f"{at}{suffix}") not in ("success", "skipped")]
 
-    return Rerun(run_id=ctx.run_id, steps=steps, outdated=outdated)
+    return EngineRerun(run_id=ctx.run_id, steps=steps, outdated=outdated)
 
 
 def _index(ti: Any) -> int:
     return -1 if ti.map_index is None else int(ti.map_index)
 
 
-def _lap(ctx: WorkflowContext) -> int:
+def _clear_number(ctx: WorkflowContext) -> int:
     engine = ctx.metadata.get("engine", {})
     return int(engine.get("clear_number", 0)) if isinstance(engine, Mapping) else 0
 
@@ -133,7 +133,7 @@ def _order(task: Any, workflow: Workflow | None) -> Order:
     if isinstance(task.dag.get_task(task.task_id), MappedOperator):
         return {step_name(task): ()}
     group = task.get_closest_mapped_task_group()
-    mine = {
+    own_tasks = {
         other.task_id: other
         for other in task.dag.tasks
         if is_step(other)
@@ -141,7 +141,11 @@ def _order(task: Any, workflow: Workflow | None) -> Order:
         and other.get_closest_mapped_task_group() is group
         and _whole(other) is workflow
     }
-    return {step_name(mine[at]): tuple(_nearest(mine[at], mine)) for at in task.dag.task_ids if at in mine}
+    return {
+        step_name(own_tasks[at]): tuple(_nearest(own_tasks[at], own_tasks))
+        for at in task.dag.task_ids
+        if at in own_tasks
+    }
 
 
 def _whole(task: Any) -> Workflow | None:
@@ -150,7 +154,7 @@ def _whole(task: Any) -> Workflow | None:
     return workflow if workflow is not None and task.step.name in workflow.steps else None
 
 
-def _nearest(task: Any, mine: Mapping[str, Any]) -> list[str]:
+def _nearest(task: Any, own_tasks: Mapping[str, Any]) -> list[str]:
     """Return the names of the steps that a task directly follows, ordinary tasks looked through."""
     found: dict[str, None] = {}
     pending, seen = list(task.upstream_list), set()
@@ -159,7 +163,7 @@ def _nearest(task: Any, mine: Mapping[str, Any]) -> list[str]:
         if before.task_id in seen:
             continue
         seen.add(before.task_id)
-        if before.task_id in mine:
+        if before.task_id in own_tasks:
             found[step_name(before)] = None
         else:
             pending += before.upstream_list

@@ -11,7 +11,7 @@ from flowctx.core.dates.zones import Window, zone_name
 from flowctx.core.errors import CalendarError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import RunTime
+from flowctx.core.workflow.business_date import RunTiming
 
 #: Where a timetable keeps its zone: those of the SDK, and a user's own, in public; those of core privately.
 _ZONE_ATTRIBUTES: Final = ("timezone", "_timezone")
@@ -31,7 +31,7 @@ _COUNTED_IN_THE_ZONE_OF_THE_DAG: Final = {
 _BY_HAND: Final = {"manual", "operator_triggered"}
 
 
-def run_time(dag: Any, run: Any, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTime:
+def run_time(dag: Any, run: Any, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTiming:
     """Return what Airflow knows of the time of a run, for the rules of business dates.
 
     Args:
@@ -42,7 +42,7 @@ def run_time(dag: Any, run: Any, partition: PartitionKey | None, scheme: Partiti
     """
     zone, problem = _zone(dag)
     window, fired_at = _times(dag, run)
-    return RunTime(
+    return RunTiming(
         timezone=zone,
         no_timezone=problem,
         window_start=window.start if window else None,

@@ -304,7 +304,7 @@ class _Summary:
             return None
         if status is StepStatus.FAILED:
             return self.histories[task.task_id, index].error or f"task {task.task_id!r} failed before it could run"
-        order = {entry.task_id: place for place, entry in enumerate(self.dag.tasks)}
+        order = {entry.task_id: position for position, entry in enumerate(self.dag.tasks)}
         for upstream in sorted(task.upstream_list, key=lambda entry: order[entry.task_id]):
             for at in [index] if (upstream.task_id, index) in self.histories else self.indexes(upstream.task_id):
                 state = self.histories[upstream.task_id, at].state

@@ -17,12 +17,13 @@ from flowctx.airflow._compat import (
 )
 from flowctx.airflow.context import run_context
 from flowctx.airflow.outputs import to_payload
-from flowctx.airflow.recording import attempting
+from flowctx.airflow.recording import step_attempt
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import thaw
 from flowctx.core.errors import FlowctxError, WorkflowError
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import RetryPolicy, Step, StepFunction, Workflow
@@ -45,7 +46,8 @@ class StepOperator(BaseOperator):
         workflow: The workflow that the step is of, whose partition scheme and parameters then hold.
         scheme: The partition scheme, if it is not the workflow's or the DAG's.
         as_of: The rule for the business date, as for :func:`~flowctx.airflow.workflow_context`.
-        within: The values of the dimensions over which the task is mapped, such as ``{"symbol": "IBM"}``.
+        map_values: The values of the dimensions over which the task is mapped, such as ``{"symbol": "IBM"}``.
+        within: Old name of ``map_values``.
         task_id: The step's name if left out; the name of a step that is made of a function.
         **kwargs: As for any operator. A step's own retry policy holds unless ``retries`` is given.
 
@@ -59,7 +61,7 @@ class StepOperator(BaseOperator):
                 load = StepOperator(step=load_prices, config={"day": "{{ macros.flowctx.as_of_date }}"})
     """
 
-    template_fields: Sequence[str] = ("config", "within", "workflow_context")
+    template_fields: Sequence[str] = ("config", "map_values", "workflow_context")
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(template_fields, "json")
     ui_color = "#e6f2ef"
     #: Steps after it read what it hands on.
@@ -75,6 +77,7 @@ class StepOperator(BaseOperator):
         workflow: Workflow | None = None,
         scheme: PartitionScheme | None = None,
         as_of: AsOf | None = None,
+        map_values: Any = None,
         within: Any = None,
         task_id: str | None = None,
         **kwargs: Any,
@@ -85,7 +88,9 @@ class StepOperator(BaseOperator):
         self.workflow = workflow
         self.scheme = scheme
         self.as_of = as_of
-        self.within = within
+        if within is not None:
+            warn_renamed("StepOperator(within=)", "StepOperator(map_values=)")
+        self.map_values = within if map_values is None else map_values
         self.workflow_context = _Shown(self)
         super().__init__(task_id=task_id or self.step.name, **{**retry_arguments(self.step.retry, kwargs), **kwargs})
         if not self.do_xcom_push:
@@ -95,8 +100,8 @@ class StepOperator(BaseOperator):
 
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context, as this task sees it before the outputs of other steps."""
-        within = self.within or None
-        return run_context(context, self.as_of, workflow=self.workflow, scheme=self.scheme, within=within)
+        map_values = self.map_values or None
+        return run_context(context, self.as_of, workflow=self.workflow, scheme=self.scheme, map_values=map_values)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step on the context of this task instance, and return what is to be pushed.
@@ -106,8 +111,8 @@ class StepOperator(BaseOperator):
             AirflowFailException: It failed, and trying again cannot help.
             Exception: It failed otherwise: the step's own exception, if it raised one.
         """
-        made = attempting(self, context).attempt()
-        payload = to_payload(made.envelope, context["ti"], self.within)
+        made = step_attempt(self, context).attempt()
+        payload = to_payload(made.envelope, context["ti"], self.map_values)
         if made.ctx is None or made.envelope.status is not StepStatus.OK:
             # Pushed before the task ends, so that the reason is in XCom, for people and for other trigger rules.
             context["ti"].xcom_push(key=RETURN_VALUE, value=payload)
@@ -122,7 +127,7 @@ class StepOperator(BaseOperator):
         DAGs that know no partitions.
         """
         scheme = self.scheme or (self.workflow.partitions if self.workflow else None)
-        about = {
+        facts = {
             "batch_id": ctx.batch_id,
             "trace_id": ctx.trace_id,
             "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
@@ -131,7 +136,7 @@ class StepOperator(BaseOperator):
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 event = context["outlet_events"][outlet]
-                event.extra.update({name: value for name, value in about.items() if value is not None})
+                event.extra.update({name: value for name, value in facts.items() if value is not None})
                 if scheme is not None and ctx.partition is not None:
                     event.add_partitions(scheme.text(ctx.partition))
 

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from flowctx.backfill.launching import Follower, Tally, adopt
+from flowctx.backfill.html_page import render_html
+from flowctx.backfill.launching import LaunchListener, LaunchProgress, import_engine_runs
 from flowctx.backfill.local import LocalLauncher
-from flowctx.backfill.page import page
 from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.status import BatchStatus
+from flowctx.core.renames import old_names
 
-__all__ = ["Backfill", "BatchStatus", "Follower", "LocalLauncher", "Plan", "Tally", "adopt", "page"]
+__all__ = [
+    "Backfill",
+    "BatchStatus",
+    "LaunchListener",
+    "LaunchProgress",
+    "LocalLauncher",
+    "Plan",
+    "import_engine_runs",
+    "render_html",
+]
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "Follower": "LaunchListener",
+        "Tally": "LaunchProgress",
+        "adopt": "import_engine_runs",
+        "page": "render_html",
+    },
+    globals(),
+)

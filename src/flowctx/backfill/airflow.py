@@ -94,25 +94,25 @@ class AirflowLauncher(PollingLauncher):
                 else "FLOWCTX_AIRFLOW_TOKEN is set"
             )
             raise EngineError(
-                f"Airflow at {self._client.url} does not log us in ({answer.status}: {answer.said}); see that {how}"
+                f"Airflow at {self._client.url} does not log us in ({answer.status}: {answer.detail}); see that {how}"
             )
         return str(answer.data["access_token"])
 
     def _call(self, method: str, path: str, **how: Any) -> Answer:
         answer = self._client.call(method, f"/api/v2{path}", **how)
-        if answer.status == 401 or (answer.status == 403 and "JWT" in answer.said):
+        if answer.status == 401 or (answer.status == 403 and "JWT" in answer.detail):
             raise EngineError(
-                f"Airflow at {self._client.url} refuses the token ({answer.said}); it may have expired: set "
+                f"Airflow at {self._client.url} refuses the token ({answer.detail}); it may have expired: set "
                 "FLOWCTX_AIRFLOW_TOKEN anew, or FLOWCTX_AIRFLOW_USER and FLOWCTX_AIRFLOW_PASSWORD"
             )
         if answer.status == 403:
-            raise EngineError(f"Airflow at {self._client.url} does not allow {method} {path}: {answer.said}")
+            raise EngineError(f"Airflow at {self._client.url} does not allow {method} {path}: {answer.detail}")
         return answer
 
     def _get(self, path: str, **query: Any) -> Any:
         answer = self._call("GET", path, query=query)
         if answer.status != 200:
-            raise EngineError(f"Airflow at {self._client.url} answers {answer.status} to GET {path}: {answer.said}")
+            raise EngineError(f"Airflow at {self._client.url} answers {answer.status} to GET {path}: {answer.detail}")
         return answer.data
 
     # -- launching --------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class AirflowLauncher(PollingLauncher):
                 "whether it parses: airflow dags list-import-errors"
             )
         if answer.status != 200:
-            raise EngineError(f"{where} answers {answer.status}: {answer.said}")
+            raise EngineError(f"{where} answers {answer.status}: {answer.detail}")
         if answer.data.get("is_paused"):
             raise EngineError(f"DAG {dag_id!r} at {where} is paused; type: airflow dags unpause {dag_id}")
         if self._scheme is not None:
@@ -164,36 +164,36 @@ class AirflowLauncher(PollingLauncher):
         return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
-        if before is not None and self._clear(before.run_id, whole=before.state is PartitionState.CANCELED):
+        if before is not None and self._clear(before.run_id, from_start=before.state is PartitionState.CANCELED):
             return self._launched(job, before.run_id, before.attempt + 1)
-        body = {"dag_run_id": job.run_id, "logical_date": None, "conf": {**to_json(job.params), **job.said}}
+        body = {"dag_run_id": job.run_id, "logical_date": None, "conf": {**to_json(job.params), **job.request}}
         if self._scheme is not None and job.key is not None:
             body["partition_key"] = self._scheme.text(job.key)
         answer = self._call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)
         if answer.status == 409:
             return self._there_already(job, answer)
         if answer.status == 404:
-            raise EngineError(f"DAG {self._dag_id!r} at {self._client.url} is gone: {answer.said}")
+            raise EngineError(f"DAG {self._dag_id!r} at {self._client.url} is gone: {answer.detail}")
         if answer.status >= 400:
-            return self._refused(job, answer.said)
+            return self._refused(job, answer.detail)
         return self._launched(job, job.run_id)
 
     def _there_already(self, job: Job, answer: Answer) -> PartitionRun:
         """Go on with a run that an earlier launch started, of which it could not say so any more."""
         found = self._call("GET", self._path(job.run_id))
         if found.status != 200:
-            return self._refused(job, answer.said)
-        if found.data["state"] == "failed" and self._clear(job.run_id, whole=False):
+            return self._refused(job, answer.detail)
+        if found.data["state"] == "failed" and self._clear(job.run_id, from_start=False):
             return self._launched(job, job.run_id, 2)
         if found.data["state"] in _LIVE:
             return self._launched(job, job.run_id)
         return self._told(found.data, job.partition)
 
-    def _clear(self, run_id: str, *, whole: bool) -> bool:
-        body = {"dry_run": False, "only_failed": not whole}
+    def _clear(self, run_id: str, *, from_start: bool) -> bool:
+        body = {"dry_run": False, "only_failed": not from_start}
         answer = self._call("POST", f"{self._path(run_id)}/clear", body=body)
         if answer.status not in (200, 404):
-            raise EngineError(f"Airflow at {self._client.url} does not clear run {run_id}: {answer.said}")
+            raise EngineError(f"Airflow at {self._client.url} does not clear run {run_id}: {answer.detail}")
         return answer.status == 200
 
     def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
@@ -215,9 +215,9 @@ class AirflowLauncher(PollingLauncher):
             return
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
         for run in self._runs(conf_contains=piece):
-            said = (run.get("conf") or {}).get("batch_id")
+            batch_of_run = (run.get("conf") or {}).get("batch_id")
             text = run.get("partition_key") or (run.get("conf") or {}).get("partition")
-            if said != batch.batch_id or not text or self._scheme is None:
+            if batch_of_run != batch.batch_id or not text or self._scheme is None:
                 continue
             try:
                 key = self._scheme.check(text)
@@ -234,7 +234,9 @@ class AirflowLauncher(PollingLauncher):
                 now = datetime.now(UTC)
                 # By Airflow's clock, as it will say of the run later on.
                 ended = (_time(answer.data.get("end_date")) if answer.status == 200 else None) or now
-                yield replace(run, state=PartitionState.CANCELED, ended_at=ended, heard_at=now, step=None, error=None)
+                yield replace(
+                    run, state=PartitionState.CANCELED, ended_at=ended, last_seen_at=now, step=None, error=None
+                )
 
     def _runs(self, **query: Any) -> Iterator[dict[str, Any]]:
         return self._pages(f"/dags/{self._dag_id}/dagRuns", "dag_runs", order_by="id", **query)
@@ -267,7 +269,7 @@ class AirflowLauncher(PollingLauncher):
             attempt=attempt,
             started_at=started,
             ended_at=ended if state.ended else None,
-            heard_at=(ended if state.ended else None) or datetime.now(UTC),
+            last_seen_at=(ended if state.ended else None) or datetime.now(UTC),
             step=step,
             error=error,
         )

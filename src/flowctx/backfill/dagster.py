@@ -15,7 +15,7 @@ from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLaun
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
-from flowctx.core.partitions.dagster_keys import folded, folded_text, unfolded
+from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text, parse_dagster_key
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
@@ -80,7 +80,7 @@ class DagsterLauncher(PollingLauncher):
         data, errors = answer.data.get("data"), answer.data.get("errors")
         found: Mapping[str, Any] | None = next(iter(data.values()), None) if data else None
         if found is None:
-            raise self._error(f"{answer.status}: {errors[0].get('message') if errors else answer.said}")
+            raise self._error(f"{answer.status}: {errors[0].get('message') if errors else answer.detail}")
         return found
 
     def _read(self, field: str, query: str, **variables: Any) -> Any:
@@ -90,8 +90,8 @@ class DagsterLauncher(PollingLauncher):
             raise self._error(found.get("message") or found.get("__typename"))
         return found[field]
 
-    def _error(self, said: object) -> EngineError:
-        return EngineError(f"Dagster at {self._client.url} answers {' '.join(str(said).split())[:500]}")
+    def _error(self, message: object) -> EngineError:
+        return EngineError(f"Dagster at {self._client.url} answers {' '.join(str(message).split())[:500]}")
 
     # -- launching --------------------------------------------------------------------------------------------------
 
@@ -150,10 +150,10 @@ class DagsterLauncher(PollingLauncher):
             again = {"parentRunId": before.run_id, "strategy": strategy}
             return self._ask(graphql.AGAIN, params=again, repeat=False)
         assert self._place is not None  # noqa: S101 - check() saw to it
-        tags = {_RUN_TAG: job.run_id, **{f"flowctx/{name}": value for name, value in job.said.items()}}
+        tags = {_RUN_TAG: job.run_id, **{f"flowctx/{name}": value for name, value in job.request.items()}}
         if self._scheme is not None and job.key is not None:
-            values = folded(job.key, self._scheme)
-            tags["dagster/partition"] = folded_text(values)
+            values = dagster_key_parts(job.key, self._scheme)
+            tags["dagster/partition"] = dagster_key_text(values)
             if len(values) > 1:
                 tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
         location, repository, name = self._place
@@ -181,7 +181,7 @@ class DagsterLauncher(PollingLauncher):
             if run is None:
                 yield self._deleted(active[run_id])
             elif run["status"] not in _LIVE:
-                yield self._told(run, job.partition, last.attempt)
+                yield self._partition_run(run, job.partition, last.attempt)
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class DagsterLauncher(PollingLauncher):
                 for run in page:
                     ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow.name}
                     if ours or run["jobName"] in jobs:
-                        yield from (self._told(run, str(key)) for key in self._keys(run))
+                        yield from (self._partition_run(run, str(key)) for key in self._keys(run))
                 if len(page) < PAGE:
                     break
                 cursor = page[-1]["runId"]
@@ -209,9 +209,9 @@ class DagsterLauncher(PollingLauncher):
         assert self._scheme is not None  # noqa: S101 - a batch has one
         try:
             if text is not None:
-                yield unfolded(text, self._scheme)
+                yield parse_dagster_key(text, self._scheme)
             elif ends[0] and ends[1]:
-                first, last = (unfolded(end, self._scheme) for end in ends if end)
+                first, last = (parse_dagster_key(end, self._scheme) for end in ends if end)
                 spans = [f"{n}={escape_value(first[n])}..{escape_value(last[n])}" for n in self._scheme.dimensions]
                 yield from self._scheme.select(",".join(spans))
         except FlowctxError:  # of a time when the scheme was another
@@ -224,19 +224,19 @@ class DagsterLauncher(PollingLauncher):
         while left and time.monotonic() < end:
             ids = sorted(left)[:PAGE]
             self._ask(graphql.STOP, ids=ids)
-            found = {told["runId"]: told for told in self._runs({"runIds": ids}, len(ids))}
+            found = {found_run["runId"]: found_run for found_run in self._runs({"runIds": ids}, len(ids))}
             for run in [left[run_id] for run_id in ids]:
-                now, told = datetime.now(UTC), found.get(run.run_id)
+                now, found_run = datetime.now(UTC), found.get(run.run_id)
                 # A run that is not there any more was deleted.
-                state = replace(run, state=PartitionState.CANCELED, heard_at=now, step=None, error=None)
-                if told is not None:
-                    state = self._told(told, run.partition, run.attempt)
+                state = replace(run, state=PartitionState.CANCELED, last_seen_at=now, step=None, error=None)
+                if found_run is not None:
+                    state = self._partition_run(found_run, run.partition, run.attempt)
                 if state.state.ended:
                     del left[run.run_id]
                     yield replace(state, ended_at=state.ended_at or now)
             time.sleep(POLL_SECONDS if left else 0)
 
-    def _told(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
+    def _partition_run(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
         state = _STATES.get(run["status"], PartitionState.LAUNCHED)
         step = error = None
@@ -253,7 +253,7 @@ class DagsterLauncher(PollingLauncher):
             attempt=attempt,
             started_at=_time(run["startTime"]),
             ended_at=ended,
-            heard_at=ended or _time(run["updateTime"]) or datetime.now(UTC),
+            last_seen_at=ended or _time(run["updateTime"]) or datetime.now(UTC),
             step=step,
             error=error,
         )
@@ -262,9 +262,9 @@ class DagsterLauncher(PollingLauncher):
         last = None
         for event in self._events(run_id):
             if event["__typename"] == "ExecutionStepFailureEvent":
-                said = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
+                message = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
                 # An asset's op is named as its key, the workflow's name before the step's.
-                return event["stepKey"].rpartition("__")[2], " ".join(str(said or "its step failed").split())
+                return event["stepKey"].rpartition("__")[2], " ".join(str(message or "its step failed").split())
             if event["__typename"] == "RunFailureEvent":
                 last = event["message"]
         return None, " ".join(str(last or "the run failed in Dagster before any of its steps").split())

@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     data: Any
 
     @property
-    def said(self) -> str:
+    def detail(self) -> str:
         """The server's own words, in a line."""
         detail = self.data.get("detail", self.data) if isinstance(self.data, Mapping) else self.data
         if isinstance(detail, list):  # FastAPI's account of a request that does not validate
@@ -93,7 +93,7 @@ class JsonClient:
                 self._was_there |= isinstance(answer.data, Mapping)
                 if _is_its_own(answer):
                     return answer
-                why = f"{answer.status}: {answer.said[:200]}"
+                why = f"{answer.status}: {answer.detail[:200]}"
             patience = _PATIENCE_SECONDS if self._was_there and repeat else 0.0
             if time.monotonic() + pause > began + patience:
                 raise EngineUnavailable(

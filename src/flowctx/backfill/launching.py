@@ -16,8 +16,8 @@ from typing import Any
 from uuid import uuid4
 
 from flowctx.core.batches.launcher import Launcher
-from flowctx.core.batches.ledger import Batches
-from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, prevailing
+from flowctx.core.batches.ledger import BatchStore
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, winning_outcome
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
 
@@ -30,7 +30,7 @@ _NOTES, _NOTE_SECONDS = 200, 1.0
 
 
 @dataclass
-class Tally:
+class LaunchProgress:
     """How far a launch has come."""
 
     #: How many partitions are selected.
@@ -76,22 +76,22 @@ class Tally:
         return (self.total - self.passed) / self.rate if self.rate else None
 
 
-class Follower:
+class LaunchListener:
     """Is told what happens while a batch is launched; this one does nothing with it."""
 
-    def begun(self, tally: Tally) -> None:
+    def begun(self, progress: LaunchProgress) -> None:
         """The launch begins."""
 
-    def news(self, run: PartitionRun, tally: Tally) -> None:
+    def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
         """Something became of a partition."""
 
-    def tick(self, tally: Tally) -> None:
+    def tick(self, progress: LaunchProgress) -> None:
         """Time has passed; called at least every second."""
 
-    def stopping(self, why: str, tally: Tally) -> None:
+    def stopping(self, why: str, progress: LaunchProgress) -> None:
         """No more partitions are begun."""
 
-    def over(self, tally: Tally) -> None:
+    def over(self, progress: LaunchProgress) -> None:
         """The launch is over, whatever ended it."""
 
 
@@ -100,7 +100,7 @@ class Launch:
 
     def __init__(
         self,
-        book: Batches,
+        batches: BatchStore,
         work: Iterator[Job | PartitionRun],
         workflow: Workflow,
         batch: BatchRecord,
@@ -108,32 +108,32 @@ class Launch:
         *,
         total: int,
         max_failures: int | None,
-        follower: Follower,
+        listener: LaunchListener,
     ) -> None:
-        self.work, self.workflow, self.batch, self.launcher, self.follower = work, workflow, batch, launcher, follower
+        self.work, self.workflow, self.batch, self.launcher, self.listener = work, workflow, batch, launcher, listener
         self.max_failures = max_failures
-        self.book = book
-        self.tally = Tally(total=total)
+        self.batches = batches
+        self.progress = LaunchProgress(total=total)
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
         self.notes: dict[str, PartitionRun] = {}
         self.noted_at = self.renewed_at = time.monotonic()
         self.interrupted = False
 
-    def to_the_end(self) -> Tally:
+    def to_the_end(self) -> LaunchProgress:
         """Launch, follow, remember, and return how far it came."""
         self.lead()
         try:
-            adopt(self.book, self.batch, self.launcher.find(self.batch, self.workflow))
-            self.follower.begun(self.tally)
+            import_engine_runs(self.batches, self.batch, self.launcher.find(self.batch, self.workflow))
+            self.listener.begun(self.progress)
             try:
                 with self.signals():
                     self.follow()
             finally:
-                self.follower.over(self.tally)
+                self.listener.over(self.progress)
         finally:
             self.flush()
-            self.book.lead(self.batch.batch_id, self.me, timedelta(0))
-        return self.tally
+            self.batches.acquire_launch_lease(self.batch.batch_id, self.me, timedelta(0))
+        return self.progress
 
     def lead(self) -> None:
         """Be the only one who launches the batch.
@@ -141,9 +141,9 @@ class Launch:
         Raises:
             BatchError: Somebody else does.
         """
-        leader = self.book.lead(self.batch.batch_id, self.me, _LEASE)
+        leader = self.batches.acquire_launch_lease(self.batch.batch_id, self.me, _LEASE)
         if leader != self.me and _gone(leader):
-            leader = self.book.lead(self.batch.batch_id, self.me, _LEASE, instead_of=leader)
+            leader = self.batches.acquire_launch_lease(self.batch.batch_id, self.me, _LEASE, instead_of=leader)
         if leader != self.me:
             host, pid, *_ = leader.split(":")
             raise BatchError(
@@ -155,31 +155,31 @@ class Launch:
         """Yield what is to run, counting what is passed over."""
         for item in self.work:
             if isinstance(item, Job):
-                self.tally.under_way += 1
+                self.progress.under_way += 1
                 yield item
             else:
-                self.tally.before[item.state] = self.tally.before.get(item.state, 0) + 1
+                self.progress.before[item.state] = self.progress.before.get(item.state, 0) + 1
                 if not item.state.ended:
-                    self.tally.elsewhere[item.engine] = self.tally.elsewhere.get(item.engine, 0) + 1
+                    self.progress.elsewhere[item.engine] = self.progress.elsewhere.get(item.engine, 0) + 1
 
     def follow(self) -> None:
         """Take in what the launcher says until there is no more."""
         for run in self.launcher.launch(self.batch, self.jobs()):
             if run is not None:
                 self.take(run)
-            self.follower.tick(self.tally)
+            self.listener.tick(self.progress)
             self.look_around()
 
     def take(self, run: PartitionRun) -> None:
         """Remember and pass on what became of a partition."""
-        if not self.launcher.records or not run.attempt:
+        if not self.launcher.writes_ledger or not run.attempt:
             self.notes[run.partition] = run
         if run.state.ended:
-            self.tally.under_way -= 1
-            self.tally.ended[run.state] = self.tally.ended.get(run.state, 0) + 1
-        self.follower.news(run, self.tally)
-        failed = self.tally.ended.get(PartitionState.FAILED, 0)
-        if self.max_failures and failed >= self.max_failures and not self.tally.stopped:
+            self.progress.under_way -= 1
+            self.progress.ended[run.state] = self.progress.ended.get(run.state, 0) + 1
+        self.listener.news(run, self.progress)
+        failed = self.progress.ended.get(PartitionState.FAILED, 0)
+        if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
             self.stop(f"{failed} partitions failed")
 
     def look_around(self) -> None:
@@ -187,22 +187,22 @@ class Launch:
         now = time.monotonic()
         if self.notes and (len(self.notes) >= _NOTES or now - self.noted_at > _NOTE_SECONDS):
             self.flush()
-        if self.interrupted and not self.tally.stopped:
+        if self.interrupted and not self.progress.stopped:
             self.stop("interrupted", detach=True)
         if now - self.renewed_at > _RENEW_SECONDS:
             self.renewed_at = now
-            if self.book.lead(self.batch.batch_id, self.me, _LEASE) != self.me:
+            if self.batches.acquire_launch_lease(self.batch.batch_id, self.me, _LEASE) != self.me:
                 self.launcher.detach()
                 raise BatchError(
                     f"somebody else launches batch {self.batch.batch_id!r} by now; this launch has stopped"
                 )
-            if self.book.get(self.batch.batch_id).canceled_at and not self.tally.stopped:
+            if self.batches.get(self.batch.batch_id).canceled_at and not self.progress.stopped:
                 self.stop("cancelled", detach=True)
 
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""
-        self.tally.stopped = why
-        self.follower.stopping(why, self.tally)
+        self.progress.stopped = why
+        self.listener.stopping(why, self.progress)
         if detach:
             self.launcher.detach()
         else:
@@ -211,7 +211,7 @@ class Launch:
     def flush(self) -> None:
         """Write the notes."""
         if self.notes:
-            self.book.note(self.batch.batch_id, list(self.notes.values()))
+            self.batches.record_outcomes(self.batch.batch_id, list(self.notes.values()))
         self.notes, self.noted_at = {}, time.monotonic()
 
     @contextmanager
@@ -236,7 +236,7 @@ class Launch:
                 signal.signal(number, handler)
 
 
-def adopt(book: Batches, batch: BatchRecord, found: Iterator[PartitionRun]) -> int:
+def import_engine_runs(batches: BatchStore, batch: BatchRecord, found: Iterator[PartitionRun]) -> int:
     """Note what an engine knows of a batch, and return how many runs that were."""
     count = 0
     chunk: list[PartitionRun] = []
@@ -244,24 +244,24 @@ def adopt(book: Batches, batch: BatchRecord, found: Iterator[PartitionRun]) -> i
         count += 1
         chunk.append(run)
         if len(chunk) >= _NOTES:
-            _adopt(book, batch, chunk)
+            _record_chunk(batches, batch, chunk)
             chunk = []
-    _adopt(book, batch, chunk)
+    _record_chunk(batches, batch, chunk)
     return count
 
 
-def _adopt(book: Batches, batch: BatchRecord, chunk: list[PartitionRun]) -> None:
-    known = {run.partition: run for run in book.outcomes(batch.batch_id, {run.partition for run in chunk})}
+def _record_chunk(batches: BatchStore, batch: BatchRecord, chunk: list[PartitionRun]) -> None:
+    known = {run.partition: run for run in batches.iter_outcomes(batch.batch_id, {run.partition for run in chunk})}
     best: dict[str, PartitionRun] = {}
     for run in chunk:
         before = best.get(run.partition) or known.get(run.partition)
         if before is not None and before.run_id == run.run_id and _stopped(before, run):
             best[run.partition] = before
         elif before is not None and before.run_id == run.run_id and not before.state.done:
-            best[run.partition] = replace(run, heard_at=max(run.heard_at, before.heard_at))
+            best[run.partition] = replace(run, last_seen_at=max(run.last_seen_at, before.last_seen_at))
         else:
-            best[run.partition] = prevailing([run, *([before] if before else [])])
-    book.note(batch.batch_id, [run for text, run in best.items() if run != known.get(text)])
+            best[run.partition] = winning_outcome([run, *([before] if before else [])])
+    batches.record_outcomes(batch.batch_id, [run for text, run in best.items() if run != known.get(text)])
 
 
 def _stopped(before: PartitionRun, run: PartitionRun) -> bool:

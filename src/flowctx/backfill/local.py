@@ -19,7 +19,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import target_of
+from flowctx.core.workflow.import_path import import_path_of
 
 #: Jobs that a worker has at a time: one that it runs and one to go on with, so that it never waits.
 _DEPTH = 2
@@ -43,7 +43,7 @@ class LocalLauncher:
     """
 
     engine = "local"
-    records = True
+    writes_ledger = True
 
     def __init__(self, ledger: Ledger, workers: int | None = None) -> None:
         address: str | None = getattr(ledger, "address", None)
@@ -55,7 +55,7 @@ class LocalLauncher:
         if self.workers < 1:
             raise BatchError(f"workers={workers} runs nothing; use 1 or more")
         self._address = address
-        self._target = ""
+        self._import_path = ""
         self._pool: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._taking = True
@@ -66,13 +66,13 @@ class LocalLauncher:
         Raises:
             BatchError: They cannot.
         """
-        target = target_of(workflow)
-        if target is None:
+        import_path = import_path_of(workflow)
+        if import_path is None:
             raise BatchError(
                 f"workflow {workflow.name!r} cannot be imported by worker processes; bind it to a name in a module, "
                 "such as prices = Workflow(...) in flows.py"
             )
-        self._target = target
+        self._import_path = import_path
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
         """Run jobs, and yield how each ended."""
@@ -111,7 +111,7 @@ class LocalLauncher:
                 run_id=run.run_id,
                 engine=run.engine,
                 attempt=0,
-                heard_at=now,
+                last_seen_at=now,
             )
 
     # -- workers ----------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class LocalLauncher:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
         )
         worker = _Worker(process)
-        worker.say({"target": self._target, "ledger": self._address, "batch_id": batch.batch_id})
+        worker.say({"target": self._import_path, "ledger": self._address, "batch_id": batch.batch_id})
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
@@ -201,12 +201,12 @@ class _Worker:
         self.gone = not data
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            said = json.loads(line)
-            job = next((job for job in self.jobs if job.run_id == said["run_id"]), None)
+            message = json.loads(line)
+            job = next((job for job in self.jobs if job.run_id == message["run_id"]), None)
             if job is None:
                 continue
             self.jobs.remove(job)
-            yield _run_of(job, said)
+            yield _run_of(job, message)
 
     def last_words(self) -> Iterator[PartitionRun]:
         """Say of the job that it was at that it failed, if it died of it."""
@@ -227,18 +227,18 @@ class _Worker:
         self.process.stdout.close()
 
 
-def _run_of(job: Job, said: dict[str, Any]) -> PartitionRun:
+def _run_of(job: Job, message: dict[str, Any]) -> PartitionRun:
     now = datetime.now(UTC)
-    started = said.get("started_at")
+    started = message.get("started_at")
     return PartitionRun(
         partition=job.partition,
-        state=PartitionState(said["state"]),
+        state=PartitionState(message["state"]),
         run_id=job.run_id,
         engine="local",
-        attempt=said["attempt"],
+        attempt=message["attempt"],
         started_at=datetime.fromisoformat(started) if started else None,
         ended_at=now,
-        heard_at=now,
-        step=said.get("step"),
-        error=said.get("error"),
+        last_seen_at=now,
+        step=message.get("step"),
+        error=message.get("error"),
     )

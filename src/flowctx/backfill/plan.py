@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from flowctx.backfill.launching import Follower, Launch, Tally
+from flowctx.backfill.launching import Launch, LaunchListener, LaunchProgress
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
@@ -18,9 +18,10 @@ from flowctx.core.errors import BatchError, ContextError, LedgerError, UnknownBa
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.code_version import code_version
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import target_of
+from flowctx.core.workflow.import_path import import_path_of
 from flowctx.ledger import ledger_from_env, open_ledger
 
 #: Makes the parameters of one partition.
@@ -107,7 +108,7 @@ class Backfill:
         return BatchRecord(
             batch_id=self.batch_id,
             workflow=self.workflow.name,
-            target=target_of(self.workflow),
+            import_path=import_path_of(self.workflow),
             selection=str(self.selection),
             digest=self.selection.digest(),
             total=len(self.selection),
@@ -116,7 +117,7 @@ class Backfill:
             created_at=datetime.now(UTC),
         )
 
-    def agreed(self, *, extend: bool = False) -> BatchRecord:
+    def reconcile(self, *, extend: bool = False) -> BatchRecord:
         """Return its record, unless the ledger knows another batch by its id.
 
         Args:
@@ -125,34 +126,34 @@ class Backfill:
         Raises:
             BatchError: The same id with another workflow, selection or parameters.
         """
-        mine = self.record()
+        requested = self.record()
         try:
             known = self.ledger.batches.get(self.batch_id)
         except UnknownBatch:
-            return mine
-        if known.workflow != mine.workflow:
+            return requested
+        if known.workflow != requested.workflow:
             raise BatchError(
-                f"batch {self.batch_id!r} is one of workflow {known.workflow!r}, not of {mine.workflow!r}; "
+                f"batch {self.batch_id!r} is one of workflow {known.workflow!r}, not of {requested.workflow!r}; "
                 "take another id"
             )
         if known.selection is None:  # started by an engine; its plan is ours now
-            return replace(mine, created_at=known.created_at)
+            return replace(requested, created_at=known.created_at)
         if extend:
             self.selection |= self.scheme.select(known.selection)
             return replace(self.record(), created_at=known.created_at)
-        _refuse_another(known, mine)
-        return replace(mine, created_at=known.created_at)
+        _refuse_another(known, requested)
+        return replace(requested, created_at=known.created_at)
 
     def plan(self, *, retry_failed: bool = False, extend: bool = False) -> Plan:
         """Return what a launch would do now, and do nothing.
 
         Raises:
-            BatchError: As for :meth:`agreed`.
+            BatchError: As for :meth:`reconcile`.
         """
-        self.agreed(extend=extend)
+        self.reconcile(extend=extend)
         states: dict[PartitionState, int] = {}
         not_again = 0
-        for run in self.ledger.batches.outcomes(self.batch_id):
+        for run in self.ledger.batches.iter_outcomes(self.batch_id):
             if run.partition and run.partition in self.selection:
                 states[run.state] = states.get(run.state, 0) + 1
                 not_again += not _runs_again(run, None, retry_failed)
@@ -167,12 +168,14 @@ class Backfill:
 
     # -- what is to run ---------------------------------------------------------------------------------------------
 
-    def todo(self, engine: str | None, *, retry_failed: bool) -> Iterator[Job | PartitionRun]:
+    def iter_work(self, engine: str | None, *, retry_failed: bool) -> Iterator[Job | PartitionRun]:
         """Yield, in the selection's order, a job for what is to run and what is known of the rest."""
         keys = iter(self.selection)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
-            known = {run.partition: run for run in self.ledger.batches.outcomes(self.batch_id, [str(k) for k in chunk])}
+            known = {
+                run.partition: run for run in self.ledger.batches.iter_outcomes(self.batch_id, [str(k) for k in chunk])
+            }
             for key in chunk:
                 before = known.get(str(key))
                 if before is None or _runs_again(before, engine, retry_failed):
@@ -192,7 +195,7 @@ class Backfill:
                     f"the parameters of partition {key} cannot be made: {type(exc).__name__}: {exc}"
                 ) from exc
         run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
-        return Job(key=key, run_id=run_id, params=params, said={"batch_id": self.batch_id}, before=before)
+        return Job(key=key, run_id=run_id, params=params, request={"batch_id": self.batch_id}, before=before)
 
     def launch(
         self,
@@ -201,8 +204,9 @@ class Backfill:
         retry_failed: bool = False,
         extend: bool = False,
         max_failures: int | None = None,
-        follower: Follower | None = None,
-    ) -> Tally:
+        listener: LaunchListener | None = None,
+        follower: LaunchListener | None = None,
+    ) -> LaunchProgress:
         """Run what is missing, and return when it has ended or was stopped.
 
         The first Ctrl-C stops it cleanly, the second at once; either way the batch can go on.
@@ -210,18 +214,22 @@ class Backfill:
         Args:
             launcher: The engine to run it on.
             retry_failed: Also run again what has failed.
-            extend: As for :meth:`agreed`.
+            extend: As for :meth:`reconcile`.
             max_failures: Stop when so many partitions have failed.
-            follower: Is told what happens.
+            listener: Is told what happens.
+            follower: Old name of ``listener``.
 
         Raises:
-            BatchError: As for :meth:`agreed`, or somebody else launches the batch right now.
+            BatchError: As for :meth:`reconcile`, or somebody else launches the batch right now.
             EngineError: The engine cannot run it; nothing was launched.
         """
-        batch = self.agreed(extend=extend)
+        if follower is not None:
+            warn_renamed("Backfill.launch(follower=)", "Backfill.launch(listener=)")
+            listener = follower
+        batch = self.reconcile(extend=extend)
         launcher.check(self.workflow)
         self.ledger.batches.put(replace(batch, engine=launcher.engine, canceled_at=None))
-        work = self.todo(launcher.engine, retry_failed=retry_failed)
+        work = self.iter_work(launcher.engine, retry_failed=retry_failed)
         launch = Launch(
             self.ledger.batches,
             work,
@@ -230,7 +238,7 @@ class Backfill:
             launcher,
             total=len(self.selection),
             max_failures=max_failures,
-            follower=follower or Follower(),
+            listener=listener or LaunchListener(),
         )
         return launch.to_the_end()
 
@@ -277,19 +285,19 @@ def _name_of(params_of: ParamsOf | None) -> str | None:
     return f"{params_of.__module__}:{name}@{code_version(params_of) or '?'}"
 
 
-def _refuse_another(known: BatchRecord, mine: BatchRecord) -> None:
-    if known.digest != mine.digest:
+def _refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
+    if known.digest != requested.digest:
         what = f"{known.total:,} partitions ({_brief(known.selection)})"
-        now = f"{mine.total:,} ({_brief(mine.selection)})"
-    elif digest(known.params) != digest(mine.params):
-        what, now = f"the parameters {_brief(dict(known.params))}", f"{_brief(dict(mine.params))}"
-    elif known.params_from != mine.params_from:
-        what, now = f"parameters of {known.params_from or 'no function'}", f"{mine.params_from or 'no function'}"
+        now = f"{requested.total:,} ({_brief(requested.selection)})"
+    elif digest(known.params) != digest(requested.params):
+        what, now = f"the parameters {_brief(dict(known.params))}", f"{_brief(dict(requested.params))}"
+    elif known.params_from != requested.params_from:
+        what, now = f"parameters of {known.params_from or 'no function'}", f"{requested.params_from or 'no function'}"
     else:
         return
     raise BatchError(
-        f"batch {mine.batch_id!r} has {what}, and this asks for {now}; ask for the same, take another id, or add this "
-        "to it with extend=True (--extend)"
+        f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for the same, take another id, or add "
+        "this to it with extend=True (--extend)"
     )
 
 

@@ -37,7 +37,7 @@ class PollingLauncher(ABC):
     """
 
     engine: str
-    records = False
+    writes_ledger = False
 
     def __init__(self, client: JsonClient, max_active: int) -> None:
         self._client, self._max_active = client, max_active
@@ -122,6 +122,6 @@ class PollingLauncher(ABC):
             run_id=run_id,
             engine=self.engine,
             attempt=attempt,
-            heard_at=datetime.now(UTC),
+            last_seen_at=datetime.now(UTC),
             error=error,
         )

@@ -16,7 +16,7 @@ from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import workflow_at
+from flowctx.core.workflow.import_path import import_workflow
 
 #: So many failures are listed with their errors; all are counted.
 MAX_FAILURES = 1000
@@ -83,7 +83,7 @@ class BatchStatus:
         workflow = workflow or _workflow(batch)
         selection = _selection(batch, workflow)
         survey = _Survey(selection)
-        runs = list(survey.over(ledger.batches.outcomes(batch_id)))
+        runs = list(survey.over(ledger.batches.iter_outcomes(batch_id)))
         known = sum(survey.counts.values())
         total = len(selection) if selection is not None else batch.total or known
         missing = {"missing": total - known} if total > known else {}
@@ -164,10 +164,10 @@ class _Survey:
 
 def _workflow(batch: BatchRecord) -> Workflow | None:
     """Import the workflow of a batch, if it is to be had here; without it there is no grid."""
-    if batch.target is None:
+    if batch.import_path is None:
         return None
     try:
-        return workflow_at(batch.target)
+        return import_workflow(batch.import_path)
     except (FlowctxError, ImportError):
         return None
 

@@ -20,7 +20,7 @@ from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError, UnknownRun
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import workflow_at
+from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult
 from flowctx.ledger import open_ledger
@@ -36,17 +36,17 @@ def main(run: Runner, resume: Runner) -> NoReturn:
         run: Runs a workflow.
         resume: Continues a run that was begun.
     """
-    told, say = _pipes()
+    incoming, say = _pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
-    setup = json.loads(told.readline())
-    workflow = workflow_at(setup["target"])
+    setup = json.loads(incoming.readline())
+    workflow = import_workflow(setup["target"])
     ledger = open_ledger(setup["ledger"])
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     stopping = threading.Event()
     runs = _Runs(run, resume, workflow, ledger, setup["batch_id"])
-    threading.Thread(target=_listen, args=(told, tasks, stopping), daemon=True).start()
+    threading.Thread(target=_listen, args=(incoming, tasks, stopping), daemon=True).start()
     while True:
         task = tasks.get()
         if stopping.is_set() or "stop" in task:
@@ -59,15 +59,15 @@ def main(run: Runner, resume: Runner) -> NoReturn:
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:
     """Keep standard input and output to ourselves; what steps print goes to standard error."""
-    told, say = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    incoming, say = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    return told, say
+    return incoming, say
 
 
-def _listen(told: IO[bytes], tasks: queue.SimpleQueue[dict[str, Any]], stopping: threading.Event) -> None:
-    for line in told:
+def _listen(incoming: IO[bytes], tasks: queue.SimpleQueue[dict[str, Any]], stopping: threading.Event) -> None:
+    for line in incoming:
         task = json.loads(line)
         if "stop" in task:
             stopping.set()

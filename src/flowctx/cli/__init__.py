@@ -12,7 +12,7 @@ import click
 from flowctx.cli.batches import backfill, batches, cancel, status
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
-from flowctx.cli.options import Wrong
+from flowctx.cli.options import CommandError
 from flowctx.cli.running import replay, resume, run
 from flowctx.core.errors import (
     CalendarError,
@@ -54,7 +54,7 @@ class _Group(click.Group):
             if ctx.params.get("debug"):
                 raise
             if isinstance(exc, FlowctxError):
-                raise (Wrong if isinstance(exc, _WRONG) else click.ClickException)(str(exc)) from exc
+                raise (CommandError if isinstance(exc, _WRONG) else click.ClickException)(str(exc)) from exc
             text = f"{type(exc).__name__}: {_joined(str(exc))} (flowctx --debug shows where)"
             raise click.ClickException(text) from exc
 
@@ -62,10 +62,10 @@ class _Group(click.Group):
         return list(self.commands)  # in the order in which they are added, not in that of the alphabet
 
 
-def _one_line(exc: click.UsageError) -> Wrong:
+def _one_line(exc: click.UsageError) -> CommandError:
     command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
     said = _joined(exc.format_message()).removesuffix(".")
-    return Wrong(f"{said}{'' if said.endswith('?') else ';'} see: {command} --help")
+    return CommandError(f"{said}{'' if said.endswith('?') else ';'} see: {command} --help")
 
 
 def _joined(text: str) -> str:

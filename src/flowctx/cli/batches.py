@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
-from flowctx.backfill import Backfill, BatchStatus, LocalLauncher, Plan, Tally, adopt, page
+from flowctx.backfill import Backfill, BatchStatus, LaunchProgress, LocalLauncher, Plan, import_engine_runs, render_html
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.following import follower
+from flowctx.cli.following import listener
 from flowctx.cli.grids import print_grid
 from flowctx.cli.options import (
-    Wrong,
+    CommandError,
     json_option,
     ledger_option,
     params_option,
@@ -33,7 +33,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, UnknownBatch
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import target_of, workflow_at
+from flowctx.core.workflow.import_path import import_path_of, import_workflow
 
 ENGINES = ("local", "airflow", "dagster")
 
@@ -95,19 +95,19 @@ def backfill(
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
     given = _function(params_from) if params_from else params
     try:
-        plan = Backfill(workflow_at(target), selection, batch_id, params=given, until=until, ledger=ledger)
-        plan.agreed(extend=extend)
+        plan = Backfill(import_workflow(target), selection, batch_id, params=given, until=until, ledger=ledger)
+        plan.reconcile(extend=extend)
     except BatchError as exc:  # later on, it may be one that somebody else is launching
-        raise Wrong(str(exc)) from exc
+        raise CommandError(str(exc)) from exc
     if dry_run:
         _show_plan(plan.plan(retry_failed=retry_failed, extend=extend), batch_id, as_json)
         return
     launcher = launcher_of(engine or "local", url, workers, ledger)
-    tally = plan.launch(
-        launcher, retry_failed=retry_failed, extend=extend, max_failures=max_failures, follower=follower()
+    progress = plan.launch(
+        launcher, retry_failed=retry_failed, extend=extend, max_failures=max_failures, listener=listener()
     )
-    _show_tally(tally, batch_id, as_json)
-    if not tally.complete:
+    _show_tally(progress, batch_id, as_json)
+    if not progress.complete:
         sys.exit(1)
 
 
@@ -152,28 +152,30 @@ def _show_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
     )
 
 
-def _show_tally(tally: Tally, batch_id: str, as_json: bool) -> None:
-    ended = {str(state): count for state, count in tally.ended.items()}
-    before = {str(state): count for state, count in tally.before.items()}
-    left = tally.total - tally.passed
+def _show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:
+    ended = {str(state): count for state, count in progress.ended.items()}
+    before = {str(state): count for state, count in progress.before.items()}
+    left = progress.total - progress.passed
     if as_json:
-        print_json({"total": tally.total, "ended": ended, "before": before, "left": left, "stopped": tally.stopped})
+        print_json(
+            {"total": progress.total, "ended": ended, "before": before, "left": left, "stopped": progress.stopped}
+        )
         return
     print_facts(
         {
             "batch": batch_id,
-            "partitions": f"{tally.total:,}",
+            "partitions": f"{progress.total:,}",
             "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
             "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or "nothing was left to run",
             "left": f"{left:,}" if left else None,
-            "stopped": tally.stopped,
+            "stopped": progress.stopped,
         }
     )
-    for engine, count in tally.elsewhere.items():
+    for engine, count in progress.elsewhere.items():
         click.echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
-    if tally.failed:
+    if progress.failed:
         click.echo(f"see why: flowctx status {batch_id}; then run them again: --retry-failed")
-    elif tally.stopped:
+    elif progress.stopped:
         click.echo("the same command goes on")
 
 
@@ -208,11 +210,11 @@ def status(
     flowctx status restate --html restate.html
     flowctx status restate --on airflow --workflow flows:prices
     """  # noqa: D301 - \b is for click
-    workflow = workflow_at(target) if target else None
+    workflow = import_workflow(target) if target else None
     _ask_engine(ledger, batch_id, engine, url, workflow)
     found = BatchStatus.of(ledger, batch_id, workflow)
     if html_file is not None:
-        _write(html_file, page(found))
+        _write(html_file, render_html(found))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -225,17 +227,17 @@ def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text, "utf-8")
     except OSError as exc:
-        raise Wrong(f"{file} cannot be written ({exc.strerror}); name another file") from exc
+        raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 
 
 def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | None, workflow: Workflow | None) -> None:
     """Note what the engine knows of the batch: the one that is named, or else the one that it was launched on."""
     if engine is None:
         batch = ledger.batches.get(batch_id)
-        if batch.selection is None or batch.engine in (None, "local") or batch.target is None:
+        if batch.selection is None or batch.engine in (None, "local") or batch.import_path is None:
             return
         try:
-            _adopt(ledger, batch, str(batch.engine), url, workflow or workflow_at(batch.target))
+            _adopt(ledger, batch, str(batch.engine), url, workflow or import_workflow(batch.import_path))
         except EngineError as exc:
             click.echo(f"not asked anew: {exc}", err=True)
         return
@@ -245,13 +247,13 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
         known: BatchRecord | None = ledger.batches.get(batch_id)
     except UnknownBatch:
         known = None
-    if workflow is None and (known is None or known.target is None):
+    if workflow is None and (known is None or known.import_path is None):
         raise click.UsageError(f"say whose batch {batch_id} is: --workflow MODULE:NAME")
-    workflow = workflow or workflow_at(str(known.target if known else None))
+    workflow = workflow or import_workflow(str(known.import_path if known else None))
     batch = known or BatchRecord(
         batch_id=batch_id,
         workflow=workflow.name,
-        target=target_of(workflow),
+        import_path=import_path_of(workflow),
         engine=engine,
         created_at=datetime.now(UTC),
     )
@@ -260,7 +262,7 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
 
 
 def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
-    return adopt(ledger.batches, batch, launcher_of(engine, url, None, ledger).find(batch, workflow))
+    return import_engine_runs(ledger.batches, batch, launcher_of(engine, url, None, ledger).find(batch, workflow))
 
 
 def _show_status(found: BatchStatus, most: int) -> None:
@@ -311,12 +313,12 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     ledger.batches.put(replace(batch, canceled_at=datetime.now(UTC)))
     if batch.selection is not None or engine is not None:
         _ask_engine(ledger, batch_id, engine, url, None)
-    under_way = [run for run in ledger.batches.outcomes(batch_id) if not run.state.ended]
+    under_way = [run for run in ledger.batches.iter_outcomes(batch_id) if not run.state.ended]
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
         done = list(launcher_of(name, url, None, ledger).cancel(batch, runs))
-        ledger.batches.note(batch_id, done)
+        ledger.batches.record_outcomes(batch_id, done)
         stopped += sum(run.state is PartitionState.CANCELED for run in done)
         if len(done) < len(runs):
             click.echo(
@@ -373,6 +375,6 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
 
 def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for run in ledger.batches.outcomes(batch.batch_id):
+    for run in ledger.batches.iter_outcomes(batch.batch_id):
         counts[str(run.state)] = counts.get(str(run.state), 0) + 1
     return counts

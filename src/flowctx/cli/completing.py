@@ -23,7 +23,7 @@ def batch_ids(ctx: click.Context, param: click.Parameter, begun: str) -> list[st
 
 def run_ids(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
     """Return the ids of the latest runs that begin so."""
-    return _remembered(ctx, begun, lambda ledger: (run.run_id for run in ledger.runs(limit=_MOST)))
+    return _remembered(ctx, begun, lambda ledger: (run.run_id for run in ledger.list_runs(limit=_MOST)))
 
 
 def _remembered(ctx: click.Context, begun: str, ids: Callable[[Ledger], Iterable[str]]) -> list[str]:

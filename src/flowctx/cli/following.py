@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from flowctx.backfill import Follower, Tally
+from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.cli.output import spent
 from flowctx.core.batches.records import PartitionRun, PartitionState
 
@@ -22,23 +22,23 @@ _MOST_FAILURES = 20
 _WIDE = 80
 
 
-def follower() -> Follower:
+def listener() -> LaunchListener:
     """Return what shows progress on standard error, as suits it."""
     console = Console(stderr=True, highlight=False)
     return _Bar(console) if console.is_terminal else _Lines()
 
 
-class _Lines(Follower):
+class _Lines(LaunchListener):
     """Plain lines, for logs."""
 
     def __init__(self) -> None:
         self.shown_at = time.monotonic()
         self.failures = 0
 
-    def begun(self, tally: Tally) -> None:
-        self.say(f"{tally.total:,} partitions")
+    def begun(self, progress: LaunchProgress) -> None:
+        self.say(f"{progress.total:,} partitions")
 
-    def news(self, run: PartitionRun, tally: Tally) -> None:
+    def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
         if run.state is PartitionState.FAILED:
             self.failures += 1
             if self.failures <= _MOST_FAILURES:
@@ -46,16 +46,16 @@ class _Lines(Follower):
             elif self.failures == _MOST_FAILURES + 1:
                 self.say("more failures are not shown here; see: flowctx status")
 
-    def tick(self, tally: Tally) -> None:
+    def tick(self, progress: LaunchProgress) -> None:
         if time.monotonic() - self.shown_at >= _EVERY_SECONDS:
             self.shown_at = time.monotonic()
-            self.say(progress_text(tally))
+            self.say(progress_text(progress))
 
-    def stopping(self, why: str, tally: Tally) -> None:
-        self.say(f"{why}: no more partitions are begun, {tally.under_way} are under way")
+    def stopping(self, why: str, progress: LaunchProgress) -> None:
+        self.say(f"{why}: no more partitions are begun, {progress.under_way} are under way")
 
-    def over(self, tally: Tally) -> None:
-        self.say(progress_text(tally))
+    def over(self, progress: LaunchProgress) -> None:
+        self.say(progress_text(progress))
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -72,31 +72,33 @@ class _Bar(_Lines):
         self.progress = Progress(*columns, console=console, transient=False)
         self.task: TaskID | None = None
 
-    def begun(self, tally: Tally) -> None:
+    def begun(self, progress: LaunchProgress) -> None:
         self.progress.start()
-        self.task = self.progress.add_task("", total=tally.total, more="")
+        self.task = self.progress.add_task("", total=progress.total, more="")
 
-    def tick(self, tally: Tally) -> None:
+    def tick(self, progress: LaunchProgress) -> None:
         if self.task is not None:
-            _, _, more = progress_text(tally).partition(" · ")
-            self.progress.update(self.task, completed=tally.passed, more=more)
+            _, _, more = progress_text(progress).partition(" · ")
+            self.progress.update(self.task, completed=progress.passed, more=more)
 
-    def over(self, tally: Tally) -> None:
-        self.tick(tally)
+    def over(self, progress: LaunchProgress) -> None:
+        self.tick(progress)
         self.progress.stop()
 
     def say(self, text: str) -> None:
         self.progress.console.print(Text(text))
 
 
-def progress_text(tally: Tally) -> str:
+def progress_text(progress: LaunchProgress) -> str:
     """Return how far a launch has come, in a line."""
-    parts = [f"{tally.passed:,}/{tally.total:,} ({tally.passed / tally.total:.0%})" if tally.total else "0/0"]
-    parts += [f"{count:,} {state}" for state, count in sorted(tally.ended.items())]
-    if tally.ended:
-        parts.append(f"{tally.rate:.1f}/s")
-    if tally.seconds_left and not tally.stopped:
-        parts.append(f"{spent(timedelta(seconds=max(1, round(tally.seconds_left))))} left")
+    parts = [
+        f"{progress.passed:,}/{progress.total:,} ({progress.passed / progress.total:.0%})" if progress.total else "0/0"
+    ]
+    parts += [f"{count:,} {state}" for state, count in sorted(progress.ended.items())]
+    if progress.ended:
+        parts.append(f"{progress.rate:.1f}/s")
+    if progress.seconds_left and not progress.stopped:
+        parts.append(f"{spent(timedelta(seconds=max(1, round(progress.seconds_left))))} left")
     return " · ".join(parts)
 
 

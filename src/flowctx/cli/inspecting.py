@@ -48,7 +48,7 @@ def runs(
     flowctx runs --workflow daily_prices --batch restate
     flowctx runs --partition date=2012-10-26,symbol=IBM --json
     """  # noqa: D301 - \b is for click
-    found = ledger.runs(
+    found = ledger.list_runs(
         workflow=workflow,
         batch_id=batch_id,
         status=RunStatus(status) if status else None,
@@ -88,7 +88,7 @@ def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledg
     flowctx show RUN_ID
     flowctx show RUN_ID --json
     """  # noqa: D301 - \b is for click
-    run = ledger.run(run_id, workflow=workflow, partition=partition)
+    run = ledger.get_run(run_id, workflow=workflow, partition=partition)
     records = ledger.steps(run.key)
     if as_json:
         print_json({**run_data(run), "steps": [step_data(r) for r in records], "context": run.context.to_dict()})
@@ -102,7 +102,7 @@ def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledg
             "engine": run.engine,
             "started": f"{clock_time(run.context.started_at)} UTC",
             "finished": f"{clock_time(run.finished_at)} UTC" if run.finished_at else None,
-            "last heard of": f"{clock_time(run.heard_at)} UTC" if run.status is RunStatus.RUNNING else None,
+            "last heard of": f"{clock_time(run.last_seen_at)} UTC" if run.status is RunStatus.RUNNING else None,
             **context_facts(run.context),
             "error": run.error,
         }
@@ -138,16 +138,16 @@ def captures(workflow: str, partition: PartitionKey | None, ledger: Ledger, as_j
     """  # noqa: D301 - \b is for click
     found = ledger.captures(workflow=workflow, partition=partition)
     found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))
-    current = {c.key.subject: c.revision for c in found if c.state is CaptureState.COMPLETE}
+    current = {c.key.idempotency_key: c.revision for c in found if c.state is CaptureState.COMPLETE}
     if as_json:
-        print_json([{**capture_data(c), "current": current.get(c.key.subject) == c.revision} for c in found])
+        print_json([{**capture_data(c), "current": current.get(c.key.idempotency_key) == c.revision} for c in found])
         return
     rows = [
         (
             capture.partition,
             capture.revision,
             capture.state,
-            "current" if current.get(capture.key.subject) == capture.revision else None,
+            "current" if current.get(capture.key.idempotency_key) == capture.revision else None,
             capture.key.capture_id,
             capture.run_id,
             clock_time(capture.completed_at or capture.claimed_at),

@@ -17,7 +17,7 @@ from flowctx.ledger import default_ledger_url, open_ledger
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class Wrong(click.ClickException):
+class CommandError(click.ClickException):
     """The command was wrong; the message says what to do instead."""
 
     exit_code = 2
@@ -38,7 +38,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        raise Wrong(
+        raise CommandError(
             f"the folder {folder} for the ledger cannot be made ({exc.strerror}); "
             "name a ledger elsewhere: --ledger sqlite:////folder/ledger.db, or FLOWCTX_LEDGER_URL"
         ) from exc
@@ -68,7 +68,7 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
     named = _names()
     if named and text not in named and text.isidentifier() and importlib.util.find_spec(text) is None:
         known = ", ".join(named)
-        raise Wrong(
+        raise CommandError(
             f"there is no module {text!r}, and no such name in [tool.flowctx] of pyproject.toml; it has {known}"
         )
     return str(named.get(text, text))
@@ -93,7 +93,7 @@ def _named(file: Path) -> dict[str, str] | None:
     try:
         named: dict[str, str] = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("flowctx", {})
     except tomllib.TOMLDecodeError as exc:
-        raise Wrong(f"{file} is no TOML: {exc}") from exc
+        raise CommandError(f"{file} is no TOML: {exc}") from exc
     return named
 
 

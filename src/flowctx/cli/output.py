@@ -127,8 +127,8 @@ def print_result(result: RunResult, as_json: bool) -> None:
             }
             for entry in result.steps
         ]
-        about = {"run_id": result.run_id, "workflow": result.workflow, "status": str(result.status)}
-        print_json({**about, "steps": steps, "context": ctx.to_dict()})
+        facts = {"run_id": result.run_id, "workflow": result.workflow, "status": str(result.status)}
+        print_json({**facts, "steps": steps, "context": ctx.to_dict()})
         return
     before = ctx.checkpoint.completed if ctx.checkpoint else ()
     rows = [
@@ -169,10 +169,10 @@ def run_data(run: RunRecord) -> dict[str, Any]:
         "batch_id": ctx.batch_id,
         "capture_id": ctx.capture_id,
         "started_at": ctx.started_at.isoformat(),
-        "heard_at": run.heard_at.isoformat() if run.heard_at else None,
+        "last_seen_at": run.last_seen_at.isoformat() if run.last_seen_at else None,
         "finished_at": run.finished_at.isoformat() if run.finished_at else None,
         "error": run.error,
-        "target": run.target,
+        "target": run.import_path,
     }
 
 

@@ -15,7 +15,7 @@ from flowctx.cli.output import print_facts, print_json
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
-from flowctx.core.durability.resumption import resumption
+from flowctx.core.durability.resumption import plan_resume
 from flowctx.core.errors import EngineError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -42,7 +42,7 @@ def resume_on(
     """
     workflow, before = local.remembered(ledger, run_id, workflow, partition)
     records = ledger.steps(before.key)
-    plan = resumption(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
+    plan = plan_resume(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
     if before.status is not RunStatus.RUNNING and plan.complete(workflow):
         raise click.UsageError(f"run {run_id} is complete; to run part of it again, add --from-step")
     wishes = {"resume_from": run_id, "from_step": from_step, "accept_changes": "true" if accept_changes else None}
@@ -50,7 +50,7 @@ def resume_on(
         key=before.context.partition if workflow.partitions is not None else None,
         run_id=_run_id(before),
         params=params,
-        said={name: value for name, value in {**_identity(before, workflow), **wishes}.items() if value},
+        request={name: value for name, value in {**_identity(before, workflow), **wishes}.items() if value},
     )
     ended = _run(engine, url, ledger, workflow, job)
     _show(ended, before, as_json)
@@ -78,7 +78,7 @@ def _run(engine: str, url: str | None, ledger: Ledger, workflow: Workflow, job: 
     launcher = launcher_of(engine, url, None, ledger)
     launcher.check(workflow)
     batch = BatchRecord(
-        batch_id=job.said.get("batch_id", ""), workflow=workflow.name, engine=engine, created_at=datetime.now(UTC)
+        batch_id=job.request.get("batch_id", ""), workflow=workflow.name, engine=engine, created_at=datetime.now(UTC)
     )
     latest: PartitionRun | None = None
     for news in launcher.launch(batch, iter([job])):

@@ -28,7 +28,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.replay import Replay
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import workflow_at
+from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult
 
@@ -62,7 +62,7 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
 
     Exit code 1: a step failed.
     """  # noqa: D301 - \b is for click
-    workflow = workflow_at(target)
+    workflow = import_workflow(target)
     _report(local.run(workflow, as_of_date=as_of.date() if as_of else None, **how), as_json)
 
 
@@ -120,8 +120,8 @@ def replay(
     Exit code 1: the step failed, or was left in the debugger.
     """  # noqa: D301 - \b is for click
     under = pdb.Pdb() if debugger else None
-    caller = under.runcall if under else None
-    done = local.replay(run_id, step, _workflow(target), partition=partition, ledger=ledger, caller=caller)
+    invoke = under.runcall if under else None
+    done = local.replay(run_id, step, _workflow(target), partition=partition, ledger=ledger, invoke=invoke)
     if under and under.quitting:  # pdb then answers for the step with None, which would pass for its result
         raise click.ClickException("the step was left in the debugger, so that there is nothing to compare")
     if as_json:
@@ -150,7 +150,7 @@ def _brief(value: object) -> str:
 
 
 def _workflow(target: str | None) -> Workflow | None:
-    return workflow_at(target) if target else None
+    return import_workflow(target) if target else None
 
 
 def _report(result: RunResult, as_json: bool) -> None:

@@ -16,12 +16,12 @@ from flowctx.core.durability.caller_options import WISHES, wishes
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import AsOf, RunTime
+from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
-from flowctx.dagster.partitions import partition_key
+from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.run_time import check_one_of_time, schedule_timezone, time_dimension, zone_of
 
 #: Namespace of our run tags; each may also be given without it.
@@ -246,17 +246,17 @@ class RunFacts:
                 return None
             return PartitionKey.parse(said) if scheme is None else scheme.parse(said)
         if scheme is not None:
-            return partition_key(key, scheme)
+            return from_dagster_key(key, scheme)
         if isinstance(key, dg.MultiPartitionKey):
             return PartitionKey(**key.keys_by_dimension)
         is_time = isinstance(self.partitions_def, dg.TimeWindowPartitionsDefinition)
         return PartitionKey(**{"date" if is_time else "partition": str(key)})
 
-    def time(self, key: str | None, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTime:
+    def time(self, key: str | None, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTiming:
         """Return what Dagster knows of the time of a key, for the rules of business dates."""
         found = None if scheme is not None else time_dimension(key, self.partitions_def)
         window = found[1].time_window_for_partition_key(found[0]) if found else None
-        return RunTime(
+        return RunTiming(
             timezone=found[1].timezone if found else self.timezone,
             no_timezone=f"the schedule of run {self.run_id!r} is not known here, nor its time zone",
             window_start=window.start if window else None,

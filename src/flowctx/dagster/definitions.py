@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, runnable
+from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
@@ -63,7 +63,7 @@ def workflow_assets(
                 resources={"workflow_io_manager": WorkflowIOManager(base_path="s3://bucket/outputs")},
             )
     """
-    runnable(workflow)
+    check_workflow(workflow)
     checked = (
         {name for name, step in workflow.steps.items() if _reports_quality(step)} if checks is None else set(checks)
     )
@@ -172,7 +172,7 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
 
             defs = dg.Definitions(jobs=[workflow_job(prices, tags={"team": "data"})])
     """
-    runnable(workflow)
+    check_workflow(workflow)
     job_name = name or workflow.name
     ops = []
     wires: dict[str, dict[str, Any]] = {}

@@ -23,7 +23,7 @@ from pydantic import Field, PrivateAttr
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict, thaw
 from flowctx.core.errors import ArtifactError, ContextError, PayloadError
-from flowctx.core.execution.envelope import Envelope, Inherited, load_output
+from flowctx.core.execution.envelope import Envelope, Upstream, load_output
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context
@@ -38,11 +38,11 @@ _MAX_NAME = 180
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capture:
+class StoredOutput:
     """One version of the output of one partition."""
 
     #: Whose output: the path of the asset's key.
-    place: tuple[str, ...]
+    asset_path: tuple[str, ...]
     #: Dagster's partition key.
     key: str | None
     #: The same as a key of the scheme.
@@ -65,10 +65,10 @@ class Capture:
         }
 
     @classmethod
-    def from_payload(cls, place: Sequence[str], data: Mapping[str, Any]) -> "Capture":
+    def from_payload(cls, asset_path: Sequence[str], data: Mapping[str, Any]) -> "StoredOutput":
         """Rebuild what :meth:`to_payload` returned."""
         return cls(
-            place=tuple(place),
+            asset_path=tuple(asset_path),
             key=data["key"],
             partition=PartitionKey(**data["partition"]) if data["partition"] else None,
             capture_id=data["capture_id"],
@@ -126,25 +126,25 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Store what a step handed on, or what an asset of the user's returned."""
         if isinstance(obj, Written):
             return
-        captures = [obj] if isinstance(obj, Capture) else _captures_of_values(context, obj)
+        captures = [obj] if isinstance(obj, StoredOutput) else _captures_of_values(context, obj)
         paths = [self.write(capture) for capture in captures]
         if len(paths) == 1:
             context.add_output_metadata({"path": dg.MetadataValue.path(paths[0])})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the plain output of an asset, or several by partition."""
-        place, keys = _upstream(context)
+        asset_path, keys = _upstream(context)
         step = step_context(context)
         facts = RunFacts.of(dg.OpExecutionContext(step)) if step is not None else None
         if keys is None:
-            return self._plain(self.newest(place, None, facts))
+            return self._plain(self.newest(asset_path, None, facts))
         if len(keys) == 1 and not _by_partition(context, step):
-            return self._plain(self.newest(place, keys[0], facts))
+            return self._plain(self.newest(asset_path, keys[0], facts))
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
         loaded: dict[Any, Any] = {}
         for key in keys:
             try:
-                capture = self.newest(place, key, facts)
+                capture = self.newest(asset_path, key, facts)
             except ArtifactError:
                 if not lenient:
                     raise
@@ -153,10 +153,11 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
                 loaded[capture.partition or key] = thaw(capture.output)
         return loaded
 
-    def _plain(self, capture: Capture) -> dict[str, Any]:
+    def _plain(self, capture: StoredOutput) -> dict[str, Any]:
         if capture.envelope.status is StepStatus.SKIPPED:
             raise ArtifactError(
-                f"{_named(capture.place, capture.key)} was skipped: {capture.envelope.error}; it has no output to load"
+                f"{_named(capture.asset_path, capture.key)} was skipped: {capture.envelope.error}; "
+                "it has no output to load"
             )
         found: dict[str, Any] = thaw(capture.output)
         return found
@@ -181,18 +182,18 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
 
                 WorkflowIOManager(base_path="outputs").output("daily_prices/fetch", "2012-10-26|IBM")
         """
-        return self._plain(self.read(_place(asset_key), partition, capture_id))
+        return self._plain(self.read(_asset_path(asset_key), partition, capture_id))
 
     def captures(self, asset_key: dg.AssetKey | Sequence[str] | str, partition: str | None = None) -> list[str]:
         """Return the ids of all captures of a partition, sorted."""
-        place = _place(asset_key)
-        return sorted(self.read_file(place, path).capture_id for path in self._files(place, partition))
+        asset_path = _asset_path(asset_key)
+        return sorted(self.read_file(asset_path, path).capture_id for path in self._files(asset_path, partition))
 
-    def read(self, place: Sequence[str], key: str | None, capture_id: str | None = None) -> Capture:
+    def read(self, asset_path: Sequence[str], key: str | None, capture_id: str | None = None) -> StoredOutput:
         """Return a capture.
 
         Args:
-            place: Path of the asset's key.
+            asset_path: Path of the asset's key.
             key: Dagster's key of the partition.
             capture_id: Which version; the newest if None.
 
@@ -200,48 +201,48 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
             ArtifactError: It is not there; the message says what to materialise.
             PayloadError: It cannot be read.
         """
-        folder = self._folder(place, key)
+        folder = self._folder(asset_path, key)
         try:
             if capture_id is None:
                 capture_id = _decode(folder / _LATEST)["capture_id"]
-            return self.read_file(place, folder / _file_name(capture_id))
+            return self.read_file(asset_path, folder / _file_name(capture_id))
         except FileNotFoundError as exc:
             which = f", capture {capture_id}" if capture_id else ""
-            launch = f"dg launch --assets {'/'.join(place)}" + (f" --partition '{key}'" if key is not None else "")
+            launch = f"dg launch --assets {'/'.join(asset_path)}" + (f" --partition '{key}'" if key is not None else "")
             raise ArtifactError(
-                f"{_named(place, key)}{which} has no output under {self._root()}; "
+                f"{_named(asset_path, key)}{which} has no output under {self._root()}; "
                 f"materialize it first, in the UI or with: {launch}"
             ) from exc
 
-    def find(self, place: Sequence[str], key: str | None, capture_id: str) -> Capture:
+    def find(self, asset_path: Sequence[str], key: str | None, capture_id: str) -> StoredOutput:
         """Return a capture, or the newest one if there is none of that id."""
         try:
-            return self.read(place, key, capture_id)
+            return self.read(asset_path, key, capture_id)
         except ArtifactError:
-            return self.read(place, key)
+            return self.read(asset_path, key)
 
-    def newest(self, place: Sequence[str], key: str | None, facts: RunFacts | None) -> Capture:
+    def newest(self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None) -> StoredOutput:
         """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one."""
         if facts is not None:
             end = _file_name(facts.said("capture_id") or facts.batch_id or facts.first_run_id)[1:]
-            for path in self._files(place, key):
+            for path in self._files(asset_path, key):
                 if path.name == f"@{end}" or path.name.endswith(f"%7C{end}"):
-                    return self.read_file(place, path)
-        return self.read(place, key)
+                    return self.read_file(asset_path, path)
+        return self.read(asset_path, key)
 
-    def write(self, capture: Capture) -> str:
+    def write(self, capture: StoredOutput) -> str:
         """Store a capture, all or nothing, make it the newest one and return where it is."""
-        folder = self._folder(capture.place, capture.key)
+        folder = self._folder(capture.asset_path, capture.key)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _file_name(capture.capture_id)
         _replace(path, msgspec.json.encode(capture.to_payload()))
         _replace(folder / _LATEST, msgspec.json.encode({"capture_id": capture.capture_id}))
         return str(path)
 
-    def read_file(self, place: Sequence[str], path: Any) -> Capture:
+    def read_file(self, asset_path: Sequence[str], path: Any) -> StoredOutput:
         """Return the capture in a file."""
         try:
-            return Capture.from_payload(place, _decode(path))
+            return StoredOutput.from_payload(asset_path, _decode(path))
         except (KeyError, TypeError) as exc:
             raise PayloadError(f"{path} is no output of a step: {exc!r}; materialize it again") from exc
 
@@ -251,20 +252,20 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
             raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
         return base
 
-    def _folder(self, place: Sequence[str], key: str | None) -> Any:
+    def _folder(self, asset_path: Sequence[str], key: str | None) -> Any:
         from upath import UPath
 
-        parts = [*place, *(str(key).split("|") if key is not None else ())]
+        parts = [*asset_path, *(str(key).split("|") if key is not None else ())]
         return UPath(self._root()).joinpath(*map(_segment, parts))
 
-    def _files(self, place: Sequence[str], key: str | None) -> list[Any]:
-        folder = self._folder(place, key)
+    def _files(self, asset_path: Sequence[str], key: str | None) -> list[Any]:
+        folder = self._folder(asset_path, key)
         if not folder.exists():
             return []
         return [path for path in folder.iterdir() if _is_capture(path.name)]
 
 
-def _place(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:
+def _asset_path(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:
     if isinstance(asset_key, str):
         return dg.AssetKey.from_user_string(asset_key).path
     return dg.AssetKey.from_coercible(asset_key).path
@@ -309,8 +310,12 @@ def _replace(path: Any, data: bytes) -> None:
         raise
 
 
-def _named(place: Sequence[str], key: str | None) -> str:
-    return f"partition {str(key)!r} of asset {'/'.join(place)}" if key is not None else f"asset {'/'.join(place)}"
+def _named(asset_path: Sequence[str], key: str | None) -> str:
+    return (
+        f"partition {str(key)!r} of asset {'/'.join(asset_path)}"
+        if key is not None
+        else f"asset {'/'.join(asset_path)}"
+    )
 
 
 def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
@@ -334,18 +339,18 @@ def _by_partition(context: dg.InputContext, step: Any) -> bool:
     return bool(step.has_partition_key_range or step.run_partitions_def != context.asset_partitions_def)
 
 
-def _captures_of_values(context: dg.OutputContext, obj: Any) -> Iterator[Capture]:
+def _captures_of_values(context: dg.OutputContext, obj: Any) -> Iterator[StoredOutput]:
     """Wrap what an asset of the user's returned."""
     step = step_context(context)
     if step is None or not context.has_asset_key:
         raise ContextError(f"WorkflowIOManager keeps outputs of assets in a run; {context.name!r} is none")
     facts = RunFacts.of(dg.OpExecutionContext(step))
-    place = tuple(context.asset_key.path)
+    asset_path = tuple(context.asset_key.path)
     for key, value in _by_key(context, obj):
         ctx = facts.context(key)
-        envelope = Inherited().envelope(place[-1], StepResult.ok(value))
-        yield Capture(
-            place=place,
+        envelope = Upstream().envelope(asset_path[-1], StepResult.ok(value))
+        yield StoredOutput(
+            asset_path=asset_path,
             key=key,
             partition=ctx.partition,
             capture_id=str(ctx.capture_id),

@@ -19,9 +19,10 @@ from flowctx.core.dates.cadence import Cadence, Daily, Monthly, Quarterly, Weekl
 from flowctx.core.dates.parsing import WEEKDAY_NAMES
 from flowctx.core.dates.zones import first_instant
 from flowctx.core.errors import ContextError, PartitionError
-from flowctx.core.partitions.dagster_keys import FOLD, fold, folded, static_dimensions, unfolded
+from flowctx.core.partitions.dagster_keys import FOLD, dagster_key_parts, fold, parse_dagster_key, static_dimensions
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.renames import old_names
 
 _FORMAT: Final = "%Y-%m-%d"
 _A_WEEK: Final = timedelta(days=6)
@@ -167,7 +168,7 @@ def _closed_periods(cadence: Cadence, first: date, last: date | None) -> list[st
 # -- keys -------------------------------------------------------------------------------------------------------
 
 
-def engine_key(key: object, scheme: PartitionScheme) -> str:
+def to_dagster_key(key: object, scheme: PartitionScheme) -> str:
     """Return Dagster's key for a key of the scheme: a ``MultiPartitionKey`` where there are two dimensions.
 
     Args:
@@ -179,14 +180,14 @@ def engine_key(key: object, scheme: PartitionScheme) -> str:
 
     Example:
         >>> from flowctx import PartitionScheme, Weekly
-        >>> engine_key("2012-01-13|T1", PartitionScheme(week=Weekly(start="2012-01-01"), tier=["T1"]))
+        >>> to_dagster_key("2012-01-13|T1", PartitionScheme(week=Weekly(start="2012-01-01"), tier=["T1"]))
         'T1|2012-01-07'
     """
-    values = folded(scheme.check(key), scheme)
+    values = dagster_key_parts(scheme.check(key), scheme)
     return dg.MultiPartitionKey(values) if len(values) > 1 else next(iter(values.values()))
 
 
-def partition_key(source: str | PartitionedContext, scheme: PartitionScheme) -> PartitionKey:
+def from_dagster_key(source: str | PartitionedContext, scheme: PartitionScheme) -> PartitionKey:
     """Return the scheme's key for Dagster's: of a text, or of the context of an op or asset.
 
     Args:
@@ -199,11 +200,11 @@ def partition_key(source: str | PartitionedContext, scheme: PartitionScheme) -> 
 
     Example:
         >>> from flowctx import PartitionScheme, Weekly
-        >>> partition_key("2012-01-07", PartitionScheme(week=Weekly(start="2012-01-01"))).week
+        >>> from_dagster_key("2012-01-07", PartitionScheme(week=Weekly(start="2012-01-01"))).week
         '2012-01-13'
     """
     if isinstance(source, str):
-        return unfolded(source, scheme)
+        return parse_dagster_key(source, scheme)
     keys = partition_keys(source, scheme)
     if len(keys) == 1:
         return keys[0]
@@ -228,4 +229,7 @@ def partition_keys(context: PartitionedContext, scheme: PartitionScheme) -> list
     # A range that holds one partition has no partition key, but all runs with either of them have partition keys.
     if not (context.has_partition_key or context.has_partition_key_range):
         return []
-    return [unfolded(key, scheme) for key in context.partition_keys]
+    return [parse_dagster_key(key, scheme) for key in context.partition_keys]
+
+
+__getattr__ = old_names(__name__, {"engine_key": "to_dagster_key", "partition_key": "from_dagster_key"}, globals())

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import dagster as dg
 
-from flowctx.core.durability.continuation import Rerun
+from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.recorder import Recorder, open_run
 from flowctx.core.durability.resumption import order_of
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import target_of
+from flowctx.core.workflow.import_path import import_path_of
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
 
@@ -60,7 +60,7 @@ def record_run(
     about |= _origin(op, wishes, selected)
     order = order_of(flow, selected)
     given = _given(op, params_key)
-    return open_run(ledger, flow, ctx, order=order, target=target_of(flow), given=given, **about)
+    return open_run(ledger, flow, ctx, order=order, import_path=import_path_of(flow), given=given, **about)
 
 
 def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:
@@ -77,7 +77,7 @@ def _origin(op: dg.OpExecutionContext, wishes: Mapping[str, Any], selected: Coll
         return {}
     if wishes["resume_from"]:  # a tag that the re-execution inherited
         return {"resume_from": parent}
-    return {"rerun": Rerun(run_id=parent, steps=lambda: selected)}
+    return {"rerun": EngineRerun(run_id=parent, steps=lambda: selected)}
 
 
 def _given(op: dg.OpExecutionContext, params_key: str) -> tuple[str, ...]:

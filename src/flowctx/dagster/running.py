@@ -17,13 +17,13 @@ from flowctx.core.durability.records import OnCaptured
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Step, Workflow, runnable
+from flowctx.core.workflow.definition import Step, Workflow, check_workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.dagster.context import CALLER_KEYS, TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.definitions import asset_key, workflow_assets
-from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager
-from flowctx.dagster.partitions import engine_key
+from flowctx.dagster.outputs import IO_MANAGER_KEY, StoredOutput, WorkflowIOManager
+from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.steps import params_key
 from flowctx.ledger import ledger_from_env
 
@@ -72,13 +72,13 @@ def run_assets(
             def test_prices_are_validated():
                 assert run_assets(prices, partition="2012-10-26|IBM")["validate"].status == "ok"
     """
-    key = runnable(workflow).partition_key(partition)
+    key = check_workflow(workflow).partition_key(partition)
     config = _config(workflow, params)
     said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date.isoformat() if as_of_date else None}
     said |= {"resume_from": resume_from, "from_step": from_step}
     said["on_captured"] = None if on_captured == "recapture" else on_captured
     # Without a scheme Dagster's run has no partition; the key is then the caller's word.
-    native = engine_key(key, workflow.partitions) if key is not None and workflow.partitions is not None else None
+    native = to_dagster_key(key, workflow.partitions) if key is not None and workflow.partitions is not None else None
     if key is not None and native is None:
         said["partition"] = str(key)
     tags = {TAG_PREFIX + name: value for name, value in said.items() if value is not None}
@@ -171,7 +171,7 @@ class _Summary:
     ) -> None:
         self.workflow, self.ctx, self.histories, self.outputs, self.key = workflow, ctx, histories, outputs, key
         self.entries: dict[str, StepRun] = {}
-        self.captures: dict[str, Capture] = {}
+        self.captures: dict[str, StoredOutput] = {}
 
     def result(self) -> RunResult:
         for step in self.workflow.steps.values():

@@ -15,7 +15,7 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import UnresolvedAssetJobDefinition
-from flowctx.dagster.partitions import engine_key, open_weekdays, static_values
+from flowctx.dagster.partitions import open_weekdays, static_values, to_dagster_key
 
 #: Tag with the business date of a run.
 AS_OF_TAG: Final = "flowctx/as_of_date"
@@ -131,7 +131,7 @@ class _Ticks:
         for key in keys_of(self.scheme, as_of):
             yield dg.RunRequest(
                 run_key=str(key),
-                partition_key=engine_key(key, self.scheme),
+                partition_key=to_dagster_key(key, self.scheme),
                 run_config=self.run_config,
                 tags=self.tags | {AS_OF_TAG: as_of.isoformat()},
             )

@@ -14,17 +14,17 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.step_attempt import Attempt, Attempting, Received
+from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
 from flowctx.core.errors import FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, receive
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, merge_upstream
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster.context import TAG_PREFIX, RunFacts, params_of
-from flowctx.dagster.outputs import IO_MANAGER_KEY, Capture, WorkflowIOManager, Written
-from flowctx.dagster.partitions import engine_key
+from flowctx.dagster.outputs import IO_MANAGER_KEY, StoredOutput, WorkflowIOManager, Written
+from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.recording import record_run
 
 #: Name of the check that shows a step's quality metrics.
@@ -84,7 +84,7 @@ class StepBody:
             params = params_of(getattr(op.resources, params_key(self.workflow)), "params")
             wished = facts.wishes(params)
             attempts = [
-                _Attempt(self, op, key, facts.context(key, workflow=self.workflow, params=params), wished)
+                PartitionStep(self, op, key, facts.context(key, workflow=self.workflow, params=params), wished)
                 for key in facts.keys or (None,)
             ]
         except FlowctxError as exc:
@@ -92,16 +92,16 @@ class StepBody:
         _name_batch(op, attempts[0].ctx)
         return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
 
-    def place(self, step: str) -> tuple[str, ...]:
+    def asset_path(self, step: str) -> tuple[str, ...]:
         """Return where the outputs of a step are kept."""
         return (*self.prefix, step)
 
     def node(self, step: str) -> str:
         """Return Dagster's name for a step of the same workflow."""
-        return step if self.asset_key is None else dg.AssetKey(self.place(step)).to_python_identifier()
+        return step if self.asset_key is None else dg.AssetKey(self.asset_path(step)).to_python_identifier()
 
 
-class _Attempt:
+class PartitionStep:
     """One step for one partition."""
 
     def __init__(
@@ -117,7 +117,7 @@ class _Attempt:
         self.base = self.ctx = ctx
         scheme = body.workflow.partitions
         if key is None and scheme is not None and ctx.partition is not None:  # the caller's word, as for a check alone
-            key = engine_key(ctx.partition, scheme)
+            key = to_dagster_key(ctx.partition, scheme)
         self.key = key
         self.outputs: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
         self.store: ArtifactStore | None = artifact_store()
@@ -137,12 +137,12 @@ class _Attempt:
             self.tell_skip(made)
             return
         if self.body.asset_key is None or self.op.selected_asset_keys:  # a run may be of the check only
-            capture = self.capture(made.envelope)
+            capture = self.stored_output(made.envelope)
             yield dg.Output(capture, self.body.output_name, metadata=self.metadata(result))
 
-    def once(self) -> Attempt:
+    def once(self) -> AttemptResult:
         """Run the step; a partition whose predecessor was skipped is skipped."""
-        return Attempting(
+        return StepAttempt(
             step=self.body.step,
             open=self.opened,
             receive=self.received,
@@ -154,7 +154,7 @@ class _Attempt:
             skips_captured=self.wishes["on_captured"] == "skip",
         ).attempt()
 
-    def to_the_end(self) -> Attempt:
+    def to_the_end(self) -> AttemptResult:
         """Run it until it is not to be tried again: in a range, a retry of the op would repeat what is done."""
         while True:
             made = self.once()
@@ -180,8 +180,8 @@ class _Attempt:
 
     def envelope_of(self, name: str) -> Envelope:
         """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
-        place = self.body.place(name)
-        capture = self.outputs.find(place, self.key, str(self.ctx.capture_id))
+        asset_path = self.body.asset_path(name)
+        capture = self.outputs.find(asset_path, self.key, str(self.ctx.capture_id))
         envelope = capture.envelope
         if capture.capture_id == self.ctx.capture_id:
             return envelope
@@ -192,12 +192,12 @@ class _Attempt:
             | {envelope.step: capture.capture_id},
         )
 
-    def received(self, ctx: WorkflowContext) -> Received:
+    def received(self, ctx: WorkflowContext) -> StepInput:
         """Return the context that the step sees, and what it hands on."""
         envelopes = [self.envelope_of(name) for name in self.body.step.after]
         skipped = next((envelope for envelope in envelopes if envelope.status is StepStatus.SKIPPED), None)
-        ctx, inherited = receive(ctx, envelopes, self.fetch, store=self.store)
-        return Received(
+        ctx, inherited = merge_upstream(ctx, envelopes, self.fetch, store=self.store)
+        return StepInput(
             ctx=ctx,
             inherited=inherited,
             after=self.body.step.after,
@@ -206,12 +206,13 @@ class _Attempt:
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         """Return the output of a step further back."""
-        capture = self.outputs.read(self.body.place(name), self.key, at or self.ctx.capture_id)
+        capture = self.outputs.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
         return load_output(capture.envelope, self.store)
 
-    def capture(self, envelope: Envelope) -> Capture:
-        return Capture(
-            place=self.body.place(self.body.step.name),
+    def stored_output(self, envelope: Envelope) -> StoredOutput:
+        """Return what is stored of the step's output."""
+        return StoredOutput(
+            asset_path=self.body.asset_path(self.body.step.name),
             key=self.key,
             partition=self.ctx.partition,
             capture_id=str(self.ctx.capture_id),
@@ -220,6 +221,7 @@ class _Attempt:
         )
 
     def to_be_retried(self, result: StepResult) -> bool:
+        """Return whether the step is tried again."""
         if result.status is not StepStatus.FAILED or self.number > self.body.step.retry.retries:
             return False
         return result.category is None or result.category.retryable
@@ -248,15 +250,16 @@ class _Attempt:
         return found | self.identity()
 
     def identity(self) -> dict[str, Any]:
+        """Return who the run is, as metadata."""
         ctx = self.ctx
-        about = {
+        facts = {
             "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
             "partition": str(ctx.partition) if ctx.partition else None,
             "batch_id": ctx.batch_id,
             "capture_id": ctx.capture_id,
             "trace_id": ctx.trace_id,
         }
-        return {f"{_OURS}{name}": value for name, value in about.items() if value is not None}
+        return {f"{_OURS}{name}": value for name, value in facts.items() if value is not None}
 
     def checks(self, result: StepResult) -> Iterator[dg.AssetCheckResult]:
         """Yield the quality metrics as an asset check: an error where the step stopped at them, else a warning."""
@@ -272,13 +275,13 @@ class _Attempt:
             metadata={**result.quality.counts, **result.quality.rates, **self.identity()},
         )
 
-    def tell_skip(self, made: Attempt) -> dict[str, Any]:
+    def tell_skip(self, made: AttemptResult) -> dict[str, Any]:
         """Keep that there is no output, and say why: Dagster has no event of its own for that."""
         result = made.outcome.result
         if not made.refused:  # what is captured already stays as it is
-            self.outputs.write(self.capture(made.envelope))
-        about = f" ({self.ctx.partition})" if self.ctx.partition else ""
-        self.op.log.info(f"step {self.body.step.name} skipped{about}: {result.error}")
+            self.outputs.write(self.stored_output(made.envelope))
+        where = f" ({self.ctx.partition})" if self.ctx.partition else ""
+        self.op.log.info(f"step {self.body.step.name} skipped{where}: {result.error}")
         metadata = {f"{_OURS}status": str(StepStatus.SKIPPED), f"{_OURS}reason": result.error, **self.identity()}
         if self.body.asset_key is not None:
             self.op.log_event(
@@ -319,10 +322,10 @@ def _number(value: Any) -> int | float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _range_events(attempts: list[_Attempt]) -> Iterator[Event]:
+def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
     """Run a step for a range of partitions: each by itself, with its own attempts, stored as soon as it is done."""
-    failures: list[tuple[_Attempt, dg.Failure]] = []
-    done: list[tuple[_Attempt, dict[str, Any]]] = []
+    failures: list[tuple[PartitionStep, dg.Failure]] = []
+    done: list[tuple[PartitionStep, dict[str, Any]]] = []
     checks: list[dg.AssetCheckResult] = []
     for attempt in attempts:
         made = attempt.to_the_end()
@@ -335,7 +338,7 @@ def _range_events(attempts: list[_Attempt]) -> Iterator[Event]:
         if result.status is StepStatus.SKIPPED:
             metadata |= attempt.tell_skip(made)
         else:
-            attempt.outputs.write(attempt.capture(made.envelope))
+            attempt.outputs.write(attempt.stored_output(made.envelope))
             done.append((attempt, metadata))
         attempt.about_partition(metadata)
     yield from _one_check(checks)
@@ -365,7 +368,7 @@ def _one_check(checks: list[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckResul
     )
 
 
-def _range_failure(failures: list[tuple[_Attempt, dg.Failure]], of: int) -> dg.Failure:
+def _range_failure(failures: list[tuple[PartitionStep, dg.Failure]], of: int) -> dg.Failure:
     step = failures[0][0].body.step.name
     lines = [f"{attempt.ctx.partition}: {failure.description}" for attempt, failure in failures]
     return dg.Failure(

@@ -43,7 +43,7 @@ prices = Workflow(
 @prices.step(retries=RetryPolicy(retries=2))
 def fetch(ctx: WorkflowContext) -> StepResult:
     """Read the day's row; there is none when the stock did not trade."""
-    symbol, day = about(ctx)
+    symbol, day = symbol_and_day(ctx)
     history = closes(symbol)
     at = history.position(day)
     if at is None:
@@ -91,7 +91,7 @@ def returns(ctx: WorkflowContext) -> StepResult:
 @prices.step(after=[validate], config={"sessions": 20})
 def volatility(ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
     """The annualised volatility over the last sessions; ``None`` until there are enough of them."""
-    symbol, day = about(ctx)
+    symbol, day = symbol_and_day(ctx)
     recent = closes(symbol).adjusted_until(day, config["sessions"] + 1)
     moves = [math.log(new / old) for old, new in itertools.pairwise(recent)]
     enough = len(moves) == config["sessions"]
@@ -104,7 +104,7 @@ def volatility(ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
 def summarise(ctx: WorkflowContext) -> dict[str, Any]:
     """Join the branches into what a report shows."""
     return {
-        "symbol": about(ctx)[0],
+        "symbol": symbol_and_day(ctx)[0],
         "session": ctx.as_of_date,
         "close": ctx.get_output("fetch", "close"),
         "return": ctx.get_output("returns", "simple"),
@@ -113,7 +113,7 @@ def summarise(ctx: WorkflowContext) -> dict[str, Any]:
     }
 
 
-def about(ctx: WorkflowContext) -> tuple[str, date]:
+def symbol_and_day(ctx: WorkflowContext) -> tuple[str, date]:
     """Return the symbol and the session that a run is about."""
     if ctx.partition is None or ctx.as_of_date is None:
         raise ValueError("daily_prices runs for a partition such as date=2012-10-26,symbol=IBM")

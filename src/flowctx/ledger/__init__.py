@@ -27,7 +27,7 @@ def open_ledger(url: str) -> Ledger:
         ContextError: It is no URL of a ledger.
 
     Example:
-        >>> open_ledger("memory://").runs()
+        >>> open_ledger("memory://").list_runs()
         []
     """
     if url == "memory://":

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, prevailing
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, winning_outcome
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_batch
@@ -24,7 +24,7 @@ _PAGE = 2000
 
 
 class SqlBatches:
-    """Remembers batches in the tables of a ledger; see :class:`~flowctx.core.batches.ledger.Batches`."""
+    """Remembers batches in the tables of a ledger; see :class:`~flowctx.core.batches.ledger.BatchStore`."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database, self._now = database, now
@@ -39,7 +39,7 @@ class SqlBatches:
             at.execute(add_batch(at), row)
             at.execute(update(batches).where(batches.c.batch_id == batch.batch_id).values(**row))
 
-        self._database.write(work)
+        self._database.transaction(work)
 
     def get(self, batch_id: str) -> BatchRecord:
         """Return a batch, also one of which only runs are known."""
@@ -60,7 +60,9 @@ class SqlBatches:
 
     # -- who launches them ------------------------------------------------------------------------------------------
 
-    def lead(self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None) -> str:
+    def acquire_launch_lease(
+        self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
+    ) -> str:
         """Ask to be the one who launches a batch; returns who does."""
 
         def work(at: Connection) -> str:
@@ -70,20 +72,20 @@ class SqlBatches:
                 batches.c.launcher.in_([launcher, instead_of or launcher]),
                 batches.c.launcher_until <= stamp(now),
             )
-            mine = {"launcher": launcher if lease else None, "launcher_until": stamp(now + lease)}
+            owned = {"launcher": launcher if lease else None, "launcher_until": stamp(now + lease)}
             of_batch = batches.c.batch_id == batch_id
-            if at.execute(update(batches).where(of_batch, free).values(**mine)).rowcount:
+            if at.execute(update(batches).where(of_batch, free).values(**owned)).rowcount:
                 return launcher
             found: str | None = at.execute(select(batches.c.launcher).where(of_batch)).scalar()
             if found is None:
                 raise no_batch(batch_id)
             return found
 
-        return self._database.write(work)
+        return self._database.transaction(work)
 
     # -- what became of their partitions ----------------------------------------------------------------------------
 
-    def note(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
+    def record_outcomes(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
         """Remember what an engine said of partitions."""
         rows = [_launch_row(batch_id, run) for run in runs]
 
@@ -92,16 +94,16 @@ class SqlBatches:
                 at.execute(put_launch(at), row)
 
         if rows:
-            self._database.write(work)
+            self._database.transaction(work)
 
-    def outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+    def iter_outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         texts = None if partitions is None else list(partitions)
         accounts = heapq.merge(
             self._noted(batch_id, texts), self._recorded(batch_id, texts), key=lambda run: run.partition
         )
         for _, some in itertools.groupby(accounts, key=lambda run: run.partition):
-            yield prevailing(some)
+            yield winning_outcome(some)
 
     def _noted(self, batch_id: str, texts: list[str] | None) -> Iterator[PartitionRun]:
         query = select(launches).where(launches.c.batch_id == batch_id)
@@ -137,12 +139,12 @@ class SqlBatches:
         for start in range(0, len(run_keys), 500):
             some = query.where(steps.c.run_key.in_(run_keys[start : start + 500])).order_by(steps.c.started_at)
             for row in self._rows(some):
-                said = msgspec.json.decode(row["payload"]).get("error")
-                found.setdefault(row["run_key"], (row["step"], None if said is None else from_json(said)))
+                error = msgspec.json.decode(row["payload"]).get("error")
+                found.setdefault(row["run_key"], (row["step"], None if error is None else from_json(error)))
         return found
 
     def _rows(self, query: Any) -> list[Any]:
-        return self._database.read(lambda at: list(at.execute(query).mappings()))
+        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
 
 
 _OF_RUN = (
@@ -168,7 +170,7 @@ def _batch_row(batch: BatchRecord) -> dict[str, Any]:
     return {
         "batch_id": batch.batch_id,
         "workflow": batch.workflow,
-        "target": batch.target,
+        "target": batch.import_path,
         "selection": batch.selection,
         "digest": batch.digest,
         "total": batch.total,
@@ -184,7 +186,7 @@ def _batch(row: Row) -> BatchRecord:
     return BatchRecord(
         batch_id=row["batch_id"],
         workflow=row["workflow"],
-        target=row["target"],
+        import_path=row["target"],
         selection=row["selection"],
         digest=row["digest"],
         total=row["total"],
@@ -198,7 +200,7 @@ def _batch(row: Row) -> BatchRecord:
 
 def _batch_of_runs(row: Row) -> BatchRecord:
     created_at = datetime.fromisoformat(row["created_at"])
-    known = {name: row[name] for name in ("batch_id", "workflow", "target", "engine")}
+    known = {name: row[name] for name in ("batch_id", "workflow", "engine")} | {"import_path": row["target"]}
     return BatchRecord(created_at=created_at, **known)
 
 
@@ -212,7 +214,7 @@ def _launch_row(batch_id: str, run: PartitionRun) -> dict[str, Any]:
         "attempt": run.attempt,
         "started_at": _stamped(run.started_at),
         "ended_at": _stamped(run.ended_at),
-        "heard_at": stamp(run.heard_at),
+        "heard_at": stamp(run.last_seen_at),
         "step": run.step,
         "error": text(run.error),
     }
@@ -227,7 +229,7 @@ def _noted(row: Row) -> PartitionRun:
         attempt=row["attempt"],
         started_at=_time(row["started_at"]),
         ended_at=_time(row["ended_at"]),
-        heard_at=datetime.fromisoformat(row["heard_at"]),
+        last_seen_at=datetime.fromisoformat(row["heard_at"]),
         step=row["step"],
         error=row["error"],
     )
@@ -243,7 +245,7 @@ def _recorded(row: Row, why: tuple[str, str | None] | None) -> PartitionRun:
         attempt=row["attempt"],
         started_at=datetime.fromisoformat(row["started_at"]),
         ended_at=_time(row["finished_at"]),
-        heard_at=datetime.fromisoformat(row["heard_at"]),
+        last_seen_at=datetime.fromisoformat(row["heard_at"]),
         step=step,
         error=error or row["error"],
     )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, prevailing
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, winning_outcome
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.refusals import no_batch
@@ -16,7 +16,7 @@ Runs = Iterable[tuple[RunRecord, datetime, list[StepRecord]]]
 
 
 class MemoryBatches:
-    """Remembers batches for as long as the process lives; see :class:`~flowctx.core.batches.ledger.Batches`.
+    """Remembers batches for as long as the process lives; see :class:`~flowctx.core.batches.ledger.BatchStore`.
 
     Args:
         of_batch: Returns the recorded runs of a batch (``None``: of any), with when they were last heard of.
@@ -56,12 +56,14 @@ class MemoryBatches:
             yield BatchRecord(
                 batch_id=name,
                 workflow=first.workflow,
-                target=first.target,
+                import_path=first.import_path,
                 engine=first.engine,
                 created_at=first.context.started_at,
             )
 
-    def lead(self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None) -> str:
+    def acquire_launch_lease(
+        self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
+    ) -> str:
         """Ask to be the one who launches a batch; returns who does."""
         with self._lock:
             if batch_id not in self._batches:
@@ -73,24 +75,27 @@ class MemoryBatches:
             self._launchers[batch_id] = launcher, now + lease
             return launcher
 
-    def note(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
+    def record_outcomes(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
         """Remember what an engine said of partitions."""
         with self._lock:
             self._notes.setdefault(batch_id, {}).update({run.partition: run for run in runs})
 
-    def outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+    def iter_outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         with self._lock:
-            accounts = [*self._notes.get(batch_id, {}).values(), *itertools.starmap(_told, self._of_batch(batch_id))]
+            accounts = [
+                *self._notes.get(batch_id, {}).values(),
+                *itertools.starmap(_partition_run, self._of_batch(batch_id)),
+            ]
         wanted = sorted(
             (run for run in accounts if partitions is None or run.partition in partitions),
             key=lambda run: run.partition,
         )
         for _, some in itertools.groupby(wanted, key=lambda run: run.partition):
-            yield prevailing(some)
+            yield winning_outcome(some)
 
 
-def _told(run: RunRecord, heard_at: datetime, steps: list[StepRecord]) -> PartitionRun:
+def _partition_run(run: RunRecord, last_seen_at: datetime, steps: list[StepRecord]) -> PartitionRun:
     failed = sorted((s for s in steps if s.status is StepStatus.FAILED), key=lambda step: step.started_at)
     return PartitionRun(
         partition=str(run.context.partition or ""),
@@ -100,7 +105,7 @@ def _told(run: RunRecord, heard_at: datetime, steps: list[StepRecord]) -> Partit
         attempt=run.attempt,
         started_at=run.context.started_at,
         ended_at=run.finished_at,
-        heard_at=heard_at,
+        last_seen_at=last_seen_at,
         step=failed[0].step if failed else None,
         error=(failed[0].error if failed else None) or run.error,
     )

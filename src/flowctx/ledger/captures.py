@@ -10,7 +10,7 @@ from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, O
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld
 
 
-def grant(
+def decide_claim(
     rivals: Sequence[Capture],
     wanted: Capture,
     *,
@@ -45,33 +45,33 @@ def grant(
                 f"flowctx resume {rival.run_id or 'RUN_ID'}"
             )
     if before is not None:
-        return replace(wanted, revision=before.revision, token=before.token + 1)
-    return replace(wanted, revision=max((rival.revision for rival in rivals), default=0) + 1, token=1)
+        return replace(wanted, revision=before.revision, fencing_token=before.fencing_token + 1)
+    return replace(wanted, revision=max((rival.revision for rival in rivals), default=0) + 1, fencing_token=1)
 
 
-def asked(
+def requested_capture(
     key: CaptureKey,
     *,
     holder: str,
     now: datetime,
     lease: timedelta,
-    **about: object,
+    **claimant: object,
 ) -> Capture:
     """Return a capture as somebody asks for it."""
     return Capture(
         key=key,
         revision=0,
-        token=0,
+        fencing_token=0,
         holder=holder,
         state=CaptureState.HELD,
         lease_until=now + lease,
         claimed_at=now,
-        **about,  # type: ignore[arg-type]
+        **claimant,  # type: ignore[arg-type]
     )
 
 
 def _about(capture: Capture) -> str:
-    what = f"workflow {capture.workflow!r}" if capture.workflow else f"subject {capture.key.subject}"
+    what = f"workflow {capture.workflow!r}" if capture.workflow else f"subject {capture.key.idempotency_key}"
     where = f", partition {capture.partition}," if capture.partition else ""
     return f"{what}{where} (capture {capture.key.capture_id})"
 

@@ -68,18 +68,18 @@ class Database:
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
-    def read(self, work: Callable[[Connection], _T]) -> _T:
+    def autocommit(self, work: Callable[[Connection], _T]) -> _T:
         """Call ``work`` with a connection on which each statement is a transaction."""
         return self._patiently(work)
 
-    def write(self, work: Callable[[Connection], _T]) -> _T:
+    def transaction(self, work: Callable[[Connection], _T]) -> _T:
         """Call ``work`` inside one transaction; it is called again if the database was lost meanwhile."""
 
-        def whole(connection: Connection) -> _T:
+        def in_transaction(connection: Connection) -> _T:
             with self._transaction(connection):
                 return work(connection)
 
-        return self._patiently(whole)
+        return self._patiently(in_transaction)
 
     def upgrade(self) -> None:
         """Bring the schema to the newest revision."""
@@ -186,45 +186,45 @@ class Database:
 
     def _translated(self, exc: DBAPIError) -> tuple[LedgerError, bool]:
         """Return what to raise for a database's error, and whether it may pass if the call is made again."""
-        said = " ".join(str(exc.orig).split())
-        return self._sqlite_error(said) if self.sqlite else self._postgres_error(exc, said)
+        detail = " ".join(str(exc.orig).split())
+        return self._sqlite_error(detail) if self.sqlite else self._postgres_error(exc, detail)
 
-    def _sqlite_error(self, said: str) -> tuple[LedgerError, bool]:
+    def _sqlite_error(self, detail: str) -> tuple[LedgerError, bool]:
         file = Path(str(self.url.database))
-        if "locked" in said or "busy" in said:
+        if "locked" in detail or "busy" in detail:
             return LedgerUnavailable(
-                f"the ledger {file} is locked by another process ({said}); end what holds it, or use PostgreSQL where "
-                "many processes write"
+                f"the ledger {file} is locked by another process ({detail}); end what holds it, or use PostgreSQL "
+                "where many processes write"
             ), True
-        if "full" in said or "disk I/O" in said:
+        if "full" in detail or "disk I/O" in detail:
             return LedgerUnavailable(
-                f"the ledger {file} cannot be written ({said}); is the disk full? Free some space and resume the run: "
-                "what was recorded is safe"
+                f"the ledger {file} cannot be written ({detail}); is the disk full? Free some space and resume the "
+                "run: what was recorded is safe"
             ), False
-        if "unable to open" in said:
+        if "unable to open" in detail:
             why = "it is a folder; name a file in it" if file.is_dir() else f"is {file.parent} a folder to write to?"
             return LedgerUnavailable(f"the ledger {file} cannot be opened; {why}"), False
-        if "readonly" in said:
-            return LedgerUnavailable(f"the ledger {file} is read-only ({said}); let this user write it"), False
-        if "not a database" in said or "malformed" in said:
+        if "readonly" in detail:
+            return LedgerUnavailable(f"the ledger {file} is read-only ({detail}); let this user write it"), False
+        if "not a database" in detail or "malformed" in detail:
             return LedgerError(
-                f"{file} is damaged or no ledger ({said}); restore it from a backup, or name another file in "
+                f"{file} is damaged or no ledger ({detail}); restore it from a backup, or name another file in "
                 "FLOWCTX_LEDGER_URL"
             ), False
-        return LedgerError(f"the ledger {file} refused: {said}"), False
+        return LedgerError(f"the ledger {file} refused: {detail}"), False
 
-    def _postgres_error(self, exc: DBAPIError, said: str) -> tuple[LedgerError, bool]:
+    def _postgres_error(self, exc: DBAPIError, detail: str) -> tuple[LedgerError, bool]:
         state: str | None = getattr(exc.orig, "sqlstate", None)
         lost = exc.connection_invalidated or state is None or state[:2] in ("08", "57")
         if lost and type(exc).__name__ in ("OperationalError", "InterfaceError"):
             # A database that never answered is more likely misspelt than away.
             return LedgerUnavailable(
-                f"the ledger {self.shown} cannot be reached ({said}); is it up, and is FLOWCTX_LEDGER_URL right?"
+                f"the ledger {self.shown} cannot be reached ({detail}); is it up, and is FLOWCTX_LEDGER_URL right?"
             ), self._was_there
         if state is not None and state[:2] in ("40", "55"):
-            return LedgerUnavailable(f"the ledger {self.shown} is busy ({said}); try again"), True
+            return LedgerUnavailable(f"the ledger {self.shown} is busy ({detail}); try again"), True
         if state is not None and state[:2] == "53":
             return LedgerUnavailable(
-                f"the ledger {self.shown} has run out of something ({said}); what was recorded is safe"
+                f"the ledger {self.shown} has run out of something ({detail}); what was recorded is safe"
             ), False
-        return LedgerError(f"the ledger {self.shown} refused: {said}"), False
+        return LedgerError(f"the ledger {self.shown} refused: {detail}"), False

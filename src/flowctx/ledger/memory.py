@@ -24,11 +24,12 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.batches_memory import MemoryBatches
-from flowctx.ledger.captures import asked, grant
+from flowctx.ledger.captures import decide_claim, requested_capture
+from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 
 
-class MemoryLedger:
+class MemoryLedger(OldNames):
     """Remembers runs for as long as the process lives; its calls take turns, so threads may share it.
 
     Args:
@@ -69,7 +70,7 @@ class MemoryLedger:
         run: RunRecord,
         *,
         resumes: RunRecord | None = None,
-        keep: Collection[str] = (),
+        completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
     ) -> RunRecord:
@@ -83,12 +84,12 @@ class MemoryLedger:
                     self.renew(known, lease)
                     return known
                 run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
-                keep = self._steps[run.key]
+                completed = self._steps[run.key]
             elif known is not None:
-                run = replace(run, fence=known.fence + 1)
+                run = replace(run, fencing_token=known.fencing_token + 1)
             self._take_capture(run, resumes, on_captured, lease)
             before = resumes.key if resumes else run.key
-            self._steps[run.key] = {n: record for n, record in self._steps.get(before, {}).items() if n in keep}
+            self._steps[run.key] = {n: record for n, record in self._steps.get(before, {}).items() if n in completed}
             if resumes is not None and resumes.key != run.key:
                 for attempt in range(1, resumes.attempt + 1):
                     self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]
@@ -103,19 +104,19 @@ class MemoryLedger:
     ) -> None:
         if run.capture is not None:
             instead_of = resumes.key.digest if resumes else None
-            about = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
-            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, about)
+            claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
+            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, claimant)
 
     def _fence_off(self, digest: str, by: str | None) -> None:
         for key, run in list(self._runs.items()):
             if key.digest == digest:
                 if run.status is RunStatus.RUNNING:
                     run = replace(run, status=RunStatus.FAILED, error=taken_over(by))
-                self._runs[key] = replace(run, fence=run.fence + 1)
+                self._runs[key] = replace(run, fencing_token=run.fencing_token + 1)
 
     def _owned(self, run: RunRecord) -> RunRecord:
         known = self._runs.get(run.key)
-        if known is None or known.fence != run.fence:
+        if known is None or known.fencing_token != run.fencing_token:
             raise superseded(run.key)
         return known
 
@@ -144,13 +145,13 @@ class MemoryLedger:
             if held is not None and held.holder == run.key.digest:
                 self._captures[held.key] = replace(held, lease_until=now + lease)
 
-    def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+    def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             found = [run for run in self._all(workflow, partition) if run.run_id == run_id]
         return one_run(found, run_id)
 
-    def runs(
+    def list_runs(
         self,
         *,
         workflow: str | None = None,
@@ -170,7 +171,7 @@ class MemoryLedger:
 
     def _all(self, workflow: str | None, partition: PartitionKey | None) -> list[RunRecord]:
         return [
-            replace(run, heard_at=self._heard[key])
+            replace(run, last_seen_at=self._heard[key])
             for key, run in self._runs.items()
             if workflow in (None, run.workflow) and partition in (None, run.context.partition)
         ]
@@ -208,8 +209,8 @@ class MemoryLedger:
     ) -> Capture:
         """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
-            about = {"workflow": workflow, "partition": partition, "run_id": run_id}
-            return self._claim(key, holder, lease, on_captured, None, about)
+            claimant = {"workflow": workflow, "partition": partition, "run_id": run_id}
+            return self._claim(key, holder, lease, on_captured, None, claimant)
 
     def _claim(
         self,
@@ -218,26 +219,26 @@ class MemoryLedger:
         lease: timedelta,
         on_captured: OnCaptured,
         instead_of: str | None,
-        about: dict[str, Any],
+        claimant: dict[str, Any],
     ) -> Capture:
         now = self._now()
-        wanted = asked(key, holder=holder, now=now, lease=lease, **about)
-        rivals = self.captures(subject=key.subject)
-        granted = grant(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
+        rivals = self.captures(idempotency_key=key.idempotency_key)
+        granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
         before = self._captures.get(key)
         if before is not None and before.holder not in (holder, instead_of):
-            self._fence_off(before.holder, about["run_id"])
+            self._fence_off(before.holder, claimant["run_id"])
         self._captures[key] = granted
         return granted
 
-    def extend(self, capture: Capture, lease: timedelta) -> Capture:
+    def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
         """Extend the lease of a claimed capture, from now."""
         with self._lock:
             self._held(capture)
             self._captures[capture.key] = replace(capture, lease_until=self._now() + lease)
             return self._captures[capture.key]
 
-    def settle(self, capture: Capture, *, complete: bool) -> Capture:
+    def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
         """Say that a claimed capture is complete, or let go of it."""
         with self._lock:
             self._held(capture)
@@ -252,22 +253,22 @@ class MemoryLedger:
 
     def _held(self, capture: Capture) -> None:
         held = self._captures.get(capture.key)
-        if held is None or held.token != capture.token or held.state is not CaptureState.HELD:
+        if held is None or held.fencing_token != capture.fencing_token or held.state is not CaptureState.HELD:
             raise no_longer_held(capture)
 
     def captures(
-        self, *, subject: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
     ) -> list[Capture]:
-        """Return the captures that fit, by subject and revision."""
+        """Return the captures that fit, by idempotency key and revision."""
         with self._lock:
             found = [
                 capture
                 for capture in self._captures.values()
-                if (subject is None or capture.key.subject == subject)
+                if (idempotency_key is None or capture.key.idempotency_key == idempotency_key)
                 and (workflow is None or capture.workflow == workflow)
                 and (partition is None or capture.partition == partition)
             ]
-        return sorted(found, key=lambda capture: (capture.key.subject, capture.revision))
+        return sorted(found, key=lambda capture: (capture.key.idempotency_key, capture.revision))
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
@@ -277,7 +278,7 @@ class MemoryLedger:
             current: dict[str, Capture] = {}
             for capture in self.captures():
                 if capture.state is CaptureState.COMPLETE:
-                    current[capture.key.subject] = capture
+                    current[capture.key.idempotency_key] = capture
             kept = {capture.holder for capture in current.values()}
             kept |= {
                 c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before

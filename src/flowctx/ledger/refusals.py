@@ -19,7 +19,7 @@ def superseded(key: RunKey) -> Superseded:
 def no_longer_held(capture: Capture) -> Superseded:
     """Return the answer to a holder whose capture is another's."""
     return Superseded(
-        f"capture {capture.key.capture_id} is no longer held with token {capture.token}: its lease ran out and "
+        f"capture {capture.key.capture_id} is no longer held with token {capture.fencing_token}: its lease ran out and "
         "somebody else has it, or it is settled; stop writing, and claim it anew"
     )
 

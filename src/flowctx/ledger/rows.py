@@ -94,7 +94,7 @@ def step_record(row: Row, run_id: str) -> StepRecord:
         raise _damaged(where, exc) from exc
 
 
-def run_row(run: RunRecord, heard_at: datetime) -> dict[str, Any]:
+def run_row(run: RunRecord, last_seen_at: datetime) -> dict[str, Any]:
     """Return the row of a run."""
     ctx = run.context
     return {
@@ -106,14 +106,14 @@ def run_row(run: RunRecord, heard_at: datetime) -> dict[str, Any]:
         "batch_id": ctx.batch_id,
         "status": str(run.status),
         "attempt": run.attempt,
-        "fence": run.fence,
+        "fence": run.fencing_token,
         "engine": run.engine,
-        "target": run.target,
+        "target": run.import_path,
         "steps": msgspec.json.encode(run.steps).decode(),
         "subject": ctx.idempotency_key,
         "capture_id": ctx.capture_id,
         "started_at": stamp(ctx.started_at),
-        "heard_at": stamp(heard_at),
+        "heard_at": stamp(last_seen_at),
         "finished_at": stamp(run.finished_at) if run.finished_at else None,
         "error": text(run.error),
     }
@@ -144,11 +144,11 @@ def run_record(row: Row) -> RunRecord:
             status=RunStatus(row["status"]),
             attempt=row["attempt"],
             steps=tuple(msgspec.json.decode(row["steps"], type=list[str])),
-            target=row["target"],
+            import_path=row["target"],
             finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
             error=row["error"],
-            fence=row["fence"],
-            heard_at=datetime.fromisoformat(row["heard_at"]),
+            fencing_token=row["fence"],
+            last_seen_at=datetime.fromisoformat(row["heard_at"]),
         )
     except (ValueError, TypeError) as exc:
         raise _damaged(where, exc) from exc
@@ -170,10 +170,10 @@ def attempt_context(row: Row, where: str) -> WorkflowContext:
 def capture_row(capture: Capture) -> dict[str, Any]:
     """Return the row of a capture."""
     return {
-        "subject": capture.key.subject,
+        "subject": capture.key.idempotency_key,
         "capture_id": capture.key.capture_id,
         "revision": capture.revision,
-        "token": capture.token,
+        "token": capture.fencing_token,
         "holder": capture.holder,
         "state": str(capture.state),
         "workflow": capture.workflow,
@@ -193,9 +193,9 @@ def capture_record(row: Row) -> Capture:
     """
     try:
         return Capture(
-            key=CaptureKey(subject=row["subject"], capture_id=row["capture_id"]),
+            key=CaptureKey(idempotency_key=row["subject"], capture_id=row["capture_id"]),
             revision=row["revision"],
-            token=row["token"],
+            fencing_token=row["token"],
             holder=row["holder"],
             state=CaptureState(row["state"]),
             workflow=row["workflow"],

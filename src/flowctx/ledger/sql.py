@@ -25,8 +25,9 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.batches import SqlBatches
-from flowctx.ledger.captures import asked, grant
+from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.database import Database
+from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.pruning import prune
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 from flowctx.ledger.rows import (
@@ -45,7 +46,7 @@ from flowctx.ledger.statements import put_attempt, put_capture, put_run, record_
 from flowctx.ledger.tables import attempts, captures, runs, steps
 
 
-class SqlLedger:
+class SqlLedger(OldNames):
     """Remembers runs in a database; its tables are made on first use.
 
     Threads may share it, and forked processes too: each opens a connection of its own.
@@ -96,52 +97,54 @@ class SqlLedger:
         run: RunRecord,
         *,
         resumes: RunRecord | None = None,
-        keep: Collection[str] = (),
+        completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
     ) -> RunRecord:
         """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        return self._database.write(lambda at: self._begin(at, run, resumes, keep, on_captured, lease))
+        return self._database.transaction(lambda at: self._begin(at, run, resumes, completed, on_captured, lease))
 
     def _begin(
         self,
         at: Connection,
         run: RunRecord,
         resumes: RunRecord | None,
-        keep: Collection[str],
+        completed: Collection[str],
         on_captured: OnCaptured,
         lease: timedelta,
     ) -> RunRecord:
         now = self._now()
         # The subject's lock comes before any row's, always in this order, so that two claims cannot deadlock.
-        self._take_turns(at, run.capture.subject if run.capture else run.key.digest)
+        self._take_turns(at, run.capture.idempotency_key if run.capture else run.key.digest)
         known = self._known(at, run.key)
         if known is not None and (resumes is None or resumes.key != run.key):
             if known.status is RunStatus.RUNNING:
                 self._renew(at, known, now + lease)
                 return known
             run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
-        elif known is not None and resumes is not None and known == replace(run, fence=resumes.fence + 1):
+        elif (
+            known is not None and resumes is not None and known == replace(run, fencing_token=resumes.fencing_token + 1)
+        ):
             return known  # our own commit, of which the answer was lost
         elif resumes is not None:
             self._owned(at, resumes)
-            run = replace(run, fence=resumes.fence + 1 if resumes.key == run.key else 1)
+            run = replace(run, fencing_token=resumes.fencing_token + 1 if resumes.key == run.key else 1)
         if run.capture is not None:
-            about = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
+            claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
             instead_of = resumes.key.digest if resumes else None
-            self._claim(at, run.capture, run.key.digest, now, lease, on_captured, instead_of, about)
+            self._claim(at, run.capture, run.key.digest, now, lease, on_captured, instead_of, claimant)
         if resumes is not None:
-            self._carry(at, run, resumes, keep)
+            self._copy_completed(at, run, resumes, completed)
         at.execute(put_run(at), run_row(run, now))
         at.execute(put_attempt(at), attempt_row(run))
         return run
 
-    def _carry(self, at: Connection, run: RunRecord, resumes: RunRecord, keep: Collection[str]) -> None:
+    def _copy_completed(self, at: Connection, run: RunRecord, resumes: RunRecord, completed: Collection[str]) -> None:
         old, new = resumes.key.digest, run.key.digest
         if old == new:
-            at.execute(delete(steps).where(steps.c.run_key == new, steps.c.step.not_in(list(keep))))
+            at.execute(delete(steps).where(steps.c.run_key == new, steps.c.step.not_in(list(completed))))
             return
-        for table, which in ((attempts, true()), (steps, steps.c.step.in_(list(keep)))):
+        for table, which in ((attempts, true()), (steps, steps.c.step.in_(list(completed)))):
             rest = [column for column in table.c if column.name != "run_key"]
             chosen = select(literal(new), *rest).where(table.c.run_key == old, which)
             at.execute(insert(table).from_select(["run_key", *[column.name for column in rest]], chosen))
@@ -158,14 +161,14 @@ class SqlLedger:
 
     def _owned(self, at: Connection, run: RunRecord) -> None:
         """Lock the run's row until the transaction ends, and see that the run is still this one's."""
-        mine = (runs.c.run_key == run.key.digest, runs.c.fence == run.fence)
-        if at.execute(select(runs.c.fence).where(*mine).with_for_update()).first() is None:
+        owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
+        if at.execute(select(runs.c.fence).where(*owned).with_for_update()).first() is None:
             raise superseded(run.key)
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
         """Record how steps ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         key = run.key.digest
-        rows = [{**step_row(key, record), "fence": run.fence} for record in steps]
+        rows = [{**step_row(key, record), "fence": run.fencing_token} for record in steps]
 
         def work(at: Connection) -> None:
             for row in rows:
@@ -173,9 +176,9 @@ class SqlLedger:
                     raise superseded(run.key)
 
         if len(rows) == 1:
-            self._database.read(work)  # one statement is a transaction by itself
+            self._database.autocommit(work)  # one statement is a transaction by itself
         else:
-            self._database.write(work)
+            self._database.transaction(work)
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
@@ -183,28 +186,28 @@ class SqlLedger:
         def work(at: Connection) -> None:
             now = self._now()
             ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
-            mine = (runs.c.run_key == run.key.digest, runs.c.fence == run.fence)
-            if not at.execute(update(runs).where(*mine).values(**ended)).rowcount:
+            owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
+            if not at.execute(update(runs).where(*owned).values(**ended)).rowcount:
                 raise superseded(run.key)
             at.execute(update(captures).where(*_held_by(run)).values(**_settled(now, status is RunStatus.OK)))
 
-        self._database.write(work)
+        self._database.transaction(work)
 
     def renew(self, run: RunRecord, lease: timedelta) -> None:
         """Extend the lease of the run's capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        self._database.write(lambda at: self._renew(at, run, self._now() + lease))
+        self._database.transaction(lambda at: self._renew(at, run, self._now() + lease))
 
     def _renew(self, at: Connection, run: RunRecord, until: datetime) -> None:
-        mine = (runs.c.run_key == run.key.digest, runs.c.fence == run.fence)
-        if not at.execute(update(runs).where(*mine).values(heard_at=stamp(self._now()))).rowcount:
+        owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
+        if not at.execute(update(runs).where(*owned).values(heard_at=stamp(self._now()))).rowcount:
             raise superseded(run.key)
         at.execute(update(captures).where(*_held_by(run)).values(lease_until=stamp(until)))
 
-    def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+    def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         return one_run(self._find(6, run_id=run_id, workflow=workflow, partition=partition), run_id)
 
-    def runs(
+    def list_runs(
         self,
         *,
         workflow: str | None = None,
@@ -241,7 +244,7 @@ class SqlLedger:
         raise no_attempt(key, attempt)
 
     def _rows(self, query: Any) -> list[Any]:
-        return self._database.read(lambda at: list(at.execute(query).mappings()))
+        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
 
     # -- captures -------------------------------------------------------------------------------------------------
 
@@ -257,13 +260,13 @@ class SqlLedger:
         run_id: str | None = None,
     ) -> Capture:
         """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        about = {"workflow": workflow, "partition": partition, "run_id": run_id}
+        claimant = {"workflow": workflow, "partition": partition, "run_id": run_id}
 
         def work(at: Connection) -> Capture:
-            self._take_turns(at, key.subject)
-            return self._claim(at, key, holder, self._now(), lease, on_captured, None, about)
+            self._take_turns(at, key.idempotency_key)
+            return self._claim(at, key, holder, self._now(), lease, on_captured, None, claimant)
 
-        return self._database.write(work)
+        return self._database.transaction(work)
 
     def _claim(
         self,
@@ -274,30 +277,30 @@ class SqlLedger:
         lease: timedelta,
         on_captured: OnCaptured,
         instead_of: str | None,
-        about: dict[str, Any],
+        claimant: dict[str, Any],
     ) -> Capture:
-        found = at.execute(select(captures).where(captures.c.subject == key.subject)).mappings()
+        found = at.execute(select(captures).where(captures.c.subject == key.idempotency_key)).mappings()
         rivals = [capture_record(row) for row in found]
-        wanted = asked(key, holder=holder, now=now, lease=lease, **about)
-        granted = grant(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
+        granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
         before = next((rival for rival in rivals if rival.key == key), None)
         if before is not None and before.holder not in (holder, instead_of):
-            self._fence_off(at, before.holder, about["run_id"])
+            self._fence_off(at, before.holder, claimant["run_id"])
         at.execute(put_capture(at), capture_row(granted))
         return granted
 
-    def _take_turns(self, at: Connection, subject: str) -> None:
+    def _take_turns(self, at: Connection, idempotency_key: str) -> None:
         """Let one claim of a subject at a time pass; in SQLite, BEGIN IMMEDIATE has seen to that."""
         if not self._database.sqlite:
-            at.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(subject, 0))))
+            at.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(idempotency_key, 0))))
 
-    def extend(self, capture: Capture, lease: timedelta) -> Capture:
+    def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
         """Extend the lease of a claimed capture, from now."""
         until = self._now() + lease
         self._change(capture, {"lease_until": stamp(until)})
         return replace(capture, lease_until=until)
 
-    def settle(self, capture: Capture, *, complete: bool) -> Capture:
+    def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
         """Say that a claimed capture is complete, or let go of it."""
         now = self._now()
         self._change(capture, _settled(now, complete))
@@ -305,15 +308,21 @@ class SqlLedger:
         return replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
 
     def _change(self, capture: Capture, values: dict[str, Any]) -> None:
-        held = (*_is(capture.key), captures.c.token == capture.token, captures.c.state == str(CaptureState.HELD))
-        if not self._database.read(lambda at: at.execute(update(captures).where(*held).values(**values)).rowcount):
+        held = (
+            *_is(capture.key),
+            captures.c.token == capture.fencing_token,
+            captures.c.state == str(CaptureState.HELD),
+        )
+        if not self._database.autocommit(
+            lambda at: at.execute(update(captures).where(*held).values(**values)).rowcount
+        ):
             raise no_longer_held(capture)
 
     def captures(
-        self, *, subject: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
     ) -> list[Capture]:
-        """Return the captures that fit, by subject and revision."""
-        equal = {"subject": subject, "workflow": workflow, "partition": partition}
+        """Return the captures that fit, by idempotency key and revision."""
+        equal = {"subject": idempotency_key, "workflow": workflow, "partition": partition}
         conditions = [captures.c[name] == str(value) for name, value in equal.items() if value is not None]
         query = select(captures).where(*conditions).order_by(captures.c.subject, captures.c.revision)
         return [capture_record(row) for row in self._rows(query)]
@@ -322,7 +331,7 @@ class SqlLedger:
 
     def prune(self, before: datetime) -> Pruned:
         """Forget runs that were last heard of before a time, except those that wrote a current capture."""
-        return self._database.write(lambda at: prune(at, stamp(before)))
+        return self._database.transaction(lambda at: prune(at, stamp(before)))
 
 
 def _with_context() -> Any:
@@ -332,12 +341,12 @@ def _with_context() -> Any:
 
 
 def _is(key: CaptureKey) -> tuple[Any, ...]:
-    return captures.c.subject == key.subject, captures.c.capture_id == key.capture_id
+    return captures.c.subject == key.idempotency_key, captures.c.capture_id == key.capture_id
 
 
 def _held_by(run: RunRecord) -> tuple[Any, ...]:
-    mine = captures.c.holder == run.key.digest
-    return (mine, *_is(run.capture)) if run.capture else (mine, false())
+    owned = captures.c.holder == run.key.digest
+    return (owned, *_is(run.capture)) if run.capture else (owned, false())
 
 
 def _settled(now: datetime, complete: bool) -> dict[str, Any]:

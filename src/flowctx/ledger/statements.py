@@ -53,8 +53,8 @@ def _put(dialect: str, table: Table) -> Any:
 @functools.cache
 def _record_step(dialect: str) -> Any:
     values = [bindparam(column.name, type_=column.type).label(column.name) for column in steps.c]
-    mine = (runs.c.run_key == bindparam("run_key"), runs.c.fence == bindparam("fence"))
-    chosen = select(*values).select_from(runs).where(*mine).with_for_update(read=True)
+    owned = (runs.c.run_key == bindparam("run_key"), runs.c.fence == bindparam("fence"))
+    chosen = select(*values).select_from(runs).where(*owned).with_for_update(read=True)
     return _replacing(_insert(dialect, steps).from_select([column.name for column in steps.c], chosen), steps)
 
 

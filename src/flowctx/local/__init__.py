@@ -14,13 +14,14 @@ from flowctx.core.clock import Clock
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
 from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus
-from flowctx.core.durability.replay import Caller, Replay, replay_step
-from flowctx.core.durability.resumption import resumption
+from flowctx.core.durability.replay import Invoke, Replay, replay_step
+from flowctx.core.durability.resumption import plan_resume
 from flowctx.core.errors import CaptureRefused, LedgerError, LedgerUnavailable, UnknownRun, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Workflow, runnable
-from flowctx.core.workflow.import_path import target_of, workflow_at
+from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.import_path import import_path_of, import_workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_result import RunResult, StepRun
@@ -85,7 +86,7 @@ def run(
         >>> run(flow).context.get_output("greet", "text")
         'hello'
     """
-    runnable(workflow)
+    check_workflow(workflow)
     clock = clock or SystemClock()
     ctx = begin(
         workflow.name,
@@ -99,11 +100,11 @@ def run(
         metadata=ENGINE,
         started_at=clock.now(),
     )
-    with _opened(ledger) as book:
-        if book is not None and run_id is not None:
-            _refuse_known(book, RunRecord(workflow=workflow.name, context=ctx))
+    with _open_ledger(ledger) as ledger_in_use:
+        if ledger_in_use is not None and run_id is not None:
+            _refuse_known(ledger_in_use, RunRecord(workflow=workflow.name, context=ctx))
         try:
-            recorder = _begun(book, workflow, ctx, on_captured)
+            recorder = _begun(ledger_in_use, workflow, ctx, on_captured)
         except CaptureRefused as exc:
             if on_captured != "skip":
                 raise
@@ -153,13 +154,13 @@ def resume(
         Traceback (most recent call last):
         flowctx.core.errors.UnknownRun: the ledger remembers no run 'no-such-run' that fits; see: flowctx runs
     """
-    with _opened(ledger) as book:
-        book = _needed(book)
-        workflow, before = remembered(book, run_id, workflow, partition)
-        plan = resumption(
+    with _open_ledger(ledger) as ledger_in_use:
+        ledger_in_use = _require_ledger(ledger_in_use)
+        workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
+        plan = plan_resume(
             workflow,
             before,
-            book.steps(before.key),
+            ledger_in_use.steps(before.key),
             params=params,
             from_step=from_step,
             accept_changes=accept_changes,
@@ -167,13 +168,15 @@ def resume(
         clock = clock or SystemClock()
         if before.status is not RunStatus.RUNNING and plan.complete(workflow):
             nowhere = Recorder(None, before, strict=True)
-            return Progress(workflow, nowhere, clock).carry(plan.records).to_the_end()
+            return Progress(workflow, nowhere, clock).load_completed(plan.records).to_the_end()
         if plan.context.partition is not None:
             workflow.partition_key(plan.context.partition)  # it may have left the scheme since
         here = replace(plan.context, metadata={**plan.context.metadata, **ENGINE})
         plan = replace(plan, context=here)
-        recorder = continue_run(book, workflow, plan, target=target_of(workflow), strict=strict_from_env())
-        return Progress(workflow, recorder, clock).carry(plan.records).to_the_end()
+        recorder = continue_run(
+            ledger_in_use, workflow, plan, import_path=import_path_of(workflow), strict=strict_from_env()
+        )
+        return Progress(workflow, recorder, clock).load_completed(plan.records).to_the_end()
 
 
 def replay(
@@ -183,7 +186,8 @@ def replay(
     *,
     partition: PartitionKey | Mapping[str, Any] | str | None = None,
     ledger: Ledger | str | None = None,
-    caller: Caller | None = None,
+    invoke: Invoke | None = None,
+    caller: Invoke | None = None,
 ) -> Replay:
     """Run one step again on exactly the context it saw, whichever engine it ran on; nothing is written.
 
@@ -193,7 +197,8 @@ def replay(
         workflow: The workflow; by default it is imported from where it was when it ran.
         partition: Which partition is meant, where one run id serves several.
         ledger: Where the run is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
-        caller: Calls the step's function; ``pdb.Pdb().runcall`` does so under the debugger.
+        invoke: Calls the step's function; ``pdb.Pdb().runcall`` does so under the debugger.
+        caller: Old name of ``invoke``.
 
     Returns:
         The context, the result, and how it differs from what was recorded.
@@ -202,10 +207,13 @@ def replay(
         UnknownRun: The ledger remembers no such run.
         WorkflowError: There is no such step, or the run did not get so far.
     """
-    with _opened(ledger) as book:
-        book = _needed(book)
-        workflow, before = remembered(book, run_id, workflow, partition)
-        return replay_step(book, workflow, before, step, store=artifact_store(), caller=caller)
+    if caller is not None:
+        warn_renamed("replay(caller=)", "replay(invoke=)")
+        invoke = caller
+    with _open_ledger(ledger) as ledger_in_use:
+        ledger_in_use = _require_ledger(ledger_in_use)
+        workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
+        return replay_step(ledger_in_use, workflow, before, step, store=artifact_store(), invoke=invoke)
 
 
 def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, on_captured: OnCaptured) -> Recorder:
@@ -213,7 +221,7 @@ def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, on_c
         ledger,
         workflow,
         ctx,
-        target=target_of(workflow) if ledger else None,
+        import_path=import_path_of(workflow) if ledger else None,
         on_captured=on_captured,
         lease=LOCAL_LEASE,
         strict=strict_from_env(),
@@ -221,7 +229,7 @@ def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, on_c
 
 
 @contextmanager
-def _opened(ledger: Ledger | str | None) -> Iterator[Ledger | None]:
+def _open_ledger(ledger: Ledger | str | None) -> Iterator[Ledger | None]:
     """Open the ledger that is meant, and close it again if it was given by its URL."""
     if not isinstance(ledger, str):
         yield ledger_from_env() if ledger is None else ledger
@@ -233,7 +241,7 @@ def _opened(ledger: Ledger | str | None) -> Iterator[Ledger | None]:
         opened.close()
 
 
-def _needed(ledger: Ledger | None) -> Ledger:
+def _require_ledger(ledger: Ledger | None) -> Ledger:
     if ledger is None:
         raise LedgerError("no ledger says what ran before; pass ledger= or set FLOWCTX_LEDGER_URL")
     return ledger
@@ -241,7 +249,7 @@ def _needed(ledger: Ledger | None) -> Ledger:
 
 def _refuse_known(ledger: Ledger, run: RunRecord) -> None:
     try:
-        ledger.run(run.run_id, workflow=run.workflow, partition=run.context.partition)
+        ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
     except (UnknownRun, LedgerUnavailable):
         return  # a ledger that is away is spoken of where the setting counts
     raise LedgerError(
@@ -265,14 +273,14 @@ def remembered(
     key: PartitionKey | None = None
     if partition:
         key = workflow.partition_key(partition) if workflow else _loose_key(partition)
-    found = ledger.run(run_id, workflow=workflow.name if workflow else None, partition=key)
+    found = ledger.get_run(run_id, workflow=workflow.name if workflow else None, partition=key)
     if workflow is None:
-        if found.target is None:
+        if found.import_path is None:
             raise WorkflowError(
                 f"the ledger does not know where workflow {found.workflow!r} of run {run_id} is in the code; pass it "
                 "(--workflow module:name)"
             )
-        workflow = workflow_at(found.target)
+        workflow = import_workflow(found.import_path)
     return workflow, found
 
 

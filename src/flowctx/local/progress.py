@@ -14,10 +14,10 @@ from flowctx.core.clock import Clock
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
-from flowctx.core.durability.resumption import envelopes, failure_of, standing_updates
+from flowctx.core.durability.resumption import effective_updates, envelopes, failure_of
 from flowctx.core.errors import FlowctxError, LedgerError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Inherited, load_output, receive
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream, load_output, merge_upstream
 from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
@@ -48,11 +48,11 @@ class Progress:
         self.envelopes: dict[str, Envelope] = {}
         self.updates: dict[str, Mapping[str, Any]] = {}
 
-    def carry(self, records: Mapping[str, StepRecord]) -> Progress:
+    def load_completed(self, records: Mapping[str, StepRecord]) -> Progress:
         """Take over what the steps recorded that are not run again."""
         self.envelopes = envelopes(self.ctx, records.values())
         self.entries = {name: _entry(record) for name, record in records.items()}
-        self.updates = {name: standing_updates(self.ctx, record) for name, record in records.items()}
+        self.updates = {name: effective_updates(self.ctx, record) for name, record in records.items()}
         return self
 
     def to_the_end(self) -> RunResult:
@@ -114,16 +114,16 @@ class Progress:
             quality=result.quality,
         )
 
-    def _once(self, step: Step, attempt: int) -> tuple[Outcome, Inherited]:
+    def _once(self, step: Step, attempt: int) -> tuple[Outcome, Upstream]:
         try:
-            ctx, inherited = receive(
+            ctx, inherited = merge_upstream(
                 self.ctx, [self.envelopes[name] for name in step.after], self._fetch, store=self.store
             )
         except FlowctxError as exc:
-            return Outcome(result=_failure(exc), exception=exc), Inherited()
+            return Outcome(result=_failure(exc), exception=exc), Upstream()
         return execute(step, ctx, attempt=attempt), inherited
 
-    def _stow(self, step: Step, result: StepResult, inherited: Inherited) -> tuple[StepResult, Envelope]:
+    def _stow(self, step: Step, result: StepResult, inherited: Upstream) -> tuple[StepResult, Envelope]:
         """Return what is recorded of a step: a large output goes to the artifact store, if there is one."""
         if self.store is None or self.recorder.ledger is None:
             return result, inherited.envelope(step.name, result)

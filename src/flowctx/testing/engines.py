@@ -25,6 +25,7 @@ from flowctx import (
     WorkflowContext,
     run,
 )
+from flowctx.core.renames import old_method, warn_renamed
 
 SCHEME = PartitionScheme(
     symbol=["FB", "IBM", "A|B"], date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS")
@@ -170,18 +171,25 @@ class EngineContract:
         ::
 
             class TestMyEngine(EngineContract):
-                def run_there(self, workflow, **about):
-                    return my_engine.run(workflow, **about)
+                def run_on_engine(self, workflow, **kwargs):
+                    return my_engine.run(workflow, **kwargs)
     """
 
-    def run_there(self, workflow: Workflow, **about: Any) -> RunResult:
+    def run_on_engine(self, workflow: Workflow, **kwargs: Any) -> RunResult:
         """Run ``workflow`` on the engine, with the arguments of :func:`flowctx.run`, and return what happened."""
-        raise TypeError(f"{type(self).__name__} must say how to run a workflow: define run_there()")
+        old: Any = getattr(self, "run_there", None)
+        if old is None:
+            raise TypeError(f"{type(self).__name__} must say how to run a workflow: define run_on_engine()")
+        warn_renamed("EngineContract.run_there()", "EngineContract.run_on_engine()")
+        result: RunResult = old(workflow, **kwargs)
+        return result
 
-    def alike(self, workflow: Workflow, **about: Any) -> RunResult:
+    alike = old_method("EngineContract", "alike", "assert_same_as_local")
+
+    def assert_same_as_local(self, workflow: Workflow, **kwargs: Any) -> RunResult:
         """Run a workflow here and there, assert that all is equal that must be, and return what came out there."""
-        about = {"batch_id": "batch-1", "trace_id": "trace-1", **about}
-        here, there = run(workflow, **about), self.run_there(workflow, **about)
+        kwargs = {"batch_id": "batch-1", "trace_id": "trace-1", **kwargs}
+        here, there = run(workflow, **kwargs), self.run_on_engine(workflow, **kwargs)
         assert [replace(step, duration=timedelta(0)) for step in there.steps] == [
             replace(step, duration=timedelta(0)) for step in here.steps
         ]
@@ -197,23 +205,25 @@ class EngineContract:
     )
     def test_an_ordinary_run(self, partition: Any) -> None:
         """Outputs of every kind, updates, joins and parameters are equal, byte for byte in their JSON form."""
-        result = self.alike(ordinary(), partition=partition, params={"limit": 4, "odd": date(2012, 1, 1)})
+        result = self.assert_same_as_local(
+            ordinary(), partition=partition, params={"limit": 4, "odd": date(2012, 1, 1)}
+        )
         assert result.status is StepStatus.OK
         assert str(result.context.capture_id).endswith("|2012-10-26|batch-1")
 
     def test_a_skipped_run(self) -> None:
         """A skip cascades to all that follow, each with the reason of the first."""
-        result = self.alike(ordinary(), partition={**KEY, "symbol": "FB"})
+        result = self.assert_same_as_local(ordinary(), partition={**KEY, "symbol": "FB"})
         assert result.status is StepStatus.SKIPPED
         assert {step.error for step in result.steps} == {"FB did not trade"}
 
     def test_a_retried_run(self) -> None:
         """A step that fails for a while is tried again as its policy says."""
-        assert self.alike(flaky())["fetch"].attempts == 3
+        assert self.assert_same_as_local(flaky())["fetch"].attempts == 3
 
     def test_a_failing_run(self) -> None:
         """A failure that no retry can mend fails at once, in the step's own words; other branches go on."""
-        result = self.alike(failing())
+        result = self.assert_same_as_local(failing())
         assert (result["gate"].attempts, result["gate"].error) == (1, "40% in a day")
         assert (result["later"].status, result["beside"].status) == (StepStatus.NOT_RUN, StepStatus.OK)
 
@@ -222,19 +232,21 @@ class EngineContract:
         [(no_answer, 1, 2, "no answer in 30 s"), (bug, 0, 1, "KeyError: 'missing'"), (a_set, 2, 1, "use sorted(...)")],
     )
     def test_a_broken_run(self, function: Any, retries: int, attempts: int, words: str) -> None:
-        """Exceptions, bugs and outputs that cannot flow fail alike, with as many attempts."""
-        broken = self.alike(raising(function.__name__, function, retries))["broken"]
+        """Exceptions, bugs and outputs that cannot flow fail assert_same_as_local, with as many attempts."""
+        broken = self.assert_same_as_local(raising(function.__name__, function, retries))["broken"]
         assert (broken.status, broken.attempts) == (StepStatus.FAILED, attempts)
         assert words in str(broken.error)
 
     def test_a_conflict(self) -> None:
         """Two branches that write a parameter differently fail where they join, naming both."""
-        assert "steps 'one' and 'other' both wrote the parameter 'mode'" in str(self.alike(conflict())["join"].error)
+        assert "steps 'one' and 'other' both wrote the parameter 'mode'" in str(
+            self.assert_same_as_local(conflict())["join"].error
+        )
 
     @pytest.mark.parametrize("full", [False, True])
     def test_a_condition(self, full: bool) -> None:
         """A step whose condition does not hold is skipped with all that follow it; other branches go on."""
-        result = self.alike(conditional(), params={"full": full})
+        result = self.assert_same_as_local(conditional(), params={"full": full})
         wanted = StepStatus.OK if full else StepStatus.SKIPPED
         assert (result["enrich"].status, result["join"].status, result["report"].status) == (
             wanted,
@@ -246,29 +258,31 @@ class EngineContract:
         """The caller may give any partition and business date, or none."""
         flow = Workflow("plain")
         flow.step("only")(lambda ctx: {"partition": ctx.partition, "as_of": ctx.as_of_date})
-        self.alike(flow)
-        self.alike(flow, partition={"venue": "NYSE"}, as_of_date=date(2012, 10, 26))
-        assert self.alike(flow, partition={"date": "2012-10-26"}).context.as_of_date == date(2012, 10, 26)
+        self.assert_same_as_local(flow)
+        self.assert_same_as_local(flow, partition={"venue": "NYSE"}, as_of_date=date(2012, 10, 26))
+        assert self.assert_same_as_local(flow, partition={"date": "2012-10-26"}).context.as_of_date == date(
+            2012, 10, 26
+        )
 
     def test_a_run_outside_a_batch(self) -> None:
         """The run names the capture; the idempotency key is the same each time."""
-        first, second = (self.run_there(ordinary(), partition=KEY) for _ in range(2))
+        first, second = (self.run_on_engine(ordinary(), partition=KEY) for _ in range(2))
         assert first.context.capture_id == f"IBM|2012-10-26|{first.run_id}" != second.context.capture_id
         assert first.context.idempotency_key == second.context.idempotency_key
 
     @pytest.mark.parametrize(
-        ("about", "error", "words"),
+        ("kwargs", "error", "words"),
         [
             ({}, ContextError, "no partition was given; name one in the form symbol=...,date=..."),
             ({"partition": {**KEY, "date": "2012-10-27"}}, UnknownPartition, "2012-10-26"),
             ({"partition": KEY, "params": ["x"]}, FlowctxError, "it must be a dict"),
         ],
     )
-    def test_bad_input_is_refused_before_anything_runs(self, about: Any, error: type[Exception], words: str) -> None:
+    def test_bad_input_is_refused_before_anything_runs(self, kwargs: Any, error: type[Exception], words: str) -> None:
         """A wrong partition or parameters are an error, and no step is called."""
         flow = Workflow("refusing", partitions=SCHEME)
         called: list[str] = []
         flow.step("only")(lambda ctx: called.append(ctx.run_id))
         with pytest.raises(error, match=words):
-            self.run_there(flow, **about)
+            self.run_on_engine(flow, **kwargs)
         assert called == []

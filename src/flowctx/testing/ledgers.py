@@ -45,9 +45,9 @@ def a_step(name: str = "a", **fields: Any) -> StepRecord:
     return StepRecord(step=name, **given)
 
 
-def a_key(capture_id: str = "2026-01-09|b1", subject: str = "subject") -> CaptureKey:
+def a_key(capture_id: str = "2026-01-09|b1", idempotency_key: str = "subject") -> CaptureKey:
     """Return the key of a capture."""
-    return CaptureKey(subject=subject, capture_id=capture_id)
+    return CaptureKey(idempotency_key=idempotency_key, capture_id=capture_id)
 
 
 class LedgerContract:
@@ -68,10 +68,10 @@ class LedgerContract:
     def test_a_run_comes_back_as_it_was_begun(self, ledger: Ledger) -> None:
         """A run comes back as it was begun, with its context."""
         run = a_run(partition={"date": "2026-01-09", "tier": "O T|C"}, params=EVERYTHING, batch_id="b1")
-        begun = ledger.begin(replace(run, target="flows:flow"))
-        assert ledger.run("run-1") == begun
+        begun = ledger.begin(replace(run, import_path="flows:flow"))
+        assert ledger.get_run("run-1") == begun
         assert begun.context == run.context
-        assert (begun.status, begun.fence, begun.target) == (RunStatus.RUNNING, 1, "flows:flow")
+        assert (begun.status, begun.fencing_token, begun.import_path) == (RunStatus.RUNNING, 1, "flows:flow")
 
     def test_beginning_a_run_again_changes_nothing(self, ledger: Ledger) -> None:
         """Any step of a run may begin it: the first one does, and the others find it begun."""
@@ -118,7 +118,7 @@ class LedgerContract:
         run = ledger.begin(a_run())
         clock.advance(MINUTE)
         ledger.finish(run, RunStatus.FAILED, "step 'a': no \0")
-        found = ledger.run("run-1")
+        found = ledger.get_run("run-1")
         assert (found.status, found.finished_at) == (RunStatus.FAILED, NOON + MINUTE)
         assert found.error is not None
         assert found.error.startswith("step 'a': no")
@@ -130,32 +130,32 @@ class LedgerContract:
             ledger.finish(run, RunStatus.FAILED)
         apart = ledger.begin(a_run("r9", partition={"tier": "OTC"}, started_at=NOON - MINUTE))
         ledger.finish(apart, RunStatus.OK)
-        assert [run.run_id for run in ledger.runs()] == ["r2", "r1", "r0", "r9"]
-        assert [run.run_id for run in ledger.runs(batch_id="b0", workflow="flow")] == ["r2", "r0"]
-        assert [run.run_id for run in ledger.runs(status=RunStatus.OK)] == ["r9"]
-        assert [run.run_id for run in ledger.runs(partition=PartitionKey(tier="OTC"))] == ["r9"]
-        assert [run.run_id for run in ledger.runs(limit=1)] == ["r2"]
+        assert [run.run_id for run in ledger.list_runs()] == ["r2", "r1", "r0", "r9"]
+        assert [run.run_id for run in ledger.list_runs(batch_id="b0", workflow="flow")] == ["r2", "r0"]
+        assert [run.run_id for run in ledger.list_runs(status=RunStatus.OK)] == ["r9"]
+        assert [run.run_id for run in ledger.list_runs(partition=PartitionKey(tier="OTC"))] == ["r9"]
+        assert [run.run_id for run in ledger.list_runs(limit=1)] == ["r2"]
 
     def test_a_run_says_when_it_was_last_heard_of(self, ledger: Ledger, clock: FakeClock) -> None:
         """A run has the time of its last sign of life, by which a dead one is told from a slow one."""
         run = ledger.begin(a_run())
-        assert ledger.run("run-1").heard_at == NOON
+        assert ledger.get_run("run-1").last_seen_at == NOON
         clock.advance(MINUTE)
         ledger.renew(run, MINUTE)
-        assert ledger.runs()[0].heard_at == NOON + MINUTE
+        assert ledger.list_runs()[0].last_seen_at == NOON + MINUTE
 
     def test_an_unknown_run_is_an_error(self, ledger: Ledger) -> None:
         """An unknown run is an error that says where to look."""
         with pytest.raises(UnknownRun, match="no run 'nope'.*flowctx runs"):
-            ledger.run("nope")
+            ledger.get_run("nope")
 
     def test_one_run_id_may_serve_several_partitions(self, ledger: Ledger) -> None:
         """Runs of one id differ by workflow and partition, and the ledger asks which is meant."""
         for tier in ("T1", "T2"):
             ledger.begin(a_run(partition={"tier": tier}))
         with pytest.raises(UnknownRun, match="2 runs have the id 'run-1'.*--partition"):
-            ledger.run("run-1")
-        assert ledger.run("run-1", partition=PartitionKey(tier="T2")).context.partition == PartitionKey(tier="T2")
+            ledger.get_run("run-1")
+        assert ledger.get_run("run-1", partition=PartitionKey(tier="T2")).context.partition == PartitionKey(tier="T2")
 
     # -- resuming -------------------------------------------------------------------------------------------------
 
@@ -165,11 +165,11 @@ class LedgerContract:
         ledger.record(run, [a_step(), a_step("b", status=StepStatus.FAILED, error="no")])
         ledger.finish(run, RunStatus.FAILED, "no")
         again = replace(a_run(params={"x": 1}), attempt=2)
-        resumed = ledger.begin(again, resumes=ledger.run("run-1"), keep=["a"])
-        assert (resumed.attempt, resumed.fence, resumed.status) == (2, 2, RunStatus.RUNNING)
+        resumed = ledger.begin(again, resumes=ledger.get_run("run-1"), completed=["a"])
+        assert (resumed.attempt, resumed.fencing_token, resumed.status) == (2, 2, RunStatus.RUNNING)
         assert list(ledger.statuses(run.key)) == ["a"]
         assert (ledger.context(run.key, 1).params, ledger.context(run.key, 2).params) == ({}, {"x": 1})
-        assert ledger.run("run-1") == resumed
+        assert ledger.get_run("run-1") == resumed
 
     def test_a_late_write_to_a_resumed_run_is_refused(self, ledger: Ledger) -> None:
         """Whoever still writes to an attempt that was resumed elsewhere is told so, and changes nothing."""
@@ -184,7 +184,7 @@ class LedgerContract:
         with pytest.raises(Superseded):
             ledger.renew(late, MINUTE)
         assert ledger.statuses(now.key) == {}
-        assert ledger.run("run-1") == now
+        assert ledger.get_run("run-1") == now
 
     def test_of_two_who_resume_one_does(self, ledger: Ledger) -> None:
         """A run that somebody else has resumed since it was read is not resumed again."""
@@ -197,12 +197,12 @@ class LedgerContract:
         """A run that continues another takes its steps, its contexts and its capture, and fences it off."""
         old = ledger.begin(a_run("old", batch_id="b1", params={"x": 1}))
         ledger.record(old, [a_step(output={"n": 1}), a_step("b", status=StepStatus.FAILED)])
-        new = ledger.begin(replace(a_run("new", batch_id="b1"), attempt=2), resumes=old, keep=["a"])
+        new = ledger.begin(replace(a_run("new", batch_id="b1"), attempt=2), resumes=old, completed=["a"])
         assert ledger.steps(new.key) == [a_step(output={"n": 1})]
         assert ledger.context(new.key, 1).params == {"x": 1}
         with pytest.raises(Superseded):
             ledger.record(old, [a_step("c")])
-        assert "taken over by run new" in str(ledger.run("old").error)
+        assert "taken over by run new" in str(ledger.get_run("old").error)
         assert len(ledger.steps(old.key)) == 2
 
     def test_an_attempt_that_was_not_is_unknown(self, ledger: Ledger) -> None:
@@ -215,8 +215,8 @@ class LedgerContract:
 
     def test_a_claim_is_granted_once(self, ledger: Ledger) -> None:
         """A claimed capture is nobody else's while its lease runs; the refusal says whose it is and until when."""
-        mine = ledger.claim(a_key(), holder="me", lease=MINUTE)
-        assert (mine.revision, mine.token, mine.state) == (1, 1, CaptureState.HELD)
+        owned = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        assert (owned.revision, owned.fencing_token, owned.state) == (1, 1, CaptureState.HELD)
         with pytest.raises(CaptureHeld, match="by me, and the lease runs until 2026-01-09 12:01:00 UTC"):
             ledger.claim(a_key(), holder="you", lease=MINUTE)
 
@@ -227,7 +227,7 @@ class LedgerContract:
             granted = 0
             for number in range(10):
                 try:
-                    ledger.claim(a_key(subject=f"s{number}"), holder=str(holder), lease=MINUTE)
+                    ledger.claim(a_key(idempotency_key=f"s{number}"), holder=str(holder), lease=MINUTE)
                     granted += 1
                 except CaptureRefused:
                     continue
@@ -241,43 +241,43 @@ class LedgerContract:
         stalled = ledger.claim(a_key(), holder="stalled", lease=MINUTE)
         clock.advance(2 * MINUTE)
         taken = ledger.claim(a_key(), holder="quick", lease=MINUTE)
-        assert (taken.token, taken.revision) == (2, 1)
+        assert (taken.fencing_token, taken.revision) == (2, 1)
         with pytest.raises(Superseded, match="no longer held with token 1"):
-            ledger.settle(stalled, complete=True)
+            ledger.close_capture(stalled, complete=True)
         with pytest.raises(Superseded):
-            ledger.extend(stalled, MINUTE)
-        assert ledger.settle(taken, complete=True).state is CaptureState.COMPLETE
+            ledger.renew_capture(stalled, MINUTE)
+        assert ledger.close_capture(taken, complete=True).state is CaptureState.COMPLETE
 
     def test_a_renewed_lease_holds(self, ledger: Ledger, clock: FakeClock) -> None:
         """A lease that is renewed in time is not taken over."""
-        mine = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        owned = ledger.claim(a_key(), holder="me", lease=MINUTE)
         clock.advance(MINUTE / 2)
-        mine = ledger.extend(mine, MINUTE)
+        owned = ledger.renew_capture(owned, MINUTE)
         clock.advance(MINUTE * 0.9)
         with pytest.raises(CaptureHeld):
             ledger.claim(a_key(), holder="you", lease=MINUTE)
-        assert ledger.settle(mine, complete=True).completed_at == clock.now()
+        assert ledger.close_capture(owned, complete=True).completed_at == clock.now()
 
     def test_a_released_capture_is_free(self, ledger: Ledger) -> None:
         """A capture that its holder let go of is anybody's at once."""
-        ledger.settle(ledger.claim(a_key(), holder="me", lease=MINUTE), complete=False)
+        ledger.close_capture(ledger.claim(a_key(), holder="me", lease=MINUTE), complete=False)
         assert ledger.claim(a_key(), holder="you", lease=MINUTE).holder == "you"
 
     def test_the_holder_may_claim_again(self, ledger: Ledger) -> None:
         """A holder that claims anew, perhaps after a restart, gets a new token; the old one is worth nothing."""
         before = ledger.claim(a_key(), holder="me", lease=MINUTE)
         after = ledger.claim(a_key(), holder="me", lease=MINUTE)
-        assert after.token == before.token + 1
+        assert after.fencing_token == before.fencing_token + 1
         with pytest.raises(Superseded):
-            ledger.settle(before, complete=True)
+            ledger.close_capture(before, complete=True)
 
     def test_captures_of_a_subject_are_revisions(self, ledger: Ledger) -> None:
         """Each new capture of a subject is its next revision, and the former ones stay readable."""
         for batch in ("b1", "b2", "b3"):
-            ledger.settle(
+            ledger.close_capture(
                 ledger.claim(a_key(batch), holder=batch, lease=MINUTE, workflow="flow", run_id=batch), complete=True
             )
-        found = ledger.captures(subject="subject")
+        found = ledger.captures(idempotency_key="subject")
         assert [(c.revision, c.key.capture_id, c.run_id) for c in found] == [
             (1, "b1", "b1"),
             (2, "b2", "b2"),
@@ -291,7 +291,7 @@ class LedgerContract:
         held = ledger.claim(a_key("b1"), holder="one", lease=MINUTE)
         with pytest.raises(CaptureHeld):
             ledger.claim(a_key("b2"), holder="two", lease=MINUTE, on_captured="skip")
-        ledger.settle(held, complete=True)
+        ledger.close_capture(held, complete=True)
         with pytest.raises(AlreadyCaptured, match="pass on_captured='recapture'"):
             ledger.claim(a_key("b2"), holder="two", lease=MINUTE, on_captured="skip")
         assert ledger.claim(a_key("b2"), holder="two", lease=MINUTE).revision == 2
@@ -305,7 +305,7 @@ class LedgerContract:
         (capture,) = ledger.captures()
         assert (capture.state, capture.run_id, capture.key) == (CaptureState.COMPLETE, "run-1", run.capture)
         with pytest.raises(UnknownRun):
-            ledger.run("run-2")
+            ledger.get_run("run-2")
 
     def test_a_failed_run_lets_go_of_its_capture(self, ledger: Ledger) -> None:
         """A run that failed does not stand in the way of the next one in its batch."""
@@ -319,7 +319,7 @@ class LedgerContract:
         ledger.begin(a_run("run-2", batch_id="b1"))
         with pytest.raises(Superseded):
             ledger.record(stalled, [a_step()])
-        assert ledger.run("run-1").error == "its capture was taken over by run run-2"
+        assert ledger.get_run("run-1").error == "its capture was taken over by run run-2"
 
     def test_a_run_that_renews_its_lease_keeps_its_capture(self, ledger: Ledger, clock: FakeClock) -> None:
         """A run that gives signs of life keeps its capture."""
@@ -352,7 +352,7 @@ class LedgerContract:
         ledger.begin(a_run("new", batch_id="b10"))
         pruned = ledger.prune(clock.now() - timedelta(days=30))
         assert (pruned.runs, pruned.captures) == (3, 3)
-        assert {run.run_id for run in ledger.runs()} == {"r2", "new"}
+        assert {run.run_id for run in ledger.list_runs()} == {"r2", "new"}
         assert [capture.run_id for capture in ledger.captures()] == ["r2", "new"]
         assert len(ledger.steps(a_run("r2").key)) == 1
         assert ledger.steps(a_run("r0").key) == []

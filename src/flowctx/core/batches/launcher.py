@@ -15,7 +15,7 @@ class Launcher(Protocol):
     #: The engine's name.
     engine: str
     #: Whether its runs are in the ledger as they are, so that nothing has to be noted.
-    records: bool
+    writes_ledger: bool
 
     def check(self, workflow: Workflow) -> None:
         """See whether the engine is there and can run the workflow.

@@ -9,7 +9,7 @@ from typing import Protocol
 from flowctx.core.batches.records import BatchRecord, PartitionRun
 
 
-class Batches(Protocol):
+class BatchStore(Protocol):
     """Remembers batches: what they were asked to run, who launches them, and what became of their partitions."""
 
     def put(self, batch: BatchRecord) -> None:
@@ -28,7 +28,9 @@ class Batches(Protocol):
         """Return batches, the latest first, also those of which only runs are known."""
         ...
 
-    def lead(self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None) -> str:
+    def acquire_launch_lease(
+        self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
+    ) -> str:
         """Ask to be the one who launches a batch, or to stay it, or with a lease of nothing to be it no longer.
 
         Args:
@@ -42,11 +44,11 @@ class Batches(Protocol):
         """
         ...
 
-    def note(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
+    def record_outcomes(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
         """Remember what an engine said of partitions; what it said before of the same ones is replaced."""
         ...
 
-    def outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+    def iter_outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts, from notes and from recorded runs.
 
         Args:

@@ -59,7 +59,7 @@ class PartitionRun:
     #: When it ended.
     ended_at: datetime | None = None
     #: When this was last heard.
-    heard_at: datetime
+    last_seen_at: datetime
     #: The step that failed.
     step: str | None = None
     #: Why it failed.
@@ -82,7 +82,7 @@ class BatchRecord:
     #: The workflow's name.
     workflow: str
     #: Where to import the workflow from, if that is known.
-    target: str | None = None
+    import_path: str | None = None
     #: The canonical text of the selected partitions; ``None`` for a batch that an engine started by itself.
     selection: str | None = None
     #: The digest of the selected partitions.
@@ -112,7 +112,7 @@ class Job:
     #: The run's parameters, on top of the workflow's.
     params: Mapping[str, Any]
     #: What is said of the run beside its parameters: ``batch_id``, ``resume_from`` and so on.
-    said: Mapping[str, str] = field(default_factory=FrozenDict)
+    request: Mapping[str, str] = field(default_factory=FrozenDict)
     #: What is known of an earlier attempt.
     before: PartitionRun | None = None
 
@@ -122,14 +122,14 @@ class Job:
         return "" if self.key is None else str(self.key)
 
 
-def prevailing(runs: Iterable[PartitionRun]) -> PartitionRun:
+def winning_outcome(runs: Iterable[PartitionRun]) -> PartitionRun:
     """Return which of several accounts of one partition counts: success, then a skip, then the latest.
 
     Raises:
         ValueError: There is none.
     """
     ranks = {PartitionState.OK: 2, PartitionState.SKIPPED: 1}
-    return max(runs, key=lambda run: (ranks.get(run.state, 0), run.heard_at))
+    return max(runs, key=lambda run: (ranks.get(run.state, 0), run.last_seen_at))
 
 
 def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict, Unpa
 from flowctx.core.dates.calendar import BusinessCalendar
 from flowctx.core.dates.parsing import WEEKDAY_NAMES, check_date, weekday_name, weekday_number
 from flowctx.core.dates.periods import Axis, LastSessions, Months, PeriodEnds, Periods, SessionDays, Weeks
-from flowctx.core.dates.sequence import EARLIEST, LATEST, Entries
+from flowctx.core.dates.sequence import EARLIEST, LATEST, AsOfDates
 from flowctx.core.dates.zones import Window, check_aware, first_instant, resolve_wall_time
 from flowctx.core.errors import CalendarError
 
@@ -36,7 +36,7 @@ _DEFAULTS: Final[dict[str, object]] = {
 
 
 @dataclass(frozen=True, init=False, repr=False, kw_only=True)
-class Cadence(Entries):
+class Cadence(AsOfDates):
     """An ordered sequence of as-of dates, each with a window of data and a due time.
 
     Use :class:`Daily`, :class:`Weekly`, :class:`Monthly` or :class:`Quarterly`.
@@ -100,7 +100,7 @@ class Cadence(Entries):
         # Windows that end by this day have due times up to about now; clock changes shift that by an entry at most.
         if local.toordinal() - self.delay.days < EARLIEST:
             return 0
-        unit = self._axis.unit((local - self.delay).toordinal())
+        unit = self._axis.period_start((local - self.delay).toordinal())
         count = self.count(date.fromordinal(unit - 1))
         while (as_of := self._entry(count)) is not None and self._due(as_of) <= now:
             count += 1
@@ -144,7 +144,7 @@ class Cadence(Entries):
         if not EARLIEST <= ordinal <= LATEST:
             return None
         base, axis = self._base, self._axis
-        entry = self._entry(max(0, axis.position(axis.unit(ordinal)) - base))
+        entry = self._entry(max(0, axis.position(axis.period_start(ordinal)) - base))
         if entry is None and not (self.end is not None and d > self.end):
             self._known(d, "d")
         if entry is None:

@@ -59,10 +59,10 @@ class Axis(Protocol):
     def window(self, as_of: int) -> tuple[int, int]:
         """Return the first day of the as-of date's window and the first day after it."""
 
-    def unit(self, ordinal: int) -> int:
+    def period_start(self, ordinal: int) -> int:
         """Return the first day of the unit of time, a day or a period, that holds the day."""
 
-    def horizon(self) -> tuple[int, int] | None:
+    def known_range(self) -> tuple[int, int] | None:
         """Return the first and last day for which as-of dates are known, or None if all are."""
 
 
@@ -83,11 +83,11 @@ class SessionDays(NamedTuple):
         """Return the day and the one after it."""
         return as_of, as_of + 1
 
-    def unit(self, ordinal: int) -> int:
+    def period_start(self, ordinal: int) -> int:
         """Return the day itself."""
         return ordinal
 
-    def horizon(self) -> tuple[int, int] | None:
+    def known_range(self) -> tuple[int, int] | None:
         """Return the calendar's bounds."""
         return _horizon(self.calendar)
 
@@ -107,13 +107,13 @@ class PeriodEnds(NamedTuple):
 
     def window(self, as_of: int) -> tuple[int, int]:
         """Return the first day of the period and of the next one."""
-        return self.unit(as_of), as_of + 1
+        return self.period_start(as_of), as_of + 1
 
-    def unit(self, ordinal: int) -> int:
+    def period_start(self, ordinal: int) -> int:
         """Return the first day of the period that holds the day."""
         return self.periods.first_day(self.periods.number(ordinal))
 
-    def horizon(self) -> tuple[int, int] | None:
+    def known_range(self) -> tuple[int, int] | None:
         """Return None: every period is known."""
         return None
 
@@ -142,11 +142,11 @@ class LastSessions(NamedTuple):
         number = self.periods.number(as_of)
         return self.periods.first_day(number), self.periods.first_day(number + 1)
 
-    def unit(self, ordinal: int) -> int:
+    def period_start(self, ordinal: int) -> int:
         """Return the first day of the period that holds the day."""
         return self.periods.first_day(self.periods.number(ordinal))
 
-    def horizon(self) -> tuple[int, int] | None:
+    def known_range(self) -> tuple[int, int] | None:
         """Return the calendar's first day and the last day of the last period that it knows to its end."""
         bounds = _horizon(self.calendar)
         if bounds is None:

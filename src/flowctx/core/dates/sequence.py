@@ -1,4 +1,4 @@
-"""Entries: the as-of dates of a cadence as a sequence: counted, numbered, found, and explained where not found."""
+"""AsOfDates: the as-of dates of a cadence as a sequence: counted, numbered, found, and explained where not found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LATEST: Final = date.max.toordinal() - 100
 
 
 @dataclass(frozen=True, init=False, repr=False, kw_only=True)
-class Entries(Sequence[date]):
+class AsOfDates(Sequence[date]):
     """An ordered sequence of as-of dates; see :class:`flowctx.core.dates.cadence.Cadence`.
 
     The first entry is the first as-of date on or after ``start``; with an ``end``, the last one is the last on or
@@ -90,7 +90,7 @@ class Entries(Sequence[date]):
     @cached_property
     def _horizon(self) -> tuple[int, int]:
         """First and last day for which the as-of dates are known."""
-        return self._axis.horizon() or (EARLIEST, LATEST)
+        return self._axis.known_range() or (EARLIEST, LATEST)
 
     @cached_property
     def _base(self) -> int:
@@ -116,8 +116,8 @@ class Entries(Sequence[date]):
             >>> Daily(start="2012-01-01", calendar="WEEKDAYS").known_until is None
             True
         """
-        horizon = self._axis.horizon()
-        return None if horizon is None else date.fromordinal(horizon[1])
+        known_range = self._axis.known_range()
+        return None if known_range is None else date.fromordinal(known_range[1])
 
     # -- the sequence -------------------------------------------------------------------------------------------
 

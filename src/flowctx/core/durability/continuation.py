@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord
-from flowctx.core.durability.resumption import GIVEN, Resumption, resumption
+from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import UnknownRun
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 
 #: What ``metadata`` says of a run whichever engine it is on.
-_OF_THE_RUN = ("as_of_source", "calendar", GIVEN)
+_OF_THE_RUN = ("as_of_source", "calendar", RESUMED_WITH)
 _NOTHING = object()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rerun:
+class EngineRerun:
     """Says that an engine runs steps again by its own means, such as a clear or a re-execution.
 
     The run then goes on as the engine says: with its context, and with the steps that it does not run again.
@@ -32,7 +32,7 @@ class Rerun:
     outdated: Callable[[RunRecord], bool] = lambda run: False
 
 
-def continued(
+def plan_continuation(
     ledger: Ledger,
     workflow: Workflow,
     run: RunRecord,
@@ -41,17 +41,17 @@ def continued(
     given: Collection[str],
     from_step: str | None,
     accept_changes: bool,
-) -> Resumption | None:
+) -> ResumePlan | None:
     """Work out how another run goes on in this one, unless a step of this one has done so already."""
     ctx = run.context
-    before = ledger.run(resume_from, workflow=workflow.name, partition=ctx.partition)
-    if before.key == run.key or known(ledger, run) is not None:
+    before = ledger.get_run(resume_from, workflow=workflow.name, partition=ctx.partition)
+    if before.key == run.key or find_run(ledger, run) is not None:
         return None
     old = before.context
     # What stays as it was is not given anew: what complete steps wrote then stands.
     params = {n: v for n, v in ctx.params.items() if n in given and v != old.params.get(n, _NOTHING)}
     records = ledger.steps(before.key)
-    plan = resumption(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
+    plan = plan_resume(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
     kept = {name: value for name, value in plan.context.metadata.items() if name in _OF_THE_RUN}
     moved = replace(
         ctx,
@@ -66,32 +66,32 @@ def continued(
     return replace(plan, context=moved)
 
 
-def rerun_of(ledger: Ledger, workflow: Workflow, run: RunRecord, how: Rerun) -> Resumption | None:
+def plan_rerun(ledger: Ledger, workflow: Workflow, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
     """Work out what stays of a run of which an engine runs steps again, unless a step has done so already."""
-    before = known(ledger, run)
+    before = find_run(ledger, run)
     if before is not None and not how.outdated(before):
         return None
-    before = before or known(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
+    before = before or find_run(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
     if before is None:
         return None  # it ran where there was no ledger
-    plan = resumption(workflow, before, ledger.steps(before.key), accept_changes=True)
+    plan = plan_resume(workflow, before, ledger.steps(before.key), accept_changes=True)
     again = set(how.steps())
-    keep = tuple(name for name in plan.keep if name not in again)
+    completed = tuple(name for name in plan.completed if name not in again)
     checkpoint = plan.context.checkpoint
     if checkpoint is not None:
-        checkpoint = replace(checkpoint, completed=keep)
-    return replace(plan, keep=keep, context=replace(run.context, checkpoint=checkpoint))
+        checkpoint = replace(checkpoint, completed=completed)
+    return replace(plan, completed=completed, context=replace(run.context, checkpoint=checkpoint))
 
 
-def known(ledger: Ledger, run: RunRecord) -> RunRecord | None:
+def find_run(ledger: Ledger, run: RunRecord) -> RunRecord | None:
     """Return what the ledger remembers of a run, or ``None``."""
     try:
-        return ledger.run(run.run_id, workflow=run.workflow, partition=run.context.partition)
+        return ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
     except UnknownRun:
         return None
 
 
-def seen_by(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext:
+def with_engine(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext:
     """Return what a step sees of a resumed run: what its first step began with, and where it runs itself."""
     here = {"engine": ctx.metadata["engine"]} if "engine" in ctx.metadata else {}
     return replace(begun, metadata={**begun.metadata, **here})
@@ -99,5 +99,5 @@ def seen_by(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext:
 
 def resumed_context(ledger: Ledger | None, workflow: str, ctx: WorkflowContext) -> WorkflowContext:
     """Return what the first step of a resumed run saw, given the run's context as its engine tells it."""
-    begun = known(ledger, RunRecord(workflow=workflow, context=ctx)) if ledger is not None else None
-    return seen_by(begun.context, ctx) if begun is not None else ctx
+    begun = find_run(ledger, RunRecord(workflow=workflow, context=ctx)) if ledger is not None else None
+    return with_engine(begun.context, ctx) if begun is not None else ctx

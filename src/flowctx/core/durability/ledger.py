@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from flowctx.core.batches.ledger import Batches
+from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.durability.records import (
     Capture,
     CaptureKey,
@@ -41,7 +41,7 @@ class Ledger(Protocol):
         run: RunRecord,
         *,
         resumes: RunRecord | None = None,
-        keep: Collection[str] = (),
+        completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
     ) -> RunRecord:
@@ -50,7 +50,7 @@ class Ledger(Protocol):
         Args:
             run: The run. Where it resumes another attempt at itself, its key is that of ``resumes``.
             resumes: The run or the attempt that it continues, as it was read; it loses its right to write.
-            keep: The steps of ``resumes`` that are complete and are not to run again; with all that they recorded.
+            completed: The steps of ``resumes`` that are complete and are not to run again; with all that they recorded.
             on_captured: What to do when the partition is captured already.
             lease: How long nobody else may take over the capture, unless it is renewed.
 
@@ -87,7 +87,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+    def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run.
 
         Raises:
@@ -95,7 +95,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def runs(
+    def list_runs(
         self,
         *,
         workflow: str | None = None,
@@ -148,7 +148,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def extend(self, capture: Capture, lease: timedelta) -> Capture:
+    def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
         """Extend the lease of a claimed capture, from now.
 
         Raises:
@@ -156,7 +156,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, capture: Capture, *, complete: bool) -> Capture:
+    def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
         """Say that a claimed capture is complete, or let go of it.
 
         Raises:
@@ -165,15 +165,15 @@ class Ledger(Protocol):
         ...
 
     def captures(
-        self, *, subject: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
     ) -> list[Capture]:
-        """Return the captures that fit, by subject and revision; the last complete one is the current one."""
+        """Return the captures that fit, by idempotency key and revision; the last complete one is the current one."""
         ...
 
     # -- batches --------------------------------------------------------------------------------------------------
 
     @property
-    def batches(self) -> Batches:
+    def batches(self) -> BatchStore:
         """What it remembers of batches."""
         ...
 

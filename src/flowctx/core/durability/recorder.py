@@ -4,8 +4,8 @@ A step that runs in a process of its own, as on an engine, does this (``ledger``
 recorded, and nothing else changes)::
 
     recorder = open_run(ledger, workflow, ctx, resume_from=...)                # begins the run, or finds it begun
-    ctx, inherited = receive(recorder.context, envelopes, fetch, store=store)
-    result = recorder.carried(step.name, store)        # complete in the run that this one continues: do not run it
+    ctx, inherited = merge_upstream(recorder.context, envelopes, fetch, store=store)
+    result = recorder.reused_result(step.name, store)  # complete in the run that this one continues: do not run it
     if result is None:
         started_at = now
         outcome = execute(step, ctx, config, attempt=attempt)
@@ -32,10 +32,10 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from flowctx.core.data.plain import FrozenDict
-from flowctx.core.durability.continuation import Rerun, continued, rerun_of, seen_by
+from flowctx.core.durability.continuation import EngineRerun, plan_continuation, plan_rerun, with_engine
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.resumption import Resumption, failure_of, order_of, run_status, standing_updates
+from flowctx.core.durability.resumption import ResumePlan, effective_updates, failure_of, order_of, run_status
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -75,7 +75,7 @@ class Recorder:
         self._order = order or {}
         self._backlog: list[StepRecord] = []
 
-    def carried(self, step: str, store: ArtifactStore | None = None) -> StepResult | None:
+    def reused_result(self, step: str, store: ArtifactStore | None = None) -> StepResult | None:
         """Return the result of a step that is complete in the run that this one continues.
 
         Raises:
@@ -87,7 +87,7 @@ class Recorder:
         for record in self.ledger.steps(self.run.key, [step]):
             if record.run_attempt < self.run.attempt:
                 output = load_output(Envelope(step=step, output=record.output), store)
-                updates = FrozenDict(standing_updates(self.context, record))
+                updates = FrozenDict(effective_updates(self.context, record))
                 return StepResult(
                     status=record.status,
                     output=output,
@@ -145,7 +145,7 @@ class Recorder:
         )
         self._write(record, f"step {step.name!r}")
         if final and self._order:
-            self._settle()
+            self._finish_if_done()
 
     def earlier_try(self, step: str) -> StepRecord | None:
         """Return what was recorded of a step that an engine tries again."""
@@ -217,7 +217,7 @@ class Recorder:
             extra={"run_id": self.run.run_id},
         )
 
-    def _settle(self) -> None:
+    def _finish_if_done(self) -> None:
         """End the run if no step is left to run; on an engine nobody else knows."""
         if self.ledger is None:
             return
@@ -243,8 +243,8 @@ def open_run(
     from_step: str | None = None,
     accept_changes: bool = False,
     given: Collection[str] = (),
-    rerun: Rerun | None = None,
-    target: str | None = None,
+    rerun: EngineRerun | None = None,
+    import_path: str | None = None,
     on_captured: OnCaptured = "recapture",
     lease: timedelta = ENGINE_LEASE,
     strict: bool = True,
@@ -262,7 +262,7 @@ def open_run(
         accept_changes: With ``resume_from``: keep what was recorded, although the workflow has changed since.
         given: With ``resume_from``: the parameters in ``ctx`` that the caller gave, which are not mere defaults.
         rerun: What the engine runs again by its own means, if it does.
-        target: Where to import the workflow from, for ``flowctx resume``.
+        import_path: Where to import the workflow from, for ``flowctx resume``.
         on_captured: What to do when the partition is captured already.
         lease: How long the capture is this run's own without a sign of life.
         strict: Whether a run that cannot be recorded fails; otherwise it goes on, and the log says so.
@@ -276,20 +276,20 @@ def open_run(
     flow = workflow if isinstance(workflow, Workflow) else None
     name = flow.name if flow else str(workflow)
     order = order_of(flow) if order is None and flow else order
-    run = RunRecord(workflow=name, context=ctx, steps=tuple(order or ()), target=target)
+    run = RunRecord(workflow=name, context=ctx, steps=tuple(order or ()), import_path=import_path)
     if ledger is None:
         if resume_from is not None:
             raise LedgerError(f"no ledger says how far run {resume_from!r} came; set FLOWCTX_LEDGER_URL here too")
         return Recorder(None, run, strict=strict)
     try:
         if flow is not None and resume_from is not None:
-            plan = continued(
+            plan = plan_continuation(
                 ledger, flow, run, resume_from, given=given, from_step=from_step, accept_changes=accept_changes
             )
             begun = _begun(ledger, run, plan, on_captured, lease)
-            seen = seen_by(begun.context, ctx)
+            seen = with_engine(begun.context, ctx)
             return Recorder(ledger, begun, strict=strict, context=seen, order=order, resumes=True)
-        plan = rerun_of(ledger, flow, run, rerun) if flow and rerun else None
+        plan = plan_rerun(ledger, flow, run, rerun) if flow and rerun else None
         begun = _begun(ledger, run, plan, on_captured, lease)
     except LedgerError as exc:
         if strict or resume_from is not None or isinstance(exc, (CaptureRefused, Superseded)):
@@ -302,13 +302,15 @@ def open_run(
 
 
 def _begun(
-    ledger: Ledger, run: RunRecord, plan: Resumption | None, on_captured: OnCaptured, lease: timedelta
+    ledger: Ledger, run: RunRecord, plan: ResumePlan | None, on_captured: OnCaptured, lease: timedelta
 ) -> RunRecord:
     if plan is None:
         return ledger.begin(run, on_captured=on_captured, lease=lease)
-    following = replace(run, context=plan.context, attempt=plan.run.attempt + 1, target=run.target or plan.run.target)
+    following = replace(
+        run, context=plan.context, attempt=plan.run.attempt + 1, import_path=run.import_path or plan.run.import_path
+    )
     try:
-        return ledger.begin(following, resumes=plan.run, keep=plan.keep, lease=lease)
+        return ledger.begin(following, resumes=plan.run, completed=plan.completed, lease=lease)
     except Superseded:
         if plan.run.key != run.key:
             raise
@@ -318,9 +320,9 @@ def _begun(
 def continue_run(
     ledger: Ledger,
     workflow: Workflow,
-    plan: Resumption,
+    plan: ResumePlan,
     *,
-    target: str | None = None,
+    import_path: str | None = None,
     lease: timedelta = LOCAL_LEASE,
     strict: bool = True,
 ) -> Recorder:
@@ -335,7 +337,7 @@ def continue_run(
         context=plan.context,
         attempt=plan.run.attempt + 1,
         steps=tuple(workflow.steps),
-        target=target or plan.run.target,
+        import_path=import_path or plan.run.import_path,
     )
-    begun = ledger.begin(run, resumes=plan.run, keep=plan.keep, lease=lease)
+    begun = ledger.begin(run, resumes=plan.run, completed=plan.completed, lease=lease)
     return Recorder(ledger, begun, strict=strict)

@@ -71,15 +71,15 @@ class RunRecord:
     #: Its steps in order; empty where nobody knows them, such as in a DAG of loose steps.
     steps: tuple[str, ...] = ()
     #: Where to import the workflow from, such as ``flows:prices``, if that is known.
-    target: str | None = None
+    import_path: str | None = None
     #: When its latest attempt ended.
     finished_at: datetime | None = None
     #: Why it failed.
     error: str | None = None
     #: Counts the owners that the run has had; a write with another number comes too late and is refused.
-    fence: int = 1
+    fencing_token: int = 1
     #: When it last gave a sign of life; says how long a run that is "running" has been silent.
-    heard_at: datetime | None = field(default=None, compare=False)
+    last_seen_at: datetime | None = field(default=None, compare=False)
 
     @property
     def run_id(self) -> str:
@@ -100,8 +100,12 @@ class RunRecord:
     @property
     def capture(self) -> CaptureKey | None:
         """The capture that it writes."""
-        subject, capture_id = self.context.idempotency_key, self.context.capture_id
-        return CaptureKey(subject=subject, capture_id=capture_id) if subject and capture_id else None
+        idempotency_key, capture_id = self.context.idempotency_key, self.context.capture_id
+        return (
+            CaptureKey(idempotency_key=idempotency_key, capture_id=capture_id)
+            if idempotency_key and capture_id
+            else None
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,7 +163,7 @@ class CaptureKey:
     """What a capture is known by."""
 
     #: What is captured: the run's idempotency key, equal for all captures of one partition of one workflow.
-    subject: str
+    idempotency_key: str
     #: Which version of it.
     capture_id: str
 
@@ -184,7 +188,7 @@ class Capture:
     #: Counts the captures of one subject, from 1.
     revision: int
     #: Counts the grants of this capture, from 1: the fencing token, to be passed on to systems that can check it.
-    token: int
+    fencing_token: int
     #: Who holds it or held it last: the digest of a run's key, or any text of the caller's.
     holder: str
     #: How it stands.

@@ -16,14 +16,14 @@ from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output, receive
+from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.execution.execute import execute
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, StepReturn, Workflow
 from flowctx.core.workflow.result import StepResult
 
 #: Calls a step's function for us: given the function and its arguments, as :meth:`pdb.Pdb.runcall` is.
-Caller = Callable[..., StepReturn]
+Invoke = Callable[..., StepReturn]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def replay_step(
     name: str,
     *,
     store: ArtifactStore | None = None,
-    caller: Caller | None = None,
+    invoke: Invoke | None = None,
 ) -> Replay:
     """Run one step of a remembered run again, in this process.
 
@@ -61,7 +61,7 @@ def replay_step(
         run: The run.
         name: The step.
         store: Where outputs that became artifacts are.
-        caller: Calls the step's function; ``pdb.Pdb().runcall`` does so under the debugger.
+        invoke: Calls the step's function; ``pdb.Pdb().runcall`` does so under the debugger.
 
     Raises:
         WorkflowError: There is no such step, or the run did not get so far.
@@ -82,8 +82,8 @@ def replay_step(
     def fetch(before: str, _: str | None) -> Mapping[str, Any]:
         return load_output(made[before], store)
 
-    ctx, _ = receive(base, [made[before] for before in after], fetch, store=store)
-    outcome = execute(_called_by(caller, step) if caller else step, ctx, recorded.config if recorded else None)
+    ctx, _ = merge_upstream(base, [made[before] for before in after], fetch, store=store)
+    outcome = execute(_called_by(invoke, step) if invoke else step, ctx, recorded.config if recorded else None)
     return Replay(
         run=run,
         context=ctx,
@@ -94,10 +94,10 @@ def replay_step(
     )
 
 
-def _called_by(caller: Caller, step: Step) -> Step:
+def _called_by(invoke: Invoke, step: Step) -> Step:
     @functools.wraps(step.function)  # with its signature, by which the step knows what to pass
     def function(*args: object) -> StepReturn:
-        return caller(step.function, *args)
+        return invoke(step.function, *args)
 
     return replace(step, function=function)
 

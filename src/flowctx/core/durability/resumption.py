@@ -10,23 +10,23 @@ from typing import Any
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
-from flowctx.core.execution.envelope import Envelope, receive
+from flowctx.core.execution.envelope import Envelope, merge_upstream
 from flowctx.core.workflow.context import CheckpointState, WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
 
 #: In ``metadata``: which parameters were given when a run was resumed, and at which attempt.
-GIVEN = "resumed_with"
+RESUMED_WITH = "resumed_with"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resumption:
+class ResumePlan:
     """What is known of a run that goes on."""
 
     #: The run as it was read.
     run: RunRecord
     #: The steps that are complete and are not run again, in order.
-    keep: tuple[str, ...]
+    completed: tuple[str, ...]
     #: What the first step of the next attempt sees: the run's parameters and a checkpoint.
     context: WorkflowContext
     #: The records of the steps that are kept.
@@ -38,7 +38,7 @@ class Resumption:
         return run_status(order_of(workflow), statuses) is not RunStatus.RUNNING
 
 
-def resumption(
+def plan_resume(
     workflow: Workflow,
     run: RunRecord,
     records: Iterable[StepRecord],
@@ -46,7 +46,7 @@ def resumption(
     params: Mapping[str, Any] | None = None,
     from_step: str | None = None,
     accept_changes: bool = False,
-) -> Resumption:
+) -> ResumePlan:
     """Work out how a run goes on, before anything runs.
 
     Args:
@@ -67,16 +67,16 @@ def resumption(
     again = set() if from_step is None else _with_descendants(workflow, from_step)
     if not accept_changes:
         _refuse_changes(workflow, run, found, again)
-    keep: dict[str, None] = {}
+    completed: dict[str, None] = {}
     for step in workflow.steps.values():
         record = found.get(step.name)
-        if record is not None and record.complete and step.name not in again and keep.keys() >= set(step.after):
-            keep[step.name] = None
-    return Resumption(
+        if record is not None and record.complete and step.name not in again and completed.keys() >= set(step.after):
+            completed[step.name] = None
+    return ResumePlan(
         run=run,
-        keep=tuple(keep),
-        context=_next_context(run, found, keep, params),
-        records={name: found[name] for name in keep},
+        completed=tuple(completed),
+        context=_next_context(run, found, completed, params),
+        records={name: found[name] for name in completed},
     )
 
 
@@ -121,13 +121,13 @@ def _changes(workflow: Workflow, found: Mapping[str, StepRecord]) -> Iterable[tu
 def _next_context(
     run: RunRecord,
     found: Mapping[str, StepRecord],
-    keep: Mapping[str, None],
+    completed: Mapping[str, None],
     params: Mapping[str, Any] | None,
 ) -> WorkflowContext:
     ctx, attempt = run.context, run.attempt + 1
-    failed = next((r for r in found.values() if r.status is StepStatus.FAILED and r.step not in keep), None)
+    failed = next((r for r in found.values() if r.status is StepStatus.FAILED and r.step not in completed), None)
     checkpoint = CheckpointState(
-        completed=tuple(keep),
+        completed=tuple(completed),
         failed=failed.step if failed else None,
         error=failed.error if failed else run.error,
         attempt=attempt,
@@ -135,14 +135,14 @@ def _next_context(
     )
     if not params:
         return replace(ctx, checkpoint=checkpoint)
-    given = {**ctx.metadata.get(GIVEN, {}), **dict.fromkeys(params, attempt)}
-    changed = replace(ctx, checkpoint=checkpoint, metadata={**ctx.metadata, GIVEN: given})
+    given = {**ctx.metadata.get(RESUMED_WITH, {}), **dict.fromkeys(params, attempt)}
+    changed = replace(ctx, checkpoint=checkpoint, metadata={**ctx.metadata, RESUMED_WITH: given})
     return changed.with_updates(params)
 
 
-def standing_updates(ctx: WorkflowContext, record: StepRecord) -> dict[str, Any]:
+def effective_updates(ctx: WorkflowContext, record: StepRecord) -> dict[str, Any]:
     """Return the parameters that a step wrote, but for those that the caller gave anew since it ran."""
-    given: Mapping[str, int] = ctx.metadata.get(GIVEN, {})
+    given: Mapping[str, int] = ctx.metadata.get(RESUMED_WITH, {})
     return {key: value for key, value in record.updates.items() if given.get(key, 0) <= record.run_attempt}
 
 
@@ -167,8 +167,8 @@ def envelopes(ctx: WorkflowContext, records: Iterable[StepRecord]) -> dict[str, 
     for name in ordered:
         record = fine[name]
         if all(before in made for before in record.after):
-            _, inherited = receive(bare, [made[before] for before in record.after], _no_fetch)
-            result = replace(record.result(FrozenDict()), context_updates=standing_updates(ctx, record))
+            _, inherited = merge_upstream(bare, [made[before] for before in record.after], _no_fetch)
+            result = replace(record.result(FrozenDict()), context_updates=effective_updates(ctx, record))
             made[name] = replace(inherited.envelope(name, result), output=record.output)
     return made
 

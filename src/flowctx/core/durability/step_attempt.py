@@ -12,7 +12,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Inherited
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream
 from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
@@ -22,13 +22,13 @@ logger = logging.getLogger("flowctx")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Received:
+class StepInput:
     """What a step has from those before it."""
 
     #: The context that it sees.
     ctx: WorkflowContext
     #: What it hands on with its own.
-    inherited: Inherited
+    inherited: Upstream
     #: The steps that it directly follows.
     after: tuple[str, ...]
     #: Why it is skipped, if a step before it was and the engine does not see to that itself.
@@ -36,7 +36,7 @@ class Received:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class AttemptResult:
     """How an attempt ended."""
 
     #: The context that the step saw, or would have seen; ``None`` where not even the run could begin.
@@ -52,7 +52,7 @@ class Attempt:
 
 
 @dataclass(kw_only=True)
-class Attempting:
+class StepAttempt:
     """What an engine knows of an attempt before it is made."""
 
     #: The step.
@@ -60,7 +60,7 @@ class Attempting:
     #: Begins to record the run, or finds it begun.
     open: Callable[[], Recorder]
     #: Returns what the steps before handed on, given the run's context.
-    receive: Callable[[WorkflowContext], Received]
+    receive: Callable[[WorkflowContext], StepInput]
     #: Whether a failure will be tried again.
     retried: Callable[[StepResult], bool]
     #: Configuration on top of the step's own.
@@ -75,9 +75,9 @@ class Attempting:
     reraise: tuple[type[BaseException], ...] = ()
     #: Whether a run whose partition is captured already is skipped.
     skips_captured: bool = False
-    _received: Received | None = field(default=None, init=False)
+    _received: StepInput | None = field(default=None, init=False)
 
-    def attempt(self) -> Attempt:
+    def attempt(self) -> AttemptResult:
         """Make the attempt; never raises for what the step does, nor for what the ledger refuses."""
         started_at = datetime.now(UTC)
         try:
@@ -90,11 +90,11 @@ class Attempting:
         made = self._made(recorder)
         return made if made.carried else self._recorded(recorder, made, started_at)
 
-    def _made(self, recorder: Recorder) -> Attempt:
+    def _made(self, recorder: Recorder) -> AttemptResult:
         outcome = Outcome(result=StepResult.ok())
         try:
             received = self._received = self.receive(recorder.context)
-            carried = recorder.carried(self.step.name, self.store)
+            carried = recorder.reused_result(self.step.name, self.store)
             if carried is not None:
                 logger.info("step %s is complete in the run that this one continues", self.step.name)
                 outcome = Outcome(result=carried)
@@ -108,15 +108,15 @@ class Attempting:
                 outcome = Outcome(result=_failure(exc), exception=exc, seconds=outcome.seconds)
             # A step that failed in its own words keeps them, without the output that could not be handed on.
             return self._ended(recorder.context, outcome)
-        return Attempt(ctx=received.ctx, outcome=outcome, envelope=envelope, carried=carried is not None)
+        return AttemptResult(ctx=received.ctx, outcome=outcome, envelope=envelope, carried=carried is not None)
 
-    def _ended(self, ctx: WorkflowContext | None, outcome: Outcome) -> Attempt:
+    def _ended(self, ctx: WorkflowContext | None, outcome: Outcome) -> AttemptResult:
         received = self._received
-        inherited = received.inherited if received else Inherited()
+        inherited = received.inherited if received else Upstream()
         envelope = inherited.envelope(self.step.name, replace(outcome.result, output=FrozenDict()))
-        return Attempt(ctx=received.ctx if received else ctx, outcome=outcome, envelope=envelope)
+        return AttemptResult(ctx=received.ctx if received else ctx, outcome=outcome, envelope=envelope)
 
-    def _recorded(self, recorder: Recorder, made: Attempt, started_at: datetime) -> Attempt:
+    def _recorded(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> AttemptResult:
         result = made.outcome.result
         try:
             earlier = recorder.earlier_try(self.step.name) if self.number > 1 else None

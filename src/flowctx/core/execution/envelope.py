@@ -118,13 +118,13 @@ class Envelope:
             raise PayloadError(f"what step {data['step']!r} handed on is damaged: {exc}") from exc
 
 
-def receive(
+def merge_upstream(
     ctx: WorkflowContext,
     envelopes: Iterable[Envelope],
     fetch: Callable[[str, str | None], Mapping[str, Any]],
     *,
     store: ArtifactStore | None = None,
-) -> tuple[WorkflowContext, Inherited]:
+) -> tuple[WorkflowContext, Upstream]:
     """Return the context that a step sees: the run's, with what the steps before it handed on.
 
     Args:
@@ -140,7 +140,7 @@ def receive(
         ContextConflict: Two predecessors wrote one parameter with different values.
     """
     envelopes = list(envelopes)
-    inherited = Inherited(updates=_merge_updates(envelopes), prior=_merge_prior(envelopes))
+    inherited = Upstream(updates=_merge_updates(envelopes), prior=_merge_prior(envelopes))
     ready = {e.step: e.output for e in envelopes if e.status is StepStatus.OK and not isinstance(e.output, ArtifactRef)}
     stowed = {e.step: e for e in envelopes if isinstance(e.output, ArtifactRef)}
     prior = inherited.prior
@@ -157,7 +157,7 @@ def receive(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inherited:
+class Upstream:
     """What a step has from the steps before it, to be handed on with its own."""
 
     #: Parameters written so far.

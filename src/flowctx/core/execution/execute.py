@@ -115,7 +115,7 @@ def execute(
     Returns:
         The result, with exceptions and wrong return values turned into failures.
     """
-    about = {
+    log_fields = {
         "run_id": ctx.run_id,
         "batch_id": ctx.batch_id,
         "step": step.name,
@@ -130,7 +130,7 @@ def execute(
     except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
         result, exception = _failure(step, exc), exc
     seconds = time.perf_counter() - started
-    _log(step, result, exception, seconds, about)
+    _log(step, result, exception, seconds, log_fields)
     return Outcome(result=result, exception=exception, seconds=seconds)
 
 
@@ -158,8 +158,10 @@ def _failure(step: Step, exc: Exception) -> StepResult:
     return StepResult.fail(shown, category=categorize(exc))
 
 
-def _log(step: Step, result: StepResult, exception: Exception | None, seconds: float, about: Mapping[str, Any]) -> None:
-    extra = {**about, "status": str(result.status), "seconds": seconds}
+def _log(
+    step: Step, result: StepResult, exception: Exception | None, seconds: float, log_fields: Mapping[str, Any]
+) -> None:
+    extra = {**log_fields, "status": str(result.status), "seconds": seconds}
     if result.status is StepStatus.FAILED:
         logger.warning(
             "step %s failed (%s): %s", step.name, result.category, result.error, extra=extra, exc_info=exception

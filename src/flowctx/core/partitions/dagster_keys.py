@@ -43,7 +43,7 @@ def _escape(value: str) -> str:
     return text.replace(".", "%2E") if "..." in text or not text.strip(".") else text
 
 
-def folded(key: PartitionKey, scheme: PartitionScheme) -> dict[str, str]:
+def dagster_key_parts(key: PartitionKey, scheme: PartitionScheme) -> dict[str, str]:
     """Return the values of a key by Dagster's dimensions: that of the cadence, and the folded one.
 
     Args:
@@ -53,7 +53,7 @@ def folded(key: PartitionKey, scheme: PartitionScheme) -> dict[str, str]:
     Example:
         >>> from flowctx import Weekly
         >>> weeks = PartitionScheme(week=Weekly(start="2012-01-01"), tier=["T1"], venue=["N/Y"])
-        >>> folded(weeks.key(week="2012-01-13", tier="T1", venue="N/Y"), weeks)
+        >>> dagster_key_parts(weeks.key(week="2012-01-13", tier="T1", venue="N/Y"), weeks)
         {'week': '2012-01-07', 'tier~venue': 'T1~N%2FY'}
     """
     values: dict[str, str] = {}
@@ -66,17 +66,17 @@ def folded(key: PartitionKey, scheme: PartitionScheme) -> dict[str, str]:
     return values
 
 
-def folded_text(values: Mapping[str, str]) -> str:
+def dagster_key_text(values: Mapping[str, str]) -> str:
     """Return the text of Dagster's key, in which the dimensions are sorted by name.
 
     Example:
-        >>> folded_text({"week": "2012-01-07", "tier": "T1"})
+        >>> dagster_key_text({"week": "2012-01-07", "tier": "T1"})
         'T1|2012-01-07'
     """
     return _MULTI.join(values[name] for name in sorted(values))
 
 
-def unfolded(text: str, scheme: PartitionScheme) -> PartitionKey:
+def parse_dagster_key(text: str, scheme: PartitionScheme) -> PartitionKey:
     """Return the scheme's key for the text of Dagster's.
 
     Raises:
@@ -84,7 +84,7 @@ def unfolded(text: str, scheme: PartitionScheme) -> PartitionKey:
 
     Example:
         >>> from flowctx import Weekly
-        >>> unfolded("2012-01-07", PartitionScheme(week=Weekly(start="2012-01-01"))).week
+        >>> parse_dagster_key("2012-01-07", PartitionScheme(week=Weekly(start="2012-01-01"))).week
         '2012-01-13'
     """
     static = static_dimensions(scheme)

@@ -35,11 +35,11 @@ class CadenceDimension:
         self.name = name
         self.cadence = cadence
 
-    def some(self) -> bool:
+    def has_values(self) -> bool:
         """Tell whether there is any value."""
         return bool(self.cadence)
 
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """Return how many characters ``name=value`` has at most."""
         return len(self.name) + len("=2012-01-03")
 
@@ -132,11 +132,11 @@ class StaticDimension:
             self._values = _check_values(self.name, self._read())
         return self._values
 
-    def some(self) -> bool:
+    def has_values(self) -> bool:
         """Tell whether there is any value."""
         return bool(self.values)
 
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """Return how many characters ``name=value`` has at most."""
         return len(self.name) + 1 + max(len(escape_value(value)) for value in self.values)
 
@@ -250,7 +250,7 @@ def not_a_key(dimensions: Sequence[Dimension], key: PartitionKey) -> str:
 
 def check_lengths(dimensions: Sequence[Dimension]) -> None:
     """Refuse dimensions whose keys could be longer than a key may be."""
-    longest = {dimension.name: dimension.longest() for dimension in dimensions}
+    longest = {dimension.name: dimension.max_length() for dimension in dimensions}
     total = sum(longest.values()) + len(longest) - 1
     if total > MAX_TEXT:
         raise PartitionError(

@@ -148,7 +148,7 @@ class PartitionScheme:
         return len(self.keys())
 
     def __bool__(self) -> bool:
-        return all(dimension.some() for dimension in self._dimensions)
+        return all(dimension.has_values() for dimension in self._dimensions)
 
     def __iter__(self) -> Iterator[PartitionKey]:
         if self.cadence is None or self.cadence.bounded:

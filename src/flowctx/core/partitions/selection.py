@@ -205,9 +205,9 @@ def _walk_from(
                 yield from _walk_from(dimensions[1:], below, dims, parts)
         else:
             for value, part in dimension.parts(run):
-                mine = dims.copy()
-                mine[name] = value
-                yield make(mine, f"{before}{part}{after}")
+                own_dims = dims.copy()
+                own_dims[name] = value
+                yield make(own_dims, f"{before}{part}{after}")
 
 
 def _spelled_out(dimension: Dimension, runs: Runs) -> list[object]:

@@ -141,8 +141,8 @@ def block_text(dimensions: tuple[Dimension, ...], block: tuple[Runs, ...]) -> st
     """Return the text of one block of a selection."""
     clauses = []
     for dimension, runs in zip(dimensions, block, strict=True):
-        whole = isinstance(dimension, StaticDimension) and runs == (range(dimension.size(None)),)
-        if not whole:
+        every_value = isinstance(dimension, StaticDimension) and runs == (range(dimension.size(None)),)
+        if not every_value:
             clauses.append(f"{dimension.name}={'|'.join(t for run in runs for t in _run_texts(dimension, run))}")
     return ",".join(clauses) or f"{dimensions[0].name}=.."
 

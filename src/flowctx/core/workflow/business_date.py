@@ -34,7 +34,7 @@ _Kind = Literal["default", "window_start", "window_end", "last_session", "previo
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunTime:
+class RunTiming:
     """What an engine knows of the time of a run, in no engine's words.
 
     Raises:
@@ -42,7 +42,7 @@ class RunTime:
 
     Example:
         >>> from datetime import UTC
-        >>> RunTime(fired_at=datetime(2026, 11, 23, 1, 30, tzinfo=UTC), timezone="America/New_York").local_date
+        >>> RunTiming(fired_at=datetime(2026, 11, 23, 1, 30, tzinfo=UTC), timezone="America/New_York").local_date
         datetime.date(2026, 11, 22)
     """
 
@@ -137,7 +137,7 @@ class AsOf:
 
     Example:
         >>> from datetime import UTC
-        >>> monday = RunTime(fired_at=datetime(2012, 10, 29, 11, tzinfo=UTC), timezone="America/New_York")
+        >>> monday = RunTiming(fired_at=datetime(2012, 10, 29, 11, tzinfo=UTC), timezone="America/New_York")
         >>> AsOf.previous_session("WEEKDAYS").resolve(monday).date
         datetime.date(2012, 10, 26)
     """
@@ -168,7 +168,7 @@ class AsOf:
             timezone: IANA name of the zone in which dates are taken; the schedule's own if not given.
 
         Example:
-            >>> AsOf.default().resolve(RunTime(partition=PartitionKey(date="2012-10-26"))).source
+            >>> AsOf.default().resolve(RunTiming(partition=PartitionKey(date="2012-10-26"))).source
             'partition.date'
         """
         return cls("default", timezone=timezone)
@@ -181,7 +181,7 @@ class AsOf:
             timezone: As for :meth:`default`.
 
         Example:
-            >>> AsOf.window_start().resolve(RunTime())
+            >>> AsOf.window_start().resolve(RunTiming())
             AsOfResult(date=None, source='none', calendar=None)
         """
         return cls("window_start", timezone=timezone)
@@ -195,7 +195,7 @@ class AsOf:
 
         Example:
             >>> from datetime import UTC
-            >>> day = RunTime(window_start=datetime(2012, 10, 26, tzinfo=UTC),
+            >>> day = RunTiming(window_start=datetime(2012, 10, 26, tzinfo=UTC),
             ...               window_end=datetime(2012, 10, 27, tzinfo=UTC))
             >>> AsOf.window_end().resolve(day).date
             datetime.date(2012, 10, 26)
@@ -212,7 +212,7 @@ class AsOf:
 
         Example:
             >>> key = PartitionKey(date="2012-10-27")
-            >>> AsOf.last_session("WEEKDAYS").resolve(RunTime(partition=key))[:2]
+            >>> AsOf.last_session("WEEKDAYS").resolve(RunTiming(partition=key))[:2]
             (datetime.date(2012, 10, 26), 'partition.date+last_session:WEEKDAYS')
         """
         return cls("last_session", calendar=calendar, timezone=timezone)
@@ -234,12 +234,12 @@ class AsOf:
         """Return the rule that takes the value of a dimension of the partition, an ISO 8601 date.
 
         Example:
-            >>> AsOf.key("week_ending").resolve(RunTime(partition=PartitionKey(week_ending="2026-01-09"))).date
+            >>> AsOf.key("week_ending").resolve(RunTiming(partition=PartitionKey(week_ending="2026-01-09"))).date
             datetime.date(2026, 1, 9)
         """
         return cls("key", dimension=dimension)
 
-    def resolve(self, run: RunTime) -> AsOfResult:
+    def resolve(self, run: RunTiming) -> AsOfResult:
         """Return the business date of a run, and which fact it came from.
 
         Raises:
@@ -256,7 +256,7 @@ class AsOf:
             return _from_partition(run) or _start(run) or _fired(run) or _NOTHING
         return (_end(run) if self.kind == "window_end" else _start(run)) or _fired(run) or _NOTHING
 
-    def _from_key(self, run: RunTime) -> AsOfResult:
+    def _from_key(self, run: RunTiming) -> AsOfResult:
         name = self.dimension or ""
         if run.partition is None or name not in run.partition:
             return _NOTHING
@@ -268,7 +268,7 @@ class AsOf:
             )
         return AsOfResult(day, f"partition.{name}")
 
-    def _session(self, run: RunTime) -> AsOfResult:
+    def _session(self, run: RunTiming) -> AsOfResult:
         before = self.kind == "previous_session"
         found = (_run_day(run) if before else _end(run)) or _fired(run) or _from_partition(run)
         if found is None or found.date is None:
@@ -283,13 +283,13 @@ class AsOf:
         return f"AsOf.{self.kind}({', '.join(filter(None, [repr(argument) if argument else None, zone]))})"
 
 
-def _start(run: RunTime) -> AsOfResult | None:
+def _start(run: RunTiming) -> AsOfResult | None:
     if run.window is None:
         return None
     return AsOfResult(run.window.start.date(), "window_start")
 
 
-def _end(run: RunTime) -> AsOfResult | None:
+def _end(run: RunTiming) -> AsOfResult | None:
     """Return the last local day inside the window."""
     if run.window is None:
         return None
@@ -298,20 +298,20 @@ def _end(run: RunTime) -> AsOfResult | None:
     return AsOfResult(last.date(), "window_end")
 
 
-def _run_day(run: RunTime) -> AsOfResult | None:
+def _run_day(run: RunTiming) -> AsOfResult | None:
     """Return the local day on which a run for this window is fired: that of the window's end."""
     if run.window is None:
         return None
     return AsOfResult(run.window.end.date(), "window_end")
 
 
-def _fired(run: RunTime) -> AsOfResult | None:
+def _fired(run: RunTiming) -> AsOfResult | None:
     if run.local_date is None:
         return None
     return AsOfResult(run.local_date, "fired_at")
 
 
-def _from_partition(run: RunTime) -> AsOfResult | None:
+def _from_partition(run: RunTiming) -> AsOfResult | None:
     if run.partition is None:
         return None
     if run.scheme is not None and run.scheme.cadence_dimension is not None:

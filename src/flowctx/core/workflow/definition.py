@@ -313,7 +313,7 @@ class Workflow:
         return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"
 
 
-def runnable(workflow: object) -> Workflow:
+def check_workflow(workflow: object) -> Workflow:
     """Return ``workflow`` if it is one, and has something to run.
 
     Raises:

@@ -15,11 +15,11 @@ from flowctx.core.workflow.definition import Workflow
 _TARGET = re.compile(r"(?P<where>[\w.]+|.+\.py)(:(?P<name>\w+))?")
 
 
-def target_of(workflow: Workflow) -> str | None:
+def import_path_of(workflow: Workflow) -> str | None:
     """Return where to import a workflow from, or ``None`` if no module has it under a name of its own.
 
     Example:
-        >>> target_of(Workflow("nowhere")) is None
+        >>> import_path_of(Workflow("nowhere")) is None
         True
     """
     for module_name in dict.fromkeys(step.function.__module__ for step in workflow.steps.values()):
@@ -38,25 +38,25 @@ def _where(module: ModuleType) -> str | None:
     return spec.name if spec is not None else getattr(module, "__file__", None)
 
 
-def workflow_at(target: str) -> Workflow:
+def import_workflow(import_path: str) -> Workflow:
     """Import a workflow.
 
     Args:
-        target: ``module:name`` or ``file.py:name``; without a name, the only workflow of the module.
+        import_path: ``module:name`` or ``file.py:name``; without a name, the only workflow of the module.
 
     Raises:
         WorkflowError: There is no such module, or no such workflow in it.
     """
-    match = _TARGET.fullmatch(target)
+    match = _TARGET.fullmatch(import_path)
     if match is None:
-        raise WorkflowError(f"{target!r} is no place of a workflow; write module:name or file.py:name")
+        raise WorkflowError(f"{import_path!r} is no place of a workflow; write module:name or file.py:name")
     module = _module(match["where"])
     found = {name: value for name, value in vars(module).items() if isinstance(value, Workflow)}
     name = match["name"]
     if name is None:
         if len({id(value) for value in found.values()}) == 1:
             return next(iter(found.values()))
-        raise WorkflowError(f"say which workflow of {target!r} is meant: {', '.join(found) or 'it has none'}")
+        raise WorkflowError(f"say which workflow of {import_path!r} is meant: {', '.join(found) or 'it has none'}")
     if name not in found:
         raise WorkflowError(f"{match['where']!r} has no workflow {name!r}; it has {', '.join(found) or 'none'}")
     return found[name]

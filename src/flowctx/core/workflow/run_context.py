@@ -11,7 +11,7 @@ from flowctx.core.errors import ContextError
 from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import AsOf, RunTime
+from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import CheckpointState, WorkflowContext
 
 
@@ -24,7 +24,7 @@ def begin(
     as_of_date: date | None = None,
     as_of: AsOf | None = None,
     required: bool = False,
-    time: RunTime | None = None,
+    time: RunTiming | None = None,
     batch_id: str | None = None,
     trace_id: str | None = None,
     capture_id: str | None = None,
@@ -59,7 +59,7 @@ def begin(
         ContextError: The partition is missing, its date is not ``as_of_date``, there is no date although it is
             required, or one of them is of the wrong type.
     """
-    about = dict(metadata or {})
+    run_metadata = dict(metadata or {})
     _check(as_of, as_of_date, batch_id)
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
@@ -70,10 +70,10 @@ def begin(
             )
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
     if as_of_date is None:
-        found = (as_of or AsOf.default()).resolve(time or RunTime(partition=partition, scheme=scheme))
+        found = (as_of or AsOf.default()).resolve(time or RunTiming(partition=partition, scheme=scheme))
         as_of_date, calendar = found.date, found.calendar or calendar
-        about["as_of_source"] = found.source
-    about.setdefault("as_of_source", "caller")
+        run_metadata["as_of_source"] = found.source
+    run_metadata.setdefault("as_of_source", "caller")
     if required and as_of_date is None:
         raise ContextError(
             f"run {run_id!r} of {name!r} has no business date: it was started by hand or by an event that says none; "
@@ -81,14 +81,14 @@ def begin(
             "with a logical date, or let what triggers it hand on its as_of_date"
         )
     if calendar is not None:
-        about["calendar"] = calendar.identity
+        run_metadata["calendar"] = calendar.identity
     return WorkflowContext(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),
         batch_id=batch_id,
         started_at=started_at or datetime.now(UTC),
         params=FrozenDict() if params is None else params,
-        metadata=about,
+        metadata=run_metadata,
         checkpoint=checkpoint,
         partition=partition,
         as_of_date=as_of_date,

@@ -10,7 +10,7 @@ from typing import Any
 from flowctx.backfill.status import BatchStatus
 
 
-def page(status: BatchStatus) -> str:
+def render_html(status: BatchStatus) -> str:
     """Return the HTML of a page about a batch.
 
     Args:
@@ -19,7 +19,7 @@ def page(status: BatchStatus) -> str:
     Example:
         ::
 
-            Path("batch.html").write_text(page(BatchStatus.of(ledger, "restate-2012")))
+            Path("batch.html").write_text(render_html(BatchStatus.of(ledger, "restate-2012")))
     """
     template = files("flowctx.backfill").joinpath("page.html").read_text("utf-8")
     # "</" could end the script in which the data stands.
