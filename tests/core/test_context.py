@@ -198,3 +198,10 @@ def test_new_takes_a_key_as_partition():
     """A PartitionKey will do for the dict."""
     key = PartitionKey(date=date(2026, 1, 10))
     assert WorkflowContext.new(partition=key).partition is key
+
+
+def test_a_context_has_its_key_or_says_that_it_has_none():
+    """``ctx.key`` is the partition, and an error where there is none, so that no step has to handle ``None``."""
+    assert WorkflowContext.new(partition={"date": "2026-01-09", "fund": "GROWTH"}).key.fund == "GROWTH"
+    with pytest.raises(ContextError, match="has no partition, and something in it asked for"):
+        _ = WorkflowContext.new().key

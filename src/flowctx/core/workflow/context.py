@@ -232,6 +232,24 @@ class WorkflowContext:
 
     # --- looking -------------------------------------------------------------------------------------------------
 
+    @property
+    def key(self) -> PartitionKey:
+        """The partition key, where a step cannot do without one.
+
+        Raises:
+            ContextError: The run has no partition.
+
+        Example:
+            >>> WorkflowContext.new(partition={"date": "2026-01-10", "tier": "OTC"}).key.tier
+            'OTC'
+        """
+        if self.partition is None:
+            raise ContextError(
+                f"run {self.run_id} has no partition, and something in it asked for ctx.key; "
+                "run it for a partition, or look at ctx.partition, which may be None"
+            )
+        return self.partition
+
     def get_output(self, step_name: str, key: str | None = None, default: Any = None) -> Any:
         """Return the output of a prior step, or one value of it.
 
