@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowctx.core.data.plain import ArtifactRef, thaw
 from flowctx.core.dates.cadence import Daily, Monthly, Quarterly, Weekly, Window
-from flowctx.core.dates.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, set_calendar_loader
+from flowctx.core.dates.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, get_calendar, set_calendar_loader
 from flowctx.core.errors import (
     AlreadyCaptured,
     ArtifactError,
@@ -109,6 +109,7 @@ __all__ = [
     "WorkflowContext",
     "WorkflowError",
     "calendar_from_file",
+    "get_calendar",
     "replay",
     "resume",
     "run",

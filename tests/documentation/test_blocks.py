@@ -1,0 +1,40 @@
+"""Every block of code in the documentation runs, as a reader would type it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from documentation.pages import PAGES, ROOT, blocks
+
+WITH_CODE = [name for name in PAGES if blocks(name)]
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_the_blocks_of_a_page_run(name, tmp_path):
+    """In order, in one folder, with the outputs and values that the page shows."""
+    env = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("FLOWCTX_LEDGER")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT / 'tests'}",
+        "COLUMNS": "100",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+        "DAGSTER_HOME": "",
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+    }
+    command = [sys.executable, "-m", "documentation.runner", name]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+
+
+def test_files_of_one_name_are_the_same_on_all_pages():
+    """Whoever follows several pages in one folder overwrites nothing with something else."""
+    found = {}
+    for block in (block for name in PAGES for block in blocks(name) if block.title and block.language == "python"):
+        first = found.setdefault(block.title, block)
+        assert first.text == block.text, f"{first.where} and {block.where} are both {block.title}, and differ"

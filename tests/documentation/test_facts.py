@@ -1,0 +1,84 @@
+"""What the pages list is what there is: settings, reserved names, tables, files and public names."""
+
+import re
+
+import pytest
+
+import flowctx
+import flowctx.airflow
+import flowctx.dagster
+import flowctx.testing
+from documentation.pages import PAGES, ROOT
+from flowctx.airflow.context import CALLER_KEYS as AIRFLOW_KEYS
+from flowctx.core.execution.envelope import ENVELOPE_VERSION
+from flowctx.core.workflow.context import FORMAT_VERSION
+from flowctx.dagster.context import CALLER_KEYS as DAGSTER_KEYS
+from flowctx.ledger.tables import REVISION, metadata
+
+SOURCE = ROOT / "src" / "flowctx"
+CODE = {path: path.read_text() for path in SOURCE.rglob("*.py")}
+
+
+def page(name):
+    return PAGES[f"docs/{name}"].read_text()
+
+
+def test_all_settings_are_listed():
+    """``settings.md`` has every environment variable that the code reads, and no other of ours."""
+    used = {name for text in CODE.values() for name in re.findall(r'"(FLOWCTX_[A-Z_]+)"', text)}
+    listed = set(re.findall(r"FLOWCTX_[A-Z_]+", page("settings.md")))
+    assert used == listed
+
+
+def test_all_reserved_names_are_listed():
+    """``tags-and-conf.md`` has every name by which a caller says who a run is, on both engines."""
+    listed = set(re.findall(r"^\| `([a-z_]+)` \|", page("tags-and-conf.md"), re.MULTILINE))
+    assert listed == set(AIRFLOW_KEYS) == set(DAGSTER_KEYS)
+
+
+def test_the_versions_of_formats_are_those_of_the_code():
+    """``wire-formats.md`` says which version each format has now."""
+    text = page("wire-formats.md")
+    assert f"`format_version`, now {FORMAT_VERSION} " in text
+    assert f"`flowctx`, now {ENVELOPE_VERSION} " in text
+    assert f"revision, now {REVISION} " in text
+
+
+@pytest.mark.parametrize("name", sorted(metadata.tables))
+def test_the_tables_of_the_ledger_are_listed(name):
+    """``wire-formats.md`` has each table with its columns, in their order."""
+    columns = ", ".join(f"`{column.name}`" for column in metadata.tables[name].columns)
+    assert re.search(rf"^\| `{name}` \|[^|]+\| {re.escape(columns)} \|$", page("wire-formats.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "write-an-adapter.md", "write-a-ledger.md"])
+def test_files_that_are_named_are_there(name):
+    """A walk through the code leads to files that exist."""
+    files = set(re.findall(r"`((?:\w+/)+\w+\.py|\w+\.py)`", page(name)))
+    assert files
+    assert sorted(file for file in files if not (SOURCE / file).is_file()) == []
+
+
+def test_the_tree_in_the_architecture_is_that_of_the_source():
+    """Each folder and top file of the package, and each room of core, stands in the tree, and nothing else."""
+    tree = page("architecture.md").split("```text\n")[1].split("```")[0]
+    shown = set(re.findall(r"^[├└]── ([\w./]+)", tree, re.MULTILINE))
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in SOURCE.iterdir() if path.name != "py.typed"}
+    assert shown == there - {"__pycache__/"}
+    rooms = set(re.findall(r"^│   [├└]── (\w+)/", tree, re.MULTILINE))
+    assert rooms == {path.name for path in (SOURCE / "core").iterdir() if path.is_dir()} - {"__pycache__"}
+
+
+@pytest.mark.parametrize("module", [flowctx, flowctx.airflow, flowctx.dagster, flowctx.testing])
+def test_every_public_name_is_in_the_reference(module):
+    """What a module exports is described there, errors with their hierarchy."""
+    reference = "\n".join(path.read_text() for name, path in PAGES.items() if "/reference/" in name)
+    shown = set(re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE))
+    missing = []
+    for name in module.__all__:
+        value = getattr(module, name)
+        is_error = isinstance(value, type) and issubclass(value, Exception)
+        path = f"{module.__name__}.{name}"
+        if path not in shown and not is_error and f"flowctx.testing.{name}" not in shown:
+            missing.append(path)
+    assert missing == []
