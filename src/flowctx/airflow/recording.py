@@ -43,7 +43,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     store = artifact_store()
 
     def retried(result: StepResult) -> bool:
-        return (result.category is None or result.category.retryable) and ti.try_number <= ti.max_tries
+        return result.retryable and ti.try_number <= ti.max_tries
 
     return StepAttempt(
         step=operator.step,

@@ -30,13 +30,13 @@ from flowctx.core.data.plain import freeze
 from flowctx.core.durability.continuation import resumed_context
 from flowctx.core.durability.records import OnCaptured
 from flowctx.core.errors import ContextError
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import Envelope, final_context, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
-from flowctx.core.workflow.run_result import RunResult, StepRun
+from flowctx.core.workflow.run_result import RunResult, StepRun, failure_before
 
 _STATUSES = {
     "success": StepStatus.OK,
@@ -309,7 +309,7 @@ class _Summary:
             for at in [index] if (upstream.task_id, index) in self.histories else self.indexes(upstream.task_id):
                 state = self.histories[upstream.task_id, at].state
                 if status is StepStatus.NOT_RUN and state in ("failed", "upstream_failed"):
-                    return f"step {upstream.task_id!r} before it failed"
+                    return failure_before(upstream.task_id)
                 if status is StepStatus.SKIPPED and state == "skipped":
                     envelope = self.envelopes.get((upstream.task_id, at))
                     return envelope.error if envelope else self.reason(upstream, at, status)
@@ -327,10 +327,7 @@ class _Summary:
                 ctx = ctx.with_step_output(step_name(task), gathered)
                 continue
             envelope = self.envelopes[task.task_id, -1]
-            if envelope.status is StepStatus.OK:
-                ctx = ctx.with_step_output(envelope.step, load_output(envelope, self.store))
-                updates = {key: new.value for key, new in envelope.updates.items() if new.by == envelope.step}
-                ctx = ctx.with_updates(updates)
+            ctx = final_context(ctx, [envelope], lambda envelope: load_output(envelope, self.store))
         return ctx
 
     def output(self, task_id: str, index: int) -> Mapping[str, Any] | None:

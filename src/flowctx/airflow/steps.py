@@ -21,7 +21,7 @@ from flowctx.airflow.recording import step_attempt
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import thaw
 from flowctx.core.errors import FlowctxError, WorkflowError
-from flowctx.core.execution.envelope import Envelope
+from flowctx.core.execution.execute import Outcome
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.business_date import AsOf
@@ -116,7 +116,7 @@ class StepOperator(BaseOperator):
         if made.ctx is None or made.envelope.status is not StepStatus.OK:
             # Pushed before the task ends, so that the reason is in XCom, for people and for other trigger rules.
             context["ti"].xcom_push(key=RETURN_VALUE, value=payload)
-            _stop(made.envelope, made.outcome.exception)
+            _stop(made.outcome)
         self.tell_assets(context, made.ctx)
         return payload
 
@@ -185,13 +185,14 @@ def as_step(step: Step | StepFunction, task_id: str | None = None) -> Step:
     return Step(name=name, function=step)
 
 
-def _stop(envelope: Envelope, exception: Exception | None) -> NoReturn:
+def _stop(outcome: Outcome) -> NoReturn:
     """Tell Airflow; what is raised is the last line of the task's log, so its message is the step's own."""
-    if envelope.status is StepStatus.SKIPPED:
-        raise AirflowSkipException(envelope.error)
-    if envelope.category is not None and not envelope.category.retryable:
-        raise AirflowFailException(envelope.error) from exception
-    raise exception or AirflowException(envelope.error)
+    result = outcome.result
+    if result.status is StepStatus.SKIPPED:
+        raise AirflowSkipException(result.error)
+    if not result.retryable:
+        raise AirflowFailException(result.error) from outcome.exception
+    raise outcome.exception or AirflowException(result.error)
 
 
 def retry_arguments(policy: RetryPolicy, given: Mapping[str, Any]) -> dict[str, Any]:

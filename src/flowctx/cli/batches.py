@@ -30,10 +30,10 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, EngineError, UnknownBatch
+from flowctx.core.errors import BatchError, EngineError, UnknownBatch, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_path_of, import_workflow
+from flowctx.core.workflow.import_path import import_function, import_path_of, import_workflow
 
 ENGINES = ("local", "airflow", "dagster")
 
@@ -123,15 +123,10 @@ def launcher_of(engine: str, url: str | None, workers: int | None, ledger: Ledge
 
 
 def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:
-    module, _, name = text.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as exc:
+        return import_function(text)
+    except (WorkflowError, ImportError) as exc:
         raise click.BadParameter(f"{text!r} is no function: {exc}", param_hint="--params-from") from exc
-    if not callable(found):
-        raise click.BadParameter(f"{text!r} is a {type(found).__name__}, no function", param_hint="--params-from")
-    function: Callable[[PartitionKey], Mapping[str, Any]] = found
-    return function
 
 
 def _show_plan(plan: Plan, batch_id: str, as_json: bool) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import BaseModel, Field
 
+from flowctx.core.workflow.import_path import import_workflow
 from flowctx.dagster.definitions import workflow_definitions
-from flowctx.dagster.loading import load_workflow
 
 _STARTER = '''"""A workflow: plain functions of a context, with no orchestrator in sight."""
 
@@ -98,4 +98,4 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
         }
         if self.backfill is not None:
             args["backfill_policy"] = getattr(dg.BackfillPolicy, self.backfill)()
-        return workflow_definitions(load_workflow(self.workflow, package), **args)
+        return workflow_definitions(import_workflow(self.workflow, package), **args)

@@ -9,8 +9,8 @@ from pydantic import Field
 from flowctx.core.errors import ContextError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.import_path import import_workflow
 from flowctx.dagster.context import workflow_context, workflow_contexts
-from flowctx.dagster.loading import load_workflow
 
 _PLAIN_RULES: dict[str, Callable[[], AsOf]] = {"window_start": AsOf.window_start, "window_end": AsOf.window_end}
 _RULES: dict[str, Callable[[str], AsOf]] = {
@@ -43,12 +43,12 @@ class WorkflowContextResource(dg.ConfigurableResource[None]):
 
     def context(self) -> WorkflowContext:
         """Return the context of what runs now; see :func:`workflow_context`."""
-        workflow = load_workflow(self.workflow) if self.workflow else None
+        workflow = import_workflow(self.workflow) if self.workflow else None
         return workflow_context(dg.OpExecutionContext.get(), self._rule(), workflow=workflow)
 
     def contexts(self) -> list[WorkflowContext]:
         """Return a context for each partition of what runs now; see :func:`workflow_contexts`."""
-        workflow = load_workflow(self.workflow) if self.workflow else None
+        workflow = import_workflow(self.workflow) if self.workflow else None
         return workflow_contexts(dg.OpExecutionContext.get(), self._rule(), workflow=workflow)
 
     def _rule(self) -> AsOf | None:

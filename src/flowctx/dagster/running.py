@@ -15,6 +15,7 @@ from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.durability.continuation import resumed_context
 from flowctx.core.durability.records import OnCaptured
 from flowctx.core.errors import ContextError
+from flowctx.core.execution.envelope import final_context
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow, check_workflow
@@ -182,7 +183,8 @@ class _Summary:
         key = asset_key(self.workflow, step.name)
         history = self.histories.get(key.to_python_identifier())
         if history is None:
-            return self.not_started(step)
+            before = [self.entries[name] for name in step.after]
+            return StepRun.not_started(step.name, before) or StepRun(name=step.name, status=StepStatus.NOT_RUN)
         duration = timedelta(seconds=history.ended - history.started)
         if history.failure is not None:
             return self.failed(step, history, duration)
@@ -190,15 +192,7 @@ class _Summary:
         envelope = capture.envelope
         if envelope.status is StepStatus.OK:
             self.captures[step.name] = capture
-        return StepRun(
-            name=step.name,
-            status=envelope.status,
-            attempts=history.attempts,
-            duration=duration,
-            error=envelope.error,
-            category=envelope.category,
-            quality=envelope.quality,
-        )
+        return StepRun.of(step.name, envelope, attempts=history.attempts, duration=duration)
 
     def failed(self, step: Step, history: _History, duration: timedelta) -> StepRun:
         said = history.failure.user_failure_data
@@ -213,18 +207,6 @@ class _Summary:
             quality=QualityMetrics(**from_json(quality, "quality")) if quality else None,
         )
 
-    def not_started(self, step: Step) -> StepRun:
-        before = [self.entries[name] for name in step.after]
-        for entry in before:
-            if entry.status in (StepStatus.FAILED, StepStatus.NOT_RUN):
-                return StepRun(name=step.name, status=StepStatus.NOT_RUN, error=f"step {entry.name!r} before it failed")
-        reason = next((entry.error for entry in before if entry.status is StepStatus.SKIPPED), None)
-        return StepRun(name=step.name, status=StepStatus.SKIPPED if reason else StepStatus.NOT_RUN, error=reason)
-
     def final_context(self) -> WorkflowContext:
-        ctx = self.ctx
-        for name, capture in self.captures.items():
-            ctx = ctx.with_step_output(name, capture.output)
-            updates = capture.envelope.updates.items()
-            ctx = ctx.with_updates({key: update.value for key, update in updates if update.by == name})
-        return ctx
+        envelopes = [capture.envelope for capture in self.captures.values()]
+        return final_context(self.ctx, envelopes, lambda envelope: self.captures[envelope.step].output)

@@ -222,9 +222,7 @@ class PartitionStep:
 
     def to_be_retried(self, result: StepResult) -> bool:
         """Return whether the step is tried again."""
-        if result.status is not StepStatus.FAILED or self.number > self.body.step.retry.retries:
-            return False
-        return result.category is None or result.category.retryable
+        return result.retryable and self.number <= self.body.step.retry.retries
 
     def failure(self, outcome: Outcome) -> dg.Failure:
         """Return the failure in Dagster's words: the step's own message, and the context in its metadata."""

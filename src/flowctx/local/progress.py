@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.clock import Clock
-from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
-from flowctx.core.durability.resumption import effective_updates, envelopes, failure_of
+from flowctx.core.durability.resumption import envelopes, failure_of
 from flowctx.core.errors import FlowctxError, LedgerError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream, load_output, merge_upstream
+from flowctx.core.execution.envelope import (
+    MAX_INLINE_BYTES,
+    Envelope,
+    Upstream,
+    final_context,
+    load_output,
+    merge_upstream,
+)
 from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
@@ -46,13 +51,11 @@ class Progress:
         self.store: ArtifactStore | None = artifact_store()
         self.entries: dict[str, StepRun] = {}
         self.envelopes: dict[str, Envelope] = {}
-        self.updates: dict[str, Mapping[str, Any]] = {}
 
     def load_completed(self, records: Mapping[str, StepRecord]) -> Progress:
         """Take over what the steps recorded that are not run again."""
         self.envelopes = envelopes(self.ctx, records.values())
         self.entries = {name: _entry(record) for name, record in records.items()}
-        self.updates = {name: effective_updates(self.ctx, record) for name, record in records.items()}
         return self
 
     def to_the_end(self) -> RunResult:
@@ -61,7 +64,8 @@ class Progress:
             try:
                 for step in self.workflow.steps.values():
                     if step.name not in self.entries:
-                        self.entries[step.name] = self._not_started(step) or self._attempt(step)
+                        before = [self.entries[name] for name in step.after]
+                        self.entries[step.name] = StepRun.not_started(step.name, before) or self._attempt(step)
             except KeyboardInterrupt:
                 with suppress(LedgerError):
                     self.recorder.finish(RunStatus.FAILED, "interrupted")
@@ -75,17 +79,6 @@ class Progress:
         entries = [self.entries[name] for name in self.workflow.steps]
         return RunResult.of(self.workflow.name, self._final_context(), entries)
 
-    def _not_started(self, step: Step) -> StepRun | None:
-        """Say why a step is not started: a failure before it, or else a skip."""
-        before = [self.entries[name] for name in step.after]
-        for entry in before:
-            if entry.status in (StepStatus.FAILED, StepStatus.NOT_RUN):
-                return StepRun(name=step.name, status=StepStatus.NOT_RUN, error=f"step {entry.name!r} before it failed")
-        for entry in before:
-            if entry.status is StepStatus.SKIPPED:
-                return StepRun(name=step.name, status=StepStatus.SKIPPED, error=entry.error)
-        return None
-
     def _attempt(self, step: Step) -> StepRun:
         started = self.clock.now()
         attempts = 0
@@ -93,7 +86,7 @@ class Progress:
             attempts += 1
             outcome, inherited = self._once(step, attempts)
             result = outcome.result
-            if result.status is not StepStatus.FAILED or attempts > step.retry.retries or not _retryable(result):
+            if not result.retryable or attempts > step.retry.retries:
                 break
             self.clock.sleep(step.retry.wait(attempts))
         result, recorded = self._stow(step, result, inherited)
@@ -103,16 +96,7 @@ class Progress:
         )
         if result.status is StepStatus.OK:
             self.envelopes[step.name] = inherited.envelope(step.name, result)
-            self.updates[step.name] = result.context_updates
-        return StepRun(
-            name=step.name,
-            status=result.status,
-            attempts=attempts,
-            duration=duration,
-            error=result.error,
-            category=result.category,
-            quality=result.quality,
-        )
+        return StepRun.of(step.name, result, attempts=attempts, duration=duration)
 
     def _once(self, step: Step, attempt: int) -> tuple[Outcome, Upstream]:
         try:
@@ -137,23 +121,12 @@ class Progress:
         return load_output(self.envelopes[name], self.store)
 
     def _final_context(self) -> WorkflowContext:
-        """All outputs and updates; where branches that never join disagree, the step declared last has the word."""
-        made = [name for name in self.workflow.steps if name in self.envelopes]
-        outputs = {name: load_output(self.envelopes[name], self.store) for name in made}
-        updates = {key: value for name in made for key, value in self.updates[name].items()}
-        return replace(self.ctx, step_outputs=FrozenDict(outputs)).with_updates(updates)
+        made = [self.envelopes[name] for name in self.workflow.steps if name in self.envelopes]
+        return final_context(self.ctx, made, lambda envelope: load_output(envelope, self.store))
 
 
 def _entry(record: StepRecord) -> StepRun:
-    return StepRun(
-        name=record.step,
-        status=record.status,
-        attempts=record.attempts,
-        duration=timedelta(seconds=record.seconds),
-        error=record.error,
-        category=record.category,
-        quality=record.quality,
-    )
+    return StepRun.of(record.step, record, attempts=record.attempts, duration=timedelta(seconds=record.seconds))
 
 
 def _why(result: RunResult) -> str | None:
@@ -163,7 +136,3 @@ def _why(result: RunResult) -> str | None:
 
 def _failure(exc: FlowctxError) -> StepResult:
     return StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
-
-
-def _retryable(result: StepResult) -> bool:
-    return result.category is None or result.category.retryable

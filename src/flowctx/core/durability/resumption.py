@@ -13,7 +13,7 @@ from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
 from flowctx.core.execution.envelope import Envelope, merge_upstream
 from flowctx.core.workflow.context import CheckpointState, WorkflowContext
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.result import StepStatus, cascaded_status
 
 #: In ``metadata``: which parameters were given when a run was resumed, and at which attempt.
 RESUMED_WITH = "resumed_with"
@@ -197,7 +197,7 @@ def run_status(order: Mapping[str, Collection[str]], statuses: Mapping[str, Step
     """
     ended: dict[str, StepStatus] = {}
     for step, after in order.items():
-        status = statuses.get(step) or _cascaded([ended.get(name) for name in after])
+        status = statuses.get(step) or cascaded_status(ended.get(name) for name in after)
         if status is None:
             return RunStatus.RUNNING
         ended[step] = status
@@ -219,9 +219,3 @@ def failure_of(step: str, error: str | None) -> str:
     """
     named = f"step {step!r}: "
     return named + (error or "").removeprefix(named)
-
-
-def _cascaded(before: list[StepStatus | None]) -> StepStatus | None:
-    if StepStatus.FAILED in before or StepStatus.NOT_RUN in before:
-        return StepStatus.NOT_RUN
-    return StepStatus.SKIPPED if StepStatus.SKIPPED in before else None

@@ -59,6 +59,11 @@ class Envelope:
     #: The complete steps before it, in order, and where the engine keeps their envelopes (``None``: by their name).
     prior: Mapping[str, str | None] = field(default_factory=dict)
 
+    @property
+    def own_updates(self) -> dict[str, Any]:
+        """The parameters that the step wrote itself."""
+        return {key: update.value for key, update in self.updates.items() if update.by == self.step}
+
     def to_payload(self) -> dict[str, Any]:
         """Return it as a dict of JSON built-ins; what is empty is left out."""
         payload: dict[str, Any] = {
@@ -195,6 +200,24 @@ class Upstream:
             updates=updates,
             prior=self.prior,
         )
+
+
+def final_context(
+    ctx: WorkflowContext, envelopes: Iterable[Envelope], load: Callable[[Envelope], Mapping[str, Any]]
+) -> WorkflowContext:
+    """Return the context at the end of a run: all outputs and updates of the steps that are ok.
+
+    Where branches that never join wrote one parameter differently, the step that is declared last has the word.
+
+    Args:
+        ctx: What the first step saw.
+        envelopes: What the steps handed on, in the order in which they are declared.
+        load: Returns the output of an envelope.
+    """
+    fine = [envelope for envelope in envelopes if envelope.status is StepStatus.OK]
+    outputs = {envelope.step: load(envelope) for envelope in fine}
+    updates = {key: value for envelope in fine for key, value in envelope.own_updates.items()}
+    return replace(ctx, step_outputs=FrozenDict({**ctx.step_outputs, **outputs})).with_updates(updates)
 
 
 def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:

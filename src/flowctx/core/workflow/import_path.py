@@ -6,8 +6,10 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.definition import Workflow
@@ -38,19 +40,24 @@ def _where(module: ModuleType) -> str | None:
     return spec.name if spec is not None else getattr(module, "__file__", None)
 
 
-def import_workflow(import_path: str) -> Workflow:
+def import_workflow(import_path: str, package: str | None = None) -> Workflow:
     """Import a workflow.
 
     Args:
         import_path: ``module:name`` or ``file.py:name``; without a name, the only workflow of the module.
+        package: The package in which a module with a leading ``.`` is.
 
     Raises:
         WorkflowError: There is no such module, or no such workflow in it.
+
+    Example:
+        >>> import_workflow("flowctx.examples.prices:prices").name
+        'daily_prices'
     """
     match = _TARGET.fullmatch(import_path)
     if match is None:
         raise WorkflowError(f"{import_path!r} is no place of a workflow; write module:name or file.py:name")
-    module = _module(match["where"])
+    module = _module(match["where"], package)
     found = {name: value for name, value in vars(module).items() if isinstance(value, Workflow)}
     name = match["name"]
     if name is None:
@@ -62,12 +69,37 @@ def import_workflow(import_path: str) -> Workflow:
     return found[name]
 
 
-def _module(where: str) -> ModuleType:
+def import_function(import_path: str) -> Callable[..., Any]:
+    """Import a function.
+
+    Args:
+        import_path: ``module:name`` or ``file.py:name``.
+
+    Raises:
+        WorkflowError: There is no such module, no such name in it, or it is no function.
+
+    Example:
+        >>> import_function("math:sqrt")(9)
+        3.0
+    """
+    match = _TARGET.fullmatch(import_path)
+    if match is None or match["name"] is None:
+        raise WorkflowError(f"{import_path!r} is no place of a function; write module:name or file.py:name")
+    found = getattr(_module(match["where"]), match["name"], None)
+    if not callable(found):
+        kind = "is not there" if found is None else f"is a {type(found).__name__}, no function"
+        raise WorkflowError(f"{match['name']!r} of {match['where']!r} {kind}")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _module(where: str, package: str | None = None) -> ModuleType:
     if not where.endswith(".py"):
         try:
-            return importlib.import_module(where)
+            return importlib.import_module(where, package)
         except ModuleNotFoundError as exc:
-            if exc.name is None or not f"{where}.".startswith(f"{exc.name}."):
+            wanted = importlib.util.resolve_name(where, package)
+            if exc.name is None or not f"{wanted}.".startswith(f"{exc.name}."):
                 raise
             raise WorkflowError(
                 f"there is no module {where!r} to import; run this in the folder that has it, or write file.py:name"

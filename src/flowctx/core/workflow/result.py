@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -116,6 +116,16 @@ class StepResult:
     #: Whether trying again can help; set on failures only.
     category: ErrorCategory | None = None
 
+    @property
+    def retryable(self) -> bool:
+        """Whether it is a failure that a retry may mend, as its category says.
+
+        Example:
+            >>> StepResult.fail("no rows", category="DATA_QUALITY").retryable, StepResult.fail("a bug").retryable
+            (False, True)
+        """
+        return self.status is StepStatus.FAILED and (self.category is None or self.category.retryable)
+
     @classmethod
     def ok(
         cls,
@@ -184,6 +194,23 @@ class StepResult:
         if not isinstance(reason, str) or not reason:
             raise PlainDataError(f"reason is {reason!r}; say in words why there is nothing to do")
         return cls(status=StepStatus.SKIPPED, error=reason)
+
+
+def cascaded_status(before: Iterable[StepStatus | None]) -> StepStatus | None:
+    """Return how a step ends without being started, given how those directly before it ended.
+
+    A failure before it goes before a skip; ``None`` says that nothing before it keeps it from running.
+
+    Example:
+        >>> cascaded_status([StepStatus.OK, StepStatus.SKIPPED, StepStatus.FAILED])
+        <StepStatus.NOT_RUN: 'not_run'>
+        >>> cascaded_status([StepStatus.OK, None]) is None
+        True
+    """
+    found = set(before)
+    if found & {StepStatus.FAILED, StepStatus.NOT_RUN}:
+        return StepStatus.NOT_RUN
+    return StepStatus.SKIPPED if StepStatus.SKIPPED in found else None
 
 
 def _dict(value: object, path: str) -> FrozenDict:

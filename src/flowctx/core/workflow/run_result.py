@@ -5,11 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from flowctx.core.data.encoding import digest
 from flowctx.core.errors import RunFailed
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus, cascaded_status
+
+
+class StepEnd(Protocol):
+    """What says how a step ended: its result, its envelope, or its record."""
+
+    @property
+    def status(self) -> StepStatus:
+        """How it ended."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed or was skipped."""
+
+    @property
+    def category(self) -> ErrorCategory | None:
+        """Whether trying again could have helped."""
+
+    @property
+    def quality(self) -> QualityMetrics | None:
+        """What it found out about its data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +51,47 @@ class StepRun:
     category: ErrorCategory | None = None
     #: What it found out about its data.
     quality: QualityMetrics | None = None
+
+    @classmethod
+    def of(cls, name: str, ended: StepEnd, *, attempts: int, duration: timedelta) -> StepRun:
+        """Make the entry of a step that ran, from what says how it ended."""
+        return cls(
+            name=name,
+            status=ended.status,
+            attempts=attempts,
+            duration=duration,
+            error=ended.error,
+            category=ended.category,
+            quality=ended.quality,
+        )
+
+    @classmethod
+    def not_started(cls, name: str, before: Iterable[StepRun]) -> StepRun | None:
+        """Make the entry of a step that is not started, or return ``None`` if those before it let it run.
+
+        Args:
+            name: The step's name.
+            before: What happened to the steps that it directly follows.
+
+        Example:
+            >>> gate = StepRun(name="gate", status=StepStatus.FAILED)
+            >>> StepRun.not_started("load", [gate]).error
+            "step 'gate' before it failed"
+        """
+        entries = list(before)
+        status = cascaded_status(entry.status for entry in entries)
+        if status is None:
+            return None
+        if status is StepStatus.SKIPPED:
+            reason = next(entry.error for entry in entries if entry.status is StepStatus.SKIPPED)
+            return cls(name=name, status=status, error=reason)
+        cause = next(e.name for e in entries if e.status in (StepStatus.FAILED, StepStatus.NOT_RUN))
+        return cls(name=name, status=status, error=failure_before(cause))
+
+
+def failure_before(step: str) -> str:
+    """Return why a step was not run: the step before it that failed, or that was not run either."""
+    return f"step {step!r} before it failed"
 
 
 @dataclass(frozen=True, kw_only=True)
