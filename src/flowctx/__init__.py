@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowctx.core.data.files import File, set_file_library
 from flowctx.core.data.plain import ArtifactRef, thaw
+from flowctx.core.data.tables import Table, set_table_library
 from flowctx.core.dates.cadence import Daily, Monthly, Quarterly, Weekly, Window
 from flowctx.core.dates.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, get_calendar, set_calendar_loader
 from flowctx.core.errors import (
     AlreadyCaptured,
     ArtifactError,
+    ArtifactRefused,
+    ArtifactUnavailable,
     BatchError,
     CalendarError,
     CaptureHeld,
@@ -58,6 +62,8 @@ __all__ = [
     "AlreadyCaptured",
     "ArtifactError",
     "ArtifactRef",
+    "ArtifactRefused",
+    "ArtifactUnavailable",
     "AsOf",
     "Backfill",
     "BatchError",
@@ -73,6 +79,7 @@ __all__ = [
     "EngineError",
     "EngineUnavailable",
     "ErrorCategory",
+    "File",
     "FlowctxError",
     "LedgerError",
     "LedgerUnavailable",
@@ -99,6 +106,7 @@ __all__ = [
     "StepRun",
     "StepStatus",
     "Superseded",
+    "Table",
     "UnknownBatch",
     "UnknownPartition",
     "UnknownRun",
@@ -151,4 +159,22 @@ def _load_calendar(name: str) -> BusinessCalendar:
     return load_calendar(name)
 
 
+def _load_tables() -> Any:
+    try:
+        from flowctx.artifacts.library import ArrowTables
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] not in ("pyarrow", "numpy"):
+            raise
+        raise MissingExtra("a table in an output", "tables") from exc
+    return ArrowTables()
+
+
+def _load_files() -> Any:
+    from flowctx.artifacts.opening import StoredFiles
+
+    return StoredFiles()
+
+
 set_calendar_loader(_load_calendar)
+set_table_library(_load_tables)
+set_file_library(_load_files)

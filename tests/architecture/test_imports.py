@@ -62,6 +62,14 @@ def test_importing_flowctx_loads_only_these_third_party_modules():
             "bokeh_sampledata",
             "pip install 'flowctx[examples]'",
         ),
+        (
+            "import flowctx\n"
+            "class Frame:\n"
+            "    def __arrow_c_stream__(self, requested_schema=None): ...\n"
+            "flowctx.StepResult.ok({'rows': Frame()})",
+            "pyarrow",
+            "pip install 'flowctx[tables]'",
+        ),
     ],
 )
 def test_a_missing_extra_says_what_to_type(code, missing, remedy):

@@ -35,7 +35,7 @@ def test_what_a_step_may_return(returned, output):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ({1, 2}, "returned a set; a step returns a StepResult, a dict or None"),
+        ({1, 2}, "returned a set; a step returns a StepResult, a dict, a frame or None"),
         ([1], "returned a list"),
         ({"ids": {1}}, r"output\['ids'\] is a builtins.set, which cannot be passed on; use sorted"),
     ],

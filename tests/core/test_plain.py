@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from flowctx import ArtifactRef, PayloadError, PlainDataError, ReadOnlyError, thaw
 from flowctx.core.data.encoding import decode, digest, encode, from_json, to_json
-from flowctx.core.data.plain import artifacts_in, freeze
+from flowctx.core.data.handles import artifacts_in
+from flowctx.core.data.plain import freeze
 from strategies import plain_data
 
 
@@ -189,16 +190,15 @@ def test_an_open_file_is_refused(tmp_path):
 
 
 def test_pandas_and_numpy_values():
-    """A Timestamp is a datetime; NaT, nanoseconds, arrays and frames are refused with the remedy."""
+    """A Timestamp is a datetime; NaT, nanoseconds, matrices and single columns are refused with the remedy."""
     import pandas as pd
 
     assert freeze(pd.Timestamp("2026-01-10", tz="UTC")) == datetime(2026, 1, 10, tzinfo=UTC)
     for value, message in [
         (pd.NaT, "use None"),
         (pd.Timestamp(1, tz="UTC"), "nanoseconds"),
-        (pd.DataFrame(), "to_dict"),
-        (pd.Series([1]).to_numpy(), "tolist"),
-        (pd.Series([1]).sum(), r"\.item\(\)"),
+        (pd.Series([1]).to_frame().to_numpy(), "tolist"),
+        (pd.Series([1]), "to_frame"),
     ]:
         with pytest.raises(PlainDataError, match=message):
             freeze({"x": value})

@@ -17,6 +17,8 @@
     │   └── ContextConflict                  two branches wrote one parameter differently
     ├── OutputTooLarge (ValueError)          an output over the limit and nowhere to put it
     ├── ArtifactError (OSError)              an artifact that is gone or is not what was written
+    │   ├── ArtifactUnavailable (ConnectionError)  its store is away or full; later it may not be
+    │   └── ArtifactRefused (PermissionError)  its store is read-only, or a reference leads out of it
     ├── RunFailed (RuntimeError)             raised by ``RunResult.raise_for_failure()``
     ├── LedgerError (RuntimeError)           the ledger cannot do what was asked
     │   ├── LedgerUnavailable (ConnectionError)  it cannot be reached, is locked or full; later it may be
@@ -102,6 +104,14 @@ class ArtifactError(FlowctxError, OSError):
     """An artifact that is gone, or is not what was written."""
 
 
+class ArtifactUnavailable(ArtifactError, ConnectionError):
+    """The store of artifacts does not answer, or is full; later it may be otherwise."""
+
+
+class ArtifactRefused(ArtifactError, PermissionError):
+    """The store of artifacts may not be written or read, or a reference leads out of it."""
+
+
 class RunFailed(FlowctxError, RuntimeError):
     """A run did not succeed; the message names the step and its error."""
 
@@ -157,8 +167,7 @@ class EngineUnavailable(EngineError, ConnectionError):
 class MissingExtra(FlowctxError, ImportError):
     """An optional dependency is not installed; the message says what to type."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs an optional dependency that is not installed; type: pip install 'flowctx[{extra}]'"
-        )
+    def __init__(self, what: str, extra: str, *, package: str | None = None) -> None:
+        wanted = package or f"'flowctx[{extra}]'"
+        super().__init__(f"{what} needs an optional dependency that is not installed; type: pip install {wanted}")
         self.extra = extra

@@ -16,6 +16,8 @@ tag             value
 ``$int``        hexadecimal, for integers that need more than 64 bits
 ``$str``        ASCII with JSON escapes, for text with NUL or lone surrogates (PostgreSQL refuses both)
 ``$artifact``   a reference to a large output (:class:`ArtifactRef`)
+``$table``      a reference to a table (:class:`Table`), or a small table itself
+``$file``       a reference to a file (:class:`File`), or a small file itself
 ==============  =============================================================================
 
 No pickle, no class names: reading a payload builds these types and nothing else.
@@ -32,6 +34,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from flowctx.core.data.files import File
+from flowctx.core.data.handles import replaced
 from flowctx.core.data.lazy import LazyDict
 from flowctx.core.data.plain import (
     NAN,
@@ -44,6 +48,8 @@ from flowctx.core.data.plain import (
     plain_decimal,
     shown,
 )
+from flowctx.core.data.references import FileReference, TableReference, check_path
+from flowctx.core.data.tables import Table
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
 
@@ -166,7 +172,12 @@ def _untag(tag: str, text: Any, path: ValuePath) -> Any:
     try:
         return _DECODERS[tag](text)
     except (ValueError, TypeError, KeyError, ArithmeticError) as exc:
-        raise PayloadError(f"{shown(path)} has a damaged {tag}: {text!r} ({exc})") from exc
+        raise PayloadError(f"{shown(path)} has a damaged {tag}: {_brief(text)} ({exc})") from exc
+
+
+def _brief(text: Any) -> str:
+    found = repr(text)
+    return found if len(found) <= 200 else f"{found[:197]}..."
 
 
 def _own_keys(data: dict[str, Any], path: ValuePath) -> dict[str, Any]:
@@ -211,7 +222,13 @@ def _read_timedelta(text: str) -> timedelta:
 
 
 def _read_artifact(data: dict[str, Any]) -> ArtifactRef:
-    return ArtifactRef(uri=str(data["uri"]), digest=str(data["digest"]), size=int(data["size"]))
+    holds = tuple(map(check_path, data.get("holds", ())))
+    return ArtifactRef(uri=str(data["uri"]), digest=str(data["digest"]), size=int(data["size"]), holds=holds)
+
+
+def _write_artifact(ref: ArtifactRef) -> dict[str, Any]:
+    holds = {"holds": list(ref.holds)} if ref.holds else {}
+    return {"$artifact": {"uri": ref.uri, "digest": ref.digest, "size": ref.size, **holds}}
 
 
 def _read_datetime(text: str) -> datetime:
@@ -242,7 +259,9 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     Decimal: lambda value: {"$decimal": str(value)},
     UUID: lambda value: {"$uuid": str(value)},
     bytes: lambda value: {"$bytes": b2a_base64(value, newline=False).decode("ascii")},
-    ArtifactRef: lambda ref: {"$artifact": {"uri": ref.uri, "digest": ref.digest, "size": ref.size}},
+    ArtifactRef: _write_artifact,
+    Table: lambda table: {"$table": table.reference.to_json()},
+    File: lambda file: {"$file": file.reference.to_json()},
 }
 _BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 _READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
@@ -261,6 +280,8 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$uuid": UUID,
     "$bytes": lambda text: a2b_base64(text, strict_mode=True),
     "$artifact": _read_artifact,
+    "$table": lambda data: Table(TableReference.from_json(data)),
+    "$file": lambda data: File.of(FileReference.from_json(data)),
     "$float": _read_float,
     "$int": lambda text: int(text, 16),
     "$str": _unescaped,
@@ -268,15 +289,21 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 (hexadecimal) of frozen data in its JSON form: equal data, equal digest, on every engine."""
-    return sha256(encode(value))
+    """Return the SHA-256 (hexadecimal) of frozen data in its JSON form: equal data, equal digest, on every engine.
+
+    The order of keys does not count, and of a table or file only its content does.
+    """
+    from msgspec import json
+
+    by_content = replaced(value, lambda handle: FrozenDict({f"${type(handle).__name__}": handle.digest}))
+    return sha256(json.encode(to_json(by_content), order="sorted"))
 
 
 def encode(value: Any) -> bytes:
-    """Return frozen data as compact UTF-8 JSON; the same data always gives the same bytes (keys are sorted)."""
+    """Return frozen data as compact UTF-8 JSON, with its keys in their order."""
     from msgspec import json
 
-    return json.encode(to_json(value), order="sorted")
+    return json.encode(to_json(value))
 
 
 def decode(data: bytes | str) -> Any:

@@ -8,7 +8,7 @@ Their JSON form is in :mod:`flowctx.core.data.encoding`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -16,6 +16,9 @@ from enum import Enum
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
+from flowctx.core.data.files import File
+from flowctx.core.data.numbers import plain_numpy
+from flowctx.core.data.tables import Table, speaks_arrow, take_table
 from flowctx.core.errors import PlainDataError, ReadOnlyError
 
 #: The way to a value, from the outside in; written out only when there is an error to tell.
@@ -35,9 +38,8 @@ _REMEDIES = {
     "generator": "use list(...)",
     "function": "return its result instead",
     "method": "return its result instead",
-    "DataFrame": "use frame.to_dict('records'), or save it as an artifact and return where it is",
     "Series": "use series.to_list()",
-    "ndarray": "use array.tolist()",
+    "ndarray": "return a table of its columns, or array.tolist()",
     "ZoneInfo": "use its name",
 }
 
@@ -46,12 +48,14 @@ _REMEDIES = {
 class ArtifactRef:
     """A large output kept outside the context, and what it takes to know it again."""
 
-    #: Where it is: any URI that the artifact store understands.
+    #: Where it is, relative to the artifact store; flowctx 0.1 wrote absolute URIs.
     uri: str
     #: SHA-256 of its bytes, hexadecimal.
     digest: str
     #: Its length in bytes.
     size: int
+    #: Where the tables, files and outputs are that it refers to in turn.
+    holds: tuple[str, ...] = ()
 
 
 def thaw(value: Any) -> Any:
@@ -182,6 +186,12 @@ def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
     for base, convert in _BASES:
         if isinstance(value, base):
             return convert(value, path)
+    if speaks_arrow(value):
+        table = take_table(value, shown(path))
+        if table is not None:
+            return table
+    if hasattr(value, "dtype") and type(value).__module__ == "numpy":
+        return _freeze(plain_numpy(value, shown(path)), path, depth + 1)
     return _refuse(value, path)
 
 
@@ -270,8 +280,16 @@ def _time(value: time, path: ValuePath) -> time:
     return time(value.hour, value.minute, value.second, value.microsecond, zone)
 
 
+def _timedelta(value: timedelta, path: ValuePath) -> timedelta:
+    if value != value:  # pandas.NaT
+        raise PlainDataError(f"{shown(path)} is not a duration (NaT); use None")
+    if getattr(value, "nanoseconds", 0):
+        raise PlainDataError(f"{shown(path)} has nanoseconds, which a timedelta cannot keep; use an int or round it")
+    return timedelta(value.days, value.seconds, value.microseconds)
+
+
 _AS_THEY_ARE = frozenset(
-    {type(None), bool, int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef}
+    {type(None), bool, int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef, Table, File}
 )
 _EXACT: dict[type, Callable[[Any, ValuePath], Any]] = {
     float: plain_float,
@@ -288,19 +306,7 @@ _BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, ValuePath], Any]], .
     (datetime, plain_datetime),
     (date, lambda value, path: date(value.year, value.month, value.day)),
     (time, _time),
-    (timedelta, lambda value, path: timedelta(value.days, value.seconds, value.microseconds)),
+    (timedelta, _timedelta),
     (Decimal, plain_decimal),
     (UUID, lambda value, path: UUID(int=value.int)),
 )
-
-
-def artifacts_in(value: Any) -> Iterator[ArtifactRef]:
-    """Yield every artifact reference in plain data."""
-    if isinstance(value, ArtifactRef):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from artifacts_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from artifacts_in(item)

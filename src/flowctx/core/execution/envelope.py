@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flowctx.core.data.encoding import decode, encode, escape_key, from_json, to_json, unescape_key
+from flowctx.core.data.encoding import decode, digest, encode, escape_key, from_json, to_json, unescape_key
+from flowctx.core.data.handles import bind, paths_in
 from flowctx.core.data.lazy import LazyDict
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
+from flowctx.core.data.tables import MAX_INLINE_BYTES as MAX_INLINE_BYTES
 from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.keeping import NO_STORE
 from flowctx.core.workflow.context import WorkflowContext, check_version
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 
 #: Format of ``to_payload()``: a reader takes any minor version of its own major version.
 ENVELOPE_VERSION = "1.0"
-
-#: Largest output, in bytes of JSON, that travels inside an envelope.
-MAX_INLINE_BYTES = 48 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +146,11 @@ def merge_upstream(
     """
     envelopes = list(envelopes)
     inherited = Upstream(updates=_merge_updates(envelopes), prior=_merge_prior(envelopes))
-    ready = {e.step: e.output for e in envelopes if e.status is StepStatus.OK and not isinstance(e.output, ArtifactRef)}
+    ready = {
+        e.step: load_output(e, store)
+        for e in envelopes
+        if e.status is StepStatus.OK and not isinstance(e.output, ArtifactRef)
+    }
     stowed = {e.step: e for e in envelopes if isinstance(e.output, ArtifactRef)}
     prior = inherited.prior
 
@@ -228,6 +232,7 @@ def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
         PayloadError: There is no store to ask.
     """
     if not isinstance(envelope.output, ArtifactRef):
+        bind(envelope.output, store)
         return envelope.output
     if store is None:
         raise PayloadError(
@@ -237,6 +242,7 @@ def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
     output = decode(store.get(envelope.output))
     if not isinstance(output, FrozenDict):
         raise PayloadError(f"the artifact {envelope.output.uri} of step {envelope.step!r} is not an output")
+    bind(output, store)
     return output
 
 
@@ -247,12 +253,8 @@ def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, l
     if len(data) <= limit:
         return output
     if store is None:
-        raise OutputTooLarge(
-            f"the output of step {step!r} takes {len(data):,} bytes, more than {limit:,}; "
-            "set FLOWCTX_ARTIFACTS_URL to a folder or bucket that all workers share, "
-            "or return where the data is instead of the data"
-        )
-    return store.put(data)
+        raise OutputTooLarge(f"the output of step {step!r} takes {len(data):,} bytes, more than {limit:,}; {NO_STORE}")
+    return store.put(data, tuple(paths_in(output)))
 
 
 def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
@@ -281,7 +283,7 @@ def _newer(key: str, one: Update, other: Update) -> Update:
         return one
     if one.by in other.over:
         return other
-    if encode(one.value) != encode(other.value):
+    if digest(one.value) != digest(other.value):
         raise ContextConflict(
             f"steps {one.by!r} and {other.by!r} both wrote the parameter {key!r}, with different values: "
             f"{_brief(one.value)} and {_brief(other.value)}; use two names, or put one step after the other"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from flowctx.core.data.tables import is_frame
 from flowctx.core.errors import (
+    ArtifactError,
     CalendarError,
     CaptureRefused,
     ContextError,
@@ -20,6 +22,8 @@ from flowctx.core.errors import (
     UnknownRun,
     WorkflowError,
 )
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import ErrorCategory, StepResult, StepStatus
@@ -44,6 +48,7 @@ _BY_TYPE: tuple[tuple[type[BaseException], ErrorCategory], ...] = (
     (PartitionError, ErrorCategory.CONFIGURATION),
     (CalendarError, ErrorCategory.CONFIGURATION),
     (OutputTooLarge, ErrorCategory.CONFIGURATION),
+    (ArtifactError, ErrorCategory.DEPENDENCY),
     (UnknownRun, ErrorCategory.CONFIGURATION),
     (Superseded, ErrorCategory.CONFIGURATION),
     (CaptureRefused, ErrorCategory.DEPENDENCY),
@@ -101,6 +106,7 @@ def execute(
     config: Mapping[str, Any] | None = None,
     *,
     attempt: int = 1,
+    store: ArtifactStore | None = None,
     reraise: tuple[type[BaseException], ...] = (),
 ) -> Outcome:
     """Run one attempt at one step and say how it ended; never raises for what the step does.
@@ -110,6 +116,7 @@ def execute(
         ctx: The context it sees.
         config: Configuration on top of the step's own.
         attempt: Which attempt this is, from 1; for the log.
+        store: Where the tables and files of its output go; where there is none, small ones travel inside.
         reraise: Exceptions that belong to the engine and pass through.
 
     Returns:
@@ -125,6 +132,7 @@ def execute(
     started = time.perf_counter()
     try:
         result, exception = _result(step, ctx, step.configured(config)), None
+        result = replace(result, output=keep_tables(result.output, store, step.name))
     except reraise:
         raise
     except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
@@ -140,9 +148,9 @@ def _result(step: Step, ctx: WorkflowContext, config: Mapping[str, Any]) -> Step
     returned = step.call(ctx, config)
     if isinstance(returned, StepResult):
         return returned
-    if returned is not None and not isinstance(returned, Mapping):
+    if returned is not None and not isinstance(returned, Mapping) and not is_frame(returned):
         raise PlainDataError(
-            f"it returned a {type(returned).__name__}; a step returns a StepResult, a dict or None: "
+            f"it returned a {type(returned).__name__}; a step returns a StepResult, a dict, a frame or None: "
             "return {'result': ...}"
         )
     return StepResult.ok(returned)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.data.tables import ArrowStream
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -19,7 +20,7 @@ from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult
 
-StepReturn: TypeAlias = StepResult | Mapping[str, Any] | None
+StepReturn: TypeAlias = StepResult | Mapping[str, Any] | ArrowStream | None
 StepFunction: TypeAlias = Callable[..., StepReturn]
 Condition: TypeAlias = Callable[[WorkflowContext], bool]
 _F = TypeVar("_F", bound=StepFunction)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.data.tables import TABLE, ArrowStream, is_frame
 from flowctx.core.errors import PlainDataError
 
 
@@ -129,14 +130,14 @@ class StepResult:
     @classmethod
     def ok(
         cls,
-        output: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | ArrowStream | None = None,
         context_updates: Mapping[str, Any] | None = None,
         quality: QualityMetrics | None = None,
     ) -> StepResult:
         """The step is done.
 
         Args:
-            output: Plain data with text keys; ``None`` is empty.
+            output: Plain data and tables with text keys; ``None`` is empty, and a frame alone is ``{"table": frame}``.
             context_updates: Parameters to set for **all** later steps.
             quality: What it found out about its data.
 
@@ -216,6 +217,8 @@ def cascaded_status(before: Iterable[StepStatus | None]) -> StepStatus | None:
 def _dict(value: object, path: str) -> FrozenDict:
     if value is None:
         return FrozenDict()
+    if path == "output" and is_frame(value):
+        value = {TABLE: value}
     frozen = freeze(value, path)
     if not isinstance(frozen, FrozenDict):
         raise PlainDataError(f"{path} is a {type(value).__name__}; it must be a dict, such as {{'rows': ...}}")

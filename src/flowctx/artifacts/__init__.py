@@ -1,0 +1,75 @@
+"""Where tables, files and large outputs live: a folder or bucket that all workers share.
+
+* :mod:`.store`: :class:`~.store.PathArtifactStore`, on :mod:`.folder` or on :mod:`.bucket`
+* :mod:`.library`: what core asks for when it meets a frame or looks into a table (pyarrow; loaded then)
+* :mod:`.frames`, :mod:`.parquet`, :mod:`.reading`: frames of any library as Parquet, and back
+* :mod:`.content`, :mod:`.form`: the digest of what is in a table, and what its writer has to find again
+"""
+
+from __future__ import annotations
+
+import os
+
+from flowctx.artifacts.store import SHARED, MemoryArtifactStore, PathArtifactStore
+from flowctx.core.errors import ContextError
+
+__all__ = ["MemoryArtifactStore", "PathArtifactStore", "artifact_store"]
+
+
+def artifact_store(
+    ledger: object | None = None, default: object | None = None
+) -> PathArtifactStore | MemoryArtifactStore | None:
+    """Return the store in which a run keeps what is large.
+
+    The first of these: what ``FLOWCTX_ARTIFACTS_URL`` names, the folder beside the file of the ledger, the engine's
+    own place, and memory for a ledger in memory.
+
+    Args:
+        ledger: The ledger in which the run is recorded, if it is.
+        default: A folder, URL or path object: where the engine itself keeps what is large.
+
+    Returns:
+        The store, or ``None`` if there is none of these.
+
+    Example:
+        >>> import os
+        >>> os.environ.pop("FLOWCTX_ARTIFACTS_URL", None) and None
+        >>> artifact_store(default="/tmp/outputs")
+        PathArtifactStore('/tmp/outputs')
+    """
+    place = os.environ.get("FLOWCTX_ARTIFACTS_URL") or _beside(ledger) or default
+    if place:
+        return PathArtifactStore(place, prefix=getattr(ledger, "artifact_prefix", None) or SHARED)
+    return MemoryArtifactStore() if ledger is not None and _url(ledger) == "memory://" else None
+
+
+def default_store() -> PathArtifactStore | MemoryArtifactStore:
+    """Return the store that the environment names, for a reference that nobody bound to one.
+
+    Raises:
+        ContextError: It names none.
+    """
+    place = os.environ.get("FLOWCTX_ARTIFACTS_URL") or _beside_url(os.environ.get("FLOWCTX_LEDGER_URL") or "")
+    if not place:
+        raise ContextError(
+            "this is a reference to an artifact, and nothing says in which store it is; set FLOWCTX_ARTIFACTS_URL to "
+            "the place where it was written"
+        )
+    return PathArtifactStore(place)
+
+
+def _url(ledger: object) -> str:
+    return str(getattr(ledger, "url", "memory://"))
+
+
+def _beside(ledger: object | None) -> str | None:
+    return None if ledger is None else _beside_url(_url(ledger))
+
+
+def _beside_url(url: str) -> str | None:
+    """Return the folder beside the file of a ledger; other databases have none."""
+    scheme, mark, rest = url.partition("://")
+    path = rest.partition("?")[0].removeprefix("/")
+    if not mark or scheme.partition("+")[0] != "sqlite" or path in ("", ":memory:"):
+        return None
+    return f"{os.path.abspath(path)}.artifacts"

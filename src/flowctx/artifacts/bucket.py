@@ -1,0 +1,190 @@
+"""Artifacts in an object store, or on any other file system that fsspec knows by its URL."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+from flowctx.artifacts.folder import PART, Stored, damaged
+from flowctx.artifacts.trouble import PATIENCE, patiently
+from flowctx.core.errors import ContextError
+
+#: Object stores on which a put is atomic; anywhere else a file is written beside its place and moved.
+_ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2"})
+#: Bytes of one part of an upload.
+_PART_BYTES = 8 * 1024 * 1024
+#: An object that is older is copied when something refers to it anew, so that no prune takes it for a leftover.
+_FRESH = timedelta(hours=6)
+
+
+class Bucket:
+    """Reads and writes objects under one URL.
+
+    An object is first written to a temporary file of this machine, and then uploaded: a source that breaks never
+    reaches the store, an upload that gets no answer is repeated, and memory stays flat. An upload that fails is
+    aborted, not published.
+
+    Args:
+        base: The URL, or a path object with ``fs`` and ``path`` (universal-pathlib's, or Airflow's).
+        patience: Waits in seconds before a call that got no answer is repeated.
+    """
+
+    def __init__(self, base: Any, patience: tuple[float, ...] = PATIENCE) -> None:
+        self.shown = _shown(str(base))
+        self._given, self._patience = base, patience
+        self._found: tuple[Any, str, str] | None = None
+
+    def _at(self, path: str) -> tuple[Any, str]:
+        """Return the file system, and a path on it."""
+        fs, root, _ = self._opened()
+        return fs, f"{root}/{path}"
+
+    def _opened(self) -> tuple[Any, str, str]:
+        if self._found is None:
+            base = _path_object(self._given, self.shown)
+            protocol = base.fs.protocol
+            names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
+            self._found = base.fs, str(base.path).rstrip("/"), names[0]
+        return self._found
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        """Open a new object; it is there when the block ends, and not at all if the block raises."""
+        with tempfile.TemporaryFile(prefix="flowctx-") as file:
+            yield file
+            file.flush()
+            patiently(lambda: self._upload(file, path), f"write {path} to {self.shown}", self._patience)
+
+    def _upload(self, file: BinaryIO, path: str) -> None:
+        fs, target = self._at(path)
+        atomic = self._opened()[2] in _ATOMIC
+        if not atomic:
+            fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+        at = target if atomic else f"{target}.{uuid4().hex}{PART}"
+        file.seek(0)
+        remote = fs.open(at, "wb", block_size=_PART_BYTES)
+        try:
+            while data := file.read(_PART_BYTES):
+                remote.write(data)
+            remote.close()
+        except BaseException:
+            _abort(remote)
+            raise
+        if not atomic:
+            fs.mv(at, target)
+
+    def open(self, path: str, size: int) -> BinaryIO:
+        """Open an object for reading, if it has as many bytes as it should."""
+
+        def opened() -> BinaryIO:
+            fs, target = self._at(path)
+            found = fs.info(target)
+            if found["size"] != size:
+                raise damaged(path, self.shown, found["size"], size)
+            file: BinaryIO = fs.open(target, "rb", block_size=_PART_BYTES)
+            return file
+
+        return patiently(opened, f"read {path} from {self.shown}", self._patience)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects under a prefix, and uploads that were never completed."""
+        fs, target = self._at(prefix)
+        root = self._opened()[1]
+
+        def listed() -> dict[str, Any]:
+            fs.invalidate_cache()
+            found: dict[str, Any] = fs.find(target, detail=True)
+            return found
+
+        for name, about in patiently(listed, f"list {self.shown}", self._patience).items():
+            path = name[len(root.lstrip("/" if not name.startswith("/") else "")) :].lstrip("/")
+            yield Stored(path, about["size"], _modified(fs, name, about))
+
+    def remove(self, path: str) -> None:
+        """Remove an object; it may be gone already."""
+        fs, target = self._at(path)
+
+        def removed() -> None:
+            with suppress(FileNotFoundError):
+                fs.rm_file(target)
+
+        patiently(removed, f"remove {path} from {self.shown}", self._patience)
+
+    def touch(self, path: str) -> None:
+        """Make an object count as new: it is put over itself, if it is not new already."""
+        fs, target = self._at(path)
+
+        def touched() -> None:
+            if datetime.now(UTC) - _modified(fs, target, fs.info(target)) > _FRESH:
+                fs.pipe_file(target, fs.cat_file(target))
+
+        patiently(touched, f"refer to {path} in {self.shown}", self._patience)
+
+    def dataset(self, path: str) -> Any:
+        """Return an object as a dataset of pyarrow's, which reads what a query needs."""
+        from pyarrow import dataset
+        from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+        fs, target = self._at(path)
+        return dataset.dataset(target, filesystem=PyFileSystem(FSSpecHandler(fs)), format="parquet")
+
+    def abort_uploads(self, prefix: str, before: datetime) -> int:
+        """Abort uploads that were begun before a time and never completed; returns how many."""
+        fs, target = self._at(prefix)
+        if self._opened()[2] not in ("s3", "s3a"):
+            return 0
+        bucket, _, key = target.partition("/")
+        found = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads") or []
+        old = [upload for upload in found if upload["Initiated"].astimezone(UTC) < before]
+        for upload in old:
+            fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        return len(old)
+
+
+def _path_object(base: Any, shown: str) -> Any:
+    if not isinstance(base, str):
+        return base
+    from upath import UPath
+
+    try:
+        path = UPath(base)
+        path.fs  # noqa: B018  # is made when it is first asked for
+    except ImportError as exc:
+        scheme = base.partition("://")[0]
+        raise ContextError(
+            f"the artifact store {shown} needs a package for {scheme}:// ({exc}); pip install it"
+        ) from exc
+    except ValueError as exc:
+        raise ContextError(f"the artifact store {shown} is no URL that fsspec knows: {exc}") from exc
+    return path
+
+
+def _abort(remote: Any) -> None:
+    """Throw away what was written of an upload; closing it would publish that."""
+    discard = getattr(remote, "discard", None)
+    with suppress(Exception):
+        if discard is not None:
+            discard()
+    with suppress(AttributeError):
+        remote.closed = True  # or fsspec closes it when it is collected
+
+
+def _modified(fs: Any, name: str, about: dict[str, Any]) -> datetime:
+    found = about.get("LastModified") or about.get("last_modified") or about.get("mtime") or about.get("updated")
+    if found is None:
+        found = fs.modified(name)
+    if isinstance(found, str):
+        found = datetime.fromisoformat(found)
+    if isinstance(found, (int, float)):
+        return datetime.fromtimestamp(found, UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _shown(url: str) -> str:
+    """Return a URL without what may be a password in it."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url

@@ -1,0 +1,184 @@
+"""The digest of a table's content, fed batch by batch.
+
+Each column has a digest of its own, fed in blocks of 65,536 rows whatever the batches were: for each block the number
+of rows and of nulls, which rows are null (if any is), then canonical buffers: numbers with zero under nulls and one
+NaN, lengths and bytes of the text that is not null, lengths and elements of lists. The root is made of every column's
+name, type and digest, and the number of rows. What differs only in layout (chunks, slices, dictionaries, views, large
+types, a bitmap of ones, garbage under nulls) has one digest; what differs in a name, a type, a value, a null or the
+order has another. ``-0.0`` and ``0.0`` are two values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flowctx.artifacts.types import T, canonical, is_list, type_name
+
+#: Rows of a block.
+BLOCK = 1 << 16
+#: The one NaN of each width in bytes, as bits.
+_NAN = {2: 0x7E00, 4: 0x7FC00000, 8: 0x7FF8000000000000}
+
+
+class ContentDigest:
+    """The digest of a table of a schema.
+
+    Args:
+        schema: Its schema; types that have no name are refused with ``TypeError``.
+
+    Example:
+        >>> table = pa.table({"a": [1, 2]})
+        >>> digest = ContentDigest(table.schema)
+        >>> digest.update(table.to_batches()[0])
+        >>> digest.hexdigest()[:8]
+        '3eb6d0cb'
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.types = [canonical(field.type) for field in schema]
+        self.head = [(field.name, type_name(kind)) for field, kind in zip(schema, self.types, strict=True)]
+        self.columns = [hashlib.sha256() for _ in self.head]
+        self.rows = 0
+        self._waiting: list[pa.RecordBatch] = []
+        self._waits = 0
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Feed the next rows."""
+        self.rows += batch.num_rows
+        at = 0
+        while at < batch.num_rows:
+            taken = min(BLOCK - self._waits, batch.num_rows - at)
+            self._waiting.append(batch.slice(at, taken))
+            self._waits += taken
+            at += taken
+            if self._waits == BLOCK:
+                self._feed()
+
+    def hexdigest(self) -> str:
+        """Return the digest, in 64 hexadecimal characters; nothing can be fed after that."""
+        if self._waits:
+            self._feed()
+        root = hashlib.sha256()
+        for (name, kind), column in zip(self.head, self.columns, strict=True):
+            for text in (name.encode(), kind.encode()):
+                root.update(struct.pack("<q", len(text)) + text)
+            root.update(column.digest())
+        root.update(struct.pack("<q", self.rows))
+        return root.hexdigest()
+
+    def _feed(self) -> None:
+        blocks, self._waiting, self._waits = self._waiting, [], 0
+        for i, (digest, kind) in enumerate(zip(self.columns, self.types, strict=True)):
+            arrays = [flat(block.column(i), kind) for block in blocks]
+            _feed(digest, arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays), kind)
+
+
+def flat(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return an array in its canonical layout."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if array.type == kind:
+        return array
+    if T.is_dictionary(array.type):
+        return flat(array.dictionary, kind).take(array.indices)
+    if T.is_struct(kind):
+        inner = [flat(child, field.type) for child, field in zip(array.flatten(), kind, strict=True)]
+        return pa.StructArray.from_arrays(inner, fields=list(kind), mask=_mask(array))
+    if T.is_large_list(kind):
+        return _flat_list(array, kind)
+    if T.is_fixed_size_list(kind):
+        values = flat(_fixed_values(array), kind.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=_mask(array))
+    return array.cast(kind)
+
+
+def _flat_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if T.is_map(array.type):
+        pair = pa.struct([array.type.key_field.with_name("key"), array.type.item_field.with_name("value")])
+        array = array.cast(pa.list_(pa.field("entries", pair, nullable=False)))
+    lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    values = flat(array.flatten(), kind.value_type)  # without the elements of lists that are null
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values, type=kind, mask=_mask(array))
+
+
+def _fixed_values(array: pa.Array) -> pa.Array:
+    """Return all elements of lists of one length, those of null lists too."""
+    size = array.type.list_size
+    return array.values.slice(array.offset * size, len(array) * size)
+
+
+def _mask(array: pa.Array) -> pa.Array | None:
+    return pc.is_null(array) if array.null_count else None
+
+
+def _feed(digest: Any, array: pa.Array, kind: pa.DataType) -> None:
+    """Feed one array of a canonical type."""
+    nulls = array.null_count
+    digest.update(struct.pack("<qq", len(array), nulls))
+    if T.is_null(kind) or not len(array):
+        return
+    if nulls:
+        digest.update(_bits(pc.is_valid(array)))
+    for part in _parts(array, kind, nulls):
+        if isinstance(part, tuple):
+            _feed(digest, *part)
+        else:
+            digest.update(part)
+
+
+def _parts(array: pa.Array, kind: pa.DataType, nulls: int) -> Iterator[Any]:
+    """Yield the canonical buffers of an array, and its elements as arrays with their types."""
+    if T.is_struct(kind):
+        yield from zip(array.flatten(), (field.type for field in kind), strict=True)
+    elif is_list(kind):
+        lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+        yield np.ascontiguousarray(lengths.astype("<i8"))
+        yield array.flatten(), kind.value_type
+    elif T.is_fixed_size_list(kind):
+        yield (array.drop_null() if nulls else array).flatten(), kind.value_type
+    elif T.is_large_string(kind) or T.is_large_binary(kind):
+        yield from _text(array.drop_null() if nulls else array)
+    elif T.is_boolean(kind):
+        yield _bits(array.fill_null(False) if nulls else array)
+    elif T.is_fixed_size_binary(kind) or T.is_decimal(kind):
+        array = array.drop_null() if nulls else array
+        width = kind.byte_width
+        if width and len(array):
+            yield memoryview(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]
+    else:
+        yield _numbers(array, kind, nulls)
+
+
+def _text(array: pa.Array) -> Iterator[Any]:
+    if not len(array):
+        return
+    _, offsets, data = array.buffers()
+    ends: Any = np.frombuffer(offsets, "<i8", len(array) + 1, array.offset * 8)
+    yield np.diff(ends).astype("<i4")
+    if data is not None:
+        yield memoryview(data)[int(ends[0]) : int(ends[-1])]
+
+
+def _numbers(array: pa.Array, kind: pa.DataType, nulls: int) -> Any:
+    width = kind.bit_width // 8
+    values = np.frombuffer(array.buffers()[1], f"<u{width}", len(array), array.offset * width)
+    if T.is_floating(kind):
+        strange = np.isnan(values.view(f"<f{width}"))
+        if strange.any():
+            values = np.where(strange, values.dtype.type(_NAN[width]), values)
+    if nulls:
+        valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
+        values = np.where(valid, values, values.dtype.type(0))
+    return np.ascontiguousarray(values)
+
+
+def _bits(array: pa.Array) -> Any:
+    return np.packbits(array.to_numpy(zero_copy_only=False), bitorder="little")

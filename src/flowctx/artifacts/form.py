@@ -1,0 +1,201 @@
+"""The form of a table: what its writer finds again although its content does not depend on it."""
+
+from __future__ import annotations
+
+import json
+from binascii import a2b_base64, b2a_base64
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flowctx.artifacts.content import flat
+from flowctx.artifacts.types import T, canonical, children, is_binary, is_list, is_text, is_view
+
+
+def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
+    """Return the type as which Parquet keeps a type.
+
+    Raises:
+        TypeError: It keeps no such type.
+
+    Example:
+        >>> print(stored_type(pa.dictionary(pa.int8(), pa.string())))
+        string
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return stored_type(kind.storage_type, nested=nested)
+    if T.is_dictionary(kind):
+        if nested:
+            raise TypeError("categories inside of lists or structs")
+        return stored_type(kind.value_type, nested=True)
+    if is_view(kind):
+        if not (is_text(kind) or is_binary(kind) or is_list(kind)):
+            raise TypeError("run-end encoded")
+        if not is_list(kind):
+            return canonical(kind)
+        return pa.large_list(_stored_field(kind.field(0)))
+    if T.is_list(kind):
+        return pa.list_(_stored_field(kind.field(0)))
+    if T.is_large_list(kind):
+        return pa.large_list(_stored_field(kind.field(0)))
+    if T.is_fixed_size_list(kind):
+        return pa.list_(_stored_field(kind.field(0)), kind.list_size)
+    if T.is_map(kind):
+        return pa.map_(_stored_field(kind.key_field), _stored_field(kind.item_field))
+    if T.is_struct(kind):
+        return pa.struct([_stored_field(field) for field in children(kind)])
+    return kind
+
+
+def _stored_field(field: pa.Field) -> pa.Field:
+    return field.with_type(stored_type(field.type, nested=True))
+
+
+def stored(array: pa.Array) -> pa.Array:
+    """Return an array as it is stored."""
+    kind = stored_type(array.type)
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if array.type == kind:
+        return array
+    if T.is_dictionary(array.type):
+        values = array.dictionary
+        return (values if values.type == kind else values.cast(kind)).take(array.indices)
+    return cast(array, kind)
+
+
+def cast(array: Any, kind: pa.DataType) -> Any:
+    """Return an array in another layout of the same content."""
+    if array.type == kind:
+        return array
+    try:
+        return array.cast(kind)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        if isinstance(array, pa.ChunkedArray):
+            return pa.chunked_array([cast(chunk, kind) for chunk in array.chunks], kind)
+        return _cast_by_hand(array, kind)
+
+
+def _cast_by_hand(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Cast what pyarrow cannot: what is nested, element by element."""
+    if T.is_struct(kind):
+        inner = [cast(child, field.type) for child, field in zip(array.flatten(), children(kind), strict=True)]
+        return pa.StructArray.from_arrays(inner, fields=children(kind), mask=pc.is_null(array))
+    if is_list(kind) and is_list(array.type):
+        large = flat(array, pa.large_list(pa.field("item", array.type.value_type)))
+        values = cast(large.values, kind.value_type)
+        offsets = large.offsets
+        made = pa.LargeListArray.from_arrays(
+            offsets, values, type=pa.large_list(kind.field(0)), mask=pc.is_null(array) if array.null_count else None
+        )
+        return made if made.type == kind else made.cast(kind)
+    if isinstance(array, pa.ExtensionArray):
+        return cast(array.storage, kind)
+    return array.cast(kind)
+
+
+class Form:
+    """What is kept of a table beside its content, gathered while it is written.
+
+    Args:
+        schema: The schema as its writer had it.
+        freq: The frequency of its pandas index.
+    """
+
+    def __init__(self, schema: pa.Schema, *, freq: str | None = None) -> None:
+        self.schema, self.freq = schema, freq
+        self.categories: dict[int, pa.Array] = {}
+        self._indices = [i for i, field in enumerate(schema) if T.is_dictionary(_storage(field.type))]
+
+    def see(self, group: list[pa.RecordBatch]) -> None:
+        """Note the categories of batches; those that only later ones have are put at the end."""
+        for i in self._indices:
+            for batch in group:
+                column = batch.column(i)
+                column = column.storage if isinstance(column, pa.ExtensionArray) else column
+                values = column.dictionary.drop_null()
+                known = self.categories.get(i)
+                if known is None:
+                    self.categories[i] = values
+                elif known is not values and not known.equals(values):
+                    known, values = flat(known, canonical(known.type)), flat(values, canonical(values.type))
+                    new = values.filter(pc.invert(pc.is_in(values, known)))
+                    self.categories[i] = pa.concat_arrays([known, new]) if len(new) else known
+
+    def text(self, as_read: pa.Schema) -> bytes | None:
+        """Return it as it stands in a file; ``None`` if a reader finds all of it anyway.
+
+        Args:
+            as_read: The schema that a reader finds.
+        """
+        if not self._indices and self.freq is None and as_read.equals(self.schema, check_metadata=True):
+            return None
+        found: dict[str, Any] = {"schema": _text(self.schema.serialize().to_pybytes())}
+        if self._indices:
+            found["categories"] = {str(i): _text(_packed(self._categories(i))) for i in self._indices}
+        if self.freq is not None:
+            found["freq"] = self.freq
+        return json.dumps(found).encode()
+
+    def _categories(self, i: int) -> pa.Array:
+        kind = _storage(self.schema.field(i).type).value_type
+        found = self.categories.get(i)
+        return pa.array([], canonical(kind)) if found is None else flat(found, canonical(kind))
+
+    @classmethod
+    def read(cls, data: bytes | None, as_read: pa.Schema) -> Form:
+        """Return the form in a file's metadata; that of the file itself if there is none."""
+        if data is None:
+            return cls(as_read)
+        found = json.loads(data)
+        form = cls(pa.ipc.read_schema(pa.py_buffer(a2b_base64(found["schema"]))), freq=found.get("freq"))
+        form.categories = {int(i): _unpacked(a2b_base64(text)) for i, text in found.get("categories", {}).items()}
+        return form
+
+    def restore(self, table: Any) -> Any:
+        """Return a table (or batch) of some of its columns as their writer had them."""
+        arrays, fields = [], []
+        for name, column in zip(table.schema.names, table.columns, strict=True):
+            i = self.schema.get_field_index(name)
+            field = self.schema.field(i)
+            arrays.append(self._restored(column, field.type, i))
+            fields.append(field)
+        schema = pa.schema(fields, metadata=self.schema.metadata)
+        return type(table).from_arrays(arrays, schema=schema)
+
+    def _restored(self, column: Any, kind: pa.DataType, i: int) -> Any:
+        if column.type == kind:
+            return column
+        if isinstance(column, pa.ChunkedArray):
+            return pa.chunked_array([self._restored(chunk, kind, i) for chunk in column.chunks], kind)
+        if isinstance(kind, pa.BaseExtensionType):
+            return pa.ExtensionArray.from_storage(kind, self._restored(column, kind.storage_type, i))
+        if T.is_dictionary(kind):
+            categories = self.categories[i]
+            indices = pc.index_in(flat(column, categories.type), categories).cast(kind.index_type)
+            values = cast(categories, kind.value_type)
+            return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
+        return cast(column, kind)
+
+
+def _storage(kind: pa.DataType) -> pa.DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _packed(array: pa.Array) -> bytes:
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch([array], names=["categories"])
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _unpacked(data: bytes) -> pa.Array:
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all().column(0).combine_chunks()
+
+
+def _text(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode("ascii")

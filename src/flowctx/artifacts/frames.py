@@ -1,0 +1,239 @@
+"""Frames of any library as sources of Arrow batches; what Arrow would lose is refused here."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from flowctx.artifacts.objects import check_objects
+from flowctx.artifacts.parquet import write_parquet
+from flowctx.core.data.references import TableReference
+from flowctx.core.errors import PlainDataError
+
+logger = logging.getLogger("flowctx")
+
+#: Rows of a batch that is cut from a frame.
+_ROWS = 1 << 16
+#: Readers and generators that were handed on; they can be read once, and the second time they are empty.
+_TAKEN: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class ArrowSource:
+    """A frame that a step returned, as batches.
+
+    Args:
+        path: The way to it, for messages.
+        open: Returns its schema and its batches.
+        once: Whether it can be read only once.
+        freq: The frequency of its pandas index.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        open: Callable[[], tuple[pa.Schema, Iterator[pa.RecordBatch]]],
+        *,
+        once: bool = False,
+        freq: str | None = None,
+    ) -> None:
+        self.path, self.once, self.freq = path, once, freq
+        self._open = open
+        self._read = False
+
+    def batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Return its schema and its batches.
+
+        Raises:
+            PlainDataError: It can be read only once, and was.
+        """
+        if self._read and self.once:
+            raise _read_twice(self.path)
+        self._read = True
+        return self._open()
+
+    def write(self, file: BinaryIO) -> TableReference:
+        """Write it as Parquet in one pass, and return what stands for it, without a path in a store."""
+        schema, batches = self.batches()
+        return write_parquet(schema, batches, file, path=self.path, freq=self.freq)
+
+
+def source_of(value: Any, path: str) -> ArrowSource | None:
+    """Return a frame as a source, or ``None`` if it is none.
+
+    Raises:
+        PlainDataError: It is one, and something in it would be lost.
+    """
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    if kind.__name__ == "generator":
+        return _of_generator(value, path)
+    if kind.__name__ in ("Series", "Array", "ChunkedArray") and library in ("pandas", "polars", "pyarrow", "arro3"):
+        raise PlainDataError(
+            f"{path} is a {library} {kind.__name__}, one column without a frame; use .to_frame(), or .to_list() for "
+            "a list of plain values"
+        )
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        return _of_pandas(value, path)
+    if library == "polars":
+        return _of_polars(value, path)
+    if isinstance(value, pa.Table):
+        return ArrowSource(path, lambda: (value.schema, iter(value.to_batches(max_chunksize=_ROWS))))
+    if isinstance(value, pa.RecordBatchReader) or kind.__name__ in ("RecordBatchReader", "ArrayStream"):
+        _take_once(value, path)
+        return ArrowSource(path, lambda: _of_stream(value, path), once=True)
+    return ArrowSource(path, lambda: _of_stream(value, path))
+
+
+def _of_stream(value: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    try:
+        reader = value if isinstance(value, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(value)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as exc:
+        raise PlainDataError(f"{path} is a {type(value).__qualname__} that Arrow cannot read: {exc}") from exc
+    return reader.schema, iter(reader)
+
+
+def _take_once(value: Any, path: str) -> None:
+    if value in _TAKEN:
+        raise _read_twice(path)
+    _TAKEN.add(value)
+
+
+def _read_twice(path: str) -> PlainDataError:
+    return PlainDataError(
+        f"{path} can be read only once, and was handed on before: the second reader would find it empty; "
+        "read it into a table first (read_all()), or hand it on once"
+    )
+
+
+# -- generators ---------------------------------------------------------------------------------------------------
+
+
+def _of_generator(value: Any, path: str) -> ArrowSource | None:
+    if value in _TAKEN:
+        raise _read_twice(path)
+    first = next(value, None)
+    if first is None or not (hasattr(first, "__arrow_c_stream__") or hasattr(first, "__arrow_c_array__")):
+        return None
+    _TAKEN.add(value)
+    schema, head = _chunk(first, path)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from head
+        for number, item in enumerate(value, 2):
+            other, more = _chunk(item, path)
+            if not other.equals(schema):
+                raise PlainDataError(
+                    f"{path}: batch {number} has the columns {_columns(other)}, the first {_columns(schema)}; "
+                    "give all batches one schema"
+                )
+            yield from (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in more)
+
+    return ArrowSource(path, lambda: (schema, batches()), once=True)
+
+
+def _chunk(item: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    if isinstance(item, pa.RecordBatch):
+        return item.schema, iter([item])
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(item, pandas.DataFrame) and isinstance(item.index, pandas.RangeIndex):
+        item = item.reset_index(drop=True)  # which rows of the whole these are, the order says
+        table = _arrow_of_pandas(item, path, preserve_index=False)
+        return table.schema, iter(table.to_batches())
+    if hasattr(item, "__arrow_c_stream__"):
+        source = source_of(item, path)
+        assert source is not None  # noqa: S101  # it speaks Arrow
+        return source.batches()
+    batch = pa.record_batch(item)
+    return batch.schema, iter([batch])
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
+# -- polars -------------------------------------------------------------------------------------------------------
+
+
+def _of_polars(value: Any, path: str) -> ArrowSource | None:
+    lazy = type(value).__name__ == "LazyFrame"
+    schema = value.collect_schema() if lazy else value.schema
+    for name, kind in schema.items():
+        if "Object" in str(kind):
+            raise PlainDataError(
+                f"{path} has Python objects in column {name!r}, of which Arrow would keep only the addresses; "
+                f"convert them first, such as pl.Series([str(x) for x in frame[{name!r}]])"
+            )
+    if not lazy:
+        return ArrowSource(path, lambda: _of_stream(value, path))
+
+    def batches() -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        empty, _ = _of_stream(schema.to_frame(), path)
+        return empty, _lazy_batches(value, empty, path)
+
+    return ArrowSource(path, batches)
+
+
+def _lazy_batches(value: Any, schema: pa.Schema, path: str) -> Iterator[pa.RecordBatch]:
+    for frame in value.collect_batches(maintain_order=True, lazy=True):
+        _, batches = _of_stream(frame, path)
+        yield from (batch.cast(schema) if batch.schema != schema else batch for batch in batches)
+
+
+# -- pandas -------------------------------------------------------------------------------------------------------
+
+
+def _of_pandas(value: Any, path: str) -> ArrowSource:
+    table = _arrow_of_pandas(value, path)
+    freq = getattr(value.index, "freqstr", None)
+    return ArrowSource(path, lambda: (table.schema, iter(table.to_batches(max_chunksize=_ROWS))), freq=freq)
+
+
+def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) -> pa.Table:
+    import pandas as pd
+
+    _check_names(frame, path)
+    for i, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        _check_dtype(dtype, frame.iloc[:, i], name, path)
+    index = frame.index
+    for level in range(index.nlevels):
+        values = index.get_level_values(level)
+        _check_dtype(values.dtype, values, index.names[level] or "index", path)
+    if not frame.shape[1] and len(frame):
+        raise PlainDataError(
+            f"{path} has {len(frame):,} rows and no columns, and Parquet keeps no such rows; use frame.reset_index()"
+        )
+    if not isinstance(index, pd.RangeIndex) and index.names == [None] and pd.api.types.is_integer_dtype(index.dtype):
+        logger.warning(
+            "%s has an index without a name, as a filter leaves it, and keeps it as the column __index_level_0__; use "
+            "frame.reset_index(drop=True) if it means nothing",
+            path,
+        )
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=preserve_index)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError) as exc:
+        raise PlainDataError(f"{path} is a DataFrame that Arrow cannot hold: {exc}") from exc
+
+
+def _check_names(frame: Any, path: str) -> None:
+    kinds = {type(name) for name in frame.columns}
+    if len(kinds) > 1:
+        shown = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise PlainDataError(
+            f"{path} has columns named by {shown}, which would all become text; use frame.rename(columns=str)"
+        )
+
+
+def _check_dtype(dtype: Any, values: Any, name: object, path: str) -> None:
+    kind = str(dtype)
+    if kind == "object":
+        check_objects(values, name, path)
+    elif kind == "category" and str(dtype.categories.dtype) == "object":
+        check_objects(dtype.categories, name, path)
+    elif kind.startswith(("complex", "Sparse")):
+        raise PlainDataError(f"{path} has {kind} in column {name!r}, which Arrow cannot hold; convert it first")

@@ -1,0 +1,201 @@
+"""Read stored tables: all of one, some columns, some rows, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flowctx.artifacts.form import Form
+from flowctx.artifacts.parquet import FORM_KEY
+from flowctx.artifacts.types import canonical, type_name
+from flowctx.core.data.references import TableReference
+from flowctx.core.errors import ArtifactError, MissingExtra, PlainDataError
+
+#: Rows that a reader takes at once.
+_ROWS = 1 << 16
+
+
+class ParquetTable:
+    """Reads one table from its file.
+
+    Args:
+        reference: What stands for it.
+        open: Opens its bytes, after their number was checked.
+        shown: How it is called in messages.
+        dataset: Returns it as a dataset, where its store has a better way than all in memory.
+    """
+
+    def __init__(
+        self,
+        reference: TableReference,
+        open: Callable[[], BinaryIO],
+        shown: str,
+        dataset: Callable[[], Any] | None = None,
+        local_path: Callable[[], str] | None = None,
+    ) -> None:
+        self.reference, self.shown = reference, shown
+        self._open, self._dataset, self._local_path = open, dataset, local_path
+        self._known: tuple[Form, pa.Schema] | None = None
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The names of its columns and their types."""
+        with self._file():
+            form, _ = self._form
+        return {field.name: type_name(canonical(field.type)) for field in form.schema}
+
+    def to_arrow(self, columns: Sequence[str] | None, where: Any) -> Any:
+        """Return it as a ``pyarrow.Table``."""
+        with self._file() as file:
+            names = self._names(columns)
+            if where is None:
+                table = file.read(names)
+            else:
+                table = pa.Table.from_batches(self._filtered(file, names, where, _ROWS), self._stored(names))
+            return self._form[0].restore(table.select(names))
+
+    def to_pandas(self, columns: Sequence[str] | None, where: Any) -> Any:
+        """Return it as a pandas DataFrame."""
+        _need("pandas")
+        if columns is not None:
+            with self._file():
+                columns = [*columns, *(name for name in self._index_columns() if name not in columns)]
+        frame = self.to_arrow(columns, where).to_pandas(self_destruct=True)
+        with self._file():
+            freq = self._form[0].freq
+        if freq is not None and where is None:
+            frame.index.freq = freq
+        return frame
+
+    def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
+        """Return it as a polars DataFrame."""
+        return _need("polars").from_arrow(self.to_arrow(columns, where))
+
+    def batches(self, columns: Sequence[str] | None, where: Any, rows: int) -> Iterator[Any]:
+        """Yield it batch by batch, in flat memory."""
+        with self._file() as file:
+            names = self._names(columns)
+            if where is None:
+                found = file.iter_batches(batch_size=rows, columns=names)
+            else:
+                found = self._filtered(file, names, where, rows)
+            for batch in found:
+                yield self._form[0].restore(batch.select(names))
+
+    def head(self, rows: int) -> list[dict[str, Any]]:
+        """Return the first rows as dicts."""
+        found: list[dict[str, Any]] = []
+        for batch in islice(self.batches(None, None, max(rows, 1)), 1):
+            found = batch.slice(0, rows).to_pylist()
+        return found
+
+    def scan_polars(self) -> Any:
+        """Return it as a polars LazyFrame."""
+        polars = _need("polars")
+        with self._file():
+            form, stored = self._form
+        if self._local_path is not None:
+            frame = polars.scan_parquet(self._local_path(), glob=False)
+        else:
+            frame = polars.scan_pyarrow_dataset(self.dataset())
+        wanted = polars.from_arrow(form.restore(stored.empty_table())).schema
+        found = frame.collect_schema()
+        return frame.with_columns(polars.col(n).cast(kind) for n, kind in wanted.items() if found[n] != kind)
+
+    def dataset(self) -> Any:
+        """Return it as a ``pyarrow.dataset.Dataset`` of the columns as they are stored."""
+        if self._dataset is not None:
+            return self._dataset()
+        from pyarrow import dataset
+
+        with self._file() as file:
+            return dataset.dataset(file.read())
+
+    def stream(self, requested_schema: object | None) -> object:
+        """Return it as an Arrow C stream."""
+        with self._file():
+            schema = self._form[0].schema
+        reader = pa.RecordBatchReader.from_batches(schema, self.batches(None, None, _ROWS))
+        return reader.__arrow_c_stream__(requested_schema)
+
+    # -- how -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _file(self) -> Iterator[pq.ParquetFile]:
+        """Open the file, and say so clearly if it is not what was written."""
+        with self._open() as raw:
+            try:
+                file = pq.ParquetFile(raw, page_checksum_verification=True)
+                self._check(file)
+                yield file
+            except (pa.ArrowInvalid, pa.ArrowIOError, pa.ArrowKeyError, ValueError) as exc:
+                if isinstance(exc, (ArtifactError, PlainDataError)):
+                    raise
+                raise ArtifactError(
+                    f"{self.shown} is damaged, or cannot be read so: {exc}; run the step that made it again"
+                ) from exc
+
+    def _check(self, file: pq.ParquetFile) -> None:
+        if file.metadata.num_rows != self.reference.rows:
+            raise ArtifactError(
+                f"{self.shown} has {file.metadata.num_rows} rows where {self.reference.rows} were written; "
+                "run the step that made it again"
+            )
+        if self._known is None:
+            stored = file.schema_arrow
+            data = (file.metadata.metadata or {}).get(FORM_KEY)
+            self._known = Form.read(data, _without_form(stored)), stored
+
+    @property
+    def _form(self) -> tuple[Form, pa.Schema]:
+        assert self._known is not None  # noqa: S101  # _check() saw to it
+        return self._known
+
+    def _names(self, columns: Sequence[str] | None) -> list[str]:
+        names = list(self._form[0].schema.names)
+        if columns is None:
+            return names
+        if isinstance(columns, str):
+            raise PlainDataError(f"columns={columns!r} is one text; pass a list: columns=[{columns!r}]")
+        for name in columns:
+            if name not in names:
+                raise PlainDataError(f"{self.shown} has no column {name!r}; it has {', '.join(names)}")
+        return list(columns)
+
+    def _stored(self, names: list[str]) -> pa.Schema:
+        stored = self._form[1]
+        return pa.schema([stored.field(name) for name in names])
+
+    def _filtered(self, file: pq.ParquetFile, names: list[str], where: Any, rows: int) -> Iterator[pa.RecordBatch]:
+        condition = pq.filters_to_expression(where) if isinstance(where, list) else where
+        schema = self._stored(names)
+        for batch in file.iter_batches(batch_size=rows):
+            found = pa.Table.from_batches([batch]).filter(condition).select(names)
+            yield from found.cast(schema).to_batches() if found.num_rows else ()
+
+    def _index_columns(self) -> list[str]:
+        import json
+
+        about = (self._form[0].schema.metadata or {}).get(b"pandas")
+        if about is None:
+            return []
+        return [name for name in json.loads(about)["index_columns"] if isinstance(name, str)]
+
+
+def _without_form(schema: pa.Schema) -> pa.Schema:
+    kept = {key: value for key, value in (schema.metadata or {}).items() if key != FORM_KEY}
+    return schema.with_metadata(kept or None)
+
+
+def _need(library: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(library)
+    except ImportError as exc:
+        raise MissingExtra(f"reading a table into {library}", library, package=library) from exc

@@ -1,0 +1,285 @@
+"""Where tables, files and large outputs are kept: a folder or bucket that all workers share."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any, BinaryIO, cast
+from uuid import uuid4
+
+from flowctx.artifacts.bucket import Bucket
+from flowctx.artifacts.folder import PART, Folder
+from flowctx.artifacts.legacy import legacy_path
+from flowctx.artifacts.trouble import PATIENCE, explained
+from flowctx.core.data.files import File
+from flowctx.core.data.plain import ArtifactRef
+from flowctx.core.data.references import FileReference, Reference, TableReference, check_path
+from flowctx.core.data.tables import Table
+from flowctx.core.errors import ArtifactError, ContextError, PayloadError
+from flowctx.core.execution.artifacts import PrunedArtifacts
+
+#: Bytes that are copied at once.
+_CHUNK = 1 << 20
+#: The prefix of what no ledger remembers.
+SHARED = "shared"
+
+
+class PathArtifactStore:
+    """Keeps artifacts as files of random names; each is there completely, or not at all.
+
+    Args:
+        base: A folder, any URL that fsspec knows, such as ``s3://bucket/artifacts``, or a path object with ``fs`` and
+            ``path``.
+        prefix: What all names of this writer begin with: what a ledger refers to stands apart from all else.
+        patience: Waits in seconds before a call that got no answer is repeated.
+
+    Example:
+        >>> import tempfile
+        >>> store = PathArtifactStore(tempfile.mkdtemp())
+        >>> store.get(store.put(b"rows"))
+        b'rows'
+    """
+
+    def __init__(self, base: Any, prefix: str = SHARED, patience: tuple[float, ...] = PATIENCE) -> None:
+        if not base:
+            raise ContextError(
+                "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
+            )
+        self.base, self.prefix = base, prefix
+        local = _local_path(base)
+        self._files: Folder | Bucket = Bucket(base, patience) if local is None else Folder(local)
+
+    @property
+    def shown(self) -> str:
+        """Where it is, as messages say it."""
+        return self._files.shown
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PathArtifactStore) and str(self.base) == str(other.base)
+
+    def __hash__(self) -> int:
+        return hash(str(self.base))
+
+    def __repr__(self) -> str:
+        return f"PathArtifactStore({self.shown!r})"
+
+    # -- outputs ----------------------------------------------------------------------------------------------------
+
+    def put(self, data: bytes, holds: Collection[str] = ()) -> ArtifactRef:
+        """Store the bytes of an output, and return what stands for it."""
+        path = self._new("outputs", "json")
+        with self._files.create(path) as file:
+            file.write(data)
+        return ArtifactRef(uri=path, digest=hashlib.sha256(data).hexdigest(), size=len(data), holds=tuple(holds))
+
+    def get(self, ref: ArtifactRef) -> bytes:
+        """Return the bytes of an output, checked against their number and their digest."""
+        path = legacy_path(ref, str(self.base)) or check_path(ref.uri)
+        with self._opened(path, ref.size) as file:
+            data = file.read()
+        if hashlib.sha256(data).hexdigest() != ref.digest:
+            raise _not_what_was_written(path, self.shown)
+        return data
+
+    # -- tables -----------------------------------------------------------------------------------------------------
+
+    def put_table(self, table: Table) -> Table:
+        """Store a table, and return a handle of it; one that is here already is only referred to anew."""
+        if table.stored_in(self):
+            self._files.touch(check_path(table.reference.path))
+            table.bind(self)
+            return table
+        path = self._new("tables", "parquet")
+        with self._files.create(path) as file:
+            if table.source is not None:
+                reference = table.source.write(cast(BinaryIO, _Sink(file, f"write {path} to {self.shown}")))
+            else:
+                reference = table.reference
+                with open_table(reference, table.store) as source:
+                    _copy(source, file, hashlib.sha256())
+        return Table(replace(reference, path=path, data=None), store=self)
+
+    def open_table(self, reference: TableReference) -> BinaryIO:
+        """Open the bytes of a table, after their number was checked."""
+        return self._files.open(check_path(reference.path), reference.size)
+
+    def local_path(self, reference: Reference) -> str | None:
+        """Return where a file is on this machine, if it is."""
+        path = check_path(reference.path)
+        return self._files.local_path(path) if isinstance(self._files, Folder) else None
+
+    def dataset(self, reference: TableReference) -> Any:
+        """Return a table as a dataset of pyarrow's."""
+        path = check_path(reference.path)
+        if isinstance(self._files, Bucket):
+            return self._files.dataset(path)
+        from pyarrow import dataset
+
+        self._files.open(path, reference.size).close()
+        return dataset.dataset(self._files.local_path(path), format="parquet")
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def put_file(self, file: File) -> File:
+        """Store a file, and return a handle of it."""
+        if file.stored_in(self):
+            self._files.touch(check_path(file.reference.path))
+            file.bind(self)
+            return file
+        path = self._new("files", "bin")
+        digest = hashlib.sha256()
+        with _source(file) as source, self._files.create(path) as target:
+            size = _copy(source, target, digest)
+            name = file.name if file.source is None else PurePath(file.source).name
+        return File.of(FileReference(name=name, size=size, digest=digest.hexdigest(), path=path), self)
+
+    def open_file(self, reference: FileReference) -> BinaryIO:
+        """Open a file, checked against the number of its bytes and their digest."""
+        path = check_path(reference.path)
+        file = self._files.open(path, reference.size)
+        digest = hashlib.sha256()
+        while data := file.read(_CHUNK):
+            digest.update(data)
+        if digest.hexdigest() != reference.digest:
+            file.close()
+            raise _not_what_was_written(path, self.shown)
+        file.seek(0)
+        return file
+
+    # -- what is left over ------------------------------------------------------------------------------------------
+
+    def prune(self, keep: Collection[str], before: datetime, *, dry_run: bool = False) -> PrunedArtifacts:
+        """Remove what nothing refers to, and what was never completed.
+
+        Args:
+            keep: Paths that something refers to.
+            before: Nothing that was written since is touched: a run may be about to refer to it.
+            dry_run: Only count.
+        """
+        files = size = 0
+        for stored in self._files.list(self.prefix):
+            if stored.modified >= before or (stored.path in keep and not stored.path.endswith(PART)):
+                continue
+            files += 1
+            size += stored.size
+            if not dry_run:
+                self._files.remove(stored.path)
+        if isinstance(self._files, Bucket) and not dry_run:
+            files += self._files.abort_uploads(self.prefix, before)
+        return PrunedArtifacts(files=files, bytes=size)
+
+    def _new(self, kind: str, ending: str) -> str:
+        name = uuid4().hex
+        return f"{self.prefix}/{kind}/{name[:2]}/{name}.{ending}"
+
+    @contextmanager
+    def _opened(self, path: str, size: int) -> Iterator[BinaryIO]:
+        with self._files.open(path, size) as file:
+            try:
+                yield file
+            except OSError as exc:
+                raise explained(exc, f"read {path} from {self.shown}") from exc
+
+
+class MemoryArtifactStore:
+    """Keeps tables and files in the memory of this process: for runs that nothing remembers."""
+
+    def put(self, data: bytes, holds: Collection[str] = ()) -> ArtifactRef:
+        """Refuse: outputs stay where they are."""
+        raise NotImplementedError("outputs in memory need no store")
+
+    def get(self, ref: ArtifactRef) -> bytes:
+        """Refuse: it is elsewhere."""
+        raise ArtifactError(f"{ref.uri} is in an artifact store; set FLOWCTX_ARTIFACTS_URL here too")
+
+    def put_table(self, table: Table) -> Table:
+        """Return a table with its bytes in memory."""
+        table.reference  # noqa: B018  # which puts it there
+        return table
+
+    def put_file(self, file: File) -> File:
+        """Return a file with its bytes in memory."""
+        file.reference  # noqa: B018  # which puts it there
+        return file
+
+
+class _Sink(io.BufferedIOBase):
+    """A file in a store, whose errors are told apart from those of what is written to it."""
+
+    def __init__(self, file: BinaryIO, what: str) -> None:
+        self.file, self.what = file, what
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as exc:
+            raise explained(exc, self.what) from exc
+
+
+@contextmanager
+def _source(file: File) -> Iterator[BinaryIO]:
+    if file.source is None:
+        with file.open() as opened:
+            yield opened
+        return
+    try:
+        opened = open(file.source, "rb")  # noqa: SIM115  # closed below
+    except OSError as exc:
+        raise ArtifactError(f"cannot hand on the file {file.source!r}: {exc.strerror or exc}") from exc
+    with opened:
+        yield opened
+
+
+def open_table(reference: TableReference, store: Any) -> BinaryIO:
+    """Open the bytes of a table, wherever they are."""
+    if reference.data is not None:
+        return io.BytesIO(reference.data)
+    if store is None:
+        raise _no_store(reference)
+    return store.open_table(reference)  # type: ignore[no-any-return]
+
+
+def _no_store(reference: Reference) -> PayloadError:
+    return PayloadError(
+        f"{reference.path} is in an artifact store; set FLOWCTX_ARTIFACTS_URL here too, to the same place"
+    )
+
+
+def _copy(source: BinaryIO, target: BinaryIO, digest: Any) -> int:
+    size = 0
+    while data := source.read(_CHUNK):
+        digest.update(data)
+        target.write(data)
+        size += len(data)
+    return size
+
+
+def _local_path(base: Any) -> str | None:
+    """Return the folder that is meant, if it is one of this machine."""
+    if not isinstance(base, str):
+        return None
+    scheme, mark, rest = base.partition("://")
+    if not mark:
+        return base.removeprefix("file:") if base.startswith("file:/") else base
+    if scheme not in ("file", "local"):
+        return None
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(f"file://{rest}")
+    if parts.netloc not in ("", "localhost"):
+        raise ContextError(
+            f"{base!r} names a folder of the host {parts.netloc!r}; write file:///{rest}, with three strokes"
+        )
+    return unquote(parts.path)
+
+
+def _not_what_was_written(path: str, shown: str) -> ArtifactError:
+    return ArtifactError(f"{path} in {shown} is damaged: it is not what was written; run the step that made it again")

@@ -1,0 +1,131 @@
+"""Arrow types: what each is called by its content, and as what it is stored.
+
+One canonical type stands for all layouts of the same content: dictionaries are their values, views and large types the
+plain ones. Names are ours, because pyarrow's texts change between versions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+T = pa.types
+_UTC = frozenset({"UTC", "Etc/UTC", "Etc/GMT", "GMT", "Z", "+00:00", "Zulu", "Etc/Zulu"})
+
+
+def _is(name: str, kind: pa.DataType) -> bool:
+    """Whether a type is of a kind that older versions of pyarrow may not know."""
+    check = getattr(T, f"is_{name}", None)
+    return check is not None and bool(check(kind))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values are text, in any layout."""
+    return T.is_string(kind) or T.is_large_string(kind) or _is("string_view", kind)
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether values are bytes of any length, in any layout."""
+    return T.is_binary(kind) or T.is_large_binary(kind) or _is("binary_view", kind)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values are lists of any length, in any layout."""
+    plain = T.is_list(kind) or T.is_large_list(kind)
+    return plain or _is("list_view", kind) or _is("large_list_view", kind)
+
+
+def is_view(kind: pa.DataType) -> bool:
+    """Whether the layout is one of views, or of runs."""
+    names = ("string_view", "binary_view", "list_view", "large_list_view", "run_end_encoded")
+    return any(_is(name, kind) for name in names)
+
+
+def children(kind: pa.DataType) -> list[pa.Field]:
+    """Return the fields of a nested type."""
+    return [kind.field(i) for i in range(kind.num_fields)] if T.is_nested(kind) else []
+
+
+def canonical(kind: pa.DataType) -> pa.DataType:
+    """Return the type that stands for every layout of the same content.
+
+    Example:
+        >>> print(canonical(pa.dictionary(pa.int8(), pa.string())))
+        large_string
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return canonical(kind.storage_type)
+    if T.is_dictionary(kind) or _is("run_end_encoded", kind):
+        return canonical(kind.value_type)
+    if is_text(kind):
+        return pa.large_string()
+    if is_binary(kind):
+        return pa.large_binary()
+    if is_list(kind):
+        return pa.large_list(pa.field("item", canonical(kind.value_type)))
+    if T.is_fixed_size_list(kind):
+        return pa.list_(pa.field("item", canonical(kind.value_type)), kind.list_size)
+    if T.is_map(kind):
+        pair = pa.struct([("key", canonical(kind.key_type)), ("value", canonical(kind.item_type))])
+        return pa.large_list(pa.field("item", pair))
+    if T.is_struct(kind):
+        return pa.struct([pa.field(field.name, canonical(field.type)) for field in children(kind)])
+    if T.is_timestamp(kind) and kind.tz in _UTC:
+        return pa.timestamp(kind.unit, "UTC")
+    if T.is_decimal(kind):
+        return pa.decimal256(76, kind.scale) if kind.precision > 38 else pa.decimal128(38, kind.scale)
+    return kind
+
+
+def type_name(kind: pa.DataType) -> str:
+    """Return our name of a canonical type; it is part of every digest.
+
+    Raises:
+        TypeError: The type cannot be stored, so it has none.
+
+    Example:
+        >>> type_name(pa.timestamp("us", "UTC"))
+        'timestamp[us]@UTC'
+    """
+    if T.is_nested(kind):
+        return _nested_name(kind)
+    for name, check in _PLAIN:
+        if check(kind):
+            return name
+    if T.is_timestamp(kind):
+        return f"timestamp[{kind.unit}]" + (f"@{kind.tz}" if kind.tz else "")
+    if T.is_duration(kind):
+        return f"duration[{kind.unit}]"
+    if T.is_time(kind):
+        return f"time[{kind.unit}]"
+    if T.is_decimal(kind):
+        return f"decimal({kind.scale})"
+    if T.is_fixed_size_binary(kind):
+        return f"binary[{kind.byte_width}]"
+    raise TypeError(f"Arrow's {kind} has no place in a table")
+
+
+_PLAIN: tuple[tuple[str, Any], ...] = (
+    ("string", is_text),
+    ("binary", is_binary),
+    ("null", T.is_null),
+    ("bool", T.is_boolean),
+    *((name, getattr(T, f"is_{name}")) for name in ("int8", "int16", "int32", "int64")),
+    *((name, getattr(T, f"is_{name}")) for name in ("uint8", "uint16", "uint32", "uint64")),
+    *((name, getattr(T, f"is_{name}")) for name in ("float16", "float32", "float64")),
+    ("date", T.is_date32),
+    ("date64", T.is_date64),
+)
+
+
+def _nested_name(kind: pa.DataType) -> str:
+    if is_list(kind):
+        return f"list<{type_name(kind.value_type)}>"
+    if T.is_fixed_size_list(kind):
+        return f"list[{kind.list_size}]<{type_name(kind.value_type)}>"
+    if T.is_struct(kind) and kind.num_fields:
+        # With the length of each name, so that no name can be taken for the end of another.
+        inner = (f"{len(field.name)}:{field.name}:{type_name(field.type)}" for field in children(kind))
+        return f"struct<{','.join(inner)}>"
+    raise TypeError(f"Arrow's {kind} has no place in a table")

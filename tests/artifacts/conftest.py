@@ -1,0 +1,46 @@
+"""Stores of artifacts: a folder, and a bucket of a real S3 server (moto's)."""
+
+from __future__ import annotations
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from flowctx.artifacts import PathArtifactStore
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The endpoint of an S3 server on this machine."""
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch, tmp_path):
+    """The URL of an empty bucket, as users name it."""
+    import boto3
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "no_proxy": "*",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"b{abs(hash(tmp_path)):x}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}/artifacts"
+
+
+@pytest.fixture(params=["folder", "s3", "memory"])
+def store(request, tmp_path):
+    """A store of each kind."""
+    if request.param == "folder":
+        return PathArtifactStore(str(tmp_path / "store"), patience=())
+    if request.param == "memory":
+        return PathArtifactStore(f"memory://{tmp_path.name}", patience=())
+    return PathArtifactStore(request.getfixturevalue("bucket"), patience=())

@@ -1,0 +1,251 @@
+"""What Arrow or Parquet would lose without a word is refused, naming the column and the remedy, or kept."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import io
+import logging
+import uuid
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from flowctx import PlainDataError, StepResult
+from flowctx.artifacts.frames import source_of
+from stored_tables import stored
+
+EAST = dt.timezone(dt.timedelta(hours=5, minutes=30))
+
+
+def objects(*values):
+    return pd.DataFrame({"o": pd.Series(values, dtype=object)})
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ([pd.Timestamp("2024-01-01T00:00:00.123456789")], "times with nanoseconds"),
+        ([dt.date(2024, 1, 1), dt.datetime(2024, 1, 1, 5, tzinfo=dt.UTC)], "values of date and datetime"),
+        ([dt.time(1, tzinfo=dt.UTC)], "times with a zone"),
+        ([decimal.Decimal("NaN"), decimal.Decimal(1)], r"Decimal\('NaN'\)"),
+        ([np.float32(1.1), 1.1], "values of float and float32"),
+        ([1, float("nan")], "values of float and int"),
+        ([1, 1.5], "values of float and int"),
+        ([True, 1], "values of bool and int"),
+        ([b"a", "b"], "values of bytes and str"),
+        ([{1, 2}], "values of set"),
+        ([{"a": 1}, {"b": 2}], "dicts with different keys"),
+        ([{1: 2}], "dicts with the key 1"),
+        ([[1, "a"]], "values of int and str"),
+        ([[1, 1.5]], "values of float and int"),
+        ([{"a": [dt.time(1, tzinfo=dt.UTC)]}], "times with a zone"),
+        ([dt.datetime(2024, 1, 1, tzinfo=EAST), dt.datetime(2024, 1, 1, tzinfo=dt.UTC)], "times in zones"),
+        ([dt.datetime(2024, 1, 1, tzinfo=EAST)], "times in zones"),
+        ([1 + 2j], "values of complex"),
+        ([uuid.UUID(int=1)], "values of UUID"),
+        ([object()], "values of object"),
+    ],
+)
+def test_an_object_column_that_arrow_would_change_is_refused(values, what):
+    """The message names the way to the frame, what is in it, the column and the remedy."""
+    with pytest.raises(PlainDataError, match=rf"output\['rows'\] has {what}.*'o.*; (convert|use|give)"):
+        StepResult.ok({"rows": objects(*values)})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a", None, float("nan"), "b"],
+        [1, None, 3],
+        [decimal.Decimal("1.50"), decimal.Decimal("2.5"), None],
+        [dt.date(2024, 1, 1), None],
+        [dt.datetime(2024, 1, 1, tzinfo=dt.UTC), pd.NaT],
+        [b"x", b""],
+        [[1, 2], [], None],
+        [{"a": 1, "b": "x"}, {"a": 2, "b": None}],
+        [True, None],
+    ],
+)
+def test_an_object_column_of_one_type_comes_back(values):
+    """Values are what they were; what is missing in pandas' sense is missing."""
+    table = stored(objects(*values))
+    expected = [None if not isinstance(v, (list, dict)) and pd.isna(v) else v for v in values]
+    assert table.to_arrow()["o"].to_pylist() == expected
+
+
+def test_addresses_are_no_values():
+    """Of polars' Object columns Arrow gets raw pointers: they are refused, lazily too."""
+    frame = pl.DataFrame({"o": [object()]}, schema={"o": pl.Object})
+    for value in (frame, frame.lazy()):
+        with pytest.raises(
+            PlainDataError, match=r"Python objects in column 'o', of which Arrow would keep only the addr"
+        ):
+            source_of(value, "output")
+
+
+@pytest.mark.parametrize(
+    ("frame", "what"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate|more than once"),
+        (pd.DataFrame([[1, 2]], columns=["a", 1]), "columns named by int and str"),
+        (pd.DataFrame(index=range(3)), "3 rows and no columns"),
+        (pd.DataFrame({"c": [1j]}), "complex128 in column 'c'"),
+        (pd.DataFrame({"s": pd.arrays.SparseArray([0, 1])}), "Sparse"),
+        (pd.Series([1], name="a"), "one column without a frame; use .to_frame()"),
+        (pl.Series([1]), "one column without a frame"),
+        (pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())}), "interval in column 'a'"),
+        (pa.table({"a": pa.nulls(1, pa.struct([]))}), "struct"),
+        (pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), "'a' more than once"),
+        (pa.table({"a": pa.array([["x"]], pa.list_(pa.dictionary(pa.int8(), pa.string())))}), "categories inside"),
+        (pl.DataFrame({"i": pl.Series([1], dtype=pl.Int128)}), "Arrow cannot read|column 'i'"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(frame, what):
+    """Each refusal is ours, and says what is wrong."""
+    with pytest.raises(PlainDataError, match=what):
+        stored(frame)
+
+
+def test_a_reader_is_read_once():
+    """Where a reader or generator stands twice, the second one would find it empty: it is refused."""
+    reader = pa.table({"a": [1, 2]}).to_reader()
+    with pytest.raises(PlainDataError, match=r"output\['b'\] can be read only once.*read_all\(\)"):
+        StepResult.ok({"a": reader, "b": reader})
+    batches = (batch for batch in pa.table({"a": [1, 2]}).to_batches())
+    source = source_of(batches, "output")
+    assert source.write(io.BytesIO()).rows == 2
+    with pytest.raises(PlainDataError, match="can be read only once"):
+        source.write(io.BytesIO())
+
+
+def test_batches_of_two_schemas_are_refused():
+    """A generator whose batches change their columns half way is refused, with both."""
+    frames = (frame for frame in [pd.DataFrame({"a": [1]}), pd.DataFrame({"a": ["x"]})])
+    with pytest.raises(PlainDataError, match=r"batch 2 has the columns a .*string, the first a int64"):
+        stored(frames)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": [1, 2]}, index=pd.RangeIndex(5, 7)),
+        pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="k")),
+        pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2)], names=["k", "n"])),
+        pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2024-01-01", periods=2, freq="B", tz="America/New_York")),
+        pd.DataFrame({"a": [1, 2, 3]}, index=pd.date_range("2024-01-31", periods=3, freq="ME", name="month")),
+        pd.DataFrame({"c": pd.Categorical(["lo", "hi"], categories=["lo", "mid", "hi"], ordered=True)}),
+        pd.DataFrame({"c": pd.Categorical([1, 2], categories=pd.Index([2, 1, 3], dtype="int8"))}),
+        pd.DataFrame({"t": pd.array(["2024-01-01", None], dtype="datetime64[s]")}),
+        pd.DataFrame({"t": pd.to_timedelta([1, 2], unit="s")}),
+        pd.DataFrame({"i": pd.array([1, None], dtype="Int64"), "b": pd.array([True, None], dtype="boolean")}),
+        pd.DataFrame({"f": [1.5, float("nan")]}),
+        pd.DataFrame({"p": pd.period_range("2024-01", periods=2, freq="M")}),
+        pd.DataFrame({"v": pd.arrays.IntervalArray.from_breaks([0, 1, 2])}),
+        pd.DataFrame({0: [1], 1: [2]}),
+        pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])),
+        pd.DataFrame({"a": []}, dtype="float64"),
+        pd.DataFrame({"t": pd.to_datetime(["2024-01-01T00:00:00.123456789"]).tz_localize("Europe/Berlin")}),
+    ],
+    ids=lambda frame: "-".join(map(str, frame.dtypes))[:30] + type(frame.index).__name__,
+)
+def test_a_pandas_frame_comes_back_as_it_was(frame):
+    """Index, frequency, categories and their order, dtypes and units are there again."""
+    found = stored(frame)
+    back = found.to_pandas()
+    pd.testing.assert_frame_equal(back, frame, check_freq=True)
+    assert getattr(back.index, "freq", None) == getattr(frame.index, "freq", None)
+
+
+def test_a_polars_frame_comes_back_as_it_was():
+    """Enums and their categories, categoricals, time zones and nested columns are there again."""
+    frame = pl.DataFrame(
+        {
+            "e": pl.Series(["b", "a", None], dtype=pl.Enum(["b", "x", "a"])),
+            "c": pl.Series(["q", None, "r"], dtype=pl.Categorical),
+            "t": pl.Series([1, 2, None], dtype=pl.Datetime("ms", "Asia/Tokyo")),
+            "l": [["x"], [], None],
+            "s": [{"a": 1, "b": "x"}, {"a": None, "b": ""}, None],
+            "n": [1.5, float("nan"), None],
+            "d": pl.Series([decimal.Decimal("1.10"), None, None], dtype=pl.Decimal(10, 2)),
+        }
+    )
+    table = stored(frame)
+    for back in (table.to_polars(), pl.DataFrame(table)):
+        assert back.schema == frame.schema
+        assert back.equals(frame, null_equal=True)
+
+
+def test_equal_content_keeps_the_form_of_each_writer():
+    """Frames that differ only in their index or the order of categories have one digest, and come back as they were."""
+    plain = pl.DataFrame({"c": ["lo", "hi"]})
+    ordered = pd.DataFrame(
+        {"c": pd.Categorical(["lo", "hi"], ["lo", "mid", "hi"], ordered=True)}, index=pd.RangeIndex(5, 7)
+    )
+    one, two = stored(plain), stored(ordered)
+    assert one == two
+    assert one.digest == two.digest
+    assert one.to_polars().schema == plain.schema
+    pd.testing.assert_frame_equal(two.to_pandas(), ordered)
+
+
+def test_an_index_that_a_filter_left_is_kept_and_said(caplog):
+    """It becomes a column, which may not be meant: a warning says how to get rid of it."""
+    frame = pd.DataFrame({"a": [1, 2, 3, 4]})
+    with caplog.at_level(logging.WARNING, "flowctx"):
+        found = stored(frame[frame["a"].isin([1, 3, 4])])
+    assert list(found.columns) == ["a", "__index_level_0__"]
+    assert "frame.reset_index(drop=True)" in caplog.text
+    assert found.to_pandas().index.tolist() == [0, 2, 3]
+
+
+def test_libraries_agree_on_the_digest():
+    """pandas, polars, DuckDB and pyarrow make one table of the same rows."""
+    frame = pl.DataFrame({"i": [1, 2, None], "f": [1.5, -0.0, None], "s": ["a", "", None], "b": [True, None, False]})
+    relation = duckdb.connect().from_arrow(frame.to_arrow())
+    nullable = frame.to_pandas(use_pyarrow_extension_array=True)
+    digests = {stored(value).digest for value in (frame, frame.lazy(), frame.to_arrow(), relation, nullable)}
+    assert len(digests) == 1
+    assert stored(frame.with_columns(f=pl.Series([1.5, 0.0, None]))).digest not in digests
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.float32(1.5), 1.5),
+        (np.array([1, 2]), [1, 2]),
+        (np.array(["a", "b"]), ["a", "b"]),
+        (np.datetime64("2024-01-31"), dt.date(2024, 1, 31)),
+        (np.array([0.1, float("inf")]), [0.1, float("inf")]),
+    ],
+)
+def test_numpy_values_become_plain_ones(value, plain):
+    """Scalars, and arrays of one dimension, are equal to what they become."""
+    (found,) = StepResult.ok({"x": value}).output.values()
+    assert found == plain
+    assert type(found).__name__.removeprefix("Frozen").lower() == type(plain).__name__
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (np.datetime64("2024-01-01T00:00:00", "s"), "no time zone"),
+        (np.timedelta64(1, "ns"), "use datetime.timedelta"),
+        (np.zeros((2, 2)), "array of 2 dimensions"),
+        (np.longdouble("0.1"), "more digits"),
+        (np.complex64(1), "z.real"),
+        (np.datetime64("NaT", "D"), "use None"),
+        (pd.Timedelta(1, "ns"), "nanoseconds"),
+        (pd.Timestamp("2024-01-01T00:00:00.123456789", tz="UTC"), "nanoseconds"),
+    ],
+)
+def test_values_that_have_no_plain_equal_are_refused(value, what):
+    """Nothing is rounded, cut or given a zone."""
+    with pytest.raises(PlainDataError, match=rf"output\['x'\].*{what}"):
+        StepResult.ok({"x": value})

@@ -1,0 +1,334 @@
+"""A store keeps what is large: each is there completely or not at all, and no reference leads out of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowctx import (
+    ArtifactError,
+    ArtifactRef,
+    ArtifactRefused,
+    ArtifactUnavailable,
+    ContextError,
+    File,
+    PayloadError,
+    StepResult,
+    Table,
+)
+from flowctx.artifacts import PathArtifactStore, artifact_store
+from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.execution.execute import categorize
+
+LATER = datetime.now(UTC) + timedelta(days=1)
+FRAME = pd.DataFrame({"symbol": ["IBM", "AAPL", None], "close": [1.5, 2.5, None]})
+
+
+def kept(store, frame=FRAME):
+    return store.put_table(StepResult.ok(frame).output["table"])
+
+
+def read_back(table, store):
+    """Return a table as another process finds it: from its JSON form."""
+    found = from_json(to_json(table))
+    found.bind(store)
+    return found
+
+
+# -- every kind of store ----------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_found_again(store):
+    """All ways to read it give what was written; its reference has a few hundred bytes and a relative path."""
+    table = kept(store)
+    again = read_back(table, store)
+    assert again == table
+    assert len(str(to_json(table))) < 600
+    assert table.reference.path.startswith("shared/tables/")
+    pd.testing.assert_frame_equal(again.to_pandas(), FRAME)
+    assert again.to_pandas(columns=["close"], where=[("symbol", "=", "IBM")])["close"].tolist() == [1.5]
+    assert again.to_polars().equals(pl.from_pandas(FRAME))
+    assert again.scan_polars().filter(pl.col("close") > 2).collect()["symbol"].to_list() == ["AAPL"]
+    assert again.dataset().count_rows() == 3
+    assert pa.table(again)["symbol"].to_pylist() == ["IBM", "AAPL", None]
+    assert [batch.num_rows for batch in again.batches(rows=2)] == [2, 1]
+    assert again.head(1) == [{"symbol": "IBM", "close": 1.5}]
+    assert "<td>IBM</td>" in again._repr_html_()
+
+
+def test_an_output_is_found_again(store):
+    """Bytes that were put are got, and every put is a file of its own."""
+    ref, other = store.put(b"{}"), store.put(b"{}")
+    assert store.get(ref) == store.get(other) == b"{}"
+    assert ref.uri != other.uri
+
+
+def test_a_file_is_found_again(store, tmp_path):
+    """A file keeps its name and bytes; the original may go."""
+    path = tmp_path / "report.pdf"
+    path.write_bytes(b"%PDF" * 1000)
+    file = store.put_file(File(path))
+    path.unlink()
+    again = from_json(to_json(file))
+    again.bind(store)
+    assert (again.name, again.bytes, again.read_bytes()) == ("report.pdf", 4000, b"%PDF" * 1000)
+
+
+def test_a_source_that_breaks_leaves_nothing(store):
+    """A generator that raises half way has written no file that anybody could find."""
+
+    def batches():
+        yield from pa.table({"a": range(1000)}).to_batches(max_chunksize=10)
+        raise ConnectionResetError("the source broke")
+
+    with pytest.raises(ConnectionResetError):
+        kept(store, batches())
+    assert list(store._files.list("shared")) == []
+
+
+def test_what_is_gone_or_damaged_is_said(store):
+    """A table whose file is gone, cut or changed is an error that says what to do, and never other data."""
+    table = kept(store, pd.DataFrame({"a": range(1000)}))
+    data = store.open_table(table.reference).read()
+    for what, broken in {
+        "bytes where": data[:-1],
+        "damaged": data[:50] + bytes([data[50] ^ 255]) + data[51:],
+        "damaged, or cannot": bytes(len(data)),
+    }.items():
+        overwrite(store, table.reference.path, broken)
+        with pytest.raises(ArtifactError, match=f"{what}.*run the step that made it again") as raised:
+            read_back(table, store).to_arrow()
+        assert str(categorize(raised.value)) == "DEPENDENCY"
+    store._files.remove(table.reference.path)
+    with pytest.raises(ArtifactError, match="it is gone; run the step that made it again"):
+        read_back(table, store).to_pandas()
+
+
+def test_a_table_handed_on_is_stored_once(store):
+    """A step that returns the table it was given refers to the same file."""
+    table = kept(store)
+    assert store.put_table(read_back(table, store)).reference == table.reference
+
+
+def test_a_table_of_another_store_is_copied(store, tmp_path):
+    """What a reader in one store hands on to another is there too."""
+    table = kept(PathArtifactStore(str(tmp_path / "other")))
+    copied = store.put_table(table)
+    assert copied == table
+    pd.testing.assert_frame_equal(read_back(copied, store).to_pandas(), FRAME)
+
+
+def test_prune_removes_what_nothing_refers_to(store):
+    """What is referred to stays, what is newer than the grace period stays, what others wrote stays."""
+    table, left_over, output = kept(store), kept(store), store.put(b"{}")
+    foreign = PathArtifactStore(store.base, prefix="l-other", patience=()).put(b"{}")
+    keep = {table.reference.path}
+    assert store.prune(keep, datetime.now(UTC) - timedelta(days=1)).files == 0
+    counted = store.prune(keep, LATER, dry_run=True)
+    assert (counted.files, counted.bytes) == (2, left_over.bytes + 2)
+    assert store.prune(keep, LATER) == counted
+    assert [stored.path for stored in store._files.list("shared")] == [table.reference.path]
+    assert store.get(foreign) == b"{}"
+    with pytest.raises(ArtifactError, match="it is gone"):
+        store.get(output)
+
+
+def overwrite(store, path, data):
+    """Change a stored file as somebody else would."""
+    files = store._files
+    if hasattr(files, "local_path"):
+        with open(files.local_path(path), "wb") as file:
+            file.write(data)
+        return
+    fs, target = files._at(path)
+    fs.pipe_file(target, data)
+    fs.invalidate_cache()
+
+
+# -- references -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../../etc/passwd",
+        "shared/tables/../../../etc/passwd",
+        "s3://evil/shared/tables/ab/" + "0" * 32 + ".parquet",
+        "file:///etc/passwd",
+        "shared/tables/ab/" + "0" * 32 + ".parquet\n",
+        "shared\\tables\\ab\\x.parquet",
+        "//host/shared/tables/ab/" + "0" * 32 + ".parquet",
+        "shared/tables/ab/" + "0" * 32 + ".parquet::zip",
+        "SHARED/tables/ab/" + "0" * 32 + ".parquet",
+        "",
+        None,
+        7,
+    ],
+)
+def test_a_reference_leads_nowhere_else(path, tmp_path):
+    """No scheme, host, parent, absolute or other path is taken from a payload, for a table, file or output."""
+    store = PathArtifactStore(str(tmp_path), patience=())
+    payload = to_json(kept(store))
+    payload["$table"]["path"] = path
+    with pytest.raises(PayloadError, match="damaged"):
+        from_json(payload)
+    with pytest.raises(PayloadError, match="damaged"):
+        from_json({"$file": {"path": path, "name": "x", "size": 1, "digest": "0" * 64}})
+    with pytest.raises(PayloadError, match="no path in an artifact store"):
+        store.get(ArtifactRef(uri=str(path), digest="0" * 64, size=1))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("0" * 64),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(["path", "data", "digest", "size", "rows", "checksum", "columns", "name"])
+
+
+@given(st.sampled_from(["$table", "$file"]), st.dictionaries(FIELDS, JSON))
+def test_a_damaged_reference_is_refused(tag, data):
+    """Whatever stands in a reference, it is a table or file of sound fields, or a PayloadError."""
+    try:
+        found = from_json({tag: data})
+    except PayloadError:
+        return
+    assert isinstance(found, (Table, File))
+    assert to_json(found)[tag].keys() <= data.keys()
+
+
+def test_links_pipes_and_folders_are_not_opened(tmp_path):
+    """Whoever can write into the store cannot make a reader leave it, or wait."""
+    store = PathArtifactStore(str(tmp_path / "store"), patience=())
+    secret = tmp_path / "secret"
+    for made in ("link", "pipe", "folder", "linked folder"):
+        table = kept(store)
+        path = store._files.local_path(table.reference.path)
+        secret.write_bytes(Path(path).read_bytes())
+        os.unlink(path)
+        if made == "link":
+            os.symlink(secret, path)
+        elif made == "pipe":
+            os.mkfifo(path)
+        elif made == "folder":
+            os.mkdir(path)
+        else:
+            away = tmp_path / "away" / os.path.basename(os.path.dirname(path))
+            away.mkdir(parents=True)
+            (away / os.path.basename(path)).write_bytes(secret.read_bytes())
+            os.rmdir(os.path.dirname(path))
+            os.symlink(away, os.path.dirname(path))
+        for read in (Table.to_arrow, Table.scan_polars, Table.dataset):
+            with pytest.raises(ArtifactRefused):
+                read(read_back(table, store))
+
+
+def test_counts_are_checked_before_memory_is_taken(tmp_path):
+    """A reference that promises other rows or bytes than the file has is refused before anything is read."""
+    store = PathArtifactStore(str(tmp_path), patience=())
+    table = kept(store)
+    for changes, what in (({"size": 2**52}, "bytes where"), ({"rows": 2**52}, "rows where")):
+        with pytest.raises(ArtifactError, match=what):
+            Table(replace(table.reference, **changes), store=store).to_arrow()
+    with pytest.raises(ArtifactError, match="bytes where"):
+        store.get(replace(store.put(b"{}"), size=2**52))
+
+
+def test_references_of_0_1_are_read_inside_of_the_store(tmp_path):
+    """An absolute URI that leads into the configured store is followed, and no other."""
+    store = PathArtifactStore(str(tmp_path / "store"), patience=())
+    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    path = tmp_path / "store" / "44" / f"{digest}.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"{}")
+    assert store.get(ArtifactRef(uri=str(path), digest=digest, size=2)) == b"{}"
+    with pytest.raises(PayloadError, match="no path in an artifact store"):
+        store.get(ArtifactRef(uri=f"/elsewhere/44/{digest}.json", digest=digest, size=2))
+
+
+# -- trouble ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_said():
+    """A disk without space is DEPENDENCY or worth another try, and says so; nothing is left behind."""
+    import errno
+
+    from flowctx.artifacts.trouble import explained
+
+    error = explained(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "write x to y")
+    assert isinstance(error, ArtifactUnavailable)
+    assert "free some space" in str(error)
+    assert categorize(error).retryable
+
+
+def test_a_folder_that_is_no_folder_is_said(tmp_path):
+    """A store whose place is a file is a matter of configuration."""
+    (tmp_path / "store").write_text("")
+    with pytest.raises(ArtifactRefused, match="FLOWCTX_ARTIFACTS_URL") as raised:
+        kept(PathArtifactStore(str(tmp_path / "store"), patience=()))
+    assert str(categorize(raised.value)) == "CONFIGURATION"
+
+
+def test_a_bucket_that_is_not_there_is_said(bucket):
+    """A bucket that does not exist is no damage of the data."""
+    with pytest.raises(ArtifactError, match="no-such-bucket"):
+        kept(PathArtifactStore("s3://no-such-bucket/x", patience=()))
+
+
+def test_a_store_that_does_not_answer_is_asked_again(bucket, monkeypatch):
+    """After some patience the error says that the store is away; its category lets the step be retried."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    away = PathArtifactStore("s3://other/x", patience=(0.0, 0.0))
+    away._files._given = __import__("upath").UPath("s3://other/x", skip_instance_cache=True)
+    with pytest.raises(ArtifactUnavailable, match="does not answer") as raised:
+        kept(away)
+    assert str(categorize(raised.value)) == "TRANSIENT"
+
+
+def test_urls_that_lead_nowhere_are_said():
+    """A scheme that nobody knows, a package that is missing and a host in a file URL are errors with a remedy."""
+    for url, what in {
+        "nope://x/y": "no URL that fsspec knows",
+        "gs://b/x": "needs a package",
+        "abfs://c/x": "package",
+    }.items():
+        with pytest.raises(ContextError, match=what):
+            PathArtifactStore(url, patience=()).put(b"")
+    with pytest.raises(ContextError, match="three strokes"):
+        PathArtifactStore("file://data/x")
+
+
+# -- where ------------------------------------------------------------------------------------------------------------
+
+
+class ALedger:
+    artifact_prefix = "l-1"
+
+    def __init__(self, url):
+        self.url = url
+
+
+def test_where_artifacts_go(monkeypatch, tmp_path):
+    """The variable, else beside the ledger's file, else the engine's place, else nowhere."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    beside = artifact_store(ALedger(f"sqlite:///{tmp_path}/ledger.db"), "/engine")
+    assert (beside.base, beside.prefix) == (f"{tmp_path}/ledger.db.artifacts", "l-1")
+    assert artifact_store(ALedger("postgresql://h/db"), "/engine").base == "/engine"
+    assert artifact_store(ALedger("postgresql://h/db")) is None
+    assert artifact_store() is None
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", "s3://b/x")
+    assert artifact_store(ALedger(f"sqlite:///{tmp_path}/ledger.db")).base == "s3://b/x"
