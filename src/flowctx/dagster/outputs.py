@@ -1,85 +1,24 @@
-"""Where the outputs of steps and assets are kept: one file for each capture of each partition, on any fsspec path.
-
-::
-
-    <base>/daily_prices/fetch/2012-10-26/IBM/@2012-10-26%7CIBM%7Cbatch-1.json    one capture
-    <base>/daily_prices/fetch/2012-10-26/IBM/@latest.json                        names the newest one
-
-``@`` stands in no escaped value, so that no partition can be taken for a file.
-"""
+"""The IO manager: Dagster's side of where outputs are kept; the files are :mod:`.output_store`'s."""
 # No `from __future__ import annotations`: Dagster 1.13 reads the annotations of resources when they are defined.
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args, get_origin
-from uuid import uuid4
 
 import dagster as dg
-import msgspec
 from pydantic import Field, PrivateAttr
 
-from flowctx.artifacts import artifact_store
-from flowctx.core.data.plain import FrozenDict, thaw
-from flowctx.core.errors import ArtifactError, ContextError, PayloadError
-from flowctx.core.execution.envelope import Envelope, Upstream, load_output
-from flowctx.core.partitions.key import PartitionKey, escape_value
+from flowctx.core.data.plain import thaw
+from flowctx.core.errors import ArtifactError, ContextError
+from flowctx.core.execution.envelope import Upstream
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context
 from flowctx.dagster.context import RunFacts
+from flowctx.dagster.output_store import OutputStore, StoredOutput, output_name
 
 #: The resource key of the IO manager.
 IO_MANAGER_KEY = "workflow_io_manager"
-
-_LATEST = "@latest.json"
-#: Longest file name made of a capture id; most file systems take 255 bytes.
-_MAX_NAME = 180
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredOutput:
-    """One version of the output of one partition."""
-
-    #: Whose output: the path of the asset's key.
-    asset_path: tuple[str, ...]
-    #: Dagster's partition key.
-    key: str | None
-    #: The same as a key of the scheme.
-    partition: PartitionKey | None
-    #: Names the version.
-    capture_id: str
-    #: The run that wrote it.
-    run_id: str
-    #: What was written.
-    envelope: Envelope
-
-    def to_payload(self) -> dict[str, Any]:
-        """Return it as a dict of JSON built-ins."""
-        return {
-            "key": None if self.key is None else str(self.key),  # not a MultiPartitionKey
-            "partition": self.partition.to_dict() if self.partition else None,
-            "capture_id": self.capture_id,
-            "run_id": self.run_id,
-            "envelope": self.envelope.to_payload(),
-        }
-
-    @classmethod
-    def from_payload(cls, asset_path: Sequence[str], data: Mapping[str, Any]) -> "StoredOutput":
-        """Rebuild what :meth:`to_payload` returned."""
-        return cls(
-            asset_path=tuple(asset_path),
-            key=data["key"],
-            partition=PartitionKey(**data["partition"]) if data["partition"] else None,
-            capture_id=data["capture_id"],
-            run_id=data["run_id"],
-            envelope=Envelope.from_payload(data["envelope"]),
-        )
-
-    @property
-    def output(self) -> FrozenDict:
-        """The output itself, from the artifact store if it was put there."""
-        return load_output(self.envelope, artifact_store())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +66,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         if isinstance(obj, Written):
             return
         captures = [obj] if isinstance(obj, StoredOutput) else _captures_of_values(context, obj)
-        paths = [self.write(capture) for capture in captures]
+        paths = [self.store.write(capture) for capture in captures]
         if len(paths) == 1:
             context.add_output_metadata({"path": dg.MetadataValue.path(paths[0])})
 
@@ -156,7 +95,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     def _plain(self, capture: StoredOutput) -> dict[str, Any]:
         if capture.envelope.status is StepStatus.SKIPPED:
             raise ArtifactError(
-                f"{_named(capture.asset_path, capture.key)} was skipped: {capture.envelope.error}; "
+                f"{output_name(capture.asset_path, capture.key)} was skipped: {capture.envelope.error}; "
                 "it has no output to load"
             )
         found: dict[str, Any] = thaw(capture.output)
@@ -182,140 +121,37 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
 
                 WorkflowIOManager(base_path="outputs").output("daily_prices/fetch", "2012-10-26|IBM")
         """
-        return self._plain(self.read(_asset_path(asset_key), partition, capture_id))
+        return self._plain(self.store.read(_asset_path(asset_key), partition, capture_id))
 
     def captures(self, asset_key: dg.AssetKey | Sequence[str] | str, partition: str | None = None) -> list[str]:
         """Return the ids of all captures of a partition, sorted."""
-        asset_path = _asset_path(asset_key)
-        return sorted(self.read_file(asset_path, path).capture_id for path in self._files(asset_path, partition))
-
-    def read(self, asset_path: Sequence[str], key: str | None, capture_id: str | None = None) -> StoredOutput:
-        """Return a capture.
-
-        Args:
-            asset_path: Path of the asset's key.
-            key: Dagster's key of the partition.
-            capture_id: Which version; the newest if None.
-
-        Raises:
-            ArtifactError: It is not there; the message says what to materialise.
-            PayloadError: It cannot be read.
-        """
-        folder = self._folder(asset_path, key)
-        try:
-            if capture_id is None:
-                capture_id = _decode(folder / _LATEST)["capture_id"]
-            return self.read_file(asset_path, folder / _file_name(capture_id))
-        except FileNotFoundError as exc:
-            which = f", capture {capture_id}" if capture_id else ""
-            launch = f"dg launch --assets {'/'.join(asset_path)}" + (f" --partition '{key}'" if key is not None else "")
-            raise ArtifactError(
-                f"{_named(asset_path, key)}{which} has no output under {self._root()}; "
-                f"materialize it first, in the UI or with: {launch}"
-            ) from exc
-
-    def find(self, asset_path: Sequence[str], key: str | None, capture_id: str) -> StoredOutput:
-        """Return a capture, or the newest one if there is none of that id."""
-        try:
-            return self.read(asset_path, key, capture_id)
-        except ArtifactError:
-            return self.read(asset_path, key)
+        return self.store.captures(_asset_path(asset_key), partition)
 
     def newest(self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None) -> StoredOutput:
         """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one."""
         if facts is not None:
-            end = _file_name(facts.said("capture_id") or facts.batch_id or facts.first_run_id)[1:]
-            for path in self._files(asset_path, key):
-                if path.name == f"@{end}" or path.name.endswith(f"%7C{end}"):
-                    return self.read_file(asset_path, path)
-        return self.read(asset_path, key)
+            name = facts.said("capture_id") or facts.batch_id or facts.first_run_id
+            if (found := self.store.of_run(asset_path, key, name)) is not None:
+                return found
+        return self.store.read(asset_path, key)
 
-    def write(self, capture: StoredOutput) -> str:
-        """Store a capture, all or nothing, make it the newest one and return where it is."""
-        folder = self._folder(capture.asset_path, capture.key)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / _file_name(capture.capture_id)
-        _replace(path, msgspec.json.encode(capture.to_payload()))
-        _replace(folder / _LATEST, msgspec.json.encode({"capture_id": capture.capture_id}))
-        return str(path)
+    @property
+    def store(self) -> OutputStore:
+        """The files that it keeps.
 
-    def read_file(self, asset_path: Sequence[str], path: Any) -> StoredOutput:
-        """Return the capture in a file."""
-        try:
-            return StoredOutput.from_payload(asset_path, _decode(path))
-        except (KeyError, TypeError) as exc:
-            raise PayloadError(f"{path} is no output of a step: {exc!r}; materialize it again") from exc
-
-    def _root(self) -> str:
+        Raises:
+            ContextError: There is no folder outside of a run.
+        """
         base = self.base_path or self._base
         if base is None:
             raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
-        return base
-
-    def _folder(self, asset_path: Sequence[str], key: str | None) -> Any:
-        from upath import UPath
-
-        parts = [*asset_path, *(str(key).split("|") if key is not None else ())]
-        return UPath(self._root()).joinpath(*map(_segment, parts))
-
-    def _files(self, asset_path: Sequence[str], key: str | None) -> list[Any]:
-        folder = self._folder(asset_path, key)
-        if not folder.exists():
-            return []
-        return [path for path in folder.iterdir() if _is_capture(path.name)]
+        return OutputStore(base)
 
 
 def _asset_path(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:
     if isinstance(asset_key, str):
         return dg.AssetKey.from_user_string(asset_key).path
     return dg.AssetKey.from_coercible(asset_key).path
-
-
-def _is_capture(name: str) -> bool:
-    return name.startswith("@") and name.endswith(".json") and name != _LATEST
-
-
-def _segment(text: str) -> str:
-    """Return a part of a key as one safe name in a path."""
-    name = escape_value(text)
-    return name.replace(".", "%2E") if not name.strip(".") else name
-
-
-def _file_name(capture_id: str) -> str:
-    name = escape_value(capture_id)
-    if len(name) > _MAX_NAME:
-        name = f"{hashlib.sha256(capture_id.encode()).hexdigest()[:32]}-{name[-(_MAX_NAME - 33) :]}"
-    return f"@{name}.json"
-
-
-def _decode(path: Any) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise PayloadError(f"{path} is damaged: {exc}; materialize it again") from exc
-    return found
-
-
-def _replace(path: Any, data: bytes) -> None:
-    """Write so that a reader never sees half of it: beside the place and renamed, or as one object of a store."""
-    if not isinstance(path, Path):  # object stores show an object when it is complete, and cannot rename
-        path.write_bytes(data)
-        return
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _named(asset_path: Sequence[str], key: str | None) -> str:
-    return (
-        f"partition {str(key)!r} of asset {'/'.join(asset_path)}"
-        if key is not None
-        else f"asset {'/'.join(asset_path)}"
-    )
 
 
 def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:

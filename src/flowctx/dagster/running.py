@@ -23,7 +23,8 @@ from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStat
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.dagster.context import CALLER_KEYS, TAG_PREFIX, RunFacts, params_of
 from flowctx.dagster.definitions import asset_key, workflow_assets
-from flowctx.dagster.outputs import IO_MANAGER_KEY, StoredOutput, WorkflowIOManager
+from flowctx.dagster.output_store import StoredOutput
+from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.steps import params_key
 from flowctx.ledger import ledger_from_env
@@ -188,7 +189,7 @@ class _Summary:
         duration = timedelta(seconds=history.ended - history.started)
         if history.failure is not None:
             return self.failed(step, history, duration)
-        capture = self.outputs.read(key.path, self.key)
+        capture = self.outputs.store.read(key.path, self.key)
         envelope = capture.envelope
         if envelope.status is StepStatus.OK:
             self.captures[step.name] = capture

@@ -23,7 +23,8 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster.context import TAG_PREFIX, RunFacts, params_of
-from flowctx.dagster.outputs import IO_MANAGER_KEY, StoredOutput, WorkflowIOManager, Written
+from flowctx.dagster.output_store import StoredOutput
+from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.recording import record_run
 
@@ -181,7 +182,7 @@ class PartitionStep:
     def envelope_of(self, name: str) -> Envelope:
         """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
         asset_path = self.body.asset_path(name)
-        capture = self.outputs.find(asset_path, self.key, str(self.ctx.capture_id))
+        capture = self.outputs.store.find(asset_path, self.key, str(self.ctx.capture_id))
         envelope = capture.envelope
         if capture.capture_id == self.ctx.capture_id:
             return envelope
@@ -206,7 +207,7 @@ class PartitionStep:
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         """Return the output of a step further back."""
-        capture = self.outputs.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
+        capture = self.outputs.store.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
         return load_output(capture.envelope, self.store)
 
     def stored_output(self, envelope: Envelope) -> StoredOutput:
@@ -277,7 +278,7 @@ class PartitionStep:
         """Keep that there is no output, and say why: Dagster has no event of its own for that."""
         result = made.outcome.result
         if not made.refused:  # what is captured already stays as it is
-            self.outputs.write(self.stored_output(made.envelope))
+            self.outputs.store.write(self.stored_output(made.envelope))
         where = f" ({self.ctx.partition})" if self.ctx.partition else ""
         self.op.log.info(f"step {self.body.step.name} skipped{where}: {result.error}")
         metadata = {f"{_OURS}status": str(StepStatus.SKIPPED), f"{_OURS}reason": result.error, **self.identity()}
@@ -336,7 +337,7 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
         if result.status is StepStatus.SKIPPED:
             metadata |= attempt.tell_skip(made)
         else:
-            attempt.outputs.write(attempt.stored_output(made.envelope))
+            attempt.outputs.store.write(attempt.stored_output(made.envelope))
             done.append((attempt, metadata))
         attempt.about_partition(metadata)
     yield from _one_check(checks)
