@@ -1,0 +1,169 @@
+"""Hide secrets: the one function through which goes whatever is printed, logged, sent or embedded.
+
+What is secret is told by names, those of Airflow's own list and a few more; ``FLOWCTX_SECRET_NAMES`` (and Airflow's own
+``AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES``) adds to them, separated by commas. Values of such names are hidden where
+they stand beside the name, in URLs, and wherever else they appear if they are known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+MASK = "***"
+
+#: Airflow's own list (``DEFAULT_SENSITIVE_FIELDS``), and what else is called so; a name is secret that has one in it.
+SECRET_NAMES = (
+    "access_key", "access_token", "api_key", "apikey", "auth_header", "authorization", "bearer", "connection_string",
+    "cookie", "credential", "dsn", "keyfile_dict", "passphrase", "passwd", "password", "private_key", "proxies",
+    "proxy", "pwd", "secret", "service_account", "service_key", "signature", "token", "webhook_url",
+)  # fmt: skip
+_MORE_NAMES = ("FLOWCTX_SECRET_NAMES", "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES")
+
+#: A shorter value is hidden only beside its name: elsewhere it may be any word.
+_LEAST_KNOWN = 4
+_LEAST_IN_ENVIRONMENT = 6
+
+#: What may hold a URL: between blanks and double quotes, which no URL has in it, be it ever so malformed.
+_WORD = re.compile(r"[^\s\"]+")
+_BEARER = re.compile(r"\b(?P<kind>bearer|basic)\s+[A-Za-z0-9._~+/=\-]{6,}", re.I)
+
+
+def mask_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text without the secrets in it.
+
+    Args:
+        text: Any text: a message, a traceback, a URL.
+        secrets: Values that are known to be secret, such as :func:`secret_values` finds; hidden wherever they stand.
+
+    Example:
+        >>> mask_text("postgresql://me:hunter2@db/x?sslpassword=abc is away")
+        'postgresql://me:***@db/x?sslpassword=*** is away'
+        >>> mask_text("login of hunter2 failed", ["hunter2"])
+        'login of *** failed'
+    """
+    for secret in sorted({*secrets, *_environment()}, key=len, reverse=True):
+        text = _hide(secret, text)
+    if "://" in text and "@" in text:
+        text = _WORD.sub(_without_password, text)
+    text = _BEARER.sub(rf"\g<kind> {MASK}", text)
+    return _pairs(_names()).sub(_hide_pair, text)
+
+
+def mask_data(value: Any) -> Any:
+    """Return JSON-ready data in which the values of secret names are hidden, and texts are masked.
+
+    Example:
+        >>> mask_data({"db_password": "hunter2", "limit": 3, "hosts": ["a"], "tokens": ["b"]})
+        {'db_password': '***', 'limit': 3, 'hosts': ['a'], 'tokens': '***'}
+    """
+    known = [*secret_values(value)]
+    return _masked(value, known)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a value of this name is a secret.
+
+    Example:
+        >>> is_secret_name("dbPassword"), is_secret_name("API-Key"), is_secret_name("limit")
+        (True, True, False)
+    """
+    plain = name.lower().replace("-", "_").replace(" ", "_")
+    return any(word in plain for word in _names())
+
+
+def secret_values(*data: Any) -> frozenset[str]:
+    """Return the texts that stand under secret names, however deep.
+
+    Example:
+        >>> sorted(secret_values({"db": {"password": "hunter2", "user": "me"}}))
+        ['hunter2']
+    """
+    return frozenset(_secrets(data, secret=False))
+
+
+def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _secrets(inner, secret=secret or is_secret_name(str(name)))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _secrets(inner, secret=secret)
+    elif secret and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        text = str(value).strip()
+        if len(text) >= _LEAST_KNOWN:
+            yield text
+
+
+def _masked(value: Any, known: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            mask_text(str(name), known): MASK
+            if is_secret_name(str(name)) and not _harmless(inner)
+            else _masked(inner, known)
+            for name, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_masked(inner, known) for inner in value]
+    return mask_text(value, known) if isinstance(value, str) else value
+
+
+def _harmless(value: object) -> bool:
+    return value is None or isinstance(value, bool) or value in ("", {}, [], ())
+
+
+def _without_password(found: re.Match[str]) -> str:
+    word = found[0]
+    scheme, separator, rest = word.partition("://")
+    before, at, host = rest.rpartition("@")
+    if not at:
+        return word
+    user, colon, _ = before.partition(":")
+    if not colon:  # a user alone is a token where the web is concerned; a path with an @ in it is none
+        web = scheme.lower().endswith(("http", "https"))
+        return f"{scheme}://{MASK}@{host}" if web and "/" not in before else word
+    return f"{scheme}{separator}{'' if '/' in user else user}:{MASK}@{host}"
+
+
+def _names() -> tuple[str, ...]:
+    more = ",".join(filter(None, (os.environ.get(name) for name in _MORE_NAMES)))
+    added = (name.strip().lower().replace("-", "_") for name in more.split(","))
+    return SECRET_NAMES + tuple(filter(None, added))
+
+
+def _environment() -> Iterator[str]:
+    """Yield the secrets that the environment holds, such as tokens of engines."""
+    for name, value in os.environ.items():
+        text = value.strip()
+        if len(text) >= _LEAST_IN_ENVIRONMENT and "://" not in text and os.sep != text[0] and is_secret_name(name):
+            yield text
+
+
+def _hide(secret: str, text: str) -> str:
+    for form in {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, safe="")}:
+        if form in text:
+            start, end = (r"(?<!\w)" if form[0].isalnum() else "", r"(?!\w)" if form[-1].isalnum() else "")
+            text = re.sub(f"{start}{re.escape(form)}{end}", MASK, text)
+    return text
+
+
+@lru_cache(maxsize=8)
+def _pairs(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what finds a secret name and its value: in URLs, settings, JSON and Python."""
+    words = "|".join(re.escape(name).replace("_", r"[_\- ]?") for name in names)
+    name = rf"(?P<name>(?:{words})[\w.\-]{{0,64}}\\?[\"']?\s{{0,9}}(?:=>|[=:])\s{{0,9}})"
+    value = r"(?P<value>b?\"(?:[^\"\\]|\\.)*+(?:\"|$)|b?'(?:[^'\\]|\\.)*+(?:'|$)|[^\s&\"'<>]+)"
+    return re.compile(name + value, re.I)
+
+
+def _hide_pair(found: re.Match[str]) -> str:
+    value = found["value"]
+    if value in ("None", "null", "True", "False", "true", "false", "==", MASK):
+        return found[0]
+    closing = value[-1] if value[-1] in "\"'" and len(value) > 1 else ""
+    return found["name"] + (closing and value[0]) + MASK + closing

@@ -1,0 +1,48 @@
+"""What people see is text: nothing in it moves a cursor, ends a line or breaks a terminal."""
+
+from __future__ import annotations
+
+import re
+
+#: Control characters, line and paragraph separators, marks that turn the direction of text, halves of surrogate pairs.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_HIDDEN_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return a text with what cannot be seen in it as escapes.
+
+    Args:
+        text: Any text.
+        lines: Keep newlines and tabs, as for a traceback.
+
+    Example:
+        >>> printable("a\x1b[2Jb\nc"), printable("a\x1b[2Jb\nc", lines=True)
+        ('a\\x1b[2Jb\\nc', 'a\\x1b[2Jb\nc')
+    """
+    return (_HIDDEN_IN_LINES if lines else _HIDDEN).sub(_escape, text)
+
+
+def well_formed(text: str) -> str:
+    r"""Return a text that every encoding and every database takes: NUL and halves of surrogate pairs become escapes.
+
+    Example:
+        >>> well_formed("a\x00\ud800")
+        'a\\x00\\ud800'
+    """
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def brief(value: object, limit: int = 200) -> str:
+    """Return the start of a value's text, for messages.
+
+    Example:
+        >>> brief("abcdef", 5)
+        'ab...'
+    """
+    text = printable(value if isinstance(value, str) else repr(value))
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")

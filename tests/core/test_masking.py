@@ -1,0 +1,98 @@
+"""Secrets and control characters, hidden by one function each."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowctx.core.masking import is_secret_name, mask_data, mask_text, secret_values
+from flowctx.core.printable import brief, printable, well_formed
+
+SECRET = "hunter2-Ω"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"postgresql://me:{SECRET}@db/x",
+        f"postgresql://me:a@b/c:{SECRET}@db/x",
+        f"postgresql+psycopg://me:{SECRET}@[::1",
+        f"https://{SECRET}@git.example/x",
+        f"http://h/x?access_token={SECRET}&y=1",
+        f"postgresql:///db?user=x&password={SECRET}",
+        f"Authorization: Bearer {SECRET}",
+        f'{{"db_password": "{SECRET}"}}',
+        f"{{'db_password': '{SECRET}', 'b': 1}}",
+        f"connect(host='x', password='{SECRET}')",
+        f"host=x password={SECRET} dbname=y",
+        f"API_KEY: {SECRET}",
+        f"dbPassword={SECRET}",
+        f"password = b'{SECRET}'",
+    ],
+)
+def test_a_secret_beside_its_name_or_in_a_url_is_hidden(text):
+    """A value under a secret name, in a URL's user part or query, in JSON, Python or settings, is not shown."""
+    masked = mask_text(text)
+    assert SECRET not in masked
+    assert "***" in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://me@db/x is away",
+        "step 'load': KeyError: 'price'",
+        "http://127.0.0.1:8080/dags/prices",
+        "date=2026-01-09|tier=OTC",
+        "capture c1 is no longer held with token 3: its lease ran out",
+        "password=None",
+    ],
+)
+def test_what_is_no_secret_stays(text):
+    """URLs without a password, partition keys and plain messages are shown as they are."""
+    assert mask_text(text) == text
+
+
+def test_known_values_are_hidden_wherever_they_stand():
+    """A value that is known to be secret is hidden in free text, as it is, quoted, escaped or percent-encoded."""
+    secret = "p\u00e4ss'w\u00f6rd\n1"
+    text = f"raw {secret}, repr {secret!r}, url p%C3%A4ss%27w%C3%B6rd%0A1"
+    masked = mask_text(text, [secret])
+    assert "rd" not in masked.replace("repr", "")
+
+
+def test_secrets_of_the_environment_are_hidden(monkeypatch):
+    """A token that an engine is called with is hidden in any message, its stray newline too."""
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_TOKEN", "abcdef123456\n")
+    assert mask_text("Invalid header value b'Bearer abcdef123456\\n'") == "Invalid header value b'Bearer ***\\n'"
+    assert mask_text("it said abcdef123456!") == "it said ***!"
+
+
+def test_names_can_be_added(monkeypatch):
+    """FLOWCTX_SECRET_NAMES and Airflow's own setting add to the names."""
+    assert not is_secret_name("pin_code")
+    monkeypatch.setenv("FLOWCTX_SECRET_NAMES", "pin, Sort-Code")
+    assert is_secret_name("PIN_code")
+    assert is_secret_name("sort_code")
+    assert mask_text("pin=12345") == "pin=***"
+
+
+def test_data_is_masked_by_names_and_by_values():
+    """Values of secret names are hidden however deep, and the same values elsewhere in the data."""
+    data = {"db": {"password": "hunter2", "url": "x://u:p@h"}, "note": "log in with hunter2", "n": [1, None, True]}
+    assert mask_data(data) == {"db": {"password": "***", "url": "x://u:***@h"}, "note": "log in with ***",
+                               "n": [1, None, True]}  # fmt: skip
+    assert secret_values(data) == {"hunter2"}
+
+
+def test_long_texts_are_masked_in_linear_time():
+    """A text of many kilobytes is masked in a moment, whatever it is made of."""
+    for text in ("a", "password", "x://", "://a:@", "'", "bearer ", "token='", 'token="', "password: "):
+        mask_text(text * 20_000)
+
+
+def test_control_characters_become_escapes():
+    """Escape sequences, C1 controls, carriage returns, direction marks and half surrogates cannot act on a terminal."""
+    assert printable("a\x1b]0;t\x07\x9b2J\r\b\n\u202e\ud800é") == ("a\\x1b]0;t\\x07\\x9b2J\\r\\x08\\n\\u202e\\ud800é")
+    assert printable("a\n\tb", lines=True) == "a\n\tb"
+    assert well_formed("x\ud800\0y") == "x\\ud800\\x00y"
+    assert len(brief("x" * 10**6)) == 200
