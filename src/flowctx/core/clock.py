@@ -1,8 +1,9 @@
-"""The time, as core asks for it."""
+"""The time: as core asks for it, and as this machine tells it."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -16,3 +17,15 @@ class Clock(Protocol):
     def sleep(self, duration: timedelta) -> None:
         """Wait."""
         ...
+
+
+class SystemClock:
+    """The time of this machine."""
+
+    def now(self) -> datetime:
+        """Return the time now, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, duration: timedelta) -> None:
+        """Wait."""
+        time.sleep(duration.total_seconds())

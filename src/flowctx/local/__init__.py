@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from flowctx.artifacts import artifact_store
-from flowctx.core.clock import Clock
+from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
 from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus
@@ -26,7 +26,7 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
-from flowctx.local.progress import Progress, SystemClock
+from flowctx.local.progress import Progress
 
 __all__ = ["SystemClock", "replay", "resume", "run"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flowctx.artifacts import artifact_store
@@ -13,33 +12,20 @@ from flowctx.core.clock import Clock
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, failure_of
-from flowctx.core.errors import FlowctxError, LedgerError
+from flowctx.core.durability.step_attempt import StepAttempt, StepInput
+from flowctx.core.errors import LedgerError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import (
     MAX_INLINE_BYTES,
     Envelope,
-    Upstream,
     final_context,
     load_output,
     merge_upstream,
 )
-from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
-from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult, StepRun
-
-
-class SystemClock:
-    """The time of this machine."""
-
-    def now(self) -> datetime:
-        """Return the time now, in UTC."""
-        return datetime.now(UTC)
-
-    def sleep(self, duration: timedelta) -> None:
-        """Wait."""
-        time.sleep(duration.total_seconds())
 
 
 class Progress:
@@ -81,41 +67,24 @@ class Progress:
 
     def _attempt(self, step: Step) -> StepRun:
         started = self.clock.now()
-        attempts = 0
-        while True:
-            attempts += 1
-            outcome, inherited = self._once(step, attempts)
-            result = outcome.result
-            if not result.retryable or attempts > step.retry.retries:
-                break
-            self.clock.sleep(step.retry.wait(attempts))
-        result, recorded = self._stow(step, result, inherited)
-        duration = self.clock.now() - started
-        self.recorder.record(
-            step, result, recorded, attempts=attempts, started_at=started, seconds=duration.total_seconds(), final=False
+        attempt = StepAttempt(
+            step=step,
+            open=lambda: self.recorder,
+            receive=lambda ctx: self._receive(step, ctx),
+            retried=lambda result: result.retryable and attempt.number <= step.retry.retries,
+            store=self.store,
+            limit=MAX_INLINE_BYTES if self.store is not None and self.recorder.ledger is not None else None,
+            ends_run=False,
+            clock=self.clock,
         )
-        if result.status is StepStatus.OK:
-            self.envelopes[step.name] = inherited.envelope(step.name, result)
-        return StepRun.of(step.name, result, attempts=attempts, duration=duration)
+        made = attempt.to_the_end()
+        self.envelopes[step.name] = made.envelope
+        return StepRun.of(step.name, made.outcome.result, attempts=attempt.number, duration=self.clock.now() - started)
 
-    def _once(self, step: Step, attempt: int) -> tuple[Outcome, Upstream]:
-        try:
-            ctx, inherited = merge_upstream(
-                self.ctx, [self.envelopes[name] for name in step.after], self._fetch, store=self.store
-            )
-        except FlowctxError as exc:
-            return Outcome(result=_failure(exc), exception=exc), Upstream()
-        return execute(step, ctx, attempt=attempt), inherited
-
-    def _stow(self, step: Step, result: StepResult, inherited: Upstream) -> tuple[StepResult, Envelope]:
-        """Return what is recorded of a step: a large output goes to the artifact store, if there is one."""
-        if self.store is None or self.recorder.ledger is None:
-            return result, inherited.envelope(step.name, result)
-        try:
-            return result, inherited.envelope(step.name, result, store=self.store, limit=MAX_INLINE_BYTES)
-        except FlowctxError as exc:
-            failure = _failure(exc)
-            return failure, inherited.envelope(step.name, failure)
+    def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
+        before = [self.envelopes[name] for name in step.after]
+        ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
+        return StepInput(ctx=ctx, inherited=inherited, after=step.after)
 
     def _fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         return load_output(self.envelopes[name], self.store)
@@ -132,7 +101,3 @@ def _entry(record: StepRecord) -> StepRun:
 def _why(result: RunResult) -> str | None:
     failed = next((entry for entry in result.steps if entry.status is StepStatus.FAILED), None)
     return failure_of(failed.name, failed.error) if failed else None
-
-
-def _failure(exc: FlowctxError) -> StepResult:
-    return StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))

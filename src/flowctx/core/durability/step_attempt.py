@@ -1,13 +1,14 @@
-"""One attempt at a step on an engine, from the run's context to what is handed on; recorded, if there is a ledger."""
+"""One attempt at a step, from the run's context to what is handed on; recorded, if there is a ledger."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded
@@ -53,7 +54,7 @@ class AttemptResult:
 
 @dataclass(kw_only=True)
 class StepAttempt:
-    """What an engine knows of an attempt before it is made."""
+    """What an engine, or a run in this process, knows of an attempt before it is made."""
 
     #: The step.
     step: Step
@@ -75,11 +76,15 @@ class StepAttempt:
     reraise: tuple[type[BaseException], ...] = ()
     #: Whether a run whose partition is captured already is skipped.
     skips_captured: bool = False
+    #: Whether nobody else says when the run has ended, so that its last step does.
+    ends_run: bool = True
+    #: The time, of attempts and of waits between them.
+    clock: Clock = field(default_factory=SystemClock)
     _received: StepInput | None = field(default=None, init=False)
 
     def attempt(self) -> AttemptResult:
         """Make the attempt; never raises for what the step does, nor for what the ledger refuses."""
-        started_at = datetime.now(UTC)
+        started_at = self.clock.now()
         try:
             recorder = self.open()
         except CaptureRefused as exc:
@@ -89,6 +94,22 @@ class StepAttempt:
             return self._ended(None, Outcome(result=_failure(exc), exception=exc))
         made = self._made(recorder)
         return made if made.carried else self._recorded(recorder, made, started_at)
+
+    def to_the_end(self) -> AttemptResult:
+        """Make attempts in this process until the step is not tried again; only how it ends is recorded.
+
+        Raises:
+            Superseded: The run goes on elsewhere; stop.
+            LedgerError: It could not be recorded, and the setting is strict.
+        """
+        started_at = self.clock.now()
+        recorder = self.open()
+        while self.retried((made := self._made(recorder)).outcome.result):
+            self.clock.sleep(self.step.retry.wait(self.number))
+            self.number += 1
+        if not made.carried:
+            self._record(recorder, made, started_at)
+        return made
 
     def _made(self, recorder: Recorder) -> AttemptResult:
         outcome = Outcome(result=StepResult.ok())
@@ -120,23 +141,27 @@ class StepAttempt:
         result = made.outcome.result
         try:
             earlier = recorder.earlier_try(self.step.name) if self.number > 1 else None
-            recorder.record(
-                self.step,
-                result,
-                made.envelope,
-                attempts=self.number,
-                started_at=earlier.started_at if earlier else started_at,
-                seconds=(datetime.now(UTC) - (earlier.started_at if earlier else started_at)).total_seconds(),
-                config=self.config,
-                after=self._received.after if self._received else None,
-                final=result.status is not StepStatus.FAILED or not self.retried(result),
-            )
+            self._record(recorder, made, earlier.started_at if earlier else started_at)
         except FlowctxError as exc:
             if result.status is StepStatus.FAILED and not isinstance(exc, Superseded):
                 logger.warning("step %s: its failure is not recorded: %s", self.step.name, exc)
                 return made
             return self._ended(made.ctx, Outcome(result=_failure(exc), exception=exc, seconds=made.outcome.seconds))
         return made
+
+    def _record(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> None:
+        result = made.outcome.result
+        recorder.record(
+            self.step,
+            result,
+            made.envelope,
+            attempts=self.number,
+            started_at=started_at,
+            seconds=(self.clock.now() - started_at).total_seconds(),
+            config=self.config,
+            after=self._received.after if self._received else None,
+            final=self.ends_run and not self.retried(result),
+        )
 
 
 def _failure(exc: FlowctxError) -> StepResult:
