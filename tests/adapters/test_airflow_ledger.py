@@ -290,7 +290,7 @@ def test_an_airflow_connection_may_name_the_ledger(url, kind, monkeypatch):
     ledger.close()
 
 
-def test_wrong_wishes_are_refused(ledger):
+def test_wrong_requests_are_refused(ledger):
     """What conf asks for must be what it can be; nothing runs otherwise."""
     calls = []
     result = run_dag(workflow_dag(two_steps("wrong", calls)), from_step="load")

@@ -108,7 +108,7 @@ def test_the_caller_says_who_the_run_is(instance, prefix):
 
 def test_a_wrong_date_in_a_tag_is_refused(instance):
     """A tag that is no date says how to write one."""
-    with pytest.raises(ContextError, match="write it as 2012-10-26"):
+    with pytest.raises(ContextError, match="write it as YYYY-MM-DD, such as .2012-10-26."):
         contexts_in(instance, tags={"flowctx/as_of_date": "31.12.2025"})
 
 

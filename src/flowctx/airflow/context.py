@@ -14,7 +14,6 @@ from airflow.sdk import get_current_context
 from flowctx.airflow._compat import hide
 from flowctx.airflow.run_time import run_time
 from flowctx.core.data.encoding import from_json
-from flowctx.core.durability.caller_options import WISHES
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -22,10 +21,7 @@ from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin
-
-_IDENTITY = ("batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id")
-#: Keys of a run's ``conf`` that say who the run is and what it continues; everything else in it is parameters.
-CALLER_KEYS = (*_IDENTITY, *WISHES)
+from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
@@ -105,16 +101,17 @@ def run_context(
     of_runs: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     scheme = scheme or (workflow.partitions if workflow is not None else of_runs)
     conf = _conf(run.conf)
-    told = Told.by(conf, context.get("triggering_asset_events"))
-    said = [value for value in (conf.get("partition"), run.partition_key) if value not in (None, "")]
-    partition = _partition(said or told.partitions, scheme, of_runs, map_values or {})
+    request = RunRequest.parse(conf.get, "conf")
+    events = TriggeringEvents.of(context.get("triggering_asset_events"), request)
+    own = [value for value in (request.partition, run.partition_key) if value]
+    partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
         workflow.partition_key(None)
     params = _params(context.get("params") or {}, conf, workflow)
     hide(params)
-    metadata = {"engine": _engine(dag, run, context.get("ti")), **told.many}
-    day = told.as_of_date
-    if day is not None and conf.get("as_of_date") is None:
+    metadata = {"engine": _engine(dag, run, context.get("ti")), **events.many}
+    day = request.as_of_date or events.as_of_date
+    if day is not None and request.as_of_date is None:
         # What triggered the run has its own business date; a rule, and the run's own partition, come first.
         if as_of is not None or (scheme is not None and partition is not None):
             day = None
@@ -129,10 +126,10 @@ def run_context(
         as_of=as_of,
         required=required,
         time=run_time(dag, run, partition, scheme),
-        batch_id=told.batch_id,
-        trace_id=told.trace_id or _engine_trace(context.get("ti")),
-        capture_id=told.capture_id,
-        idempotency_key=told.idempotency_key,
+        batch_id=request.batch_id or events.batch_id,
+        trace_id=request.trace_id or events.trace_id or _engine_trace(context.get("ti")),
+        capture_id=request.capture_id,
+        idempotency_key=request.idempotency_key,
         params=params,
         metadata=metadata,
         started_at=run.start_date,
@@ -140,38 +137,44 @@ def run_context(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What the caller said of the run, in ``conf`` or in the events of the assets that triggered it."""
+class TriggeringEvents:
+    """What the events of the assets that triggered a run say of it, where they agree."""
 
-    batch_id: str | None
-    trace_id: str | None
-    as_of_date: date | None
-    capture_id: str | None
-    idempotency_key: str | None
+    batch_id: str | None = None
+    trace_id: str | None = None
+    as_of_date: date | None = None
     #: The partition that all events agree on, if they do.
     partitions: list[Any]
     #: Where events disagree, or only some of them say anything: all that they say, by ``batch_ids`` and so on.
     many: Mapping[str, list[Any]]
 
     @classmethod
-    def by(cls, conf: Mapping[str, Any], events: Any) -> Told:
-        """Read ``conf``; what it does not say is taken from asset events, if they agree."""
-        said = {name: _text(conf, name) for name in _IDENTITY if name != "partition"}
+    def of(cls, events: Any, request: RunRequest) -> TriggeringEvents:
+        """Read what they say beside what the run's own request does."""
         many: dict[str, list[Any]] = {}
+        agreed: dict[str, str] = {}
         extras = [event.extra or {} for of_asset in (events or {}).values() for event in of_asset]
         for name in ("batch_id", "trace_id", "as_of_date"):
+            if getattr(request, name) is not None:
+                continue
             stated = [v for extra in extras if isinstance(v := extra.get(name), str) and v]
             values = sorted(set(stated))
-            if said[name] is None and len(values) == 1 and len(stated) == len(extras):
-                said[name] = values[0]
-            elif said[name] is None and values:
+            if len(values) == 1 and len(stated) == len(extras):
+                agreed[name] = values[0]
+            elif values:
                 many[f"{name}s"] = values
         stated = [value for extra in extras if (value := extra.get("partition"))]
         partitions = [value for i, value in enumerate(stated) if value not in stated[:i]]
         if len(partitions) > 1 or (partitions and len(stated) < len(extras)):
             many["partitions"], partitions = partitions, []
-        day = said.pop("as_of_date")
-        return cls(**said, as_of_date=None if day is None else _date(day), partitions=partitions, many=many)
+        found = RunRequest.parse(agreed.get)
+        return cls(
+            batch_id=found.batch_id,
+            trace_id=found.trace_id,
+            as_of_date=found.as_of_date,
+            partitions=partitions,
+            many=many,
+        )
 
 
 def _conf(conf: Any) -> Mapping[str, Any]:
@@ -184,30 +187,14 @@ def _conf(conf: Any) -> Mapping[str, Any]:
     return conf
 
 
-def _text(conf: Mapping[str, Any], name: str) -> str | None:
-    value = conf.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value:
-        raise ContextError(f"conf[{name!r}] is {value!r}; it must be text and not empty: leave it out if there is none")
-    return value
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ContextError(f"as_of_date is {text!r}; write it as YYYY-MM-DD, such as '2012-10-26'") from None
-
-
 def _partition(
-    said: list[Any], scheme: PartitionScheme | None, of_runs: PartitionScheme | None, map_values: Mapping[str, str]
+    values: list[Any], scheme: PartitionScheme | None, of_runs: PartitionScheme | None, map_values: Mapping[str, str]
 ) -> PartitionKey | None:
     """Return the partition that the caller or Airflow itself gives, with the values over which the task is mapped."""
-    keys = {PartitionKey(**{**_key(value, of_runs if map_values else scheme), **map_values}) for value in said}
+    keys = {PartitionKey(**{**_key(value, of_runs if map_values else scheme), **map_values}) for value in values}
     if len(keys) > 1:
         raise ContextError(
-            f"conf['partition'] is {said[0]!r}, and the run's own partition key is {said[1]!r}; "
+            f"conf['partition'] is {str(values[0])!r}, and the run's own partition key is {values[1]!r}; "
             "they must mean the same: pass one"
         )
     if not keys and map_values:
@@ -233,7 +220,7 @@ def _key(value: Any, scheme: PartitionScheme | None) -> Mapping[str, str]:
 def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workflow | None) -> dict[str, Any]:
     """Return the parameters: Airflow's merge of the DAG's and ``conf``, without the keys that say who the run is."""
     merged = {**(workflow.params if workflow is not None else {}), **conf, **params}
-    return {name: _value(value, name) for name, value in merged.items() if name not in CALLER_KEYS}
+    return {name: _value(value, name) for name, value in merged.items() if name not in RESERVED_NAMES}
 
 
 def _value(value: Any, name: str) -> Any:

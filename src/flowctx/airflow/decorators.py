@@ -68,11 +68,11 @@ class StepTask(StepOperator):
         multiple_outputs: bool = False,  # inferred from "-> dict"; an envelope is one value
         **kwargs: Any,
     ) -> None:
-        given = dict(op_kwargs or {})
-        on_top = config_of(given.pop("config", None), task_id)
-        if given:
+        arguments = dict(op_kwargs or {})
+        on_top = config_of(arguments.pop("config", None), task_id)
+        if arguments:
             raise WorkflowError(
-                f"{task_id}() got {', '.join(given)}; call a step with the tasks it comes after, and config={{...}}"
+                f"{task_id}() got {', '.join(arguments)}; call a step with the tasks it comes after, and config={{...}}"
             )
         if not getattr(self, "_BaseOperator__from_mapped", False):
             task_id = unique_task_id(task_id, kwargs.get("dag"), kwargs.get("task_group"))

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, Protocol
 
-from airflow.sdk import Connection, conf
+from airflow.sdk import Connection
+from airflow.sdk import conf as settings
 
 from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator
 from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
 from flowctx.artifacts import artifact_store
-from flowctx.core.durability.caller_options import wishes
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import Order, Recorder, open_run
@@ -22,6 +22,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.result import StepResult
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
 
@@ -61,10 +62,10 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
 def _open(operator: StepTask, context: Any) -> Recorder:
     """Begin to record the run, or find it begun."""
     ctx = operator.context_of(context)
-    said = context["dag_run"].conf or {}
-    about: dict[str, Any] = {"given": tuple(said), "strict": strict_from_env(), **wishes(said.get)}
+    conf = context["dag_run"].conf or {}
+    request, strict = RunRequest.parse(conf.get, "conf"), strict_from_env()
     flow = operator.workflow
-    if flow is None and about["resume_from"] is not None:
+    if flow is None and request.resume_from is not None:
         raise WorkflowError(
             f"step {operator.step.name!r} is of no workflow, so conf['resume_from'] cannot be heeded; clear the failed "
             "tasks of that run instead, or make the steps those of a Workflow"
@@ -74,16 +75,24 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     run_ledger = ledger()
     if run_ledger is None or (_index(context["ti"]) >= 0 and not operator.map_values):
         # Instances that are no partitions of their own would overwrite each other's records.
-        return open_run(None, owning_workflow or name, ctx, **about)
-    if owning_workflow is not None:
-        about |= {"import_path": import_path_of(owning_workflow), "rerun": _rerun(owning_workflow, ctx, context)}
-    return open_run(run_ledger, owning_workflow or name, ctx, order=_order(context["task"], owning_workflow), **about)
+        return open_run(None, owning_workflow or name, ctx, request=request, strict=strict)
+    return open_run(
+        run_ledger,
+        owning_workflow or name,
+        ctx,
+        order=_order(context["task"], owning_workflow),
+        request=request,
+        new_params=tuple(conf),
+        rerun=_rerun(owning_workflow, ctx, context) if owning_workflow is not None else None,
+        import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
+        strict=strict,
+    )
 
 
 def ledger() -> Ledger | None:
     """Return the ledger that the environment names, else the one behind Airflow's connection, if one is named."""
     found = ledger_from_env()
-    if found is None and (conn_id := conf.get("flowctx", "ledger_conn_id", fallback=None)):
+    if found is None and (conn_id := settings.get("flowctx", "ledger_conn_id", fallback=None)):
         found = shared_ledger(_url(conn_id))
     return found
 

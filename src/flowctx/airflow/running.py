@@ -21,14 +21,13 @@ import structlog
 from airflow.sdk import DAG
 
 from flowctx.airflow import _compat
-from flowctx.airflow.context import CALLER_KEYS, run_context
+from flowctx.airflow.context import run_context
 from flowctx.airflow.outputs import is_step, step_name
 from flowctx.airflow.recording import ledger
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.continuation import resumed_context
-from flowctx.core.durability.records import OnCaptured
 from flowctx.core.errors import ContextError
 from flowctx.core.execution.envelope import Envelope, final_context, load_output
 from flowctx.core.partitions.key import PartitionKey
@@ -36,6 +35,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names
 from flowctx.core.workflow.run_result import RunResult, StepRun, failure_before
 
 _STATUSES = {
@@ -97,12 +97,17 @@ def run_dag(
     _check(dag)
     scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     workflow = _workflow(dag, scheme)
-    said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date, "resume_from": resume_from}
-    said |= {"from_step": from_step, "on_captured": None if on_captured == "recapture" else on_captured}
-    conf = _conf(params) | {name: str(value) for name, value in said.items() if value is not None}
     key = _key(workflow, scheme, partition)
-    if key is not None and scheme is None:
-        conf["partition"] = key.to_dict()
+    request = RunRequest(
+        batch_id=batch_id,
+        trace_id=trace_id,
+        partition=key if scheme is None else None,  # with a scheme it is the run's own
+        as_of_date=as_of_date,
+        resume_from=resume_from,
+        from_step=from_step,
+        on_captured=on_captured,
+    )
+    conf = _params(params) | request.to_conf()
     with _quiet():
         _prepare()
         with _compat.open_session() as session:
@@ -154,16 +159,11 @@ def _key(workflow: Workflow | None, scheme: PartitionScheme | None, partition: A
     return PartitionKey(**partition)
 
 
-def _conf(params: Mapping[str, Any] | None) -> dict[str, Any]:
+def _params(params: Mapping[str, Any] | None) -> dict[str, Any]:
     if params is not None and not isinstance(params, Mapping):
         raise ContextError(f"params is a {type(params).__name__}; it must be a dict of parameters")
-    conf = {name: to_json(freeze(value, f"params[{name!r}]")) for name, value in (params or {}).items()}
-    reserved = sorted(conf.keys() & CALLER_KEYS)
-    if reserved:
-        raise ContextError(
-            f"params has {', '.join(reserved)}, which say who the run is; pass them as arguments of their own"
-        )
-    return conf
+    check_param_names(params or ())
+    return {name: to_json(freeze(value, f"params[{name!r}]")) for name, value in (params or {}).items()}
 
 
 @cache

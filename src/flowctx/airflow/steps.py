@@ -195,9 +195,9 @@ def _stop(outcome: Outcome) -> NoReturn:
     raise outcome.exception or AirflowException(result.error)
 
 
-def retry_arguments(policy: RetryPolicy, given: Mapping[str, Any]) -> dict[str, Any]:
+def retry_arguments(policy: RetryPolicy, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the operator's arguments for a step's retry policy: none, if there is no policy or the caller says."""
-    if policy == RetryPolicy() or "retries" in given:
+    if policy == RetryPolicy() or "retries" in kwargs:
         return {}
     return {"retries": policy.retries, "retry_delay": policy.delay, "retry_policy": StepRetries(policy)}
 

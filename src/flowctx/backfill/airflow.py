@@ -166,7 +166,11 @@ class AirflowLauncher(PollingLauncher):
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         if before is not None and self._clear(before.run_id, from_start=before.state is PartitionState.CANCELED):
             return self._launched(job, before.run_id, before.attempt + 1)
-        body = {"dag_run_id": job.run_id, "logical_date": None, "conf": {**to_json(job.params), **job.request}}
+        body = {
+            "dag_run_id": job.run_id,
+            "logical_date": None,
+            "conf": {**to_json(job.params), **job.request.to_conf()},
+        }
         if self._scheme is not None and job.key is not None:
             body["partition_key"] = self._scheme.text(job.key)
         answer = self._call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)

@@ -150,7 +150,7 @@ class DagsterLauncher(PollingLauncher):
             again = {"parentRunId": before.run_id, "strategy": strategy}
             return self._ask(graphql.AGAIN, params=again, repeat=False)
         assert self._place is not None  # noqa: S101 - check() saw to it
-        tags = {_RUN_TAG: job.run_id, **{f"flowctx/{name}": value for name, value in job.request.items()}}
+        tags = {_RUN_TAG: job.run_id, **job.request.to_tags()}
         if self._scheme is not None and job.key is not None:
             values = dagster_key_parts(job.key, self._scheme)
             tags["dagster/partition"] = dagster_key_text(values)

@@ -14,7 +14,7 @@ from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, Partiti
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, ContextError, LedgerError, UnknownBatch
+from flowctx.core.errors import BatchError, LedgerError, UnknownBatch
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -22,13 +22,12 @@ from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.code_version import code_version
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
+from flowctx.core.workflow.run_request import RunRequest, check_param_names
 from flowctx.ledger import ledger_from_env, open_ledger
 
 #: Makes the parameters of one partition.
 ParamsOf = Callable[[PartitionKey], Mapping[str, Any]]
 
-#: Parameters of these names would be taken for who the run is.
-_CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id"})
 #: How many partitions are looked up in the ledger at a time; few at first, so that the first run starts at once.
 _FIRST, _CHUNK = 50, 500
 
@@ -195,7 +194,7 @@ class Backfill:
                     f"the parameters of partition {key} cannot be made: {type(exc).__name__}: {exc}"
                 ) from exc
         run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
-        return Job(key=key, run_id=run_id, params=params, request={"batch_id": self.batch_id}, before=before)
+        return Job(key=key, run_id=run_id, params=params, request=RunRequest(batch_id=self.batch_id), before=before)
 
     def launch(
         self,
@@ -272,9 +271,7 @@ def _batch_id(batch_id: object) -> str:
 
 def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
     frozen: Mapping[str, Any] = freeze(dict(params), "params")
-    reserved = sorted(_CALLER_KEYS & frozen.keys())
-    if reserved:
-        raise ContextError(f"params has {', '.join(reserved)}, which say who the run is; give them other names")
+    check_param_names(frozen)
     return frozen
 
 

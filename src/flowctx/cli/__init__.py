@@ -64,8 +64,8 @@ class _Group(click.Group):
 
 def _one_line(exc: click.UsageError) -> CommandError:
     command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
-    said = _joined(exc.format_message()).removesuffix(".")
-    return CommandError(f"{said}{'' if said.endswith('?') else ';'} see: {command} --help")
+    message = _joined(exc.format_message()).removesuffix(".")
+    return CommandError(f"{message}{'' if message.endswith('?') else ';'} see: {command} --help")
 
 
 def _joined(text: str) -> str:

@@ -93,9 +93,15 @@ def backfill(
     """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
-    given = _function(params_from) if params_from else params
     try:
-        plan = Backfill(import_workflow(target), selection, batch_id, params=given, until=until, ledger=ledger)
+        plan = Backfill(
+            import_workflow(target),
+            selection,
+            batch_id,
+            params=_function(params_from) if params_from else params,
+            until=until,
+            ledger=ledger,
+        )
         plan.reconcile(extend=extend)
     except BatchError as exc:  # later on, it may be one that somebody else is launching
         raise CommandError(str(exc)) from exc

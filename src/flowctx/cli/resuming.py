@@ -19,6 +19,7 @@ from flowctx.core.durability.resumption import plan_resume
 from flowctx.core.errors import EngineError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import RunRequest
 
 
 def resume_on(
@@ -45,27 +46,29 @@ def resume_on(
     plan = plan_resume(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
     if before.status is not RunStatus.RUNNING and plan.complete(workflow):
         raise click.UsageError(f"run {run_id} is complete; to run part of it again, add --from-step")
-    wishes = {"resume_from": run_id, "from_step": from_step, "accept_changes": "true" if accept_changes else None}
     job = Job(
         key=before.context.partition if workflow.partitions is not None else None,
         run_id=_run_id(before),
         params=params,
-        request={name: value for name, value in {**_identity(before, workflow), **wishes}.items() if value},
+        request=_request(before, workflow, from_step=from_step, accept_changes=accept_changes),
     )
     ended = _run(engine, url, ledger, workflow, job)
     _show(ended, before, as_json)
     return ended.state.done
 
 
-def _identity(before: RunRecord, workflow: Workflow) -> dict[str, str | None]:
-    """Return what the run that is continued was told of itself, but for what its partition says."""
+def _request(before: RunRecord, workflow: Workflow, *, from_step: str | None, accept_changes: bool) -> RunRequest:
+    """Return the request for the next run: the ids of the former one, and how it goes on."""
     ctx = before.context
     loose = workflow.partitions is None
-    return {
-        "batch_id": ctx.batch_id,
-        "partition": str(ctx.partition) if loose and ctx.partition is not None else None,
-        "as_of_date": ctx.as_of_date.isoformat() if loose and ctx.as_of_date is not None else None,
-    }
+    return RunRequest(
+        batch_id=ctx.batch_id,
+        partition=ctx.partition if loose else None,
+        as_of_date=ctx.as_of_date if loose else None,
+        resume_from=before.run_id,
+        from_step=from_step,
+        accept_changes=accept_changes,
+    )
 
 
 def _run_id(before: RunRecord) -> str:
@@ -78,7 +81,7 @@ def _run(engine: str, url: str | None, ledger: Ledger, workflow: Workflow, job: 
     launcher = launcher_of(engine, url, None, ledger)
     launcher.check(workflow)
     batch = BatchRecord(
-        batch_id=job.request.get("batch_id", ""), workflow=workflow.name, engine=engine, created_at=datetime.now(UTC)
+        batch_id=job.request.batch_id or "", workflow=workflow.name, engine=engine, created_at=datetime.now(UTC)
     )
     latest: PartitionRun | None = None
     for news in launcher.launch(batch, iter([job])):

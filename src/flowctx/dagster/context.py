@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -12,7 +12,6 @@ from uuid import uuid4
 import dagster as dg
 
 from flowctx.core.data.encoding import from_json
-from flowctx.core.durability.caller_options import WISHES, wishes
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -20,14 +19,10 @@ from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id
+from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.run_time import check_one_of_time, schedule_timezone, time_dimension, zone_of
-
-#: Namespace of our run tags; each may also be given without it.
-TAG_PREFIX = "flowctx/"
-#: What a caller may say of a run: who it is, and what it continues.
-CALLER_KEYS = frozenset({"batch_id", "trace_id", "partition", "as_of_date", "idempotency_key", "capture_id", *WISHES})
 
 _BACKFILL_TAG = "dagster/backfill"
 _RUN_RETRY_TAG = "dagster/retry_number"
@@ -117,8 +112,10 @@ def workflow_contexts(
                     load(ctx.as_of_date)
     """
     facts = RunFacts.of(context)
-    given: dict[str, Any] = {"as_of": as_of, "required": required, "workflow": workflow, "scheme": scheme}
-    return [facts.context(key, **given) for key in facts.keys or (None,)]
+    return [
+        facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme)
+        for key in facts.keys or (None,)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,23 +162,27 @@ class RunFacts:
             )
         return _of_direct(op) if isinstance(op, BaseDirectExecutionContext) else _of_op(op)
 
-    def said(self, name: str) -> str | None:
-        """Return what the caller said: a tag of this run, else of the one that it re-executes."""
+    def tag(self, name: str) -> str | None:
+        """Return the value of one of our tags, with or without its prefix: this run's, else the re-executed one's."""
         for tags in (self.tags, self.root.tags if self.root else {}):
             value = tags.get(TAG_PREFIX + name) or tags.get(name)
             if value:
                 return value
         return None
 
-    def wishes(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the caller wishes of the run, in tags or beside its parameters."""
-        return wishes(lambda name: self.said(name) or params.get(name))
+    def request(self, params: Mapping[str, Any]) -> RunRequest:
+        """Return what the caller says of the run, in tags or beside its parameters.
+
+        Raises:
+            ContextError: Something that cannot be.
+        """
+        return RunRequest.parse(lambda name: self.tag(name) or params.get(name))
 
     @property
     def batch_id(self) -> str | None:
         """The caller's batch, else Dagster's own backfill."""
         root = self.root.tags.get(_BACKFILL_TAG) if self.root else None
-        return self.said("batch_id") or self.tags.get(_BACKFILL_TAG) or root
+        return self.tag("batch_id") or self.tags.get(_BACKFILL_TAG) or root
 
     @property
     def first_run_id(self) -> str:
@@ -206,45 +207,41 @@ class RunFacts:
             required: Refuse a run without one.
             workflow: The workflow.
             scheme: The scheme, where there is no workflow.
-            params: Parameters, and what the caller says by :data:`CALLER_KEYS`; the op's config if None.
+            params: Parameters, and what the caller says of the run; the op's config, parameters alone, if None.
         """
-        given = dict(self.config if params is None else params)
-        said = {} if params is None else {name: str(given.pop(name)) for name in CALLER_KEYS & given.keys()}
-        said |= {name: value for name in CALLER_KEYS if (value := self.said(name)) is not None}
+        request = self.request(params or {})
+        own_params = dict(self.config)
+        if params is not None:
+            own_params = {name: value for name, value in params.items() if name not in RESERVED_NAMES}
         if workflow is not None:
             scheme = workflow.partitions
             key = key if scheme is not None else None  # an unpartitioned asset may sit in a partitioned run
-        partition = self.partition(key, scheme, said.get("partition"))
+        partition = request.partition_key(scheme) if key is None else self.partition(key, scheme)
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
-        batch_id = said.get("batch_id") or self.batch_id
-        as_of_date = _date(said.get("as_of_date"))
-        if as_of_date is None and scheme is None:
+        batch_id = request.batch_id or self.batch_id
+        if request.as_of_date is None and scheme is None:
             check_one_of_time(key, self.partitions_def, as_of)
         return begin(
             workflow.name if workflow is not None else self.name,
             run_id=self.run_id,
             scheme=scheme,
             partition=partition,
-            as_of_date=as_of_date,
+            as_of_date=request.as_of_date,
             as_of=as_of,
             required=required,
             time=self.time(key, partition, scheme),
             batch_id=batch_id,
-            trace_id=said.get("trace_id") or derived_trace_id(self.first_run_id),
-            capture_id=said.get("capture_id") or capture_id_of(partition, scheme, batch_id or self.first_run_id),
-            idempotency_key=said.get("idempotency_key"),
-            params=given if workflow is None else workflow.params_with(given),
+            trace_id=request.trace_id or derived_trace_id(self.first_run_id),
+            capture_id=request.capture_id or capture_id_of(partition, scheme, batch_id or self.first_run_id),
+            idempotency_key=request.idempotency_key,
+            params=own_params if workflow is None else workflow.params_with(own_params),
             metadata={"engine": self.engine},
             started_at=self.started_at,
         )
 
-    def partition(self, key: str | None, scheme: PartitionScheme | None, said: str | None) -> PartitionKey | None:
-        """Return the partition key, of Dagster's key or else of the caller's word."""
-        if key is None:
-            if said is None:
-                return None
-            return PartitionKey.parse(said) if scheme is None else scheme.parse(said)
+    def partition(self, key: str, scheme: PartitionScheme | None) -> PartitionKey:
+        """Return the partition key that Dagster's key means."""
         if scheme is not None:
             return from_dagster_key(key, scheme)
         if isinstance(key, dg.MultiPartitionKey):
@@ -265,13 +262,6 @@ class RunFacts:
             partition=partition,
             scheme=scheme,
         )
-
-
-def _date(said: str | None) -> date | None:
-    try:
-        return None if said is None else date.fromisoformat(said)
-    except ValueError:
-        raise ContextError(f"as_of_date={said!r} in the run's tags is no date; write it as 2012-10-26") from None
 
 
 def _of_op(op: dg.OpExecutionContext) -> RunFacts:

@@ -127,7 +127,7 @@ def workflow_definitions(
         ::
 
             defs = dg.Definitions.merge(
-                workflow_definitions(prices, owners=["team:data"]), dg.Definitions(assets=[mine])
+                workflow_definitions(prices, owners=["team:data"]), dg.Definitions(assets=[other_asset])
             )
     """
     assets = workflow_assets(workflow, **asset_args)

@@ -130,7 +130,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     def newest(self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None) -> StoredOutput:
         """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one."""
         if facts is not None:
-            name = facts.said("capture_id") or facts.batch_id or facts.first_run_id
+            name = facts.tag("capture_id") or facts.batch_id or facts.first_run_id
             if (found := self.store.of_run(asset_path, key, name)) is not None:
                 return found
         return self.store.read(asset_path, key)
@@ -214,7 +214,7 @@ def _by_key(context: dg.OutputContext, obj: Any) -> Iterable[tuple[str | None, A
 def _texts(obj: Mapping[Any, Any], context: dg.OutputContext) -> dict[str, Any]:
     """Return values by Dagster's key."""
     by_partition = {
-        RunFacts(run_id="-", name="-", partitions_def=context.asset_partitions_def).partition(key, None, None): key
+        RunFacts(run_id="-", name="-", partitions_def=context.asset_partitions_def).partition(key, None): key
         for key in context.asset_partition_keys
     }
     return {

@@ -1,7 +1,8 @@
 """The run that a step's attempt is recorded under in the ledger."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Protocol
 
 import dagster as dg
@@ -12,6 +13,7 @@ from flowctx.core.durability.resumption import order_of
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
 
@@ -34,7 +36,7 @@ def record_run(
     body: StepNode,
     op: dg.OpExecutionContext,
     ctx: WorkflowContext,
-    wishes: Mapping[str, Any],
+    request: RunRequest,
     *,
     ledger_url: str | None,
     params_key: str,
@@ -45,22 +47,33 @@ def record_run(
         body: The step's.
         op: Dagster's context.
         ctx: The run's.
-        wishes: What the caller wishes of the run.
+        request: What the caller says of the run.
         ledger_url: The ledger, where the environment names none.
         params_key: The resource whose configuration is the run's parameters.
     """
     flow = body.workflow
-    about: dict[str, Any] = {"strict": strict_from_env(), **wishes}
     ledger = ledger_from_env()
     if ledger is None and ledger_url:
         ledger = shared_ledger(ledger_url)
     if ledger is None or (body.asset_key is not None and not op.selected_asset_keys):
-        return open_run(None, flow, ctx, **about)  # a check alone captures nothing
+        return open_run(None, flow, ctx, request=request, strict=strict_from_env())  # a check alone captures nothing
     selected = _selected(body, op)
-    about |= _origin(op, wishes, selected)
-    order = order_of(flow, selected)
-    given = _given(op, params_key)
-    return open_run(ledger, flow, ctx, order=order, import_path=import_path_of(flow), given=given, **about)
+    parent, rerun = op.run.parent_run_id, None
+    if parent is not None and request.resume_from:  # a tag that the re-execution inherited
+        request = replace(request, resume_from=parent)
+    elif parent is not None:
+        rerun = EngineRerun(run_id=parent, steps=lambda: selected)
+    return open_run(
+        ledger,
+        flow,
+        ctx,
+        order=order_of(flow, selected),
+        request=request,
+        new_params=_new_params(op, params_key),
+        rerun=rerun,
+        import_path=import_path_of(flow),
+        strict=strict_from_env(),
+    )
 
 
 def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:
@@ -70,17 +83,7 @@ def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:
     return {name for name in body.workflow.steps if body.node(name) in nodes}
 
 
-def _origin(op: dg.OpExecutionContext, wishes: Mapping[str, Any], selected: Collection[str]) -> dict[str, Any]:
-    """Return what the run continues where it is a re-execution: the run that Dagster started it from."""
-    parent = op.run.parent_run_id
-    if parent is None:
-        return {}
-    if wishes["resume_from"]:  # a tag that the re-execution inherited
-        return {"resume_from": parent}
-    return {"rerun": EngineRerun(run_id=parent, steps=lambda: selected)}
-
-
-def _given(op: dg.OpExecutionContext, params_key: str) -> tuple[str, ...]:
+def _new_params(op: dg.OpExecutionContext, params_key: str) -> tuple[str, ...]:
     """Return the names of the parameters in the run's configuration."""
     resources: Any = op.run.run_config.get("resources") or {}
     return tuple(resources.get(params_key, {}).get("config") or ())

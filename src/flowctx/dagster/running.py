@@ -13,15 +13,14 @@ import dagster as dg
 
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.durability.continuation import resumed_context
-from flowctx.core.durability.records import OnCaptured
-from flowctx.core.errors import ContextError
 from flowctx.core.execution.envelope import final_context
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow, check_workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest
 from flowctx.core.workflow.run_result import RunResult, StepRun
-from flowctx.dagster.context import CALLER_KEYS, TAG_PREFIX, RunFacts, params_of
+from flowctx.dagster.context import RunFacts, params_of
 from flowctx.dagster.definitions import asset_key, workflow_assets
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
@@ -76,14 +75,17 @@ def run_assets(
     """
     key = check_workflow(workflow).partition_key(partition)
     config = _config(workflow, params)
-    said = {"batch_id": batch_id, "trace_id": trace_id, "as_of_date": as_of_date.isoformat() if as_of_date else None}
-    said |= {"resume_from": resume_from, "from_step": from_step}
-    said["on_captured"] = None if on_captured == "recapture" else on_captured
     # Without a scheme Dagster's run has no partition; the key is then the caller's word.
     native = to_dagster_key(key, workflow.partitions) if key is not None and workflow.partitions is not None else None
-    if key is not None and native is None:
-        said["partition"] = str(key)
-    tags = {TAG_PREFIX + name: value for name, value in said.items() if value is not None}
+    request = RunRequest(
+        batch_id=batch_id,
+        trace_id=trace_id,
+        partition=key if native is None else None,
+        as_of_date=as_of_date,
+        resume_from=resume_from,
+        from_step=from_step,
+        on_captured=on_captured,
+    )
     with (
         _ONE_AT_A_TIME,
         tempfile.TemporaryDirectory(prefix="flowctx-") as folder,
@@ -95,7 +97,7 @@ def run_assets(
             resources={IO_MANAGER_KEY: outputs},
             instance=instance,
             partition_key=native,
-            tags=tags,
+            tags=request.to_tags(),
             run_config={
                 "resources": {params_key(workflow): {"config": config}},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -116,13 +118,8 @@ def run_assets(
 
 
 def _config(workflow: Workflow, params: Mapping[str, Any] | None) -> dict[str, Any]:
-    given = workflow.params_with(params)
-    reserved = sorted(given.keys() & CALLER_KEYS)
-    if reserved:
-        raise ContextError(
-            f"params has {', '.join(reserved)}, which say who the run is; pass them as arguments of their own"
-        )
-    config: dict[str, Any] = to_json({name: given[name] for name in params or ()})
+    merged = workflow.params_with(params)
+    config: dict[str, Any] = to_json({name: merged[name] for name in params or ()})
     return config
 
 
@@ -155,8 +152,8 @@ def _histories(instance: dg.DagsterInstance, run_id: str) -> dict[str, _History]
             history.ended = entry.timestamp
         if event.event_type is dg.DagsterEventType.STEP_FAILURE:
             history.failure = event.step_failure_data
-            said = event.step_failure_data.user_failure_data
-            history.metadata = {name: value.value for name, value in said.metadata.items()} if said else {}
+            failure = event.step_failure_data.user_failure_data
+            history.metadata = {name: value.value for name, value in failure.metadata.items()} if failure else {}
     return found
 
 
@@ -196,14 +193,14 @@ class _Summary:
         return StepRun.of(step.name, envelope, attempts=history.attempts, duration=duration)
 
     def failed(self, step: Step, history: _History, duration: timedelta) -> StepRun:
-        said = history.failure.user_failure_data
+        failure = history.failure.user_failure_data
         quality = history.metadata.get("flowctx/quality")
         return StepRun(
             name=step.name,
             status=StepStatus.FAILED,
             attempts=history.attempts,
             duration=duration,
-            error=said.description if said else history.failure.error.message.strip(),
+            error=failure.description if failure else history.failure.error.message.strip(),
             category=ErrorCategory(history.metadata.get("flowctx/category", ErrorCategory.INTERNAL)),
             quality=QualityMetrics(**from_json(quality, "quality")) if quality else None,
         )

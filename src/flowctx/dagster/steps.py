@@ -22,7 +22,8 @@ from flowctx.core.execution.execute import Outcome
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
-from flowctx.dagster.context import TAG_PREFIX, RunFacts, params_of
+from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
+from flowctx.dagster.context import RunFacts, params_of
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
 from flowctx.dagster.partitions import to_dagster_key
@@ -83,9 +84,9 @@ class StepBody:
         try:
             facts = RunFacts.of(context)
             params = params_of(getattr(op.resources, params_key(self.workflow)), "params")
-            wished = facts.wishes(params)
+            request = facts.request(params)
             attempts = [
-                PartitionStep(self, op, key, facts.context(key, workflow=self.workflow, params=params), wished)
+                PartitionStep(self, op, key, facts.context(key, workflow=self.workflow, params=params), request)
                 for key in facts.keys or (None,)
             ]
         except FlowctxError as exc:
@@ -111,9 +112,9 @@ class PartitionStep:
         op: dg.OpExecutionContext,
         key: str | None,
         ctx: WorkflowContext,
-        wishes: Mapping[str, Any],
+        request: RunRequest,
     ) -> None:
-        self.body, self.op, self.wishes = body, op, wishes
+        self.body, self.op, self.request = body, op, request
         #: The run as Dagster tells it, and as it goes on where it continues another.
         self.base = self.ctx = ctx
         scheme = body.workflow.partitions
@@ -152,7 +153,7 @@ class PartitionStep:
             store=self.store,
             limit=MAX_INLINE_BYTES if self.store is not None else None,  # files take any size
             reraise=(dg.Failure, dg.RetryRequested),
-            skips_captured=self.wishes["on_captured"] == "skip",
+            skips_captured=self.request.on_captured == "skip",
         ).attempt()
 
     def to_the_end(self) -> AttemptResult:
@@ -170,7 +171,7 @@ class PartitionStep:
             self.body,
             self.op,
             self.base,
-            self.wishes,
+            self.request,
             ledger_url=self.outputs.ledger_url,
             params_key=params_key(self.body.workflow),
         )

@@ -13,7 +13,7 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
-from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.replay import Invoke, Replay, replay_step
 from flowctx.core.durability.resumption import plan_resume
 from flowctx.core.errors import CaptureRefused, LedgerError, LedgerUnavailable, UnknownRun, WorkflowError
@@ -24,6 +24,7 @@ from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.import_path import import_path_of, import_workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
 from flowctx.local.progress import Progress
@@ -71,7 +72,7 @@ def run(
 
     Raises:
         UnknownPartition: The workflow has no such partition.
-        ContextError: A partitioned workflow without a partition.
+        ContextError: A partitioned workflow without a partition, or a parameter whose name says who the run is.
         WorkflowError: The workflow has no steps.
         CaptureHeld: Another run of the same batch is writing this capture.
         Superseded: Somebody else has taken over this run; it was stopped.
@@ -88,6 +89,7 @@ def run(
     """
     check_workflow(workflow)
     clock = clock or SystemClock()
+    request = RunRequest(batch_id=batch_id, trace_id=trace_id, as_of_date=as_of_date, on_captured=on_captured)
     ctx = begin(
         workflow.name,
         run_id=run_id or str(uuid4()),
@@ -104,7 +106,7 @@ def run(
         if ledger_in_use is not None and run_id is not None:
             _refuse_known(ledger_in_use, RunRecord(workflow=workflow.name, context=ctx))
         try:
-            recorder = _begun(ledger_in_use, workflow, ctx, on_captured)
+            recorder = _begun(ledger_in_use, workflow, ctx, request)
         except CaptureRefused as exc:
             if on_captured != "skip":
                 raise
@@ -216,13 +218,13 @@ def replay(
         return replay_step(ledger_in_use, workflow, before, step, store=artifact_store(), invoke=invoke)
 
 
-def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, on_captured: OnCaptured) -> Recorder:
+def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:
     return open_run(
         ledger,
         workflow,
         ctx,
         import_path=import_path_of(workflow) if ledger else None,
-        on_captured=on_captured,
+        request=request,
         lease=LOCAL_LEASE,
         strict=strict_from_env(),
     )

@@ -276,6 +276,8 @@ class EngineContract:
             ({}, ContextError, "no partition was given; name one in the form symbol=...,date=..."),
             ({"partition": {**KEY, "date": "2012-10-27"}}, UnknownPartition, "2012-10-26"),
             ({"partition": KEY, "params": ["x"]}, FlowctxError, "it must be a dict"),
+            ({"partition": KEY, "params": {"batch_id": "b"}}, ContextError, "params has batch_id, which say who"),
+            ({"partition": KEY, "params": {"from_step": "only"}}, ContextError, "params has from_step"),
         ],
     )
     def test_bad_input_is_refused_before_anything_runs(self, kwargs: Any, error: type[Exception], words: str) -> None:

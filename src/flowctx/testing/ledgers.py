@@ -39,10 +39,10 @@ def a_run(run_id: str = "run-1", **context: Any) -> RunRecord:
 
 def a_step(name: str = "a", **fields: Any) -> StepRecord:
     """Return the record of a step."""
-    given = {"status": StepStatus.OK, "started_at": NOON, **fields}
-    if isinstance(given.get("output"), dict):
-        given["output"] = freeze(given["output"])
-    return StepRecord(step=name, **given)
+    values = {"status": StepStatus.OK, "started_at": NOON, **fields}
+    if isinstance(values.get("output"), dict):
+        values["output"] = freeze(values["output"])
+    return StepRecord(step=name, **values)
 
 
 def a_key(capture_id: str = "2026-01-09|b1", idempotency_key: str = "subject") -> CaptureKey:

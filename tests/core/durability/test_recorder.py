@@ -14,6 +14,7 @@ from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.resumption import envelopes, order_of, run_status
 from flowctx.core.execution.envelope import Envelope, merge_upstream
 from flowctx.core.execution.execute import execute
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
@@ -54,7 +55,8 @@ class Engine:
 
     def __init__(self, flow, ledger, *, run_id, resume_from=None, params=None, **settings):
         self.flow, self.ledger = flow, ledger
-        self.settings = {"resume_from": resume_from, "given": params or (), **settings}
+        request = RunRequest(resume_from=resume_from, **settings)
+        self.settings = {"request": request, "new_params": params or ()}
         self.ctx = make_context(workflow="flow", run_id=run_id, params=flow.params_with(params))
         self.payloads, self.results = {}, {}
 
@@ -130,7 +132,7 @@ def test_a_step_that_an_engine_clears_runs_again(flow, ledger, calls):
     Engine(flow, ledger, run_id="e1").all_steps()
     other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
     other.step("a")
-    recorder = open_run(ledger, flow, other.ctx, resume_from="e1")
+    recorder = open_run(ledger, flow, other.ctx, request=RunRequest(resume_from="e1"))
     assert recorder.reused_result("a").context_updates == {"cursor": 7}
     result = execute(flow["a"], recorder.context).result
     envelope = Envelope(step="a", output=result.output)
@@ -151,7 +153,7 @@ def test_the_run_that_is_continued_is_fenced_off(flow, ledger):
 def test_a_run_that_is_not_known_cannot_be_continued(flow, ledger):
     """An engine asked to continue an unknown run says so, whatever the setting."""
     with pytest.raises(UnknownRun):
-        open_run(ledger, flow, make_context(workflow="flow"), resume_from="nope", strict=False)
+        open_run(ledger, flow, make_context(workflow="flow"), request=RunRequest(resume_from="nope"), strict=False)
 
 
 def test_an_engine_may_leave_a_captured_partition_alone(flow, ledger):

@@ -12,6 +12,7 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.run_request import RunRequest
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.:+~-]+")
 
@@ -111,8 +112,8 @@ class Job:
     run_id: str
     #: The run's parameters, on top of the workflow's.
     params: Mapping[str, Any]
-    #: What is said of the run beside its parameters: ``batch_id``, ``resume_from`` and so on.
-    request: Mapping[str, str] = field(default_factory=FrozenDict)
+    #: What the batch says of the run beside its parameters.
+    request: RunRequest
     #: What is known of an earlier attempt.
     before: PartitionRun | None = None
 

@@ -201,10 +201,10 @@ class Cadence(AsOfDates):
             _KINDS[cls.kind] = cls
 
     def __repr__(self) -> str:
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        arguments = {f.name: getattr(self, f.name) for f in fields(self)}
         shown = {
             name: value.isoformat() if isinstance(value, date) else value
-            for name, value in given.items()
+            for name, value in arguments.items()
             if name == "start" or value != _DEFAULTS.get(name, MISSING)
         }
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

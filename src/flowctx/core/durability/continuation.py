@@ -11,6 +11,7 @@ from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_re
 from flowctx.core.errors import UnknownRun
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import RunRequest
 
 #: What ``metadata`` says of a run whichever engine it is on.
 _OF_THE_RUN = ("as_of_source", "calendar", RESUMED_WITH)
@@ -36,22 +37,26 @@ def plan_continuation(
     ledger: Ledger,
     workflow: Workflow,
     run: RunRecord,
-    resume_from: str,
+    request: RunRequest,
     *,
-    given: Collection[str],
-    from_step: str | None,
-    accept_changes: bool,
+    new_params: Collection[str],
 ) -> ResumePlan | None:
     """Work out how another run goes on in this one, unless a step of this one has done so already."""
     ctx = run.context
-    before = ledger.get_run(resume_from, workflow=workflow.name, partition=ctx.partition)
+    before = ledger.get_run(str(request.resume_from), workflow=workflow.name, partition=ctx.partition)
     if before.key == run.key or find_run(ledger, run) is not None:
         return None
     old = before.context
-    # What stays as it was is not given anew: what complete steps wrote then stands.
-    params = {n: v for n, v in ctx.params.items() if n in given and v != old.params.get(n, _NOTHING)}
-    records = ledger.steps(before.key)
-    plan = plan_resume(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
+    # A parameter that keeps its value is not new: what complete steps wrote then stands.
+    params = {n: v for n, v in ctx.params.items() if n in new_params and v != old.params.get(n, _NOTHING)}
+    plan = plan_resume(
+        workflow,
+        before,
+        ledger.steps(before.key),
+        params=params,
+        from_step=request.from_step,
+        accept_changes=request.accept_changes,
+    )
     kept = {name: value for name, value in plan.context.metadata.items() if name in _OF_THE_RUN}
     moved = replace(
         ctx,

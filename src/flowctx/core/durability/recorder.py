@@ -3,7 +3,7 @@
 A step that runs in a process of its own, as on an engine, does this (``ledger`` may be ``None``: then nothing is
 recorded, and nothing else changes)::
 
-    recorder = open_run(ledger, workflow, ctx, resume_from=...)                # begins the run, or finds it begun
+    recorder = open_run(ledger, workflow, ctx, request=...)                    # begins the run, or finds it begun
     ctx, inherited = merge_upstream(recorder.context, envelopes, fetch, store=store)
     result = recorder.reused_result(step.name, store)  # complete in the run that this one continues: do not run it
     if result is None:
@@ -34,7 +34,7 @@ from typing import Any, TypeAlias
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.continuation import EngineRerun, plan_continuation, plan_rerun, with_engine
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import ResumePlan, effective_updates, failure_of, order_of, run_status
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -42,6 +42,7 @@ from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.run_request import NO_REQUEST, OnCaptured, RunRequest
 
 logger = logging.getLogger("flowctx")
 
@@ -239,13 +240,10 @@ def open_run(
     ctx: WorkflowContext,
     *,
     order: Order | None = None,
-    resume_from: str | None = None,
-    from_step: str | None = None,
-    accept_changes: bool = False,
-    given: Collection[str] = (),
+    request: RunRequest = NO_REQUEST,
+    new_params: Collection[str] = (),
     rerun: EngineRerun | None = None,
     import_path: str | None = None,
-    on_captured: OnCaptured = "recapture",
     lease: timedelta = ENGINE_LEASE,
     strict: bool = True,
 ) -> Recorder:
@@ -256,14 +254,11 @@ def open_run(
         workflow: The workflow, or only its name where steps are loose (such a run cannot be resumed).
         ctx: The run's base context, as :func:`~flowctx.core.workflow.run_context.begin` made it.
         order: The steps of the run and which of them each one follows, where those are not the workflow's.
-        resume_from: The id of the run that this one continues, in the same workflow and partition: it takes over
-            that run's capture, its parameters (but for those that are given anew) and its complete steps.
-        from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
-        accept_changes: With ``resume_from``: keep what was recorded, although the workflow has changed since.
-        given: With ``resume_from``: the parameters in ``ctx`` that the caller gave, which are not mere defaults.
+        request: What the caller says of the run. With ``resume_from``, it takes over that run's capture, its
+            parameters (but for ``new_params``) and its complete steps; workflow and partition must be the same.
+        new_params: The names of those parameters in ``ctx`` that the caller passed, which are not mere defaults.
         rerun: What the engine runs again by its own means, if it does.
         import_path: Where to import the workflow from, for ``flowctx resume``.
-        on_captured: What to do when the partition is captured already.
         lease: How long the capture is this run's own without a sign of life.
         strict: Whether a run that cannot be recorded fails; otherwise it goes on, and the log says so.
 
@@ -278,21 +273,21 @@ def open_run(
     order = order_of(flow) if order is None and flow else order
     run = RunRecord(workflow=name, context=ctx, steps=tuple(order or ()), import_path=import_path)
     if ledger is None:
-        if resume_from is not None:
-            raise LedgerError(f"no ledger says how far run {resume_from!r} came; set FLOWCTX_LEDGER_URL here too")
+        if request.resume_from is not None:
+            raise LedgerError(
+                f"no ledger says how far run {request.resume_from!r} came; set FLOWCTX_LEDGER_URL here too"
+            )
         return Recorder(None, run, strict=strict)
     try:
-        if flow is not None and resume_from is not None:
-            plan = plan_continuation(
-                ledger, flow, run, resume_from, given=given, from_step=from_step, accept_changes=accept_changes
-            )
-            begun = _begun(ledger, run, plan, on_captured, lease)
+        if flow is not None and request.resume_from is not None:
+            plan = plan_continuation(ledger, flow, run, request, new_params=new_params)
+            begun = _begun(ledger, run, plan, request.on_captured, lease)
             seen = with_engine(begun.context, ctx)
             return Recorder(ledger, begun, strict=strict, context=seen, order=order, resumes=True)
         plan = plan_rerun(ledger, flow, run, rerun) if flow and rerun else None
-        begun = _begun(ledger, run, plan, on_captured, lease)
+        begun = _begun(ledger, run, plan, request.on_captured, lease)
     except LedgerError as exc:
-        if strict or resume_from is not None or isinstance(exc, (CaptureRefused, Superseded)):
+        if strict or request.resume_from is not None or isinstance(exc, (CaptureRefused, Superseded)):
             raise
         logger.warning("run %s is not recorded: %s", ctx.run_id, exc, extra={"run_id": ctx.run_id})
         return Recorder(None, run, strict=strict)

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
-
-#: What to do when the partition is captured already: make a new revision, or leave it at that.
-OnCaptured = Literal["recapture", "skip"]
+from flowctx.core.workflow.run_request import OnCaptured as OnCaptured
 
 
 class RunStatus(StrEnum):

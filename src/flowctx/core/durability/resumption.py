@@ -14,6 +14,7 @@ from flowctx.core.execution.envelope import Envelope, merge_upstream
 from flowctx.core.workflow.context import CheckpointState, WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus, cascaded_status
+from flowctx.core.workflow.run_request import check_param_names
 
 #: In ``metadata``: which parameters were given when a run was resumed, and at which attempt.
 RESUMED_WITH = "resumed_with"
@@ -135,15 +136,16 @@ def _next_context(
     )
     if not params:
         return replace(ctx, checkpoint=checkpoint)
-    given = {**ctx.metadata.get(RESUMED_WITH, {}), **dict.fromkeys(params, attempt)}
-    changed = replace(ctx, checkpoint=checkpoint, metadata={**ctx.metadata, RESUMED_WITH: given})
+    check_param_names(params)
+    since = {**ctx.metadata.get(RESUMED_WITH, {}), **dict.fromkeys(params, attempt)}
+    changed = replace(ctx, checkpoint=checkpoint, metadata={**ctx.metadata, RESUMED_WITH: since})
     return changed.with_updates(params)
 
 
 def effective_updates(ctx: WorkflowContext, record: StepRecord) -> dict[str, Any]:
     """Return the parameters that a step wrote, but for those that the caller gave anew since it ran."""
-    given: Mapping[str, int] = ctx.metadata.get(RESUMED_WITH, {})
-    return {key: value for key, value in record.updates.items() if given.get(key, 0) <= record.run_attempt}
+    since: Mapping[str, int] = ctx.metadata.get(RESUMED_WITH, {})
+    return {key: value for key, value in record.updates.items() if since.get(key, 0) <= record.run_attempt}
 
 
 def envelopes(ctx: WorkflowContext, records: Iterable[StepRecord]) -> dict[str, Envelope]:

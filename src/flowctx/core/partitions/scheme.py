@@ -381,13 +381,13 @@ class PartitionScheme:
             ('T1',)
         """
         try:
-            given = {
+            arguments = {
                 item["name"]: Cadence.from_dict(item["cadence"]) if "cadence" in item else list(item["values"])
                 for item in data["dimensions"]
             }
         except (KeyError, TypeError) as error:
             raise PartitionError(f"this is not a scheme written by to_dict(): {error!r}") from None
-        return cls(**given)
+        return cls(**arguments)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PartitionScheme):

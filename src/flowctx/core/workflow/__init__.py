@@ -4,6 +4,7 @@
 * :mod:`.context`: ``WorkflowContext``, ``CheckpointState``
 * :mod:`.result`: ``StepResult``, ``QualityMetrics``, ``ErrorCategory``; :mod:`.run_result`: ``RunResult``, ``StepRun``
 * :mod:`.business_date`: ``AsOf``, the rules for the as-of date
+* :mod:`.run_request`: all that a caller may say of a run
 * :mod:`.run_context`: the context that a run begins with, and its ids
 * :mod:`.import_path`, :mod:`.code_version`: where a workflow is in the code, and which code a step is
 """

@@ -46,8 +46,8 @@ class CheckpointState:
     resumed_from: str | None = None
 
     def __post_init__(self) -> None:
-        given: object = self.completed
-        if isinstance(given, str):
+        completed: object = self.completed
+        if isinstance(completed, str):
             raise ContextError(f"completed={self.completed!r} is text; pass the names of steps in a tuple")
         object.__setattr__(self, "completed", tuple(self.completed))
         if not all(isinstance(name, str) for name in self.completed):

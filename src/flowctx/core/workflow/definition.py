@@ -19,6 +19,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult
+from flowctx.core.workflow.run_request import check_param_names
 
 StepReturn: TypeAlias = StepResult | Mapping[str, Any] | ArrowStream | None
 StepFunction: TypeAlias = Callable[..., StepReturn]
@@ -180,7 +181,8 @@ class Workflow:
         self.partitions = partitions
         try:
             self.params: Mapping[str, Any] = freeze(dict(params or {}), "params")
-        except (PlainDataError, TypeError, ValueError) as exc:
+            check_param_names(self.params)
+        except (ContextError, PlainDataError, TypeError, ValueError) as exc:
             raise WorkflowError(f"the params of workflow {name!r} cannot be: {exc}") from exc
         self._steps: dict[str, Step] = {}
 
@@ -304,11 +306,13 @@ class Workflow:
 
         Raises:
             PlainDataError: They are no dict of plain data.
+            ContextError: A name says who a run is (:class:`~flowctx.core.workflow.run_request.RunRequest`).
         """
-        given = freeze({} if params is None else params, "params")
-        if not isinstance(given, FrozenDict):
+        frozen = freeze({} if params is None else params, "params")
+        if not isinstance(frozen, FrozenDict):
             raise PlainDataError(f"params is a {type(params).__name__}; it must be a dict with text keys")
-        return FrozenDict({**self.params, **given})
+        check_param_names(frozen)
+        return FrozenDict({**self.params, **frozen})
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"

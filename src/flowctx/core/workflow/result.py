@@ -75,8 +75,8 @@ class QualityMetrics:
             object.__setattr__(self, name, values)
         if not isinstance(self.passed, bool):
             raise PlainDataError(f"passed is {self.passed!r}; it must be True or False: use bool(...)")
-        given: object = self.reasons
-        reasons = (given,) if isinstance(given, str) else tuple(self.reasons)
+        text: object = self.reasons
+        reasons = (text,) if isinstance(text, str) else tuple(self.reasons)
         if not all(isinstance(reason, str) for reason in reasons):
             raise PlainDataError(f"reasons is {self.reasons!r}; it must hold text")
         object.__setattr__(self, "reasons", reasons)

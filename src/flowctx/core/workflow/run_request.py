@@ -1,0 +1,190 @@
+"""RunRequest: all that a caller may say of a run beside its parameters, in one place for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any, Literal, TypeAlias, get_args
+
+from flowctx.core.errors import ContextError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+
+#: What to do when the partition is captured already: make a new revision, or leave it at that.
+OnCaptured: TypeAlias = Literal["recapture", "skip"]
+
+#: Namespace of our run tags on Dagster.
+TAG_PREFIX = "flowctx/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a caller says of a run: who it is, and how it goes on.
+
+    On Airflow these are keys of the run's ``conf``, on Dagster run tags (``flowctx/batch_id``), here arguments. No
+    parameter of a workflow may have one of their names (:data:`RESERVED_NAMES`).
+
+    Raises:
+        ContextError: A value that cannot be; the message names it.
+
+    Example:
+        >>> request = RunRequest(batch_id="restate", as_of_date=date(2012, 10, 26))
+        >>> request.to_conf()
+        {'batch_id': 'restate', 'as_of_date': '2012-10-26'}
+        >>> RunRequest.parse(request.to_conf().get) == request
+        True
+    """
+
+    #: The batch that the run belongs to.
+    batch_id: str | None = None
+    #: An id for tracing.
+    trace_id: str | None = None
+    #: The partition key; text is read by the scheme, which knows the order of the dimensions.
+    partition: PartitionKey | str | None = None
+    #: The business date, where no partition says it.
+    as_of_date: date | None = None
+    #: Names the version of the outputs, where it is not to be derived.
+    capture_id: str | None = None
+    #: The same for every run that asks for the same thing, where it is not to be derived.
+    idempotency_key: str | None = None
+    #: The id of a run, of any engine, that this one continues.
+    resume_from: str | None = None
+    #: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
+    from_step: str | None = None
+    #: With ``resume_from``: keep what complete steps recorded although the workflow has changed since.
+    accept_changes: bool = False
+    #: What to do when the partition is captured already.
+    on_captured: OnCaptured = "recapture"
+
+    def __post_init__(self) -> None:
+        for name in RESERVED_NAMES:
+            object.__setattr__(self, name, _read(name, getattr(self, name), ""))
+        if self.from_step and not self.resume_from:
+            raise ContextError(f"from_step={self.from_step!r} is for a run that continues another; add resume_from")
+
+    @classmethod
+    def parse(cls, get: Callable[[str], Any], where: str = "") -> RunRequest:
+        """Read a request from text or JSON.
+
+        Args:
+            get: Returns the value of a name, or ``None``.
+            where: What to call the place in an error, such as ``conf``.
+
+        Raises:
+            ContextError: A value that cannot be.
+            PartitionError: The dimensions cannot be a partition key.
+
+        Example:
+            >>> RunRequest.parse({"resume_from": "run-1", "accept_changes": "true"}.get).accept_changes
+            True
+        """
+        return cls(**{name: _read(name, get(name), where) for name in RESERVED_NAMES})
+
+    def to_conf(self) -> dict[str, Any]:
+        """Return what is said, as JSON for the ``conf`` of an Airflow run."""
+        conf: dict[str, Any] = {}
+        for name, value in self._items():
+            if isinstance(value, PartitionKey):
+                conf[name] = value.to_dict()
+            else:
+                conf[name] = value.isoformat() if isinstance(value, date) else value
+        return conf
+
+    def to_tags(self) -> dict[str, str]:
+        """Return what is said, as tags of a Dagster run.
+
+        Example:
+            >>> RunRequest(partition=PartitionKey(tier="OTC"), resume_from="r", accept_changes=True).to_tags()
+            {'flowctx/partition': 'tier=OTC', 'flowctx/resume_from': 'r', 'flowctx/accept_changes': 'true'}
+        """
+        return {TAG_PREFIX + name: "true" if value is True else str(value) for name, value in self._items()}
+
+    def _items(self) -> Iterable[tuple[str, Any]]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                yield field.name, value
+
+    def partition_key(self, scheme: PartitionScheme | None) -> PartitionKey | None:
+        """Return the partition key, its text read by the scheme if there is one.
+
+        Raises:
+            PartitionError: The text is no key.
+        """
+        if not isinstance(self.partition, str):
+            return self.partition
+        return PartitionKey.parse(self.partition) if scheme is None else scheme.parse(self.partition)
+
+
+def check_param_names(params: Iterable[str]) -> None:
+    """Refuse parameters whose names say who a run is: an engine would take them for that.
+
+    Raises:
+        ContextError: There are some; the message names them.
+    """
+    reserved = sorted(set(RESERVED_NAMES) & set(params))
+    if reserved:
+        raise ContextError(
+            f"params has {', '.join(reserved)}, which say who the run is; pass them as arguments of their own"
+        )
+
+
+def _read(name: str, value: Any, where: str) -> Any:
+    read: Callable[[Any, str], Any] = _READERS.get(name, _text)
+    return read(value, f"{where}[{name!r}]" if where else name)
+
+
+def _text(value: Any, name: str) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise ContextError(f"{name} is {value!r}; it must be text and not empty: leave it out if there is none")
+
+
+def _partition(value: Any, name: str) -> PartitionKey | str | None:
+    if value is None or isinstance(value, (PartitionKey, str)):
+        return value or None
+    if isinstance(value, Mapping):
+        return PartitionKey(**value)
+    raise ContextError(
+        f"{name} is {value!r}; it must be an object of dimensions, such as {{'date': '2012-10-26'}}, or text"
+    )
+
+
+def _date(value: Any, name: str) -> date | None:
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ContextError(f"{name} is {value!r}; write it as YYYY-MM-DD, such as '2012-10-26'") from None
+
+
+def _bool(value: Any, name: str) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if value in ("true", "false"):
+        return bool(value == "true")
+    raise ContextError(f"{name} is {value!r}; it must be 'true' or 'false'")
+
+
+def _on_captured(value: Any, name: str) -> str:
+    if value is None:
+        return "recapture"
+    if isinstance(value, str) and value in get_args(OnCaptured):
+        return value
+    raise ContextError(f"{name} is {value!r}; it must be {' or '.join(map(repr, get_args(OnCaptured)))}")
+
+
+_READERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "partition": _partition,
+    "as_of_date": _date,
+    "accept_changes": _bool,
+    "on_captured": _on_captured,
+}
+
+#: The names that no parameter may have.
+RESERVED_NAMES = tuple(field.name for field in fields(RunRequest))
+
+#: A run of which its caller says nothing.
+NO_REQUEST = RunRequest()
