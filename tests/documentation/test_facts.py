@@ -9,10 +9,9 @@ import flowctx.airflow
 import flowctx.dagster
 import flowctx.testing
 from documentation.pages import PAGES, ROOT
-from flowctx.airflow.context import CALLER_KEYS as AIRFLOW_KEYS
 from flowctx.core.execution.envelope import ENVELOPE_VERSION
 from flowctx.core.workflow.context import FORMAT_VERSION
-from flowctx.dagster.context import CALLER_KEYS as DAGSTER_KEYS
+from flowctx.core.workflow.run_request import RESERVED_NAMES
 from flowctx.ledger.tables import REVISION, metadata
 
 SOURCE = ROOT / "src" / "flowctx"
@@ -31,9 +30,9 @@ def test_all_settings_are_listed():
 
 
 def test_all_reserved_names_are_listed():
-    """``tags-and-conf.md`` has every name by which a caller says who a run is, on both engines."""
+    """``tags-and-conf.md`` has every name by which a caller says who a run is, and no other."""
     listed = set(re.findall(r"^\| `([a-z_]+)` \|", page("tags-and-conf.md"), re.MULTILINE))
-    assert listed == set(AIRFLOW_KEYS) == set(DAGSTER_KEYS)
+    assert listed == set(RESERVED_NAMES)
 
 
 def test_the_versions_of_formats_are_those_of_the_code():

@@ -173,8 +173,8 @@ def _abort(remote: Any) -> None:
         remote.closed = True  # or fsspec closes it when it is collected
 
 
-def _modified(fs: Any, name: str, about: dict[str, Any]) -> datetime:
-    found = about.get("LastModified") or about.get("last_modified") or about.get("mtime") or about.get("updated")
+def _modified(fs: Any, name: str, info: dict[str, Any]) -> datetime:
+    found = info.get("LastModified") or info.get("last_modified") or info.get("mtime") or info.get("updated")
     if found is None:
         found = fs.modified(name)
     if isinstance(found, str):
