@@ -12,7 +12,7 @@ from airflow.sdk import DAG, task
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.session import create_session
 
-from flowctx import PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
+from flowctx import ContextError, PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.core.durability.records import CaptureKey, RunStatus
@@ -291,8 +291,8 @@ def test_an_airflow_connection_may_name_the_ledger(url, kind, monkeypatch):
 
 
 def test_wrong_requests_are_refused(ledger):
-    """What conf asks for must be what it can be; nothing runs otherwise."""
+    """What is asked of a run must be what it can be; nothing runs otherwise."""
     calls = []
-    result = run_dag(workflow_dag(two_steps("wrong", calls)), from_step="load")
-    assert "from_step='load' is for a run that continues another; add resume_from" in result["fetch"].error
+    with pytest.raises(ContextError, match="from_step='load' is for a run that continues another; add resume_from"):
+        run_dag(workflow_dag(two_steps("wrong", calls)), from_step="load")
     assert calls == []
