@@ -11,16 +11,18 @@ from flowctx.core.errors import MissingExtra
 if TYPE_CHECKING:
     from flowctx.airflow.context import workflow_context
     from flowctx.airflow.dag import workflow_dag
+    from flowctx.airflow.decorators import step_task
     from flowctx.airflow.partitions import PartitionTimetable
     from flowctx.airflow.steps import StepOperator
 
-__all__ = ["PartitionTimetable", "StepOperator", "workflow_context", "workflow_dag"]
+__all__ = ["PartitionTimetable", "StepOperator", "step_task", "workflow_context", "workflow_dag"]
 
 #: Public names and where they are. Airflow loads providers and plugins in the middle of its own import, so that
 #: importing this package must not import Airflow.
 _HOME = {
     "PartitionTimetable": "flowctx.airflow.partitions",
     "StepOperator": "flowctx.airflow.steps",
+    "step_task": "flowctx.airflow.decorators",
     "workflow_context": "flowctx.airflow.context",
     "workflow_dag": "flowctx.airflow.dag",
 }

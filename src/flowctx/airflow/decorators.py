@@ -4,12 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, overload
+
+from airflow.sdk import XComArg
 
 from flowctx.airflow._compat import task_decorator_factory, unique_task_id
 from flowctx.airflow.steps import StepOperator, as_step, config_of
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.definition import Condition, RetryPolicy, StepFunction
+
+
+class DecoratedStep(Protocol):
+    """What :func:`step_task` makes of a function: called in a DAG, it adds a task."""
+
+    #: The function itself, to be called in tests.
+    function: StepFunction
+
+    def __call__(self, *after: Any, config: Mapping[str, Any] | XComArg | None = None) -> XComArg:
+        """Add a task that comes after those given, with configuration on top of the step's own."""
+
+    def override(self, **kwargs: Any) -> DecoratedStep:
+        """Return the same with other arguments of the operator, such as another ``task_id``."""
+
+    def partial(self, **kwargs: Any) -> DecoratedStep:
+        """Return the same with arguments that all instances share, before :meth:`expand`."""
+
+    def expand(self, **kwargs: Any) -> XComArg:
+        """Add a mapped task, with one instance for each of the values."""
+
+
+@overload
+def step_task(python_callable: StepFunction) -> DecoratedStep: ...
+
+
+@overload
+def step_task(
+    *,
+    config: Mapping[str, Any] | None = ...,
+    retries: int | RetryPolicy | None = ...,
+    when: Condition | None = ...,
+    **kwargs: Any,
+) -> Callable[[StepFunction], DecoratedStep]: ...
 
 
 def step_task(
@@ -20,7 +55,10 @@ def step_task(
     when: Condition | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Make a function ``(ctx, config) -> StepResult`` a task; Airflow knows it as ``@task.step``.
+    """Make a function ``(ctx, config) -> StepResult`` a task; Airflow also knows it as ``@task.step``.
+
+    Both are the same decorator. Type checkers know the calls of ``@step_task`` only: Airflow's types take a task's call
+    for that of its function.
 
     Called in a DAG, the function takes the tasks it comes after, and ``config=`` on top of what is given here. It stays
     callable for tests as ``fetch.function(ctx, config)``.
