@@ -12,10 +12,12 @@ from airflow.sdk import conf as settings
 from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator
 from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
 from flowctx.artifacts import artifact_store
+from flowctx.core.durability.completeness import Order
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.recorder import Order, Recorder, open_run
+from flowctx.core.durability.recorder import Recorder, open_run
 from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.resumption import order_of
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.context import WorkflowContext
@@ -24,6 +26,9 @@ from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.result import StepResult
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
+
+#: States of a task of which nothing more is to come.
+_ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 class StepTask(Protocol):
@@ -76,11 +81,14 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     if run_ledger is None or (_index(context["ti"]) >= 0 and not operator.map_values):
         # Instances that are no partitions of their own would overwrite each other's records.
         return open_run(None, owning_workflow or name, ctx, request=request, strict=strict)
+    tasks = _own_tasks(context["task"], owning_workflow)
     return open_run(
         run_ledger,
         owning_workflow or name,
         ctx,
-        order=_order(context["task"], owning_workflow),
+        order=_order(tasks, owning_workflow),
+        selected={step_name(task) for task in tasks.values()},
+        over=lambda: _others_have_ended(context["ti"], tasks),
         request=request,
         new_params=tuple(conf),
         rerun=_rerun(owning_workflow, ctx, context) if owning_workflow is not None else None,
@@ -137,30 +145,45 @@ def _clear_number(ctx: WorkflowContext) -> int:
     return int(engine.get("clear_number", 0)) if isinstance(engine, Mapping) else 0
 
 
-def _order(task: Any, workflow: Workflow | None) -> Order:
-    """Return the steps of the DAG that are recorded under the same run, and which of them each one follows."""
-    if isinstance(task.dag.get_task(task.task_id), MappedOperator):
-        return {step_name(task): ()}
+def _own_tasks(task: Any, workflow: Workflow | None) -> dict[str, Any]:
+    """Return the tasks of the DAG whose steps are recorded under the same run, by task id."""
+    mapped = isinstance(task.dag.get_task(task.task_id), MappedOperator)
+    if mapped and workflow is None:
+        return {task.task_id: task}
     group = task.get_closest_mapped_task_group()
-    own_tasks = {
+    return {
         other.task_id: other
         for other in task.dag.tasks
         if is_step(other)
-        and not isinstance(other, MappedOperator)
+        and isinstance(other, MappedOperator) is mapped
         and other.get_closest_mapped_task_group() is group
         and _whole(other) is workflow
     }
-    return {
-        step_name(own_tasks[at]): tuple(_nearest(own_tasks[at], own_tasks))
-        for at in task.dag.task_ids
-        if at in own_tasks
-    }
+
+
+def _order(tasks: Mapping[str, Any], workflow: Workflow | None) -> Order:
+    """Return all steps of the run's workflow, and which of them each one follows in the DAG."""
+    own = {step_name(task): tuple(_nearest(task, tasks)) for task in _sorted_tasks(tasks)}
+    return own if workflow is None else {**order_of(workflow), **own}
+
+
+def _sorted_tasks(tasks: Mapping[str, Any]) -> list[Any]:
+    dag = next(iter(tasks.values())).dag
+    return [tasks[task_id] for task_id in dag.task_ids if task_id in tasks]
+
+
+def _others_have_ended(ti: Any, tasks: Mapping[str, Any]) -> bool:
+    """Whether Airflow has no more to do for the run: somebody may have marked a task instead of running it."""
+    suffix = f"_{ti.map_index}" if _index(ti) >= 0 else ""
+    states = instance_states(ti, list(tasks))
+    return all(states.get(f"{at}{suffix}") in _ENDED for at in tasks if at != ti.task_id)
 
 
 def _whole(task: Any) -> Workflow | None:
     """Return the workflow that has the task's step, if one has."""
-    workflow: Workflow | None = task.workflow
-    return workflow if workflow is not None and task.step.name in workflow.steps else None
+    made_with = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
+    workflow: Workflow | None = made_with.get("workflow")
+    return workflow if workflow is not None and step_name(task) in workflow.steps else None
 
 
 def _nearest(task: Any, own_tasks: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ LETTERS = {
     PartitionState.RUNNING: "r",
     PartitionState.LAUNCHED: "l",
     PartitionState.CANCELED: "c",
+    PartitionState.PARTIAL: "p",
 }
 MISSING, NONE = "m", " "
 

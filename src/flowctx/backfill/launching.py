@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.ledger import BatchStore
-from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, winning_outcome
+from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
 
@@ -257,6 +258,8 @@ def _record_chunk(batches: BatchStore, batch: BatchRecord, chunk: list[Partition
         before = best.get(run.partition) or known.get(run.partition)
         if before is not None and before.run_id == run.run_id and _stopped(before, run):
             best[run.partition] = before
+        elif before is not None and before.run_id == run.run_id and before.recorded:
+            best[run.partition] = before if before.state.ended else run
         elif before is not None and before.run_id == run.run_id and not before.state.done:
             best[run.partition] = replace(run, last_seen_at=max(run.last_seen_at, before.last_seen_at))
         else:

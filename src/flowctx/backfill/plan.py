@@ -250,7 +250,7 @@ def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool) -> bo
     """
     if run.state is PartitionState.FAILED:
         return retry_failed
-    if run.state is PartitionState.CANCELED:
+    if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL):
         return True
     return not run.state.ended and (engine is None or run.engine in ("local", engine))
 

@@ -16,6 +16,7 @@ _STYLES = {
     LETTERS[PartitionState.RUNNING]: ("▶", "cyan"),
     LETTERS[PartitionState.LAUNCHED]: ("…", "cyan"),
     LETTERS[PartitionState.CANCELED]: ("⊘", "magenta"),
+    LETTERS[PartitionState.PARTIAL]: ("◐", "magenta"),
     MISSING: ("·", "dim"),
     LETTERS[PartitionState.OK]: ("●", "green"),
     LETTERS[PartitionState.SKIPPED]: ("○", "yellow"),

@@ -9,7 +9,6 @@ import dagster as dg
 
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.recorder import Recorder, open_run
-from flowctx.core.durability.resumption import order_of
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -67,7 +66,7 @@ def record_run(
         ledger,
         flow,
         ctx,
-        order=order_of(flow, selected),
+        selected=selected,
         request=request,
         new_params=_new_params(op, params_key),
         rerun=rerun,

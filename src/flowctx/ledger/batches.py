@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, winning_outcome
+from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_batch
@@ -149,6 +150,7 @@ class SqlBatches:
 
 _OF_RUN = (
     "run_key", "partition", "status", "run_id", "engine", "attempt", "started_at", "finished_at", "heard_at", "error",
+    "selected",
 )  # fmt: skip
 
 
@@ -248,6 +250,8 @@ def _recorded(row: Row, why: tuple[str, str | None] | None) -> PartitionRun:
         last_seen_at=datetime.fromisoformat(row["heard_at"]),
         step=step,
         error=error or row["error"],
+        recorded=True,
+        part=row["selected"] is not None,
     )
 
 

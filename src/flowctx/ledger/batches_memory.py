@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, winning_outcome
+from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.refusals import no_batch
@@ -108,4 +109,6 @@ def _partition_run(run: RunRecord, last_seen_at: datetime, steps: list[StepRecor
         last_seen_at=last_seen_at,
         step=failed[0].step if failed else None,
         error=(failed[0].error if failed else None) or run.error,
+        recorded=True,
+        part=run.is_part,
     )

@@ -94,6 +94,7 @@ class MemoryLedger(OldNames):
                 for attempt in range(1, resumes.attempt + 1):
                     self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]
                 self._fence_off(resumes.key.digest, run.run_id)
+                self._runs[resumes.key] = replace(self._runs[resumes.key], continued_by=run.run_id)
             self._contexts[run.key, run.attempt] = run.context
             self._runs[run.key] = run
             self._heard[run.key] = self._now()
@@ -105,7 +106,7 @@ class MemoryLedger(OldNames):
         if run.capture is not None:
             instead_of = resumes.key.digest if resumes else None
             claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
-            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, claimant)
+            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, claimant, run.is_part)
 
     def _fence_off(self, digest: str, by: str | None) -> None:
         for key, run in list(self._runs.items()):
@@ -113,6 +114,9 @@ class MemoryLedger(OldNames):
                 if run.status is RunStatus.RUNNING:
                     run = replace(run, status=RunStatus.FAILED, error=taken_over(by))
                 self._runs[key] = replace(run, fencing_token=run.fencing_token + 1)
+        for capture in list(self._captures.values()):
+            if capture.holder == digest and capture.state is CaptureState.HELD:
+                self._captures[capture.key] = replace(capture, state=CaptureState.RELEASED)
 
     def _owned(self, run: RunRecord) -> RunRecord:
         known = self._runs.get(run.key)
@@ -130,6 +134,9 @@ class MemoryLedger(OldNames):
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             now = self._now()
+            if run.is_part and status is RunStatus.OK:
+                self._owned(run)
+                self._take_capture(replace(run, selected=()), None, "recapture", timedelta(0))
             self._runs[run.key] = replace(self._owned(run), status=status, error=error, finished_at=now)
             self._heard[run.key] = now
             held = self._captures.get(run.capture) if run.capture else None
@@ -158,6 +165,7 @@ class MemoryLedger(OldNames):
         batch_id: str | None = None,
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
+        capture_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
@@ -165,7 +173,9 @@ class MemoryLedger(OldNames):
             found = [
                 run
                 for run in self._all(workflow, partition)
-                if (batch_id is None or run.context.batch_id == batch_id) and (status is None or run.status is status)
+                if batch_id in (None, run.context.batch_id)
+                and status in (None, run.status)
+                and capture_id in (None, run.context.capture_id)
             ]
         return sorted(found, key=lambda run: run.context.started_at, reverse=True)[:limit]
 
@@ -220,11 +230,14 @@ class MemoryLedger(OldNames):
         on_captured: OnCaptured,
         instead_of: str | None,
         claimant: dict[str, Any],
+        only_ask: bool = False,
     ) -> Capture:
         now = self._now()
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         rivals = self.captures(idempotency_key=key.idempotency_key)
         granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        if only_ask:
+            return granted
         before = self._captures.get(key)
         if before is not None and before.holder not in (holder, instead_of):
             self._fence_off(before.holder, claimant["run_id"])

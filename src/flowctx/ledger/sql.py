@@ -132,7 +132,7 @@ class SqlLedger(OldNames):
         if run.capture is not None:
             claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
             instead_of = resumes.key.digest if resumes else None
-            self._claim(at, run.capture, run.key.digest, now, lease, on_captured, instead_of, claimant)
+            self._claim(at, run.capture, run.key.digest, now, lease, on_captured, instead_of, claimant, run.is_part)
         if resumes is not None:
             self._copy_completed(at, run, resumes, completed)
         at.execute(put_run(at), run_row(run, now))
@@ -149,11 +149,14 @@ class SqlLedger(OldNames):
             chosen = select(literal(new), *rest).where(table.c.run_key == old, which)
             at.execute(insert(table).from_select(["run_key", *[column.name for column in rest]], chosen))
         self._fence_off(at, old, run.run_id)
+        at.execute(update(runs).where(runs.c.run_key == old).values(continued_by=run.run_id))
 
     def _fence_off(self, at: Connection, run_key: str, by: str | None) -> None:
         at.execute(update(runs).where(runs.c.run_key == run_key).values(fence=runs.c.fence + 1))
         lost = (runs.c.run_key == run_key, runs.c.status == str(RunStatus.RUNNING))
         at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=text(taken_over(by))))
+        held = (captures.c.holder == run_key, captures.c.state == str(CaptureState.HELD))
+        at.execute(update(captures).where(*held).values(state=str(CaptureState.RELEASED)))
 
     def _known(self, at: Connection, key: RunKey) -> RunRecord | None:
         row = at.execute(_with_context().where(runs.c.run_key == key.digest)).mappings().first()
@@ -185,6 +188,11 @@ class SqlLedger(OldNames):
 
         def work(at: Connection) -> None:
             now = self._now()
+            if run.is_part and status is RunStatus.OK and run.capture is not None:
+                self._take_turns(at, run.capture.idempotency_key)
+                claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
+                no_time = timedelta(0)
+                self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant)
             ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
             owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
             if not at.execute(update(runs).where(*owned).values(**ended)).rowcount:
@@ -214,10 +222,12 @@ class SqlLedger(OldNames):
         batch_id: str | None = None,
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
+        capture_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
-        return self._find(limit, workflow=workflow, batch_id=batch_id, status=status, partition=partition)
+        equal = {"workflow": workflow, "batch_id": batch_id, "status": status, "partition": partition}
+        return self._find(limit, capture_id=capture_id, **equal)
 
     def _find(self, limit: int, **equal: object) -> list[RunRecord]:
         conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]
@@ -278,11 +288,14 @@ class SqlLedger(OldNames):
         on_captured: OnCaptured,
         instead_of: str | None,
         claimant: dict[str, Any],
+        only_ask: bool = False,
     ) -> Capture:
         found = at.execute(select(captures).where(captures.c.subject == key.idempotency_key)).mappings()
         rivals = [capture_record(row) for row in found]
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        if only_ask:
+            return granted
         before = next((rival for rival in rivals if rival.key == key), None)
         if before is not None and before.holder not in (holder, instead_of):
             self._fence_off(at, before.holder, claimant["run_id"])

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0002"
+REVISION = "0003"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -35,6 +35,8 @@ runs = Table(
     Column("engine", Text, nullable=False),
     Column("target", Text),
     Column("steps", Text, nullable=False),
+    Column("selected", Text),
+    Column("continued_by", Text),
     Column("subject", Text),
     Column("capture_id", Text),
     Column("started_at", Text, nullable=False, index=True),
@@ -42,6 +44,7 @@ runs = Table(
     Column("finished_at", Text),
     Column("error", Text),
     Index("ix_flowctx_run_batch", "batch_id", "partition", "run_key"),
+    Index("ix_flowctx_run_capture", "capture_id"),
 )
 
 attempts = Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,8 @@ class PartitionState(StrEnum):
     OK = "ok"
     SKIPPED = "skipped"
     FAILED = "failed"
+    #: It is over, and some steps of the workflow have not run.
+    PARTIAL = "partial"
     #: It was stopped on purpose.
     CANCELED = "canceled"
 
@@ -63,8 +65,12 @@ class PartitionRun:
     last_seen_at: datetime
     #: The step that failed.
     step: str | None = None
-    #: Why it failed.
+    #: Why it failed or was skipped.
     error: str | None = None
+    #: Whether the ledger recorded its steps; otherwise it is an engine's word.
+    recorded: bool = False
+    #: Whether it is to do only some steps of the workflow.
+    part: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -121,16 +127,6 @@ class Job:
     def partition(self) -> str:
         """The canonical text of its key; empty if it has none."""
         return "" if self.key is None else str(self.key)
-
-
-def winning_outcome(runs: Iterable[PartitionRun]) -> PartitionRun:
-    """Return which of several accounts of one partition counts: success, then a skip, then the latest.
-
-    Raises:
-        ValueError: There is none.
-    """
-    ranks = {PartitionState.OK: 2, PartitionState.SKIPPED: 1}
-    return max(runs, key=lambda run: (ranks.get(run.state, 0), run.last_seen_at))
 
 
 def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> str:

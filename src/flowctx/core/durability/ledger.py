@@ -72,7 +72,9 @@ class Ledger(Protocol):
         ...
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
-        """Say how a run ended; its capture is complete with it, or is let go.
+        """Say how a run ended; its capture is complete with it if it is ``ok``, or is let go.
+
+        A run of a part has no capture of its own while it runs; it is given one here, if it completes it.
 
         Raises:
             Superseded: The run has another owner by now; nothing is written.
@@ -102,6 +104,7 @@ class Ledger(Protocol):
         batch_id: str | None = None,
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
+        capture_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""

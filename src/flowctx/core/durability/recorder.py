@@ -25,17 +25,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.completeness import Order, end_status, leads_on, status_when_over, steps_of_other_runs
 from flowctx.core.durability.continuation import EngineRerun, plan_continuation, plan_rerun, with_engine
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.resumption import ResumePlan, effective_updates, failure_of, order_of, run_status
+from flowctx.core.durability.resumption import ResumePlan, effective_updates, failure_of, order_of
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -51,9 +52,6 @@ LOCAL_LEASE = timedelta(minutes=1)
 #: The same on an engine, where a sign of life comes when a step begins and when it ends.
 ENGINE_LEASE = timedelta(hours=6)
 
-#: The steps of a run in order, and which of them each one follows.
-Order: TypeAlias = Mapping[str, Collection[str]]
-
 
 class Recorder:
     """Records one run; made by :func:`open_run`."""
@@ -67,6 +65,7 @@ class Recorder:
         context: WorkflowContext | None = None,
         order: Order | None = None,
         resumes: bool = False,
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ledger, self.run, self.strict = ledger, run, strict
         #: What the first step of this attempt sees; with a checkpoint, if it continues another.
@@ -74,6 +73,7 @@ class Recorder:
         #: Whether the caller wished that complete steps are not run again.
         self.resumes = resumes
         self._order = order or {}
+        self._over = over
         self._backlog: list[StepRecord] = []
 
     def reused_result(self, step: str, store: ArtifactStore | None = None) -> StepResult | None:
@@ -146,7 +146,7 @@ class Recorder:
         )
         self._write(record, f"step {step.name!r}")
         if final and self._order:
-            self._finish_if_done()
+            self._finish_if_done(step.name)
 
     def earlier_try(self, step: str) -> StepRecord | None:
         """Return what was recorded of a step that an engine tries again."""
@@ -168,7 +168,10 @@ class Recorder:
             if self._backlog:
                 ledger.record(self.run, self._backlog)
                 self._backlog = []
-            ledger.finish(self.run, status, error)
+            try:
+                ledger.finish(self.run, status, error)
+            except CaptureRefused as exc:  # of a part, whose capture a whole run has by now
+                ledger.finish(self.run, RunStatus.PARTIAL, str(exc))
         except LedgerError as exc:
             self._failed(exc, "the end of the run")
 
@@ -218,20 +221,34 @@ class Recorder:
             extra={"run_id": self.run.run_id},
         )
 
-    def _finish_if_done(self) -> None:
+    def _finish_if_done(self, step: str) -> None:
         """End the run if no step is left to run; on an engine nobody else knows."""
         if self.ledger is None:
             return
         try:
             statuses = self.ledger.statuses(self.run.key)
-            status = run_status(self._order, statuses)
+            status = end_status(self._order, self.run.selected, statuses)
+            if status is RunStatus.RUNNING and not leads_on(self._order, step, statuses) and self._over():
+                status = status_when_over(self._order, statuses)
             if status is RunStatus.RUNNING:
                 return
+            if status is RunStatus.PARTIAL:
+                status = self._with_other_runs(statuses)
             failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
             records = self.ledger.steps(self.run.key, failed) if status is RunStatus.FAILED else []
             self.finish(status, next((failure_of(record.step, record.error) for record in records), None))
         except LedgerError as exc:
             self._failed(exc, "the end of the run")
+
+    def _with_other_runs(self, statuses: Mapping[str, StepStatus]) -> RunStatus:
+        """Take over what other runs of the same capture have done, and return how the run ends with that."""
+        assert self.ledger is not None  # noqa: S101  # _finish_if_done() saw to it
+        missing = [step for step in self._order if step not in statuses]
+        found = steps_of_other_runs(self.ledger, self.run, missing)
+        status = status_when_over(self._order, {**statuses, **{record.step: record.status for record in found}})
+        if status is not RunStatus.PARTIAL:
+            self.ledger.record(self.run, [replace(record, run_attempt=self.run.attempt) for record in found])
+        return status
 
 
 def open_run(
@@ -240,6 +257,8 @@ def open_run(
     ctx: WorkflowContext,
     *,
     order: Order | None = None,
+    selected: Collection[str] = (),
+    over: Callable[[], bool] = lambda: False,
     request: RunRequest = NO_REQUEST,
     new_params: Collection[str] = (),
     rerun: EngineRerun | None = None,
@@ -254,6 +273,8 @@ def open_run(
         workflow: The workflow, or only its name where steps are loose (such a run cannot be resumed).
         ctx: The run's base context, as :func:`~flowctx.core.workflow.run_context.begin` made it.
         order: The steps of the run and which of them each one follows, where those are not the workflow's.
+        selected: The steps that the run is to do, where those are not all.
+        over: Whether the engine has no more to do for the run, although steps are not recorded.
         request: What the caller says of the run. With ``resume_from``, it takes over that run's capture, its
             parameters (but for ``new_params``) and its complete steps; workflow and partition must be the same.
         new_params: The names of those parameters in ``ctx`` that the caller passed, which are not mere defaults.
@@ -271,7 +292,10 @@ def open_run(
     flow = workflow if isinstance(workflow, Workflow) else None
     name = flow.name if flow else str(workflow)
     order = order_of(flow) if order is None and flow else order
-    run = RunRecord(workflow=name, context=ctx, steps=tuple(order or ()), import_path=import_path)
+    part = tuple(step for step in order or () if step in selected)
+    if len(part) == len(order or ()):
+        part = ()
+    run = RunRecord(workflow=name, context=ctx, steps=tuple(order or ()), selected=part, import_path=import_path)
     if ledger is None:
         if request.resume_from is not None:
             raise LedgerError(
@@ -283,7 +307,7 @@ def open_run(
             plan = plan_continuation(ledger, flow, run, request, new_params=new_params)
             begun = _begun(ledger, run, plan, request.on_captured, lease)
             seen = with_engine(begun.context, ctx)
-            return Recorder(ledger, begun, strict=strict, context=seen, order=order, resumes=True)
+            return Recorder(ledger, begun, strict=strict, context=seen, order=order, resumes=True, over=over)
         plan = plan_rerun(ledger, flow, run, rerun) if flow and rerun else None
         begun = _begun(ledger, run, plan, request.on_captured, lease)
     except LedgerError as exc:
@@ -293,7 +317,7 @@ def open_run(
         return Recorder(None, run, strict=strict)
     # The engine knows best what its run is about; how far it had come, the ledger knows.
     seen = replace(ctx, checkpoint=begun.context.checkpoint)
-    return Recorder(ledger, begun, strict=strict, context=seen, order=order)
+    return Recorder(ledger, begun, strict=strict, context=seen, order=order, over=over)
 
 
 def _begun(

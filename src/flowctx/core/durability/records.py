@@ -20,9 +20,14 @@ class RunStatus(StrEnum):
 
     #: It has begun. If it died, it still says so: only somebody who outlives a run can say that it is over.
     RUNNING = "running"
+    #: Every step of the workflow is ok, or was skipped by its own word or that of a step before it.
     OK = "ok"
     FAILED = "failed"
     SKIPPED = "skipped"
+    #: It is over, and some steps of the workflow have not run: it was to do only a part, or the rest never began.
+    PARTIAL = "partial"
+    #: It was stopped on purpose.
+    CANCELED = "canceled"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,8 +70,10 @@ class RunRecord:
     status: RunStatus = RunStatus.RUNNING
     #: Which attempt at the run this is, from 1; each resumption is one more.
     attempt: int = 1
-    #: Its steps in order; empty where nobody knows them, such as in a DAG of loose steps.
+    #: The steps of its workflow in order; empty where nobody knows them, such as in a DAG of loose steps.
     steps: tuple[str, ...] = ()
+    #: The steps that it is to do, where those are not all: the run is a part.
+    selected: tuple[str, ...] = ()
     #: Where to import the workflow from, such as ``flows:prices``, if that is known.
     import_path: str | None = None
     #: When its latest attempt ended.
@@ -75,6 +82,8 @@ class RunRecord:
     error: str | None = None
     #: Counts the owners that the run has had; a write with another number comes too late and is refused.
     fencing_token: int = 1
+    #: The id of the run that goes on with it, in the same workflow and partition.
+    continued_by: str | None = None
     #: When it last gave a sign of life; says how long a run that is "running" has been silent.
     last_seen_at: datetime | None = field(default=None, compare=False)
 
@@ -87,6 +96,11 @@ class RunRecord:
     def key(self) -> RunKey:
         """What the run is known by."""
         return RunKey(workflow=self.workflow, run_id=self.context.run_id, partition=self.context.partition)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is to do only some steps of its workflow."""
+        return bool(self.selected)
 
     @property
     def engine(self) -> str:

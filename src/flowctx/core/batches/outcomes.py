@@ -1,0 +1,60 @@
+"""Which of several accounts of one partition counts: what its steps recorded, and then what engines say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from flowctx.core.batches.records import PartitionRun, PartitionState
+
+
+def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
+    """Return how a partition stands of which there are several accounts.
+
+    What an engine says of a run is merged with what the run's steps recorded. Then the latest run counts that wrote
+    the partition's capture; others count only while that one is not done. A run of a part never hides a whole one.
+
+    Raises:
+        ValueError: There is no account.
+    """
+    by_run: dict[str, list[PartitionRun]] = {}
+    for account in accounts:
+        by_run.setdefault(account.run_id, []).append(account)
+    runs = [_merged(some) for some in by_run.values()]
+    writers = [run for run in runs if _writes(run)]
+    last = max(writers, key=_heard, default=None)
+    if last is None:
+        return max(runs, key=_heard)
+    if last.state is PartitionState.OK:
+        return last
+    others = [run for run in runs if run is last or not _writes(run)]
+    if last.state is PartitionState.SKIPPED:
+        others = [run for run in others if run is last or not run.state.ended]
+    return max(others, key=_heard)
+
+
+def _heard(run: PartitionRun) -> float:
+    return run.last_seen_at.timestamp()
+
+
+def _writes(run: PartitionRun) -> bool:
+    """Whether a run has the capture, or had it: an engine's word of failure alone may be of one that never began."""
+    return run.state.done or (run.recorded and not run.part)
+
+
+def _merged(accounts: list[PartitionRun]) -> PartitionRun:
+    """Return one account of a run: its steps say what is done, its engine whether it is over."""
+    recorded = next((account for account in accounts if account.recorded), None)
+    told = max((account for account in accounts if not account.recorded), key=_heard, default=None)
+    if recorded is None or told is None:
+        return told or accounts[0]
+    if not told.state.ended:
+        return max(recorded, told, key=_heard)
+    if told.state is PartitionState.CANCELED and not recorded.state.done and _heard(told) >= _heard(recorded):
+        return replace(told, recorded=True, part=recorded.part)
+    if recorded.state.ended:
+        return recorded if recorded.error or not told.error else replace(recorded, error=told.error, step=told.step)
+    if _heard(recorded) > _heard(told):
+        return recorded  # it has begun again since
+    state = PartitionState.PARTIAL if told.state.done else told.state
+    return replace(told, state=state, recorded=True, part=recorded.part)

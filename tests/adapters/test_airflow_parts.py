@@ -1,0 +1,93 @@
+"""Runs of a part of a workflow on Airflow: cleared, marked, or with steps that the DAG does not have."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import clear_task_instances
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.session import create_session
+
+from flowctx import StepResult, Workflow
+from flowctx.airflow import StepOperator, _compat, workflow_dag
+from flowctx.airflow.running import _to_the_end, run_dag
+from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.ledger import open_ledger
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def three_steps(name, broken):
+    """Return a workflow whose first step fails while ``broken`` has something in it."""
+    flow = Workflow(name)
+
+    @flow.step()
+    def first(ctx):
+        return StepResult.fail("no file", category="DATA_QUALITY") if broken else {"n": 1}
+
+    flow.step("second")(lambda ctx: {"n": ctx.get_output("first", "n")})
+    flow.step("third")(lambda ctx: {"n": 3})
+    return flow
+
+
+def change(dag, run_id, *, clear=(), mark=()):
+    """Clear tasks and mark tasks as successful, as people do in the UI, and let the run go on."""
+    with create_session() as session:
+        dag_run = session.query(DagRun).filter_by(dag_id=dag.dag_id, run_id=run_id).one()
+        dag_run.dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        instances = {ti.task_id: ti for ti in dag_run.get_task_instances(session=session)}
+        for task_id in mark:
+            instances[task_id].state = "success"
+        clear_task_instances([instances[task_id] for task_id in clear], session)
+        dag_run.state = "running"
+        session.commit()
+        _to_the_end(dag, dag_run, session)
+
+
+def test_a_step_that_was_marked_has_not_run(ledger):
+    """A failed step that somebody marks as successful leaves a part, whatever follows it."""
+    flow = three_steps("marked", broken=[1])
+    flow.step("beside", after=[])(lambda ctx: None)
+    dag = workflow_dag(flow)
+    failed = run_dag(dag, batch_id="b")
+    ledger_key = ledger.get_run(failed.run_id).key
+    change(dag, failed.run_id, mark=["first"], clear=["second", "third"])
+    found = ledger.get_run(failed.run_id)
+    assert (found.status, ledger.statuses(ledger_key)["first"]) == (RunStatus.FAILED, "failed")
+    assert CaptureState.COMPLETE not in {capture.state for capture in ledger.captures()}
+
+
+def test_a_run_with_a_step_that_never_ran_is_partial(ledger):
+    """A step that was marked before it could run leaves the run partial once the others have ended."""
+    flow = Workflow("premarked")
+    flow.step("first", after=[])(lambda ctx: None)
+    flow.step("second", after=[])(lambda ctx: None)
+    dag = workflow_dag(flow)
+    run_dag(dag)  # makes the database
+    with create_session() as session:
+        conf = {"batch_id": "b"}
+        dag_run = _compat.start_run(dag, run_id="r", conf=conf, logical_date=None, partition_key=None, session=session)
+        next(ti for ti in dag_run.get_task_instances(session=session) if ti.task_id == "first").state = "success"
+        session.commit()
+        _to_the_end(dag, dag_run, session)
+    assert ledger.get_run("r").status is RunStatus.PARTIAL
+    assert [c.state for c in ledger.captures() if c.run_id == "r"] == [CaptureState.RELEASED]
+
+
+def test_a_dag_of_some_steps_is_a_part(ledger):
+    """A DAG with two of a workflow's three steps completes no capture."""
+    flow = three_steps("some", broken=[])
+    with DAG("some_dag") as dag:
+        StepOperator(step=flow.steps["first"], workflow=flow) >> StepOperator(step=flow.steps["second"], workflow=flow)
+    done = run_dag(dag, batch_id="b").raise_for_failure()
+    found = ledger.get_run(done.run_id)
+    assert (found.status, found.selected) == (RunStatus.PARTIAL, ("first", "second"))
+    assert ledger.captures() == []
