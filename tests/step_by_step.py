@@ -1,0 +1,108 @@
+"""Runs steps one at a time as an engine does: a StepAttempt for each try, and payloads of JSON between the steps."""
+
+from __future__ import annotations
+
+import json
+
+from flowctx import LedgerUnavailable, StepStatus
+from flowctx.core.durability.recorder import open_run
+from flowctx.core.durability.step_attempt import StepAttempt, StepInput
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, merge_upstream
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import make_context
+
+
+class StepByStep:
+    """One run of a workflow whose steps are attempted when a test says so; ``settings`` go to the recorder."""
+
+    def __init__(
+        self,
+        flow,
+        ledger=None,
+        *,
+        run_id="e1",
+        params=None,
+        capture_id=None,
+        store=None,
+        limit=MAX_INLINE_BYTES,
+        **settings,
+    ):
+        self.flow, self.ledger, self.store, self.limit = flow, ledger, store, limit
+        self.settings = {"given": params or (), **settings}
+        self.ctx = make_context(
+            workflow=flow.name, run_id=run_id, params=flow.params_with(params), capture_id=capture_id
+        )
+        self.payloads = {}
+
+    def open(self):
+        """Begin to record the run, or find it begun."""
+        return open_run(self.ledger, self.flow, self.ctx, **self.settings)
+
+    def attempt(self, name, number=1, *, skipped=None, **how):
+        """Make one attempt at a step and hand on what it hands on."""
+        step = self.flow[name]
+
+        def receive(ctx):
+            before = [self._envelope(after) for after in step.after]
+            seen, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
+            return StepInput(ctx=seen, inherited=inherited, after=step.after, skipped=skipped)
+
+        made = StepAttempt(
+            step=step,
+            open=self.open,
+            receive=receive,
+            retried=lambda result: result.retryable and number <= step.retry.retries,
+            number=number,
+            store=self.store,
+            limit=self.limit,
+            skips_captured=self.settings.get("on_captured") == "skip",
+            **how,
+        ).attempt()
+        self.payloads[name] = json.dumps(made.envelope.to_payload())
+        return made
+
+    def all_steps(self):
+        """Attempt the steps in order until one is not ok; return the outputs of those that are."""
+        outputs = {}
+        for name in self.flow.steps:
+            made = self.attempt(name)
+            if made.outcome.result.status is not StepStatus.OK:
+                break
+            outputs[name] = made.outcome.result.output
+        return outputs
+
+    def record(self, name):
+        """Return what the ledger remembers of a step."""
+        found = self.ledger.get_run(self.ctx.run_id)
+        return next((record for record in self.ledger.steps(found.key) if record.step == name), None)
+
+    def _envelope(self, name):
+        return Envelope.from_payload(json.loads(self.payloads[name]))
+
+    def _fetch(self, name, _):
+        return load_output(self._envelope(name), self.store)
+
+
+class AwayLedger(MemoryLedger):
+    """A ledger that does not answer some calls, until it is reached again."""
+
+    def __init__(self, *calls):
+        super().__init__()
+        #: The calls that are not answered: ``begin``, ``record``, ``steps``.
+        self.away = set(calls)
+
+    def begin(self, run, **how):
+        self._answer("begin")
+        return super().begin(run, **how)
+
+    def record(self, run, steps):
+        self._answer("record")
+        super().record(run, steps)
+
+    def steps(self, key, names=None):
+        self._answer("steps")
+        return super().steps(key, names)
+
+    def _answer(self, call):
+        if call in self.away:
+            raise LedgerUnavailable("away")
