@@ -38,8 +38,15 @@ class StepByStep:
         """Begin to record the run, or find it begun."""
         return open_run(self.ledger, self.flow, self.ctx, **self.settings)
 
-    def attempt(self, name, number=1, *, skipped=None, **how):
-        """Make one attempt at a step and hand on what it hands on."""
+    def attempt(self, name, number=1, **how):
+        """Make one attempt at a step, as an engine does, and hand on what it hands on."""
+        return self._handed_on(self._attempt(name, number, **how).attempt())
+
+    def to_the_end(self, name, **how):
+        """Make attempts at a step until it is not tried again, as a run in this process does."""
+        return self._handed_on(self._attempt(name, 1, **how).to_the_end())
+
+    def _attempt(self, name, number, *, skipped=None, **how):
         step = self.flow[name]
 
         def receive(ctx):
@@ -47,18 +54,21 @@ class StepByStep:
             seen, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
             return StepInput(ctx=seen, inherited=inherited, after=step.after, skipped=skipped)
 
-        made = StepAttempt(
+        attempt = StepAttempt(
             step=step,
             open=self.open,
             receive=receive,
-            retried=lambda result: result.retryable and number <= step.retry.retries,
+            retried=lambda result: result.retryable and attempt.number <= step.retry.retries,
             number=number,
             store=self.store,
             limit=self.limit,
             skips_captured=self.settings.get("on_captured") == "skip",
             **how,
-        ).attempt()
-        self.payloads[name] = json.dumps(made.envelope.to_payload())
+        )
+        return attempt
+
+    def _handed_on(self, made):
+        self.payloads[made.envelope.step] = json.dumps(made.envelope.to_payload())
         return made
 
     def all_steps(self):

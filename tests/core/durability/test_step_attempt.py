@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx import ErrorCategory, RetryPolicy, StepResult, StepStatus, Workflow
+from flowctx import CaptureHeld, ErrorCategory, LedgerUnavailable, RetryPolicy, StepResult, StepStatus, Workflow
 from flowctx.artifacts import PathArtifactStore
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import FakeClock
+from flowctx.testing.clock import NOON
 from step_by_step import AwayLedger, StepByStep
 from strategies import KEYS, TEXT
 
@@ -280,6 +283,57 @@ def test_a_run_that_goes_on_elsewhere_stops_here(flow, ledger, load):
     made = late.attempt("load")
     assert made.outcome.result.error.startswith("Superseded: ")
     assert (made.outcome.result.retryable, made.envelope.output) == (False, {})
+
+
+def test_attempts_in_this_process_wait_as_the_policy_says(ledger):
+    """In this process a step is tried until it is ok, with the policy's waits, and only its end is recorded."""
+    clock, failures = FakeClock(), [ConnectionError("away"), ConnectionError("away")]
+    flow = Workflow("flow")
+
+    @flow.step(retries=RetryPolicy(retries=5, delay=timedelta(seconds=10)))
+    def load(ctx):
+        if failures:
+            raise failures.pop()
+
+    run = StepByStep(flow, ledger)
+    assert run.to_the_end("load", clock=clock).outcome.result.status is StepStatus.OK
+    assert [wait.total_seconds() for wait in clock.slept] == [10, 20]
+    record = run.record("load")
+    assert (record.attempts, record.started_at, record.seconds) == (3, NOON, 30)
+
+
+def test_attempts_in_this_process_end_with_the_policy(ledger):
+    """A step that fails each time has failed after its last retry."""
+    flow = Workflow("flow")
+    flow.step(name="load", retries=2)(lambda ctx: 1 / 0)
+    run = StepByStep(flow, ledger)
+    run.to_the_end("load", clock=FakeClock())
+    assert (run.record("load").status, run.record("load").attempts) == (StepStatus.FAILED, 3)
+
+
+def test_attempts_in_this_process_stop_where_the_run_is_refused(flow, ledger):
+    """In this process a refused capture, or a ledger that is away, stops the run rather than a step."""
+    StepByStep(flow, ledger, run_id="e1", capture_id="one").attempt("load")
+    with pytest.raises(CaptureHeld):
+        StepByStep(flow, ledger, run_id="e2", capture_id="one").to_the_end("load")
+    with pytest.raises(LedgerUnavailable):
+        StepByStep(flow, AwayLedger("record")).to_the_end("load")
+
+
+def test_a_complete_step_is_not_recorded_again_in_this_process(flow, ledger, calls):
+    """What another run has completed is taken over here too."""
+    StepByStep(flow, ledger, run_id="e1", params={"broken": True}).all_steps()
+    run = StepByStep(flow, ledger, run_id="e2", resume_from="e1")
+    assert run.to_the_end("load").outcome.result.output == {"rows": 3}
+    assert (calls.count("load"), run.record("load").run_attempt) == (1, 1)
+
+
+def test_who_knows_when_the_run_ends_says_so(flow, ledger):
+    """Where somebody else ends the run, its last step does not."""
+    run = StepByStep(flow, ledger)
+    run.attempt("load")
+    run.attempt("use", ends_run=False)
+    assert ledger.get_run("e1").status is RunStatus.RUNNING
 
 
 @settings(max_examples=20)
