@@ -8,12 +8,13 @@ from flowctx import LedgerUnavailable, StepStatus
 from flowctx.core.durability.recorder import open_run
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, merge_upstream
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 
 
 class StepByStep:
-    """One run of a workflow whose steps are attempted when a test says so; ``settings`` go to the recorder."""
+    """One run of a workflow whose steps are attempted when a test says so; ``request`` is what its caller asks for."""
 
     def __init__(
         self,
@@ -25,10 +26,11 @@ class StepByStep:
         capture_id=None,
         store=None,
         limit=MAX_INLINE_BYTES,
-        **settings,
+        strict=True,
+        **request,
     ):
-        self.flow, self.ledger, self.store, self.limit = flow, ledger, store, limit
-        self.settings = {"given": params or (), **settings}
+        self.flow, self.ledger, self.store, self.limit, self.strict = flow, ledger, store, limit, strict
+        self.request, self.new_params = RunRequest(**request), params or ()
         self.ctx = make_context(
             workflow=flow.name, run_id=run_id, params=flow.params_with(params), capture_id=capture_id
         )
@@ -36,7 +38,8 @@ class StepByStep:
 
     def open(self):
         """Begin to record the run, or find it begun."""
-        return open_run(self.ledger, self.flow, self.ctx, **self.settings)
+        how = {"request": self.request, "new_params": self.new_params, "strict": self.strict}
+        return open_run(self.ledger, self.flow, self.ctx, **how)
 
     def attempt(self, name, number=1, **how):
         """Make one attempt at a step, as an engine does, and hand on what it hands on."""
@@ -62,7 +65,7 @@ class StepByStep:
             number=number,
             store=self.store,
             limit=self.limit,
-            skips_captured=self.settings.get("on_captured") == "skip",
+            skips_captured=self.request.on_captured == "skip",
             **how,
         )
         return attempt
