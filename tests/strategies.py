@@ -46,3 +46,14 @@ def plain_dicts():
 
 def _containers(children):
     return st.lists(children, max_size=4) | st.dictionaries(KEYS, children, max_size=4) | st.tuples(children, children)
+
+
+def same(a, b):
+    """Compare more strictly than ==: types, digits, signs of zero and offsets too."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return repr(a) == repr(b)
