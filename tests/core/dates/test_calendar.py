@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar, CalendarError
 from flowctx.core.dates.calendar import get_calendar
-from flowctx.core.dates.parsing import DateSequence, parse_date, parse_weekmask, weekday_number
+from flowctx.core.dates.parsing import parse_weekmask
 
 DAYS = st.dates(date(2000, 1, 1), date(2003, 12, 31))
 DESK = BusinessCalendar.from_holidays("DESK", ["2012-10-29", "2012-10-30", "2012-12-25"])
@@ -192,30 +192,3 @@ def test_a_calendar_object_needs_no_look_up():
     """Where a name is wanted a calendar will do."""
     assert get_calendar(DESK) is DESK
     assert get_calendar("WEEKDAYS") is WEEKDAYS
-
-
-def test_a_date_sequence_is_lazy_and_slices():
-    """Ten thousand years of days take no list, and a slice of them is a sequence too."""
-    days = EVERY_DAY.sessions(date.min, date.max)
-    assert len(days) == date.max.toordinal()
-    assert days[-1] == date.max
-    assert list(days[:3]) == [date(1, 1, 1), date(1, 1, 2), date(1, 1, 3)] == days[:3]
-    assert isinstance(days[::1000], DateSequence)
-    assert days[:2] != days[:3]
-    assert repr(days[:0]) == "<no dates>"
-    assert repr(days[:2]) == "<2 dates from 0001-01-01 to 0001-01-02>"
-
-
-def test_dates_are_read_in_one_form_only():
-    """ISO 8601 with dashes is a date; week dates, compact forms and spaces are not."""
-    assert parse_date("2012-10-26", "d") == parse_date(date(2012, 10, 26), "d") == date(2012, 10, 26)
-    for text in ("20121026", "2012-W43-5", " 2012-10-26", "2012-10-26T00:00", "", "26/10/2012"):
-        with pytest.raises(CalendarError, match="YYYY-MM-DD"):
-            parse_date(text, "d")
-
-
-def test_weekdays_have_short_and_long_names():
-    """FRI, fri and Friday are the same day."""
-    assert weekday_number("FRI", "d") == weekday_number("fri", "d") == weekday_number("Friday", "d") == 4
-    with pytest.raises(CalendarError, match="use one of MON"):
-        weekday_number(4, "d")
