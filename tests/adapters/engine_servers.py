@@ -130,6 +130,14 @@ class Airflow(Server):
     most = 0
     #: How runs end.
     state = "success"
+    #: The task instances of each run, where they are not one that ends as its run, and what follows each task.
+    tasks: Sequence[Mapping[str, Any]] = ()
+    structure: Sequence[Mapping[str, Any]] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: What clears were asked for.
+        self.cleared: list[Any] = []
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Answer a call as Airflow would."""
@@ -149,13 +157,18 @@ class Airflow(Server):
             found = [run for run in self.runs.values() if text in json.dumps(run["conf"])]
             return 200, {"dag_runs": found[start : start + self.most], "total_entries": len(found)}
         if path.endswith("/taskInstances"):
-            task = {"task_id": "load", "state": self.state, "map_index": -1, "end_date": "2026-01-09T12:00:01Z"}
-            return 200, {"task_instances": [task]}
+            common = {"map_index": -1, "end_date": "2026-01-09T12:00:01Z"}
+            found = self.tasks or [{"task_id": "load", "state": self.state, "try_number": 1}]
+            return 200, {"task_instances": [{**common, **task} for task in found]}
+        if path.endswith("/tasks"):
+            return 200, {"tasks": [dict(task) for task in self.structure], "total_entries": len(self.structure)}
+        if path.endswith("/clearTaskInstances"):
+            if body["dag_run_id"] not in self.runs:
+                return 404, {"detail": "no such run"}
+            self.cleared.append(body)
+            return 200, {"task_instances": [], "total_entries": 0}
         if path.endswith("/xcomEntries/return_value"):
             return 200, {"value": {"error": "12 rows are missing"}}
-        if path.endswith("/clear"):
-            run_id = path.split("/")[-2]
-            return (200, self.runs[run_id]) if run_id in self.runs else (404, {"detail": "no such run"})
         run = self.runs.get(path.rpartition("/")[2])
         return (200, run) if run else (404, {"detail": "no such run"})
 
@@ -240,6 +253,8 @@ def _dagster_run(run_id: str, tags: list[dict[str, str]], status: str) -> dict[s
         "endTime": 2.0,
         "updateTime": 2.0,
         "assetSelection": None,
+        "assetCheckSelection": None,
+        "stepKeysToExecute": None,
         "tags": tags,
         "stats": {"__typename": "RunStatsSnapshot", "materializations": 2},
     }

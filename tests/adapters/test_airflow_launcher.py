@@ -168,3 +168,26 @@ def test_an_engine_that_is_not_there_is_told_at_once(ledger: Ledger) -> None:
     with pytest.raises(EngineUnavailable, match="^Airflow at http://127.0.0.1:9 cannot be reached [^;]*; [^;]*$"):
         Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher("http://127.0.0.1:9"))
     assert ledger.batches.all() == []
+
+
+def test_what_was_stopped_runs_whole(airflow: Airflow, ledger: Ledger) -> None:
+    """A run that somebody marked as failed while its first task ran is no success after that task's retry alone."""
+    airflow.state = "failed"
+    airflow.structure = [{"task_id": "one", "downstream_task_ids": ["two"]}, {"task_id": "two"}]
+    airflow.tasks = [{"task_id": "one", "state": "failed", "try_number": 1}, {"task_id": "two", "state": "skipped"}]
+    airflow.tasks = [{"try_number": 0, **task} for task in airflow.tasks]
+    assert fill(airflow, ledger).ended == {PartitionState.CANCELED: 3}
+    fill(airflow, ledger)
+    assert {tuple(body["task_ids"]) for body in airflow.cleared} == {("one", "two")}
+    assert {body["include_downstream"] for body in airflow.cleared} == {True}
+
+
+def test_a_success_with_a_step_that_never_ran_is_partial(airflow: Airflow, ledger: Ledger) -> None:
+    """Airflow's success does not make a batch ok whose second step was left as skipped."""
+    airflow.structure = [{"task_id": "one", "downstream_task_ids": ["two"]}, {"task_id": "two"}]
+    airflow.tasks = [
+        {"task_id": "one", "state": "success", "try_number": 2},
+        {"task_id": "two", "state": "skipped", "try_number": 0},
+    ]
+    progress = fill(airflow, ledger)
+    assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 3}, False)

@@ -102,3 +102,31 @@ def test_runs_of_a_launch_that_was_killed_are_found(dagster: Dagster, ledger: Le
     fill(dagster, open_ledger("memory://"))
     assert fill(dagster, ledger).before == {PartitionState.OK: 3}
     assert len(dagster.runs) == 3
+
+
+@pytest.mark.parametrize(
+    ("chosen", "state"),
+    [
+        ({"stepKeysToExecute": ["filled__load"]}, PartitionState.PARTIAL),
+        ({"assetSelection": [{"path": ["filled", "load"]}]}, PartitionState.PARTIAL),
+        ({"stats": {"__typename": "RunStatsSnapshot", "materializations": 0}}, PartitionState.SKIPPED),
+    ],
+)
+def test_a_success_of_a_part_is_none_of_all(
+    dagster: Dagster, ledger: Ledger, chosen: dict[str, Any], state: PartitionState
+) -> None:
+    """What Dagster calls a success does not make a batch ok if some steps were not part of it."""
+    fill(dagster, open_ledger("memory://"))
+    for run in dagster.runs.values():
+        run.update(chosen)
+    batch = Backfill(flow, SOME, "b", ledger=ledger).record()
+    assert {run.state for run in DagsterLauncher(dagster.url).find(batch, flow)} == {state}
+
+
+def test_what_a_check_ran_is_no_run_of_the_batch(dagster: Dagster, ledger: Ledger) -> None:
+    """A run of a check alone says nothing of its partition."""
+    fill(dagster, open_ledger("memory://"))
+    for run in dagster.runs.values():
+        run["assetCheckSelection"] = [{"name": "quality"}]
+    batch = Backfill(flow, SOME, "b", ledger=ledger).record()
+    assert list(DagsterLauncher(dagster.url).find(batch, flow)) == []

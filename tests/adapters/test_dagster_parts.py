@@ -152,3 +152,23 @@ def test_a_check_alone_captures_nothing(bench, ledger):
     tags = {"flowctx/batch_id": "b", "flowctx/partition": DAY}
     bench.run(tags=tags, selection=dg.AssetSelection.checks_for_assets(*assets("one")))
     assert [(c.run_id, c.state) for c in ledger.captures()] == [(done.run_id, CaptureState.COMPLETE)]
+
+
+def test_the_rest_of_a_failed_range_is_over(tmp_path, ledger):
+    """A partition whose step was fine in a range that failed does not stay running, and its capture is free."""
+    ranged = Workflow("ranged", partitions=DAYS)
+
+    @ranged.step()
+    def check(ctx):
+        return StepResult.fail("bad", category="DATA_QUALITY") if ctx.as_of_date.day == 25 else {}
+
+    ranged.step("load")(lambda ctx: None)
+    bench = Bench(ranged, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    bench.run(span=("2012-10-25", "2012-10-26"), tags={"flowctx/batch_id": "b"})
+    found = {str(run.context.partition): run for run in ledger.list_runs(batch_id="b")}
+    assert {key: str(run.status) for key, run in found.items()} == {
+        "date=2012-10-25": "failed",
+        "date=2012-10-26": "partial",
+    }
+    assert "failed for other partitions of the range: date=2012-10-25" in found["date=2012-10-26"].error
+    assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED}

@@ -19,6 +19,7 @@ from flowctx import Backfill, BatchError, Workflow
 from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02..2012-01-06"  # 15 partitions
@@ -227,6 +228,16 @@ def test_a_cancelled_batch_stops(url: str, book: Ledger, notes: Path) -> None:
     wait_for(notes, 1)
     env = {**os.environ, "FLOWCTX_LEDGER_URL": url}
     subprocess.run([sys.executable, "-m", "flowctx.cli", "cancel", "b"], env=env, check=True)
+    begun = sum(called(notes).values())
     _, err = process.communicate()
+    assert sum(called(notes).values()) == begun
     assert "cancelled: no more partitions are begun" in err
     assert states(book)["ok"] < 15
+
+
+def test_a_run_that_died_with_its_worker_is_over(book: Ledger) -> None:
+    """What was killed in the middle is failed in the list of runs too, with how it ended."""
+    fill(book, "date=2012-01-03", params={"die": [BAD]})
+    (run,) = book.list_runs(status=RunStatus.FAILED)
+    assert (str(run.context.partition), run.error) == (BAD, failures(book)[BAD])
+    assert book.list_runs(status=RunStatus.RUNNING) == []

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from flowctx.backfill.airflow_tasks import never_ran, state_of_run, tasks_to_run, upstream_of
 from flowctx.backfill.http import Answer, JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -40,8 +41,8 @@ def launcher_from_env(*, url: str | None = None, workers: int | None = None) -> 
 class AirflowLauncher(PollingLauncher):
     """Runs partitions as runs of the workflow's DAG (as ``workflow_dag`` makes it, with its partitions).
 
-    A run's id is derived from the batch and the partition, so Airflow itself refuses a second one; a run that failed is
-    cleared, and not run beside. Needs no Airflow here.
+    A run's id is derived from the batch and the partition, so Airflow itself refuses a second one; of a run that failed
+    or was cancelled, what has not run is cleared, and nothing runs beside it. Needs no Airflow here.
 
     Args:
         url: Where the API server is.
@@ -73,6 +74,8 @@ class AirflowLauncher(PollingLauncher):
         super().__init__(client, max_active)
         self._named, self._dag_id = dag_id, ""
         self._scheme: PartitionScheme | None = None
+        #: The tasks that each task of the DAG follows, once somebody had to know.
+        self._upstream: dict[str, set[str]] | None = None
 
     # -- logging in -------------------------------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class AirflowLauncher(PollingLauncher):
         return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
-        if before is not None and self._clear(before.run_id, from_start=before.state is PartitionState.CANCELED):
+        if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
         body = {
             "dag_run_id": job.run_id,
@@ -187,17 +190,34 @@ class AirflowLauncher(PollingLauncher):
         found = self._call("GET", self._path(job.run_id))
         if found.status != 200:
             return self._refused(job, answer.detail)
-        if found.data["state"] == "failed" and self._clear(job.run_id, from_start=False):
-            return self._launched(job, job.run_id, 2)
         if found.data["state"] in _LIVE:
             return self._launched(job, job.run_id)
-        return self._told(found.data, job.partition)
+        told = self._told(found.data, job.partition)
+        if not told.state.done and self._run_again(job, told):
+            return self._launched(job, job.run_id, 2)
+        return told
 
-    def _clear(self, run_id: str, *, from_start: bool) -> bool:
-        body = {"dry_run": False, "only_failed": not from_start}
-        answer = self._call("POST", f"{self._path(run_id)}/clear", body=body)
+    def _run_again(self, job: Job, before: PartitionRun) -> bool:
+        """Clear what a run needs again to be whole; returns whether the run is still there."""
+        if self._call("GET", self._path(before.run_id)).status == 404:
+            return False
+        instances = self._instances(before.run_id)
+        tasks = set(tasks_to_run(instances, self._never_ran(before.run_id, instances)))
+        if before.state is PartitionState.SKIPPED:
+            tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
+        if before.state is PartitionState.CANCELED or not tasks:
+            tasks = {instance["task_id"] for instance in instances}
+        body = {
+            "dry_run": False,
+            "dag_run_id": before.run_id,
+            "task_ids": sorted(tasks),
+            "only_failed": False,
+            "include_downstream": True,
+            "reset_dag_runs": True,
+        }
+        answer = self._call("POST", f"/dags/{self._dag_id}/clearTaskInstances", body=body)
         if answer.status not in (200, 404):
-            raise EngineError(f"Airflow at {self._client.url} does not clear run {run_id}: {answer.detail}")
+            raise EngineError(f"Airflow at {self._client.url} does not clear run {before.run_id}: {answer.detail}")
         return answer.status == 200
 
     def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
@@ -260,11 +280,13 @@ class AirflowLauncher(PollingLauncher):
         started, ended = _time(run["start_date"]), _time(run["end_date"])
         step = error = None
         if state.ended:
-            tasks = list(self._pages(f"{self._path(run['dag_run_id'])}/taskInstances", "task_instances"))
+            instances = self._instances(run["dag_run_id"])
+            unrun = self._never_ran(run["dag_run_id"], instances)
+            state = state_of_run(state, instances, unrun)
             if state is PartitionState.FAILED:
-                step, error = self._failure(run["dag_run_id"], tasks)
-            elif tasks and all(task["state"] == "skipped" for task in tasks):
-                state = PartitionState.SKIPPED
+                step, error = self._failure(run["dag_run_id"], instances)
+            elif unrun:
+                error = f"never ran: {', '.join(sorted(unrun))}"
         return PartitionRun(
             partition=partition,
             state=state,
@@ -277,6 +299,22 @@ class AirflowLauncher(PollingLauncher):
             step=step,
             error=error,
         )
+
+    def _instances(self, run_id: str) -> list[dict[str, Any]]:
+        return list(self._pages(f"{self._path(run_id)}/taskInstances", "task_instances"))
+
+    def _never_ran(self, run_id: str, instances: list[dict[str, Any]]) -> set[str]:
+        """Return the tasks of which nothing has run, whatever their colour; see :func:`never_ran`."""
+        if all(instance.get("try_number", 1) for instance in instances):
+            return set()
+        if self._upstream is None:
+            self._upstream = upstream_of(self._get(f"/dags/{self._dag_id}/tasks")["tasks"])
+
+        def branches(task_id: str) -> bool:
+            where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/skipmixin_key"
+            return self._call("GET", where).status == 200
+
+        return never_ran(instances, self._upstream, branches)
 
     def _failure(self, run_id: str, tasks: list[dict[str, Any]]) -> tuple[str | None, str]:
         failed = [task for task in tasks if task["state"] == "failed"]

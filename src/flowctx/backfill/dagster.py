@@ -71,6 +71,7 @@ class DagsterLauncher(PollingLauncher):
         super().__init__(JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL"), max_active)
         self._job = job
         self._scheme: PartitionScheme | None = None
+        self._steps: set[str] = set()
         self._place: _Place | None = None
         self._looks = 0
 
@@ -101,7 +102,7 @@ class DagsterLauncher(PollingLauncher):
         Raises:
             EngineError: It is not; the message says what to do.
         """
-        self._scheme = workflow.partitions
+        self._scheme, self._steps = workflow.partitions, set(workflow.steps)
         names = [self._job] if self._job else [f"{workflow.name}_job", workflow.name]
         nodes = self._read("nodes", graphql.JOBS)
         places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
@@ -123,6 +124,10 @@ class DagsterLauncher(PollingLauncher):
         return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
+        if before is not None and (before.part or before.state is PartitionState.PARTIAL):
+            # A re-execution would be of the same part; a run of all goes on with what the ledger has of it.
+            request = replace(job.request, resume_from=before.run_id) if before.recorded else job.request
+            job, before = replace(job, request=request), None
         if before is None and self._looks > 0:
             self._looks -= 1
             found = self._started(job)
@@ -187,7 +192,7 @@ class DagsterLauncher(PollingLauncher):
 
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield the runs that carry the batch id as a tag, or belong to Dagster's own backfill of that id."""
-        self._scheme = workflow.partitions
+        self._scheme, self._steps = workflow.partitions, set(workflow.steps)
         jobs = {self._job, f"{workflow.name}_job", workflow.name}
         for tag in _BATCH_TAGS:
             cursor = None
@@ -195,7 +200,8 @@ class DagsterLauncher(PollingLauncher):
                 page = self._runs(_tagged(tag, batch.batch_id), PAGE, cursor)
                 for run in page:
                     ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow.name}
-                    if ours or run["jobName"] in jobs:
+                    of_checks = bool(run["assetCheckSelection"]) and not run["assetSelection"]
+                    if (ours or run["jobName"] in jobs) and not of_checks:
                         yield from (self._partition_run(run, str(key)) for key in self._keys(run))
                 if len(page) < PAGE:
                     break
@@ -240,8 +246,8 @@ class DagsterLauncher(PollingLauncher):
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
         state = _STATES.get(run["status"], PartitionState.LAUNCHED)
         step = error = None
-        if state is PartitionState.OK and not (run["stats"] or {}).get("materializations"):
-            state = PartitionState.SKIPPED
+        if state is PartitionState.OK:
+            state = self._state_of_success(run)
         elif state is PartitionState.FAILED:
             step, error = self._failure(run["runId"])
         ended = _time(run["endTime"]) if state.ended else None
@@ -257,6 +263,20 @@ class DagsterLauncher(PollingLauncher):
             step=step,
             error=error,
         )
+
+    def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
+        """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
+        tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+        chosen = {asset["path"][-1] for asset in run["assetSelection"] or ()}
+        # A re-execution from failure leaves out what its parent had done; others leave out what somebody chose.
+        if tags.get("dagster/is_resume_retry") != "true":
+            chosen |= {key.rpartition("__")[2] for key in run["stepKeysToExecute"] or ()}
+        if chosen and not self._steps <= chosen:
+            return PartitionState.PARTIAL
+        if (run["stats"] or {}).get("materializations"):
+            return PartitionState.OK
+        made = (event["__typename"] == "ExecutionStepOutputEvent" for event in self._events(run["runId"]))
+        return PartitionState.OK if any(made) else PartitionState.SKIPPED
 
     def _failure(self, run_id: str) -> tuple[str | None, str]:
         last = None

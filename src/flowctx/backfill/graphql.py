@@ -27,7 +27,8 @@ RUNS = """
 query ($filter: RunsFilter, $limit: Int, $cursor: String) {
   runsOrError(filter: $filter, limit: $limit, cursor: $cursor) { __typename
     ... on Runs { results {
-      runId status jobName startTime endTime updateTime assetSelection { path } tags { key value }
+      runId status jobName startTime endTime updateTime assetSelection { path } assetCheckSelection { name }
+      stepKeysToExecute tags { key value }
       stats { ... on RunStatsSnapshot { materializations } } } }
     ... on Error { message } } }
 """
@@ -35,6 +36,7 @@ query ($filter: RunsFilter, $limit: Int, $cursor: String) {
 EVENTS = """
 query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
   ... on Run { eventConnection(afterCursor: $cursor, limit: 1000) { cursor hasMore events { __typename
+    ... on ExecutionStepOutputEvent { stepKey }
     ... on ExecutionStepFailureEvent { stepKey error { message } failureMetadata { description } }
     ... on RunFailureEvent { message } } } } } }
 """

@@ -7,7 +7,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -24,6 +24,8 @@ from flowctx.core.workflow.definition import Workflow
 
 #: How long nobody else may launch a batch without a sign of life of who does, and how often that is given.
 _LEASE, _RENEW_SECONDS = timedelta(seconds=60), 5.0
+#: How often a launch asks whether its batch was cancelled; no partition begins later than this after it was.
+CANCEL_SECONDS = 0.5
 #: What ends within this time of being stopped was stopped.
 _STOP_TAKES = timedelta(seconds=10)
 #: How many notes are written at once, and how long they may wait.
@@ -110,21 +112,22 @@ class Launch:
         total: int,
         max_failures: int | None,
         listener: LaunchListener,
+        settle: Callable[[PartitionRun], object] = lambda run: None,
     ) -> None:
         self.work, self.workflow, self.batch, self.launcher, self.listener = work, workflow, batch, launcher, listener
-        self.max_failures = max_failures
+        self.max_failures, self.settle = max_failures, settle
         self.batches = batches
         self.progress = LaunchProgress(total=total)
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
         self.notes: dict[str, PartitionRun] = {}
-        self.noted_at = self.renewed_at = time.monotonic()
+        self.noted_at = self.renewed_at = self.asked_at = time.monotonic()
         self.interrupted = False
 
     def to_the_end(self) -> LaunchProgress:
         """Launch, follow, remember, and return how far it came."""
         self.lead()
         try:
-            import_engine_runs(self.batches, self.batch, self.launcher.find(self.batch, self.workflow))
+            import_engine_runs(self.batches, self.batch, self.found())
             self.listener.begun(self.progress)
             try:
                 with self.signals():
@@ -135,6 +138,12 @@ class Launch:
             self.flush()
             self.batches.acquire_launch_lease(self.batch.batch_id, self.me, timedelta(0))
         return self.progress
+
+    def found(self) -> Iterator[PartitionRun]:
+        """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
+        for run in self.launcher.find(self.batch, self.workflow):
+            self.settle(run)
+            yield run
 
     def lead(self) -> None:
         """Be the only one who launches the batch.
@@ -155,6 +164,8 @@ class Launch:
     def jobs(self) -> Iterator[Job]:
         """Yield what is to run, counting what is passed over."""
         for item in self.work:
+            if self.canceled():
+                return
             if isinstance(item, Job):
                 self.progress.under_way += 1
                 yield item
@@ -175,6 +186,7 @@ class Launch:
         """Remember and pass on what became of a partition."""
         if not self.launcher.writes_ledger or not run.attempt:
             self.notes[run.partition] = run
+            self.settle(run)
         if run.state.ended:
             self.progress.under_way -= 1
             self.progress.ended[run.state] = self.progress.ended.get(run.state, 0) + 1
@@ -197,8 +209,16 @@ class Launch:
                 raise BatchError(
                     f"somebody else launches batch {self.batch.batch_id!r} by now; this launch has stopped"
                 )
-            if self.batches.get(self.batch.batch_id).canceled_at and not self.progress.stopped:
+        self.canceled()
+
+    def canceled(self) -> bool:
+        """Whether the batch was cancelled; if so, no more partitions are begun."""
+        now = time.monotonic()
+        if not self.progress.stopped and now - self.asked_at >= CANCEL_SECONDS:
+            self.asked_at = now
+            if self.batches.get(self.batch.batch_id).canceled_at:
                 self.stop("cancelled", detach=True)
+        return self.progress.stopped == "cancelled"
 
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""
@@ -275,6 +295,20 @@ def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
     if before.state is not PartitionState.CANCELED or not run.state.ended:
         return False
     return run.ended_at is None or before.ended_at is None or run.ended_at <= before.ended_at + _STOP_TAKES
+
+
+def wait_for_launcher(batches: BatchStore, batch_id: str, seconds: float = 3.0) -> None:
+    """Wait until whoever launches a batch has seen that it was cancelled: it begins no more, and has noted what it did.
+
+    A launch here ends only with the partitions that are under way; for those nobody waits.
+    """
+    end = time.monotonic() + seconds
+    me = f"{platform.node()}:{os.getpid()}:cancel"
+    while time.monotonic() < end:
+        leader = batches.acquire_launch_lease(batch_id, me, timedelta(0))
+        if leader == me or _gone(leader):
+            return
+        time.sleep(0.1)
 
 
 def _gone(leader: str) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from flowctx.backfill.launching import Launch, LaunchListener, LaunchProgress
+from flowctx.backfill.settling import settle_run
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
@@ -238,6 +239,7 @@ class Backfill:
             total=len(self.selection),
             max_failures=max_failures,
             listener=listener or LaunchListener(),
+            settle=lambda run: settle_run(self.ledger, self.workflow.name, run),
         )
         return launch.to_the_end()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from flowctx.backfill import Backfill, BatchStatus, LaunchProgress, LocalLauncher, Plan, import_engine_runs, render_html
+from flowctx.backfill.launching import wait_for_launcher
+from flowctx.backfill.settling import settle_run
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.following import listener
 from flowctx.cli.grids import print_grid
@@ -27,7 +29,7 @@ from flowctx.cli.options import (
 )
 from flowctx.cli.output import clock_time, print_facts, print_json, print_table, spent
 from flowctx.core.batches.launcher import Launcher
-from flowctx.core.batches.records import BatchRecord, PartitionState
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, UnknownBatch, WorkflowError
@@ -263,7 +265,12 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
 
 
 def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
-    return import_engine_runs(ledger.batches, batch, launcher_of(engine, url, None, ledger).find(batch, workflow))
+    def found() -> Iterator[PartitionRun]:
+        for run in launcher_of(engine, url, None, ledger).find(batch, workflow):
+            settle_run(ledger, batch.workflow, run)
+            yield run
+
+    return import_engine_runs(ledger.batches, batch, found())
 
 
 def _show_status(found: BatchStatus, most: int) -> None:
@@ -312,6 +319,7 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     """  # noqa: D301 - \b is for click
     batch = ledger.batches.get(batch_id)
     ledger.batches.put(replace(batch, canceled_at=datetime.now(UTC)))
+    wait_for_launcher(ledger.batches, batch_id)
     if batch.selection is not None or engine is not None:
         _ask_engine(ledger, batch_id, engine, url, None)
     under_way = [run for run in ledger.batches.iter_outcomes(batch_id) if not run.state.ended]
@@ -320,6 +328,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
         runs = [run for run in under_way if run.engine == name]
         done = list(launcher_of(name, url, None, ledger).cancel(batch, runs))
         ledger.batches.record_outcomes(batch_id, done)
+        for run in done:
+            settle_run(ledger, batch.workflow, run)
         stopped += sum(run.state is PartitionState.CANCELED for run in done)
         if len(done) < len(runs):
             click.echo(

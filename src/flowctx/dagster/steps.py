@@ -13,7 +13,9 @@ import dagster as dg
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
+from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
 from flowctx.core.errors import FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -124,6 +126,7 @@ class PartitionStep:
         self.outputs: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
         self.store: ArtifactStore | None = artifact_store()
         self.number = op.retry_number + 1
+        self.recorder: Recorder | None = None
 
     def events(self) -> Iterator[Event]:
         """Run it once and say in Dagster's words how it ended."""
@@ -175,7 +178,7 @@ class PartitionStep:
             ledger_url=self.outputs.ledger_url,
             params_key=params_key(self.body.workflow),
         )
-        self.ctx = recorder.context
+        self.recorder, self.ctx = recorder, recorder.context
         if self.ctx.batch_id != self.base.batch_id:
             _name_batch(self.op, self.ctx)
         return recorder
@@ -291,6 +294,13 @@ class PartitionStep:
             )
         return metadata
 
+    def end(self, why: str) -> None:
+        """Say that the run of this partition goes no further: Dagster will not start the steps after this one."""
+        if self.recorder is not None and self.recorder.ledger is not None:
+            run = self.recorder.run
+            found = self.recorder.ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
+            end_run(self.recorder.ledger, found, RunStatus.PARTIAL, why)
+
     def done(self, metadata: Mapping[str, Any]) -> Iterator[dg.AssetMaterialization]:
         """Record a partition of a range of which others failed, so that Dagster asks for those only."""
         if self.body.asset_key is not None:
@@ -346,6 +356,9 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
     if failures:
         for attempt, metadata in done:
             yield from attempt.done(metadata)
+        names = ", ".join(str(attempt.ctx.partition) for attempt, _ in failures[:5])
+        for attempt in attempts:
+            attempt.end(f"step {body.step.name} failed for other partitions of the range: {names}")
         raise _range_failure(failures, len(attempts)) from failures[0][1]
     if done:
         yield dg.Output(Written(count=len(done)), body.output_name)

@@ -1,0 +1,80 @@
+"""What the task instances of a DAG run say of it: Airflow's colour of a task does not tell who skipped it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from flowctx.core.batches.records import PartitionState
+
+Instance = Mapping[str, Any]
+
+#: Operators whose tasks run a step: one that is successful and was never tried was marked so.
+_STEP_OPERATORS: Final = ("StepOperator", "@task.step")
+
+
+def never_ran(
+    instances: Sequence[Instance], upstream: Mapping[str, Collection[str]], branches: Callable[[str], bool]
+) -> set[str]:
+    """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
+
+    Airflow 3.3 sets tasks that have not begun to ``skipped`` when a run is marked as failed. A skip counts if the task
+    said so itself, or if a task before it was skipped by such a word.
+
+    Args:
+        instances: The run's task instances.
+        upstream: The tasks that each task directly follows.
+        branches: Whether a task is one that chooses which of those after it run.
+    """
+    skipped = [instance for instance in instances if instance["state"] == "skipped"]
+    own_word = {instance["task_id"] for instance in skipped if instance.get("try_number", 1)}
+    unsaid = {instance["task_id"] for instance in skipped} - own_word
+    justified = set(own_word)
+    while True:
+        found = {
+            task
+            for task in unsaid - justified
+            if justified & set(upstream.get(task, ())) or any(branches(before) for before in upstream.get(task, ()))
+        }
+        if not found:
+            break
+        justified |= found
+    marked = {
+        instance["task_id"]
+        for instance in instances
+        if instance["state"] == "success"
+        and not instance.get("try_number", 1)
+        and instance.get("operator_name") in _STEP_OPERATORS
+    }
+    return (unsaid - justified) | marked
+
+
+def state_of_run(state: PartitionState, instances: Sequence[Instance], unrun: Collection[str]) -> PartitionState:
+    """Return how a run ended, by what its tasks did rather than by its own colour.
+
+    Args:
+        state: What Airflow calls the run: ok or failed.
+        instances: Its task instances.
+        unrun: The tasks of which nothing has run; see :func:`never_ran`.
+    """
+    began = any(instance["state"] in ("success", "failed") and instance.get("try_number", 1) for instance in instances)
+    if unrun:
+        return PartitionState.PARTIAL if state is PartitionState.OK and began else PartitionState.CANCELED
+    if state is PartitionState.OK and instances and all(instance["state"] == "skipped" for instance in instances):
+        return PartitionState.SKIPPED
+    return state
+
+
+def tasks_to_run(instances: Iterable[Instance], unrun: Collection[str]) -> list[str]:
+    """Return the tasks that a run needs again to be whole: those that failed, and those that never ran."""
+    rest = {instance["task_id"] for instance in instances if instance["state"] not in ("success", "skipped")}
+    return sorted(rest | set(unrun))
+
+
+def upstream_of(tasks: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Return the tasks that each task directly follows, from what Airflow tells of those that follow it."""
+    found: dict[str, set[str]] = {}
+    for task in tasks:
+        for after in task.get("downstream_task_ids") or ():
+            found.setdefault(after, set()).add(task["task_id"])
+    return found

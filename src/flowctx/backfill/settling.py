@@ -1,0 +1,34 @@
+"""What an engine says is over is over in the ledger too."""
+
+from __future__ import annotations
+
+from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunStatus
+from flowctx.core.errors import UnknownRun
+from flowctx.core.partitions.key import PartitionKey
+
+_WORDS = {
+    PartitionState.FAILED: "its engine says that it failed",
+    PartitionState.CANCELED: "it was cancelled",
+}
+
+
+def settle_run(ledger: Ledger, workflow: str, told: PartitionRun) -> None:
+    """End a recorded run that its engine calls over.
+
+    Args:
+        ledger: Where it is recorded.
+        workflow: The workflow's name.
+        told: What the engine says of it.
+    """
+    if not told.state.ended:
+        return
+    partition = PartitionKey.parse(told.partition) if told.partition else None
+    try:
+        found = ledger.get_run(told.run_id, workflow=workflow, partition=partition)
+    except UnknownRun:
+        return
+    if found.last_seen_at is None or found.last_seen_at <= told.last_seen_at:  # else it has begun again since
+        end_run(ledger, found, RunStatus(told.state), told.error or _WORDS.get(told.state))

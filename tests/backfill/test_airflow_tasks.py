@@ -1,0 +1,59 @@
+"""What task instances say of a run of Airflow's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowctx.backfill.airflow_tasks import never_ran, state_of_run, tasks_to_run, upstream_of
+from flowctx.core.batches.records import PartitionState
+
+CHAIN = upstream_of(
+    [
+        {"task_id": "one", "downstream_task_ids": ["two"]},
+        {"task_id": "two", "downstream_task_ids": ["three"]},
+        {"task_id": "three", "downstream_task_ids": []},
+    ]
+)
+
+
+def instances(*states: tuple[str, int]) -> list[dict[str, Any]]:
+    names = ("one", "two", "three")
+    return [
+        {"task_id": name, "state": state, "try_number": tries, "operator_name": "StepOperator"}
+        for name, (state, tries) in zip(names, states, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "tasks", "unrun", "state"),
+    [
+        ("ok", [("success", 1), ("success", 1), ("success", 1)], set(), "ok"),
+        ("ok", [("skipped", 1), ("skipped", 0), ("skipped", 0)], set(), "skipped"),
+        ("ok", [("success", 1), ("skipped", 1), ("skipped", 0)], set(), "ok"),
+        ("failed", [("failed", 1), ("upstream_failed", 0), ("upstream_failed", 0)], set(), "failed"),
+        ("failed", [("failed", 1), ("skipped", 0), ("skipped", 0)], {"two", "three"}, "canceled"),
+        ("failed", [("skipped", 0), ("skipped", 0), ("skipped", 0)], {"one", "two", "three"}, "canceled"),
+        ("ok", [("skipped", 0), ("skipped", 0), ("skipped", 0)], {"one", "two", "three"}, "canceled"),
+        ("ok", [("success", 2), ("skipped", 0), ("skipped", 0)], {"two", "three"}, "partial"),
+        ("ok", [("success", 0), ("success", 1), ("success", 1)], {"one"}, "partial"),
+    ],
+)
+def test_a_colour_is_no_word(run: str, tasks: list[tuple[str, int]], unrun: set[str], state: str) -> None:
+    """A task that Airflow skipped or somebody marked has not run, unless a step's own skip led to it."""
+    found = instances(*tasks)
+    assert never_ran(found, CHAIN, lambda task: False) == unrun
+    assert str(state_of_run(PartitionState(run), found, unrun)) == state
+
+
+def test_a_branch_may_skip() -> None:
+    """What a branching task did not choose was skipped by a word."""
+    found = instances(("success", 1), ("skipped", 0), ("skipped", 0))
+    assert never_ran(found, CHAIN, lambda task: task == "one") == set()
+
+
+def test_what_is_cleared_is_what_is_missing() -> None:
+    """Failed tasks, those that waited for them, and those that never ran are to run again."""
+    found = instances(("success", 2), ("failed", 1), ("skipped", 0))
+    assert tasks_to_run(found, never_ran(found, CHAIN, lambda task: False)) == ["three", "two"]
