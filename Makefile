@@ -33,8 +33,9 @@ demo: $(READY)  ## Run the example here, on Airflow and on Dagster, and compare
 test: $(READY)  ## Run the tests (the slow end-to-end ones are in `make e2e`)
 	@$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile -q
 
+# They mostly wait, hence three at a time; all of them share one Airflow and one Dagster.
 e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web servers
-	@$(BIN)/python -m pytest -m e2e -q
+	@$(BIN)/python -m pytest -m e2e -n 3 --dist loadfile -q
 
 lint: $(READY)  ## Check style, types and the arrows between the modules
 	@$(BIN)/ruff check

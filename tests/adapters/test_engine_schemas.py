@@ -36,10 +36,10 @@ def test_airflow_has_every_call_of_its_launcher() -> None:
         server.state, server.most = "failed", 100
         launcher = AirflowLauncher(server.url, user="me", password="secret")
         assert backfill.launch(launcher).ended == {PartitionState.FAILED: 3}
-        assert {run.error for run in ledger.batches.outcomes("b")} == {"12 rows are missing"}
+        assert {run.error for run in ledger.batches.iter_outcomes("b")} == {"12 rows are missing"}
         backfill.launch(launcher, retry_failed=True)
         list(launcher.find(backfill.record(), flow))
-        list(launcher.cancel(backfill.record(), list(ledger.batches.outcomes("b"))))
+        list(launcher.cancel(backfill.record(), list(ledger.batches.iter_outcomes("b"))))
         AirflowLauncher(server.url).check(flow)
     called = {(method, operation(method, path).template) for method, path in map(str.split, server.calls)}
     assert called == {

@@ -1,10 +1,11 @@
-"""A real Airflow for tests: api-server, scheduler (LocalExecutor), dag-processor and PostgreSQL, all on loopback."""
+"""A real Airflow for tests: api-server, scheduler (LocalExecutor) and dag-processor, on loopback."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 from e2e.processes import Stack, free_ports, inherited
-from postgres import postgres_database, postgres_server
 
 #: The order matters: tasks that are dispatched before the api-server listens fail.
 COMPONENTS = (("api-server",), ("dag-processor",), ("scheduler", "--skip-serve-logs"))
@@ -70,35 +70,37 @@ class AirflowStack(Stack):
 
 @contextmanager
 def airflow_stack(
-    home: Path, dags: Mapping[str, str], *, env: Mapping[str, str] | None = None
+    home: Path, database: str, dags: Sequence[Path], *, env: Mapping[str, str] | None = None
 ) -> Iterator[AirflowStack]:
     """Start an Airflow, wait until it is healthy and has read every DAG file, and end it again.
 
     Args:
         home: An empty folder.
-        dags: Names and texts of the DAG files. Each is expected to parse.
+        database: The URL of an empty database on PostgreSQL: with SQLite, a scheduler that finds it locked for five
+            seconds dies.
+        dags: DAG files, which are copied. Each is expected to parse.
         env: More environment, for instance ``{"AIRFLOW__CORE__PARALLELISM": "2"}``.
     """
     (port,) = free_ports(1)
     (home / "dags").mkdir(parents=True)
-    for name, text in dags.items():
-        (home / "dags" / name).write_text(text)
-    with ExitStack() as held:
-        # With SQLite, a scheduler that finds its database locked for five seconds dies.
-        database = held.enter_context(postgres_database(held.enter_context(postgres_server())))
-        settings = _environment(home, port, database) | dict(env or {})
-        stack = AirflowStack(home=home, url=f"http://127.0.0.1:{port}", env=settings)
-        held.callback(stack.end)
+    for file in dags:
+        shutil.copy(file, home / "dags")
+    stack = AirflowStack(
+        home=home, url=f"http://127.0.0.1:{port}", env=_environment(home, port, database) | dict(env or {})
+    )
+    try:
         stack.cli("db", "migrate")
         for command in COMPONENTS:
             stack.start(command[0], "airflow", *command)
             if command[0] == "api-server":
-                stack.wait_until(lambda: _listens(stack), "the api-server")
+                stack.wait_until(lambda: _logs_in(stack), "the api-server")
         stack.wait_until(lambda: _healthy(stack), "the health of all components")
-        stack.wait_until(lambda: _parsed(stack) >= set(dags), "the DAG files to be parsed")
+        stack.wait_until(lambda: _parsed(stack) >= {file.name for file in dags}, "the DAG files to be parsed")
         errors = stack.get("/importErrors")["import_errors"]
         assert not errors, "\n".join(error["stack_trace"] for error in errors)
         yield stack
+    finally:
+        stack.end()
 
 
 def _environment(home: Path, port: int, database: str) -> dict[str, str]:
@@ -120,13 +122,14 @@ def _environment(home: Path, port: int, database: str) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": "not a secret: a test on loopback",
         "AIRFLOW__API_AUTH__JWT_SECRET": "not a secret: a test on loopback, and long enough for HS512 to be content",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        # A file that changed is read all the same.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     }
 
 
-def _listens(stack: AirflowStack) -> bool:
+def _logs_in(stack: AirflowStack) -> bool:
     try:
         with urlopen(f"{stack.url}/auth/token", timeout=5) as answer:
             stack.token = json.loads(answer.read())["access_token"]

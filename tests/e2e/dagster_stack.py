@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from e2e.processes import Stack, free_ports, inherited
+from e2e.processes import Stack, free_ports, inherited, listens
 
 _INSTANCE = """
 telemetry: {enabled: false}
@@ -46,6 +46,12 @@ query ($tags: [ExecutionTag!], $limit: Int!) {
 
 _LOCATIONS = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }"
 
+_START = """
+mutation ($selector: ScheduleSelector!) {
+  startSchedule(scheduleSelector: $selector) { __typename ... on PythonError { message } }
+}
+"""
+
 #: How a run ends.
 ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
@@ -70,12 +76,21 @@ class DagsterStack(Stack):
         assert not answer.get("errors"), answer["errors"]
         return dict(answer["data"])
 
-    def launch_backfill(self, keys: Sequence[str], *assets: str, tags: Mapping[str, str] | None = None) -> str:
+    def start_schedule(self, name: str, location: str) -> None:
+        """Turn a schedule on."""
+        where = {"repositoryName": "__repository__", "repositoryLocationName": location}
+        answer = self.graphql(_START, selector={**where, "scheduleName": name})["startSchedule"]
+        assert answer["__typename"] == "ScheduleStateResult", answer
+
+    def launch_backfill(
+        self, keys: Sequence[str], *assets: str, tags: Mapping[str, str] | None = None, config: object = None
+    ) -> str:
         """Start a backfill of assets over Dagster's partition keys and return its id."""
         params = {
             "partitionNames": list(keys),
             "assetSelection": [{"path": asset.split("/")} for asset in assets],
             "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()],
+            "runConfigData": config or {},
         }
         answer = self.graphql(_BACKFILL, params=params)["launchPartitionBackfill"]
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
@@ -99,30 +114,57 @@ class DagsterStack(Stack):
         return self.runs(tags)
 
 
+def by_status(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return how runs ended, sorted."""
+    return sorted(run["status"] for run in runs)
+
+
+def contexts(dagster: DagsterStack, asset: str) -> dict[str, dict[str, Any]]:
+    """Return what each run of an asset saw, by run id."""
+    found = [json.loads(path.read_text()) for path in Path(dagster.env["SEEN"]).glob(f"{asset} *.json")]
+    return {str(one["run_id"]): one for one in found}
+
+
+@dataclass(frozen=True)
+class Location:
+    """A code location."""
+
+    #: The file, which binds ``defs``.
+    file: Path
+    #: More environment for its code server and its runs.
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
 @contextmanager
-def dagster_stack(home: Path, definitions: str, *, env: Mapping[str, str] | None = None) -> Iterator[DagsterStack]:
+def dagster_stack(
+    home: Path, locations: Mapping[str, Location], *, env: Mapping[str, str] | None = None
+) -> Iterator[DagsterStack]:
     """Start a Dagster, wait until it has loaded the definitions, and end it again.
 
     Args:
         home: An empty or new folder; it becomes DAGSTER_HOME.
-        definitions: The text of the code location, which binds ``defs``.
+        locations: The code locations by name.
         env: More environment for every process.
     """
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_INSTANCE)
-    (home / "definitions.py").write_text(definitions)
-    code, web = free_ports(2)
-    (home / "workspace.yaml").write_text(
-        f"load_from: [{{grpc_server: {{host: 127.0.0.1, port: {code}, location_name: tests}}}}]"
-    )
+    web, *ports = free_ports(1 + len(locations))
+    servers = [
+        f"  - grpc_server: {{host: 127.0.0.1, port: {port}, location_name: {name}}}\n"
+        for name, port in zip(locations, ports, strict=True)
+    ]
+    (home / "workspace.yaml").write_text("load_from:\n" + "".join(servers))
     stack = DagsterStack(home=home, url=f"http://127.0.0.1:{web}", env=_environment(home) | dict(env or {}))
-    file, workspace, local = str(home / "definitions.py"), str(home / "workspace.yaml"), "127.0.0.1"
+    workspace, local = str(home / "workspace.yaml"), "127.0.0.1"
     try:
-        stack.start("code", "dagster", "api", "grpc", "-f", file, "-h", local, "-p", str(code))
-        stack.wait_until(lambda: _listens(code), "the code server")
+        for (name, location), port in zip(locations.items(), ports, strict=True):
+            where = ("-f", str(location.file), "-h", local, "-p", str(port))
+            stack.start(f"code {name}", "dagster", "api", "grpc", *where, env=location.env)
+            # One after the other: the first makes the instance's tables.
+            stack.wait_until(partial(listens, port), f"the code server of {name}")
         stack.start("web", "dagster_webserver", "-h", local, "-p", str(web), "-w", workspace)
         stack.start("daemon", "dagster._daemon", "run", "-w", workspace)
-        stack.wait_until(lambda: _answers(stack), "the web server and the definitions")
+        stack.wait_until(lambda: _loaded(stack) == set(locations), "the web server and the definitions")
         yield stack
     finally:
         stack.end()
@@ -133,17 +175,9 @@ def _environment(home: Path) -> dict[str, str]:
     return {"PYTHONPYCACHEPREFIX": str(home / "bytecode")} | inherited("DAGSTER") | settings
 
 
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _answers(stack: DagsterStack) -> bool:
+def _loaded(stack: DagsterStack) -> set[str]:
     try:
         found = stack.graphql(_LOCATIONS)["repositoriesOrError"]
     except (URLError, ConnectionError, TimeoutError):
-        return False
-    return bool(found.get("nodes"))
+        return set()
+    return {node["location"]["name"] for node in found.get("nodes", ())}

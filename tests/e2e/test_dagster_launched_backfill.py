@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from e2e.backfill_flow import Home
-from e2e.dagster_stack import DagsterStack, dagster_stack
-from e2e.launches import EngineRun, LaunchContract, Runs, backfill, flow_folder, refusal
+from e2e.dagster_stack import DagsterStack
+from e2e.flow_folder import Home
+from e2e.launch_contract import EngineRun, LaunchContract, Runs, backfill, refusal
 
 pytestmark = pytest.mark.e2e
 
-DEFINITIONS = """
-import dagster as dg
-from flowctx.dagster import workflow_definitions
-from flows import flow
-
-defs = dg.Definitions.merge(workflow_definitions(flow), dg.Definitions(executor=dg.in_process_executor))
-"""
-
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterStack]:
-    """A Dagster with the workflow as assets."""
-    env = {"PYTHONPATH": str(flow_folder(tmp_path_factory))}
-    with dagster_stack(tmp_path_factory.mktemp("dagster") / "home", DEFINITIONS, env=env) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def home(stack: DagsterStack) -> Home:
+def home(dagster: DagsterStack) -> Home:
     """The folder in which ``flowctx`` is run."""
-    return Home(Path(stack.env["PYTHONPATH"]), {"FLOWCTX_DAGSTER_URL": stack.url})
+    return Home(dagster.home / "flows", {"FLOWCTX_DAGSTER_URL": dagster.url})
 
 
 @pytest.fixture
@@ -56,11 +38,11 @@ def lacking() -> str:
 
 
 @pytest.fixture
-def runs(stack: DagsterStack) -> Runs:
+def runs(dagster: DagsterStack) -> Runs:
     """The runs of a batch, as Dagster knows them; one that was re-executed is there as well."""
 
     def found(batch_id: str) -> list[EngineRun]:
-        every = stack.runs({"flowctx/batch_id": batch_id})
+        every = dagster.runs({"flowctx/batch_id": batch_id})
         return [EngineRun(run["tags"]["dagster/partition"], run["status"] == "SUCCESS") for run in every]
 
     return found
@@ -71,14 +53,14 @@ class TestDagster(LaunchContract):
 
 
 @pytest.mark.parametrize("tag", ["batch_id", None])
-def test_a_native_backfill_is_found(stack: DagsterStack, home: Home, tag: str | None) -> None:
+def test_a_native_backfill_is_found(dagster: DagsterStack, home: Home, tag: str | None) -> None:
     """Runs of Dagster's own backfill are found by their tag or by its id; launching adds only the rest."""
     keys = [f"2012-01-{day:02}|T1" for day in (3, 4, 5)]
     tags = {tag: "native"} if tag else None
-    backfill_id = stack.launch_backfill(keys, "restated/load", "restated/check", tags=tags)
+    backfill_id = dagster.launch_backfill(keys, "restated/load", "restated/check", tags=tags)
     batch_id = "native" if tag else backfill_id
-    stack.wait_for_runs(3, {"dagster/backfill": backfill_id})
-    status = home.status(batch_id, "--on", "dagster", "--workflow", "flows:flow")
+    dagster.wait_for_runs(3, {"dagster/backfill": backfill_id})
+    status = home.status(batch_id, "--on", "dagster", "--workflow", "restated:flow")
     assert status["counts"] == {"ok": 3}
     out, _ = home.run(*backfill("dagster", batch_id, "date=2012-01-03..2012-01-06,tier=T1"), "--json")
     assert json.loads(out)["before"] == {"ok": 3}
@@ -89,9 +71,9 @@ def test_a_native_backfill_is_found(stack: DagsterStack, home: Home, tag: str | 
 @pytest.mark.parametrize(
     ("env", "args", "line"),
     [
-        ({"FLOWCTX_DAGSTER_URL": "http://127.0.0.1:9"}, ["flows:flow"], "cannot be reached"),
-        ({}, ["flows:flow", "--url", "localhost"], "is no URL of Dagster"),
-        ({}, ["other:missing"], "has no job 'missing_job' or 'missing'"),
+        ({"FLOWCTX_DAGSTER_URL": "http://127.0.0.1:9"}, ["restated:flow"], "cannot be reached"),
+        ({}, ["restated:flow", "--url", "localhost"], "is no URL of Dagster"),
+        ({}, ["missing:flow"], "has no job 'missing_job' or 'missing'"),
     ],
 )
 def test_what_cannot_be_launched_says_why_in_a_line(

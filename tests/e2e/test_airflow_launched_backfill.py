@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import jwt
 import pytest
 
-from e2e.airflow_stack import AirflowStack, airflow_stack
-from e2e.backfill_flow import Home
-from e2e.launches import EngineRun, LaunchContract, Runs, backfill, flow_folder, refusal
+from e2e.airflow_stack import AirflowStack
+from e2e.flow_folder import Home
+from e2e.launch_contract import EngineRun, LaunchContract, Runs, backfill, refusal
 
 pytestmark = pytest.mark.e2e
 
-DAGS = """
-from datetime import datetime
-from flowctx.airflow import workflow_dag
-from flows import flow
-
-dag = workflow_dag(flow, catchup=False, start_date=datetime(2020, 1, 1))
-"""
-
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    """An Airflow with the workflow as a DAG."""
-    with airflow_stack(
-        tmp_path_factory.mktemp("airflow") / "home",
-        {"dags.py": DAGS},
-        env={"PYTHONPATH": str(flow_folder(tmp_path_factory))},
-    ) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def home(stack: AirflowStack) -> Home:
+def home(airflow: AirflowStack) -> Home:
     """The folder in which ``flowctx`` is run; it reaches Airflow with a token."""
-    env = {"FLOWCTX_AIRFLOW_URL": stack.url, "FLOWCTX_AIRFLOW_TOKEN": stack.token}
-    return Home(Path(stack.env["PYTHONPATH"]), env)
+    env = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
+    return Home(airflow.home / "flows", env)
 
 
 @pytest.fixture
@@ -61,11 +40,11 @@ def lacking() -> str:
 
 
 @pytest.fixture
-def runs(stack: AirflowStack) -> Runs:
+def runs(airflow: AirflowStack) -> Runs:
     """The runs of a batch, as Airflow knows them."""
 
     def found(batch_id: str) -> list[EngineRun]:
-        every = [run for run in stack.runs("restated") if run["conf"]["batch_id"] == batch_id]
+        every = [run for run in airflow.runs("restated") if run["conf"]["batch_id"] == batch_id]
         return [EngineRun(run["partition_key"], run["state"] == "success") for run in every]
 
     return found
@@ -75,25 +54,25 @@ class TestAirflow(LaunchContract):
     """The contract holds on Airflow."""
 
 
-def test_runs_are_given_their_parameters(stack: AirflowStack, home: Home) -> None:
+def test_runs_are_given_their_parameters(airflow: AirflowStack, home: Home) -> None:
     """The ``conf`` of a run has the batch id and the batch's own parameters, by name."""
     home.run(*backfill("airflow", "params", "date=2012-01-09,tier=T1"), "-p", "limit=3")
-    (conf,) = [run["conf"] for run in stack.runs("restated") if run["conf"]["batch_id"] == "params"]
+    (conf,) = [run["conf"] for run in airflow.runs("restated") if run["conf"]["batch_id"] == "params"]
     assert conf == {"batch_id": "params", "limit": 3}
 
 
-def test_a_native_backfill_is_found(stack: AirflowStack, home: Home) -> None:
+def test_a_native_backfill_is_found(airflow: AirflowStack, home: Home) -> None:
     """Runs of ``airflow backfill create`` are found by the batch id in their conf; launching adds only the rest."""
     (home.folder / "mended").touch()
     dates = ["--from-date", "2012-01-03", "--to-date", "2012-01-04", "--reprocess-behavior", "completed"]
-    stack.cli(
+    airflow.cli(
         "backfill", "create", "--dag-id", "restated", *dates, "--dag-run-conf", json.dumps({"batch_id": "native"})
     )
 
     def found() -> dict[str, int]:
-        return home.status("native", "--on", "airflow", "--workflow", "flows:flow")["counts"]
+        return home.status("native", "--on", "airflow", "--workflow", "restated:flow")["counts"]
 
-    stack.wait_until(lambda: found() == {"ok": 10}, "the native backfill")
+    airflow.wait_until(lambda: found() == {"ok": 10}, "the native backfill")
     out, _ = home.run(*backfill("airflow", "native", "date=2012-01-03..2012-01-05"), "--json")
     assert json.loads(out)["before"] == {"ok": 10}
     assert json.loads(out)["ended"] == {"ok": 5}
@@ -103,10 +82,10 @@ def test_a_native_backfill_is_found(stack: AirflowStack, home: Home) -> None:
 @pytest.mark.parametrize(
     ("env", "args", "line"),
     [
-        ({"FLOWCTX_AIRFLOW_TOKEN": "none of theirs"}, ["flows:flow"], "refuses the token"),
-        ({"FLOWCTX_AIRFLOW_URL": "http://127.0.0.1:9"}, ["flows:flow"], "cannot be reached"),
-        ({}, ["flows:flow", "--url", "localhost"], "is no URL of Airflow"),
-        ({}, ["other:missing"], "has no DAG 'missing'"),
+        ({"FLOWCTX_AIRFLOW_TOKEN": "none of theirs"}, ["restated:flow"], "refuses the token"),
+        ({"FLOWCTX_AIRFLOW_URL": "http://127.0.0.1:9"}, ["restated:flow"], "cannot be reached"),
+        ({}, ["restated:flow", "--url", "localhost"], "is no URL of Airflow"),
+        ({}, ["missing:flow"], "has no DAG 'missing'"),
     ],
 )
 def test_what_cannot_be_launched_is_said_in_a_line(home: Home, env: dict[str, str], args: list[str], line: str) -> None:
@@ -114,20 +93,20 @@ def test_what_cannot_be_launched_is_said_in_a_line(home: Home, env: dict[str, st
     assert line in refusal(home, env, "airflow", *args)
 
 
-def test_an_expired_token_says_what_to_set(home: Home, stack: AirflowStack) -> None:
+def test_an_expired_token_says_what_to_set(home: Home, airflow: AirflowStack) -> None:
     """A token of yesterday is one line that says so and what to set."""
-    claims = jwt.decode(stack.token, options={"verify_signature": False})
-    secret = stack.env["AIRFLOW__API_AUTH__JWT_SECRET"]
+    claims = jwt.decode(airflow.token, options={"verify_signature": False})
+    secret = airflow.env["AIRFLOW__API_AUTH__JWT_SECRET"]
     old = jwt.encode(
-        {**claims, "exp": claims["exp"] - 7 * 86400}, secret, jwt.get_unverified_header(stack.token)["alg"]
+        {**claims, "exp": claims["exp"] - 7 * 86400}, secret, jwt.get_unverified_header(airflow.token)["alg"]
     )
     _, err = Home(home.folder, {**home.env, "FLOWCTX_AIRFLOW_TOKEN": old}).run(*backfill("airflow", "refused"), code=1)
     assert "refuses the token (Token Expired); it may have expired: set FLOWCTX_AIRFLOW_TOKEN anew" in err
 
 
-def test_a_paused_dag_says_what_to_type(stack: AirflowStack, home: Home) -> None:
+def test_a_paused_dag_says_what_to_type(airflow: AirflowStack, home: Home) -> None:
     """A DAG that is paused is not launched into."""
-    stack.request("PATCH", "/dags/restated", {"is_paused": True})
+    airflow.request("PATCH", "/dags/restated", {"is_paused": True})
     _, err = home.run(*backfill("airflow", "paused"), code=1)
-    stack.request("PATCH", "/dags/restated", {"is_paused": False})
+    airflow.request("PATCH", "/dags/restated", {"is_paused": False})
     assert "airflow dags unpause restated" in err

@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.airflow_stack import airflow_stack
-from e2e.backfill_flow import Home
-from e2e.dagster_stack import dagster_stack
+from e2e.airflow_stack import AirflowStack
+from e2e.dagster_stack import DagsterStack
+from e2e.flow_folder import Home
 from flowctx import run
 from flowctx.core.durability.records import CaptureState
 from flowctx.examples.prices import prices
-from postgres import postgres_database, postgres_server
 
 pytestmark = pytest.mark.e2e
 
 APPLE = "2000-09-29|AAPL"
-DAGS = """
-from flowctx.airflow import workflow_dag
-from flowctx.examples.prices import prices
-
-dag = workflow_dag(prices)
-"""
-DEFINITIONS = """
-from flowctx.dagster import workflow_definitions
-from flowctx.examples.prices import prices
-
-defs = workflow_definitions(prices)
-"""
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """An Airflow and a Dagster that know the same ledger, on PostgreSQL, and a folder to type commands in."""
-    folder: Path = tmp_path_factory.mktemp("resume")
-    with (
-        postgres_server() as server,
-        postgres_database(server) as ledger_url,
-        _engines(folder, {"FLOWCTX_LEDGER_URL": ledger_url}) as urls,
-    ):
-        yield Home(folder, urls, ledger_url)
-
-
-@contextmanager
-def _engines(folder: Path, env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Run both engines, and yield how they are reached."""
-    with (
-        airflow_stack(folder / "airflow", {"dags.py": DAGS}, env=env) as airflow,
-        dagster_stack(folder / "dagster", DEFINITIONS, env=env) as dagster,
-    ):
-        urls = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
-        yield {**urls, "FLOWCTX_DAGSTER_URL": dagster.url}
+def home(
+    airflow: AirflowStack, dagster: DagsterStack, ledger_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Home:
+    """A folder to type commands in, with an Airflow and a Dagster that know the same ledger, on PostgreSQL."""
+    urls = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
+    return Home(tmp_path_factory.mktemp("resumed"), {**urls, "FLOWCTX_DAGSTER_URL": dagster.url}, ledger_url)
 
 
 def outputs(home: Home, run_id: str) -> dict[str, Any]:

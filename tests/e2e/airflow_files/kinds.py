@@ -1,4 +1,4 @@
-"""DAGs for the end-to-end test of Airflow: one for each kind of run, and steps that fail, skip and grow large."""
+"""DAGs of every kind: one for each kind of run, and steps that fail, skip and grow large."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def fetch(ctx):
         raise ConnectionError("the line is down")
     print("params are", dict(ctx.params), "and the token is", ctx.params["api_token"])
     keep(f"captures/{ctx.run_id}/{ctx.metadata['engine']['try_number']}", ctx.capture_id)
-    return {"rows": ["r" * 10] * 100, "day": ctx.as_of_date}
+    return {"rows": ["r" * 10] * 1000, "day": ctx.as_of_date}
 
 
 @prices.step()

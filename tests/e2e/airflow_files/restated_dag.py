@@ -1,0 +1,11 @@
+"""The DAG of batches that are launched; without a ledger of its own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from restated import flow
+
+from flowctx.airflow import workflow_dag
+
+dag = workflow_dag(flow, catchup=False, start_date=datetime(2020, 1, 1))

@@ -1,0 +1,94 @@
+"""Schedules, backfills and runs that fail, as a code location without a ledger."""
+
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from restated import flow as restated
+
+from flowctx import BusinessCalendar, Daily, PartitionScheme, Workflow
+from flowctx.dagster import partitions_def, workflow_context, workflow_definitions, workflow_schedule
+
+flag = Path(os.environ["FLAG"])
+seen = Path(os.environ["SEEN"])
+tick = datetime.fromisoformat(os.environ["TICK"])
+today = tick.date()
+delay = timedelta(hours=tick.hour, minutes=tick.minute)
+venues = ["NYSE", "N|Y"]
+
+again = Workflow("again", partitions=PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31")))
+
+
+@again.step()
+def fetch(ctx):
+    """Say who ran."""
+    return {"run": ctx.run_id, "trace": ctx.trace_id}
+
+
+@again.step()
+def load(ctx):
+    """Fail while there is a flag."""
+    if flag.exists():
+        if flag.read_text() == "once":
+            flag.unlink()
+        raise ValueError("not yet")
+    return {"fetched_by": ctx.get_output("fetch", "run"), "trace": ctx.trace_id, "capture": ctx.capture_id}
+
+
+ranged = Workflow("ranged", partitions=PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31")))
+
+
+@ranged.step()
+def only(ctx):
+    """Say which day it is about."""
+    return {"day": ctx.as_of_date.day, "run": ctx.run_id}
+
+
+live = Workflow(
+    "live", partitions=PartitionScheme(date=Daily(start=today - timedelta(days=5), delay=delay), venue=venues)
+)
+
+
+@live.step()
+def watch(ctx):
+    """Say what it is about."""
+    return {"as_of": ctx.as_of_date, "partition": ctx.partition}
+
+
+desk = BusinessCalendar.from_holidays(
+    "DESK",
+    [today - timedelta(days=2)],
+    weekmask="1111111",
+    first=today - timedelta(days=30),
+    last=today + timedelta(days=30),
+)
+static = {"tier": ["T1", "T2"], "venue": venues}
+storm = PartitionScheme(
+    date=Daily(start="2012-10-01", end="2012-12-31", calendar="XNYS", timezone="America/New_York"), **static
+)
+caught_up = PartitionScheme(date=Daily(start=today - timedelta(days=20), calendar=desk, delay=delay), **static)
+
+
+def asset(name, scheme):
+    """Return an asset that writes down what it saw."""
+
+    def body(context):
+        ctx = workflow_context(context, scheme=scheme)
+        facts = {"run_id": ctx.run_id, "partition": dict(ctx.partition), "as_of_date": str(ctx.as_of_date)}
+        facts["batch_id"] = ctx.batch_id
+        (seen / f"{name} {ctx.run_id}.json").write_text(json.dumps(facts))
+
+    return dg.asset(name=name, partitions_def=partitions_def(scheme))(body)
+
+
+assets = [asset("storm", storm), asset("caught_up", caught_up)]
+job = dg.define_asset_job("caught_up_job", ["caught_up"], partitions_def=partitions_def(caught_up))
+schedule = workflow_schedule(job, caught_up, catch_up=4, default_status=dg.DefaultScheduleStatus.RUNNING)
+
+defs = dg.Definitions.merge(
+    *(workflow_definitions(workflow) for workflow in (again, live, restated)),
+    workflow_definitions(ranged, backfill_policy=dg.BackfillPolicy.single_run()),
+    dg.Definitions(assets, jobs=[job], schedules=[schedule], executor=dg.in_process_executor),
+)

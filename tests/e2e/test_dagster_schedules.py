@@ -1,0 +1,49 @@
+"""Schedules on a real daemon, which tick while the other tests run; this file is the last of the daemon's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from e2e.dagster_stack import DagsterStack, by_status, contexts
+from flowctx.dagster import WorkflowIOManager
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_tick_runs_what_is_due(dagster: DagsterStack, outputs: WorkflowIOManager) -> None:
+    """The workflow's own schedule starts a run for each key of the date that is due, and no other."""
+    tags = {"dagster/schedule_name": "live_schedule"}
+    runs = dagster.wait_for_runs(2, tags, seconds=600)
+    assert by_status(runs) == ["SUCCESS", "SUCCESS"]
+    for run in runs:
+        key = run["tags"]["dagster/partition"]
+        found = outputs.output("live/watch", key)
+        assert str(found["as_of"]) == run["tags"]["flowctx/as_of_date"] == key.split("|")[0]
+        assert found["partition"]["venue"] in ("NYSE", "N|Y")
+    assert len({run["tags"]["flowctx/as_of_date"] for run in runs}) == 1
+
+
+def test_a_tick_and_those_missed_run_each_key_once(dagster: DagsterStack) -> None:
+    """What is due at the tick and four sessions before it, around a closed day, run once for each tier and venue."""
+    tick = datetime.fromisoformat(dagster.env["TICK"])
+    runs = dagster.wait_for_runs(20, {"dagster/schedule_name": "caught_up_job_schedule"}, seconds=700)
+    assert Counter(run["status"] for run in runs) == {"SUCCESS": 20}
+    dates = {(tick - timedelta(days=days)).date().isoformat() for days in (1, *range(3, 7))}
+    wanted = Counter((date, tier, venue) for date in dates for tier in ("T1", "T2") for venue in ("NYSE", "N|Y"))
+    found = contexts(dagster, "caught_up")
+    assert (
+        Counter(tuple(found[run["runId"]]["partition"][name] for name in ("date", "tier", "venue")) for run in runs)
+        == wanted
+    )
+    assert all(found[run["runId"]]["as_of_date"] == run["tags"]["flowctx/as_of_date"] for run in runs)
+
+
+def test_logs_are_clean(dagster: DagsterStack) -> None:
+    """Neither the code server nor the daemon complains about definitions of ours."""
+    for path in Path(dagster.home).glob("*.log"):
+        text = path.read_text(errors="replace")
+        assert "Warning: " not in text.replace("SyntaxWarning: ", ""), path
