@@ -1,4 +1,4 @@
-"""What an engine does to record a run: each step in a process of its own, knowing only the run's context."""
+"""What the recorder writes down of a run whose steps each know only the run's context, as on an engine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flowctx import AlreadyCaptured, LedgerUnavailable, StepResult, StepStatus, 
 from flowctx.core.durability.recorder import open_run
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.resumption import envelopes, order_of, run_status
+from flowctx.core.durability.step_attempt import StepAttempt, StepInput
 from flowctx.core.execution.envelope import Envelope, merge_upstream
 from flowctx.core.execution.execute import execute
 from flowctx.core.workflow.run_request import RunRequest
@@ -51,7 +52,7 @@ def flow(calls):
 
 
 class Engine:
-    """An engine as an adapter sees it: payloads by step, and one call for each step."""
+    """An engine that makes the attempts of a run: what each step hands on by its name, and one call for each step."""
 
     def __init__(self, flow, ledger, *, run_id, resume_from=None, params=None, **settings):
         self.flow, self.ledger = flow, ledger
@@ -62,24 +63,25 @@ class Engine:
 
     def step(self, name):
         step = self.flow[name]
-        recorder = open_run(self.ledger, self.flow, self.ctx, **self.settings)
-        before = [Envelope.from_payload(self.payloads[after]) for after in step.after]
-        ctx, inherited = merge_upstream(
-            recorder.context, before, lambda n, _: Envelope.from_payload(self.payloads[n]).output
+
+        def receive(ctx):
+            before = [Envelope.from_payload(self.payloads[after]) for after in step.after]
+            ctx, inherited = merge_upstream(ctx, before, lambda n, _: Envelope.from_payload(self.payloads[n]).output)
+            return StepInput(ctx=ctx, inherited=inherited, after=step.after)
+
+        attempt = StepAttempt(
+            step=step,
+            open=lambda: open_run(self.ledger, self.flow, self.ctx, **self.settings),
+            receive=receive,
+            retried=lambda result: False,
         )
-        result = recorder.reused_result(name)
-        if result is None:
-            result = execute(step, ctx).result
-            envelope = inherited.envelope(name, result)
-            recorder.record(step, result, envelope, attempts=1, started_at=NOON, seconds=0.1)
-        else:
-            envelope = inherited.envelope(name, result)
-        self.payloads[name], self.results[name] = envelope.to_payload(), result
-        return result
+        ended = attempt.attempt()
+        self.payloads[name], self.results[name] = ended.envelope.to_payload(), ended.outcome.result
+        return ended
 
     def all_steps(self):
         for name in self.flow.steps:
-            if self.step(name).status is not StepStatus.OK:
+            if self.step(name).outcome.result.status is not StepStatus.OK:
                 break
 
 
@@ -162,8 +164,9 @@ def test_an_engine_may_leave_a_captured_partition_alone(flow, ledger):
     first = Engine(flow, ledger, run_id="e1", **skip)
     first.all_steps()
     assert first.results["c"].status is StepStatus.OK
-    with pytest.raises(AlreadyCaptured):
-        Engine(flow, ledger, run_id="e2", **skip).step("a")
+    refused = Engine(flow, ledger, run_id="e2", **skip).step("a")
+    assert refused.refused
+    assert isinstance(refused.outcome.exception, AlreadyCaptured)
 
 
 def test_loose_steps_are_recorded_too(ledger, flow):
