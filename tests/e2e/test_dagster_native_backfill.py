@@ -19,8 +19,8 @@ STORM = PartitionScheme(
     venue=["NYSE", "N|Y"],
 )
 SESSIONS = STORM.select("date=2012-10-25..2012-11-02")  # five, around two closed days
-
-
+SYMBOLS = ["2012-05-17|FB", "2012-05-17|IBM", "2012-05-18|FB", "2012-05-18|IBM"]
+DAYS = ["2012-10-01", "2012-10-02", "2012-10-03"]
 STEPS = ("fetch", "validate", "returns", "volatility", "summarise")
 #: Quicker than Dagster's own default of one process for each step.
 IN_PROCESS = {"execution": {"config": {"in_process": {}}}}
@@ -30,10 +30,22 @@ query ($id: String!) { partitionBackfillOrError(backfillId: $id) { __typename ..
 """
 
 
+@pytest.fixture(scope="module")
+def backfills(dagster: DagsterStack) -> dict[str, str]:
+    """Backfills by name, all begun at once: the daemon looks for new ones every half a minute only."""
+    assets = [f"daily_prices/{step}" for step in STEPS]
+    return {
+        "storm": dagster.launch_backfill(
+            [to_dagster_key(key, STORM) for key in SESSIONS], "storm", tags={"flowctx/batch_id": "restate-2012"}
+        ),
+        "symbols": dagster.launch_backfill(SYMBOLS, *assets, tags={"flowctx/batch_id": "restate-1"}, config=IN_PROCESS),
+        "days": dagster.launch_backfill(DAYS, "ranged/only"),
+    }
+
+
+@pytest.mark.usefixtures("backfills")
 def test_a_backfill_runs_each_key_once(dagster: DagsterStack) -> None:
     """Over five sessions around a storm, each key has one successful run, which knows its key, date and batch."""
-    keys = [to_dagster_key(key, STORM) for key in SESSIONS]
-    dagster.launch_backfill(keys, "storm", tags={"flowctx/batch_id": "restate-2012"})
     runs = dagster.wait_for_runs(20, {"flowctx/batch_id": "restate-2012"}, seconds=700)
     assert Counter(run["status"] for run in runs) == {"SUCCESS": 20}
     found = contexts(dagster, "storm")
@@ -45,15 +57,15 @@ def test_a_backfill_runs_each_key_once(dagster: DagsterStack) -> None:
         assert found[run["runId"]]["batch_id"] == "restate-2012"
 
 
-def test_a_backfill_of_dates_and_symbols(dagster: DagsterStack, outputs: WorkflowIOManager) -> None:
+def test_a_backfill_of_dates_and_symbols(
+    dagster: DagsterStack, outputs: WorkflowIOManager, backfills: dict[str, str]
+) -> None:
     """Each partition of a backfill is a run of its own with its own context, found by the batch, skips among them."""
-    keys = ["2012-05-17|FB", "2012-05-17|IBM", "2012-05-18|FB", "2012-05-18|IBM"]
-    assets = [f"daily_prices/{step}" for step in STEPS]
-    backfill = dagster.launch_backfill(keys, *assets, tags={"flowctx/batch_id": "restate-1"}, config=IN_PROCESS)
+    backfill = backfills["symbols"]
     runs = dagster.wait_for_runs(4, {"flowctx/batch_id": "restate-1"})
     assert by_status(runs) == ["SUCCESS"] * 4
-    assert sorted(run["tags"]["dagster/partition"] for run in runs) == keys
-    for key in keys[1:]:
+    assert sorted(run["tags"]["dagster/partition"] for run in runs) == SYMBOLS
+    for key in SYMBOLS[1:]:
         capture = key + "|restate-1"
         summary = outputs.output("daily_prices/summarise", key, capture_id=capture)
         assert summary["symbol"] == key.split("|")[1]
@@ -67,13 +79,14 @@ def _backfill_status(dagster: DagsterStack, backfill: str) -> str:
     return str(dagster.graphql(BACKFILL, id=backfill)["partitionBackfillOrError"]["status"])
 
 
-def test_a_backfill_without_a_batch_id_is_the_batch(dagster: DagsterStack, outputs: WorkflowIOManager) -> None:
+def test_a_backfill_without_a_batch_id_is_the_batch(
+    dagster: DagsterStack, outputs: WorkflowIOManager, backfills: dict[str, str]
+) -> None:
     """Dagster's own backfill names the batch, and its runs are found by our tag as well; one run may hold a range."""
-    days = ["2012-10-01", "2012-10-02", "2012-10-03"]
-    backfill = dagster.launch_backfill(days, "ranged/only")
+    backfill = backfills["days"]
     (run,) = dagster.wait_for_runs(1, {"dagster/backfill": backfill})
     assert run["status"] == "SUCCESS"
     assert [found["runId"] for found in dagster.runs({"flowctx/batch_id": backfill})] == [run["runId"]]
-    for number, day in enumerate(days, 1):
+    for number, day in enumerate(DAYS, 1):
         found = outputs.output("ranged/only", day, capture_id=f"{day}|{backfill}")
         assert found == {"day": number, "run": run["runId"]}
