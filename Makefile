@@ -25,6 +25,8 @@ $(READY): pyproject.toml constraints.txt
 	|| { echo "uv could not; trying pip ..."; \
 	     $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip && \
 	     $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]' --group dev --group docs; }
+	@# Once, before several processes that import the engines at the same time do it each for itself.
+	@$(BIN)/python -m compileall -qq -j 0 $(foreach name,airflow dagster dagster_graphql sqlalchemy,$(VENV)/lib/python*/site-packages/$(name))
 	@touch $(READY)
 
 demo: $(READY)  ## Run the example here, on Airflow and on Dagster, and compare
