@@ -52,12 +52,22 @@ class TestDagster(LaunchContract):
     """The contract holds on Dagster."""
 
 
+@pytest.fixture(scope="module")
+def native_backfills(dagster: DagsterStack) -> dict[str | None, str]:
+    """Dagster's own backfills, by the tag with a batch id; both begun at once, as it looks every half a minute only."""
+    keys, assets = [f"2012-01-{day:02}|T1" for day in (3, 4, 5)], ("restated/load", "restated/check")
+    return {
+        "batch_id": dagster.launch_backfill(keys, *assets, tags={"batch_id": "native"}),
+        None: dagster.launch_backfill(keys, *assets),
+    }
+
+
 @pytest.mark.parametrize("tag", ["batch_id", None])
-def test_a_native_backfill_is_found(dagster: DagsterStack, home: Home, tag: str | None) -> None:
+def test_a_native_backfill_is_found(
+    dagster: DagsterStack, home: Home, tag: str | None, native_backfills: dict[str | None, str]
+) -> None:
     """Runs of Dagster's own backfill are found by their tag or by its id; launching adds only the rest."""
-    keys = [f"2012-01-{day:02}|T1" for day in (3, 4, 5)]
-    tags = {tag: "native"} if tag else None
-    backfill_id = dagster.launch_backfill(keys, "restated/load", "restated/check", tags=tags)
+    backfill_id = native_backfills[tag]
     batch_id = "native" if tag else backfill_id
     dagster.wait_for_runs(3, {"dagster/backfill": backfill_id})
     status = home.status(batch_id, "--on", "dagster", "--workflow", "restated:flow")
