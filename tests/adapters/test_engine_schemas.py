@@ -38,6 +38,9 @@ def test_airflow_has_every_call_of_its_launcher() -> None:
         assert backfill.launch(launcher).ended == {PartitionState.FAILED: 3}
         assert {run.error for run in ledger.batches.iter_outcomes("b")} == {"12 rows are missing"}
         backfill.launch(launcher, retry_failed=True)
+        server.structure = [{"task_id": "one", "downstream_task_ids": ["two"]}, {"task_id": "two"}]
+        ran, left = {"state": "success", "try_number": 1}, {"state": "skipped", "try_number": 0}
+        server.tasks = [{"task_id": "one", **ran}, {"task_id": "two", **left}]
         list(launcher.find(backfill.record(), flow))
         list(launcher.cancel(backfill.record(), list(ledger.batches.iter_outcomes("b"))))
         AirflowLauncher(server.url).check(flow)
@@ -50,7 +53,8 @@ def test_airflow_has_every_call_of_its_launcher() -> None:
         ("POST", RUNS),
         ("GET", RUN),
         ("PATCH", RUN),
-        ("POST", f"{RUN}/clear"),
+        ("GET", f"{DAG}/tasks"),
+        ("POST", f"{DAG}/clearTaskInstances"),
         ("GET", f"{RUN}/taskInstances"),
         ("GET", f"{RUN}/taskInstances/{{task_id}}/xcomEntries/{{xcom_key}}"),
     }
