@@ -123,7 +123,12 @@ def test_old_runs_are_pruned(shell):
     """Pruning says what it forgot."""
     shell.mend()
     shell(*RUN)
-    assert shell("ledger", "prune", "--days", "0", "--json") == {"runs": 0, "captures": 0}
+    assert shell("ledger", "prune", "--days", "0", "--json") == {
+        "runs": 0,
+        "captures": 0,
+        "artifacts": 0,
+        "artifact_bytes": 0,
+    }
     assert "is up to date" in shell("ledger", "upgrade")
 
 

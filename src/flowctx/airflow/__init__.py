@@ -14,14 +14,25 @@ if TYPE_CHECKING:
     from flowctx.airflow.decorators import step_task
     from flowctx.airflow.partitions import PartitionTimetable
     from flowctx.airflow.steps import StepOperator
+    from flowctx.airflow.tables import load_file, load_table
 
-__all__ = ["PartitionTimetable", "StepOperator", "step_task", "workflow_context", "workflow_dag"]
+__all__ = [
+    "PartitionTimetable",
+    "StepOperator",
+    "load_file",
+    "load_table",
+    "step_task",
+    "workflow_context",
+    "workflow_dag",
+]
 
 #: Public names and where they are. Airflow loads providers and plugins in the middle of its own import, so that
 #: importing this package must not import Airflow.
 _HOME = {
     "PartitionTimetable": "flowctx.airflow.partitions",
     "StepOperator": "flowctx.airflow.steps",
+    "load_file": "flowctx.airflow.tables",
+    "load_table": "flowctx.airflow.tables",
     "step_task": "flowctx.airflow.decorators",
     "workflow_context": "flowctx.airflow.context",
     "workflow_dag": "flowctx.airflow.dag",

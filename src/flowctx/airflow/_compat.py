@@ -226,3 +226,16 @@ def returned_values(dag_run: Any, session: Any) -> dict[tuple[str, int], Any]:
 
     rows = session.query(XComModel).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id, key=RETURN_VALUE)
     return {(row.task_id, row.map_index): XCom.deserialize_value(row) for row in rows}
+
+
+def xcom_storage_path() -> object | None:
+    """Return where the object-storage XCom backend keeps what is large, if it is configured; ours stands beside it."""
+    url = conf.get("common.io", "xcom_objectstorage_path", fallback=None)
+    if not url:
+        return None
+    path = f"{url.rstrip('/')}/flowctx"
+    if "@" not in path.partition("://")[2].partition("/")[0]:
+        return path
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(path)  # the part before the @ is a connection of Airflow's

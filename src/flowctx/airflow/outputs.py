@@ -7,7 +7,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
-from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.encoding import escape_key, to_json
+from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.data.previews import handles_of, preview
+from flowctx.core.data.tables import Table
 from flowctx.core.durability.step_attempt import StepInput
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -42,6 +45,9 @@ def label_of(map_values: Mapping[str, str]) -> str:
 def to_payload(envelope: Envelope, ti: Any, map_values: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what a task pushes; an instance of a mapped task says which one it is."""
     payload = envelope.to_payload()
+    tables = {name: preview(handle) for name, handle in handles_of(envelope.output) if isinstance(handle, Table)}
+    if tables:  # for people who look at the rendered XCom; nothing reads it
+        payload["tables"] = {escape_key(name): to_json(freeze(small)) for name, small in tables.items()}
     if ti.map_index is not None and ti.map_index >= 0:
         label = label_of(map_values) if map_values else str(ti.map_index)
         payload["instance"] = {"map_index": ti.map_index, "label": label}

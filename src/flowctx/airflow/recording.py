@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from airflow.sdk import Connection
 from airflow.sdk import conf as settings
 
-from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator
+from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator, xcom_storage_path
 from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.completeness import Order
@@ -20,6 +20,7 @@ from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import order_of
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.errors import WorkflowError
+from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -46,7 +47,7 @@ class StepTask(Protocol):
 def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     """Return what Airflow knows of this attempt at a step."""
     task, ti = context["task"], context["ti"]
-    store = artifact_store()
+    store = store_of_runs()
 
     def retried(result: StepResult) -> bool:
         return result.retryable and ti.try_number <= ti.max_tries
@@ -103,6 +104,11 @@ def ledger() -> Ledger | None:
     if found is None and (conn_id := settings.get("flowctx", "ledger_conn_id", fallback=None)):
         found = shared_ledger(_url(conn_id))
     return found
+
+
+def store_of_runs() -> ArtifactStore | None:
+    """Return the store of artifacts: the environment's, that of the ledger, else where XCom keeps what is large."""
+    return artifact_store(ledger(), xcom_storage_path())
 
 
 @cache

@@ -23,8 +23,7 @@ from airflow.sdk import DAG
 from flowctx.airflow import _compat
 from flowctx.airflow.context import run_context
 from flowctx.airflow.outputs import is_step, step_name
-from flowctx.airflow.recording import ledger
-from flowctx.artifacts import artifact_store
+from flowctx.airflow.recording import ledger, store_of_runs
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.continuation import resumed_context
@@ -262,7 +261,7 @@ class _Summary:
         ctx: WorkflowContext,
     ) -> None:
         self.dag, self.ctx, self.histories = dag, ctx, histories
-        self.store = artifact_store()
+        self.store = store_of_runs()
         self.envelopes = {
             (task.task_id, index): Envelope.from_payload(returned[task.task_id, index])
             for task in dag.tasks

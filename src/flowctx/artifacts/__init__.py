@@ -9,11 +9,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from datetime import datetime
 
 from flowctx.artifacts.store import SHARED, MemoryArtifactStore, PathArtifactStore
-from flowctx.core.errors import ContextError
+from flowctx.core.errors import ContextError, LedgerError
+from flowctx.core.execution.artifacts import PrunedArtifacts
 
-__all__ = ["MemoryArtifactStore", "PathArtifactStore", "artifact_store"]
+__all__ = ["MemoryArtifactStore", "PathArtifactStore", "artifact_store", "prune_artifacts"]
 
 
 def artifact_store(
@@ -39,7 +42,7 @@ def artifact_store(
     """
     place = os.environ.get("FLOWCTX_ARTIFACTS_URL") or _beside(ledger) or default
     if place:
-        return PathArtifactStore(place, prefix=getattr(ledger, "artifact_prefix", None) or SHARED)
+        return PathArtifactStore(place, prefix=SHARED if ledger is None else lambda: _prefix(ledger))
     return MemoryArtifactStore() if ledger is not None and _url(ledger) == "memory://" else None
 
 
@@ -56,6 +59,33 @@ def default_store() -> PathArtifactStore | MemoryArtifactStore:
             "the place where it was written"
         )
     return PathArtifactStore(place)
+
+
+def prune_artifacts(
+    ledger: object, keep: Collection[str], before: datetime, *, dry_run: bool = False
+) -> PrunedArtifacts | None:
+    """Remove the artifacts of a ledger that it no longer refers to, and what was never completed.
+
+    Args:
+        ledger: The ledger; artifacts under the prefix of another are not touched.
+        keep: Paths of the artifacts that it refers to.
+        before: What was written since stays: longer ago than any run takes.
+        dry_run: Only count.
+
+    Returns:
+        How much; ``None`` if nothing says where the artifacts of this ledger are.
+    """
+    store = artifact_store(ledger)
+    if not isinstance(store, PathArtifactStore):
+        return None
+    return store.prune(keep, before, dry_run=dry_run)
+
+
+def _prefix(ledger: object) -> str:
+    try:
+        return str(getattr(ledger, "artifact_prefix", SHARED))
+    except LedgerError:  # lenient runs go on without it, and nothing will refer to what they keep
+        return SHARED
 
 
 def _url(ledger: object) -> str:

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from flowctx.artifacts.objects import check_objects
 from flowctx.artifacts.parquet import write_parquet
+from flowctx.artifacts.types import rows_of
+from flowctx.core.data.previews import ROWS
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
 
@@ -42,6 +44,7 @@ class ArrowSource:
         freq: str | None = None,
     ) -> None:
         self.path, self.once, self.freq = path, once, freq
+        self.first: list[dict[str, Any]] = []
         self._open = open
         self._read = False
 
@@ -59,7 +62,15 @@ class ArrowSource:
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as Parquet in one pass, and return what stands for it, without a path in a store."""
         schema, batches = self.batches()
-        return write_parquet(schema, batches, file, path=self.path, freq=self.freq)
+        return write_parquet(schema, self._noted(batches), file, path=self.path, freq=self.freq)
+
+    def _noted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pass batches on, and note the first rows."""
+        self.first = []
+        for batch in batches:
+            if len(self.first) < ROWS:
+                self.first += rows_of(batch.slice(0, ROWS - len(self.first)))
+            yield batch
 
 
 def source_of(value: Any, path: str) -> ArrowSource | None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from flowctx.artifacts.form import Form
 from flowctx.artifacts.parquet import FORM_KEY
-from flowctx.artifacts.types import canonical, type_name
+from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import ArtifactError, MissingExtra, PlainDataError
 
@@ -91,7 +91,7 @@ class ParquetTable:
         """Return the first rows as dicts."""
         found: list[dict[str, Any]] = []
         for batch in islice(self.batches(None, None, max(rows, 1)), 1):
-            found = batch.slice(0, rows).to_pylist()
+            found = rows_of(batch.slice(0, rows))
         return found
 
     def scan_polars(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -35,7 +35,8 @@ class PathArtifactStore:
     Args:
         base: A folder, any URL that fsspec knows, such as ``s3://bucket/artifacts``, or a path object with ``fs`` and
             ``path``.
-        prefix: What all names of this writer begin with: what a ledger refers to stands apart from all else.
+        prefix: What all names of this writer begin with, or a function that returns it: what a ledger refers to
+            stands apart from all else.
         patience: Waits in seconds before a call that got no answer is repeated.
 
     Example:
@@ -45,14 +46,24 @@ class PathArtifactStore:
         b'rows'
     """
 
-    def __init__(self, base: Any, prefix: str = SHARED, patience: tuple[float, ...] = PATIENCE) -> None:
+    #: Whether it is gone with this process; then outputs stay where they are.
+    in_memory = False
+
+    def __init__(
+        self, base: Any, prefix: str | Callable[[], str] = SHARED, patience: tuple[float, ...] = PATIENCE
+    ) -> None:
         if not base:
             raise ContextError(
                 "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
             )
-        self.base, self.prefix = base, prefix
+        self.base, self._prefix = base, prefix
         local = _local_path(base)
         self._files: Folder | Bucket = Bucket(base, patience) if local is None else Folder(local)
+
+    @property
+    def prefix(self) -> str:
+        """What all names of this writer begin with."""
+        return self._prefix if isinstance(self._prefix, str) else self._prefix()
 
     @property
     def shown(self) -> str:
@@ -64,6 +75,9 @@ class PathArtifactStore:
 
     def __hash__(self) -> int:
         return hash(str(self.base))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PathArtifactStore, (self.base,)  # another process reads what is there
 
     def __repr__(self) -> str:
         return f"PathArtifactStore({self.shown!r})"
@@ -102,7 +116,8 @@ class PathArtifactStore:
                 reference = table.reference
                 with open_table(reference, table.store) as source:
                     _copy(source, file, hashlib.sha256())
-        return Table(replace(reference, path=path, data=None), store=self)
+        first = table.source.first if table.source is not None else ()
+        return Table(replace(reference, path=path, data=None), store=self, first=first)
 
     def open_table(self, reference: TableReference) -> BinaryIO:
         """Open the bytes of a table, after their number was checked."""
@@ -188,6 +203,8 @@ class PathArtifactStore:
 
 class MemoryArtifactStore:
     """Keeps tables and files in the memory of this process: for runs that nothing remembers."""
+
+    in_memory = True
 
     def put(self, data: bytes, holds: Collection[str] = ()) -> ArtifactRef:
         """Refuse: outputs stay where they are."""

@@ -42,6 +42,20 @@ def is_view(kind: pa.DataType) -> bool:
     return any(_is(name, kind) for name in names)
 
 
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Return the rows of a batch as dicts; what Python has no value for is text."""
+    columns = {name: _values(batch.column(i)) for i, name in enumerate(batch.schema.names)}
+    return [{name: column[i] for name, column in columns.items()} for i in range(batch.num_rows)]
+
+
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):  # times that are too early, too late or too exact for Python
+        storage = column.storage if isinstance(column, pa.ExtensionArray) else column
+        return [None if item is None else str(item) for item in storage.cast(pa.string()).to_pylist()]
+
+
 def children(kind: pa.DataType) -> list[pa.Field]:
     """Return the fields of a nested type."""
     return [kind.field(i) for i in range(kind.num_fields)] if T.is_nested(kind) else []

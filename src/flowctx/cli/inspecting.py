@@ -19,6 +19,7 @@ from flowctx.cli.output import (
     spent,
     step_data,
 )
+from flowctx.cli.tables import print_tables
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.partitions.key import PartitionKey
@@ -108,6 +109,7 @@ def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledg
         }
     )
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
+    print_tables(ledger, records)
     if run.status is not RunStatus.OK:
         click.echo(f"\nto go on: flowctx resume {run.run_id}")
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from flowctx.artifacts import prune_artifacts
 from flowctx.cli.options import json_option, ledger_option
 from flowctx.cli.output import print_json
 from flowctx.core.durability.ledger import Ledger
@@ -25,21 +26,42 @@ def ledger() -> None:
 @click.option(
     "--days", type=click.IntRange(min=0), metavar="N", required=True, help="Forget what was last heard of longer ago."
 )
+@click.option(
+    "--grace-days",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    default=7.0,
+    show_default=True,
+    help="Keep artifacts that were written since: a run may be about to refer to them. Longer than any run.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be forgotten and removed, and how many bytes.")
 @ledger_option
 @json_option
-def prune(days: int, ledger: Ledger, as_json: bool) -> None:
-    """Forget old runs and superseded captures; what wrote a current capture is kept.
+def prune(days: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: bool) -> None:
+    """Forget old runs and superseded captures, and remove artifacts that nothing refers to.
+
+    What wrote a current capture is kept, with its tables, files and large outputs.
 
     \b
     flowctx ledger prune --days 90
+    flowctx ledger prune --days 90 --dry-run
 
     A partition of a batch whose run is forgotten counts as missing, unless its capture is current.
     """  # noqa: D301 - \b is for click
-    pruned = ledger.prune(datetime.now(UTC) - timedelta(days=days))
+    now = datetime.now(UTC)
+    before = now - timedelta(days=days)
+    pruned, keep = ledger.would_prune(before) if dry_run else (ledger.prune(before), ledger.artifact_paths())
+    removed = prune_artifacts(ledger, keep, now - timedelta(days=grace_days), dry_run=dry_run)
     if as_json:
-        print_json({"runs": pruned.runs, "captures": pruned.captures})
-    else:
-        click.echo(f"forgot {pruned.runs} runs and {pruned.captures} captures")
+        artifacts = {"artifacts": removed and removed.files, "artifact_bytes": removed and removed.bytes}
+        print_json({"runs": pruned.runs, "captures": pruned.captures, **artifacts})
+        return
+    click.echo(f"{'would forget' if dry_run else 'forgot'} {pruned.runs} runs and {pruned.captures} captures")
+    if removed is None:
+        click.echo("artifacts stay: nothing says where they are; set FLOWCTX_ARTIFACTS_URL to remove some")
+        return
+    what = "would remove" if dry_run else "removed"
+    click.echo(f"{what} {removed.files} artifacts, {removed.bytes:,} bytes")
 
 
 @ledger.command(short_help="Bring the tables to what this flowctx needs.")

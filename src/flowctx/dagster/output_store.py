@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 
-from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.errors import ArtifactError, PayloadError
+from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey, escape_value
 
@@ -46,6 +46,8 @@ class StoredOutput:
     run_id: str
     #: What was written.
     envelope: Envelope
+    #: Where its tables and large outputs are.
+    artifacts: ArtifactStore | None = field(default=None, compare=False)
 
     def to_payload(self) -> dict[str, Any]:
         """Return it as a dict of JSON built-ins."""
@@ -72,7 +74,7 @@ class StoredOutput:
     @property
     def output(self) -> FrozenDict:
         """The output itself, from the artifact store if it was put there."""
-        return load_output(self.envelope, artifact_store())
+        return load_output(self.envelope, self.artifacts)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class OutputStore:
 
     #: The folder or URL.
     root: str
+    #: Where tables and large outputs are.
+    artifacts: ArtifactStore | None = None
 
     def read(self, asset_path: Sequence[str], key: str | None, capture_id: str | None = None) -> StoredOutput:
         """Return a capture.
@@ -138,7 +142,7 @@ class OutputStore:
     def read_file(self, asset_path: Sequence[str], path: Any) -> StoredOutput:
         """Return the capture in a file."""
         try:
-            return StoredOutput.from_payload(asset_path, _decode(path))
+            return replace(StoredOutput.from_payload(asset_path, _decode(path)), artifacts=self.artifacts)
         except (KeyError, TypeError) as exc:
             raise PayloadError(f"{path} is no output of a step: {exc!r}; materialize it again") from exc
 

@@ -2,20 +2,26 @@
 # No `from __future__ import annotations`: Dagster 1.13 reads the annotations of resources when they are defined.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from flowctx.core.data.plain import thaw
+from flowctx.artifacts import artifact_store
+from flowctx.core.data.plain import FrozenDict, thaw
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import ArtifactError, ContextError
-from flowctx.core.execution.envelope import Upstream
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Upstream
+from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context
 from flowctx.dagster.context import RunFacts
+from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import OutputStore, StoredOutput, output_name
+from flowctx.dagster.recording import ledger_at
 
 #: The resource key of the IO manager.
 IO_MANAGER_KEY = "workflow_io_manager"
@@ -65,20 +71,25 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Store what a step handed on, or what an asset of the user's returned."""
         if isinstance(obj, Written):
             return
-        captures = [obj] if isinstance(obj, StoredOutput) else _captures_of_values(context, obj)
-        paths = [self.store.write(capture) for capture in captures]
-        if len(paths) == 1:
-            context.add_output_metadata({"path": dg.MetadataValue.path(paths[0])})
+        own = isinstance(obj, StoredOutput)
+        captures = [obj] if own else _captures_of_values(context, obj, self.artifacts())
+        written = [(self.store.write(capture), capture.envelope.output) for capture in captures]
+        if len(written) == 1:
+            ((path, output),) = written
+            tables = table_metadata(output) if not own and isinstance(output, FrozenDict) else {}
+            context.add_output_metadata({**tables, "path": dg.MetadataValue.path(path)})
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Load the plain output of an asset, or several by partition."""
+        """Load the output of an asset as its annotation asks for it, or several by partition."""
+        kind = getattr(context.dagster_type, "typing_type", None)
+        each = get_args(kind)[-1] if get_args(kind) else kind
         asset_path, keys = _upstream(context)
         step = step_context(context)
         facts = RunFacts.of(dg.OpExecutionContext(step)) if step is not None else None
         if keys is None:
-            return self._plain(self.newest(asset_path, None, facts))
+            return self._annotated(self.newest(asset_path, None, facts), kind)
         if len(keys) == 1 and not _by_partition(context, step):
-            return self._plain(self.newest(asset_path, keys[0], facts))
+            return self._annotated(self.newest(asset_path, keys[0], facts), kind)
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
         loaded: dict[Any, Any] = {}
         for key in keys:
@@ -89,17 +100,28 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
                     raise
                 continue
             if capture.envelope.status is StepStatus.OK:
-                loaded[capture.partition or key] = thaw(capture.output)
+                loaded[capture.partition or key] = self._annotated(capture, each)
         return loaded
+
+    def _annotated(self, capture: StoredOutput, kind: object) -> Any:
+        if capture.envelope.status is StepStatus.SKIPPED:
+            raise _skipped(capture)
+        return as_annotated(capture.output, kind, output_name(capture.asset_path, capture.key))
 
     def _plain(self, capture: StoredOutput) -> dict[str, Any]:
         if capture.envelope.status is StepStatus.SKIPPED:
-            raise ArtifactError(
-                f"{output_name(capture.asset_path, capture.key)} was skipped: {capture.envelope.error}; "
-                "it has no output to load"
-            )
+            raise _skipped(capture)
         found: dict[str, Any] = thaw(capture.output)
         return found
+
+    def artifacts(self, ledger: Ledger | None = None) -> ArtifactStore | None:
+        """Return where tables and large outputs are kept: what the environment names, else among the outputs.
+
+        Args:
+            ledger: The ledger in which the run is recorded; by default the manager's own.
+        """
+        base = self.base_path or self._base
+        return artifact_store(ledger or ledger_at(self.ledger_url), f"{base}/@artifacts" if base else None)
 
     # --- anybody's side ------------------------------------------------------------------------------------------
 
@@ -145,13 +167,18 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         base = self.base_path or self._base
         if base is None:
             raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
-        return OutputStore(base)
+        return OutputStore(base, self.artifacts())
 
 
 def _asset_path(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:
     if isinstance(asset_key, str):
         return dg.AssetKey.from_user_string(asset_key).path
     return dg.AssetKey.from_coercible(asset_key).path
+
+
+def _skipped(capture: StoredOutput) -> ArtifactError:
+    named = output_name(capture.asset_path, capture.key)
+    return ArtifactError(f"{named} was skipped: {capture.envelope.error}; it has no output to load")
 
 
 def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
@@ -175,7 +202,7 @@ def _by_partition(context: dg.InputContext, step: Any) -> bool:
     return bool(step.has_partition_key_range or step.run_partitions_def != context.asset_partitions_def)
 
 
-def _captures_of_values(context: dg.OutputContext, obj: Any) -> Iterator[StoredOutput]:
+def _captures_of_values(context: dg.OutputContext, obj: Any, store: ArtifactStore | None) -> Iterator[StoredOutput]:
     """Wrap what an asset of the user's returned."""
     step = step_context(context)
     if step is None or not context.has_asset_key:
@@ -184,7 +211,9 @@ def _captures_of_values(context: dg.OutputContext, obj: Any) -> Iterator[StoredO
     asset_path = tuple(context.asset_key.path)
     for key, value in _by_key(context, obj):
         ctx = facts.context(key)
-        envelope = Upstream().envelope(asset_path[-1], StepResult.ok(value))
+        result = StepResult.ok(value)
+        result = replace(result, output=keep_tables(result.output, store, asset_path[-1]))
+        envelope = Upstream().envelope(asset_path[-1], result, store=store, limit=MAX_INLINE_BYTES)
         yield StoredOutput(
             asset_path=asset_path,
             key=key,

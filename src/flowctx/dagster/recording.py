@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import dagster as dg
 
 from flowctx.core.durability.continuation import EngineRerun
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import Recorder, open_run
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
@@ -51,9 +52,7 @@ def record_run(
         params_key: The resource whose configuration is the run's parameters.
     """
     flow = body.workflow
-    ledger = ledger_from_env()
-    if ledger is None and ledger_url:
-        ledger = shared_ledger(ledger_url)
+    ledger = ledger_at(ledger_url)
     if ledger is None or (body.asset_key is not None and not op.selected_asset_keys):
         return open_run(None, flow, ctx, request=request, strict=strict_from_env())  # a check alone captures nothing
     selected = _selected(body, op)
@@ -73,6 +72,12 @@ def record_run(
         import_path=import_path_of(flow),
         strict=strict_from_env(),
     )
+
+
+def ledger_at(url: str | None) -> Ledger | None:
+    """Return the ledger that the environment names, else the one at a URL, if there is one."""
+    found = ledger_from_env()
+    return shared_ledger(url) if found is None and url else found
 
 
 def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from flowctx.artifacts import artifact_store
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.endings import end_run
@@ -19,17 +18,18 @@ from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
 from flowctx.core.errors import FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, merge_upstream
+from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster.context import RunFacts, params_of
+from flowctx.dagster.frames import table_metadata
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
 from flowctx.dagster.partitions import to_dagster_key
-from flowctx.dagster.recording import record_run
+from flowctx.dagster.recording import ledger_at, record_run
 
 #: Name of the check that shows a step's quality metrics.
 QUALITY_CHECK = "quality"
@@ -124,7 +124,7 @@ class PartitionStep:
             key = to_dagster_key(ctx.partition, scheme)
         self.key = key
         self.outputs: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
-        self.store: ArtifactStore | None = artifact_store()
+        self.store: ArtifactStore | None = self.outputs.artifacts(ledger_at(self.outputs.ledger_url))
         self.number = op.retry_number + 1
         self.recorder: Recorder | None = None
 
@@ -154,7 +154,6 @@ class PartitionStep:
             retried=self.to_be_retried,
             number=self.number,
             store=self.store,
-            limit=MAX_INLINE_BYTES if self.store is not None else None,  # files take any size
             reraise=(dg.Failure, dg.RetryRequested),
             skips_captured=self.request.on_captured == "skip",
         ).attempt()
@@ -223,6 +222,7 @@ class PartitionStep:
             capture_id=str(self.ctx.capture_id),
             run_id=self.ctx.run_id,
             envelope=envelope,
+            artifacts=self.store,
         )
 
     def to_be_retried(self, result: StepResult) -> bool:
@@ -248,6 +248,7 @@ class PartitionStep:
         found: dict[str, Any] = {
             name: number for name, value in result.output.items() if (number := _number(value)) is not None
         }
+        found |= table_metadata(result.output)
         if result.quality is not None:
             found |= {f"{QUALITY_CHECK}/{k}": v for k, v in {**result.quality.counts, **result.quality.rates}.items()}
         return found | self.identity()

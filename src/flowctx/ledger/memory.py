@@ -7,8 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from flowctx.core.clock import Clock
+from flowctx.core.data.handles import paths_in
 from flowctx.core.durability.records import (
     Capture,
     CaptureKey,
@@ -48,6 +50,8 @@ class MemoryLedger(OldNames):
         self._contexts: dict[tuple[RunKey, int], WorkflowContext] = {}
         self._steps: dict[RunKey, dict[str, StepRecord]] = {}
         self._captures: dict[CaptureKey, Capture] = {}
+        #: What the names of its artifacts begin with.
+        self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
         #: What it remembers of batches.
         self.batches = MemoryBatches(self._of_batch, self._now)
 
@@ -299,11 +303,33 @@ class MemoryLedger(OldNames):
             runs = [key for key, heard in self._heard.items() if heard < before and key.digest not in kept]
             for key in runs:
                 del self._runs[key], self._heard[key], self._steps[key]
-                self._contexts = {at: ctx for at, ctx in self._contexts.items() if at[0] != key}
+                for at in [at for at in self._contexts if at[0] == key]:
+                    del self._contexts[at]
             old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in kept]
             for capture in old:
                 del self._captures[capture.key]
             return Pruned(runs=len(runs), captures=len(old))
+
+    def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
+        """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
+        with self._lock:
+            kept = [dict(known) for known in self._memory()]
+            pruned, paths = self.prune(before), self.artifact_paths()
+            for known, before_it in zip(self._memory(), kept, strict=True):
+                known.clear()
+                known.update(before_it)
+            return pruned, paths
+
+    def _memory(self) -> tuple[dict[Any, Any], ...]:
+        return self._runs, self._heard, self._steps, self._contexts, self._captures
+
+    def artifact_paths(self) -> set[str]:
+        """Return where all artifacts are that the ledger refers to, relative to their store."""
+        with self._lock:
+            values = [
+                value for steps in self._steps.values() for r in steps.values() for value in (r.output, r.updates)
+            ]
+            return {path for value in values for path in paths_in(value)}
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, delete, func, or_, select
 
 from flowctx.core.durability.records import CaptureState, Pruned
+from flowctx.ledger.artifacts import referred_paths, rolled_back
 from flowctx.ledger.tables import attempts, captures, runs, steps
+
+
+def would_prune(at: Connection, before: str) -> tuple[Pruned, set[str]]:
+    """Return what :func:`prune` would forget, and which artifacts would still be referred to; nothing is changed."""
+    with rolled_back(at):
+        return prune(at, before), referred_paths(at)
 
 
 def prune(at: Connection, before: str) -> Pruned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,11 +25,12 @@ from flowctx.core.durability.records import (
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger.artifacts import all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
 from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.database import Database
 from flowctx.ledger.old_names import OldNames
-from flowctx.ledger.pruning import prune
+from flowctx.ledger.pruning import prune, would_prune
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 from flowctx.ledger.rows import (
     attempt_context,
@@ -345,6 +347,19 @@ class SqlLedger(OldNames):
     def prune(self, before: datetime) -> Pruned:
         """Forget runs that were last heard of before a time, except those that wrote a current capture."""
         return self._database.transaction(lambda at: prune(at, stamp(before)))
+
+    def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
+        """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
+        return self._database.autocommit(lambda at: would_prune(at, stamp(before)))
+
+    @functools.cached_property
+    def artifact_prefix(self) -> str:
+        """What the names of this ledger's artifacts begin with."""
+        return self._database.autocommit(prefix_of)
+
+    def artifact_paths(self) -> set[str]:
+        """Return where all artifacts are that the ledger refers to, relative to their store."""
+        return self._database.autocommit(all_referred_paths)
 
 
 def _with_context() -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0003"
+REVISION = "0004"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -88,6 +88,13 @@ captures = Table(
     Column("completed_at", Text),
     Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
     Index("ix_flowctx_capture_workflow", "workflow", "partition"),
+)
+
+facts = Table(
+    "flowctx_fact",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 batches = Table(

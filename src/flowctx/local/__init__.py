@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 from uuid import uuid4
 
-from flowctx.artifacts import artifact_store
+from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
@@ -215,7 +215,15 @@ def replay(
     with _open_ledger(ledger) as ledger_in_use:
         ledger_in_use = _require_ledger(ledger_in_use)
         workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
-        return replay_step(ledger_in_use, workflow, before, step, store=artifact_store(), invoke=invoke)
+        return replay_step(
+            ledger_in_use,
+            workflow,
+            before,
+            step,
+            store=artifact_store(ledger_in_use),
+            invoke=invoke,
+            scratch=MemoryArtifactStore(),
+        )
 
 
 def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from flowctx.artifacts import artifact_store
+from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
@@ -34,7 +34,9 @@ class Progress:
     def __init__(self, workflow: Workflow, recorder: Recorder, clock: Clock) -> None:
         self.workflow, self.recorder, self.clock = workflow, recorder, clock
         self.ctx = recorder.context
-        self.store: ArtifactStore | None = artifact_store()
+        self.store: ArtifactStore | None = artifact_store(recorder.ledger)
+        if self.store is None and recorder.ledger is None:
+            self.store = MemoryArtifactStore()
         self.entries: dict[str, StepRun] = {}
         self.envelopes: dict[str, Envelope] = {}
 
@@ -73,7 +75,7 @@ class Progress:
             receive=lambda ctx: self._receive(step, ctx),
             retried=lambda result: result.retryable and attempt.number <= step.retry.retries,
             store=self.store,
-            limit=MAX_INLINE_BYTES if self.store is not None and self.recorder.ledger is not None else None,
+            limit=MAX_INLINE_BYTES if self.recorder.ledger is not None else None,
             ends_run=False,
             clock=self.clock,
         )

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
-from flowctx.core.data.plain import freeze
+from flowctx.core.data.plain import ArtifactRef, FrozenDict, freeze
+from flowctx.core.data.references import TableReference
+from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld, CaptureRefused, Superseded, UnknownRun
@@ -356,3 +358,23 @@ class LedgerContract:
         assert [capture.run_id for capture in ledger.captures()] == ["r2", "new"]
         assert len(ledger.steps(a_run("r2").key)) == 1
         assert ledger.steps(a_run("r0").key) == []
+
+    def test_artifacts_are_referred_to_as_long_as_their_steps_are_remembered(
+        self, ledger: Ledger, clock: FakeClock
+    ) -> None:
+        """A ledger knows where the tables, files and large outputs are that its rows refer to, and no others."""
+        table, file, outer = (f"x/{kind}/ab/{'ab' * 16}.bin" for kind in ("tables", "files", "outputs"))
+        reference = TableReference(path=table, rows=1, size=1, digest="0" * 64, checksum="0" * 64)
+        large = ArtifactRef(uri=outer, digest="0" * 64, size=1, holds=(file,))
+        run = ledger.begin(a_run())
+        ledger.record(run, [replace(a_step("one"), output=FrozenDict(t=Table(reference)))])
+        ledger.record(run, [replace(a_step("two"), output=large)])
+        assert ledger.artifact_paths() == {table, file, outer}
+        assert ledger.artifact_prefix
+        ledger.finish(run, RunStatus.FAILED, "no")
+        clock.advance(timedelta(days=90))
+        would, left = ledger.would_prune(clock.now())
+        assert (would.runs, left) == (1, set())
+        assert ledger.artifact_paths() == {table, file, outer}
+        assert ledger.prune(clock.now()) == would
+        assert ledger.artifact_paths() == left

@@ -295,8 +295,12 @@ def digest(value: Any) -> str:
     """
     from msgspec import json
 
-    by_content = replaced(value, lambda handle: FrozenDict({f"${type(handle).__name__}": handle.digest}))
-    return sha256(json.encode(to_json(by_content), order="sorted"))
+    return sha256(json.encode(to_json(by_content(value)), order="sorted"))
+
+
+def by_content(value: Any) -> Any:
+    """Return frozen data with the digest of each table and file in its place: what it holds, not where it is."""
+    return replaced(value, lambda handle: FrozenDict({f"${type(handle).__name__}": handle.digest}))
 
 
 def encode(value: Any) -> bytes:

@@ -17,6 +17,7 @@ from flowctx.core.hashing import sha256
 
 #: A prefix for what belongs together, the kind, two characters that spread the names, a random name.
 _PATH = re.compile(r"[a-z0-9][a-z0-9-]{0,63}/(?:tables|outputs|files)/[0-9a-f]{2}/[0-9a-f]{32}\.[a-z]{1,12}", re.ASCII)
+_IN_TEXT = re.compile(rf"(?<![a-z0-9/-]){_PATH.pattern}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 #: No file or table has more bytes or rows: what every database and every JSON reader can hold.
 _MOST = 2**53
@@ -36,6 +37,16 @@ def check_path(path: object) -> str:
     if not isinstance(path, str) or _PATH.fullmatch(path) is None:
         raise PayloadError(f"{path!r} is no path in an artifact store; the payload is damaged")
     return path
+
+
+def paths_in_text(text: str) -> list[str]:
+    """Return everything in a payload that is a path in a store.
+
+    Example:
+        >>> paths_in_text('{"path":"shared/files/ab/' + "ab" * 16 + '.bin"}')
+        ['shared/files/ab/abababababababababababababababab.bin']
+    """
+    return _IN_TEXT.findall(text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,9 @@ class ArrowStream(Protocol):
 class TableSource(Protocol):
     """A frame that a step returned and that is not stored yet."""
 
+    #: Its first rows, once it is written: who shows them need not read it again.
+    first: list[dict[str, Any]]
+
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as it is stored, in one pass, and return what stands for it, without a path.
 
@@ -122,7 +125,7 @@ class Table:
     names, types, values, nulls and order, whatever library wrote them.
     """
 
-    __slots__ = ("_reader", "_reference", "_source", "_store")
+    __slots__ = ("_first", "_reader", "_reference", "_source", "_store")
 
     def __init__(
         self,
@@ -130,8 +133,10 @@ class Table:
         *,
         source: TableSource | None = None,
         store: object | None = None,
+        first: Sequence[dict[str, Any]] = (),
     ) -> None:
         self._reference, self._source, self._store = reference, source, store
+        self._first = list(first)
         self._reader: TableReader | None = None
 
     @property
@@ -140,7 +145,7 @@ class Table:
         if self._reference is None:
             assert self._source is not None  # noqa: S101  # one of the two is always there
             self._reference = _load_library().settle(self._source)
-            self._source = None
+            self._first, self._source = self._source.first, None
         return self._reference
 
     @property
@@ -238,7 +243,8 @@ class Table:
 
     def head(self, rows: int = 5) -> list[dict[str, Any]]:
         """Return the first rows as dicts."""
-        return self._open().head(rows)
+        known = self._first
+        return known[:rows] if known and rows <= len(known) else self._open().head(rows)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._open().stream(requested_schema)

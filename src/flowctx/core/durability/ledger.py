@@ -186,6 +186,19 @@ class Ledger(Protocol):
         """Forget runs that were last heard of before a time, except those that wrote a current capture."""
         ...
 
+    def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
+        """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
+        ...
+
+    @property
+    def artifact_prefix(self) -> str:
+        """What the names of this ledger's artifacts begin with: its own, so that no other ledger removes them."""
+        ...
+
+    def artifact_paths(self) -> set[str]:
+        """Return where all artifacts are that the ledger refers to, relative to their store."""
+        ...
+
     def close(self) -> None:
         """Let go of connections; a later call opens them again."""
         ...

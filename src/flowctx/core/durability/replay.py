@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowctx.core.data.encoding import to_json
+from flowctx.core.data.encoding import by_content, to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, StepRecord
@@ -52,6 +52,7 @@ def replay_step(
     *,
     store: ArtifactStore | None = None,
     invoke: Invoke | None = None,
+    scratch: ArtifactStore | None = None,
 ) -> Replay:
     """Run one step of a remembered run again, in this process.
 
@@ -62,6 +63,7 @@ def replay_step(
         name: The step.
         store: Where outputs that became artifacts are.
         invoke: Calls the step's function; ``pdb.Pdb().runcall`` does so under the debugger.
+        scratch: Where tables go that the step makes anew.
 
     Raises:
         WorkflowError: There is no such step, or the run did not get so far.
@@ -83,7 +85,8 @@ def replay_step(
         return load_output(made[before], store)
 
     ctx, _ = merge_upstream(base, [made[before] for before in after], fetch, store=store)
-    outcome = execute(_called_by(invoke, step) if invoke else step, ctx, recorded.config if recorded else None)
+    config = recorded.config if recorded else None
+    outcome = execute(_called_by(invoke, step) if invoke else step, ctx, config, store=scratch)
     return Replay(
         run=run,
         context=ctx,
@@ -109,5 +112,5 @@ def _diff(recorded: StepRecord, now: StepResult, store: ArtifactStore | None) ->
 
 
 def _lines(result: StepResult) -> list[str]:
-    data = to_json(freeze(result, "result"))
+    data = to_json(by_content(freeze(result, "result")))
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False).splitlines()

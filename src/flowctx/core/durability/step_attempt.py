@@ -122,7 +122,14 @@ class StepAttempt:
             elif received.skipped is not None:
                 outcome = Outcome(result=StepResult.skip(received.skipped))
             else:
-                outcome = execute(self.step, received.ctx, self.config, attempt=self.number, reraise=self.reraise)
+                outcome = execute(
+                    self.step,
+                    received.ctx,
+                    self.config,
+                    attempt=self.number,
+                    store=self.store,
+                    reraise=self.reraise,
+                )
             envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=self.limit)
         except FlowctxError as exc:
             if outcome.result.status is not StepStatus.FAILED:

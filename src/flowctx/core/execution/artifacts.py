@@ -24,6 +24,11 @@ class PrunedArtifacts:
 class ArtifactStore(Protocol):
     """Keeps what is large outside the context; each is there completely, or not at all."""
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is gone with this process; then outputs stay where they are, and only tables are kept."""
+        ...
+
     def put(self, data: bytes, holds: Collection[str] = ()) -> ArtifactRef:
         """Store the bytes of an output and return how to find them.
 

@@ -247,7 +247,7 @@ def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
 
 
 def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, limit: int | None) -> Any:
-    if limit is None:
+    if limit is None or (store is not None and store.in_memory):
         return output
     data = encode(output)
     if len(data) <= limit:

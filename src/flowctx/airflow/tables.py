@@ -1,0 +1,70 @@
+"""Tables of steps in tasks that are no steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowctx.airflow.recording import store_of_runs
+from flowctx.core.data.encoding import from_json
+from flowctx.core.data.files import File
+from flowctx.core.data.handles import bind
+from flowctx.core.data.previews import handles_of
+from flowctx.core.data.tables import Table
+from flowctx.core.errors import ContextError
+from flowctx.core.execution.envelope import Envelope, load_output
+
+
+def load_table(handed_on: Mapping[str, Any], name: str | None = None) -> Table:
+    """Return a table of a step's output, in a task that is no step.
+
+    Args:
+        handed_on: What the step's task returned to Airflow: the task itself as an argument, or ``xcom_pull``.
+        name: Which table: its key in the output, or the way to it (``funds.GROWTH``); the only one if ``None``.
+
+    Returns:
+        The table; ``load_table(…).to_pandas()`` is the frame.
+
+    Raises:
+        ContextError: There is no such table, or several and no name.
+        PayloadError: It is not what a step hands on.
+
+    Example:
+        ::
+
+            @task
+            def report(prices):
+                return len(load_table(prices, "rows").to_pandas())
+
+            report(fetch_step())
+    """
+    handle = _handle(handed_on, name, Table)
+    assert isinstance(handle, Table)  # noqa: S101  # it was looked for by its type
+    return handle
+
+
+def load_file(handed_on: Mapping[str, Any], name: str | None = None) -> File:
+    """Return a file of a step's output, in a task that is no step; see :func:`load_table`."""
+    handle = _handle(handed_on, name, File)
+    assert isinstance(handle, File)  # noqa: S101  # it was looked for by its type
+    return handle
+
+
+def _handle(handed_on: Mapping[str, Any], name: str | None, kind: type[Table] | type[File]) -> Table | File:
+    store = store_of_runs()
+    if isinstance(handed_on, Mapping) and set(handed_on) in ({"$table"}, {"$file"}):
+        output: Any = from_json(dict(handed_on))
+        bind(output, store)
+    else:
+        output = load_output(Envelope.from_payload(handed_on), store)
+    found = {at: handle for at, handle in handles_of(output) if isinstance(handle, kind)}
+    word = kind.__name__.lower()
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name is None:
+        raise ContextError(
+            f"the output has {len(found)} {word}s ({', '.join(found) or 'none'}); name one: load_{word}(output, 'rows')"
+        )
+    if name not in found:
+        raise ContextError(f"the output has no {word} {name!r}; it has {', '.join(found) or 'none'}")
+    return found[name]

@@ -1,0 +1,98 @@
+"""Tables on Airflow: references in XCom with a preview, plain tasks that open them, runs that go on elsewhere."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from airflow.models.xcom import XComModel
+from airflow.sdk import DAG, task
+from airflow.utils.session import create_session
+
+from flowctx import ContextError, Workflow, resume, run
+from flowctx.airflow import load_table, workflow_dag
+from flowctx.ledger import open_ledger
+from flowctx.testing import run_dag
+
+FRAME = pd.DataFrame({"symbol": ["IBM", "AAPL"] * 20_000, "close": [i / 7 for i in range(40_000)]})
+
+
+def table_flow(broken=()):
+    flow = Workflow("tables")
+
+    @flow.step()
+    def load(ctx):
+        return {"prices": FRAME, "rows": len(FRAME)}
+
+    @flow.step()
+    def mean(ctx):
+        if broken:
+            raise ValueError("not yet")
+        return {"mean": float(ctx.get_output("load", "prices").to_pandas()["close"].mean())}
+
+    return flow
+
+
+def test_xcom_holds_a_reference_and_a_preview(monkeypatch, tmp_path):
+    """What is pushed is small: where the table is, its rows and columns, and its first rows for people to see."""
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(tmp_path))
+    dag = workflow_dag(table_flow())
+    result = run_dag(dag).raise_for_failure()
+    assert result.outputs_digest == run(table_flow()).outputs_digest
+    with create_session() as session:
+        (row,) = session.query(XComModel).filter_by(run_id=result.run_id, task_id="load").all()
+        payload = json.loads(row.value) if isinstance(row.value, str) else row.value
+    assert len(json.dumps(payload)) < 1500
+    assert payload["output"]["prices"]["$table"]["path"].startswith("shared/tables/")
+    preview = payload["tables"]["prices"]
+    assert (preview["rows"], preview["columns"]) == (40_000, {"symbol": "string", "close": "float64"})
+    assert preview["first"][0] == ["IBM", "0.0"]
+
+
+def test_a_plain_task_opens_a_table(monkeypatch, tmp_path):
+    """A task that is no step takes what a step handed on, by name or as the only one, and gets a frame."""
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(tmp_path))
+    seen = {}
+    with DAG("mixed") as dag:
+
+        @task.step()
+        def load(ctx):
+            return FRAME
+
+        @task
+        def report(handed_on):
+            seen["frame"] = load_table(handed_on).to_pandas()
+            seen["again"] = load_table(handed_on["output"]["table"]).rows
+            with pytest.raises(ContextError, match="no table 'other'; it has table"):
+                load_table(handed_on, "other")
+
+        report(load())
+    run_dag(dag).raise_for_failure()
+    pd.testing.assert_frame_equal(seen["frame"], FRAME)
+    assert seen["again"] == len(FRAME)
+
+
+def test_tables_go_where_xcom_keeps_what_is_large(monkeypatch, tmp_path):
+    """Without a store of ours, the object storage of XCom is taken, for tables and large outputs."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH", f"file://{tmp_path}/xcom")
+    run_dag(workflow_dag(table_flow())).raise_for_failure()
+    assert len(list((tmp_path / "xcom" / "flowctx" / "shared" / "tables").rglob("*.parquet"))) == 1
+
+
+def test_a_run_with_tables_that_failed_here_goes_on_there(monkeypatch, tmp_path):
+    """A run fails on Airflow and is resumed in this process, with the tables of the steps that are complete."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    broken = [True]
+    flow = table_flow(broken)
+    failed = run_dag(workflow_dag(flow))
+    assert failed["mean"].error == "ValueError: not yet"
+    assert list((tmp_path / "ledger.db.artifacts").rglob("*.parquet"))
+    broken.clear()
+    ledger = open_ledger(url)
+    done = resume(failed.run_id, flow, ledger=ledger).raise_for_failure()
+    assert done.context.get_output("mean", "mean") == pytest.approx(FRAME["close"].mean())
+    ledger.close()

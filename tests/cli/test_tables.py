@@ -1,0 +1,60 @@
+"""Tables on the command line: shown in small, removed when nothing refers to them."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+SOURCE = """
+import pandas as pd
+from flowctx import File, PartitionScheme, Workflow
+
+flow = Workflow("tables", partitions=PartitionScheme(symbol=["IBM"]))
+
+@flow.step()
+def load(ctx):
+    return {"prices": pd.DataFrame({"symbol": ["IBM", "AAPL"] * 50, "close": range(100)}), "doc": File(__file__)}
+
+@flow.step()
+def large(ctx):
+    return {"text": "x" * 60_000, "prices": ctx.get_output("load", "prices")}
+"""
+
+
+@pytest.fixture
+def tables(shell, monkeypatch):
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    (shell.folder / "cli_tables.py").write_text(SOURCE)
+    yield shell
+    sys.modules.pop("cli_tables", None)
+
+
+def stored(shell):
+    return sorted(path.suffix for path in (shell.folder / "ledger.db.artifacts").rglob("*.*"))
+
+
+def test_show_prints_tables_in_small(tables):
+    """Columns with types, the first rows, size and digest; files by name; what is gone is said."""
+    run = tables("run", "cli_tables:flow", "--partition", "IBM", "--json")["run_id"]
+    shown = tables("show", run)
+    assert "load.prices: " in shown
+    assert "100 rows" in shown
+    assert "symbol string" in shown
+    assert "cli_tables.py" in shown
+    for path in (tables.folder / "ledger.db.artifacts").rglob("*.parquet"):
+        path.unlink()
+    assert "gone; run the step that made it again" in tables("show", run).replace("\n", " ")
+
+
+def test_prune_removes_what_nothing_refers_to(tables):
+    """Artifacts of a superseded run go with it, those of the current capture stay; a dry run only counts."""
+    for batch in ("b1", "b2"):
+        tables("run", "cli_tables:flow", "--partition", "IBM", "--batch", batch)
+    assert stored(tables) == [".bin", ".bin", ".json", ".json", ".parquet", ".parquet"]
+    assert tables("ledger", "prune", "--days", "0", "--json")["artifacts"] == 0
+    graceless = ("ledger", "prune", "--days", "0", "--grace-days", "0")
+    counted = tables(*graceless, "--dry-run", "--json")
+    assert (counted["artifacts"], len(stored(tables))) == (3, 6)
+    assert tables(*graceless, "--json") == {**counted, "runs": 0, "captures": 0}
+    assert stored(tables) == [".bin", ".json", ".parquet"]
