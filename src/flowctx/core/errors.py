@@ -39,6 +39,8 @@ Each message says what was wrong, with the offending value, and what to do about
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class FlowctxError(Exception):
     """Base of every error that flowctx raises on purpose."""
@@ -171,3 +173,12 @@ class MissingExtra(FlowctxError, ImportError):
         wanted = package or f"'flowctx[{extra}]'"
         super().__init__(f"{what} needs an optional dependency that is not installed; type: pip install {wanted}")
         self.extra = extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _missing_extra, (str(self), self.extra)
+
+
+def _missing_extra(message: str, extra: str) -> MissingExtra:
+    error = MissingExtra.__new__(MissingExtra, message)
+    error.extra = extra
+    return error
