@@ -53,7 +53,7 @@ class StepByStep:
         step = self.flow[name]
 
         def receive(ctx):
-            before = [self._envelope(after) for after in step.after]
+            before = [self.envelope(after) for after in step.after]
             seen, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
             return StepInput(ctx=seen, inherited=inherited, after=step.after, skipped=skipped)
 
@@ -89,11 +89,12 @@ class StepByStep:
         found = self.ledger.get_run(self.ctx.run_id)
         return next((record for record in self.ledger.steps(found.key) if record.step == name), None)
 
-    def _envelope(self, name):
+    def envelope(self, name):
+        """Return what a step handed on."""
         return Envelope.from_payload(json.loads(self.payloads[name]))
 
     def _fetch(self, name, _):
-        return load_output(self._envelope(name), self.store)
+        return load_output(self.envelope(name), self.store)
 
 
 class AwayLedger(MemoryLedger):
