@@ -216,9 +216,12 @@ def test_a_reprocessed_run_is_what_its_new_conf_says(ledger):
     done = run_dag(dag, batch_id="one", params={"limit": 1})
     clear(dag, done.run_id, "fetch", "load", conf={"batch_id": "two", "limit": 2})
     found = ledger.get_run(done.run_id)
-    assert (found.status, found.attempt, found.context.capture_id) == (RunStatus.OK, 2, "two")
+    assert (found.status, found.attempt, found.context.capture_id) == (RunStatus.OK, 2, f"{done.run_id}|two")
     assert (found.context.params, ledger.steps(found.key)[-1].output["limit"]) == ({"limit": 2}, 2)
-    assert [c.key.capture_id for c in ledger.captures(workflow="reprocessed")] == ["one", "two"]
+    assert [c.key.capture_id for c in ledger.captures(workflow="reprocessed")] == [
+        f"{done.run_id}|one",
+        f"{done.run_id}|two",
+    ]
 
 
 def test_a_run_that_is_taken_over_stops(ledger):

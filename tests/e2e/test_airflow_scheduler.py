@@ -116,7 +116,11 @@ def test_backfill(airflow: AirflowStack) -> None:
     last = airflow.home / "seen" / "cron_trigger" / run["dag_run_id"] / "2.json"
     airflow.wait_until(lambda: ctx.trace_id not in last.read_text(), "the run to be processed again")
     later = seen(airflow, "cron_trigger", run["dag_run_id"])
-    assert (later.capture_id, later.as_of_date) == (ctx.capture_id, ctx.as_of_date) == ("restate", ctx.as_of_date)
+    assert (
+        (later.capture_id, later.as_of_date)
+        == (ctx.capture_id, ctx.as_of_date)
+        == (f"{ctx.as_of_date}|restate", ctx.as_of_date)
+    )
 
 
 def test_triggered_by_an_operator(airflow: AirflowStack) -> None:

@@ -71,6 +71,17 @@ class Grid:
                 grid.seconds[at] = -1.0 if run.seconds is None else run.seconds
         return grid
 
+    @classmethod
+    def of_occasions(cls, runs: Iterable[PartitionRun]) -> Grid:
+        """Make the grid of runs without partitions: a row for each as-of date, or for what else tells them apart."""
+        by_row = {run.occasion: run for run in runs}
+        grid = cls("run", (), dated=False, rows=sorted(by_row), columns=[""])
+        for row in grid.rows:
+            run = by_row[row]
+            grid.cells.append(ord(LETTERS[run.state]))
+            grid.seconds.append(-1.0 if run.seconds is None else run.seconds)
+        return grid
+
     def _place(self, key: PartitionKey) -> tuple[str, str]:
         return key[self.row_dimension], "|".join([key[name] for name in self.column_dimensions])
 

@@ -91,6 +91,10 @@ class BatchStatus:
         if selection is None:
             keys = [PartitionKey.parse(run.partition) for run in runs if run.partition]
         scheme = workflow.partitions if workflow else None
+        occasions = [run for run in runs if run.occasion]
+        grid = (
+            Grid.of(scheme, keys, runs) if scheme is not None else Grid.of_occasions(occasions) if occasions else None
+        )
         return cls(
             batch=batch,
             counts={str(state): survey.counts[state] for state in PartitionState if state in survey.counts} | missing,
@@ -99,7 +103,7 @@ class BatchStatus:
             failures=tuple(survey.failures),
             started_at=survey.started_at,
             ended_at=survey.ended_at,
-            grid=Grid.of(scheme, keys, runs) if scheme is not None else None,
+            grid=grid,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +125,7 @@ class BatchStatus:
             "ended_at": _iso(self.ended_at),
             "failures": [
                 {
-                    "partition": run.partition,
+                    "partition": run.label,
                     "step": run.step,
                     "error": run.error,
                     "run_id": run.run_id,

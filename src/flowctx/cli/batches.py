@@ -298,7 +298,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
     if found.grid is not None:
         print_grid(found.grid)
     if found.failures and most:
-        rows = [(run.partition, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
+        rows = [(run.label, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:

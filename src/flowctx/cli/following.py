@@ -105,4 +105,4 @@ def progress_text(progress: LaunchProgress) -> str:
 def failure_text(run: PartitionRun) -> str:
     """Return what failed and why, in a line."""
     step = f" at {run.step}" if run.step else ""
-    return f"failed: {run.partition}{step}: {' '.join((run.error or 'no reason given').split())}"
+    return f"failed: {run.label}{step}: {' '.join((run.error or 'no reason given').split())}"

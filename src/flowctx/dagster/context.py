@@ -18,7 +18,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id
+from flowctx.core.workflow.run_context import begin, derived_trace_id
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import from_dagster_key
@@ -233,7 +233,8 @@ class RunFacts:
             time=self.time(key, partition, scheme),
             batch_id=batch_id,
             trace_id=request.trace_id or derived_trace_id(self.first_run_id),
-            capture_id=request.capture_id or capture_id_of(partition, scheme, batch_id or self.first_run_id),
+            capture_id=request.capture_id,
+            first_run_id=self.first_run_id,
             idempotency_key=request.idempotency_key,
             params=own_params if workflow is None else workflow.params_with(own_params),
             metadata={"engine": self.engine},

@@ -122,13 +122,13 @@ class OutputStore:
         """Return the ids of all captures of a partition, sorted."""
         return sorted(self.read_file(asset_path, path).capture_id for path in self.files(asset_path, key))
 
-    def of_run(self, asset_path: Sequence[str], key: str | None, capture_or_batch: str) -> StoredOutput | None:
-        """Return the capture of that id, or the one that a batch or run of that id made, if there is one."""
+    def of_run(self, asset_path: Sequence[str], key: str | None, capture_or_batch: str) -> list[StoredOutput]:
+        """Return the capture of that id, or those that a batch or run of that id made, by their ids."""
         end = _file_name(capture_or_batch)[1:]
-        for path in self.files(asset_path, key):
-            if path.name == f"@{end}" or path.name.endswith(f"%7C{end}"):
-                return self.read_file(asset_path, path)
-        return None
+        names = (
+            path for path in self.files(asset_path, key) if path.name == f"@{end}" or path.name.endswith(f"%7C{end}")
+        )
+        return [self.read_file(asset_path, path) for path in sorted(names, key=lambda path: str(path.name))]
 
     def write(self, capture: StoredOutput) -> str:
         """Store a capture, all or nothing, make it the newest one and return where it is."""

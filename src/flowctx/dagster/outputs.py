@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict, thaw
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import ArtifactError, ContextError
+from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Upstream
 from flowctx.core.execution.keeping import keep_tables
@@ -153,8 +153,13 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one."""
         if facts is not None:
             name = facts.tag("capture_id") or facts.batch_id or facts.first_run_id
-            if (found := self.store.of_run(asset_path, key, name)) is not None:
-                return found
+            found = self.store.of_run(asset_path, key, name)
+            run_ids = (facts.run_id, facts.first_run_id)
+            # Of several dates in one batch, that of this run; a run about none of them reads the latest.
+            chosen = next((output for output in found if output.run_id in run_ids), None)
+            chosen = chosen or next((output for output in found if output.capture_id == _capture_id(facts, key)), None)
+            if found:
+                return chosen or found[-1]
         return self.store.read(asset_path, key)
 
     @property
@@ -168,6 +173,14 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         if base is None:
             raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
         return OutputStore(base, self.artifacts())
+
+
+def _capture_id(facts: RunFacts, key: str | None) -> str | None:
+    """Return the capture that a run writes, where it has all that its id is made of."""
+    try:
+        return facts.context(key).capture_id
+    except FlowctxError:
+        return None
 
 
 def _asset_path(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:

@@ -6,12 +6,13 @@ import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.outcomes import occasion_text, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.ledger.database import Database
@@ -100,27 +101,29 @@ class SqlBatches:
     def iter_outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         texts = None if partitions is None else list(partitions)
-        accounts = heapq.merge(
-            self._noted(batch_id, texts), self._recorded(batch_id, texts), key=lambda run: run.partition
-        )
-        for _, some in itertools.groupby(accounts, key=lambda run: run.partition):
-            yield winning_outcome(some)
+        accounts = heapq.merge(self._noted(batch_id, texts), self._recorded(batch_id, texts), key=itemgetter(0))
+        for _, some in itertools.groupby(accounts, key=itemgetter(0)):
+            yield winning_outcome(run for _, run in some)
 
-    def _noted(self, batch_id: str, texts: list[str] | None) -> Iterator[PartitionRun]:
+    def _noted(self, batch_id: str, texts: list[str] | None) -> Iterator[tuple[str, PartitionRun]]:
         query = select(launches).where(launches.c.batch_id == batch_id)
         if texts is not None:
             query = query.where(launches.c.partition.in_(texts))
         after = ""
         while True:
             page = self._rows(query.where(launches.c.partition > after).order_by(launches.c.partition).limit(_PAGE))
-            yield from map(_noted, page)
+            yield from ((row["partition"], _noted(row)) for row in page)
             if len(page) < _PAGE:
                 return
             after = page[-1]["partition"]
 
-    def _recorded(self, batch_id: str, texts: list[str] | None) -> Iterator[PartitionRun]:
-        key = func.coalesce(runs.c.partition, "") if texts is None else runs.c.partition
-        query = select(*(runs.c[name] for name in _OF_RUN)).where(runs.c.batch_id == batch_id)
+    def _recorded(self, batch_id: str, texts: list[str] | None) -> Iterator[tuple[str, PartitionRun]]:
+        dated = runs.c.as_of_date + "|" + runs.c.capture_id
+        key: Any = runs.c.partition
+        if texts is None:  # runs without a partition are told apart by what they are about
+            key = func.coalesce(runs.c.partition, dated, runs.c.capture_id, "")
+        columns = (runs.c[name] for name in _OF_RUN)
+        query = select(key.label("about"), *columns).where(runs.c.batch_id == batch_id)
         if texts is not None:
             query = query.where(runs.c.partition.in_(texts))
         at, last = "", ""
@@ -128,10 +131,10 @@ class SqlBatches:
             onwards = or_(key > at, and_(key == at, runs.c.run_key > last))
             page = self._rows(query.where(onwards).order_by(key, runs.c.run_key).limit(_PAGE))
             why = self._failed_steps([row["run_key"] for row in page if row["status"] == PartitionState.FAILED])
-            yield from (_recorded(row, why.get(row["run_key"])) for row in page)
+            yield from ((row["about"], _recorded(row, why.get(row["run_key"]), batch_id)) for row in page)
             if len(page) < _PAGE:
                 return
-            at, last = page[-1]["partition"] or "", page[-1]["run_key"]
+            at, last = page[-1]["about"], page[-1]["run_key"]
 
     def _failed_steps(self, run_keys: list[str]) -> dict[str, tuple[str, str | None]]:
         """Return which step failed first in each run, and why."""
@@ -150,7 +153,7 @@ class SqlBatches:
 
 _OF_RUN = (
     "run_key", "partition", "status", "run_id", "engine", "attempt", "started_at", "finished_at", "heard_at", "error",
-    "selected",
+    "selected", "as_of_date", "capture_id",
 )  # fmt: skip
 
 
@@ -237,10 +240,11 @@ def _noted(row: Row) -> PartitionRun:
     )
 
 
-def _recorded(row: Row, why: tuple[str, str | None] | None) -> PartitionRun:
+def _recorded(row: Row, why: tuple[str, str | None] | None, batch_id: str) -> PartitionRun:
     step, error = why or (None, None)
     return PartitionRun(
         partition=row["partition"] or "",
+        occasion="" if row["partition"] else occasion_text(row["as_of_date"], row["capture_id"], batch_id),
         state=PartitionState(row["status"]),
         run_id=row["run_id"],
         engine=row["engine"],

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.outcomes import occasion_text, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.workflow.result import StepStatus
@@ -88,18 +88,22 @@ class MemoryBatches:
                 *self._notes.get(batch_id, {}).values(),
                 *itertools.starmap(_partition_run, self._of_batch(batch_id)),
             ]
-        wanted = sorted(
-            (run for run in accounts if partitions is None or run.partition in partitions),
-            key=lambda run: run.partition,
-        )
-        for _, some in itertools.groupby(wanted, key=lambda run: run.partition):
+        wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
+        for _, some in itertools.groupby(wanted, key=_about):
             yield winning_outcome(some)
 
 
+def _about(run: PartitionRun) -> str:
+    return run.label
+
+
 def _partition_run(run: RunRecord, last_seen_at: datetime, steps: list[StepRecord]) -> PartitionRun:
+    ctx = run.context
+    as_of_date = ctx.as_of_date.isoformat() if ctx.as_of_date else None
     failed = sorted((s for s in steps if s.status is StepStatus.FAILED), key=lambda step: step.started_at)
     return PartitionRun(
-        partition=str(run.context.partition or ""),
+        partition=str(ctx.partition or ""),
+        occasion="" if ctx.partition else occasion_text(as_of_date, ctx.capture_id, str(ctx.batch_id)),
         state=PartitionState(run.status),
         run_id=run.run_id,
         engine=run.engine,

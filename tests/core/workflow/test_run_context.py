@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from flowctx import AsOf, ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
+from flowctx.core.workflow.business_date import RunTiming
 from flowctx.core.workflow.run_context import begin, capture_id_of, idempotency_key_of
 
 SCHEME = PartitionScheme(tier=["A", "B"], date=Daily(start="2012-10-01", calendar="XNYS"))
@@ -40,6 +41,25 @@ def test_the_idempotency_key_is_the_same_for_the_same_thing():
     assert idempotency_key_of("flow", KEY, day) == "e07505b3e004be0327f7001630dfc142"
     keys = {idempotency_key_of(*what) for what in [("flow", KEY, day), ("other", KEY, day), ("flow", None, day)]}
     assert len(keys) == 3
+
+
+def test_runs_about_different_things_never_share_a_capture():
+    """Without a partition, the date, else the time, else the run is part of the capture's id."""
+    days = [begin("flow", run_id=f"r{day}", as_of_date=date(2026, 1, day), batch_id="b") for day in (8, 9)]
+    assert [ctx.capture_id for ctx in days] == ["2026-01-08|b", "2026-01-09|b"]
+    hours = [
+        RunTiming(
+            window_start=datetime(2026, 1, 9, hour, tzinfo=UTC), window_end=datetime(2026, 1, 9, hour + 1, tzinfo=UTC)
+        )
+        for hour in (8, 9)
+    ]
+    found = {begin("flow", run_id="r", time=time, batch_id="b").capture_id for time in hours}
+    assert found == {"2026-01-09T08:00:00Z|b", "2026-01-09T09:00:00Z|b"}
+    runs = [begin("flow", run_id=run_id, batch_id="b").capture_id for run_id in ("r1", "r2")]
+    assert runs == ["r1|b", "r2|b"]
+    assert begin("flow", run_id="r1").capture_id == "r1"
+    assert begin("flow", run_id="r1", as_of_date=date(2026, 1, 9)).capture_id == "2026-01-09|r1"
+    assert begin("flow", run_id="r2", first_run_id="r1", batch_id="b").capture_id == "r1|b"
 
 
 def test_a_separator_in_a_value_cannot_fake_a_capture():

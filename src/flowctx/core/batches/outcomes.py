@@ -58,3 +58,16 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
         return recorded  # it has begun again since
     state = PartitionState.PARTIAL if told.state.done else told.state
     return replace(told, state=state, recorded=True, part=recorded.part)
+
+
+def occasion_text(as_of_date: str | None, capture_id: str | None, batch_id: str) -> str:
+    """Return what tells a run without a partition from others of its batch.
+
+    Example:
+        >>> occasion_text("2026-01-09", "2026-01-09T14:00:00Z|restate", "restate")
+        '2026-01-09T14:00:00Z'
+        >>> occasion_text("2026-01-09", "restate", "restate")  # as flowctx 0.1 named captures
+        '2026-01-09'
+    """
+    head, _, batch = (capture_id or "").rpartition("|")
+    return (head if batch == batch_id else "") or as_of_date or capture_id or ""

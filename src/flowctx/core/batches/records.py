@@ -49,6 +49,8 @@ class PartitionRun:
 
     #: The canonical text of its key; empty in a batch of runs without partitions.
     partition: str
+    #: What tells a run without a partition from others: its as-of date, else what its capture id begins with.
+    occasion: str = ""
     #: How it stands.
     state: PartitionState
     #: The engine's run id.
@@ -71,6 +73,11 @@ class PartitionRun:
     recorded: bool = False
     #: Whether it is to do only some steps of the workflow.
     part: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it is about, in words: the partition, or else what tells the run from others."""
+        return self.partition or self.occasion
 
     @property
     def seconds(self) -> float | None:

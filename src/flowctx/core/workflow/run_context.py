@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
@@ -13,6 +13,9 @@ from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+
+#: Days have 23 hours when clocks go forward.
+_DAY = timedelta(hours=23)
 
 
 def begin(
@@ -28,6 +31,7 @@ def begin(
     batch_id: str | None = None,
     trace_id: str | None = None,
     capture_id: str | None = None,
+    first_run_id: str | None = None,
     idempotency_key: str | None = None,
     params: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -48,6 +52,7 @@ def begin(
         batch_id: The batch.
         trace_id: The caller's or the engine's; otherwise :func:`derived_trace_id`.
         capture_id: The caller's; otherwise :func:`capture_id_of`.
+        first_run_id: The run that this one executes again, where an engine gives that a new id.
         idempotency_key: The caller's; otherwise :func:`idempotency_key_of`.
         params: Parameters.
         metadata: What the engine says; the calendar with its version and ``as_of_source`` are added.
@@ -60,6 +65,7 @@ def begin(
             required, or one of them is of the wrong type.
     """
     run_metadata = dict(metadata or {})
+    first_run_id = first_run_id or run_id
     _check(as_of, as_of_date, batch_id)
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
@@ -80,6 +86,10 @@ def begin(
             "start it with as_of_date (Airflow: in its conf, Dagster: the tag flowctx/as_of_date), with a partition or "
             "with a logical date, or let what triggers it hand on its as_of_date"
         )
+    occasion = None
+    if partition is None:
+        by_caller = run_metadata["as_of_source"] == "caller"
+        occasion = occasion_of(as_of_date, None if by_caller else time) or (first_run_id if batch_id else None)
     if calendar is not None:
         run_metadata["calendar"] = calendar.identity
     return WorkflowContext(
@@ -92,24 +102,49 @@ def begin(
         checkpoint=checkpoint,
         partition=partition,
         as_of_date=as_of_date,
-        capture_id=capture_id or capture_id_of(partition, scheme, batch_id or run_id),
+        capture_id=capture_id or capture_id_of(partition, scheme, batch_id or first_run_id, occasion),
         idempotency_key=idempotency_key or idempotency_key_of(name, partition, as_of_date),
     )
 
 
-def capture_id_of(partition: PartitionKey | None, scheme: PartitionScheme | None, batch_or_run: str) -> str:
+def capture_id_of(
+    partition: PartitionKey | None, scheme: PartitionScheme | None, batch_or_run: str, occasion: str | None = None
+) -> str:
     """Return the partition's values in scheme order, then the batch id or, outside a batch, the run id.
 
-    They are joined by ``|``.
+    They are joined by ``|``. Without a partition, ``occasion`` comes first: it tells runs apart that are about
+    different things, and whoever deletes and inserts by the id would else lose what the others wrote.
     A retry or a re-run within a batch thus writes the same capture, and a new batch makes a new one.
 
     Example:
         >>> capture_id_of(PartitionKey(tier="OTC", date="2026-01-09"), None, "batch-1")
         '2026-01-09|OTC|batch-1'
+        >>> capture_id_of(None, None, "batch-1", "2026-01-09")
+        '2026-01-09|batch-1'
     """
     names = [] if partition is None else list(scheme.dimensions) if scheme is not None else list(partition)
     values = [escape_value(partition[name]) for name in names] if partition is not None else []
+    if partition is None and occasion:
+        values = [escape_value(occasion)]
     return "|".join([*values, batch_or_run])
+
+
+def occasion_of(as_of_date: date | None, time: RunTiming | None = None) -> str | None:
+    """Return what tells a run without a partition from others: its as-of date, else the time that it is about.
+
+    Of an interval shorter than a day, such as an hour, the time of its start is part of it.
+
+    Example:
+        >>> occasion_of(date(2026, 1, 9))
+        '2026-01-09'
+    """
+    time = time or RunTiming()
+    start, end = time.window_start, time.window_end
+    moment = start or time.fired_at
+    instant = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else None
+    if start is not None and end is not None and timedelta(0) < end - start < _DAY:
+        return instant
+    return as_of_date.isoformat() if as_of_date is not None else instant
 
 
 def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: date | None) -> str:

@@ -1,0 +1,89 @@
+"""Workflows without partitions: each business date of a batch is a capture, a file and a row of its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from adapters.dagster_support import Bench
+from flowctx import BatchStatus, StepResult, Workflow, run
+from flowctx.airflow import workflow_dag
+from flowctx.airflow.running import run_dag
+from flowctx.ledger import open_ledger
+
+DAYS = ["2026-01-08", "2026-01-09", "2026-01-10"]
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def daily(name):
+    """Return a workflow whose second day is bad."""
+    flow = Workflow(name)
+
+    @flow.step()
+    def load(ctx):
+        if ctx.as_of_date.day == 9:
+            return StepResult.fail("a bad day", category="DATA_QUALITY")
+        return {"day": ctx.as_of_date.isoformat()}
+
+    return flow
+
+
+def on_airflow(flow, folder):
+    dag = workflow_dag(flow, schedule="@daily")
+    for day in DAYS:
+        run_dag(dag, batch_id="restate", logical_date=datetime.fromisoformat(day).replace(tzinfo=UTC))
+
+
+def on_dagster(flow, folder):
+    bench = Bench(flow, folder)
+    for day in DAYS:
+        bench.run(tags={"flowctx/batch_id": "restate", "flowctx/as_of_date": day})
+
+
+def here(flow, folder):
+    for day in DAYS:
+        run(flow, batch_id="restate", as_of_date=datetime.fromisoformat(day).date())
+
+
+@pytest.mark.parametrize("engine", [on_airflow, on_dagster, here])
+def test_each_day_is_its_own(engine, tmp_path, ledger):
+    """Three days under one batch id are three captures and three rows, of which one has failed."""
+    flow = daily(f"daily_{engine.__name__}")
+    engine(flow, tmp_path / "files")
+    captures = {capture.key.capture_id: str(capture.state) for capture in ledger.captures(workflow=flow.name)}
+    assert captures == {
+        "2026-01-08|restate": "complete",
+        "2026-01-09|restate": "released",
+        "2026-01-10|restate": "complete",
+    }
+    status = BatchStatus.of(ledger, "restate", flow)
+    assert (status.counts, status.total) == ({"ok": 2, "failed": 1}, 3)
+    assert [failure.label for failure in status.failures] == ["2026-01-09"]
+    assert (status.grid.rows, status.grid.cells) == (DAYS, b"ofo")
+
+
+def test_files_of_dagster_keep_each_day(tmp_path, ledger):
+    """The output of the day before is still there, and an asset of one's own reads that of its own run."""
+    flow, seen = daily("filed"), []
+
+    @dg.asset(io_manager_key="workflow_io_manager", ins={"load": dg.AssetIn(dg.AssetKey(["filed", "load"]))})
+    def report(load):
+        seen.append(load["day"])
+        return load
+
+    bench = Bench(flow, tmp_path, report)
+    for day in (DAYS[0], DAYS[2]):
+        assert bench.run(tags={"flowctx/batch_id": "b", "flowctx/as_of_date": day}).success
+    assert seen == [DAYS[0], DAYS[2]]
+    assert bench.outputs.captures("filed/load") == [f"{DAYS[0]}|b", f"{DAYS[2]}|b"]
+    assert bench.outputs.output("filed/load", capture_id=f"{DAYS[0]}|b") == {"day": DAYS[0]}
