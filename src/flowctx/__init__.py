@@ -45,7 +45,8 @@ from flowctx.core.errors import (
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+from flowctx.core.workflow.checkpoint import CheckpointState
+from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+from flowctx.core.workflow.checkpoint import CheckpointState
+from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.run_context import begin
 from flowctx.testing.clock import NOON
 

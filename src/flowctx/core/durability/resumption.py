@@ -11,7 +11,8 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
 from flowctx.core.execution.envelope import Envelope, merge_upstream
-from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+from flowctx.core.workflow.checkpoint import CheckpointState
+from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus, cascaded_status
 from flowctx.core.workflow.run_request import check_param_names

@@ -1,7 +1,7 @@
 """What a workflow is: steps and their order, results, the context, and who a run is.
 
 * :mod:`.definition`: ``Workflow``, ``Step``, ``RetryPolicy``
-* :mod:`.context`: ``WorkflowContext``, ``CheckpointState``
+* :mod:`.context`: ``WorkflowContext``; :mod:`.checkpoint`: ``CheckpointState``
 * :mod:`.result`: ``StepResult``, ``QualityMetrics``, ``ErrorCategory``; :mod:`.run_result`: ``RunResult``, ``StepRun``
 * :mod:`.business_date`: ``AsOf``, the rules for the as-of date
 * :mod:`.run_request`: all that a caller may say of a run

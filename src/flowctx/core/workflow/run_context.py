@@ -12,7 +12,8 @@ from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
-from flowctx.core.workflow.context import CheckpointState, WorkflowContext
+from flowctx.core.workflow.checkpoint import CheckpointState
+from flowctx.core.workflow.context import WorkflowContext
 
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
