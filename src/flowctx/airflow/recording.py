@@ -15,9 +15,11 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.durability.completeness import Order
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.recorder import Recorder, open_run
+from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import order_of
+from flowctx.core.durability.run_ledgers import run_ledger
+from flowctx.core.durability.run_plan import begin_run, plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -69,7 +71,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     """Begin to record the run, or find it begun."""
     ctx = operator.context_of(context)
     conf = context["dag_run"].conf or {}
-    request, strict = RunRequest.parse(conf.get, "conf"), strict_from_env()
+    request = RunRequest.parse(conf.get, "conf")
     flow = operator.workflow
     if flow is None and request.resume_from is not None:
         raise WorkflowError(
@@ -78,13 +80,12 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         )
     owning_workflow = flow if flow is not None and operator.step.name in flow.steps else None
     name = flow.name if flow is not None else context["task"].dag_id
-    run_ledger = ledger()
-    if run_ledger is None or (_index(context["ti"]) >= 0 and not operator.map_values):
-        # Instances that are no partitions of their own would overwrite each other's records.
-        return open_run(None, owning_workflow or name, ctx, request=request, strict=strict)
+    # Instances that are no partitions of their own would overwrite each other's records.
+    overwrites = _index(context["ti"]) >= 0 and not operator.map_values
+    recorded_in = run_ledger(None if overwrites else ledger(), strict=strict_from_env())
     tasks = _own_tasks(context["task"], owning_workflow)
-    return open_run(
-        run_ledger,
+    plan = plan_run(
+        recorded_in,
         owning_workflow or name,
         ctx,
         order=_order(tasks, owning_workflow),
@@ -94,8 +95,8 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         new_params=tuple(conf),
         rerun=_rerun(owning_workflow, ctx, context) if owning_workflow is not None else None,
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
-        strict=strict,
     )
+    return begin_run(recorded_in, plan)
 
 
 def ledger() -> Ledger | None:

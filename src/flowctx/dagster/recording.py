@@ -9,7 +9,9 @@ import dagster as dg
 
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.recorder import Recorder, open_run
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.run_ledgers import run_ledger
+from flowctx.core.durability.run_plan import begin_run, plan_run
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -53,16 +55,17 @@ def record_run(
     """
     flow = body.workflow
     ledger = ledger_at(ledger_url)
-    if ledger is None or (body.asset_key is not None and not op.selected_asset_keys):
-        return open_run(None, flow, ctx, request=request, strict=strict_from_env())  # a check alone captures nothing
+    if body.asset_key is not None and not op.selected_asset_keys:
+        ledger = None  # a check alone captures nothing
+    recorded_in = run_ledger(ledger, strict=strict_from_env())
     selected = _selected(body, op)
     parent, rerun = op.run.parent_run_id, None
     if parent is not None and request.resume_from:  # a tag that the re-execution inherited
         request = replace(request, resume_from=parent)
     elif parent is not None:
         rerun = EngineRerun(run_id=parent, steps=lambda: selected)
-    return open_run(
-        ledger,
+    plan = plan_run(
+        recorded_in,
         flow,
         ctx,
         selected=selected,
@@ -70,8 +73,8 @@ def record_run(
         new_params=_new_params(op, params_key),
         rerun=rerun,
         import_path=import_path_of(flow),
-        strict=strict_from_env(),
     )
+    return begin_run(recorded_in, plan)
 
 
 def ledger_at(url: str | None) -> Ledger | None:

@@ -12,10 +12,12 @@ from uuid import uuid4
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.recorder import LOCAL_LEASE, Recorder, continue_run, open_run
+from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.replay import Invoke, Replay, replay_step
 from flowctx.core.durability.resumption import plan_resume
+from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
+from flowctx.core.durability.run_plan import LOCAL_LEASE, begin_run, plan_next_attempt, plan_run
 from flowctx.core.errors import CaptureRefused, LedgerError, LedgerUnavailable, UnknownRun, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.renames import warn_renamed
@@ -169,15 +171,15 @@ def resume(
         )
         clock = clock or SystemClock()
         if before.status is not RunStatus.RUNNING and plan.complete(workflow):
-            nowhere = Recorder(None, before, strict=True)
+            nowhere = Recorder(NO_LEDGER, before)
             return Progress(workflow, nowhere, clock).load_completed(plan.records).to_the_end()
         if plan.context.partition is not None:
             workflow.partition_key(plan.context.partition)  # it may have left the scheme since
         here = replace(plan.context, metadata={**plan.context.metadata, **ENGINE})
         plan = replace(plan, context=here)
-        recorder = continue_run(
-            ledger_in_use, workflow, plan, import_path=import_path_of(workflow), strict=strict_from_env()
-        )
+        recorded_in = run_ledger(ledger_in_use, strict=strict_from_env())
+        attempt = plan_next_attempt(workflow, plan, import_path=import_path_of(workflow))
+        recorder = begin_run(recorded_in, attempt, lease=LOCAL_LEASE)
         return Progress(workflow, recorder, clock).load_completed(plan.records).to_the_end()
 
 
@@ -227,15 +229,10 @@ def replay(
 
 
 def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:
-    return open_run(
-        ledger,
-        workflow,
-        ctx,
-        import_path=import_path_of(workflow) if ledger else None,
-        request=request,
-        lease=LOCAL_LEASE,
-        strict=strict_from_env(),
-    )
+    recorded_in = run_ledger(ledger, strict=strict_from_env())
+    import_path = import_path_of(workflow) if ledger is not None else None
+    plan = plan_run(recorded_in, workflow, ctx, request=request, import_path=import_path)
+    return begin_run(recorded_in, plan, lease=LOCAL_LEASE)
 
 
 @contextmanager

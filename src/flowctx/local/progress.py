@@ -12,6 +12,7 @@ from flowctx.core.clock import Clock
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, failure_of
+from flowctx.core.durability.run_plan import LOCAL_LEASE
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
 from flowctx.core.errors import LedgerError
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -48,7 +49,7 @@ class Progress:
 
     def to_the_end(self) -> RunResult:
         """Run every step that is left, and say what happened."""
-        with self.recorder.alive():
+        with self.recorder.alive(LOCAL_LEASE):
             try:
                 for step in self.workflow.steps.values():
                     if step.name not in self.entries:
@@ -75,7 +76,7 @@ class Progress:
             receive=lambda ctx: self._receive(step, ctx),
             retried=lambda result: result.retryable and attempt.number <= step.retry.retries,
             store=self.store,
-            limit=MAX_INLINE_BYTES if self.recorder.ledger is not None else None,
+            limit=MAX_INLINE_BYTES if self.recorder.recording else None,
             ends_run=False,
             clock=self.clock,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
-from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
 from flowctx.core.workflow.result import StepStatus
@@ -68,7 +68,7 @@ def _or_partial(status: RunStatus, *, over: bool) -> RunStatus:
     return RunStatus.PARTIAL if over and status is RunStatus.RUNNING else status
 
 
-def steps_of_other_runs(ledger: Ledger, run: RunRecord, missing: Collection[str]) -> list[StepRecord]:
+def steps_of_other_runs(ledger: RunLedger, run: RunRecord, missing: Collection[str]) -> list[StepRecord]:
     """Return the latest records of steps that other runs of the same capture have completed."""
     ctx = run.context
     if ctx.capture_id is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import UnknownRun
@@ -34,7 +34,7 @@ class EngineRerun:
 
 
 def plan_continuation(
-    ledger: Ledger,
+    ledger: RunLedger,
     workflow: Workflow,
     run: RunRecord,
     request: RunRequest,
@@ -71,7 +71,7 @@ def plan_continuation(
     return replace(plan, context=moved)
 
 
-def plan_rerun(ledger: Ledger, workflow: Workflow, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
+def plan_rerun(ledger: RunLedger, workflow: Workflow, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
     """Work out what stays of a run of which an engine runs steps again, unless a step has done so already."""
     before = find_run(ledger, run)
     if before is not None and not how.outdated(before):
@@ -88,7 +88,7 @@ def plan_rerun(ledger: Ledger, workflow: Workflow, run: RunRecord, how: EngineRe
     return replace(plan, completed=completed, context=replace(run.context, checkpoint=checkpoint))
 
 
-def find_run(ledger: Ledger, run: RunRecord) -> RunRecord | None:
+def find_run(ledger: RunLedger, run: RunRecord) -> RunRecord | None:
     """Return what the ledger remembers of a run, or ``None``."""
     try:
         return ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)

@@ -22,17 +22,8 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 
 
-class Ledger(Protocol):
-    """Remembers runs, their steps and their captures. Each call is one transaction: it happens, or it does not.
-
-    Whoever begins or resumes a run is its owner and is given a number, its fence. From then on a write with a lower
-    number is refused (:class:`~flowctx.Superseded`): a run that was taken for dead and goes on all the same can do
-    no harm. Leases decide only how soon a capture may be taken over; the numbers decide who may write, so a clock
-    that is wrong costs time and not data. ``flowctx.testing.LedgerContract`` says all of this as tests.
-
-    Every call raises :class:`~flowctx.LedgerUnavailable` when the ledger cannot be reached for longer than its
-    patience, and :class:`~flowctx.PayloadError` when what it holds is damaged.
-    """
+class RunLedger(Protocol):
+    """What one run needs of a ledger, to begin and to record its steps; see :class:`Ledger`."""
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -97,6 +88,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
+        """Return the recorded steps of a run in the order in which they began, all or those named."""
+        ...
+
+    def statuses(self, key: RunKey) -> dict[str, StepStatus]:
+        """Return how the recorded steps of a run ended, without what they hold."""
+        ...
+
     def list_runs(
         self,
         *,
@@ -110,13 +109,18 @@ class Ledger(Protocol):
         """Return the runs that fit, the latest first."""
         ...
 
-    def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
-        """Return the recorded steps of a run in the order in which they began, all or those named."""
-        ...
 
-    def statuses(self, key: RunKey) -> dict[str, StepStatus]:
-        """Return how the recorded steps of a run ended, without what they hold."""
-        ...
+class Ledger(RunLedger, Protocol):
+    """Remembers runs, their steps and their captures. Each call is one transaction: it happens, or it does not.
+
+    Whoever begins or resumes a run is its owner and is given a number, its fence. From then on a write with a lower
+    number is refused (:class:`~flowctx.Superseded`): a run that was taken for dead and goes on all the same can do
+    no harm. Leases decide only how soon a capture may be taken over; the numbers decide who may write, so a clock
+    that is wrong costs time and not data. ``flowctx.testing.LedgerContract`` says all of this as tests.
+
+    Every call raises :class:`~flowctx.LedgerUnavailable` when the ledger cannot be reached for longer than its
+    patience, and :class:`~flowctx.PayloadError` when what it holds is damaged.
+    """
 
     def context(self, key: RunKey, attempt: int) -> WorkflowContext:
         """Return what the first step of an attempt at a run saw.

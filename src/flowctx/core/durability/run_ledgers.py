@@ -1,0 +1,220 @@
+"""What a run is recorded in: a ledger, a ledger whose failures are only logged, or none at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRecord
+from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, UnknownRun
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_request import OnCaptured
+
+logger = logging.getLogger("flowctx")
+
+_T = TypeVar("_T")
+
+
+def run_ledger(ledger: Ledger | None, *, strict: bool) -> RunLedger:
+    """Return what a run is recorded in.
+
+    Args:
+        ledger: The ledger, or ``None``: nothing is recorded, and nothing else changes.
+        strict: Whether a run that cannot be recorded fails; otherwise it goes on, and the log says so.
+    """
+    if ledger is None:
+        return NO_LEDGER
+    return ledger if strict else LenientLedger(ledger)
+
+
+class NoLedger:
+    """Remembers nothing: a run that is recorded in it goes on as any other, and cannot be continued."""
+
+    def begin(
+        self,
+        run: RunRecord,
+        *,
+        resumes: RunRecord | None = None,
+        completed: Collection[str] = (),
+        on_captured: OnCaptured = "recapture",
+        lease: timedelta = timedelta(minutes=1),
+    ) -> RunRecord:
+        """Return the run."""
+        return run
+
+    def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
+        """Do nothing."""
+
+    def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
+        """Do nothing."""
+
+    def renew(self, run: RunRecord, lease: timedelta) -> None:
+        """Do nothing."""
+
+    def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+        """Say that nobody knows the run.
+
+        Raises:
+            UnknownRun: Always; with the remedy.
+        """
+        raise UnknownRun(f"no ledger says how far run {run_id!r} came; set FLOWCTX_LEDGER_URL here too")
+
+    def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
+        """Return none."""
+        return []
+
+    def statuses(self, key: RunKey) -> dict[str, StepStatus]:
+        """Return none."""
+        return {}
+
+    def list_runs(
+        self,
+        *,
+        workflow: str | None = None,
+        batch_id: str | None = None,
+        status: RunStatus | None = None,
+        partition: PartitionKey | None = None,
+        capture_id: str | None = None,
+        limit: int = 50,
+    ) -> list[RunRecord]:
+        """Return none."""
+        return []
+
+
+#: The one object of its class.
+NO_LEDGER = NoLedger()
+
+
+class LenientLedger:
+    """Records one run where it can; what the ledger cannot do is logged, and the run goes on.
+
+    What was not recorded is recorded with the next step, if that can be. A run that somebody else has taken over, or
+    whose capture is refused, stops here too; so does one that is to continue another, of which nothing is known.
+    """
+
+    def __init__(self, ledger: RunLedger) -> None:
+        self._ledger = ledger
+        self._backlog: list[StepRecord] = []
+
+    def begin(
+        self,
+        run: RunRecord,
+        *,
+        resumes: RunRecord | None = None,
+        completed: Collection[str] = (),
+        on_captured: OnCaptured = "recapture",
+        lease: timedelta = timedelta(minutes=1),
+    ) -> RunRecord:
+        """Begin the run; where that cannot be, nothing of it is recorded."""
+        try:
+            return self._ledger.begin(run, resumes=resumes, completed=completed, on_captured=on_captured, lease=lease)
+        except (CaptureRefused, Superseded):
+            raise
+        except LedgerError as exc:
+            if resumes is not None and resumes.run_id != run.run_id:
+                raise
+            self._give_up(run.run_id, exc)
+            return run
+
+    def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
+        """Record steps, and those before them that were not."""
+        self._backlog += steps
+        what = " and ".join(f"step {record.step!r}" for record in steps)
+        self._try(run, what, lambda: self._flush(run), None)
+
+    def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
+        """Record what was not, and say how the run ended."""
+
+        def finish() -> None:
+            self._flush(run)
+            self._ledger.finish(run, status, error)
+
+        self._try(run, "the end of the run", finish, None)
+
+    def renew(self, run: RunRecord, lease: timedelta) -> None:
+        """Extend the lease of the run's capture."""
+        self._ledger.renew(run, lease)
+
+    def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
+        """Return a run.
+
+        Raises:
+            UnknownRun: There is none, or the ledger cannot say.
+        """
+        try:
+            return self._ledger.get_run(run_id, workflow=workflow, partition=partition)
+        except UnknownRun:
+            raise
+        except LedgerError as exc:
+            self._give_up(run_id, exc)
+            raise UnknownRun(f"the ledger cannot say how far run {run_id!r} came: {exc}") from exc
+
+    def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
+        """Return what is recorded of steps, as far as it can be read."""
+        return self._look(key, lambda: self._ledger.steps(key, names), [])
+
+    def statuses(self, key: RunKey) -> dict[str, StepStatus]:
+        """Return how steps ended, as far as it can be read."""
+        return self._look(key, lambda: self._ledger.statuses(key), {})
+
+    def list_runs(
+        self,
+        *,
+        workflow: str | None = None,
+        batch_id: str | None = None,
+        status: RunStatus | None = None,
+        partition: PartitionKey | None = None,
+        capture_id: str | None = None,
+        limit: int = 50,
+    ) -> list[RunRecord]:
+        """Return the runs that fit, the latest first."""
+        return self._ledger.list_runs(
+            workflow=workflow,
+            batch_id=batch_id,
+            status=status,
+            partition=partition,
+            capture_id=capture_id,
+            limit=limit,
+        )
+
+    def _flush(self, run: RunRecord) -> None:
+        if self._backlog:
+            self._ledger.record(run, self._backlog)
+            self._backlog = []
+
+    def _give_up(self, run_id: str, exc: LedgerError) -> None:
+        self._ledger = NO_LEDGER
+        logger.warning("run %s is not recorded: %s", run_id, exc, extra={"run_id": run_id})
+
+    def _look(self, key: RunKey, work: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return work()
+        except Superseded:
+            raise
+        except LedgerError as exc:
+            logger.warning(
+                "run %s: what is recorded of it cannot be read (%s); it goes on",
+                key.run_id,
+                exc,
+                extra={"run_id": key.run_id},
+            )
+            return otherwise
+
+    def _try(self, run: RunRecord, what: str, work: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return work()
+        except (CaptureRefused, Superseded):
+            raise
+        except LedgerError as exc:
+            logger.warning(
+                "run %s: %s is not recorded (%s); the run goes on, and it is recorded with the next step if it can be",
+                run.run_id,
+                what,
+                exc,
+                extra={"run_id": run.run_id},
+            )
+            return otherwise

@@ -1,0 +1,158 @@
+"""How a run begins: first the plan, of what the ledger remembers; then the beginning, in one transaction.
+
+Any step of a run may do both first, and all may: who comes later finds the run begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from flowctx.core.durability.completeness import Order
+from flowctx.core.durability.continuation import EngineRerun, plan_continuation, plan_rerun, with_engine
+from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.resumption import ResumePlan, order_of
+from flowctx.core.errors import Superseded
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import NO_REQUEST, RunRequest
+
+#: How long a local run's capture is its own without a sign of life; a thread gives one three times as often.
+LOCAL_LEASE = timedelta(minutes=1)
+#: The same on an engine, where a sign of life comes when a step begins and when it ends.
+ENGINE_LEASE = timedelta(hours=6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """How a run is to begin."""
+
+    #: The run, as it is if it begins anew.
+    run: RunRecord
+    #: What the caller says of it.
+    request: RunRequest = NO_REQUEST
+    #: Its steps and which of them each one follows.
+    order: Order
+    #: Whether the engine has no more to do for the run, although steps are not recorded.
+    over: Callable[[], bool] = lambda: False
+    #: What it goes on from: another run, or itself.
+    resume: ResumePlan | None = None
+    #: Whether the caller began this attempt alone: another one is a rival, and no other step of the same run.
+    exclusive: bool = False
+
+
+def plan_run(
+    ledger: RunLedger,
+    workflow: Workflow | str,
+    ctx: WorkflowContext,
+    *,
+    request: RunRequest = NO_REQUEST,
+    order: Order | None = None,
+    selected: Collection[str] = (),
+    over: Callable[[], bool] = lambda: False,
+    new_params: Collection[str] = (),
+    rerun: EngineRerun | None = None,
+    import_path: str | None = None,
+) -> RunPlan:
+    """Work out how a run begins, from what is remembered; nothing is written.
+
+    Args:
+        ledger: Where runs are remembered.
+        workflow: The workflow, or only its name where steps are loose (such a run cannot be resumed).
+        ctx: The run's base context, as :func:`~flowctx.core.workflow.run_context.begin` made it.
+        request: What the caller says of the run. With ``resume_from``, it takes over that run's capture, its
+            parameters (but for ``new_params``) and its complete steps; workflow and partition must be the same.
+        order: The steps of the run and which of them each one follows, where those are not the workflow's.
+        selected: The steps that the run is to do, where those are not all.
+        over: Whether the engine has no more to do for the run, although steps are not recorded.
+        new_params: The names of those parameters in ``ctx`` that the caller passed, which are not mere defaults.
+        rerun: What the engine runs again by its own means, if it does.
+        import_path: Where to import the workflow from, for ``flowctx resume``.
+
+    Raises:
+        WorkflowChanged: The run cannot be continued as it is.
+        UnknownRun: The ledger remembers no run ``resume_from``.
+        LedgerError: The ledger cannot be read, and the setting is strict.
+    """
+    flow = workflow if isinstance(workflow, Workflow) else None
+    if order is None:
+        order = order_of(flow) if flow is not None else {}
+    name = flow.name if flow is not None else str(workflow)
+    part = tuple(step for step in order if step in selected)
+    part = part if len(part) < len(order) else ()
+    run = RunRecord(workflow=name, context=ctx, steps=tuple(order), selected=part, import_path=import_path)
+    resume: ResumePlan | None = None
+    if flow is not None and request.resume_from is not None:
+        resume = plan_continuation(ledger, flow, run, request, new_params=new_params)
+    elif flow is not None and rerun is not None:
+        resume = plan_rerun(ledger, flow, run, rerun)
+    return RunPlan(run=run, request=request, order=order, over=over, resume=resume)
+
+
+def plan_next_attempt(workflow: Workflow, resume: ResumePlan, *, import_path: str | None = None) -> RunPlan:
+    """Work out how the next attempt at a run begins, by whoever resumes it here.
+
+    Args:
+        workflow: The workflow.
+        resume: How the run goes on.
+        import_path: Where to import the workflow from; by default where it was.
+    """
+    order = order_of(workflow)
+    run = RunRecord(workflow=workflow.name, context=resume.context, steps=tuple(order), import_path=import_path)
+    return RunPlan(run=run, order=order, resume=resume, exclusive=True)
+
+
+def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEASE) -> Recorder:
+    """Begin a run as it was planned, or find it begun.
+
+    Args:
+        ledger: Where it is recorded.
+        plan: The plan.
+        lease: How long the capture is this run's own without a sign of life.
+
+    Raises:
+        CaptureRefused: The capture was not granted.
+        Superseded: Somebody else has continued the run since the plan was made.
+        LedgerError: The run cannot be recorded, and the setting is strict.
+    """
+    begun = _begin(ledger, plan, lease)
+    return Recorder(
+        ledger,
+        begun,
+        context=_seen(plan, begun),
+        order=plan.order,
+        resumes=plan.request.resume_from is not None,
+        over=plan.over,
+    )
+
+
+def _begin(ledger: RunLedger, plan: RunPlan, lease: timedelta) -> RunRecord:
+    run, resume = plan.run, plan.resume
+    if resume is None:
+        return ledger.begin(run, on_captured=plan.request.on_captured, lease=lease)
+    following = replace(
+        run,
+        context=resume.context,
+        attempt=resume.run.attempt + 1,
+        import_path=run.import_path or resume.run.import_path,
+    )
+    try:
+        return ledger.begin(following, resumes=resume.run, completed=resume.completed, lease=lease)
+    except Superseded:
+        if plan.exclusive or resume.run.key != run.key:
+            raise
+        return ledger.begin(run, lease=lease)  # another step of this run was faster
+
+
+def _seen(plan: RunPlan, begun: RunRecord) -> WorkflowContext:
+    """Return what the first step of the attempt sees."""
+    if plan.exclusive:
+        return begun.context
+    ctx = plan.run.context
+    if plan.request.resume_from is not None:
+        return with_engine(begun.context, ctx)
+    # The engine knows best what its run is about; how far it had come, the ledger knows.
+    return replace(ctx, checkpoint=begun.context.checkpoint)
