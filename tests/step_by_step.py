@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from flowctx import LedgerUnavailable, StepStatus
-from flowctx.core.durability.recorder import open_run
+from flowctx.core.durability.run_ledgers import run_ledger
+from flowctx.core.durability.run_plan import begin_run, plan_run
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, merge_upstream
 from flowctx.core.workflow.run_request import RunRequest
@@ -38,8 +39,9 @@ class StepByStep:
 
     def open(self):
         """Begin to record the run, or find it begun."""
-        how = {"request": self.request, "new_params": self.new_params, "strict": self.strict}
-        return open_run(self.ledger, self.flow, self.ctx, **how)
+        ledger = run_ledger(self.ledger, strict=self.strict)
+        plan = plan_run(ledger, self.flow, self.ctx, request=self.request, new_params=self.new_params)
+        return begin_run(ledger, plan)
 
     def attempt(self, name, number=1, **how):
         """Make one attempt at a step, as an engine does, and hand on what it hands on."""

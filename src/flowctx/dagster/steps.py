@@ -297,7 +297,7 @@ class PartitionStep:
 
     def end(self, why: str) -> None:
         """Say that the run of this partition goes no further: Dagster will not start the steps after this one."""
-        if self.recorder is not None and self.recorder.ledger is not None:
+        if self.recorder is not None and self.recorder.recording:
             run = self.recorder.run
             found = self.recorder.ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
             end_run(self.recorder.ledger, found, RunStatus.PARTIAL, why)

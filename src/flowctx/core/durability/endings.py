@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from flowctx.core.durability.completeness import status_when_over
-from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
 from flowctx.core.errors import Superseded
 from flowctx.core.workflow.result import StepStatus
 
 
-def end_run(ledger: Ledger, run: RunRecord, status: RunStatus, error: str | None = None) -> RunStatus | None:
+def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | None = None) -> RunStatus | None:
     """End a run that the ledger takes for running, as its engine says; what its steps recorded comes first.
 
     Args:
