@@ -36,7 +36,7 @@ class Progress:
         self.workflow, self.recorder, self.clock = workflow, recorder, clock
         self.ctx = recorder.context
         self.store: ArtifactStore | None = artifact_store(recorder.ledger)
-        if self.store is None and recorder.ledger is None:
+        if self.store is None and not recorder.recording:
             self.store = MemoryArtifactStore()
         self.entries: dict[str, StepRun] = {}
         self.envelopes: dict[str, Envelope] = {}
