@@ -87,7 +87,7 @@ class Engine:
 
     def all_steps(self):
         for name in self.flow.steps:
-            if self.step(name).outcome.result.status is not StepStatus.OK:
+            if self.step(name).status is not StepStatus.OK:
                 break
 
 
