@@ -8,18 +8,17 @@ from datetime import timedelta
 
 import pytest
 
-from flowctx import LedgerUnavailable, StepResult, StepStatus, Superseded, UnknownRun, Workflow, resume
+from flowctx import LedgerUnavailable, StepResult, Superseded, UnknownRun, Workflow, resume
 from flowctx.core.durability.records import RunStatus
-from flowctx.core.durability.resumption import envelopes, order_of, run_status
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import begin_run, plan_run
-from flowctx.core.durability.step_attempt import StepAttempt, StepInput
-from flowctx.core.execution.envelope import Envelope, merge_upstream
+from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.execute import execute
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
+from step_by_step import AwayLedger, StepByStep
 
 
 @pytest.fixture
@@ -58,58 +57,25 @@ def begun(ledger, flow, ctx, *, strict=True, **how):
     return begin_run(recorded_in, plan_run(recorded_in, flow, ctx, **how))
 
 
-class Engine:
-    """An engine as an adapter sees it: payloads by step, and one attempt for each step."""
-
-    def __init__(self, flow, ledger, *, run_id, resume_from=None, params=None, **settings):
-        self.flow, self.ledger = flow, ledger
-        self.request = RunRequest(resume_from=resume_from, **settings)
-        self.new_params = params or ()
-        self.ctx = make_context(workflow="flow", run_id=run_id, params=flow.params_with(params))
-        self.payloads, self.results = {}, {}
-
-    def step(self, name):
-        made = StepAttempt(
-            step=self.flow[name],
-            open=lambda: begun(self.ledger, self.flow, self.ctx, request=self.request, new_params=self.new_params),
-            receive=lambda ctx: self.receive(name, ctx),
-            retried=lambda result: False,
-            skips_captured=self.request.on_captured == "skip",
-        ).attempt()
-        self.payloads[name], self.results[name] = made.envelope.to_payload(), made.outcome.result
-        return made.outcome.result
-
-    def receive(self, name, ctx):
-        after = self.flow[name].after
-        before = [Envelope.from_payload(self.payloads[step]) for step in after]
-        ctx, inherited = merge_upstream(ctx, before, lambda n, _: Envelope.from_payload(self.payloads[n]).output)
-        return StepInput(ctx=ctx, inherited=inherited, after=after)
-
-    def all_steps(self):
-        for name in self.flow.steps:
-            if self.step(name).status is not StepStatus.OK:
-                break
-
-
 def test_an_engine_records_each_step(flow, ledger):
     """The first step begins the run, each is recorded, and the last one ends it."""
-    engine = Engine(flow, ledger, run_id="e1", params={"broken": False})
-    engine.step("a")
+    engine = StepByStep(flow, ledger, run_id="e1", params={"broken": False})
+    engine.attempt("a")
     assert ledger.get_run("e1").status is RunStatus.RUNNING
-    engine.step("b")
-    engine.step("c")
+    engine.attempt("b")
+    engine.attempt("c")
     found = ledger.get_run("e1")
     assert (found.status, [r.step for r in ledger.steps(found.key)]) == (RunStatus.OK, ["a", "b", "c"])
 
 
 def test_a_run_goes_on_on_another_engine(flow, ledger, calls):
     """A run that failed on one engine goes on in another's run: same outputs, parameters and capture."""
-    Engine(flow, ledger, run_id="e1").all_steps()
+    StepByStep(flow, ledger, run_id="e1").all_steps()
     assert ledger.get_run("e1").status is RunStatus.FAILED
-    other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
-    other.all_steps()
+    other = StepByStep(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    outputs = other.all_steps()
     assert calls == ["a", "b", "b"]
-    assert other.results["c"].output == {"total": 9}
+    assert outputs["c"] == {"total": 9}
     found = ledger.get_run("e2")
     assert (found.status, found.context.capture_id) == (RunStatus.OK, ledger.get_run("e1").context.capture_id)
     assert (found.context.checkpoint.completed, found.context.checkpoint.resumed_from) == (("a",), "e1")
@@ -117,29 +83,28 @@ def test_a_run_goes_on_on_another_engine(flow, ledger, calls):
 
 def test_a_run_of_an_engine_goes_on_here(flow, ledger, calls):
     """A run that failed on an engine is resumed in this process, and again on an engine, with the same capture."""
-    Engine(flow, ledger, run_id="e1").all_steps()
+    StepByStep(flow, ledger, run_id="e1").all_steps()
     here = resume("e1", flow, params={"broken": True}, ledger=ledger)
     assert (here.run_id, here["a"].status, here["b"].status) == ("e1", "ok", "failed")
     assert here.context.metadata["engine"] == {"name": "local"}
-    last = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
-    last.all_steps()
+    last = StepByStep(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    outputs = last.all_steps()
     assert calls == ["a", "b", "b", "b"]
-    assert (last.results["c"].output, ledger.get_run("e2").attempt) == ({"total": 9}, 3)
+    assert (outputs["c"], ledger.get_run("e2").attempt) == ({"total": 9}, 3)
 
 
 def test_a_resumed_run_keeps_the_parameters_of_the_first(flow, ledger):
     """A parameter that is not given anew stays what it was in the run that is continued, not the workflow's default."""
-    Engine(flow, ledger, run_id="e1", params={"x": 5}).all_steps()
-    other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
-    other.all_steps()
-    assert other.results["b"].output == {"n": 12}
+    StepByStep(flow, ledger, run_id="e1", params={"x": 5}).all_steps()
+    other = StepByStep(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    assert other.all_steps()["b"] == {"n": 12}
 
 
 def test_a_step_that_an_engine_clears_runs_again(flow, ledger, calls):
     """A carried step is not run; cleared and run by the resumed run itself, it is not carried any more."""
-    Engine(flow, ledger, run_id="e1").all_steps()
-    other = Engine(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
-    other.step("a")
+    StepByStep(flow, ledger, run_id="e1").all_steps()
+    other = StepByStep(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False})
+    other.attempt("a")
     recorder = begun(ledger, flow, other.ctx, request=RunRequest(resume_from="e1"))
     assert recorder.reused_result("a").context_updates == {"cursor": 7}
     result = execute(flow["a"], recorder.context).result
@@ -150,10 +115,10 @@ def test_a_step_that_an_engine_clears_runs_again(flow, ledger, calls):
 
 def test_the_run_that_is_continued_is_fenced_off(flow, ledger):
     """An engine that goes on with a run after another has taken it over is refused."""
-    first = Engine(flow, ledger, run_id="e1")
-    first.step("a")
+    first = StepByStep(flow, ledger, run_id="e1")
+    first.attempt("a")
     late = begun(ledger, flow, first.ctx)
-    Engine(flow, ledger, run_id="e2", resume_from="e1").step("a")
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1").attempt("a")
     with pytest.raises(Superseded):
         late.record(flow["b"], StepResult.ok(), Envelope(step="b"), attempts=1, started_at=NOON, seconds=0)
 
@@ -162,16 +127,6 @@ def test_a_run_that_is_not_known_cannot_be_continued(flow, ledger):
     """An engine asked to continue an unknown run says so, whatever the setting."""
     with pytest.raises(UnknownRun):
         begun(ledger, flow, make_context(workflow="flow"), request=RunRequest(resume_from="nope"), strict=False)
-
-
-def test_an_engine_may_leave_a_captured_partition_alone(flow, ledger):
-    """With ``skip``, every step of a run learns that the partition is captured; but not a run's own later steps."""
-    skip = {"on_captured": "skip", "params": {"broken": False}}
-    first = Engine(flow, ledger, run_id="e1", **skip)
-    first.all_steps()
-    assert first.results["c"].status is StepStatus.OK
-    refused = Engine(flow, ledger, run_id="e2", **skip).step("a")
-    assert (refused.status, "captured already" in refused.error) == (StepStatus.SKIPPED, True)
 
 
 def test_loose_steps_are_recorded_too(ledger, flow):
@@ -200,51 +155,15 @@ def test_without_a_ledger_nothing_is_recorded(flow):
     assert recorder.reused_result("a") is None
 
 
-class AwayLedger(MemoryLedger):
-    """A ledger that cannot be reached until it is."""
-
-    away = True
-
-    def begin(self, run, **how):
-        if self.away:
-            raise LedgerUnavailable("away")
-        return super().begin(run, **how)
-
-
 def test_a_strict_run_that_cannot_be_recorded_fails(flow):
     """Strict: no record, no run."""
     with pytest.raises(LedgerUnavailable):
-        begun(AwayLedger(), flow, make_context(workflow="flow"))
+        begun(AwayLedger("begin"), flow, make_context(workflow="flow"))
 
 
 def test_a_lenient_run_that_cannot_be_recorded_goes_on(flow, caplog):
     """Lenient: the run goes on unrecorded, and the log says so."""
     caplog.set_level(logging.WARNING, "flowctx")
-    recorder = begun(AwayLedger(), flow, make_context(workflow="flow"), strict=False)
+    recorder = begun(AwayLedger("begin"), flow, make_context(workflow="flow"), strict=False)
     recorder.record(flow["a"], StepResult.ok(), Envelope(step="a"), attempts=1, started_at=NOON, seconds=0)
     assert "run run-1 is not recorded: away" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("statuses", "status"),
-    [
-        ({}, RunStatus.RUNNING),
-        ({"a": StepStatus.OK, "b": StepStatus.OK}, RunStatus.RUNNING),
-        ({"a": StepStatus.FAILED}, RunStatus.FAILED),
-        ({"a": StepStatus.SKIPPED}, RunStatus.SKIPPED),
-        ({"a": StepStatus.OK, "b": StepStatus.SKIPPED}, RunStatus.OK),
-        ({"a": StepStatus.OK, "b": StepStatus.OK, "c": StepStatus.OK}, RunStatus.OK),
-    ],
-)
-def test_a_run_stands_as_its_steps_do(flow, statuses, status):
-    """A run is over when no step is left that could still run."""
-    assert run_status(order_of(flow), statuses) is status
-
-
-def test_envelopes_are_rebuilt_from_records(flow, ledger):
-    """What completed steps handed on is rebuilt from the ledger as it was, in whatever order it is read."""
-    engine = Engine(flow, ledger, run_id="e1", params={"broken": False})
-    engine.all_steps()
-    found = ledger.get_run("e1")
-    made = envelopes(found.context, reversed(ledger.steps(found.key)))
-    assert {name: envelope.to_payload() for name, envelope in made.items()} == engine.payloads
