@@ -24,6 +24,8 @@
     │   ├── LedgerUnavailable (ConnectionError)  it cannot be reached, is locked or full; later it may be
     │   ├── LedgerVersionError               its tables are older or newer than this flowctx
     │   ├── UnknownRun (KeyError)            it remembers no such run, or several
+    │   ├── RunExists                        a run of this id is there already
+    │   ├── RunAlive                         somebody is at the run, and gave a sign of life lately
     │   ├── CaptureRefused                   the capture was not granted
     │   │   ├── CaptureHeld                  another run is writing it
     │   │   └── AlreadyCaptured              it is complete, and ``on_captured="skip"``
@@ -132,6 +134,14 @@ class LedgerVersionError(LedgerError):
 
 class UnknownRun(LedgerError, KeyError):
     """The ledger remembers no such run, or several."""
+
+
+class RunExists(LedgerError):
+    """A run of this id is there already; the message says how it can be continued."""
+
+
+class RunAlive(LedgerError):
+    """Somebody is at the run and gave a sign of life lately; the message says who, and since when."""
 
 
 class CaptureRefused(LedgerError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -28,8 +28,8 @@ _PAGE = 2000
 class SqlBatches:
     """Remembers batches in the tables of a ledger; see :class:`~flowctx.core.batches.ledger.BatchStore`."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
-        self._database, self._now = database, now
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # -- what they were asked for -----------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class SqlBatches:
         """Ask to be the one who launches a batch; returns who does."""
 
         def work(at: Connection) -> str:
-            now = self._now()
+            now = self._database.now(at)
             free = or_(
                 batches.c.launcher.is_(None),
                 batches.c.launcher.in_([launcher, instead_of or launcher]),

@@ -12,21 +12,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from flowctx.core.errors import ContextError, LedgerError, LedgerUnavailable, MissingExtra
-from flowctx.ledger import schema
+from flowctx.core.clock import Clock
+from flowctx.core.errors import ContextError, FlowctxError, MissingExtra
+from flowctx.core.masking import mask_text
+from flowctx.core.printable import brief, well_formed
+from flowctx.ledger import schema, sqlite_file
+from flowctx.ledger.database_errors import DatabaseErrors
 from flowctx.ledger.tables import REVISION
 
 _T = TypeVar("_T")
 
 #: How long SQLite itself waits for another process's lock before it says that the file is locked.
 SQLITE_WAIT_SECONDS = 10
+
+#: How long a connection to a server is kept that nothing uses.
+_UNUSED_SECONDS = 1.0
+#: How long the server's time is known from one look at it.
+_TIME_IS_GOOD_SECONDS = 60.0
 
 #: Connections inherited from a parent process: to close them here would release the parent's locks, so nobody may.
 _inherited: list[Connection] = []
@@ -38,28 +48,37 @@ class Database:
     Args:
         url: As SQLAlchemy takes it; ``postgresql://`` means psycopg.
         patience_seconds: How long to try again when the database was there and is gone.
+        clock: Another clock than the database's.
 
     Raises:
         ContextError: It is no URL of a SQLite or PostgreSQL database.
     """
 
-    def __init__(self, url: str, patience_seconds: float) -> None:
+    def __init__(self, url: str, patience_seconds: float, clock: Clock | None = None) -> None:
         try:
             parsed = make_url(url)
             kind = parsed.get_backend_name()
-        except ArgumentError as exc:
-            raise ContextError(f"{url!r} is no URL of a ledger; write sqlite:////folder/ledger.db") from exc
+        except (ArgumentError, ValueError):  # whose own words quote the URL, and the password in it
+            shown = brief(mask_text(url))
+            raise ContextError(f"{shown!r} is no URL of a ledger; write sqlite:////folder/ledger.db") from None
         if kind not in ("sqlite", "postgresql", "postgres"):
             raise ContextError(
                 f"a ledger lives in SQLite or PostgreSQL, not in {kind!r}; write sqlite:////folder/file.db"
             )
         self.sqlite = kind == "sqlite"
         if self.sqlite and parsed.database in (None, "", ":memory:"):
-            raise ContextError(f"{url!r} names no file; write sqlite:////folder/ledger.db, or memory:// for none")
+            raise ContextError(
+                f"{mask_text(url)!r} names no file; write sqlite:////folder/ledger.db, or memory:// for none"
+            )
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.url = parsed
-        self.shown = parsed.render_as_string(hide_password=True)
+        self.shown = mask_text(parsed.render_as_string(hide_password=True))
+        self._errors = DatabaseErrors(self.shown, Path(str(parsed.database)) if self.sqlite else None)
+        self._clock = clock
+        self._time: tuple[datetime, float] | None = None
+        self._used_at = 0.0
+        self._watched = False
         self._patience_seconds = patience_seconds
         self._connection: Connection | None = None
         self._was_there = False
@@ -87,17 +106,35 @@ class Database:
         def work(connection: Connection) -> None:
             with self._transaction(connection):
                 self._take_turns(connection)
-                schema.upgrade(connection)
+                schema.upgrade(connection, self.shown)
 
         self._patiently(work, check=False)
+
+    def now(self, connection: Connection) -> datetime:
+        """Return the time that leases are measured by: the database's own, where several machines share it.
+
+        It is read once for each connection, and at most a minute before; a monotonic clock adds what has passed since.
+        """
+        if self._clock is not None:
+            return self._clock.now()
+        if self.sqlite:
+            return datetime.now(UTC)
+        if self._time is None or _ticks() - self._time[1] > _TIME_IS_GOOD_SECONDS:
+            asked = _ticks()
+            found: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+            self._time = found.astimezone(UTC), (asked + _ticks()) / 2
+        return self._time[0] + timedelta(seconds=_ticks() - self._time[1])
 
     def close(self) -> None:
         """Close the connection; the next call opens one."""
         with self._own_lock():
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with contextlib.suppress(DBAPIError, OSError):
-                    connection.close()
+            self._drop()
+
+    def _drop(self) -> None:
+        """Let go of the connection in whatever state it is; the database rolls back what was not committed."""
+        connection, self._connection, self._time = self._connection, None, None
+        if connection is not None:
+            _discard(connection)
 
     def _own_lock(self) -> threading.RLock:
         if self._pid != os.getpid():
@@ -105,6 +142,7 @@ class Database:
             if self._connection is not None:
                 _inherited.append(self._connection)
             self._connection, self._lock, self._pid = None, threading.RLock(), os.getpid()
+            self._watched = False
         return self._lock
 
     def _patiently(self, work: Callable[[Connection], _T], *, check: bool = True) -> _T:
@@ -113,16 +151,43 @@ class Database:
         with self._own_lock():
             while True:
                 try:
-                    return work(self._connected(check))
-                except DBAPIError as exc:
-                    self.close()
-                    error, again = self._translated(exc)
+                    return self._once(work, check)
+                except (SQLAlchemyError, UnicodeError, OverflowError) as exc:
+                    error, again = self._errors.translated(exc, was_there=self._was_there)
                     now = time.monotonic()
                     deadline = deadline or now + self._patience_seconds
                     if not again or now + pause > deadline:
                         raise error from exc
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
+
+    def _once(self, work: Callable[[Connection], _T], check: bool) -> _T:
+        try:
+            return work(self._connected(check))
+        except FlowctxError:
+            raise  # the answer to the call; the transaction is rolled back
+        except BaseException:
+            # Cut, killed or interrupted (Ctrl-C): what it was in the middle of, nobody knows.
+            self._drop()
+            raise
+        finally:
+            self._used_at = time.monotonic()
+
+    def _watch(self) -> None:
+        """Close the connection when it has not been used for a moment: servers have few, and steps take long."""
+        if not self.sqlite and not self._watched:
+            self._watched = True
+            threading.Thread(target=self._close_unused, name="flowctx-ledger", daemon=True).start()
+
+    def _close_unused(self) -> None:
+        while True:
+            time.sleep(_UNUSED_SECONDS / 2)
+            with self._own_lock():
+                if self._connection is not None and time.monotonic() - self._used_at < _UNUSED_SECONDS:
+                    continue
+                self._drop()
+                self._watched = False
+                return
 
     # -- connecting -----------------------------------------------------------------------------------------------
 
@@ -133,21 +198,31 @@ class Database:
                 if check:
                     self._check_schema(connection)
             except BaseException:
-                with contextlib.suppress(DBAPIError, OSError):
-                    connection.close()
+                _discard(connection)
                 raise
             self._connection, self._was_there = connection, True
+            self._watch()
         return self._connection
 
     def _connect(self) -> Connection:
         wait = min(SQLITE_WAIT_SECONDS, self._patience_seconds)
         arguments = {"timeout": wait, "check_same_thread": False} if self.sqlite else {"connect_timeout": 10}
         try:
-            engine = create_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
+            engine = create_engine(
+                self.url,
+                poolclass=NullPool,
+                isolation_level="AUTOCOMMIT",
+                connect_args=arguments,
+                hide_parameters=True,  # they would stand in tracebacks, and hold what steps were given
+            )
         except NoSuchModuleError as exc:
             raise ContextError(f"SQLAlchemy has no driver for {self.shown}: {exc}") from exc
         except ImportError as exc:
             raise MissingExtra(f"the ledger {self.shown}", "postgres") from exc
+        if self.sqlite:
+            sqlite_file.make_private(self.url.database)
+            sqlite_file.warn_of_network(self.url.database)
+        event.listen(engine, "before_cursor_execute", _storable, retval=True)
         connection = engine.connect()
         if self.sqlite:
             # FULL: a commit is on the disk, not only in the log's buffer; a step that is recorded survives a power cut.
@@ -162,7 +237,7 @@ class Database:
                 self._take_turns(connection)
                 revision = schema.revision_of(connection)
                 if revision is None:
-                    schema.upgrade(connection)
+                    schema.upgrade(connection, self.shown)
                     revision = REVISION
         schema.check(revision, self.shown)
 
@@ -176,55 +251,39 @@ class Database:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
         try:
             yield
-            connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            with contextlib.suppress(DBAPIError):
+        except FlowctxError:
+            try:
                 connection.exec_driver_sql("ROLLBACK")
+            except SQLAlchemyError:  # it is lost, and what was begun on it too
+                self._drop()
             raise
+        connection.exec_driver_sql("COMMIT")
 
-    # -- errors ---------------------------------------------------------------------------------------------------
 
-    def _translated(self, exc: DBAPIError) -> tuple[LedgerError, bool]:
-        """Return what to raise for a database's error, and whether it may pass if the call is made again."""
-        detail = " ".join(str(exc.orig).split())
-        return self._sqlite_error(detail) if self.sqlite else self._postgres_error(exc, detail)
+def _discard(connection: Connection) -> None:
+    with contextlib.suppress(SQLAlchemyError, OSError):
+        connection.invalidate()
+    with contextlib.suppress(SQLAlchemyError, OSError):
+        connection.close()
 
-    def _sqlite_error(self, detail: str) -> tuple[LedgerError, bool]:
-        file = Path(str(self.url.database))
-        if "locked" in detail or "busy" in detail:
-            return LedgerUnavailable(
-                f"the ledger {file} is locked by another process ({detail}); end what holds it, or use PostgreSQL "
-                "where many processes write"
-            ), True
-        if "full" in detail or "disk I/O" in detail:
-            return LedgerUnavailable(
-                f"the ledger {file} cannot be written ({detail}); is the disk full? Free some space and resume the "
-                "run: what was recorded is safe"
-            ), False
-        if "unable to open" in detail:
-            why = "it is a folder; name a file in it" if file.is_dir() else f"is {file.parent} a folder to write to?"
-            return LedgerUnavailable(f"the ledger {file} cannot be opened; {why}"), False
-        if "readonly" in detail:
-            return LedgerUnavailable(f"the ledger {file} is read-only ({detail}); let this user write it"), False
-        if "not a database" in detail or "malformed" in detail:
-            return LedgerError(
-                f"{file} is damaged or no ledger ({detail}); restore it from a backup, or name another file in "
-                "FLOWCTX_LEDGER_URL"
-            ), False
-        return LedgerError(f"the ledger {file} refused: {detail}"), False
 
-    def _postgres_error(self, exc: DBAPIError, detail: str) -> tuple[LedgerError, bool]:
-        state: str | None = getattr(exc.orig, "sqlstate", None)
-        lost = exc.connection_invalidated or state is None or state[:2] in ("08", "57")
-        if lost and type(exc).__name__ in ("OperationalError", "InterfaceError"):
-            # A database that never answered is more likely misspelt than away.
-            return LedgerUnavailable(
-                f"the ledger {self.shown} cannot be reached ({detail}); is it up, and is FLOWCTX_LEDGER_URL right?"
-            ), self._was_there
-        if state is not None and state[:2] in ("40", "55"):
-            return LedgerUnavailable(f"the ledger {self.shown} is busy ({detail}); try again"), True
-        if state is not None and state[:2] == "53":
-            return LedgerUnavailable(
-                f"the ledger {self.shown} has run out of something ({detail}); what was recorded is safe"
-            ), False
-        return LedgerError(f"the ledger {self.shown} refused: {detail}"), False
+def _ticks() -> float:
+    """Return seconds that never jump, those of sleep included where the machine counts them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _storable(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> tuple[str, Any]:
+    """Make every text one that a database takes, as the last thing before it is sent."""
+    return statement, [_well_formed(row) for row in parameters] if many else _well_formed(parameters)
+
+
+def _well_formed(row: Any) -> Any:
+    if isinstance(row, dict):
+        return {name: _text(value) for name, value in row.items()}
+    return type(row)(_text(value) for value in row) if isinstance(row, (tuple, list)) else row
+
+
+def _text(value: Any) -> Any:
+    return well_formed(value) if isinstance(value, str) and not (value.isascii() and "\0" not in value) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.old_names import OldNames
+from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 
 
@@ -53,7 +54,7 @@ class MemoryLedger(OldNames):
         #: What the names of its artifacts begin with.
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
         #: What it remembers of batches.
-        self.batches = MemoryBatches(self._of_batch, self._now)
+        self.batches = MemoryBatches(self._of_batch, self.now)
 
     def _of_batch(self, batch_id: str | None) -> list[tuple[RunRecord, datetime, list[StepRecord]]]:
         """Return the runs of a batch (``None``: of any), when they were last heard of, and their steps."""
@@ -64,7 +65,8 @@ class MemoryLedger(OldNames):
                 if run.context.batch_id is not None and batch_id in (None, run.context.batch_id)
             ]
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
+        """Return the time by which leases are measured."""
         return self._clock.now() if self._clock else datetime.now(UTC)
 
     # -- runs -----------------------------------------------------------------------------------------------------
@@ -77,12 +79,20 @@ class MemoryLedger(OldNames):
         completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
+        exclusive: bool = False,
+        take_over: bool = True,
+        seen: Mapping[str, StepStatus] | None = None,
     ) -> RunRecord:
         """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             known = self._runs.get(run.key)
+            if known is not None and exclusive and (resumes is None or resumes.key != run.key):
+                refuse_known(known, self.now())
             if resumes is not None:
-                self._owned(resumes)
+                standing = self._owned(resumes)
+                if not take_over:
+                    refuse_alive(standing, self.now())
+                refuse_unseen(resumes.key, seen, self.statuses(resumes.key))
             if known is not None and (resumes is None or resumes.key != run.key):
                 if known.status is RunStatus.RUNNING:
                     self.renew(known, lease)
@@ -99,9 +109,11 @@ class MemoryLedger(OldNames):
                     self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]
                 self._fence_off(resumes.key.digest, run.run_id)
                 self._runs[resumes.key] = replace(self._runs[resumes.key], continued_by=run.run_id)
+            now = self.now()
+            run = replace(run, **owned(run, now, lease))
             self._contexts[run.key, run.attempt] = run.context
             self._runs[run.key] = run
-            self._heard[run.key] = self._now()
+            self._heard[run.key] = now
             return run
 
     def _take_capture(
@@ -117,7 +129,7 @@ class MemoryLedger(OldNames):
             if key.digest == digest:
                 if run.status is RunStatus.RUNNING:
                     run = replace(run, status=RunStatus.FAILED, error=taken_over(by))
-                self._runs[key] = replace(run, fencing_token=run.fencing_token + 1)
+                self._runs[key] = replace(run, fencing_token=run.fencing_token + 1, lease_until=None)
         for capture in list(self._captures.values()):
             if capture.holder == digest and capture.state is CaptureState.HELD:
                 self._captures[capture.key] = replace(capture, state=CaptureState.RELEASED)
@@ -137,11 +149,12 @@ class MemoryLedger(OldNames):
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
-            now = self._now()
+            now = self.now()
             if run.is_part and status is RunStatus.OK:
                 self._owned(run)
                 self._take_capture(replace(run, selected=()), None, "recapture", timedelta(0))
-            self._runs[run.key] = replace(self._owned(run), status=status, error=error, finished_at=now)
+            ended = replace(self._owned(run), status=status, error=error, finished_at=now, lease_until=None)
+            self._runs[run.key] = ended
             self._heard[run.key] = now
             held = self._captures.get(run.capture) if run.capture else None
             if held is not None and held.holder == run.key.digest:
@@ -150,8 +163,9 @@ class MemoryLedger(OldNames):
     def renew(self, run: RunRecord, lease: timedelta) -> None:
         """Extend the lease of the run's capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
-            self._owned(run)
-            now = self._heard[run.key] = self._now()
+            known, now = self._owned(run), self.now()
+            self._runs[run.key] = replace(known, lease_until=now + lease)
+            self._heard[run.key] = now
             held = self._captures.get(run.capture) if run.capture else None
             if held is not None and held.holder == run.key.digest:
                 self._captures[held.key] = replace(held, lease_until=now + lease)
@@ -236,7 +250,7 @@ class MemoryLedger(OldNames):
         claimant: dict[str, Any],
         only_ask: bool = False,
     ) -> Capture:
-        now = self._now()
+        now = self.now()
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         rivals = self.captures(idempotency_key=key.idempotency_key)
         granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
@@ -252,7 +266,7 @@ class MemoryLedger(OldNames):
         """Extend the lease of a claimed capture, from now."""
         with self._lock:
             self._held(capture)
-            self._captures[capture.key] = replace(capture, lease_until=self._now() + lease)
+            self._captures[capture.key] = replace(capture, lease_until=self.now() + lease)
             return self._captures[capture.key]
 
     def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
@@ -262,7 +276,7 @@ class MemoryLedger(OldNames):
             return self._settle(capture, complete=complete)
 
     def _settle(self, capture: Capture, *, complete: bool) -> Capture:
-        now = self._now()
+        now = self.now()
         state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
         done = replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
         self._captures[capture.key] = done

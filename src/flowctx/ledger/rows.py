@@ -94,8 +94,8 @@ def step_record(row: Row, run_id: str) -> StepRecord:
         raise _damaged(where, exc) from exc
 
 
-def run_row(run: RunRecord, last_seen_at: datetime) -> dict[str, Any]:
-    """Return the row of a run."""
+def run_row(run: RunRecord, last_seen_at: datetime, nonce: str) -> dict[str, Any]:
+    """Return the row of a run, with what only its writer knows."""
     ctx = run.context
     return {
         "run_key": run.key.digest,
@@ -118,6 +118,10 @@ def run_row(run: RunRecord, last_seen_at: datetime) -> dict[str, Any]:
         "heard_at": stamp(last_seen_at),
         "finished_at": stamp(run.finished_at) if run.finished_at else None,
         "error": text(run.error),
+        "nonce": nonce,
+        "owner": run.owner,
+        "begun_at": stamp(run.begun_at) if run.begun_at else None,
+        "lease_until": stamp(run.lease_until) if run.lease_until else None,
     }
 
 
@@ -153,9 +157,16 @@ def run_record(row: Row) -> RunRecord:
             error=row["error"],
             fencing_token=row["fence"],
             last_seen_at=datetime.fromisoformat(row["heard_at"]),
+            **ownership_of(row),
         )
     except (ValueError, TypeError) as exc:
         raise _damaged(where, exc) from exc
+
+
+def ownership_of(row: Row) -> dict[str, Any]:
+    """Return the fields that say whose a run is."""
+    times = {name: datetime.fromisoformat(row[name]) if row[name] else None for name in ("begun_at", "lease_until")}
+    return {"owner": row["owner"], **times}
 
 
 def attempt_context(row: Row, where: str) -> WorkflowContext:

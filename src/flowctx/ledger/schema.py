@@ -39,8 +39,19 @@ def check(revision: str, shown: str) -> None:
         )
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the schema to the newest revision, inside the caller's transaction."""
+def upgrade(connection: Connection, shown: str) -> None:
+    """Bring the schema to the newest revision, inside the caller's transaction.
+
+    Args:
+        connection: Where.
+        shown: The ledger's URL, without its password.
+
+    Raises:
+        LedgerVersionError: It is of a newer flowctx.
+    """
+    found = revision_of(connection)
+    if found is not None and found > REVISION:
+        check(found, shown)
     from alembic import command
     from alembic.config import Config
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, false, func, insert, literal, select, true, update
 
@@ -30,6 +30,7 @@ from flowctx.ledger.batches import SqlBatches
 from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.database import Database
 from flowctx.ledger.old_names import OldNames
+from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning import prune, would_prune
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 from flowctx.ledger.rows import (
@@ -37,6 +38,7 @@ from flowctx.ledger.rows import (
     attempt_row,
     capture_record,
     capture_row,
+    ownership_of,
     run_record,
     run_row,
     stamp,
@@ -46,6 +48,20 @@ from flowctx.ledger.rows import (
 )
 from flowctx.ledger.statements import put_attempt, put_capture, put_run, record_step
 from flowctx.ledger.tables import attempts, captures, runs, steps
+
+
+class _Beginning(NamedTuple):
+    """What a caller asks for who begins a run; see :meth:`~flowctx.core.durability.ledger.Ledger.begin`."""
+
+    run: RunRecord
+    resumes: RunRecord | None
+    completed: Collection[str]
+    on_captured: OnCaptured
+    lease: timedelta
+    exclusive: bool
+    take_over: bool
+    seen: Mapping[str, StepStatus] | None
+    nonce: str
 
 
 class SqlLedger(OldNames):
@@ -66,10 +82,9 @@ class SqlLedger(OldNames):
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None, patience: timedelta = timedelta(seconds=30)) -> None:
-        self._database = Database(url, patience.total_seconds())
-        self._clock = clock
+        self._database = Database(url, patience.total_seconds(), clock)
         #: What it remembers of batches.
-        self.batches = SqlBatches(self._database, self._now)
+        self.batches = SqlBatches(self._database)
 
     @property
     def address(self) -> str:
@@ -89,8 +104,9 @@ class SqlLedger(OldNames):
         """Let go of the connection; a later call opens one again."""
         self._database.close()
 
-    def _now(self) -> datetime:
-        return self._clock.now() if self._clock else datetime.now(UTC)
+    def now(self) -> datetime:
+        """Return the time by which leases are measured: the database's, where several machines share it."""
+        return self._database.autocommit(self._database.now)
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -102,44 +118,62 @@ class SqlLedger(OldNames):
         completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
+        exclusive: bool = False,
+        take_over: bool = True,
+        seen: Mapping[str, StepStatus] | None = None,
     ) -> RunRecord:
         """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        return self._database.transaction(lambda at: self._begin(at, run, resumes, completed, on_captured, lease))
+        wanted = _Beginning(run, resumes, completed, on_captured, lease, exclusive, take_over, seen, new_nonce())
+        return self._database.transaction(lambda at: self._begin(at, wanted))
 
-    def _begin(
-        self,
-        at: Connection,
-        run: RunRecord,
-        resumes: RunRecord | None,
-        completed: Collection[str],
-        on_captured: OnCaptured,
-        lease: timedelta,
-    ) -> RunRecord:
-        now = self._now()
+    def _begin(self, at: Connection, wanted: _Beginning) -> RunRecord:
+        now = self._database.now(at)
+        run, resumes, completed = wanted.run, wanted.resumes, wanted.completed
         # The subject's lock comes before any row's, always in this order, so that two claims cannot deadlock.
         self._take_turns(at, run.capture.idempotency_key if run.capture else run.key.digest)
-        known = self._known(at, run.key)
+        known, nonce = self._known(at, run.key)
+        if known is not None and nonce == wanted.nonce:
+            return known  # our own commit, of which the answer was lost
         if known is not None and (resumes is None or resumes.key != run.key):
+            if wanted.exclusive:
+                refuse_known(known, now)
             if known.status is RunStatus.RUNNING:
-                self._renew(at, known, now + lease)
+                self._renew(at, known, now, now + wanted.lease)
                 return known
             run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
-        elif (
-            known is not None and resumes is not None and known == replace(run, fencing_token=resumes.fencing_token + 1)
-        ):
-            return known  # our own commit, of which the answer was lost
         elif resumes is not None:
-            self._owned(at, resumes)
+            self._take(at, resumes, now, wanted)
             run = replace(run, fencing_token=resumes.fencing_token + 1 if resumes.key == run.key else 1)
         if run.capture is not None:
             claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
             instead_of = resumes.key.digest if resumes else None
-            self._claim(at, run.capture, run.key.digest, now, lease, on_captured, instead_of, claimant, run.is_part)
+            self._claim(
+                at,
+                run.capture,
+                run.key.digest,
+                now,
+                wanted.lease,
+                wanted.on_captured,
+                instead_of,
+                claimant,
+                run.is_part,
+            )
         if resumes is not None:
             self._copy_completed(at, run, resumes, completed)
-        at.execute(put_run(at), run_row(run, now))
+        run = replace(run, **owned(run, now, wanted.lease))
+        at.execute(put_run(at), run_row(run, now, wanted.nonce))
         at.execute(put_attempt(at), attempt_row(run))
         return run
+
+    def _take(self, at: Connection, resumes: RunRecord, now: datetime, wanted: _Beginning) -> None:
+        """Lock the row of a run that is to be continued, and see that it may be."""
+        row = at.execute(select(runs).where(runs.c.run_key == resumes.key.digest).with_for_update()).mappings().first()
+        if row is None or row["fence"] != resumes.fencing_token:
+            raise superseded(resumes.key)
+        if not wanted.take_over:
+            refuse_alive(replace(resumes, **ownership_of(row)), now)
+        there = select(steps.c.step, steps.c.status).where(steps.c.run_key == resumes.key.digest)
+        refuse_unseen(resumes.key, wanted.seen, {name: StepStatus(status) for name, status in at.execute(there)})
 
     def _copy_completed(self, at: Connection, run: RunRecord, resumes: RunRecord, completed: Collection[str]) -> None:
         old, new = resumes.key.digest, run.key.digest
@@ -154,21 +188,16 @@ class SqlLedger(OldNames):
         at.execute(update(runs).where(runs.c.run_key == old).values(continued_by=run.run_id))
 
     def _fence_off(self, at: Connection, run_key: str, by: str | None) -> None:
-        at.execute(update(runs).where(runs.c.run_key == run_key).values(fence=runs.c.fence + 1))
+        fenced = {"fence": runs.c.fence + 1, "nonce": None, "lease_until": None}
+        at.execute(update(runs).where(runs.c.run_key == run_key).values(**fenced))
         lost = (runs.c.run_key == run_key, runs.c.status == str(RunStatus.RUNNING))
         at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=text(taken_over(by))))
         held = (captures.c.holder == run_key, captures.c.state == str(CaptureState.HELD))
         at.execute(update(captures).where(*held).values(state=str(CaptureState.RELEASED)))
 
-    def _known(self, at: Connection, key: RunKey) -> RunRecord | None:
+    def _known(self, at: Connection, key: RunKey) -> tuple[RunRecord | None, str | None]:
         row = at.execute(_with_context().where(runs.c.run_key == key.digest)).mappings().first()
-        return run_record(row) if row is not None else None
-
-    def _owned(self, at: Connection, run: RunRecord) -> None:
-        """Lock the run's row until the transaction ends, and see that the run is still this one's."""
-        owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
-        if at.execute(select(runs.c.fence).where(*owned).with_for_update()).first() is None:
-            raise superseded(run.key)
+        return (run_record(row), row["nonce"]) if row is not None else (None, None)
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
         """Record how steps ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
@@ -189,13 +218,14 @@ class SqlLedger(OldNames):
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
 
         def work(at: Connection) -> None:
-            now = self._now()
+            now = self._database.now(at)
             if run.is_part and status is RunStatus.OK and run.capture is not None:
                 self._take_turns(at, run.capture.idempotency_key)
                 claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
                 no_time = timedelta(0)
                 self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant)
             ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
+            ended |= {"lease_until": None}
             owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
             if not at.execute(update(runs).where(*owned).values(**ended)).rowcount:
                 raise superseded(run.key)
@@ -205,11 +235,16 @@ class SqlLedger(OldNames):
 
     def renew(self, run: RunRecord, lease: timedelta) -> None:
         """Extend the lease of the run's capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        self._database.transaction(lambda at: self._renew(at, run, self._now() + lease))
 
-    def _renew(self, at: Connection, run: RunRecord, until: datetime) -> None:
+        def work(at: Connection) -> None:
+            now = self._database.now(at)
+            self._renew(at, run, now, now + lease)
+
+        self._database.transaction(work)
+
+    def _renew(self, at: Connection, run: RunRecord, now: datetime, until: datetime) -> None:
         owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
-        if not at.execute(update(runs).where(*owned).values(heard_at=stamp(self._now()))).rowcount:
+        if not at.execute(update(runs).where(*owned).values(heard_at=stamp(now), lease_until=stamp(until))).rowcount:
             raise superseded(run.key)
         at.execute(update(captures).where(*_held_by(run)).values(lease_until=stamp(until)))
 
@@ -276,7 +311,7 @@ class SqlLedger(OldNames):
 
         def work(at: Connection) -> Capture:
             self._take_turns(at, key.idempotency_key)
-            return self._claim(at, key, holder, self._now(), lease, on_captured, None, claimant)
+            return self._claim(at, key, holder, self._database.now(at), lease, on_captured, None, claimant)
 
         return self._database.transaction(work)
 
@@ -311,27 +346,36 @@ class SqlLedger(OldNames):
 
     def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
         """Extend the lease of a claimed capture, from now."""
-        until = self._now() + lease
-        self._change(capture, {"lease_until": stamp(until)})
-        return replace(capture, lease_until=until)
+
+        def values(now: datetime) -> dict[str, Any]:
+            return {"lease_until": stamp(now + lease)}
+
+        now = self._change(capture, [CaptureState.HELD], values)
+        return replace(capture, lease_until=now + lease)
 
     def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
         """Say that a claimed capture is complete, or let go of it."""
-        now = self._now()
-        self._change(capture, _settled(now, complete))
         state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+        # One that is closed so already, by this very grant, was closed by us: the answer to that was lost.
+        now = self._change(capture, [CaptureState.HELD, state], lambda now: _settled(now, complete))
         return replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
 
-    def _change(self, capture: Capture, values: dict[str, Any]) -> None:
+    def _change(
+        self, capture: Capture, states: Sequence[CaptureState], values: Callable[[datetime], dict[str, Any]]
+    ) -> datetime:
         held = (
             *_is(capture.key),
             captures.c.token == capture.fencing_token,
-            captures.c.state == str(CaptureState.HELD),
+            captures.c.state.in_([str(state) for state in states]),
         )
-        if not self._database.autocommit(
-            lambda at: at.execute(update(captures).where(*held).values(**values)).rowcount
-        ):
-            raise no_longer_held(capture)
+
+        def work(at: Connection) -> datetime:
+            now = self._database.now(at)
+            if not at.execute(update(captures).where(*held).values(**values(now))).rowcount:
+                raise no_longer_held(capture)
+            return now
+
+        return self._database.autocommit(work)
 
     def captures(
         self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None

@@ -43,6 +43,10 @@ runs = Table(
     Column("heard_at", Text, nullable=False),
     Column("finished_at", Text),
     Column("error", Text),
+    Column("nonce", Text),
+    Column("owner", Text),
+    Column("begun_at", Text),
+    Column("lease_until", Text),
     Index("ix_flowctx_run_batch", "batch_id", "partition", "run_key"),
     Index("ix_flowctx_run_capture", "capture_id"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -35,22 +35,33 @@ class RunLedger(Protocol):
         completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
+        exclusive: bool = False,
+        take_over: bool = True,
+        seen: Mapping[str, StepStatus] | None = None,
     ) -> RunRecord:
         """Begin a run and claim its capture, or do nothing if the run is there already.
+
+        Each call has a nonce of its own, which is written with the run: if the answer to the commit is lost, the nonce
+        tells whether it went through, and of two callers that begin or resume one run exactly one is granted it.
 
         Args:
             run: The run. Where it resumes another attempt at itself, its key is that of ``resumes``.
             resumes: The run or the attempt that it continues, as it was read; it loses its right to write.
             completed: The steps of ``resumes`` that are complete and are not to run again; with all that they recorded.
             on_captured: What to do when the partition is captured already.
-            lease: How long nobody else may take over the capture, unless it is renewed.
+            lease: How long nobody else may take over the run and its capture, unless it is renewed.
+            exclusive: Refuse a run that is there already; otherwise the caller joins it, as steps on an engine do.
+            take_over: Whether ``resumes`` may be alive; it is refused its next write then.
+            seen: How the recorded steps of ``resumes`` ended when it was read, for whoever planned by them.
 
         Returns:
             The run as it is remembered, with its fence.
 
         Raises:
             CaptureRefused: The capture was not granted; nothing is written.
-            Superseded: Somebody else has resumed the run since it was read.
+            RunExists: With ``exclusive``, the run is there already; nothing is written.
+            RunAlive: Without ``take_over``, somebody is at the run; nothing is written.
+            Superseded: Somebody else has resumed the run since it was read, or it has recorded more.
         """
         ...
 
@@ -115,8 +126,8 @@ class Ledger(RunLedger, Protocol):
 
     Whoever begins or resumes a run is its owner and is given a number, its fence. From then on a write with a lower
     number is refused (:class:`~flowctx.Superseded`): a run that was taken for dead and goes on all the same can do
-    no harm. Leases decide only how soon a capture may be taken over; the numbers decide who may write, so a clock
-    that is wrong costs time and not data. ``flowctx.testing.LedgerContract`` says all of this as tests.
+    no harm. Leases decide only how soon a run or a capture may be taken over; they are measured by the database's own
+    clock, where several machines share it, and the numbers decide who may write. ``flowctx.testing.LedgerContract`` says all of this as tests.
 
     Every call raises :class:`~flowctx.LedgerUnavailable` when the ledger cannot be reached for longer than its
     patience, and :class:`~flowctx.PayloadError` when what it holds is damaged.
@@ -185,6 +196,10 @@ class Ledger(RunLedger, Protocol):
         ...
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """Return the time by which leases are measured."""
+        ...
 
     def prune(self, before: datetime) -> Pruned:
         """Forget runs that were last heard of before a time, except those that wrote a current capture."""

@@ -86,6 +86,12 @@ class RunRecord:
     continued_by: str | None = None
     #: When it last gave a sign of life; says how long a run that is "running" has been silent.
     last_seen_at: datetime | None = field(default=None, compare=False)
+    #: Who began its latest attempt, for people to read.
+    owner: str | None = field(default=None, compare=False)
+    #: When that was.
+    begun_at: datetime | None = field(default=None, compare=False)
+    #: Until when it counts as alive without another sign of life.
+    lease_until: datetime | None = field(default=None, compare=False)
 
     @property
     def run_id(self) -> str:

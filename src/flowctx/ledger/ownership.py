@@ -1,0 +1,83 @@
+"""Whose a run is: who began its latest attempt, with which nonce, and whether it is alive."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from flowctx.core.durability.records import RunKey, RunRecord, RunStatus
+from flowctx.core.errors import RunAlive, RunExists, Superseded
+from flowctx.core.workflow.result import StepStatus
+
+
+def new_nonce() -> str:
+    """Return what only the writer of an attempt knows: by it, and by nothing else, it knows its own commit again."""
+    return uuid4().hex
+
+
+def this_process() -> str:
+    """Return who we are, for people to read."""
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+def is_alive(run: RunRecord, now: datetime) -> bool:
+    """Return whether a run is under way, as far as its signs of life tell."""
+    return run.status is RunStatus.RUNNING and run.lease_until is not None and run.lease_until > now
+
+
+def owned(run: RunRecord, now: datetime, lease: timedelta) -> dict[str, Any]:
+    """Return the fields that say that a run is ours from now on."""
+    return {"owner": this_process(), "begun_at": now, "lease_until": now + lease}
+
+
+def refuse_alive(run: RunRecord, now: datetime) -> None:
+    """Refuse to go on with a run that somebody else is at.
+
+    Raises:
+        RunAlive: The message says who, since when, and what to do.
+    """
+    if is_alive(run, now):
+        raise RunAlive(
+            f"run {run.key.text} is under way: {_who(run)}; wait for its end"
+            f"{_until(run)}, or take it over (take_over=True, --take-over), which stops it at its next write"
+        )
+
+
+def refuse_known(run: RunRecord, now: datetime) -> None:
+    """Refuse to begin a run that is there already.
+
+    Raises:
+        RunExists: The message says how it can be continued.
+    """
+    standing = f" and is under way: {_who(run)}" if is_alive(run, now) else ""
+    raise RunExists(
+        f"the ledger remembers a run {run.run_id!r} already{standing}; continue it with resume "
+        f"(flowctx resume {run.run_id}), or pass another run_id="
+    )
+
+
+def refuse_unseen(key: RunKey, seen: Mapping[str, StepStatus] | None, now_there: Mapping[str, StepStatus]) -> None:
+    """Refuse to go on with a run that has recorded more since it was read: the plan would repeat a step.
+
+    Raises:
+        Superseded: Read it again.
+    """
+    if seen is not None and dict(seen) != dict(now_there):
+        raise Superseded(
+            f"run {key.text} has recorded more since it was read; begin again, and see: flowctx show {key.run_id}"
+        )
+
+
+def _who(run: RunRecord) -> str:
+    since = f" since {run.begun_at:%Y-%m-%d %H:%M:%S} UTC" if run.begun_at else ""
+    return f"{run.owner or 'somebody'} is at it{since}"
+
+
+def _until(run: RunRecord) -> str:
+    if run.lease_until is None:
+        return ""
+    return f" (if it is gone, it may be continued from {run.lease_until:%Y-%m-%d %H:%M:%S} UTC)"
