@@ -19,7 +19,9 @@ flow = Workflow("durable")
 
 #: Fresh processes that share nothing with the tests', made in milliseconds because the imports are done.
 processes = get_context("forkserver")
-processes.set_forkserver_preload(["durable_flow", "flowctx.local", "flowctx.ledger.sql", "psycopg", "sqlalchemy"])
+processes.set_forkserver_preload(
+    ["durable_flow", "racing", "flowctx.local", "flowctx.ledger.sql", "psycopg", "sqlalchemy"]
+)
 
 
 def _declare(number):
@@ -46,7 +48,7 @@ def run_or_resume(url, run_id, params, told):
     told.send("begun")
     try:
         try:
-            result = resume(run_id, flow, ledger=url)
+            result = resume(run_id, flow, ledger=url, take_over=True)
         except UnknownRun:
             result = run(flow, run_id=run_id, params=params, ledger=url)
         told.send(str(result.status))

@@ -91,7 +91,7 @@ def test_a_database_that_stays_away_stops_a_strict_run(postgres_server, postgres
         run(broken, run_id="r1", ledger=ledger)
     outage.end()
     assert list(ledger.statuses(ledger.get_run("r1").key)) == ["a"]
-    assert resume("r1", broken, ledger=ledger).status == "ok"
+    assert resume("r1", broken, ledger=ledger, take_over=True).status == "ok"
     ledger.close()
 
 
@@ -132,7 +132,7 @@ def test_a_full_disk_stops_a_run_and_loses_nothing(sqlite_url, params):
     ledger = SqlLedger(sqlite_url)
     recorded = ledger.statuses(ledger.get_run("r1").key)
     assert 0 < len(recorded) < STEPS
-    assert resume("r1", flow, ledger=ledger).status == "ok"
+    assert resume("r1", flow, ledger=ledger, take_over=True).status == "ok"
     assert len(Path(params["effects"]).read_text().split()) <= 2 * STEPS + 1
     ledger.close()
 

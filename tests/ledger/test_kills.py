@@ -60,7 +60,7 @@ def finished(url, run_id, path):
     """Go on with a run here, to its end."""
     ledger = open_ledger(url)
     try:
-        return durable_flow.resume(run_id, flow, ledger=ledger)
+        return durable_flow.resume(run_id, flow, ledger=ledger, take_over=True)
     except UnknownRun:
         return run(flow, run_id=run_id, params={"effects": str(path)}, ledger=ledger)
     finally:

@@ -39,7 +39,7 @@ def test_a_run_that_stalls_is_fenced_off(sql_url, tmp_path):
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGSTOP)
     ledger = open_ledger(sql_url)
-    result = resume("r1", flow, ledger=ledger)
+    result = resume("r1", flow, ledger=ledger, take_over=True)
     called = len(effects(path))
     os.kill(child.pid, signal.SIGCONT)
     assert ours.recv().startswith("Superseded: run durable r1 was resumed or taken over elsewhere")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import queue
 import signal
 import threading
@@ -42,7 +43,8 @@ def main(run: Runner, resume: Runner) -> NoReturn:
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
     setup = json.loads(incoming.readline())
     workflow = import_workflow(setup["target"])
-    ledger = open_ledger(setup["ledger"])
+    who = f"{_worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
+    ledger = open_ledger(setup["ledger"], owner=who)
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     stopping = threading.Event()
     runs = _Runs(run, resume, workflow, ledger, setup["batch_id"])
@@ -55,6 +57,10 @@ def main(run: Runner, resume: Runner) -> NoReturn:
         say.flush()
     # Threads that a step left behind must not keep the batch waiting.
     os._exit(0)
+
+
+def _worker_of(batch_id: str) -> str:
+    return f"a worker of batch {batch_id!r}"
 
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -97,10 +103,22 @@ class _Runs:
             "error": failed.error if failed else None,
         }
 
+    def is_left(self, task: dict[str, Any]) -> bool:
+        """Return whether a run is left from the launch before this one, whose workers are gone with it."""
+        key = self.workflow.partition_key(task["partition"])
+        run = self.ledger.get_run(task["run_id"], workflow=self.workflow.name, partition=key)
+        return (run.owner or "").startswith(_worker_of(self.batch_id))
+
     def result(self, task: dict[str, Any]) -> RunResult:
         if task["known"]:
             try:
-                return self.resume(task["run_id"], self.workflow, partition=task["partition"], ledger=self.ledger)
+                return self.resume(
+                    task["run_id"],
+                    self.workflow,
+                    partition=task["partition"],
+                    ledger=self.ledger,
+                    take_over=self.is_left(task),
+                )
             except UnknownRun:
                 pass  # what is known of it happened on another engine, or before it began
         return self.run(

@@ -23,6 +23,7 @@ from flowctx.cli.tables import print_tables
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.ledger.ownership import is_alive
 
 
 @click.command(short_help="List runs of all engines, the latest first.")
@@ -110,7 +111,9 @@ def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledg
     )
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
     print_tables(ledger, records)
-    if run.status is not RunStatus.OK:
+    if is_alive(run, ledger.now()):
+        click.echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
+    elif run.status is not RunStatus.OK:
         click.echo(f"\nto go on: flowctx resume {run.run_id}")
 
 

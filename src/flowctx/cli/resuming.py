@@ -20,6 +20,7 @@ from flowctx.core.errors import EngineError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import RunRequest
+from flowctx.ledger.ownership import refuse_alive
 
 
 def resume_on(
@@ -32,16 +33,20 @@ def resume_on(
     params: Mapping[str, Any],
     from_step: str | None,
     accept_changes: bool,
+    take_over: bool,
     ledger: Ledger,
     as_json: bool,
 ) -> bool:
     """Start the run that continues another, wait for its end, say how it ended, and return whether it ended well.
 
     Raises:
+        RunAlive: Somebody is at the run, and it is not to be taken over; nothing was started.
         WorkflowChanged: A step that is complete has changed since; nothing was started.
         EngineError: The engine cannot run it.
     """
     workflow, before = local.remembered(ledger, run_id, workflow, partition)
+    if not take_over:
+        refuse_alive(before, ledger.now())
     records = ledger.steps(before.key)
     plan = plan_resume(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
     if before.status is not RunStatus.RUNNING and plan.complete(workflow):
@@ -50,14 +55,14 @@ def resume_on(
         key=before.context.partition if workflow.partitions is not None else None,
         run_id=_run_id(before),
         params=params,
-        request=_request(before, workflow, from_step=from_step, accept_changes=accept_changes),
+        request=_request(before, workflow, from_step=from_step, accept_changes=accept_changes, take_over=take_over),
     )
     ended = _run(engine, url, ledger, workflow, job)
     _show(ended, before, as_json)
     return ended.state.done
 
 
-def _request(before: RunRecord, workflow: Workflow, *, from_step: str | None, accept_changes: bool) -> RunRequest:
+def _request(before: RunRecord, workflow: Workflow, **how: Any) -> RunRequest:
     """Return the request for the next run: the ids of the former one, and how it goes on."""
     ctx = before.context
     loose = workflow.partitions is None
@@ -66,8 +71,7 @@ def _request(before: RunRecord, workflow: Workflow, *, from_step: str | None, ac
         partition=ctx.partition if loose else None,
         as_of_date=ctx.as_of_date if loose else None,
         resume_from=before.run_id,
-        from_step=from_step,
-        accept_changes=accept_changes,
+        **how,
     )
 
 

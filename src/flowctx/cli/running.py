@@ -71,6 +71,7 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
 @params_option
 @click.option("--from-step", metavar="STEP", help="Run this step again, and all that follow it.")
 @click.option("--accept-changes", is_flag=True, help="Go on although the workflow has changed since.")
+@click.option("--take-over", is_flag=True, help="Go on although somebody is at the run, who is stopped then.")
 @partition_option("Which partition is meant, where one run id serves several.")
 @click.option("--on", "engine", type=click.Choice(ENGINES), default="local", help="Where it goes on; here by default.")
 @click.option("--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL.")

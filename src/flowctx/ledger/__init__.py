@@ -17,11 +17,12 @@ from flowctx.core.errors import ContextError
 __all__ = ["default_ledger_url", "ledger_from_env", "open_ledger", "shared_ledger", "strict_from_env"]
 
 
-def open_ledger(url: str) -> Ledger:
+def open_ledger(url: str, *, owner: str | None = None) -> Ledger:
     """Return the ledger at a URL; nothing is opened or created before it is first used.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``postgresql://...`` or ``memory://``.
+        owner: Who begins runs there, for people to read; by default this process.
 
     Raises:
         ContextError: It is no URL of a ledger.
@@ -33,10 +34,10 @@ def open_ledger(url: str) -> Ledger:
     if url == "memory://":
         from flowctx.ledger.memory import MemoryLedger
 
-        return MemoryLedger()
+        return MemoryLedger(owner=owner)
     from flowctx.ledger.sql import SqlLedger
 
-    return SqlLedger(url)
+    return SqlLedger(url, owner=owner)
 
 
 def ledger_from_env() -> Ledger | None:

@@ -37,14 +37,15 @@ class MemoryLedger(OldNames):
 
     Args:
         clock: Another clock than the machine's.
+        owner: Who begins runs there, for people to read; by default this process.
 
     Example:
         >>> MemoryLedger().captures()
         []
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock | None = None, owner: str | None = None) -> None:
+        self._clock, self._owner = clock, owner
         self._lock = threading.RLock()
         self._runs: dict[RunKey, RunRecord] = {}
         self._heard: dict[RunKey, datetime] = {}
@@ -110,7 +111,7 @@ class MemoryLedger(OldNames):
                 self._fence_off(resumes.key.digest, run.run_id)
                 self._runs[resumes.key] = replace(self._runs[resumes.key], continued_by=run.run_id)
             now = self.now()
-            run = replace(run, **owned(run, now, lease))
+            run = replace(run, **owned(self._owner, now, lease))
             self._contexts[run.key, run.attempt] = run.context
             self._runs[run.key] = run
             self._heard[run.key] = now

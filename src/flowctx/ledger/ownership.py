@@ -29,9 +29,9 @@ def is_alive(run: RunRecord, now: datetime) -> bool:
     return run.status is RunStatus.RUNNING and run.lease_until is not None and run.lease_until > now
 
 
-def owned(run: RunRecord, now: datetime, lease: timedelta) -> dict[str, Any]:
-    """Return the fields that say that a run is ours from now on."""
-    return {"owner": this_process(), "begun_at": now, "lease_until": now + lease}
+def owned(owner: str | None, now: datetime, lease: timedelta) -> dict[str, Any]:
+    """Return the fields that say whose a run is from now on; this process's, if nobody is named."""
+    return {"owner": owner or this_process(), "begun_at": now, "lease_until": now + lease}
 
 
 def refuse_alive(run: RunRecord, now: datetime) -> None:

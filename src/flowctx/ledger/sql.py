@@ -73,6 +73,7 @@ class SqlLedger(OldNames):
         url: ``sqlite:////folder/ledger.db`` or ``postgresql://user@host/database``.
         clock: Another clock than the machine's.
         patience: How long to try again when the database was there and is gone.
+        owner: Who begins runs there, for people to read; by default this process.
 
     Raises:
         ContextError: It is no URL of a SQLite or PostgreSQL database.
@@ -81,8 +82,16 @@ class SqlLedger(OldNames):
         >>> SqlLedger("sqlite:////tmp/ledger.db").close()
     """
 
-    def __init__(self, url: str, *, clock: Clock | None = None, patience: timedelta = timedelta(seconds=30)) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        patience: timedelta = timedelta(seconds=30),
+        owner: str | None = None,
+    ) -> None:
         self._database = Database(url, patience.total_seconds(), clock)
+        self._owner = owner
         #: What it remembers of batches.
         self.batches = SqlBatches(self._database)
 
@@ -160,7 +169,7 @@ class SqlLedger(OldNames):
             )
         if resumes is not None:
             self._copy_completed(at, run, resumes, completed)
-        run = replace(run, **owned(run, now, wanted.lease))
+        run = replace(run, **owned(self._owner, now, wanted.lease))
         at.execute(put_run(at), run_row(run, now, wanted.nonce))
         at.execute(put_attempt(at), attempt_row(run))
         return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -15,10 +15,10 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.replay import Invoke, Replay, replay_step
-from flowctx.core.durability.resumption import plan_resume
+from flowctx.core.durability.resumption import ResumePlan, plan_resume
 from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
 from flowctx.core.durability.run_plan import LOCAL_LEASE, begin_run, plan_next_attempt, plan_run
-from flowctx.core.errors import CaptureRefused, LedgerError, LedgerUnavailable, UnknownRun, WorkflowError
+from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.context import WorkflowContext
@@ -77,6 +77,7 @@ def run(
         ContextError: A partitioned workflow without a partition, or a parameter whose name says who the run is.
         WorkflowError: The workflow has no steps.
         CaptureHeld: Another run of the same batch is writing this capture.
+        RunExists: The ledger remembers a run of this id already.
         Superseded: Somebody else has taken over this run; it was stopped.
         LedgerError: The run cannot be recorded, and the setting is strict.
 
@@ -105,8 +106,6 @@ def run(
         started_at=clock.now(),
     )
     with _open_ledger(ledger) as ledger_in_use:
-        if ledger_in_use is not None and run_id is not None:
-            _refuse_known(ledger_in_use, RunRecord(workflow=workflow.name, context=ctx))
         try:
             recorder = _begun(ledger_in_use, workflow, ctx, request)
         except CaptureRefused as exc:
@@ -125,13 +124,15 @@ def resume(
     params: Mapping[str, Any] | None = None,
     from_step: str | None = None,
     accept_changes: bool = False,
+    take_over: bool = False,
     ledger: Ledger | str | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
     """Continue a run in this process, whichever engine it ran on: complete steps are not run again.
 
     Every output and update of the complete steps is there, and ``ctx.checkpoint`` says what is complete, what failed
-    and why. Whoever may still be running it, though it was taken for dead, is refused its next write and stops. A
+    and why. A run that is alive, by its signs of life, is refused unless it is to be taken over: whoever is at it is
+    then refused its next write and stops. Of several who continue one run, one is granted it before its first step. A
     run that is complete is returned as it is.
 
     Args:
@@ -141,6 +142,7 @@ def resume(
         params: Parameters on top of the run's own; they also win over what complete steps wrote.
         from_step: A step that runs again although it is complete, with all that follow it.
         accept_changes: Keep what complete steps recorded although the workflow has changed since.
+        take_over: Continue it although somebody is at it; a step that is under way there runs here too.
         ledger: Where the run is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
         clock: Another clock than the machine's.
 
@@ -151,6 +153,7 @@ def resume(
         UnknownRun: The ledger remembers no such run.
         WorkflowChanged: A step that is complete was removed, renamed, moved or changed since; nothing has run.
         CaptureHeld: Another run is writing the capture by now.
+        RunAlive: Somebody is at the run; the message says who, and since when.
         Superseded: Somebody else continues the run.
 
     Example:
@@ -161,25 +164,19 @@ def resume(
     with _open_ledger(ledger) as ledger_in_use:
         ledger_in_use = _require_ledger(ledger_in_use)
         workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
-        plan = plan_resume(
-            workflow,
-            before,
-            ledger_in_use.steps(before.key),
-            params=params,
-            from_step=from_step,
-            accept_changes=accept_changes,
-        )
         clock = clock or SystemClock()
-        if before.status is not RunStatus.RUNNING and plan.complete(workflow):
-            nowhere = Recorder(NO_LEDGER, before)
-            return Progress(workflow, nowhere, clock).load_completed(plan.records).to_the_end()
-        if plan.context.partition is not None:
-            workflow.partition_key(plan.context.partition)  # it may have left the scheme since
-        here = replace(plan.context, metadata={**plan.context.metadata, **ENGINE})
-        plan = replace(plan, context=here)
-        recorded_in = run_ledger(ledger_in_use, strict=strict_from_env())
-        attempt = plan_next_attempt(workflow, plan, import_path=import_path_of(workflow))
-        recorder = begin_run(recorded_in, attempt, lease=LOCAL_LEASE)
+
+        def planned(run: RunRecord) -> ResumePlan:
+            return plan_resume(
+                workflow,
+                run,
+                ledger_in_use.steps(run.key),
+                params=params,
+                from_step=from_step,
+                accept_changes=accept_changes,
+            )
+
+        plan, recorder = _continued(ledger_in_use, workflow, before, planned, take_over=take_over)
         return Progress(workflow, recorder, clock).load_completed(plan.records).to_the_end()
 
 
@@ -231,8 +228,36 @@ def replay(
 def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:
     recorded_in = run_ledger(ledger, strict=strict_from_env())
     import_path = import_path_of(workflow) if ledger is not None else None
-    plan = plan_run(recorded_in, workflow, ctx, request=request, import_path=import_path)
+    plan = plan_run(recorded_in, workflow, ctx, request=request, import_path=import_path, exclusive=True)
     return begin_run(recorded_in, plan, lease=LOCAL_LEASE)
+
+
+def _continued(
+    ledger: Ledger,
+    workflow: Workflow,
+    before: RunRecord,
+    planned: Callable[[RunRecord], ResumePlan],
+    *,
+    take_over: bool,
+) -> tuple[ResumePlan, Recorder]:
+    """Plan how a run goes on, and be the one who goes on with it; plan again if it has recorded more meanwhile."""
+    recorded_in = run_ledger(ledger, strict=strict_from_env())
+    while True:
+        # Importing the workflow takes its time: what the run has come to is read after that.
+        run = ledger.get_run(before.run_id, workflow=before.workflow, partition=before.context.partition)
+        plan = planned(run)
+        if run.status is not RunStatus.RUNNING and plan.complete(workflow):
+            return plan, Recorder(NO_LEDGER, run)
+        if plan.context.partition is not None:
+            workflow.partition_key(plan.context.partition)  # it may have left the scheme since
+        plan = replace(plan, context=replace(plan.context, metadata={**plan.context.metadata, **ENGINE}))
+        attempt = plan_next_attempt(workflow, plan, import_path=import_path_of(workflow), take_over=take_over)
+        try:
+            return plan, begin_run(recorded_in, attempt, lease=LOCAL_LEASE)
+        except Superseded:
+            again = ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
+            if again.fencing_token != run.fencing_token:
+                raise
 
 
 @contextmanager
@@ -252,17 +277,6 @@ def _require_ledger(ledger: Ledger | None) -> Ledger:
     if ledger is None:
         raise LedgerError("no ledger says what ran before; pass ledger= or set FLOWCTX_LEDGER_URL")
     return ledger
-
-
-def _refuse_known(ledger: Ledger, run: RunRecord) -> None:
-    try:
-        ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
-    except (UnknownRun, LedgerUnavailable):
-        return  # a ledger that is away is spoken of where the setting counts
-    raise LedgerError(
-        f"the ledger remembers a run {run.run_id!r} already; continue it with resume (flowctx resume {run.run_id}), or "
-        "pass another run_id="
-    )
 
 
 def remembered(

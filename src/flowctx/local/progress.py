@@ -14,7 +14,7 @@ from flowctx.core.durability.records import RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, failure_of
 from flowctx.core.durability.run_plan import LOCAL_LEASE
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
-from flowctx.core.errors import LedgerError
+from flowctx.core.errors import LedgerError, LedgerUnavailable, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import (
     MAX_INLINE_BYTES,
@@ -55,9 +55,12 @@ class Progress:
                     if step.name not in self.entries:
                         before = [self.entries[name] for name in step.after]
                         self.entries[step.name] = StepRun.not_started(step.name, before) or self._attempt(step)
-            except KeyboardInterrupt:
+            except (Superseded, LedgerUnavailable):
+                raise  # it is another's, or nobody can be told: its lease runs out
+            except BaseException as exc:
+                why = "interrupted" if isinstance(exc, KeyboardInterrupt) else f"{type(exc).__name__}: {exc}"
                 with suppress(LedgerError):
-                    self.recorder.finish(RunStatus.FAILED, "interrupted")
+                    self.recorder.finish(RunStatus.FAILED, why)
                 raise
             result = self.result()
             self.recorder.finish(RunStatus(result.status), _why(result))

@@ -27,6 +27,7 @@ def requests(draw):
         partition=draw(KEYS),
         as_of_date=draw(st.none() | st.dates()),
         accept_changes=draw(st.booleans()),
+        take_over=draw(st.booleans()),
         on_captured=draw(st.sampled_from(["recapture", "skip"])),
     )
 

@@ -33,6 +33,8 @@ class ResumePlan:
     context: WorkflowContext
     #: The records of the steps that are kept.
     records: Mapping[str, StepRecord] = field(default_factory=dict)
+    #: How the run's recorded steps had ended when it was read.
+    seen: Mapping[str, StepStatus] = field(default_factory=dict)
 
     def complete(self, workflow: Workflow) -> bool:
         """Return whether no step is left to run."""
@@ -79,6 +81,7 @@ def plan_resume(
         completed=tuple(completed),
         context=_next_context(run, found, completed, params),
         records={name: found[name] for name in completed},
+        seen={name: record.status for name, record in found.items()},
     )
 
 

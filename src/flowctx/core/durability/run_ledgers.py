@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRecord
-from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, UnknownRun
+from flowctx.core.errors import CaptureRefused, LedgerError, RunAlive, RunExists, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import OnCaptured
@@ -42,6 +42,9 @@ class NoLedger:
         completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
+        exclusive: bool = False,
+        take_over: bool = True,
+        seen: Mapping[str, StepStatus] | None = None,
     ) -> RunRecord:
         """Return the run."""
         return run
@@ -108,11 +111,23 @@ class LenientLedger:
         completed: Collection[str] = (),
         on_captured: OnCaptured = "recapture",
         lease: timedelta = timedelta(minutes=1),
+        exclusive: bool = False,
+        take_over: bool = True,
+        seen: Mapping[str, StepStatus] | None = None,
     ) -> RunRecord:
         """Begin the run; where that cannot be, nothing of it is recorded."""
         try:
-            return self._ledger.begin(run, resumes=resumes, completed=completed, on_captured=on_captured, lease=lease)
-        except (CaptureRefused, Superseded):
+            return self._ledger.begin(
+                run,
+                resumes=resumes,
+                completed=completed,
+                on_captured=on_captured,
+                lease=lease,
+                exclusive=exclusive,
+                take_over=take_over,
+                seen=seen,
+            )
+        except (CaptureRefused, RunAlive, RunExists, Superseded):
             raise
         except LedgerError as exc:
             if resumes is not None and resumes.run_id != run.run_id:

@@ -56,6 +56,7 @@ def plan_run(
     new_params: Collection[str] = (),
     rerun: EngineRerun | None = None,
     import_path: str | None = None,
+    exclusive: bool = False,
 ) -> RunPlan:
     """Work out how a run begins, from what is remembered; nothing is written.
 
@@ -71,6 +72,7 @@ def plan_run(
         new_params: The names of those parameters in ``ctx`` that the caller passed, which are not mere defaults.
         rerun: What the engine runs again by its own means, if it does.
         import_path: Where to import the workflow from, for ``flowctx resume``.
+        exclusive: Whether no other process is to take part in the run: one that is there already is refused.
 
     Raises:
         WorkflowChanged: The run cannot be continued as it is.
@@ -89,20 +91,24 @@ def plan_run(
         resume = plan_continuation(ledger, flow, run, request, new_params=new_params)
     elif flow is not None and rerun is not None:
         resume = plan_rerun(ledger, flow, run, rerun)
-    return RunPlan(run=run, request=request, order=order, over=over, resume=resume)
+    return RunPlan(run=run, request=request, order=order, over=over, resume=resume, exclusive=exclusive)
 
 
-def plan_next_attempt(workflow: Workflow, resume: ResumePlan, *, import_path: str | None = None) -> RunPlan:
+def plan_next_attempt(
+    workflow: Workflow, resume: ResumePlan, *, import_path: str | None = None, take_over: bool = False
+) -> RunPlan:
     """Work out how the next attempt at a run begins, by whoever resumes it here.
 
     Args:
         workflow: The workflow.
         resume: How the run goes on.
         import_path: Where to import the workflow from; by default where it was.
+        take_over: Go on although somebody is at the run, who is refused the next write then.
     """
     order = order_of(workflow)
     run = RunRecord(workflow=workflow.name, context=resume.context, steps=tuple(order), import_path=import_path)
-    return RunPlan(run=run, order=order, resume=resume, exclusive=True)
+    request = RunRequest(take_over=take_over)
+    return RunPlan(run=run, request=request, order=order, resume=resume, exclusive=True)
 
 
 def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEASE) -> Recorder:
@@ -115,7 +121,9 @@ def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEA
 
     Raises:
         CaptureRefused: The capture was not granted.
-        Superseded: Somebody else has continued the run since the plan was made.
+        RunExists: No other process is to take part in the run, and it is there already.
+        RunAlive: Somebody is at the run that is to be continued, and it is not to be taken over.
+        Superseded: Somebody else has continued the run since the plan was made, or it has recorded more.
         LedgerError: The run cannot be recorded, and the setting is strict.
     """
     begun = _begin(ledger, plan, lease)
@@ -132,15 +140,24 @@ def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEA
 def _begin(ledger: RunLedger, plan: RunPlan, lease: timedelta) -> RunRecord:
     run, resume = plan.run, plan.resume
     if resume is None:
-        return ledger.begin(run, on_captured=plan.request.on_captured, lease=lease)
+        return ledger.begin(run, on_captured=plan.request.on_captured, lease=lease, exclusive=plan.exclusive)
     following = replace(
         run,
         context=resume.context,
         attempt=resume.run.attempt + 1,
         import_path=run.import_path or resume.run.import_path,
     )
+    # What an engine runs again by its own means, nobody else is at.
+    engine_reruns = not plan.exclusive and plan.request.resume_from is None
     try:
-        return ledger.begin(following, resumes=resume.run, completed=resume.completed, lease=lease)
+        return ledger.begin(
+            following,
+            resumes=resume.run,
+            completed=resume.completed,
+            lease=lease,
+            take_over=plan.request.take_over or engine_reruns,
+            seen=resume.seen if plan.exclusive else None,
+        )
     except Superseded:
         if plan.exclusive or resume.run.key != run.key:
             raise

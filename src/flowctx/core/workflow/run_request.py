@@ -54,6 +54,8 @@ class RunRequest:
     from_step: str | None = None
     #: With ``resume_from``: keep what complete steps recorded although the workflow has changed since.
     accept_changes: bool = False
+    #: With ``resume_from``: go on although somebody is at that run, who is refused its next write then.
+    take_over: bool = False
     #: What to do when the partition is captured already.
     on_captured: OnCaptured = "recapture"
 
@@ -180,6 +182,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "partition": _partition,
     "as_of_date": _date,
     "accept_changes": _bool,
+    "take_over": _bool,
     "on_captured": _on_captured,
 }
 
