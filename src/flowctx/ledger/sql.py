@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, delete, false, func, insert, literal, select, true, update
+from sqlalchemy import Connection, and_, delete, insert, literal, select, true, update
 
 from flowctx.core.clock import Clock
 from flowctx.core.durability.records import (
-    Capture,
-    CaptureKey,
-    CaptureState,
     OnCaptured,
     Pruned,
     RunKey,
@@ -27,17 +24,15 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts import all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
-from flowctx.ledger.captures import decide_claim, requested_capture
+from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning import prune, would_prune
-from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
+from flowctx.ledger.refusals import no_attempt, one_run, superseded
 from flowctx.ledger.rows import (
     attempt_context,
     attempt_row,
-    capture_record,
-    capture_row,
     ownership_of,
     run_record,
     run_row,
@@ -46,7 +41,7 @@ from flowctx.ledger.rows import (
     step_row,
     text,
 )
-from flowctx.ledger.statements import put_attempt, put_capture, put_run, record_step
+from flowctx.ledger.statements import put_attempt, put_run, record_step
 from flowctx.ledger.tables import attempts, captures, runs, steps
 
 
@@ -64,7 +59,7 @@ class _Beginning(NamedTuple):
     nonce: str
 
 
-class SqlLedger(OldNames):
+class SqlLedger(SqlCaptures, OldNames):
     """Remembers runs in a database; its tables are made on first use.
 
     Threads may share it, and forked processes too: each opens a connection of its own.
@@ -196,14 +191,6 @@ class SqlLedger(OldNames):
         self._fence_off(at, old, run.run_id)
         at.execute(update(runs).where(runs.c.run_key == old).values(continued_by=run.run_id))
 
-    def _fence_off(self, at: Connection, run_key: str, by: str | None) -> None:
-        fenced = {"fence": runs.c.fence + 1, "nonce": None, "lease_until": None}
-        at.execute(update(runs).where(runs.c.run_key == run_key).values(**fenced))
-        lost = (runs.c.run_key == run_key, runs.c.status == str(RunStatus.RUNNING))
-        at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=text(taken_over(by))))
-        held = (captures.c.holder == run_key, captures.c.state == str(CaptureState.HELD))
-        at.execute(update(captures).where(*held).values(state=str(CaptureState.RELEASED)))
-
     def _known(self, at: Connection, key: RunKey) -> tuple[RunRecord | None, str | None]:
         row = at.execute(_with_context().where(runs.c.run_key == key.digest)).mappings().first()
         return (run_record(row), row["nonce"]) if row is not None else (None, None)
@@ -238,7 +225,7 @@ class SqlLedger(OldNames):
             owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
             if not at.execute(update(runs).where(*owned).values(**ended)).rowcount:
                 raise superseded(run.key)
-            at.execute(update(captures).where(*_held_by(run)).values(**_settled(now, status is RunStatus.OK)))
+            at.execute(update(captures).where(*held_by(run)).values(**settled(now, status is RunStatus.OK)))
 
         self._database.transaction(work)
 
@@ -255,7 +242,7 @@ class SqlLedger(OldNames):
         owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
         if not at.execute(update(runs).where(*owned).values(heard_at=stamp(now), lease_until=stamp(until))).rowcount:
             raise superseded(run.key)
-        at.execute(update(captures).where(*_held_by(run)).values(lease_until=stamp(until)))
+        at.execute(update(captures).where(*held_by(run)).values(lease_until=stamp(until)))
 
     def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
@@ -299,102 +286,6 @@ class SqlLedger(OldNames):
             return attempt_context(row, f"what the ledger holds of attempt {attempt} at run {key.run_id}")
         raise no_attempt(key, attempt)
 
-    def _rows(self, query: Any) -> list[Any]:
-        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
-
-    # -- captures -------------------------------------------------------------------------------------------------
-
-    def claim(
-        self,
-        key: CaptureKey,
-        *,
-        holder: str,
-        lease: timedelta,
-        on_captured: OnCaptured = "recapture",
-        workflow: str | None = None,
-        partition: PartitionKey | None = None,
-        run_id: str | None = None,
-    ) -> Capture:
-        """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        claimant = {"workflow": workflow, "partition": partition, "run_id": run_id}
-
-        def work(at: Connection) -> Capture:
-            self._take_turns(at, key.idempotency_key)
-            return self._claim(at, key, holder, self._database.now(at), lease, on_captured, None, claimant)
-
-        return self._database.transaction(work)
-
-    def _claim(
-        self,
-        at: Connection,
-        key: CaptureKey,
-        holder: str,
-        now: datetime,
-        lease: timedelta,
-        on_captured: OnCaptured,
-        instead_of: str | None,
-        claimant: dict[str, Any],
-        only_ask: bool = False,
-    ) -> Capture:
-        found = at.execute(select(captures).where(captures.c.subject == key.idempotency_key)).mappings()
-        rivals = [capture_record(row) for row in found]
-        wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
-        granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
-        if only_ask:
-            return granted
-        before = next((rival for rival in rivals if rival.key == key), None)
-        if before is not None and before.holder not in (holder, instead_of):
-            self._fence_off(at, before.holder, claimant["run_id"])
-        at.execute(put_capture(at), capture_row(granted))
-        return granted
-
-    def _take_turns(self, at: Connection, idempotency_key: str) -> None:
-        """Let one claim of a subject at a time pass; in SQLite, BEGIN IMMEDIATE has seen to that."""
-        if not self._database.sqlite:
-            at.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(idempotency_key, 0))))
-
-    def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
-        """Extend the lease of a claimed capture, from now."""
-
-        def values(now: datetime) -> dict[str, Any]:
-            return {"lease_until": stamp(now + lease)}
-
-        now = self._change(capture, [CaptureState.HELD], values)
-        return replace(capture, lease_until=now + lease)
-
-    def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
-        """Say that a claimed capture is complete, or let go of it."""
-        state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
-        # One that is closed so already, by this very grant, was closed by us: the answer to that was lost.
-        now = self._change(capture, [CaptureState.HELD, state], lambda now: _settled(now, complete))
-        return replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
-
-    def _change(
-        self, capture: Capture, states: Sequence[CaptureState], values: Callable[[datetime], dict[str, Any]]
-    ) -> datetime:
-        held = (
-            *_is(capture.key),
-            captures.c.token == capture.fencing_token,
-            captures.c.state.in_([str(state) for state in states]),
-        )
-
-        def work(at: Connection) -> datetime:
-            now = self._database.now(at)
-            if not at.execute(update(captures).where(*held).values(**values(now))).rowcount:
-                raise no_longer_held(capture)
-            return now
-
-        return self._database.autocommit(work)
-
-    def captures(
-        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
-    ) -> list[Capture]:
-        """Return the captures that fit, by idempotency key and revision."""
-        equal = {"subject": idempotency_key, "workflow": workflow, "partition": partition}
-        conditions = [captures.c[name] == str(value) for name, value in equal.items() if value is not None]
-        query = select(captures).where(*conditions).order_by(captures.c.subject, captures.c.revision)
-        return [capture_record(row) for row in self._rows(query)]
-
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def prune(self, before: datetime) -> Pruned:
@@ -419,21 +310,3 @@ def _with_context() -> Any:
     """Return the query for runs with what the first step of their latest attempt saw."""
     latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
     return select(runs, attempts.c.context, attempts.c.digest).join(attempts, latest)
-
-
-def _is(key: CaptureKey) -> tuple[Any, ...]:
-    return captures.c.subject == key.idempotency_key, captures.c.capture_id == key.capture_id
-
-
-def _held_by(run: RunRecord) -> tuple[Any, ...]:
-    owned = captures.c.holder == run.key.digest
-    return (owned, *_is(run.capture)) if run.capture else (owned, false())
-
-
-def _settled(now: datetime, complete: bool) -> dict[str, Any]:
-    state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
-    return {
-        "state": str(state),
-        "lease_until": stamp(now),
-        "completed_at": stamp(now) if complete else None,
-    }

@@ -278,7 +278,7 @@ def test_a_run_that_goes_on_elsewhere_stops_here(flow, ledger, load):
     """After another run has taken over, an attempt says so whatever its step did, and is not to be tried again."""
     late = StepByStep(flow, ledger, run_id="e1", params={"load": load})
     recorder = late.open()
-    StepByStep(flow, ledger, run_id="e2", resume_from="e1").attempt("load")
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1", take_over=True).attempt("load")
     late.open = lambda: recorder
     made = late.attempt("load")
     assert made.outcome.result.error.startswith("Superseded: ")

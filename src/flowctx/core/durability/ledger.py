@@ -127,8 +127,8 @@ class Ledger(RunLedger, Protocol):
     Whoever begins or resumes a run is its owner and is given a number, its fence. From then on a write with a lower
     number is refused (:class:`~flowctx.Superseded`): a run that was taken for dead and goes on all the same can do
     no harm. Leases decide only how soon a run or a capture may be taken over; they are measured by the database's own
-    clock, where several machines share it, and the numbers decide who may write. ``flowctx.testing.LedgerContract`` says
-    all of this as tests.
+    clock, where several machines share it, and the numbers decide who may write. ``flowctx.testing.LedgerContract``
+    says all of this as tests.
 
     Every call raises :class:`~flowctx.LedgerUnavailable` when the ledger cannot be reached for longer than its
     patience, and :class:`~flowctx.PayloadError` when what it holds is damaged.

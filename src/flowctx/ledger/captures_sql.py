@@ -1,0 +1,147 @@
+"""Captures in a database: who writes which version of what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, false, func, select, update
+
+from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.ledger.captures import decide_claim, requested_capture
+from flowctx.ledger.database import Database
+from flowctx.ledger.refusals import no_longer_held, taken_over
+from flowctx.ledger.rows import capture_record, capture_row, stamp, text
+from flowctx.ledger.statements import put_capture
+from flowctx.ledger.tables import captures, runs
+
+
+class SqlCaptures:
+    """The captures of a ledger; see :class:`~flowctx.core.durability.ledger.Ledger`."""
+
+    _database: Database
+
+    def _rows(self, query: Any) -> list[Any]:
+        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
+
+    def claim(
+        self,
+        key: CaptureKey,
+        *,
+        holder: str,
+        lease: timedelta,
+        on_captured: OnCaptured = "recapture",
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        run_id: str | None = None,
+    ) -> Capture:
+        """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
+        claimant = {"workflow": workflow, "partition": partition, "run_id": run_id}
+
+        def work(at: Connection) -> Capture:
+            self._take_turns(at, key.idempotency_key)
+            return self._claim(at, key, holder, self._database.now(at), lease, on_captured, None, claimant)
+
+        return self._database.transaction(work)
+
+    def _claim(
+        self,
+        at: Connection,
+        key: CaptureKey,
+        holder: str,
+        now: datetime,
+        lease: timedelta,
+        on_captured: OnCaptured,
+        instead_of: str | None,
+        claimant: dict[str, Any],
+        only_ask: bool = False,
+    ) -> Capture:
+        found = at.execute(select(captures).where(captures.c.subject == key.idempotency_key)).mappings()
+        rivals = [capture_record(row) for row in found]
+        wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
+        granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        if only_ask:
+            return granted
+        before = next((rival for rival in rivals if rival.key == key), None)
+        if before is not None and before.holder not in (holder, instead_of):
+            self._fence_off(at, before.holder, claimant["run_id"])
+        at.execute(put_capture(at), capture_row(granted))
+        return granted
+
+    def _take_turns(self, at: Connection, idempotency_key: str) -> None:
+        """Let one claim of a subject at a time pass; in SQLite, BEGIN IMMEDIATE has seen to that."""
+        if not self._database.sqlite:
+            at.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(idempotency_key, 0))))
+
+    def _fence_off(self, at: Connection, run_key: str, by: str | None) -> None:
+        fenced = {"fence": runs.c.fence + 1, "nonce": None, "lease_until": None}
+        at.execute(update(runs).where(runs.c.run_key == run_key).values(**fenced))
+        lost = (runs.c.run_key == run_key, runs.c.status == str(RunStatus.RUNNING))
+        at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=text(taken_over(by))))
+        held = (captures.c.holder == run_key, captures.c.state == str(CaptureState.HELD))
+        at.execute(update(captures).where(*held).values(state=str(CaptureState.RELEASED)))
+
+    def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
+        """Extend the lease of a claimed capture, from now."""
+
+        def values(now: datetime) -> dict[str, Any]:
+            return {"lease_until": stamp(now + lease)}
+
+        now = self._change(capture, [CaptureState.HELD], values)
+        return replace(capture, lease_until=now + lease)
+
+    def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
+        """Say that a claimed capture is complete, or let go of it."""
+        state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+        # One that is closed so already, by this very grant, was closed by us: the answer to that was lost.
+        now = self._change(capture, [CaptureState.HELD, state], lambda now: settled(now, complete))
+        return replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
+
+    def _change(
+        self, capture: Capture, states: Sequence[CaptureState], values: Callable[[datetime], dict[str, Any]]
+    ) -> datetime:
+        held = (
+            *_is(capture.key),
+            captures.c.token == capture.fencing_token,
+            captures.c.state.in_([str(state) for state in states]),
+        )
+
+        def work(at: Connection) -> datetime:
+            now = self._database.now(at)
+            if not at.execute(update(captures).where(*held).values(**values(now))).rowcount:
+                raise no_longer_held(capture)
+            return now
+
+        return self._database.autocommit(work)
+
+    def captures(
+        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+    ) -> list[Capture]:
+        """Return the captures that fit, by idempotency key and revision."""
+        equal = {"subject": idempotency_key, "workflow": workflow, "partition": partition}
+        conditions = [captures.c[name] == str(value) for name, value in equal.items() if value is not None]
+        query = select(captures).where(*conditions).order_by(captures.c.subject, captures.c.revision)
+        return [capture_record(row) for row in self._rows(query)]
+
+
+def _is(key: CaptureKey) -> tuple[Any, ...]:
+    return captures.c.subject == key.idempotency_key, captures.c.capture_id == key.capture_id
+
+
+def held_by(run: RunRecord) -> tuple[Any, ...]:
+    """Return the conditions under which a capture is the one that a run writes."""
+    owned = captures.c.holder == run.key.digest
+    return (owned, *_is(run.capture)) if run.capture else (owned, false())
+
+
+def settled(now: datetime, complete: bool) -> dict[str, Any]:
+    """Return what changes about a capture that nobody writes any more."""
+    state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+    return {
+        "state": str(state),
+        "lease_until": stamp(now),
+        "completed_at": stamp(now) if complete else None,
+    }
