@@ -118,7 +118,9 @@ def test_the_run_that_is_continued_is_fenced_off(flow, ledger):
     first = StepByStep(flow, ledger, run_id="e1")
     first.attempt("a")
     late = begun(ledger, flow, first.ctx)
-    StepByStep(flow, ledger, run_id="e2", resume_from="e1").attempt("a")
+    refused = StepByStep(flow, ledger, run_id="e2", resume_from="e1").attempt("a")
+    assert "RunAlive" in str(refused)
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1", take_over=True).attempt("a")
     with pytest.raises(Superseded):
         late.record(flow["b"], StepResult.ok(), Envelope(step="b"), attempts=1, started_at=NOON, seconds=0)
 
