@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-from flowctx.artifacts.folder import PART, Stored, damaged
+from flowctx.artifacts.folder import Stored, damaged
 from flowctx.artifacts.trouble import PATIENCE, patiently
 from flowctx.core.errors import ContextError
+from flowctx.core.whole_files import PART
 
 #: Object stores on which a put is atomic; anywhere else a file is written beside its place and moved.
 _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2"})

@@ -9,13 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
-from uuid import uuid4
 
 from flowctx.artifacts.trouble import explained
 from flowctx.core.errors import ArtifactError, ArtifactRefused
+from flowctx.core.whole_files import WholeFile
 
-#: What a file is called that is not complete.
-PART = ".part"
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 #: A FIFO or a device would make a plain open wait.
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
@@ -49,22 +47,17 @@ class Folder:
         """Open a new file; it is there when the block ends, and not at all if the block raises."""
         what = f"write {path} to {self.shown}"
         target = self.local_path(path)
-        part = f"{target}.{uuid4().hex}{PART}"
         try:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             self._check_links(target)
-            number = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
+            new = WholeFile(target, flags=_NO_LINKS)
         except OSError as exc:
             raise explained(exc, what) from exc
         try:
-            with os.fdopen(number, "w+b") as file:
-                yield file
-                _storing(lambda: _to_disk(file), what)
-            _storing(lambda: os.replace(part, target), what)
-            _storing(lambda: _folder_to_disk(os.path.dirname(target)), what)
+            yield new.file
+            _storing(new.commit, what)
         except BaseException:
-            with suppress(OSError):
-                os.unlink(part)
+            new.discard()
             raise
 
     def open(self, path: str, size: int) -> BinaryIO:
@@ -139,18 +132,3 @@ def _storing(call: object, what: str) -> None:
         call()  # type: ignore[operator]
     except OSError as exc:
         raise explained(exc, what) from exc
-
-
-def _to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _folder_to_disk(folder: str) -> None:
-    """Make a new name last: a rename is durable when its folder is on the disk."""
-    with suppress(OSError):  # some file systems know no such thing
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

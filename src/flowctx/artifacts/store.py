@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from flowctx.artifacts.bucket import Bucket
-from flowctx.artifacts.folder import PART, Folder
+from flowctx.artifacts.folder import Folder
 from flowctx.artifacts.legacy import legacy_path
 from flowctx.artifacts.trouble import PATIENCE, explained
 from flowctx.core.data.files import File
@@ -22,6 +22,7 @@ from flowctx.core.data.references import FileReference, Reference, TableReferenc
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError, ContextError, PayloadError
 from flowctx.core.execution.artifacts import PrunedArtifacts
+from flowctx.core.whole_files import PART
 
 #: Bytes that are copied at once.
 _CHUNK = 1 << 20

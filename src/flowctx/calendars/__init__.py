@@ -21,6 +21,7 @@ from flowctx.core.dates.calendar import BusinessCalendar, unknown_calendar
 from flowctx.core.dates.closes import Closes
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.errors import CalendarError, MissingExtra
+from flowctx.core.whole_files import write_whole
 
 #: Raise it when what is in a cache file changes.
 _FORMAT: Final = 2
@@ -149,16 +150,7 @@ def _write(path: Path | None, content: dict[str, Any]) -> None:
     """Write a cache file in one step, so that other processes see all of it or nothing; or let it be."""
     if path is None:
         return
-    import tempfile  # takes a while to import, and a warm cache does without
-
-    text = json.dumps({**content, "checksum": _checksum(content)}, separators=(",", ":"))
+    data = json.dumps({**content, "checksum": _checksum(content)}, separators=(",", ":")).encode()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, data)

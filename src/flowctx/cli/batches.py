@@ -34,6 +34,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, UnknownBatch, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.whole_files import write_whole
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_function, import_path_of, import_workflow
 
@@ -228,7 +229,7 @@ def status(
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(text, "utf-8")
+        write_whole(file, text.encode("utf-8"))
     except OSError as exc:
         raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 

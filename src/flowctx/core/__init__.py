@@ -1,5 +1,5 @@
-"""What a workflow is: no I/O, and no library but msgspec. Seven rooms, each above those that it uses.
+"""What a workflow is: no I/O but whole files, and no library but msgspec. Seven rooms, each above those that it uses.
 
 ``durability`` stands on ``batches`` and ``execution``; these on ``workflow``, ``partitions``, ``dates`` and ``data``.
-``errors``, ``clock``, ``hashing``, ``renames`` and ``suggestions`` are under all of them.
+``errors``, ``clock``, ``hashing``, ``renames``, ``suggestions`` and ``whole_files`` are under all of them.
 """

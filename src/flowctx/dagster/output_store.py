@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
@@ -24,6 +23,7 @@ from flowctx.core.errors import ArtifactError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey, escape_value
+from flowctx.core.whole_files import write_whole
 
 _LATEST = "@latest.json"
 #: Longest file name made of a capture id; most file systems take 255 bytes.
@@ -191,13 +191,7 @@ def _replace(path: Any, data: bytes) -> None:
     if not isinstance(path, Path):  # object stores show an object when it is complete, and cannot rename
         path.write_bytes(data)
         return
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, data)
 
 
 def output_name(asset_path: Sequence[str], key: str | None) -> str:
