@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowctx.core.data.files import File, set_file_library
 from flowctx.core.data.plain import ArtifactRef, thaw
 from flowctx.core.data.tables import Table, set_table_library
-from flowctx.core.dates.cadence import Daily, Monthly, Quarterly, Weekly, Window
+from flowctx.core.dates.cadence import Daily, Hourly, Monthly, Quarterly, Weekly, Window, Yearly
 from flowctx.core.dates.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar, get_calendar, set_calendar_loader
 from flowctx.core.errors import (
     AlreadyCaptured,
@@ -84,6 +84,7 @@ __all__ = [
     "ErrorCategory",
     "File",
     "FlowctxError",
+    "Hourly",
     "LedgerError",
     "LedgerUnavailable",
     "LedgerVersionError",
@@ -121,6 +122,7 @@ __all__ = [
     "WorkflowChanged",
     "WorkflowContext",
     "WorkflowError",
+    "Yearly",
     "calendar_from_file",
     "get_calendar",
     "replay",

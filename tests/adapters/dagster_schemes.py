@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 from hypothesis import strategies as st
 
-from flowctx import Daily, Monthly, PartitionScheme, Quarterly, Weekly
+from flowctx import Daily, Hourly, Monthly, PartitionScheme, Quarterly, Weekly, Yearly
 from flowctx.core.dates.calendar import get_calendar
 
 CALENDARS = ("XNYS", "XLON", "XTKS", "WEEKDAYS")
@@ -19,6 +20,9 @@ KINDS = (
     (Monthly, {"as_of": "last_session"}),
     (Quarterly, {"as_of": "period_end"}),
     (Quarterly, {"as_of": "last_session"}),
+    (Yearly, {"as_of": "period_end", "ends_in": "JUN"}),
+    (Yearly, {"as_of": "last_session"}),
+    (Hourly, {}),
 )
 VALUES = st.lists(st.text(min_size=1, max_size=4).filter(str.isprintable), min_size=1, max_size=3, unique=True)
 
@@ -29,10 +33,15 @@ def cadences(draw, delays=(timedelta(0),)):
     kind, options = draw(st.sampled_from(KINDS))
     calendar = draw(st.sampled_from(CALENDARS))
     start = draw(st.dates(max(date(1995, 1, 1), get_calendar(calendar).first), date(2025, 12, 31)))
-    end = start + timedelta(days=draw(st.integers(0, 90 if kind is Daily else 400)))
+    end = start + timedelta(days=draw(st.integers(0, {Daily: 90, Hourly: 4, Yearly: 900}.get(kind, 400))))
     end = min(end, date(2026, 6, 30))
     zone, delay = draw(st.sampled_from(ZONES)), draw(st.sampled_from(delays))
-    return kind(start=start, end=end, calendar=calendar, timezone=zone, delay=delay, **options)
+    rules = [] if kind is Hourly else ["02:30", "17:00"]
+    if kind is not Hourly and calendar != "WEEKDAYS" and options.get("as_of") != "period_end":
+        rules += ["close", "close + 30min"]
+    due = draw(st.none() | st.sampled_from(rules)) if rules else None
+    when = {"delay": delay} if due is None else {"due": due}
+    return kind(start=start, end=end, calendar=calendar, timezone=zone, **when, **options)
 
 
 @st.composite
@@ -40,4 +49,9 @@ def schemes(draw, delays=(timedelta(0),)):
     """A scheme with a cadence and up to three static dimensions, in any order."""
     names = draw(st.permutations(["date", "tier", "venue", "desk"]))[draw(st.integers(0, 3)) :]
     names = names if "date" in names else [*names, "date"]
-    return PartitionScheme(**{name: draw(cadences(delays)) if name == "date" else draw(VALUES) for name in names})
+    parts = {name: draw(cadences(delays)) if name == "date" else draw(VALUES) for name in names}
+    static = [name for name in names if name != "date"]
+    if static and len(delays) > 1 and parts["date"].due_at is None and draw(st.booleans()):
+        differing = {value: draw(st.sampled_from(delays)) for value in parts[static[0]]}
+        parts["date"] = replace(parts["date"], delay={static[0]: differing})
+    return PartitionScheme(**parts)

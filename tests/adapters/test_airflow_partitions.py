@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
@@ -10,11 +11,23 @@ import adapters.airflow_support  # noqa: F401 - before Airflow
 # isort: split
 import pendulum
 import pytest
+from airflow.providers.openlineage.utils.utils import build_dag_run_ol_run_id, build_task_instance_ol_run_id
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx import Daily, Monthly, PartitionError, PartitionScheme, Quarterly, UnknownPartition, Weekly
+from flowctx import (
+    BusinessCalendar,
+    Daily,
+    Hourly,
+    Monthly,
+    PartitionError,
+    PartitionScheme,
+    Quarterly,
+    UnknownPartition,
+    Weekly,
+    Yearly,
+)
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.core.dates.calendar import get_calendar
 from flowctx.core.dates.zones import get_zone, local_date
@@ -29,17 +42,22 @@ VALUES = st.lists(st.text(min_size=1, max_size=4).filter(str.isprintable), min_s
 @st.composite
 def cadences(draw):
     """Any kind of cadence, over some weeks or months from 1995 (or when the calendar is first known) to 2026."""
-    kind, calendar = draw(st.sampled_from([Daily, Weekly, Monthly, Quarterly])), draw(st.sampled_from(CALENDARS))
+    kind = draw(st.sampled_from([Hourly, Daily, Weekly, Monthly, Quarterly, Yearly]))
+    calendar = draw(st.sampled_from(CALENDARS))
     start = draw(st.dates(max(date(1995, 1, 1), get_calendar(calendar).first), date(2025, 12, 31)))
-    options = {} if kind is Daily else {"as_of": draw(st.sampled_from(["period_end", "last_session"]))}
-    return kind(
-        start=start,
-        end=start + timedelta(days=draw(st.integers(14, 40 if kind is Daily else 300))),
-        calendar=calendar,
-        timezone=draw(st.sampled_from(ZONES)),
-        delay=timedelta(minutes=draw(st.sampled_from([0, 150, 3000]))),
-        **options,
-    )
+    options = {} if kind in (Hourly, Daily) else {"as_of": draw(st.sampled_from(["period_end", "last_session"]))}
+    if kind is Yearly:
+        options["ends_in"] = draw(st.sampled_from(["JUN", "DEC"]))
+    rules = [] if kind is Hourly else ["00:00", "02:30", "17:00"]
+    if kind is not Hourly and calendar != "WEEKDAYS" and options.get("as_of") != "period_end":
+        rules += ["close + 30min"]
+    due = draw(st.none() | st.sampled_from(rules)) if rules else None
+    if due is None:
+        options["delay"] = timedelta(minutes=draw(st.sampled_from([0, 150, 3000])))
+    days = {Hourly: 4, Daily: 40, Yearly: 900}.get(kind, 300)
+    end = start + timedelta(days=draw(st.integers(days // 3, days)))
+    zone = draw(st.sampled_from(ZONES))
+    return kind(start=start, end=min(end, date(2026, 10, 1)), calendar=calendar, timezone=zone, due=due, **options)
 
 
 @st.composite
@@ -47,7 +65,17 @@ def schemes(draw):
     """A scheme with a cadence and up to three static dimensions, in any order."""
     names = draw(st.permutations(["date", "tier", "venue", "desk"]))[draw(st.integers(0, 3)) :]
     names = names if "date" in names else [*names, "date"]
-    return PartitionScheme(**{name: draw(cadences()) if name == "date" else draw(VALUES) for name in names})
+    parts = {name: draw(cadences()) if name == "date" else draw(VALUES) for name in names}
+    static = [name for name in names if name != "date"]
+    if static and parts["date"].due_at is None and draw(st.booleans()):
+        delays = {value: timedelta(hours=draw(st.sampled_from([0, 5, 24, 336]))) for value in parts[static[0]]}
+        parts["date"] = replace(parts["date"], delay={static[0]: delays})
+    return PartitionScheme(**parts)
+
+
+def date_of(scheme: PartitionScheme, info: DagRunInfo) -> date:
+    """The as-of date of a run."""
+    return scheme.as_of_date(scheme.parse(info.partition_key))
 
 
 def walk(timetable: PartitionTimetable, count: int, restriction: TimeRestriction = CATCH_UP) -> list[DagRunInfo]:
@@ -69,20 +97,29 @@ def between(timetable: PartitionTimetable, first: date, last: date) -> list[DagR
 @settings(max_examples=60, deadline=None)
 @given(schemes())
 def test_runs_are_the_keys_of_the_scheme_when_they_are_due(scheme: PartitionScheme) -> None:
-    """Keys and due times of the schedule are the scheme's: each once, in the order of as-of dates."""
+    """Keys and due times of the schedule are the scheme's: each once, in the order in which they are due."""
     infos = walk(PartitionTimetable(scheme), len(scheme) + 1)
     assert sorted(info.partition_key for info in infos) == sorted(scheme.text(key) for key in scheme)
     keys = [scheme.parse(info.partition_key) for info in infos]
-    assert [info.run_after for info in infos] == [scheme.due(key) for key in keys]
-    assert [scheme.as_of_date(key) for key in keys] == sorted(scheme.as_of_date(key) for key in scheme)
+    late = [info.run_after - scheme.due(key) for info, key in zip(infos, keys, strict=True)]
+    assert all(timedelta(0) <= apart < timedelta(minutes=1) for apart in late)
+    assert len({info.run_after for info in infos}) == len(infos)
+    if len(scheme.cadences) == 1:
+        assert [scheme.as_of_date(key) for key in keys] == sorted(scheme.as_of_date(key) for key in scheme)
+    else:  # delays differ: at most the minute in which keys that are due together start
+        due = [scheme.due(key) for key in keys]
+        assert all(a <= b + timedelta(minutes=1) for a, b in pairwise(due))
 
 
 @settings(max_examples=60, deadline=None)
 @given(schemes())
 def test_partition_dates_tell_runs_apart_and_their_dates(scheme: PartitionScheme) -> None:
-    """Partition dates strictly ascend, and each is on the as-of date by the clocks of the cadence's zone."""
+    """Partition dates strictly ascend, each on the as-of date by the zone's clocks, or due then where delays differ."""
     infos = walk(PartitionTimetable(scheme), len(scheme))
     assert all(a.partition_date < b.partition_date for a, b in pairwise(infos))
+    if len(scheme.cadences) > 1:
+        assert [info.partition_date for info in infos] == [info.run_after for info in infos]
+        return
     days = [local_date(info.partition_date, get_zone(scheme.cadence.timezone)) for info in infos]
     assert days == [scheme.as_of_date(scheme.parse(info.partition_key)) for info in infos]
 
@@ -248,3 +285,78 @@ def test_bounds_on_partition_dates_are_read_by_the_zones_clocks() -> None:
     timetable = PartitionTimetable(PartitionScheme(date=Daily(start="2012-01-03", timezone="Asia/Tokyo")))
     bound = timetable.localize_partition_datetime(datetime(2012, 1, 4, tzinfo=UTC))
     assert bound == timetable.resolve_partition_date("2012-01-04") == datetime(2012, 1, 3, 15, tzinfo=UTC)
+
+
+def test_keys_of_one_date_start_at_different_instants() -> None:
+    """Airflow's OpenLineage provider tells the runs of a date apart: its ids of runs and tasks all differ."""
+    scheme = PartitionScheme(date=Daily(start="2012-01-03", end="2012-01-05"), symbol=[f"S{i}" for i in range(200)])
+    infos = walk(PartitionTimetable(scheme), len(scheme))
+    runs = {build_dag_run_ol_run_id("prices", info.run_after, 0) for info in infos}
+    tasks = {build_task_instance_ol_run_id("prices", "fetch", 1, info.run_after, -1) for info in infos}
+    assert len(runs) == len(tasks) == len(infos) == 600
+    due = {info.partition_key: scheme.due(scheme.parse(info.partition_key)) for info in infos}
+    assert all(info.run_after - due[info.partition_key] < timedelta(minutes=1) for info in infos)
+
+
+def test_a_day_is_scheduled_on_its_own_evening_and_a_half_day_in_the_afternoon() -> None:
+    """17:00 and half an hour after the close are run_after, in New York, on the as-of date itself."""
+    for due, times in {
+        "17:00": ["2026-11-25T22:00", "2026-11-27T22:00", "2026-11-30T22:00"],
+        "close + 30min": ["2026-11-25T21:30", "2026-11-27T18:30", "2026-11-30T21:30"],
+    }.items():
+        days = Daily(start="2026-11-25", calendar="XNYS", timezone="America/New_York", due=due)
+        infos = walk(PartitionTimetable(PartitionScheme(date=days)), 3)
+        assert [info.run_after.isoformat()[:16] for info in infos] == times
+
+
+def test_closing_times_are_needed_when_the_dag_is_parsed() -> None:
+    """A calendar without closing times is an import error, not a schedule that falls silent."""
+    with pytest.raises(ValueError, match="WEEKDAYS has no closing times; give it some"):
+        PartitionTimetable(PartitionScheme(date=Daily(start="2012-01-03", calendar="WEEKDAYS", due="close")))
+
+
+def test_hours_are_keys_over_both_changes_of_the_clocks() -> None:
+    """Each hour has its own key and instant; a bound that is a day means all its hours, any other one hour."""
+    hours = PartitionScheme(hour=Hourly(start="2026-03-08", timezone="America/New_York"))
+    timetable = PartitionTimetable(hours)
+    spring = between(timetable, date(2026, 3, 8), date(2026, 3, 8))
+    autumn = between(timetable, date(2026, 11, 1), date(2026, 11, 1))
+    assert (len(spring), len(autumn)) == (23, 25)
+    assert len({info.partition_date for info in autumn}) == len({info.partition_key for info in autumn}) == 25
+    assert [info.partition_key for info in autumn[1:3]] == ["2026-11-01T01:00-04:00", "2026-11-01T01:00-05:00"]
+    at = datetime(2026, 11, 1, 6, 30, tzinfo=UTC)
+    [one] = timetable.iter_partition_dagrun_infos(earliest=at, latest=at)
+    assert (one.partition_key, one.run_after.hour) == ("2026-11-01T01:00-05:00", 7)
+    assert timetable.resolve_partition_date(one.partition_key) == one.partition_date
+
+
+def test_a_key_by_hand_that_is_not_due_is_refused() -> None:
+    """What is not due yet is an error that says when it is, as everywhere else."""
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    timetable = PartitionTimetable(PartitionScheme(date=Daily(start="2012-01-03")))
+    with pytest.raises(PartitionError, match=f"date={tomorrow} is not due until"):
+        timetable.resolve_partition_date(tomorrow.isoformat())
+
+
+@pytest.mark.parametrize("left", [40, 5, -1])
+def test_a_calendar_that_ends_is_scheduled_while_it_is_known(left: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Known dates are scheduled, backfilled and run by hand, before the last day and after it; people are told."""
+    today = datetime.now(UTC).date()
+    first, last = today - timedelta(days=20), today + timedelta(days=left)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    calendar = BusinessCalendar.from_sessions("DESK", days, version="7")
+    with pytest.warns(UserWarning, match=rf"the calendar DESK \(7\) is known until {last}"):
+        timetable = PartitionTimetable(PartitionScheme(date=Daily(start=first, calendar=calendar)))
+    told = [record.levelname for record in caplog.records if "is known until" in record.message]
+    assert told == ["ERROR" if left < 0 else "WARNING"]
+    assert timetable.summary == f"daily DESK (calendar {'ended' if left < 0 else 'ends'} {last})"
+    assert f"is known until {last}" in timetable.description
+    assert [info.partition_key for info in walk(timetable, 999)] == [day.isoformat() for day in days]
+    due = [day.isoformat() for day in days if day < today]
+    assert [info.partition_key for info in between(timetable, first, today + timedelta(days=99))] == due
+    assert between(timetable, last + timedelta(days=9), last + timedelta(days=19)) == []
+    latest = walk(timetable, 1, NO_CATCH_UP)
+    assert [info.partition_key for info in latest] == [due[-1]]
+    assert timetable.resolve_partition_date(due[-1]) == latest[0].partition_date
+    again = PartitionTimetable.deserialize(timetable.serialize())
+    assert walk(again, 999) == walk(timetable, 999)

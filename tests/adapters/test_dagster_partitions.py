@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from adapters.dagster_schemes import KINDS, VALUES, schemes
 from flowctx import (
     ContextError,
     Daily,
+    Hourly,
     Monthly,
     PartitionKey,
     PartitionScheme,
@@ -37,7 +39,9 @@ def same_windows(scheme: PartitionScheme, definition: dg.TimeWindowPartitionsDef
     """Compare as-of dates, windows and gaps between them with what Dagster has."""
     cadence = scheme.cadence
     keys = definition.get_partition_keys()
-    assert [from_dagster_key(key, scheme)[scheme.cadence_dimension] for key in keys] == [d.isoformat() for d in cadence]
+    assert [from_dagster_key(key, scheme)[scheme.cadence_dimension] for key in keys] == [
+        cadence.text(d) for d in cadence
+    ]
     for key, as_of in list(zip(keys, cadence, strict=True))[::step]:
         theirs, ours = definition.time_window_for_partition_key(key), cadence.window(as_of)
         assert (theirs.start.timestamp(), theirs.end.timestamp()) == (ours.start.timestamp(), ours.end.timestamp())
@@ -60,7 +64,11 @@ def test_keys_and_windows_are_the_schemes(scheme: PartitionScheme) -> None:
     ("calendar", "zone"),
     [("XNYS", "America/New_York"), ("XLON", "Europe/London"), ("XTKS", "Asia/Tokyo"), ("WEEKDAYS", "UTC")],
 )
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: " ".join([kind[0].__name__, *kind[1].values()]))
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in KINDS if kind[0] is not Hourly],
+    ids=lambda kind: " ".join([kind[0].__name__, *kind[1].values()]),
+)
 def test_three_decades_are_the_same_in_dagster(calendar: str, zone: str, kind) -> None:
     """From 1995 (Tokyo: 1997) to 2026, all as-of dates and windows agree."""
     make, options = kind
@@ -251,3 +259,25 @@ def test_a_key_of_something_else_is_refused(text: str, says: str) -> None:
 def test_months_and_quarters_start_with_their_first_day(cadence) -> None:
     """A period whose as-of date lies after the start begins with its first day."""
     assert partitions_def(PartitionScheme(period=cadence)).get_partition_keys()[0] == "2012-01-01"
+
+
+def test_hours_have_their_offset_and_their_windows() -> None:
+    """Over both changes of the clocks each hour is a partition of its own, and closed days have none."""
+    for start in ("2026-03-07", "2026-10-31"):
+        end = date.fromisoformat(start) + timedelta(days=2)
+        hours = Hourly(start=start, end=end, timezone="America/New_York")
+        same_windows(PartitionScheme(hour=hours), partitions_def(PartitionScheme(hour=hours)))
+    sessions = Hourly(start="2026-11-25", end="2026-11-30", calendar="XNYS", timezone="America/New_York")
+    keys = partitions_def(PartitionScheme(hour=sessions)).get_partition_keys()
+    assert {key[:10] for key in keys} == {"2026-11-25", "2026-11-27", "2026-11-30"}
+    assert (len(keys), keys[0]) == (72, "2026-11-25T00:00-0500")
+
+
+def test_what_is_due_on_its_own_day_is_a_partition_of_that_day() -> None:
+    """Today's key is there from the morning on, since it is due in the evening, and none is there after the end."""
+    evening = Daily(start="2026-01-01", calendar="XNYS", timezone="America/New_York", due="17:00")
+    now = datetime(2026, 1, 5, 9, tzinfo=timezone(timedelta(hours=-5)))
+    assert partitions_def(PartitionScheme(date=evening)).get_partition_keys(current_time=now)[-1] == "2026-01-05"
+    ended = partitions_def(PartitionScheme(date=replace(evening, end="2026-01-06")))
+    assert ended.get_partition_keys() == ["2026-01-02", "2026-01-05", "2026-01-06"]
+    assert not ended.has_partition_key("2026-01-07")

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from adapters.dagster_schemes import schemes
 from adapters.dagster_support import persistent_instance
-from flowctx import Daily, Monthly, PartitionScheme, Quarterly, Weekly, WorkflowError
+from flowctx import (
+    BusinessCalendar,
+    Daily,
+    Hourly,
+    Monthly,
+    PartitionScheme,
+    Quarterly,
+    Weekly,
+    WorkflowError,
+    Yearly,
+)
 from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
 from flowctx.dagster.schedules import cron_schedule, workflow_schedule
 
@@ -184,10 +194,17 @@ def test_any_delay_has_ticks(delay: timedelta) -> None:
         (Weekly(start="2012-01-01", delay=timedelta(days=2, hours=6)), "0 6 * * 1"),
         (Monthly(start="2012-01-01", delay=timedelta(days=4)), "0 0 5 * *"),
         (Quarterly(start="2012-01-01"), "0 0 1 1,4,7,10 *"),
+        (Yearly(start="2012-01-01", ends_in="JUN", delay=timedelta(days=1)), "0 0 2 7 *"),
+        (Hourly(start="2012-01-01", delay=timedelta(minutes=75)), "15 * * * *"),
+        (Daily(start="2012-01-01", calendar="WEEKDAYS", due="17:00"), "0 17 * * 1,2,3,4,5"),
+        (
+            Daily(start="2025-01-01", calendar="XNYS", timezone=NEW_YORK, due="close + 30min"),
+            ["30 13 * * 1,2,3,4,5", "30 16 * * 1,2,3,4,5"],
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_ticks_are_few(cadence, cron: str) -> None:
+def test_ticks_are_few(cadence, cron: str | list[str]) -> None:
     """A schedule ticks only on days on which something can be due."""
     assert cron_schedule(cadence) == cron
 
@@ -230,3 +247,55 @@ def test_assets_can_be_scheduled_without_a_job() -> None:
     schedule = workflow_schedule([asset], PRICES, name="prices_schedule")
     assert schedule.name == "prices_schedule"
     dg.Definitions.validate_loadable(dg.Definitions([asset], schedules=[schedule]))
+
+
+def test_a_half_day_is_requested_the_same_afternoon() -> None:
+    """Around Thanksgiving, keys are requested half an hour after each close, once, and on the holiday none."""
+    closing = Daily(start="2026-11-01", calendar="XNYS", timezone=NEW_YORK, due="close + 30min")
+    made = requested(
+        PartitionScheme(date=closing), datetime(2026, 11, 25, 12, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+    )
+    assert [(tick.isoformat()[:16], key) for tick, key in made] == [
+        ("2026-11-25T16:30", "2026-11-25"),
+        ("2026-11-27T13:30", "2026-11-27"),
+        ("2026-11-30T16:30", "2026-11-30"),
+    ]
+
+
+def test_hours_are_requested_over_both_changes_of_the_clocks() -> None:
+    """Each hour of a day of 23 and of one of 25 is requested once, when it is over."""
+    for day, count in (("2026-03-08", 23), ("2026-11-01", 25)):
+        scheme = PartitionScheme(hour=Hourly(start=day, end=day, timezone=NEW_YORK, delay=timedelta(minutes=15)))
+        assert len(scheme) == count
+        on_time(scheme)
+
+
+def test_keys_of_one_tier_are_requested_earlier() -> None:
+    """Where delays differ, each tier is requested at its own time."""
+    delays = {"tier": {"T1": timedelta(weeks=2), "OTC": timedelta(weeks=4, hours=6)}}
+    weeks = Weekly(start="2026-01-02", end="2026-01-09", timezone=NEW_YORK, delay=delays)
+    scheme = PartitionScheme(week=weeks, tier=["T1", "OTC"])
+    made = requested(scheme, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
+    assert [(tick.isoformat()[:13], str(from_dagster_key(key, scheme))) for tick, key in made] == [
+        ("2026-01-17T00", "tier=T1|week=2026-01-02"),
+        ("2026-01-24T00", "tier=T1|week=2026-01-09"),
+        ("2026-01-31T06", "tier=OTC|week=2026-01-02"),
+        ("2026-02-07T06", "tier=OTC|week=2026-01-09"),
+    ]
+
+
+@pytest.mark.parametrize("left", [40, 5, -1])
+def test_a_calendar_that_ends_is_scheduled_while_it_is_known(left: int) -> None:
+    """Known dates are partitions and requested; the description and ticks warn, and after the end a tick fails."""
+    today = datetime.now(UTC).date()
+    first, last = today - timedelta(days=20), today + timedelta(days=left)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    scheme = PartitionScheme(date=Daily(start=first, calendar=BusinessCalendar.from_sessions("DESK", days)))
+    scheduled = Scheduled(scheme)
+    assert f"is known until {last}" in scheduled.schedule.description
+    known = [day.isoformat() for day in days if day < today]
+    assert partitions_def(scheme).get_partition_keys() == known
+    at = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
+    assert [request.partition_key for request in scheduled.tick(at)] == [last.isoformat()]
+    with pytest.raises(Exception, match=f"is known until {last}, which is past: dates after it are not scheduled"):
+        scheduled.tick(at + timedelta(days=1))

@@ -1,70 +1,43 @@
-"""PartitionTimetable: one native partitioned Airflow run for each key of a scheme, and nothing for any other.
-
-Airflow knows a partition by two things: its key, an opaque text, and its ``partition_date``, an instant. A backfill
-decides by the *instant* whether a run exists already, and the dag-processor takes the run with the latest instant for
-the last one. So each key has an instant of its own here: the first moment of its as-of date in the cadence's zone, and
-after it, within a minute, an offset in microseconds that is derived from the key's static values. It depends on nothing
-else, so that a value that is added to a dimension, anywhere in it, changes no other key's instant: a backfill then
-makes the new value's runs and none twice.
-"""
+"""PartitionTimetable: one native partitioned Airflow run for each key of a scheme, and nothing for any other."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
-from bisect import bisect_right
+import heapq
+import logging
+import warnings
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import pendulum
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
-from flowctx.core.dates.cadence import Cadence
-from flowctx.core.dates.zones import first_instant
+from flowctx.airflow.run_order import Lane, bound_of, lanes_of, to_pendulum
+from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
+from flowctx.core.dates.due_rules import Delays
 from flowctx.core.errors import PartitionError
-from flowctx.core.partitions.key import escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 
 if TYPE_CHECKING:
     from airflow.utils.types import DagRunType
     from pendulum import DateTime
 
-#: Partition dates lie within this many microseconds, a minute, of the first moment of their as-of date.
-_OFFSETS = 60_000_000
+_log = logging.getLogger(__name__)
+
 #: Longest text of a key within a run id. Airflow takes ids of up to 250 characters, but makes folders for logs that are
 #: named ``run_id=...``, and most file systems end at 255.
 _ID_ROOM = 150
-
-
-class _Slot(NamedTuple):
-    """One combination of static values, which has a run on every as-of date."""
-
-    #: Microseconds from the first moment of the as-of date to the partition date.
-    offset: int
-    #: What stands before the date in the text of the key.
-    before: str
-    #: What stands after it.
-    after: str
-
-
-class _Position(NamedTuple):
-    """Where a run stands among all runs, which are ordered by partition date."""
-
-    #: Position of its as-of date in the cadence.
-    date: int
-    #: Position of its combination of static values among the slots.
-    slot: int
 
 
 class PartitionTimetable(Timetable):
     """A schedule with one partitioned run for each key of a scheme, for any number of dimensions.
 
     ``dag_run.partition_key`` is the scheme's positional text, ``2012-01-03|IBM``. A run is due when the scheme says
-    so: when the window of its as-of date has ended and the cadence's ``delay`` is over, by the clocks of its zone.
-    Of the keys of one as-of date, which are due together, the order is arbitrary and always the same.
+    so: when the window of its as-of date has ended and the cadence's ``delay`` is over, by the clocks of its zone, or
+    at the ``due`` time of the as-of date itself. Of the keys of one as-of date, which are due together, the order is
+    arbitrary and always the same; they start within a minute, microseconds apart.
 
     * **Catch-up** on: every key of every as-of date that is due, from the DAG's ``start_date`` on. Off: every key of
       the latest as-of date that is due. A date is always finished once its first run is there.
@@ -75,7 +48,10 @@ class PartitionTimetable(Timetable):
     * **Backfills** make runs that are due only, and no run of a key that has one (``--reprocess-behavior none``).
       As on any schedule, Airflow goes on after the latest run there is, whatever made it: leave dates that catch-up
       has still to reach to catch-up.
-    * **By hand** (REST, the UI) any key can be run, due or not; one that the scheme does not have is refused.
+    * **By hand** (REST, the UI) any key can be run that is due; one that is not, or that the scheme does not have, is
+      refused.
+    * **Where a calendar ends**, dates are scheduled and backfilled for as long as they are known. From 60 days before,
+      the schedule's text in the UI, a warning and the log say so.
     * **Without a cadence** nothing is scheduled: start runs by their key, such as ``{"partition_key": "T1|XNYS"}``.
 
     Values that come from a callable are read when the DAG file is parsed.
@@ -85,6 +61,7 @@ class PartitionTimetable(Timetable):
 
     Raises:
         PartitionError: It is no scheme.
+        CalendarError: Keys are due after the close, and the calendar has no closing times.
 
     Example:
         >>> from datetime import timedelta
@@ -108,16 +85,38 @@ class PartitionTimetable(Timetable):
                 f"PartitionTimetable takes a PartitionScheme, not a {type(scheme).__name__}: "
                 "PartitionTimetable(PartitionScheme(date=Daily(start='2012-01-03'), symbol=['AAPL', 'IBM']))"
             )
+        self._fill(scheme)
+        for lane in self._lanes:
+            if lane.cadence.due_at is not None and lane.cadence.due_at.after_close:
+                lane.cadence.business_calendar.known_closes()
+        if self._end is not None:
+            _log.log(logging.ERROR if self._end.ended else logging.WARNING, "%s", self._end)
+            warnings.warn(str(self._end), stacklevel=2)
+
+    def _fill(self, scheme: PartitionScheme) -> None:
         self.scheme = scheme
         self.periodic = self.can_be_scheduled = scheme.cadence is not None
         self.description = self._description()
+
+    @cached_property
+    def _lanes(self) -> list[Lane]:
+        return lanes_of(self.scheme)
+
+    @property
+    def _end(self) -> CalendarEnd | None:
+        cadence = self.scheme.cadence
+        return None if cadence is None else calendar_end(cadence, datetime.now(UTC))
 
     # -- what the UI shows ----------------------------------------------------------------------------------------
 
     @property
     def summary(self) -> str:
-        """The schedule in a few words: ``daily XNYS × 3 tier × 2 venue``."""
-        return " × ".join(self._dimension_text(name) for name in self.scheme.dimensions)
+        """The schedule in a few words: ``daily XNYS × 3 tier × 2 venue``, and that its calendar ends soon."""
+        text = " × ".join(self._dimension_text(name) for name in self.scheme.dimensions)
+        end = self._end
+        if end is None:
+            return text
+        return f"{text} (calendar {'ended' if end.ended else 'ends'} {end.known_until})"
 
     def _dimension_text(self, name: str) -> str:
         cadence = self.scheme.cadence
@@ -131,61 +130,32 @@ class PartitionTimetable(Timetable):
         cadence = self.scheme.cadence
         if cadence is None:
             return f"{keys}, started by hand: {self.summary}"
-        after = f" {cadence.delay} after" if cadence.delay else " when"
-        return f"{keys}: {self.summary}, due{after} its window ends ({cadence.timezone})"
+        if cadence.due_at is not None:
+            due = f"at {cadence.due_at}"
+        elif isinstance(cadence.delay, Delays):
+            due = f"after its window ends, later by {cadence.delay.dimension}"
+        else:
+            due = f"{cadence.delay} after its window ends" if cadence.delay else "when its window ends"
+        end = "" if self._end is None else f". Note: {self._end}"
+        return f"{keys}: {self.summary}, due {due} ({cadence.timezone}){end}"
 
     # -- runs in their order --------------------------------------------------------------------------------------
-
-    @cached_property
-    def _slots(self) -> list[_Slot]:
-        """All combinations of static values, in the order of their offsets, no two of which are equal."""
-        names, cadence = self.scheme.dimensions, self.scheme.cadence_dimension
-        columns = [["\0"] if n == cadence else [escape_value(v) for v in self.scheme.values(n)] for n in names]
-        texts = ["|".join(values) for values in itertools.product(*columns)]
-        slots: list[_Slot] = []
-        for offset, text in sorted((_offset(text), text) for text in texts):
-            before, _, after = text.partition("\0")
-            slots.append(_Slot(max(offset, slots[-1].offset + 1) if slots else offset, before, after))
-        return slots
-
-    def _info(self, cadence: Cadence, position: _Position) -> DagRunInfo:
-        as_of, slot = cadence[position.date], self._slots[position.slot]
-        return DagRunInfo(
-            run_after=_pendulum(cadence.due(as_of)),
-            data_interval=None,
-            partition_date=_partition_date(cadence, as_of, slot.offset),
-            partition_key=f"{slot.before}{as_of.isoformat()}{slot.after}",
-        )
-
-    def _after(self, cadence: Cadence, last: DagRunInfo) -> _Position:
-        """Return the position of the first run whose partition date is later than that of ``last``."""
-        if last.partition_date is None:  # of a time when the DAG had another schedule
-            return _Position(cadence.due_count(last.run_after), 0)
-        as_of = _day_in(cadence, last.partition_date)
-        if as_of not in cadence:
-            return _Position(cadence.count(as_of), 0)
-        first = _partition_date(cadence, as_of)
-        slot = bisect_right(self._slots, last.partition_date, key=lambda s: first + timedelta(microseconds=s.offset))
-        return _Position(cadence.index(as_of), slot) if slot < len(self._slots) else _Position(cadence.count(as_of), 0)
 
     def next_dagrun_info_v2(
         self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """Return the run after the last one, within what the DAG's dates and catch-up allow; None after the end."""
-        cadence = self.scheme.cadence
-        if cadence is None:
-            return None
-        position = _Position(0, 0) if last_dagrun_info is None else self._after(cadence, last_dagrun_info)
-        least = 0 if restriction.earliest is None else _count_before(cadence, _day_of(cadence, restriction.earliest))
-        if not restriction.catchup and position.slot == 0:
-            least = max(least, cadence.due_count(datetime.now(UTC)) - 1)
-        if position.date < least:
-            position = _Position(least, 0)
-        if cadence.bounded and position.date >= len(cadence):
-            return None
-        if restriction.latest is not None and cadence[position.date] > _day_of(cadence, restriction.latest):
-            return None
-        return self._info(cadence, position)
+        found = [self._next(lane, last_dagrun_info, restriction) for lane in self._lanes]
+        return min((info for info in found if info is not None), key=_order, default=None)
+
+    @staticmethod
+    def _next(lane: Lane, last: DagRunInfo | None, restriction: TimeRestriction) -> DagRunInfo | None:
+        bounds = [
+            None if bound is None else bound_of(lane.cadence, bound)
+            for bound in (restriction.earliest, restriction.latest)
+        ]
+        least = 0 if restriction.catchup else max(0, lane.cadence.known_due_count(datetime.now(UTC)) - 1)
+        return lane.next_info(last, earliest=bounds[0], latest=bounds[1], least=least)
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
@@ -195,17 +165,13 @@ class PartitionTimetable(Timetable):
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterator[DagRunInfo]:
         """Yield the runs of a backfill: all keys, due by now, of the as-of dates from ``earliest`` to ``latest``."""
-        cadence = self.scheme.cadence
-        if cadence is None:
-            return
-        due = cadence.due_count(datetime.now(UTC))
-        if not due:
-            return
-        first = _count_before(cadence, _day_of(cadence, earliest))
-        after = cadence.count(min(_day_of(cadence, latest), cadence[due - 1]))
-        for index in range(first, after):
-            for slot in range(len(self._slots)):
-                yield self._info(cadence, _Position(index, slot))
+        now = datetime.now(UTC)
+        infos = (
+            lane.between(bound_of(lane.cadence, earliest), bound_of(lane.cadence, latest), now) for lane in self._lanes
+        )
+        yield from heapq.merge(*infos, key=_order)
+        if self._end is not None:
+            _log.warning("%s", self._end)
 
     # -- one run --------------------------------------------------------------------------------------------------
 
@@ -213,7 +179,8 @@ class PartitionTimetable(Timetable):
         """Check the key of a run that is started by hand, and return its partition date.
 
         Raises:
-            PartitionError: The scheme has no such key, or the key is written in another way than its runs are.
+            PartitionError: The scheme has no such key, it is not due yet, or it is written in another way than its
+                runs are.
         """
         if partition_key is None:
             return None
@@ -221,12 +188,12 @@ class PartitionTimetable(Timetable):
         text = self.scheme.text(key)
         if text != partition_key:
             raise PartitionError(f"partition_key={partition_key!r} names the key {text!r}; write it like that")
-        cadence, as_of = self.scheme.cadence, self.scheme.as_of_date(key)
-        if cadence is None or as_of is None:
+        self.scheme.check_due(key, datetime.now(UTC))
+        period = self.scheme.period(key)
+        if period is None:
             return None
-        iso = as_of.isoformat()
-        offset = next(slot.offset for slot in self._slots if f"{slot.before}{iso}{slot.after}" == text)
-        return _partition_date(cadence, as_of, offset)
+        found = ((lane, lane.position_of(text, period)) for lane in self._lanes)
+        return next(lane.info(position).partition_date for lane, position in found if position is not None)
 
     def generate_run_id(
         self,
@@ -251,7 +218,7 @@ class PartitionTimetable(Timetable):
     def localize_partition_datetime(self, dt: datetime) -> DateTime:
         """Read a bound on partition dates, as ``airflow partitions clear`` takes it, by the cadence's clocks."""
         cadence = self.scheme.cadence
-        return _pendulum(dt if cadence is None else dt.replace(tzinfo=cadence.zone))
+        return to_pendulum(dt if cadence is None else dt.replace(tzinfo=cadence.zone))
 
     # -- writing it down ------------------------------------------------------------------------------------------
 
@@ -262,38 +229,14 @@ class PartitionTimetable(Timetable):
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> PartitionTimetable:
         """Read :meth:`serialize` back."""
-        return cls(PartitionScheme.from_dict(data["scheme"]))
+        made = cls.__new__(cls)
+        made._fill(PartitionScheme.from_dict(data["scheme"]))  # whoever schedules has been told of the calendar's end
+        return made
 
 
-def _offset(text: str) -> int:
-    """Return the offset of a combination of static values; 0 if there is nothing but the date."""
-    if text == "\0":
-        return 0
-    return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (_OFFSETS - 1)
-
-
-def _partition_date(cadence: Cadence, as_of: date, offset: int = 0) -> DateTime:
-    return _pendulum(first_instant(as_of, cadence.zone)) + timedelta(microseconds=offset)
-
-
-def _pendulum(instant: datetime) -> DateTime:
-    return pendulum.instance(instant.astimezone(UTC))
-
-
-def _day_in(cadence: Cadence, instant: datetime) -> date:
-    local = instant.astimezone(cadence.zone)
-    return date(local.year, local.month, local.day)
-
-
-def _day_of(cadence: Cadence, bound: datetime) -> date:
-    """Return the as-of date that a bound means; see :class:`PartitionTimetable`."""
-    if bound.time() == time():
-        return date(bound.year, bound.month, bound.day)
-    return _day_in(cadence, bound)
-
-
-def _count_before(cadence: Cadence, day: date) -> int:
-    return cadence.count(day) - (day in cadence)
+def _order(info: DagRunInfo) -> datetime:
+    assert info.partition_date is not None  # noqa: S101 - each run of ours has one
+    return info.partition_date
 
 
 def _id_text(key: str) -> str:

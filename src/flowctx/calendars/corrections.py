@@ -16,6 +16,7 @@ workers and the code locations all see it.
 from __future__ import annotations
 
 import os
+from datetime import date, time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -72,9 +73,9 @@ def _apply(calendar: BusinessCalendar, entries: dict[str, Any]) -> BusinessCalen
 
 def _text(value: Any) -> Any:
     """Return dates and times that TOML itself has as text."""
-    return (
-        value.isoformat("minutes") if hasattr(value, "hour") else value.isoformat() if hasattr(value, "year") else value
-    )
+    if isinstance(value, time):
+        return value.isoformat("minutes")
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _modified(path: str) -> int:

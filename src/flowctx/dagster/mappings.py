@@ -12,14 +12,21 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from flowctx.core.dates.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
+from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.dagster_keys import FOLD, fold, static_dimensions
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import DimensionDependency, PartitionsSubset, UpstreamPartitionsResult, quiet
 from flowctx.dagster.partitions import static_values
 
-_FINER = {Daily: (Daily, Weekly, Monthly, Quarterly), Weekly: (Weekly,), Monthly: (Monthly, Quarterly)}
+_FINER: dict[type[Cadence], tuple[type[Cadence], ...]] = {
+    Hourly: (Hourly, Daily, Weekly, Monthly, Quarterly, Yearly),
+    Daily: (Daily, Weekly, Monthly, Quarterly, Yearly),
+    Weekly: (Weekly,),
+    Monthly: (Monthly, Quarterly, Yearly),
+    Quarterly: (Quarterly, Yearly),
+    Yearly: (Yearly,),
+}
 
 
 def partition_mapping(upstream: PartitionScheme, downstream: PartitionScheme) -> dg.PartitionMapping:
@@ -89,14 +96,22 @@ def _check_windows(upstream: Cadence, downstream: Cadence) -> None:
         raise PartitionError(
             f"days of {upstream.timezone} do not lie in days of {downstream.timezone}; give both cadences one timezone"
         )
-    same_weeks = not (isinstance(upstream, Weekly) and isinstance(downstream, Weekly)) or (
-        upstream.ends_on == downstream.ends_on
-    )
-    if not isinstance(downstream, _FINER.get(type(upstream), ())) or not same_weeks:
+    if not isinstance(downstream, _FINER.get(type(upstream), ())) or not _end_together(upstream, downstream):
         raise PartitionError(
             f"windows of {upstream!r} do not lie in windows of {downstream!r}; a mapping goes from finer to coarser "
             "windows: make the upstream daily, or swap the two"
         )
+
+
+def _end_together(upstream: Cadence, downstream: Cadence) -> bool:
+    """Tell whether weeks end on the same day, and years where quarters or years do."""
+    if isinstance(upstream, Weekly) and isinstance(downstream, Weekly):
+        return upstream.ends_on == downstream.ends_on
+    if isinstance(upstream, Yearly) and isinstance(downstream, Yearly):
+        return upstream.ends_in == downstream.ends_in
+    if isinstance(upstream, Quarterly) and isinstance(downstream, Yearly):
+        return downstream.first_month % 3 == 1
+    return True
 
 
 def _static_mapping(upstream: PartitionScheme, downstream: PartitionScheme) -> dg.PartitionMapping | None:

@@ -15,16 +15,22 @@ from typing import Any, Final, Protocol
 
 import dagster as dg
 
-from flowctx.core.dates.cadence import Cadence, Daily, Monthly, Quarterly, Weekly
+from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
 from flowctx.core.dates.parsing import WEEKDAY_NAMES
 from flowctx.core.dates.zones import first_instant
 from flowctx.core.errors import ContextError, PartitionError
-from flowctx.core.partitions.dagster_keys import FOLD, dagster_key_parts, fold, parse_dagster_key, static_dimensions
+from flowctx.core.partitions.dagster_keys import (
+    FOLD,
+    dagster_key_parts,
+    fold,
+    format_of,
+    parse_dagster_key,
+    static_dimensions,
+)
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import old_names
 
-_FORMAT: Final = "%Y-%m-%d"
 _A_WEEK: Final = timedelta(days=6)
 
 
@@ -100,15 +106,17 @@ def _time_windows(cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
         first, last = ends
         start = cadence.window(first).start
         end = None if last is None else cadence.window(last).end
-        closed = _closed_days if isinstance(cadence, Daily) else _closed_periods
+        closed = _closed_days if isinstance(cadence, Daily | Hourly) else _closed_periods
         exclusions = closed(cadence, first, last)
     return dg.TimeWindowPartitionsDefinition(
         start=start,
         end=end,
-        fmt=_FORMAT,
+        fmt=format_of(cadence),
         timezone=cadence.timezone,
-        cron_schedule=f"0 0 {days_of_cron(cadence)}",
+        cron_schedule="0 * * * *" if isinstance(cadence, Hourly) else f"0 0 {days_of_cron(cadence)}",
         exclusions=exclusions or None,
+        # What is due on its own day is due before its window has ended, and Dagster has no such key otherwise.
+        end_offset=0 if cadence.due_at is None else 1,
     )
 
 
@@ -123,14 +131,18 @@ def days_of_cron(cadence: Cadence) -> str:
             return "1 * *"
         case Quarterly():
             return "1 1,4,7,10 *"
-    raise PartitionError(f"{cadence!r} is no cadence that Dagster can be told; use Daily, Weekly, Monthly or Quarterly")
+        case Yearly():
+            return f"1 {cadence.first_month} *"
+    raise PartitionError(
+        f"{cadence!r} is no cadence that Dagster can be told; use Hourly, Daily, Weekly, Monthly, Quarterly or Yearly"
+    )
 
 
 def _first_and_last(cadence: Cadence) -> tuple[date, date | None] | None:
     """Return the first as-of date and the last one, None if it goes on for ever; or None if there are none."""
     if not cadence.bounded and cadence.known_until is None:
         return cadence[0], None
-    count = cadence.count(cadence.known_until if not cadence.bounded else None)
+    count = cadence.known_count(cadence.end or cadence.known_until or cadence.start)
     return (cadence[0], cadence[count - 1]) if count else None
 
 
@@ -142,25 +154,33 @@ def open_weekdays(cadence: Cadence) -> frozenset[int]:
 
 
 def _closed_days(cadence: Cadence, first: date, last: date | None) -> list[str | datetime]:
-    """Return weekdays that are never sessions as a cron expression, and other closed days as their first instants."""
+    """Return weekdays that are never sessions as a cron expression, and other closed days by their windows' starts."""
+    hourly = isinstance(cadence, Hourly)
     weekdays = open_weekdays(cadence)
     closed = sorted((day + 1) % 7 for day in set(range(7)) - weekdays)
-    exclusions: list[str | datetime] = [f"0 0 * * {','.join(map(str, closed))}"] if closed else []
+    of_weekdays = f"0 {'*' if hourly else '0'} * * {','.join(map(str, closed))}"
+    exclusions: list[str | datetime] = [of_weekdays] if closed else []
     if cadence.business_calendar.bounded and last is not None:
-        days = (date.fromordinal(o) for o in range(first.toordinal(), last.toordinal()))
-        sessions = set(cadence.business_calendar.sessions(first, last))
-        exclusions += [
-            first_instant(day, cadence.zone) for day in days if day.weekday() in weekdays and day not in sessions
-        ]
+        days = [date.fromordinal(o) for o in range(first.toordinal(), last.toordinal())]
+        sessions = set(cadence.business_calendar.sessions(days[0], days[-1])) if days else set()
+        for day in days:
+            if day.weekday() in weekdays and day not in sessions:
+                exclusions += _starts(day, cadence) if hourly else [first_instant(day, cadence.zone)]
     return exclusions
+
+
+def _starts(day: date, cadence: Cadence) -> list[datetime]:
+    """Return the first instants of the hours of a day."""
+    hours = replace(cadence, start=day, end=day, calendar="EVERY_DAY")
+    return [hours.window(hour).start for hour in hours]
 
 
 def _closed_periods(cadence: Cadence, first: date, last: date | None) -> list[str | datetime]:
     """Return the starts of periods without a session, which have no as-of date if the last session names them."""
-    assert isinstance(cadence, Weekly | Monthly | Quarterly)  # noqa: S101 - for the type checker
+    assert isinstance(cadence, Weekly | Monthly | Quarterly | Yearly)  # noqa: S101 - for the type checker
     if cadence.as_of == "period_end" or not cadence.business_calendar.bounded or last is None:
         return []
-    every = replace(cadence, as_of="period_end", start=first, end=None)
+    every = replace(cadence, as_of="period_end", start=first, end=None, due_at=None)
     periods = every[: every.count(last)]
     return [every.window(day).start for day in periods if cadence.containing(day) is None]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
 
-from flowctx.core.dates.cadence import Cadence, Daily, Weekly
+from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Weekly, Yearly
+from flowctx.core.dates.calendar_end import calendar_end
+from flowctx.core.dates.due_rules import Delays
 from flowctx.core.dates.parsing import WEEKDAY_NAMES
 from flowctx.core.dates.zones import local_date
-from flowctx.core.errors import WorkflowError
+from flowctx.core.errors import CalendarError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import UnresolvedAssetJobDefinition
@@ -52,7 +55,8 @@ def workflow_schedule(
 
     It ticks at the due times of the scheme's cadence, by the wall clock of the cadence's time zone, and requests the
     keys of the business date that is due then, one run for each combination of the static dimensions. On a holiday
-    it requests nothing and says why. A delay is rounded up to whole minutes, and of a wall-clock time that happens
+    it requests nothing and says why, and after the last day that the calendar knows its ticks fail and say so; in the
+    60 days before that they warn. A delay is rounded up to whole minutes, and of a wall-clock time that happens
     twice when clocks are put back, Dagster's schedules tick at the second.
 
     After an outage of its daemon Dagster evaluates only the last of the ticks that it missed. With ``catch_up`` a
@@ -92,12 +96,17 @@ def workflow_schedule(
     return dg.ScheduleDefinition(
         name=schedule_name,
         target=target,
-        cron_schedule=cron_schedule(scheme.cadence),
+        cron_schedule=cron_schedules([cadence for cadence, _ in scheme.cadences]),
         execution_timezone=scheme.cadence.timezone,
         execution_fn=ticks.evaluate,
         default_status=default_status,
-        description=description or f"Requests each key when it is due: {scheme.cadence!r}.",
+        description=description or _description(scheme.cadence),
     )
+
+
+def _description(cadence: Cadence) -> str:
+    end = calendar_end(cadence, datetime.now(UTC))
+    return f"Requests each key when it is due: {cadence!r}.{'' if end is None else f' Note: {end}.'}"
 
 
 class _Ticks:
@@ -116,40 +125,70 @@ class _Ticks:
         self.catch_up, self.run_config, self.tags = catch_up, run_config, tags
 
     def evaluate(self, context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Request what is due at the tick, or say why nothing is."""
-        now = context.scheduled_execution_time
-        due, reason = _due_at(self.cadence, now)
-        missed = self.missed(context, now, due)
-        yield from missed
-        if due is not None:
-            yield from self.requests(due)
-        elif not missed:
-            yield dg.SkipReason(reason)
+        """Request what is due at the tick, or say why nothing is.
 
-    def requests(self, as_of: date) -> Iterator[dg.RunRequest]:
-        """Yield one request for each key of a business date."""
-        for key in keys_of(self.scheme, as_of):
+        Raises:
+            CalendarError: Nothing is, since the calendar has ended.
+        """
+        now = context.scheduled_execution_time
+        requests: list[dg.RunRequest] = []
+        reasons: list[str] = []
+        for cadence, values in self.scheme.cadences:
+            due, reason = _due_at(cadence, now)
+            requests += self.missed(context, now, due, cadence, values)
+            requests += [] if due is None else self.requests(due, values)
+            reasons += [reason] if reason else []
+        end = calendar_end(self.cadence, now)
+        if end is not None and end.ended and not requests:
+            raise CalendarError(str(end))
+        if end is not None:
+            context.log.warning(str(end))
+        yield from requests
+        if not requests:
+            yield dg.SkipReason("; ".join(reasons) + (f". Note: {end}" if end else ""))
+
+    def requests(self, as_of: date, values: tuple[str, ...] | None) -> Iterator[dg.RunRequest]:
+        """Yield one request for each key of a business date, of those with these values of the delays' dimension."""
+        for key in keys_of(self.scheme, as_of, values):
             yield dg.RunRequest(
                 run_key=str(key),
                 partition_key=to_dagster_key(key, self.scheme),
                 run_config=self.run_config,
-                tags=self.tags | {AS_OF_TAG: as_of.isoformat()},
+                tags=self.tags | {AS_OF_TAG: _day(as_of)},
             )
 
-    def missed(self, context: dg.ScheduleEvaluationContext, now: datetime, due: date | None) -> list[dg.RunRequest]:
+    def missed(
+        self,
+        context: dg.ScheduleEvaluationContext,
+        now: datetime,
+        due: date | None,
+        cadence: Cadence,
+        values: tuple[str, ...] | None,
+    ) -> list[dg.RunRequest]:
         """Return requests for the dates before the one that is due, as far as this schedule made none yet."""
         if not self.catch_up:
             return []
-        stop = self.cadence.index(due) if due else self.cadence.due_count(now)
-        dates = list(self.cadence[max(0, stop - self.catch_up) : stop])
-        made = {_SCHEDULE_TAG: self.name, AS_OF_TAG: [day.isoformat() for day in dates]}
+        stop = cadence.index(due) if due else cadence.known_due_count(now)
+        dates = list(cadence[max(0, stop - self.catch_up) : stop])
+        made = {_SCHEDULE_TAG: self.name, AS_OF_TAG: sorted({_day(as_of) for as_of in dates})}
         runs = context.instance.get_runs(filters=dg.RunsFilter(tags=made)) if dates else []
         known = {run.tags.get(_PARTITION_TAG) for run in runs}
-        return [request for day in dates for request in self.requests(day) if request.partition_key not in known]
+        found = [request for as_of in dates for request in self.requests(as_of, values)]
+        return [request for request in found if request.partition_key not in known]
 
 
-def keys_of(scheme: PartitionScheme, as_of: date) -> Iterator[PartitionKey]:
+def _day(as_of: date) -> str:
+    """Return the business date of an entry of a cadence, which may be an hour."""
+    return date(as_of.year, as_of.month, as_of.day).isoformat()
+
+
+def keys_of(scheme: PartitionScheme, as_of: date, values: tuple[str, ...] | None = None) -> Iterator[PartitionKey]:
     """Yield the keys of a business date, in the scheme's order of its static dimensions.
+
+    Args:
+        scheme: The scheme.
+        as_of: The business date, or the hour.
+        values: Only keys with one of these values of the dimension by which delays differ.
 
     Example:
         >>> from flowctx import Daily, PartitionScheme
@@ -157,28 +196,74 @@ def keys_of(scheme: PartitionScheme, as_of: date) -> Iterator[PartitionKey]:
         >>> [str(key) for key in keys_of(scheme, date(2012, 1, 3))]
         ['date=2012-01-03|tier=T1', 'date=2012-01-03|tier=T2']
     """
-    dated = {scheme.cadence_dimension: as_of.isoformat()} if scheme.cadence_dimension else {}
-    for values in static_values(scheme) or ({},):
-        yield scheme.key(**dated, **values)
+    cadence, name = scheme.cadence, scheme.cadence_dimension
+    dated = {name: cadence.text(as_of)} if cadence is not None and name is not None else {}
+    delays = None if cadence is None else cadence.delay
+    for static in static_values(scheme) or ({},):
+        if values is None or not isinstance(delays, Delays) or static[delays.dimension] in values:
+            yield scheme.key(**dated, **static)
 
 
 def _due_at(cadence: Cadence, tick: datetime) -> tuple[date | None, str]:
     """Return the business date that is due at a tick; without one, also why."""
-    days, _ = _delay(cadence)
     # By way of UTC: Dagster writes a tick that falls into a gap of the clocks as the wall-clock time that is not.
-    window_end = local_date(tick.astimezone(UTC), cadence.zone) - days * _DAY
-    last_day = window_end - _DAY
-    as_of = cadence.containing(last_day)
+    now = tick.astimezone(UTC)
+    count = cadence.known_due_count(now)
+    latest = cadence[count - 1] if count else None
+    if latest is not None and _is_tick_of(cadence, latest, tick):
+        return latest, ""
+    try:
+        return None, _why_nothing(cadence, now)
+    except CalendarError as error:
+        return None, f"nothing is due: {error}"
+
+
+def _is_tick_of(cadence: Cadence, as_of: date, tick: datetime) -> bool:
+    """Tell whether a tick is the one for a business date: in the minute in which it is due, by the clocks of the zone.
+
+    A time that clocks leave out is due when they jump, and ticks then; at one that they show twice, an hour's own
+    schedule ticks twice, and any other at the second.
+    """
+    if -(-cadence.due(as_of).timestamp() // 60) * 60 == tick.timestamp():
+        return True
+    if isinstance(cadence, Hourly):
+        return False
+    in_zone = tick if getattr(tick.tzinfo, "key", None) == cadence.timezone else tick.astimezone(cadence.zone)
+    return _whole_minute(cadence.due_wall_time(as_of)) == in_zone.replace(tzinfo=None)
+
+
+def _whole_minute(wall: datetime) -> datetime:
+    return wall if not (wall.second or wall.microsecond) else wall.replace(second=0, microsecond=0) + _MINUTE
+
+
+def _why_nothing(cadence: Cadence, now: datetime) -> str:
+    """Say why no business date is due at a tick."""
+    if isinstance(cadence, Hourly):
+        hour = now - cadence.fixed_delay - timedelta(hours=1)
+        as_of, meant = cadence.containing(hour), f"the hour of {hour.isoformat()} is none of a session"
+    else:
+        today = local_date(now, cadence.zone)
+        last_day = today if cadence.due_at is not None else today - (_delay(cadence)[0] + 1) * _DAY
+        as_of = cadence.containing(last_day)
+        meant = cadence.explain(last_day) if as_of is None else f"no window ends with {last_day}"
+        if as_of is not None and cadence.due_at is None and cadence.window(as_of).end.date() != last_day + _DAY:
+            as_of = None
     if as_of is None:
-        return None, f"nothing is due: {cadence.explain(last_day)}"
-    if cadence.window(as_of).end.date() != window_end:
-        return None, f"nothing is due: no window ends with {last_day}"
+        return f"nothing is due: {meant}"
     due = cadence.due(as_of)
-    early = due.timestamp() > tick.timestamp()
-    return (None, f"{as_of} is not due until {due.isoformat()}") if early else (as_of, "")
+    late = due.timestamp() <= now.timestamp()
+    return f"{as_of} was due at {due.isoformat()}" if late else f"{as_of} is not due until {due.isoformat()}"
 
 
 # -- cron -------------------------------------------------------------------------------------------------------
+
+
+def cron_schedules(cadences: Sequence[Cadence]) -> str | list[str]:
+    """Return the cron expressions whose ticks include every due time of some cadences of one zone."""
+    found = [cron_schedule(cadence) for cadence in cadences]
+    expressions = [text for texts in found for text in ([texts] if isinstance(texts, str) else texts)]
+    distinct = list(dict.fromkeys(expressions))
+    return distinct[0] if len(distinct) == 1 else distinct
 
 
 def cron_schedule(cadence: Cadence) -> str | list[str]:
@@ -189,15 +274,42 @@ def cron_schedule(cadence: Cadence) -> str | list[str]:
         >>> cron_schedule(Weekly(start="2012-01-01", delay=timedelta(days=2, hours=6, minutes=30)))
         '30 6 * * 1'
     """
+    expressions = _own_times(cadence) if cadence.due_at is not None else _times_after_windows(cadence)
+    return expressions[0] if len(expressions) == 1 else expressions
+
+
+def _times_after_windows(cadence: Cadence) -> list[str]:
     days, time_of_day = _delay(cadence)
     hours, minutes = divmod(time_of_day // _MINUTE, 60)
-    expressions = [f"{minutes} {hours} {fields}" for fields in _days_of_cron(cadence, days)]
-    return expressions[0] if len(expressions) == 1 else expressions
+    if isinstance(cadence, Hourly):
+        return [f"{minutes} * * * *"]
+    return [f"{minutes} {hours} {fields}" for fields in _days_of_cron(cadence, days)]
+
+
+def _own_times(cadence: Cadence) -> list[str]:
+    """Return the expressions of what is due on the as-of date itself: one time, or each at which some session ends."""
+    assert cadence.due_at is not None  # noqa: S101 - the caller asked
+    named_by_end = getattr(cadence, "as_of", "period_end") == "period_end"
+    if not cadence.due_at.after_close and (named_by_end or not cadence.business_calendar.bounded):
+        hours, minutes = divmod(cadence.due_at.offset // _MINUTE, 60)
+        days = _days_of_cron(cadence, -1) if named_by_end else ["* * *"]
+        return [f"{minutes} {hours} {fields}" for fields in days]
+    return list(_distinct_times(cadence))
+
+
+@lru_cache(maxsize=64)
+def _distinct_times(cadence: Cadence) -> tuple[str, ...]:
+    weekdays: dict[tuple[int, int], set[int]] = {}
+    for index in range(cadence.known_count(cadence.end or cadence.known_until or cadence.start)):
+        wall = cadence.due_wall_time(cadence[index])
+        weekdays.setdefault((wall.hour, wall.minute), set()).add(wall.isoweekday() % 7)
+    listed = [(time, "*" if len(days) == 7 else _listed(days)) for time, days in sorted(weekdays.items())]
+    return tuple(f"{minute} {hour} * * {days}" for (hour, minute), days in listed)
 
 
 def _delay(cadence: Cadence) -> tuple[int, timedelta]:
     """Return the delay in days and the rest of it, rounded up to whole minutes."""
-    return divmod(-(-cadence.delay // _MINUTE) * _MINUTE, _DAY)
+    return divmod(-(-cadence.fixed_delay // _MINUTE) * _MINUTE, _DAY)
 
 
 def _days_of_cron(cadence: Cadence, later: int) -> list[str]:
@@ -212,7 +324,9 @@ def _days_of_cron(cadence: Cadence, later: int) -> list[str]:
 
 def _days_of_month(cadence: Cadence, later: int) -> Iterator[str]:
     """Yield days and months: a delay of weeks can lead to another day of the month in leap years and short months."""
-    starts = (1, 4, 7, 10) if cadence.kind == "quarterly" else range(1, 13)
+    starts: Iterable[int] = (1, 4, 7, 10) if cadence.kind == "quarterly" else range(1, 13)
+    if isinstance(cadence, Yearly):
+        starts = (cadence.first_month,)
     days: dict[int, set[int]] = {}
     for year in range(2000, 2028):  # every way in which leap years and month lengths follow each other
         for month in starts:

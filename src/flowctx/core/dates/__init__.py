@@ -1,6 +1,6 @@
 """Business days, calendars and cadences.
 
-* :mod:`.cadence`: ``Daily``, ``Weekly``, ``Monthly``, ``Quarterly`` and ``Window``
+* :mod:`.cadence`: ``Hourly``, ``Daily``, ``Weekly``, ``Monthly``, ``Quarterly``, ``Yearly`` and ``Window``
 * :mod:`.calendar`: ``BusinessCalendar``, ``EVERY_DAY``, ``WEEKDAYS``
 * :mod:`.sequence`, :mod:`.periods`, :mod:`.session_table`: the arithmetic under them
 * :mod:`.zones`, :mod:`.parsing`: instants of a time zone, and dates from text

@@ -9,6 +9,7 @@ from typing import Final, overload
 from flowctx.core.errors import CalendarError
 
 WEEKDAY_NAMES: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+MONTH_NAMES: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _LONG_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -88,6 +89,25 @@ def weekday_number(name: object, what: str) -> int:
     raise CalendarError(f"{what}={name!r} is not a day of the week; use one of {', '.join(WEEKDAY_NAMES)}")
 
 
+def month_number(name: object, what: str) -> int:
+    """Return 1 for ``JAN`` (or ``January``) to 12 for ``DEC``; case does not matter.
+
+    Raises:
+        CalendarError: No such month.
+
+    Example:
+        >>> month_number("JUN", "ends_in")
+        6
+    """
+    from calendar import month_name
+
+    text = name.strip().upper() if isinstance(name, str) else ""
+    for number, short in enumerate(MONTH_NAMES, start=1):
+        if text in (short, month_name[number].upper()):
+            return number
+    raise CalendarError(f"{what}={name!r} is not a month; use one of {', '.join(MONTH_NAMES)}")
+
+
 def weekday_name(day: date) -> str:
     """Return the English name of the weekday: ``Friday``."""
     return _LONG_NAMES[day.weekday()]
@@ -148,17 +168,21 @@ class DateSequence(Sequence[date]):
     Args:
         ordinal_at: The proleptic Gregorian ordinal at a position.
         positions: Which positions, in which order.
+        value: The date of an ordinal.
 
     Example:
         >>> list(DateSequence(lambda i: 734802 + 3 * i, range(2)))
         [datetime.date(2012, 10, 26), datetime.date(2012, 10, 29)]
     """
 
-    __slots__ = ("_ordinal_at", "_positions")
+    __slots__ = ("_ordinal_at", "_positions", "_value")
 
-    def __init__(self, ordinal_at: Callable[[int], int], positions: range) -> None:
+    def __init__(
+        self, ordinal_at: Callable[[int], int], positions: range, value: Callable[[int], date] = date.fromordinal
+    ) -> None:
         self._ordinal_at = ordinal_at
         self._positions = positions
+        self._value = value
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -169,12 +193,12 @@ class DateSequence(Sequence[date]):
     def __getitem__(self, index: slice) -> DateSequence: ...
     def __getitem__(self, index: int | slice) -> date | DateSequence:
         if isinstance(index, slice):
-            return DateSequence(self._ordinal_at, self._positions[index])
-        return date.fromordinal(self._ordinal_at(self._positions[index]))
+            return DateSequence(self._ordinal_at, self._positions[index], self._value)
+        return self._value(self._ordinal_at(self._positions[index]))
 
     def __iter__(self) -> Iterator[date]:
-        at = self._ordinal_at
-        return (date.fromordinal(at(position)) for position in self._positions)
+        at, value = self._ordinal_at, self._value
+        return (value(at(position)) for position in self._positions)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):

@@ -28,19 +28,21 @@ class Weeks(NamedTuple):
 
 
 class Months(NamedTuple):
-    """Calendar months, or quarters of three of them."""
+    """Calendar months, quarters of three of them, or years of twelve."""
 
-    #: Months in a period: 1 or 3.
+    #: Months in a period: 1, 3 or 12.
     months: int
+    #: Months from January to the first one of a period.
+    shift: int = 0
 
     def number(self, ordinal: int) -> int:
         """Return the number of the period that holds the day."""
         day = date.fromordinal(ordinal)
-        return (day.year * 12 + day.month - 1) // self.months
+        return (day.year * 12 + day.month - 1 - self.shift) // self.months
 
     def first_day(self, number: int) -> int:
         """Return the ordinal of the first day of the period."""
-        year, month = divmod(number * self.months, 12)
+        year, month = divmod(number * self.months + self.shift, 12)
         return date(year, month + 1, 1).toordinal()
 
 

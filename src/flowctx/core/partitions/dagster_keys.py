@@ -7,10 +7,10 @@ are folded into one, so that ``tier`` and ``venue`` become ``tier~venue`` with v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
-from flowctx.core.dates.cadence import Cadence
+from flowctx.core.dates.cadence import Cadence, Hourly
 from flowctx.core.dates.parsing import iso_date
 from flowctx.core.errors import CalendarError, UnknownPartition
 from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
@@ -19,7 +19,6 @@ from flowctx.core.partitions.scheme import PartitionScheme
 #: Joins the names, and the values, of folded dimensions; in neither can it stand for itself.
 FOLD: Final = "~"
 _MULTI: Final = "|"
-_FORMAT: Final = "%Y-%m-%d"
 
 
 def static_dimensions(scheme: PartitionScheme) -> tuple[str, ...]:
@@ -58,8 +57,8 @@ def dagster_key_parts(key: PartitionKey, scheme: PartitionScheme) -> dict[str, s
     """
     values: dict[str, str] = {}
     if scheme.cadence is not None and scheme.cadence_dimension is not None:
-        as_of = date.fromisoformat(key[scheme.cadence_dimension])
-        values[scheme.cadence_dimension] = scheme.cadence.window(as_of).start.strftime(_FORMAT)
+        start = scheme.cadence.window(scheme.period(key) or scheme.cadence.start).start
+        values[scheme.cadence_dimension] = start.strftime(format_of(scheme.cadence))
     static = static_dimensions(scheme)
     if static:
         values[FOLD.join(static)] = fold(key, static)
@@ -101,16 +100,40 @@ def parse_dagster_key(text: str, scheme: PartitionScheme) -> PartitionKey:
         )
     values: dict[str, str] = {}
     if scheme.cadence is not None and scheme.cadence_dimension is not None:
-        day = iso_date(by_name[scheme.cadence_dimension])
+        day = _start_of(by_name[scheme.cadence_dimension], scheme.cadence)
         if day is None:
             raise UnknownPartition(
-                f"{str(text)!r} has no date (YYYY-MM-DD) for {scheme.cadence_dimension}; Dagster's keys of this scheme "
-                f"are {pattern!r}"
+                f"{str(text)!r} has no {_written(scheme.cadence)} for {scheme.cadence_dimension}; Dagster's keys of "
+                f"this scheme are {pattern!r}"
             )
-        values[scheme.cadence_dimension] = _as_of(day, scheme.cadence).isoformat()
+        values[scheme.cadence_dimension] = scheme.cadence.text(_as_of(day, scheme.cadence))
     if static:
         values |= _unfold(by_name[FOLD.join(static)], static)
     return scheme.check(PartitionKey(**values))
+
+
+def format_of(cadence: Cadence) -> str:
+    """Return the format of the first instant of a window as Dagster's keys have it: with its offset, if it is an hour.
+
+    Example:
+        >>> format_of(Hourly(start="2012-01-01"))
+        '%Y-%m-%dT%H:%M%z'
+    """
+    return "%Y-%m-%dT%H:%M%z" if isinstance(cadence, Hourly) else "%Y-%m-%d"
+
+
+def _start_of(text: str, cadence: Cadence) -> date | None:
+    if not isinstance(cadence, Hourly):
+        return iso_date(text)
+    try:
+        start = datetime.strptime(text, format_of(cadence))  # noqa: DTZ007 - the format has the offset
+    except ValueError:
+        return None
+    return start if start.strftime(format_of(cadence)) == text else None
+
+
+def _written(cadence: Cadence) -> str:
+    return "hour (YYYY-MM-DDTHH:MM-0500)" if isinstance(cadence, Hourly) else "date (YYYY-MM-DD)"
 
 
 def _as_of(day: date, cadence: Cadence) -> date:
@@ -121,7 +144,9 @@ def _as_of(day: date, cadence: Cadence) -> date:
         as_of, why = None, str(error)
     if as_of is None:
         raise UnknownPartition(f"no window of this scheme starts on {day}: {why}")
-    start = cadence.window(as_of).start.date()
+    start: date = cadence.window(as_of).start
+    if not isinstance(day, datetime):
+        start = date(start.year, start.month, start.day)
     if start != day:
         raise UnknownPartition(
             f"Dagster names a partition by the first day of its window, and {day} is not one; the window that holds "

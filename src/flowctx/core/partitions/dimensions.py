@@ -9,7 +9,6 @@ from datetime import date
 from typing import Any
 
 from flowctx.core.dates.cadence import Cadence
-from flowctx.core.dates.parsing import iso_date
 from flowctx.core.errors import CalendarError, PartitionError
 from flowctx.core.partitions.key import MAX_TEXT, PartitionKey, check_dimension_name, dimension_value, escape_value
 from flowctx.core.suggestions import nearest
@@ -41,7 +40,7 @@ class CadenceDimension:
 
     def max_length(self) -> int:
         """Return how many characters ``name=value`` has at most."""
-        return len(self.name) + len("=2012-01-03")
+        return len(self.name) + len("=") + len(self.cadence._text(self.cadence._first_of(self.cadence.start)))
 
     def size(self, until: date | None) -> int:
         """Count the values up to ``until``."""
@@ -54,19 +53,19 @@ class CadenceDimension:
 
     def part(self, index: int) -> Part:
         """Return the value at an index."""
-        text = date.fromordinal(self.cadence._ordinal_at(index)).isoformat()
+        text = self.cadence._text(self.cadence._ordinal_at(index))
         return text, f"{self.name}={text}"
 
     def parts(self, indexes: Iterable[int]) -> Iterator[Part]:
         """Yield the values at some indexes."""
-        at, prefix, from_ordinal = self.cadence._ordinal_at, f"{self.name}=", date.fromordinal
+        at, prefix, text_of = self.cadence._ordinal_at, f"{self.name}=", self.cadence._text
         for index in indexes:
-            text = from_ordinal(at(index)).isoformat()
+            text = text_of(at(index))
             yield text, prefix + text
 
     def find(self, value: str) -> int | None:
         """Return the index of a value, or None if it is none of them."""
-        as_of = iso_date(value)
+        as_of = self.cadence.parse(value)
         try:
             return None if as_of is None else self.cadence._find(as_of)
         except CalendarError:
@@ -74,11 +73,11 @@ class CadenceDimension:
 
     def explain(self, value: str) -> tuple[str, list[str]]:
         """Say why a text is not one of the values, and return the nearest ones."""
-        as_of = iso_date(value)
+        as_of = self.cadence.parse(value)
         if as_of is None:
-            return f"{self.name}={value!r} is not a date; write it as YYYY-MM-DD", []
+            return f"{self.name}={value!r} {self.cadence.not_written}", []
         try:
-            near = [day.isoformat() for day in self.cadence.neighbours(as_of)]
+            near = [self.cadence.text(day) for day in self.cadence.neighbours(as_of)]
             return self.cadence.explain(as_of), near
         except CalendarError as error:
             return str(error), []
@@ -131,6 +130,11 @@ class StaticDimension:
         if not self._values and self._read is not None:
             self._values = _check_values(self.name, self._read())
         return self._values
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the values are there, or are still to be read."""
+        return bool(self._values)
 
     def has_values(self) -> bool:
         """Tell whether there is any value."""

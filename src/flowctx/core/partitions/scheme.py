@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
 
 from flowctx.core.dates.cadence import Cadence, Window
+from flowctx.core.dates.due_rules import Delays
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import (
     CadenceDimension,
     Dimension,
+    StaticDimension,
     Values,
     check_lengths,
     make_dimension,
     not_a_key,
     wrong_names,
 )
-from flowctx.core.partitions.index_tree import POINT, Tree, box
+from flowctx.core.partitions.index_tree import POINT, Tree, box, combine, tree_over
 from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.partitions.selection_text import parse_selection
+
+#: By how much the clocks of those who schedule and those who work may differ.
+CLOCK_SKEW: Final = timedelta(minutes=1)
 
 
 class PartitionScheme:
@@ -67,6 +72,16 @@ class PartitionScheme:
                 f"date; give the values of {cadences[1]} as a list, or make two schemes"
             )
         self._fill(made)
+        delays = None if self.cadence is None else self.cadence.delay
+        if isinstance(delays, Delays):
+            named = self._by_name.get(delays.dimension)
+            if not isinstance(named, StaticDimension):
+                raise PartitionError(
+                    f"delay= differs by {delays.dimension!r}, which is no static dimension of the scheme; add it, or "
+                    f"pass one delay (the scheme has {', '.join(self._by_name)})"
+                )
+            if named.is_read:
+                self._check_delays(delays)
 
     def _fill(self, dimensions: tuple[Dimension, ...]) -> None:
         set_field = object.__setattr__
@@ -279,18 +294,130 @@ class PartitionScheme:
             >>> scheme.as_of_date(scheme[0])
             datetime.date(2012, 1, 3)
         """
-        name = self.cadence_dimension
-        return None if name is None else date.fromisoformat(self.check(key)[name])
+        period = self.period(key)
+        return period.date() if isinstance(period, datetime) else period
+
+    def period(self, key: PartitionKey) -> date | None:
+        """Return the entry of the cadence that a key is of: its as-of date, or the first instant of its hour.
+
+        Raises:
+            UnknownPartition: The scheme has no such key.
+        """
+        if self._cadence is None:
+            return None
+        return self._cadence.cadence.parse(self.check(key)[self._cadence.name])
 
     def window(self, key: PartitionKey) -> Window | None:
         """Return the window of a key's as-of date, or None if the scheme has no cadence."""
-        as_of = self.as_of_date(key)
-        return None if as_of is None or self.cadence is None else self.cadence.window(as_of)
+        period = self.period(key)
+        return None if period is None or self.cadence is None else self.cadence.window(period)
 
     def due(self, key: PartitionKey) -> datetime | None:
-        """Return when the run of a key is due, or None if the scheme has no cadence."""
-        as_of = self.as_of_date(key)
-        return None if as_of is None or self.cadence is None else self.cadence.due(as_of)
+        """Return when the run of a key is due, or None if the scheme has no cadence.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> from flowctx import Weekly
+            >>> delays = {"tier": {"T1": timedelta(weeks=2), "OTC": timedelta(weeks=4)}}
+            >>> weeks = PartitionScheme(week=Weekly(start="2026-01-01", delay=delays), tier=["T1", "OTC"])
+            >>> [weeks.due(key).date().isoformat() for key in weeks.select("week=2026-01-09")]
+            ['2026-01-24', '2026-02-07']
+        """
+        period = self.period(key)
+        return None if period is None else self.cadence_of(self.check(key)).due(period)
+
+    def cadence_of(self, key: Mapping[str, str]) -> Cadence:
+        """Return the cadence with the delay that a key has, where delays differ by a static dimension.
+
+        Args:
+            key: A key, or its static values.
+
+        Raises:
+            PartitionError: The scheme has no cadence.
+        """
+        if self._cadence is None:
+            raise PartitionError("the scheme has no cadence, so nothing says when its keys are due")
+        cadence = self._cadence.cadence
+        delays = cadence.delay
+        return cadence.with_delay(delays.of(key[delays.dimension])) if isinstance(delays, Delays) else cadence
+
+    @property
+    def cadences(self) -> tuple[tuple[Cadence, tuple[str, ...] | None], ...]:
+        """Each cadence with one delay, and the values of the delays' dimension that have it; None stands for all keys.
+
+        Raises:
+            PartitionError: A value has no delay, or a delay no value.
+        """
+        cadence = self.cadence
+        if cadence is None:
+            return ()
+        delays = cadence.delay
+        if not isinstance(delays, Delays):
+            return ((cadence, None),)
+        self._check_delays(delays)
+        groups: dict[timedelta, list[str]] = {}
+        for value in self.values(delays.dimension):
+            groups.setdefault(delays.of(value), []).append(value)
+        return tuple((cadence.with_delay(delay), tuple(values)) for delay, values in sorted(groups.items()))
+
+    def _check_delays(self, delays: Delays) -> None:
+        extra = [value for value, _ in delays.values if value not in self.values(delays.dimension)]
+        if extra:
+            there = ", ".join(self.values(delays.dimension))
+            raise PartitionError(
+                f"delay= has {', '.join(extra)}, and {delays.dimension} has {there}; correct the values"
+            )
+        for value in self.values(delays.dimension):
+            delays.of(value)
+
+    def due_keys(self, now: datetime) -> Selection:
+        """Return the keys that are due at ``now``, of those whose dates are known; all keys without a cadence.
+
+        Example:
+            >>> from datetime import UTC
+            >>> from flowctx import Daily
+            >>> days = PartitionScheme(date=Daily(start="2012-01-03"), tier=["T1", "T2"])
+            >>> [str(key) for key in days.due_keys(datetime(2012, 1, 4, tzinfo=UTC))]
+            ['date=2012-01-03|tier=T1', 'date=2012-01-03|tier=T2']
+        """
+        if self._cadence is None:
+            return self.select()
+        self._check_lengths()
+        tree: Tree | None = None
+        for cadence, values in self.cadences:
+            due = range(cadence.known_due_count(now))
+            below: Tree | None = POINT
+            for dimension in reversed(self._dimensions):
+                ranges = self._indexes(dimension, due, values)
+                below = None if below is None else tree_over(ranges, below)
+            tree = combine(tree, below, lambda a, b: a or b)
+        return Selection._of(self, tree)
+
+    def _indexes(self, dimension: Dimension, due: range, values: tuple[str, ...] | None) -> list[range]:
+        if isinstance(dimension, CadenceDimension):
+            return [due] if due else []
+        delays = self._cadence.cadence.delay if self._cadence is not None else None
+        if values is None or not isinstance(delays, Delays) or dimension.name != delays.dimension:
+            return [range(dimension.size(None))]
+        found = (dimension.find(value) for value in values)
+        return [range(index, index + 1) for index in found if index is not None]
+
+    def check_due(self, key: PartitionKey, now: datetime) -> None:
+        """Refuse a key that is not due yet, the same on every engine.
+
+        Args:
+            key: A key of the scheme.
+            now: The time, or when the run started; clocks may differ by a minute.
+
+        Raises:
+            PartitionError: It is not due; the message says when it is.
+        """
+        due = self.due(key)
+        if due is not None and due.astimezone(UTC) - CLOCK_SKEW > now:
+            raise PartitionError(
+                f"{key} is not due until {due.isoformat()}, when its data is complete; run it then, or give the "
+                "cadence a smaller delay= or an earlier due="
+            )
 
     # -- text ---------------------------------------------------------------------------------------------------
 

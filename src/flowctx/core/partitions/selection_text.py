@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from datetime import date
 
-from flowctx.core.dates.parsing import iso_date
 from flowctx.core.errors import PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import POINT, Runs, Tree, combine, tree_over
@@ -93,6 +92,8 @@ def _item(dimension: Dimension, item: str, until: date | None) -> range:
 def _one(dimension: Dimension, item: str) -> range:
     value = unescape_value(item)
     found = dimension.find(value)
+    if found is None and isinstance(dimension, CadenceDimension) and (span := dimension.cadence.parse_span(value)):
+        return span
     if found is None:
         reason, near = dimension.explain(value)
         near = [day for day in near if day not in reason]
@@ -110,25 +111,27 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
     return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
 
 
-def _date(name: str, text: str) -> date:
-    day = iso_date(text)
+def _date(dimension: CadenceDimension, text: str) -> date:
+    day = dimension.cadence.parse_bound(unescape_value(text))
     if day is None:
-        raise PartitionError(f"{name}: {text!r} is not a date; write it as YYYY-MM-DD, such as 2012-10-26")
+        raise PartitionError(f"{dimension.name}: {text!r} {dimension.cadence.not_written}")
     return day
 
 
 def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None) -> range:
     cadence, name = dimension.cadence, dimension.name
-    first = _date(name, low) if low else cadence.start
+    first = _date(dimension, low) if low else cadence.start
     if not high:
         found = range(cadence.indexes(first, first).start, dimension.size(until))
     else:
-        last = _date(name, high)
-        if first > last:
+        last = _date(dimension, high)
+        if cadence.goes_backwards(first, last):
             raise PartitionError(f"{name}={low}..{high} goes backwards; write {name}={high}..{low}")
-        found = cadence.indexes(first, last if until is None else min(last, until))
+        found = cadence.indexes(first, last)
+        if until is not None:
+            found = range(found.start, max(found.start, min(found.stop, cadence.count(until))))
     if not found:
-        near = [day.isoformat() for day in cadence.neighbours(first)]
+        near = [cadence.text(day) for day in cadence.neighbours(first)]
         raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
     return found
 

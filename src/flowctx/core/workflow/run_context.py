@@ -70,6 +70,7 @@ def begin(
     _check(as_of, as_of_date, batch_id)
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
+        scheme.check_due(partition, started_at or datetime.now(UTC))
         meant = scheme.as_of_date(partition)
         if as_of_date is not None and meant is not None and as_of_date != meant:
             raise ContextError(

@@ -1,0 +1,199 @@
+"""The runs of keys that are due together, as one sequence in the order in which Airflow schedules them.
+
+Airflow knows a partition by two things: its key, an opaque text, and its ``partition_date``, an instant. A backfill
+decides by the *instant* whether a run exists already, and the dag-processor takes the run with the latest instant for
+the last one. So each key has an instant of its own here: the first moment of its as-of date in the cadence's zone, and
+after it, within a minute, an offset in microseconds that is derived from the key's static values. It depends on nothing
+else, so that a value that is added to a dimension, anywhere in it, changes no other key's instant: a backfill then
+makes the new value's runs and none twice.
+
+Where delays differ by a dimension, keys of later dates are due before others of earlier ones. The instant is then the
+due time, since a schedule goes on from the latest instant there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import pendulum
+from airflow.timetables.base import DagRunInfo
+
+from flowctx.core.dates.cadence import Cadence, Hourly
+from flowctx.core.dates.zones import first_instant
+from flowctx.core.partitions.key import escape_value
+from flowctx.core.partitions.scheme import PartitionScheme
+
+if TYPE_CHECKING:
+    from pendulum import DateTime
+
+#: Partition dates lie within this many microseconds, a minute, of the first moment of their as-of date.
+_OFFSETS = 60_000_000
+
+
+class _Slot(NamedTuple):
+    """One combination of static values, which has a run on every as-of date."""
+
+    #: Microseconds from the first moment of the as-of date to the partition date.
+    offset: int
+    #: What stands before the date in the text of the key.
+    before: str
+    #: What stands after it.
+    after: str
+
+
+class Position(NamedTuple):
+    """Where a run stands among those of its lane, which are ordered by partition date."""
+
+    #: Position of its as-of date in the cadence.
+    date: int
+    #: Position of its combination of static values among the slots.
+    slot: int
+
+
+class Lane:
+    """The runs of all keys with one delay: every combination of their static values on every as-of date.
+
+    Args:
+        cadence: The cadence, with the delay of these keys.
+        slots: The combinations of static values, in the order of their offsets.
+        by_due: Partition dates are due times, since other lanes have other delays.
+    """
+
+    def __init__(self, cadence: Cadence, slots: list[_Slot], *, by_due: bool) -> None:
+        self.cadence, self.slots, self._by_due = cadence, slots, by_due
+
+    def info(self, position: Position) -> DagRunInfo:
+        """Return what Airflow is told of a run.
+
+        Runs of one as-of date, which are due together, start microseconds apart: Airflow's OpenLineage provider makes
+        the id of a run of this instant, and of nothing else that tells the keys apart.
+        """
+        as_of, slot = self.cadence[position.date], self.slots[position.slot]
+        apart = timedelta(microseconds=slot.offset)
+        return DagRunInfo(
+            run_after=to_pendulum(self.cadence.due(as_of)) + apart,
+            data_interval=None,
+            partition_date=to_pendulum(self._moment(position.date)) + apart,
+            partition_key=f"{slot.before}{self.cadence.text(as_of)}{slot.after}",
+        )
+
+    def position_of(self, text: str, as_of: date) -> Position | None:
+        """Return the position of a key by its text, or None if it is of another lane."""
+        iso = self.cadence.text(as_of)
+        slots = (i for i, slot in enumerate(self.slots) if f"{slot.before}{iso}{slot.after}" == text)
+        slot = next(slots, None)
+        return None if slot is None else Position(self.cadence.index(as_of), slot)
+
+    def after(self, last: DagRunInfo) -> Position:
+        """Return the position of the first run whose partition date is later than that of ``last``."""
+        if last.partition_date is None:  # of a time when the DAG had another schedule
+            return Position(self.cadence.known_due_count(last.run_after), 0)
+        begun = self._begun(last.partition_date)
+        if begun:
+            first = to_pendulum(self._moment(begun - 1))
+            slot = bisect_right(self.slots, last.partition_date, key=lambda s: first.add(microseconds=s.offset))
+            if slot < len(self.slots):
+                return Position(begun - 1, slot)
+        return Position(begun, 0)
+
+    def _moment(self, index: int) -> datetime:
+        """Return the instant from which the partition dates of an as-of date count."""
+        as_of = self.cadence[index]
+        if self._by_due:
+            return self.cadence.due(as_of)
+        return as_of if isinstance(as_of, datetime) else first_instant(as_of, self.cadence.zone)
+
+    def _begun(self, instant: datetime) -> int:
+        """Count the as-of dates whose partition dates count from this instant or an earlier one."""
+        if self._by_due:
+            return self.cadence.known_due_count(instant)
+        hourly = isinstance(self.cadence, Hourly)
+        return self.cadence.known_count(instant if hourly else day_in(self.cadence, instant))
+
+    def next_info(
+        self, last: DagRunInfo | None, *, earliest: date | None, latest: date | None, least: int
+    ) -> DagRunInfo | None:
+        """Return the run after the last one, within bounds on as-of dates; None after the end.
+
+        Args:
+            last: The last run, of whichever lane.
+            earliest: The first as-of date that may have a run.
+            latest: The last one.
+            least: The position of the first one for which a run may begin; one that was begun is finished.
+        """
+        position = Position(0, 0) if last is None else self.after(last)
+        bounds = [0 if earliest is None else self.cadence.known_count_before(earliest)]
+        if position.slot == 0:
+            bounds.append(least)
+        if position.date < max(bounds):
+            position = Position(max(bounds), 0)
+        if self.cadence._entry(position.date) is None:
+            return None
+        if latest is not None and position.date >= self.cadence.known_count(latest):
+            return None
+        return self.info(position)
+
+    def between(self, earliest: date, latest: date, now: datetime) -> Iterator[DagRunInfo]:
+        """Yield the runs of the as-of dates between two, those that are due and known."""
+        first = self.cadence.known_count_before(earliest)
+        after = min(self.cadence.known_count(latest), self.cadence.known_due_count(now))
+        for index in range(first, after):
+            for slot in range(len(self.slots)):
+                yield self.info(Position(index, slot))
+
+
+def lanes_of(scheme: PartitionScheme) -> list[Lane]:
+    """Return the lanes of a scheme: one, or one for each delay; none without a cadence."""
+    groups = scheme.cadences
+    return [Lane(cadence, _slots(scheme, values), by_due=len(groups) > 1) for cadence, values in groups]
+
+
+def _slots(scheme: PartitionScheme, values: tuple[str, ...] | None) -> list[_Slot]:
+    """Return all combinations of static values, in the order of their offsets, no two of which are equal."""
+    delays = None if scheme.cadence is None else scheme.cadence.delay
+    own = {} if values is None else {getattr(delays, "dimension", ""): values}
+    columns = [
+        ["\0"] if name == scheme.cadence_dimension else [escape_value(v) for v in scheme.values(name)]
+        for name in scheme.dimensions
+    ]
+    texts = sorted((_offset(text), text) for text in ("|".join(found) for found in itertools.product(*columns)))
+    kept = {name: {escape_value(value) for value in found} for name, found in own.items()}
+    slots: list[_Slot] = []
+    last = -1
+    for offset, text in texts:
+        last = max(offset, last + 1)
+        parts = dict(zip(scheme.dimensions, text.split("|"), strict=True))
+        if all(parts[name] in found for name, found in kept.items()):
+            before, _, after = text.partition("\0")
+            slots.append(_Slot(last, before, after))
+    return slots
+
+
+def _offset(text: str) -> int:
+    """Return the offset of a combination of static values; 0 if there is nothing but the date."""
+    if text == "\0":
+        return 0
+    return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (_OFFSETS - 1)
+
+
+def to_pendulum(instant: datetime) -> DateTime:
+    """Return an instant as Airflow has it."""
+    return pendulum.instance(instant.astimezone(UTC))
+
+
+def day_in(cadence: Cadence, instant: datetime) -> date:
+    """Return the day that the cadence's zone has at an instant."""
+    local = instant.astimezone(cadence.zone)
+    return date(local.year, local.month, local.day)
+
+
+def bound_of(cadence: Cadence, bound: datetime) -> date:
+    """Return the as-of date, or the hour, that a bound means; see ``PartitionTimetable``."""
+    if bound.time() == time():
+        return date(bound.year, bound.month, bound.day)
+    return bound.astimezone(UTC) if isinstance(cadence, Hourly) else day_in(cadence, bound)
