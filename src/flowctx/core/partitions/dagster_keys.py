@@ -144,10 +144,10 @@ def _as_of(day: date, cadence: Cadence) -> date:
         as_of, why = None, str(error)
     if as_of is None:
         raise UnknownPartition(f"no window of this scheme starts on {day}: {why}")
-    start: date = cadence.window(as_of).start
-    if not isinstance(day, datetime):
-        start = date(start.year, start.month, start.day)
-    if start != day:
+    first = cadence.window(as_of).start
+    start: date = first if isinstance(day, datetime) else date(first.year, first.month, first.day)
+    # An instant at a time that clocks show twice is equal to none of another zone; its number of seconds is.
+    if (first.timestamp() != day.timestamp()) if isinstance(day, datetime) else (start != day):
         raise UnknownPartition(
             f"Dagster names a partition by the first day of its window, and {day} is not one; the window that holds "
             f"it is {start}, with the as-of date {as_of}"
