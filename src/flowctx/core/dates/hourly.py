@@ -33,8 +33,8 @@ class Hourly(Cadence):
 
     Example:
         >>> hours = Hourly(start="2026-11-01", end="2026-11-01", timezone="America/New_York")
-        >>> len(hours), hours[2].isoformat(timespec="minutes"), hours.due(hours[2]).isoformat("minutes")
-        (25, '2026-11-01T01:00-05:00', '2026-11-01T02:00-05:00')
+        >>> len(hours), hours.text(hours[2]), hours.due(hours[2]).isoformat()
+        (25, '2026-11-01T01:00-05:00', '2026-11-01T02:00:00-05:00')
     """
 
     kind: ClassVar[str] = "hourly"

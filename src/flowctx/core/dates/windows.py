@@ -46,6 +46,7 @@ class Cadence(AsOfDates):
             CalendarError: It is not one of the as-of dates.
 
         Example:
+            >>> from flowctx import Weekly
             >>> Weekly(start="2012-01-01").window(date(2012, 1, 13)).start.isoformat()
             '2012-01-07T00:00:00+00:00'
         """
@@ -68,6 +69,7 @@ class Cadence(AsOfDates):
                 a dimension: then ask :meth:`PartitionScheme.due() <flowctx.PartitionScheme.due>`.
 
         Example:
+            >>> from flowctx import Daily
             >>> Daily(start="2026-03-01", timezone="America/New_York",
             ...       delay=timedelta(hours=6)).due(date(2026, 3, 7)).isoformat()
             '2026-03-08T06:00:00-04:00'
@@ -82,6 +84,7 @@ class Cadence(AsOfDates):
         """Return what clocks of the zone are meant to show when the run is due, a time that they may leave out.
 
         Example:
+            >>> from flowctx import Daily
             >>> Daily(start="2026-03-01", timezone="America/New_York",
             ...       delay=timedelta(hours=2, minutes=30)).due_wall_time(date(2026, 3, 7)).isoformat()
             '2026-03-08T02:30:00'
@@ -131,6 +134,7 @@ class Cadence(AsOfDates):
             CalendarError: ``now`` is naive, or further ahead than the calendar is known.
 
         Example:
+            >>> from flowctx import Daily
             >>> from datetime import UTC
             >>> Daily(start="2012-01-01").due_count(datetime(2012, 1, 4, tzinfo=UTC))
             3
@@ -144,6 +148,7 @@ class Cadence(AsOfDates):
         :meth:`due_count` refuses to.
 
         Example:
+            >>> from flowctx import Daily
             >>> from datetime import UTC
             >>> weekdays = BusinessCalendar.from_sessions("D", ["2012-01-02", "2012-01-03"])
             >>> Daily(start="2012-01-02", calendar=weekdays).known_due_count(datetime(2013, 1, 1, tzinfo=UTC))
@@ -174,6 +179,7 @@ class Cadence(AsOfDates):
         """Return the first as-of date that is due strictly after ``now``, or None after the end.
 
         Example:
+            >>> from flowctx import Daily
             >>> from datetime import UTC
             >>> Daily(start="2012-01-01").first_due_after(datetime(2012, 1, 4, tzinfo=UTC))
             datetime.date(2012, 1, 4)
@@ -185,6 +191,7 @@ class Cadence(AsOfDates):
         """Return the last as-of date that is due at ``now``, or None before the first.
 
         Example:
+            >>> from flowctx import Daily
             >>> from datetime import UTC
             >>> Daily(start="2012-01-01").latest_due(datetime(2012, 1, 4, tzinfo=UTC))
             datetime.date(2012, 1, 3)
@@ -199,6 +206,7 @@ class Cadence(AsOfDates):
         ``as_of="last_session"``, and before the first and after the last window.
 
         Example:
+            >>> from flowctx import Weekly
             >>> Weekly(start="2012-01-01").containing(date(2012, 1, 9))
             datetime.date(2012, 1, 13)
         """
@@ -223,6 +231,7 @@ class Cadence(AsOfDates):
         """Return a JSON-ready dict; :meth:`from_dict` reads it back.
 
         Example:
+            >>> from flowctx import Daily
             >>> Daily(start="2012-01-01").to_dict()["start"]
             '2012-01-01'
         """
@@ -242,6 +251,7 @@ class Cadence(AsOfDates):
             CalendarError: The data is not of that form.
 
         Example:
+            >>> from flowctx import Daily
             >>> daily = Daily(start="2012-01-03", calendar="XNYS")
             >>> Cadence.from_dict(daily.to_dict()) == daily
             True
