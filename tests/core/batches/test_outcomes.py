@@ -1,0 +1,107 @@
+"""Which of several accounts of one partition counts."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.records import PartitionRun, PartitionState
+
+NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)
+
+
+def account(run_id, state, minute=0, **fields):
+    """Return what is said of a run at some minutes after noon."""
+    return PartitionRun(
+        partition="p",
+        state=PartitionState(state),
+        run_id=run_id,
+        engine="airflow",
+        last_seen_at=NOON + timedelta(minutes=minute),
+        **fields,
+    )
+
+
+def steps(run_id, state, minute=0, **fields):
+    """Return what a run's own steps recorded."""
+    return account(run_id, state, minute, recorded=True, **fields)
+
+
+def test_there_must_be_an_account():
+    """Of nothing there is no outcome."""
+    with pytest.raises(ValueError, match="empty"):
+        winning_outcome([])
+
+
+@pytest.mark.parametrize(
+    ("accounts", "winner"),
+    [
+        ([account("a", "failed", 1), account("b", "running", 2)], ("b", "running")),
+        ([steps("a", "ok", 1), account("b", "failed", 2)], ("a", "ok")),
+        ([steps("a", "ok", 1), account("b", "running", 2)], ("a", "ok")),
+        ([steps("a", "ok", 1), steps("b", "failed", 2)], ("b", "failed")),
+        ([steps("a", "failed", 1), account("b", "launched", 2)], ("b", "launched")),
+        ([steps("a", "skipped", 1), account("b", "failed", 2)], ("a", "skipped")),
+        ([steps("a", "skipped", 1), account("b", "running", 2)], ("b", "running")),
+        ([steps("a", "ok", 1), steps("b", "ok", 2, part=True)], ("b", "ok")),
+        ([steps("a", "ok", 1), steps("b", "failed", 2, part=True)], ("a", "ok")),
+        ([steps("a", "failed", 1), steps("b", "partial", 2, part=True)], ("b", "partial")),
+    ],
+)
+def test_the_latest_run_that_wrote_the_capture_counts(accounts, winner):
+    """What is captured stays so; only while the partition is not done does the word of another run count."""
+    for order in (accounts, accounts[::-1]):
+        found = winning_outcome(order)
+        assert (found.run_id, found.state) == winner
+
+
+@pytest.mark.parametrize(
+    ("recorded", "engine", "state"),
+    [
+        (steps("a", "ok", 1), account("a", "failed", 2), "ok"),
+        (steps("a", "running", 1), account("a", "failed", 2), "failed"),
+        (steps("a", "running", 1), account("a", "ok", 2), "partial"),
+        (steps("a", "running", 3), account("a", "failed", 2), "running"),
+        (steps("a", "running", 1), account("a", "running", 2), "running"),
+        (steps("a", "failed", 1), account("a", "canceled", 2), "canceled"),
+        (steps("a", "ok", 1), account("a", "canceled", 2), "ok"),
+        (steps("a", "failed", 3), account("a", "canceled", 2), "failed"),
+    ],
+)
+def test_two_accounts_of_one_run_are_merged(recorded, engine, state):
+    """Its steps say what is done, its engine whether it is over."""
+    assert winning_outcome([recorded, engine]).state == state
+    assert winning_outcome([engine, recorded]).state == state
+
+
+def test_the_engine_says_why_where_the_steps_do_not():
+    """A failure without a reason takes that of the engine; a reason of its own stays."""
+    engine = account("a", "failed", 2, error="out of memory", step="load")
+    found = winning_outcome([steps("a", "failed", 1), engine])
+    assert (found.error, found.step, found.recorded) == ("out of memory", "load", True)
+    assert winning_outcome([steps("a", "failed", 1, error="no rows"), engine]).error == "no rows"
+
+
+ACCOUNTS = st.lists(
+    st.builds(
+        account,
+        st.sampled_from("abc"),
+        st.sampled_from(list(PartitionState)),
+        st.integers(0, 99),
+        recorded=st.booleans(),
+        part=st.booleans(),
+    ),
+    min_size=1,
+    unique_by=(lambda one: (one.run_id, one.recorded), lambda one: one.last_seen_at),
+)
+
+
+@given(ACCOUNTS, st.randoms())
+def test_the_order_of_accounts_does_not_matter(accounts, random):
+    """Of the same accounts the same one counts, however they are read, and it is one of a run that there is."""
+    found = winning_outcome(accounts)
+    random.shuffle(accounts)
+    assert winning_outcome(accounts) == found
+    assert found.run_id in {one.run_id for one in accounts}

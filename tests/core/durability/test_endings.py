@@ -1,0 +1,66 @@
+"""The end of a run that could not say so itself."""
+
+import pytest
+
+from flowctx import StepResult, Workflow
+from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.records import RunStatus
+from flowctx.ledger.memory import MemoryLedger
+from step_by_step import StepByStep
+
+
+@pytest.fixture
+def flow():
+    flow = Workflow("flow", params={"a": "ok"})
+    ways = {"ok": StepResult.ok, "fail": lambda: StepResult.fail("no rows"), "skip": lambda: StepResult.skip("none")}
+    flow.step(name="a", retries=1)(lambda ctx: ways[ctx.params["a"]]())
+    flow.step(name="b")(lambda ctx: {})
+    return flow
+
+
+@pytest.fixture
+def ledger():
+    return MemoryLedger()
+
+
+def ended(ledger, status, error=None):
+    """End run ``e1`` as its engine says, and return what the ledger says of it then."""
+    returned = end_run(ledger, ledger.get_run("e1"), status, error)
+    found = ledger.get_run("e1")
+    assert returned in (found.status, None)
+    return found.status, found.error
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELED])
+def test_a_run_that_was_stopped_ends_as_its_engine_says(flow, ledger, status):
+    """It failed or was canceled, for the reason that the engine gives."""
+    StepByStep(flow, ledger).attempt("a")
+    assert ended(ledger, status, "out of memory") == (status, "out of memory")
+
+
+def test_what_its_steps_recorded_comes_first(flow, ledger):
+    """A step that failed, and was to be tried again, is why the run failed, whatever the engine says."""
+    StepByStep(flow, ledger, params={"a": "fail"}).attempt("a")
+    assert ended(ledger, RunStatus.CANCELED, "stopped") == (RunStatus.FAILED, "step 'a': no rows")
+
+
+def test_a_run_whose_engine_was_content_is_partial(flow, ledger):
+    """Where the engine has no more to do and a step has not run, the run is no whole one."""
+    StepByStep(flow, ledger).attempt("a")
+    assert ended(ledger, RunStatus.OK)[0] is RunStatus.PARTIAL
+
+
+def test_a_run_that_has_ended_is_left_alone(flow, ledger):
+    """How a run ended is said once."""
+    StepByStep(flow, ledger).all_steps()
+    assert end_run(ledger, ledger.get_run("e1"), RunStatus.FAILED, "late") is None
+    assert ledger.get_run("e1").status is RunStatus.OK
+
+
+def test_a_run_that_goes_on_elsewhere_is_left_alone(flow, ledger):
+    """After another run has taken over, an engine's late word changes nothing."""
+    StepByStep(flow, ledger, run_id="e1").attempt("a")
+    late = ledger.get_run("e1")
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1").attempt("a")
+    assert end_run(ledger, late, RunStatus.FAILED, "late") is None
+    assert ledger.get_run("e2").status is RunStatus.RUNNING

@@ -1,0 +1,130 @@
+"""What a run is recorded in: a ledger, one whose failures are only logged, or none."""
+
+import inspect
+import logging
+
+import pytest
+
+from flowctx import LedgerUnavailable, StepStatus, Superseded, UnknownRun
+from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.run_ledgers import NO_LEDGER, LenientLedger, NoLedger, run_ledger
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import make_context
+from flowctx.testing.clock import NOON
+from step_by_step import AwayLedger
+
+RUN = RunRecord(workflow="flow", context=make_context(workflow="flow"), steps=("a", "b"))
+
+
+def step(name):
+    return StepRecord(step=name, status=StepStatus.OK, started_at=NOON)
+
+
+def test_the_setting_says_what_a_run_is_recorded_in():
+    """Strict is the ledger itself, lenient one around it, and without a ledger there is the one that forgets."""
+    ledger = MemoryLedger()
+    assert run_ledger(ledger, strict=True) is ledger
+    assert isinstance(run_ledger(ledger, strict=False), LenientLedger)
+    assert run_ledger(None, strict=True) is run_ledger(None, strict=False) is NO_LEDGER
+
+
+@pytest.mark.parametrize("ledger", [NoLedger, LenientLedger])
+def test_each_takes_what_the_port_says(ledger):
+    """Every call of the port is there, with the same parameters."""
+    for name, call in inspect.getmembers(RunLedger, inspect.isfunction):
+        if not name.startswith("_"):
+            assert list(inspect.signature(getattr(ledger, name)).parameters) == list(inspect.signature(call).parameters)
+
+
+def test_no_ledger_remembers_nothing():
+    """A run goes on in it as in any other; only to continue one needs a ledger, and the message says how."""
+    assert NO_LEDGER.begin(RUN) is RUN
+    NO_LEDGER.record(RUN, [step("a")])
+    NO_LEDGER.finish(RUN, RunStatus.OK)
+    assert (NO_LEDGER.steps(RUN.key), NO_LEDGER.statuses(RUN.key), NO_LEDGER.list_runs()) == ([], {}, [])
+    with pytest.raises(UnknownRun, match="how far run 'run-1' came; set FLOWCTX_LEDGER_URL here too"):
+        NO_LEDGER.get_run("run-1")
+
+
+def test_a_lenient_ledger_records(caplog):
+    """As long as the ledger answers, what is recorded in it is there, and nothing is logged."""
+    ledger = MemoryLedger()
+    lenient = LenientLedger(ledger)
+    run = lenient.begin(RUN)
+    lenient.record(run, [step("a")])
+    lenient.finish(run, RunStatus.OK)
+    assert (lenient.get_run("run-1").status, lenient.statuses(RUN.key)) == (RunStatus.OK, {"a": StepStatus.OK})
+    assert [found.run_id for found in lenient.list_runs(workflow="flow")] == ["run-1"]
+    assert caplog.text == ""
+
+
+def test_what_was_not_recorded_is_recorded_with_the_next_step(caplog):
+    """A ledger that is away for a step has it when it is back, and the log says which one was late."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    ledger = AwayLedger()
+    lenient = LenientLedger(ledger)
+    run = lenient.begin(RUN)
+    ledger.away = {"record"}
+    lenient.record(run, [step("a")])
+    assert "run run-1: step 'a' is not recorded (away); the run goes on" in caplog.text
+    ledger.away = set()
+    lenient.record(run, [step("b")])
+    assert set(ledger.statuses(RUN.key)) == {"a", "b"}
+
+
+def test_the_end_of_a_run_brings_what_was_late():
+    """A step that the ledger missed is recorded before the run ends."""
+    ledger = AwayLedger()
+    lenient = LenientLedger(ledger)
+    run = lenient.begin(RUN)
+    ledger.away = {"record"}
+    lenient.record(run, [step("a")])
+    ledger.away = set()
+    lenient.finish(run, RunStatus.OK)
+    assert (set(ledger.statuses(RUN.key)), ledger.get_run("run-1").status) == ({"a"}, RunStatus.OK)
+
+
+def test_a_run_that_cannot_begin_is_not_recorded_at_all():
+    """After a beginning that failed, nothing of the run is written, even if the ledger is back."""
+    ledger = AwayLedger("begin")
+    lenient = LenientLedger(ledger)
+    assert lenient.begin(RUN) is RUN
+    ledger.away = set()
+    lenient.record(RUN, [step("a")])
+    assert ledger.list_runs() == []
+
+
+def test_what_cannot_be_read_is_taken_for_nothing(caplog):
+    """A run goes on without what is recorded of it, and the log says so."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    ledger = AwayLedger("steps")
+    lenient = LenientLedger(ledger)
+    lenient.begin(RUN)
+    assert lenient.steps(RUN.key) == []
+    assert "run run-1: what is recorded of it cannot be read (away); it goes on" in caplog.text
+
+
+def test_who_has_lost_the_run_stops_here_too():
+    """Lenient is no licence to write to a run that goes on elsewhere."""
+    ledger = MemoryLedger()
+    lenient = LenientLedger(ledger)
+    run = lenient.begin(RUN)
+    ledger.begin(run, resumes=run)
+    with pytest.raises(Superseded):
+        lenient.record(run, [step("a")])
+    with pytest.raises(Superseded):
+        lenient.finish(run, RunStatus.OK)
+
+
+def test_a_run_that_is_to_continue_another_needs_the_ledger():
+    """What cannot be read cannot be continued, whatever the setting."""
+
+    class Away(MemoryLedger):
+        def get_run(self, *args, **how):
+            raise LedgerUnavailable("away")
+
+    with pytest.raises(UnknownRun, match="cannot say how far run 'run-1' came: away"):
+        LenientLedger(Away()).get_run("run-1")
+    with pytest.raises(UnknownRun):
+        LenientLedger(MemoryLedger()).get_run("nope")
