@@ -61,6 +61,6 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(flow, ledger):
     """After another run has taken over, an engine's late word changes nothing."""
     StepByStep(flow, ledger, run_id="e1").attempt("a")
     late = ledger.get_run("e1")
-    StepByStep(flow, ledger, run_id="e2", resume_from="e1").attempt("a")
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1", take_over=True).attempt("a")
     assert end_run(ledger, late, RunStatus.FAILED, "late") is None
     assert ledger.get_run("e2").status is RunStatus.RUNNING

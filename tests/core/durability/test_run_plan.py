@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from flowctx import AlreadyCaptured, StepResult, Superseded, Workflow
+from flowctx import AlreadyCaptured, RunAlive, StepResult, Superseded, Workflow
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.resumption import plan_resume
 from flowctx.core.durability.run_plan import begin_run, plan_next_attempt, plan_run
@@ -81,9 +81,9 @@ def test_a_request_says_what_becomes_of_a_captured_partition(flow, ledger):
     assert begin_run(ledger, plan_run(ledger, whole, ctx)).run.status is RunStatus.RUNNING
 
 
-def next_attempt(flow, ledger):
+def next_attempt(flow, ledger, **how):
     run = ledger.get_run("e1")
-    return plan_next_attempt(flow, plan_resume(flow, run, ledger.steps(run.key)))
+    return plan_next_attempt(flow, plan_resume(flow, run, ledger.steps(run.key)), **how)
 
 
 def test_the_next_attempt_is_for_one_alone(flow, ledger):
@@ -98,5 +98,17 @@ def test_the_next_attempt_is_for_one_alone(flow, ledger):
 
 def test_the_next_attempt_is_where_the_first_was(flow, ledger):
     """Unless it is said anew, the workflow is imported from where it was."""
-    begin_run(ledger, plan_run(ledger, flow, make_context(workflow="flow", run_id="e1"), import_path="flows:flow"))
+    ctx = make_context(workflow="flow", run_id="e1")
+    first = begin_run(ledger, plan_run(ledger, flow, ctx, import_path="flows:flow"))
+    ledger.finish(first.run, RunStatus.FAILED)
     assert begin_run(ledger, next_attempt(flow, ledger)).run.import_path == "flows:flow"
+
+
+def test_a_run_that_is_alive_is_taken_over_only_if_that_is_said(flow, ledger):
+    """Somebody who is at a run keeps it, unless the caller wants to have it; then the first one is stopped."""
+    first = begin_run(ledger, plan_run(ledger, flow, make_context(workflow="flow", run_id="e1")))
+    with pytest.raises(RunAlive, match="take_over=True"):
+        begin_run(ledger, next_attempt(flow, ledger))
+    begin_run(ledger, next_attempt(flow, ledger, take_over=True))
+    with pytest.raises(Superseded):
+        ledger.finish(first.run, RunStatus.OK)
