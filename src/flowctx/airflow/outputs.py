@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -54,7 +54,13 @@ def to_payload(envelope: Envelope, ti: Any, map_values: Mapping[str, str] | None
     return payload
 
 
-def read_upstream(ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore | None) -> StepInput:
+def read_upstream(
+    ctx: WorkflowContext,
+    task: Any,
+    ti: Any,
+    store: ArtifactStore | None,
+    recorded: Callable[[str], Envelope | None] = lambda step: None,
+) -> StepInput:
     """Return the context with what the steps before ``task`` handed on, and what is to be handed on in turn.
 
     Of a step that is mapped while ``task`` is not (or not with it) the output is a dict of those of its instances, by
@@ -65,13 +71,14 @@ def read_upstream(ctx: WorkflowContext, task: Any, ti: Any, store: ArtifactStore
         task: The task that is about to run.
         ti: Its task instance.
         store: Where outputs that became artifacts are.
+        recorded: Returns what the ledger has of a step that handed nothing on here: it may have run elsewhere since.
 
     Raises:
         ContextConflict: Two steps before it wrote one parameter with different values.
         ContextError: Two tasks before it are steps of the same name.
         PayloadError: What was handed on cannot be read.
     """
-    reader = _Reader(task, ti, store)
+    reader = _Reader(task, ti, store, recorded)
     found, mapped = reader.nearest()
     envelopes = list(found.values())
     if mapped:
@@ -111,8 +118,10 @@ def instance_states(ti: Any, task_ids: list[str]) -> dict[str, str]:
 class _Reader:
     """Reads, for one task instance, what others in its run handed on."""
 
-    def __init__(self, task: Any, ti: Any, store: ArtifactStore | None) -> None:
-        self.task, self.ti, self.store = task, ti, store
+    def __init__(
+        self, task: Any, ti: Any, store: ArtifactStore | None, recorded: Callable[[str], Envelope | None]
+    ) -> None:
+        self.task, self.ti, self.store, self.recorded = task, ti, store, recorded
         self.group = task.get_closest_mapped_task_group()
 
     def nearest(self) -> tuple[dict[str, Envelope], dict[str, str]]:
@@ -154,9 +163,11 @@ class _Reader:
 
     def read(self, task_id: str, must_have_run: bool) -> Envelope | None:
         payload = self.pull(task_id)
-        if payload is None:
+        envelope = Envelope.from_payload(payload) if payload is not None else None
+        if envelope is None or envelope.status is StepStatus.FAILED:
+            envelope = self.recorded(step_name(self.task.dag.get_task(task_id))) or envelope
+        if envelope is None:
             return None
-        envelope = Envelope.from_payload(payload)
         return (
             envelope
             if must_have_run or _STATES[envelope.status] == self.states(task_id).get(self.key(task_id))
@@ -169,6 +180,8 @@ class _Reader:
         if self.is_spread(upstream):
             return self.gather(upstream)
         payload = self.pull(task_id)
+        if payload is None and (found := self.recorded(name)) is not None:
+            return load_output(found, self.store)
         if payload is None:
             raise PayloadError(
                 f"the output of step {name!r} (task {task_id!r}) is no longer in XCom; clear that task to run it again"

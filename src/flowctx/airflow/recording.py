@@ -15,6 +15,7 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.durability.completeness import Order
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import order_of
@@ -23,6 +24,7 @@ from flowctx.core.durability.run_plan import begin_run, plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -54,10 +56,21 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     def retried(result: StepResult) -> bool:
         return result.retryable and ti.try_number <= ti.max_tries
 
+    opened: list[Recorder] = []
+
+    def open_recorder() -> Recorder:
+        opened.append(_open(operator, context))
+        return opened[-1]
+
+    def recorded(name: str) -> Envelope | None:
+        return recorded_envelope(opened[-1].ledger, opened[-1].run, name) if opened else None
+
     return StepAttempt(
         step=operator.step,
-        open=lambda: _open(operator, context),
-        receive=lambda ctx: read_upstream(ctx, task, ti, store),
+        open=open_recorder,
+        receive=lambda ctx: read_upstream(ctx, task, ti, store, recorded),
+        # A clear counts the tries anew; a task that was cleared is to run, also in a run that continues another.
+        runs_anyway=ti.try_number > 1 and ti.max_tries > task.retries,
         retried=retried,
         config=operator.config,
         number=ti.try_number,

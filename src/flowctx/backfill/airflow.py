@@ -16,6 +16,7 @@ from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import EngineError, FlowctxError
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 
@@ -74,6 +75,8 @@ class AirflowLauncher(PollingLauncher):
         super().__init__(client, max_active)
         self._named, self._dag_id = dag_id, ""
         self._scheme: PartitionScheme | None = None
+        #: Whether the DAG has no partitions of its own, so that a run's conf says which it is about.
+        self._key_in_conf = False
         #: The tasks that each task of the DAG follows, once somebody had to know.
         self._upstream: dict[str, set[str]] | None = None
 
@@ -144,7 +147,10 @@ class AirflowLauncher(PollingLauncher):
     def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
         """Refuse a DAG that has not one run for each key of the scheme."""
         where = f"DAG {self._dag_id!r} at Airflow at {self._client.url}"
-        if not dag.get("timetable_partitioned", True):
+        self._key_in_conf = not dag.get("timetable_partitioned", True)
+        if self._key_in_conf and not any(task.get("is_mapped") for task in self._tasks()):
+            return  # a run by hand, whose conf says the partition
+        if self._key_in_conf:
             raise EngineError(
                 f"{where} has no partitions; make it with workflow_dag, without a map_over= of all dimensions, or with "
                 "schedule=PartitionTimetable(scheme)"
@@ -169,12 +175,14 @@ class AirflowLauncher(PollingLauncher):
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
-        body = {
+        body: dict[str, Any] = {
             "dag_run_id": job.run_id,
             "logical_date": None,
             "conf": {**to_json(job.params), **job.request.to_conf()},
         }
-        if self._scheme is not None and job.key is not None:
+        if job.key is not None and self._key_in_conf:
+            body["conf"]["partition"] = job.key.to_dict()
+        elif self._scheme is not None and job.key is not None:
             body["partition_key"] = self._scheme.text(job.key)
         answer = self._call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)
         if answer.status == 409:
@@ -244,7 +252,7 @@ class AirflowLauncher(PollingLauncher):
             if batch_of_run != batch.batch_id or not text or self._scheme is None:
                 continue
             try:
-                key = self._scheme.check(text)
+                key = self._scheme.check(PartitionKey(**text) if isinstance(text, Mapping) else text)
             except FlowctxError:  # of a time when the scheme was another
                 continue
             yield self._told(run, str(key))
@@ -303,12 +311,16 @@ class AirflowLauncher(PollingLauncher):
     def _instances(self, run_id: str) -> list[dict[str, Any]]:
         return list(self._pages(f"{self._path(run_id)}/taskInstances", "task_instances"))
 
+    def _tasks(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._get(f"/dags/{self._dag_id}/tasks")["tasks"]
+        return found
+
     def _never_ran(self, run_id: str, instances: list[dict[str, Any]]) -> set[str]:
         """Return the tasks of which nothing has run, whatever their colour; see :func:`never_ran`."""
         if all(instance.get("try_number", 1) for instance in instances):
             return set()
         if self._upstream is None:
-            self._upstream = upstream_of(self._get(f"/dags/{self._dag_id}/tasks")["tasks"])
+            self._upstream = upstream_of(self._tasks())
 
         def branches(task_id: str) -> bool:
             where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/skipmixin_key"

@@ -107,13 +107,17 @@ def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledg
             "last heard of": f"{clock_time(run.last_seen_at)} UTC" if run.status is RunStatus.RUNNING else None,
             **context_facts(run.context),
             "error": run.error,
+            "went on as": run.continued_by,
+            "did only": ", ".join(run.selected) or None,
         }
     )
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
     print_tables(ledger, records)
     if is_alive(run, ledger.now()):
         click.echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
-    elif run.status is not RunStatus.OK:
+    elif run.continued_by is not None:
+        click.echo(f"\nsee how it went on: flowctx show {run.continued_by}")
+    elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
         click.echo(f"\nto go on: flowctx resume {run.run_id}")
 
 

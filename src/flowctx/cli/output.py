@@ -173,6 +173,8 @@ def run_data(run: RunRecord) -> dict[str, Any]:
         "finished_at": run.finished_at.isoformat() if run.finished_at else None,
         "error": run.error,
         "target": run.import_path,
+        "selected": list(run.selected),
+        "continued_by": run.continued_by,
     }
 
 

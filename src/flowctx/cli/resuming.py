@@ -14,6 +14,7 @@ from flowctx.cli.batches import launcher_of
 from flowctx.cli.output import print_facts, print_json
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import plan_resume
 from flowctx.core.errors import EngineError
@@ -44,13 +45,16 @@ def resume_on(
         WorkflowChanged: A step that is complete has changed since; nothing was started.
         EngineError: The engine cannot run it.
     """
-    workflow, before = local.remembered(ledger, run_id, workflow, partition)
+    workflow, named = local.remembered(ledger, run_id, workflow, partition)
+    before = latest_continuation(ledger, named)
+    if before.run_id != named.run_id:
+        click.echo(f"run {named.run_id} went on as {before.run_id}; that one goes on", err=True)
     if not take_over:
         refuse_alive(before, ledger.now())
     records = ledger.steps(before.key)
     plan = plan_resume(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
     if before.status is not RunStatus.RUNNING and plan.complete(workflow):
-        raise click.UsageError(f"run {run_id} is complete; to run part of it again, add --from-step")
+        raise click.UsageError(f"run {before.run_id} is complete; to run part of it again, add --from-step")
     job = Job(
         key=before.context.partition if workflow.partitions is not None else None,
         run_id=_run_id(before),
@@ -76,9 +80,9 @@ def _request(before: RunRecord, workflow: Workflow, **how: Any) -> RunRequest:
 
 
 def _run_id(before: RunRecord) -> str:
-    """Return the id of the next attempt's run, equal each time, so that the engine takes it once."""
+    """Return the id of the next attempt's run: equal until that has begun, so that the engine takes it once."""
     readable = re.sub(r"[^A-Za-z0-9_:+~-]+", "-", before.run_id)[:120]
-    return f"resume__{readable}__{before.key.digest[:12]}__{before.attempt + 1}"
+    return f"resume__{readable}__{before.key.digest[:12]}__{before.attempt + 1}.{before.fencing_token}"
 
 
 def _run(engine: str, url: str | None, ledger: Ledger, workflow: Workflow, job: Job) -> PartitionRun:

@@ -21,6 +21,7 @@ from flowctx.dagster._compat import step_context
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import OutputStore, StoredOutput, output_name
+from flowctx.dagster.recorded_outputs import current_output, output_of_capture
 from flowctx.dagster.recording import ledger_at
 
 #: The resource key of the IO manager.
@@ -151,16 +152,26 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
 
     def newest(self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None) -> StoredOutput:
         """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one."""
+        ledger = ledger_at(self.ledger_url)
         if facts is not None:
             name = facts.tag("capture_id") or facts.batch_id or facts.first_run_id
             found = self.store.of_run(asset_path, key, name)
             run_ids = (facts.run_id, facts.first_run_id)
             # Of several dates in one batch, that of this run; a run about none of them reads the latest.
             chosen = next((output for output in found if output.run_id in run_ids), None)
-            chosen = chosen or next((output for output in found if output.capture_id == _capture_id(facts, key)), None)
+            chosen = chosen or next((output for output in found if output.capture_id in _capture_ids(facts, key)), None)
             if found:
                 return chosen or found[-1]
-        return self.store.read(asset_path, key)
+            elsewhere = output_of_capture(ledger, asset_path, key, _capture_ids(facts, key), self.artifacts())
+            if elsewhere is not None:
+                return elsewhere
+        try:
+            return self.store.read(asset_path, key)
+        except ArtifactError:
+            current = current_output(ledger, asset_path, key, self.artifacts())
+            if current is None:
+                raise
+            return current
 
     @property
     def store(self) -> OutputStore:
@@ -175,12 +186,14 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         return OutputStore(base, self.artifacts())
 
 
-def _capture_id(facts: RunFacts, key: str | None) -> str | None:
-    """Return the capture that a run writes, where it has all that its id is made of."""
+def _capture_ids(facts: RunFacts, key: str | None) -> list[str]:
+    """Return the ids that the capture of a run may have: the order of a scheme's dimensions is not known here."""
     try:
-        return facts.context(key).capture_id
+        capture_id = str(facts.context(key).capture_id)
     except FlowctxError:
-        return None
+        return []
+    *values, batch = capture_id.split("|")
+    return [capture_id, "|".join([*reversed(values), batch])] if len(values) == 2 else [capture_id]
 
 
 def _asset_path(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:

@@ -13,10 +13,11 @@ import dagster as dg
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import ArtifactError, FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.execution.execute import Outcome
@@ -185,10 +186,14 @@ class PartitionStep:
     def envelope_of(self, name: str) -> Envelope:
         """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
         asset_path = self.body.asset_path(name)
-        capture = self.outputs.store.find(asset_path, self.key, str(self.ctx.capture_id))
+        try:
+            return self.outputs.store.read(asset_path, self.key, str(self.ctx.capture_id)).envelope
+        except ArtifactError:
+            found = self.recorded(name)
+        if found is not None:
+            return found
+        capture = self.outputs.store.read(asset_path, self.key)
         envelope = capture.envelope
-        if capture.capture_id == self.ctx.capture_id:
-            return envelope
         # Steps further back are those that this one saw, whatever has been captured since.
         return replace(
             envelope,
@@ -210,8 +215,18 @@ class PartitionStep:
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         """Return the output of a step further back."""
-        capture = self.outputs.store.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
-        return load_output(capture.envelope, self.store)
+        try:
+            capture = self.outputs.store.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
+            return load_output(capture.envelope, self.store)
+        except ArtifactError:
+            found = self.recorded(name) if at in (None, self.ctx.capture_id) else None
+            if found is None:
+                raise
+            return load_output(found, self.store)
+
+    def recorded(self, name: str) -> Envelope | None:
+        """Return what the ledger has of a step of this capture that ran elsewhere, as after a resume here."""
+        return recorded_envelope(self.recorder.ledger, self.recorder.run, name) if self.recorder is not None else None
 
     def stored_output(self, envelope: Envelope) -> StoredOutput:
         """Return what is stored of the step's output."""

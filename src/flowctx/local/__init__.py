@@ -12,6 +12,7 @@ from uuid import uuid4
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.replay import Invoke, Replay, replay_step
@@ -164,6 +165,7 @@ def resume(
     with _open_ledger(ledger) as ledger_in_use:
         ledger_in_use = _require_ledger(ledger_in_use)
         workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
+        before = latest_continuation(ledger_in_use, before)
         clock = clock or SystemClock()
 
         def planned(run: RunRecord) -> ResumePlan:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import UnknownRun
@@ -44,6 +45,7 @@ def plan_continuation(
     """Work out how another run goes on in this one, unless a step of this one has done so already."""
     ctx = run.context
     before = ledger.get_run(str(request.resume_from), workflow=workflow.name, partition=ctx.partition)
+    before = latest_continuation(ledger, before)
     if before.key == run.key or find_run(ledger, run) is not None:
         return None
     old = before.context

@@ -76,6 +76,8 @@ class StepAttempt:
     reraise: tuple[type[BaseException], ...] = ()
     #: Whether a run whose partition is captured already is skipped.
     skips_captured: bool = False
+    #: Whether it runs although it is complete in the run that this one continues: somebody asked for just that.
+    runs_anyway: bool = False
     #: Whether nobody else says when the run has ended, so that its last step does.
     ends_run: bool = True
     #: The time, of attempts and of waits between them.
@@ -115,7 +117,7 @@ class StepAttempt:
         outcome = Outcome(result=StepResult.ok())
         try:
             received = self._received = self.receive(recorder.context)
-            carried = recorder.reused_result(self.step.name, self.store)
+            carried = None if self.runs_anyway else recorder.reused_result(self.step.name, self.store)
             if carried is not None:
                 logger.info("step %s is complete in the run that this one continues", self.step.name)
                 outcome = Outcome(result=carried)
@@ -130,7 +132,9 @@ class StepAttempt:
                     store=self.store,
                     reraise=self.reraise,
                 )
-            envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=self.limit)
+            # What is complete is handed on whatever its size: where there is no store, the ledger had it, too.
+            limit = None if carried is not None and self.store is None else self.limit
+            envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=limit)
         except FlowctxError as exc:
             if outcome.result.status is not StepStatus.FAILED:
                 outcome = Outcome(result=_failure(exc), exception=exc, seconds=outcome.seconds)

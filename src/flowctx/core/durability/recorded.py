@@ -1,0 +1,50 @@
+"""What the ledger holds of steps, for whoever finds nothing of theirs where its engine keeps outputs."""
+
+from __future__ import annotations
+
+from flowctx.core.durability.completeness import steps_of_other_runs
+from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.records import RunRecord, StepRecord
+from flowctx.core.durability.resumption import envelopes
+from flowctx.core.errors import UnknownRun
+from flowctx.core.execution.envelope import Envelope
+from flowctx.core.workflow.result import StepStatus
+
+
+def recorded_envelope(ledger: RunLedger | None, run: RunRecord, step: str) -> Envelope | None:
+    """Return what a complete step handed on, in a run or in another one of the same capture.
+
+    A run that was continued elsewhere has steps whose outputs its engine does not have.
+
+    Args:
+        ledger: Where it is recorded, if it is.
+        run: The run.
+        step: The step's name.
+    """
+    if ledger is None:
+        return None
+    records = {record.step: record for record in ledger.steps(run.key) if record.complete}
+    if step not in records:
+        missing = [name for name in run.steps if name not in records]
+        records |= {record.step: record for record in steps_of_other_runs(ledger, run, missing)}
+    record: StepRecord | None = records.get(step)
+    if record is None:
+        return None
+    if record.status is StepStatus.SKIPPED:
+        return Envelope(step=step, status=StepStatus.SKIPPED, error=record.error)
+    return envelopes(run.context, records.values()).get(step)
+
+
+def latest_continuation(ledger: RunLedger, run: RunRecord) -> RunRecord:
+    """Return the run that goes on with a run now: itself, or the last of those that continued it."""
+    seen = {run.key}
+    while run.continued_by is not None:
+        try:
+            following = ledger.get_run(run.continued_by, workflow=run.workflow, partition=run.context.partition)
+        except UnknownRun:  # it was pruned
+            return run
+        if following.key in seen:
+            return run
+        seen.add(following.key)
+        run = following
+    return run

@@ -1,0 +1,131 @@
+"""Runs that go on elsewhere: engines find what was done, and what is asked for runs."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from adapters.dagster_support import Bench
+from adapters.test_airflow_parts import change
+from flowctx import Daily, PartitionScheme, StepResult, Workflow, resume
+from flowctx.airflow import workflow_dag
+from flowctx.airflow.running import run_dag
+from flowctx.core.durability.records import RunStatus
+from flowctx.ledger import open_ledger
+
+DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
+DAY = "2012-10-26"
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def chain(name, broken, calls=None, **how):
+    """Return three steps of which the second fails while ``broken`` has something in it."""
+    flow, calls = Workflow(name, **how), calls if calls is not None else []
+
+    @flow.step()
+    def first(ctx):
+        calls.append("first")
+        return {"n": 1, "large": "x" * 60_000}
+
+    @flow.step()
+    def second(ctx):
+        calls.append("second")
+        return (
+            StepResult.fail("not yet", category="DATA_QUALITY") if broken else {"n": ctx.get_output("first", "n") + 1}
+        )
+
+    @flow.step()
+    def third(ctx):
+        calls.append("third")
+        return {"n": ctx.get_output("second", "n") + 1, "first": len(ctx.get_output("first", "large"))}
+
+    return flow
+
+
+def test_assets_after_a_resume_here(tmp_path, ledger):
+    """An asset of one's own and a step of the workflow read on Dagster what a resume here has done."""
+    broken, seen = [1], []
+    flow = chain("onwards", broken, partitions=DAYS)
+
+    @dg.asset(
+        partitions_def=dg.DailyPartitionsDefinition("2012-10-01", end_date="2012-11-01"),
+        io_manager_key="workflow_io_manager",
+        ins={"third": dg.AssetIn(dg.AssetKey(["onwards", "third"]))},
+    )
+    def report(third):
+        seen.append(third["n"])
+        return third
+
+    bench = Bench(flow, tmp_path, report)
+    steps = [dg.AssetKey(["onwards", name]) for name in flow.steps]
+    failed = bench.run(DAY, tags={"flowctx/batch_id": "b"}, selection=steps)
+    broken.clear()
+    assert resume(failed.run_id, flow, ledger=ledger).status == "ok"
+    assert bench.run(DAY, tags={"flowctx/batch_id": "b"}, selection=[dg.AssetKey("report")]).success
+    assert bench.run(DAY, selection=[dg.AssetKey("report")]).success
+    assert seen == [3, 3]
+    again = bench.run(DAY, tags={"flowctx/batch_id": "b"}, selection=[steps[-1]])
+    assert again.success
+    assert bench.outputs.output("onwards/third", DAY)["first"] == 60_000
+
+
+def test_tasks_after_a_resume_here(ledger):
+    """A task that is cleared after a resume here reads what that has done, though Airflow's own task failed."""
+    broken, calls = [1], []
+    flow = chain("cleared_after", broken, calls)
+    dag = workflow_dag(flow)
+    failed = run_dag(dag)
+    broken.clear()
+    resume(failed.run_id, flow, ledger=ledger)
+    calls.clear()
+    change(dag, failed.run_id, mark=["second"], clear=["third"])
+    found = ledger.get_run(failed.run_id)
+    assert (calls, found.status) == (["third"], RunStatus.OK)
+    assert ledger.steps(found.key, ["third"])[0].output["n"] == 3
+
+
+def test_a_cleared_task_of_a_resumed_run_runs(ledger):
+    """What the resumed run handed on as it was runs all the same when somebody clears it."""
+    broken, calls = [1], []
+    dag = workflow_dag(chain("resumed_then_cleared", broken, calls))
+    failed = run_dag(dag)
+    broken.clear()
+    done = run_dag(dag, resume_from=failed.run_id).raise_for_failure()
+    assert calls == ["first", "second", "second", "third"]
+    calls.clear()
+    change(dag, done.run_id, clear=["first"])
+    assert calls == ["first"]
+    assert ledger.get_run(done.run_id).status is RunStatus.OK
+
+
+def test_what_went_on_is_not_repeated(ledger):
+    """Resuming a run that another one continued goes on with that one, and its row says so."""
+    broken, calls = [1], []
+    flow = chain("continued", broken, calls)
+    dag = workflow_dag(flow)
+    failed = run_dag(dag)
+    second = run_dag(dag, resume_from=failed.run_id)
+    assert ledger.get_run(failed.run_id).continued_by == second.run_id
+    broken.clear()
+    calls.clear()
+    done = resume(failed.run_id, flow, ledger=ledger)
+    assert (done.run_id, calls) == (second.run_id, ["second", "third"])
+    third = run_dag(dag, resume_from=failed.run_id, from_step="third").raise_for_failure()
+    assert (calls, third.run_id != second.run_id) == (["second", "third", "third"], True)
+
+
+def test_a_large_output_is_handed_on(ledger, monkeypatch):
+    """A complete step whose output is over the inline limit goes on to Airflow, also where there is no store."""
+    broken = [1]
+    dag = workflow_dag(chain("large", broken))
+    failed = run_dag(dag)
+    broken.clear()
+    assert run_dag(dag, resume_from=failed.run_id).raise_for_failure().context.get_output("third", "first") == 60_000
