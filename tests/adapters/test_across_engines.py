@@ -7,13 +7,25 @@ import itertools
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from flowctx import Daily, PartitionScheme, StepResult, Workflow, replay, resume, run
+from flowctx import (
+    Backfill,
+    BatchError,
+    Daily,
+    PartitionError,
+    PartitionScheme,
+    StepResult,
+    Workflow,
+    replay,
+    resume,
+    run,
+)
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
+from flowctx.backfill.local import LocalLauncher
 from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.dagster.running import run_assets
 from flowctx.examples.prices import prices
@@ -215,3 +227,21 @@ def test_without_a_ledger_no_database_is_imported():
     env = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCTX_LEDGER")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_key_that_is_not_due_is_refused_alike(ledger):
+    """Tomorrow's key, and today's before its evening, are the same error here, on both engines and in a batch."""
+    now = datetime.now(UTC)
+    evening = "23:59" if now.hour < 23 else "00:00"
+    today = now.date() if now.hour < 23 else now.date() + timedelta(days=1)
+    flow = Workflow("evenings", partitions=PartitionScheme(date=Daily(start="2026-01-01", due=evening)))
+    flow.step(name="close")(lambda ctx: {})
+    for day in (today, today + timedelta(days=1)):
+        for engine in ENGINES.values():
+            with pytest.raises(PartitionError, match=f"date={day} is not due until {day}T{evening}:00.*run it then"):
+                engine(flow, partition=day.isoformat())
+    batch = Backfill(flow, f"date={today - timedelta(days=2)}..{today}", "b", ledger=ledger)
+    with pytest.raises(BatchError, match=f"1 of the 3 partitions are not due yet, date={today} until"):
+        batch.launch(LocalLauncher(ledger, 1))
+    yesterday = today - timedelta(days=1)
+    assert {engine(flow, partition=yesterday.isoformat()).status for engine in ENGINES.values()} == {"ok"}

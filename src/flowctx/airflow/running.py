@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def run_dag(
 
     Raises:
         ContextError: It is no DAG, or the parameters or the partition cannot be.
+        PartitionError: The partition is not due yet.
 
     Example:
         ::
@@ -97,6 +98,8 @@ def run_dag(
     scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     workflow = _workflow(dag, scheme)
     key = _key(workflow, scheme, partition)
+    if scheme is not None and key is not None:
+        scheme.check_due(key, datetime.now(UTC))
     request = RunRequest(
         batch_id=batch_id,
         trace_id=trace_id,

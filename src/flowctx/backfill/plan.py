@@ -166,6 +166,20 @@ class Backfill:
             would_run=len(keys) - not_again,
         )
 
+    def check_due(self, now: datetime) -> None:
+        """Refuse partitions that are not due yet, as each of them would be refused on every engine.
+
+        Raises:
+            BatchError: Some are not due; the message says which, and what to select instead.
+        """
+        early = self.selection - self.scheme.due_keys(now)
+        if early:
+            due = self.scheme.due(early[0])
+            raise BatchError(
+                f"{len(early):,} of the {len(self.selection):,} partitions are not due yet, {early[0]} until "
+                f"{due.isoformat() if due else 'later'}; select those that are, such as with until="
+            )
+
     # -- what is to run ---------------------------------------------------------------------------------------------
 
     def iter_work(self, engine: str | None, *, retry_failed: bool) -> Iterator[Job | PartitionRun]:
@@ -220,13 +234,15 @@ class Backfill:
             follower: Old name of ``listener``.
 
         Raises:
-            BatchError: As for :meth:`reconcile`, or somebody else launches the batch right now.
+            BatchError: As for :meth:`reconcile`, some partitions are not due yet, or somebody else launches the batch
+                right now.
             EngineError: The engine cannot run it; nothing was launched.
         """
         if follower is not None:
             warn_renamed("Backfill.launch(follower=)", "Backfill.launch(listener=)")
             listener = follower
         batch = self.reconcile(extend=extend)
+        self.check_due(datetime.now(UTC))
         launcher.check(self.workflow)
         self.ledger.batches.put(replace(batch, engine=launcher.engine, canceled_at=None))
         work = self.iter_work(launcher.engine, retry_failed=retry_failed)

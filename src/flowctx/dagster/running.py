@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from typing import Any
 
@@ -64,6 +64,7 @@ def run_assets(
 
     Raises:
         UnknownPartition: The workflow has no such partition.
+        PartitionError: The partition is not due yet.
         ContextError: A partitioned workflow without a partition, or parameters that say who the run is.
         WorkflowError: The workflow has no steps.
 
@@ -74,6 +75,8 @@ def run_assets(
                 assert run_assets(prices, partition="2012-10-26|IBM")["validate"].status == "ok"
     """
     key = check_workflow(workflow).partition_key(partition)
+    if key is not None and workflow.partitions is not None:
+        workflow.partitions.check_due(key, datetime.now(UTC))
     config = _config(workflow, params)
     # Without a scheme Dagster's run has no partition; the key is then the caller's word.
     native = to_dagster_key(key, workflow.partitions) if key is not None and workflow.partitions is not None else None
