@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx import (
-    BusinessCalendar,
     CalendarError,
     Daily,
     Hourly,
@@ -20,11 +19,10 @@ from flowctx import (
     Weekly,
     Workflow,
     Yearly,
-    get_calendar,
     run,
 )
 from flowctx.core.dates.cadence import Cadence
-from flowctx.core.dates.calendar_end import calendar_end
+from flowctx.core.dates.due_rules import DueRule, parse_delay
 from flowctx.testing import FakeClock
 
 NY = "America/New_York"
@@ -185,31 +183,38 @@ def test_what_is_known_is_counted_past_the_end_of_a_calendar():
         shanghai.due_count(later)
 
 
+TIMES = st.integers(0, 24 * 60 - 1)
+
+
+@given(TIMES, st.booleans(), st.booleans())
+def test_a_rule_s_own_text_is_the_rule(minutes, after_close, before):
+    """A rule is read back from its text, and a rule is its own rule."""
+    offset = timedelta(minutes=-minutes if before and after_close else minutes)
+    rule = DueRule(after_close, offset)
+    assert DueRule.parse(str(rule)) == DueRule.parse(rule) == rule
+
+
 @pytest.mark.parametrize(
-    ("left", "end", "said"),
-    [
-        (61, None, None),
-        (60, None, "60 days from now; dates after it will not be scheduled"),
-        (5, None, "5 days from now"),
-        (0, None, "0 days from now"),
-        (-1, None, "which is past: dates after it are not scheduled; install"),
-        (-1, "2026-06-01", None),
-    ],
+    ("text", "minutes"),
+    [("close", 0), (" close ", 0), ("close+30min", 30), ("close + 1h 30m", 90), ("close - 2 hours", -120)],
 )
-def test_the_end_of_a_calendar_is_announced(left, end, said):
-    """From 60 days before its last day there is a warning, then an error; a cadence that ends earlier has none."""
-    desk = BusinessCalendar.from_holidays("DESK", ["2026-01-01"], version="7")
-    cadence = Daily(start="2026-01-01", end=end, calendar=desk)
-    notice = calendar_end(cadence, datetime(2026, 12, 31, 12, tzinfo=UTC) - timedelta(days=left))
-    if said is None:
-        assert notice is None
-    else:
-        assert said in str(notice)
-        assert str(notice).startswith("the calendar DESK (7) is known until 2026-12-31, ")
-        assert notice.ended is (left < 0)
+def test_a_time_after_the_close_has_many_spellings(text, minutes):
+    """Blanks do not count, and hours and minutes have short and long names."""
+    assert DueRule.parse(text) == DueRule(True, timedelta(minutes=minutes))
 
 
-def test_a_calendar_without_bounds_has_no_end():
-    """WEEKDAYS is known for ever."""
-    assert calendar_end(Daily(start="2026-01-01", calendar="WEEKDAYS"), datetime(2026, 1, 1, tzinfo=UTC)) is None
-    assert get_calendar("XSHG").last == date(2026, 12, 31)
+@pytest.mark.parametrize("text", ["open", "closed", "close 30min", "close + min", "close + 30min x", "", "close + 24h"])
+def test_what_is_no_such_time_is_refused(text):
+    """Nothing is read into a text that is not one of the forms."""
+    with pytest.raises(CalendarError, match="due="):
+        DueRule.parse(text)
+
+
+def test_delays_by_value_are_kept_by_text():
+    """A number or a member of an enumeration is known by the text that it has in a key, and one without is refused."""
+    delays = parse_delay({"tier": {1: timedelta(1), "T2": timedelta(2)}})
+    assert (delays.of("1"), delays.of("T2")) == (timedelta(1), timedelta(2))
+    assert delays.to_dict() == {"tier": {"1": 86400.0, "T2": 172800.0}}
+    assert (parse_delay(delays), parse_delay(None)) == (delays, timedelta(0))
+    with pytest.raises(CalendarError, match="delay= has nothing for tier=T3"):
+        delays.of("T3")

@@ -1,0 +1,76 @@
+"""Hours of a zone by number, and those of sessions by position."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar, CalendarError
+from flowctx.core.dates.hours import SessionHours, zone_hours
+
+NY = zone_hours("America/New_York")
+ZONES = st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Europe/London"])
+MOMENTS = st.datetimes(datetime(1991, 1, 1), datetime(2090, 1, 1)).map(lambda t: t.replace(tzinfo=UTC))  # noqa: DTZ001
+
+
+@given(ZONES, MOMENTS)
+def test_every_moment_is_in_one_hour(name, moment):
+    """Its hour starts on a full hour of the zone's clocks, at most an hour before, and leads back to its number."""
+    hours = zone_hours(name)
+    number = hours.number(moment)
+    start = hours.start(number)
+    assert 0 <= moment.timestamp() - start.timestamp() < 3600
+    assert (start.minute, start.second, hours.number(start)) == (0, 0, number)
+
+
+@pytest.mark.parametrize(("day", "count"), [(date(2026, 3, 8), 23), (date(2026, 11, 1), 25), (date(2026, 7, 1), 24)])
+def test_a_day_has_as_many_hours_as_its_clocks_show(day, count):
+    """23 where clocks are put on, 25 where they are put back, and all of them belong to the day."""
+    first, after = NY.first_of(day.toordinal()), NY.first_of(day.toordinal() + 1)
+    assert after - first == count
+    assert {NY.day_of(number) for number in range(first, after)} == {day.toordinal()}
+
+
+def test_only_days_that_are_uneven_are_listed():
+    """What they have over 24 hours adds up to nothing over a year."""
+    uneven = dict(zip(NY.uneven, NY.excess, strict=True))
+    assert uneven[date(2026, 3, 8).toordinal()] == -1
+    assert uneven[date(2026, 11, 1).toordinal()] == 1
+    assert sum(uneven.values()) == 0
+    assert zone_hours("UTC").uneven == ()
+
+
+def test_hours_that_are_not_whole_are_refused():
+    """Where clocks changed by half an hour, hours cannot be numbered; the message says what to use."""
+    with pytest.raises(CalendarError, match="changed by a part of an hour.*use timezone='UTC'"):
+        zone_hours("Australia/Lord_Howe")
+
+
+CALENDARS = st.sampled_from(
+    [EVERY_DAY, WEEKDAYS, BusinessCalendar.from_holidays("D", ["2026-03-08"], weekmask="SUN-SAT")]
+)
+HOURS_2026 = st.integers(NY.first_of(date(2026, 1, 2).toordinal()), NY.first_of(date(2026, 12, 30).toordinal()))
+
+
+@given(CALENDARS, HOURS_2026)
+def test_a_position_is_that_of_the_next_hour_of_a_session(calendar, hour):
+    """The hour at the position of an hour is that hour, or the next one on a session; the one before is before it."""
+    axis = SessionHours(calendar, NY)
+    position = axis.position(hour)
+    assert axis.at(position) >= hour > axis.at(position - 1)
+    assert axis.position(axis.at(position)) == position
+    assert calendar.is_session(date.fromordinal(NY.day_of(axis.at(position))))
+
+
+def test_an_hour_is_its_own_window():
+    """It starts with itself and ends with the next one."""
+    axis = SessionHours(WEEKDAYS, NY)
+    assert (axis.window(5), axis.period_start(5), axis.known_range()) == ((5, 6), 5, None)
+
+
+def test_hours_are_known_as_far_as_the_calendar():
+    """From the first hour of its first day to the last hour of its last."""
+    low, high = SessionHours(BusinessCalendar.from_holidays("D", ["2026-01-01"]), NY).known_range()
+    assert NY.start(low).isoformat() == "2026-01-01T00:00:00-05:00"
+    assert NY.start(high).isoformat() == "2026-12-31T23:00:00-05:00"
