@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.dagster_schemes import CALENDARS, ZONES
-from flowctx import Daily, Monthly, PartitionError, PartitionScheme, Quarterly, Weekly
+from flowctx import Daily, Hourly, Monthly, PartitionError, PartitionScheme, Quarterly, Weekly, Yearly
 from flowctx.core.dates.calendar import get_calendar
 from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
@@ -141,7 +141,7 @@ def test_windows_take_in_the_sessions_inside_them(data) -> None:
     """For any calendar, zone and period, and at the edges too, as-of dates inside a window are what it takes in."""
     calendar, zone = data.draw(st.sampled_from(CALENDARS)), data.draw(st.sampled_from(ZONES))
     start = data.draw(st.dates(max(date(1995, 1, 1), get_calendar(calendar).first), date(2025, 6, 30)))
-    coarse = data.draw(st.sampled_from([Weekly, Monthly, Quarterly]))
+    coarse = data.draw(st.sampled_from([Weekly, Monthly, Quarterly, Yearly]))
     named = data.draw(st.sampled_from(["period_end", "last_session"]))
     end = date.fromordinal(start.toordinal() + data.draw(st.integers(100, 300)))
     shared = {"calendar": calendar, "timezone": zone}
@@ -282,3 +282,28 @@ def test_a_backfill_of_days_and_their_week_ends(tmp_path: Path) -> None:
                 break
         assert instance.get_backfill("mapping").status == BulkActionStatus.COMPLETED_SUCCESS
     assert (tmp_path / "A|2011-12-31").read_text().split() == [f"2012-01-0{day}|A" for day in (3, 4, 5, 6)]
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-08", 23), ("2026-03-09", 24), ("2025-11-02", 25)])
+def test_a_day_takes_in_its_hours(day: str, hours: int) -> None:
+    """However many hours a day has, those that lie in it are taken in, each once."""
+    shared = {"timezone": "America/New_York"}
+    upstream = PartitionScheme(date=Hourly(start="2025-11-01", end="2026-03-10", **shared))
+    downstream = PartitionScheme(period=Daily(start="2025-11-01", end="2026-03-10", **shared))
+    found = dates_of(upstream, downstream, date.fromisoformat(day))
+    assert found == [key.date for key in upstream.select(f"date={day}")]
+    assert len(set(found)) == hours
+
+
+def test_fiscal_years_take_in_what_ends_with_them() -> None:
+    """A year to June takes in its quarters; one to May takes in months, but no quarters and no years to June."""
+    june, may = (
+        PartitionScheme(period=Yearly(start="2012-01-01", end="2013-12-31", ends_in=m)) for m in ("JUN", "MAY")
+    )
+    quarters = PartitionScheme(date=Quarterly(start="2011-01-01", end="2013-12-31"))
+    assert dates_of(quarters, june, date(2012, 6, 30)) == ["2011-09-30", "2011-12-31", "2012-03-31", "2012-06-30"]
+    months = PartitionScheme(date=Monthly(start="2011-01-01", end="2013-12-31"))
+    assert len(dates_of(months, may, date(2012, 5, 31))) == 12
+    for upstream, downstream in ((quarters, may), (june, may)):
+        with pytest.raises(PartitionError, match="do not lie in windows"):
+            partition_mapping(upstream, downstream)

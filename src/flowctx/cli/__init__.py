@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flowctx.cli.batches import backfill, batches, cancel, status
+from flowctx.cli.doctor import doctor
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import CommandError
@@ -94,7 +95,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     sys.path.insert(0, os.getcwd())
 
 
-for command in (run, backfill, status, batches, cancel, runs, show, resume, replay, captures, ledger):
+for command in (run, backfill, status, batches, cancel, runs, show, resume, replay, captures, ledger, doctor):
     cli.add_command(command)
 
 

@@ -65,7 +65,7 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
     """Return where a workflow is that the project's pyproject.toml has a name for."""
     if ":" in text or "." in text or ctx.resilient_parsing:
         return text
-    named = _names()
+    named = target_names()
     if named and text not in named and text.isidentifier() and importlib.util.find_spec(text) is None:
         known = ", ".join(named)
         raise CommandError(
@@ -75,10 +75,10 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
-    return [name for name in _names() if name.startswith(begun)]
+    return [name for name in target_names() if name.startswith(begun)]
 
 
-def _names() -> dict[str, str]:
+def target_names() -> dict[str, str]:
     """Return the table of the nearest pyproject.toml."""
     here = Path.cwd()
     found = (_named(folder / "pyproject.toml") for folder in (here, *here.parents))
