@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from documentation.pages import PAGES, ROOT
+from documentation.pages import PAGES, ROOT, blocks
 
 
 def test_the_readme_is_short():
@@ -18,3 +18,15 @@ def test_links_lead_to_files(name):
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", PAGES[name].read_text())
     assert links
     assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_code_fits_on_the_page():
+    """No line of code is longer than a page shows without scrolling."""
+    long = [
+        f"{block.page}:{number}: {line}"
+        for name in PAGES
+        for block in blocks(name)
+        for number, line in enumerate(block.text.splitlines(), block.line)
+        if len(line) > 100
+    ]
+    assert long == []
