@@ -99,6 +99,21 @@ def test_who_the_run_is_goes_by_arguments() -> None:
         run_dag(workflow_dag(flow), params={"batch_id": "b"})
 
 
+def test_a_run_takes_no_parameters_of_the_one_before() -> None:
+    """What one run is given is gone with it: the next one sees the DAG's own parameters, in its tasks as in its end."""
+    flow = Workflow("twice", params={"limit": 3})
+
+    @flow.step()
+    def load(ctx):
+        return {"limit": ctx.params["limit"]}
+
+    dag = workflow_dag(flow)
+    first, second = run_dag(dag, params={"limit": 5}), run_dag(dag)
+    assert first.context.get_output("load", "limit") == 5
+    assert second.context.get_output("load", "limit") == 3
+    assert second.context.params["limit"] == 3
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [

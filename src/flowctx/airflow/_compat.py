@@ -13,6 +13,7 @@ from airflow.sdk.bases.decorator import get_unique_task_id as unique_task_id
 from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -33,6 +34,7 @@ __all__ = [
     "AirflowFailException",
     "AirflowSkipException",
     "MappedOperator",
+    "ParamsDict",
     "TemplateValue",
     "hide",
     "migrate",

@@ -122,12 +122,28 @@ def run_dag(
                 partition_key=scheme.text(key) if scheme is not None and key is not None else None,
                 session=session,
             )
-            histories = _to_the_end(dag, dag_run, session)
+            with _params_restored(dag):
+                histories = _to_the_end(dag, dag_run, session)
             returned = _compat.returned_values(dag_run, session)
             base = run_context({"dag": dag, "dag_run": dag_run, "params": dag.params.dump() | conf}, workflow=workflow)
             if resume_from is not None and workflow is not None:
                 base = resumed_context(ledger(), workflow.name, base)
     return _Summary(dag, histories, returned, base).result()
+
+
+@contextmanager
+def _params_restored(dag: DAG) -> Iterator[None]:
+    """Let no run change the defaults of the next: Airflow writes ``conf`` into the DAG's own objects.
+
+    It may do so on a worker, where each task is a process of its own.
+    """
+    owners = [params for owner in (dag, *dag.tasks) if isinstance(params := owner.params, _compat.ParamsDict)]
+    before = [(param := params.get_param(name), param.value) for params in owners for name in params]
+    try:
+        yield
+    finally:
+        for param, value in before:
+            param.value = value
 
 
 def _check(dag: object) -> None:
