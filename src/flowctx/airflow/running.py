@@ -245,6 +245,8 @@ class _History:
     attempts: int = 0
     #: Why its last attempt failed.
     error: str | None = None
+    #: What it raised.
+    exception: BaseException | None = None
     #: Start of its first attempt and end of its last.
     started: datetime | None = None
     ended: datetime | None = None
@@ -260,6 +262,7 @@ def _to_the_end(dag: DAG, dag_run: Any, session: Any) -> dict[tuple[str, int], _
             history = histories.setdefault((ti.task_id, ti.map_index), _History())
             history.attempts += 1
             history.started = history.started or ti.start_date
+            history.exception = error
             history.error = None if error is None else f"{type(error).__name__}: {error}"
         if idle and any(ti.state in _WAITING for ti in dag_run.get_task_instances(session=session)):
             time.sleep(0.05)
@@ -310,6 +313,7 @@ class _Summary:
             error=envelope.error if envelope else self.reason(task, index, status),
             category=envelope.category if envelope else None,
             quality=envelope.quality if envelope else None,
+            exception=history.exception if status is StepStatus.FAILED else None,
         )
 
     def label(self, task: Any, index: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,8 @@ from flowctx.core.workflow.import_path import import_workflow
 
 #: So many failures are listed with their errors; all are counted.
 MAX_FAILURES = 1000
+#: So many of them with the traceback, and so many reasons of skips.
+MAX_TRACEBACKS, MAX_REASONS = 100, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,8 @@ class BatchStatus:
     seconds: Mapping[str, float]
     #: What failed, with its step and error; the first thousand.
     failures: tuple[PartitionRun, ...]
+    #: Why partitions were skipped, and how many for each reason; the most frequent ones.
+    skips: Mapping[str, int]
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
@@ -101,6 +106,7 @@ class BatchStatus:
             engines=survey.engines,
             seconds=_percentiles(survey.seconds),
             failures=tuple(survey.failures),
+            skips=dict(survey.skips.most_common(MAX_REASONS)),
             started_at=survey.started_at,
             ended_at=survey.ended_at,
             grid=grid,
@@ -131,9 +137,12 @@ class BatchStatus:
                     "run_id": run.run_id,
                     "engine": run.engine,
                     "attempt": run.attempt,
+                    "category": run.category,
+                    "traceback": run.traceback if place < MAX_TRACEBACKS else None,
                 }
-                for run in self.failures
+                for place, run in enumerate(self.failures)
             ],
+            "skips": dict(self.skips),
         }
 
 
@@ -145,6 +154,7 @@ class _Survey:
         self.counts: dict[PartitionState, int] = {}
         self.engines: dict[str, int] = {}
         self.failures: list[PartitionRun] = []
+        self.skips: Counter[str] = Counter()
         self.seconds = array("d")
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
@@ -157,6 +167,8 @@ class _Survey:
             self.engines[run.engine] = self.engines.get(run.engine, 0) + 1
             if run.state is PartitionState.FAILED and len(self.failures) < MAX_FAILURES:
                 self.failures.append(run)
+            if run.state is PartitionState.SKIPPED and (run.error in self.skips or len(self.skips) < MAX_FAILURES):
+                self.skips[run.error or "no reason given"] += 1
             if run.seconds is not None and run.attempt == 1 and run.state is not PartitionState.CANCELED:
                 self.seconds.append(run.seconds)
             if run.started_at is not None:

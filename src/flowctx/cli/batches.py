@@ -298,6 +298,8 @@ def _show_status(found: BatchStatus, most: int) -> None:
     )
     if found.grid is not None:
         print_grid(found.grid)
+    if found.skips:
+        print_table("\nskipped", ("partitions", "why"), [(f"{n:,}", why) for why, n in found.skips.items()])
     if found.failures and most:
         rows = [(run.label, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)

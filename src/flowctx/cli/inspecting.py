@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import click
+from rich.text import Text
 
 from flowctx.cli.completing import run_ids
 from flowctx.cli.options import json_option, ledger_option, partition_option
@@ -18,6 +19,9 @@ from flowctx.cli.output import (
     run_data,
     spent,
     step_data,
+)
+from flowctx.cli.output import (
+    show as show_block,
 )
 from flowctx.cli.tables import print_tables
 from flowctx.core.durability.ledger import Ledger
@@ -81,14 +85,18 @@ def runs(
 @click.argument("run_id", shell_complete=run_ids)
 @click.option("--workflow", metavar="NAME", help="Which workflow is meant, where one run id serves several.")
 @partition_option("Which partition is meant, where one run id serves several.")
+@click.option("--traceback", "tracebacks", is_flag=True, help="Also print where failed steps failed.")
 @ledger_option
 @json_option
-def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledger: Ledger, as_json: bool) -> None:
+def show(
+    run_id: str, workflow: str | None, partition: PartitionKey | None, tracebacks: bool, ledger: Ledger, as_json: bool
+) -> None:
     """Show a run: its steps, how long they took and how they ended, and its context.
 
     \b
     flowctx show RUN_ID
     flowctx show RUN_ID --json
+    flowctx show RUN_ID --traceback
     """  # noqa: D301 - \b is for click
     run = ledger.get_run(run_id, workflow=workflow, partition=partition)
     records = ledger.steps(run.key)
@@ -113,12 +121,23 @@ def show(run_id: str, workflow: str | None, partition: PartitionKey | None, ledg
     )
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
     print_tables(ledger, records)
+    if tracebacks:
+        _print_tracebacks(records)
     if is_alive(run, ledger.now()):
         click.echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
     elif run.continued_by is not None:
         click.echo(f"\nsee how it went on: flowctx show {run.continued_by}")
     elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
         click.echo(f"\nto go on: flowctx resume {run.run_id}")
+
+
+def _print_tracebacks(records: list[StepRecord]) -> None:
+    for record in records:
+        if record.traceback is not None:
+            click.echo(f"\nstep {record.step}:")
+            show_block(Text(record.traceback))
+    if not any(record.traceback for record in records):
+        click.echo("\nno step of it raised")
 
 
 def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, ...]]:

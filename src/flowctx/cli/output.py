@@ -190,6 +190,7 @@ def step_data(record: StepRecord) -> dict[str, Any]:
         "seconds": record.seconds,
         "version": record.version,
         "error": record.error,
+        "traceback": record.traceback,
         "category": str(record.category) if record.category else None,
         "output": to_json(record.output),
         "updates": to_json(record.updates),

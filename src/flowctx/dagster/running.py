@@ -13,6 +13,7 @@ import dagster as dg
 
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.durability.continuation import resumed_context
+from flowctx.core.errors import RunFailed
 from flowctx.core.execution.envelope import final_context
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
@@ -206,6 +207,7 @@ class _Summary:
             error=failure.description if failure else history.failure.error.message.strip(),
             category=ErrorCategory(history.metadata.get("flowctx/category", ErrorCategory.INTERNAL)),
             quality=QualityMetrics(**from_json(quality, "quality")) if quality else None,
+            exception=RunFailed(history.failure.error.to_string()) if history.failure.error else None,
         )
 
     def final_context(self) -> WorkflowContext:

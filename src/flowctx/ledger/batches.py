@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -136,15 +136,17 @@ class SqlBatches:
                 return
             at, last = page[-1]["about"], page[-1]["run_key"]
 
-    def _failed_steps(self, run_keys: list[str]) -> dict[str, tuple[str, str | None]]:
-        """Return which step failed first in each run, and why."""
+    def _failed_steps(self, run_keys: list[str]) -> dict[str, Mapping[str, Any]]:
+        """Return which step failed first in each run, and how."""
         query = select(steps.c.run_key, steps.c.step, steps.c.payload).where(steps.c.status == "failed")
-        found: dict[str, tuple[str, str | None]] = {}
+        found: dict[str, Mapping[str, Any]] = {}
         for start in range(0, len(run_keys), 500):
             some = query.where(steps.c.run_key.in_(run_keys[start : start + 500])).order_by(steps.c.started_at)
             for row in self._rows(some):
-                error = msgspec.json.decode(row["payload"]).get("error")
-                found.setdefault(row["run_key"], (row["step"], None if error is None else from_json(error)))
+                if row["run_key"] not in found:
+                    payload = msgspec.json.decode(row["payload"])
+                    texts = {name: from_json(payload.get(name), name) for name in ("error", "traceback", "category")}
+                    found[row["run_key"]] = {"step": row["step"], **texts}
         return found
 
     def _rows(self, query: Any) -> list[Any]:
@@ -240,8 +242,8 @@ def _noted(row: Row) -> PartitionRun:
     )
 
 
-def _recorded(row: Row, why: tuple[str, str | None] | None, batch_id: str) -> PartitionRun:
-    step, error = why or (None, None)
+def _recorded(row: Row, failure: Mapping[str, Any] | None, batch_id: str) -> PartitionRun:
+    why = failure or {}
     return PartitionRun(
         partition=row["partition"] or "",
         occasion="" if row["partition"] else occasion_text(row["as_of_date"], row["capture_id"], batch_id),
@@ -252,8 +254,10 @@ def _recorded(row: Row, why: tuple[str, str | None] | None, batch_id: str) -> Pa
         started_at=datetime.fromisoformat(row["started_at"]),
         ended_at=_time(row["finished_at"]),
         last_seen_at=datetime.fromisoformat(row["heard_at"]),
-        step=step,
-        error=error or row["error"],
+        step=why.get("step"),
+        error=why.get("error") or row["error"],
+        traceback=why.get("traceback"),
+        category=why.get("category"),
         recorded=True,
         part=row["selected"] is not None,
     )

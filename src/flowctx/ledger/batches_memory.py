@@ -113,6 +113,8 @@ def _partition_run(run: RunRecord, last_seen_at: datetime, steps: list[StepRecor
         last_seen_at=last_seen_at,
         step=failed[0].step if failed else None,
         error=(failed[0].error if failed else None) or run.error,
+        traceback=failed[0].traceback if failed else None,
+        category=str(failed[0].category) if failed and failed[0].category else None,
         recorded=True,
         part=run.is_part,
     )

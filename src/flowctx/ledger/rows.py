@@ -43,6 +43,8 @@ def step_row(run_key: str, record: StepRecord) -> dict[str, Any]:
         payload["quality"] = to_json(freeze(record.quality))
     if record.error is not None:
         payload["error"] = to_json(record.error)
+    if record.traceback is not None:
+        payload["traceback"] = to_json(record.traceback)
     if record.category is not None:
         payload["category"] = str(record.category)
     data = msgspec.json.encode(payload)
@@ -82,6 +84,7 @@ def step_record(row: Row, run_id: str) -> StepRecord:
             updates=from_json(payload.get("updates", {}), "updates"),
             quality=QualityMetrics(**from_json(quality, "quality")) if quality is not None else None,
             error=from_json(payload.get("error"), "error"),
+            traceback=from_json(payload.get("traceback"), "traceback"),
             category=ErrorCategory(category) if category is not None else None,
             config=from_json(payload.get("config", {}), "config"),
             version=row["version"],

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0005"
+REVISION = "0006"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -85,7 +86,8 @@ class Progress:
         )
         made = attempt.to_the_end()
         self.envelopes[step.name] = made.envelope
-        return StepRun.of(step.name, made.outcome.result, attempts=attempt.number, duration=self.clock.now() - started)
+        entry = StepRun.of(step.name, made.outcome.result, attempts=attempt.number, duration=self.clock.now() - started)
+        return replace(entry, exception=made.outcome.exception)
 
     def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
         before = [self.envelopes[name] for name in step.after]
@@ -105,5 +107,8 @@ def _entry(record: StepRecord) -> StepRun:
 
 
 def _why(result: RunResult) -> str | None:
-    failed = next((entry for entry in result.steps if entry.status is StepStatus.FAILED), None)
-    return failure_of(failed.name, failed.error) if failed else None
+    """Return why a run failed, or was skipped."""
+    first = next((entry for entry in result.steps if entry.status is result.status), None)
+    if first is None or result.status is StepStatus.OK:
+        return None
+    return failure_of(first.name, first.error) if result.status is StepStatus.FAILED else first.error

@@ -69,6 +69,10 @@ class PartitionRun:
     step: str | None = None
     #: Why it failed or was skipped.
     error: str | None = None
+    #: Where it failed, if the step raised.
+    traceback: str | None = field(default=None, repr=False)
+    #: Whether trying again could have helped.
+    category: str | None = None
     #: Whether the ledger recorded its steps; otherwise it is an engine's word.
     recorded: bool = False
     #: Whether it is to do only some steps of the workflow.

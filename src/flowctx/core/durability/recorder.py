@@ -106,6 +106,7 @@ class Recorder:
         seconds: float,
         config: Mapping[str, Any] | None = None,
         after: tuple[str, ...] | None = None,
+        traceback: str | None = None,
         final: bool = True,
     ) -> None:
         """Record how a step ended.
@@ -119,6 +120,7 @@ class Recorder:
             seconds: How long all tries took.
             config: Configuration on top of the step's own.
             after: The steps it directly followed, where the engine knows better than ``step.after``.
+            traceback: Where it failed, if it raised.
             final: It is not tried again.
 
         Raises:
@@ -133,6 +135,7 @@ class Recorder:
             updates=result.context_updates,
             quality=result.quality,
             error=result.error,
+            traceback=traceback,
             category=result.category,
             config=step.configured(config) if config else step.config,
             version=step.code_version,
@@ -190,9 +193,16 @@ class Recorder:
             return
         if status is RunStatus.PARTIAL:
             status = self._with_other_runs(statuses)
-        failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
-        records = self.ledger.steps(self.run.key, failed) if status is RunStatus.FAILED else []
-        self.finish(status, next((failure_of(record.step, record.error) for record in records), None))
+        self.finish(status, self._reason(status, statuses))
+
+    def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
+        """Return why the run failed or was skipped: the word of the first step that did."""
+        worst = {RunStatus.FAILED: StepStatus.FAILED, RunStatus.SKIPPED: StepStatus.SKIPPED}.get(status)
+        names = [name for name, how in statuses.items() if how is worst]
+        record = next(iter(self.ledger.steps(self.run.key, names)), None) if names else None
+        if record is None:
+            return None
+        return failure_of(record.step, record.error) if status is RunStatus.FAILED else record.error
 
     def _with_other_runs(self, statuses: Mapping[str, StepStatus]) -> RunStatus:
         """Take over what other runs of the same capture have done, and return how the run ends with that."""

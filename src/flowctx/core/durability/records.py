@@ -143,6 +143,8 @@ class StepRecord:
     quality: QualityMetrics | None = None
     #: Why it failed or was skipped.
     error: str | None = None
+    #: Where it failed, if it raised: bounded, and without secrets.
+    traceback: str | None = None
     #: Whether trying again could have helped.
     category: ErrorCategory | None = None
     #: The configuration that it was given.

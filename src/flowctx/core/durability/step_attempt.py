@@ -15,6 +15,7 @@ from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream
 from flowctx.core.execution.execute import Outcome, categorize, execute
+from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import StepResult, StepStatus
@@ -171,8 +172,15 @@ class StepAttempt:
             seconds=(self.clock.now() - started_at).total_seconds(),
             config=self.config,
             after=self._received.after if self._received else None,
+            traceback=self._traceback(made.outcome),
             final=self.ends_run and not self.retried(result),
         )
+
+    def _traceback(self, outcome: Outcome) -> str | None:
+        if outcome.exception is None or outcome.result.status is not StepStatus.FAILED:
+            return None
+        params = self._received.ctx.params if self._received else {}
+        return traceback_text(outcome.exception, params, self.step.configured(self.config))
 
 
 def _failure(exc: FlowctxError) -> StepResult:

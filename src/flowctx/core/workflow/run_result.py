@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -51,6 +51,9 @@ class StepRun:
     category: ErrorCategory | None = None
     #: What it found out about its data.
     quality: QualityMetrics | None = None
+
+    #: What it raised, where that is known: the cause of :meth:`RunResult.raise_for_failure`.
+    exception: BaseException | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, name: str, ended: StepEnd, *, attempts: int, duration: timedelta) -> StepRun:
@@ -136,7 +139,7 @@ class RunResult:
         """Return this result, unless a step failed.
 
         Raises:
-            RunFailed: The message names the step, why it failed, and the run.
+            RunFailed: The message names the step, why it failed, and the run; its cause is what the step raised.
         """
         for entry in self.steps:
             if entry.status is StepStatus.FAILED:
@@ -144,5 +147,5 @@ class RunResult:
                 raise RunFailed(
                     f"workflow {self.workflow!r} failed at step {entry.name!r} ({entry.category}): {entry.error} "
                     f"[run {self.run_id}{where}]"
-                )
+                ) from entry.exception
         return self
