@@ -59,6 +59,7 @@ class KilledBatch:
         return subprocess.Popen(
             [sys.executable, "-m", "flowctx.cli", "backfill", "flowctx.examples.prices:prices", *selection],
             env={**os.environ, "FLOWCTX_LEDGER_URL": self.url},
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
 
