@@ -217,6 +217,7 @@ class Dagster(Server):
         """Note a run."""
         run_id = f"run-{len(self.runs)}"
         self.runs[run_id] = _dagster_run(run_id, executionParams["executionMetadata"]["tags"], self.status)
+        self.runs[run_id]["config"] = executionParams.get("runConfigData")
         return {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}
 
     def launchRunReexecution(self, info: Any, reexecutionParams: Any) -> Any:
