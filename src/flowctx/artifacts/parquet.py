@@ -23,8 +23,10 @@ from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
 
 #: A row group ends at so many bytes in memory, or rows.
-_GROUP_BYTES = 64 * 1024 * 1024
+_GROUP_BYTES = 32 * 1024 * 1024
 _GROUP_ROWS = 1 << 20
+#: So many bytes are hashed before a thread has begun.
+_SMALL = 4 * 1024 * 1024
 #: More columns than this are left out of a reference; they are in the file.
 _MOST_COLUMNS = 64
 #: Under which names metadata of files that we write stands.
@@ -65,7 +67,11 @@ def write_parquet(
         for group in _groups(batches):
             if fed is not None:
                 fed.result()
-            fed = digesting.submit(_feed, digest, group)  # hashing and compressing leave the interpreter to each other
+                fed = None
+            if sum(batch.nbytes for batch in group) > _SMALL:
+                fed = digesting.submit(_feed, digest, group)  # hashing and compressing leave Python to each other
+            else:
+                _feed(digest, group)
             form.see(group)
             arrays = [[stored(batch.column(i)) for batch in group] for i in range(len(schema))]
             table = pa.table([pa.chunked_array(c, f.type) for c, f in zip(arrays, kept, strict=True)], schema=kept)

@@ -80,10 +80,7 @@ class ParquetTable:
         """Yield it batch by batch, in flat memory."""
         with self._file() as file:
             names = self._names(columns)
-            if where is None:
-                found = file.iter_batches(batch_size=rows, columns=names)
-            else:
-                found = self._filtered(file, names, where, rows)
+            found = _batches(file, rows, names) if where is None else self._filtered(file, names, where, rows)
             for batch in found:
                 yield self._form[0].restore(batch.select(names))
 
@@ -174,7 +171,7 @@ class ParquetTable:
     def _filtered(self, file: pq.ParquetFile, names: list[str], where: Any, rows: int) -> Iterator[pa.RecordBatch]:
         condition = pq.filters_to_expression(where) if isinstance(where, list) else where
         schema = self._stored(names)
-        for batch in file.iter_batches(batch_size=rows):
+        for batch in _batches(file, rows, None):
             found = pa.Table.from_batches([batch]).filter(condition).select(names)
             yield from found.cast(schema).to_batches() if found.num_rows else ()
 
@@ -185,6 +182,12 @@ class ParquetTable:
         if about is None:
             return []
         return [name for name in json.loads(about)["index_columns"] if isinstance(name, str)]
+
+
+def _batches(file: pq.ParquetFile, rows: int, names: list[str] | None) -> Iterator[pa.RecordBatch]:
+    """Yield batches, one row group after the other: asked for all at once, pyarrow keeps what it has read."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=rows, columns=names, row_groups=[group])
 
 
 def _without_form(schema: pa.Schema) -> pa.Schema:
