@@ -40,7 +40,7 @@ def bucket(s3_server, monkeypatch, tmp_path):
 def store(request, tmp_path):
     """A store of each kind."""
     if request.param == "folder":
-        return PathArtifactStore(str(tmp_path / "store"), patience=())
+        return PathArtifactStore(str(tmp_path / "store"), patience=(), inline_bytes=0)
     if request.param == "memory":
-        return PathArtifactStore(f"memory://{tmp_path.name}", patience=())
-    return PathArtifactStore(request.getfixturevalue("bucket"), patience=())
+        return PathArtifactStore(f"memory://{tmp_path.name}", patience=(), inline_bytes=0)
+    return PathArtifactStore(request.getfixturevalue("bucket"), patience=(), inline_bytes=0)

@@ -122,7 +122,7 @@ def test_a_table_handed_on_is_stored_once(store):
 
 def test_a_table_of_another_store_is_copied(store, tmp_path):
     """What a reader in one store hands on to another is there too."""
-    table = kept(PathArtifactStore(str(tmp_path / "other")))
+    table = kept(PathArtifactStore(str(tmp_path / "other"), inline_bytes=0))
     copied = store.put_table(table)
     assert copied == table
     pd.testing.assert_frame_equal(read_back(copied, store).to_pandas(), FRAME)
@@ -131,7 +131,7 @@ def test_a_table_of_another_store_is_copied(store, tmp_path):
 def test_prune_removes_what_nothing_refers_to(store):
     """What is referred to stays, what is newer than the grace period stays, what others wrote stays."""
     table, left_over, output = kept(store), kept(store), store.put(b"{}")
-    foreign = PathArtifactStore(store.base, prefix="l-other", patience=()).put(b"{}")
+    foreign = PathArtifactStore(store.base, prefix="l-other", patience=(), inline_bytes=0).put(b"{}")
     keep = {table.reference.path}
     assert store.prune(keep, datetime.now(UTC) - timedelta(days=1)).files == 0
     counted = store.prune(keep, LATER, dry_run=True)
@@ -153,6 +153,18 @@ def overwrite(store, path, data):
     fs, target = files._at(path)
     fs.pipe_file(target, data)
     fs.invalidate_cache()
+
+
+def test_a_tiny_table_travels_inside(tmp_path):
+    """A table of a few rows has no file of its own, and is found in its reference, by every reader."""
+    store = PathArtifactStore(str(tmp_path))
+    table = kept(store, pl.DataFrame({"n": range(20)}))
+    again = read_back(table, None)
+    assert again.reference.path is None
+    assert again.to_polars()["n"].to_list() == list(range(20))
+    assert again.scan_polars().collect().height == again.dataset().count_rows() == 20
+    assert store.put_table(again).reference == table.reference
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 # -- references -------------------------------------------------------------------------------------------------------
@@ -178,7 +190,7 @@ def overwrite(store, path, data):
 )
 def test_a_reference_leads_nowhere_else(path, tmp_path):
     """No scheme, host, parent, absolute or other path is taken from a payload, for a table, file or output."""
-    store = PathArtifactStore(str(tmp_path), patience=())
+    store = PathArtifactStore(str(tmp_path), patience=(), inline_bytes=0)
     payload = to_json(kept(store))
     payload["$table"]["path"] = path
     with pytest.raises(PayloadError, match="damaged"):
@@ -210,7 +222,7 @@ def test_a_damaged_reference_is_refused(tag, data):
 
 def test_links_pipes_and_folders_are_not_opened(tmp_path):
     """Whoever can write into the store cannot make a reader leave it, or wait."""
-    store = PathArtifactStore(str(tmp_path / "store"), patience=())
+    store = PathArtifactStore(str(tmp_path / "store"), patience=(), inline_bytes=0)
     secret = tmp_path / "secret"
     for made in ("link", "pipe", "folder", "linked folder"):
         table = kept(store)
@@ -236,7 +248,7 @@ def test_links_pipes_and_folders_are_not_opened(tmp_path):
 
 def test_counts_are_checked_before_memory_is_taken(tmp_path):
     """A reference that promises other rows or bytes than the file has is refused before anything is read."""
-    store = PathArtifactStore(str(tmp_path), patience=())
+    store = PathArtifactStore(str(tmp_path), patience=(), inline_bytes=0)
     table = kept(store)
     for changes, what in (({"size": 2**52}, "bytes where"), ({"rows": 2**52}, "rows where")):
         with pytest.raises(ArtifactError, match=what):
@@ -247,7 +259,7 @@ def test_counts_are_checked_before_memory_is_taken(tmp_path):
 
 def test_references_of_0_1_are_read_inside_of_the_store(tmp_path):
     """An absolute URI that leads into the configured store is followed, and no other."""
-    store = PathArtifactStore(str(tmp_path / "store"), patience=())
+    store = PathArtifactStore(str(tmp_path / "store"), patience=(), inline_bytes=0)
     digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     path = tmp_path / "store" / "44" / f"{digest}.json"
     path.parent.mkdir(parents=True)
@@ -276,14 +288,14 @@ def test_a_folder_that_is_no_folder_is_said(tmp_path):
     """A store whose place is a file is a matter of configuration."""
     (tmp_path / "store").write_text("")
     with pytest.raises(ArtifactRefused, match="FLOWCTX_ARTIFACTS_URL") as raised:
-        kept(PathArtifactStore(str(tmp_path / "store"), patience=()))
+        kept(PathArtifactStore(str(tmp_path / "store"), patience=(), inline_bytes=0))
     assert str(categorize(raised.value)) == "CONFIGURATION"
 
 
 def test_a_bucket_that_is_not_there_is_said(bucket):
     """A bucket that does not exist is no damage of the data."""
     with pytest.raises(ArtifactError, match="no-such-bucket"):
-        kept(PathArtifactStore("s3://no-such-bucket/x", patience=()))
+        kept(PathArtifactStore("s3://no-such-bucket/x", patience=(), inline_bytes=0))
 
 
 def test_a_store_that_does_not_answer_is_asked_again(bucket, monkeypatch):
@@ -292,7 +304,7 @@ def test_a_store_that_does_not_answer_is_asked_again(bucket, monkeypatch):
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    away = PathArtifactStore("s3://other/x", patience=(0.0, 0.0))
+    away = PathArtifactStore("s3://other/x", patience=(0.0, 0.0), inline_bytes=0)
     away._files._given = __import__("upath").UPath("s3://other/x", skip_instance_cache=True)
     with pytest.raises(ArtifactUnavailable, match="does not answer") as raised:
         kept(away)
@@ -307,7 +319,7 @@ def test_urls_that_lead_nowhere_are_said():
         "abfs://c/x": "package",
     }.items():
         with pytest.raises(ContextError, match=what):
-            PathArtifactStore(url, patience=()).put(b"")
+            PathArtifactStore(url, patience=(), inline_bytes=0).put(b"")
     with pytest.raises(ContextError, match="three strokes"):
         PathArtifactStore("file://data/x")
 

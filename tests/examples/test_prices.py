@@ -62,6 +62,10 @@ def test_a_day_that_does_not_pass_the_gate():
 def test_there_is_no_volatility_before_there_are_enough_sessions():
     """The 20th session has 19 moves, the 21st the first volatility."""
     twentieth, next_one = (run(prices, partition=SCHEME.text(SCHEME[5 * i])).context for i in (19, 20))
-    assert twentieth.get_output("volatility") == {"sessions": 19, "volatility": None}
+    assert twentieth.get_output("volatility", "sessions") == 19
+    assert twentieth.get_output("volatility", "volatility") is None
+    window = twentieth.get_output("volatility", "window")
+    assert (window.rows, window.columns) == (20, {"session": "date", "adjusted": "float64", "move": "float64"})
+    assert window.to_arrow()["move"].null_count == 1
     assert next_one.get_output("volatility", "sessions") == 20
     assert next_one.get_output("volatility", "volatility") > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64, b2a_base64
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from flowctx.artifacts.content import flat
 from flowctx.artifacts.types import T, canonical, children, is_binary, is_list, is_text, is_view
 
 
+@lru_cache(maxsize=1024)
 def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
     """Return the type as which Parquet keeps a type.
 

@@ -33,6 +33,7 @@ class ArrowSource:
         open: Returns its schema and its batches.
         once: Whether it can be read only once.
         freq: The frequency of its pandas index.
+        nbytes: About how many bytes it has in memory, if that is known.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class ArrowSource:
         *,
         once: bool = False,
         freq: str | None = None,
+        nbytes: int | None = None,
     ) -> None:
-        self.path, self.once, self.freq = path, once, freq
+        self.path, self.once, self.freq, self.nbytes = path, once, freq, nbytes
         self.first: list[dict[str, Any]] = []
         self._open = open
         self._read = False
@@ -94,11 +96,16 @@ def source_of(value: Any, path: str) -> ArrowSource | None:
     if library == "polars":
         return _of_polars(value, path)
     if isinstance(value, pa.Table):
-        return ArrowSource(path, lambda: (value.schema, iter(value.to_batches(max_chunksize=_ROWS))))
+        return _of_table(value, path)
     if isinstance(value, pa.RecordBatchReader) or kind.__name__ in ("RecordBatchReader", "ArrayStream"):
         _take_once(value, path)
         return ArrowSource(path, lambda: _of_stream(value, path), once=True)
     return ArrowSource(path, lambda: _of_stream(value, path))
+
+
+def _of_table(table: pa.Table, path: str, freq: str | None = None) -> ArrowSource:
+    batches = lambda: (table.schema, iter(table.to_batches(max_chunksize=_ROWS)))  # noqa: E731
+    return ArrowSource(path, batches, freq=freq, nbytes=table.nbytes)
 
 
 def _of_stream(value: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -181,7 +188,7 @@ def _of_polars(value: Any, path: str) -> ArrowSource | None:
                 f"convert them first, such as pl.Series([str(x) for x in frame[{name!r}]])"
             )
     if not lazy:
-        return ArrowSource(path, lambda: _of_stream(value, path))
+        return ArrowSource(path, lambda: _of_stream(value, path), nbytes=value.estimated_size())
 
     def batches() -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         empty, _ = _of_stream(schema.to_frame(), path)
@@ -202,7 +209,7 @@ def _lazy_batches(value: Any, schema: pa.Schema, path: str) -> Iterator[pa.Recor
 def _of_pandas(value: Any, path: str) -> ArrowSource:
     table = _arrow_of_pandas(value, path)
     freq = getattr(value.index, "freqstr", None)
-    return ArrowSource(path, lambda: (table.schema, iter(table.to_batches(max_chunksize=_ROWS))), freq=freq)
+    return _of_table(table, path, freq)
 
 
 def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) -> pa.Table:

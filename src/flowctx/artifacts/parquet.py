@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -56,59 +59,110 @@ def write_parquet(
     Raises:
         PlainDataError: It has a type that cannot be stored, or rows without columns.
     """
-    columns = _checked_columns(schema, path)
-    form = Form(schema, freq=freq)
-    kept = pa.schema([field.with_type(stored_type(field.type)) for field in schema], metadata=schema.metadata)
-    digest, sink = ContentDigest(schema), _Hashing(file)
-    view = _as_read(kept)
-    options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": _not_floats(view)}
-    with pq.ParquetWriter(sink, kept, **options) as writer, ThreadPoolExecutor(1) as digesting:
-        fed: Future[None] | None = None
-        for group in _groups(batches):
-            if fed is not None:
-                fed.result()
-                fed = None
-            if sum(batch.nbytes for batch in group) > _SMALL:
-                fed = digesting.submit(_feed, digest, group)  # hashing and compressing leave Python to each other
-            else:
-                _feed(digest, group)
-            form.see(group)
-            arrays = [[stored(batch.column(i)) for batch in group] for i in range(len(schema))]
-            table = pa.table([pa.chunked_array(c, f.type) for c, f in zip(arrays, kept, strict=True)], schema=kept)
-            writer.write_table(table, row_group_size=_GROUP_ROWS)
-        if fed is not None:
-            fed.result()
+    try:
+        plan = _planned(schema.serialize().to_pybytes())
+    except TypeError as exc:
+        raise PlainDataError(f"{path} has {exc}") from exc
+    form, digest, sink = Form(schema, freq=freq), ContentDigest(schema), _Hashing(file)
+    with pq.ParquetWriter(sink, plan.stored, **plan.options) as writer:
+        with _digesting(digest) as feed:
+            for group in _groups(batches):
+                feed(group)
+                form.see(group)
+                writer.write_table(_as_stored(group, plan.stored), row_group_size=_GROUP_ROWS)
         if not len(schema) and digest.rows:
             raise PlainDataError(f"{path} has {digest.rows:,} rows and no columns, and Parquet keeps no such rows")
-        text = form.text(view.schema_arrow)
+        text = form.text(plan.as_read)
         if text is not None:
             writer.add_key_value_metadata({FORM_KEY: text})
     return TableReference(
         rows=digest.rows,
-        columns=columns if len(columns) <= _MOST_COLUMNS else None,
+        columns=plan.columns if len(plan.columns) <= _MOST_COLUMNS else None,
         size=sink.size,
         digest=digest.hexdigest(),
         checksum=sink.digest.hexdigest(),
     )
 
 
-def _checked_columns(schema: pa.Schema, path: str) -> tuple[tuple[str, str], ...]:
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """How tables of one schema are written."""
+
+    #: The columns and their types, as we name them.
+    columns: tuple[tuple[str, str], ...]
+    #: The schema of what is stored.
+    stored: pa.Schema
+    #: The schema that a reader finds.
+    as_read: pa.Schema
+    #: How Parquet is written.
+    options: dict[str, Any]
+
+
+@lru_cache(maxsize=256)
+def _planned(serialized: bytes) -> _Plan:
+    """Return how tables of a schema are written.
+
+    Raises:
+        TypeError: They cannot be; says what they have.
+    """
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+    columns = tuple((field.name, _checked_type(field)) for field in schema)
     names = schema.names
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise PlainDataError(f"{path} has the column {twice!r} more than once; rename one of them")
-    columns = []
-    for field in schema:
-        if "\0" in field.name:
-            raise PlainDataError(f"{path} has the column {field.name!r} with a NUL; names are ordinary text")
-        try:
-            stored_type(field.type)
-            columns.append((field.name, type_name(canonical(field.type))))
-        except TypeError as exc:
-            raise PlainDataError(
-                f"{path} has {field.type} in column {field.name!r}, which Parquet does not keep ({exc}); cast it first"
-            ) from exc
-    return tuple(columns)
+        raise TypeError(f"the column {twice!r} more than once; rename one of them")
+    kept = pa.schema([field.with_type(stored_type(field.type)) for field in schema], metadata=schema.metadata)
+    file = io.BytesIO()
+    with pq.ParquetWriter(file, kept):  # without rows, to see how the schema comes back
+        pass
+    view = pq.ParquetFile(file)
+    options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": _not_floats(view)}
+    return _Plan(columns=columns, stored=kept, as_read=view.schema_arrow, options=options)
+
+
+def _checked_type(field: pa.Field) -> str:
+    if "\0" in field.name:
+        raise TypeError(f"the column {field.name!r} with a NUL; names are ordinary text")
+    try:
+        stored_type(field.type)
+        return type_name(canonical(field.type))
+    except TypeError as exc:
+        raise TypeError(
+            f"{field.type} in column {field.name!r}, which Parquet does not keep ({exc}); cast it first"
+        ) from exc
+
+
+def _as_stored(group: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    columns = [[stored(batch.column(i)) for batch in group] for i in range(len(schema))]
+    return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+@contextmanager
+def _digesting(digest: ContentDigest) -> Iterator[Callable[[list[pa.RecordBatch]], None]]:
+    """Return what feeds a digest, in a thread: hashing and compressing leave Python to each other.
+
+    One group of batches is fed while the next is made, so that memory stays flat; a small one costs no thread.
+    """
+    threads: list[ThreadPoolExecutor] = []
+    fed: list[Future[None]] = []
+
+    def feed(group: list[pa.RecordBatch]) -> None:
+        while fed:
+            fed.pop().result()
+        if sum(batch.nbytes for batch in group) <= _SMALL:
+            _feed(digest, group)
+            return
+        if not threads:
+            threads.append(ThreadPoolExecutor(1))
+        fed.append(threads[0].submit(_feed, digest, group))
+
+    try:
+        yield feed
+        while fed:
+            fed.pop().result()
+    finally:
+        for thread in threads:
+            thread.shutdown()
 
 
 def _feed(digest: ContentDigest, group: list[pa.RecordBatch]) -> None:
@@ -131,14 +185,6 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]
             group, size, rows = [], 0, 0
     if group:
         yield group
-
-
-def _as_read(schema: pa.Schema) -> pq.ParquetFile:
-    """Return a file without rows, to see how a schema comes back."""
-    file = io.BytesIO()
-    with pq.ParquetWriter(file, schema):
-        pass
-    return pq.ParquetFile(file)
 
 
 def _not_floats(view: pq.ParquetFile) -> list[str] | bool:

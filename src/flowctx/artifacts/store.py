@@ -26,6 +26,8 @@ from flowctx.core.whole_files import PART
 
 #: Bytes that are copied at once.
 _CHUNK = 1 << 20
+#: A frame that may be small enough to travel inside has no more bytes in memory.
+_SMALL = 64 * 1024
 #: The prefix of what no ledger remembers.
 SHARED = "shared"
 
@@ -39,6 +41,7 @@ class PathArtifactStore:
         prefix: What all names of this writer begin with, or a function that returns it: what a ledger refers to
             stands apart from all else.
         patience: Waits in seconds before a call that got no answer is repeated.
+        inline_bytes: A table that takes no more, as it is stored, travels inside of its reference.
 
     Example:
         >>> import tempfile
@@ -51,13 +54,17 @@ class PathArtifactStore:
     in_memory = False
 
     def __init__(
-        self, base: Any, prefix: str | Callable[[], str] = SHARED, patience: tuple[float, ...] = PATIENCE
+        self,
+        base: Any,
+        prefix: str | Callable[[], str] = SHARED,
+        patience: tuple[float, ...] = PATIENCE,
+        inline_bytes: int = 2048,
     ) -> None:
         if not base:
             raise ContextError(
                 "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
             )
-        self.base, self._prefix = base, prefix
+        self.base, self._prefix, self.inline_bytes = base, prefix, inline_bytes
         local = _local_path(base)
         self._files: Folder | Bucket = Bucket(base, patience) if local is None else Folder(local)
 
@@ -88,7 +95,7 @@ class PathArtifactStore:
     def put(self, data: bytes, holds: Collection[str] = ()) -> ArtifactRef:
         """Store the bytes of an output, and return what stands for it."""
         path = self._new("outputs", "json")
-        with self._files.create(path) as file:
+        with self._created(path) as file:
             file.write(data)
         return ArtifactRef(uri=path, digest=hashlib.sha256(data).hexdigest(), size=len(data), holds=tuple(holds))
 
@@ -109,16 +116,31 @@ class PathArtifactStore:
             self._files.touch(check_path(table.reference.path))
             table.bind(self)
             return table
-        path = self._new("tables", "parquet")
-        with self._files.create(path) as file:
-            if table.source is not None:
-                reference = table.source.write(cast(BinaryIO, _Sink(file, f"write {path} to {self.shown}")))
+        if self._travels_inside(table):
+            return table
+        path, source = self._new("tables", "parquet"), table.source
+        with self._created(path) as file:
+            if source is not None:
+                reference = source.write(file)
             else:
                 reference = table.reference
-                with open_table(reference, table.store) as source:
-                    _copy(source, file, hashlib.sha256())
-        first = table.source.first if table.source is not None else ()
+                with open_table(reference, table.store) as opened:
+                    _copy(opened, file, hashlib.sha256())
+        first = source.first if source is not None else ()
         return Table(replace(reference, path=path, data=None), store=self, first=first)
+
+    def _travels_inside(self, table: Table) -> bool:
+        """Whether a table is so small that a file of its own would cost more than the table."""
+        source = table.source
+        if source is not None and (source.nbytes is None or source.nbytes > _SMALL):
+            return False
+        reference = table.reference
+        return reference.data is not None and reference.size <= self.inline_bytes
+
+    @contextmanager
+    def _created(self, path: str) -> Iterator[BinaryIO]:
+        with self._files.create(path) as file:
+            yield cast(BinaryIO, _Sink(file, f"write {path} to {self.shown}"))
 
     def open_table(self, reference: TableReference) -> BinaryIO:
         """Open the bytes of a table, after their number was checked."""
@@ -149,7 +171,7 @@ class PathArtifactStore:
             return file
         path = self._new("files", "bin")
         digest = hashlib.sha256()
-        with _source(file) as source, self._files.create(path) as target:
+        with _source(file) as source, self._created(path) as target:
             size = _copy(source, target, digest)
             name = file.name if file.source is None else PurePath(file.source).name
         return File.of(FileReference(name=name, size=size, digest=digest.hexdigest(), path=path), self)

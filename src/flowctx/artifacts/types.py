@@ -6,6 +6,7 @@ plain ones. Names are ours, because pyarrow's texts change between versions.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -61,6 +62,7 @@ def children(kind: pa.DataType) -> list[pa.Field]:
     return [kind.field(i) for i in range(kind.num_fields)] if T.is_nested(kind) else []
 
 
+@lru_cache(maxsize=1024)
 def canonical(kind: pa.DataType) -> pa.DataType:
     """Return the type that stands for every layout of the same content.
 
@@ -92,6 +94,7 @@ def canonical(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+@lru_cache(maxsize=1024)
 def type_name(kind: pa.DataType) -> str:
     """Return our name of a canonical type; it is part of every digest.
 

@@ -91,7 +91,11 @@ def compare(console: Console) -> bool:
     for name in failed:
         console.print(f"[red]{name}: {next((s.error for s in results[name].steps if s.error), 'no step ran')}[/red]")
     same = not failed and len({result.outputs_digest for result in results.values()}) == 1
-    verdict = "[green]The outputs are equal, byte for byte.[/green]" if same else "[red]The outputs differ.[/red]"
+    verdict = (
+        "[green]The outputs are equal, byte for byte, and the tables row for row.[/green]"
+        if same
+        else "[red]The outputs differ.[/red]"
+    )
     console.print(verdict)
     return same
 
@@ -109,6 +113,8 @@ def _facts(results: dict[str, RunResult]) -> Table:
     table.add_row("partition", *(_text(ctx) for ctx in contexts))
     table.add_row("batch", *(str(ctx.batch_id) for ctx in contexts))
     table.add_row("capture", *(str(ctx.capture_id) for ctx in contexts))
+    windows = [ctx.get_output("volatility", "window") for ctx in contexts]
+    table.add_row("table", *(f"{window.rows} rows, {window.digest[:16]}" if window else "" for window in windows))
     table.add_row("outputs", *(result.outputs_digest[:16] for result in results.values()))
     return table
 

@@ -91,12 +91,15 @@ def returns(ctx: WorkflowContext) -> StepResult:
 @prices.step(after=[validate], config={"sessions": 20})
 def volatility(ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
     """The annualised volatility over the last sessions; ``None`` until there are enough of them."""
-    symbol, day = symbol_and_day(ctx)
-    recent = closes(symbol).adjusted_until(day, config["sessions"] + 1)
-    moves = [math.log(new / old) for old, new in itertools.pairwise(recent)]
+    window = window_until(ctx, config["sessions"] + 1)
+    moves = window["move"].drop_null().to_pylist()
     enough = len(moves) == config["sessions"]
     return StepResult.ok(
-        {"sessions": len(moves), "volatility": statistics.stdev(moves) * math.sqrt(252) if enough else None}
+        {
+            "sessions": len(moves),
+            "volatility": statistics.stdev(moves) * math.sqrt(252) if enough else None,
+            "window": window,
+        }
     )
 
 
@@ -111,6 +114,26 @@ def summarise(ctx: WorkflowContext) -> dict[str, Any]:
         "volatility": ctx.get_output("volatility", "volatility"),
         "validated": ctx.get_param("validated", False),
     }
+
+
+def window_until(ctx: WorkflowContext, count: int) -> Any:
+    """Return the last sessions up to and including the run's as a table: the date, the adjusted close, the move.
+
+    Any frame will do that speaks Arrow: of pandas, polars, DuckDB, or as here of pyarrow.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+    except ImportError as exc:
+        raise MissingExtra("the example's table", "examples") from exc
+    symbol, day = symbol_and_day(ctx)
+    history = closes(symbol)
+    adjusted = history.adjusted_until(day, count)
+    moves = [math.log(new / old) for old, new in itertools.pairwise(adjusted)]
+    columns = {"session": history.days_until(day, count), "adjusted": adjusted, "move": [None, *moves]}
+    return pa.table(columns, schema=pa.schema({"session": pa.date32(), "adjusted": pa.float64(), "move": pa.float64()}))
 
 
 def symbol_and_day(ctx: WorkflowContext) -> tuple[str, date]:
@@ -142,6 +165,11 @@ class History:
         """Return the last ``count`` adjusted closes up to and including ``day``; fewer at the start."""
         end = bisect_left(self.days, day) + 1
         return self.adjusted[max(0, end - count) : end]
+
+    def days_until(self, day: date, count: int) -> list[date]:
+        """Return the last ``count`` days up to and including ``day``; fewer at the start."""
+        end = bisect_left(self.days, day) + 1
+        return self.days[max(0, end - count) : end]
 
 
 @cache

@@ -29,6 +29,8 @@ class TableSource(Protocol):
 
     #: Its first rows, once it is written: who shows them need not read it again.
     first: list[dict[str, Any]]
+    #: About how many bytes it has in memory, if that is known.
+    nbytes: int | None
 
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as it is stored, in one pass, and return what stands for it, without a path.
