@@ -1,7 +1,7 @@
 """Partition keys, the schemes that say which keys exist, and selections of them.
 
 * :mod:`.key`: ``PartitionKey``
-* :mod:`.scheme`: ``PartitionScheme``, made of :mod:`.dimensions`
+* :mod:`.scheme`: ``PartitionScheme``, a :mod:`.key_product` of :mod:`.dimensions`, with dates
 * :mod:`.selection`: ``Selection``; its text is read and written by :mod:`.selection_text`, over :mod:`.index_tree`
 * :mod:`.dagster_keys`: keys as Dagster has them
 """
