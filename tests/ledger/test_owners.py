@@ -153,12 +153,12 @@ def test_likeness_is_no_ownership(sql_url, clock):
 
 
 def test_a_plan_that_is_out_of_date_is_refused(sql_url, clock):
-    """A run that has recorded more since it was read is not continued by the old plan, which would repeat a step."""
+    """A run that has come further since it was read is not continued by the old plan, which would repeat a step."""
     ledger = SqlLedger(sql_url, clock=clock)
     begun = ledger.begin(a_run())
     ledger.record(begun, [StepRecord(step="a", status=StepStatus.OK, started_at=NOON)])
     following = RunRecord(workflow="halting", context=begun.context, attempt=2)
-    with pytest.raises(Superseded, match="has recorded more since it was read"):
+    with pytest.raises(Superseded, match="has come further since it was read"):
         ledger.begin(following, resumes=begun, seen={})
     assert ledger.statuses(begun.key) == {"a": StepStatus.OK}
     ledger.begin(following, resumes=begun, seen={"a": StepStatus.OK})

@@ -93,7 +93,7 @@ class MemoryLedger(OldNames):
                 standing = self._owned(resumes)
                 if not take_over:
                     refuse_alive(standing, self.now())
-                refuse_unseen(resumes.key, seen, self.statuses(resumes.key))
+                refuse_unseen(resumes, seen, str(standing.status), self.statuses(resumes.key))
             if known is not None and (resumes is None or resumes.key != run.key):
                 if known.status is RunStatus.RUNNING:
                     self.renew(known, lease)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from flowctx.core.durability.records import RunKey, RunRecord, RunStatus
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import RunAlive, RunExists, Superseded
 from flowctx.core.workflow.result import StepStatus
 
@@ -60,15 +60,23 @@ def refuse_known(run: RunRecord, now: datetime) -> None:
     )
 
 
-def refuse_unseen(key: RunKey, seen: Mapping[str, StepStatus] | None, now_there: Mapping[str, StepStatus]) -> None:
-    """Refuse to go on with a run that has recorded more since it was read: the plan would repeat a step.
+def refuse_unseen(
+    run: RunRecord, seen: Mapping[str, StepStatus] | None, status: str, statuses: Mapping[str, StepStatus]
+) -> None:
+    """Refuse to go on with a run that has come further since it was read: the plan would repeat a step.
+
+    Args:
+        run: The run as it was read.
+        seen: How its recorded steps had ended then; ``None``: nothing was planned by them.
+        status: How it stands now.
+        statuses: How its recorded steps have ended by now.
 
     Raises:
         Superseded: Read it again.
     """
-    if seen is not None and dict(seen) != dict(now_there):
+    if seen is not None and (dict(seen) != dict(statuses) or status != str(run.status)):
         raise Superseded(
-            f"run {key.text} has recorded more since it was read; begin again, and see: flowctx show {key.run_id}"
+            f"run {run.key.text} has come further since it was read; begin again, and see: flowctx show {run.run_id}"
         )
 
 

@@ -177,7 +177,8 @@ class SqlLedger(SqlCaptures, OldNames):
         if not wanted.take_over:
             refuse_alive(replace(resumes, **ownership_of(row)), now)
         there = select(steps.c.step, steps.c.status).where(steps.c.run_key == resumes.key.digest)
-        refuse_unseen(resumes.key, wanted.seen, {name: StepStatus(status) for name, status in at.execute(there)})
+        statuses = {name: StepStatus(status) for name, status in at.execute(there)}
+        refuse_unseen(resumes, wanted.seen, row["status"], statuses)
 
     def _copy_completed(self, at: Connection, run: RunRecord, resumes: RunRecord, completed: Collection[str]) -> None:
         old, new = resumes.key.digest, run.key.digest
