@@ -54,7 +54,7 @@ def _claim(ledger, number, run_id, effects):
 
 def _lead(ledger, number, run_id, effects):
     batch = BatchRecord(batch_id=run_id, workflow="flow", selection=f"by {number}", created_at=NOON)
-    leader = ledger.batches.lead(run_id, f"racer {number}", timedelta(minutes=1), lambda known: batch)
+    leader = ledger.batches.lead(run_id, f"racer {number}", timedelta(minutes=1), lambda known: batch).launcher
     return "leads" if leader == f"racer {number}" else f"Refused: {leader} leads"
 
 

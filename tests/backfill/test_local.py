@@ -114,7 +114,7 @@ def test_what_died_with_its_worker_can_be_retried(book: Ledger, notes: Path) -> 
 def test_a_step_that_exits_is_a_failure(book: Ledger) -> None:
     """A step that ends its process as if all were well is found out, and is not tried over and over."""
     assert fill(book, params={"leave": [BAD]}).ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
-    assert failures(book) == {BAD: "its worker process ended with exit code 0; does a step exit?"}
+    assert failures(book) == {BAD: "a step has ended the process (sys.exit); return a StepResult instead"}
 
 
 def test_listeners_hear_of_the_end_whatever_it_is(book: Ledger) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from flowctx import StepStatus, UnknownBatch
+from flowctx import BatchError, StepStatus, UnknownBatch
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
@@ -89,6 +89,36 @@ def test_one_launcher_leads_at_a_time(ledger: Ledger, clock: FakeClock) -> None:
     assert ledger.batches.acquire_launch_lease("b1", "three", MINUTE) == "three"
     assert ledger.batches.acquire_launch_lease("b1", "three", timedelta(0)) == "three"
     assert ledger.batches.acquire_launch_lease("b1", "four", MINUTE) == "four"
+
+
+def test_a_launcher_that_is_refused_changes_nothing(ledger: Ledger, clock: FakeClock) -> None:
+    """Selection, parameters and a cancel of a batch stay as they are when a second launcher is refused."""
+    first = ledger.batches.lead("b1", "one", MINUTE, lambda known: BATCH)
+    assert (first.launcher, ledger.batches.get("b1")) == ("one", BATCH)
+    assert ledger.batches.cancel("b1").canceled_at == clock.now()
+    calls: list[object] = []
+    refused = ledger.batches.lead("b1", "two", MINUTE, lambda known: calls.append(known) or BATCH)  # type: ignore[func-returns-value]
+    assert (refused.launcher, refused.remaining, calls) == ("one", MINUTE, [])
+    assert ledger.batches.get("b1") == replace(BATCH, canceled_at=clock.now())
+
+
+def test_who_leads_begins_a_cancelled_batch_again(ledger: Ledger, clock: FakeClock) -> None:
+    """The next leader is told what is known, says what is asked for, and the batch is cancelled no more."""
+    ledger.batches.put(replace(BATCH, canceled_at=NOON))
+    ledger.batches.lead("b1", "one", MINUTE, lambda known: replace(known or BATCH, total=3))
+    assert ledger.batches.get("b1") == replace(BATCH, total=3)
+
+
+def test_a_decision_that_is_refused_leaves_the_batch_alone(ledger: Ledger) -> None:
+    """A launcher that must not change the batch as it wants leads nothing and has written nothing."""
+
+    def refuse(known: BatchRecord | None) -> BatchRecord:
+        raise BatchError("another selection")
+
+    ledger.batches.put(BATCH)
+    with pytest.raises(BatchError):
+        ledger.batches.lead("b1", "one", MINUTE, refuse)
+    assert ledger.batches.lead("b1", "two", MINUTE, lambda known: BATCH).launcher == "two"
 
 
 def test_outcomes_are_sorted_and_the_best_account_counts(ledger: Ledger) -> None:

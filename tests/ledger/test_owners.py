@@ -78,6 +78,18 @@ def test_of_many_who_claim_a_capture_one_gets_it(sql_url, count, rounds):
             assert Counter(outcome.split(":")[0] for outcome in outcomes) == {"token 1": 1, "CaptureHeld": count - 1}
 
 
+@pytest.mark.parametrize(("count", "rounds"), FEW)
+def test_of_many_who_launch_a_batch_one_leads(sql_url, count, rounds):
+    """A batch that several launch at once asks for what its leader asks for; who is refused has changed nothing."""
+    ledger = open_ledger(sql_url)
+    with racers(sql_url, count) as go:
+        for number in range(rounds):
+            outcomes = go("lead", f"batch-{number}")
+            assert Counter(outcome.split(":")[0] for outcome in outcomes) == {"leads": 1, "Refused": count - 1}
+            assert ledger.batches.get(f"batch-{number}").selection == f"by {outcomes.index('leads')}"
+    ledger.close()
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize(("count", "rounds"), MANY)
 def test_twenty_rounds_of_each_race(sql_url, notes, count, rounds):
@@ -85,6 +97,7 @@ def test_twenty_rounds_of_each_race(sql_url, notes, count, rounds):
     race_to_resume(sql_url, count, rounds, notes)
     race_to_run(sql_url, count, rounds, notes)
     test_of_many_who_claim_a_capture_one_gets_it(sql_url, count, rounds)
+    test_of_many_who_launch_a_batch_one_leads(sql_url, count, rounds)
 
 
 # -- a run that is alive ----------------------------------------------------------------------------------------------

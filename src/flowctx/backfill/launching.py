@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import signal
@@ -10,20 +11,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 from uuid import uuid4
 
 from flowctx.core.batches.launcher import Launcher
-from flowctx.core.batches.ledger import BatchStore
+from flowctx.core.batches.ledger import BatchStore, DecideBatch
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
 
+logger = logging.getLogger("flowctx")
+
 #: How long nobody else may launch a batch without a sign of life of who does, and how often that is given.
-_LEASE, _RENEW_SECONDS = timedelta(seconds=60), 5.0
+_LEASE, _RENEW_SECONDS = timedelta(seconds=30), 5.0
+#: How often somebody who wants to launch it too looks whether it may.
+_LOOK_SECONDS = 0.5
 #: How often a launch asks whether its batch was cancelled; no partition begins later than this after it was.
 CANCEL_SECONDS = 0.5
 #: What ends within this time of being stopped was stopped.
@@ -112,10 +117,11 @@ class Launch:
         total: int,
         max_failures: int | None,
         listener: LaunchListener,
+        decide: DecideBatch,
         settle: Callable[[PartitionRun], object] = lambda run: None,
     ) -> None:
         self.work, self.workflow, self.batch, self.launcher, self.listener = work, workflow, batch, launcher, listener
-        self.max_failures, self.settle = max_failures, settle
+        self.max_failures, self.settle, self.decide = max_failures, settle, decide
         self.batches = batches
         self.progress = LaunchProgress(total=total)
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
@@ -146,20 +152,37 @@ class Launch:
             yield run
 
     def lead(self) -> None:
-        """Be the only one who launches the batch.
+        """Be the only one who launches the batch; before that, nothing of it is changed.
 
         Raises:
-            BatchError: Somebody else does.
+            BatchError: Somebody else does, or has changed what the batch asks for.
         """
-        leader = self.batches.acquire_launch_lease(self.batch.batch_id, self.me, _LEASE)
-        if leader != self.me and _gone(leader):
-            leader = self.batches.acquire_launch_lease(self.batch.batch_id, self.me, _LEASE, instead_of=leader)
-        if leader != self.me:
-            host, pid, *_ = leader.split(":")
-            raise BatchError(
-                f"batch {self.batch.batch_id!r} is being launched by process {pid} on {host}; wait for it or end it "
-                "(if it is gone, its claim lapses within a minute)"
-            )
+        first: datetime | None = None
+        while True:
+            lease = self.batches.lead(self.batch.batch_id, self.me, _LEASE, self.decided)
+            if lease.launcher == self.me:
+                return
+            # Whoever leads gives a sign of life every few seconds; who has died gives none, and its lease runs out.
+            if first not in (None, lease.until) or lease.remaining > _LEASE:
+                raise BatchError(
+                    f"batch {self.batch.batch_id!r} is being launched by {_who(lease.launcher)}; wait for it or end it "
+                    f"(if it is gone, its lease ends at {lease.until:%H:%M:%S} UTC)"
+                )
+            if first is None:
+                first = lease.until
+                logger.warning(
+                    "batch %s: %s launched it last; waiting for a sign of life of it until %s UTC",
+                    self.batch.batch_id,
+                    _who(lease.launcher),
+                    f"{lease.until:%H:%M:%S}",
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    def decided(self, known: BatchRecord | None) -> BatchRecord:
+        """Return what the batch asks for from now on, given what is known of it."""
+        self.batch = replace(self.decide(known), engine=self.launcher.engine)
+        self.progress.total = self.batch.total or self.progress.total
+        return self.batch
 
     def jobs(self) -> Iterator[Job]:
         """Yield what is to run, counting what is passed over."""
@@ -306,20 +329,11 @@ def wait_for_launcher(batches: BatchStore, batch_id: str, seconds: float = 3.0) 
     me = f"{platform.node()}:{os.getpid()}:cancel"
     while time.monotonic() < end:
         leader = batches.acquire_launch_lease(batch_id, me, timedelta(0))
-        if leader == me or _gone(leader):
+        if leader == me:
             return
         time.sleep(0.1)
 
 
-def _gone(leader: str) -> bool:
-    """Whether a launcher is a process of this machine that is no more."""
-    host, pid, *_ = leader.split(":")
-    if host != platform.node():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+def _who(launcher: str) -> str:
+    host, pid, *_ = [*launcher.split(":"), "?"]
+    return f"process {pid} on {host}"

@@ -126,10 +126,15 @@ class Backfill:
         Raises:
             BatchError: The same id with another workflow, selection or parameters.
         """
-        requested = self.record()
         try:
-            known = self.ledger.batches.get(self.batch_id)
+            known: BatchRecord | None = self.ledger.batches.get(self.batch_id)
         except UnknownBatch:
+            known = None
+        return self._reconciled(known, extend=extend)
+
+    def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
+        requested = self.record()
+        if known is None:
             return requested
         if known.workflow != requested.workflow:
             raise BatchError(
@@ -244,7 +249,6 @@ class Backfill:
         batch = self.reconcile(extend=extend)
         self.check_due(datetime.now(UTC))
         launcher.check(self.workflow)
-        self.ledger.batches.put(replace(batch, engine=launcher.engine, canceled_at=None))
         work = self.iter_work(launcher.engine, retry_failed=retry_failed)
         launch = Launch(
             self.ledger.batches,
@@ -255,6 +259,7 @@ class Backfill:
             total=len(self.selection),
             max_failures=max_failures,
             listener=listener or LaunchListener(),
+            decide=lambda known: self._reconciled(known, extend=extend),
             settle=lambda run: settle_run(self.ledger, self.workflow.name, run),
         )
         return launch.to_the_end()

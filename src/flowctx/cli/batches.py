@@ -6,7 +6,6 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -320,8 +319,7 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
 
     The backfill command begins it again.
     """  # noqa: D301 - \b is for click
-    batch = ledger.batches.get(batch_id)
-    ledger.batches.put(replace(batch, canceled_at=datetime.now(UTC)))
+    batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     if batch.selection is not None or engine is not None:
         _ask_engine(ledger, batch_id, engine, url, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, or_, select, update
 
+from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import from_json, to_json
@@ -62,6 +64,43 @@ class SqlBatches:
 
     # -- who launches them ------------------------------------------------------------------------------------------
 
+    def lead(self, batch_id: str, launcher: str, lease: timedelta, decide: DecideBatch) -> LaunchLease:
+        """Ask to be the one who launches a batch, and say what it asks for."""
+
+        def work(at: Connection) -> LaunchLease:
+            now = self._database.now(at)
+            of_batch = batches.c.batch_id == batch_id
+            row = at.execute(select(batches).where(of_batch).with_for_update()).mappings().first()
+            if row is not None and _leads_another(row, launcher, now):
+                return _lease_of(row, now)
+            known = _batch(row) if row is not None else None
+            if known is None:
+                known = next(
+                    map(_batch_of_runs, at.execute(_of_runs_only().where(runs.c.batch_id == batch_id)).mappings()), None
+                )
+            values = {**_batch_row(replace(decide(known), canceled_at=None)), "batch_id": batch_id}
+            at.execute(add_batch(at), values)
+            owned = {**values, "launcher": launcher, "launcher_until": stamp(now + lease)}
+            if not at.execute(update(batches).where(of_batch, _free(launcher, now)).values(**owned)).rowcount:
+                # Somebody else has made the batch, and leads it, since we found none.
+                row = at.execute(select(batches).where(of_batch)).mappings().one()
+                return _lease_of(row, now)
+            return LaunchLease(launcher, now + lease, lease)
+
+        return self._database.transaction(work)
+
+    def cancel(self, batch_id: str) -> BatchRecord:
+        """Say that a batch is cancelled, whoever launches it."""
+        known = self.get(batch_id)
+
+        def work(at: Connection) -> datetime:
+            now = self._database.now(at)
+            at.execute(add_batch(at), _batch_row(known))
+            at.execute(update(batches).where(batches.c.batch_id == batch_id).values(canceled_at=stamp(now)))
+            return now
+
+        return replace(known, canceled_at=self._database.transaction(work))
+
     def acquire_launch_lease(
         self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
     ) -> str:
@@ -69,11 +108,7 @@ class SqlBatches:
 
         def work(at: Connection) -> str:
             now = self._database.now(at)
-            free = or_(
-                batches.c.launcher.is_(None),
-                batches.c.launcher.in_([launcher, instead_of or launcher]),
-                batches.c.launcher_until <= stamp(now),
-            )
+            free = _free(launcher, now, instead_of)
             owned = {"launcher": launcher if lease else None, "launcher_until": stamp(now + lease)}
             of_batch = batches.c.batch_id == batch_id
             if at.execute(update(batches).where(of_batch, free).values(**owned)).rowcount:
@@ -171,6 +206,23 @@ def _of_runs_only() -> Any:
         .where(runs.c.batch_id.is_not(None))
         .group_by(runs.c.batch_id)
     )
+
+
+def _free(launcher: str, now: datetime, instead_of: str | None = None) -> Any:
+    return or_(
+        batches.c.launcher.is_(None),
+        batches.c.launcher.in_([launcher, instead_of or launcher]),
+        batches.c.launcher_until <= stamp(now),
+    )
+
+
+def _leads_another(row: Row, launcher: str, now: datetime) -> bool:
+    return row["launcher"] not in (None, launcher) and row["launcher_until"] > stamp(now)
+
+
+def _lease_of(row: Row, now: datetime) -> LaunchLease:
+    until = datetime.fromisoformat(row["launcher_until"] or stamp(now))
+    return LaunchLease(str(row["launcher"]), until, until - now)
 
 
 def _batch_row(batch: BatchRecord) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, StepRecord
@@ -61,6 +63,24 @@ class MemoryBatches:
                 engine=first.engine,
                 created_at=first.context.started_at,
             )
+
+    def lead(self, batch_id: str, launcher: str, lease: timedelta, decide: DecideBatch) -> LaunchLease:
+        """Ask to be the one who launches a batch, and say what it asks for."""
+        with self._lock:
+            now = self._now()
+            holder, until = self._launchers.get(batch_id, (launcher, now))
+            if holder != launcher and until > now:
+                return LaunchLease(holder, until, until - now)
+            known = self._batches.get(batch_id) or next(iter(self._of_runs(batch_id)), None)
+            self._batches[batch_id] = replace(decide(known), canceled_at=None)
+            self._launchers[batch_id] = launcher, now + lease
+            return LaunchLease(launcher, now + lease, lease)
+
+    def cancel(self, batch_id: str) -> BatchRecord:
+        """Say that a batch is cancelled, whoever launches it."""
+        with self._lock:
+            self._batches[batch_id] = replace(self.get(batch_id), canceled_at=self._now())
+            return self._batches[batch_id]
 
     def acquire_launch_lease(
         self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None

@@ -29,6 +29,12 @@ from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult, StepRun
 
+#: What ends a process from within a step.
+_ENDINGS: Mapping[type[BaseException], str] = {
+    KeyboardInterrupt: "interrupted",
+    SystemExit: "a step has ended the process (sys.exit); return a StepResult instead",
+}
+
 
 class Progress:
     """A run in progress; made for a recorder that has begun it."""
@@ -59,7 +65,7 @@ class Progress:
             except (Superseded, LedgerUnavailable):
                 raise  # it is another's, or nobody can be told: its lease runs out
             except BaseException as exc:
-                why = "interrupted" if isinstance(exc, KeyboardInterrupt) else f"{type(exc).__name__}: {exc}"
+                why = _ENDINGS.get(type(exc), f"{type(exc).__name__}: {exc}")
                 with suppress(LedgerError):
                     self.recorder.finish(RunStatus.FAILED, why)
                 raise

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol, TypeAlias
 
 from flowctx.core.batches.records import BatchRecord, PartitionRun
+
+#: Returns what a batch is to ask for, given what is known of it.
+DecideBatch: TypeAlias = Callable[[BatchRecord | None], BatchRecord]
+
+
+class LaunchLease(NamedTuple):
+    """Who launches a batch."""
+
+    #: Who.
+    launcher: str
+    #: Until when nobody else may, without another sign of life.
+    until: datetime
+    #: How long that is from now.
+    remaining: timedelta
 
 
 class BatchStore(Protocol):
@@ -26,6 +40,30 @@ class BatchStore(Protocol):
 
     def all(self, limit: int = 50) -> list[BatchRecord]:
         """Return batches, the latest first, also those of which only runs are known."""
+        ...
+
+    def lead(self, batch_id: str, launcher: str, lease: timedelta, decide: DecideBatch) -> LaunchLease:
+        """Ask to be the one who launches a batch; whoever is, says what it asks for, and nobody else changes that.
+
+        One transaction: who leads, what the batch asks for, and that it is cancelled no more.
+
+        Args:
+            batch_id: The batch.
+            launcher: Who asks.
+            lease: For how long nobody else may, unless it is renewed.
+            decide: Returns what the batch is to ask for, given what is known of it, or raises; may be called again.
+
+        Returns:
+            Who launches it now: whoever asked, or another whose lease runs; then nothing is written.
+        """
+        ...
+
+    def cancel(self, batch_id: str) -> BatchRecord:
+        """Say that a batch is cancelled, whoever launches it, and return it.
+
+        Raises:
+            UnknownBatch: Nobody remembers it.
+        """
         ...
 
     def acquire_launch_lease(
