@@ -101,9 +101,9 @@ class Bucket:
             found: dict[str, Any] = fs.find(target, detail=True)
             return found
 
-        for name, about in patiently(listed, f"list {self.shown}", self._patience).items():
+        for name, info in patiently(listed, f"list {self.shown}", self._patience).items():
             path = name[len(root.lstrip("/" if not name.startswith("/") else "")) :].lstrip("/")
-            yield Stored(path, about["size"], _modified(fs, name, about))
+            yield Stored(path, info["size"], _modified(fs, name, info))
 
     def remove(self, path: str) -> None:
         """Remove an object; it may be gone already."""

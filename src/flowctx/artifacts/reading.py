@@ -178,10 +178,10 @@ class ParquetTable:
     def _index_columns(self) -> list[str]:
         import json
 
-        about = (self._form[0].schema.metadata or {}).get(b"pandas")
-        if about is None:
+        described = (self._form[0].schema.metadata or {}).get(b"pandas")
+        if described is None:
             return []
-        return [name for name in json.loads(about)["index_columns"] if isinstance(name, str)]
+        return [name for name in json.loads(described)["index_columns"] if isinstance(name, str)]
 
 
 def _batches(file: pq.ParquetFile, rows: int, names: list[str] | None) -> Iterator[pa.RecordBatch]:

@@ -200,10 +200,10 @@ class AirflowLauncher(PollingLauncher):
             return self._refused(job, answer.detail)
         if found.data["state"] in _LIVE:
             return self._launched(job, job.run_id)
-        told = self._told(found.data, job.partition)
-        if not told.state.done and self._run_again(job, told):
+        outcome = self._told(found.data, job.partition)
+        if not outcome.state.done and self._run_again(job, outcome):
             return self._launched(job, job.run_id, 2)
-        return told
+        return outcome
 
     def _run_again(self, job: Job, before: PartitionRun) -> bool:
         """Clear what a run needs again to be whole; returns whether the run is still there."""

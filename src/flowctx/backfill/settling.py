@@ -15,20 +15,20 @@ _WORDS = {
 }
 
 
-def settle_run(ledger: Ledger, workflow: str, told: PartitionRun) -> None:
+def settle_run(ledger: Ledger, workflow: str, outcome: PartitionRun) -> None:
     """End a recorded run that its engine calls over.
 
     Args:
         ledger: Where it is recorded.
         workflow: The workflow's name.
-        told: What the engine says of it.
+        outcome: What the engine says of it.
     """
-    if not told.state.ended:
+    if not outcome.state.ended:
         return
-    partition = PartitionKey.parse(told.partition) if told.partition else None
+    partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
     try:
-        found = ledger.get_run(told.run_id, workflow=workflow, partition=partition)
+        found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
     except UnknownRun:
         return
-    if found.last_seen_at is None or found.last_seen_at <= told.last_seen_at:  # else it has begun again since
-        end_run(ledger, found, RunStatus(told.state), told.error or _WORDS.get(told.state))
+    if found.last_seen_at is None or found.last_seen_at <= outcome.last_seen_at:  # else it has begun again since
+        end_run(ledger, found, RunStatus(outcome.state), outcome.error or _WORDS.get(outcome.state))

@@ -34,9 +34,9 @@ EVERYTHING = {"π": [1, 2.5, None, True, "x\0y", b"\x00", 2**70, {"$": "$"}], "w
 
 def a_run(run_id: str = "run-1", **context: Any) -> RunRecord:
     """Return a run of a workflow with three steps, about one business date."""
-    about = {"as_of_date": NOON.date(), **context}
+    fields = {"as_of_date": NOON.date(), **context}
     return RunRecord(
-        workflow="flow", context=make_context(workflow="flow", run_id=run_id, **about), steps=("a", "b", "c")
+        workflow="flow", context=make_context(workflow="flow", run_id=run_id, **fields), steps=("a", "b", "c")
     )
 
 

@@ -45,19 +45,19 @@ def _writes(run: PartitionRun) -> bool:
 def _merged(accounts: list[PartitionRun]) -> PartitionRun:
     """Return one account of a run: its steps say what is done, its engine whether it is over."""
     recorded = next((account for account in accounts if account.recorded), None)
-    told = max((account for account in accounts if not account.recorded), key=_heard, default=None)
-    if recorded is None or told is None:
-        return told or accounts[0]
-    if not told.state.ended:
-        return max(recorded, told, key=_heard)
-    if told.state is PartitionState.CANCELED and not recorded.state.done and _heard(told) >= _heard(recorded):
-        return replace(told, recorded=True, part=recorded.part)
+    reported = max((account for account in accounts if not account.recorded), key=_heard, default=None)
+    if recorded is None or reported is None:
+        return reported or accounts[0]
+    if not reported.state.ended:
+        return max(recorded, reported, key=_heard)
+    if reported.state is PartitionState.CANCELED and not recorded.state.done and _heard(reported) >= _heard(recorded):
+        return replace(reported, recorded=True, part=recorded.part)
     if recorded.state.ended:
-        return recorded if recorded.error or not told.error else replace(recorded, error=told.error, step=told.step)
-    if _heard(recorded) > _heard(told):
+        return recorded if recorded.error or not reported.error else replace(recorded, error=reported.error, step=reported.step)
+    if _heard(recorded) > _heard(reported):
         return recorded  # it has begun again since
-    state = PartitionState.PARTIAL if told.state.done else told.state
-    return replace(told, state=state, recorded=True, part=recorded.part)
+    state = PartitionState.PARTIAL if reported.state.done else reported.state
+    return replace(reported, state=state, recorded=True, part=recorded.part)
 
 
 def occasion_text(as_of_date: str | None, capture_id: str | None, batch_id: str) -> str:
