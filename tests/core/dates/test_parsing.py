@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flowctx import EVERY_DAY, CalendarError
 from flowctx.core.dates.parsing import (
     DateSequence,
+    check_calendar_name,
     check_date,
     iso_date,
     parse_bounds,
@@ -104,6 +105,13 @@ def test_a_week_without_open_days_is_refused(text, remedy):
     """The message says how open weekdays are written."""
     with pytest.raises(CalendarError, match=remedy):
         parse_weekmask(text)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "\x1b[2J", None, 5])
+def test_a_calendar_s_name_can_be_read(name):
+    """A calendar is named by a text in one line."""
+    with pytest.raises(CalendarError, match="cannot name a calendar"):
+        check_calendar_name(name)
 
 
 def test_bounds_are_those_given_or_the_known_ones():

@@ -90,6 +90,18 @@ def test_closing_times_are_asked_of_sessions_only():
     assert DESK.closes is None
 
 
+def test_a_half_day_ends_early():
+    """A session with a time of its own that is before the usual one, and no other."""
+    desk = BusinessCalendar.from_holidays(
+        "D",
+        ["2026-01-01"],
+        close="16:00",
+        timezone="UTC",
+        special_closes={"2026-12-24": "12:00", "2026-12-23": "17:00"},
+    )
+    assert [desk.closes_early(date(2026, 12, day)) for day in (22, 23, 24)] == [False, False, True]
+
+
 @given(st.dates(date(1, 1, 2), date(9999, 12, 30)))
 def test_positions_count_sessions(day):
     """The position of a day is the number of sessions before it, in calendars of arithmetic as in those of a table."""

@@ -36,7 +36,7 @@ def test_a_run_that_continues_another_takes_over_who_it_is(flow, ledger, failed)
     ctx = StepByStep(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False}).open().context
     old = failed.ctx
     assert (ctx.run_id, ctx.capture_id, ctx.idempotency_key) == ("e2", old.capture_id, old.idempotency_key)
-    assert ctx.params == {"x": 5, "broken": False}
+    assert (ctx.params, ctx.batch_id) == ({"x": 5, "broken": False}, failed.ctx.batch_id)
     assert (ctx.checkpoint.resumed_from, ctx.checkpoint.completed) == ("e1", ("a",))
 
 

@@ -57,6 +57,12 @@ def test_the_engine_is_that_of_the_metadata(metadata, engine):
     assert RunRecord(workflow="flow", context=make_context(metadata=metadata)).engine == engine
 
 
+@pytest.mark.parametrize(("selected", "part"), [((), False), (("a",), True)])
+def test_a_run_of_some_steps_is_a_part(selected, part):
+    """A run that is to do all steps selects none."""
+    assert RunRecord(workflow="flow", context=make_context(), steps=("a", "b"), selected=selected).is_part is part
+
+
 def test_a_context_without_ids_captures_nothing():
     """What has no capture id or no idempotency key writes no capture."""
     ctx = make_context()

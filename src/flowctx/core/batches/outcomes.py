@@ -53,7 +53,11 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
     if reported.state is PartitionState.CANCELED and not recorded.state.done and _heard(reported) >= _heard(recorded):
         return replace(reported, recorded=True, part=recorded.part)
     if recorded.state.ended:
-        return recorded if recorded.error or not reported.error else replace(recorded, error=reported.error, step=reported.step)
+        return (
+            recorded
+            if recorded.error or not reported.error
+            else replace(recorded, error=reported.error, step=reported.step)
+        )
     if _heard(recorded) > _heard(reported):
         return recorded  # it has begun again since
     state = PartitionState.PARTIAL if reported.state.done else reported.state

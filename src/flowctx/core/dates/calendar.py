@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowctx.core.dates.closes import Closes
 from flowctx.core.dates.corrections import CorrectableTable
-from flowctx.core.dates.parsing import parse_bounds, parse_date, parse_weekmask, weekmask_text
+from flowctx.core.dates.parsing import check_calendar_name, parse_bounds, parse_date, parse_weekmask, weekmask_text
 from flowctx.core.errors import CalendarError
 from flowctx.core.hashing import sha256
 from flowctx.core.suggestions import nearest
@@ -55,7 +55,7 @@ class BusinessCalendar(CorrectableTable):
         times = repr(closes.content).encode() if closes else b""
         version = more.get("version") or sha256(table.tobytes() + times)[:12]
         for field, value in {
-            "name": _check_name(name),
+            "name": check_calendar_name(name),
             "version": version,
             "_table": table,
             "_first": bounds[0],
@@ -328,12 +328,6 @@ class _WeeklyCalendar(BusinessCalendar):
 
 def _unpickle(name: str, table: array[int], bounds: tuple[int, int], more: dict[str, Any]) -> BusinessCalendar:
     return BusinessCalendar._make(name, table, bounds, **more)
-
-
-def _check_name(name: object) -> str:
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise CalendarError(f"{name!r} cannot name a calendar; use a short printable text such as 'XNYS'")
-    return name
 
 
 def _iso(ordinal: int) -> str:
