@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.models.xcom import XComModel
+from airflow.sdk import DAG
 from airflow.utils.session import create_session
 
-from flowctx import ContextError, Daily, PartitionScheme, RunResult, StepResult, Workflow, run
-from flowctx.airflow import workflow_dag
+from flowctx import AsOf, ContextError, Daily, PartitionScheme, RunResult, StepResult, Workflow, run
+from flowctx.airflow import workflow_context, workflow_dag
 from flowctx.testing import run_dag
 from flowctx.testing.engines import EngineContract
 
@@ -97,6 +99,33 @@ def test_who_the_run_is_goes_by_arguments() -> None:
     flow.step("only")(lambda ctx: None)
     with pytest.raises(ContextError, match="batch_id, which say who the run is; pass them as arguments"):
         run_dag(workflow_dag(flow), params={"batch_id": "b"})
+
+
+def test_callbacks_of_a_dag_are_called_and_may_ask_for_the_context() -> None:
+    """A DAG's own callbacks run when it ends, well or not, and find who the run is in the context that they get."""
+    seen: list[tuple[str, Any, Any]] = []
+
+    def note(context: Any) -> None:
+        ctx = workflow_context(AsOf.previous_session("WEEKDAYS"), context=context)
+        seen.append((context["reason"], ctx.as_of_date, ctx.batch_id))
+
+    flow = Workflow("calling", params={"broken": False})
+
+    @flow.step()
+    def load(ctx):
+        return StepResult.fail("no rows", category="DATA_QUALITY") if ctx.params["broken"] else None
+
+    dag = workflow_dag(flow, schedule="0 6 * * *", on_failure_callback=note, on_success_callback=[note])
+    monday = datetime(2026, 1, 12, 6, tzinfo=UTC)
+    run_dag(dag, logical_date=monday, batch_id="b1", params={"broken": True})
+    run_dag(dag, logical_date=monday + timedelta(days=1), batch_id="b2")
+    assert seen == [("task_failure", date(2026, 1, 9), "b1"), ("success", date(2026, 1, 12), "b2")]
+
+
+def test_a_context_that_names_no_run_is_refused() -> None:
+    """What Airflow gives where it knows of no task does not say which run is meant."""
+    with pytest.raises(ContextError, match="has no dag_run, so it does not say which run is meant"):
+        workflow_context(context={"dag": DAG("adopted"), "run_id": "r1"})
 
 
 def test_a_run_takes_no_parameters_of_the_one_before() -> None:

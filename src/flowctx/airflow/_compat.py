@@ -186,7 +186,9 @@ def start_run(
         interval = coerce_to_core_timetable(dag.timetable).infer_manual_data_interval(
             run_after=timezone.coerce_datetime(logical_date)
         )
-    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    stored: Any = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    # Functions are not stored with a DAG; a worker has them from the DAG's file.
+    stored.on_success_callback, stored.on_failure_callback = dag.on_success_callback, dag.on_failure_callback
     return stored.create_dagrun(
         run_id=run_id,
         logical_date=logical_date,

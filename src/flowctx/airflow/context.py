@@ -75,6 +75,12 @@ def workflow_context(
                 "workflow_context() was called outside an Airflow task; call it when the task runs, not when the "
                 "DAG is parsed, and in a callback pass context="
             ) from exc
+    missing = [name for name in ("dag", "dag_run") if name not in context]
+    if missing:
+        raise ContextError(
+            f"the context has no {' and no '.join(missing)}, so it does not say which run is meant; pass the context "
+            "that Airflow gives to a callback of a task"
+        )
     return run_context(context, as_of, required=required, workflow=workflow, scheme=scheme)
 
 
