@@ -9,7 +9,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.session import create_session
 
-from flowctx import StepResult, Workflow
+from flowctx import PartitionScheme, StepResult, Workflow
 from flowctx.airflow import StepOperator, _compat, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.core.durability.records import CaptureState, RunStatus
@@ -91,3 +91,19 @@ def test_a_dag_of_some_steps_is_a_part(ledger):
     found = ledger.get_run(done.run_id)
     assert (found.status, found.selected) == (RunStatus.PARTIAL, ("first", "second"))
     assert ledger.captures() == []
+
+
+def test_a_reduce_step_after_skips_alone_is_skipped(ledger):
+    """With every instance skipped there is nothing to reduce; with one left there is."""
+    flow = Workflow("all_skip", partitions=PartitionScheme(symbol=["AAPL", "IBM"]), params={"only": "none"})
+
+    @flow.step()
+    def load(ctx):
+        return {} if ctx.partition.symbol == ctx.params["only"] else StepResult.skip("did not trade")
+
+    def summary(ctx):
+        return {"loaded": [name for name, output in ctx.get_output("load").items() if output is not None]}
+
+    dag = workflow_dag(flow, map_over=["symbol"], reduce=summary)
+    assert run_dag(dag)["summary"].status == "skipped"
+    assert run_dag(dag, params={"only": "IBM"}).context.get_output("summary") == {"loaded": ["IBM"]}

@@ -172,3 +172,25 @@ def test_the_rest_of_a_failed_range_is_over(tmp_path, ledger):
     }
     assert "failed for other partitions of the range: date=2012-10-25" in found["date=2012-10-26"].error
     assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED}
+
+
+def test_a_skipped_partition_of_a_range_is_not_materialised(tmp_path, ledger):
+    """What was skipped in a range has no materialisation, nor have the steps after it; the others have theirs once."""
+    ranged = Workflow("holes", partitions=DAYS)
+
+    @ranged.step()
+    def fetch(ctx):
+        return StepResult.skip("a holiday") if ctx.as_of_date.day == 25 else {"day": ctx.as_of_date.day}
+
+    ranged.step("load")(lambda ctx: {"day": ctx.get_output("fetch", "day")})
+    bench = Bench(ranged, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    done = bench.run(span=("2012-10-24", "2012-10-26"), tags={"flowctx/batch_id": "b"})
+    events = bench.events(done, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    assert sorted((event.asset_key.path[-1], event.partition) for event in events) == [
+        ("fetch", "2012-10-24"),
+        ("fetch", "2012-10-26"),
+        ("load", "2012-10-24"),
+        ("load", "2012-10-26"),
+    ]
+    status = BatchStatus.of(ledger, "b", ranged)
+    assert (status.counts, status.skips) == ({"ok": 2, "skipped": 1}, {"a holiday": 1})

@@ -38,6 +38,7 @@ def workflow_dag(
             runs' partitions.
         reduce: A step that runs once after all instances: to it the output of each step is a dict of the instances'
             outputs by value (``IBM``; ``T1|XNYS`` for several dimensions), ``None`` where an instance was skipped.
+            It is skipped if all of them were.
             What instances write to parameters stays with them.
         **dag_kwargs: As for ``DAG``; they win over what follows from the workflow.
 
@@ -70,7 +71,9 @@ def workflow_dag(
             group = _mapped(workflow, mapped, instances, as_of)
             if reduce is not None:
                 of_run = Workflow(workflow.name, partitions=scheme, params=workflow.params)
-                group >> StepOperator(step=reduce, workflow=of_run, as_of=as_of, trigger_rule="none_failed")
+                group >> StepOperator(
+                    step=reduce, workflow=of_run, as_of=as_of, trigger_rule="none_failed_min_one_success"
+                )
     return dag
 
 

@@ -19,11 +19,13 @@ from dagster._check import CheckError
 from dagster._core.definitions.partitions.mapping import UpstreamPartitionsResult
 from dagster._core.definitions.partitions.mapping.multi.base import DimensionDependency
 from dagster._core.definitions.partitions.subset import PartitionsSubset
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.execution.context.invocation import BaseDirectExecutionContext
 from dagster._utils.warnings import disable_dagster_warnings
 
 __all__ = [
+    "NO_ASSET_EVENTS",
     "SCHEDULED_TIME_TAG",
     "BaseDirectExecutionContext",
     "CheckError",
@@ -36,6 +38,10 @@ __all__ = [
     "schedule_name",
     "step_context",
 ]
+
+#: Metadata of an output for which Dagster makes no events of assets: it would call all partitions of a range
+#: materialised, those too that were skipped.
+NO_ASSET_EVENTS = SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 #: Hidden tag with the time for which a schedule or sensor launched the run, ISO 8601.
 SCHEDULED_TIME_TAG = ".dagster/scheduled_execution_time"

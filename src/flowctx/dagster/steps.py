@@ -25,6 +25,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
+from flowctx.dagster._compat import NO_ASSET_EVENTS
 from flowctx.dagster.context import RunFacts, params_of
 from flowctx.dagster.frames import table_metadata
 from flowctx.dagster.output_store import StoredOutput
@@ -376,8 +377,14 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
         for attempt in attempts:
             attempt.end(f"step {body.step.name} failed for other partitions of the range: {names}")
         raise _range_failure(failures, len(attempts)) from failures[0][1]
+    if len(done) == len(attempts) or body.asset_key is None:
+        told: dict[str, Any] = {}
+    else:  # each by itself, so that what was skipped is not called materialised
+        told = {NO_ASSET_EVENTS: True}
+        for attempt, metadata in done:
+            yield from attempt.done(metadata)
     if done:
-        yield dg.Output(Written(count=len(done)), body.output_name)
+        yield dg.Output(Written(count=len(done)), body.output_name, metadata=told)
 
 
 def _one_check(checks: list[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckResult]:
