@@ -137,7 +137,7 @@ def test_a_run_that_was_deleted_failed_and_is_run_anew(airflow: Airflow, ledger:
 
 
 def test_runs_that_were_deleted_need_no_stopping(airflow: Airflow) -> None:
-    """Cancelling what is not there any more is no trouble."""
+    """Canceling what is not there any more is no trouble."""
     batch = Backfill(flow, SOME, "b", ledger="memory://").record()
     gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="airflow", last_seen_at=NOW)
     (run,) = AirflowLauncher(airflow.url).cancel(batch, [gone])

@@ -89,7 +89,7 @@ def test_an_error_is_not_the_answer_that_there_is_nothing(dagster: Dagster, ledg
 
 
 def test_runs_that_were_deleted_need_no_stopping(dagster: Dagster) -> None:
-    """Cancelling what is not there any more is no trouble, and takes no time."""
+    """Canceling what is not there any more is no trouble, and takes no time."""
     batch = Backfill(flow, SOME, "b", ledger="memory://").record()
     now = datetime(2026, 1, 9, 12, tzinfo=UTC)
     gone = PartitionRun(partition="p", state=PartitionState.LAUNCHED, run_id="r", engine="dagster", last_seen_at=now)

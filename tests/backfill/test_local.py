@@ -222,8 +222,8 @@ def test_ctrl_c_twice_ends_at_once(url: str, book: Ledger, notes: Path) -> None:
     assert set(states(book)) == {"running"}
 
 
-def test_a_cancelled_batch_stops(url: str, book: Ledger, notes: Path) -> None:
-    """A batch that is cancelled while it is launched begins no more partitions."""
+def test_a_canceled_batch_stops(url: str, book: Ledger, notes: Path) -> None:
+    """A batch that is canceled while it is launched begins no more partitions."""
     process = launch(url, notes, pause=2)
     wait_for(notes, 1)
     env = {**os.environ, "FLOWCTX_LEDGER_URL": url}
@@ -231,7 +231,7 @@ def test_a_cancelled_batch_stops(url: str, book: Ledger, notes: Path) -> None:
     begun = sum(called(notes).values())
     _, err = process.communicate()
     assert sum(called(notes).values()) == begun
-    assert "cancelled: no more partitions are begun" in err
+    assert "canceled: no more partitions are begun" in err
     assert states(book)["ok"] < 15
 
 

@@ -55,7 +55,7 @@ def test_a_run_is_shown(failed):
     """A run is shown with its steps, those that were not run too, and how to go on."""
     said = failed("show", "r1")
     assert "load   not_run" in said
-    assert "to go on: flowctx resume r1" in said
+    assert "to continue: flowctx resume r1" in said
     data = failed("show", "r1", "--json")
     assert data["steps"][0]["output"] == {"rows": [1, 2, 3]}
     assert data["context"]["params"] == {"limit": 3}

@@ -22,7 +22,7 @@ Runs: TypeAlias = Callable[[str], list[EngineRun]]
 
 
 class LaunchContract:
-    """Batches of one engine: killed, launched again, retried, cancelled, and what cannot be launched.
+    """Batches of one engine: killed, launched again, retried, canceled, and what cannot be launched.
 
     Its module has the fixtures ``engine`` (what ``--on`` is given), ``home``, ``runs``, which returns all runs of a
     batch that the engine itself knows, ``failures_kept`` (how many failed runs stay beside the retry of one), and
@@ -57,7 +57,7 @@ class LaunchContract:
         assert len({capture for _, _, capture in calls}) == TOTAL - 1
 
     def test_cancel_stops_runs(self, engine: str, home: Home) -> None:
-        """A cancelled batch has nothing under way any more, and can be launched again."""
+        """A canceled batch has nothing under way any more, and can be launched again."""
         some = "date=2012-01-10..2012-01-11"
         # Slow: Dagster 1.13's code server may hang for good if a run is stopped in the moment in which it ends.
         (home.folder / "slow").touch()

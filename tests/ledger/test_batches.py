@@ -102,8 +102,8 @@ def test_a_launcher_that_is_refused_changes_nothing(ledger: Ledger, clock: FakeC
     assert ledger.batches.get("b1") == replace(BATCH, canceled_at=clock.now())
 
 
-def test_who_leads_begins_a_cancelled_batch_again(ledger: Ledger, clock: FakeClock) -> None:
-    """The next leader is told what is known, says what is asked for, and the batch is cancelled no more."""
+def test_who_leads_begins_a_canceled_batch_again(ledger: Ledger, clock: FakeClock) -> None:
+    """The next leader is told what is known, says what is asked for, and the batch is canceled no more."""
     ledger.batches.put(replace(BATCH, canceled_at=NOON))
     ledger.batches.lead("b1", "one", MINUTE, lambda known: replace(known or BATCH, total=3))
     assert ledger.batches.get("b1") == replace(BATCH, total=3)

@@ -43,7 +43,7 @@ class AirflowLauncher(PollingLauncher):
     """Runs partitions as runs of the workflow's DAG (as ``workflow_dag`` makes it, with its partitions).
 
     A run's id is derived from the batch and the partition, so Airflow itself refuses a second one; of a run that failed
-    or was cancelled, what has not run is cleared, and nothing runs beside it. Needs no Airflow here.
+    or was canceled, what has not run is cleared, and nothing runs beside it. Needs no Airflow here.
 
     Args:
         url: Where the API server is.

@@ -29,7 +29,7 @@ logger = logging.getLogger("flowctx")
 _LEASE, _RENEW_SECONDS = timedelta(seconds=30), 5.0
 #: How often somebody who wants to launch it too looks whether it may.
 _LOOK_SECONDS = 0.5
-#: How often a launch asks whether its batch was cancelled; no partition begins later than this after it was.
+#: How often a launch asks whether its batch was canceled; no partition begins later than this after it was.
 CANCEL_SECONDS = 0.5
 #: What ends within this time of being stopped was stopped.
 _STOP_TAKES = timedelta(seconds=10)
@@ -235,13 +235,13 @@ class Launch:
         self.canceled()
 
     def canceled(self) -> bool:
-        """Whether the batch was cancelled; if so, no more partitions are begun."""
+        """Whether the batch was canceled; if so, no more partitions are begun."""
         now = time.monotonic()
         if not self.progress.stopped and now - self.asked_at >= CANCEL_SECONDS:
             self.asked_at = now
             if self.batches.get(self.batch.batch_id).canceled_at:
-                self.stop("cancelled", detach=True)
-        return self.progress.stopped == "cancelled"
+                self.stop("canceled", detach=True)
+        return self.progress.stopped == "canceled"
 
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""
@@ -321,7 +321,7 @@ def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
 
 
 def wait_for_launcher(batches: BatchStore, batch_id: str, seconds: float = 3.0) -> None:
-    """Wait until whoever launches a batch has seen that it was cancelled: it begins no more, and has noted what it did.
+    """Wait until whoever launches a batch has seen that it was canceled: it begins no more, and has noted what it did.
 
     A launch here ends only with the partitions that are under way; for those nobody waits.
     """

@@ -102,7 +102,7 @@ class LocalLauncher:
         return iter(())
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
-        """Yield the runs as cancelled: whoever launches the batch sees that it is, and begins no more of them."""
+        """Yield the runs as canceled: whoever launches the batch sees that it is, and begins no more of them."""
         now = datetime.now(UTC)
         for run in runs:
             yield PartitionRun(

@@ -11,7 +11,7 @@ from flowctx.core.partitions.key import PartitionKey
 
 _WORDS = {
     PartitionState.FAILED: "its engine says that it failed",
-    PartitionState.CANCELED: "it was cancelled",
+    PartitionState.CANCELED: "it was canceled",
 }
 
 

@@ -86,7 +86,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     flowctx status restate
 
     \b
-    Exit codes: 0 all is well; 1 something failed, and may not if tried again;
+    Exit codes: 0 all is well; 1 something failed; a retry may succeed;
     2 the command was wrong.
     """  # noqa: D301 - \b is for click
     if verbose:

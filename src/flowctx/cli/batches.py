@@ -292,7 +292,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "a run took": ", ".join(f"{name} {value}" for name, value in times.items()) or None,
             "started": f"{clock_time(found.started_at)} UTC" if found.started_at else None,
             "last ended": f"{clock_time(found.ended_at)} UTC" if found.ended_at else None,
-            "cancelled": f"{clock_time(batch.canceled_at)} UTC" if batch.canceled_at else None,
+            "canceled": f"{clock_time(batch.canceled_at)} UTC" if batch.canceled_at else None,
         }
     )
     if found.grid is not None:
@@ -336,7 +336,7 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
             click.echo(
                 f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True
             )
-    click.echo(f"batch {batch_id} is cancelled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
+    click.echo(f"batch {batch_id} is canceled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
 
 
 @click.command(short_help="List batches, the latest first.")
@@ -376,7 +376,7 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
             batch.engine,
             clock_time(batch.created_at),
             ", ".join(
-                [f"{count:,} {state}" for state, count in counts.items()] + ["cancelled"] * bool(batch.canceled_at)
+                [f"{count:,} {state}" for state, count in counts.items()] + ["canceled"] * bool(batch.canceled_at)
             ),
         )
         for batch, counts in found

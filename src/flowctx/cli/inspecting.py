@@ -128,7 +128,7 @@ def show(
     elif run.continued_by is not None:
         click.echo(f"\nsee how it went on: flowctx show {run.continued_by}")
     elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
-        click.echo(f"\nto go on: flowctx resume {run.run_id}")
+        click.echo(f"\nto continue: flowctx resume {run.run_id}")
 
 
 def _print_tracebacks(records: list[StepRecord]) -> None:

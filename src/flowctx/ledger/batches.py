@@ -90,7 +90,7 @@ class SqlBatches:
         return self._database.transaction(work)
 
     def cancel(self, batch_id: str) -> BatchRecord:
-        """Say that a batch is cancelled, whoever launches it."""
+        """Say that a batch is canceled, whoever launches it."""
         known = self.get(batch_id)
 
         def work(at: Connection) -> datetime:

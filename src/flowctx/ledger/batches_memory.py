@@ -77,7 +77,7 @@ class MemoryBatches:
             return LaunchLease(launcher, now + lease, lease)
 
     def cancel(self, batch_id: str) -> BatchRecord:
-        """Say that a batch is cancelled, whoever launches it."""
+        """Say that a batch is canceled, whoever launches it."""
         with self._lock:
             self._batches[batch_id] = replace(self.get(batch_id), canceled_at=self._now())
             return self._batches[batch_id]

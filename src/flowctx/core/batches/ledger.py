@@ -45,7 +45,7 @@ class BatchStore(Protocol):
     def lead(self, batch_id: str, launcher: str, lease: timedelta, decide: DecideBatch) -> LaunchLease:
         """Ask to be the one who launches a batch; whoever is, says what it asks for, and nobody else changes that.
 
-        One transaction: who leads, what the batch asks for, and that it is cancelled no more.
+        One transaction: who leads, what the batch asks for, and that it is canceled no more.
 
         Args:
             batch_id: The batch.
@@ -59,7 +59,7 @@ class BatchStore(Protocol):
         ...
 
     def cancel(self, batch_id: str) -> BatchRecord:
-        """Say that a batch is cancelled, whoever launches it, and return it.
+        """Say that a batch is canceled, whoever launches it, and return it.
 
         Raises:
             UnknownBatch: Nobody remembers it.

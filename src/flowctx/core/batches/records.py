@@ -115,7 +115,7 @@ class BatchRecord:
     created_at: datetime
     #: The engine that it was last launched on.
     engine: str | None = None
-    #: When it was cancelled, if it was and has not been launched since.
+    #: When it was canceled, if it was and has not been launched since.
     canceled_at: datetime | None = None
 
 

@@ -144,7 +144,7 @@ class Step:
         return FrozenDict({**self.config, **_config(overrides or {}, self.name)})
 
     def call(self, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepReturn:
-        """Call the function, as it likes to be called."""
+        """Call the function with the arguments that it takes."""
         return self.function(ctx, config) if self._arity == 2 else self.function(ctx)
 
 
