@@ -162,7 +162,7 @@ def test_steps_may_depend_on_a_users_asset(flow, tmp_path):
 
 def test_parameters_are_run_config(tmp_path):
     """Defaults of parameters are in the config schema; a run overrides those it names, and may name more."""
-    flow = Workflow("flow", params={"limit": 5, "label": None})
+    flow = Workflow("flow", params={"limit": 5, "label": None}, extra_params=True)
     seen = []
 
     @flow.step()

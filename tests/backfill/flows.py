@@ -16,7 +16,7 @@ flow = Workflow(
     partitions=PartitionScheme(
         date=Daily(start="2012-01-02", end="2012-03-30", calendar="WEEKDAYS"), tier=["T1", "T2", "T3"]
     ),
-    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": [], "leave": []},
+    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": [], "leave": [], "number": None},
 )
 
 

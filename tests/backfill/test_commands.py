@@ -48,7 +48,7 @@ def test_other_parameters_are_refused_in_a_line(url: str) -> None:
     assert flowctx(url, "backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02").exit_code == 0
     refused = flowctx(url, "backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02", "-p", "pause=1")
     assert refused.exit_code == 2
-    assert refused.stderr.startswith("Error: batch 'b' has the parameters {}, and this asks for {'pause': 1};")
+    assert refused.stderr.startswith("Error: batch 'b' has the parameters {}, and this asks for {'pause': 1.0};")
     assert len(refused.stderr.strip().splitlines()) == 1
 
 

@@ -14,7 +14,7 @@ SOURCE = """
 import pathlib
 from flowctx import PartitionScheme, StepResult, Workflow
 
-prices = Workflow("prices", partitions=PartitionScheme(symbol=["AAPL", "IBM"]), params={"limit": 3})
+prices = Workflow("prices", partitions=PartitionScheme(symbol=["AAPL", "IBM"]), params={"limit": 3}, extra_params=True)
 
 @prices.step()
 def fetch(ctx):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -20,8 +21,11 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest
+
+logger = logging.getLogger("flowctx")
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
@@ -92,6 +96,7 @@ def run_context(
     workflow: Workflow | None = None,
     scheme: PartitionScheme | None = None,
     map_values: Mapping[str, str] | None = None,
+    strict: bool = False,
 ) -> WorkflowContext:
     """Return the context of the run that Airflow's ``context`` describes.
 
@@ -102,6 +107,7 @@ def run_context(
         workflow: As in :func:`workflow_context`.
         scheme: As in :func:`workflow_context`.
         map_values: The values of those dimensions over which the task is mapped.
+        strict: The run is one of the workflow's own: refuse what it has no parameter for, rather than warn.
     """
     dag, run = context["dag"], context["dag_run"]
     of_runs: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
@@ -114,6 +120,11 @@ def run_context(
     if partition is None and scheme is not None and workflow is not None:
         workflow.partition_key(None)
     params = _params(context.get("params") or {}, conf, workflow)
+    known = {*params} if request.resume_from else {*getattr(dag, "params", ())}  # what steps wrote may be set anew
+    if not strict:
+        known |= _warned(params, known.union(workflow.params if workflow is not None else ()))
+    if workflow is not None:
+        params = dict(workflow.params_with(params, known=known))
     hide(params)
     metadata = {"engine": _engine(dag, run, context.get("ti")), **events.many}
     day = request.as_of_date or events.as_of_date
@@ -227,6 +238,14 @@ def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workfl
     """Return the parameters: Airflow's merge of the DAG's and ``conf``, without the keys that say who the run is."""
     merged = {**(workflow.params if workflow is not None else {}), **conf, **params}
     return {name: _value(value, name) for name, value in merged.items() if name not in RESERVED_NAMES}
+
+
+def _warned(params: Mapping[str, Any], known: Collection[str]) -> set[str]:
+    """Warn of parameters that nearly say who the run is, and return all names: in a DAG of the user's own all go."""
+    for name in params:
+        if name not in known and (slip := near_reserved(name)) is not None:
+            logger.warning("conf[%r] is a parameter; if it is to say who the run is, write %r", name, slip)
+    return set(params)
 
 
 def _value(value: Any, name: str) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from airflow.sdk import DAG, task_group
+from airflow.sdk import DAG, Param, task_group
 
 from flowctx.airflow._compat import most_instances
 from flowctx.airflow.outputs import label_of
@@ -18,6 +21,23 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
+from flowctx.core.workflow.parameters import Parameter
+
+#: What the trigger form shows for each type, and what it takes: an object is a tagged value, such as ``{"$date": …}``.
+_SCHEMAS: Mapping[type, Mapping[str, Any]] = {
+    bool: {"type": "boolean"},
+    int: {"type": ["integer", "object"]},
+    float: {"type": ["number", "object"]},
+    str: {"type": ["string", "object"]},
+    Decimal: {"type": ["string", "number", "object"]},
+    date: {"type": ["string", "object"], "format": "date"},
+    datetime: {"type": ["string", "object"], "format": "date-time"},
+    time: {"type": ["string", "object"]},
+    timedelta: {"type": ["string", "object"]},
+    UUID: {"type": ["string", "object"]},
+    list: {"type": "array"},
+    dict: {"type": "object"},
+}
 
 
 def workflow_dag(
@@ -61,7 +81,7 @@ def workflow_dag(
     arguments: dict[str, Any] = {
         "dag_id": workflow.name,
         "schedule": None if scheme is None else PartitionTimetable(scheme),
-        "params": {name: to_json(value) for name, value in workflow.params.items()},
+        "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()},
         **dag_kwargs,
     }
     with DAG(**arguments) as dag:
@@ -70,11 +90,19 @@ def workflow_dag(
         else:
             group = _mapped(workflow, mapped, instances, as_of)
             if reduce is not None:
-                of_run = Workflow(workflow.name, partitions=scheme, params=workflow.params)
+                of_run = workflow.with_partitions(scheme)
                 group >> StepOperator(
                     step=reduce, workflow=of_run, as_of=as_of, trigger_rule="none_failed_min_one_success"
                 )
     return dag
+
+
+def _param(parameter: Parameter) -> Param:
+    """Return a parameter as the trigger form shows it and Airflow checks it: with the type of its default."""
+    schema: dict[str, Any] = dict(_SCHEMAS.get(parameter.kind, {}))
+    if parameter.choices:
+        schema["enum"] = [to_json(choice) for choice in parameter.choices]
+    return Param(parameter.form_default, **schema)
 
 
 def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:

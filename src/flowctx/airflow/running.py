@@ -109,7 +109,7 @@ def run_dag(
         from_step=from_step,
         on_captured=on_captured,
     )
-    conf = _params(params) | request.to_conf()
+    conf = _params(dag, workflow, params, request) | request.to_conf()
     with _quiet():
         _prepare()
         with _compat.open_session() as session:
@@ -163,7 +163,7 @@ def _workflow(dag: DAG, scheme: PartitionScheme | None) -> Workflow | None:
         if workflow is not None:
             mapped = task.get_closest_mapped_task_group() is not None
             partitions = scheme if mapped else workflow.partitions
-            found[workflow.name] = Workflow(workflow.name, partitions=partitions, params=workflow.params)
+            found[workflow.name] = workflow.with_partitions(partitions)
     return next(iter(found.values())) if len(found) == 1 else None
 
 
@@ -177,10 +177,16 @@ def _key(workflow: Workflow | None, scheme: PartitionScheme | None, partition: A
     return PartitionKey(**partition)
 
 
-def _params(params: Mapping[str, Any] | None) -> dict[str, Any]:
+def _params(
+    dag: DAG, workflow: Workflow | None, params: Mapping[str, Any] | None, request: RunRequest
+) -> dict[str, Any]:
+    """Return the parameters as JSON for ``conf``, checked by the workflow if the DAG is of one."""
     if params is not None and not isinstance(params, Mapping):
         raise ContextError(f"params is a {type(params).__name__}; it must be a dict of parameters")
     check_param_names(params or ())
+    if workflow is not None and params:
+        read = workflow.params_with(params, known=params if request.resume_from else dag.params)
+        params = {name: read[name] for name in params}
     return {name: to_json(freeze(value, f"params[{name!r}]")) for name, value in (params or {}).items()}
 
 

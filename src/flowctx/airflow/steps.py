@@ -101,7 +101,14 @@ class StepOperator(BaseOperator):
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context, as this task sees it before the outputs of other steps."""
         map_values = self.map_values or None
-        return run_context(context, self.as_of, workflow=self.workflow, scheme=self.scheme, map_values=map_values)
+        return run_context(
+            context,
+            self.as_of,
+            workflow=self.workflow,
+            scheme=self.scheme,
+            map_values=map_values,
+            strict=self.workflow is not None,
+        )
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step on the context of this task instance, and return what is to be pushed.

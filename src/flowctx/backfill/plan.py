@@ -13,7 +13,7 @@ from flowctx.backfill.settling import settle_run
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
-from flowctx.core.data.plain import freeze
+from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, LedgerError, UnknownBatch
 from flowctx.core.partitions.key import PartitionKey
@@ -23,7 +23,7 @@ from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.code_version import code_version
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
-from flowctx.core.workflow.run_request import RunRequest, check_param_names
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, open_ledger
 
 #: Makes the parameters of one partition.
@@ -95,7 +95,7 @@ class Backfill:
             raise BatchError(f"the selection is not one of the partitions of workflow {workflow.name!r}")
         self.batch_id = _batch_id(batch_id)
         self.params_of = params if callable(params) else None
-        self.params: Mapping[str, Any] = _params(params if isinstance(params, Mapping) else {})
+        self.params: Mapping[str, Any] = self._read_params({} if callable(params) else params)
         found = open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
         if found is None:
             raise LedgerError("a batch has to be remembered; pass ledger= or set FLOWCTX_LEDGER_URL")
@@ -203,12 +203,17 @@ class Backfill:
                     yield before
             size = _CHUNK
 
+    def _read_params(self, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """Return the parameters of a run, as the workflow reads them."""
+        read = self.workflow.params_with(params)
+        return FrozenDict({name: read[name] for name in params or ()})
+
     def job(self, key: PartitionKey, before: PartitionRun | None) -> Job:
         """Make the job of a partition."""
         params = self.params
         if self.params_of is not None:
             try:
-                params = _params(self.params_of(key))
+                params = self._read_params(self.params_of(key))
             except Exception as exc:
                 raise BatchError(
                     f"the parameters of partition {key} cannot be made: {type(exc).__name__}: {exc}"
@@ -290,12 +295,6 @@ def _batch_id(batch_id: object) -> str:
     if not isinstance(batch_id, str) or not batch_id.strip() or len(batch_id) > 100 or not batch_id.isprintable():
         raise BatchError(f"batch_id={batch_id!r} must be text of 1 to 100 printable characters, such as 'restate-2012'")
     return batch_id
-
-
-def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    frozen: Mapping[str, Any] = freeze(dict(params), "params")
-    check_param_names(frozen)
-    return frozen
 
 
 def _name_of(params_of: ParamsOf | None) -> str | None:

@@ -23,6 +23,7 @@ from flowctx.cli.options import (
     json_option,
     ledger_option,
     params_option,
+    read_params,
     target_argument,
     workflow_option,
 )
@@ -68,7 +69,7 @@ def backfill(
     batch_id: str,
     selection: str | None,
     until: str | None,
-    params: dict[str, Any],
+    params: dict[str, str],
     params_from: str | None,
     engine: str | None,
     url: str | None,
@@ -95,12 +96,13 @@ def backfill(
     """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
+    workflow = import_workflow(target)
     try:
         plan = Backfill(
-            import_workflow(target),
+            workflow,
             selection,
             batch_id,
-            params=_function(params_from) if params_from else params,
+            params=_function(params_from) if params_from else read_params(workflow, params),
             until=until,
             ledger=ledger,
         )

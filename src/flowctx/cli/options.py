@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +11,8 @@ import click
 
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.parameters import typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -44,17 +45,24 @@ def _make_folder(folder: Path) -> None:
         ) from exc
 
 
-def _params(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
-    params: dict[str, Any] = {}
+def _params(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    params: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{text!r} is not of the form name=value")
-        try:
-            params[name] = json.loads(value)
-        except json.JSONDecodeError:
-            params[name] = value
+        params[name] = value
     return params
+
+
+def read_params(workflow: Workflow | None, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was typed as ``-p name=value``, read as the types that the workflow's defaults have, or as JSON.
+
+    Raises:
+        ContextError: One is none of its type.
+    """
+    known = workflow.parameters if workflow is not None else {}
+    return {n: known[n].read_text(text) if n in known else typed_value(text) for n, text in texts.items()}
 
 
 def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | None:
@@ -119,7 +127,7 @@ def json_option(command: _F) -> _F:
 
 
 def params_option(command: _F) -> _F:
-    """Add ``--param``, which the command gets as a dict."""
+    """Add ``--param``, which the command gets as a dict of texts; see :func:`read_params`."""
     return click.option(
         "-p",
         "--param",

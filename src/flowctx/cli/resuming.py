@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
 from flowctx import local
 from flowctx.cli.batches import launcher_of
+from flowctx.cli.options import read_params
 from flowctx.cli.output import print_facts, print_json
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
 from flowctx.core.durability.ledger import Ledger
@@ -31,7 +31,7 @@ def resume_on(
     workflow: Workflow | None,
     *,
     partition: PartitionKey | None,
-    params: Mapping[str, Any],
+    params: Mapping[str, str],
     from_step: str | None,
     accept_changes: bool,
     take_over: bool,
@@ -51,14 +51,14 @@ def resume_on(
         click.echo(f"run {named.run_id} went on as {before.run_id}; that one goes on", err=True)
     if not take_over:
         refuse_alive(before, ledger.now())
-    records = ledger.steps(before.key)
-    plan = plan_resume(workflow, before, records, params=params, from_step=from_step, accept_changes=accept_changes)
+    records, read = ledger.steps(before.key), read_params(workflow, params)
+    plan = plan_resume(workflow, before, records, params=read, from_step=from_step, accept_changes=accept_changes)
     if before.status is not RunStatus.RUNNING and plan.complete(workflow):
         raise click.UsageError(f"run {before.run_id} is complete; to run part of it again, add --from-step")
     job = Job(
         key=before.context.partition if workflow.partitions is not None else None,
         run_id=_run_id(before),
-        params=params,
+        params=read,
         request=_request(before, workflow, from_step=from_step, accept_changes=accept_changes, take_over=take_over),
     )
     ended = _run(engine, url, ledger, workflow, job)

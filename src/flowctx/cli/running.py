@@ -19,6 +19,7 @@ from flowctx.cli.options import (
     ledger_option,
     params_option,
     partition_option,
+    read_params,
     target_argument,
     workflow_option,
 )
@@ -63,6 +64,7 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
     Exit code 1: a step failed.
     """  # noqa: D301 - \b is for click
     workflow = import_workflow(target)
+    how["params"] = read_params(workflow, how["params"])
     _report(local.run(workflow, as_of_date=as_of.date() if as_of else None, **how), as_json)
 
 
@@ -90,7 +92,9 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
     Exit code 1: it failed again.
     """  # noqa: D301 - \b is for click
     if engine == "local":
-        _report(local.resume(run_id, _workflow(target), **how), as_json)
+        workflow, _ = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
+        how["params"] = read_params(workflow, how["params"])
+        _report(local.resume(run_id, workflow, **how), as_json)
     elif not resume_on(engine, url, run_id, _workflow(target), as_json=as_json, **how):
         sys.exit(1)
 

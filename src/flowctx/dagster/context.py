@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,13 +19,18 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin, derived_trace_id
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.run_time import check_one_of_time, schedule_timezone, time_dimension, zone_of
 
+logger = logging.getLogger("flowctx")
+
 _BACKFILL_TAG = "dagster/backfill"
+#: Our name for a run that a batch launched, after the prefix.
+_RUN_TAG = "run"
 _RUN_RETRY_TAG = "dagster/retry_number"
 _PARTITION_TAG = "dagster/partition"
 
@@ -178,6 +184,24 @@ class RunFacts:
         """
         return RunRequest.parse(lambda name: self.tag(name) or params.get(name))
 
+    def check_tags(self, *, strict: bool) -> None:
+        """Refuse, or warn of, tags of ours that mean nothing, and those that are nearly ours.
+
+        Raises:
+            ContextError: A tag in our namespace means nothing, and the run is one of a workflow's own.
+        """
+        for tag in self.tags:
+            name = tag.removeprefix(TAG_PREFIX)
+            ours = name != tag
+            if name in (*RESERVED_NAMES, _RUN_TAG) or (not ours and "/" in tag):
+                continue
+            slip = near_reserved(name)
+            hint = f"did you mean {TAG_PREFIX}{slip}?" if slip else f"there are {', '.join(RESERVED_NAMES)}"
+            if ours and strict:
+                raise ContextError(f"the run's tag {tag!r} means nothing to flowctx; {hint}")
+            if ours or slip is not None:
+                logger.warning("the run's tag %r means nothing to flowctx; %s", tag, hint)
+
     @property
     def batch_id(self) -> str | None:
         """The caller's batch, else Dagster's own backfill."""
@@ -209,6 +233,7 @@ class RunFacts:
             scheme: The scheme, where there is no workflow.
             params: Parameters, and what the caller says of the run; the op's config, parameters alone, if None.
         """
+        self.check_tags(strict=params is not None)
         request = self.request(params or {})
         own_params = dict(self.config)
         if params is not None:
@@ -217,11 +242,17 @@ class RunFacts:
             scheme = workflow.partitions
             key = key if scheme is not None else None  # an unpartitioned asset may sit in a partitioned run
         partition = request.partition_key(scheme) if key is None else self.partition(key, scheme)
+        if key is not None and request.partition is not None and request.partition_key(scheme) != partition:
+            raise ContextError(
+                f"the run's partition is {partition}, and {TAG_PREFIX}partition says {str(request.partition)!r}; "
+                "they must mean the same: leave the tag out"
+            )
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
         batch_id = request.batch_id or self.batch_id
         if request.as_of_date is None and scheme is None:
             check_one_of_time(key, self.partitions_def, as_of)
+        known = own_params if request.resume_from else ()  # what steps have written is known to the ledger
         return begin(
             workflow.name if workflow is not None else self.name,
             run_id=self.run_id,
@@ -236,7 +267,7 @@ class RunFacts:
             capture_id=request.capture_id,
             first_run_id=self.first_run_id,
             idempotency_key=request.idempotency_key,
-            params=own_params if workflow is None else workflow.params_with(own_params),
+            params=own_params if workflow is None else workflow.params_with(own_params, known=known),
             metadata={"engine": self.engine},
             started_at=self.started_at,
         )

@@ -23,8 +23,9 @@ from flowctx.core.execution.envelope import Envelope, load_output, merge_upstrea
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
+from flowctx.core.workflow.parameters import SHOWN_AS_TEXT, Parameter
 from flowctx.core.workflow.result import StepResult, StepStatus
-from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
+from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
 from flowctx.dagster.context import RunFacts, params_of
 from flowctx.dagster.frames import table_metadata
@@ -56,15 +57,33 @@ def params_resource(workflow: Workflow) -> dg.ResourceDefinition:
 
             {"resources": {"daily_prices_params": {"config": {"max_move": 0.3}}}}
     """
-    fields = {
-        name: dg.Field(dg.Any, default_value=to_json(value), is_required=False)
-        for name, value in workflow.params.items()
-    }
+    fields = {name: _field(parameter) for name, parameter in workflow.parameters.items()}
+    requests = {name: dg.Field(dg.Any, is_required=False) for name in RESERVED_NAMES}
+    schema: Any = dg.Permissive(fields) if workflow.extra_params else requests | fields  # type: ignore[no-untyped-call]
     return dg.ResourceDefinition(
         resource_fn=lambda init: init.resource_config,
-        config_schema=dg.Permissive(fields),  # type: ignore[no-untyped-call]
+        config_schema=schema,
         description=f"Parameters of workflow {workflow.name}; batch_id, trace_id and as_of_date may be given here too.",
     )
+
+
+def _field(parameter: Parameter) -> dg.Field:
+    """Return a parameter as the launchpad shows it and Dagster checks it: with the type of its default."""
+    return dg.Field(_config_type(parameter.kind), default_value=parameter.form_default, is_required=False)
+
+
+def _config_type(kind: type) -> Any:
+    if kind is bool:
+        return bool
+    if kind is list:
+        return dg.Array(dg.Any)
+    if kind is dict:
+        return dg.Permissive()  # type: ignore[no-untyped-call]
+    scalar: Any = str if kind in (*SHOWN_AS_TEXT, str) else kind
+    if kind is Decimal or scalar not in (int, float, str):
+        return dg.Any  # a decimal may be written as a number, or as text
+    # An object is a tagged value, such as {"$date": "2012-10-26"}.
+    return dg.ScalarUnion(scalar_type=scalar, non_scalar_schema={f"${kind.__name__.lower()}": str})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,9 +35,12 @@ KEY = {"date": "2012-10-26", "symbol": "IBM"}
 SAME = ("params", "partition", "as_of_date", "idempotency_key", "batch_id", "trace_id")
 
 
+PARAMS = {"limit": 3, "rate": Decimal("0.10"), "since": None}
+
+
 def ordinary() -> Workflow:
     """Plain data of every kind, updates, two branches and a join; FB is skipped."""
-    flow = Workflow("ordinary", partitions=SCHEME, params={"limit": 3, "rate": Decimal("0.10"), "since": None})
+    flow = Workflow("ordinary", partitions=SCHEME, params=PARAMS, extra_params=True)
 
     @flow.step()
     def fetch(ctx: WorkflowContext) -> StepResult:

@@ -86,7 +86,10 @@ def test_a_step_may_take_the_context_alone():
             r"a lambda cannot name a step; pass name=, as in @workflow\.step\(name='fetch'\)",
         ),
         (lambda f: f.step("context")(lambda ctx: None), "Dagster reserves it; use another, such as 'context_step'"),
-        (lambda f: f.step("x")(lambda: None), r"has the signature \(\); write it as \(ctx, config\)"),
+        (
+            lambda f: f.step("x")(lambda: None),
+            r"\(\), which takes no context; write it as \(ctx, config\)",
+        ),
         (lambda f: f.step("x")(lambda a, b, c: None), "write it as"),
         (lambda f: f.step("x")("text"), "must be a function"),
         (lambda f: f.step("x", config={"a": {1}})(lambda ctx: None), "config of step 'x' cannot be"),
@@ -133,7 +136,7 @@ def test_an_unknown_step_lists_those_there_are():
 
 def test_params_are_defaults():
     """A run's parameters go on top of the workflow's."""
-    flow = Workflow("flow", params={"a": 1, "b": 1})
+    flow = Workflow("flow", params={"a": 1, "b": 1}, extra_params=True)
     assert flow.params_with({"b": 2, "c": 3}) == {"a": 1, "b": 2, "c": 3}
     with pytest.raises(WorkflowError, match="params of workflow 'bad'"):
         Workflow("bad", params={"a": object()})

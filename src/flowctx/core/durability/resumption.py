@@ -15,7 +15,6 @@ from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus, cascaded_status
-from flowctx.core.workflow.run_request import check_param_names
 
 #: In ``metadata``: which parameters were given when a run was resumed, and at which attempt.
 RESUMED_WITH = "resumed_with"
@@ -62,12 +61,14 @@ def plan_resume(
         accept_changes: Keep what completed steps recorded, although the workflow has changed since.
 
     Raises:
+        ContextError: A parameter that neither the workflow nor the run has, or one of another type.
         WorkflowChanged: A step that is complete has been removed, renamed, moved or changed since it ran.
         WorkflowError: It is the run of another workflow, or there is no step ``from_step``.
     """
     if workflow.name != run.workflow:
         raise WorkflowError(f"run {run.run_id} is one of workflow {run.workflow!r}, not of {workflow.name!r}")
     found = {record.step: record for record in records}
+    params = _checked_params(workflow, run, found, params)
     again = set() if from_step is None else _with_descendants(workflow, from_step)
     if not accept_changes:
         _refuse_changes(workflow, run, found, again)
@@ -83,6 +84,15 @@ def plan_resume(
         records={name: found[name] for name in completed},
         seen={name: record.status for name, record in found.items()},
     )
+
+
+def _checked_params(
+    workflow: Workflow, run: RunRecord, found: Mapping[str, StepRecord], params: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
+    """Return the parameters as the workflow reads them; those that steps have written may be set too."""
+    known = [*run.context.params, *(name for record in found.values() for name in record.updates)]
+    read = workflow.params_with(params, known=known)
+    return {name: read[name] for name in params or ()}
 
 
 def _with_descendants(workflow: Workflow, name: str) -> set[str]:
@@ -140,7 +150,6 @@ def _next_context(
     )
     if not params:
         return replace(ctx, checkpoint=checkpoint)
-    check_param_names(params)
     since = {**ctx.metadata.get(RESUMED_WITH, {}), **dict.fromkeys(params, attempt)}
     changed = replace(ctx, checkpoint=checkpoint, metadata={**ctx.metadata, RESUMED_WITH: since})
     return changed.with_updates(params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import keyword
 import re
@@ -18,8 +19,10 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.parameters import Parameter, check_known, declared
 from flowctx.core.workflow.result import StepResult
 from flowctx.core.workflow.run_request import check_param_names
+from flowctx.core.workflow.step_function import ConfigStyle, call_function, check_one_argument, config_style
 
 StepReturn: TypeAlias = StepResult | Mapping[str, Any] | ArrowStream | None
 StepFunction: TypeAlias = Callable[..., StepReturn]
@@ -88,7 +91,7 @@ class Step:
 
     #: Its name, unique in the workflow.
     name: str
-    #: The function, called with ``(ctx, config)``, or with ``(ctx)`` alone if it takes no more.
+    #: The function, called with ``(ctx, config)``, or with ``(ctx)`` alone if it takes no configuration.
     function: StepFunction
     #: The steps it follows directly.
     after: tuple[str, ...] = ()
@@ -109,9 +112,9 @@ class Step:
             raise WorkflowError(
                 f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns"
             )
-        _ = self._arity
-        if self.when is not None and not callable(self.when):
-            raise WorkflowError(f"when= of step {self.name!r} must be a function of the context")
+        _ = self._style
+        if self.when is not None:
+            check_one_argument(self.when, f"when= of step {self.name!r}", "the context")
         object.__setattr__(self, "config", _config(self.config, self.name))
         if self.version is not None and (not isinstance(self.version, str) or not self.version):
             raise WorkflowError(f"version={self.version!r} of step {self.name!r} must be text, such as '2'")
@@ -126,26 +129,17 @@ class Step:
         return self.version or code_version(self.function)
 
     @cached_property
-    def _arity(self) -> int:
-        try:
-            signature = inspect.signature(self.function)
-        except (TypeError, ValueError):
-            return 2
-        for arity in (2, 1):
-            try:
-                signature.bind(*(None,) * arity)
-            except TypeError:
-                continue
-            return arity
-        raise WorkflowError(f"step {self.name!r} has the signature {signature}; write it as (ctx, config) or (ctx)")
+    def _style(self) -> ConfigStyle:
+        return config_style(self.function, self.name)
 
     def configured(self, overrides: Mapping[str, Any] | None) -> FrozenDict:
         """Return the step's configuration with ``overrides`` on top."""
         return FrozenDict({**self.config, **_config(overrides or {}, self.name)})
 
     def call(self, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepReturn:
-        """Call the function with the arguments that it takes."""
-        return self.function(ctx, config) if self._arity == 2 else self.function(ctx)
+        """Call the function as it is written: with ``(ctx, config)``, or ``(ctx)`` alone."""
+        returned: StepReturn = call_function(self.function, self._style, ctx, config)
+        return returned
 
 
 class Workflow:
@@ -154,7 +148,9 @@ class Workflow:
     Args:
         name: Letters, digits and ``_``; it becomes the id of the DAG, and the prefix of Dagster's assets.
         partitions: The partition keys there are; without, the workflow is not partitioned.
-        params: Parameters with their defaults; a run may override them, in either engine's UI too.
+        params: Parameters with their defaults, which give them their types; a run may override them, in either
+            engine's UI too. A run of a workflow that declares none may have any.
+        extra_params: Whether a run may have others beside those.
 
     Raises:
         WorkflowError: A name that an engine would refuse, or parameters that are no plain data.
@@ -174,16 +170,21 @@ class Workflow:
         *,
         partitions: PartitionScheme | None = None,
         params: Mapping[str, Any] | None = None,
+        extra_params: bool = False,
     ) -> None:
         self.name = check_name(name, "workflow")
         if partitions is not None and not isinstance(partitions, PartitionScheme):
             raise WorkflowError(f"partitions= of workflow {name!r} must be a PartitionScheme, not {partitions!r}")
         self.partitions = partitions
         try:
-            self.params: Mapping[str, Any] = freeze(dict(params or {}), "params")
-            check_param_names(self.params)
+            #: The declared parameters by name.
+            self.parameters: Mapping[str, Parameter] = declared(dict(params or {}))
         except (ContextError, PlainDataError, TypeError, ValueError) as exc:
             raise WorkflowError(f"the params of workflow {name!r} cannot be: {exc}") from exc
+        #: Their defaults.
+        self.params: Mapping[str, Any] = FrozenDict({name: p.default for name, p in self.parameters.items()})
+        #: Whether a run may have parameters that are not declared.
+        self.extra_params = extra_params or not self.params
         self._steps: dict[str, Step] = {}
 
     @property
@@ -301,18 +302,31 @@ class Workflow:
         key = value if isinstance(value, PartitionKey) else PartitionKey(**value)
         return key if scheme is None else scheme.check(key)
 
-    def params_with(self, params: Mapping[str, Any] | None) -> FrozenDict:
-        """Return the workflow's parameters with ``params`` on top.
+    def params_with(self, params: Mapping[str, Any] | None, *, known: Iterable[str] = ()) -> FrozenDict:
+        """Return the workflow's parameters with ``params`` on top, each read as the type of its default.
+
+        Args:
+            params: Parameters of a run.
+            known: Names that a run may have beside the declared ones.
 
         Raises:
             PlainDataError: They are no dict of plain data.
-            ContextError: A name says who a run is (:class:`~flowctx.core.workflow.run_request.RunRequest`).
+            ContextError: The workflow has no parameter of that name, or of another type.
         """
         frozen = freeze({} if params is None else params, "params")
         if not isinstance(frozen, FrozenDict):
             raise PlainDataError(f"params is a {type(params).__name__}; it must be a dict with text keys")
         check_param_names(frozen)
-        return FrozenDict({**self.params, **frozen})
+        check_known(frozen, [*self.params, *known], extra=self.extra_params, what=f"workflow {self.name!r}")
+        declared_params = self.parameters
+        read = {n: declared_params[n].read(v) if n in declared_params else v for n, v in frozen.items()}
+        return FrozenDict({**self.params, **read})
+
+    def with_partitions(self, partitions: PartitionScheme | None) -> Workflow:
+        """Return a workflow of the same name and parameters, without steps, for other partitions."""
+        other = copy.copy(self)
+        other.partitions, other._steps = partitions, {}
+        return other
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"

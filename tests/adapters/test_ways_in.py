@@ -1,0 +1,137 @@
+"""What every way into a run makes of unknown names, wrong types and slips of reserved names, on both engines."""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import date
+from decimal import Decimal
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+from airflow.sdk import DAG
+
+from flowctx import ContextError, PartitionScheme, Workflow
+from flowctx.airflow import workflow_dag
+from flowctx.airflow.context import run_context
+from flowctx.dagster import workflow_context, workflow_definitions
+
+flow = Workflow(
+    "typed",
+    partitions=PartitionScheme(tier=["A", "B"]),
+    params={"limit": 3, "since": date(2012, 1, 3), "rate": Decimal("1.10"), "note": "", "full": False},
+)
+
+
+@flow.step()
+def only(ctx):
+    return {"params": ctx.params}
+
+
+def on_airflow(conf, *, own=True, key="A", params=None):
+    """Return the context of a run of the workflow's DAG, or of a task in a DAG of the user's own."""
+    dag = workflow_dag(flow) if own else DAG("mine", schedule=None, params=params or {})
+    run = SimpleNamespace(
+        run_id="r", conf=conf, partition_key=key if own else None, run_type="manual", clear_number=0, start_date=None
+    )
+    run.logical_date = run.partition_date = run.data_interval_start = run.data_interval_end = run.run_after = None
+    context = {"dag": dag, "dag_run": run, "params": {**dag.params.dump(), **conf}}
+    return run_context(context, workflow=flow if own else None, strict=own)
+
+
+@pytest.mark.parametrize(
+    ("conf", "words"),
+    [
+        ({"limmit": 4}, "did you mean 'limit'"),
+        ({"bach_id": "b"}, "did you mean 'batch_id'"),
+        ({"limit": "abc"}, "it must be a whole number"),
+        ({"since": "26/10/2012"}, "it must be a date"),
+        ({"partition": {"tier": "B"}}, "they must mean the same"),
+        ({"as_of_date": "today"}, "write it as YYYY-MM-DD"),
+    ],
+)
+def test_conf_that_is_misunderstood_fails_the_run(conf, words):
+    """A step of a workflow's DAG refuses what the run's conf cannot mean."""
+    with pytest.raises(ContextError, match=words):
+        on_airflow(conf)
+
+
+def test_conf_has_the_types_of_the_defaults():
+    """Text in conf, as the trigger form sends it, becomes what the default is; tagged values too."""
+    params = on_airflow({"since": "2012-10-26", "rate": "2.50", "limit": {"$int": "0x7"}}).params
+    assert params == {"limit": 7, "since": date(2012, 10, 26), "rate": Decimal("2.50"), "note": "", "full": False}
+    assert on_airflow({}).params == flow.params
+
+
+def test_the_trigger_form_knows_the_types():
+    """Airflow's params have the types of the defaults, so that the form shows them and the API refuses others."""
+    params = workflow_dag(flow).params
+    shown = {name: params.get_param(name).schema for name in params}
+    assert shown["since"] == {"type": ["string", "object"], "format": "date"}
+    assert (params["since"], params["rate"], shown["full"]["type"]) == ("2012-01-03", "1.10", "boolean")
+    for name, wrong in (("limit", "abc"), ("since", "26/10/2012"), ("full", "yes")):
+        with pytest.raises(ValueError, match=r"Invalid input|is not"):
+            params.get_param(name).resolve(wrong)
+
+
+def test_an_adopted_dag_is_warned_of_slips(caplog):
+    """In a DAG of the user's own a slip of a reserved name may be a parameter: the log asks, and it stays one."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    ctx = on_airflow({"partitons": 4, "limmit": 1}, own=False)
+    assert ctx.params == {"partitons": 4, "limmit": 1}
+    assert [record.args for record in caplog.records] == [("partitons", "partition")]
+    caplog.clear()
+    assert on_airflow({"partitions": 4}, own=False, params={"partitions": 3}).params == {"partitions": 4}
+    assert caplog.records == []
+
+
+def launched(config=None, tags=None, key="A"):
+    """Return how a run of the workflow's job on Dagster ended, or why Dagster refuses it."""
+    job = workflow_definitions(flow).resolve_job_def("typed_job")
+    run_config = {
+        "resources": {"typed_params": {"config": config or {}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        try:
+            done = job.execute_in_process(
+                run_config=run_config, tags=tags, partition_key=key, instance=instance, raise_on_error=False
+            )
+        except dg.DagsterInvalidConfigError as exc:
+            return f"refused at launch: {exc}"
+    failed = [event for event in done.all_events if event.is_step_failure]
+    return failed[0].step_failure_data.error.message if failed else "ok"
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"config": {"limmit": 4}}, 'refused at launch.*unexpected config entry "limmit"'),
+        ({"config": {"bach_id": "b"}}, 'refused at launch.*unexpected config entry "bach_id"'),
+        ({"config": {"limit": "abc"}}, "refused at launch.*not valid for expected type"),
+        ({"config": {"since": "26/10/2012"}}, "it must be a date"),
+        ({"tags": {"flowctx/bach_id": "b"}}, "did you mean flowctx/batch_id"),
+        ({"tags": {"flowctx/note": "b"}}, "means nothing to flowctx; there are batch_id"),
+        ({"tags": {"flowctx/partition": "B"}}, "they must mean the same"),
+        ({"tags": {"flowctx/as_of_date": "today"}}, "write it as YYYY-MM-DD"),
+    ],
+)
+def test_run_config_and_tags_that_are_misunderstood_fail_the_run(how, words):
+    """Dagster refuses at launch what its types say, and the first step whatever else cannot be meant."""
+    ended = " ".join(launched(**how).split())
+    assert re.search(words, ended), ended
+
+
+def test_run_config_and_tags_that_are_understood_run():
+    """Typed values, tagged values, reserved names, tags of others and a partition tag that agrees go through."""
+    config = {"since": "2012-10-26", "limit": {"$int": "0x7"}, "batch_id": "b"}
+    assert launched(config, {"flowctx/partition": "A", "team": "data", "owner/name": "x"}) == "ok"
+
+
+def test_an_adopted_asset_is_warned_of_slips(caplog):
+    """In an asset of the user's own a tag that looks like one of ours is warned of, and the run goes on."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    context = dg.build_asset_context(run_tags={"bach_id": "b", "flowctx/typo": "x", "team": "data"})
+    assert workflow_context(context).batch_id is None
+    assert sorted(record.args[0] for record in caplog.records) == ["bach_id", "flowctx/typo"]
