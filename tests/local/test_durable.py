@@ -46,7 +46,7 @@ def source():
 @pytest.fixture
 def flow(source):
     """Three steps, the second of which fails while the source is broken."""
-    flow = Workflow("flow", params={"limit": 3})
+    flow = Workflow("flow", params={"limit": 3}, extra_params=True)
 
     @flow.step()
     def fetch(ctx):

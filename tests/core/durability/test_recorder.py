@@ -33,7 +33,7 @@ def calls():
 
 @pytest.fixture
 def flow(calls):
-    flow = Workflow("flow", params={"x": 1})
+    flow = Workflow("flow", params={"x": 1}, extra_params=True)
 
     @flow.step()
     def a(ctx):

@@ -38,7 +38,7 @@ def calls():
 @pytest.fixture
 def flow(calls):
     """``load`` does as its parameter ``load`` says, and ``use`` after it takes what it left."""
-    flow = Workflow("flow", params={"load": "ok"})
+    flow = Workflow("flow", params={"load": "ok"}, extra_params=True)
 
     @flow.step(retries=RetryPolicy(retries=1))
     def load(ctx, config):

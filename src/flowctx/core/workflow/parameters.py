@@ -158,7 +158,7 @@ def check_known(names: Iterable[str], known: Iterable[str], *, extra: bool, what
     Raises:
         ContextError: There is one; the message says which name may have been meant.
     """
-    there = list(known)
+    there = list(dict.fromkeys(known))
     for name in names:
         if name in there or name in RESERVED_NAMES:
             continue
