@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -24,10 +23,9 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest
+from flowctx.core.workflow.traceparent import trace_id_of
 
 logger = logging.getLogger("flowctx")
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
 
 def workflow_context(
@@ -277,5 +275,4 @@ def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:
 def _engine_trace(ti: Any) -> str | None:
     """Return the trace id of the run's W3C traceparent, which all tasks of a run share until it is cleared."""
     carrier = getattr(ti, "context_carrier", None) or {}
-    match = _TRACEPARENT.fullmatch(str(carrier.get("traceparent", "")))
-    return match[1] if match else None
+    return trace_id_of(carrier.get("traceparent"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from flowctx.core.errors import PlainDataError
@@ -30,7 +31,8 @@ def plain_numpy(value: Any, path: str) -> object:
         return value.tolist()
     if kind == "M" and str(value.dtype) in ("datetime64[D]", "datetime64[M]", "datetime64[Y]"):
         days = value.astype("datetime64[D]").tolist()
-        if None in (days if isinstance(days, list) else [days]):
+        # Python has no word for years past 9999: NumPy then counts days from 1970, as ints.
+        if any(type(day) is not date for day in (days if isinstance(days, list) else [days])):
             raise PlainDataError(f"{path} is not a date (NaT), or one that Python has no word for; use None")
         return days
     remedy = {

@@ -8,7 +8,7 @@ Their JSON form is in :mod:`flowctx.core.data.encoding`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -41,6 +41,14 @@ _REMEDIES = {
     "Series": "use series.to_list()",
     "ndarray": "return a table of its columns, or array.tolist()",
     "ZoneInfo": "use its name",
+    "Fraction": "use [value.numerator, value.denominator], or float(value)",
+    "NAType": "use None",
+    "MaskedConstant": "use None",
+    "MaskedArray": "use array.tolist(), which has None where it is masked",
+    "Period": "use str(...)",
+    "Interval": "use [value.left, value.right]",
+    **dict.fromkeys(("Categorical", "Index", "DatetimeIndex", "recarray"), "use value.tolist()"),
+    **dict.fromkeys(("range", "deque", "map", "filter", "zip", "dict_keys", "dict_values"), "use list(...)"),
 }
 
 
@@ -160,8 +168,8 @@ def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
     return _freeze_other(value, path, depth)
 
 
-def _freeze_items(items: Any, path: ValuePath, depth: int) -> FrozenDict:
-    return FrozenDict(
+def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: int) -> FrozenDict:
+    frozen = FrozenDict(
         {
             k if type(k) is str and k.isprintable() else _key(k, path): (
                 item if type(item) in _AS_THEY_ARE else _freeze(item, (path, k), depth + 1)
@@ -169,6 +177,11 @@ def _freeze_items(items: Any, path: ValuePath, depth: int) -> FrozenDict:
             for k, item in items
         }
     )
+    if len(frozen) != len(items):
+        raise PlainDataError(
+            f"{shown(path)} has two keys that become the same text, as an enum member and its value do; rename one"
+        )
+    return frozen
 
 
 def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
@@ -176,9 +189,9 @@ def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
     if isinstance(value, Enum):
         return _freeze(value.value, path, depth + 1)
     if is_dataclass(value) and not isinstance(value, type):
-        return _freeze_items(((f.name, getattr(value, f.name)) for f in fields(value)), path, depth)
+        return _freeze_items([(f.name, getattr(value, f.name)) for f in fields(value)], path, depth)
     if not isinstance(value, type) and hasattr(value, "__struct_fields__"):  # a msgspec struct
-        return _freeze_items(((name, getattr(value, name)) for name in value.__struct_fields__), path, depth)
+        return _freeze_items([(name, getattr(value, name)) for name in value.__struct_fields__], path, depth)
     if isinstance(value, Mapping):
         return _freeze_items(value.items(), path, depth)
     if isinstance(value, (list, tuple)):
@@ -207,8 +220,8 @@ def _refuse(value: object, path: ValuePath) -> NoReturn:
         remedy = "return its path or what it holds, not the open file"
     if remedy is None and hasattr(value, "__fspath__"):
         remedy = "use str(...)"
-    if remedy is None and hasattr(value, "item") and hasattr(value, "dtype"):
-        remedy = "use .item()"
+    if remedy is None and hasattr(value, "dtype"):
+        remedy = "use .tolist()" if hasattr(value, "tolist") else "use list(...)"
     if remedy is None and hasattr(value, "model_dump"):
         remedy = "use .model_dump()"
     remedy = remedy or "turn it into text, numbers, dates, lists and dicts"
@@ -280,6 +293,12 @@ def _time(value: time, path: ValuePath) -> time:
     return time(value.hour, value.minute, value.second, value.microsecond, zone)
 
 
+def _memory(value: memoryview, path: ValuePath) -> bytes:
+    if value.ndim != 1 or value.format not in ("B", "c"):
+        raise PlainDataError(f"{shown(path)} is a memoryview of {value.format!r} values; use value.tolist()")
+    return bytes(value)
+
+
 def _timedelta(value: timedelta, path: ValuePath) -> timedelta:
     if value != value:  # pandas.NaT
         raise PlainDataError(f"{shown(path)} is not a duration (NaT); use None")
@@ -300,9 +319,10 @@ _EXACT: dict[type, Callable[[Any, ValuePath], Any]] = {
 # In this order: datetime is a date.
 _BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, ValuePath], Any]], ...] = (
     (str, lambda value, path: str.__str__(value)),
-    (int, lambda value, path: int(value)),
-    (float, plain_float),
-    ((bytes, bytearray, memoryview), lambda value, path: bytes(value)),
+    (int, lambda value, path: int.__int__(value)),
+    (float, lambda value, path: plain_float(float.__float__(value), path)),
+    ((bytes, bytearray), lambda value, path: bytes(value)),
+    (memoryview, _memory),
     (datetime, plain_datetime),
     (date, lambda value, path: date(value.year, value.month, value.day)),
     (time, _time),
