@@ -287,3 +287,25 @@ def test_selecting_from_a_million_keys_is_cheap():
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "count"),
+    [
+        ("date=2011-01-01..2012-01-05", "reaches beyond the scheme, which starts 2012-01-03", 3),
+        ("date=2012-06-28..2030-01-01", "which ends 2012-06-30; what lies beyond is left out", 2),
+        ("date=last:5000", "which has 129", 129),
+    ],
+)
+def test_a_range_beyond_the_scheme_says_that_it_is_cut(text, words, count):
+    """Whoever asks for dates that the scheme does not have is warned that they are left out."""
+    scheme = PartitionScheme(date=Daily(start="2012-01-03", end="2012-06-30", calendar="WEEKDAYS"))
+    with pytest.warns(UserWarning, match=words):
+        assert len(scheme.select(text)) == count
+
+
+def test_a_range_within_the_scheme_says_nothing(recwarn):
+    """The scheme's own first and last day are no reason for a warning."""
+    scheme = PartitionScheme(date=Daily(start="2012-01-03", end="2012-06-30", calendar="WEEKDAYS"))
+    assert len(scheme.select("date=2012-01-03..2012-06-30;date=last:129;date=..2012-01-03")) == 129
+    assert list(recwarn) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from datetime import date
 
@@ -108,6 +109,8 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
     if end == "first" and until is None and isinstance(dimension, CadenceDimension) and not dimension.cadence.bounded:
         return range(count)
     size = dimension.size(until)
+    if count > size:
+        _say_cut(f"{dimension.name}={end}:{count}", f"which has {size:,}")
     return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
 
 
@@ -133,7 +136,16 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
     if not found:
         near = [cadence.text(day) for day in cadence.neighbours(first)]
         raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
+    if first < cadence.start:
+        _say_cut(f"{name}={low}..{high}", f"which starts {cadence.start}")
+    if high and cadence.end is not None and _date(name, high) > cadence.end:
+        _say_cut(f"{name}={low}..{high}", f"which ends {cadence.end}")
     return found
+
+
+def _say_cut(text: str, scheme: str) -> None:
+    """Warn that a selection asks for more than there is."""
+    warnings.warn(f"{text} reaches beyond the scheme, {scheme}; what lies beyond is left out", stacklevel=2)
 
 
 def _nearest(days: Sequence[str]) -> str:
