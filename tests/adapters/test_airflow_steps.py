@@ -340,3 +340,15 @@ def test_wrong_use_is_refused_when_the_dag_is_parsed(build, words: str) -> None:
     """What cannot work is an error of the DAG file, with what to write instead."""
     with DAG("wrong"), pytest.raises(WorkflowError, match=words):
         build()
+
+
+def test_no_retries_are_none_whatever_airflow_has_for_other_tasks(monkeypatch):
+    """``[core] default_task_retries`` is for other tasks; a DAG's own default arguments hold where a step says nothing."""
+    monkeypatch.setattr("airflow.sdk.bases.operator.DEFAULT_RETRIES", 2)
+    flow = Workflow("quiet")
+    for name, how in (("nothing", {}), ("never", {"retries": 0}), ("once", {"retries": 1})):
+        flow.step(name, **how)(lambda ctx: None)
+    for default_args, wanted in (({}, [0, 0, 1]), ({"retries": 3}, [3, 0, 1])):
+        dag = workflow_dag(flow, default_args=default_args)
+        stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))  # as the scheduler reads it
+        assert [stored.get_task(step).retries for step in flow.steps] == wanted

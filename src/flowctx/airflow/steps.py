@@ -26,7 +26,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import RetryPolicy, Step, StepFunction, Workflow
+from flowctx.core.workflow.definition import NO_RETRIES, RetryPolicy, Step, StepFunction, Workflow
 from flowctx.core.workflow.result import StepStatus
 
 
@@ -92,7 +92,10 @@ class StepOperator(BaseOperator):
             warn_renamed("StepOperator(within=)", "StepOperator(map_values=)")
         self.map_values = within if map_values is None else map_values
         self.workflow_context = _Shown(self)
-        super().__init__(task_id=task_id or self.step.name, **{**retry_arguments(self.step.retry, kwargs), **kwargs})
+        super().__init__(
+            task_id=task_id or self.step.name,
+            **{**retry_arguments(self.step.retry, kwargs, own=workflow is not None), **kwargs},
+        )
         if not self.do_xcom_push:
             raise WorkflowError(
                 f"task {self.task_id!r} has do_xcom_push=False; a step hands its output on in XCom: leave it on"
@@ -202,10 +205,21 @@ def _stop(outcome: Outcome) -> NoReturn:
     raise outcome.exception or AirflowException(result.error)
 
 
-def retry_arguments(policy: RetryPolicy, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the operator's arguments for a step's retry policy: none, if there is no policy or the caller says."""
-    if policy == RetryPolicy() or "retries" in kwargs:
+def retry_arguments(policy: RetryPolicy, kwargs: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+    """Return the operator's arguments for a step's retry policy.
+
+    Args:
+        policy: The policy.
+        kwargs: The operator's arguments; what they say of retries wins.
+        own: The step is one of a workflow, which is tried again as often on every engine: ``[core]
+            default_task_retries`` is for other tasks.
+    """
+    if "retries" in kwargs:
         return {}
+    if policy is NO_RETRIES:
+        return {"retries": 0} if own and "retries" not in (kwargs.get("default_args") or {}) else {}
+    if not policy.retries:
+        return {"retries": 0}
     return {"retries": policy.retries, "retry_delay": policy.delay, "retry_policy": StepRetries(policy)}
 
 

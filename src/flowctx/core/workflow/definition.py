@@ -85,6 +85,10 @@ class RetryPolicy:
         return timedelta(seconds=seconds * (1 + self.jitter * random.random()))
 
 
+#: The policy of a step that declares none; on Airflow, default arguments of the DAG may then say otherwise.
+NO_RETRIES = RetryPolicy()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A function ``(ctx, config) -> StepResult`` with a name and a place in a workflow; made by ``@workflow.step``."""
@@ -98,7 +102,7 @@ class Step:
     #: Its configuration, unless the caller gives another.
     config: Mapping[str, Any] = field(default_factory=FrozenDict)
     #: When it is tried again.
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = NO_RETRIES
     #: It is skipped when this returns false.
     when: Condition | None = None
     #: The version of its code; a digest of the function's source if the author does not say.
@@ -198,7 +202,7 @@ class Workflow:
         *,
         after: Iterable[str | StepFunction] | str | StepFunction | None = None,
         config: Mapping[str, Any] | None = None,
-        retries: int | RetryPolicy = 0,
+        retries: int | RetryPolicy | None = None,
         when: Condition | None = None,
         version: str | None = None,
     ) -> Callable[[_F], _F]:
@@ -208,7 +212,8 @@ class Workflow:
             name: The step's name; the function's if ``None``.
             after: The steps it follows, by name or as functions. ``None``: the one declared before it; ``[]``: none.
             config: Its configuration, plain data.
-            retries: How often it is tried again, or a :class:`RetryPolicy`.
+            retries: How often it is tried again, or a :class:`RetryPolicy`. ``None``: not at all, unless the DAG's
+                ``default_args`` say so; 0: never.
             when: It is skipped, with all that follow it, when this function of the context returns false.
             version: The version of its code, which a resumed run compares; a digest of its source if ``None``.
 
@@ -228,7 +233,7 @@ class Workflow:
                 function=function,
                 after=self._after(step_name, after),
                 config=FrozenDict() if config is None else config,
-                retry=retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries=retries),
+                retry=_retry_policy(retries),
                 when=when,
                 version=version,
             )
@@ -330,6 +335,12 @@ class Workflow:
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"
+
+
+def _retry_policy(retries: int | RetryPolicy | None) -> RetryPolicy:
+    if retries is None:
+        return NO_RETRIES
+    return retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries=retries)
 
 
 def check_workflow(workflow: object) -> Workflow:
