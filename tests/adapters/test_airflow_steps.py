@@ -343,7 +343,7 @@ def test_wrong_use_is_refused_when_the_dag_is_parsed(build, words: str) -> None:
 
 
 def test_no_retries_are_none_whatever_airflow_has_for_other_tasks(monkeypatch):
-    """``[core] default_task_retries`` is for other tasks; a DAG's own default arguments hold where a step says nothing."""
+    """``[core] default_task_retries`` is for other tasks; a DAG's default arguments hold where a step says nothing."""
     monkeypatch.setattr("airflow.sdk.bases.operator.DEFAULT_RETRIES", 2)
     flow = Workflow("quiet")
     for name, how in (("nothing", {}), ("never", {"retries": 0}), ("once", {"retries": 1})):

@@ -216,7 +216,7 @@ def retry_arguments(policy: RetryPolicy, kwargs: Mapping[str, Any], *, own: bool
     """
     if "retries" in kwargs:
         return {}
-    if policy is NO_RETRIES:
+    if policy is NO_RETRIES or (policy == NO_RETRIES and not own):
         return {"retries": 0} if own and "retries" not in (kwargs.get("default_args") or {}) else {}
     if not policy.retries:
         return {"retries": 0}

@@ -136,9 +136,9 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
     if not found:
         near = [cadence.text(day) for day in cadence.neighbours(first)]
         raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
-    if first < cadence.start:
+    if cadence.goes_backwards(cadence.start, first):
         _say_cut(f"{name}={low}..{high}", f"which starts {cadence.start}")
-    if high and cadence.end is not None and _date(name, high) > cadence.end:
+    if high and cadence.end is not None and cadence.goes_backwards(_date(dimension, high), cadence.end):
         _say_cut(f"{name}={low}..{high}", f"which ends {cadence.end}")
     return found
 
