@@ -14,7 +14,7 @@ from flowctx.cli.doctor import doctor
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import CommandError
-from flowctx.cli.running import replay, resume, run
+from flowctx.cli.running import graph, replay, resume, run
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -95,7 +95,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     sys.path.insert(0, os.getcwd())
 
 
-for command in (run, backfill, status, batches, cancel, runs, show, resume, replay, captures, ledger, doctor):
+for command in (run, graph, backfill, status, batches, cancel, runs, show, resume, replay, captures, ledger, doctor):
     cli.add_command(command)
 
 

@@ -137,6 +137,17 @@ def replay(
         sys.exit(1)
 
 
+@click.command(short_help="Draw a workflow.")
+@target_argument
+def graph(target: str) -> None:
+    """Print a workflow's steps and their order as a Mermaid flow chart, to be pasted into Markdown.
+
+    \b
+    flowctx graph flows:prices
+    """  # noqa: D301 - \b is for click
+    click.echo(import_workflow(target).to_mermaid())
+
+
 def _show_replay(done: Replay) -> None:
     result = result_data(done.result)
     print_facts({name: value if isinstance(value, str) else _brief(value) for name, value in result.items() if value})

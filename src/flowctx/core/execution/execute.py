@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowctx.core.data.tables import is_frame
 from flowctx.core.errors import (
     ArtifactError,
     CalendarError,
@@ -26,7 +25,7 @@ from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
-from flowctx.core.workflow.result import ErrorCategory, StepResult, StepStatus
+from flowctx.core.workflow.result import ErrorCategory, StepResult, StepStatus, as_result
 
 logger = logging.getLogger("flowctx")
 # A library says nothing until its user configures logging.
@@ -145,15 +144,7 @@ def execute(
 def _result(step: Step, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
     if step.when is not None and not step.when(ctx):
         return StepResult.skip(f"the condition of step {step.name!r} does not hold")
-    returned = step.call(ctx, config)
-    if isinstance(returned, StepResult):
-        return returned
-    if returned is not None and not isinstance(returned, Mapping) and not is_frame(returned):
-        raise PlainDataError(
-            f"it returned a {type(returned).__name__}; a step returns a StepResult, a dict, a frame or None: "
-            "return {'result': ...}"
-        )
-    return StepResult.ok(returned)
+    return as_result(step.call(ctx, config))
 
 
 def _failure(step: Step, exc: Exception) -> StepResult:

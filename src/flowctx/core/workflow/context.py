@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
@@ -21,6 +21,8 @@ from flowctx.core.errors import (
 )
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.checkpoint import CheckpointState
+from flowctx.core.workflow.drawing import brief, table
+from flowctx.core.workflow.known_steps import warn_of_no_step
 
 #: Format of ``to_dict()``: a reader takes any minor version of its own major version, and the spec's unversioned shape.
 FORMAT_VERSION = "1.0"
@@ -215,12 +217,16 @@ class WorkflowContext:
             key: A key within its output; all of the output if ``None``.
             default: What to return if the step has no output (or an empty one), or the output no such key.
 
+        A step that the workflow does not have has none either; the log then says which one may have been meant.
+
         Example:
             >>> WorkflowContext.new().get_output("fetch", "record_count", 0)
             0
         """
         output = self.step_outputs.get(step_name)
         if not output:
+            if step_name not in self.step_outputs:
+                warn_of_no_step(step_name)
             return default
         return output if key is None else output.get(key, default)
 
@@ -282,6 +288,23 @@ class WorkflowContext:
             raise
         except (FlowctxError, TypeError, ValueError) as exc:
             raise PayloadError(f"the context payload is damaged: {exc}") from exc
+
+    def _repr_html_(self) -> str:
+        facts = {f.name: getattr(self, f.name) for f in fields(self)}
+        facts["step_outputs"] = ", ".join(self.step_outputs)
+        rows = [(name, dict(v) if isinstance(v, FrozenDict) else v) for name, v in facts.items() if v]
+        return table("context", ("field", "value"), rows)
+
+    def __repr__(self) -> str:
+        facts: dict[str, object] = {
+            "partition": str(self.partition) if self.partition else None,
+            "as_of_date": self.as_of_date.isoformat() if self.as_of_date else None,
+            "batch_id": self.batch_id,
+            "params": brief(dict(self.params)) if self.params else None,
+            "outputs of": ", ".join(self.step_outputs) or None,
+        }
+        shown = "".join(f", {name} {value}" for name, value in facts.items() if value is not None)
+        return f"<WorkflowContext of run {self.run_id}{shown}>"
 
     def __copy__(self) -> WorkflowContext:
         return self

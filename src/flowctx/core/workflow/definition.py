@@ -8,7 +8,6 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,8 +18,12 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.drawing import mermaid, table
+from flowctx.core.workflow.known_steps import steps_known
 from flowctx.core.workflow.parameters import Parameter, check_known, declared
-from flowctx.core.workflow.result import StepResult
+from flowctx.core.workflow.result import StepResult, as_result
+from flowctx.core.workflow.retry_policy import NO_RETRIES as NO_RETRIES
+from flowctx.core.workflow.retry_policy import RetryPolicy as RetryPolicy
 from flowctx.core.workflow.run_request import check_param_names
 from flowctx.core.workflow.step_function import ConfigStyle, call_function, check_one_argument, config_style
 
@@ -41,55 +44,6 @@ _RESERVED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """How often, and how long after a failure, a step is tried again.
-
-    Only failures whose category is retryable are (see :class:`~flowctx.ErrorCategory`).
-
-    Example:
-        >>> policy = RetryPolicy(retries=3, delay=timedelta(seconds=10))
-        >>> [policy.wait(after_attempt=n).total_seconds() for n in (1, 2, 3)]
-        [10.0, 20.0, 40.0]
-    """
-
-    #: How many times after the first.
-    retries: int = 0
-    #: Wait before the first retry.
-    delay: timedelta = timedelta(0)
-    #: Each further wait is this many times the one before.
-    backoff: float = 2.0
-    #: No wait is longer.
-    max_delay: timedelta = timedelta(hours=1)
-    #: Up to this share of the wait is added at random, so that many runs do not retry at once.
-    jitter: float = 0.0
-
-    def __post_init__(self) -> None:
-        if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
-            raise WorkflowError(f"retries={self.retries!r} must be an int from 0")
-        for name in ("delay", "max_delay"):
-            value = getattr(self, name)
-            if not isinstance(value, timedelta) or value < timedelta(0):
-                raise WorkflowError(f"{name}={value!r} must be a timedelta from 0, such as timedelta(seconds=30)")
-        if self.backoff < 1 or not 0 <= self.jitter <= 1:
-            raise WorkflowError(
-                f"backoff={self.backoff!r} must be at least 1, and jitter={self.jitter!r} between 0 and 1"
-            )
-
-    def wait(self, after_attempt: int) -> timedelta:
-        """Return how long to wait after the given attempt (from 1) has failed."""
-        # Past 2**63 the wait is max_delay anyway, and the power would overflow.
-        factor = min(self.backoff ** min(after_attempt - 1, 1000), 2.0**63) if self.delay else 0.0
-        import random
-
-        seconds = min(self.delay.total_seconds() * factor, self.max_delay.total_seconds())
-        return timedelta(seconds=seconds * (1 + self.jitter * random.random()))
-
-
-#: The policy of a step that declares none; on Airflow, default arguments of the DAG may then say otherwise.
-NO_RETRIES = RetryPolicy()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
     """A function ``(ctx, config) -> StepResult`` with a name and a place in a workflow; made by ``@workflow.step``."""
 
@@ -107,6 +61,8 @@ class Step:
     when: Condition | None = None
     #: The version of its code; a digest of the function's source if the author does not say.
     version: str | None = None
+    #: All steps of its workflow, by name; empty for a step of none.
+    siblings: Mapping[str, Step] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.name, "step")
@@ -140,9 +96,26 @@ class Step:
         """Return the step's configuration with ``overrides`` on top."""
         return FrozenDict({**self.config, **_config(overrides or {}, self.name)})
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Step:
+        return self
+
+    def execute(self, ctx: WorkflowContext, config: Mapping[str, Any] | None = None) -> StepResult:
+        """Call the step's function by itself, as a test does, and return its result; what it raises is raised.
+
+        Args:
+            ctx: The context that it sees.
+            config: Configuration on top of the step's own.
+
+        Example:
+            >>> Step(name="greet", function=lambda ctx: {"n": 1}).execute(WorkflowContext.new()).output
+            {'n': 1}
+        """
+        return as_result(self.call(ctx, self.configured(config)))
+
     def call(self, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepReturn:
         """Call the function as it is written: with ``(ctx, config)``, or ``(ctx)`` alone."""
-        returned: StepReturn = call_function(self.function, self._style, ctx, config)
+        with steps_known(self.siblings):
+            returned: StepReturn = call_function(self.function, self._style, ctx, config)
         return returned
 
 
@@ -236,6 +209,7 @@ class Workflow:
                 retry=_retry_policy(retries),
                 when=when,
                 version=version,
+                siblings=self._steps,
             )
             return function
 
@@ -333,8 +307,24 @@ class Workflow:
         other.partitions, other._steps = partitions, {}
         return other
 
+    def to_mermaid(self) -> str:
+        """Return the steps and their order as a Mermaid flow chart, which GitHub, GitLab and notebooks draw.
+
+        Example:
+            >>> flow = Workflow("hello")
+            >>> flow.step("greet")(lambda ctx: None) and None
+            >>> print(flow.to_mermaid())
+            flowchart LR
+                greet[greet]
+        """
+        return mermaid(self._steps)
+
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(step.name, ", ".join(step.after), dict(step.config) or None) for step in self._steps.values()]
+        return table(f"workflow {self.name}", ("step", "after", "config"), rows)
 
 
 def _retry_policy(retries: int | RetryPolicy | None) -> RetryPolicy:

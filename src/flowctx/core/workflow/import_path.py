@@ -37,7 +37,10 @@ def _where(module: ModuleType) -> str | None:
     if module.__name__ != "__main__":
         return module.__name__
     spec = module.__spec__
-    return spec.name if spec is not None else getattr(module, "__file__", None)
+    if spec is not None:
+        return spec.name
+    file: str | None = getattr(module, "__file__", None)  # none in a notebook or on standard input
+    return file if file is not None and file.endswith(".py") else None
 
 
 def import_workflow(import_path: str, package: str | None = None) -> Workflow:

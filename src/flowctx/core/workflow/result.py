@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.data.tables import TABLE, ArrowStream, is_frame
 from flowctx.core.errors import PlainDataError
@@ -127,6 +128,28 @@ class StepResult:
         """
         return self.status is StepStatus.FAILED and (self.category is None or self.category.retryable)
 
+    @property
+    def success(self) -> bool:
+        """Whether the step is done: neither failed nor skipped."""
+        return self.status is StepStatus.OK
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a new JSON-ready dict.
+
+        Example:
+            >>> StepResult.ok({"rows": 3}).to_dict()["output"]
+            {'rows': 3}
+        """
+        return {
+            "status": str(self.status),
+            "success": self.success,
+            "output": to_json(self.output),
+            "context_updates": to_json(self.context_updates),
+            "quality": None if self.quality is None else self.quality.to_dict(),
+            "error": self.error,
+            "category": None if self.category is None else str(self.category),
+        }
+
     @classmethod
     def ok(
         cls,
@@ -212,6 +235,23 @@ def cascaded_status(before: Iterable[StepStatus | None]) -> StepStatus | None:
     if found & {StepStatus.FAILED, StepStatus.NOT_RUN}:
         return StepStatus.NOT_RUN
     return StepStatus.SKIPPED if StepStatus.SKIPPED in found else None
+
+
+def as_result(returned: object) -> StepResult:
+    """Return what a step returned as its result: a dict is the output, ``None`` an empty one.
+
+    Raises:
+        PlainDataError: It is nothing that a step returns, or the dict is no plain data.
+    """
+    if isinstance(returned, StepResult):
+        return returned
+    output: Any = returned
+    if output is None or isinstance(output, Mapping) or is_frame(output):
+        return StepResult.ok(output)
+    raise PlainDataError(
+        f"it returned a {type(returned).__name__}; a step returns a StepResult, a dict, a frame or None: "
+        "return {'result': ...}"
+    )
 
 
 def _dict(value: object, path: str) -> FrozenDict:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from flowctx.core.data.encoding import digest
 from flowctx.core.errors import RunFailed
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.drawing import table
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus, cascaded_status
 
 
@@ -128,6 +129,42 @@ class RunResult:
     def outputs_digest(self) -> str:
         """SHA-256 of all outputs in their JSON form: equal on every engine for equal outputs."""
         return digest(self.context.step_outputs)
+
+    @property
+    def completed_steps(self) -> list[str]:
+        """The names of the steps that are done."""
+        return [entry.name for entry in self.steps if entry.status is StepStatus.OK]
+
+    @property
+    def failed_steps(self) -> list[str]:
+        """The names of the steps that failed."""
+        return [entry.name for entry in self.steps if entry.status is StepStatus.FAILED]
+
+    @property
+    def error_step(self) -> str | None:
+        """The first step that failed."""
+        return next(iter(self.failed_steps), None)
+
+    @property
+    def started_at(self) -> datetime:
+        """When the run started, in UTC."""
+        return self.context.started_at
+
+    @property
+    def duration(self) -> timedelta:
+        """How long its steps took, all together."""
+        return sum((entry.duration for entry in self.steps), timedelta(0))
+
+    def __repr__(self) -> str:
+        where = f" for {self.context.partition}" if self.context.partition else ""
+        steps = ", ".join(f"{entry.name} {entry.status}" for entry in self.steps)
+        return f"<RunResult of {self.workflow}{where}: {self.status}; {steps}>"
+
+    def _repr_html_(self) -> str:
+        where = f", {self.context.partition}" if self.context.partition else ""
+        rows = [(e.name, e.status, e.attempts, e.duration, e.error) for e in self.steps]
+        header = ("step", "status", "attempts", "duration", "error")
+        return table(f"{self.workflow}{where}: {self.status}", header, rows)
 
     def __getitem__(self, step: str) -> StepRun:
         for entry in self.steps:

@@ -1,0 +1,56 @@
+"""Workflows, contexts and results drawn for people: Mermaid, and HTML for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any, Protocol
+
+
+class Node(Protocol):
+    """A step, as far as it is drawn."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The steps that it follows."""
+
+    @property
+    def when(self) -> Any:
+        """Its condition, if it has one."""
+
+
+def mermaid(steps: Mapping[str, Node]) -> str:
+    """Return the steps and their order as a Mermaid flow chart; a step with a condition is a rhomb.
+
+    Example:
+        >>> print(mermaid({}))
+        flowchart LR
+    """
+    lines = ["flowchart LR"]
+    for step in steps.values():
+        shape = f"{{{step.name}}}" if step.when is not None else f"[{step.name}]"
+        lines.append(f"    {step.name}{shape}")
+        lines += [f"    {before} --> {step.name}" for before in step.after]
+    return "\n".join(lines)
+
+
+def table(caption: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a small HTML table, every text escaped."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(brief(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def brief(value: object, width: int = 120) -> str:
+    """Return the text of a value, cut where it is long; nothing for ``None``.
+
+    Example:
+        >>> brief("x" * 200, 10)
+        'xxxxxxxxx…'
+    """
+    text = "" if value is None else str(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,88 @@
+"""How workflows, contexts and results show themselves, and how a slip in a step's name is heard."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from flowctx import PartitionScheme, StepResult, Workflow, WorkflowContext, run
+from flowctx.core.workflow.definition import Step
+
+
+@pytest.fixture
+def flow():
+    flow = Workflow("shown", partitions=PartitionScheme(tier=["A", "B"]), params={"note": "<b>"})
+    flow.step("fetch", config={"url": "<x>"})(lambda ctx: {"rows": [1] * 1000})
+    flow.step("check", when=lambda ctx: True)(lambda ctx: StepResult.fail("too <few>", "DATA_QUALITY"))
+    flow.step("load")(lambda ctx: None)
+    return flow
+
+
+def test_a_workflow_draws_itself(flow):
+    """Each step is a box, one with a condition a rhomb, and each order an arrow."""
+    assert flow.to_mermaid().splitlines() == [
+        "flowchart LR",
+        "    fetch[fetch]",
+        "    check{check}",
+        "    fetch --> check",
+        "    load[load]",
+        "    check --> load",
+    ]
+
+
+def test_what_is_shown_in_a_terminal_is_short(flow):
+    """A result and a context say in a line what matters, however large the outputs are."""
+    result = run(flow, partition="A", batch_id="b")
+    assert repr(result) == "<RunResult of shown for tier=A: failed; fetch ok, check failed, load not_run>"
+    assert f"<WorkflowContext of run {result.run_id}, partition tier=A, batch_id b" in repr(result.context)
+    assert len(repr(result.context)) < 300
+
+
+def test_what_is_shown_in_a_notebook_is_escaped(flow):
+    """Tables in HTML have every text of the user's escaped."""
+    result = run(flow, partition="A")
+    for value in (flow, result, result.context):
+        html = value._repr_html_()
+        assert html.startswith("<table>")
+        assert "<x>" not in html
+        assert "<few>" not in html
+        assert "<b>" not in html
+
+
+def test_a_result_says_which_steps_ended_how(flow):
+    """Names of the steps that are done and that failed, the first that failed, when it began and how long it took."""
+    result = run(flow, partition="A")
+    assert (result.completed_steps, result.failed_steps, result.error_step) == (["fetch"], ["check"], "check")
+    assert result.started_at == result.context.started_at
+    assert result.duration == sum((step.duration for step in result.steps), result.duration * 0)
+
+
+def test_a_step_result_is_a_dict():
+    """``to_dict`` is JSON-ready, and ``success`` says whether the step is done."""
+    done = StepResult.ok({"rows": 3})
+    assert json.loads(json.dumps(done.to_dict()))["output"] == {"rows": 3}
+    assert (done.success, StepResult.fail("no").success, StepResult.skip("none").success) == (True, False, False)
+
+
+def test_a_step_can_be_executed_by_itself():
+    """A step called on a context returns its result, whatever its function returns; what it raises is raised."""
+    step = Step(name="only", function=lambda ctx, config: {"n": config["n"]}, config={"n": 1})
+    assert step.execute(WorkflowContext.new(), {"n": 2}).output == {"n": 2}
+    with pytest.raises(KeyError):
+        Step(name="only", function=lambda ctx, config: {"n": config["n"]}).execute(WorkflowContext.new())
+
+
+def test_a_slip_in_a_step_s_name_is_heard(caplog):
+    """An output of a step that there is not is the default, and the log says which may have been meant."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    flow = Workflow("slips")
+    flow.step("fetch")(lambda ctx: {"rows": 3})
+    flow.step("other", after=[])(lambda ctx: {"seen": ctx.get_output("fetch", "rows", 0)})
+    flow.step("load", after=["fetch"])(lambda ctx: {"rows": ctx.get_output("fech", "rows", 7)})
+    result = run(flow).raise_for_failure()
+    assert result.context.get_output("load") == {"rows": 7}
+    assert [record.getMessage() for record in caplog.records] == [
+        "get_output('fech'): the workflow has no such step; did you mean 'fetch'?"
+    ]
