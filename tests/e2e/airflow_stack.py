@@ -35,7 +35,7 @@ class AirflowStack(Stack):
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"{self.url}/api/v2{path}", data, headers, method=method)
         try:
-            with urlopen(request, timeout=30) as answer:
+            with urlopen(request, timeout=120) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
@@ -131,7 +131,7 @@ def _environment(home: Path, port: int, database: str) -> dict[str, str]:
 
 def _logs_in(stack: AirflowStack) -> bool:
     try:
-        with urlopen(f"{stack.url}/auth/token", timeout=5) as answer:
+        with urlopen(f"{stack.url}/auth/token", timeout=30) as answer:
             stack.token = json.loads(answer.read())["access_token"]
     except (URLError, ConnectionError, TimeoutError):
         return False

@@ -69,7 +69,7 @@ class DagsterStack(Stack):
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         try:
-            with urlopen(request, timeout=60) as response:
+            with urlopen(request, timeout=120) as response:
                 answer = json.loads(response.read())
         except HTTPError as error:  # Dagster answers 500 with a body that says why
             raise AssertionError(f"{error.code}: {error.read().decode(errors='replace')[:2000]}") from None
