@@ -75,6 +75,8 @@ class AirflowLauncher(PollingLauncher):
         super().__init__(client, max_active)
         self._named, self._dag_id = dag_id, ""
         self._scheme: PartitionScheme | None = None
+        #: The steps that run again, with all that follow them, when their run does.
+        self._refreshing: set[str] = set()
         #: Whether the DAG has no partitions of its own, so that a run's conf says which it is about.
         self._key_in_conf = False
         #: The tasks that each task of the DAG follows, once somebody had to know.
@@ -130,6 +132,7 @@ class AirflowLauncher(PollingLauncher):
             EngineError: It is not; the message says what to do.
         """
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
+        self._refreshing = {step.name for step in workflow.steps.values() if step.refresh}
         dag_id, answer = self._dag_id, self._call("GET", f"/dags/{self._dag_id}")
         where = f"Airflow at {self._client.url}"
         if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
@@ -213,6 +216,7 @@ class AirflowLauncher(PollingLauncher):
         tasks = set(tasks_to_run(instances, self._never_ran(before.run_id, instances)))
         if before.state is PartitionState.SKIPPED:
             tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
+        tasks |= ({job.from_step} if job.from_step else self._refreshing) & {task["task_id"] for task in instances}
         if before.state is PartitionState.CANCELED or not tasks:
             tasks = {instance["task_id"] for instance in instances}
         body = {

@@ -72,6 +72,7 @@ class DagsterLauncher(PollingLauncher):
         self._job = job
         self._scheme: PartitionScheme | None = None
         self._steps: set[str] = set()
+        self._refreshes = False
         self._place: _Place | None = None
         self._looks = 0
 
@@ -103,6 +104,7 @@ class DagsterLauncher(PollingLauncher):
             EngineError: It is not; the message says what to do.
         """
         self._scheme, self._steps = workflow.partitions, set(workflow.steps)
+        self._refreshes = any(step.refresh for step in workflow.steps.values())
         names = [self._job] if self._job else [f"{workflow.name}_job", workflow.name]
         nodes = self._read("nodes", graphql.JOBS)
         places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
@@ -124,10 +126,11 @@ class DagsterLauncher(PollingLauncher):
         return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
-        if before is not None and (before.part or before.state is PartitionState.PARTIAL):
-            # A re-execution would be of the same part; a run of all goes on with what the ledger has of it.
-            request = replace(job.request, resume_from=before.run_id) if before.recorded else job.request
-            job, before = replace(job, request=request), None
+        if before is not None and self._goes_on_anew(job, before):
+            # A re-execution would be of the same steps; a run of all goes on with what the ledger has of it.
+            if before.recorded:
+                job = replace(job, request=replace(job.request, resume_from=before.run_id, from_step=job.from_step))
+            before = None
         if before is None and self._looks > 0:
             self._looks -= 1
             found = self._started(job)
@@ -148,6 +151,12 @@ class DagsterLauncher(PollingLauncher):
         errors = answer.get("errors") or [answer]
         error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
         return self._refused(job, " ".join(error.split())[:500])
+
+    def _goes_on_anew(self, job: Job, before: PartitionRun) -> bool:
+        """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
+        if before.part or before.state is PartitionState.PARTIAL:
+            return True
+        return before.state is PartitionState.FAILED and (job.from_step is not None or self._refreshes)
 
     def _start(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:

@@ -179,7 +179,8 @@ class _Worker:
         # What died with its worker has no attempt that could be told, and a run that can be gone on with all the same.
         known = job.before is not None
         params = {} if not job.params else {"params": to_json(job.params)}
-        self.say({"partition": job.partition, "run_id": job.run_id, "known": known, **params})
+        again = {} if job.from_step is None else {"from_step": job.from_step}
+        self.say({"partition": job.partition, "run_id": job.run_id, "known": known, **params, **again})
 
     def stop(self) -> None:
         self.stopping = True

@@ -149,7 +149,7 @@ class Backfill:
         _refuse_another(known, requested)
         return replace(requested, created_at=known.created_at)
 
-    def plan(self, *, retry_failed: bool = False, extend: bool = False) -> Plan:
+    def plan(self, *, retry_failed: bool = False, retry_skipped: bool = False, extend: bool = False) -> Plan:
         """Return what a launch would do now, and do nothing.
 
         Raises:
@@ -161,7 +161,7 @@ class Backfill:
         for run in self.ledger.batches.iter_outcomes(self.batch_id):
             if run.partition and run.partition in self.selection:
                 states[run.state] = states.get(run.state, 0) + 1
-                not_again += not _runs_again(run, None, retry_failed)
+                not_again += not _runs_again(run, None, retry_failed, retry_skipped)
         keys = self.selection
         return Plan(
             total=len(keys),
@@ -187,7 +187,9 @@ class Backfill:
 
     # -- what is to run ---------------------------------------------------------------------------------------------
 
-    def iter_work(self, engine: str | None, *, retry_failed: bool) -> Iterator[Job | PartitionRun]:
+    def iter_work(
+        self, engine: str | None, *, retry_failed: bool, retry_skipped: bool = False, from_step: str | None = None
+    ) -> Iterator[Job | PartitionRun]:
         """Yield, in the selection's order, a job for what is to run and what is known of the rest."""
         keys = iter(self.selection)
         size = _FIRST
@@ -197,8 +199,8 @@ class Backfill:
             }
             for key in chunk:
                 before = known.get(str(key))
-                if before is None or _runs_again(before, engine, retry_failed):
-                    yield self.job(key, before)
+                if before is None or _runs_again(before, engine, retry_failed, retry_skipped):
+                    yield replace(self.job(key, before), from_step=from_step if before is not None else None)
                 else:
                     yield before
             size = _CHUNK
@@ -226,6 +228,8 @@ class Backfill:
         launcher: Launcher,
         *,
         retry_failed: bool = False,
+        retry_skipped: bool = False,
+        from_step: str | None = None,
         extend: bool = False,
         max_failures: int | None = None,
         listener: LaunchListener | None = None,
@@ -238,6 +242,9 @@ class Backfill:
         Args:
             launcher: The engine to run it on.
             retry_failed: Also run again what has failed.
+            retry_skipped: Also run again what was skipped.
+            from_step: Where what ran before runs again: from this step on, although it is complete. By default only
+                what is not complete runs, and steps that say ``refresh=True``.
             extend: As for :meth:`reconcile`.
             max_failures: Stop when so many partitions have failed.
             listener: Is told what happens.
@@ -254,7 +261,11 @@ class Backfill:
         batch = self.reconcile(extend=extend)
         self.check_due(datetime.now(UTC))
         launcher.check(self.workflow)
-        work = self.iter_work(launcher.engine, retry_failed=retry_failed)
+        if from_step is not None:
+            self.workflow[from_step]  # refused now if there is no such step
+        work = self.iter_work(
+            launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
+        )
         launch = Launch(
             self.ledger.batches,
             work,
@@ -270,7 +281,7 @@ class Backfill:
         return launch.to_the_end()
 
 
-def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool) -> bool:
+def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool, retry_skipped: bool) -> bool:
     """Whether a partition of which something is known runs again.
 
     A local run that is under way although nobody launches the batch was interrupted. On another engine it may well be
@@ -278,6 +289,8 @@ def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool) -> bo
     """
     if run.state is PartitionState.FAILED:
         return retry_failed
+    if run.state is PartitionState.SKIPPED:
+        return retry_skipped
     if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL):
         return True
     return not run.state.ended and (engine is None or run.engine in ("local", engine))

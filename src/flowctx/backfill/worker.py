@@ -19,6 +19,7 @@ from typing import IO, Any, NoReturn
 
 from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunStatus
 from flowctx.core.errors import FlowctxError, UnknownRun
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
@@ -109,6 +110,14 @@ class _Runs:
         run = self.ledger.get_run(task["run_id"], workflow=self.workflow.name, partition=key)
         return (run.owner or "").startswith(_worker_of(self.batch_id))
 
+    def skipped_steps(self, task: dict[str, Any]) -> list[str]:
+        """Return the steps of a skipped run that are to run again: it was asked for, or the run would be left alone."""
+        key = self.workflow.partition_key(task["partition"])
+        run = self.ledger.get_run(task["run_id"], workflow=self.workflow.name, partition=key)
+        if run.status is not RunStatus.SKIPPED:
+            return []
+        return [name for name, how in self.ledger.statuses(run.key).items() if how is StepStatus.SKIPPED]
+
     def result(self, task: dict[str, Any]) -> RunResult:
         if task["known"]:
             try:
@@ -116,6 +125,7 @@ class _Runs:
                     task["run_id"],
                     self.workflow,
                     partition=task["partition"],
+                    from_step=task.get("from_step") or self.skipped_steps(task),
                     ledger=self.ledger,
                     take_over=self.is_left(task),
                 )

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from flowctx.backfill import Backfill, BatchStatus, LaunchProgress, LocalLauncher, Plan, import_engine_runs, render_html
+from flowctx.backfill.advice import advice
 from flowctx.backfill.launching import wait_for_launcher
 from flowctx.backfill.settling import settle_run
 from flowctx.cli.completing import batch_ids
@@ -60,6 +61,8 @@ def _engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="So many partitions at a time.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run.")
 @click.option("--retry-failed", is_flag=True, help="Also run again what has failed.")
+@click.option("--retry-skipped", is_flag=True, help="Also run again what was skipped.")
+@click.option("--from-step", metavar="STEP", help="What runs again does so from this step on, although it is complete.")
 @click.option("--extend", is_flag=True, help="Add the selection to a batch that is there, with these parameters.")
 @click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop when so many have failed.")
 @ledger_option
@@ -76,6 +79,8 @@ def backfill(
     workers: int | None,
     dry_run: bool,
     retry_failed: bool,
+    retry_skipped: bool,
+    from_step: str | None,
     extend: bool,
     max_failures: int | None,
     ledger: Ledger,
@@ -110,11 +115,17 @@ def backfill(
     except BatchError as exc:  # later on, it may be one that somebody else is launching
         raise CommandError(str(exc)) from exc
     if dry_run:
-        _show_plan(plan.plan(retry_failed=retry_failed, extend=extend), batch_id, as_json)
+        _show_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
         return
     launcher = launcher_of(engine or "local", url, workers, ledger)
     progress = plan.launch(
-        launcher, retry_failed=retry_failed, extend=extend, max_failures=max_failures, listener=listener()
+        launcher,
+        retry_failed=retry_failed,
+        retry_skipped=retry_skipped,
+        from_step=from_step,
+        extend=extend,
+        max_failures=max_failures,
+        listener=listener(),
     )
     _show_tally(progress, batch_id, as_json)
     if not progress.complete:
@@ -179,7 +190,7 @@ def _show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:
     for engine, count in progress.elsewhere.items():
         click.echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
     if progress.failed:
-        click.echo(f"see why: flowctx status {batch_id}; then run them again: --retry-failed")
+        click.echo(f"see why: flowctx status {batch_id}; it says how to run them again")
     elif progress.stopped:
         click.echo("the same command goes on")
 
@@ -304,6 +315,8 @@ def _show_status(found: BatchStatus, most: int) -> None:
     if found.failures and most:
         rows = [(run.label, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
+        for line in advice(found.failures):
+            click.echo(line)
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:
             click.echo(f"{failed - most:,} more: --failures {failed}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -123,7 +123,7 @@ def resume(
     *,
     partition: PartitionKey | Mapping[str, Any] | str | None = None,
     params: Mapping[str, Any] | None = None,
-    from_step: str | None = None,
+    from_step: str | Collection[str] | None = None,
     accept_changes: bool = False,
     take_over: bool = False,
     ledger: Ledger | str | None = None,
@@ -141,7 +141,7 @@ def resume(
         workflow: The workflow; by default it is imported from where it was when it ran.
         partition: Which partition is meant, where one run id serves several.
         params: Parameters on top of the run's own; they also win over what complete steps wrote.
-        from_step: A step that runs again although it is complete, with all that follow it.
+        from_step: A step that runs again although it is complete, with all that follow it; or several.
         accept_changes: Keep what complete steps recorded although the workflow has changed since.
         take_over: Continue it although somebody is at it; a step that is under way there runs here too.
         ledger: Where the run is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.

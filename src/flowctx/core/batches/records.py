@@ -133,6 +133,8 @@ class Job:
     request: RunRequest
     #: What is known of an earlier attempt.
     before: PartitionRun | None = None
+    #: A step that is to run again although it is complete, with all that follow it.
+    from_step: str | None = None
 
     @property
     def partition(self) -> str:

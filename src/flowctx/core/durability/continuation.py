@@ -81,7 +81,7 @@ def plan_rerun(ledger: RunLedger, workflow: Workflow, run: RunRecord, how: Engin
     before = before or find_run(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
     if before is None:
         return None  # it ran where there was no ledger
-    plan = plan_resume(workflow, before, ledger.steps(before.key), accept_changes=True)
+    plan = plan_resume(workflow, before, ledger.steps(before.key), accept_changes=True, refresh=False)
     again = set(how.steps())
     completed = tuple(name for name in plan.completed if name not in again)
     checkpoint = plan.context.checkpoint

@@ -47,8 +47,9 @@ def plan_resume(
     records: Iterable[StepRecord],
     *,
     params: Mapping[str, Any] | None = None,
-    from_step: str | None = None,
+    from_step: str | Collection[str] | None = None,
     accept_changes: bool = False,
+    refresh: bool = True,
 ) -> ResumePlan:
     """Work out how a run goes on, before anything runs.
 
@@ -57,8 +58,9 @@ def plan_resume(
         run: The run as it is remembered.
         records: Its recorded steps.
         params: Parameters on top of the run's own; they also win over what completed steps wrote.
-        from_step: A step that is to run again although it is complete, with all that follow it.
+        from_step: A step that is to run again although it is complete, with all that follow it; or several.
         accept_changes: Keep what completed steps recorded, although the workflow has changed since.
+        refresh: Run steps again that say that they read what may have changed, unless all is complete.
 
     Raises:
         ContextError: A parameter that neither the workflow nor the run has, or one of another type.
@@ -69,7 +71,10 @@ def plan_resume(
         raise WorkflowError(f"run {run.run_id} is one of workflow {run.workflow!r}, not of {workflow.name!r}")
     found = {record.step: record for record in records}
     params = _checked_params(workflow, run, found, params)
-    again = set() if from_step is None else _with_descendants(workflow, from_step)
+    names = [from_step] if isinstance(from_step, str) else list(from_step or ())
+    if refresh and not all(name in found and found[name].complete for name in _to_run(workflow, found)):
+        names += [step.name for step in workflow.steps.values() if step.refresh]
+    again = _with_descendants(workflow, names)
     if not accept_changes:
         _refuse_changes(workflow, run, found, again)
     completed: dict[str, None] = {}
@@ -95,8 +100,18 @@ def _checked_params(
     return {name: read[name] for name in params or ()}
 
 
-def _with_descendants(workflow: Workflow, name: str) -> set[str]:
-    again = {workflow[name].name}
+def _to_run(workflow: Workflow, found: Mapping[str, StepRecord]) -> list[str]:
+    """Return the steps that a run needs to be complete: those after a skip are skipped, and not recorded everywhere."""
+    skipped: set[str] = set()
+    for step in workflow.steps.values():
+        record = found.get(step.name)
+        if (record is not None and record.status is StepStatus.SKIPPED) or skipped.intersection(step.after):
+            skipped.add(step.name)
+    return [name for name in workflow.steps if name in found or name not in skipped]
+
+
+def _with_descendants(workflow: Workflow, names: Iterable[str]) -> set[str]:
+    again = {workflow[name].name for name in names}
     for step in workflow.steps.values():  # each one after all that it follows
         if again.intersection(step.after):
             again.add(step.name)

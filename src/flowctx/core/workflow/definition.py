@@ -59,6 +59,8 @@ class Step:
     retry: RetryPolicy = NO_RETRIES
     #: It is skipped when this returns false.
     when: Condition | None = None
+    #: It reads what may have changed since: when its run goes on after a failure, it runs again, with all that follow.
+    refresh: bool = False
     #: The version of its code; a digest of the function's source if the author does not say.
     version: str | None = None
     #: All steps of its workflow, by name; empty for a step of none.
@@ -177,6 +179,7 @@ class Workflow:
         config: Mapping[str, Any] | None = None,
         retries: int | RetryPolicy | None = None,
         when: Condition | None = None,
+        refresh: bool = False,
         version: str | None = None,
     ) -> Callable[[_F], _F]:
         """Declare the decorated function a step; it stays the function that it was.
@@ -188,6 +191,8 @@ class Workflow:
             retries: How often it is tried again, or a :class:`RetryPolicy`. ``None``: not at all, unless the DAG's
                 ``default_args`` say so; 0: never.
             when: It is skipped, with all that follow it, when this function of the context returns false.
+            refresh: It reads what may have changed since, such as a file that is corrected: when its run goes on after
+                a failure, it runs again although it is complete, with all that follow it.
             version: The version of its code, which a resumed run compares; a digest of its source if ``None``.
 
         Raises:
@@ -208,6 +213,7 @@ class Workflow:
                 config=FrozenDict() if config is None else config,
                 retry=_retry_policy(retries),
                 when=when,
+                refresh=refresh,
                 version=version,
                 siblings=self._steps,
             )

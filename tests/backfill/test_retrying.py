@@ -1,0 +1,129 @@
+"""Retrying partitions after the world has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowctx import Backfill, PartitionScheme, StepResult, Workflow, WorkflowError, resume, run
+from flowctx.backfill.advice import advice
+from flowctx.backfill.worker import _Runs
+from flowctx.core.batches.records import Job, PartitionRun, PartitionState
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing.clock import NOON
+
+
+class World:
+    """What the steps read, and which of them were called."""
+
+    def __init__(self) -> None:
+        self.file: int | None = -1
+        self.calls: list[str] = []
+
+    def workflow(self, *, refresh: bool = False) -> Workflow:
+        flow = Workflow("retried", partitions=PartitionScheme(tier=["T1"]))
+
+        @flow.step(refresh=refresh)
+        def read(ctx: Any) -> StepResult:
+            self.calls.append("read")
+            return StepResult.skip("no file yet") if self.file is None else StepResult.ok({"n": self.file})
+
+        @flow.step()
+        def check(ctx: Any) -> StepResult:
+            self.calls.append("check")
+            n = ctx.get_output("read", "n")
+            return StepResult.fail("negative", category="DATA_QUALITY") if n < 0 else StepResult.ok({"n": n})
+
+        return flow
+
+    def outcome(self, flow: Workflow, ledger: MemoryLedger, **task: Any) -> Any:
+        """Run or retry the partition as a worker of a batch does."""
+        runs = _Runs(run, resume, flow, ledger, "b")
+        return runs.outcome({"partition": "tier=T1", "run_id": "r", "known": True, **task})["state"]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def ledger() -> MemoryLedger:
+    return MemoryLedger()
+
+
+def test_from_step_reads_a_corrected_file(world: World, ledger: MemoryLedger) -> None:
+    """A retry repeats what failed; from the step that reads, it sees the corrected file."""
+    flow = world.workflow()
+    assert world.outcome(flow, ledger) == "failed"
+    world.file = 5
+    assert world.outcome(flow, ledger) == "failed"
+    assert world.calls == ["read", "check", "check"]
+    assert world.outcome(flow, ledger, from_step="read") == "ok"
+    assert world.calls == ["read", "check", "check", "read", "check"]
+
+
+def test_a_step_may_always_run_again(world: World, ledger: MemoryLedger) -> None:
+    """A step that says refresh=True is read anew by every retry, and not by a run that is complete."""
+    flow = world.workflow(refresh=True)
+    assert world.outcome(flow, ledger) == "failed"
+    world.file = 5
+    assert world.outcome(flow, ledger) == "ok"
+    assert world.outcome(flow, ledger) == "ok"
+    assert world.calls == ["read", "check", "read", "check"]
+
+
+def test_a_late_file_mends_a_skip(world: World, ledger: MemoryLedger) -> None:
+    """What was skipped runs again when that is asked for."""
+    flow = world.workflow()
+    world.file = None
+    assert world.outcome(flow, ledger) == "skipped"
+    world.file = 5
+    assert world.outcome(flow, ledger) == "ok"
+    assert world.calls == ["read", "read", "check"]
+
+
+def test_skips_run_again_on_request_only(world: World, ledger: MemoryLedger) -> None:
+    """A launch leaves what was skipped, unless it is to retry that; the job knows from which step on."""
+    skipped = PartitionRun(
+        partition="tier=T1", state=PartitionState.SKIPPED, run_id="r", engine="local", last_seen_at=NOON
+    )
+    ledger.batches.record_outcomes("b", [skipped])
+    backfill = Backfill(world.workflow(), None, "b", ledger=ledger)
+    assert list(backfill.iter_work("local", retry_failed=True)) == [skipped]
+    (job,) = backfill.iter_work("local", retry_failed=False, retry_skipped=True, from_step="check")
+    assert isinstance(job, Job)
+    assert (job.before, job.from_step) == (skipped, "check")
+    assert backfill.plan(retry_skipped=True).would_run == 1
+
+
+def test_a_step_that_is_not_there_is_refused(world: World, ledger: MemoryLedger) -> None:
+    """Nothing is launched from a step that the workflow has not."""
+    with pytest.raises((WorkflowError, KeyError), match="reed"):
+        Backfill(world.workflow(), None, "b", ledger=ledger).launch(_Nothing(), from_step="reed")  # type: ignore[arg-type]
+
+
+class _Nothing:
+    engine, writes_ledger = "local", True
+
+    def check(self, workflow: Workflow) -> None:
+        """Take any."""
+
+
+@pytest.mark.parametrize(
+    ("category", "words"),
+    [
+        ("DATA_QUALITY", "--from-step"),
+        ("TIMEOUT", "it may pass"),
+        ("CONFIGURATION", "-p NAME=VALUE"),
+        (None, "--traceback"),
+    ],
+)
+def test_advice_fits_the_category(category: str | None, words: str) -> None:
+    """What to do about a failure depends on what kind it is."""
+    failed = PartitionRun(
+        partition="p", state=PartitionState.FAILED, run_id="r", engine="local", last_seen_at=NOON, category=category
+    )
+    (line,) = advice([failed])
+    assert words in line
