@@ -90,10 +90,7 @@ class MemoryLedger(OldNames):
             if known is not None and exclusive and (resumes is None or resumes.key != run.key):
                 refuse_known(known, self.now())
             if resumes is not None:
-                standing = self._owned(resumes)
-                if not take_over:
-                    refuse_alive(standing, self.now())
-                refuse_unseen(resumes, seen, str(standing.status), self.statuses(resumes.key))
+                self._check_resumable(resumes, seen, take_over=take_over)
             if known is not None and (resumes is None or resumes.key != run.key):
                 if known.status is RunStatus.RUNNING:
                     self.renew(known, lease)
@@ -116,6 +113,12 @@ class MemoryLedger(OldNames):
             self._runs[run.key] = run
             self._heard[run.key] = now
             return run
+
+    def _check_resumable(self, resumes: RunRecord, seen: Mapping[str, StepStatus] | None, *, take_over: bool) -> None:
+        standing = self._owned(resumes)
+        if not take_over:
+            refuse_alive(standing, self.now())
+        refuse_unseen(resumes, seen, str(standing.status), self.statuses(resumes.key))
 
     def _take_capture(
         self, run: RunRecord, resumes: RunRecord | None, on_captured: OnCaptured, lease: timedelta
