@@ -1,0 +1,70 @@
+"""What the ledger holds of steps whose engine keeps nothing of them."""
+
+import pytest
+
+from flowctx import StepResult, Workflow
+from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
+from flowctx.core.durability.records import RunRecord
+from flowctx.ledger.memory import MemoryLedger
+from step_by_step import StepByStep
+
+
+@pytest.fixture
+def flow():
+    flow = Workflow("flow", params={"broken": True, "skip": False})
+    flow.step(name="a")(lambda ctx: StepResult.skip("none") if ctx.params["skip"] else {"n": 1})
+    flow.step(name="b")(lambda ctx: 1 / 0 if ctx.params["broken"] else {"n": 2})
+    return flow
+
+
+@pytest.fixture
+def ledger():
+    return MemoryLedger()
+
+
+def record_of(run):
+    return RunRecord(workflow="flow", context=run.ctx, steps=("a", "b"))
+
+
+def test_what_a_complete_step_handed_on_is_there(flow, ledger):
+    """It is what the step handed on when it ran; of a step that failed or never ran there is nothing."""
+    run = StepByStep(flow, ledger)
+    run.all_steps()
+    assert recorded_envelope(ledger, record_of(run), "a") == run.envelope("a")
+    assert recorded_envelope(ledger, record_of(run), "b") is None
+    assert recorded_envelope(ledger, record_of(run), "x") is None
+    assert recorded_envelope(None, record_of(run), "a") is None
+
+
+def test_a_skip_is_recorded_with_its_reason(flow, ledger):
+    """A step that was skipped hands on that it was, and why."""
+    run = StepByStep(flow, ledger, params={"skip": True})
+    run.attempt("a")
+    found = recorded_envelope(ledger, record_of(run), "a")
+    assert (found.status, found.error, found.output) == ("skipped", "none", {})
+
+
+def test_another_run_of_the_capture_will_do(flow, ledger):
+    """A step that another run of the same capture completed is found in a run that never ran it."""
+    first = StepByStep(flow, ledger, run_id="e1", capture_id="one")
+    first.attempt("a")
+    second, other = (StepByStep(flow, ledger, run_id=name, capture_id=name) for name in ("one", "other"))
+    assert recorded_envelope(ledger, record_of(second), "a") == first.envelope("a")
+    assert recorded_envelope(ledger, record_of(other), "a") is None
+
+
+def test_the_last_of_those_that_continued_a_run_is_found(flow, ledger):
+    """A run that was continued twice goes on in the last one; one that was not is itself."""
+    StepByStep(flow, ledger, run_id="e1").all_steps()
+    assert latest_continuation(ledger, ledger.get_run("e1")).run_id == "e1"
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1").all_steps()
+    StepByStep(flow, ledger, run_id="e3", resume_from="e2").all_steps()
+    assert latest_continuation(ledger, ledger.get_run("e1")).run_id == "e3"
+
+
+def test_a_continuation_that_is_forgotten_leads_nowhere(flow, ledger):
+    """Where the ledger does not know the run that goes on, the one that is known stands."""
+    StepByStep(flow, ledger, run_id="e1").all_steps()
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1").all_steps()
+    known = ledger.get_run("e1")
+    assert latest_continuation(MemoryLedger(), known) is known
