@@ -10,6 +10,7 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):`(?:(?P<text>[^`<]+?)\s*<(?P<to>[^`>]+)>|(?P<name>[^`]+))`")
+_LITERAL = re.compile(r"^[ \t]*::\n|(?<=\S:):$", re.MULTILINE)
 _EXAMPLE = re.compile(r"^Example:\n(?P<body>(?:(?:[ \t].*)?(?:\n|\Z))+)", re.MULTILINE)
 
 
@@ -24,7 +25,8 @@ class Docstrings(griffe.Extension):
                 obj.docstring = griffe.Docstring(comment, lineno=obj.lineno, parent=obj)
         if obj.docstring is not None:
             text = _EXAMPLE.sub(_example, obj.docstring.value)
-            obj.docstring.value = _ROLE.sub(lambda match: _link(match, obj), text)
+            text = _LITERAL.sub("", text)
+            obj.docstring.value = _ROLE.sub(_link, text)
 
 
 def _comment_above(attribute: griffe.Attribute) -> str:
@@ -50,7 +52,7 @@ def _example(match: re.Match[str]) -> str:
     return f"**Example**\n\n```{language}\n{code}\n```\n\n"
 
 
-def _link(match: re.Match[str], obj: griffe.Object) -> str:
+def _link(match: re.Match[str]) -> str:
     """Return a role as a link to what it names, where that is in the reference."""
     target = match["to"] or match["name"]
     name = target.lstrip("~.")

@@ -46,7 +46,8 @@ def test_the_reference_has_readable_docstrings(site):
     """No markup of docstrings is left in the reference: roles are links, and examples are code."""
     folder, _ = site
     for path in (folder / "reference").glob("*.html"):
-        assert re.findall(r":(?:class|func|meth|mod|attr|data):", path.read_text()) == [], path.name
+        assert re.findall(r":(?:class|func|meth|mod|attr|data):|::</p>", path.read_text()) == [], path.name
+    assert "Base of every error that flowctx raises on purpose." in (folder / "reference" / "errors.html").read_text()
 
 
 def test_the_search_works_from_files(site):
