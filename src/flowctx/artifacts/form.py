@@ -13,6 +13,9 @@ import pyarrow.compute as pc
 from flowctx.artifacts.content import flat
 from flowctx.artifacts.types import T, canonical, children, is_binary, is_list, is_text, is_view
 
+#: Whether pyarrow can cast to views and hand them to other libraries.
+_HAS_VIEWS = int(pa.__version__.partition(".")[0]) >= 23
+
 
 @lru_cache(maxsize=1024)
 def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
@@ -151,7 +154,9 @@ class Form:
         if data is None:
             return cls(as_read)
         found = json.loads(data)
-        form = cls(pa.ipc.read_schema(pa.py_buffer(a2b_base64(found["schema"]))), freq=found.get("freq"))
+        schema = pa.ipc.read_schema(pa.py_buffer(a2b_base64(found["schema"])))
+        fields = [field.with_type(_as_restored(field.type)) for field in schema]
+        form = cls(pa.schema(fields, metadata=schema.metadata), freq=found.get("freq"))
         form.categories = {int(i): _unpacked(a2b_base64(text)) for i, text in found.get("categories", {}).items()}
         return form
 
@@ -179,6 +184,15 @@ class Form:
             values = cast(categories, kind.value_type)
             return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
         return cast(column, kind)
+
+
+def _as_restored(kind: pa.DataType) -> pa.DataType:
+    """Return the type as which a reader gets a type: views are plain in old versions, which crash over them."""
+    if _HAS_VIEWS:
+        return kind
+    if T.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _as_restored(kind.value_type), kind.ordered)
+    return stored_type(kind) if is_view(kind) or T.is_nested(kind) else kind
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:

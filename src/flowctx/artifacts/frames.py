@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from flowctx.artifacts.objects import check_objects
 from flowctx.artifacts.parquet import write_parquet
-from flowctx.artifacts.types import rows_of
+from flowctx.artifacts.types import bytes_of, rows_of
 from flowctx.core.data.previews import ROWS
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
@@ -105,7 +105,7 @@ def source_of(value: Any, path: str) -> ArrowSource | None:
 
 def _of_table(table: pa.Table, path: str, freq: str | None = None) -> ArrowSource:
     batches = lambda: (table.schema, iter(table.to_batches(max_chunksize=_ROWS)))  # noqa: E731
-    return ArrowSource(path, batches, freq=freq, nbytes=table.nbytes)
+    return ArrowSource(path, batches, freq=freq, nbytes=bytes_of(table))
 
 
 def _of_stream(value: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

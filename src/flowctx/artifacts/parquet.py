@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from flowctx.artifacts.content import ContentDigest
 from flowctx.artifacts.form import Form, stored, stored_type
-from flowctx.artifacts.types import canonical, type_name
+from flowctx.artifacts.types import bytes_of, canonical, type_name
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
 
@@ -69,7 +69,7 @@ def write_parquet(
             for group in _groups(batches):
                 feed(group)
                 form.see(group)
-                writer.write_table(_as_stored(group, plan.stored), row_group_size=_GROUP_ROWS)
+                _write(writer, group, plan.stored, path)
         if not len(schema) and digest.rows:
             raise PlainDataError(f"{path} has {digest.rows:,} rows and no columns, and Parquet keeps no such rows")
         text = form.text(plan.as_read)
@@ -132,6 +132,16 @@ def _checked_type(field: pa.Field) -> str:
         ) from exc
 
 
+def _write(writer: pq.ParquetWriter, group: list[pa.RecordBatch], schema: pa.Schema, path: str) -> None:
+    table = _as_stored(group, schema)
+    try:
+        writer.write_table(table, row_group_size=_GROUP_ROWS)
+    except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as exc:
+        raise PlainDataError(
+            f"{path} has what pyarrow {pa.__version__} cannot write as Parquet: {exc}; install a newer one, or cast it"
+        ) from exc
+
+
 def _as_stored(group: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     columns = [[stored(batch.column(i)) for batch in group] for i in range(len(schema))]
     return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
@@ -149,7 +159,7 @@ def _digesting(digest: ContentDigest) -> Iterator[Callable[[list[pa.RecordBatch]
     def feed(group: list[pa.RecordBatch]) -> None:
         while fed:
             fed.pop().result()
-        if sum(batch.nbytes for batch in group) <= _SMALL:
+        if sum(map(bytes_of, group)) <= _SMALL:
             _feed(digest, group)
             return
         if not threads:
@@ -178,7 +188,7 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]
         if not batch.num_rows:
             continue
         group.append(batch)
-        size += batch.nbytes
+        size += bytes_of(batch)
         rows += batch.num_rows
         if size >= _GROUP_BYTES or rows >= _GROUP_ROWS:
             yield group

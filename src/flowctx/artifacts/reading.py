@@ -53,7 +53,9 @@ class ParquetTable:
         """Return it as a ``pyarrow.Table``."""
         with self._file() as file:
             names = self._names(columns)
-            if where is None:
+            if not file.num_row_groups:
+                table = self._stored(names).empty_table()
+            elif where is None:
                 table = file.read(names)
             else:
                 table = pa.Table.from_batches(self._filtered(file, names, where, _ROWS), self._stored(names))

@@ -57,6 +57,14 @@ def _values(column: pa.Array) -> list[Any]:
         return [None if item is None else str(item) for item in storage.cast(pa.string()).to_pylist()]
 
 
+def bytes_of(data: pa.RecordBatch | pa.Table) -> int:
+    """Return about how many bytes a batch or table has in memory."""
+    try:
+        return int(data.nbytes)
+    except pa.ArrowException:  # pyarrow before 23 cannot tell of views
+        return int(data.get_total_buffer_size())
+
+
 def children(kind: pa.DataType) -> list[pa.Field]:
     """Return the fields of a nested type."""
     return [kind.field(i) for i in range(kind.num_fields)] if T.is_nested(kind) else []

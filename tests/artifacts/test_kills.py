@@ -1,0 +1,58 @@
+"""A writer that is killed at any instant leaves nothing half-written that anybody could find."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flowctx.artifacts import PathArtifactStore
+from flowctx.core.data.encoding import from_json
+from flowctx.core.whole_files import PART
+
+SCRIPT = Path(__file__).with_name("killed_writer.py")
+#: How often a writer is killed; ``FLOWCTX_TEST_KILLS=200`` for the long run.
+KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "8"))
+
+
+def killed(url: str, moment: random.Random) -> list[dict]:
+    """Start a writer, kill it some time after its first table, and return the references that it has handed on."""
+    with subprocess.Popen([sys.executable, str(SCRIPT), url], stdout=subprocess.PIPE, text=True) as writer:
+        lines = [writer.stdout.readline()]
+        time.sleep(moment.uniform(0, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        lines += writer.stdout.read().splitlines()
+    return [json.loads(line) for line in lines if line.strip().endswith("}")]
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_a_killed_writer_leaves_no_half(kind, request, tmp_path):
+    """Every reference that was handed on can be read, every complete file is whole, prune removes the rest."""
+    url = str(tmp_path / "store") if kind == "folder" else request.getfixturevalue("bucket")
+    store, moment = PathArtifactStore(url), random.Random(1)
+    handed_on = [reference for _ in range(KILLS) for reference in killed(url, moment)]
+    assert len(handed_on) >= KILLS
+    for reference in handed_on:
+        table = from_json(reference)
+        table.bind(store)
+        assert table.to_arrow()["n"].to_pylist()[0] == int(table.head(1)[0]["s"].split("-")[0])
+    for stored in store._files.list("shared"):
+        if not stored.path.endswith(PART):
+            assert pq.ParquetFile(store._files.open(stored.path, stored.size)).metadata.num_rows == 50_000
+    keep = {reference["$table"]["path"] for reference in handed_on}
+    store.prune(keep, datetime.now(UTC) + timedelta(minutes=1))
+    assert {stored.path for stored in store._files.list("shared")} == keep
+    if kind == "s3":
+        import boto3
+
+        bucket = url.split("/")[2]
+        assert not boto3.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads")
