@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import clear_task_instances
@@ -9,10 +12,11 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.session import create_session
 
-from flowctx import PartitionScheme, StepResult, Workflow
+from flowctx import PartitionKey, PartitionScheme, StepResult, Workflow
 from flowctx.airflow import StepOperator, _compat, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
-from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
 from flowctx.ledger import open_ledger
 
 
@@ -107,3 +111,19 @@ def test_a_reduce_step_after_skips_alone_is_skipped(ledger):
     dag = workflow_dag(flow, map_over=["symbol"], reduce=summary)
     assert run_dag(dag)["summary"].status == "skipped"
     assert run_dag(dag, params={"only": "IBM"}).context.get_output("summary") == {"loaded": ["IBM"]}
+
+
+def test_a_run_that_airflow_calls_over_holds_nothing(ledger):
+    """A capture held by a run that died, long before its lease ends, is taken over at once; that run has failed."""
+    flow = three_steps("dead", broken=[1])
+    flow.partitions = PartitionScheme(symbol=["IBM"])
+    dag = workflow_dag(flow)
+    over = run_dag(dag, partition="IBM")
+    engine = {"name": "airflow", "dag_id": "dead"}
+    ids = {"run_id": over.run_id, "partition": PartitionKey(symbol="IBM"), "batch_id": "b", "scheme": flow.partitions}
+    ctx = begin("died", metadata={"engine": engine}, **ids)
+    ctx = replace(ctx, idempotency_key=over.context.idempotency_key)
+    ledger.begin(RunRecord(workflow="died", context=ctx, steps=("first",)), lease=timedelta(hours=6))
+    again = run_dag(dag, partition="IBM", batch_id="b")
+    assert again["first"].error == "no file"  # and no CaptureHeld
+    assert ledger.get_run(over.run_id, workflow="died").status is RunStatus.FAILED

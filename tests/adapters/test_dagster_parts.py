@@ -1,14 +1,16 @@
 """Runs of a part of a workflow on Dagster: they are told from whole ones, and can be completed."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from adapters.dagster_support import QUIET, Bench, persistent_instance
-from flowctx import BatchStatus, Daily, PartitionScheme, QualityMetrics, StepResult, Workflow, resume, run
-from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx import BatchStatus, Daily, PartitionKey, PartitionScheme, QualityMetrics, StepResult, Workflow, resume, run
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
 from flowctx.dagster import workflow_definitions
 from flowctx.ledger import open_ledger
 
@@ -194,3 +196,19 @@ def test_a_skipped_partition_of_a_range_is_not_materialised(tmp_path, ledger):
     ]
     status = BatchStatus.of(ledger, "b", ranged)
     assert (status.counts, status.skips) == ({"ok": 2, "skipped": 1}, {"a holiday": 1})
+
+
+def test_a_run_that_dagster_calls_over_holds_nothing(bench, ledger):
+    """A capture held by a run that died, long before its lease ends, is taken over at once; that run has failed."""
+    other = Workflow("other", partitions=DAYS)
+    other.step("only")(lambda ctx: None)
+    over = Bench(other, Path(bench.outputs.base_path), instance=bench.instance).run(DAY)
+    day = PartitionKey(date=DAY)
+    ids = {"run_id": over.run_id, "partition": day, "batch_id": "b", "scheme": DAYS}
+    ctx = begin("four", metadata={"engine": {"name": "dagster"}}, **ids)
+    ledger.begin(RunRecord(workflow="four", context=ctx, steps=tuple(flow.steps)), lease=timedelta(hours=6))
+    done = bench.run(DAY, tags={"flowctx/batch_id": "b"})
+    assert (done.success, ledger.get_run(done.run_id).status) == (True, RunStatus.OK)
+    died = ledger.get_run(over.run_id, workflow="four")
+    assert died.status is not RunStatus.RUNNING
+    assert "its engine says that it is over" in died.error

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
+    AirflowRuntimeError,
     AirflowSensorTimeout,
     AirflowSkipException,
     DagRunTriggerException,
@@ -36,6 +37,7 @@ __all__ = [
     "MappedOperator",
     "ParamsDict",
     "TemplateValue",
+    "dag_run_state",
     "hide",
     "migrate",
     "most_instances",
@@ -97,6 +99,15 @@ def scheduled_interval(dag: Any, logical_date: datetime) -> tuple[datetime, date
             return None
         interval = info.data_interval
     return (interval.start, interval.end) if interval.start == earliest else None
+
+
+def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:
+    """Return the state of a run of any DAG, or None if Airflow has no such run."""
+    try:
+        state = ti.get_dagrun_state(dag_id=dag_id, run_id=run_id)
+    except AirflowRuntimeError:
+        return None
+    return str(getattr(state, "value", state))
 
 
 def most_instances() -> int:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from airflow.sdk import Connection
 from airflow.sdk import conf as settings
 
-from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator, xcom_storage_path
+from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator, dag_run_state, xcom_storage_path
 from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.completeness import Order
@@ -17,11 +17,12 @@ from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import order_of
 from flowctx.core.durability.run_ledgers import run_ledger
-from flowctx.core.durability.run_plan import begin_run, plan_run
+from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
+from flowctx.core.durability.takeover import begin_or_take_over
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
@@ -95,7 +96,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     name = flow.name if flow is not None else context["task"].dag_id
     # Instances that are no partitions of their own would overwrite each other's records.
     overwrites = _index(context["ti"]) >= 0 and not operator.map_values
-    recorded_in = run_ledger(None if overwrites else ledger(), strict=strict_from_env())
+    recorded_in = run_ledger(own_ledger := None if overwrites else ledger(), strict=strict_from_env())
     tasks = _own_tasks(context["task"], owning_workflow)
     plan = plan_run(
         recorded_in,
@@ -109,7 +110,15 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         rerun=_rerun(owning_workflow, ctx, context) if owning_workflow is not None else None,
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
-    return begin_run(recorded_in, plan)
+    return begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
+
+
+def _end_of(ti: Any, run: RunRecord) -> RunStatus | None:
+    """Return how a run ended, if Airflow calls it over."""
+    engine = run.context.metadata.get("engine")
+    dag_id = engine.get("dag_id") if run.engine == "airflow" and isinstance(engine, Mapping) else None
+    state = dag_run_state(ti, str(dag_id), run.run_id) if dag_id is not None else None
+    return {"success": RunStatus.OK, "failed": RunStatus.FAILED}.get(str(state))
 
 
 def ledger() -> Ledger | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 from rich.text import Text
@@ -64,6 +64,7 @@ def runs(
     if as_json:
         print_json([run_data(run) for run in found])
         return
+    now = ledger.now()
     rows = [
         (
             run.run_id,
@@ -73,12 +74,19 @@ def runs(
             run.engine,
             run.status,
             clock_time(run.context.started_at),
-            run.error,
+            run.error or _silence(run, now),
         )
         for run in found
     ]
     columns = ("run", "workflow", "partition", "batch", "engine", "status", "started (UTC)", "why")
     print_table("runs", columns, rows, none="the ledger remembers no such run")
+
+
+def _silence(run: RunRecord, now: datetime) -> str | None:
+    """Return since when a run that is running has given no sign of life, if that is longer than it should be."""
+    if run.status is not RunStatus.RUNNING or is_alive(run, now) or run.last_seen_at is None:
+        return None
+    return f"no sign of life since {clock_time(run.last_seen_at)} UTC"
 
 
 @click.command(short_help="Show a run: steps, times, errors, context.")
@@ -114,7 +122,7 @@ def show(
             "finished": f"{clock_time(run.finished_at)} UTC" if run.finished_at else None,
             "last heard of": f"{clock_time(run.last_seen_at)} UTC" if run.status is RunStatus.RUNNING else None,
             **context_facts(run.context),
-            "error": run.error,
+            "error": run.error or _silence(run, ledger.now()),
             "went on as": run.continued_by,
             "did only": ", ".join(run.selected) or None,
         }

@@ -10,8 +10,10 @@ import dagster as dg
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.run_ledgers import run_ledger
-from flowctx.core.durability.run_plan import begin_run, plan_run
+from flowctx.core.durability.run_plan import plan_run
+from flowctx.core.durability.takeover import begin_or_take_over
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -74,7 +76,16 @@ def record_run(
         rerun=rerun,
         import_path=import_path_of(flow),
     )
-    return begin_run(recorded_in, plan)
+    return begin_or_take_over(recorded_in, ledger, plan, lambda run: _end_of(op.instance, run))
+
+
+def _end_of(instance: dg.DagsterInstance, run: RunRecord) -> RunStatus | None:
+    """Return how a run ended, if it is one of this instance and is over."""
+    found = instance.get_run_by_id(run.run_id) if run.engine == "dagster" else None
+    if found is None or not found.is_finished:
+        return None
+    ends = {dg.DagsterRunStatus.SUCCESS: RunStatus.OK, dg.DagsterRunStatus.CANCELED: RunStatus.CANCELED}
+    return ends.get(found.status, RunStatus.FAILED)
 
 
 def ledger_at(url: str | None) -> Ledger | None:

@@ -1,0 +1,56 @@
+"""Tell the dead from the living: a capture whose holder is over, as its engine says, is taken over at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
+from flowctx.core.durability.run_plan import RunPlan, begin_run
+from flowctx.core.errors import CaptureHeld, RunAlive, UnknownRun
+
+#: Says how a run ended, as its engine tells it; ``None``: it goes on, or nobody here can know.
+EndOf = Callable[[RunRecord], RunStatus | None]
+
+
+def begin_or_take_over(recorded_in: RunLedger, ledger: Ledger | None, plan: RunPlan, end_of: EndOf) -> Recorder:
+    """Begin a run as it was planned; if another one is in its way, ask its engine whether that is over.
+
+    Args:
+        recorded_in: What the run is recorded in.
+        ledger: The ledger itself, if there is one.
+        plan: The plan.
+        end_of: Says how another run ended.
+
+    Raises:
+        CaptureHeld: Another run holds the capture and is not over.
+        RunAlive: The run that is to be continued is not over.
+        LedgerError: As for :func:`~flowctx.core.durability.run_plan.begin_run`.
+    """
+    try:
+        return begin_run(recorded_in, plan)
+    except (CaptureHeld, RunAlive):
+        others = list(_in_the_way(ledger, plan)) if ledger is not None else []
+        if not any(_end(ledger, other, end_of) for other in others):
+            raise
+        return begin_run(recorded_in, plan)
+
+
+def _in_the_way(ledger: Ledger, plan: RunPlan) -> Iterator[RunRecord]:
+    if plan.resume is not None:
+        yield plan.resume.run
+    for capture in ledger.captures(idempotency_key=plan.run.context.idempotency_key):
+        if capture.state is CaptureState.HELD and capture.run_id not in (None, plan.run.run_id):
+            try:
+                yield ledger.get_run(str(capture.run_id), workflow=capture.workflow, partition=capture.partition)
+            except UnknownRun:
+                continue
+
+
+def _end(ledger: Ledger | None, run: RunRecord, end_of: EndOf) -> bool:
+    status = end_of(run) if ledger is not None else None
+    if ledger is None or status is None:
+        return False
+    return end_run(ledger, run, status, "it died; its engine says that it is over") is not None
