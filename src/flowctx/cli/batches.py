@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 
-from flowctx.backfill import Backfill, BatchStatus, LaunchProgress, LocalLauncher, Plan, import_engine_runs, render_html
+from flowctx.backfill import Backfill, BatchStatus, LaunchProgress, LocalLauncher, import_engine_runs, render_html
 from flowctx.backfill.advice import advice
 from flowctx.backfill.launching import wait_for_launcher
 from flowctx.backfill.settling import settle_run
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.following import listener
-from flowctx.cli.grids import print_grid
+from flowctx.cli.grids import print_grid, print_plan
 from flowctx.cli.options import (
     CommandError,
     json_option,
@@ -115,7 +115,7 @@ def backfill(
     except BatchError as exc:  # later on, it may be one that somebody else is launching
         raise CommandError(str(exc)) from exc
     if dry_run:
-        _show_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
+        print_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
         return
     launcher = launcher_of(engine or "local", url, workers, ledger)
     progress = plan.launch(
@@ -148,24 +148,6 @@ def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:
         return import_function(text)
     except (WorkflowError, ImportError) as exc:
         raise click.BadParameter(f"{text!r} is no function: {exc}", param_hint="--params-from") from exc
-
-
-def _show_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
-    states = {str(state): count for state, count in plan.states.items()}
-    if as_json:
-        first, last = (str(key) if key else None for key in (plan.first, plan.last))
-        print_json({"total": plan.total, "first": first, "last": last, "states": states, "would_run": plan.would_run})
-        return
-    print_facts(
-        {
-            "batch": batch_id,
-            "partitions": f"{plan.total:,}",
-            "first": plan.first,
-            "last": plan.last,
-            **{state: f"{count:,}" for state, count in states.items()},
-            "would run": f"{plan.would_run:,}",
-        }
-    )
 
 
 def _show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:

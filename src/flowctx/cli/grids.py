@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from flowctx.backfill import Plan
 from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
-from flowctx.cli.output import show
+from flowctx.cli.output import print_facts, print_json, show
 from flowctx.core.batches.records import PartitionState
 
 #: More rows than this are taken together by month, and then by year; more columns are taken together.
@@ -73,3 +74,22 @@ def _legend(seen: set[str]) -> Text:
             legend.append(f"{sign} ", style=style)
             legend.append(f"{_WORDS[letter]}   ", style="dim")
     return legend
+
+
+def print_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
+    """Print how many partitions a batch has, how they stand, and how many would run."""
+    states = {str(state): count for state, count in plan.states.items()}
+    if as_json:
+        first, last = (str(key) if key else None for key in (plan.first, plan.last))
+        print_json({"total": plan.total, "first": first, "last": last, "states": states, "would_run": plan.would_run})
+        return
+    print_facts(
+        {
+            "batch": batch_id,
+            "partitions": f"{plan.total:,}",
+            "first": plan.first,
+            "last": plan.last,
+            **{state: f"{count:,}" for state, count in states.items()},
+            "would run": f"{plan.would_run:,}",
+        }
+    )

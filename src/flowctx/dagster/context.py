@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import dagster as dg
 
-from flowctx.core.data.encoding import from_json
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -394,9 +393,3 @@ def _of_tick(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext)
         fired_at=fired_at,
         engine=engine | {"tick": "schedule"},
     )
-
-
-def params_of(config: Mapping[str, Any], what: str) -> Mapping[str, Any]:
-    """Return the parameters in a run's configuration: JSON, with ``{"$date": "2012-10-26"}`` for what JSON lacks."""
-    found: Mapping[str, Any] = from_json(dict(config), what)
-    return found

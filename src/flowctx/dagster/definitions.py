@@ -13,9 +13,10 @@ import dagster as dg
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
+from flowctx.dagster.params import params_key, params_resource
 from flowctx.dagster.partitions import partitions_def
 from flowctx.dagster.schedules import workflow_schedule
-from flowctx.dagster.steps import QUALITY_CHECK, StepBody, params_key, params_resource
+from flowctx.dagster.steps import QUALITY_CHECK, StepBody
 
 
 def workflow_assets(

@@ -21,12 +21,12 @@ from flowctx.core.workflow.definition import Step, Workflow, check_workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest
 from flowctx.core.workflow.run_result import RunResult, StepRun
-from flowctx.dagster.context import RunFacts, params_of
+from flowctx.dagster.context import RunFacts
 from flowctx.dagster.definitions import asset_key, workflow_assets
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
+from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
-from flowctx.dagster.steps import params_key
 from flowctx.ledger import ledger_from_env
 
 #: Two runs in one process deadlock (Dagster 1.13 configures logging at the start of each).

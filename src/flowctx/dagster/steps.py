@@ -23,14 +23,14 @@ from flowctx.core.execution.envelope import Envelope, load_output, merge_upstrea
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
-from flowctx.core.workflow.parameters import SHOWN_AS_TEXT, Parameter
 from flowctx.core.workflow.result import StepResult, StepStatus
-from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
+from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
-from flowctx.dagster.context import RunFacts, params_of
+from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import table_metadata
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
+from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.recording import ledger_at, record_run
 
@@ -42,48 +42,6 @@ RESULT = "result"
 _OURS = TAG_PREFIX
 
 Event: TypeAlias = dg.Output[Any] | dg.AssetCheckResult | dg.AssetMaterialization
-
-
-def params_key(workflow: Workflow) -> str:
-    """Return the key of the resource whose configuration is the run's parameters."""
-    return f"{workflow.name}_params"
-
-
-def params_resource(workflow: Workflow) -> dg.ResourceDefinition:
-    """Return the resource through which the parameters of a run are edited, in the launchpad as in run config.
-
-    Example:
-        ::
-
-            {"resources": {"daily_prices_params": {"config": {"max_move": 0.3}}}}
-    """
-    fields = {name: _field(parameter) for name, parameter in workflow.parameters.items()}
-    requests = {name: dg.Field(dg.Any, is_required=False) for name in RESERVED_NAMES}
-    schema: Any = dg.Permissive(fields) if workflow.extra_params else requests | fields  # type: ignore[no-untyped-call]
-    return dg.ResourceDefinition(
-        resource_fn=lambda init: init.resource_config,
-        config_schema=schema,
-        description=f"Parameters of workflow {workflow.name}; batch_id, trace_id and as_of_date may be given here too.",
-    )
-
-
-def _field(parameter: Parameter) -> dg.Field:
-    """Return a parameter as the launchpad shows it and Dagster checks it: with the type of its default."""
-    return dg.Field(_config_type(parameter.kind), default_value=parameter.form_default, is_required=False)
-
-
-def _config_type(kind: type) -> Any:
-    if kind is bool:
-        return bool
-    if kind is list:
-        return dg.Array(dg.Any)
-    if kind is dict:
-        return dg.Permissive()  # type: ignore[no-untyped-call]
-    scalar: Any = str if kind in (*SHOWN_AS_TEXT, str) else kind
-    if kind is Decimal or scalar not in (int, float, str):
-        return dg.Any  # a decimal may be written as a number, or as text
-    # An object is a tagged value, such as {"$date": "2012-10-26"}.
-    return dg.ScalarUnion(scalar_type=scalar, non_scalar_schema={f"${kind.__name__.lower()}": str})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,13 +355,13 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
             attempt.end(f"step {body.step.name} failed for other partitions of the range: {names}")
         raise _range_failure(failures, len(attempts)) from failures[0][1]
     if len(done) == len(attempts) or body.asset_key is None:
-        told: dict[str, Any] = {}
+        output_metadata: dict[str, Any] = {}
     else:  # each by itself, so that what was skipped is not called materialised
-        told = {NO_ASSET_EVENTS: True}
+        output_metadata = {NO_ASSET_EVENTS: True}
         for attempt, metadata in done:
             yield from attempt.done(metadata)
     if done:
-        yield dg.Output(Written(count=len(done)), body.output_name, metadata=told)
+        yield dg.Output(Written(count=len(done)), body.output_name, metadata=output_metadata)
 
 
 def _one_check(checks: list[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckResult]:
