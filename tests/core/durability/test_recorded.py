@@ -48,7 +48,8 @@ def test_another_run_of_the_capture_will_do(flow, ledger):
     """A step that another run of the same capture completed is found in a run that never ran it."""
     first = StepByStep(flow, ledger, run_id="e1", capture_id="one")
     first.attempt("a")
-    second, other = (StepByStep(flow, ledger, run_id=name, capture_id=name) for name in ("one", "other"))
+    second = StepByStep(flow, ledger, run_id="e2", capture_id="one")
+    other = StepByStep(flow, ledger, run_id="e3", capture_id="other")
     assert recorded_envelope(ledger, record_of(second), "a") == first.envelope("a")
     assert recorded_envelope(ledger, record_of(other), "a") is None
 
