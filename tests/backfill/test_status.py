@@ -85,7 +85,7 @@ def test_an_unknown_batch(ledger: Ledger) -> None:
 
 def test_the_grid_has_dates_as_rows(ledger: Ledger) -> None:
     """Rows are as-of dates and columns the other values, in the scheme's order."""
-    grid = BatchStatus.of(ledger, "b").grid
+    grid = BatchStatus.of(ledger, "b", flow).grid
     assert grid is not None
     assert (grid.rows, grid.columns) == (["2012-01-02", "2012-01-03"], ["T1", "T2", "T3"])
     assert [grid.row(0), grid.row(1)] == [b"oom", b"mmf"]
@@ -101,7 +101,7 @@ def test_a_grid_without_dates_has_the_first_dimension_as_rows() -> None:
 
 def test_the_page_holds_everything_and_fetches_nothing(ledger: Ledger) -> None:
     """The page is one file: its data, escaped, no address of any other, and each failure's words."""
-    html = render_html(BatchStatus.of(ledger, "b"))
+    html = render_html(BatchStatus.of(ledger, "b", flow))
     assert not re.search(r"""(src|href)=|url\(|@import|https?:""", html)
     data = html.split('type="application/json">')[1].split("</script>")[0]
     found = json.loads(data)
@@ -114,7 +114,7 @@ def test_the_title_of_the_page_is_escaped(ledger: Ledger) -> None:
     """A batch id is no markup."""
     flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1"]))
     ledger.batches.put(Backfill(flow, None, "<b>&", ledger=ledger).record())
-    assert "<title>&lt;b>&amp;</title>" in render_html(BatchStatus.of(ledger, "<b>&"))
+    assert "<title>&lt;b&gt;&amp;</title>" in render_html(BatchStatus.of(ledger, "<b>&"))
 
 
 @pytest.mark.parametrize(

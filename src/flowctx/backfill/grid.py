@@ -5,8 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 
 from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -82,6 +84,26 @@ class Grid:
             grid.seconds.append(-1.0 if run.seconds is None else run.seconds)
         return grid
 
+    @classmethod
+    def of_runs(cls, runs: Iterable[PartitionRun]) -> Grid | None:
+        """Make the grid of what became of partitions whose scheme is not at hand; what is missing is not in it."""
+        known = {key: run for run in runs if run.partition and (key := _key(run.partition)) is not None}
+        names = {tuple(key) for key in known}
+        if len(names) != 1:
+            return None
+        dimensions = next(iter(names))
+        dated = next((name for name in dimensions if all(_is_date(key[name]) for key in known)), None)
+        row = dated or dimensions[0]
+        grid = cls(row, tuple(name for name in dimensions if name != row), dated=dated is not None)
+        grid._lay_out(list(grid._places(known)), [])
+        rows, columns = _index(grid.rows), _index(grid.columns)
+        for key, run in known.items():
+            label, column = grid._place(key)
+            at = rows[label] * len(grid.columns) + columns[column]
+            grid.cells[at] = ord(LETTERS[run.state])
+            grid.seconds[at] = -1.0 if run.seconds is None else run.seconds
+        return grid
+
     def _place(self, key: PartitionKey) -> tuple[str, str]:
         return key[self.row_dimension], "|".join([key[name] for name in self.column_dimensions])
 
@@ -107,3 +129,17 @@ class Grid:
 
 def _index(labels: Iterable[str]) -> dict[str, int]:
     return {label: index for index, label in enumerate(labels)}
+
+
+def _key(text: str) -> PartitionKey | None:
+    try:
+        return PartitionKey.parse(text)
+    except PartitionError:  # a row that somebody else wrote
+        return None
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
 from flowctx.backfill.status import BatchStatus
+from flowctx.core.masking import mask_data, mask_text
+from flowctx.core.printable import printable
 
 
 def render_html(status: BatchStatus) -> str:
@@ -22,10 +25,12 @@ def render_html(status: BatchStatus) -> str:
             Path("batch.html").write_text(render_html(BatchStatus.of(ledger, "restate-2012")))
     """
     template = files("flowctx.backfill").joinpath("page.html").read_text("utf-8")
-    # "</" could end the script in which the data stands.
-    data = json.dumps(_data(status), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    title = status.batch.batch_id.replace("&", "&amp;").replace("<", "&lt;")
-    return template.replace("@TITLE@", title).replace("@DATA@", data)
+    # "</script>" would end the script in which the data stands, and "<!--<script>" would hide its end.
+    data = json.dumps(mask_data(_data(status)), separators=(",", ":"))
+    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    before, _, after = template.partition("@DATA@")
+    title = html.escape(printable(mask_text(status.batch.batch_id)))
+    return before.replace("@TITLE@", title) + data + after
 
 
 def _data(status: BatchStatus) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_workflow
 
 #: So many failures are listed with their errors; all are counted.
 MAX_FAILURES = 1000
@@ -44,7 +43,7 @@ class BatchStatus:
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
-    #: Its partitions in rows and columns; ``None`` where the workflow cannot be imported here.
+    #: Its partitions in rows and columns; without the workflow, those of which anything is known.
     grid: Grid | None = field(default=None, repr=False)
 
     @property
@@ -69,7 +68,7 @@ class BatchStatus:
         Args:
             ledger: Where it is remembered.
             batch_id: The batch.
-            workflow: Its workflow; by default it is imported from where it was when the batch was launched.
+            workflow: Its workflow, which knows what is missing; nothing is imported because a ledger says so.
 
         Raises:
             UnknownBatch: The ledger remembers no such batch.
@@ -85,7 +84,6 @@ class BatchStatus:
             {'missing': 1}
         """
         batch = ledger.batches.get(batch_id)
-        workflow = workflow or _workflow(batch)
         selection = _selection(batch, workflow)
         survey = _Survey(selection)
         runs = list(survey.over(ledger.batches.iter_outcomes(batch_id)))
@@ -97,9 +95,10 @@ class BatchStatus:
             keys = [PartitionKey.parse(run.partition) for run in runs if run.partition]
         scheme = workflow.partitions if workflow else None
         occasions = [run for run in runs if run.occasion]
-        grid = (
-            Grid.of(scheme, keys, runs) if scheme is not None else Grid.of_occasions(occasions) if occasions else None
-        )
+        if scheme is not None:
+            grid: Grid | None = Grid.of(scheme, keys, runs)
+        else:
+            grid = Grid.of_occasions(occasions) if occasions else Grid.of_runs(runs)
         return cls(
             batch=batch,
             counts={str(state): survey.counts[state] for state in PartitionState if state in survey.counts} | missing,
@@ -176,16 +175,6 @@ class _Survey:
             if run.ended_at is not None:
                 self.ended_at = max(self.ended_at or run.ended_at, run.ended_at)
             yield run
-
-
-def _workflow(batch: BatchRecord) -> Workflow | None:
-    """Import the workflow of a batch, if it is to be had here; without it there is no grid."""
-    if batch.import_path is None:
-        return None
-    try:
-        return import_workflow(batch.import_path)
-    except (FlowctxError, ImportError):
-        return None
 
 
 def _selection(batch: BatchRecord, workflow: Workflow | None) -> Selection | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from flowctx.cli.doctor import doctor
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import CommandError
+from flowctx.cli.output import echo, shown
 from flowctx.cli.running import graph, replay, resume, run
 from flowctx.core.errors import (
     CalendarError,
@@ -49,18 +51,29 @@ class _Group(click.Group):
             raise  # click ends quietly when whoever read the output has gone
         except click.UsageError as exc:
             raise _one_line(exc) from exc
-        except click.ClickException:
-            raise
+        except click.ClickException as exc:
+            kind = CommandError if exc.exit_code == CommandError.exit_code else click.ClickException
+            raise kind(shown(exc.format_message(), lines=True)) from exc
         except Exception as exc:
             if ctx.params.get("debug"):
-                raise
+                echo("".join(traceback.format_exception(exc)), err=True)
+                sys.exit(1)
             if isinstance(exc, FlowctxError):
-                raise (CommandError if isinstance(exc, _WRONG) else click.ClickException)(str(exc)) from exc
+                raise (CommandError if isinstance(exc, _WRONG) else click.ClickException)(
+                    shown(str(exc), lines=True)
+                ) from exc
             text = f"{type(exc).__name__}: {_joined(str(exc))} (flowctx --debug shows where)"
-            raise click.ClickException(text) from exc
+            raise click.ClickException(shown(text)) from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order in which they are added, not in that of the alphabet
+
+
+class _Formatter(logging.Formatter):
+    """Formats what is logged as it may be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record), lines=True)
 
 
 def _one_line(exc: click.UsageError) -> CommandError:
@@ -90,7 +103,9 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     2 the command was wrong.
     """  # noqa: D301 - \b is for click
     if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
     # `flowctx run flows:prices` means the flows.py in this folder, as `python -m` would.
     sys.path.insert(0, os.getcwd())
 

@@ -28,16 +28,17 @@ from flowctx.cli.options import (
     target_argument,
     workflow_option,
 )
-from flowctx.cli.output import clock_time, print_facts, print_json, print_table, spent
+from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, UnknownBatch, WorkflowError
+from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.whole_files import write_whole
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_function, import_path_of, import_workflow
+from flowctx.core.workflow.import_path import import_function, import_path_of, import_recorded, import_workflow
 
 ENGINES = ("local", "airflow", "dagster")
 
@@ -170,11 +171,11 @@ def _show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:
         }
     )
     for engine, count in progress.elsewhere.items():
-        click.echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
+        echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
     if progress.failed:
-        click.echo(f"see why: flowctx status {batch_id}; it says how to run them again")
+        echo(f"see why: flowctx status {batch_id}; it says how to run them again")
     elif progress.stopped:
-        click.echo("the same command goes on")
+        echo("the same command goes on")
 
 
 @click.command(short_help="Show how a batch stands, and what failed.")
@@ -218,12 +219,12 @@ def status(
     else:
         _show_status(found, most)
         if html_file is not None:
-            click.echo(f"\nwritten to {html_file}")
+            echo(f"\nwritten to {html_file}")
 
 
 def _write(file: Path, text: str) -> None:
     try:
-        write_whole(file, text.encode("utf-8"))
+        write_whole(file, text.encode("utf-8"), mode=0o600)
     except OSError as exc:
         raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 
@@ -234,10 +235,13 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
         batch = ledger.batches.get(batch_id)
         if batch.selection is None or batch.engine in (None, "local") or batch.import_path is None:
             return
+        if workflow is None:
+            echo(f"{batch.engine} was not asked anew: that needs the workflow (--workflow MODULE:NAME)", err=True)
+            return
         try:
-            _adopt(ledger, batch, str(batch.engine), url, workflow or import_workflow(batch.import_path))
+            _adopt(ledger, batch, str(batch.engine), url, workflow)
         except EngineError as exc:
-            click.echo(f"not asked anew: {exc}", err=True)
+            echo(f"not asked anew: {exc}", err=True)
         return
     if engine == "local":
         return
@@ -245,9 +249,8 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
         known: BatchRecord | None = ledger.batches.get(batch_id)
     except UnknownBatch:
         known = None
-    if workflow is None and (known is None or known.import_path is None):
+    if workflow is None:
         raise click.UsageError(f"say whose batch {batch_id} is: --workflow MODULE:NAME")
-    workflow = workflow or import_workflow(str(known.import_path if known else None))
     batch = known or BatchRecord(
         batch_id=batch_id,
         workflow=workflow.name,
@@ -280,7 +283,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "batch": batch.batch_id,
             "workflow": batch.workflow,
             "selection": batch.selection,
-            "params": json.dumps(to_json(batch.params)) if batch.params else batch.params_from,
+            "params": json.dumps(mask_data(to_json(batch.params))) if batch.params else batch.params_from,
             "partitions": f"{found.total:,}",
             **counts,
             "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
@@ -298,10 +301,10 @@ def _show_status(found: BatchStatus, most: int) -> None:
         rows = [(run.label, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
         for line in advice(found.failures):
-            click.echo(line)
+            echo(line)
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:
-            click.echo(f"{failed - most:,} more: --failures {failed}")
+            echo(f"{failed - most:,} more: --failures {failed}")
 
 
 @click.command(short_help="Stop a batch.")
@@ -319,7 +322,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     if batch.selection is not None or engine is not None:
-        _ask_engine(ledger, batch_id, engine, url, None)
+        workflow = import_recorded(batch.import_path) if batch.import_path else None
+        _ask_engine(ledger, batch_id, engine, url, workflow)
     under_way = [run for run in ledger.batches.iter_outcomes(batch_id) if not run.state.ended]
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
@@ -330,10 +334,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
             settle_run(ledger, batch.workflow, run)
         stopped += sum(run.state is PartitionState.CANCELED for run in done)
         if len(done) < len(runs):
-            click.echo(
-                f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True
-            )
-    click.echo(f"batch {batch_id} is canceled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
+            echo(f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True)
+    echo(f"batch {batch_id} is canceled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
 
 
 @click.command(short_help="List batches, the latest first.")

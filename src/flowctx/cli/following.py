@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from flowctx.backfill import LaunchListener, LaunchProgress
-from flowctx.cli.output import spent
+from flowctx.cli.output import echo, shown, spent
 from flowctx.core.batches.records import PartitionRun, PartitionState
 
 #: How often a log gets a line, in seconds.
@@ -59,7 +58,7 @@ class _Lines(LaunchListener):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 class _Bar(_Lines):
@@ -86,7 +85,7 @@ class _Bar(_Lines):
         self.progress.stop()
 
     def say(self, text: str) -> None:
-        self.progress.console.print(Text(text))
+        self.progress.console.print(Text(shown(text)))
 
 
 def progress_text(progress: LaunchProgress) -> str:

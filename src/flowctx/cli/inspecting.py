@@ -13,10 +13,12 @@ from flowctx.cli.output import (
     capture_data,
     clock_time,
     context_facts,
+    echo,
     print_facts,
     print_json,
     print_table,
     run_data,
+    shown,
     spent,
     step_data,
 )
@@ -132,20 +134,20 @@ def show(
     if tracebacks:
         _print_tracebacks(records)
     if is_alive(run, ledger.now()):
-        click.echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
+        echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
     elif run.continued_by is not None:
-        click.echo(f"\nsee how it went on: flowctx show {run.continued_by}")
+        echo(f"\nsee how it went on: flowctx show {run.continued_by}")
     elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
-        click.echo(f"\nto continue: flowctx resume {run.run_id}")
+        echo(f"\nto continue: flowctx resume {run.run_id}")
 
 
 def _print_tracebacks(records: list[StepRecord]) -> None:
     for record in records:
         if record.traceback is not None:
-            click.echo(f"\nstep {record.step}:")
-            show_block(Text(record.traceback))
+            echo(f"\nstep {record.step}:")
+            show_block(Text(shown(record.traceback, lines=True)))
     if not any(record.traceback for record in records):
-        click.echo("\nno step of it raised")
+        echo("\nno step of it raised")
 
 
 def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, ...]]:

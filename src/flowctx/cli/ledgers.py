@@ -8,7 +8,7 @@ import click
 
 from flowctx.artifacts import prune_artifacts
 from flowctx.cli.options import json_option, ledger_option
-from flowctx.cli.output import print_json
+from flowctx.cli.output import echo, print_json
 from flowctx.core.durability.ledger import Ledger
 
 
@@ -56,12 +56,12 @@ def prune(days: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: 
         artifacts = {"artifacts": removed and removed.files, "artifact_bytes": removed and removed.bytes}
         print_json({"runs": pruned.runs, "captures": pruned.captures, **artifacts})
         return
-    click.echo(f"{'would forget' if dry_run else 'forgot'} {pruned.runs} runs and {pruned.captures} captures")
+    echo(f"{'would forget' if dry_run else 'forgot'} {pruned.runs} runs and {pruned.captures} captures")
     if removed is None:
-        click.echo("artifacts stay: nothing says where they are; set FLOWCTX_ARTIFACTS_URL to remove some")
+        echo("artifacts stay: nothing says where they are; set FLOWCTX_ARTIFACTS_URL to remove some")
         return
     what = "would remove" if dry_run else "removed"
-    click.echo(f"{what} {removed.files} artifacts, {removed.bytes:,} bytes")
+    echo(f"{what} {removed.files} artifacts, {removed.bytes:,} bytes")
 
 
 @ledger.command(short_help="Bring the tables to what this flowctx needs.")
@@ -78,4 +78,4 @@ def upgrade(ledger: Ledger) -> None:
     if not isinstance(ledger, SqlLedger):
         raise click.UsageError("a ledger in memory has no tables")
     ledger.upgrade()
-    click.echo(f"the ledger {ledger.url} is up to date")
+    echo(f"the ledger {ledger.url} is up to date")

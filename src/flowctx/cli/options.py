@@ -37,7 +37,7 @@ def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
         raise CommandError(
             f"the folder {folder} for the ledger cannot be made ({exc.strerror}); "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,9 +17,14 @@ from rich.text import Text
 
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord
+from flowctx.core.masking import mask_data, mask_text
+from flowctx.core.printable import printable
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult
 from flowctx.core.workflow.run_result import RunResult
+
+#: What JSON may hold and no terminal should be sent: C1 controls, separators of lines, marks that turn a text around.
+_UNSEEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _COLOURS = {
     "ok": "green",
@@ -37,9 +43,20 @@ _LEAST_FOLDED = 24
 _NO_END = 100_000
 
 
+def shown(text: str, *, lines: bool = False) -> str:
+    """Return a text as it may be shown: without secrets, and with control characters as escapes."""
+    return printable(mask_text(text), lines=lines)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text."""
+    click.echo(shown(text, lines=True), err=err)
+
+
 def print_json(data: object) -> None:
-    """Print JSON, in a fixed order."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print JSON, in a fixed order, without secrets."""
+    text = json.dumps(mask_data(data), indent=2, ensure_ascii=False)
+    click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], *, none: str = "") -> None:
@@ -51,12 +68,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
         rows: The cells; ``None`` is left empty.
         none: What to say in place of a table without rows.
     """
-    cells = [["" if cell is None else " ".join(str(cell).split()) for cell in row] for row in rows]
+    cells = [["" if cell is None else shown(" ".join(str(cell).split())) for cell in row] for row in rows]
     if not cells and none:
-        click.echo(none)
+        echo(none)
         return
     out = console()
-    show(Text(title, style="bold"), out)
+    show(Text(shown(title, lines=True), style="bold"), out)
     for block in blocks(columns, cells, out.width):
         show(block, out)
 
@@ -80,7 +97,7 @@ def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
 
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values, one to a line; what is ``None`` is left out."""
-    show(_facts((name, _cell(str(value))) for name, value in facts.items() if value is not None))
+    show(_facts((name, _cell(shown(str(value)))) for name, value in facts.items() if value is not None))
 
 
 def _facts(facts: Iterable[tuple[str, Text]]) -> Table:
@@ -143,7 +160,7 @@ def print_result(result: RunResult, as_json: bool) -> None:
 
 def context_facts(ctx: WorkflowContext) -> dict[str, object]:
     """Return what a person wants to know of a context."""
-    params = json.dumps(to_json(ctx.params), ensure_ascii=False) if ctx.params else None
+    params = json.dumps(mask_data(to_json(ctx.params)), ensure_ascii=False) if ctx.params else None
     return {
         "partition": ctx.partition,
         "as of": ctx.as_of_date,

@@ -12,7 +12,7 @@ import click
 from flowctx import local
 from flowctx.cli.batches import launcher_of
 from flowctx.cli.options import read_params
-from flowctx.cli.output import print_facts, print_json
+from flowctx.cli.output import echo, print_facts, print_json
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
@@ -49,7 +49,7 @@ def resume_on(
     workflow, named = local.remembered(ledger, run_id, workflow, partition)
     before = latest_continuation(ledger, named)
     if before.run_id != named.run_id:
-        click.echo(f"run {named.run_id} went on as {before.run_id}; that one goes on", err=True)
+        echo(f"run {named.run_id} went on as {before.run_id}; that one goes on", err=True)
     if not take_over:
         refuse_alive(before, ledger.now())
     records, read = ledger.steps(before.key), read_params(workflow, params)
@@ -95,7 +95,7 @@ def _run(engine: str, url: str | None, ledger: Ledger, workflow: Workflow, job: 
     latest: PartitionRun | None = None
     for news in launcher.launch(batch, iter([job])):
         if news is not None and (latest is None or news.run_id != latest.run_id):
-            click.echo(f"run {news.run_id} on {engine}", err=True)
+            echo(f"run {news.run_id} on {engine}", err=True)
         latest = news or latest
     if latest is None or not latest.state.ended:
         raise EngineError(f"{engine} has not said how run {job.run_id} ended; see: flowctx runs")
@@ -115,4 +115,4 @@ def _show(ended: PartitionRun, before: RunRecord, as_json: bool) -> None:
         print_json(found)
     else:
         print_facts(found)
-        click.echo(f"\nsee: flowctx show {ended.run_id}")
+        echo(f"\nsee: flowctx show {ended.run_id}")

@@ -23,10 +23,11 @@ from flowctx.cli.options import (
     target_argument,
     workflow_option,
 )
-from flowctx.cli.output import print_facts, print_json, print_result, result_data, show
+from flowctx.cli.output import echo, print_facts, print_json, print_result, result_data, show, shown
 from flowctx.cli.resuming import resume_on
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.replay import Replay
+from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
@@ -145,24 +146,24 @@ def graph(target: str) -> None:
     \b
     flowctx graph flows:prices
     """  # noqa: D301 - \b is for click
-    click.echo(import_workflow(target).to_mermaid())
+    echo(import_workflow(target).to_mermaid())
 
 
 def _show_replay(done: Replay) -> None:
     result = result_data(done.result)
     print_facts({name: value if isinstance(value, str) else _brief(value) for name, value in result.items() if value})
     if done.recorded is None:
-        click.echo("nothing was recorded of this step: the run died before it ended")
+        echo("nothing was recorded of this step: the run died before it ended")
     elif not done.diff:
-        click.echo("the same as recorded")
+        echo("the same as recorded")
     else:
         for line in done.diff.splitlines():
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-            show(Text(line, style=style))
+            show(Text(shown(line), style=style))
 
 
 def _brief(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(mask_data(value), ensure_ascii=False)
 
 
 def _workflow(target: str | None) -> Workflow | None:

@@ -43,13 +43,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowctx.core.masking import mask_text
+
 
 class FlowctxError(Exception):
     """Base of every error that flowctx raises on purpose."""
 
     def __str__(self) -> str:
         # KeyError would show repr(message), with its quotes and escaped newlines.
-        return str(self.args[0]) if self.args else ""
+        return mask_text(str(self.args[0])) if self.args else ""
 
 
 class PartitionError(FlowctxError, ValueError):

@@ -10,6 +10,8 @@ from typing import Any
 
 import dagster as dg
 
+from flowctx.core.errors import ContextError
+from flowctx.core.masking import mask_text
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
@@ -191,6 +193,11 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
 @lru_cache(maxsize=32)
 def io_manager(base_path: str | None = None, ledger_url: str | None = None) -> WorkflowIOManager:
     """Return the IO manager for a folder, the same object each time: ``Definitions.merge`` refuses equal ones."""
+    if ledger_url is not None and mask_text(ledger_url) != ledger_url:
+        raise ContextError(
+            "ledger_url= holds a password, which Dagster would show to whoever asks its API; pass "
+            "dagster.EnvVar('NAME') of an environment variable, or set FLOWCTX_LEDGER_URL"
+        )
     return WorkflowIOManager(base_path=base_path, ledger_url=ledger_url)
 
 

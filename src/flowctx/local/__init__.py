@@ -24,7 +24,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow, check_workflow
-from flowctx.core.workflow.import_path import import_path_of, import_workflow
+from flowctx.core.workflow.import_path import import_path_of, import_recorded
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest
@@ -303,7 +303,7 @@ def remembered(
                 f"the ledger does not know where workflow {found.workflow!r} of run {run_id} is in the code; pass it "
                 "(--workflow module:name)"
             )
-        workflow = import_workflow(found.import_path)
+        workflow = import_recorded(found.import_path)
     return workflow, found
 
 

@@ -23,6 +23,9 @@ from flowctx.core.errors import (
 )
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.keeping import keep_tables
+from flowctx.core.execution.tracebacks import traceback_text
+from flowctx.core.masking import mask_text, secret_values
+from flowctx.core.printable import printable, well_formed
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import ErrorCategory, StepResult, StepStatus, as_result
@@ -137,7 +140,11 @@ def execute(
     except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
         result, exception = _failure(step, exc), exc
     seconds = time.perf_counter() - started
-    _log(step, result, exception, seconds, log_fields)
+    data = (ctx.params, step.config, config or {})
+    if result.error is not None:
+        secrets = secret_values(*data)
+        result = replace(result, error=well_formed(mask_text(result.error, secrets)))
+    _log(step, result, exception, seconds, log_fields, data)
     return Outcome(result=result, exception=exception, seconds=seconds)
 
 
@@ -158,12 +165,18 @@ def _failure(step: Step, exc: Exception) -> StepResult:
 
 
 def _log(
-    step: Step, result: StepResult, exception: Exception | None, seconds: float, log_fields: Mapping[str, Any]
+    step: Step,
+    result: StepResult,
+    exception: Exception | None,
+    seconds: float,
+    log_fields: Mapping[str, Any],
+    data: tuple[Mapping[str, Any], ...],
 ) -> None:
     extra = {**log_fields, "status": str(result.status), "seconds": seconds}
     if result.status is StepStatus.FAILED:
+        trace = f"\n{printable(traceback_text(exception, *data), lines=True)}" if exception is not None else ""
         logger.warning(
-            "step %s failed (%s): %s", step.name, result.category, result.error, extra=extra, exc_info=exception
+            "step %s failed (%s): %s", step.name, result.category, printable(result.error or "") + trace, extra=extra
         )
     elif result.status is StepStatus.SKIPPED:
         logger.info("step %s skipped: %s", step.name, result.error, extra=extra)

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from flowctx.core.errors import WorkflowError
+from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 
 _TARGET = re.compile(r"(?P<where>[\w.]+|.+\.py)(:(?P<name>\w+))?")
@@ -70,6 +71,32 @@ def import_workflow(import_path: str, package: str | None = None) -> Workflow:
     if name not in found:
         raise WorkflowError(f"{match['where']!r} has no workflow {name!r}; it has {', '.join(found) or 'none'}")
     return found[name]
+
+
+def import_recorded(import_path: str) -> Workflow:
+    """Import a workflow from where a ledger says that it is: only ever a module that Python finds, never a file.
+
+    A ledger may be written by others: it does not decide which files are executed here.
+
+    Args:
+        import_path: ``module:name``, as it was recorded.
+
+    Raises:
+        WorkflowError: It is the path of a file, or there is no such workflow.
+
+    Example:
+        >>> import_recorded("/tmp/flows.py:prices")
+        Traceback (most recent call last):
+        flowctx.core.errors.WorkflowError: the ledger says that the workflow is in the file '/tmp/flows.py', ...
+    """
+    where, _, _ = import_path.rpartition(":")
+    where = where or import_path
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", where):
+        raise WorkflowError(
+            f"the ledger says that the workflow is in the file {brief(where)!r}, which is not run on its word; pass it "
+            "yourself (--workflow file.py:name), or name it in [tool.flowctx] of pyproject.toml"
+        )
+    return import_workflow(import_path)
 
 
 def import_function(import_path: str) -> Callable[..., Any]:
