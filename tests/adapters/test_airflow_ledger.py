@@ -232,7 +232,7 @@ def test_a_run_that_is_taken_over_stops(ledger):
     def slow(ctx):
         calls.append(ctx.metadata["engine"]["name"])
         if calls == ["airflow"]:
-            resume(ctx.run_id, flow)
+            resume(ctx.run_id, flow, take_over=True)
         return {"by": ctx.metadata["engine"]["name"]}
 
     result = run_dag(workflow_dag(flow))

@@ -172,6 +172,8 @@ def test_an_output_over_the_limit_becomes_an_artifact():
     stored = {}
 
     class Store:
+        in_memory = False
+
         def put(self, data, holds=()):
             stored["x"] = data
             return ArtifactRef(uri="x", digest="0" * 64, size=len(data))
