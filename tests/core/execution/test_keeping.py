@@ -19,13 +19,20 @@ def large(tmp_path):
 
 
 def test_with_a_store_they_are_stored(tmp_path):
-    """Tables and files go to the store whatever their size, wherever in the output they are."""
+    """Tables and files go to the store, wherever in the output they are."""
     (tmp_path / "a.txt").write_text("hello")
-    store = PathArtifactStore(str(tmp_path / "store"))
+    store = PathArtifactStore(str(tmp_path / "store"), inline_bytes=0)
     output = StepResult.ok({"rows": ROWS, "files": [File(tmp_path / "a.txt")]}).output
     kept = keep_tables(output, store, "load")
     assert (kept["rows"].stored_in(store), kept["files"][0].stored_in(store)) == (True, True)
     assert (kept["rows"].head(1), kept["files"][0].read_bytes()) == ([{"n": 1}], b"hello")
+
+
+def test_a_tiny_table_needs_no_file_of_its_own(tmp_path):
+    """A table that is smaller than a file would be travels inside, with a store too."""
+    store = PathArtifactStore(str(tmp_path / "store"))
+    kept = keep_tables(StepResult.ok({"rows": ROWS}).output, store, "load")
+    assert kept["rows"].reference.data is not None
 
 
 def test_without_a_store_small_ones_travel_inside():
