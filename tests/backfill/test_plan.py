@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import tracemalloc
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from backfill.flows import flow, numbered
-from flowctx import Backfill, BatchError, ContextError, Daily, PartitionScheme, UnknownPartition, Workflow
+from flowctx import (
+    Backfill,
+    BatchError,
+    BusinessCalendar,
+    CalendarError,
+    ContextError,
+    Daily,
+    PartitionScheme,
+    UnknownPartition,
+    Workflow,
+)
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -167,3 +177,22 @@ def test_a_million_partitions_begin_at_once_and_flat(ledger: Ledger) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("left", [40, 5, -1])
+def test_a_batch_goes_up_to_the_end_of_its_calendar(ledger: Ledger, left: int) -> None:
+    """Dates that are known are launched, before the calendar ends and after it; what is not due or known is refused."""
+    today = datetime.now(UTC).date()
+    days = [today + timedelta(days=n) for n in range(-20, left + 1)]
+    scheme = PartitionScheme(date=Daily(start=days[0], calendar=BusinessCalendar.from_sessions("DESK", days)))
+    ending = Workflow("ending", partitions=scheme)
+    ending.step(name="s")(lambda ctx: {})
+    due = Backfill(ending, f"date={days[0]}..{today - timedelta(days=1)}", "due", ledger=ledger)
+    due.check_due(datetime.now(UTC))
+    assert jobs(due) == [f"date={day}" for day in days if day < today]
+    if left > 0:
+        early = Backfill(ending, f"date={today - timedelta(days=1)}..{days[-1]}", "early", ledger=ledger)
+        with pytest.raises(BatchError, match=f"{left + 1} of the {left + 2} partitions are not due yet, date={today}"):
+            early.check_due(datetime.now(UTC))
+    with pytest.raises((CalendarError, UnknownPartition), match=f"known .*to {days[-1]}|known from .* to {days[-1]}"):
+        Backfill(ending, f"date={days[-1] + timedelta(days=1)}", "unknown", ledger=ledger)

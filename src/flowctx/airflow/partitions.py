@@ -17,7 +17,7 @@ from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, T
 from flowctx.airflow.run_order import Lane, bound_of, lanes_of, to_pendulum
 from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
 from flowctx.core.dates.due_rules import Delays
-from flowctx.core.errors import PartitionError
+from flowctx.core.errors import CalendarError, MissingExtra, PartitionError
 from flowctx.core.partitions.scheme import PartitionScheme
 
 if TYPE_CHECKING:
@@ -105,7 +105,10 @@ class PartitionTimetable(Timetable):
     @property
     def _end(self) -> CalendarEnd | None:
         cadence = self.scheme.cadence
-        return None if cadence is None else calendar_end(cadence, datetime.now(UTC))
+        try:
+            return None if cadence is None else calendar_end(cadence, datetime.now(UTC))
+        except (CalendarError, MissingExtra):  # an api-server without calendars shows DAGs; whoever schedules says why
+            return None
 
     # -- what the UI shows ----------------------------------------------------------------------------------------
 
