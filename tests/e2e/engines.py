@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ from e2e.sharing import host, shared
 from postgres import postgres_database, postgres_server
 
 HERE = Path(__file__).parent
+
+
+def _in_minutes(minutes: int) -> str:
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).replace(second=0, microsecond=0).isoformat()
 
 
 @contextmanager
@@ -35,6 +40,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
     home = Path(tempfile.mkdtemp(dir=session / "airflow")) / "home"
     write_flow(home / "flows", "restated")
     write_flow(session / "moved", "moved")
+    shutil.copytree(HERE / "airflow_plugins", home / "plugins")
     with shared("postgres", session) as server, postgres_database(server["server"]) as database:
         env = {
             "AIRFLOW__CORE__XCOM_BACKEND": "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend",
@@ -43,6 +49,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
             "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}",
             "MOVED_LEDGER_URL": f"sqlite:///{session / 'moved' / 'ledger.db'}",
             "RESUMED_LEDGER_URL": server["ledger"],
+            "DUE": _in_minutes(4),
         }
         with airflow_stack(home, database, sorted((HERE / "airflow_files").glob("*.py")), env=env) as stack:
             yield stack.to_dict()
@@ -63,7 +70,7 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
         "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}",
         "FLAG": str(home / "flag"),
         "SEEN": str(home / "seen"),
-        "TICK": (datetime.now(UTC) + timedelta(minutes=4)).replace(second=0, microsecond=0).isoformat(),
+        "TICK": _in_minutes(4),
     }
     with shared("postgres", session) as server:
         locations = {
