@@ -42,6 +42,16 @@ def test_a_tick_and_those_missed_run_each_key_once(dagster: DagsterStack) -> Non
     assert all(found[run["runId"]]["as_of_date"] == run["tags"]["flowctx/as_of_date"] for run in runs)
 
 
+@pytest.mark.parametrize("name", ["evening", "half_day"])
+def test_a_day_runs_on_itself(dagster: DagsterStack, name: str) -> None:
+    """What is due on its own day, by the clock or half an hour after an early close, has its key and runs that day."""
+    today = datetime.fromisoformat(dagster.env["TICK"]).date().isoformat()
+    [run] = dagster.wait_for_runs(1, {"dagster/schedule_name": f"{name}_job_schedule"}, seconds=700)
+    assert run["status"] == "SUCCESS"
+    assert (run["tags"]["dagster/partition"], run["tags"]["flowctx/as_of_date"]) == (today, today)
+    assert contexts(dagster, name)[run["runId"]]["as_of_date"] == today
+
+
 def test_logs_are_clean(dagster: DagsterStack) -> None:
     """Neither the code server nor the daemon complains about definitions of ours."""
     for path in Path(dagster.home).glob("*.log"):

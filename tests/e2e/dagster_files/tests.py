@@ -70,6 +70,20 @@ storm = PartitionScheme(
 )
 caught_up = PartitionScheme(date=Daily(start=today - timedelta(days=20), calendar=desk, delay=delay), **static)
 
+# Due on the day itself, at the tick: by the clock, and half an hour after a session that ends early.
+lead = min(30, tick.hour * 60 + tick.minute)
+short = BusinessCalendar.from_sessions(
+    "SHORT",
+    [today + timedelta(days=n) for n in range(-3, 200)],
+    close="23:59",
+    timezone="UTC",
+    special_closes={today: f"{tick - timedelta(minutes=lead):%H:%M}"},
+)
+evening = PartitionScheme(date=Daily(start=today - timedelta(days=3), due=f"{tick:%H:%M}"))
+half_day = PartitionScheme(
+    date=Daily(start=today - timedelta(days=3), calendar=short, due=f"close + {lead}min" if lead else "close")
+)
+
 
 def asset(name, scheme):
     """Return an asset that writes down what it saw."""
@@ -84,11 +98,16 @@ def asset(name, scheme):
 
 
 assets = [asset("storm", storm), asset("caught_up", caught_up)]
+schedules = []
+for name, scheme in (("evening", evening), ("half_day", half_day)):
+    assets.append(asset(name, scheme))
+    own = dg.define_asset_job(f"{name}_job", [name], partitions_def=partitions_def(scheme))
+    schedules.append(workflow_schedule(own, scheme, default_status=dg.DefaultScheduleStatus.RUNNING))
 job = dg.define_asset_job("caught_up_job", ["caught_up"], partitions_def=partitions_def(caught_up))
 schedule = workflow_schedule(job, caught_up, catch_up=4, default_status=dg.DefaultScheduleStatus.RUNNING)
 
 defs = dg.Definitions.merge(
     *(workflow_definitions(workflow) for workflow in (again, live, restated)),
     workflow_definitions(ranged, backfill_policy=dg.BackfillPolicy.single_run()),
-    dg.Definitions(assets, jobs=[job], schedules=[schedule], executor=dg.in_process_executor),
+    dg.Definitions(assets, jobs=[job], schedules=[schedule, *schedules], executor=dg.in_process_executor),
 )
