@@ -33,6 +33,9 @@ _T = TypeVar("_T")
 #: How long SQLite itself waits for another process's lock before it says that the file is locked.
 SQLITE_WAIT_SECONDS = 10
 
+#: How libpq notices that a server is gone although nothing says so.
+_POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
 #: How long a connection to a server is kept that nothing uses.
 _UNUSED_SECONDS = 1.0
 #: How long the server's time is known from one look at it.
@@ -206,7 +209,7 @@ class Database:
 
     def _connect(self) -> Connection:
         wait = min(SQLITE_WAIT_SECONDS, self._patience_seconds)
-        arguments = {"timeout": wait, "check_same_thread": False} if self.sqlite else {"connect_timeout": 10}
+        arguments = {"timeout": wait, "check_same_thread": False} if self.sqlite else _POSTGRES
         try:
             engine = create_engine(
                 self.url,
@@ -228,6 +231,10 @@ class Database:
             # FULL: a commit is on the disk, not only in the log's buffer; a step that is recorded survives a power cut.
             for pragma in ("journal_mode=WAL", "synchronous=FULL"):
                 connection.exec_driver_sql(f"PRAGMA {pragma}")
+        else:
+            # A server that has not seen that we were cut off would keep our own locks from us.
+            for setting in ("idle_in_transaction_session_timeout = '10s'", "lock_timeout = '15s'"):
+                connection.exec_driver_sql(f"SET {setting}")
         return connection
 
     def _check_schema(self, connection: Connection) -> None:

@@ -62,7 +62,7 @@ class DatabaseErrors(NamedTuple):
         state: str | None = getattr(exc.orig, "sqlstate", None)
         if state == "53300" or (state is None and any(words in detail for words in _COME_AGAIN)):
             return LedgerUnavailable(f"the ledger {self.shown} lets nobody in ({detail}); try again later"), True
-        lost = exc.connection_invalidated or state is None or state[:2] in ("08", "57")
+        lost = exc.connection_invalidated or state is None or state[:2] in ("08", "57") or state == "25P03"
         if lost and type(exc).__name__ in ("OperationalError", "InterfaceError", "InternalError", "DatabaseError"):
             # A database that never answered is more likely misspelt than away.
             return LedgerUnavailable(
