@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, and_, func, or_, select, update
@@ -17,11 +18,14 @@ from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.errors import FlowctxError
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_batch
-from flowctx.ledger.rows import Row, stamp, text
+from flowctx.ledger.rows import Row, damaged, stamp, text
 from flowctx.ledger.statements import add_batch, put_launch
 from flowctx.ledger.tables import batches, launches, runs, steps
+
+_T = TypeVar("_T")
 
 #: How many rows are read at a time, so that a batch of a million takes no more memory than one of ten.
 _PAGE = 2000
@@ -241,6 +245,23 @@ def _batch_row(batch: BatchRecord) -> dict[str, Any]:
     }
 
 
+def _checked(what: str) -> Callable[[Callable[[Row], _T]], Callable[[Row], _T]]:
+    """Make a damaged row an error of ours."""
+
+    def decorate(read: Callable[[Row], _T]) -> Callable[[Row], _T]:
+        @functools.wraps(read)
+        def checked(row: Row) -> _T:
+            try:
+                return read(row)
+            except (FlowctxError, AttributeError, OverflowError, TypeError, ValueError) as exc:
+                raise damaged(f"what the ledger holds of {what} {row['batch_id']}", exc) from exc
+
+        return checked
+
+    return decorate
+
+
+@_checked("batch")
 def _batch(row: Row) -> BatchRecord:
     return BatchRecord(
         batch_id=row["batch_id"],
@@ -257,6 +278,7 @@ def _batch(row: Row) -> BatchRecord:
     )
 
 
+@_checked("batch")
 def _batch_of_runs(row: Row) -> BatchRecord:
     created_at = datetime.fromisoformat(row["created_at"])
     known = {name: row[name] for name in ("batch_id", "workflow", "engine")} | {"import_path": row["target"]}
@@ -279,6 +301,7 @@ def _launch_row(batch_id: str, run: PartitionRun) -> dict[str, Any]:
     }
 
 
+@_checked("a partition of batch")
 def _noted(row: Row) -> PartitionRun:
     return PartitionRun(
         partition=row["partition"],

@@ -14,6 +14,7 @@ from flowctx.core.data.plain import ArtifactRef, FrozenDict, freeze
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import FlowctxError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.printable import brief
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 
@@ -94,7 +95,7 @@ def step_record(row: Row, run_id: str) -> StepRecord:
             run_attempt=row["run_attempt"],
         )
     except (FlowctxError, KeyError, TypeError, ValueError) as exc:
-        raise _damaged(where, exc) from exc
+        raise damaged(where, exc) from exc
 
 
 def run_row(run: RunRecord, last_seen_at: datetime, nonce: str) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def run_record(row: Row) -> RunRecord:
             **ownership_of(row),
         )
     except (ValueError, TypeError) as exc:
-        raise _damaged(where, exc) from exc
+        raise damaged(where, exc) from exc
 
 
 def ownership_of(row: Row) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def attempt_context(row: Row, where: str) -> WorkflowContext:
     try:
         return WorkflowContext.from_dict(payload)
     except FlowctxError as exc:
-        raise _damaged(where, exc) from exc
+        raise damaged(where, exc) from exc
 
 
 def capture_row(capture: Capture) -> dict[str, Any]:
@@ -224,21 +225,22 @@ def capture_record(row: Row) -> Capture:
             completed_at=datetime.fromisoformat(row["completed_at"]) if row["completed_at"] else None,
         )
     except (FlowctxError, TypeError, ValueError) as exc:
-        raise _damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+        raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
 
 
 def _payload(data: str, digest: str, where: str) -> dict[str, Any]:
     encoded = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else bytes(data or b"")
     if _digest(encoded) != digest:
-        raise _damaged(where, "it is not what was written")
+        raise damaged(where, "it is not what was written")
     try:
         return msgspec.json.decode(encoded, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise _damaged(where, exc) from exc
+        raise damaged(where, exc) from exc
 
 
-def _damaged(where: str, why: object) -> PayloadError:
-    return PayloadError(f"{where} is damaged: {why}; restore the ledger from a backup, or start a new run")
+def damaged(where: str, why: object) -> PayloadError:
+    """Return the error of a row that is not what was written."""
+    return PayloadError(f"{where} is damaged: {brief(str(why))}; restore the ledger from a backup, or start a new run")
 
 
 def _digest(data: bytes) -> str:

@@ -52,6 +52,7 @@ from flowctx.core.data.references import FileReference, TableReference, check_pa
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
+from flowctx.core.printable import brief
 
 
 def to_json(value: Any) -> Any:
@@ -171,8 +172,8 @@ def _read_other(data: Any, path: ValuePath) -> Any:
 def _untag(tag: str, text: Any, path: ValuePath) -> Any:
     try:
         return _DECODERS[tag](text)
-    except (ValueError, TypeError, KeyError, ArithmeticError) as exc:
-        raise PayloadError(f"{shown(path)} has a damaged {tag}: {_brief(text)} ({exc})") from exc
+    except (AttributeError, ValueError, TypeError, KeyError, ArithmeticError) as exc:
+        raise PayloadError(f"{shown(path)} has a damaged {tag}: {_brief(text)} ({brief(str(exc))})") from exc
 
 
 def _brief(text: Any) -> str:

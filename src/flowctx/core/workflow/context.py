@@ -286,7 +286,7 @@ class WorkflowContext:
             return cls(**_read_fields(data, tagged=version is not None))
         except PayloadError:
             raise
-        except (FlowctxError, TypeError, ValueError) as exc:
+        except (FlowctxError, AttributeError, OverflowError, TypeError, ValueError) as exc:
             raise PayloadError(f"the context payload is damaged: {exc}") from exc
 
     def _repr_html_(self) -> str:
