@@ -6,15 +6,17 @@ import logging
 import re
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 from airflow.sdk import DAG
 
-from flowctx import ContextError, PartitionScheme, Workflow
+from flowctx import ContextError, PartitionScheme, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.context import run_context
+from flowctx.cli.options import read_params
 from flowctx.dagster import workflow_context, workflow_definitions
 
 flow = Workflow(
@@ -135,3 +137,86 @@ def test_an_adopted_asset_is_warned_of_slips(caplog):
     context = dg.build_asset_context(run_tags={"bach_id": "b", "flowctx/typo": "x", "team": "data"})
     assert workflow_context(context).batch_id is None
     assert sorted(record.args[0] for record in caplog.records) == ["bach_id", "flowctx/typo"]
+
+
+def on_python(params):
+    run(flow, partition="A", params=params)
+
+
+def on_shell(params):
+    ((name, value),) = params.items()
+    run(flow, partition="A", params=read_params(flow, {name: value}))
+
+
+def on_own_dag(params):
+    on_airflow(params, own=False)
+
+
+def on_workflow_dag(params):
+    declared = workflow_dag(flow).params  # what Airflow checks when a run is triggered
+    for name in params.keys() & declared.keys():
+        try:
+            declared.get_param(name).resolve(params[name])
+        except ValueError:
+            return "refused at launch"
+    try:
+        on_airflow(params)
+    except ContextError:
+        return "the first step fails"
+    return "taken"
+
+
+def on_dagster(*, config=None, tags=None):
+    ended = launched(config, tags)
+    return ended if ended == "ok" else "refused at launch" if "refused at launch" in ended else "the first step fails"
+
+
+def on_own_asset(tags):
+    try:
+        workflow_context(dg.build_asset_context(run_tags=tags))
+    except ContextError:
+        return "the asset fails"
+    return "taken"
+
+
+UNKNOWN, WRONG, SLIP = {"limmit": "4"}, {"limit": "abc"}, {"bach_id": "b"}
+#: For each row of the table: what is passed to it, and how.
+WAYS = {
+    "Python": (on_python, (UNKNOWN, WRONG, SLIP)),
+    "Shell": (on_shell, (UNKNOWN, WRONG, SLIP)),
+    "Airflow: `conf` of a workflow's DAG": (on_workflow_dag, (UNKNOWN, WRONG, SLIP)),
+    "Airflow: `conf` of a DAG of your own": (on_own_dag, (UNKNOWN, WRONG, SLIP)),
+    "Dagster: run config": (lambda config: on_dagster(config=config), (UNKNOWN, WRONG, SLIP)),
+    "Dagster: tags under `flowctx/`": (
+        lambda tags: on_dagster(tags=tags),
+        ({"flowctx/limmit": "4"}, {"flowctx/as_of_date": "today"}, {"flowctx/bach_id": "b"}),
+    ),
+    "Dagster: tags of an asset": (on_own_asset, ({"limmit": "4"}, {"as_of_date": "today"}, SLIP)),
+}
+PAGE = Path(__file__).parents[2] / "docs" / "tags-and-conf.md"
+TABLE = PAGE.read_text().split("| Way in |")[1].split("\n\n")[0].splitlines()[2:]
+CELLS = [
+    (row.split("|")[1].strip(), number, cell.strip())
+    for row in TABLE
+    for number, cell in enumerate(row.split("|")[2:5])
+]
+
+
+@pytest.mark.parametrize(("way", "number", "wanted"), CELLS)
+def test_the_table_of_ways_in_is_true(way, number, wanted, caplog):
+    """Each way in does with each kind of mistake what the page says."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    attempt, mistakes = next(how for name, how in WAYS.items() if way.startswith(name))
+    try:
+        ended = attempt(mistakes[number]) or "taken"
+    except ContextError:
+        ended = "refused at once"
+    heard = [record for record in caplog.records if re.search("if it is to say|means nothing", record.getMessage())]
+    if ended == "taken" and heard:
+        ended = "a warning in the log"
+    assert ended == wanted
+
+
+def test_every_way_in_is_in_the_table():
+    """The table has one row for each way that is tried."""
+    assert [next(name for name in WAYS if row.startswith(f"| {name}")) for row in TABLE] == list(WAYS)
