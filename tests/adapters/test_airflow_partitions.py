@@ -360,3 +360,10 @@ def test_a_calendar_that_ends_is_scheduled_while_it_is_known(left: int, caplog: 
     assert timetable.resolve_partition_date(due[-1]) == latest[0].partition_date
     again = PartitionTimetable.deserialize(timetable.serialize())
     assert walk(again, 999) == walk(timetable, 999)
+
+
+def test_no_asset_triggers_a_run_of_a_scheme():
+    """A timetable of a scheme has no mapper for events of assets, and says what to do instead."""
+    timetable = PartitionTimetable(PartitionScheme(tier=["A"]))
+    with pytest.raises(PartitionError, match="come from its scheme"):
+        timetable.get_partition_mapper(name="prices")

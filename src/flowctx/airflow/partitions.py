@@ -21,6 +21,7 @@ from flowctx.core.errors import CalendarError, MissingExtra, PartitionError
 from flowctx.core.partitions.scheme import PartitionScheme
 
 if TYPE_CHECKING:
+    from airflow.partition_mappers.base import PartitionMapper
     from airflow.utils.types import DagRunType
     from pendulum import DateTime
 
@@ -224,6 +225,17 @@ class PartitionTimetable(Timetable):
         return to_pendulum(dt if cadence is None else dt.replace(tzinfo=cadence.zone))
 
     # -- writing it down ------------------------------------------------------------------------------------------
+
+    def get_partition_mapper(self, *, name: str = "", uri: str = "") -> PartitionMapper:
+        """Refuse: no asset triggers these runs.
+
+        Raises:
+            PartitionError: Always.
+        """
+        raise PartitionError(
+            f"runs of a PartitionTimetable come from its scheme, not from events of the asset {name or uri!r}; give "
+            "the DAG that assets trigger a schedule of assets"
+        )
 
     def serialize(self) -> dict[str, Any]:
         """Return it as JSON; the values of callables are written out."""
