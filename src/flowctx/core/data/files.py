@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike, fspath
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 from flowctx.core.data.references import FileReference
 
@@ -50,9 +50,12 @@ class File:
             data = ctx.get_output("report", "pdf").read_bytes()        # in another
     """
 
+    #: Whether this process has met any: where it has not, nothing need be searched for them.
+    met: ClassVar[bool] = False
     __slots__ = ("_path", "_reference", "_store")
 
     def __init__(self, path: str | PathLike[str]) -> None:
+        File.met = True
         self._path: str | None = fspath(path)
         self._reference: FileReference | None = None
         self._store: object | None = None
@@ -60,6 +63,7 @@ class File:
     @classmethod
     def of(cls, reference: FileReference, store: object | None = None) -> File:
         """Return the handle of a stored file."""
+        File.met = True
         file = cls.__new__(cls)
         file._path, file._reference, file._store = None, reference, store
         return file

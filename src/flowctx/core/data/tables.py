@@ -7,7 +7,7 @@ Core knows what a table is and where it is kept; what is in it is read by a libr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 from flowctx.core.data.references import TableReference
 
@@ -127,6 +127,8 @@ class Table:
     names, types, values, nulls and order, whatever library wrote them.
     """
 
+    #: Whether this process has met any: where it has not, nothing need be searched for them.
+    met: ClassVar[bool] = False
     __slots__ = ("_first", "_reader", "_reference", "_source", "_store")
 
     def __init__(
@@ -137,6 +139,7 @@ class Table:
         store: object | None = None,
         first: Sequence[dict[str, Any]] = (),
     ) -> None:
+        Table.met = True
         self._reference, self._source, self._store = reference, source, store
         self._first = list(first)
         self._reader: TableReader | None = None
