@@ -188,6 +188,8 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
 
 def _capture_ids(facts: RunFacts, key: str | None) -> list[str]:
     """Return the ids that the capture of a run may have: the order of a scheme's dimensions is not known here."""
+    if key is not None and key not in facts.keys:
+        return []  # of another asset, whose partitions are not those of the run
     try:
         capture_id = str(facts.context(key).capture_id)
     except FlowctxError:
