@@ -31,7 +31,7 @@ def test_a_batch_from_the_dry_run_to_the_page(url: str, notes: Path, tmp_path: P
     failed = flowctx(url, *fill, "--workers", "1")
     assert failed.exit_code == 1
     assert f"failed: {bad} at check: 12 rows are missing" in failed.stderr
-    assert "then run them again: --retry-failed" in failed.output
+    assert "see why: flowctx status b; it says how to run them again" in failed.output
     Path(f"{notes}.mended").touch()
     assert flowctx(url, *fill, "--retry-failed").exit_code == 0
     html = tmp_path / "b.html"

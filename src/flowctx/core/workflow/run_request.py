@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
+from flowctx.core.dates.parsing import iso_date
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -156,10 +157,10 @@ def _partition(value: Any, name: str) -> PartitionKey | str | None:
 def _date(value: Any, name: str) -> date | None:
     if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
         return value
-    try:
-        return date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ContextError(f"{name} is {value!r}; write it as YYYY-MM-DD, such as '2012-10-26'") from None
+    found = iso_date(value) if isinstance(value, str) else None
+    if found is None:
+        raise ContextError(f"{name} is {value!r}; write it as YYYY-MM-DD, such as '2012-10-26'")
+    return found
 
 
 def _bool(value: Any, name: str) -> bool:
