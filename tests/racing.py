@@ -13,7 +13,7 @@ from flowctx.ledger import open_ledger
 from flowctx.testing.clock import NOON
 
 #: Fails at its second step unless told otherwise; notes each call of a step in a file.
-halting = Workflow("halting", params={"halt": True})
+halting = Workflow("halting", params={"halt": True, "effects": ""})
 
 
 def _note(ctx, name):

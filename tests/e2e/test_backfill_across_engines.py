@@ -44,5 +44,5 @@ def test_a_batch_goes_from_airflow_to_dagster_to_here(
 
 
 def _counts(home: Home) -> dict[str, int]:
-    counts: dict[str, int] = home.status("moved", "--on", "airflow")["counts"]
+    counts: dict[str, int] = home.status("moved", "--on", "airflow", "--workflow", "moved:flow")["counts"]
     return counts
