@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -321,8 +322,7 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     """  # noqa: D301 - \b is for click
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
-    if batch.selection is not None or engine is not None:
-        workflow = import_recorded(batch.import_path) if batch.import_path else None
+    if (workflow := _workflow_on_engine(batch, engine)) is not None:
         _ask_engine(ledger, batch_id, engine, url, workflow)
     under_way = [run for run in ledger.batches.iter_outcomes(batch_id) if not run.state.ended]
     stopped = 0
@@ -336,6 +336,17 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
         if len(done) < len(runs):
             echo(f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True)
     echo(f"batch {batch_id} is canceled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
+
+
+def _workflow_on_engine(batch: BatchRecord, engine: str | None) -> Workflow | None:
+    """Return the workflow that an engine is to be asked about; a batch of this machine needs no engine."""
+    if batch.import_path is None or (engine or batch.engine) in (None, "local"):
+        return None
+    try:
+        return import_recorded(batch.import_path)
+    except WorkflowError as exc:
+        echo(f"{engine or batch.engine} was not asked anew: {exc}", err=True)
+        return None
 
 
 @click.command(short_help="List batches, the latest first.")
@@ -385,7 +396,4 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
 
 
 def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for run in ledger.batches.iter_outcomes(batch.batch_id):
-        counts[str(run.state)] = counts.get(str(run.state), 0) + 1
-    return counts
+    return Counter(str(run.state) for run in ledger.batches.iter_outcomes(batch.batch_id))
