@@ -227,15 +227,22 @@ class Database:
             sqlite_file.warn_of_network(self.url.database)
         event.listen(engine, "before_cursor_execute", _storable, retval=True)
         connection = engine.connect()
+        try:
+            self._set_up(connection)
+        except BaseException:  # of a connection that nobody has, nobody would let go
+            _discard(connection)
+            raise
+        return connection
+
+    def _set_up(self, connection: Connection) -> None:
         if self.sqlite:
             # FULL: a commit is on the disk, not only in the log's buffer; a step that is recorded survives a power cut.
-            for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-                connection.exec_driver_sql(f"PRAGMA {pragma}")
+            settings = [f"PRAGMA {pragma}" for pragma in ("journal_mode=WAL", "synchronous=FULL")]
         else:
             # A server that has not seen that we were cut off would keep our own locks from us.
-            for setting in ("idle_in_transaction_session_timeout = '10s'", "lock_timeout = '15s'"):
-                connection.exec_driver_sql(f"SET {setting}")
-        return connection
+            settings = ["SET idle_in_transaction_session_timeout = '10s'", "SET lock_timeout = '15s'"]
+        for setting in settings:
+            connection.exec_driver_sql(setting)
 
     def _check_schema(self, connection: Connection) -> None:
         revision = schema.revision_of(connection)
