@@ -51,7 +51,7 @@ format: $(READY)  ## Format the code and fix what ruff can fix
 
 docs: $(READY)  ## Build the documentation as a site in .cache/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "Built; open .cache/site/index.html"
+	@echo "Built in .cache/site; to read and search it: $(BIN)/python -m http.server --bind 127.0.0.1 -d .cache/site"
 
 bench: $(READY)  ## Print measurements side by side
 	@$(BIN)/python tests/bench

@@ -50,9 +50,9 @@ def test_the_reference_has_readable_docstrings(site):
     assert "Base of every error that flowctx raises on purpose." in (folder / "reference" / "errors.html").read_text()
 
 
-def test_the_search_works_from_files(site):
-    """The index is in a script beside the pages, since a browser reads no JSON from files."""
+def test_the_search_knows_pages_and_reference(site):
+    """The index has the names of the reference and the words of the guide."""
     folder, _ = site
-    index = (folder / "search" / "search_index.js").read_text()
+    index = (folder / "search" / "search_index.json").read_text()
     assert "PartitionTimetable" in index
     assert "previous_session" in index
