@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -275,6 +276,10 @@ class Database:
 
 
 def _discard(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        # A cursor that a traceback still holds would keep the closed connection's lock until it is collected.
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error, AttributeError):
+            connection.connection.dbapi_connection.rollback()  # type: ignore[union-attr]
     with contextlib.suppress(SQLAlchemyError, OSError):
         connection.invalidate()
     with contextlib.suppress(SQLAlchemyError, OSError):
