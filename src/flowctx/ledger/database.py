@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -227,6 +228,8 @@ class Database:
             sqlite_file.make_private(self.url.database)
             sqlite_file.warn_of_network(self.url.database)
         event.listen(engine, "before_cursor_execute", _storable, retval=True)
+        if self.sqlite:
+            event.listen(engine, "handle_error", _roll_back_sqlite)
         connection = engine.connect()
         try:
             self._set_up(connection)
@@ -275,11 +278,18 @@ class Database:
         connection.exec_driver_sql("COMMIT")
 
 
+def _roll_back_sqlite(context: ExceptionContext) -> None:
+    """Roll back before SQLAlchemy closes a connection that was interrupted.
+
+    A cursor that a traceback still holds would keep the closed connection's lock until it is collected.
+    """
+    if context.connection is not None and not isinstance(context.original_exception, Exception):
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+            raw: Any = context.connection.connection.dbapi_connection
+            raw.rollback()
+
+
 def _discard(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        # A cursor that a traceback still holds would keep the closed connection's lock until it is collected.
-        with contextlib.suppress(SQLAlchemyError, sqlite3.Error, AttributeError):
-            connection.connection.dbapi_connection.rollback()  # type: ignore[union-attr]
     with contextlib.suppress(SQLAlchemyError, OSError):
         connection.invalidate()
     with contextlib.suppress(SQLAlchemyError, OSError):
