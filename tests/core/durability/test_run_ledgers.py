@@ -128,3 +128,15 @@ def test_a_run_that_is_to_continue_another_needs_the_ledger():
         LenientLedger(Away()).get_run("run-1")
     with pytest.raises(UnknownRun):
         LenientLedger(MemoryLedger()).get_run("nope")
+
+
+def test_a_lenient_run_does_without_a_list_that_cannot_be_read():
+    """A ledger that goes away before it lists other runs does not fail a lenient run; a strict one hears of it."""
+
+    class Away(MemoryLedger):
+        def list_runs(self, **how):
+            raise LedgerUnavailable("away")
+
+    assert run_ledger(Away(), strict=False).list_runs(workflow="flow") == []
+    with pytest.raises(LedgerUnavailable):
+        run_ledger(Away(), strict=True).list_runs(workflow="flow")

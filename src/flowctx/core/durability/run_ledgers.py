@@ -170,11 +170,11 @@ class LenientLedger:
 
     def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
         """Return what is recorded of steps, as far as it can be read."""
-        return self._look(key, lambda: self._ledger.steps(key, names), [])
+        return self._look(key.run_id, lambda: self._ledger.steps(key, names), [])
 
     def statuses(self, key: RunKey) -> dict[str, StepStatus]:
         """Return how steps ended, as far as it can be read."""
-        return self._look(key, lambda: self._ledger.statuses(key), {})
+        return self._look(key.run_id, lambda: self._ledger.statuses(key), {})
 
     def list_runs(
         self,
@@ -187,13 +187,17 @@ class LenientLedger:
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
-        return self._ledger.list_runs(
-            workflow=workflow,
-            batch_id=batch_id,
-            status=status,
-            partition=partition,
-            capture_id=capture_id,
-            limit=limit,
+        return self._look(
+            f"of {workflow}",
+            lambda: self._ledger.list_runs(
+                workflow=workflow,
+                batch_id=batch_id,
+                status=status,
+                partition=partition,
+                capture_id=capture_id,
+                limit=limit,
+            ),
+            [],
         )
 
     def _flush(self, run: RunRecord) -> None:
@@ -205,7 +209,7 @@ class LenientLedger:
         self._ledger = NO_LEDGER
         logger.warning("run %s is not recorded: %s", run_id, exc, extra={"run_id": run_id})
 
-    def _look(self, key: RunKey, work: Callable[[], _T], otherwise: _T) -> _T:
+    def _look(self, run_id: str, work: Callable[[], _T], otherwise: _T) -> _T:
         try:
             return work()
         except Superseded:
@@ -213,9 +217,9 @@ class LenientLedger:
         except LedgerError as exc:
             logger.warning(
                 "run %s: what is recorded of it cannot be read (%s); it goes on",
-                key.run_id,
+                run_id,
                 exc,
-                extra={"run_id": key.run_id},
+                extra={"run_id": run_id},
             )
             return otherwise
 
