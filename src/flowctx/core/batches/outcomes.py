@@ -49,6 +49,8 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
     if recorded is None or reported is None:
         return reported or accounts[0]
     if not reported.state.ended:
+        if recorded.state.done and reported.attempt <= recorded.attempt:
+            return recorded  # the engine has not heard of it yet; of what it runs again, the steps tell
         return max(recorded, reported, key=_heard)
     if reported.state is PartitionState.CANCELED and not recorded.state.done and _heard(reported) >= _heard(recorded):
         return replace(reported, recorded=True, part=recorded.part)
