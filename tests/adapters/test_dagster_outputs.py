@@ -218,8 +218,8 @@ def test_any_key_is_kept_inside_the_folder(key, base, tmp_path):
     capture = StoredOutput(
         asset_path=("a", "b"), key=key, partition=None, capture_id=f"{key}|x", run_id="r", envelope=envelope
     )
-    outputs.store.write(capture)
-    assert outputs.store.read(("a", "b"), key) == capture
+    outputs.storage.outputs.write(capture)
+    assert outputs.storage.outputs.read(("a", "b"), key) == capture
     assert outputs.captures(["a", "b"], key) == [f"{key}|x"]
     assert [path.name for path in tmp_path.iterdir()] in ([], ["kept"])
 
@@ -230,7 +230,7 @@ def test_long_capture_ids_have_files_too(tmp_path):
     ids = ["x" * 400 + "|b", "y" * 400 + "|b", "Ω" * 100 + "|b", "."]
     for capture_id in ids:
         envelope = Envelope(step="s", output=freeze({"id": capture_id}))
-        outputs.store.write(
+        outputs.storage.outputs.write(
             StoredOutput(
                 asset_path=("a",), key=None, partition=None, capture_id=capture_id, run_id="r", envelope=envelope
             )
@@ -244,7 +244,7 @@ def test_readers_never_see_half_of_a_file(tmp_path):
 
     def write(n):
         envelope = Envelope(step="s", output=freeze({"rows": [n] * 2000}))
-        outputs.store.write(
+        outputs.storage.outputs.write(
             StoredOutput(
                 asset_path=("a",), key="k", partition=None, capture_id=str(n % 5), run_id="r", envelope=envelope
             )

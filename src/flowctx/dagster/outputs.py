@@ -1,4 +1,4 @@
-"""The IO manager: Dagster's side of where outputs are kept; the files are :mod:`.output_store`'s."""
+"""The IO manager: Dagster's side of where outputs are kept; what is kept where is :mod:`.storage`'s to say."""
 # No `from __future__ import annotations`: Dagster 1.13 reads the annotations of resources when they are defined.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,10 +8,8 @@ from typing import Any, get_args, get_origin
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict, thaw
-from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
+from flowctx.core.errors import ArtifactError, ContextError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Upstream
 from flowctx.core.execution.keeping import keep_tables
@@ -20,9 +18,8 @@ from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import as_annotated, table_metadata
-from flowctx.dagster.output_store import OutputStore, StoredOutput, output_name
-from flowctx.dagster.recorded_outputs import current_output, output_of_capture
-from flowctx.dagster.recording import ledger_at
+from flowctx.dagster.output_store import StoredOutput, output_name
+from flowctx.dagster.storage import RunStorage
 
 #: The resource key of the IO manager.
 IO_MANAGER_KEY = "workflow_io_manager"
@@ -72,9 +69,9 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Store what a step handed on, or what an asset of the user's returned."""
         if isinstance(obj, Written):
             return
-        own = isinstance(obj, StoredOutput)
-        captures = [obj] if own else _captures_of_values(context, obj, self.artifacts())
-        written = [(self.store.write(capture), capture.envelope.output) for capture in captures]
+        own, storage = isinstance(obj, StoredOutput), self.storage
+        captures = [obj] if own else _captures_of_values(context, obj, storage.artifacts)
+        written = [(storage.outputs.write(capture), capture.envelope.output) for capture in captures]
         if len(written) == 1:
             ((path, output),) = written
             tables = table_metadata(output) if not own and isinstance(output, FrozenDict) else {}
@@ -87,42 +84,23 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         asset_path, keys = _upstream(context)
         step = step_context(context)
         facts = RunFacts.of(dg.OpExecutionContext(step)) if step is not None else None
+        storage = self.storage
         if keys is None:
-            return self._annotated(self.newest(asset_path, None, facts), kind)
+            return _annotated(storage.newest(asset_path, None, facts), kind)
         if len(keys) == 1 and not _by_partition(context, step):
-            return self._annotated(self.newest(asset_path, keys[0], facts), kind)
+            return _annotated(storage.newest(asset_path, keys[0], facts), kind)
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
         loaded: dict[Any, Any] = {}
         for key in keys:
             try:
-                capture = self.newest(asset_path, key, facts)
+                capture = storage.newest(asset_path, key, facts)
             except ArtifactError:
                 if not lenient:
                     raise
                 continue
             if capture.envelope.status is StepStatus.OK:
-                loaded[capture.partition or key] = self._annotated(capture, each)
+                loaded[capture.partition or key] = _annotated(capture, each)
         return loaded
-
-    def _annotated(self, capture: StoredOutput, kind: object) -> Any:
-        if capture.envelope.status is StepStatus.SKIPPED:
-            raise _skipped(capture)
-        return as_annotated(capture.output, kind, output_name(capture.asset_path, capture.key))
-
-    def _plain(self, capture: StoredOutput) -> dict[str, Any]:
-        if capture.envelope.status is StepStatus.SKIPPED:
-            raise _skipped(capture)
-        found: dict[str, Any] = thaw(capture.output)
-        return found
-
-    def artifacts(self, ledger: Ledger | None = None) -> ArtifactStore | None:
-        """Return where tables and large outputs are kept: what the environment names, else among the outputs.
-
-        Args:
-            ledger: The ledger in which the run is recorded; by default the manager's own.
-        """
-        base = self.base_path or self._base
-        return artifact_store(ledger or ledger_at(self.ledger_url), f"{base}/@artifacts" if base else None)
 
     # --- anybody's side ------------------------------------------------------------------------------------------
 
@@ -144,58 +122,18 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
 
                 WorkflowIOManager(base_path="outputs").output("daily_prices/fetch", "2012-10-26|IBM")
         """
-        return self._plain(self.store.read(_asset_path(asset_key), partition, capture_id))
+        capture = self.storage.outputs.read(_asset_path(asset_key), partition, capture_id)
+        found: dict[str, Any] = thaw(_output_of(capture))
+        return found
 
     def captures(self, asset_key: dg.AssetKey | Sequence[str] | str, partition: str | None = None) -> list[str]:
         """Return the ids of all captures of a partition, sorted."""
-        return self.store.captures(_asset_path(asset_key), partition)
-
-    def newest(self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None) -> StoredOutput:
-        """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one."""
-        ledger = ledger_at(self.ledger_url)
-        if facts is not None:
-            name = facts.tag("capture_id") or facts.batch_id or facts.first_run_id
-            found = self.store.of_run(asset_path, key, name)
-            run_ids = (facts.run_id, facts.first_run_id)
-            # Of several dates in one batch, that of this run; a run about none of them reads the latest.
-            chosen = next((output for output in found if output.run_id in run_ids), None)
-            chosen = chosen or next((output for output in found if output.capture_id in _capture_ids(facts, key)), None)
-            if found:
-                return chosen or found[-1]
-            elsewhere = output_of_capture(ledger, asset_path, key, _capture_ids(facts, key), self.artifacts())
-            if elsewhere is not None:
-                return elsewhere
-        try:
-            return self.store.read(asset_path, key)
-        except ArtifactError:
-            current = current_output(ledger, asset_path, key, self.artifacts())
-            if current is None:
-                raise
-            return current
+        return self.storage.outputs.captures(_asset_path(asset_key), partition)
 
     @property
-    def store(self) -> OutputStore:
-        """The files that it keeps.
-
-        Raises:
-            ContextError: There is no folder outside of a run.
-        """
-        base = self.base_path or self._base
-        if base is None:
-            raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
-        return OutputStore(base, self.artifacts())
-
-
-def _capture_ids(facts: RunFacts, key: str | None) -> list[str]:
-    """Return the ids that the capture of a run may have: the order of a scheme's dimensions is not known here."""
-    if key is not None and key not in facts.keys:
-        return []  # of another asset, whose partitions are not those of the run
-    try:
-        capture_id = str(facts.context(key).capture_id)
-    except FlowctxError:
-        return []
-    *values, batch = capture_id.split("|")
-    return [capture_id, "|".join([*reversed(values), batch])] if len(values) == 2 else [capture_id]
+    def storage(self) -> RunStorage:
+        """Where the outputs, the artifacts and the ledger are."""
+        return RunStorage.at(self.base_path or self._base, self.ledger_url)
 
 
 def _asset_path(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:
@@ -204,9 +142,16 @@ def _asset_path(asset_key: dg.AssetKey | Sequence[str] | str) -> Sequence[str]:
     return dg.AssetKey.from_coercible(asset_key).path
 
 
-def _skipped(capture: StoredOutput) -> ArtifactError:
-    named = output_name(capture.asset_path, capture.key)
-    return ArtifactError(f"{named} was skipped: {capture.envelope.error}; it has no output to load")
+def _annotated(capture: StoredOutput, kind: object) -> Any:
+    """Return an output as its reader asks for it."""
+    return as_annotated(_output_of(capture), kind, output_name(capture.asset_path, capture.key))
+
+
+def _output_of(capture: StoredOutput) -> FrozenDict:
+    if capture.envelope.status is StepStatus.SKIPPED:
+        named = output_name(capture.asset_path, capture.key)
+        raise ArtifactError(f"{named} was skipped: {capture.envelope.error}; it has no output to load")
+    return capture.output
 
 
 def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:

@@ -18,7 +18,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.run_request import RunRequest
-from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
+from flowctx.ledger import strict_from_env
 
 
 class StepNode(Protocol):
@@ -42,7 +42,7 @@ def record_run(
     ctx: WorkflowContext,
     request: RunRequest,
     *,
-    ledger_url: str | None,
+    ledger: Ledger | None,
     params_key: str,
 ) -> Recorder:
     """Begin to record the run of a partition, or find it begun.
@@ -52,11 +52,10 @@ def record_run(
         op: Dagster's context.
         ctx: The run's.
         request: What the caller says of the run.
-        ledger_url: The ledger, where the environment names none.
+        ledger: Where it is recorded, if anywhere.
         params_key: The resource whose configuration is the run's parameters.
     """
     flow = body.workflow
-    ledger = ledger_at(ledger_url)
     if body.asset_key is not None and not op.selected_asset_keys:
         ledger = None  # a check alone captures nothing
     recorded_in = run_ledger(ledger, strict=strict_from_env())
@@ -86,12 +85,6 @@ def _end_of(instance: dg.DagsterInstance, run: RunRecord) -> RunStatus | None:
         return None
     ends = {dg.DagsterRunStatus.SUCCESS: RunStatus.OK, dg.DagsterRunStatus.CANCELED: RunStatus.CANCELED}
     return ends.get(found.status, RunStatus.FAILED)
-
-
-def ledger_at(url: str | None) -> Ledger | None:
-    """Return the ledger that the environment names, else the one at a URL, if there is one."""
-    found = ledger_from_env()
-    return shared_ledger(url) if found is None and url else found
 
 
 def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:

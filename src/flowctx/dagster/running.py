@@ -190,7 +190,7 @@ class _Summary:
         duration = timedelta(seconds=history.ended - history.started)
         if history.failure is not None:
             return self.failed(step, history, duration)
-        capture = self.outputs.store.read(key.path, self.key)
+        capture = self.outputs.storage.outputs.read(key.path, self.key)
         envelope = capture.envelope
         if envelope.status is StepStatus.OK:
             self.captures[step.name] = capture

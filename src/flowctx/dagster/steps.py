@@ -18,7 +18,6 @@ from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
 from flowctx.core.errors import ArtifactError, FlowctxError
-from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.workflow.context import WorkflowContext
@@ -32,7 +31,7 @@ from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
 from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
-from flowctx.dagster.recording import ledger_at, record_run
+from flowctx.dagster.recording import record_run
 
 #: Name of the check that shows a step's quality metrics.
 QUALITY_CHECK = "quality"
@@ -102,8 +101,9 @@ class PartitionStep:
         if key is None and scheme is not None and ctx.partition is not None:  # the caller's word, as for a check alone
             key = to_dagster_key(ctx.partition, scheme)
         self.key = key
-        self.outputs: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
-        self.store: ArtifactStore | None = self.outputs.artifacts(ledger_at(self.outputs.ledger_url))
+        manager: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
+        self.storage = manager.storage
+        self.outputs, self.store = self.storage.outputs, self.storage.artifacts
         self.number = op.retry_number + 1
         self.recorder: Recorder | None = None
 
@@ -153,7 +153,7 @@ class PartitionStep:
             self.op,
             self.base,
             self.request,
-            ledger_url=self.outputs.ledger_url,
+            ledger=self.storage.ledger,
             params_key=params_key(self.body.workflow),
         )
         self.recorder, self.ctx = recorder, recorder.context
@@ -165,12 +165,12 @@ class PartitionStep:
         """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
         asset_path = self.body.asset_path(name)
         try:
-            return self.outputs.store.read(asset_path, self.key, str(self.ctx.capture_id)).envelope
+            return self.outputs.read(asset_path, self.key, str(self.ctx.capture_id)).envelope
         except ArtifactError:
             found = self.recorded(name)
         if found is not None:
             return found
-        capture = self.outputs.store.read(asset_path, self.key)
+        capture = self.outputs.read(asset_path, self.key)
         envelope = capture.envelope
         # Steps further back are those that this one saw, whatever has been captured since.
         return replace(
@@ -194,7 +194,7 @@ class PartitionStep:
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         """Return the output of a step further back."""
         try:
-            capture = self.outputs.store.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
+            capture = self.outputs.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
             return load_output(capture.envelope, self.store)
         except ArtifactError:
             found = self.recorded(name) if at in (None, self.ctx.capture_id) else None
@@ -276,7 +276,7 @@ class PartitionStep:
         """Keep that there is no output, and say why: Dagster has no event of its own for that."""
         result = made.outcome.result
         if not made.refused:  # what is captured already stays as it is
-            self.outputs.store.write(self.stored_output(made.envelope))
+            self.outputs.write(self.stored_output(made.envelope))
         where = f" ({self.ctx.partition})" if self.ctx.partition else ""
         self.op.log.info(f"step {self.body.step.name} skipped{where}: {result.error}")
         metadata = {f"{_OURS}status": str(StepStatus.SKIPPED), f"{_OURS}reason": result.error, **self.identity()}
@@ -342,7 +342,7 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
         if result.status is StepStatus.SKIPPED:
             metadata |= attempt.tell_skip(made)
         else:
-            attempt.outputs.store.write(attempt.stored_output(made.envelope))
+            attempt.outputs.write(attempt.stored_output(made.envelope))
             done.append((attempt, metadata))
         attempt.about_partition(metadata)
     yield from _one_check(checks)

@@ -1,0 +1,94 @@
+"""Where all that a run keeps is: its outputs, what is too large for them, and the ledger that remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.dagster.context import RunFacts
+from flowctx.dagster.output_store import OutputStore, StoredOutput
+from flowctx.dagster.recorded_outputs import current_output, output_of_capture
+from flowctx.ledger import ledger_from_env, shared_ledger
+
+
+@dataclass(frozen=True)
+class RunStorage:
+    """The three places that a step writes to and a reader looks into; each is known here once."""
+
+    #: The folder or URL of the outputs, if there is one.
+    base: str | None
+    #: The ledger in which runs are recorded, if there is one.
+    ledger: Ledger | None
+
+    @classmethod
+    def at(cls, base: str | None, ledger_url: str | None) -> RunStorage:
+        """Return the storage with the ledger that the environment names, else the one at a URL, if there is one."""
+        ledger = ledger_from_env()
+        if ledger is None and ledger_url:
+            ledger = shared_ledger(ledger_url)
+        return cls(base, ledger)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore | None:
+        """Where tables and large outputs are kept: what the environment names, else among the outputs."""
+        return artifact_store(self.ledger, f"{self.base}/@artifacts" if self.base else None)
+
+    @cached_property
+    def outputs(self) -> OutputStore:
+        """The files of the outputs.
+
+        Raises:
+            ContextError: There is no folder outside of a run.
+        """
+        if self.base is None:
+            raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
+        return OutputStore(self.base, self.artifacts)
+
+    def newest(self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None) -> StoredOutput:
+        """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one.
+
+        Args:
+            asset_path: Path of the asset's key.
+            key: Dagster's key of the partition.
+            facts: The run that asks; None outside of a run.
+
+        Raises:
+            ArtifactError: There is no such output.
+        """
+        found = None if facts is None else self._of_the_run(asset_path, key, facts)
+        if found is not None:
+            return found
+        try:
+            return self.outputs.read(asset_path, key)
+        except ArtifactError:
+            current = current_output(self.ledger, asset_path, key, self.artifacts)
+            if current is None:
+                raise
+            return current
+
+    def _of_the_run(self, asset_path: Sequence[str], key: str | None, facts: RunFacts) -> StoredOutput | None:
+        found = self.outputs.of_run(asset_path, key, facts.tag("capture_id") or facts.batch_id or facts.first_run_id)
+        capture_ids = _capture_ids(facts, key)
+        if not found:
+            return output_of_capture(self.ledger, asset_path, key, capture_ids, self.artifacts)
+        # Of several dates in one batch, that of this run; a run about none of them reads the latest.
+        by_run = (output for output in found if output.run_id in (facts.run_id, facts.first_run_id))
+        by_capture = (output for output in found if output.capture_id in capture_ids)
+        return next(by_run, None) or next(by_capture, found[-1])
+
+
+def _capture_ids(facts: RunFacts, key: str | None) -> list[str]:
+    """Return the ids that the capture of a run may have: the order of a scheme's dimensions is not known here."""
+    if key is not None and key not in facts.keys:
+        return []  # of another asset, whose partitions are not those of the run
+    try:
+        capture_id = str(facts.context(key).capture_id)
+    except FlowctxError:
+        return []
+    *values, batch = capture_id.split("|")
+    return [capture_id, "|".join([*reversed(values), batch])] if len(values) == 2 else [capture_id]
