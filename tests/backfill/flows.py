@@ -16,7 +16,7 @@ flow = Workflow(
     partitions=PartitionScheme(
         date=Daily(start="2012-01-02", end="2012-03-30", calendar="WEEKDAYS"), tier=["T1", "T2", "T3"]
     ),
-    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": [], "leave": [], "number": None},
+    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": [], "leave": [], "break": [], "number": None},
 )
 
 
@@ -53,6 +53,8 @@ def check(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
     """Fail where the parameters say so, until it is mended."""
     if str(ctx.partition) in ctx.params["fail"] and not mended(ctx):
         return StepResult.fail("12 rows are missing", category="DATA_QUALITY")
+    if str(ctx.partition) in ctx.params["break"]:
+        raise LookupError("row 12")
     note(ctx, "check")
     return {"number": ctx.params.get("number")}
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from backfill.flows import flow, numbered
-from flowctx import Backfill, BatchError, Workflow
+from flowctx import Backfill, BatchError, BatchStatus, Workflow
 from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -85,6 +85,15 @@ def test_failures_are_told_as_they_happen(book: Ledger) -> None:
     failed = [(run.partition, run.step, run.error) for run in heard if run.state is PartitionState.FAILED]
     assert failed == [(BAD, "check", "12 rows are missing")]
     assert len(heard) == 15
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_where_a_step_failed_is_known(book: Ledger, workers: int) -> None:
+    """The traceback of a step is kept, with any number of worker processes."""
+    fill(book, "date=2012-01-03", workers, params={"break": [BAD]})
+    (failure,) = BatchStatus.of(book, "b").failures
+    assert (failure.partition, failure.step, failure.error) == (BAD, "check", "LookupError: row 12")
+    assert 'raise LookupError("row 12")' in (failure.traceback or "")
 
 
 def test_too_many_failures_stop_the_batch(book: Ledger) -> None:

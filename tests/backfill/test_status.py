@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from backfill.flows import flow
-from flowctx import Backfill, BatchStatus, PartitionScheme, UnknownBatch, Workflow
+from flowctx import Backfill, BatchStatus, PartitionScheme, UnknownBatch, Workflow, WorkflowContext, run
 from flowctx.backfill import import_engine_runs, render_html
 from flowctx.backfill.grid import Grid
 from flowctx.core.batches.records import PartitionRun, PartitionState
@@ -68,8 +68,6 @@ def test_partitions_outside_the_selection_do_not_count(ledger: Ledger) -> None:
 
 def test_a_batch_without_a_plan_has_what_ran(ledger: Ledger) -> None:
     """Of a batch that an engine started by itself, what ran is all that there is."""
-    from flowctx import run
-
     run(flow, partition="2012-01-02|T1", batch_id="native", ledger=ledger)
     status = BatchStatus.of(ledger, "native", flow)
     assert (status.counts, status.total) == ({"ok": 1}, 1)
@@ -108,6 +106,33 @@ def test_the_page_holds_everything_and_fetches_nothing(ledger: Ledger) -> None:
     assert found["failures"][0]["error"] == "</script> is no row"
     assert found["grid"]["cells"] == "oommmf"
     assert found["counts"] == {"ok": 2, "failed": 1, "missing": 3}
+
+
+def test_the_page_says_why_partitions_were_skipped(ledger: Ledger) -> None:
+    """Each reason stands in the page with the number of partitions that it holds for, escaped."""
+    page = render_html(BatchStatus.of(ledger, "b", flow))
+    assert '<section id="skips" hidden>' in page
+    ledger.batches.record_outcomes(
+        "b", [ran(f"date=2012-01-03|tier={tier}", "skipped", error="<no> trades") for tier in ("T1", "T2")]
+    )
+    page = render_html(BatchStatus.of(ledger, "b", flow))
+    assert '<section id="skips">' in page
+    assert "<td>2</td><td>&lt;no&gt; trades</td>" in page
+
+
+def test_the_page_holds_tracebacks() -> None:
+    """Where a step failed stands in the page beside its error."""
+    ledger, broken = open_ledger("memory://"), Workflow("broken", partitions=PartitionScheme(tier=["T1"]))
+
+    @broken.step()
+    def divide(ctx: WorkflowContext) -> dict[str, float]:
+        return {"share": 1 / 0}
+
+    run(broken, partition="T1", batch_id="b", ledger=ledger)
+    page = render_html(BatchStatus.of(ledger, "b", broken))
+    (failure,) = json.loads(page.split('type="application/json">')[1].split("</script>")[0])["failures"]
+    assert failure["error"] == "ZeroDivisionError: division by zero"
+    assert 'return {"share": 1 / 0}' in failure["traceback"]
 
 
 def test_the_title_of_the_page_is_escaped(ledger: Ledger) -> None:

@@ -61,6 +61,18 @@ def test_a_run_is_shown(failed):
     assert data["context"]["params"] == {"limit": 3}
 
 
+def test_where_a_step_failed_is_shown(shell):
+    """With --traceback, the lines that raised are printed; where nothing raised, that is said."""
+    shell(*RUN, exit_code=1)
+    assert "no step of it raised" in shell("show", "r1", "--traceback")
+    shell.file.write_text(shell.file.read_text().replace('return StepResult.fail("too bad"', "raise KeyError(ctx"))
+    shell.file.write_text(shell.file.read_text().replace(', category="DATA_QUALITY")', ".run_id)"))
+    sys.modules.pop("cli_flows")
+    shell(*RUN[:-1], "r2", exit_code=1)
+    assert "raise KeyError(ctx.run_id)" not in shell("show", "r2")
+    assert "raise KeyError(ctx.run_id)" in shell("show", "r2", "--traceback")
+
+
 def test_a_run_is_resumed_where_it_stopped(failed):
     """A resumed run runs what is left, with new parameters if there are any."""
     failed.mend()

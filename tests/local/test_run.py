@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -15,8 +16,10 @@ from flowctx import (
     UnknownPartition,
     Workflow,
     WorkflowError,
+    resume,
     run,
 )
+from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 
 
@@ -57,6 +60,25 @@ def test_a_failure_stops_what_follows_it(flow):
     assert statuses(result) == {"a": "failed", "b": "not_run"}
     with pytest.raises(RunFailed, match="failed at step 'a' .*too bad"):
         result.raise_for_failure()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_cause_of_a_failure_is_what_the_step_raised(flow, stored):
+    """Whoever reads the failure sees the lines of the step that raised, with a ledger and without, and when resumed."""
+    ledger = MemoryLedger() if stored else None
+
+    @flow.step()
+    def divide(ctx):
+        return {"share": 1 / 0}
+
+    results = [first := run(flow, ledger=ledger)]
+    if ledger is not None:
+        results.append(resume(first.run_id, flow, ledger=ledger))
+    for result in results:
+        with pytest.raises(RunFailed) as caught:
+            result.raise_for_failure()
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert "divide" in {frame.name for frame in traceback.extract_tb(caught.value.__cause__.__traceback__)}
 
 
 def test_a_retryable_failure_is_tried_again(flow):

@@ -11,6 +11,7 @@ from typing import Any
 from flowctx.backfill.status import BatchStatus
 from flowctx.core.masking import mask_data, mask_text
 from flowctx.core.printable import printable
+from flowctx.core.workflow.drawing import table
 
 
 def render_html(status: BatchStatus) -> str:
@@ -30,7 +31,15 @@ def render_html(status: BatchStatus) -> str:
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     before, _, after = template.partition("@DATA@")
     title = html.escape(printable(mask_text(status.batch.batch_id)))
-    return before.replace("@TITLE@", title) + data + after
+    head, _, body = before.partition("@SKIPS@")
+    return head.replace("@TITLE@", title) + _skips(status) + body + data + after
+
+
+def _skips(status: BatchStatus) -> str:
+    """Return why partitions were skipped, as a table; it stands in the page as it is."""
+    rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.skips.items()]
+    hidden = "" if rows else " hidden"
+    return f'<section id="skips"{hidden}>{table("Skipped", ("partitions", "why"), rows)}</section>'
 
 
 def _data(status: BatchStatus) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -17,6 +18,7 @@ from flowctx import (
     PartitionScheme,
     QualityMetrics,
     RetryPolicy,
+    RunFailed,
     RunResult,
     StepResult,
     StepStatus,
@@ -262,6 +264,18 @@ class EngineContract:
             wanted,
             StepStatus.OK,
         )
+
+    def test_the_cause_of_a_failure(self) -> None:
+        """Whoever reads a failure sees the line of the step that raised."""
+        flow = Workflow("raising")
+
+        @flow.step()
+        def divide(ctx: WorkflowContext) -> dict[str, Any]:
+            return {"share": 1 / len(ctx.step_outputs)}
+
+        with pytest.raises(RunFailed) as caught:
+            self.run_on_engine(flow).raise_for_failure()
+        assert "1 / len(ctx.step_outputs)" in "".join(traceback.format_exception(caught.value))
 
     def test_a_run_without_a_scheme(self) -> None:
         """The caller may give any partition and business date, or none."""
