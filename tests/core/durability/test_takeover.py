@@ -28,8 +28,8 @@ def ledger(flow):
     return ledger
 
 
-def begin(flow, ledger, end_of, run_id="e2", **request):
-    ctx = make_context(workflow="flow", run_id=run_id, capture_id="one")
+def begin(flow, ledger, end_of, run_id="e2", capture_id="one", **request):
+    ctx = make_context(workflow="flow", run_id=run_id, capture_id=capture_id)
     return begin_or_take_over(ledger, ledger, plan_run(ledger, flow, ctx, request=RunRequest(**request)), end_of)
 
 
@@ -47,6 +47,35 @@ def test_a_capture_whose_holder_goes_on_is_refused(flow, ledger):
     with pytest.raises(CaptureHeld):
         begin(flow, ledger, lambda run: asked.append(run.run_id))
     assert (asked, ledger.get_run("e1").status) == (["e1"], RunStatus.RUNNING)
+
+
+def test_all_that_are_over_are_taken_over(flow, ledger):
+    """However many dead runs are in the way, all are ended, and the new one begins at the first call."""
+    for number in ("two", "three"):
+        StepByStep(flow, ledger, run_id=number, capture_id=number).attempt("a")
+    begun = begin(flow, ledger, lambda run: RunStatus.FAILED, "e9", "nine", on_captured="skip")
+    assert begun.run.run_id == "e9"
+    assert {run.run_id: str(run.status) for run in ledger.list_runs()} == {
+        "e9": "running", "e1": "failed", "two": "failed", "three": "failed",
+    }  # fmt: skip
+
+
+def test_one_that_goes_on_among_the_dead_is_left_alone(flow, ledger):
+    """The dead are ended, the living run keeps its capture, and the new one is refused."""
+    for number in ("two", "three"):
+        StepByStep(flow, ledger, run_id=number, capture_id=number).attempt("a")
+    with pytest.raises(CaptureHeld, match="run two"):
+        begin(
+            flow,
+            ledger,
+            lambda run: None if run.run_id == "two" else RunStatus.FAILED,
+            "e9",
+            "nine",
+            on_captured="skip",
+        )
+    assert {run.run_id: str(run.status) for run in ledger.list_runs()} == {
+        "e1": "failed", "two": "running", "three": "failed",
+    }  # fmt: skip
 
 
 def test_a_run_that_is_over_can_be_continued(flow, ledger):

@@ -16,7 +16,7 @@ EndOf = Callable[[RunRecord], RunStatus | None]
 
 
 def begin_or_take_over(recorded_in: RunLedger, ledger: Ledger | None, plan: RunPlan, end_of: EndOf) -> Recorder:
-    """Begin a run as it was planned; if another one is in its way, ask its engine whether that is over.
+    """Begin a run as it was planned; if others are in its way, ask their engines whether those are over.
 
     Args:
         recorded_in: What the run is recorded in.
@@ -29,13 +29,14 @@ def begin_or_take_over(recorded_in: RunLedger, ledger: Ledger | None, plan: RunP
         RunAlive: The run that is to be continued is not over.
         LedgerError: As for :func:`~flowctx.core.durability.run_plan.begin_run`.
     """
-    try:
-        return begin_run(recorded_in, plan)
-    except (CaptureHeld, RunAlive):
-        others = list(_in_the_way(ledger, plan)) if ledger is not None else []
-        if not any(_end(ledger, other, end_of) for other in others):
-            raise
-        return begin_run(recorded_in, plan)
+    while True:
+        try:
+            return begin_run(recorded_in, plan)
+        except (CaptureHeld, RunAlive):
+            others = list(_in_the_way(ledger, plan)) if ledger is not None else []
+            ended = [_end(ledger, other, end_of) for other in others]  # each of them, before the next try
+            if not any(ended):
+                raise
 
 
 def _in_the_way(ledger: Ledger, plan: RunPlan) -> Iterator[RunRecord]:
