@@ -18,8 +18,9 @@ from flowctx import (
     StepStatus,
     WorkflowContext,
 )
-from flowctx.core.data.plain import freeze
+from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.execution.envelope import Envelope, Update, Upstream, merge_upstream
+from flowctx.testing import make_context
 from strategies import plain_data, plain_dicts
 
 ENVELOPES = st.builds(
@@ -231,17 +232,108 @@ def test_an_older_envelope_loads():
 @pytest.mark.parametrize(
     "damage",
     [
+        {"step": {}},
+        {"step": ""},
+        {"step": None},
+        {"step": "x" * 100_000, "status": "great"},
         {"status": "great"},
+        {"status": []},
+        {"output": []},
+        {"output": ""},
+        {"output": None},
+        {"output": {"$date": "2026-01-09"}},
         {"output": {"a": {"$date": "x"}}},
         {"quality": {"rows": 1}},
+        {"quality": []},
+        {"error": ["no rows"]},
         {"category": "BAD"},
+        {"category": {}},
         {"updates": {"k": 5}},
+        {"updates": {"k": [1]}},
+        {"updates": {"k": [1, None]}},
+        {"updates": {"k": [1, "a", {}]}},
         {"updates": [1]},
+        {"updates": []},
         {"prior": [1]},
+        {"prior": [["a", 1]]},
+        {"prior": [[[], None]]},
         {"prior": 5},
+        {"prior": {"a": "b"}},
     ],
 )
 def test_damaged_envelopes_are_refused(damage):
-    """The message names the step that wrote it."""
-    with pytest.raises(PayloadError, match="what step 'a' handed on is damaged"):
+    """One sentence names the step that wrote it and what to do, however long the payload is."""
+    with pytest.raises(PayloadError, match=r"^what step \S+ handed on is damaged: .*; run that step again$") as caught:
         Envelope.from_payload({"flowctx": "1.0", "step": "a", **damage})
+    assert len(str(caught.value)) < 500
+
+
+_JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.just("x" * 5000)
+    | st.sampled_from(["1.0", "ok", "failed", "\0", "\ud800", "$artifact", "9" * 5000, "1e400"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.text(max_size=4) | st.sampled_from(["$date", "$decimal", "$int", "$artifact", "$table", "$file", "uri"]),
+        inner,
+        max_size=3,
+    ),
+    max_leaves=8,
+)
+
+
+def _with_junk(payload, path, junk):
+    """Return a payload with something else at a path of its own."""
+    at = payload
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = junk
+    return payload
+
+
+def _paths(value, before=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path for key, inner in items for path in ((*before, key), *_paths(inner, (*before, key)))]
+
+
+@given(ENVELOPES, st.data())
+def test_whatever_stands_in_an_envelope_it_is_read_or_refused(envelope, data):
+    """With anything at any place, an envelope is one that steps can use, or a short error of ours."""
+    payload = json.loads(json.dumps(envelope.to_payload()))
+    path = data.draw(st.sampled_from(_paths(payload)))
+    payload = _with_junk(payload, path, data.draw(_JUNK))
+    try:
+        read = Envelope.from_payload(payload)
+    except PayloadError as exc:
+        assert len(str(exc)) < 1000
+        return
+    assert isinstance(read.step, str) and read.step
+    assert isinstance(read.output, (FrozenDict, ArtifactRef))
+    assert all(isinstance(name, str) for update in read.updates.values() for name in (update.by, *update.over))
+    assert Envelope.from_payload(json.loads(json.dumps(read.to_payload()))).to_payload() == read.to_payload()
+
+
+@given(_JUNK)
+def test_what_is_no_envelope_is_refused(junk):
+    """Anything else that a task before may have handed on is a short error of ours."""
+    with pytest.raises(PayloadError) as caught:
+        Envelope.from_payload(junk)
+    assert len(str(caught.value)) < 500
+
+
+@given(st.data())
+def test_whatever_stands_in_a_context_it_is_read_or_refused(data):
+    """The same of contexts, as they stand in the ledger's rows."""
+    ctx = make_context(workflow="w", partition={"tier": "T1"}, params={"n": 1}).with_step_output("a", {"n": 2})
+    payload = ctx.to_dict()
+    payload = _with_junk(payload, data.draw(st.sampled_from(_paths(payload))), data.draw(_JUNK))
+    try:
+        read = WorkflowContext.from_dict(payload)
+    except PayloadError as exc:
+        assert len(str(exc)) < 1000
+        return
+    assert WorkflowContext.from_dict(json.loads(json.dumps(read.to_dict()))).to_dict() == read.to_dict()

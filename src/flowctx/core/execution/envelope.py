@@ -19,6 +19,7 @@ from flowctx.core.data.tables import MAX_INLINE_BYTES as MAX_INLINE_BYTES
 from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.keeping import NO_STORE
+from flowctx.core.printable import brief
 from flowctx.core.workflow.context import WorkflowContext, check_version
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 
@@ -102,25 +103,69 @@ class Envelope:
             )
         check_version(data["flowctx"], ENVELOPE_VERSION, "step")
         try:
-            quality = data.get("quality")
-            category = data.get("category")
             return cls(
-                step=data["step"],
+                step=_text(data["step"], "step"),
                 status=StepStatus(data.get("status", "ok")),
-                output=from_json(data.get("output") or {}, "output"),
-                quality=None if quality is None else QualityMetrics(**from_json(quality, "quality")),
-                error=from_json(data.get("error"), "error"),
-                category=None if category is None else ErrorCategory(category),
-                updates={
-                    unescape_key(key): Update(value=from_json(value, f"updates[{key!r}]"), by=by, over=tuple(over))
-                    for key, (value, by, *over) in (data.get("updates") or {}).items()
-                },
-                prior=dict((item, None) if isinstance(item, str) else item for item in data.get("prior") or ()),
+                output=_read_output(data.get("output", {})),
+                quality=_read_quality(data.get("quality")),
+                error=_text_or_none(from_json(data.get("error"), "error"), "error"),
+                category=_read_category(data.get("category")),
+                updates=_read_updates(data.get("updates", {})),
+                prior=_read_prior(data.get("prior", [])),
             )
-        except PayloadError as exc:
-            raise PayloadError(f"what step {data['step']!r} handed on is damaged: {exc}") from exc
-        except (FlowctxError, TypeError, ValueError, AttributeError) as exc:
-            raise PayloadError(f"what step {data['step']!r} handed on is damaged: {exc}") from exc
+        except (FlowctxError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
+            raise PayloadError(
+                f"what step {brief(repr(data['step']), 60)} handed on is damaged: {brief(str(exc))}; run that step again"
+            ) from exc
+
+
+def _read_output(data: object) -> FrozenDict | ArtifactRef:
+    output = from_json(data, "output")
+    if not isinstance(output, (FrozenDict, ArtifactRef)):
+        raise PayloadError(f"its output is a {type(output).__name__}, no dict")
+    return output
+
+
+def _read_quality(data: object) -> QualityMetrics | None:
+    return None if data is None else QualityMetrics(**from_json(data, "quality"))
+
+
+def _read_category(data: object) -> ErrorCategory | None:
+    return None if data is None else ErrorCategory(data)
+
+
+def _read_updates(data: object) -> dict[str, Update]:
+    if not isinstance(data, Mapping):
+        raise PayloadError(f"its updates are a {type(data).__name__}, no dict")
+    updates: dict[str, Update] = {}
+    for key, written in data.items():
+        if not isinstance(written, (list, tuple)) or len(written) < 2:
+            raise PayloadError(f"its updates[{brief(repr(key), 60)}] is no list of a value and who wrote it")
+        value, by, *over = (from_json(written[0], "updates"), *(_text(name, "updates") for name in written[1:]))
+        updates[unescape_key(str(key))] = Update(value=value, by=by, over=tuple(over))
+    return updates
+
+
+def _read_prior(data: object) -> dict[str, str | None]:
+    if not isinstance(data, (list, tuple)):
+        raise PayloadError(f"its prior steps are a {type(data).__name__}, no list")
+    prior: dict[str, str | None] = {}
+    for item in data:
+        name, at = (item, None) if isinstance(item, str) else item
+        prior[_text(name, "prior")] = _text_or_none(at, "prior")
+    return prior
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise PayloadError(f"{what} has {brief(repr(value), 60)} where a name must be")
+    return value
+
+
+def _text_or_none(value: object, what: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise PayloadError(f"{what} has {brief(repr(value), 60)} where text must be")
+    return value
 
 
 def merge_upstream(

@@ -20,6 +20,7 @@ from flowctx.core.errors import (
     PlainDataError,
 )
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.printable import brief as shorten
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.drawing import brief, table
 from flowctx.core.workflow.known_steps import warn_of_no_step
@@ -287,7 +288,7 @@ class WorkflowContext:
         except PayloadError:
             raise
         except (FlowctxError, AttributeError, OverflowError, TypeError, ValueError) as exc:
-            raise PayloadError(f"the context payload is damaged: {exc}") from exc
+            raise PayloadError(f"the context payload is damaged: {shorten(str(exc))}") from exc
 
     def _repr_html_(self) -> str:
         facts = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -323,10 +324,10 @@ def check_version(version: object, own: str, what: str) -> None:
     try:
         major = int(str(version).split(".", 1)[0])
     except ValueError:
-        raise PayloadError(f"the {what} payload has the version {version!r}, which is none") from None
+        raise PayloadError(f"the {what} payload has the version {shorten(version, 60)}, which is none") from None
     if major > int(own.split(".", 1)[0]):
         raise PayloadVersionError(
-            f"the {what} payload has format version {version}, this flowctx reads up to {own}; upgrade flowctx here"
+            f"the {what} payload has format version {shorten(version, 60)}, this flowctx reads up to {own}; upgrade flowctx here"
         )
 
 
