@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from flowctx.cli.options import json_option, target_names
+from flowctx.cli.options import json_option
 from flowctx.cli.output import print_json, print_table
 from flowctx.core.dates.calendar_end import calendar_end
 from flowctx.core.workflow.import_path import import_workflow
+from flowctx.core.workflow.named_workflows import named_workflows
 
 
 @click.command()
@@ -26,7 +27,7 @@ def doctor(targets: tuple[str, ...], as_json: bool) -> None:
     flowctx doctor flows:prices
     flowctx doctor --json
     """  # noqa: D301 - \b is for click
-    named = target_names()
+    named = named_workflows()
     rows = [_row(named.get(target, target)) for target in targets or named]
     if as_json:
         print_json({"calendars": rows})

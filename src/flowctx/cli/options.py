@@ -12,6 +12,7 @@ import click
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.parameters import typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
 
@@ -73,7 +74,7 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
     """Return where a workflow is that the project's pyproject.toml has a name for."""
     if ":" in text or "." in text or ctx.resilient_parsing:
         return text
-    named = target_names()
+    named = named_workflows()
     if named and text not in named and text.isidentifier() and importlib.util.find_spec(text) is None:
         known = ", ".join(named)
         raise CommandError(
@@ -83,26 +84,7 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
-    return [name for name in target_names() if name.startswith(begun)]
-
-
-def target_names() -> dict[str, str]:
-    """Return the table of the nearest pyproject.toml."""
-    here = Path.cwd()
-    found = (_named(folder / "pyproject.toml") for folder in (here, *here.parents))
-    return next((names for names in found if names is not None), {})
-
-
-def _named(file: Path) -> dict[str, str] | None:
-    if not file.is_file():
-        return None
-    import tomllib
-
-    try:
-        named: dict[str, str] = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("flowctx", {})
-    except tomllib.TOMLDecodeError as exc:
-        raise CommandError(f"{file} is no TOML: {exc}") from exc
-    return named
+    return [name for name in named_workflows() if name.startswith(begun)]
 
 
 def target_argument(command: _F) -> _F:

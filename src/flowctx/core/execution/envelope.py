@@ -114,9 +114,8 @@ class Envelope:
                 prior=_read_prior(data.get("prior", [])),
             )
         except (FlowctxError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
-            raise PayloadError(
-                f"what step {brief(repr(data['step']), 60)} handed on is damaged: {brief(str(exc))}; run that step again"
-            ) from exc
+            step, why = brief(repr(data["step"]), 60), brief(str(exc))
+            raise PayloadError(f"what step {step} handed on is damaged: {why}; run that step again") from exc
 
 
 def _read_output(data: object) -> FrozenDict | ArtifactRef:
@@ -130,7 +129,7 @@ def _read_quality(data: object) -> QualityMetrics | None:
     return None if data is None else QualityMetrics(**from_json(data, "quality"))
 
 
-def _read_category(data: object) -> ErrorCategory | None:
+def _read_category(data: Any) -> ErrorCategory | None:
     return None if data is None else ErrorCategory(data)
 
 

@@ -324,10 +324,11 @@ def check_version(version: object, own: str, what: str) -> None:
     try:
         major = int(str(version).split(".", 1)[0])
     except ValueError:
-        raise PayloadError(f"the {what} payload has the version {shorten(version, 60)}, which is none") from None
+        raise PayloadError(f"the {what} payload has the version {shorten(repr(version), 60)}, which is none") from None
     if major > int(own.split(".", 1)[0]):
         raise PayloadVersionError(
-            f"the {what} payload has format version {shorten(version, 60)}, this flowctx reads up to {own}; upgrade flowctx here"
+            f"the {what} payload has format version {shorten(str(version), 60)}, this flowctx reads up to {own}; "
+            "upgrade flowctx here"
         )
 
 

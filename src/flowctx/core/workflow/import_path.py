@@ -14,6 +14,7 @@ from typing import Any
 from flowctx.core.errors import WorkflowError
 from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.named_workflows import is_named_file
 
 _TARGET = re.compile(r"(?P<where>[\w.]+|.+\.py)(:(?P<name>\w+))?")
 
@@ -74,23 +75,26 @@ def import_workflow(import_path: str, package: str | None = None) -> Workflow:
 
 
 def import_recorded(import_path: str) -> Workflow:
-    """Import a workflow from where a ledger says that it is: only ever a module that Python finds, never a file.
+    """Import a workflow from where a ledger says that it is: a module that Python finds, or a file that the user names.
 
-    A ledger may be written by others: it does not decide which files are executed here.
+    A ledger may be written by others: it does not decide which files are executed here. A file is run only if the
+    user's own ``[tool.flowctx]`` names it.
 
     Args:
-        import_path: ``module:name``, as it was recorded.
+        import_path: ``module:name`` or ``file.py:name``, as it was recorded.
 
     Raises:
-        WorkflowError: It is the path of a file, or there is no such workflow.
+        WorkflowError: It is the path of a file that the user does not name, or there is no such workflow.
 
     Example:
         >>> import_recorded("/tmp/flows.py:prices")
         Traceback (most recent call last):
         flowctx.core.errors.WorkflowError: the ledger says that the workflow is in the file '/tmp/flows.py', ...
     """
-    where, _, _ = import_path.rpartition(":")
+    where, _, name = import_path.rpartition(":")
     where = where or import_path
+    if where.endswith(".py") and is_named_file(where, name):
+        return import_workflow(import_path)
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", where):
         raise WorkflowError(
             f"the ledger says that the workflow is in the file {brief(where)!r}, which is not run on its word; pass it "
