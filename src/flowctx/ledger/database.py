@@ -202,6 +202,8 @@ class Database:
             try:
                 if check:
                     self._check_schema(connection)
+                    if self.sqlite:
+                        sqlite_file.refuse_second_machine(connection, str(self.url.database))
             except BaseException:
                 _discard(connection)
                 raise

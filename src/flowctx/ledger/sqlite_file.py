@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
+import platform
+from functools import cache
 from pathlib import Path
 
+import msgspec
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
+
+from flowctx.core.errors import LedgerError
+from flowctx.ledger.statements import put_fact
+from flowctx.ledger.tables import facts
+
 logger = logging.getLogger("flowctx")
+
+#: The fact that holds the latest machines that used the file, and how many of them.
+_USERS, _MOST_USERS = "sqlite_machines", 8
 
 _NETWORK = frozenset({"nfs", "nfs3", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs", "glusterfs"})
 _NETWORK_HELPERS = ("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.ceph", "fuse.rclone")
@@ -21,7 +33,7 @@ def make_private(database: str | None) -> None:
             os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-@functools.cache
+@cache
 def warn_of_network(database: str | None) -> None:
     """Say once that a file is on a network: SQLite's locks and clocks hold on one machine only."""
     if database and _filesystem(Path(database)).startswith((*_NETWORK_HELPERS, *_NETWORK)):
@@ -30,6 +42,39 @@ def warn_of_network(database: str | None) -> None:
             "use PostgreSQL where several do",
             database,
         )
+
+
+def refuse_second_machine(at: Connection, database: str) -> None:
+    """Refuse a file that two machines use in turn: SQLite's locks and our leases hold on one machine only.
+
+    The file keeps the latest machines that used it, each as one start of one kernel and the file's inode. Neither comes
+    back once another machine has used the file after them, unless the file has stayed where it is and is used by both.
+
+    Raises:
+        LedgerError: Another machine has used the file since this one did.
+    """
+    ours = f"{_machine()} {Path(database.removeprefix('file:')).stat().st_ino}"
+    known = at.execute(select(facts.c.value).where(facts.c.name == _USERS)).scalar()
+    users = msgspec.json.decode(known, type=list[str]) if known else []
+    if users and users[-1] == ours:
+        return
+    if ours in users:
+        raise LedgerError(
+            f"the ledger {database} is used by another machine too, and SQLite is safe only where one machine uses the "
+            "file; use PostgreSQL where several do, or copy the file and use the copy"
+        )
+    with contextlib.suppress(OperationalError):  # it is read-only, or busy: the next connection writes it
+        value = msgspec.json.encode([*users, ours][-_MOST_USERS:]).decode()
+        at.execute(put_fact(at), {"name": _USERS, "value": value})
+
+
+@cache
+def _machine() -> str:
+    """Return what tells one start of this machine from all others; containers of one machine share it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return platform.node()
 
 
 def _filesystem(file: Path) -> str:

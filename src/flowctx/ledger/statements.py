@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
+from flowctx.ledger.tables import attempts, batches, captures, facts, launches, runs, steps
 
 
 def put_run(at: Connection) -> Any:
@@ -29,6 +29,11 @@ def put_capture(at: Connection) -> Any:
 def put_launch(at: Connection) -> Any:
     """Return the statement that inserts what an engine said of a partition, or replaces it."""
     return _put(at.dialect.name, launches)
+
+
+def put_fact(at: Connection) -> Any:
+    """Return the statement that inserts a fact's row, or replaces it."""
+    return _put(at.dialect.name, facts)
 
 
 def add_batch(at: Connection) -> Any:
