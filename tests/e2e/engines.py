@@ -46,9 +46,10 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
             "AIRFLOW__CORE__XCOM_BACKEND": "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend",
             "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": (home / "xcoms").as_uri(),
             "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": "10000",
-            "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}",
+            "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}:{HERE}",
+            "FLOWCTX_LEDGER_URL": server["ledger"],  # of the scheduler and the API server; DAG files may have others
+            "DYING": str(session / "airflow"),
             "MOVED_LEDGER_URL": f"sqlite:///{session / 'moved' / 'ledger.db'}",
-            "RESUMED_LEDGER_URL": server["ledger"],
             "DUE": _in_minutes(4),
         }
         with airflow_stack(home, database, sorted((HERE / "airflow_files").glob("*.py")), env=env) as stack:
@@ -67,7 +68,7 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
     files = HERE / "dagster_files"
     (home / "seen").mkdir()
     env = {
-        "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}",
+        "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}:{HERE}",
         "FLAG": str(home / "flag"),
         "SEEN": str(home / "seen"),
         "TICK": _in_minutes(4),

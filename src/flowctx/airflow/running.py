@@ -22,6 +22,7 @@ from airflow.sdk import DAG
 
 from flowctx.airflow import _compat
 from flowctx.airflow.context import run_context
+from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import is_step, step_name
 from flowctx.airflow.recording import ledger, store_of_runs
 from flowctx.core.data.encoding import to_json
@@ -275,6 +276,7 @@ def _to_the_end(dag: DAG, dag_run: Any, session: Any) -> dict[tuple[str, int], _
     for ti in dag_run.get_task_instances(session=session):
         history = histories.setdefault((ti.task_id, ti.map_index), _History())
         history.state, history.ended = str(ti.state), ti.end_date
+    record_end(end_of_dag_run(dag.dag_id, dag_run.run_id, str(dag_run.state)))  # as the scheduler's listener does
     return histories
 
 

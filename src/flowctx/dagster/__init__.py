@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowctx.dagster import _compat  # noqa: F401 - first, to say what to install where there is no Dagster
 from flowctx.dagster.context import workflow_context, workflow_contexts
 from flowctx.dagster.definitions import asset_key, workflow_assets, workflow_definitions, workflow_job
+from flowctx.dagster.endings import endings_sensor
 from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.outputs import WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
@@ -16,6 +17,7 @@ __all__ = [
     "WorkflowContextResource",
     "WorkflowIOManager",
     "asset_key",
+    "endings_sensor",
     "partition_mapping",
     "partitions_def",
     "run_assets",

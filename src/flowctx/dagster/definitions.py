@@ -1,6 +1,7 @@
 """A workflow as Dagster definitions: one partitioned asset for each step, their job, schedule and checks; or ops."""
 # No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
@@ -14,6 +15,7 @@ from flowctx.core.errors import ContextError
 from flowctx.core.masking import mask_text
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
+from flowctx.dagster.endings import endings_sensor
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.params import params_key, params_resource
 from flowctx.dagster.partitions import partitions_def
@@ -120,8 +122,8 @@ def workflow_definitions(
 
     Returns:
         One asset for each step with its checks, a job ``<workflow name>_job`` of all of them, its schedule
-        ``<workflow name>_schedule`` (to be turned on) if the partitions have a cadence, and the IO manager as the
-        resource ``workflow_io_manager``.
+        ``<workflow name>_schedule`` (to be turned on) if the partitions have a cadence, the IO manager as the
+        resource ``workflow_io_manager``, and :func:`endings_sensor` if a ledger is named.
 
     Raises:
         WorkflowError: As for :func:`workflow_assets`.
@@ -144,7 +146,9 @@ def workflow_definitions(
     if scheme is not None and scheme.cadence is not None:
         schedules.append(workflow_schedule(job, scheme, name=f"{workflow.name}_schedule", catch_up=catch_up))
     resources = {IO_MANAGER_KEY: io_manager(base_path, ledger_url)}
-    return dg.Definitions(assets=assets, jobs=[job], schedules=schedules, resources=resources)
+    recorded = ledger_url is not None or "FLOWCTX_LEDGER_URL" in os.environ
+    sensors = [endings_sensor(workflow, ledger_url=ledger_url)] if recorded else []
+    return dg.Definitions(assets=assets, jobs=[job], schedules=schedules, sensors=sensors, resources=resources)
 
 
 def asset_key(workflow: Workflow, step: str) -> dg.AssetKey:

@@ -81,10 +81,13 @@ def record_run(
 def _end_of(instance: dg.DagsterInstance, run: RunRecord) -> RunStatus | None:
     """Return how a run ended, if it is one of this instance and is over."""
     found = instance.get_run_by_id(run.run_id) if run.engine == "dagster" else None
-    if found is None or not found.is_finished:
-        return None
+    return end_of_run(found) if found is not None else None
+
+
+def end_of_run(run: dg.DagsterRun) -> RunStatus | None:
+    """Return how a run of Dagster's ended, if it is over."""
     ends = {dg.DagsterRunStatus.SUCCESS: RunStatus.OK, dg.DagsterRunStatus.CANCELED: RunStatus.CANCELED}
-    return ends.get(found.status, RunStatus.FAILED)
+    return ends.get(run.status, RunStatus.FAILED) if run.is_finished else None
 
 
 def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:

@@ -188,6 +188,7 @@ class MemoryLedger(OldNames):
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
         capture_id: str | None = None,
+        run_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
@@ -198,6 +199,7 @@ class MemoryLedger(OldNames):
                 if batch_id in (None, run.context.batch_id)
                 and status in (None, run.status)
                 and capture_id in (None, run.context.capture_id)
+                and run_id in (None, run.run_id)
             ]
         return sorted(found, key=lambda run: run.context.started_at, reverse=True)[:limit]
 

@@ -257,11 +257,12 @@ class SqlLedger(SqlCaptures, OldNames):
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
         capture_id: str | None = None,
+        run_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
         equal = {"workflow": workflow, "batch_id": batch_id, "status": status, "partition": partition}
-        return self._find(limit, capture_id=capture_id, **equal)
+        return self._find(limit, capture_id=capture_id, run_id=run_id, **equal)
 
     def _find(self, limit: int, **equal: object) -> list[RunRecord]:
         conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]

@@ -127,7 +127,7 @@ class LedgerContract:
         assert found.error.startswith("step 'a': no")
 
     def test_runs_are_found_by_what_they_are(self, ledger: Ledger) -> None:
-        """Runs are listed the latest first, and by workflow, batch, status and partition."""
+        """Runs are listed the latest first, and by workflow, batch, status, partition and id."""
         for number in range(3):
             run = ledger.begin(a_run(f"r{number}", batch_id=f"b{number % 2}", started_at=NOON + number * MINUTE))
             ledger.finish(run, RunStatus.FAILED)
@@ -138,6 +138,7 @@ class LedgerContract:
         assert [run.run_id for run in ledger.list_runs(status=RunStatus.OK)] == ["r9"]
         assert [run.run_id for run in ledger.list_runs(partition=PartitionKey(tier="OTC"))] == ["r9"]
         assert [run.run_id for run in ledger.list_runs(limit=1)] == ["r2"]
+        assert [run.run_id for run in ledger.list_runs(run_id="r1")] == ["r1"]
 
     def test_a_run_says_when_it_was_last_heard_of(self, ledger: Ledger, clock: FakeClock) -> None:
         """A run has the time of its last sign of life, by which a dead one is told from a slow one."""

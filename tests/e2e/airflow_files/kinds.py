@@ -21,6 +21,7 @@ from airflow.sdk import (
 from flowctx import AsOf, Daily, PartitionScheme, RetryPolicy, StepResult, Workflow
 from flowctx.airflow import workflow_context, workflow_dag
 
+os.environ.pop("FLOWCTX_LEDGER_URL", None)  # its tasks write to no ledger
 HOME = Path(os.environ["AIRFLOW_HOME"])
 NEW_YORK = "America/New_York"
 PAST = {"start_date": datetime(2012, 1, 1, tzinfo=UTC), "catchup": False}

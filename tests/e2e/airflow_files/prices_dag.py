@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
 from flowctx.airflow import workflow_dag
 from flowctx.examples.prices import prices
 
-os.environ["FLOWCTX_LEDGER_URL"] = os.environ["RESUMED_LEDGER_URL"]
 dag = workflow_dag(prices)

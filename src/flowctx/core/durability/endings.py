@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
 from flowctx.core.durability.completeness import status_when_over
-from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
 from flowctx.core.errors import Superseded
 from flowctx.core.workflow.result import StepStatus
+
+#: A run of an engine serves no more partitions than this.
+_MOST: Final = 10_000
+
+
+def end_engine_run(
+    ledger: Ledger,
+    run_id: str,
+    engine: Mapping[str, str],
+    status: RunStatus,
+    error: str | None = None,
+    *,
+    seconds_ago: float = 0.0,
+) -> int:
+    """End what the ledger takes for running of an engine's run, of all workflows and partitions that it serves.
+
+    Args:
+        ledger: Where it is recorded.
+        run_id: The engine's id of the run.
+        engine: What ``metadata["engine"]`` of the run says, at least; other engines and other DAGs have the same ids.
+        status: What the engine calls it.
+        error: What the engine says of it.
+        seconds_ago: How long ago the engine said so: an attempt that has begun since is left alone.
+
+    Returns:
+        How many it ended.
+    """
+    count = 0
+    for run in ledger.list_runs(run_id=run_id, status=RunStatus.RUNNING, limit=_MOST):
+        known = run.context.metadata.get("engine")
+        if not isinstance(known, Mapping) or any(known.get(name) != value for name, value in engine.items()):
+            continue
+        if run.begun_at is not None and run.begun_at > ledger.now() - timedelta(seconds=seconds_ago):
+            continue
+        count += end_run(ledger, run, status, error) is not None
+    return count
 
 
 def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | None = None) -> RunStatus | None:

@@ -115,6 +115,7 @@ class RunLedger(Protocol):
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
         capture_id: str | None = None,
+        run_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""

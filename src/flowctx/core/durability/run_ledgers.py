@@ -82,6 +82,7 @@ class NoLedger:
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
         capture_id: str | None = None,
+        run_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return none."""
@@ -184,6 +185,7 @@ class LenientLedger:
         status: RunStatus | None = None,
         partition: PartitionKey | None = None,
         capture_id: str | None = None,
+        run_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
@@ -195,6 +197,7 @@ class LenientLedger:
                 status=status,
                 partition=partition,
                 capture_id=capture_id,
+                run_id=run_id,
                 limit=limit,
             ),
             [],

@@ -1,0 +1,77 @@
+"""What Dagster calls over is over in the ledger too: a sensor that looks for runs that cannot say so themselves."""
+# No `from __future__ import annotations`: like its neighbours, which Dagster reads.
+
+import dagster as dg
+
+from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.dagster.recording import end_of_run
+from flowctx.dagster.storage import RunStorage
+
+_WORDS = {RunStatus.FAILED: "Dagster calls it failed", RunStatus.CANCELED: "it was canceled in Dagster"}
+#: So many runs are looked at in one tick, and so many are asked for at a time.
+_MOST, _PAGE = 10_000, 500
+
+
+def endings_sensor(
+    workflow: Workflow, *, ledger_url: str | None = None, name: str | None = None
+) -> dg.SensorDefinition:
+    """Return a sensor that ends runs in the ledger which Dagster calls over: their process died, or was stopped.
+
+    :func:`workflow_definitions` has it already where a ledger is named. It is on from the start; every 30 seconds it
+    asks the ledger for what runs, and Dagster for how that stands.
+
+    Args:
+        workflow: The workflow whose runs it looks after.
+        ledger_url: The ledger, where ``FLOWCTX_LEDGER_URL`` names none.
+        name: The sensor's name; ``<workflow name>_endings`` by default.
+
+    Raises:
+        WorkflowError: It is no workflow, or has no steps.
+
+    Example:
+        ::
+
+            defs = dg.Definitions(assets=workflow_assets(prices), sensors=[endings_sensor(prices)], ...)
+    """
+    flow = check_workflow(workflow).name
+
+    @dg.sensor(
+        name=name or f"{flow}_endings",
+        description=f"Ends runs of workflow {flow} in flowctx's ledger that Dagster calls over.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+    )
+    def endings(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        url = ledger_url.get_value() if isinstance(ledger_url, dg.EnvVar) else ledger_url
+        ledger = RunStorage.at(None, url).ledger
+        if ledger is None:
+            return dg.SkipReason("no ledger is named; set FLOWCTX_LEDGER_URL")
+        count = end_runs(ledger, context.instance, flow)
+        return dg.SkipReason(f"{count} runs were over and are so in the ledger now" if count else "no run was over")
+
+    return endings
+
+
+def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str) -> int:
+    """End the runs of a workflow in the ledger that an instance of Dagster calls over, and return how many.
+
+    Args:
+        ledger: Where they are recorded.
+        instance: The instance; runs that it does not know are left alone.
+        workflow: The workflow's name.
+    """
+    running: dict[str, list[RunRecord]] = {}
+    for run in ledger.list_runs(workflow=workflow, status=RunStatus.RUNNING, limit=_MOST):
+        if run.engine == "dagster":
+            running.setdefault(run.run_id, []).append(run)
+    ids, count = list(running), 0
+    for start in range(0, len(ids), _PAGE):
+        for found in instance.get_runs(dg.RunsFilter(run_ids=ids[start : start + _PAGE])):
+            status = end_of_run(found)
+            if status is not None:
+                ended = [end_run(ledger, run, status, _WORDS.get(status)) for run in running[found.run_id]]
+                count += sum(how is not None for how in ended)
+    return count

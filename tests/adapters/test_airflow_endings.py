@@ -1,0 +1,94 @@
+"""Runs that Airflow calls over: the listener ends them in the ledger, where nobody asks for a status."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from airflow.listeners.listener import get_listener_manager
+from airflow.sdk import task
+
+from flowctx import PartitionScheme, Workflow
+from flowctx.airflow import workflow_dag
+from flowctx.airflow.endings import RunListener, end_of_dag_run, record_end
+from flowctx.airflow.running import run_dag
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
+from flowctx.ledger import open_ledger
+
+flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]))
+flow.step("load")(lambda ctx: None)
+flow.step("check")(lambda ctx: None)
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def listener():
+    """A listener that this process's Airflow has heard of."""
+    listener, manager = RunListener(), get_listener_manager()
+    manager.pm.register(listener)
+    yield listener
+    manager.pm.unregister(listener)
+
+
+def running(ledger, run_id="scheduled__1", dag_id="dying", engine="airflow"):
+    """Leave a run of two partitions that the ledger takes for running."""
+    for key in flow.partitions:
+        metadata = {"engine": {"name": engine, "dag_id": dag_id}}
+        ctx = begin("dying", run_id=run_id, scheme=flow.partitions, partition=key, batch_id=run_id, metadata=metadata)
+        ledger.begin(RunRecord(workflow="dying", context=ctx, steps=("load", "check")), lease=timedelta(hours=6))
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "status"),
+    [
+        ("failed", "task_failure", RunStatus.FAILED),
+        ("failed", "timed_out", RunStatus.FAILED),
+        ("failed", "Dag Run's state was manually set to `failed`.", RunStatus.CANCELED),
+        ("success", "success", RunStatus.PARTIAL),
+    ],
+)
+def test_a_run_that_died_is_over(ledger, state, reason, status):
+    """Every partition of it stands as Airflow says, by whoever ended it, and holds no capture."""
+    running(ledger)
+    record_end(end_of_dag_run("dying", "scheduled__1", state, reason))
+    assert {run.status for run in ledger.list_runs()} == {status}
+    assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED}
+
+
+def test_what_is_none_of_its_business_is_left_alone(ledger):
+    """A run of the same id of another DAG or engine stays as it is, and so does an attempt that began later."""
+    running(ledger, "one", dag_id="another")
+    running(ledger, "two", engine="dagster")
+    running(ledger, "three")
+    for run_id in ("one", "two"):
+        record_end(end_of_dag_run("dying", run_id, "failed", "task_failure"))
+    ended = end_of_dag_run("dying", "three", "failed", "task_failure")
+    record_end(ended._replace(heard=ended.heard - 3600))
+    assert {run.status for run in ledger.list_runs()} == {RunStatus.RUNNING}
+
+
+def test_a_task_that_is_no_step_ends_the_run(ledger, listener):
+    """The scheduler's own decision reaches the ledger: a run whose next step never runs has failed, and not before."""
+
+    @task
+    def plain():
+        assert [run.status for run in ledger.list_runs()] == [RunStatus.RUNNING]
+        raise ValueError("no disk")
+
+    with workflow_dag(flow, dag_id="between", schedule=None) as dag:
+        dag.get_task("load") >> plain() >> dag.get_task("check")
+        dag.get_task("load").downstream_task_ids.discard("check")
+    done = run_dag(dag, partition="T1")
+    listener.wait()
+    found = ledger.get_run(done.run_id)
+    assert (found.status, found.error) == (RunStatus.FAILED, "Airflow calls it failed (task_failure)")
+    assert ledger.statuses(found.key) == {"load": "ok"}

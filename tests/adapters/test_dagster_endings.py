@@ -1,0 +1,91 @@
+"""Runs that Dagster calls over: the sensor ends them in the ledger, where nobody asks for a status."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from flowctx import PartitionScheme, Workflow
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
+from flowctx.dagster import endings_sensor, workflow_definitions
+from flowctx.ledger import open_ledger
+
+flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]))
+flow.step("load")(lambda ctx: None)
+flow.step("check")(lambda ctx: None)
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def running(ledger, instance, status, *, engine="dagster", workflow="dying"):
+    """Leave a run that the ledger takes for running, with two partitions, and of which Dagster says something else."""
+    run_id = dg.materialize([dg.asset(name="other")(lambda: None)], instance=instance).run_id
+    if status is not None:
+        instance.report_dagster_event(_event(status), run_id)
+    for key in flow.partitions:
+        ctx = begin(
+            workflow, run_id=run_id, scheme=flow.partitions, partition=key, metadata={"engine": {"name": engine}}
+        )
+        ledger.begin(RunRecord(workflow=workflow, context=ctx, steps=("load", "check")), lease=timedelta(hours=6))
+    return run_id
+
+
+def _event(kind):
+    return dg.DagsterEvent(event_type_value=kind.value, job_name="other")
+
+
+def tick(instance, sensor=None):
+    """Let the daemon's next tick happen."""
+    return (sensor or endings_sensor(flow))(dg.build_sensor_context(instance)).skip_message
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "why"),
+    [
+        (dg.DagsterEventType.RUN_FAILURE, RunStatus.FAILED, "Dagster calls it failed"),
+        (dg.DagsterEventType.RUN_CANCELED, RunStatus.CANCELED, "it was canceled in Dagster"),
+        (None, RunStatus.PARTIAL, None),
+    ],
+)
+def test_a_run_that_died_is_over(ledger, event, status, why):
+    """Every partition of it stands as Dagster says, and holds no capture; steps that never ran leave a part."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = running(ledger, instance, event)
+        assert tick(instance) == "2 runs were over and are so in the ledger now"
+        assert tick(instance) == "no run was over"
+    found = [run for run in ledger.list_runs() if run.run_id == run_id]
+    assert {(run.status, run.error) for run in found} == {(status, why)}
+    assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED}
+
+
+def test_what_is_none_of_its_business_is_left_alone(ledger):
+    """Runs that go on, of other engines, of other workflows and of other instances stay as they are."""
+    with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as other:
+        running(ledger, instance, dg.DagsterEventType.RUN_FAILURE, engine="airflow")
+        running(ledger, instance, dg.DagsterEventType.RUN_FAILURE, workflow="another")
+        running(ledger, other, dg.DagsterEventType.RUN_FAILURE)
+        assert tick(instance) == "no run was over"
+    assert {run.status for run in ledger.list_runs()} == {RunStatus.RUNNING}
+
+
+def test_definitions_have_the_sensor_where_there_is_a_ledger(ledger, monkeypatch, tmp_path):
+    """It is on from the start; without a ledger there is none, and without an environment a tick says so."""
+    sensor = workflow_definitions(flow).resolve_sensor_def("dying_endings")
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL")
+    assert not workflow_definitions(flow).sensors
+    named = workflow_definitions(flow, ledger_url=f"sqlite:///{tmp_path / 'ledger.db'}", base_path=str(tmp_path))
+    with dg.DagsterInstance.ephemeral() as instance:
+        running(ledger, instance, dg.DagsterEventType.RUN_FAILURE)
+        assert tick(instance).startswith("no ledger is named")
+        assert tick(instance, named.resolve_sensor_def("dying_endings")).startswith("2 runs were over")

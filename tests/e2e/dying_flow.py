@@ -1,0 +1,28 @@
+"""A workflow whose second step ends its process, or waits to be stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from flowctx import PartitionScheme, Workflow
+
+flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]), params={"how": "exit"})
+
+
+@flow.step()
+def load(ctx):
+    """Do well."""
+    return {"tier": ctx.partition.tier}
+
+
+@flow.step()
+def check(ctx):
+    """Die as of too little memory, without a word; or wait."""
+    if ctx.params["how"] == "exit":
+        os._exit(9)
+    if ctx.params["how"] == "wait":
+        Path(os.environ["DYING"], ctx.run_id).touch()
+        time.sleep(300)
+    return {}

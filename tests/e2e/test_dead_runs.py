@@ -1,0 +1,70 @@
+"""Runs that cannot say that they are over: the ledger has it all the same, and nobody has asked for a status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.airflow_stack import AirflowStack
+from e2e.dagster_stack import DagsterStack
+from e2e.test_dagster_reruns import launch
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.ledger import open_ledger
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """The ledger that both engines know."""
+    ledger = open_ledger(ledger_url)
+    yield ledger
+    ledger.close()
+
+
+def assert_over(ledger: Ledger, run_id: str, status: RunStatus, why: str) -> None:
+    """Assert that a run ended after its first step, why, and that its capture is free."""
+    found = ledger.get_run(run_id, workflow="dying")
+    assert (found.status, found.error) == (status, why)
+    assert ledger.statuses(found.key) == {"load": "ok"}
+    states = [c.state for c in ledger.captures(workflow="dying") if c.key == found.capture]
+    assert states == [CaptureState.RELEASED]
+
+
+def ended(ledger: Ledger, run_id: str) -> bool:
+    """Return whether a run is over in the ledger."""
+    return bool(ledger.list_runs(run_id=run_id)) and ledger.get_run(run_id).status is not RunStatus.RUNNING
+
+
+def test_a_task_that_was_killed(airflow: AirflowStack, ledger: Ledger) -> None:
+    """A run whose process ended without a word has failed, and the next one has the capture at once."""
+    run_id = airflow.trigger("dying", conf={"partition": "tier=T1", "batch_id": "dead"})["dag_run_id"]
+    assert airflow.wait_for_run("dying", run_id)["state"] == "failed"
+    airflow.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=60)
+    assert_over(ledger, run_id, RunStatus.FAILED, "Airflow calls it failed (task_failure)")
+    conf = {"partition": "tier=T1", "batch_id": "dead", "how": "live"}
+    again = airflow.trigger("dying", conf=conf)["dag_run_id"]
+    assert airflow.wait_for_run("dying", again)["state"] == "success"
+    assert ledger.get_run(again).status is RunStatus.OK
+
+
+def test_a_run_that_somebody_marks_as_failed(airflow: AirflowStack, ledger: Ledger) -> None:
+    """A run that was stopped in Airflow, by the API as by the UI, is canceled in the ledger."""
+    run_id = airflow.trigger("dying", conf={"partition": "tier=T2", "batch_id": "stop", "how": "wait"})["dag_run_id"]
+    begun = Path(airflow.env["DYING"], run_id)
+    airflow.wait_until(begun.exists, "the second step")
+    assert airflow.request("PATCH", f"/dags/dying/dagRuns/{run_id}", {"state": "failed"})[0] == 200
+    airflow.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=60)
+    assert_over(ledger, run_id, RunStatus.CANCELED, "it was marked as failed in Airflow")
+
+
+def test_an_op_that_was_killed(dagster: DagsterStack, ledger: Ledger) -> None:
+    """The sensor that comes with the definitions ends a run in the ledger that Dagster calls failed."""
+    run_id = launch(dagster, "dying_job", "T1", location="resumed", batch_id="dead-op")
+    (run,) = dagster.wait_for_runs(1, {"batch_id": "dead-op"})
+    assert run["status"] == "FAILURE"
+    dagster.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=120)
+    assert_over(ledger, run_id, RunStatus.FAILED, "Dagster calls it failed")
