@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from upath import UPath
 
 from flowctx import (
     ArtifactError,
@@ -322,6 +323,20 @@ def test_urls_that_lead_nowhere_are_said():
             PathArtifactStore(url, patience=(), inline_bytes=0).put(b"")
     with pytest.raises(ContextError, match="three strokes"):
         PathArtifactStore("file://data/x")
+
+
+def test_a_place_is_taken_or_refused_at_once(tmp_path):
+    """A ``pathlib.Path`` is a folder, as its text is; what can hold no files is refused before anything is written."""
+    for place in (tmp_path, UPath(tmp_path), UPath(tmp_path.as_uri())):
+        store = PathArtifactStore(place)
+        assert store == PathArtifactStore(str(tmp_path))
+        assert store.get(store.put(b"{}")) == b"{}"
+        assert kept(PathArtifactStore(place, inline_bytes=0)).to_arrow().num_rows == 3
+    for wrong in (7, b"/tmp", object(), os.fsencode(tmp_path), None, ""):
+        with pytest.raises(ContextError, match="needs a folder or URL, such as"):
+            PathArtifactStore(wrong)
+    with pytest.raises(ContextError, match="pass the text 's3://bucket/x'"):
+        PathArtifactStore(Path("s3://bucket/x"))
 
 
 # -- where ------------------------------------------------------------------------------------------------------------

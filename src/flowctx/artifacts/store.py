@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,8 +38,8 @@ class PathArtifactStore:
     """Keeps artifacts as files of random names; each is there completely, or not at all.
 
     Args:
-        base: A folder, any URL that fsspec knows, such as ``s3://bucket/artifacts``, or a path object with ``fs`` and
-            ``path``.
+        base: A folder (a text or a ``pathlib.Path``), any URL that fsspec knows, such as ``s3://bucket/artifacts``, or
+            a path object with ``fs`` and ``path``, such as universal-pathlib's.
         prefix: What all names of this writer begin with, or a function that returns it: what a ledger refers to
             stands apart from all else.
         patience: Waits in seconds before a call that got no answer is repeated.
@@ -60,10 +62,7 @@ class PathArtifactStore:
         patience: tuple[float, ...] = PATIENCE,
         inline_bytes: int = 2048,
     ) -> None:
-        if not base:
-            raise ContextError(
-                "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
-            )
+        base = _checked_base(base)
         self.base, self._prefix, self.inline_bytes = base, prefix, inline_bytes
         local = _local_path(base)
         self._files: Folder | Bucket = Bucket(base, patience) if local is None else Folder(local)
@@ -300,6 +299,24 @@ def _copy(source: BinaryIO, target: BinaryIO, digest: Any) -> int:
         target.write(data)
         size += len(data)
     return size
+
+
+def _checked_base(base: Any) -> Any:
+    """Return where a store is, as text if it is a folder of this machine.
+
+    Raises:
+        ContextError: It is nothing that can hold files, or a URL that ``pathlib`` has mangled.
+    """
+    needs = "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
+    found = os.fspath(base) if isinstance(base, os.PathLike) else base
+    if isinstance(base, PurePath) and (mangled := re.match(r"([a-z0-9]{2,}):/(?=[^/])", str(found))):
+        url = f"{mangled[1]}://{str(found)[mangled.end() :]}"
+        raise ContextError(f"{base!r} was a URL, and a Path keeps only one of its strokes; pass the text {url!r}")
+    if not found:
+        raise ContextError(needs)
+    if not isinstance(found, str) and not (hasattr(found, "fs") and hasattr(found, "path")):
+        raise ContextError(f"{needs}, not {base!r}")
+    return found
 
 
 def _local_path(base: Any) -> str | None:
