@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,15 +24,21 @@ def runs(airflow: AirflowStack, dag_id: str, count: int) -> list[tuple[str, str]
 
 
 def test_every_timetable_has_the_date_of_its_own_zone(airflow: AirflowStack) -> None:
-    """In three zones, at 23:30 before both changes of the clocks, runs are about that evening on every timetable."""
+    """On both sides of midnight, in the nights of both changes of the clocks, each timetable has its zone's date."""
+    evenings = {
+        "America-New_York": {"spring": "2026-03-07", "autumn": "2026-10-31"},
+        "Australia-Lord_Howe": {"autumn": "2026-04-04", "spring": "2026-10-03"},
+        "Asia-Tokyo": {"none": "2026-03-07"},
+    }
     dags = [dag["dag_id"] for dag in airflow.get("/dags", dag_id_pattern="zone.", limit=100)["dags"]]
-    assert len(dags) == 33
+    assert len(dags) == 55
     found = airflow.home / "zones"
-    airflow.wait_until(lambda: len({path.parent for path in found.glob("*/*.txt")}) == 33, "all runs", seconds=700)
+    airflow.wait_until(lambda: len([*found.glob("*/*.txt")]) >= 110, "all runs", seconds=700)
     for dag_id in dags:
-        evening = "2026-03-07" if "core" in dag_id or "own" in dag_id else "2026-10-31"
-        first, *_ = sorted(json.loads(path.read_text()) for path in (found / dag_id).glob("*.txt"))
-        assert (dag_id, first) == (dag_id, evening)
+        _, _, zone, change = dag_id.split(".")
+        evening = date.fromisoformat(evenings[zone][change])
+        seen = sorted(json.loads(path.read_text()) for path in (found / dag_id).glob("*.txt"))
+        assert (dag_id, seen) == (dag_id, [str(evening), str(evening + timedelta(days=1))])
 
 
 def test_days_are_due_on_their_own_evening_and_half_days_in_the_afternoon(airflow: AirflowStack) -> None:

@@ -22,24 +22,36 @@ os.environ.pop("FLOWCTX_LEDGER_URL", None)  # its tasks write to no ledger
 HOME = Path(os.environ["AIRFLOW_HOME"])
 NEW_YORK, TOKYO = "America/New_York", "Asia/Tokyo"
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
-#: 23:30 on the evening before clocks are put on in New York, and on that before they are put back.
-SPRING, AUTUMN = "30 23 7 3 *", "30 23 31 10 *"
+#: Of each zone, the days whose nights are tried: clocks are put on or back in them, but in Tokyo.
+CHANGES = {
+    NEW_YORK: {"spring": (2026, 3, 7), "autumn": (2026, 10, 31)},
+    "Australia/Lord_Howe": {"autumn": (2026, 4, 4), "spring": (2026, 10, 3)},
+    TOKYO: {"none": (2026, 3, 7)},
+}
+NIGHT = "30 0,23 * * *"
+
+
+def events_of(zone: str, start: datetime) -> events.EventsTimetable:
+    """Return the two ticks of a night as events."""
+    first = pendulum.instance(start).in_timezone(zone).add(minutes=15)
+    return events.EventsTimetable([first, first.add(days=1).at(0, 30)])
+
 
 TIMETABLES = {
-    "core_trigger": lambda zone: trigger.CronTriggerTimetable(SPRING, timezone=zone),
-    "core_multiple": lambda zone: trigger.MultipleCronTriggerTimetable(SPRING, timezone=zone),
-    "core_interval": lambda zone: interval.CronDataIntervalTimetable("30 23 7 3,4 *", timezone=zone),
-    "core_partition": lambda zone: trigger.CronPartitionTimetable(SPRING, timezone=zone),
-    "sdk_trigger": lambda zone: sdk.CronTriggerTimetable(AUTUMN, timezone=zone),
-    "sdk_multiple": lambda zone: sdk.MultipleCronTriggerTimetable(AUTUMN, timezone=zone),
-    "sdk_interval": lambda zone: sdk.CronDataIntervalTimetable("30 23 1,31 10,11 *", timezone=zone),
-    "sdk_partition": lambda zone: sdk.CronPartitionTimetable(AUTUMN, timezone=zone),
-    "sdk_or_asset": lambda zone: sdk.AssetOrTimeSchedule(
-        timetable=sdk.CronTriggerTimetable(AUTUMN, timezone=zone), assets=[sdk.Asset("never")]
+    "core_trigger": lambda zone, _: trigger.CronTriggerTimetable(NIGHT, timezone=zone),
+    "core_multiple": lambda zone, _: trigger.MultipleCronTriggerTimetable(NIGHT, timezone=zone),
+    "core_interval": lambda zone, _: interval.CronDataIntervalTimetable(NIGHT, timezone=zone),
+    "core_partition": lambda zone, _: trigger.CronPartitionTimetable(NIGHT, timezone=zone),
+    "sdk_trigger": lambda zone, _: sdk.CronTriggerTimetable(NIGHT, timezone=zone),
+    "sdk_multiple": lambda zone, _: sdk.MultipleCronTriggerTimetable(NIGHT, timezone=zone),
+    "sdk_interval": lambda zone, _: sdk.CronDataIntervalTimetable(NIGHT, timezone=zone),
+    "sdk_partition": lambda zone, _: sdk.CronPartitionTimetable(NIGHT, timezone=zone),
+    "sdk_or_asset": lambda zone, _: sdk.AssetOrTimeSchedule(
+        timetable=sdk.CronTriggerTimetable(NIGHT, timezone=zone), assets=[sdk.Asset("never")]
     ),
     # That of the SDK cannot be stored by Airflow 3.3.2, which misses its '_summary'.
-    "core_events": lambda zone: events.EventsTimetable([pendulum.datetime(2026, 3, 7, 23, 30, tz=zone)]),
-    "own": lambda zone: OwnTimetable(SPRING, timezone=zone),
+    "core_events": events_of,
+    "own": lambda zone, _: OwnTimetable(NIGHT, timezone=zone),
 }
 
 
@@ -51,16 +63,15 @@ def note(dag_run=None):
     path.write_text(json.dumps(str(workflow_context(required=True).as_of_date)))
 
 
-for kind, make in TIMETABLES.items():
-    for zone in (NEW_YORK, TOKYO, "Australia/Lord_Howe"):
-        with DAG(
-            f"zone.{kind}.{zone.replace('/', '-')}",
-            schedule=make(zone),
-            start_date=datetime(2026, 10, 15, tzinfo=UTC) if "sdk" in kind else datetime(2026, 3, 1, tzinfo=UTC),
-            end_date=datetime(2026, 11, 2, tzinfo=UTC),
-            catchup=True,
-        ):
-            note()
+for zone, changes in CHANGES.items():
+    for change, day in changes.items():
+        # The start has no zone that would help: it is in UTC.
+        start = datetime(*day, 23, 15, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        night = {"start_date": start, "end_date": start + timedelta(minutes=90), "catchup": True}
+        for kind, make in TIMETABLES.items():
+            name = f"zone.{kind}.{zone.replace('/', '-')}.{change}"
+            with DAG(name, schedule=make(zone, start), **night):
+                note()
 
 
 def runs_of(dag_id: str, scheme: PartitionScheme, **options: object) -> None:
