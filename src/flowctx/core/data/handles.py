@@ -7,6 +7,7 @@ from typing import Any
 
 from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef, FrozenDict, FrozenList
+from flowctx.core.data.references import Handle
 from flowctx.core.data.tables import Table
 
 
@@ -34,14 +35,14 @@ def paths_in(value: Any) -> Iterator[str]:
 
 def bind(value: Any, store: object | None) -> None:
     """Say in which store the tables and files in plain data are; those that know it already stay there."""
-    for found in artifacts_in(value) if Table.met or File.met else ():
+    for found in artifacts_in(value) if Handle.met else ():
         if not isinstance(found, ArtifactRef):
             found.bind(store)
 
 
 def replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     """Return plain data with other tables and files; what has none is returned as it is."""
-    if not (Table.met or File.met):
+    if not Handle.met:
         return value
     if isinstance(value, (Table, File)):
         return change(value)

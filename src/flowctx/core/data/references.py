@@ -10,7 +10,7 @@ import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
@@ -153,3 +153,81 @@ def _check_count(value: object, what: str) -> None:
 def _check_sha256(value: object, what: str) -> None:
     if not isinstance(value, str) or _SHA256.fullmatch(value) is None:
         raise PayloadError(f"{what} is {value!r}; it must be a SHA-256 in hexadecimal")
+
+
+ReferenceT = TypeVar("ReferenceT", bound=Reference)
+SourceT = TypeVar("SourceT")
+
+
+class Handle(Generic[ReferenceT, SourceT]):
+    """What stands in an output for a table or a file: immutable, and only its reference is handed on.
+
+    Args:
+        reference: What stands for it in a payload, if it is stored.
+        source: What it is made of, if it is not.
+        store: Where it is stored, if that is known.
+    """
+
+    #: Whether this process has met any: where it has not, nothing need be searched for them.
+    met: ClassVar[bool] = False
+    __slots__ = ("_reference", "_source", "_store")
+
+    def __init__(self, reference: ReferenceT | None, source: SourceT | None, store: object | None) -> None:
+        Handle.met = True
+        self._reference, self._source, self._store = reference, source, store
+
+    @classmethod
+    def of(cls, reference: ReferenceT, store: object | None = None) -> Self:
+        """Return the handle of what is stored."""
+        raise NotImplementedError
+
+    def _settled(self, source: SourceT) -> ReferenceT:
+        """Put what is not stored yet into memory."""
+        raise NotImplementedError
+
+    @property
+    def reference(self) -> ReferenceT:
+        """What stands for it in a payload; what is not stored yet is put into memory for that."""
+        if self._reference is None:
+            assert self._source is not None  # noqa: S101  # one of the two is always there
+            self._reference = self._settled(self._source)
+            self._source = None
+        return self._reference
+
+    @property
+    def source(self) -> SourceT | None:
+        """What it is made of, if it is not stored yet."""
+        return self._source
+
+    @property
+    def store(self) -> object | None:
+        """The store that holds it, if it is known."""
+        return self._store
+
+    def bind(self, store: object | None) -> None:
+        """Say which store holds it, if nobody has yet."""
+        if self._store is None:
+            self._store = store
+
+    def stored_in(self, store: object) -> bool:
+        """Whether it is kept in a store already."""
+        return self._reference is not None and self._reference.path is not None and self._store in (None, store)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes are stored."""
+        return self.reference.size
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its content: equal for equal content."""
+        return self.reference.digest
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, (self.reference, self._store)

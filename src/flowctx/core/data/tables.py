@@ -7,9 +7,9 @@ Core knows what a table is and where it is kept; what is in it is read by a libr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, ClassVar, Protocol
+from typing import Any, BinaryIO, Protocol
 
-from flowctx.core.data.references import TableReference
+from flowctx.core.data.references import Handle, TableReference
 
 #: Largest table or output, in bytes as it is stored, that travels inside where there is no artifact store.
 MAX_INLINE_BYTES = 48 * 1024
@@ -115,7 +115,7 @@ def take_table(value: object, path: str) -> Table | None:
     return None if source is None else Table(source=source)
 
 
-class Table:
+class Table(Handle[TableReference, TableSource]):
     """A frame of rows in an output: an immutable, lazy handle, of which only a reference is handed on.
 
     Steps return frames of any library that speaks Arrow, and find tables::
@@ -127,9 +127,7 @@ class Table:
     names, types, values, nulls and order, whatever library wrote them.
     """
 
-    #: Whether this process has met any: where it has not, nothing need be searched for them.
-    met: ClassVar[bool] = False
-    __slots__ = ("_first", "_reader", "_reference", "_source", "_store")
+    __slots__ = ("_first", "_reader")
 
     def __init__(
         self,
@@ -139,38 +137,19 @@ class Table:
         store: object | None = None,
         first: Sequence[dict[str, Any]] = (),
     ) -> None:
-        Table.met = True
-        self._reference, self._source, self._store = reference, source, store
+        super().__init__(reference, source, store)
         self._first = list(first)
         self._reader: TableReader | None = None
 
-    @property
-    def reference(self) -> TableReference:
-        """What stands for it in a payload; a frame that is not stored yet is put into memory for that."""
-        if self._reference is None:
-            assert self._source is not None  # noqa: S101  # one of the two is always there
-            self._reference = _load_library().settle(self._source)
-            self._first, self._source = self._source.first, None
-        return self._reference
+    @classmethod
+    def of(cls, reference: TableReference, store: object | None = None) -> Table:
+        """Return the handle of a stored table."""
+        return cls(reference, store=store)
 
-    @property
-    def source(self) -> TableSource | None:
-        """The frame behind it, if it is not stored yet."""
-        return self._source
-
-    @property
-    def store(self) -> object | None:
-        """The store that holds it, if it is known."""
-        return self._store
-
-    def bind(self, store: object | None) -> None:
-        """Say which store holds it, if nobody has yet."""
-        if self._store is None:
-            self._store = store
-
-    def stored_in(self, store: object) -> bool:
-        """Whether it is kept in a store already."""
-        return self._reference is not None and self._reference.path is not None and self._store in (None, store)
+    def _settled(self, source: TableSource) -> TableReference:
+        reference = _load_library().settle(source)
+        self._first = source.first
+        return reference
 
     # -- what is known without reading it ---------------------------------------------------------------------------
 
@@ -184,16 +163,6 @@ class Table:
         """The names of its columns, in order, and their types."""
         known = self.reference.columns
         return dict(known) if known is not None else dict(self._open().columns)
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes are stored."""
-        return self.reference.size
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its content: equal for equal content, whatever library wrote it."""
-        return self.reference.digest
 
     # -- what is in it ----------------------------------------------------------------------------------------------
 
@@ -273,15 +242,6 @@ class Table:
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def __copy__(self) -> Table:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Table:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.reference, self._store)
-
     def __repr__(self) -> str:
         if self._reference is None:
             return "<Table, not stored yet>"
@@ -302,7 +262,3 @@ def preview_html(table: Table, rows: int = 5) -> str:
     lines = [line("th", list(columns)), line("th", list(columns.values()))]
     lines += [line("td", list(row.values())) for row in table.head(rows)]
     return f"<table>{''.join(lines)}</table><p>{html.escape(repr(table).strip('<>'))}</p>"
-
-
-def _rebuild(reference: TableReference, store: object | None) -> Table:
-    return Table(reference, store=store)
