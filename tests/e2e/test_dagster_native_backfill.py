@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from e2e.dagster_stack import DagsterStack, by_status, contexts
-from flowctx import Daily, PartitionScheme
+from flowctx import Daily, Hourly, PartitionScheme
 from flowctx.dagster import WorkflowIOManager
 from flowctx.dagster.partitions import from_dagster_key, to_dagster_key
 
@@ -19,6 +19,12 @@ STORM = PartitionScheme(
     venue=["NYSE", "N|Y"],
 )
 SESSIONS = STORM.select("date=2012-10-25..2012-11-02")  # five, around two closed days
+CHANGES = PartitionScheme(hour=Hourly(start="2025-11-01", end="2026-03-09", timezone="America/New_York"))
+#: By night: what hours are called in New York, and when they begin in UTC.
+NIGHTS = {
+    "2025-11-02": {"00:00-04:00": 4, "01:00-04:00": 5, "01:00-05:00": 6, "02:00-05:00": 7},
+    "2026-03-08": {"00:00-05:00": 5, "01:00-05:00": 6, "03:00-04:00": 7, "04:00-04:00": 8},
+}
 SYMBOLS = ["2012-05-17|FB", "2012-05-17|IBM", "2012-05-18|FB", "2012-05-18|IBM"]
 DAYS = ["2012-10-01", "2012-10-02", "2012-10-03"]
 STEPS = ("fetch", "validate", "returns", "volatility", "summarise")
@@ -40,6 +46,14 @@ def backfills(dagster: DagsterStack) -> dict[str, str]:
         ),
         "symbols": dagster.launch_backfill(SYMBOLS, *assets, tags={"flowctx/batch_id": "restate-1"}, config=IN_PROCESS),
         "days": dagster.launch_backfill(DAYS, "ranged/only"),
+        "changes": dagster.launch_backfill(
+            [
+                to_dagster_key(CHANGES.key(hour=f"{day}T{hour}"), CHANGES)
+                for day, found in NIGHTS.items()
+                for hour in found
+            ],
+            "changes",
+        ),
     }
 
 
@@ -90,3 +104,16 @@ def test_a_backfill_without_a_batch_id_is_the_batch(
     for number, day in enumerate(DAYS, 1):
         found = outputs.output("ranged/only", day, capture_id=f"{day}|{backfill}")
         assert found == {"day": number, "run": run["runId"]}
+
+
+def test_hours_run_over_both_changes_of_the_clocks(dagster: DagsterStack, backfills: dict[str, str]) -> None:
+    """The hour that comes twice in autumn is two runs, and the one that is left out in spring is none."""
+    runs = dagster.wait_for_runs(8, {"dagster/backfill": backfills["changes"]})
+    assert by_status(runs) == ["SUCCESS"] * 8
+    found = contexts(dagster, "changes")
+    windows = {found[run["runId"]]["partition"]["hour"]: found[run["runId"]]["window"] for run in runs}
+    assert windows == {
+        f"{day}T{hour}": [f"{day}T{start + more:02}:00:00+00:00" for more in (0, 1)]
+        for day, hours in NIGHTS.items()
+        for hour, start in hours.items()
+    }

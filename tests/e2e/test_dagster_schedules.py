@@ -52,6 +52,25 @@ def test_a_day_runs_on_itself(dagster: DagsterStack, name: str) -> None:
     assert contexts(dagster, name)[run["runId"]]["as_of_date"] == today
 
 
+def test_hours_years_and_tiers_run_when_they_are_due(dagster: DagsterStack) -> None:
+    """At one tick: the hour before it, the fiscal year that ended in June, and of each tier the day that is due."""
+    tick = datetime.fromisoformat(dagster.env["TICK"])
+
+    def keys(name: str, count: int) -> list[str]:
+        runs = dagster.wait_for_runs(count, {"dagster/schedule_name": f"{name}_job_schedule"}, seconds=700)
+        assert {run["status"] for run in runs} == {"SUCCESS"}
+        found = contexts(dagster, name)
+        for run in runs:
+            assert found[run["runId"]]["as_of_date"] == run["tags"]["flowctx/as_of_date"]
+        return sorted("|".join(found[run["runId"]]["partition"].values()) for run in runs)
+
+    hour = tick.replace(minute=0) - timedelta(hours=1)
+    assert hour in map(datetime.fromisoformat, keys("hours", 1))  # an hour later there is one more
+    assert keys("fiscal", 1) == [f"{tick.year if tick.month >= 7 else tick.year - 1}-06-30"]
+    days = [(tick - timedelta(days=days)).date().isoformat() for days in (1, 3)]
+    assert keys("tiers", 2) == sorted([f"{days[0]}|T1", f"{days[1]}|OTC"])
+
+
 def test_logs_are_clean(dagster: DagsterStack) -> None:
     """Neither the code server nor the daemon complains about definitions of ours."""
     for path in Path(dagster.home).glob("*.log"):

@@ -2,13 +2,13 @@
 
 import json
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 from restated import flow as restated
 
-from flowctx import BusinessCalendar, Daily, PartitionScheme, Workflow
+from flowctx import BusinessCalendar, Daily, Hourly, PartitionScheme, Workflow, Yearly
 from flowctx.dagster import partitions_def, workflow_context, workflow_definitions, workflow_schedule
 
 flag = Path(os.environ["FLAG"])
@@ -83,6 +83,13 @@ evening = PartitionScheme(date=Daily(start=today - timedelta(days=3), due=f"{tic
 half_day = PartitionScheme(
     date=Daily(start=today - timedelta(days=3), calendar=short, due=f"close + {lead}min" if lead else "close")
 )
+# Due at the tick as well: the hour before it, the year that ended in June, and two tiers of different days.
+hours = PartitionScheme(hour=Hourly(start=today - timedelta(days=1), delay=timedelta(minutes=tick.minute)))
+july = date(today.year if today.month >= 7 else today.year - 1, 7, 1)
+fiscal = PartitionScheme(year=Yearly(start="2020-07-01", ends_in="JUN", delay=(today - july) + delay))
+delays = {"tier": {"T1": delay, "OTC": delay + timedelta(days=2)}}
+tiers = PartitionScheme(date=Daily(start=today - timedelta(days=9), delay=delays), tier=["T1", "OTC"])
+changes = PartitionScheme(hour=Hourly(start="2025-11-01", end="2026-03-09", timezone="America/New_York"))
 
 
 def asset(name, scheme):
@@ -91,15 +98,17 @@ def asset(name, scheme):
     def body(context):
         ctx = workflow_context(context, scheme=scheme)
         facts = {"run_id": ctx.run_id, "partition": dict(ctx.partition), "as_of_date": str(ctx.as_of_date)}
+        facts["window"] = [moment.astimezone(UTC).isoformat() for moment in scheme.window(ctx.partition)]
         facts["batch_id"] = ctx.batch_id
         (seen / f"{name} {ctx.run_id}.json").write_text(json.dumps(facts))
 
     return dg.asset(name=name, partitions_def=partitions_def(scheme))(body)
 
 
-assets = [asset("storm", storm), asset("caught_up", caught_up)]
+assets = [asset("storm", storm), asset("caught_up", caught_up), asset("changes", changes)]
 schedules = []
-for name, scheme in (("evening", evening), ("half_day", half_day)):
+own_times = {"evening": evening, "half_day": half_day, "hours": hours, "fiscal": fiscal, "tiers": tiers}
+for name, scheme in own_times.items():
     assets.append(asset(name, scheme))
     own = dg.define_asset_job(f"{name}_job", [name], partitions_def=partitions_def(scheme))
     schedules.append(workflow_schedule(own, scheme, default_status=dg.DefaultScheduleStatus.RUNNING))
