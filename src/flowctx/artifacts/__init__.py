@@ -42,7 +42,9 @@ def artifact_store(
     """
     place = os.environ.get("FLOWCTX_ARTIFACTS_URL") or _beside(ledger) or default
     if place:
-        return PathArtifactStore(place, prefix=SHARED if ledger is None else lambda: _prefix(ledger))
+        if ledger is None:
+            return PathArtifactStore(place)
+        return PathArtifactStore(place, prefix=lambda: _prefix(ledger), index=getattr(ledger, "artifacts", None))
     return MemoryArtifactStore() if ledger is not None and _url(ledger) == "memory://" else None
 
 

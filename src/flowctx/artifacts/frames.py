@@ -47,6 +47,7 @@ class ArrowSource:
     ) -> None:
         self.path, self.once, self.freq, self.nbytes = path, once, freq, nbytes
         self.first: list[dict[str, Any]] = []
+        self.form = ""
         self._open = open
         self._read = False
 
@@ -64,7 +65,8 @@ class ArrowSource:
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as Parquet in one pass, and return what stands for it, without a path in a store."""
         schema, batches = self.batches()
-        return write_parquet(schema, self._noted(batches), file, path=self.path, freq=self.freq)
+        reference, self.form = write_parquet(schema, self._noted(batches), file, path=self.path, freq=self.freq)
+        return reference
 
     def _noted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Pass batches on, and note the first rows."""

@@ -24,6 +24,7 @@ from flowctx.artifacts.form import Form, stored, stored_type
 from flowctx.artifacts.types import bytes_of, canonical, type_name
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
+from flowctx.core.hashing import sha256
 
 #: A row group ends at so many bytes in memory, or rows.
 _GROUP_BYTES = 32 * 1024 * 1024
@@ -43,7 +44,7 @@ def write_parquet(
     *,
     path: str = "the table",
     freq: str | None = None,
-) -> TableReference:
+) -> tuple[TableReference, str]:
     """Write batches as Parquet, in one pass and flat memory.
 
     Args:
@@ -54,7 +55,8 @@ def write_parquet(
         freq: The frequency of its pandas index.
 
     Returns:
-        What stands for the table, but for where it is.
+        What stands for the table, but for where it is, and a digest of its form: all that a reader finds beside the
+        content.
 
     Raises:
         PlainDataError: It has a type that cannot be stored, or rows without columns.
@@ -75,13 +77,14 @@ def write_parquet(
         text = form.text(plan.as_read)
         if text is not None:
             writer.add_key_value_metadata({FORM_KEY: text})
-    return TableReference(
+    reference = TableReference(
         rows=digest.rows,
         columns=plan.columns if len(plan.columns) <= _MOST_COLUMNS else None,
         size=sink.size,
         digest=digest.hexdigest(),
         checksum=sink.digest.hexdigest(),
     )
+    return reference, sha256(plan.as_read.serialize().to_pybytes() + (text or b""))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import re
+import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from pathlib import PurePath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from uuid import uuid4
 
 from flowctx.artifacts.bucket import Bucket
 from flowctx.artifacts.folder import Folder
 from flowctx.artifacts.legacy import legacy_path
+from flowctx.artifacts.places import checked_place, local_folder
 from flowctx.artifacts.trouble import PATIENCE, explained
 from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.references import FileReference, Reference, TableReference, check_path
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import ArtifactError, ContextError, PayloadError
-from flowctx.core.execution.artifacts import PrunedArtifacts
+from flowctx.core.errors import ArtifactError, LedgerError, PayloadError
+from flowctx.core.execution.artifacts import ArtifactIndex, PrunedArtifacts
 from flowctx.core.whole_files import PART
+
+logger = logging.getLogger("flowctx")
+
+_T = TypeVar("_T")
 
 #: Bytes that are copied at once.
 _CHUNK = 1 << 20
 #: A frame that may be small enough to travel inside has no more bytes in memory.
 _SMALL = 64 * 1024
+#: Files that a ledger is asked to release at once.
+_RELEASED_AT_ONCE = 500
 #: The prefix of what no ledger remembers.
 SHARED = "shared"
 
@@ -44,6 +51,7 @@ class PathArtifactStore:
             stands apart from all else.
         patience: Waits in seconds before a call that got no answer is repeated.
         inline_bytes: A table that takes no more, as it is stored, travels inside of its reference.
+        index: What the ledger knows of the files here; with it, equal tables share one.
 
     Example:
         >>> import tempfile
@@ -61,10 +69,11 @@ class PathArtifactStore:
         prefix: str | Callable[[], str] = SHARED,
         patience: tuple[float, ...] = PATIENCE,
         inline_bytes: int = 2048,
+        index: ArtifactIndex | None = None,
     ) -> None:
-        base = _checked_base(base)
-        self.base, self._prefix, self.inline_bytes = base, prefix, inline_bytes
-        local = _local_path(base)
+        base = checked_place(base)
+        self.base, self._prefix, self.inline_bytes, self._index = base, prefix, inline_bytes, index
+        local = local_folder(base)
         self._files: Folder | Bucket = Bucket(base, patience) if local is None else Folder(local)
 
     @property
@@ -112,21 +121,55 @@ class PathArtifactStore:
     def put_table(self, table: Table) -> Table:
         """Store a table, and return a handle of it; one that is here already is only referred to anew."""
         if table.stored_in(self):
-            self._files.touch(check_path(table.reference.path))
             table.bind(self)
-            return table
+            if self._reuses(table.reference):
+                return table
+        source = table.source
         if self._travels_inside(table):
             return table
-        path, source = self._new("tables", "parquet"), table.source
-        with self._created(path) as file:
+        path = self._new("tables", "parquet")
+        try:
+            with self._created(path) as file:
+                reference = replace(_written(table, file), path=path, data=None)
+                if source is not None:
+                    self._leave_if_known(reference, source.form)
+        except _Known as known:
+            reference = known.reference
+        else:
             if source is not None:
-                reference = source.write(file)
-            else:
-                reference = table.reference
-                with open_table(reference, table.store) as opened:
-                    _copy(opened, file, hashlib.sha256())
-        first = source.first if source is not None else ()
-        return Table(replace(reference, path=path, data=None), store=self, first=first)
+                self._ask(lambda index: index.add(reference, source.form), None)
+        return Table(reference, store=self, first=() if source is None else source.first)
+
+    def _leave_if_known(self, reference: TableReference, form: str) -> None:
+        """Give up what is being written if an equal table is stored already, which then stays."""
+        known = self._ask(lambda index: index.find(reference.digest, form), None)
+        if known is None:
+            return
+        try:
+            self._files.open(check_path(known.path), known.size).close()
+            self._files.touch(check_path(known.path))
+        except ArtifactError as exc:  # removed by hand, or in another store
+            logger.info("an equal table is not shared: %s", exc)
+            return
+        raise _Known(known)
+
+    def _reuses(self, reference: Reference) -> bool:
+        """Say that a file that is stored here is about to be referred to anew; returns whether it stays."""
+        path = check_path(reference.path)
+        if self._index is not None and not self._ask(lambda index: index.reuse(path), False):
+            return False
+        self._files.touch(path)
+        return True
+
+    def _ask(self, question: Callable[[ArtifactIndex], _T], otherwise: _T) -> _T:
+        """Return what the ledger knows; one that does not answer is no reason not to store anything."""
+        if self._index is None:
+            return otherwise
+        try:
+            return question(self._index)
+        except (LedgerError, PayloadError) as exc:
+            logger.warning("the ledger does not say which tables are stored (%s); they get files of their own", exc)
+            return otherwise
 
     def _travels_inside(self, table: Table) -> bool:
         """Whether a table is so small that a file of its own would cost more than the table."""
@@ -163,11 +206,11 @@ class PathArtifactStore:
     # -- files ------------------------------------------------------------------------------------------------------
 
     def put_file(self, file: File) -> File:
-        """Store a file, and return a handle of it."""
+        """Store a file, and return a handle of it; one that is here already is only referred to anew."""
         if file.stored_in(self):
-            self._files.touch(check_path(file.reference.path))
             file.bind(self)
-            return file
+            if self._reuses(file.reference):
+                return file
         path = self._new("files", "bin")
         digest = hashlib.sha256()
         with _source(file) as source, self._created(path) as target:
@@ -199,13 +242,16 @@ class PathArtifactStore:
             dry_run: Only count.
         """
         files = size = 0
-        for stored in self._files.list(self.prefix):
-            if stored.modified >= before or (stored.path in keep and not stored.path.endswith(PART)):
-                continue
-            files += 1
-            size += stored.size
-            if not dry_run:
-                self._files.remove(stored.path)
+        old = (stored for stored in self._files.list(self.prefix) if stored.modified < before)
+        unkept = (stored for stored in old if stored.path not in keep or stored.path.endswith(PART))
+        while some := {stored.path: stored for stored in islice(unkept, _RELEASED_AT_ONCE)}:
+            gone = set(some) if self._index is None else self._index.release(list(some), before, dry_run=dry_run)
+            files += len(gone)
+            size += sum(some[path].size for path in gone)
+            for path in () if dry_run else gone:
+                self._files.remove(path)
+            if self._index is not None and not dry_run:
+                self._index.forget(gone)
         if isinstance(self._files, Bucket) and not dry_run:
             files += self._files.abort_uploads(self.prefix, before)
         return PrunedArtifacts(files=files, bytes=size)
@@ -247,6 +293,14 @@ class MemoryArtifactStore:
         return file
 
 
+class _Known(Exception):  # nothing went wrong
+    """A table that was being written is stored already."""
+
+    def __init__(self, reference: TableReference) -> None:
+        super().__init__(reference)
+        self.reference = reference
+
+
 class _Sink(io.BufferedIOBase):
     """A file in a store, whose errors are told apart from those of what is written to it."""
 
@@ -286,6 +340,15 @@ def open_table(reference: TableReference, store: Any) -> BinaryIO:
     return store.open_table(reference)  # type: ignore[no-any-return]
 
 
+def _written(table: Table, file: BinaryIO) -> TableReference:
+    """Write a table in one pass, from the frame behind it or from where it is."""
+    if table.source is not None:
+        return table.source.write(file)
+    with open_table(table.reference, table.store) as opened:
+        _copy(opened, file, hashlib.sha256())
+    return table.reference
+
+
 def _no_store(reference: Reference) -> PayloadError:
     return PayloadError(
         f"{reference.path} is in an artifact store; set FLOWCTX_ARTIFACTS_URL here too, to the same place"
@@ -299,43 +362,6 @@ def _copy(source: BinaryIO, target: BinaryIO, digest: Any) -> int:
         target.write(data)
         size += len(data)
     return size
-
-
-def _checked_base(base: Any) -> Any:
-    """Return where a store is, as text if it is a folder of this machine.
-
-    Raises:
-        ContextError: It is nothing that can hold files, or a URL that ``pathlib`` has mangled.
-    """
-    needs = "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
-    found = os.fspath(base) if isinstance(base, os.PathLike) else base
-    if isinstance(base, PurePath) and (mangled := re.match(r"([a-z0-9]{2,}):/(?=[^/])", str(found))):
-        url = f"{mangled[1]}://{str(found)[mangled.end() :]}"
-        raise ContextError(f"{base!r} was a URL, and a Path keeps only one of its strokes; pass the text {url!r}")
-    if not found:
-        raise ContextError(needs)
-    if not isinstance(found, str) and not (hasattr(found, "fs") and hasattr(found, "path")):
-        raise ContextError(f"{needs}, not {base!r}")
-    return found
-
-
-def _local_path(base: Any) -> str | None:
-    """Return the folder that is meant, if it is one of this machine."""
-    if not isinstance(base, str):
-        return None
-    scheme, mark, rest = base.partition("://")
-    if not mark:
-        return base.removeprefix("file:") if base.startswith("file:/") else base
-    if scheme not in ("file", "local"):
-        return None
-    from urllib.parse import unquote, urlsplit
-
-    parts = urlsplit(f"file://{rest}")
-    if parts.netloc not in ("", "localhost"):
-        raise ContextError(
-            f"{base!r} names a folder of the host {parts.netloc!r}; write file:///{rest}, with three strokes"
-        )
-    return unquote(parts.path)
 
 
 def _not_what_was_written(path: str, shown: str) -> ArtifactError:

@@ -1,14 +1,19 @@
-"""Which artifacts a ledger refers to."""
+"""Which artifacts a ledger refers to, and what it knows of the files in its store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, delete, or_, select, update
 
-from flowctx.core.data.references import paths_in_text
-from flowctx.ledger.tables import attempts, facts, steps
+from flowctx.core.data.references import TableReference, paths_in_text
+from flowctx.ledger.database import Database
+from flowctx.ledger.rows import stamp
+from flowctx.ledger.statements import add_artifact, intend_artifact, release_artifact
+from flowctx.ledger.tables import artifacts, attempts, facts, steps
 
 #: Rows that are fetched at once.
 _ROWS = 1000
@@ -44,3 +49,71 @@ def referred_paths(at: Connection) -> set[str]:
         for text in rows.scalars():
             found.update(paths_in_text(text))
     return found
+
+
+class SqlArtifacts:
+    """What a ledger in a database knows of its files; see :class:`~flowctx.core.execution.artifacts.ArtifactIndex`.
+
+    Each call is one statement for each file, or one transaction, so that of a writer that is about to refer to a file
+    and a ``prune`` that is about to remove it, one is first and the other is told.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, digest: str, form: str) -> TableReference | None:
+        """Return a stored table of this content and form, which is about to be referred to anew."""
+        stored = (artifacts.c.digest == digest, artifacts.c.form == form, artifacts.c.removed_at.is_(None))
+        newest = select(artifacts.c.path, artifacts.c.reference).where(*stored)
+        newest = newest.order_by(artifacts.c.intended_at.desc()).limit(1)
+
+        def work(at: Connection) -> str | None:
+            found = at.execute(newest).first()
+            if found is None:
+                return None
+            known = (artifacts.c.path == found.path, artifacts.c.removed_at.is_(None))
+            intended = at.execute(update(artifacts).where(*known).values(intended_at=self._now(at)))
+            return str(found.reference) if intended.rowcount else None
+
+        found = self._database.autocommit(work)
+        return None if found is None else TableReference.from_json(json.loads(found))
+
+    def add(self, reference: TableReference, form: str) -> None:
+        """Remember a table that is stored, for others to find."""
+        row = {"path": reference.path, "digest": reference.digest, "form": form}
+        row["reference"] = json.dumps(reference.to_json())
+        self._database.autocommit(lambda at: at.execute(add_artifact(at), row | {"intended_at": self._now(at)}))
+
+    def reuse(self, path: str) -> bool:
+        """Say that a file is about to be referred to anew; returns whether it stays."""
+        row = {"path": path}
+        touched = self._database.autocommit(
+            lambda at: at.execute(intend_artifact(at), row | {"intended_at": self._now(at)}).rowcount
+        )
+        return bool(touched)
+
+    def release(self, paths: Collection[str], before: datetime, *, dry_run: bool = False) -> set[str]:
+        """Return those of some files that can be removed, which nobody finds and reuses any more."""
+        wanted, since = sorted(paths), stamp(before)
+        which = artifacts.c.path.in_(wanted)
+
+        def released(at: Connection) -> set[str]:
+            rows = [{"path": path, "intended_at": self._now(at), "removed_at": self._now(at)} for path in wanted]
+            if rows:
+                at.execute(release_artifact(at, since), rows)
+            gone = select(artifacts.c.path).where(which, artifacts.c.removed_at.is_not(None))
+            return set(at.execute(gone).scalars())
+
+        def would_be(at: Connection) -> set[str]:
+            stays = (which, artifacts.c.intended_at >= since, artifacts.c.removed_at.is_(None))
+            return set(wanted) - set(at.execute(select(artifacts.c.path).where(*stays)).scalars())
+
+        return self._database.autocommit(would_be) if dry_run else self._database.transaction(released)
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Forget files that were released and are removed."""
+        gone = delete(artifacts).where(artifacts.c.path.in_(sorted(paths)), artifacts.c.removed_at.is_not(None))
+        self._database.autocommit(lambda at: at.execute(gone))
+
+    def _now(self, at: Connection) -> str:
+        return stamp(self._database.now(at))

@@ -25,6 +25,7 @@ from flowctx.core.durability.records import (
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger.artifacts_memory import MemoryArtifacts
 from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.old_names import OldNames
@@ -56,6 +57,8 @@ class MemoryLedger(OldNames):
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
         #: What it remembers of batches.
         self.batches = MemoryBatches(self._of_batch, self.now)
+        #: What it knows of the files in its store.
+        self.artifacts = MemoryArtifacts(self.now)
 
     def _of_batch(self, batch_id: str | None) -> list[tuple[RunRecord, datetime, list[StepRecord]]]:
         """Return the runs of a batch (``None``: of any), when they were last heard of, and their steps."""

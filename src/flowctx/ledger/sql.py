@@ -22,7 +22,7 @@ from flowctx.core.durability.records import (
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
-from flowctx.ledger.artifacts import all_referred_paths, prefix_of
+from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
@@ -89,6 +89,8 @@ class SqlLedger(SqlCaptures, OldNames):
         self._owner = owner
         #: What it remembers of batches.
         self.batches = SqlBatches(self._database)
+        #: What it knows of the files in its store.
+        self.artifacts = SqlArtifacts(self._database)
 
     @property
     def address(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from flowctx.ledger.tables import attempts, batches, captures, facts, launches, runs, steps
+from flowctx.ledger.tables import artifacts, attempts, batches, captures, facts, launches, runs, steps
 
 
 def put_run(at: Connection) -> Any:
@@ -39,6 +39,31 @@ def put_fact(at: Connection) -> Any:
 def add_batch(at: Connection) -> Any:
     """Return the statement that inserts a batch's row, or does nothing if it is there."""
     return _insert(at.dialect.name, batches).on_conflict_do_nothing()
+
+
+def add_artifact(at: Connection) -> Any:
+    """Return the statement that inserts a file's row, or does nothing if it is there."""
+    return _insert(at.dialect.name, artifacts).on_conflict_do_nothing()
+
+
+def intend_artifact(at: Connection) -> Any:
+    """Return the statement that notes that a file is about to be referred to; it touches no row if that is released."""
+    statement = _insert(at.dialect.name, artifacts)
+    return statement.on_conflict_do_update(
+        index_elements=["path"],
+        set_={"intended_at": statement.excluded.intended_at},
+        where=artifacts.c.removed_at.is_(None),
+    ).execution_options(preserve_rowcount=True)
+
+
+def release_artifact(at: Connection, before: str) -> Any:
+    """Return the statement that notes that a file is removed, unless somebody was about to refer to it since a time."""
+    statement = _insert(at.dialect.name, artifacts)
+    return statement.on_conflict_do_update(
+        index_elements=["path"],
+        set_={"removed_at": statement.excluded.removed_at},
+        where=artifacts.c.intended_at < before,
+    )
 
 
 def record_step(at: Connection) -> Any:

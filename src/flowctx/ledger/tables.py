@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0006"
+REVISION = "0007"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -99,6 +99,18 @@ facts = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+artifacts = Table(
+    "flowctx_artifact",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("digest", Text),
+    Column("form", Text),
+    Column("reference", Text),
+    Column("intended_at", Text, nullable=False),
+    Column("removed_at", Text),
+    Index("ix_flowctx_artifact_content", "digest", "form"),
 )
 
 batches = Table(

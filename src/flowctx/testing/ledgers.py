@@ -380,3 +380,21 @@ class LedgerContract:
         assert ledger.artifact_paths() == {table, file, outer}
         assert ledger.prune(clock.now()) == would
         assert ledger.artifact_paths() == left
+
+    def test_a_file_is_released_or_reused_but_not_both(self, ledger: Ledger, clock: FakeClock) -> None:
+        """An equal table is found until its file is released, which it is not while somebody means to refer to it."""
+        path, other = (f"x/tables/ab/{name * 16}.parquet" for name in ("ab", "cd"))
+        table = TableReference(path=path, rows=1, size=1, digest="0" * 64, checksum="1" * 64)
+        known, start = ledger.artifacts, clock.now()
+        known.add(table, "form")
+        assert known.find(table.digest, "other form") is known.find("2" * 64, "form") is None
+        clock.advance(timedelta(days=9))
+        assert known.release([path, other], clock.now(), dry_run=True) == {path, other}
+        assert known.find(table.digest, "form") == table  # and means to refer to it
+        assert known.release([path, other], clock.now()) == {other}
+        assert (known.reuse(path), known.reuse(other)) == (True, False)
+        clock.advance(timedelta(days=9))
+        assert known.release([path], start) == set()
+        assert (known.release([path], clock.now()), known.find(table.digest, "form")) == ({path}, None)
+        known.forget([path, other])
+        assert (known.reuse(path), known.find(table.digest, "form")) == (True, None)

@@ -29,6 +29,8 @@ class TableSource(Protocol):
 
     #: Its first rows, once it is written: who shows them need not read it again.
     first: list[dict[str, Any]]
+    #: Once it is written: what of it is not content (index, categories, units), as a digest.
+    form: str
     #: About how many bytes it has in memory, if that is known.
     nbytes: int | None
 

@@ -17,6 +17,7 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
+from flowctx.core.execution.artifacts import ArtifactIndex
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
@@ -218,6 +219,11 @@ class Ledger(RunLedger, Protocol):
 
     def artifact_paths(self) -> set[str]:
         """Return where all artifacts are that the ledger refers to, relative to their store."""
+        ...
+
+    @property
+    def artifacts(self) -> ArtifactIndex:
+        """What it knows of the files in its store."""
         ...
 
     def close(self) -> None:
