@@ -7,10 +7,20 @@ import dagster as dg
 import pytest
 
 from adapters.dagster_support import Bench
-from flowctx import ArtifactError, ContextError, Daily, PartitionKey, PartitionScheme, PayloadError, Weekly, Workflow
+from flowctx import (
+    ArtifactError,
+    ContextError,
+    Daily,
+    PartitionKey,
+    PartitionScheme,
+    PayloadError,
+    StepResult,
+    Weekly,
+    Workflow,
+)
 from flowctx.core.data.plain import freeze
 from flowctx.core.execution.envelope import Envelope
-from flowctx.dagster import WorkflowIOManager, asset_key, partitions_def
+from flowctx.dagster import WorkflowIOManager, asset_key, partition_outputs, partitions_def
 from flowctx.dagster.output_store import StoredOutput
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS"))
@@ -195,6 +205,52 @@ def test_a_range_must_be_complete(tmp_path):
     result = bench.run(span=("2012-10-25", "2012-10-26"), selection=["ranged"])
     assert "'2012-10-26' is missing" in str(result.events_for_node("ranged"))
     assert not list(tmp_path.rglob("@*"))
+
+
+def test_a_range_may_leave_partitions_out(tmp_path):
+    """A partition of which an asset says that there is nothing is not materialised, and its readers are told why."""
+    days = partitions_def(DAYS)
+    with pytest.warns(dg.BetaWarning):
+
+        @dg.asset(
+            partitions_def=days, io_manager_key="workflow_io_manager", backfill_policy=dg.BackfillPolicy.single_run()
+        )
+        def holes(context: dg.AssetExecutionContext):
+            found = {key: {"key": key} for key in context.partition_keys if key != "2012-10-25"}
+            first = PartitionKey(date="2012-10-25")
+            yield from partition_outputs(context, {**found, first: StepResult.skip("a holiday")})
+
+    seen = []
+
+    with pytest.warns(dg.BetaWarning):
+
+        @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+        def reads(context: dg.AssetExecutionContext, holes):
+            seen.append(sorted(output["key"] for output in holes.values()))
+
+    bench = Bench(_empty(), tmp_path, holes, reads)
+    done = bench.run(span=("2012-10-24", "2012-10-26"), selection=["holes", "reads"])
+    assert {key for key in bench.materializations(done) if key[0] == "holes"} == {
+        ("holes", "2012-10-24"),
+        ("holes", "2012-10-26"),
+    }
+    assert seen == [["2012-10-24", "2012-10-26"]]
+    with pytest.raises(ArtifactError, match="was skipped: a holiday; it has no output"):
+        bench.outputs.output("holes", "2012-10-25")
+    assert bench.run("2012-10-25", selection=["holes"]).success
+    assert bench.instance.get_materialized_partitions(dg.AssetKey("holes")) == {"2012-10-24", "2012-10-26"}
+
+
+def test_a_skip_that_dagster_would_call_materialised_is_refused(tmp_path):
+    """An asset that returns a skip among its outputs is told how to leave a partition out."""
+
+    @dg.asset(partitions_def=partitions_def(DAYS), io_manager_key="workflow_io_manager")
+    def holes(context: dg.AssetExecutionContext):
+        return {context.partition_key: StepResult.skip("a holiday")}
+
+    bench = Bench(_empty(), tmp_path, holes)
+    result = bench.run("2012-10-25", selection=["holes"])
+    assert "yield from partition_outputs(context" in str(result.events_for_node("holes"))
 
 
 def _empty():

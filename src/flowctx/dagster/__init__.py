@@ -9,6 +9,7 @@ from flowctx.dagster.endings import endings_sensor
 from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.outputs import WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
+from flowctx.dagster.range_outputs import partition_outputs
 from flowctx.dagster.resource import WorkflowContextResource
 from flowctx.dagster.running import run_assets
 from flowctx.dagster.schedules import workflow_schedule
@@ -19,6 +20,7 @@ __all__ = [
     "asset_key",
     "endings_sensor",
     "partition_mapping",
+    "partition_outputs",
     "partitions_def",
     "run_assets",
     "workflow_assets",

@@ -19,6 +19,7 @@ from flowctx.dagster._compat import step_context
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import StoredOutput, output_name
+from flowctx.dagster.range_outputs import PartitionOutputs, is_skip
 from flowctx.dagster.storage import RunStorage
 
 #: The resource key of the IO manager.
@@ -184,7 +185,12 @@ def _captures_of_values(context: dg.OutputContext, obj: Any, store: ArtifactStor
     asset_path = tuple(context.asset_key.path)
     for key, value in _by_key(context, obj):
         ctx = facts.context(key)
-        result = StepResult.ok(value)
+        if is_skip(value) and not isinstance(obj, PartitionOutputs):
+            raise ContextError(
+                f"asset {context.asset_key.to_user_string()} returned a skip, and Dagster would call the partition "
+                "materialised; write: yield from partition_outputs(context, {key: output or skip})"
+            )
+        result = value if is_skip(value) else StepResult.ok(value)
         result = replace(result, output=keep_tables(result.output, store, asset_path[-1]))
         envelope = Upstream().envelope(asset_path[-1], result, store=store, limit=MAX_INLINE_BYTES)
         yield StoredOutput(
@@ -208,7 +214,8 @@ def _by_key(context: dg.OutputContext, obj: Any) -> Iterable[tuple[str | None, A
     if missing or len(values) != len(keys):
         raise ContextError(
             f"asset {context.asset_key.to_user_string()} was run for {len(keys)} partitions and must return "
-            f"a dict with one output for each; {f'{missing[0]!r} is missing' if missing else 'it has more than those'}"
+            f"a dict with one output for each; {f'{missing[0]!r} is missing' if missing else 'it has more than those'} "
+            "(partition_outputs takes StepResult.skip(reason) for one that is left out)"
         )
     return [(key, values[key]) for key in keys]
 
