@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from backfill.flows import flow
-from flowctx import Backfill, BatchStatus, PartitionScheme, UnknownBatch, Workflow, WorkflowContext, run
+from flowctx import Backfill, BatchStatus, File, PartitionScheme, UnknownBatch, Workflow, WorkflowContext, run
 from flowctx.backfill import import_engine_runs, render_html
 from flowctx.backfill.grid import Grid
+from flowctx.backfill.previews import latest_tables
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -159,3 +163,36 @@ def test_an_engine_that_knows_better_is_believed(ledger: Ledger) -> None:
     ledger.batches.record_outcomes("b", [ran(key, "launched", last_seen_at=NOW + timedelta(hours=1))])
     assert import_engine_runs(ledger.batches, ledger.batches.get("b"), iter([ran(key, "ok")])) == 1
     assert [run.state for run in ledger.batches.iter_outcomes("b", [key])] == ["ok"]
+
+
+def test_the_page_shows_tables_in_small(tmp_path: Path) -> None:
+    """The tables and files of the partition that was captured last, escaped; what is gone is said in its place."""
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    tabled = Workflow("tabled", partitions=PartitionScheme(tier=["T1", "T2"]))
+
+    @tabled.step()
+    def load(ctx: WorkflowContext) -> dict[str, Any]:
+        words = [f"<b>{ctx.partition['tier']}{number}</b>" for number in range(2000)]
+        return {"rows": pa.table({"word": words, "n": range(2000)}), "doc": File(__file__)}
+
+    for tier in ("T2", "T1"):
+        run(tabled, partition=tier, batch_id="b", ledger=ledger)
+    status = BatchStatus.of(ledger, "b", tabled)
+    assert 'id="tables"' not in render_html(status)
+    page = render_html(status, latest_tables(ledger, status.batch))
+    assert "of tier=T1, run " in page
+    assert "<th>word string</th><th>n int64</th>" in page
+    assert "<td>&lt;b&gt;T10&lt;/b&gt;</td><td>0</td>" in page
+    assert "2,000 rows" in page
+    assert "load.doc: test_status.py, " in page
+    for file in tmp_path.glob("*.artifacts/**/*.parquet"):
+        file.unlink()
+    assert "it is gone; run the step that made it again" in render_html(status, latest_tables(ledger, status.batch))
+    ledger.close()
+
+
+def test_a_page_without_tables_has_no_such_section(ledger: Ledger) -> None:
+    """What an engine told of, and what was not run here, has no tables to show."""
+    status = BatchStatus.of(ledger, "b", flow)
+    assert latest_tables(ledger, status.batch) is None
+    assert 'id="tables"' not in render_html(status, None)

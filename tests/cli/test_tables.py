@@ -48,7 +48,7 @@ def test_show_prints_tables_in_small(tables):
 
 
 def test_prune_removes_what_nothing_refers_to(tables):
-    """Artifacts of a superseded run go with it, but for a table that the current capture has too; dry runs only count."""
+    """Artifacts of a superseded run go with it, but for a table that the current one has too; dry runs only count."""
     for batch in ("b1", "b2"):
         tables("run", "cli_tables:flow", "--partition", "IBM", "--batch", batch)
     assert stored(tables) == [".bin", ".bin", ".json", ".json", ".parquet"]

@@ -8,17 +8,20 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
+from flowctx.artifacts.previews import StoredPreview
+from flowctx.backfill.previews import LatestTables
 from flowctx.backfill.status import BatchStatus
 from flowctx.core.masking import mask_data, mask_text
 from flowctx.core.printable import printable
 from flowctx.core.workflow.drawing import table
 
 
-def render_html(status: BatchStatus) -> str:
+def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
     """Return the HTML of a page about a batch.
 
     Args:
         status: How it stands.
+        latest: Tables to show in small: those of the partition that was captured last.
 
     Example:
         ::
@@ -31,8 +34,8 @@ def render_html(status: BatchStatus) -> str:
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     before, _, after = template.partition("@DATA@")
     title = html.escape(printable(mask_text(status.batch.batch_id)))
-    head, _, body = before.partition("@SKIPS@")
-    return head.replace("@TITLE@", title) + _skips(status) + body + data + after
+    head, _, body = before.partition("@SECTIONS@")
+    return head.replace("@TITLE@", title) + _skips(status) + _tables(latest) + body + data + after
 
 
 def _skips(status: BatchStatus) -> str:
@@ -40,6 +43,21 @@ def _skips(status: BatchStatus) -> str:
     rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.skips.items()]
     hidden = "" if rows else " hidden"
     return f'<section id="skips"{hidden}>{table("Skipped", ("partitions", "why"), rows)}</section>'
+
+
+def _tables(latest: LatestTables | None) -> str:
+    """Return the tables of one partition in small, as they stand in the page."""
+    if latest is None or not latest.previews:
+        return ""
+    found = "".join(map(_table, latest.previews))
+    subject = html.escape(printable(mask_text(f"of {latest.label or 'its run'}, run {latest.run_id}")))
+    return f'<section id="tables"><h2>Tables <span class="dim">{subject}</span></h2>{found}</section>'
+
+
+def _table(found: StoredPreview) -> str:
+    rows = [[printable(cell) for cell in row] for row in found.rows]
+    text = printable(mask_text(f"{found.name}: {found.problem or found.facts}"))
+    return f'<div class="wide">{table(text, map(printable, found.columns), rows)}</div>'
 
 
 def _data(status: BatchStatus) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import click
 from flowctx.backfill import Backfill, BatchStatus, LaunchProgress, LocalLauncher, import_engine_runs, render_html
 from flowctx.backfill.advice import advice
 from flowctx.backfill.launching import wait_for_launcher
+from flowctx.backfill.previews import latest_tables
 from flowctx.backfill.settling import settle_run
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.following import listener
@@ -214,7 +215,7 @@ def status(
     _ask_engine(ledger, batch_id, engine, url, workflow)
     found = BatchStatus.of(ledger, batch_id, workflow)
     if html_file is not None:
-        _write(html_file, render_html(found))
+        _write(html_file, render_html(found, latest_tables(ledger, found.batch)))
     if as_json:
         print_json(found.to_dict())
     else:

@@ -37,6 +37,14 @@ def test_a_wide_table_is_cut():
     assert len(preview(wide)["first"][0]) == 12
 
 
+def test_a_preview_has_no_secrets():
+    """A column of a secret name is hidden, and so is what is secret in a text; the types and sizes stay."""
+    urls = ["postgres://me:hunter2@db/x", None]
+    small = preview(stored(pa.table({"api_key": ["abc", None], "url": urls, "n": [1, 2]})))
+    assert small["first"] == [["***", "postgres://me:***@db/x", "1"], ["", "", "2"]]
+    assert list(small["columns"]) == ["api_key", "url", "n"]
+
+
 def test_markdown_is_a_table():
     """A bar in a cell does not end it, and every line has as many cells as there are columns."""
     lines = markdown(TABLE).splitlines()

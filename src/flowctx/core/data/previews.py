@@ -7,6 +7,7 @@ from typing import Any
 
 from flowctx.core.data.files import File
 from flowctx.core.data.tables import Table
+from flowctx.core.masking import mask_data
 
 #: Rows and columns of a preview, and characters of a cell.
 ROWS, _COLUMNS, _CELL = 5, 12, 40
@@ -23,9 +24,10 @@ def handles_of(output: Any, name: str = "") -> Iterator[tuple[str, Table | File]
 
 
 def preview(table: Table) -> dict[str, Any]:
-    """Return a table in small: its size, its columns, and its first rows as text."""
+    """Return a table in small: its size, its columns, and its first rows as text, without secrets."""
     columns = dict(list(table.columns.items())[:_COLUMNS])
-    rows = [[cell_text(row.get(name)) for name in columns] for row in table.head(ROWS)]
+    cells = [[{name: cell_text(row.get(name))} for name in columns] for row in table.head(ROWS)]
+    rows = [[text for cell in row for text in cell.values()] for row in mask_data(cells)]
     return {"rows": table.rows, "bytes": table.bytes, "columns": columns, "first": rows}
 
 

@@ -1,0 +1,42 @@
+"""The tables of a batch in small: those of the partition that was captured last stand for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowctx.artifacts.previews import StoredPreview, stored_previews
+from flowctx.core.batches.records import BatchRecord, PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import UnknownRun
+from flowctx.core.partitions.key import PartitionKey
+
+#: So many tables and files are shown.
+MAX_TABLES = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatestTables:
+    """The tables and files of one partition in small."""
+
+    #: What it is about.
+    label: str
+    #: The run.
+    run_id: str
+    #: Its tables and files, in the order of the steps; the first ones, if there are many.
+    previews: tuple[StoredPreview, ...]
+
+
+def latest_tables(ledger: Ledger, batch: BatchRecord) -> LatestTables | None:
+    """Return the tables of the partition of a batch that was captured last; ``None`` if the ledger recorded none."""
+    outcomes = ledger.batches.iter_outcomes(batch.batch_id)
+    done = (one for one in outcomes if one.state is PartitionState.OK and one.recorded)
+    latest = max(done, key=lambda one: one.ended_at or one.last_seen_at, default=None)
+    if latest is None:
+        return None
+    partition = PartitionKey.parse(latest.partition) if latest.partition else None
+    try:
+        run = ledger.get_run(latest.run_id, workflow=batch.workflow, partition=partition)
+    except UnknownRun:  # pruned meanwhile
+        return None
+    previews = tuple(stored_previews(ledger, ledger.steps(run.key)))[:MAX_TABLES]
+    return LatestTables(label=latest.label, run_id=latest.run_id, previews=previews)
