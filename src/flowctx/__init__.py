@@ -23,6 +23,7 @@ from flowctx.core.errors import (
     EngineError,
     EngineUnavailable,
     FlowctxError,
+    InputMissing,
     LedgerError,
     LedgerUnavailable,
     LedgerVersionError,
@@ -50,12 +51,14 @@ from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow
+from flowctx.core.workflow.inputs import Input
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 
 if TYPE_CHECKING:
     from flowctx.backfill import Backfill, BatchStatus
     from flowctx.calendars import calendar_from_file
     from flowctx.core.workflow.business_date import AsOf
+    from flowctx.core.workflow.outputs import Outputs
     from flowctx.core.workflow.run_result import RunResult, StepRun
     from flowctx.local import replay, resume, run
 
@@ -85,6 +88,8 @@ __all__ = [
     "File",
     "FlowctxError",
     "Hourly",
+    "Input",
+    "InputMissing",
     "LedgerError",
     "LedgerUnavailable",
     "LedgerVersionError",
@@ -92,6 +97,7 @@ __all__ = [
     "MissingExtra",
     "Monthly",
     "OutputTooLarge",
+    "Outputs",
     "PartitionError",
     "PartitionKey",
     "PartitionScheme",
@@ -136,6 +142,7 @@ _LAZY = {
     "AsOf": "flowctx.core.workflow.business_date",
     "Backfill": "flowctx.backfill",
     "BatchStatus": "flowctx.backfill",
+    "Outputs": "flowctx.core.workflow.outputs",
     "RunResult": "flowctx.core.workflow.run_result",
     "StepRun": "flowctx.core.workflow.run_result",
     "calendar_from_file": "flowctx.calendars",

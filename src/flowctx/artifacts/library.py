@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from flowctx.artifacts import default_store
-from flowctx.artifacts.frames import source_of
+from flowctx.artifacts.frames import ArrowSource, source_of
+from flowctx.artifacts.joined import JoinedTable
 from flowctx.artifacts.reading import ParquetTable
 from flowctx.artifacts.store import open_table
 from flowctx.core.data.references import TableReference
-from flowctx.core.data.tables import TableReader, TableSource
+from flowctx.core.data.tables import Table, TableReader, TableSource
 
 
 class ArrowTables:
@@ -48,6 +49,11 @@ class ArrowTables:
             dataset=lambda: found.dataset(reference),
             local_path=local_path if local is not None else None,
         )
+
+    def join(self, parts: Sequence[tuple[Mapping[str, str], Table]]) -> tuple[TableReader, TableSource]:
+        """Return the tables of several partitions as one: what reads it, and what stores it."""
+        reader = JoinedTable(parts)
+        return reader, ArrowSource("the tables together", reader.source)
 
 
 def _opener(reference: TableReference, store: Any) -> Callable[[], BinaryIO]:

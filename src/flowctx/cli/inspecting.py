@@ -130,6 +130,7 @@ def show(
         }
     )
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
+    _print_inputs(records)
     print_tables(ledger, records)
     if tracebacks:
         _print_tracebacks(records)
@@ -139,6 +140,17 @@ def show(
         echo(f"\nsee how it went on: flowctx show {run.continued_by}")
     elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
         echo(f"\nto continue: flowctx resume {run.run_id}")
+
+
+def _print_inputs(records: list[StepRecord]) -> None:
+    rows = [
+        (record.step, name, read.workflow, read.partition, read.capture_id if read.digest else "skipped", read.revision)
+        for record in records
+        for name, reads in record.inputs.items()
+        for read in reads
+    ]
+    if rows:
+        print_table("\ninputs", ("step", "input", "workflow", "partition", "capture", "revision"), rows)
 
 
 def _print_tracebacks(records: list[StepRecord]) -> None:

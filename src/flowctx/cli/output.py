@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowctx.core.data.encoding import to_json
-from flowctx.core.durability.records import Capture, RunRecord, StepRecord
+from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
 from flowctx.core.masking import mask_data, mask_text
 from flowctx.core.printable import printable
 from flowctx.core.workflow.context import WorkflowContext
@@ -210,8 +210,21 @@ def step_data(record: StepRecord) -> dict[str, Any]:
         "traceback": record.traceback,
         "category": str(record.category) if record.category else None,
         "output": to_json(record.output),
+        "inputs": {name: [input_data(read) for read in reads] for name, reads in record.inputs.items()},
         "updates": to_json(record.updates),
         "quality": record.quality.to_dict() if record.quality else None,
+    }
+
+
+def input_data(read: VersionRead) -> dict[str, Any]:
+    """Return a version that a step has read as JSON-ready data."""
+    return {
+        "workflow": read.workflow,
+        "step": read.step,
+        "partition": str(read.partition) if read.partition else None,
+        "capture_id": read.capture_id,
+        "revision": read.revision,
+        "digest": read.digest,
     }
 
 

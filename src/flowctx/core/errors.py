@@ -15,6 +15,7 @@
     │   └── WorkflowChanged                  a run cannot be resumed: its workflow is not what it was
     ├── ContextError (ValueError)            a run context that cannot be made from what was given
     │   └── ContextConflict                  two branches wrote one parameter differently
+    ├── InputMissing (LookupError)           an output that a step reads is not there, or not yet
     ├── OutputTooLarge (ValueError)          an output over the limit and nowhere to put it
     ├── ArtifactError (OSError)              an artifact that is gone or is not what was written
     │   ├── ArtifactUnavailable (ConnectionError)  its store is away or full; later it may not be
@@ -100,6 +101,10 @@ class ContextError(FlowctxError, ValueError):
 
 class ContextConflict(ContextError):
     """Two branches of a workflow wrote one parameter with different values."""
+
+
+class InputMissing(FlowctxError, LookupError):
+    """An output of another partition that a step reads is not there, or not yet; the message says how to make it."""
 
 
 class OutputTooLarge(FlowctxError, ValueError):

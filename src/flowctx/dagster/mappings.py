@@ -12,21 +12,12 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.dagster_keys import FOLD, fold, static_dimensions
+from flowctx.core.partitions.mapping import check_windows
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import DimensionDependency, PartitionsSubset, UpstreamPartitionsResult, quiet
 from flowctx.dagster.partitions import static_values
-
-_FINER: dict[type[Cadence], tuple[type[Cadence], ...]] = {
-    Hourly: (Hourly, Daily, Weekly, Monthly, Quarterly, Yearly),
-    Daily: (Daily, Weekly, Monthly, Quarterly, Yearly),
-    Weekly: (Weekly,),
-    Monthly: (Monthly, Quarterly, Yearly),
-    Quarterly: (Quarterly, Yearly),
-    Yearly: (Yearly,),
-}
 
 
 def partition_mapping(upstream: PartitionScheme, downstream: PartitionScheme) -> dg.PartitionMapping:
@@ -81,7 +72,7 @@ def _engine_dimensions(scheme: PartitionScheme) -> list[str]:
 def _pairs(upstream: PartitionScheme, downstream: PartitionScheme) -> list[_Pair]:
     pairs = []
     if upstream.cadence is not None and downstream.cadence is not None:
-        _check_windows(upstream.cadence, downstream.cadence)
+        check_windows(upstream.cadence, downstream.cadence)
         with quiet():
             time = TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
         pairs.append(_Pair(upstream.cadence_dimension or "", downstream.cadence_dimension or "", time))
@@ -89,29 +80,6 @@ def _pairs(upstream: PartitionScheme, downstream: PartitionScheme) -> list[_Pair
     if static is not None:
         pairs.append(_Pair(FOLD.join(static_dimensions(upstream)), FOLD.join(static_dimensions(downstream)), static))
     return pairs
-
-
-def _check_windows(upstream: Cadence, downstream: Cadence) -> None:
-    if upstream.timezone != downstream.timezone:
-        raise PartitionError(
-            f"days of {upstream.timezone} do not lie in days of {downstream.timezone}; give both cadences one timezone"
-        )
-    if not isinstance(downstream, _FINER.get(type(upstream), ())) or not _end_together(upstream, downstream):
-        raise PartitionError(
-            f"windows of {upstream!r} do not lie in windows of {downstream!r}; a mapping goes from finer to coarser "
-            "windows: make the upstream daily, or swap the two"
-        )
-
-
-def _end_together(upstream: Cadence, downstream: Cadence) -> bool:
-    """Tell whether weeks end on the same day, and years where quarters or years do."""
-    if isinstance(upstream, Weekly) and isinstance(downstream, Weekly):
-        return upstream.ends_on == downstream.ends_on
-    if isinstance(upstream, Yearly) and isinstance(downstream, Yearly):
-        return upstream.ends_in == downstream.ends_in
-    if isinstance(upstream, Quarterly) and isinstance(downstream, Yearly):
-        return downstream.first_month % 3 == 1
-    return True
 
 
 def _static_mapping(upstream: PartitionScheme, downstream: PartitionScheme) -> dg.PartitionMapping | None:

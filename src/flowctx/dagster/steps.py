@@ -27,6 +27,7 @@ from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import table_metadata
+from flowctx.dagster.ordering import unordered
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
 from flowctx.dagster.params import params_key, params_of
@@ -135,6 +136,7 @@ class PartitionStep:
             store=self.store,
             reraise=(dg.Failure, dg.RetryRequested),
             skips_captured=self.request.on_captured == "skip",
+            unordered=lambda item, key, version: unordered(self.body.workflow, self.op, self.ctx, item, version),
         ).attempt()
 
     def to_the_end(self) -> AttemptResult:

@@ -22,6 +22,7 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
+from flowctx.core.durability.versions import Version
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
@@ -31,9 +32,11 @@ from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
+from flowctx.ledger.rows import step_row
+from flowctx.ledger.standing import FindBatch, standing
 
 
-class MemoryLedger(OldNames):
+class MemoryLedger(FindBatch, OldNames):
     """Remembers runs for as long as the process lives; its calls take turns, so threads may share it.
 
     Args:
@@ -309,6 +312,40 @@ class MemoryLedger(OldNames):
                 and (partition is None or capture.partition == partition)
             ]
         return sorted(found, key=lambda capture: (capture.key.idempotency_key, capture.revision))
+
+    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+        """Return all captures of some partitions, complete or not, with how a step of each ended."""
+        wanted = set(partitions)
+        with self._lock:
+            by_digest = {key.digest: run for key, run in self._runs.items()}
+            return [
+                self._version(capture, by_digest[capture.holder], step)
+                for capture in self._captures.values()
+                if capture.workflow == workflow and capture.partition in wanted and capture.holder in by_digest
+            ]
+
+    def _version(self, capture: Capture, run: RunRecord, step: str) -> Version:
+        record = self._steps.get(run.key, {}).get(step)
+        return Version(
+            partition=capture.partition,
+            capture_id=capture.key.capture_id,
+            revision=capture.revision,
+            run_key=capture.holder,
+            run_id=run.run_id,
+            batch_id=run.context.batch_id,
+            status=standing(capture.state, run.status),
+            error=run.error,
+            completed_at=capture.completed_at.isoformat() if capture.completed_at else None,
+            step_status=record.status if record is not None else None,
+            digest=step_row(capture.holder, record)["digest"] if record is not None else None,
+        )
+
+    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+        """Return what is recorded of one step of several runs, by the digests of their keys."""
+        wanted = set(run_keys)
+        with self._lock:
+            found = {key.digest: records for key, records in self._steps.items() if key.digest in wanted}
+        return {digest: records[step] for digest, records in found.items() if step in records}
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 

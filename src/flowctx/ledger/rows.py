@@ -17,6 +17,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import brief
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.ledger.reads import reads_in, reads_of, reads_payload, reads_text
 
 Row = Mapping[Any, Any]
 
@@ -48,6 +49,8 @@ def step_row(run_key: str, record: StepRecord) -> dict[str, Any]:
         payload["traceback"] = to_json(record.traceback)
     if record.category is not None:
         payload["category"] = str(record.category)
+    if record.inputs:
+        payload["inputs"] = reads_payload(record.inputs)
     data = msgspec.json.encode(payload)
     return {
         "run_key": run_key,
@@ -89,6 +92,7 @@ def step_record(row: Row, run_id: str) -> StepRecord:
             category=ErrorCategory(category) if category is not None else None,
             config=from_json(payload.get("config", {}), "config"),
             version=row["version"],
+            inputs=reads_of(payload.get("inputs") or {}),
             attempts=row["attempts"],
             started_at=datetime.fromisoformat(row["started_at"]),
             seconds=row["seconds"],
@@ -137,6 +141,7 @@ def attempt_row(run: RunRecord) -> dict[str, Any]:
         "attempt": run.attempt,
         "context": data.decode(),
         "digest": _digest(data),
+        "reads": reads_text(run.reads),
     }
 
 
@@ -161,6 +166,7 @@ def run_record(row: Row) -> RunRecord:
             error=row["error"],
             fencing_token=row["fence"],
             last_seen_at=datetime.fromisoformat(row["heard_at"]),
+            reads=reads_in(row["reads"]),
             **ownership_of(row),
         )
     except (ValueError, TypeError) as exc:

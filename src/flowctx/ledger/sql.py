@@ -43,6 +43,7 @@ from flowctx.ledger.rows import (
 )
 from flowctx.ledger.statements import put_attempt, put_run, record_step
 from flowctx.ledger.tables import attempts, captures, runs, steps
+from flowctx.ledger.versions_sql import SqlVersions
 
 
 class _Beginning(NamedTuple):
@@ -59,7 +60,7 @@ class _Beginning(NamedTuple):
     nonce: str
 
 
-class SqlLedger(SqlCaptures, OldNames):
+class SqlLedger(SqlCaptures, SqlVersions, OldNames):
     """Remembers runs in a database; its tables are made on first use.
 
     Threads may share it, and forked processes too: each opens a connection of its own.
@@ -313,4 +314,4 @@ class SqlLedger(SqlCaptures, OldNames):
 def _with_context() -> Any:
     """Return the query for runs with what the first step of their latest attempt saw."""
     latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
-    return select(runs, attempts.c.context, attempts.c.digest).join(attempts, latest)
+    return select(runs, attempts.c.context, attempts.c.digest, attempts.c.reads).join(attempts, latest)

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0007"
+REVISION = "0008"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -58,6 +58,7 @@ attempts = Table(
     Column("attempt", Integer, primary_key=True),
     Column("context", Text, nullable=False),
     Column("digest", Text, nullable=False),
+    Column("reads", Text),
 )
 
 steps = Table(

@@ -4,8 +4,7 @@
 
     class TestMyLedger(LedgerContract):
         @pytest.fixture
-        def ledger(self, clock):
-            return MyLedger(clock=clock)
+        def ledger(self, clock): return MyLedger(clock=clock)
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.testing.clock import NOON, FakeClock
 from flowctx.testing.contexts import make_context
+from flowctx.testing.versions import VersionsContract
 
 MINUTE = timedelta(minutes=1)
 EVERYTHING = {"π": [1, 2.5, None, True, "x\0y", b"\x00", 2**70, {"$": "$"}], "when": NOON, "nan": float("nan")}
@@ -53,7 +53,7 @@ def a_key(capture_id: str = "2026-01-09|b1", idempotency_key: str = "subject") -
     return CaptureKey(idempotency_key=idempotency_key, capture_id=capture_id)
 
 
-class LedgerContract:
+class LedgerContract(VersionsContract):
     """The facts that hold for every ledger; ``ledger`` must be empty and use ``clock``."""
 
     @pytest.fixture

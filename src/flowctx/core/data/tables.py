@@ -77,6 +77,10 @@ class TableLibrary(Protocol):
         """Return a source as a table whose bytes are in memory."""
         ...
 
+    def join(self, parts: Sequence[tuple[Mapping[str, str], Table]]) -> tuple[TableReader, TableSource]:
+        """Return the tables of several partitions as one: what reads it, and what stores it."""
+        ...
+
 
 def _no_library() -> TableLibrary:
     raise NotImplementedError("import flowctx, not flowctx.core: it brings the library that reads tables")
@@ -264,3 +268,15 @@ def preview_html(table: Table, rows: int = 5) -> str:
     lines = [line("th", list(columns)), line("th", list(columns.values()))]
     lines += [line("td", list(row.values())) for row in table.head(rows)]
     return f"<table>{''.join(lines)}</table><p>{html.escape(repr(table).strip('<>'))}</p>"
+
+
+def join_tables(parts: Sequence[tuple[Mapping[str, str], Table]]) -> Table:
+    """Return the tables of several partitions as one, with the dimensions as columns before theirs.
+
+    Raises:
+        PlainDataError: Their columns do not fit together; names two partitions.
+    """
+    reader, source = _load_library().join(parts)
+    joined = Table(source=source)
+    joined._reader = reader
+    return joined

@@ -100,6 +100,9 @@ class Hourly(Cadence):
             raise CalendarError(f"d={d!r} is a day, and these are hours; pass an aware datetime")
         return self._hours.number(check_aware(d, "d"))
 
+    def _unit_of(self, instant: datetime) -> int:
+        return self._hours.number(instant)
+
     def _day(self, ordinal: int) -> date:
         return date.fromordinal(self._hours.day_of(ordinal))
 

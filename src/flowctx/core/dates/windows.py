@@ -222,6 +222,59 @@ class Cadence(AsOfDates):
         first, after = axis.window(entry)
         return self._value(entry) if first <= ordinal < after else None
 
+    def within(self, window: Window) -> range:
+        """Return the positions of the as-of dates whose windows lie in a window of the same zone.
+
+        Windows of the cadence must lie wholly in it or outside: a week has days, and a month no weeks.
+
+        Raises:
+            CalendarError: The calendar does not reach to the window's end.
+
+        Example:
+            >>> from flowctx import Monthly, Daily
+            >>> march = Monthly(start="2012-03-01").window(date(2012, 3, 31))
+            >>> Daily(start="2012-03-01", calendar="WEEKDAYS").within(march)
+            range(0, 22)
+        """
+        start, after = self._unit_of(window.start), self._unit_of(window.end)
+        first, last = self._first_of(self.start), after - 1
+        if self._end is not None:
+            last = min(last, self._end)
+        if last < max(first, start):
+            return range(0)
+        self._known(last, "the last day of the window")
+        low = self._axis.position(max(start, first)) - self._base
+        return range(low, max(low, self._axis.position(last + 1) - self._base))
+
+    def before(self, instant: datetime, n: int) -> range:
+        """Return the positions of the ``n`` last as-of dates whose windows end by an instant of the same zone.
+
+        They are counted as if the cadence had no start and no end, so that a date has no other predecessors because
+        of where those are; positions that it does not have are left out.
+
+        Raises:
+            CalendarError: The calendar does not reach that far.
+
+        Example:
+            >>> from flowctx import Daily
+            >>> days = Daily(start="2012-03-01", calendar="WEEKDAYS")
+            >>> days.before(days.window(date(2012, 3, 6)).start, 20)
+            range(0, 3)
+        """
+        unit = self._unit_of(instant)
+        if unit <= self._first_of(self.start):
+            return range(0)
+        self._known(unit - 1, "the day before the window")
+        stop = self._axis.position(unit) - self._base
+        while stop > 0 and self._axis.window(self._ordinal_at(stop - 1))[1] > unit:
+            stop -= 1  # a period that is named by its last session goes on after it
+        high = stop if self._length is None else min(stop, self._length)
+        return range(max(0, stop - n), max(0, stop - n, high))
+
+    def _unit_of(self, instant: datetime) -> int:
+        """Return the ordinal of the local day, or of the hour, that an instant is in."""
+        return instant.date().toordinal()
+
     def _containing_ordinal(self, d: date) -> int:
         return self._ordinal(d, "d")
 

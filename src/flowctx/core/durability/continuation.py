@@ -87,7 +87,8 @@ def plan_rerun(ledger: RunLedger, workflow: Workflow, run: RunRecord, how: Engin
     checkpoint = plan.context.checkpoint
     if checkpoint is not None:
         checkpoint = replace(checkpoint, completed=completed)
-    return replace(plan, completed=completed, context=replace(run.context, checkpoint=checkpoint))
+    reads = {name: known for name, known in plan.reads.items() if name not in again}
+    return replace(plan, completed=completed, reads=reads, context=replace(run.context, checkpoint=checkpoint))
 
 
 def find_run(ledger: RunLedger, run: RunRecord) -> RunRecord | None:

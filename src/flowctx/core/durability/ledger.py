@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from flowctx.core.batches.ledger import BatchStore
+from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import (
     Capture,
     CaptureKey,
@@ -17,6 +18,7 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
+from flowctx.core.durability.versions import Version
 from flowctx.core.execution.artifacts import ArtifactIndex
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
@@ -120,6 +122,26 @@ class RunLedger(Protocol):
         limit: int = 50,
     ) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
+        ...
+
+    # -- what other runs have made ------------------------------------------------------------------------------------
+
+    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+        """Return all captures of some partitions, complete or not, with how a step of each ended.
+
+        Args:
+            workflow: The workflow's name.
+            step: The step.
+            partitions: Partition keys; ``None`` stands for runs without partitions.
+        """
+        ...
+
+    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+        """Return what is recorded of one step of several runs, by the digests of their keys."""
+        ...
+
+    def find_batch(self, batch_id: str) -> BatchRecord | None:
+        """Return a batch, or ``None`` if nobody remembers it."""
         ...
 
 

@@ -34,7 +34,7 @@ from typing import Any
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.completeness import Order, end_status, leads_on, status_when_over, steps_of_other_runs
 from flowctx.core.durability.ledger import RunLedger
-from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import effective_updates, failure_of
 from flowctx.core.durability.run_ledgers import NoLedger
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
@@ -107,6 +107,7 @@ class Recorder:
         config: Mapping[str, Any] | None = None,
         after: tuple[str, ...] | None = None,
         traceback: str | None = None,
+        inputs: Reads | None = None,
         final: bool = True,
     ) -> None:
         """Record how a step ended.
@@ -121,6 +122,7 @@ class Recorder:
             config: Configuration on top of the step's own.
             after: The steps it directly followed, where the engine knows better than ``step.after``.
             traceback: Where it failed, if it raised.
+            inputs: What it read of other partitions and workflows.
             final: It is not tried again.
 
         Raises:
@@ -139,6 +141,7 @@ class Recorder:
             category=result.category,
             config=step.configured(config) if config else step.config,
             version=step.code_version,
+            inputs=inputs or {},
             attempts=attempts,
             started_at=started_at,
             seconds=seconds,
@@ -152,6 +155,11 @@ class Recorder:
         """Return what was recorded of a step that an engine tries again."""
         found = self.ledger.steps(self.run.key, [step])
         return next((record for record in found if record.run_attempt == self.run.attempt), None)
+
+    def reads_before(self, step: str, attempt: int) -> Reads:
+        """Return the versions that an earlier try of a step has read: in this attempt at the run, or before it."""
+        earlier = self.earlier_try(step) if attempt > 1 else None
+        return (earlier.inputs if earlier is not None else None) or self.run.reads.get(step, {})
 
     def finish(self, status: RunStatus, error: str | None = None) -> None:
         """Say how the run ended; local runs know when, engines leave it to :meth:`record`."""

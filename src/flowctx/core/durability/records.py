@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.partitions.key import PartitionKey
@@ -59,6 +60,30 @@ class RunKey:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VersionRead:
+    """What a step has read of one partition."""
+
+    #: The workflow that was read.
+    workflow: str
+    #: Its step.
+    step: str
+    #: The partition; ``None`` of a workflow without partitions.
+    partition: PartitionKey | None
+    #: The capture; ``None`` where it was skipped without one.
+    capture_id: str
+    #: Its revision.
+    revision: int
+    #: The digest of the key of the run that wrote it.
+    run_key: str
+    #: The digest of what the step recorded; ``None`` of one that was skipped.
+    digest: str | None
+
+
+#: The versions that steps have read, by the names of their inputs.
+Reads: TypeAlias = Mapping[str, tuple[VersionRead, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """One run, as the ledger remembers it."""
 
@@ -84,6 +109,8 @@ class RunRecord:
     fencing_token: int = 1
     #: The id of the run that goes on with it, in the same workflow and partition.
     continued_by: str | None = None
+    #: The versions that steps of this attempt read again, because an earlier attempt at them did, by step.
+    reads: Mapping[str, Reads] = field(default_factory=FrozenDict)
     #: When it last gave a sign of life; says how long a run that is "running" has been silent.
     last_seen_at: datetime | None = field(default=None, compare=False)
     #: Who began its latest attempt, for people to read.
@@ -151,6 +178,8 @@ class StepRecord:
     config: Mapping[str, object] = field(default_factory=FrozenDict)
     #: The version of its code.
     version: str | None = None
+    #: What it read of other partitions and workflows, by the names of its inputs.
+    inputs: Reads = field(default_factory=FrozenDict)
     #: How many times it was tried.
     attempts: int = 1
     #: When its first try began.

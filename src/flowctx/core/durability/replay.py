@@ -12,6 +12,7 @@ from typing import Any
 from flowctx.core.data.encoding import by_content, to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.reading import StepInputs
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.errors import WorkflowError
@@ -86,7 +87,9 @@ def replay_step(
 
     ctx, _ = merge_upstream(base, [made[before] for before in after], fetch, store=store)
     config = recorded.config if recorded else None
-    outcome = execute(_called_by(invoke, step) if invoke else step, ctx, config, store=scratch)
+    inputs = StepInputs(ledger, step, ctx, store=store, again=recorded.inputs if recorded else {})
+    called = _called_by(invoke, step) if invoke else step
+    outcome = execute(called, ctx, config, store=scratch, inputs=inputs.load)
     return Replay(
         run=run,
         context=ctx,
@@ -99,8 +102,8 @@ def replay_step(
 
 def _called_by(invoke: Invoke, step: Step) -> Step:
     @functools.wraps(step.function)  # with its signature, by which the step knows what to pass
-    def function(*args: object) -> StepReturn:
-        return invoke(step.function, *args)
+    def function(*args: object, **inputs: object) -> StepReturn:
+        return invoke(step.function, *args, **inputs)
 
     return replace(step, function=function)
 

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
-from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
 from flowctx.core.execution.envelope import Envelope, merge_upstream
 from flowctx.core.workflow.checkpoint import CheckpointState
@@ -34,6 +34,8 @@ class ResumePlan:
     records: Mapping[str, StepRecord] = field(default_factory=dict)
     #: How the run's recorded steps had ended when it was read.
     seen: Mapping[str, StepStatus] = field(default_factory=dict)
+    #: The versions that steps are to read again, by step.
+    reads: Mapping[str, Reads] = field(default_factory=dict)
 
     def complete(self, workflow: Workflow) -> bool:
         """Return whether no step is left to run."""
@@ -77,6 +79,7 @@ def plan_resume(
     again = _with_descendants(workflow, names)
     if not accept_changes:
         _refuse_changes(workflow, run, found, again)
+    known = {**run.reads, **{name: record.inputs for name, record in found.items() if record.inputs}}
     completed: dict[str, None] = {}
     for step in workflow.steps.values():
         record = found.get(step.name)
@@ -88,6 +91,7 @@ def plan_resume(
         context=_next_context(run, found, completed, params),
         records={name: found[name] for name in completed},
         seen={name: record.status for name, record in found.items()},
+        reads={name: reads for name, reads in known.items() if name not in again and name not in completed},
     )
 
 

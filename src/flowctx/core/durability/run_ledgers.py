@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
+from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRecord
-from flowctx.core.errors import CaptureRefused, LedgerError, RunAlive, RunExists, Superseded, UnknownRun
+from flowctx.core.durability.versions import Version
+from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, RunAlive, RunExists, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import OnCaptured
@@ -87,6 +89,25 @@ class NoLedger:
     ) -> list[RunRecord]:
         """Return none."""
         return []
+
+    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+        """Say that nobody remembers outputs.
+
+        Raises:
+            ContextError: Always; with the remedy.
+        """
+        raise ContextError(
+            f"an input is read from the ledger, and there is none that remembers workflow {workflow!r}; set "
+            "FLOWCTX_LEDGER_URL, or pass ledger="
+        )
+
+    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+        """Return none."""
+        return {}
+
+    def find_batch(self, batch_id: str) -> BatchRecord | None:
+        """Return none."""
+        return None
 
 
 #: The one object of its class.
@@ -202,6 +223,18 @@ class LenientLedger:
             ),
             [],
         )
+
+    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+        """Return captures; without them there is no input, so what the ledger cannot do is raised."""
+        return self._ledger.versions(workflow, step, partitions)
+
+    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+        """Return what is recorded of a step; what the ledger cannot do is raised."""
+        return self._ledger.step_records(step, run_keys)
+
+    def find_batch(self, batch_id: str) -> BatchRecord | None:
+        """Return a batch; what the ledger cannot do is raised."""
+        return self._ledger.find_batch(batch_id)
 
     def _flush(self, run: RunRecord) -> None:
         if self._backlog:

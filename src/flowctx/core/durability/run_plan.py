@@ -146,6 +146,7 @@ def _begin(ledger: RunLedger, plan: RunPlan, lease: timedelta) -> RunRecord:
         context=resume.context,
         attempt=resume.run.attempt + 1,
         import_path=run.import_path or resume.run.import_path,
+        reads=resume.reads,
     )
     # What an engine runs again by its own means, nobody else is at.
     engine_reruns = not plan.exclusive and plan.request.resume_from is None

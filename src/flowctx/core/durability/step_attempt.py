@@ -10,14 +10,16 @@ from typing import Any
 
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.reading import StepInputs, Unordered
 from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import Reads
 from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream
 from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Step
+from flowctx.core.workflow.definition import NO_INPUTS, Step
 from flowctx.core.workflow.result import StepResult, StepStatus
 
 logger = logging.getLogger("flowctx")
@@ -79,11 +81,14 @@ class StepAttempt:
     skips_captured: bool = False
     #: Whether it runs although it is complete in the run that this one continues: somebody asked for just that.
     runs_anyway: bool = False
+    #: Whether the engine may still be to make a partition that the step reads.
+    unordered: Unordered = lambda item, key, version: None
     #: Whether nobody else says when the run has ended, so that its last step does.
     ends_run: bool = True
     #: The time, of attempts and of waits between them.
     clock: Clock = field(default_factory=SystemClock)
     _received: StepInput | None = field(default=None, init=False)
+    _inputs: StepInputs | None = field(default=None, init=False)
 
     def attempt(self) -> AttemptResult:
         """Make the attempt; never raises for what the step does, nor for what the ledger refuses."""
@@ -125,14 +130,7 @@ class StepAttempt:
             elif received.skipped is not None:
                 outcome = Outcome(result=StepResult.skip(received.skipped))
             else:
-                outcome = execute(
-                    self.step,
-                    received.ctx,
-                    self.config,
-                    attempt=self.number,
-                    store=self.store,
-                    reraise=self.reraise,
-                )
+                outcome = self._executed(recorder, received.ctx)
             # What is complete is handed on whatever its size: where there is no store, the ledger had it, too.
             limit = None if carried is not None and self.store is None else self.limit
             envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=limit)
@@ -142,6 +140,23 @@ class StepAttempt:
             # A step that failed in its own words keeps them, without the output that could not be handed on.
             return self._ended(recorder.context, outcome)
         return AttemptResult(ctx=received.ctx, outcome=outcome, envelope=envelope, carried=carried is not None)
+
+    def _executed(self, recorder: Recorder, ctx: WorkflowContext) -> Outcome:
+        again: Reads = self._inputs.read if self._inputs is not None else {}
+        if self.step.inputs:
+            again = again or recorder.reads_before(self.step.name, self.number)
+            self._inputs = StepInputs(
+                recorder.ledger, self.step, ctx, store=self.store, unordered=self.unordered, again=again
+            )
+        return execute(
+            self.step,
+            ctx,
+            self.config,
+            attempt=self.number,
+            store=self.store,
+            reraise=self.reraise,
+            inputs=self._inputs.load if self._inputs is not None else lambda: NO_INPUTS,
+        )
 
     def _ended(self, ctx: WorkflowContext | None, outcome: Outcome) -> AttemptResult:
         received = self._received
@@ -173,6 +188,7 @@ class StepAttempt:
             config=self.config,
             after=self._received.after if self._received else None,
             traceback=self._traceback(made.outcome),
+            inputs=self._inputs.read if self._inputs is not None else None,
             final=self.ends_run and not self.retried(result),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from flowctx.core.errors import (
     CalendarError,
     CaptureRefused,
     ContextError,
+    InputMissing,
     OutputTooLarge,
     PartitionError,
     PayloadError,
@@ -27,7 +28,7 @@ from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.masking import mask_text, secret_values
 from flowctx.core.printable import printable, well_formed
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Step
+from flowctx.core.workflow.definition import NO_INPUTS, Step
 from flowctx.core.workflow.result import ErrorCategory, StepResult, StepStatus, as_result
 
 logger = logging.getLogger("flowctx")
@@ -41,6 +42,7 @@ _BY_TYPE: tuple[tuple[type[BaseException], ErrorCategory], ...] = (
     (InterruptedError, ErrorCategory.TRANSIENT),
     (BlockingIOError, ErrorCategory.TRANSIENT),
     (FileNotFoundError, ErrorCategory.DEPENDENCY),
+    (InputMissing, ErrorCategory.DEPENDENCY),
     (PermissionError, ErrorCategory.CONFIGURATION),
     (ImportError, ErrorCategory.CONFIGURATION),
     (PlainDataError, ErrorCategory.CONFIGURATION),
@@ -110,6 +112,7 @@ def execute(
     attempt: int = 1,
     store: ArtifactStore | None = None,
     reraise: tuple[type[BaseException], ...] = (),
+    inputs: Callable[[], Mapping[str, Any] | StepResult] = lambda: NO_INPUTS,
 ) -> Outcome:
     """Run one attempt at one step and say how it ended; never raises for what the step does.
 
@@ -120,6 +123,7 @@ def execute(
         attempt: Which attempt this is, from 1; for the log.
         store: Where the tables and files of its output go; where there is none, small ones travel inside.
         reraise: Exceptions that belong to the engine and pass through.
+        inputs: Returns what it reads of other partitions, by name, or how it ends without having run.
 
     Returns:
         The result, with exceptions and wrong return values turned into failures.
@@ -133,7 +137,7 @@ def execute(
     }
     started = time.perf_counter()
     try:
-        result, exception = _result(step, ctx, step.configured(config)), None
+        result, exception = _result(step, ctx, step.configured(config), inputs), None
         result = replace(result, output=keep_tables(result.output, store, step.name))
     except reraise:
         raise
@@ -148,10 +152,16 @@ def execute(
     return Outcome(result=result, exception=exception, seconds=seconds)
 
 
-def _result(step: Step, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
+def _result(
+    step: Step,
+    ctx: WorkflowContext,
+    config: Mapping[str, Any],
+    inputs: Callable[[], Mapping[str, Any] | StepResult],
+) -> StepResult:
     if step.when is not None and not step.when(ctx):
         return StepResult.skip(f"the condition of step {step.name!r} does not hold")
-    return as_result(step.call(ctx, config))
+    found = inputs()
+    return found if isinstance(found, StepResult) else as_result(step.call(ctx, config, found))
 
 
 def _failure(step: Step, exc: Exception) -> StepResult:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import keyword
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +17,9 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.drawing import mermaid, table
+from flowctx.core.workflow.inputs import Input, check_inputs, declared_inputs
 from flowctx.core.workflow.known_steps import steps_known
+from flowctx.core.workflow.names import check_name
 from flowctx.core.workflow.parameters import Parameter, check_known, declared
 from flowctx.core.workflow.result import StepResult, as_result
 from flowctx.core.workflow.retry_policy import NO_RETRIES as NO_RETRIES
@@ -30,17 +30,9 @@ from flowctx.core.workflow.step_function import ConfigStyle, call_function, chec
 StepReturn: TypeAlias = StepResult | Mapping[str, Any] | ArrowStream | None
 StepFunction: TypeAlias = Callable[..., StepReturn]
 Condition: TypeAlias = Callable[[WorkflowContext], bool]
+#: Of a step that reads nothing of other partitions.
+NO_INPUTS: Mapping[str, Any] = FrozenDict()
 _F = TypeVar("_F", bound=StepFunction)
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}\Z")
-#: Names that Dagster 1.13 refuses for ops; Airflow takes them, but a workflow must run on both.
-_RESERVED = frozenset(
-    {
-        *("context", "conf", "config", "meta", "arg_dict", "dict", "input_arg_dict", "output_arg_dict"),
-        *("int", "str", "float", "bool", "input", "output", "type"),
-        *keyword.kwlist,
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +55,10 @@ class Step:
     refresh: bool = False
     #: The version of its code; a digest of the function's source if the author does not say.
     version: str | None = None
+    #: What it reads of other partitions and workflows, by the names of the function's parameters.
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    #: The partitions of its workflow.
+    partitions: PartitionScheme | None = field(default=None, repr=False, compare=False)
     #: All steps of its workflow, by name; empty for a step of none.
     siblings: Mapping[str, Step] = field(default_factory=dict, repr=False, compare=False)
 
@@ -74,6 +70,7 @@ class Step:
             raise WorkflowError(
                 f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns"
             )
+        object.__setattr__(self, "inputs", declared_inputs(self.inputs, self.name))
         _ = self._style
         if self.when is not None:
             check_one_argument(self.when, f"when= of step {self.name!r}", "the context")
@@ -92,7 +89,7 @@ class Step:
 
     @cached_property
     def _style(self) -> ConfigStyle:
-        return config_style(self.function, self.name)
+        return config_style(self.function, self.name, self.inputs)
 
     def configured(self, overrides: Mapping[str, Any] | None) -> FrozenDict:
         """Return the step's configuration with ``overrides`` on top."""
@@ -101,23 +98,26 @@ class Step:
     def __deepcopy__(self, memo: dict[int, Any]) -> Step:
         return self
 
-    def execute(self, ctx: WorkflowContext, config: Mapping[str, Any] | None = None) -> StepResult:
+    def execute(self, ctx: WorkflowContext, config: Mapping[str, Any] | None = None, **inputs: Any) -> StepResult:
         """Call the step's function by itself, as a test does, and return its result; what it raises is raised.
 
         Args:
             ctx: The context that it sees.
             config: Configuration on top of the step's own.
+            **inputs: What it reads of other partitions, by name.
 
         Example:
             >>> Step(name="greet", function=lambda ctx: {"n": 1}).execute(WorkflowContext.new()).output
             {'n': 1}
         """
-        return as_result(self.call(ctx, self.configured(config)))
+        return as_result(self.call(ctx, self.configured(config), inputs))
 
-    def call(self, ctx: WorkflowContext, config: Mapping[str, Any]) -> StepReturn:
-        """Call the function as it is written: with ``(ctx, config)``, or ``(ctx)`` alone."""
+    def call(
+        self, ctx: WorkflowContext, config: Mapping[str, Any], inputs: Mapping[str, Any] = NO_INPUTS
+    ) -> StepReturn:
+        """Call the function as it is written: with ``(ctx, config)``, or ``(ctx)`` alone, and its inputs by name."""
         with steps_known(self.siblings):
-            returned: StepReturn = call_function(self.function, self._style, ctx, config)
+            returned: StepReturn = call_function(self.function, self._style, ctx, config, inputs)
         return returned
 
 
@@ -165,6 +165,7 @@ class Workflow:
         #: Whether a run may have parameters that are not declared.
         self.extra_params = extra_params or not self.params
         self._steps: dict[str, Step] = {}
+        self._checked = False
 
     @property
     def steps(self) -> Mapping[str, Step]:
@@ -181,6 +182,7 @@ class Workflow:
         when: Condition | None = None,
         refresh: bool = False,
         version: str | None = None,
+        inputs: Mapping[str, Input] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare the decorated function a step; it stays the function that it was.
 
@@ -194,6 +196,8 @@ class Workflow:
             refresh: It reads what may have changed since, such as a file that is corrected: when its run goes on after
                 a failure, it runs again although it is complete, with all that follow it.
             version: The version of its code, which a resumed run compares; a digest of its source if ``None``.
+            inputs: What it reads of other partitions and workflows, made by :meth:`output`: each arrives as the
+                keyword argument of that name.
 
         Raises:
             WorkflowError: A name that is taken or that an engine would refuse, a step in ``after`` that is not
@@ -215,8 +219,11 @@ class Workflow:
                 when=when,
                 refresh=refresh,
                 version=version,
+                inputs={} if inputs is None else inputs,
+                partitions=self.partitions,
                 siblings=self._steps,
             )
+            self._checked = False
             return function
 
         return declare
@@ -249,6 +256,19 @@ class Workflow:
             raise WorkflowError(
                 f"workflow {self.name!r} has no step {name!r}; it has {', '.join(self._steps) or 'none'}"
             ) from None
+
+    def output(self, step: str | StepFunction) -> Input:
+        """Return what a step of another partition, or of another workflow, reads as an input.
+
+        Args:
+            step: A step of this workflow, by name or as its function; it may be declared later.
+
+        Example:
+            >>> flow = Workflow("rates")
+            >>> flow.output("load").optional()
+            <Input: load of rates, optional>
+        """
+        return Input(workflow=self, step=step)
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """Return all steps before ``name``, in order of declaration."""
@@ -343,32 +363,17 @@ def check_workflow(workflow: object) -> Workflow:
     """Return ``workflow`` if it is one, and has something to run.
 
     Raises:
-        WorkflowError: It is no workflow, or has no steps.
+        WorkflowError: It is no workflow, has no steps, or has inputs that cannot be.
     """
     if not isinstance(workflow, Workflow):
         what = getattr(workflow, "__name__", None) or type(workflow).__name__
         raise WorkflowError(f"{what!r} is no workflow; pass what Workflow(...) returned")
     if not workflow.steps:
         raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
+    if not workflow._checked and any(step.inputs for step in workflow.steps.values()):
+        check_inputs(workflow)
+    workflow._checked = True
     return workflow
-
-
-def check_name(name: object, what: str) -> str:
-    """Return ``name`` if both engines take it.
-
-    Raises:
-        WorkflowError: They would not; the message says what a name may be.
-    """
-    if name == "<lambda>":
-        raise WorkflowError(f"a lambda cannot name a {what}; pass name=, as in @workflow.step(name='fetch')")
-    if not isinstance(name, str) or not _NAME.match(name):
-        shown = repr(name) if len(repr(name)) < 80 else f"{repr(name)[:77]}..."
-        raise WorkflowError(
-            f"{shown} cannot name a {what}; use up to 100 letters, digits and '_', starting with a letter"
-        )
-    if name in _RESERVED:
-        raise WorkflowError(f"{name!r} cannot name a {what}: Dagster reserves it; use another, such as '{name}_step'")
-    return name
 
 
 def _config(config: object, step: str) -> FrozenDict:

@@ -14,12 +14,13 @@ from typing import Any
 from flowctx.core.errors import WorkflowError
 from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.inputs import Source
 from flowctx.core.workflow.named_workflows import is_named_file
 
 _TARGET = re.compile(r"(?P<where>[\w.]+|.+\.py)(:(?P<name>\w+))?")
 
 
-def import_path_of(workflow: Workflow) -> str | None:
+def import_path_of(workflow: Source) -> str | None:
     """Return where to import a workflow from, or ``None`` if no module has it under a name of its own.
 
     Example:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -29,7 +29,7 @@ class ConfigStyle(Enum):
     BY_NAME = "by name"
 
 
-def config_style(function: Callable[..., Any], step: str) -> ConfigStyle:
+def config_style(function: Callable[..., Any], step: str, inputs: Collection[str] = ()) -> ConfigStyle:
     """Return how a function takes the step's configuration.
 
     A second positional parameter is the configuration if it is named ``config``, or has no default. One named
@@ -38,6 +38,7 @@ def config_style(function: Callable[..., Any], step: str) -> ConfigStyle:
     Args:
         function: The function.
         step: The step's name, for errors.
+        inputs: The names of its inputs, which are passed by name.
 
     Raises:
         WorkflowError: The function has a parameter that nothing would fill, or that would be filled with what it
@@ -51,7 +52,8 @@ def config_style(function: Callable[..., Any], step: str) -> ConfigStyle:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # built-in functions do not say
         return ConfigStyle.SECOND
-    parameters = list(signature.parameters.values())
+    _check_inputs(signature, inputs, step)
+    parameters = [p for p in signature.parameters.values() if p.name not in inputs]
     positional = [p for p in parameters if p.kind in _POSITIONAL]
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     style = _style(parameters, positional, takes_any)
@@ -95,6 +97,25 @@ def _check_first(
         raise WorkflowError(f"step {step!r} has the signature {signature}, and the context comes first; {_FORM}")
 
 
+def _check_inputs(signature: inspect.Signature, inputs: Collection[str], step: str) -> None:
+    """Refuse inputs that the function does not take by name, or that would take the place of the context."""
+    parameters = signature.parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in inputs:
+        parameter = parameters.get(name)
+        by_name = parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if parameter is None and not takes_all:
+            raise WorkflowError(
+                f"step {step!r} has the input {name!r}, and its signature {signature} has no parameter of that name; "
+                f"write it as (ctx, *, {', '.join(inputs)})"
+            )
+        if parameter is not None and (not by_name or parameter is next(iter(parameters.values()))):
+            raise WorkflowError(
+                f"step {step!r} has the input {name!r}, which its signature {signature} does not take by name after "
+                f"the context; write it as (ctx, *, {', '.join(inputs)})"
+            )
+
+
 def _check_config(config: inspect.Parameter, signature: inspect.Signature, step: str) -> None:
     if config.name in ("ctx", "context"):
         raise WorkflowError(f"step {step!r} has the signature {signature}, and the context comes first; {_FORM}")
@@ -112,11 +133,17 @@ def _required(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty and parameter.kind not in variable
 
 
-def call_function(function: Callable[..., Any], style: ConfigStyle, ctx: Any, config: Mapping[str, Any]) -> Any:
-    """Call a function as :func:`config_style` says."""
+def call_function(
+    function: Callable[..., Any],
+    style: ConfigStyle,
+    ctx: Any,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+) -> Any:
+    """Call a function as :func:`config_style` says, with its inputs by name."""
     if style is ConfigStyle.SECOND:
-        return function(ctx, config)
-    return function(ctx) if style is ConfigStyle.NONE else function(ctx, config=config)
+        return function(ctx, config, **inputs)
+    return function(ctx, **inputs) if style is ConfigStyle.NONE else function(ctx, config=config, **inputs)
 
 
 def check_one_argument(function: object, what: str, argument: str) -> None:

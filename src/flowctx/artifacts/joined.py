@@ -1,0 +1,179 @@
+"""The tables of several partitions as one, with the dimensions as columns; nothing is widened that is not exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from flowctx.artifacts.types import canonical, rows_of, type_name
+from flowctx.core.data.tables import Table
+from flowctx.core.errors import MissingExtra, PlainDataError
+
+#: The dimensions of a partition, and its table.
+Part = tuple[Mapping[str, str], Table]
+
+
+class JoinedTable:
+    """Reads several tables as one; they are read when the first row or column is asked for.
+
+    Args:
+        parts: For each partition its dimensions and its table.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+
+    @cached_property
+    def arrow(self) -> pa.Table:
+        """All rows.
+
+        Raises:
+            PlainDataError: The columns of two tables do not fit together.
+        """
+        read = [(dims, _plain(table.to_arrow())) for dims, table in self._parts]
+        fields = _unified(read)
+        return pa.concat_tables([_as(dims, table, fields) for dims, table in read])
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The names of its columns and their types."""
+        return {field.name: type_name(canonical(field.type)) for field in self.arrow.schema}
+
+    def to_arrow(self, columns: Sequence[str] | None, where: Any) -> Any:
+        """Return it as a ``pyarrow.Table``."""
+        found = self.arrow
+        if where is not None:
+            found = found.filter(pq.filters_to_expression(where) if isinstance(where, list) else where)
+        if columns is None:
+            return found
+        missing = [name for name in columns if name not in found.column_names]
+        if missing:
+            raise PlainDataError(f"the tables have no column {missing[0]!r}; they have {', '.join(found.column_names)}")
+        return found.select(list(columns))
+
+    def to_pandas(self, columns: Sequence[str] | None, where: Any) -> Any:
+        """Return it as a pandas DataFrame."""
+        return self.to_arrow(columns, where).to_pandas()
+
+    def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
+        """Return it as a polars DataFrame."""
+        return _polars().from_arrow(self.to_arrow(columns, where))
+
+    def batches(self, columns: Sequence[str] | None, where: Any, rows: int) -> Iterator[Any]:
+        """Yield it batch by batch."""
+        yield from self.to_arrow(columns, where).to_batches(max_chunksize=rows)
+
+    def head(self, rows: int) -> list[dict[str, Any]]:
+        """Return the first rows as dicts."""
+        found: list[dict[str, Any]] = []
+        for batch in self.arrow.slice(0, rows).to_batches():
+            found += rows_of(batch)
+        return found
+
+    def scan_polars(self) -> Any:
+        """Return it as a polars LazyFrame."""
+        return self.to_polars(None, None).lazy()
+
+    def dataset(self) -> Any:
+        """Return it as a ``pyarrow.dataset.Dataset``."""
+        from pyarrow import dataset
+
+        return dataset.dataset(self.arrow)
+
+    def source(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Return its schema and its batches, for whoever stores it."""
+        return self.arrow.schema, iter(self.arrow.to_batches())
+
+    def stream(self, requested_schema: object | None) -> object:
+        """Return it as an Arrow C stream."""
+        return self.arrow.__arrow_c_stream__(requested_schema)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table without what its writer knew of it, in canonical types."""
+    schema = pa.schema([pa.field(field.name, canonical(field.type)) for field in table.schema])
+    return table.replace_schema_metadata(None).cast(schema)
+
+
+def _unified(read: Sequence[tuple[Mapping[str, str], pa.Table]]) -> dict[str, pa.DataType]:
+    """Return the columns of all tables together, with the types that hold the values of each."""
+    first, table = read[0]
+    fields: dict[str, tuple[pa.DataType, Mapping[str, str]]] = {f.name: (f.type, first) for f in table.schema}
+    for dims, other in read[1:]:
+        if set(other.column_names) != set(fields):
+            odd = sorted(set(other.column_names) ^ set(fields))[0]
+            raise PlainDataError(
+                f"the tables of {_shown(first)} and of {_shown(dims)} do not fit together: only one of them has the "
+                f"column {odd!r}; read them one by one"
+            )
+        for field in other.schema:
+            kind, where = fields[field.name]
+            common = _common(kind, field.type)
+            if common is None:
+                raise PlainDataError(
+                    f"the tables of {_shown(where)} and of {_shown(dims)} do not fit together: column {field.name!r} "
+                    f"is {type_name(kind)} in one and {type_name(field.type)} in the other; read them one by one"
+                )
+            fields[field.name] = (common, dims if common != kind else where)
+    return {name: kind for name, (kind, _) in fields.items()}
+
+
+def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    kinds = [kind for kind in (one, other) if kind != pa.float64()]
+    return pa.float64() if len(kinds) == 1 and pa.types.is_integer(kinds[0]) else None
+
+
+def _as(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.DataType]) -> pa.Table:
+    """Return one table with the types of all, and the dimensions before its columns."""
+    arrays, names = [], []
+    for name, value in dims.items():
+        if name in fields:
+            _check_dimension(dims, name, table.column(name))
+        else:
+            arrays.append(pa.repeat(pa.scalar(value, pa.string()), table.num_rows))
+            names.append(name)
+    for name, kind in fields.items():
+        try:
+            arrays.append(table.column(name).cast(kind, safe=True))
+        except pa.ArrowInvalid as exc:
+            raise PlainDataError(
+                f"column {name!r} of {_shown(dims)} does not become {type_name(kind)} exactly: {exc}"
+            ) from exc
+        names.append(name)
+    return pa.table(arrays, names=names)
+
+
+def _check_dimension(dims: Mapping[str, str], name: str, column: pa.ChunkedArray) -> None:
+    """Refuse a column that is called as a dimension and says something else."""
+    try:
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp(column.type.unit)).cast(pa.date32(), safe=True)
+        texts = column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        texts = None
+    equal = texts is not None and not column.null_count and pc.all(pc.equal(texts, dims[name])).as_py() in (True, None)
+    if not equal:
+        raise PlainDataError(
+            f"the table of {_shown(dims)} has a column {name!r} that is not the partition's own {name}; rename it"
+        )
+
+
+def _shown(dims: Mapping[str, str]) -> str:
+    return "|".join(f"{name}={value}" for name, value in dims.items())
+
+
+def _polars() -> Any:
+    try:
+        import polars
+    except ImportError as exc:
+        raise MissingExtra("reading a table into polars", "polars", package="polars") from exc
+    return polars

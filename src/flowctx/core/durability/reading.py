@@ -1,0 +1,219 @@
+"""Read the inputs of a step from the ledger: the same versions again where they were read before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.records import Reads, RunStatus, VersionRead
+from flowctx.core.durability.versions import Version, version_read, version_to_read
+from flowctx.core.errors import InputMissing
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.definition import Step
+from flowctx.core.workflow.import_path import import_path_of
+from flowctx.core.workflow.inputs import Input
+from flowctx.core.workflow.outputs import Outputs
+from flowctx.core.workflow.result import StepResult
+
+#: So many partitions are named in a message.
+_NAMED = 5
+
+#: Returns why the engine may still be to make a partition, given the version that would be read; or ``None``.
+Unordered = Callable[[Input, PartitionKey | None, Version | None], str | None]
+
+
+@dataclass
+class StepInputs:
+    """The inputs of one step of one run."""
+
+    #: Where outputs are remembered.
+    ledger: RunLedger
+    #: The step.
+    step: Step
+    #: What it sees.
+    ctx: WorkflowContext
+    #: Where large outputs and tables are.
+    store: ArtifactStore | None = None
+    #: Whether the engine may still be to make a partition that is not done in the run's own batch.
+    unordered: Unordered = lambda item, key, version: None
+    #: The versions that are to be read again, where they were read before.
+    again: Reads = field(default_factory=dict)
+    #: The versions that were read; what is left out was not there and optional.
+    read: dict[str, tuple[VersionRead, ...]] = field(default_factory=dict)
+
+    def load(self) -> dict[str, Any] | StepResult:
+        """Return each input by its name; or how the step ends without having run, because one was skipped.
+
+        Raises:
+            InputMissing: Something is not there, or not yet.
+            ContextError: There is no ledger.
+            LedgerError: The ledger cannot be read.
+        """
+        values: dict[str, Any] = {}
+        self.read = dict(self.again)  # where one of them is gone, the next try says so too
+        for name, item in self.step.inputs.items():
+            keys = self._keys(name, item)
+            known = self.again.get(name)
+            found = self._versions(name, item, keys) if known is None else self._read_before(name, item, known)
+            self.read[name] = tuple(version_read(item.workflow.name, item.step_name, version) for version in found)
+            if not item.is_single(self.step.partitions):
+                values[name] = self._outputs(item, [version for version in found if not version.is_hole])
+                continue
+            skipped = next((version for version in found if version.is_hole), None)
+            if skipped is not None and not item.back and not item.is_optional:
+                return StepResult.skip(self._skip_reason(name, item, skipped))
+            values[name] = self._one(item, found[0]) if found and skipped is None else None
+        return values
+
+    def _keys(self, name: str, item: Input) -> Sequence[PartitionKey | None]:
+        keys = item.partitions(self.step.partitions, self.ctx.partition)
+        if not keys and not item.back and not item.is_optional and item.is_single(self.step.partitions):
+            raise InputMissing(
+                f"input {name!r} of step {self.step.name!r}: workflow {item.workflow.name!r} has no partition for "
+                f"{self.ctx.partition}; its dates or values do not reach there: extend it, or declare the input "
+                ".optional()"
+            )
+        return keys
+
+    # -- which versions -------------------------------------------------------------------------------------------
+
+    def _versions(self, name: str, item: Input, keys: Sequence[PartitionKey | None]) -> list[Version]:
+        """Return the version of each partition that is read."""
+        batch_id, workflow = self.ctx.batch_id, item.workflow.name
+        candidates: dict[PartitionKey | None, list[Version]] = {}
+        for version in self.ledger.versions(workflow, item.step_name, keys):
+            candidates.setdefault(version.partition, []).append(version)
+        chosen = {key: version_to_read(candidates.get(key, ()), batch_id) for key in keys}
+        to_come = self._to_come(item, [k for k, v in chosen.items() if v is None or v.batch_id != batch_id])
+        unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not v.ended_well)]
+        if unfinished:
+            raise InputMissing(self._unfinished(name, item, unfinished, chosen))
+        for key, found in chosen.items():
+            if why := self.unordered(item, key, found):
+                raise InputMissing(
+                    f"input {name!r} of step {self.step.name!r} may still be to come: {_named(item, [key])}, for {why}"
+                )
+        missing = [key for key, version in chosen.items() if version is None]
+        if missing and not item.is_optional:
+            raise InputMissing(self._missing(name, item, missing))
+        return [version for version in chosen.values() if version is not None]
+
+    def _to_come(self, item: Input, keys: Sequence[PartitionKey | None]) -> set[PartitionKey | None]:
+        """Return the partitions that the run's own batch is still to make: nothing older stands in for them."""
+        scheme, batch_id = item.workflow.partitions, self.ctx.batch_id
+        batch = self.ledger.find_batch(batch_id) if keys and scheme is not None and batch_id is not None else None
+        if batch is None or batch.workflow != item.workflow.name or batch.selection is None or scheme is None:
+            return set()
+        selected = _selection(scheme, batch.selection)
+        return {key for key in keys if key in selected}
+
+    def _read_before(self, name: str, item: Input, known: Sequence[VersionRead]) -> list[Version]:
+        """Return the versions that were read before, if they are still what they were."""
+        found = self.ledger.versions(item.workflow.name, item.step_name, [read.partition for read in known])
+        there = {(version.partition, version.capture_id): version for version in found}
+        versions = []
+        for read in known:
+            version = there.get((read.partition, read.capture_id))
+            if version is None or version_read(read.workflow, read.step, version).digest != read.digest:
+                was = "is there no more" if version is None else "has been captured again, with other content"
+                raise InputMissing(
+                    f"input {name!r} of step {self.step.name!r} was read from capture {read.capture_id} of workflow "
+                    f"{read.workflow!r}, which {was}; run the step anew from the current one: from_step="
+                    f"{self.step.name!r} (--from-step {self.step.name})"
+                )
+            versions.append(version)
+        return versions
+
+    # -- what is in them ------------------------------------------------------------------------------------------
+
+    def _one(self, item: Input, version: Version) -> FrozenDict:
+        return self._loaded(item, [version])[version.run_key]
+
+    def _outputs(self, item: Input, versions: Sequence[Version]) -> Outputs:
+        by_key = {version.partition: version for version in versions if version.partition is not None}
+
+        def load(keys: Sequence[PartitionKey]) -> dict[PartitionKey, FrozenDict]:
+            some = [by_key[key] for key in keys]
+            found = self._loaded(item, some)
+            return {key: found[version.run_key] for key, version in zip(keys, some, strict=True)}
+
+        return Outputs.lazy(tuple(by_key), load)
+
+    def _loaded(self, item: Input, versions: Sequence[Version]) -> dict[str, FrozenDict]:
+        """Return outputs by the digest of the run's key."""
+        step = item.step_name
+        records = self.ledger.step_records(step, [version.run_key for version in versions])
+        for version in versions:
+            if version.run_key not in records:
+                raise InputMissing(
+                    f"capture {version.capture_id} of workflow {item.workflow.name!r} is there no more: its run "
+                    f"{version.run_id} was removed while it was read; run the step again"
+                )
+        return {key: load_output(Envelope(step=step, output=r.output), self.store) for key, r in records.items()}
+
+    # -- what is wrong --------------------------------------------------------------------------------------------
+
+    def _skip_reason(self, name: str, item: Input, skipped: Version) -> str:
+        why = f": {skipped.error}" if skipped.error else ""
+        return f"input {name!r}: {_named(item, [skipped.partition])} was skipped{why}"
+
+    def _unfinished(
+        self,
+        name: str,
+        item: Input,
+        keys: Sequence[PartitionKey | None],
+        chosen: Mapping[PartitionKey | None, Version | None],
+    ) -> str:
+        version = chosen[keys[0]]
+        own = version if version is not None and not version.ended_well else None
+        how = "has not run" if own is None else "is under way" if own.status is RunStatus.RUNNING else str(own.status)
+        why = f": {own.error}" if own is not None and own.error else ""
+        return (
+            f"input {name!r} of step {self.step.name!r} waits for {_named(item, keys)} in the same batch "
+            f"{self.ctx.batch_id!r}, which {how}{why}; no older version stands in: launch the batch again when it is "
+            "mended (--retry-failed)"
+        )
+
+    def _missing(self, name: str, item: Input, keys: Sequence[PartitionKey | None]) -> str:
+        target = import_path_of(item.workflow) or f"MODULE:{item.workflow.name}"
+        if item.workflow.partitions is None or keys[0] is None:
+            command = f"flowctx run {target}"
+        elif len(keys) == 1:
+            command = f'flowctx run {target} --partition "{keys[0]}"'
+        else:
+            ends = {dim: list(dict.fromkeys(str(key[dim]) for key in keys if key)) for dim in keys[0]}
+            chosen = ",".join(f"{dim}={_choice(item.workflow.partitions, dim, some)}" for dim, some in ends.items())
+            command = f'flowctx backfill {target} --batch NEW_ID --select "{chosen}"'
+        return (
+            f"input {name!r} of step {self.step.name!r} needs {_named(item, keys)}, which nobody has captured; make "
+            f"it: {command}"
+        )
+
+
+def _choice(scheme: PartitionScheme, dimension: str, values: Sequence[str]) -> str:
+    if dimension == scheme.cadence_dimension and len(values) > 1:
+        return f"{values[0]}..{values[-1]}"
+    return "|".join(values)
+
+
+def _named(item: Input, keys: Sequence[PartitionKey | None]) -> str:
+    if item.workflow.partitions is None:
+        return f"workflow {item.workflow.name!r}"
+    some = ", ".join(str(key) for key in keys[:_NAMED])
+    more = f" and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else ""
+    partitions = "partition" if len(keys) == 1 else f"{len(keys):,} partitions"
+    return f"{partitions} {some}{more} of workflow {item.workflow.name!r}"
+
+
+@lru_cache(maxsize=16)
+def _selection(scheme: PartitionScheme, text: str) -> Selection:
+    return scheme.select(text)

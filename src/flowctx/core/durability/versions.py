@@ -1,0 +1,82 @@
+"""Which version of a partition's outputs is read, and what is remembered of what was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flowctx.core.durability.records import RunStatus, VersionRead
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import StepStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """One capture of a partition, as whoever reads a step of it needs to know it."""
+
+    #: The partition; ``None`` of a workflow without partitions.
+    partition: PartitionKey | None
+    #: The capture.
+    capture_id: str
+    #: Counts the captures of one partition.
+    revision: int
+    #: The digest of the key of the run that writes or wrote it.
+    run_key: str
+    #: That run's id.
+    run_id: str
+    #: Its batch.
+    batch_id: str | None
+    #: How that run stands: what is ok is complete, what is skipped says that there is nothing.
+    status: RunStatus
+    #: Why it failed or was skipped.
+    error: str | None = None
+    #: When it was completed, as text that sorts.
+    completed_at: str | None = None
+    #: How the step ended that is read.
+    step_status: StepStatus | None = None
+    #: The digest of what that step recorded.
+    digest: str | None = None
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it can be read: it is complete, or says that there is nothing."""
+        return self.status in (RunStatus.OK, RunStatus.SKIPPED)
+
+    @property
+    def is_hole(self) -> bool:
+        """Whether there is no output, because the run or the step was skipped."""
+        return self.status is RunStatus.SKIPPED or self.step_status is not StepStatus.OK
+
+
+def version_to_read(versions: Iterable[Version], batch_id: str | None) -> Version | None:
+    """Return the version of one partition that a run of a batch reads, or the one of the batch that is not done.
+
+    That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Else the current one:
+    the last that is complete or says that there is nothing.
+
+    Args:
+        versions: All captures of the partition.
+        batch_id: The batch of the run that reads.
+    """
+    # What is not completed comes last: of a workflow without partitions several captures may be of one batch.
+    found = sorted(versions, key=lambda version: (version.completed_at or "~", version.revision))
+    of_batch = [version for version in found if batch_id is not None and version.batch_id == batch_id]
+    if of_batch:
+        return of_batch[-1]
+    readable = [version for version in found if version.ended_well]
+    if not readable or readable[0].partition is None:
+        return readable[-1] if readable else None
+    return max(readable, key=lambda version: version.revision)
+
+
+def version_read(workflow: str, step: str, version: Version) -> VersionRead:
+    """Return what is remembered of a version that was read."""
+    return VersionRead(
+        workflow=workflow,
+        step=step,
+        partition=version.partition,
+        capture_id=version.capture_id,
+        revision=version.revision,
+        run_key=version.run_key,
+        digest=None if version.is_hole else version.digest,
+    )

@@ -1,0 +1,240 @@
+"""Which partitions of one scheme a partition of another takes in: the one rule, for reading, for order and for engines.
+
+Static dimensions that both have are equal. Of a cadence it takes in the dates whose windows lie in this partition's own
+window, or the last ones before it. Dimensions that only the upstream has are taken in whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import product
+
+from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
+from flowctx.core.errors import PartitionError
+from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
+from flowctx.core.partitions.index_tree import POINT, Tree, tree_over
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.suggestions import nearest
+
+#: For each kind of window, the kinds in which it lies.
+_FINER: dict[type[Cadence], tuple[type[Cadence], ...]] = {
+    Hourly: (Hourly, Daily, Weekly, Monthly, Quarterly, Yearly),
+    Daily: (Daily, Weekly, Monthly, Quarterly, Yearly),
+    Weekly: (Weekly,),
+    Monthly: (Monthly, Quarterly, Yearly),
+    Quarterly: (Quarterly, Yearly),
+    Yearly: (Yearly,),
+}
+#: What does not change which dates follow each other.
+_BOUNDS = {"start", "end", "delay", "due_at", "timezone"}
+
+#: Positions in one dimension, in order.
+Positions = Sequence[int]
+
+
+class PartitionMapping:
+    """Which partitions of an upstream scheme a partition of a downstream one takes in.
+
+    Nothing is listed: a key is mapped by random access, in time that grows with what is taken in and not with the
+    schemes.
+
+    Args:
+        upstream: The scheme that is read.
+        downstream: The scheme of the reader; ``None``: it has no partitions.
+        previous: Instead of the dates in the window, so many before it.
+        where: Values of static dimensions of the upstream, which take the place of what the rule says of them.
+
+    Raises:
+        PartitionError: There is no such mapping; the message says why.
+
+    Example:
+        >>> from flowctx import Daily, Monthly, PartitionScheme
+        >>> days = PartitionScheme(date=Daily(start="2012-01-03", calendar="WEEKDAYS"), fund=["A", "B"])
+        >>> months = PartitionScheme(month=Monthly(start="2012-01-01"))
+        >>> taken = PartitionMapping(days, months).keys(months.key(month="2012-02-29"))
+        >>> len(taken), str(taken[0])
+        (42, 'date=2012-02-01|fund=A')
+    """
+
+    def __init__(
+        self,
+        upstream: PartitionScheme,
+        downstream: PartitionScheme | None,
+        *,
+        previous: int = 0,
+        where: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.upstream, self.downstream, self.previous = upstream, downstream, previous
+        self.where = {name: tuple(values) for name, values in (where or {}).items()}
+        self._statics = _shared(upstream, downstream, self.where)
+        self._check_where()
+        self._check_cadences()
+        self._check_common()
+
+    # -- what it takes in -----------------------------------------------------------------------------------------
+
+    @property
+    def one(self) -> bool:
+        """Whether it takes in at most one partition of the upstream, whatever the key is."""
+        return all(map(self._is_one, self.upstream.parts))
+
+    def _is_one(self, dimension: Dimension) -> bool:
+        if isinstance(dimension, StaticDimension):
+            return dimension.name in self._statics or len(set(self.where.get(dimension.name, ()))) == 1
+        reading = self.downstream.cadence if self.downstream is not None else None
+        return reading is not None and (self.previous == 1 if self.previous else same_dates(dimension.cadence, reading))
+
+    def positions(self, key: PartitionKey | None) -> list[Positions]:
+        """Return for each dimension of the upstream the positions that a key takes in.
+
+        Raises:
+            UnknownPartition: The downstream scheme has no such key.
+            CalendarError: The calendar does not reach that far.
+        """
+        return [self._positions(dimension, key) for dimension in self.upstream.parts]
+
+    def keys(self, key: PartitionKey | None) -> Selection:
+        """Return the partitions that a key takes in, in the upstream's order.
+
+        Args:
+            key: A key of the downstream scheme.
+
+        Raises:
+            UnknownPartition: The downstream scheme has no such key.
+            CalendarError: The calendar does not reach that far.
+        """
+        self.upstream._check_lengths()
+        tree: Tree | None = POINT
+        for found in reversed(self.positions(key)):
+            if tree is not None:
+                tree = tree_over([found] if isinstance(found, range) else [range(i, i + 1) for i in found], tree)
+        return Selection._of(self.upstream, tree)
+
+    def paths(self, key: PartitionKey | None) -> Iterator[tuple[int, ...]]:
+        """Yield what :meth:`keys` returns, as one position for each dimension: cheaper where no key is needed."""
+        return product(*self.positions(key))
+
+    def _positions(self, dimension: Dimension, key: PartitionKey | None) -> Positions:
+        if isinstance(dimension, CadenceDimension):
+            return self._dates(dimension.cadence, key)
+        if dimension.name in self.where:
+            return sorted({dimension.values.index(value) for value in self.where[dimension.name]})
+        if dimension.name not in self._statics or key is None:
+            return range(dimension.size(None))
+        found = dimension.find(key[dimension.name])
+        return range(0) if found is None else range(found, found + 1)
+
+    def _dates(self, cadence: Cadence, key: PartitionKey | None) -> range:
+        window = None if key is None or self.downstream is None else self.downstream.window(key)
+        if window is None:
+            return range(len(cadence))
+        return cadence.before(window.start, self.previous) if self.previous else cadence.within(window)
+
+    # -- what cannot be -------------------------------------------------------------------------------------------
+
+    def _check_where(self) -> None:
+        for name, values in self.where.items():
+            known = self.upstream.dimensions
+            if name not in known:
+                near = nearest(name, known)
+                meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+                raise PartitionError(f"where({name}=...) names no dimension of it: {meant}")
+            if name == self.upstream.cadence_dimension:
+                raise PartitionError(f"where({name}=...) is about its dates; narrow them with .previous(n)")
+            for value in values:
+                if value not in self.upstream.values(name):
+                    near = nearest(value, self.upstream.values(name), n=3)
+                    hint = f"did you mean {' or '.join(near)}?" if near else "see the values of its scheme"
+                    raise PartitionError(f"where({name}={value!r}) names no value of {name}; {hint}")
+
+    def _check_cadences(self) -> None:
+        reading = self.downstream.cadence if self.downstream is not None else None
+        theirs = self.upstream.cadence
+        if self.previous and (theirs is None or reading is None):
+            whose = "the workflow that is read" if theirs is None else "the reader"
+            raise PartitionError(f".previous() goes back in dates, and {whose} has none; leave it out")
+        if theirs is None:
+            return
+        if reading is None:
+            if not theirs.bounded:
+                raise PartitionError(
+                    f"its {self.upstream.cadence_dimension} has no end, and the reader has no dates, so it would take "
+                    "in dates without end; give the reader a cadence, or that one an end="
+                )
+            return
+        if theirs.timezone != reading.timezone:
+            raise PartitionError(
+                f"days of {theirs.timezone} do not lie in days of {reading.timezone}; give both cadences one timezone"
+            )
+        if not self.previous:
+            check_windows(theirs, reading)
+
+    def _check_common(self) -> None:
+        upstream, downstream = self.upstream, self.downstream
+        both_dated = downstream is not None and None not in (upstream.cadence, downstream.cadence)
+        free = [name for name in upstream.dimensions if name not in self.where]
+        if free and not both_dated and not self._statics:
+            named = ", ".join(downstream.dimensions) if downstream is not None else "no partitions"
+            raise PartitionError(
+                f"it has the dimensions {', '.join(upstream.dimensions)} and the reader has {named}: they have none in "
+                f"common, so all of it would be read; say what is meant: .where({free[0]}=...)"
+            )
+
+
+def _shared(
+    upstream: PartitionScheme, downstream: PartitionScheme | None, where: Mapping[str, object]
+) -> frozenset[str]:
+    """Return the static dimensions that both have, and that ``where`` does not name."""
+    if downstream is None:
+        return frozenset()
+    for name in set(upstream.dimensions) & set(downstream.dimensions):
+        if (name == upstream.cadence_dimension) != (name == downstream.cadence_dimension):
+            raise PartitionError(f"{name} is a cadence in one and a list of values in the other; rename one of them")
+    static = {part.name for part in upstream.parts if isinstance(part, StaticDimension)}
+    return frozenset(static & set(downstream.dimensions) - set(where))
+
+
+def same_dates(one: Cadence, other: Cadence) -> bool:
+    """Tell whether two cadences have the same dates, apart from where they start and end.
+
+    Example:
+        >>> same_dates(Daily(start="2012-01-03"), Daily(start="2020-01-01", end="2020-12-31"))
+        True
+    """
+    if type(one) is not type(other) or one.timezone != other.timezone:
+        return False
+    ignored = set(_BOUNDS)
+    if getattr(one, "as_of", None) == "period_end":
+        ignored.add("calendar")
+    return all(getattr(one, f.name) == getattr(other, f.name) for f in fields(one) if f.name not in ignored)
+
+
+def check_windows(upstream: Cadence, downstream: Cadence) -> None:
+    """Refuse cadences of which one's windows do not lie in windows of the other.
+
+    Raises:
+        PartitionError: They do not, or their time zones differ.
+    """
+    if upstream.timezone != downstream.timezone:
+        raise PartitionError(
+            f"days of {upstream.timezone} do not lie in days of {downstream.timezone}; give both cadences one timezone"
+        )
+    if not isinstance(downstream, _FINER.get(type(upstream), ())) or not _end_together(upstream, downstream):
+        raise PartitionError(
+            f"windows of {upstream!r} do not lie in windows of {downstream!r}; a mapping goes from finer to coarser "
+            "windows: make the upstream daily, or swap the two"
+        )
+
+
+def _end_together(upstream: Cadence, downstream: Cadence) -> bool:
+    """Tell whether weeks end on the same day, and years where quarters or years do."""
+    if isinstance(upstream, Weekly) and isinstance(downstream, Weekly):
+        return upstream.ends_on == downstream.ends_on
+    if isinstance(upstream, Yearly) and isinstance(downstream, Yearly):
+        return upstream.ends_in == downstream.ends_in
+    if isinstance(upstream, Quarterly) and isinstance(downstream, Yearly):
+        return downstream.first_month % 3 == 1
+    return True

@@ -1,0 +1,90 @@
+"""What other runs have made, in a database: the captures of partitions, and what a step of each recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from sqlalchemy import and_, select
+
+from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
+from flowctx.core.durability.versions import Version
+from flowctx.core.errors import FlowctxError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger.database import Database
+from flowctx.ledger.rows import Row, damaged, step_record
+from flowctx.ledger.standing import FindBatch, standing
+from flowctx.ledger.tables import captures, runs, steps
+
+#: How many partitions or runs one query asks for.
+_CHUNK = 500
+
+
+class SqlVersions(FindBatch):
+    """The captures of other runs; see :class:`~flowctx.core.durability.ledger.RunLedger`."""
+
+    _database: Database
+
+    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+        """Return all captures of some partitions, complete or not, with how a step of each ended."""
+        texts = [str(key) for key in partitions if key is not None]
+        named = [captures.c.partition.in_(some) for some in _chunks(texts)]
+        if len(texts) < len(partitions):
+            named.append(captures.c.partition.is_(None))
+        of_step = and_(steps.c.run_key == captures.c.holder, steps.c.step == step)
+        query = (
+            select(*_COLUMNS)
+            .join(runs, runs.c.run_key == captures.c.holder)
+            .outerjoin(steps, of_step)
+            .where(captures.c.workflow == workflow)
+        )
+        return [_version(row) for condition in named for row in self._select(query.where(condition))]
+
+    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+        """Return what is recorded of one step of several runs, by the digests of their keys."""
+        query = select(steps).where(steps.c.step == step)
+        rows = (row for some in _chunks(list(run_keys)) for row in self._select(query.where(steps.c.run_key.in_(some))))
+        return {row["run_key"]: step_record(row, row["run_key"]) for row in rows}
+
+    def _select(self, query: Any) -> list[Any]:
+        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
+
+
+_COLUMNS = (
+    captures.c.partition,
+    captures.c.capture_id,
+    captures.c.revision,
+    captures.c.state,
+    captures.c.holder,
+    captures.c.completed_at,
+    runs.c.run_id,
+    runs.c.batch_id,
+    runs.c.status,
+    runs.c.error,
+    steps.c.status.label("step_status"),
+    steps.c.digest,
+)
+
+
+def _version(row: Row) -> Version:
+    try:
+        return Version(
+            partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
+            capture_id=row["capture_id"],
+            revision=row["revision"],
+            run_key=row["holder"],
+            run_id=row["run_id"],
+            batch_id=row["batch_id"],
+            status=standing(CaptureState(row["state"]), RunStatus(row["status"])),
+            error=row["error"],
+            completed_at=row["completed_at"],
+            step_status=StepStatus(row["step_status"]) if row["step_status"] else None,
+            digest=row["digest"],
+        )
+    except (FlowctxError, TypeError, ValueError) as exc:
+        raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+def _chunks(items: list[str]) -> Iterator[list[str]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

@@ -1,0 +1,116 @@
+"""What every ledger does for steps that read the outputs of other runs, as tests; part of ``LedgerContract``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flowctx.core.batches.records import BatchRecord
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord, VersionRead
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import StepStatus
+from flowctx.testing.clock import NOON
+from flowctx.testing.contexts import make_context
+
+_KEY = PartitionKey(date="2026-01-09", fund="A")
+_READ = VersionRead(
+    workflow="nav",
+    step="value",
+    partition=_KEY,
+    capture_id="2026-01-09|A|b1",
+    revision=3,
+    run_key="0" * 32,
+    digest="f" * 32,
+)
+
+
+def _run(run_id: str, batch_id: str | None, partition: PartitionKey | None = _KEY) -> RunRecord:
+    fields = {"partition": partition, "batch_id": batch_id, "as_of_date": NOON.date()}
+    return RunRecord(workflow="nav", context=make_context(workflow="nav", run_id=run_id, **fields), steps=("value",))
+
+
+def _step(**fields: object) -> StepRecord:
+    values = {"step": "value", "status": StepStatus.OK, "started_at": NOON, **fields}
+    return StepRecord(**values)  # type: ignore[arg-type]
+
+
+def _recorded(ledger: Ledger, run: RunRecord, ended: RunStatus = RunStatus.OK, **fields: object) -> RunRecord:
+    begun = ledger.begin(run)
+    ledger.record(begun, [_step(**fields)])
+    ledger.finish(begun, ended, None if ended is RunStatus.OK else "a reason")
+    return begun
+
+
+class VersionsContract:
+    """The facts that hold for what other runs have made."""
+
+    def test_versions_are_all_captures_of_a_partition(self, ledger: Ledger) -> None:
+        """Each batch has made one, whatever became of it, and says how the step ended that is read."""
+        _recorded(ledger, _run("r1", "b1"))
+        _recorded(ledger, _run("r2", "b2"), RunStatus.SKIPPED, status=StepStatus.SKIPPED)
+        _recorded(ledger, _run("r3", "b3"), RunStatus.FAILED, status=StepStatus.FAILED)
+        ledger.begin(_run("r4", "b4"))
+        found = {version.batch_id: version for version in ledger.versions("nav", "value", [_KEY])}
+        assert {batch: version.status for batch, version in found.items()} == {
+            "b1": RunStatus.OK,
+            "b2": RunStatus.SKIPPED,
+            "b3": RunStatus.FAILED,
+            "b4": RunStatus.RUNNING,
+        }
+        assert [found["b1"].revision, found["b2"].revision, found["b4"].step_status] == [1, 2, None]
+        assert (found["b1"].step_status, found["b2"].error, found["b1"].run_id) == (StepStatus.OK, "a reason", "r1")
+        assert found["b1"].is_hole is False
+        assert found["b2"].is_hole is True
+
+    def test_versions_are_those_of_the_partitions_that_are_meant(self, ledger: Ledger) -> None:
+        """Other partitions, workflows and runs without partitions are not among them, unless they are asked for."""
+        other = PartitionKey(date="2026-01-09", fund="B")
+        for number, key in enumerate([_KEY, other, None]):
+            _recorded(ledger, _run(f"r{number}", "b", key))
+        assert [v.partition for v in ledger.versions("nav", "value", [other])] == [other]
+        assert [v.partition for v in ledger.versions("nav", "value", [None])] == [None]
+        assert {v.partition for v in ledger.versions("nav", "value", [None, _KEY])} == {None, _KEY}
+        assert ledger.versions("desk", "value", [_KEY]) == []
+        assert ledger.versions("nav", "value", []) == []
+
+    def test_the_digest_of_a_version_is_that_of_what_its_step_recorded(self, ledger: Ledger) -> None:
+        """Equal outputs have one digest whichever run made them, and others have another."""
+        for number, nav in enumerate([100, 100, 101]):
+            _recorded(ledger, _run(f"r{number}", f"b{number}"), output={"nav": nav})
+        one, same, other = (version.digest for version in ledger.versions("nav", "value", [_KEY]))
+        assert one == same != other
+
+    def test_the_records_of_a_step_of_several_runs(self, ledger: Ledger) -> None:
+        """They come by the digests of the runs' keys, and only of those that have the step."""
+        one, two = (_recorded(ledger, _run(f"r{n}", f"b{n}"), output={"nav": n}) for n in (1, 2))
+        digests = [one.key.digest, two.key.digest]
+        found = ledger.step_records("value", [*digests, "nothing"])
+        assert {digest: record.output for digest, record in found.items()} == dict(
+            zip(digests, [{"nav": 1}, {"nav": 2}], strict=True)
+        )
+        assert ledger.step_records("other", digests) == {}
+
+    def test_what_a_step_has_read_is_recorded_with_it(self, ledger: Ledger) -> None:
+        """Workflow, step, partition, capture, revision and digest come back as they were written."""
+        skipped = replace(_READ, partition=None, digest=None)
+        reads = {"yesterday": (_READ,), "window": (_READ, skipped), "none": ()}
+        begun = _recorded(ledger, _run("r1", "b1"), inputs=reads)
+        [record] = ledger.steps(begun.key)
+        assert record.inputs == reads
+
+    def test_what_is_to_be_read_again_is_kept_with_the_attempt(self, ledger: Ledger) -> None:
+        """A run that is continued says which versions its steps read again, to whoever looks it up."""
+        begun = _recorded(ledger, _run("r1", "b1"), RunStatus.FAILED, status=StepStatus.FAILED)
+        before = ledger.get_run("r1")
+        reads = {"value": {"yesterday": (_READ,)}}
+        ledger.begin(replace(begun, attempt=2, reads=reads), resumes=before)
+        assert ledger.get_run("r1").reads == reads
+
+    def test_a_batch_is_found_or_not(self, ledger: Ledger) -> None:
+        """What nobody remembers is None, and no error."""
+        batch = BatchRecord(batch_id="b1", workflow="nav", created_at=NOON, selection="fund=A")
+        ledger.batches.put(batch)
+        assert ledger.find_batch("nobody") is None
+        found = ledger.find_batch("b1")
+        assert found is not None
+        assert found.selection == "fund=A"

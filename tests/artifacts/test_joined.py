@@ -1,0 +1,82 @@
+"""The tables of several partitions as one: exact, or refused with both partitions named."""
+
+from datetime import date, datetime
+
+import pyarrow as pa
+import pytest
+
+from flowctx import Outputs, PartitionKey, PlainDataError
+
+
+def outputs(*tables):
+    """Outputs of days in January, each with a table."""
+    keys = [PartitionKey(date=f"2026-01-0{n}", fund="A") for n in range(5, 5 + len(tables))]
+    return Outputs({key: {"rows": table} for key, table in zip(keys, tables, strict=True)})
+
+
+def test_dimensions_come_before_the_columns():
+    """Each row says of which partition it is, in the order of the partitions."""
+    joined = outputs(pa.table({"x": [1, 2]}), pa.table({"x": [3]})).table("rows")
+    assert joined.to_arrow().to_pydict() == {
+        "date": ["2026-01-05", "2026-01-05", "2026-01-06"],
+        "fund": ["A", "A", "A"],
+        "x": [1, 2, 3],
+    }
+    assert (joined.rows, list(joined.columns)) == (3, ["date", "fund", "x"])
+
+
+def test_every_reader_reads_it():
+    """pandas, polars, pyarrow, batches, and whatever speaks Arrow."""
+    import pandas as pd
+    import polars as pl
+
+    joined = outputs(pd.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3]})).table("rows")
+    assert joined.to_pandas(columns=["x"]).x.tolist() == [1, 2, 3]
+    assert joined.to_polars().get_column("x").to_list() == [1, 2, 3]
+    assert joined.scan_polars().collect().height == 3
+    assert joined.dataset().count_rows() == 3
+    assert [batch.num_rows for batch in joined.batches(rows=2)] == [2, 1]
+    assert pa.table(joined).num_rows == 3
+    assert joined.head(1) == [{"date": "2026-01-05", "fund": "A", "x": 1}]
+    assert joined.to_arrow(where=[("x", ">", 1)]).num_rows == 2
+    with pytest.raises(PlainDataError, match="no column 'y'"):
+        joined.to_arrow(columns=["y"])
+
+
+def test_a_null_column_takes_the_type_of_the_others_and_whole_numbers_become_floats_where_exact():
+    """A day without values, and one whose prices are all whole, fit the rest."""
+    joined = outputs(
+        pa.table({"x": pa.nulls(1), "y": [1]}), pa.table({"x": ["a"], "y": [1.5]}), pa.table({"y": [2**53], "x": ["b"]})
+    ).table("rows")
+    assert joined.to_arrow().column("y").to_pylist() == [1.0, 1.5, 2.0**53]
+    assert joined.to_arrow().column("x").to_pylist() == [None, "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ({"x": [1]}, {"x": ["1"]}, "date=2026-01-05.fund=A and of date=2026-01-06.fund=A .* column 'x' is int64"),
+        ({"x": [1]}, {"x": [1], "y": [1]}, "only one of them has the column 'y'"),
+        ({"x": [2**53 + 1]}, {"x": [1.5]}, "column 'x' of date=2026-01-05.fund=A does not become float64 exactly"),
+        ({"x": [1], "date": ["2026-01-05"]}, {"x": [1], "date": ["2026-01-05"]}, "not the partition's own date"),
+        ({"fund": [1]}, {"fund": [1]}, "not the partition's own fund"),
+    ],
+)
+def test_what_does_not_fit_is_refused(one, other, words):
+    """Nothing is rounded, guessed or left out."""
+    joined = outputs(pa.table(one), pa.table(other)).table("rows")
+    with pytest.raises(PlainDataError, match=words):
+        joined.to_arrow()
+
+
+@pytest.mark.parametrize("own", [date(2026, 1, 5), datetime(2026, 1, 5), "2026-01-05"])  # noqa: DTZ001
+def test_a_column_that_says_the_same_as_the_dimension_stays(own):
+    """A frame may carry its own date, as a date, a midnight or text."""
+    joined = outputs(pa.table({"date": [own], "x": [1]})).table("rows")
+    assert joined.to_arrow().to_pydict() == {"fund": ["A"], "date": [own], "x": [1]}
+
+
+def test_it_can_be_an_output_itself():
+    """A step may hand on what it has read, as one table."""
+    joined = outputs(pa.table({"x": [1]}), pa.table({"x": [2]})).table("rows")
+    assert joined.digest == outputs(pa.table({"x": [1]}), pa.table({"x": [2]})).table("rows").digest

@@ -1,0 +1,293 @@
+"""A step reads other partitions and workflows from the ledger, and what is not there is said in a sentence."""
+
+import pytest
+
+from flowctx import Daily, ErrorCategory, Monthly, Outputs, PartitionKey, PartitionScheme, StepResult, Workflow, replay
+from flowctx import resume as resume_run
+from flowctx import run as run_here
+from flowctx.backfill import Backfill
+from flowctx.ledger import open_ledger
+
+DAYS = ["2026-01-05", "2026-01-06", "2026-01-07", "2026-01-08"]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request, tmp_path):
+    """A ledger in memory, and one in a file."""
+    return open_ledger("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/ledger.db")
+
+
+@pytest.fixture
+def world():
+    """What the steps see beside their context: values, days to skip, and days to fail."""
+    return {"value": 1, "skip": set(), "fail": set(), "seen": []}
+
+
+@pytest.fixture
+def nav(world):
+    """A value for each day and fund, from the one before."""
+    scheme = PartitionScheme(date=Daily(start=DAYS[0], calendar="WEEKDAYS"), fund=["A", "B"])
+    flow = Workflow("nav", partitions=scheme, params={"step": 1})
+
+    @flow.step(inputs={"yesterday": flow.output("value").previous()})
+    def value(ctx, *, yesterday):
+        world["seen"].append(yesterday)
+        if ctx.key.date in world["fail"]:
+            raise ValueError("no price")
+        if ctx.key.date in world["skip"]:
+            return StepResult.skip("closed")
+        return {"n": ctx.params["step"] + (yesterday["n"] if yesterday is not None else 0)}
+
+    return flow
+
+
+@pytest.fixture
+def desk(nav):
+    """The sum over the funds of a day."""
+    flow = Workflow("desk", partitions=PartitionScheme(date=Daily(start=DAYS[0], calendar="WEEKDAYS")))
+
+    @flow.step(inputs={"funds": nav.output("value")})
+    def total(ctx, *, funds):
+        assert isinstance(funds, Outputs)
+        return {"sum": sum(o["n"] for o in funds.values()), "funds": [key.fund for key in funds]}
+
+    return flow
+
+
+def run(flow, day, fund="A", **how):
+    """Run a partition here."""
+    key = {"date": day, "fund": fund} if "fund" in flow.partitions.dimensions else {"date": day}
+    return run_here(flow, partition=key, **how)
+
+
+def fill(nav, ledger, days=DAYS, **how):
+    """Run some days of both funds, in order."""
+    for day in days:
+        for fund in "AB":
+            run(nav, day, fund, ledger=ledger, **how).raise_for_failure()
+
+
+def test_a_chain_of_days_reads_each_day_before(nav, ledger):
+    """On the first date there is none, and each other date has the output of the one before."""
+    fill(nav, ledger)
+    assert run(nav, DAYS[3], ledger=ledger).context.get_output("value", "n") == 4
+
+
+def test_a_fan_in_and_a_roll_up_read_all_that_lies_in_their_window(nav, desk, ledger):
+    """Every fund of the date, and every date of the month, in the scheme's order."""
+    month = Workflow("month", partitions=PartitionScheme(month=Monthly(start="2026-01-01")))
+
+    @month.step(inputs={"days": desk.output("total").optional()})
+    def report(ctx, *, days):
+        return {"sums": [o["sum"] for o in days.values()], "days": [key.date for key in days]}
+
+    fill(nav, ledger)
+    for day in DAYS:
+        made = run(desk, day, ledger=ledger).raise_for_failure()
+        assert made.context.get_output("total", "funds") == ["A", "B"]
+    rolled = run_here(month, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    assert rolled.context.get_output("report") == {"sums": [2, 4, 6, 8], "days": DAYS}
+
+
+def test_a_batch_reads_its_own_versions_and_else_the_current_ones(nav, ledger):
+    """What a restatement has not made itself it takes from the current version, and other runs from the newest."""
+    fill(nav, ledger, batch_id="v1")
+    fill(nav, ledger, DAYS[1:3], batch_id="v2", params={"step": 10})
+    assert run(nav, DAYS[3], ledger=ledger, batch_id="v2").context.get_output("value", "n") == 22
+    assert run(nav, DAYS[3], ledger=ledger, batch_id="v1").context.get_output("value", "n") == 4
+    assert run(nav, DAYS[3], ledger=ledger).context.get_output("value", "n") == 22
+
+
+def test_a_skipped_day_is_a_hole(nav, desk, world, ledger):
+    """It is left out of several outputs, None for the date before, and skips the step that reads only it."""
+    single = Workflow("single", partitions=nav.partitions)
+    single.step(name="copy", inputs={"own": nav.output("value")})(lambda ctx, *, own: {"own": own})
+    maybe = Workflow("maybe", partitions=nav.partitions)
+    maybe.step(name="copy", inputs={"own": nav.output("value").optional()})(lambda ctx, *, own: {"own": own})
+    fill(nav, ledger, DAYS[:1])
+    world["skip"] = {DAYS[1]}
+    run(nav, DAYS[1], "A", ledger=ledger)
+    world["skip"] = set()
+    run(nav, DAYS[1], "B", ledger=ledger)
+    assert run(desk, DAYS[1], ledger=ledger).context.get_output("total", "funds") == ["B"]
+    assert run(nav, DAYS[2], ledger=ledger).context.get_output("value", "n") == 1
+    skipped = run(single, DAYS[1], ledger=ledger)["copy"]
+    assert skipped.status == "skipped"
+    assert skipped.error == ("input 'own': partition date=2026-01-06|fund=A of workflow 'nav' was skipped: closed")
+    assert run(maybe, DAYS[1], ledger=ledger).context.get_output("copy") == {"own": None}
+
+
+def test_what_nobody_has_captured_is_a_dependency_with_the_command(nav, desk, ledger):
+    """The message names the partitions and says how to make them; a retry may help."""
+    one = run(nav, DAYS[1], ledger=ledger)["value"]
+    assert one.category is ErrorCategory.DEPENDENCY
+    assert "partition date=2026-01-05|fund=A of workflow 'nav', which nobody has captured" in one.error
+    assert 'flowctx run MODULE:nav --partition "date=2026-01-05|fund=A"' in one.error
+    several = run(desk, DAYS[0], ledger=ledger)["total"].error
+    assert "needs 2 partitions date=2026-01-05|fund=A, date=2026-01-05|fund=B" in several
+    assert 'flowctx backfill MODULE:nav --batch NEW_ID --select "date=2026-01-05,fund=A|B"' in several
+
+
+def test_what_is_optional_is_left_out(nav, ledger):
+    """None for one output, and missing among several."""
+    flow = Workflow("maybe", partitions=nav.partitions)
+    inputs = {
+        "own": nav.output("value").optional(),
+        "window": nav.output("value").previous(3).optional(),
+    }
+    flow.step(name="copy", inputs=inputs)(lambda ctx, *, own, window: {"own": own, "n": len(window)})
+    fill(nav, ledger, DAYS[:1])
+    assert run(flow, DAYS[1], ledger=ledger).context.get_output("copy") == {"own": None, "n": 1}
+
+
+def test_a_partition_that_the_other_workflow_cannot_have_is_said_to_be(ledger):
+    """It will never be captured, so no command is named."""
+    old = Workflow("old", partitions=PartitionScheme(date=Daily(start="2026-01-07", calendar="WEEKDAYS")))
+    old.step(name="value")(lambda ctx: None)
+    flow = Workflow("new", partitions=PartitionScheme(date=Daily(start="2026-01-05", calendar="WEEKDAYS")))
+    flow.step(name="copy", inputs={"own": old.output("value")})(lambda ctx, *, own: None)
+    error = run(flow, "2026-01-05", ledger=ledger)["copy"].error
+    assert "workflow 'old' has no partition for date=2026-01-05" in error
+
+
+def test_a_workflow_without_partitions_is_read_as_one(ledger):
+    """The last one that was captured."""
+    rates = Workflow("rates", params={"n": 1})
+    rates.step(name="load")(lambda ctx: {"n": ctx.params["n"]})
+    flow = Workflow("use", partitions=PartitionScheme(tier=["T1"]))
+    flow.step(name="copy", inputs={"rates": rates.output("load")})(lambda ctx, *, rates: rates)
+    assert "needs workflow 'rates'" in run_here(flow, partition="T1", ledger=ledger)["copy"].error
+    for n in (1, 2):
+        run_here(rates, params={"n": n}, as_of_date=None, ledger=ledger, batch_id=f"b{n}").raise_for_failure()
+    assert run_here(flow, partition="T1", ledger=ledger).context.get_output("copy") == {"n": 2}
+
+
+def test_without_a_ledger_inputs_cannot_be_read(nav):
+    """The step says so, and that no retry helps."""
+    failed = run(nav, DAYS[1])["value"]
+    assert failed.category is ErrorCategory.CONFIGURATION
+    assert "an input is read from the ledger, and there is none" in failed.error
+
+
+def test_what_the_own_batch_is_to_make_is_waited_for(nav, ledger):
+    """A version of another batch never stands in: neither for what has not run, nor for what failed or runs."""
+    fill(nav, ledger, batch_id="v1")
+    ledger.batches.put(Backfill(nav, f"date={DAYS[1]}..{DAYS[3]}", "v2", ledger=ledger).record())
+    waits = run(nav, DAYS[2], ledger=ledger, batch_id="v2")["value"]
+    assert waits.category is ErrorCategory.DEPENDENCY
+    assert f"waits for partition date={DAYS[1]}|fund=A of workflow 'nav' in the same batch 'v2', which has not run" in (
+        waits.error
+    )
+    assert run(nav, DAYS[1], ledger=ledger, batch_id="v2").context.get_output("value", "n") == 2
+    assert run(nav, DAYS[2], ledger=ledger, batch_id="v2", run_id="again").context.get_output("value", "n") == 3
+
+
+def test_what_failed_in_the_own_batch_is_waited_for(nav, world, ledger):
+    """Also where nobody planned the batch: its run is known."""
+    fill(nav, ledger, batch_id="v1")
+    world["fail"] = {DAYS[1]}
+    run(nav, DAYS[1], ledger=ledger, batch_id="v2")
+    waits = run(nav, DAYS[2], ledger=ledger, batch_id="v2")["value"].error
+    assert (
+        "in the same batch 'v2', which failed: step 'value': ValueError: no price; no older version stands in" in waits
+    )
+
+
+def test_what_was_read_is_recorded(nav, desk, ledger):
+    """Each partition with its capture, revision and digest, holes too."""
+    fill(nav, ledger, DAYS[:1])
+    fill(nav, ledger, DAYS[:1], batch_id="v2")
+    made = run(desk, DAYS[0], ledger=ledger)
+    [record] = ledger.steps(ledger.get_run(made.context.run_id).key)
+    found = [(r.workflow, r.step, str(r.partition), r.capture_id, r.revision) for r in record.inputs["funds"]]
+    assert found == [("nav", "value", f"date={DAYS[0]}|fund={fund}", f"{DAYS[0]}|{fund}|v2", 2) for fund in "AB"]
+
+
+def test_a_resumed_run_reads_the_same_versions_again(nav, world, ledger):
+    """What has been captured since does not go into a run that began before it, unless the step is to run anew."""
+    fill(nav, ledger, DAYS[:2])
+    world["fail"] = {DAYS[2]}
+    failed = run(nav, DAYS[2], ledger=ledger)
+    world["fail"] = set()
+    fill(nav, ledger, DAYS[:2], batch_id="v2", params={"step": 10})
+    world["fail"] = {DAYS[2]}
+    resume_run(failed.context.run_id, nav, ledger=ledger)
+    world["fail"] = set()
+    done = resume_run(failed.context.run_id, nav, ledger=ledger).raise_for_failure()
+    assert done.context.get_output("value", "n") == 3
+    anew = resume_run(failed.context.run_id, nav, from_step="value", ledger=ledger).raise_for_failure()
+    assert anew.context.get_output("value", "n") == 21
+
+
+def test_a_replay_reads_the_same_versions_again(nav, ledger):
+    """Exactly what the step saw, whatever is current by now."""
+    fill(nav, ledger, DAYS[:2])
+    made = run(nav, DAYS[2], ledger=ledger)
+    fill(nav, ledger, DAYS[:2], batch_id="v2", params={"step": 10})
+    again = replay(made.context.run_id, "value", nav, ledger=ledger)
+    assert (again.result.output, again.diff) == ({"n": 3}, "")
+
+
+def test_a_version_that_was_overwritten_is_not_replaced_in_silence(nav, world, ledger):
+    """The same capture with other content is another version; the message says how to run anew."""
+    fill(nav, ledger, DAYS[:2], batch_id="v1")
+    world["fail"] = {DAYS[2]}
+    failed = run(nav, DAYS[2], ledger=ledger)
+    world["fail"] = set()
+    fill(nav, ledger, DAYS[:2], batch_id="v1", params={"step": 10})
+    for _ in range(2):
+        error = resume_run(failed.context.run_id, nav, ledger=ledger)["value"].error
+        assert "read from capture 2026-01-06|A|v1 of workflow 'nav', which has been captured again" in error
+        assert "--from-step value" in error
+    done = resume_run(failed.context.run_id, nav, from_step="value", ledger=ledger).raise_for_failure()
+    assert done.context.get_output("value", "n") == 21
+
+
+def test_a_try_again_reads_the_same_versions(nav, ledger):
+    """Within one run a step that is tried again sees what it saw."""
+    seen = []
+    flow = Workflow("retried", partitions=nav.partitions)
+
+    @flow.step(retries=1, inputs={"own": nav.output("value")})
+    def copy(ctx, *, own):
+        seen.append(own["n"])
+        if len(seen) == 1:
+            fill(nav, ledger, DAYS[:1], batch_id="v2", params={"step": 10})
+            raise ConnectionError("gone")
+        return own
+
+    fill(nav, ledger, DAYS[:1])
+    run(flow, DAYS[0], ledger=ledger).raise_for_failure()
+    assert seen == [1, 1]
+
+
+def test_a_step_whose_condition_does_not_hold_reads_nothing(nav, ledger):
+    """It is skipped before anything is looked for."""
+    flow = Workflow("conditional", partitions=nav.partitions)
+    flow.step(name="copy", when=lambda ctx: False, inputs={"own": nav.output("value")})(lambda ctx, *, own: None)
+    assert run(flow, DAYS[0], ledger=ledger)["copy"].status == "skipped"
+
+
+def test_a_large_output_and_a_table_are_read_from_the_store(ledger):
+    """Whatever its size, an output arrives as the step before sees it."""
+    import pyarrow as pa
+
+    flow = Workflow("large", partitions=PartitionScheme(date=Daily(start=DAYS[0])))
+
+    @flow.step(inputs={"window": flow.output("load").previous(5)})
+    def load(ctx, *, window):
+        rows = window.table("rows").to_arrow().column("x").to_pylist() if window else []
+        return {"text": "x" * 60_000, "rows": pa.table({"x": [ctx.key.date]}), "found": rows, "n": len(window)}
+
+    for day in DAYS:
+        last = run_here(flow, partition=day, ledger=ledger).raise_for_failure()
+    assert last.context.get_output("load", "found") == DAYS[:3]
+
+
+def test_outputs_are_keyed_by_partition(nav, ledger):
+    """A step looks one up by its key."""
+    flow = Workflow("keyed", partitions=PartitionScheme(date=Daily(start=DAYS[0], calendar="WEEKDAYS")))
+    key = PartitionKey(date=DAYS[0], fund="B")
+    flow.step(name="copy", inputs={"funds": nav.output("value")})(lambda ctx, *, funds: funds[key])
+    fill(nav, ledger, DAYS[:1])
+    assert run(flow, DAYS[0], ledger=ledger).context.get_output("copy") == {"n": 1}

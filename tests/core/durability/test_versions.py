@@ -1,0 +1,56 @@
+"""Which version of a partition is read: the batch's own, else the current one."""
+
+from flowctx import PartitionKey, StepStatus
+from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.versions import Version, version_read, version_to_read
+
+KEY = PartitionKey(date="2026-01-09")
+
+
+def version(batch_id, revision, status=RunStatus.OK, **fields):
+    """A capture of one partition."""
+    values = {"partition": KEY, "run_key": batch_id, "run_id": batch_id, "step_status": StepStatus.OK, "digest": "d"}
+    return Version(capture_id=f"9|{batch_id}", batch_id=batch_id, revision=revision, status=status, **values | fields)
+
+
+def test_the_batchs_own_is_read_whatever_is_newer():
+    """A restatement reads what it has restated itself."""
+    found = [version("own", 1, completed_at="1"), version("newer", 2, completed_at="2")]
+    assert version_to_read(found, "own").batch_id == "own"
+    assert version_to_read(found, "third").batch_id == "newer"
+    assert version_to_read(found, None).batch_id == "newer"
+
+
+def test_nothing_older_stands_in_for_what_the_batch_is_making():
+    """What runs or failed in the own batch is the answer, to be waited for."""
+    for status in (RunStatus.RUNNING, RunStatus.FAILED, RunStatus.CANCELED, RunStatus.PARTIAL):
+        found = [version("old", 1, completed_at="1"), version("own", 2, status)]
+        assert version_to_read(found, "own").status is status
+        assert version_to_read(found, None).batch_id == "old"
+
+
+def test_a_skip_is_a_word_as_good_as_a_capture():
+    """The newest says what there is: a day that turned out to be closed is a hole."""
+    skipped = version("b2", 2, RunStatus.SKIPPED)
+    assert version_to_read([version("b1", 1, completed_at="1"), skipped], None).is_hole
+    assert not version_to_read([skipped, version("b3", 3, completed_at="3")], None).is_hole
+
+
+def test_a_step_that_was_skipped_in_a_complete_run_is_a_hole():
+    """Others of the same run are there."""
+    assert version("b1", 1, step_status=StepStatus.SKIPPED).is_hole
+    assert version("b1", 1, step_status=None).is_hole
+    assert version_read("nav", "value", version("b1", 1, step_status=StepStatus.SKIPPED)).digest is None
+    assert version_read("nav", "value", version("b1", 1)).digest == "d"
+
+
+def test_without_partitions_the_last_one_captured_is_read():
+    """Revisions count for each business date, so time decides."""
+    found = [
+        version("b1", 5, partition=None, completed_at="2026-01-01"),
+        version("b2", 1, partition=None, completed_at="2026-01-02"),
+        version("b3", 9, RunStatus.FAILED, partition=None),
+    ]
+    assert version_to_read(found, None).batch_id == "b2"
+    assert version_to_read([], None) is None
+    assert version_to_read(found[2:], None) is None

@@ -1,0 +1,181 @@
+"""Which partitions a partition takes in: against a brute-force reading of windows."""
+
+import itertools
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowctx import Daily, Hourly, Monthly, PartitionError, PartitionScheme, Quarterly, Weekly, Yearly
+from flowctx.core.partitions.mapping import PartitionMapping, same_dates
+
+CALENDARS = ("XNYS", "WEEKDAYS", "EVERY_DAY", "XTKS")
+KINDS = (
+    (Hourly, {}),
+    (Daily, {}),
+    (Weekly, {}),
+    (Weekly, {"as_of": "last_session", "ends_on": "WED"}),
+    (Monthly, {}),
+    (Monthly, {"as_of": "last_session"}),
+    (Quarterly, {"as_of": "last_session"}),
+    (Yearly, {}),
+)
+STATIC = st.lists(st.sampled_from("ABCD"), min_size=1, max_size=3, unique=True)
+
+
+@st.composite
+def cadences(draw):
+    """Any kind of cadence within half a year, in a zone whose midnights change."""
+    kind, options = draw(st.sampled_from(KINDS))
+    start = date(2018, 9, 1) + timedelta(days=draw(st.integers(0, 90)))
+    end = start + timedelta(days=draw(st.integers(0, 6 if kind is Hourly else 100)))
+    return kind(
+        start=start, end=end, calendar=draw(st.sampled_from(CALENDARS)), timezone="America/Sao_Paulo", **options
+    )
+
+
+@st.composite
+def schemes(draw):
+    """A scheme with up to two static dimensions, and perhaps a cadence, in any order."""
+    parts = {name: draw(STATIC) for name in draw(st.lists(st.sampled_from(["fund", "tier"]), unique=True))}
+    if not parts or draw(st.integers(0, 3)):
+        parts["date"] = draw(cadences())
+    return PartitionScheme(**{name: parts[name] for name in draw(st.permutations(list(parts)))})
+
+
+def taken_in(upstream, downstream, previous, where, key):
+    """Read the rule word by word, over every key there is."""
+    window = downstream.window(key)
+    before = None
+    if previous:
+        wide = replace(upstream.cadence, start=window.start.date() - timedelta(days=21 * 31), end=date(2019, 6, 30))
+        if isinstance(wide, Hourly):
+            wide = replace(wide, start=window.start.date() - timedelta(days=10))
+        ended = [day for day in wide if wide.window(day).end <= window.start]
+        before = {upstream.cadence.text(day) for day in ended[len(ended) - previous :]}
+    for other in upstream:
+        if any(other[name] not in values for name, values in where.items()):
+            continue
+        static = (set(other) & set(key)) - {upstream.cadence_dimension, *where}
+        if any(other[name] != key[name] for name in static):
+            continue
+        theirs = upstream.window(other)
+        if before is not None and other[upstream.cadence_dimension] not in before:
+            continue
+        if before is None and theirs and window and not (window.start <= theirs.start and theirs.end <= window.end):
+            continue
+        yield other
+
+
+@settings(max_examples=100)
+@given(schemes(), schemes(), st.sampled_from([0, 0, 1, 3, 20]), st.data())
+def test_the_rule_agrees_with_a_brute_force_reading_of_windows(upstream, downstream, previous, data):
+    """Whatever the cadences, calendars and dimensions are, exactly those are taken in that the rule names."""
+    names = [name for name in upstream.dimensions if name != upstream.cadence_dimension]
+    where = {
+        n: data.draw(st.lists(st.sampled_from(upstream.values(n)), min_size=1))
+        for n in names
+        if data.draw(st.booleans())
+    }
+    try:
+        mapping = PartitionMapping(upstream, downstream, previous=previous, where=where)
+    except PartitionError:
+        return
+    keys = downstream.keys()
+    for key in itertools.islice(keys, 0, None, max(1, len(keys) // 2)):
+        found = mapping.keys(key)
+        assert list(found) == list(taken_in(upstream, downstream, previous, where, key))
+        assert [upstream.key_at(list(path)) for path in mapping.paths(key)] == list(found)
+        assert not mapping.one or len(found) <= 1
+
+
+def test_a_week_takes_in_its_sessions_and_a_month_too():
+    """A closed day belongs to no window, and a week has the sessions between its Saturday and its Friday."""
+    days = PartitionScheme(date=Daily(start="2012-10-01", calendar="XNYS", timezone="America/New_York"))
+    weeks = PartitionScheme(week=Weekly(start="2012-10-01", timezone="America/New_York"), fund=["A"])
+    taken = PartitionMapping(days, weeks).keys(weeks.key(week="2012-11-02", fund="A"))
+    assert [key.date for key in taken] == ["2012-10-31", "2012-11-01", "2012-11-02"]
+
+
+def test_previous_counts_sessions_across_the_start():
+    """At the start of a scheme there are fewer before, and on its first date none."""
+    days = PartitionScheme(date=Daily(start="2012-01-03", calendar="XNYS"), fund=["A", "B"])
+    mapping = PartitionMapping(days, days, previous=2)
+    found = {day: [str(k) for k in mapping.keys(days.key(date=day, fund="B"))] for day in ("2012-01-03", "2012-01-04")}
+    assert found == {"2012-01-03": [], "2012-01-04": ["date=2012-01-03|fund=B"]}
+
+
+def test_after_the_end_of_the_upstream_nothing_old_stands_in():
+    """The date before is the date before: where the upstream ended years ago it is not there."""
+    old = PartitionScheme(date=Daily(start="2012-01-03", end="2012-01-31"))
+    new = PartitionScheme(date=Daily(start="2012-01-03"))
+    mapping = PartitionMapping(old, new, previous=1)
+    assert [str(k) for k in mapping.keys(new.key(date="2012-02-01"))] == ["date=2012-01-31"]
+    assert not mapping.keys(new.key(date="2012-02-02"))
+
+
+def test_where_takes_the_place_of_what_the_rule_says():
+    """A benchmark is read for every fund, and it is one partition."""
+    days = PartitionScheme(date=Daily(start="2012-01-03"), fund=["A", "B"])
+    mapping = PartitionMapping(days, days, previous=1, where={"fund": ["A"]})
+    assert mapping.one
+    assert [str(k) for k in mapping.keys(days.key(date="2012-01-05", fund="B"))] == ["date=2012-01-04|fund=A"]
+
+
+def test_whether_one_partition_is_taken_in_is_a_matter_of_the_schemes():
+    """All dimensions shared and the same dates make one; more funds, or another calendar, make several."""
+    days = PartitionScheme(date=Daily(start="2012-01-03"), fund=["A", "B"])
+    bare = PartitionScheme(date=Daily(start="2015-01-03"))
+    sessions = PartitionScheme(date=Daily(start="2015-01-03", calendar="WEEKDAYS"))
+    assert PartitionMapping(bare, days).one
+    assert not PartitionMapping(days, bare).one
+    assert PartitionMapping(days, bare, where={"fund": ["A"]}).one
+    assert not PartitionMapping(sessions, bare).one
+    assert not PartitionMapping(bare, bare, previous=20).one
+
+
+def test_a_million_keys_cost_nothing():
+    """A key is mapped by random access: a scheme of 24 million keys is not listed."""
+    funds = [f"F{i}" for i in range(1000)]
+    days = PartitionScheme(date=Daily(start="1960-01-01"), fund=funds)
+    months = PartitionScheme(month=Monthly(start="1960-01-01"))
+    mapping = PartitionMapping(days, months)
+    taken = [mapping.keys(months.key(month=f"{year}-12-31")) for year in range(1960, 2026)]
+    assert len(taken[0]) == 31_000
+    assert str(taken[-1][30_999]) == "date=2025-12-31|fund=F999"
+
+
+NY = {"timezone": "America/New_York"}
+DAYS = PartitionScheme(date=Daily(start="2012-01-03", **NY), fund=["A", "B"])
+
+
+@pytest.mark.parametrize(
+    ("upstream", "downstream", "options", "words"),
+    [
+        (DAYS, None, {}, "its date has no end"),
+        (DAYS, PartitionScheme(venue=["X"]), {}, "its date has no end"),
+        (PartitionScheme(tier=["T1"]), DAYS, {}, r"none in common.*\.where\(tier=\.\.\.\)"),
+        (PartitionScheme(tier=["T1"]), None, {}, r"none in common.*\.where\(tier=\.\.\.\)"),
+        (DAYS, PartitionScheme(date=Daily(start="2012-01-03")), {}, "one timezone"),
+        (PartitionScheme(month=Monthly(start="2012-01-01", **NY)), DAYS, {}, "from finer to coarser"),
+        (PartitionScheme(date=["2012-01-03"]), DAYS, {}, "rename one of them"),
+        (PartitionScheme(fund=["A"]), DAYS, {"previous": 1}, "the workflow that is read has none"),
+        (DAYS, PartitionScheme(fund=["A"]), {"previous": 1}, "the reader has none"),
+        (DAYS, DAYS, {"where": {"fnd": ["A"]}}, "did you mean 'fund'"),
+        (DAYS, DAYS, {"where": {"fund": ["a"]}}, "names no value of fund"),
+        (DAYS, DAYS, {"where": {"date": ["2012-01-03"]}}, r"\.previous\(n\)"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_remedy(upstream, downstream, options, words):
+    """A mapping that would take in everything, or nothing, or parts of windows, is refused when it is made."""
+    with pytest.raises(PartitionError, match=words):
+        PartitionMapping(upstream, downstream, **options)
+
+
+def test_dates_are_the_same_wherever_cadences_start():
+    """Bounds and due times make no other dates; calendars do, where they name them."""
+    assert same_dates(Weekly(start="2012-01-01", calendar="XNYS"), Weekly(start="2013-01-01", end="2014-01-01"))
+    assert not same_dates(Daily(start="2012-01-01", calendar="XNYS"), Daily(start="2012-01-01"))
+    assert not same_dates(Weekly(start="2012-01-01"), Weekly(start="2012-01-01", as_of="last_session"))
