@@ -25,8 +25,10 @@ _READ = VersionRead(
 
 
 def _run(run_id: str, batch_id: str | None, partition: PartitionKey | None = _KEY) -> RunRecord:
-    fields = {"partition": partition, "batch_id": batch_id, "as_of_date": NOON.date()}
-    return RunRecord(workflow="nav", context=make_context(workflow="nav", run_id=run_id, **fields), steps=("value",))
+    context = make_context(
+        workflow="nav", run_id=run_id, partition=partition, batch_id=batch_id, as_of_date=NOON.date()
+    )
+    return RunRecord(workflow="nav", context=context, steps=("value",))
 
 
 def _step(**fields: object) -> StepRecord:
