@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -14,6 +15,9 @@ from flowctx.backfill.status import BatchStatus
 from flowctx.core.masking import mask_data, mask_text
 from flowctx.core.printable import printable
 from flowctx.core.workflow.drawing import table
+
+#: Where the parts stand in the template; what stands in a part is not looked at.
+_PLACES = re.compile("@(TITLE|SKIPS|TABLES|DATA)@")
 
 
 def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
@@ -32,10 +36,9 @@ def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
     # "</script>" would end the script in which the data stands, and "<!--<script>" would hide its end.
     data = json.dumps(mask_data(_data(status)), separators=(",", ":"))
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    before, _, after = template.partition("@DATA@")
     title = html.escape(printable(mask_text(status.batch.batch_id)))
-    head, _, body = before.partition("@SECTIONS@")
-    return head.replace("@TITLE@", title) + _skips(status) + _tables(latest) + body + data + after
+    parts = {"TITLE": title, "SKIPS": _skips(status), "TABLES": _tables(latest), "DATA": data}
+    return _PLACES.sub(lambda found: parts[found[1]], template)
 
 
 def _skips(status: BatchStatus) -> str:

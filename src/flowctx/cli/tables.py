@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flowctx.artifacts.previews import stored_previews
-from flowctx.cli.output import print_facts, print_table
+from flowctx.cli.output import echo, print_table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord
 
@@ -22,4 +22,4 @@ def print_tables(ledger: Ledger, records: Iterable[StepRecord]) -> None:
             title = f"\n{found.name}: {found.facts}"
             print_table(title, found.columns, found.rows, none=title)
         else:
-            print_facts({f"\n{found.name}": found.problem or found.facts})
+            echo(f"\n{found.name}: {found.problem or found.facts}")
