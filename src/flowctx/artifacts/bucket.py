@@ -74,6 +74,9 @@ class Bucket:
             remote.close()
         except BaseException:
             _abort(remote)
+            if not atomic:
+                with suppress(Exception):  # what stays is removed by the next prune
+                    fs.rm_file(at)
             raise
         if not atomic:
             fs.mv(at, target)

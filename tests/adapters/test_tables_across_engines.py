@@ -1,0 +1,157 @@
+"""Runs with tables that go on elsewhere, and stores that are full or read-only, on all engines."""
+
+import adapters.airflow_support  # noqa: F401  # before Airflow is imported
+
+# isort: split
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from adapters.test_across_engines import ENGINES, PAIRS
+from flowctx import ArtifactError, File, StepResult, Workflow, run
+from flowctx.artifacts import artifact_store, prune_artifacts
+from flowctx.core.durability.records import RunStatus
+from flowctx.ledger import open_ledger
+from troubled_store import FULL, READ_ONLY, TroubledFileSystem
+
+SYMBOLS = pd.CategoricalDtype(["MSFT", "IBM", "AAPL"], ordered=True)
+CLOSES = pd.DataFrame(
+    {
+        "symbol": pd.Categorical(["IBM", "AAPL"] * 1500, dtype=SYMBOLS),
+        "close": [n / 7 for n in range(3000)],
+        "at": pd.date_range("2026-01-09 21:00", periods=3000, freq="min", tz="America/New_York"),
+    },
+).set_index("at")
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def large_flow(calls: list[str]) -> Workflow:
+    """A table, a stream, a file and a large output; the step that reads them fails unless it is told not to."""
+    flow = Workflow("large", params={"fix": 0})
+
+    @flow.step()
+    def load(ctx):
+        calls.append("load")
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for start in range(0, 30_000, 10_000):
+                yield pa.record_batch({"n": range(start, start + 10_000)})
+
+        return {"closes": CLOSES, "numbers": batches(), "code": File(__file__)}
+
+    @flow.step()
+    def header(ctx):
+        calls.append("header")
+        return {"symbol": "IBM", "close": 1.5, "adjusted": "x" * 60_000, "tiny": pd.DataFrame({"a": [1]})}
+
+    @flow.step()
+    def report(ctx):
+        calls.append("report")
+        if not ctx.params["fix"]:
+            return StepResult.fail("not yet", category="DATA_QUALITY")
+        closes = ctx.get_output("load", "closes")
+        pd.testing.assert_frame_equal(closes.to_pandas(), CLOSES)
+        numbers = sum(batch.num_rows for batch in ctx.get_output("load", "numbers").batches())
+        code = ctx.get_output("load", "code").read_bytes()
+        head = ",".join(ctx.get_output("header"))
+        return {"head": head, "numbers": numbers, "code": len(code), "last": closes.to_pandas()[-100:]}
+
+    return flow
+
+
+@pytest.mark.parametrize(("first", "then"), PAIRS)
+def test_a_run_with_tables_goes_on_elsewhere(first, then, ledger):
+    """Tables, a stream, a file and a large output of one engine are read on the other, each in its writer's form."""
+    calls: list[str] = []
+    undisturbed = run(large_flow([]), params={"fix": 1}, ledger="memory://").raise_for_failure()
+    failed = ENGINES[first](large_flow(calls))
+    assert (failed.status, failed["report"].error) == ("failed", "not yet")
+    done = ENGINES[then](large_flow(calls), resume_from=failed.run_id, params={"fix": 1})
+    assert done.status == "ok", done["report"].error
+    assert calls == ["load", "header", "report", "report"]
+    assert done.outputs_digest == undisturbed.outputs_digest
+    assert done.context.get_output("report", "head") == "symbol,close,adjusted,tiny"
+    pd.testing.assert_frame_equal(done.context.get_output("report", "last").to_pandas(), CLOSES[-100:])
+    assert ledger.get_run(done.run_id).status is RunStatus.OK
+
+
+# -- trouble ----------------------------------------------------------------------------------------------------------
+
+
+def noisy_flow() -> Workflow:
+    """A table that compresses badly, and a step after it."""
+    flow = Workflow("noisy")
+    noise = np.random.default_rng(1).random(2_000_000)
+    flow.step(name="load")(lambda ctx: pd.DataFrame({"noise": noise}))
+    flow.step(name="rows")(lambda ctx: {"rows": ctx.get_output("load", "table").rows})
+    return flow
+
+
+def check_nothing_is_half_done(ledger, failed, category: str, words: str) -> None:
+    """Check that the step failed clearly, and that nothing refers to or is left of what could not be stored."""
+    assert (failed.status, str(failed["load"].category)) == ("failed", category)
+    for word in ("cannot write", words, "FLOWCTX_ARTIFACTS_URL"):
+        assert word in failed["load"].error
+    assert list(artifact_store(ledger)._files.list(ledger.artifact_prefix)) == []
+    assert ledger.artifact_paths() == set()
+    assert {str(record.status) for record in ledger.steps(ledger.get_run(failed.run_id).key)} == {"failed"}
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_a_full_disk_fails_the_step(engine, ledger, tmp_path):
+    """A folder without room for a file: a clear error that may pass, nothing left over, and the run can go on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000_000, before[1]))
+    try:
+        failed = ENGINES[engine](noisy_flow())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Path(artifact_store(ledger).base).parent == tmp_path
+    check_nothing_is_half_done(ledger, failed, "TRANSIENT", "free some space there")
+    done = ENGINES[engine](noisy_flow(), resume_from=failed.run_id)
+    assert done.raise_for_failure().context.get_output("rows", "rows") == 2_000_000
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize(
+    ("trouble", "category", "words"),
+    [(FULL, "TRANSIENT", "free some space there"), (READ_ONLY, "CONFIGURATION", "grant access to it")],
+    ids=["full", "read-only"],
+)
+@pytest.mark.filterwarnings("ignore:UPath 'troubled' filesystem not explicitly implemented")
+def test_a_bucket_in_trouble_fails_the_step(engine, trouble, category, words, ledger, monkeypatch, tmp_path):
+    """A bucket that is full or read-only: a clear error of its category, nothing left over, and the run can go on."""
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", f"troubled://bucket/{tmp_path.name}")
+    monkeypatch.setattr(TroubledFileSystem, "trouble", trouble)
+    failed = ENGINES[engine](noisy_flow())
+    check_nothing_is_half_done(ledger, failed, category, words)
+    monkeypatch.setattr(TroubledFileSystem, "trouble", 0)
+    done = ENGINES[engine](noisy_flow(), resume_from=failed.run_id)
+    assert done.raise_for_failure().context.get_output("rows", "rows") == 2_000_000
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'troubled' filesystem not explicitly implemented")
+def test_a_prune_in_trouble_forgets_nothing(ledger, monkeypatch, tmp_path):
+    """A store in which nothing can be removed is told, and the next prune finds all of it again."""
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", f"troubled://bucket/{tmp_path.name}")
+    run(noisy_flow(), ledger=ledger).raise_for_failure()
+    far = ledger.now().replace(year=2100)
+    monkeypatch.setattr(TroubledFileSystem, "trouble", READ_ONLY)
+    with pytest.raises(ArtifactError, match="cannot remove"):
+        prune_artifacts(ledger, set(), far)
+    monkeypatch.setattr(TroubledFileSystem, "trouble", 0)
+    assert prune_artifacts(ledger, set(), far).files == 1
