@@ -42,6 +42,7 @@ from flowctx.core.errors import (
     UnknownBatch,
     UnknownPartition,
     UnknownRun,
+    UnsupportedEngine,
     WorkflowChanged,
     WorkflowError,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "UnknownBatch",
     "UnknownPartition",
     "UnknownRun",
+    "UnsupportedEngine",
     "Weekly",
     "Window",
     "Workflow",

@@ -75,7 +75,6 @@ OF_THE_DAG = {
     "core NullTimetable": simple.NullTimetable,
     "core OnceTimetable": simple.OnceTimetable,
     "core ContinuousTimetable": simple.ContinuousTimetable,
-    "core PartitionedAtRuntime": simple.PartitionedAtRuntime,
     "core AssetTriggeredTimetable": lambda: simple.AssetTriggeredTimetable([]),
     "core PartitionedAssetTimetable": lambda: sdk.PartitionedAssetTimetable(assets=ASSET),
     "sdk DeltaTriggerTimetable": lambda: sdk.DeltaTriggerTimetable(DAY),
@@ -83,9 +82,14 @@ OF_THE_DAG = {
     "sdk NullTimetable": lambda: sdk.DAG("n", schedule=None).timetable,
     "sdk OnceTimetable": lambda: sdk.DAG("o", schedule="@once").timetable,
     "sdk ContinuousTimetable": lambda: sdk.DAG("c", schedule="@continuous", max_active_runs=1).timetable,
-    "sdk PartitionedAtRuntime": sdk.PartitionedAtRuntime,
     "sdk AssetTriggeredTimetable": lambda: sdk.DAG("a", schedule=[ASSET]).timetable,
     "sdk PartitionedAssetTimetable": lambda: sdk.PartitionedAssetTimetable(assets=ASSET),
+    # Since Airflow 3.3.
+    **{
+        f"{module.__name__} PartitionedAtRuntime": module.PartitionedAtRuntime
+        for module in (simple, sdk)
+        if hasattr(module, "PartitionedAtRuntime")
+    },
 }
 
 

@@ -178,6 +178,7 @@ def test_it_makes_an_airflow_of_its_own_and_is_quiet(tmp_path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
     env |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, timeout=120)
-    assert (done.stdout, done.stderr) == ("ok\n", "")
+    stdout = done.stdout.removeprefix("[] []\n")  # Airflow before 3.3 prints it while it starts a run
+    assert (stdout, done.stderr) == ("ok\n", "")
     assert not (tmp_path / "airflow" / "airflow.db").exists()
     assert not list(tmp_path.glob("flowctx-airflow-*"))

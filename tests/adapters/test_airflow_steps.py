@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -11,6 +12,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from flowctx import PartitionScheme, RetryPolicy, StepResult, StepStatus, Workflow, WorkflowError
 from flowctx.airflow import StepOperator, workflow_dag
+from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.steps import retry_arguments
+from flowctx.core.engine_versions import Ability
 from flowctx.testing import run_dag
 
 
@@ -201,6 +205,7 @@ def test_a_skip_hands_on_what_was_before_it() -> None:
     assert (result["enrich"].error, result["why"].status) == ("nothing to enrich", StepStatus.OK)
 
 
+@pytest.mark.needs("airflow", "retry policies")
 def test_retries_are_the_steps_own_or_the_authors() -> None:
     """A flowctx policy becomes the task's; an int and Airflow's own arguments are Airflow's."""
     with DAG("retrying", default_args={"retries": 4}):
@@ -221,6 +226,7 @@ def test_retries_are_the_steps_own_or_the_authors() -> None:
     assert (default.retries, default.retry_policy) == (4, None)
 
 
+@pytest.mark.needs("airflow", "retry policies")
 def test_the_wait_starts_anew_when_a_task_is_cleared() -> None:
     """The first retry after a clear waits as long as the first retry ever."""
     with DAG("cleared"):
@@ -232,6 +238,17 @@ def test_the_wait_starts_anew_when_a_task_is_cleared() -> None:
     first, second = (policy.evaluate(exception=OSError(), try_number=n, max_tries=2).retry_delay for n in (1, 2))
     cleared = policy.evaluate(exception=OSError(), try_number=4, max_tries=5).retry_delay
     assert (first.seconds, second.seconds, cleared.seconds) == (10, 20, 10)
+
+
+def test_where_airflow_has_no_retry_policies_its_own_growth_is_taken(monkeypatch) -> None:
+    """Number, first wait and longest wait are the policy's; whether they grow is told in Airflow's own words."""
+    old = replace(AIRFLOW, abilities={"retry policies": Ability("99.0", "")})
+    monkeypatch.setattr("flowctx.airflow.steps.AIRFLOW", old)
+    growing = RetryPolicy(retries=2, delay=timedelta(seconds=7), max_delay=timedelta(seconds=60))
+    first = {"retries": 2, "retry_delay": timedelta(seconds=7)}
+    grown = {"retry_exponential_backoff": True, "max_retry_delay": timedelta(seconds=60)}
+    assert retry_arguments(growing, {}, own=True) == first | grown
+    assert retry_arguments(replace(growing, backoff=1), {}, own=True) == first
 
 
 def test_conditions_skip() -> None:

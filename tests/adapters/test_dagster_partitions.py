@@ -222,6 +222,7 @@ def test_a_range_is_not_one_key() -> None:
     assert "2012-10-31" in str(ask(days, question, tags))
 
 
+@pytest.mark.needs("dagster", "partitioned assets in runs without a partition")
 def test_a_run_without_a_partition_has_none() -> None:
     """Launched without a key, a run of a partitioned asset has no keys, and asked for one says so."""
 

@@ -37,6 +37,7 @@ def test_every_error_is_public_and_of_one_kind(error):
         (errors.Superseded, errors.LedgerError),
         (errors.UnknownBatch, KeyError),
         (errors.EngineUnavailable, ConnectionError),
+        (errors.UnsupportedEngine, ImportError),
         (errors.MissingExtra, ImportError),
     ],
 )

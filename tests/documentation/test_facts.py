@@ -9,9 +9,11 @@ import flowctx.airflow
 import flowctx.dagster
 import flowctx.testing
 from documentation.pages import PAGES, ROOT
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.core.execution.envelope import ENVELOPE_VERSION
 from flowctx.core.workflow.context import FORMAT_VERSION
 from flowctx.core.workflow.run_request import RESERVED_NAMES
+from flowctx.dagster._versions import DAGSTER
 from flowctx.ledger.tables import REVISION, metadata
 
 SOURCE = ROOT / "src" / "flowctx"
@@ -41,6 +43,16 @@ def test_the_versions_of_formats_are_those_of_the_code():
     assert f"`format_version`, now {FORMAT_VERSION} " in text
     assert f"`flowctx`, now {ENVELOPE_VERSION} " in text
     assert f"revision, now {REVISION} " in text
+
+
+@pytest.mark.parametrize("engine", [AIRFLOW, DAGSTER], ids=lambda engine: engine.name)
+def test_the_versions_of_engines_are_listed(engine):
+    """``versions.md`` has the lowest version of each engine, and its whole table of abilities, in its order."""
+    text = page("versions.md")
+    assert f"| {engine.name} | {engine.lowest} |" in text
+    table = text.partition(f"| {engine.name} | since | before |")[2].partition("\n\n")[0]
+    listed = re.findall(r"^\| ([^|-]+) \| ([0-9.]+) \| ([^|]+) \|$", table, re.MULTILINE)
+    assert listed == [(name, ability.since, ability.otherwise) for name, ability in engine.abilities.items()]
 
 
 @pytest.mark.parametrize("name", sorted(metadata.tables))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from flowctx.core.errors import MissingExtra
+from flowctx.airflow import _versions  # noqa: F401 - it says which Airflow is needed where it is not there
 
 if TYPE_CHECKING:
     from flowctx.airflow.context import workflow_context
@@ -37,17 +36,6 @@ _HOME = {
     "workflow_context": "flowctx.airflow.context",
     "workflow_dag": "flowctx.airflow.dag",
 }
-
-
-def _installed() -> bool:
-    try:
-        return importlib.util.find_spec("airflow") is not None
-    except ImportError:
-        return False
-
-
-if not _installed():
-    raise MissingExtra("flowctx.airflow", "airflow")
 
 
 def __getattr__(name: str) -> Any:

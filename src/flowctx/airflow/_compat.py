@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -26,24 +27,32 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.log import mask_secret
 
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.core.data.encoding import to_json
 
+if AIRFLOW.able("retry policies"):
+    from airflow.sdk import RetryDecision
+    from airflow.sdk import RetryPolicy as AirflowRetryPolicy
+else:
+    RetryDecision = AirflowRetryPolicy = object  # type: ignore[misc, assignment]
+
 __all__ = [
-    "DELETED",
     "ENGINE_EXCEPTIONS",
     "RETURN_VALUE",
     "AirflowException",
     "AirflowFailException",
+    "AirflowRetryPolicy",
     "AirflowSkipException",
     "MappedOperator",
     "ParamsDict",
+    "RetryDecision",
     "TemplateValue",
     "dag_run_state",
     "hide",
     "migrate",
     "most_instances",
     "open_session",
-    "plain_sequences",
+    "partition_date",
     "read_settings_again",
     "register",
     "returned_values",
@@ -68,10 +77,6 @@ ENGINE_EXCEPTIONS: tuple[type[BaseException], ...] = (
 
 #: Key of the XCom that holds what a task returned.
 RETURN_VALUE = "return_value"
-
-#: What :func:`dag_run_state` says of a run that Airflow does not have, or no longer.
-DELETED = "deleted"
-_NOT_FOUND = 404
 
 #: The bundle that Airflow has by default: the DAG folder.
 _BUNDLE = "dags-folder"
@@ -107,28 +112,19 @@ def scheduled_interval(dag: Any, logical_date: datetime) -> tuple[datetime, date
     return (interval.start, interval.end) if interval.start == earliest else None
 
 
-def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:
-    """Return the state of a run of any DAG, ``DELETED`` if Airflow has no such run, or None if it cannot say."""
-    from airflow.sdk.api.client import ServerResponseError
+def partition_date(run: Any) -> datetime | None:
+    """Return the partition date of a run, which Airflow tells its tasks from 3.3 on."""
+    found: datetime | None = getattr(run, "partition_date", None)
+    return found
 
+
+def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:
+    """Return the state of a run of any DAG, or None if Airflow has no such run."""
     try:
         state = ti.get_dagrun_state(dag_id=dag_id, run_id=run_id)
-    except AirflowRuntimeError as exc:  # a worker
-        return DELETED if (exc.error.detail or {}).get("status_code") == _NOT_FOUND else None
-    except ServerResponseError as exc:  # a run in one process, such as that of ``DAG.test()``
-        return DELETED if exc.response.status_code == _NOT_FOUND else None
+    except AirflowRuntimeError:
+        return None
     return str(getattr(state, "value", state))
-
-
-def plain_sequences(value: Any) -> Any:
-    """Return data in which what the instances of a mapped task handed on, which Airflow reads late, are lists."""
-    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
-
-    if isinstance(value, LazyXComSequence):
-        return value[:]
-    if isinstance(value, dict):
-        return {name: plain_sequences(item) for name, item in value.items()}
-    return [plain_sequences(item) for item in value] if type(value) in (list, tuple) else value
 
 
 def most_instances() -> int:
@@ -173,8 +169,11 @@ def migrate() -> None:
 
 def warm_up() -> None:
     """Build the API that tasks talk to; otherwise the first task would seem to take seconds."""
+    from airflow.sdk.execution_time import supervisor
     from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
 
+    if not AIRFLOW.able("one API server for all tasks") and not hasattr(supervisor.in_process_api_server, "cache_info"):
+        supervisor.in_process_api_server = functools.lru_cache(maxsize=1)(supervisor.in_process_api_server)
     InProcessTestSupervisor._api_client().get("health/ping")  # type: ignore[no-untyped-call]
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
-from airflow.sdk import Asset, BaseOperator, Context, RetryDecision
-from airflow.sdk import RetryPolicy as AirflowRetryPolicy
+from airflow.sdk import Asset, BaseOperator, Context
 
 from flowctx.airflow._compat import (
     RETURN_VALUE,
     AirflowException,
     AirflowFailException,
+    AirflowRetryPolicy,
     AirflowSkipException,
+    RetryDecision,
     TemplateValue,
 )
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.outputs import to_payload
 from flowctx.airflow.recording import step_attempt
@@ -147,7 +149,7 @@ class StepOperator(BaseOperator):
             if isinstance(outlet, Asset):
                 event = context["outlet_events"][outlet]
                 event.extra.update({name: value for name, value in facts.items() if value is not None})
-                if scheme is not None and ctx.partition is not None:
+                if scheme is not None and ctx.partition is not None and AIRFLOW.able("partitions in events"):
                     event.add_partitions(scheme.text(ctx.partition))
 
 
@@ -220,7 +222,11 @@ def retry_arguments(policy: RetryPolicy, kwargs: Mapping[str, Any], *, own: bool
         return {"retries": 0} if own and "retries" not in (kwargs.get("default_args") or {}) else {}
     if not policy.retries:
         return {"retries": 0}
-    return {"retries": policy.retries, "retry_delay": policy.delay, "retry_policy": StepRetries(policy)}
+    arguments = {"retries": policy.retries, "retry_delay": policy.delay}
+    if AIRFLOW.able("retry policies"):
+        return {**arguments, "retry_policy": StepRetries(policy)}
+    grows = {"retry_exponential_backoff": True, "max_retry_delay": policy.max_delay} if policy.backoff > 1 else {}
+    return arguments | grows
 
 
 class StepRetries(AirflowRetryPolicy):

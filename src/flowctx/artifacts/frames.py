@@ -191,6 +191,11 @@ def _of_polars(value: Any, path: str) -> ArrowSource | None:
             )
     if not lazy:
         return ArrowSource(path, lambda: _of_stream(value, path), nbytes=value.estimated_size())
+    if not hasattr(value, "collect_batches"):
+        raise PlainDataError(
+            f"{path} is a LazyFrame, which is stored batch by batch with polars 1.34 or later; "
+            "update polars, or pass frame.collect()"
+        )
 
     def batches() -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         empty, _ = _of_stream(schema.to_frame(), path)

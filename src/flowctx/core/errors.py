@@ -35,6 +35,7 @@
     │   └── UnknownBatch (KeyError)          nobody remembers such a batch
     ├── EngineError (RuntimeError)           an engine refuses what it is asked for
     │   └── EngineUnavailable (ConnectionError)  it cannot be reached
+    ├── UnsupportedEngine (ImportError)      an engine is older than what was asked for needs
     └── MissingExtra (ImportError)           an optional dependency that is not installed
 
 Each message says what was wrong, with the offending value, and what to do about it.
@@ -193,6 +194,10 @@ class MissingExtra(FlowctxError, ImportError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _missing_extra, (str(self), self.extra)
+
+
+class UnsupportedEngine(FlowctxError, ImportError):
+    """An engine is older than what was asked for needs; the message says which version has it, and which was found."""
 
 
 def _missing_extra(message: str, extra: str) -> MissingExtra:

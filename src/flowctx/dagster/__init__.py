@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowctx.dagster import _compat  # noqa: F401 - first, to say what to install where there is no Dagster
+from flowctx.dagster import _versions  # noqa: F401 - first: it says which Dagster is needed where it is not there
 from flowctx.dagster.context import workflow_context, workflow_contexts
 from flowctx.dagster.definitions import asset_key, workflow_assets, workflow_definitions, workflow_job
 from flowctx.dagster.endings import endings_sensor

@@ -6,15 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from flowctx.core.errors import MissingExtra
-
-try:
-    import dagster as dg
-except ModuleNotFoundError as exc:
-    if exc.name != "dagster":
-        raise
-    raise MissingExtra("flowctx.dagster", "dagster") from None
-
+import dagster as dg
 from dagster._check import CheckError
 from dagster._core.definitions.partitions.mapping import UpstreamPartitionsResult
 from dagster._core.definitions.partitions.mapping.multi.base import DimensionDependency

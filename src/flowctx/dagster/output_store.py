@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -188,10 +187,10 @@ def _decode(path: Any) -> dict[str, Any]:
 
 def _replace(path: Any, data: bytes) -> None:
     """Write so that a reader never sees half of it: beside the place and renamed, or as one object of a store."""
-    if not isinstance(path, Path):  # object stores show an object when it is complete, and cannot rename
+    if getattr(path, "protocol", "") in ("", "file", "local"):
+        write_whole(path, data)
+    else:  # object stores show an object when it is complete, and cannot rename
         path.write_bytes(data)
-        return
-    write_whole(path, data)
 
 
 def output_name(asset_path: Sequence[str], key: str | None) -> str:

@@ -1,0 +1,25 @@
+"""Which Airflow is there, and what it can."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from flowctx.core.engine_versions import Ability, Engine
+
+AIRFLOW = Engine(
+    "Airflow",
+    extra="airflow",
+    packages=("apache-airflow-core", "apache-airflow"),
+    lowest="3.2.2",
+    abilities=MappingProxyType(
+        {
+            "retry policies": Ability("3.3.0", "a step's retries wait by Airflow's own doubling and jitter"),
+            "partitions in events": Ability("3.3.0", "an outlet's event has the partition in `extra` only"),
+            "partition dates for tasks": Ability("3.3.0", "a partition's date comes from a scheme or from `conf`"),
+            "operator_triggered runs": Ability("3.3.0", "such runs are manual ones"),
+            "one API server for all tasks": Ability("3.3.0", "`run_dag` keeps one"),
+        }
+    ),
+)
+
+AIRFLOW.check()
