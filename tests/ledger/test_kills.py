@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -13,6 +14,9 @@ from durable_flow import STEPS, effects, flow, processes, run_or_resume
 from flowctx import UnknownRun, run
 from flowctx.core.durability.records import RunKey
 from flowctx.ledger import open_ledger
+
+#: How often runs are killed; ``FLOWCTX_TEST_KILLS=300`` for the long run.
+KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "12"))
 
 
 def killed(url, run_id, params, after_seconds):
@@ -67,9 +71,10 @@ def finished(url, run_id, path):
         ledger.close()
 
 
+@pytest.mark.timeout(120 + 4 * KILLS)
 def test_a_killed_run_is_continued(sql_url, tmp_path):
     """Whenever it is killed, a run ends with every effect, no complete step run again, and the same outputs."""
-    assert kill_and_resume(sql_url, tmp_path, kills=12) >= 12
+    assert kill_and_resume(sql_url, tmp_path, kills=KILLS) >= KILLS
 
 
 @pytest.mark.e2e
