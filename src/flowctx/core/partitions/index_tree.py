@@ -220,6 +220,20 @@ def combine(a: Tree | None, b: Tree | None, keep: Callable[[bool, bool], bool]) 
     return _combine(a, b, keep, {})
 
 
+def union(trees: Iterable[Tree | None]) -> Tree | None:
+    """Unite sets of paths, two neighbours at a time: many cost n log n, where one after the other would cost n².
+
+    Example:
+        >>> union([box([range(2)]), None, box([range(2, 4)])]).runs[0][0]
+        range(0, 4)
+    """
+    level = list(trees)
+    while len(level) > 1:
+        pairs = zip(level[::2], [*level[1::2], None], strict=False)
+        level = [combine(a, b, lambda in_a, in_b: in_a or in_b) for a, b in pairs]
+    return level[0] if level else None
+
+
 def _combine(
     a: Tree | None,
     b: Tree | None,

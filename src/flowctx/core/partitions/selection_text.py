@@ -9,7 +9,7 @@ from datetime import date
 
 from flowctx.core.errors import PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
-from flowctx.core.partitions.index_tree import POINT, Runs, Tree, combine, tree_over
+from flowctx.core.partitions.index_tree import POINT, Runs, Tree, tree_over, union
 from flowctx.core.partitions.key import escape_value, unescape_value
 
 _ENDS = re.compile(r"(first|last):(\d+)\Z")
@@ -25,10 +25,7 @@ def parse_selection(dimensions: tuple[Dimension, ...], text: str | None, until: 
     """Read a selection's text into a tree; see :meth:`PartitionScheme.select` for its form."""
     if text is not None and not isinstance(text, str):
         raise PartitionError(f"{text!r} is not text; write a selection as 'date=2012-01-03..2012-03-30,symbol=IBM'")
-    tree: Tree | None = None
-    for part in (text or "").split(";"):
-        tree = combine(tree, _parse_block(dimensions, part, until), lambda a, b: a or b)
-    return tree
+    return union(_parse_block(dimensions, part, until) for part in (text or "").split(";"))
 
 
 def _parse_block(dimensions: tuple[Dimension, ...], text: str, until: date | None) -> Tree | None:
