@@ -166,3 +166,63 @@ def test_many_outcomes_come_page_by_page(ledger: Ledger) -> None:
     notes = [a_note(f"n={number:05}", PartitionState.OK) for number in range(4500)]
     ledger.batches.record_outcomes("b1", notes)
     assert [run.partition for run in ledger.batches.iter_outcomes("b1")] == [note.partition for note in notes]
+
+
+# -- forgetting -------------------------------------------------------------------------------------------------------
+
+
+def known_batches(ledger: Ledger) -> set[str]:
+    return {batch.batch_id for batch in ledger.batches.all()}
+
+
+def test_old_batches_are_forgotten_with_their_notes(ledger: Ledger, clock: FakeClock) -> None:
+    """A batch of which no run and no young note is left is forgotten; one whose capture is current stays, with it."""
+    for name in ("gone", "kept", "young"):
+        ledger.batches.put(replace(BATCH, batch_id=name))
+    a_run(ledger, "T1", "kept", RunStatus.OK)
+    a_run(ledger, "T2", "gone", RunStatus.FAILED)
+    for name in ("kept", "gone"):
+        ledger.batches.record_outcomes(name, [a_note(f"tier={tier}", PartitionState.OK) for tier in ("T1", "T2")])
+    clock.advance(timedelta(days=90))
+    note = a_note("tier=T1", PartitionState.LAUNCHED, last_seen_at=clock.now())
+    ledger.batches.record_outcomes("young", [note])
+    before = clock.now() - timedelta(days=30)
+    would, _ = ledger.would_prune(before)
+    assert known_batches(ledger) == {"gone", "kept", "young"}
+    assert ledger.prune(before) == would
+    assert (would.runs, would.batches) == (1, 1)
+    assert known_batches(ledger) == {"kept", "young"}
+    assert [run.partition for run in ledger.batches.iter_outcomes("kept")] == ["tier=T1"]
+    assert list(ledger.batches.iter_outcomes("gone")) == []
+
+
+def test_a_batch_that_somebody_launches_is_not_forgotten(ledger: Ledger, clock: FakeClock) -> None:
+    """As long as its launcher gives signs of life, a batch stays, and what was noted of it."""
+    ledger.batches.lead("b1", "one", MINUTE, lambda known: BATCH)
+    ledger.batches.record_outcomes("b1", [a_note("tier=T1", PartitionState.LAUNCHED)])
+    clock.advance(timedelta(days=90))
+    ledger.batches.acquire_launch_lease("b1", "one", MINUTE)
+    assert ledger.prune(clock.now()).batches == 0
+    assert len(list(ledger.batches.iter_outcomes("b1"))) == 1
+    clock.advance(2 * MINUTE)
+    assert ledger.prune(clock.now()).batches == 1
+    assert known_batches(ledger) == set()
+
+
+def test_batches_that_engines_started_are_told_from_planned_ones(ledger: Ledger, clock: FakeClock) -> None:
+    """Batches without a plan come with the first of their runs, in the order of time, each once."""
+    ledger.batches.put(replace(BATCH, batch_id="planned", created_at=NOON - MINUTE))
+    for number, name in enumerate(["native-b", "native-a", "planned"]):
+        for tier in ("T1", "T2"):
+            ctx = make_context(
+                workflow="flow",
+                run_id=f"{name}-{tier}",
+                partition={"tier": tier},
+                batch_id=name,
+                started_at=NOON + number * MINUTE,
+            )
+            ledger.begin(RunRecord(workflow="flow", context=ctx))
+    found = ledger.batches.all()
+    assert [batch.batch_id for batch in found] == ["native-a", "native-b", "planned"]
+    assert [batch.batch_id for batch in ledger.batches.all(limit=1)] == ["native-a"]
+    assert ledger.batches.get("native-b").created_at == NOON

@@ -53,6 +53,17 @@ def test_a_copy_of_such_a_file_is_used(sqlite_url, tmp_path):
     assert len(machines(copy)) == 3
 
 
+def test_a_backup_may_come_back(sqlite_url, tmp_path):
+    """A copy that was used here, and is copied back over the file, was used by one machine all the time."""
+    used(sqlite_url)
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(file_of(sqlite_url), copy)
+    used(f"sqlite:///{copy}")
+    shutil.copyfile(copy, file_of(sqlite_url))
+    used(sqlite_url)
+    assert len(machines(file_of(sqlite_url))) == 2
+
+
 def test_a_machine_that_was_started_again_goes_on(sqlite_url):
     """A kernel that has not used the file yet may: the machine has started anew, or the file has moved."""
     used(sqlite_url)

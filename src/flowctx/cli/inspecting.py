@@ -27,7 +27,7 @@ from flowctx.cli.output import (
 )
 from flowctx.cli.tables import print_tables
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.ownership import is_alive
 
@@ -175,10 +175,11 @@ def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, 
 @click.command(short_help="List what each partition was captured by.")
 @click.argument("workflow", metavar="NAME")
 @partition_option("Only captures of this partition.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", default=1000, show_default=True, help="How many.")
 @ledger_option
 @json_option
-def captures(workflow: str, partition: PartitionKey | None, ledger: Ledger, as_json: bool) -> None:
-    """List the captures of a workflow: each partition's revisions, and which one is current.
+def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: Ledger, as_json: bool) -> None:
+    """List the captures of a workflow, the latest so many: each partition's revisions, and which one is current.
 
     \b
     flowctx captures daily_prices
@@ -186,9 +187,15 @@ def captures(workflow: str, partition: PartitionKey | None, ledger: Ledger, as_j
 
     The workflow is meant by its own name, such as flowctx runs shows.
     """  # noqa: D301 - \b is for click
-    found = ledger.captures(workflow=workflow, partition=partition)
+    found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)
+    current = _current(found)
+    if len(found) > limit:
+        found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
+        # What is current of these may have been granted earlier than what is shown.
+        for subject in {capture.key.idempotency_key for capture in found}:
+            current |= _current(ledger.captures(idempotency_key=subject))
+        echo(f"only the latest {limit:,} captures are shown; --limit shows more", err=True)
     found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))
-    current = {c.key.idempotency_key: c.revision for c in found if c.state is CaptureState.COMPLETE}
     if as_json:
         print_json([{**capture_data(c), "current": current.get(c.key.idempotency_key) == c.revision} for c in found])
         return
@@ -209,3 +216,8 @@ def captures(workflow: str, partition: PartitionKey | None, ledger: Ledger, as_j
         f"the ledger remembers no such capture of a workflow {workflow!r}; flowctx runs shows what workflows it knows"
     )
     print_table(f"captures of {workflow}", columns, rows, none=none)
+
+
+def _current(found: list[Capture]) -> dict[str, int]:
+    """Return the current revision of each subject; captures come by subject and revision."""
+    return {c.key.idempotency_key: c.revision for c in found if c.state is CaptureState.COMPLETE}

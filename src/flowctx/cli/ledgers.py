@@ -38,9 +38,9 @@ def ledger() -> None:
 @ledger_option
 @json_option
 def prune(days: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: bool) -> None:
-    """Forget old runs and superseded captures, and remove artifacts that nothing refers to.
+    """Forget old runs, superseded captures and batches of which nothing is left; remove artifacts nothing refers to.
 
-    What wrote a current capture is kept, with its tables, files and large outputs.
+    What wrote a current capture is kept, with its tables, files and large outputs. Runs may go on beside it.
 
     \b
     flowctx ledger prune --days 90
@@ -54,9 +54,10 @@ def prune(days: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: 
     removed = prune_artifacts(ledger, keep, now - timedelta(days=grace_days), dry_run=dry_run)
     if as_json:
         artifacts = {"artifacts": removed and removed.files, "artifact_bytes": removed and removed.bytes}
-        print_json({"runs": pruned.runs, "captures": pruned.captures, **artifacts})
+        print_json({"runs": pruned.runs, "captures": pruned.captures, "batches": pruned.batches, **artifacts})
         return
-    echo(f"{'would forget' if dry_run else 'forgot'} {pruned.runs} runs and {pruned.captures} captures")
+    what = f"{pruned.runs} runs, {pruned.captures} captures and {pruned.batches} batches"
+    echo(f"{'would forget' if dry_run else 'forgot'} {what}")
     if removed is None:
         echo("artifacts stay: nothing says where they are; set FLOWCTX_ARTIFACTS_URL to remove some")
         return

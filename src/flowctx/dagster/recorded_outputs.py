@@ -8,6 +8,7 @@ from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.records import CaptureState, RunRecord
 from flowctx.core.errors import UnknownRun
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.dagster.output_store import StoredOutput
 
 
@@ -43,7 +44,8 @@ def current_output(
     """Return what a step of a workflow handed on in the current capture of a partition, if it is recorded."""
     if ledger is None or len(asset_path) < 2:
         return None
-    captures = [c for c in ledger.captures(workflow=asset_path[-2]) if c.state is CaptureState.COMPLETE]
+    found = ledger.captures(workflow=asset_path[-2], partition=_partition(ledger, asset_path[-2], key))
+    captures = [capture for capture in found if capture.state is CaptureState.COMPLETE]
     for capture in sorted(captures, key=lambda capture: capture.revision, reverse=True):
         partition = capture.partition
         text = None if partition is None else "|".join(partition[name] for name in sorted(partition))
@@ -55,6 +57,15 @@ def current_output(
             continue
         return _output(ledger, run, asset_path, key, artifacts)
     return None
+
+
+def _partition(ledger: Ledger, workflow: str, key: str | None) -> PartitionKey | None:
+    """Return the partition that a key of Dagster's stands for, as the workflow's latest capture names dimensions."""
+    latest = ledger.captures(workflow=workflow, limit=1)
+    if key is None or not latest or latest[0].partition is None:
+        return None
+    names, values = sorted(latest[0].partition), str(key).split("|")
+    return PartitionKey(**dict(zip(names, values, strict=True))) if len(names) == len(values) else None
 
 
 def _output(

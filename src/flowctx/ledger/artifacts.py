@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select, update
 
@@ -40,12 +41,20 @@ def all_referred_paths(at: Connection) -> set[str]:
         return referred_paths(at)
 
 
-def referred_paths(at: Connection) -> set[str]:
-    """Within a transaction, return where all artifacts are that any row refers to, relative to their store."""
+def referred_paths(at: Connection, staying: Any = None) -> set[str]:
+    """Within a transaction, return where all artifacts are that rows refer to, relative to their store.
+
+    Args:
+        at: Where.
+        staying: A query for the keys of those runs whose rows count; by default all.
+    """
     found: set[str] = set()
     for column in (steps.c.payload, attempts.c.context):
         tags = or_(*(column.contains(f'"${tag}"', autoescape=True) for tag in ("artifact", "table", "file")))
-        rows = at.execute(select(column).where(tags).execution_options(yield_per=_ROWS))
+        query = select(column).where(tags)
+        if staying is not None:
+            query = query.where(column.table.c.run_key.in_(staying))
+        rows = at.execute(query.execution_options(yield_per=_ROWS))
         for text in rows.scalars():
             found.update(paths_in_text(text))
     return found

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, exists, func, literal, or_, select, tuple_, update
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
@@ -53,17 +53,15 @@ class SqlBatches:
         """Return a batch, also one of which only runs are known."""
         for row in self._rows(select(batches).where(batches.c.batch_id == batch_id)):
             return _batch(row)
-        for row in self._rows(_of_runs_only().where(runs.c.batch_id == batch_id)):
+        for row in self._rows(_first_run(batch_id)):
             return _batch_of_runs(row)
         raise no_batch(batch_id)
 
     def all(self, limit: int = 50) -> list[BatchRecord]:
         """Return batches, the latest first, also those of which only runs are known."""
         planned = self._rows(select(batches).order_by(batches.c.created_at.desc()).limit(limit))
-        known = select(batches.c.batch_id)
-        started = func.min(runs.c.started_at)
-        others = _of_runs_only().where(runs.c.batch_id.not_in(known)).order_by(started.desc()).limit(limit)
-        found = [*map(_batch, planned), *map(_batch_of_runs, self._rows(others))]
+        others = [row for name in self._rows(_of_runs_only(limit)) for row in self._rows(_first_run(name["batch_id"]))]
+        found = [*map(_batch, planned), *map(_batch_of_runs, others)]
         return sorted(found, key=lambda batch: batch.created_at, reverse=True)[:limit]
 
     # -- who launches them ------------------------------------------------------------------------------------------
@@ -79,9 +77,7 @@ class SqlBatches:
                 return _lease_of(row, now)
             known = _batch(row) if row is not None else None
             if known is None:
-                known = next(
-                    map(_batch_of_runs, at.execute(_of_runs_only().where(runs.c.batch_id == batch_id)).mappings()), None
-                )
+                known = next(map(_batch_of_runs, at.execute(_first_run(batch_id)).mappings()), None)
             values = {**_batch_row(replace(decide(known), canceled_at=None)), "batch_id": batch_id}
             at.execute(add_batch(at), values)
             owned = {**values, "launcher": launcher, "launcher_until": stamp(now + lease)}
@@ -157,23 +153,32 @@ class SqlBatches:
             after = page[-1]["partition"]
 
     def _recorded(self, batch_id: str, texts: list[str] | None) -> Iterator[tuple[str, PartitionRun]]:
-        dated = runs.c.as_of_date + "|" + runs.c.capture_id
-        key: Any = runs.c.partition
-        if texts is None:  # runs without a partition are told apart by what they are about
-            key = func.coalesce(runs.c.partition, dated, runs.c.capture_id, "")
-        columns = (runs.c[name] for name in _OF_RUN)
-        query = select(key.label("about"), *columns).where(runs.c.batch_id == batch_id)
+        of_batch = runs.c.batch_id == batch_id
         if texts is not None:
-            query = query.where(runs.c.partition.in_(texts))
-        at, last = "", ""
-        while True:
-            onwards = or_(key > at, and_(key == at, runs.c.run_key > last))
-            page = self._rows(query.where(onwards).order_by(key, runs.c.run_key).limit(_PAGE))
+            return self._in_order(batch_id, runs.c.partition, of_batch, runs.c.partition.in_(texts))
+        # Runs without a partition are told apart by what they are about, for which there is no index; their texts sort
+        # by code points, because those of partitions do.
+        dated = runs.c.as_of_date + "|" + runs.c.capture_id
+        occasion = func.coalesce(
+            runs.c.partition, dated, runs.c.capture_id, ""
+        )  # sorts as partitions do, by code points
+        return heapq.merge(
+            self._in_order(batch_id, runs.c.partition, of_batch, runs.c.partition.is_not(None)),
+            self._in_order(batch_id, occasion, of_batch, runs.c.partition.is_(None)),
+            key=itemgetter(0),
+        )
+
+    def _in_order(self, batch_id: str, key: Any, *conditions: Any) -> Iterator[tuple[str, PartitionRun]]:
+        """Yield runs in the order of a key, so many at a time."""
+        columns = (runs.c[name] for name in _OF_RUN)
+        place = (key, runs.c.run_key)
+        query = select(key.label("about"), *columns).where(*conditions).order_by(*place).limit(_PAGE)
+        page = self._rows(query)
+        while page:
             why = self._failed_steps([row["run_key"] for row in page if row["status"] == PartitionState.FAILED])
             yield from ((row["about"], _recorded(row, why.get(row["run_key"]), batch_id)) for row in page)
-            if len(page) < _PAGE:
-                return
-            at, last = page[-1]["about"], page[-1]["run_key"]
+            last = tuple_(literal(page[-1]["about"]), literal(page[-1]["run_key"]))
+            page = self._rows(query.where(tuple_(*place) > last)) if len(page) == _PAGE else []
 
     def _failed_steps(self, run_keys: list[str]) -> dict[str, Mapping[str, Any]]:
         """Return which step failed first in each run, and how."""
@@ -198,18 +203,23 @@ _OF_RUN = (
 )  # fmt: skip
 
 
-def _of_runs_only() -> Any:
-    return (
-        select(
-            runs.c.batch_id,
-            func.min(runs.c.workflow).label("workflow"),
-            func.min(runs.c.target).label("target"),
-            func.min(runs.c.engine).label("engine"),
-            func.min(runs.c.started_at).label("created_at"),
-        )
-        .where(runs.c.batch_id.is_not(None))
-        .group_by(runs.c.batch_id)
-    )
+def _of_runs_only(limit: int) -> Any:
+    """Return the query for the latest batches of which only runs are known.
+
+    Each id is found from the one before it, by the index: to read all runs for that takes as long as there are runs.
+    """
+    first = select(func.min(runs.c.batch_id).label("batch_id")).cte("ids", recursive=True)
+    following = select(func.min(runs.c.batch_id)).where(runs.c.batch_id > first.c.batch_id).scalar_subquery()
+    ids = first.union_all(select(following).where(first.c.batch_id.is_not(None)))
+    started = select(func.min(runs.c.started_at)).where(runs.c.batch_id == ids.c.batch_id).scalar_subquery()
+    unplanned = ~exists().where(batches.c.batch_id == ids.c.batch_id)
+    return select(ids.c.batch_id).where(ids.c.batch_id.is_not(None), unplanned).order_by(started.desc()).limit(limit)
+
+
+def _first_run(batch_id: str) -> Any:
+    """Return the query for the first run of a batch, which tells what is known of a batch without a plan."""
+    columns = (runs.c.batch_id, runs.c.workflow, runs.c.target, runs.c.engine, runs.c.started_at.label("created_at"))
+    return select(*columns).where(runs.c.batch_id == batch_id).order_by(runs.c.started_at).limit(1)
 
 
 def _free(launcher: str, now: datetime, instead_of: str | None = None) -> Any:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
@@ -111,6 +112,27 @@ class MemoryBatches:
         wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
         for _, some in itertools.groupby(wanted, key=_about):
             yield winning_outcome(some)
+
+    def prune(self, before: datetime) -> int:
+        """Forget old notes of partitions without a run, and batches of which nothing is left; return how many."""
+        with self._lock:
+            recorded = {(run.context.batch_id, str(run.context.partition)) for run, _, _ in self._of_batch(None)}
+            launched = {name for name, (_, until) in self._launchers.items() if until > before}
+            for name in self._notes.keys() - launched:
+                self._notes[name] = {
+                    partition: run
+                    for partition, run in self._notes[name].items()
+                    if run.last_seen_at >= before or (name, partition) in recorded
+                }
+            left = {name for name, _ in recorded} | {name for name, notes in self._notes.items() if notes} | launched
+            old = [name for name, batch in self._batches.items() if batch.created_at < before and name not in left]
+            for name in old:
+                del self._batches[name]
+            return len(old)
+
+    def memory(self) -> tuple[dict[str, Any], ...]:
+        """Return all that it holds."""
+        return self._batches, self._launchers, self._notes
 
 
 def _about(run: PartitionRun) -> str:

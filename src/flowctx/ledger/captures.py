@@ -70,6 +70,11 @@ def requested_capture(
     )
 
 
+def by_subject(capture: Capture) -> tuple[str, int]:
+    """Return what captures are sorted by."""
+    return capture.key.idempotency_key, capture.revision
+
+
 def _about(capture: Capture) -> str:
     what = f"workflow {capture.workflow!r}" if capture.workflow else f"subject {capture.key.idempotency_key}"
     where = f", partition {capture.partition}," if capture.partition else ""

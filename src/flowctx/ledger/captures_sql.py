@@ -11,12 +11,18 @@ from sqlalchemy import Connection, false, func, select, update
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.ledger.captures import decide_claim, requested_capture
+from flowctx.ledger.artifacts import rolled_back
+from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_longer_held, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
 from flowctx.ledger.statements import put_capture
 from flowctx.ledger.tables import captures, runs
+
+#: Rows that are fetched at once.
+_ROWS = 1000
+#: What no two captures have in common, in the order in which they are read.
+_PLACE = (captures.c.subject, captures.c.revision)
 
 
 class SqlCaptures:
@@ -118,13 +124,27 @@ class SqlCaptures:
         return self._database.autocommit(work)
 
     def captures(
-        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+        self,
+        *,
+        idempotency_key: str | None = None,
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        limit: int | None = None,
     ) -> list[Capture]:
         """Return the captures that fit, by idempotency key and revision."""
         equal = {"subject": idempotency_key, "workflow": workflow, "partition": partition}
         conditions = [captures.c[name] == str(value) for name, value in equal.items() if value is not None]
-        query = select(captures).where(*conditions).order_by(captures.c.subject, captures.c.revision)
-        return [capture_record(row) for row in self._rows(query)]
+        query = select(captures).where(*conditions)
+        if limit is not None:
+            latest = query.order_by(captures.c.claimed_at.desc(), *_PLACE).limit(limit)
+            return sorted(map(capture_record, self._rows(latest)), key=by_subject)
+
+        def work(at: Connection) -> list[Capture]:
+            with rolled_back(at):  # the rows are not all in memory at once, but their captures are
+                rows = at.execute(query.order_by(*_PLACE).execution_options(yield_per=_ROWS)).mappings()
+                return [capture_record(row) for row in rows]
+
+        return self._database.autocommit(work)
 
 
 def _is(key: CaptureKey) -> tuple[Any, ...]:

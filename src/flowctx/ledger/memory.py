@@ -28,7 +28,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
 from flowctx.ledger.batches_memory import MemoryBatches
-from flowctx.ledger.captures import decide_claim, requested_capture
+from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
@@ -300,7 +300,12 @@ class MemoryLedger(FindBatch, OldNames):
             raise no_longer_held(capture)
 
     def captures(
-        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+        self,
+        *,
+        idempotency_key: str | None = None,
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        limit: int | None = None,
     ) -> list[Capture]:
         """Return the captures that fit, by idempotency key and revision."""
         with self._lock:
@@ -311,7 +316,8 @@ class MemoryLedger(FindBatch, OldNames):
                 and (workflow is None or capture.workflow == workflow)
                 and (partition is None or capture.partition == partition)
             ]
-        return sorted(found, key=lambda capture: (capture.key.idempotency_key, capture.revision))
+        latest = sorted(found, key=lambda capture: capture.claimed_at, reverse=True)[:limit]
+        return sorted(latest, key=by_subject)
 
     def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended."""
@@ -350,7 +356,7 @@ class MemoryLedger(FindBatch, OldNames):
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def prune(self, before: datetime) -> Pruned:
-        """Forget runs that were last heard of before a time, except those that wrote a current capture."""
+        """Forget what was last heard of before a time, except for what is current."""
         with self._lock:
             current: dict[str, Capture] = {}
             for capture in self.captures():
@@ -368,14 +374,15 @@ class MemoryLedger(FindBatch, OldNames):
             old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in kept]
             for capture in old:
                 del self._captures[capture.key]
-            return Pruned(runs=len(runs), captures=len(old))
+            return Pruned(runs=len(runs), captures=len(old), batches=self.batches.prune(before))
 
     def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
         """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
         with self._lock:
-            kept = [dict(known) for known in self._memory()]
+            memory = (*self._memory(), *self.batches.memory())
+            kept = [dict(known) for known in memory]
             pruned, paths = self.prune(before), self.artifact_paths()
-            for known, before_it in zip(self._memory(), kept, strict=True):
+            for known, before_it in zip(memory, kept, strict=True):
                 known.clear()
                 known.update(before_it)
             return pruned, paths

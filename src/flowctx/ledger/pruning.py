@@ -1,37 +1,144 @@
-"""Forget old runs, but never what is still current."""
+"""Forget old runs, captures and batches, but never what is still current: so many rows in a transaction.
+
+A run beside it waits for one such transaction at most, and is let in before the next one.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, delete, func, or_, select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, literal, or_, select, tuple_
 
 from flowctx.core.durability.records import CaptureState, Pruned
 from flowctx.ledger.artifacts import referred_paths, rolled_back
-from flowctx.ledger.tables import attempts, captures, runs, steps
+from flowctx.ledger.database import Database
+from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
+
+#: How many rows are looked at in one transaction.
+_PAGE = 1000
+#: For how long at most others are let in after a transaction; it is as long as the transaction was.
+_MOST_PAUSE_SECONDS = 0.5
 
 
-def would_prune(at: Connection, before: str) -> tuple[Pruned, set[str]]:
-    """Return what :func:`prune` would forget, and which artifacts would still be referred to; nothing is changed."""
-    with rolled_back(at):
-        return prune(at, before), referred_paths(at)
+class Pruning(NamedTuple):
+    """Forgets what was last heard of before a time.
 
-
-def prune(at: Connection, before: str) -> Pruned:
-    """Forget runs last heard of before a time, and captures of that age that are not current.
-
-    A run stays if it wrote the current capture of its subject, or if its lease still runs at that time.
+    A run stays if it wrote the current capture of its subject, or if its lease still runs at that time; a batch stays
+    as long as a run or a note of one of its partitions does, or if somebody has launched it since.
     """
-    latest = (
-        select(captures.c.subject, func.max(captures.c.revision).label("revision"))
-        .where(captures.c.state == str(CaptureState.COMPLETE))
-        .group_by(captures.c.subject)
-        .subquery()
-    )
-    current = and_(captures.c.subject == latest.c.subject, captures.c.revision == latest.c.revision)
-    live = and_(captures.c.state == str(CaptureState.HELD), captures.c.lease_until > before)
-    kept = select(captures.c.holder).outerjoin(latest, current).where(or_(latest.c.subject.is_not(None), live))
-    old = select(runs.c.run_key).where(runs.c.heard_at < before, runs.c.run_key.not_in(kept))
-    for table in (steps, attempts):
-        at.execute(delete(table).where(table.c.run_key.in_(old)))
-    forgotten = at.execute(delete(runs).where(runs.c.heard_at < before, runs.c.run_key.not_in(kept))).rowcount
-    stale = delete(captures).where(captures.c.claimed_at < before, captures.c.holder.not_in(kept))
-    return Pruned(runs=forgotten, captures=at.execute(stale).rowcount)
+
+    database: Database
+    #: The time, as rows have it.
+    before: str
+
+    def to_the_end(self) -> Pruned:
+        """Forget, and return how much."""
+        gone_runs = sum(self._each(self._run_pages(), self._forget_runs))
+        gone_captures = sum(self._each(self._capture_pages(), self._forget_captures))
+        sum(self._each(self._note_pages(), self._forget_notes))
+        return Pruned(runs=gone_runs, captures=gone_captures, batches=self.database.transaction(self._forget_batches))
+
+    def would(self, at: Connection) -> tuple[Pruned, set[str]]:
+        """Return what would be forgotten, and which artifacts would still be referred to; nothing is written."""
+
+        def count(*conditions: Any) -> int:
+            return int(at.execute(select(func.count()).where(*conditions)).scalar_one())
+
+        with rolled_back(at):
+            goes = and_(*self._run_goes())
+            young = exists().where(launches.c.batch_id == batches.c.batch_id, launches.c.heard_at >= self.before)
+            staying = exists().where(runs.c.batch_id == batches.c.batch_id, ~goes)
+            pruned = Pruned(
+                runs=count(goes),
+                captures=count(*self._capture_goes()),
+                batches=count(*self._batch_is_old(), ~young, ~staying),
+            )
+            return pruned, referred_paths(at, select(runs.c.run_key).where(~goes))
+
+    # -- what goes ----------------------------------------------------------------------------------------------------
+
+    def _run_goes(self) -> tuple[ColumnElement[bool], ...]:
+        written = exists().where(captures.c.holder == runs.c.run_key, self._capture_stays())
+        return runs.c.heard_at < self.before, ~written
+
+    def _capture_goes(self) -> tuple[ColumnElement[bool], ...]:
+        return captures.c.claimed_at < self.before, ~self._capture_stays()
+
+    def _capture_stays(self) -> ColumnElement[bool]:
+        newer = captures.alias("newer")
+        complete = str(CaptureState.COMPLETE)
+        superseded = exists().where(
+            newer.c.subject == captures.c.subject,
+            newer.c.revision > captures.c.revision,
+            newer.c.state == complete,
+        )
+        live = and_(captures.c.state == str(CaptureState.HELD), captures.c.lease_until > self.before)
+        return or_(live, and_(captures.c.state == complete, ~superseded))
+
+    def _batch_is_old(self) -> tuple[ColumnElement[bool], ...]:
+        return batches.c.created_at < self.before, ~self._launched_since()
+
+    def _launched_since(self) -> ColumnElement[bool]:
+        return and_(batches.c.launcher.is_not(None), batches.c.launcher_until > self.before)
+
+    # -- forgetting, a page at a time ---------------------------------------------------------------------------------
+
+    def _each(
+        self, pages: Iterator[Sequence[Any]], forget: Callable[[Connection, Sequence[Any]], int]
+    ) -> Iterator[int]:
+        for page in pages:
+            began = time.monotonic()
+            forgotten = self.database.transaction(lambda at, page=page: forget(at, page))  # type: ignore[misc]
+            yield forgotten
+            if forgotten:
+                time.sleep(min(time.monotonic() - began, _MOST_PAUSE_SECONDS))
+
+    def _rows(self, query: Any) -> list[Any]:
+        return self.database.autocommit(lambda at: list(at.execute(query)))
+
+    def _pages(self, place: tuple[Any, ...], *conditions: Any) -> Iterator[list[Any]]:
+        """Yield the places of rows in their order, so many at a time; what is forgotten meanwhile does not matter."""
+        query = select(*place).where(*conditions).order_by(*place).limit(_PAGE)
+        page = self._rows(query)
+        while page:
+            yield page
+            last = tuple_(*map(literal, page[-1]))
+            page = self._rows(query.where(tuple_(*place) > last)) if len(page) == _PAGE else []
+
+    def _run_pages(self) -> Iterator[list[Any]]:
+        # Nothing was heard of a run before it began, and for that there is an index.
+        return self._pages((runs.c.started_at, runs.c.run_key), runs.c.started_at < self.before)
+
+    def _forget_runs(self, at: Connection, page: Sequence[Any]) -> int:
+        among = runs.c.run_key.in_([key for _, key in page])
+        # Locked, so that nobody goes on with one while it is forgotten.
+        going = select(runs.c.run_key).where(among, *self._run_goes()).with_for_update(of=runs)
+        keys = list(at.execute(going).scalars())
+        for table in (steps, attempts, runs):
+            at.execute(delete(table).where(table.c.run_key.in_(keys)))
+        return len(keys)
+
+    def _capture_pages(self) -> Iterator[list[Any]]:
+        return self._pages((captures.c.subject, captures.c.revision))
+
+    def _forget_captures(self, at: Connection, page: Sequence[Any]) -> int:
+        among = captures.c.subject.between(page[0][0], page[-1][0])
+        return at.execute(delete(captures).where(among, *self._capture_goes())).rowcount
+
+    def _note_pages(self) -> Iterator[list[Any]]:
+        return self._pages((launches.c.batch_id, launches.c.partition))
+
+    def _forget_notes(self, at: Connection, page: Sequence[Any]) -> int:
+        ends = (tuple_(*map(literal, page[0])), tuple_(*map(literal, page[-1])))
+        place = tuple_(launches.c.batch_id, launches.c.partition)
+        recorded = exists().where(runs.c.batch_id == launches.c.batch_id, runs.c.partition == launches.c.partition)
+        launched = exists().where(batches.c.batch_id == launches.c.batch_id, self._launched_since())
+        old = (launches.c.heard_at < self.before, ~recorded, ~launched)
+        return at.execute(delete(launches).where(place >= ends[0], place <= ends[1], *old)).rowcount
+
+    def _forget_batches(self, at: Connection) -> int:
+        of_run = exists().where(runs.c.batch_id == batches.c.batch_id)
+        of_note = exists().where(launches.c.batch_id == batches.c.batch_id)
+        return at.execute(delete(batches).where(*self._batch_is_old(), ~of_run, ~of_note)).rowcount

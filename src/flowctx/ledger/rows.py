@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -224,7 +225,7 @@ def capture_record(row: Row) -> Capture:
             holder=row["holder"],
             state=CaptureState(row["state"]),
             workflow=row["workflow"],
-            partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
+            partition=_partition(row["partition"]) if row["partition"] else None,
             run_id=row["run_id"],
             lease_until=datetime.fromisoformat(row["lease_until"]),
             claimed_at=datetime.fromisoformat(row["claimed_at"]),
@@ -232,6 +233,12 @@ def capture_record(row: Row) -> Capture:
         )
     except (FlowctxError, TypeError, ValueError) as exc:
         raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+@lru_cache(maxsize=1024)
+def _partition(text: str) -> PartitionKey:
+    """Return a partition key; captures of one partition stand beside each other."""
+    return PartitionKey.parse(text)
 
 
 def _payload(data: str, digest: str, where: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen
-from flowctx.ledger.pruning import prune, would_prune
+from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.refusals import no_attempt, one_run, superseded
 from flowctx.ledger.rows import (
     attempt_context,
@@ -294,12 +294,12 @@ class SqlLedger(SqlCaptures, SqlVersions, OldNames):
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def prune(self, before: datetime) -> Pruned:
-        """Forget runs that were last heard of before a time, except those that wrote a current capture."""
-        return self._database.transaction(lambda at: prune(at, stamp(before)))
+        """Forget what was last heard of before a time and is not current, so many rows in a transaction."""
+        return Pruning(self._database, stamp(before)).to_the_end()
 
     def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
         """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
-        return self._database.autocommit(lambda at: would_prune(at, stamp(before)))
+        return self._database.autocommit(Pruning(self._database, stamp(before)).would)
 
     @functools.cached_property
     def artifact_prefix(self) -> str:

@@ -58,13 +58,13 @@ def refuse_second_machine(at: Connection, database: str) -> None:
     users = msgspec.json.decode(known, type=list[str]) if known else []
     if users and users[-1] == ours:
         return
-    if ours in users:
+    if ours in users and users[-1].partition(" ")[0] != _machine():
         raise LedgerError(
             f"the ledger {database} is used by another machine too, and SQLite is safe only where one machine uses the "
             "file; use PostgreSQL where several do, or copy the file and use the copy"
         )
     with contextlib.suppress(OperationalError):  # it is read-only, or busy: the next connection writes it
-        value = msgspec.json.encode([*users, ours][-_MOST_USERS:]).decode()
+        value = msgspec.json.encode([*(user for user in users if user != ours), ours][-_MOST_USERS:]).decode()
         at.execute(put_fact(at), {"name": _USERS, "value": value})
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0008"
+REVISION = "0009"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -49,6 +49,7 @@ runs = Table(
     Column("lease_until", Text),
     Index("ix_flowctx_run_batch", "batch_id", "partition", "run_key"),
     Index("ix_flowctx_run_capture", "capture_id"),
+    Index("ix_flowctx_run_batch_started", "batch_id", "started_at"),
 )
 
 attempts = Table(
@@ -93,6 +94,7 @@ captures = Table(
     Column("completed_at", Text),
     Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
     Index("ix_flowctx_capture_workflow", "workflow", "partition"),
+    Index("ix_flowctx_capture_holder", "holder"),
 )
 
 facts = Table(

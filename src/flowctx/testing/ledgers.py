@@ -290,6 +290,13 @@ class LedgerContract(VersionsContract):
         assert ledger.captures(workflow="flow") == found
         assert ledger.captures(workflow="other") == []
 
+    def test_the_captures_that_were_granted_last(self, ledger: Ledger, clock: FakeClock) -> None:
+        """With a limit, those that were granted last come back, in the order of their revisions."""
+        for batch in ("b1", "b2", "b3", "b1"):
+            clock.advance(MINUTE)
+            ledger.close_capture(ledger.claim(a_key(batch), holder=batch, lease=MINUTE), complete=True)
+        assert [c.key.capture_id for c in ledger.captures(limit=2)] == ["b1", "b3"]
+
     def test_what_is_captured_can_be_left_at_that(self, ledger: Ledger) -> None:
         """With ``skip``, a subject that is captured or being captured under any id is refused."""
         held = ledger.claim(a_key("b1"), holder="one", lease=MINUTE)

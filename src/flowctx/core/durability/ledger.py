@@ -208,9 +208,21 @@ class Ledger(RunLedger, Protocol):
         ...
 
     def captures(
-        self, *, idempotency_key: str | None = None, workflow: str | None = None, partition: PartitionKey | None = None
+        self,
+        *,
+        idempotency_key: str | None = None,
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        limit: int | None = None,
     ) -> list[Capture]:
-        """Return the captures that fit, by idempotency key and revision; the last complete one is the current one."""
+        """Return the captures that fit, by idempotency key and revision; the last complete one is the current one.
+
+        Args:
+            idempotency_key: Only those of this subject.
+            workflow: Only those of this workflow.
+            partition: Only those of this partition.
+            limit: Only so many: those that were granted last.
+        """
         ...
 
     # -- batches --------------------------------------------------------------------------------------------------
@@ -227,7 +239,11 @@ class Ledger(RunLedger, Protocol):
         ...
 
     def prune(self, before: datetime) -> Pruned:
-        """Forget runs that were last heard of before a time, except those that wrote a current capture."""
+        """Forget what was last heard of before a time, except for what is current.
+
+        Runs stay that wrote a current capture, and batches of which a run or a young note stays. No lock is held for
+        longer than a step can wait.
+        """
         ...
 
     def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:

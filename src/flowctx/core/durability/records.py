@@ -263,3 +263,5 @@ class Pruned:
     runs: int
     #: Captures that newer ones had superseded.
     captures: int
+    #: Batches, with what engines said of their partitions.
+    batches: int = 0

@@ -1,0 +1,79 @@
+"""What is asked of a ledger of many runs: seconds and memory of each question, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from bench_ledger import postgres_url
+from large_ledger import BEGUN, WORKFLOW, fill, partition
+from report import console, human
+from rich.table import Table
+
+from flowctx.core.durability.records import RunStatus
+from flowctx.ledger.sql import SqlLedger
+
+#: How many runs; a batch has 40,000.
+RUNS = int(os.environ.get("FLOWCTX_BENCH_RUNS", "200000"))
+
+
+def questions(ledger: SqlLedger) -> dict[str, Callable[[], object]]:
+    """Return what commands and batches ask, by the command's words."""
+    batch = "b1"
+    some = [str(partition(number)) for number in range(200)]
+    return {
+        "runs": lambda: ledger.list_runs(limit=50),
+        "runs --status failed": lambda: ledger.list_runs(status=RunStatus.FAILED, limit=50),
+        "runs --status running (none)": lambda: ledger.list_runs(status=RunStatus.RUNNING, limit=50),
+        "runs --workflow": lambda: ledger.list_runs(workflow=WORKFLOW, limit=50),
+        "runs --workflow (none)": lambda: ledger.list_runs(workflow="other", limit=50),
+        "runs --batch": lambda: ledger.list_runs(batch_id=batch, limit=50),
+        "runs --partition": lambda: ledger.list_runs(partition=partition(7), limit=50),
+        "show RUN": lambda: ledger.steps(ledger.get_run("run-77").key),
+        "captures --partition": lambda: ledger.captures(workflow=WORKFLOW, partition=partition(7)),
+        "captures (all of a workflow)": lambda: ledger.captures(workflow=WORKFLOW),
+        "batches": lambda: ledger.batches.all(20),
+        "one batch": lambda: ledger.batches.get(batch),
+        "status: outcomes of 40,000": lambda: sum(1 for _ in ledger.batches.iter_outcomes(batch)),
+        "outcomes of 200 partitions": lambda: list(ledger.batches.iter_outcomes(batch, some)),
+        "prune --dry-run": lambda: ledger.would_prune(BEGUN + timedelta(days=365)),
+    }
+
+
+def main() -> None:
+    """Fill both databases, ask, and print."""
+    with tempfile.TemporaryDirectory(prefix="flowctx-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # a server run by root is another user's
+        with postgres_url(folder) as postgres:
+            for kind, url in (("SQLite", f"sqlite:///{folder / 'ledger.db'}"), ("PostgreSQL", postgres)):
+                fill(url, RUNS)
+                measure(kind, url)
+
+
+def measure(kind: str, url: str) -> None:
+    """Ask each question once, and prune in the end."""
+    ledger = SqlLedger(url)
+    ledger.list_runs(limit=1)
+    table = Table(title=f"{kind}: a ledger of {RUNS:,} runs", caption="budget: 1 s a command", title_justify="left")
+    for column in ("what", "time", "memory, peak so far"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    asked = questions(ledger)
+    asked["prune half of it"] = lambda: ledger.prune(BEGUN + timedelta(seconds=20 * RUNS // 2))
+    for name, ask in asked.items():
+        start = time.perf_counter()
+        ask()
+        took = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        table.add_row(name, human(took), f"{peak:,} MB")
+    console.print(table)
+    ledger.close()
+
+
+if __name__ == "__main__":
+    main()

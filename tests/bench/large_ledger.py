@@ -1,0 +1,143 @@
+"""A ledger of many runs, written in bulk: rows as the ledger itself writes them, without its transactions."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+
+from flowctx import PartitionKey, StepStatus
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.ledger.batches import _batch_row, _launch_row
+from flowctx.ledger.rows import attempt_row, capture_row, run_row, stamp, step_row
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import make_context
+
+WORKFLOW = "growth"
+#: Runs of one batch; each next batch captures the same partitions again.
+BATCH = 40_000
+BEGUN = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def fill(url: str, runs: int) -> None:
+    """Make a ledger and write so many runs into it, each with its attempt, two steps, a capture and a launch."""
+    ledger = SqlLedger(url)
+    ledger.list_runs(limit=1)
+    ledger.close()
+    tables: dict[str, list[dict[str, Any]]] = {}
+    write = _Sqlite(url) if url.startswith("sqlite") else _Postgres(url)
+    for start in range(0, runs, 5000):
+        some = range(start, min(start + 5000, runs))
+        for table, row in itertools.chain.from_iterable(map(_rows, some)):
+            tables.setdefault(table, []).append(row)
+        for table, rows in tables.items():
+            write(table, rows)
+        tables.clear()
+    write.close()
+
+
+def partition(number: int) -> PartitionKey:
+    """Return the partition of a run, one of 40,000: 400 days of 100 symbols."""
+    day = date(2024, 1, 1) + timedelta(days=number % BATCH // 100)
+    return PartitionKey(date=day.isoformat(), symbol=f"S{number % 100:03}")
+
+
+def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    key, batch = partition(number), f"b{number // BATCH}"
+    began = BEGUN + timedelta(seconds=20 * number)
+    failed = number % 100 == 99
+    ctx = make_context(
+        workflow=WORKFLOW,
+        run_id=f"run-{number}",
+        partition=key,
+        batch_id=batch,
+        as_of_date=date.fromisoformat(key.date),
+        params={"limit": 3, "note": "a few words"},
+    )
+    run = RunRecord(
+        workflow=WORKFLOW,
+        context=ctx,
+        steps=("fetch", "load"),
+        status=RunStatus.FAILED if failed else RunStatus.OK,
+        finished_at=began,
+        error="step 'load': no rows" if failed else None,
+        import_path="flows:growth",
+    )
+    yield "flowctx_run", {**run_row(run, began, f"{number:032x}"), "started_at": stamp(began)}
+    yield "flowctx_attempt", attempt_row(run)
+    for name in run.steps:
+        status = StepStatus.FAILED if failed and name == "load" else StepStatus.OK
+        output = freeze({"rows": number, "close": 1.5, "note": "x" * 40})
+        error = "no rows" if status is StepStatus.FAILED else None
+        record = StepRecord(step=name, status=status, output=output, error=error, started_at=began, seconds=0.1)
+        yield "flowctx_step", step_row(run.key.digest, record)
+    capture = Capture(
+        key=CaptureKey(idempotency_key=str(ctx.idempotency_key), capture_id=str(ctx.capture_id)),
+        revision=number // BATCH + 1,
+        fencing_token=1,
+        holder=run.key.digest,
+        state=CaptureState.RELEASED if failed else CaptureState.COMPLETE,
+        workflow=WORKFLOW,
+        partition=key,
+        run_id=run.run_id,
+        lease_until=began,
+        claimed_at=began,
+        completed_at=None if failed else began,
+    )
+    yield "flowctx_capture", capture_row(capture)
+    state = PartitionState.FAILED if failed else PartitionState.OK
+    launched = PartitionRun(partition=str(key), state=state, run_id=run.run_id, engine="local", last_seen_at=began)
+    yield "flowctx_launch", _launch_row(batch, launched)
+    if number % BATCH == 0:
+        record = BatchRecord(batch_id=batch, workflow=WORKFLOW, selection="date=..", total=BATCH, created_at=began)
+        yield "flowctx_batch", _batch_row(record)
+
+
+class _Sqlite:
+    """Writes rows into a SQLite file."""
+
+    def __init__(self, url: str) -> None:
+        self._raw = sqlite3.connect(Path(url.removeprefix("sqlite:///")), isolation_level=None)
+        self._raw.execute("PRAGMA synchronous=OFF")
+
+    def __call__(self, table: str, rows: list[dict[str, Any]]) -> None:
+        names = list(rows[0])
+        marks = ", ".join("?" * len(names))
+        quoted = ", ".join(f'"{name}"' for name in names)
+        self._raw.execute("BEGIN")
+        self._raw.executemany(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", [tuple(row.values()) for row in rows])
+        self._raw.execute("COMMIT")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._raw.close()
+
+
+class _Postgres:
+    """Writes rows into PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        import psycopg
+
+        self._raw = psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False))
+
+    def __call__(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
+        rows = list(rows)
+        names = ", ".join(f'"{name}"' for name in rows[0])
+        with self._raw.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(tuple(row.values()))
+        self._raw.commit()
+
+    def close(self) -> None:
+        """Let it count what there is, as it does by itself in time."""
+        self._raw.execute("ANALYZE")
+        self._raw.commit()
+        self._raw.close()
