@@ -131,6 +131,19 @@ def test_captures_are_listed(shell):
     assert "is captured already by run" in said
 
 
+def test_the_latest_captures_are_shown(shell):
+    """With a limit, the captures that were granted last are shown, and said to be not all; which is current is right."""
+    shell.mend()
+    for run_id, batch in (("r1", "b1"), ("r2", "b2"), ("r3", "b1")):
+        shell("run", "cli_flows:prices", "--partition", "symbol=IBM", "--run-id", run_id, "--batch", batch)
+    every = shell("captures", "prices", "--json")
+    assert [(c["revision"], c["run_id"], c["current"]) for c in every] == [(1, "r3", False), (2, "r2", True)]
+    said = shell("captures", "prices", "--limit", "1")
+    assert "only the latest 1 captures are shown; --limit shows more" in said
+    assert "r3" in said
+    assert "current" not in said
+
+
 def test_old_runs_are_pruned(shell):
     """Pruning says what it forgot."""
     shell.mend()
@@ -138,6 +151,7 @@ def test_old_runs_are_pruned(shell):
     assert shell("ledger", "prune", "--days", "0", "--json") == {
         "runs": 0,
         "captures": 0,
+        "batches": 0,
         "artifacts": 0,
         "artifact_bytes": 0,
     }
