@@ -132,7 +132,7 @@ def test_captures_are_listed(shell):
 
 
 def test_the_latest_captures_are_shown(shell):
-    """With a limit, the captures that were granted last are shown, and said to be not all; which is current is right."""
+    """With a limit, the captures that were granted last are shown, and said to be not all; current is what is."""
     shell.mend()
     for run_id, batch in (("r1", "b1"), ("r2", "b2"), ("r3", "b1")):
         shell("run", "cli_flows:prices", "--partition", "symbol=IBM", "--run-id", run_id, "--batch", batch)

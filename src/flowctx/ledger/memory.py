@@ -10,13 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 from flowctx.core.clock import Clock
-from flowctx.core.data.handles import paths_in
 from flowctx.core.durability.records import (
     Capture,
     CaptureKey,
     CaptureState,
     OnCaptured,
-    Pruned,
     RunKey,
     RunRecord,
     RunStatus,
@@ -31,12 +29,13 @@ from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
+from flowctx.ledger.pruning_memory import MemoryPruning
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 from flowctx.ledger.rows import step_row
 from flowctx.ledger.standing import FindBatch, standing
 
 
-class MemoryLedger(FindBatch, OldNames):
+class MemoryLedger(MemoryPruning, FindBatch, OldNames):
     """Remembers runs for as long as the process lives; its calls take turns, so threads may share it.
 
     Args:
@@ -58,8 +57,9 @@ class MemoryLedger(FindBatch, OldNames):
         self._captures: dict[CaptureKey, Capture] = {}
         #: What the names of its artifacts begin with.
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
+        self._batches = MemoryBatches(self._of_batch, self.now)
         #: What it remembers of batches.
-        self.batches = MemoryBatches(self._of_batch, self.now)
+        self.batches = self._batches
         #: What it knows of the files in its store.
         self.artifacts = MemoryArtifacts(self.now)
 
@@ -352,51 +352,6 @@ class MemoryLedger(FindBatch, OldNames):
         with self._lock:
             found = {key.digest: records for key, records in self._steps.items() if key.digest in wanted}
         return {digest: records[step] for digest, records in found.items() if step in records}
-
-    # -- housekeeping ---------------------------------------------------------------------------------------------
-
-    def prune(self, before: datetime) -> Pruned:
-        """Forget what was last heard of before a time, except for what is current."""
-        with self._lock:
-            current: dict[str, Capture] = {}
-            for capture in self.captures():
-                if capture.state is CaptureState.COMPLETE:
-                    current[capture.key.idempotency_key] = capture
-            kept = {capture.holder for capture in current.values()}
-            kept |= {
-                c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before
-            }
-            runs = [key for key, heard in self._heard.items() if heard < before and key.digest not in kept]
-            for key in runs:
-                del self._runs[key], self._heard[key], self._steps[key]
-                for at in [at for at in self._contexts if at[0] == key]:
-                    del self._contexts[at]
-            old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in kept]
-            for capture in old:
-                del self._captures[capture.key]
-            return Pruned(runs=len(runs), captures=len(old), batches=self.batches.prune(before))
-
-    def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
-        """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
-        with self._lock:
-            memory = (*self._memory(), *self.batches.memory())
-            kept = [dict(known) for known in memory]
-            pruned, paths = self.prune(before), self.artifact_paths()
-            for known, before_it in zip(memory, kept, strict=True):
-                known.clear()
-                known.update(before_it)
-            return pruned, paths
-
-    def _memory(self) -> tuple[dict[Any, Any], ...]:
-        return self._runs, self._heard, self._steps, self._contexts, self._captures
-
-    def artifact_paths(self) -> set[str]:
-        """Return where all artifacts are that the ledger refers to, relative to their store."""
-        with self._lock:
-            values = [
-                value for steps in self._steps.values() for r in steps.values() for value in (r.output, r.updates)
-            ]
-            return {path for value in values for path in paths_in(value)}
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -11,49 +11,22 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from flowctx.core.data.plain import ArtifactRef, FrozenDict, freeze
-from flowctx.core.data.references import TableReference
-from flowctx.core.data.tables import Table
+from flowctx.core.data.plain import freeze
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld, CaptureRefused, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.testing.clock import NOON, FakeClock
-from flowctx.testing.contexts import make_context
+from flowctx.testing.housekeeping import HousekeepingContract
+from flowctx.testing.records import EVERYTHING, MINUTE, a_key, a_run, a_step
 from flowctx.testing.versions import VersionsContract
 
-MINUTE = timedelta(minutes=1)
-EVERYTHING = {"π": [1, 2.5, None, True, "x\0y", b"\x00", 2**70, {"$": "$"}], "when": NOON, "nan": float("nan")}
 
-
-def a_run(run_id: str = "run-1", **context: Any) -> RunRecord:
-    """Return a run of a workflow with three steps, about one business date."""
-    fields = {"as_of_date": NOON.date(), **context}
-    return RunRecord(
-        workflow="flow", context=make_context(workflow="flow", run_id=run_id, **fields), steps=("a", "b", "c")
-    )
-
-
-def a_step(name: str = "a", **fields: Any) -> StepRecord:
-    """Return the record of a step."""
-    values = {"status": StepStatus.OK, "started_at": NOON, **fields}
-    if isinstance(values.get("output"), dict):
-        values["output"] = freeze(values["output"])
-    return StepRecord(step=name, **values)
-
-
-def a_key(capture_id: str = "2026-01-09|b1", idempotency_key: str = "subject") -> CaptureKey:
-    """Return the key of a capture."""
-    return CaptureKey(idempotency_key=idempotency_key, capture_id=capture_id)
-
-
-class LedgerContract(VersionsContract):
+class LedgerContract(HousekeepingContract, VersionsContract):
     """The facts that hold for every ledger; ``ledger`` must be empty and use ``clock``."""
 
     @pytest.fixture
@@ -348,60 +321,3 @@ class LedgerContract(VersionsContract):
         assert ledger.begin(a_run(batch_id="b1")) == run
         with pytest.raises(CaptureHeld):
             ledger.begin(a_run("run-2", batch_id="b1"))
-
-    # -- housekeeping ---------------------------------------------------------------------------------------------
-
-    def test_old_runs_are_forgotten_but_not_the_current_capture(self, ledger: Ledger, clock: FakeClock) -> None:
-        """Pruning forgets old runs and superseded captures, and keeps whatever wrote the current capture."""
-        for number in range(3):
-            run = ledger.begin(a_run(f"r{number}", batch_id=f"b{number}"))
-            ledger.record(run, [a_step()])
-            ledger.finish(run, RunStatus.OK)
-        failed = ledger.begin(a_run("failed", batch_id="b9"))
-        ledger.finish(failed, RunStatus.FAILED, "no")
-        clock.advance(timedelta(days=90))
-        ledger.begin(a_run("new", batch_id="b10"))
-        pruned = ledger.prune(clock.now() - timedelta(days=30))
-        assert (pruned.runs, pruned.captures) == (3, 3)
-        assert {run.run_id for run in ledger.list_runs()} == {"r2", "new"}
-        assert [capture.run_id for capture in ledger.captures()] == ["r2", "new"]
-        assert len(ledger.steps(a_run("r2").key)) == 1
-        assert ledger.steps(a_run("r0").key) == []
-
-    def test_artifacts_are_referred_to_as_long_as_their_steps_are_remembered(
-        self, ledger: Ledger, clock: FakeClock
-    ) -> None:
-        """A ledger knows where the tables, files and large outputs are that its rows refer to, and no others."""
-        table, file, outer = (f"x/{kind}/ab/{'ab' * 16}.bin" for kind in ("tables", "files", "outputs"))
-        reference = TableReference(path=table, rows=1, size=1, digest="0" * 64, checksum="0" * 64)
-        large = ArtifactRef(uri=outer, digest="0" * 64, size=1, holds=(file,))
-        run = ledger.begin(a_run())
-        ledger.record(run, [replace(a_step("one"), output=FrozenDict(t=Table(reference)))])
-        ledger.record(run, [replace(a_step("two"), output=large)])
-        assert ledger.artifact_paths() == {table, file, outer}
-        assert ledger.artifact_prefix
-        ledger.finish(run, RunStatus.FAILED, "no")
-        clock.advance(timedelta(days=90))
-        would, left = ledger.would_prune(clock.now())
-        assert (would.runs, left) == (1, set())
-        assert ledger.artifact_paths() == {table, file, outer}
-        assert ledger.prune(clock.now()) == would
-        assert ledger.artifact_paths() == left
-
-    def test_a_file_is_released_or_reused_but_not_both(self, ledger: Ledger, clock: FakeClock) -> None:
-        """An equal table is found until its file is released, which it is not while somebody means to refer to it."""
-        path, other = (f"x/tables/ab/{name * 16}.parquet" for name in ("ab", "cd"))
-        table = TableReference(path=path, rows=1, size=1, digest="0" * 64, checksum="1" * 64)
-        known, start = ledger.artifacts, clock.now()
-        known.add(table, "form")
-        assert known.find(table.digest, "other form") is known.find("2" * 64, "form") is None
-        clock.advance(timedelta(days=9))
-        assert known.release([path, other], clock.now(), dry_run=True) == {path, other}
-        assert known.find(table.digest, "form") == table  # and means to refer to it
-        assert known.release([path, other], clock.now()) == {other}
-        assert (known.reuse(path), known.reuse(other)) == (True, False)
-        clock.advance(timedelta(days=9))
-        assert known.release([path], start) == set()
-        assert (known.release([path], clock.now()), known.find(table.digest, "form")) == ({path}, None)
-        known.forget([path, other])
-        assert (known.reuse(path), known.find(table.digest, "form")) == (True, None)

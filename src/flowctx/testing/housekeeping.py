@@ -1,0 +1,73 @@
+"""What every ledger forgets and keeps, as tests; part of ``LedgerContract``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from flowctx.core.data.plain import ArtifactRef, FrozenDict
+from flowctx.core.data.references import TableReference
+from flowctx.core.data.tables import Table
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunStatus
+from flowctx.testing.clock import FakeClock
+from flowctx.testing.records import a_run, a_step
+
+
+class HousekeepingContract:
+    """The facts that hold for what is forgotten."""
+
+    def test_old_runs_are_forgotten_but_not_the_current_capture(self, ledger: Ledger, clock: FakeClock) -> None:
+        """Pruning forgets old runs and superseded captures, and keeps whatever wrote the current capture."""
+        for number in range(3):
+            run = ledger.begin(a_run(f"r{number}", batch_id=f"b{number}"))
+            ledger.record(run, [a_step()])
+            ledger.finish(run, RunStatus.OK)
+        failed = ledger.begin(a_run("failed", batch_id="b9"))
+        ledger.finish(failed, RunStatus.FAILED, "no")
+        clock.advance(timedelta(days=90))
+        ledger.begin(a_run("new", batch_id="b10"))
+        pruned = ledger.prune(clock.now() - timedelta(days=30))
+        assert (pruned.runs, pruned.captures) == (3, 3)
+        assert {run.run_id for run in ledger.list_runs()} == {"r2", "new"}
+        assert [capture.run_id for capture in ledger.captures()] == ["r2", "new"]
+        assert len(ledger.steps(a_run("r2").key)) == 1
+        assert ledger.steps(a_run("r0").key) == []
+
+    def test_artifacts_are_referred_to_as_long_as_their_steps_are_remembered(
+        self, ledger: Ledger, clock: FakeClock
+    ) -> None:
+        """A ledger knows where the tables, files and large outputs are that its rows refer to, and no others."""
+        table, file, outer = (f"x/{kind}/ab/{'ab' * 16}.bin" for kind in ("tables", "files", "outputs"))
+        reference = TableReference(path=table, rows=1, size=1, digest="0" * 64, checksum="0" * 64)
+        large = ArtifactRef(uri=outer, digest="0" * 64, size=1, holds=(file,))
+        run = ledger.begin(a_run())
+        ledger.record(run, [replace(a_step("one"), output=FrozenDict(t=Table(reference)))])
+        ledger.record(run, [replace(a_step("two"), output=large)])
+        assert ledger.artifact_paths() == {table, file, outer}
+        assert ledger.artifact_prefix
+        ledger.finish(run, RunStatus.FAILED, "no")
+        clock.advance(timedelta(days=90))
+        would, left = ledger.would_prune(clock.now())
+        assert (would.runs, left) == (1, set())
+        assert ledger.artifact_paths() == {table, file, outer}
+        assert ledger.prune(clock.now()) == would
+        assert ledger.artifact_paths() == left
+
+    def test_a_file_is_released_or_reused_but_not_both(self, ledger: Ledger, clock: FakeClock) -> None:
+        """An equal table is found until its file is released, which it is not while somebody means to refer to it."""
+        path, other = (f"x/tables/ab/{name * 16}.parquet" for name in ("ab", "cd"))
+        table = TableReference(path=path, rows=1, size=1, digest="0" * 64, checksum="1" * 64)
+        known, start = ledger.artifacts, clock.now()
+        known.add(table, "form")
+        assert known.find(table.digest, "other form") is known.find("2" * 64, "form") is None
+        clock.advance(timedelta(days=9))
+        assert known.release([path, other], clock.now(), dry_run=True) == {path, other}
+        assert known.find(table.digest, "form") == table  # and means to refer to it
+        assert known.release([path, other], clock.now()) == {other}
+        assert (known.reuse(path), known.reuse(other)) == (True, False)
+        clock.advance(timedelta(days=9))
+        assert known.release([path], start) == set()
+        assert (known.release([path], clock.now()), known.find(table.digest, "form")) == ({path}, None)
+        known.forget([path, other])
+        assert (known.reuse(path), known.find(table.digest, "form")) == (True, None)
