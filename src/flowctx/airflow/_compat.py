@@ -37,6 +37,7 @@ else:
     RetryDecision = AirflowRetryPolicy = object  # type: ignore[misc, assignment]
 
 __all__ = [
+    "DELETED",
     "ENGINE_EXCEPTIONS",
     "RETURN_VALUE",
     "AirflowException",
@@ -53,6 +54,7 @@ __all__ = [
     "most_instances",
     "open_session",
     "partition_date",
+    "plain_sequences",
     "read_settings_again",
     "register",
     "returned_values",
@@ -77,6 +79,10 @@ ENGINE_EXCEPTIONS: tuple[type[BaseException], ...] = (
 
 #: Key of the XCom that holds what a task returned.
 RETURN_VALUE = "return_value"
+
+#: What :func:`dag_run_state` says of a run that Airflow does not have, or no longer.
+DELETED = "deleted"
+_NOT_FOUND = 404
 
 #: The bundle that Airflow has by default: the DAG folder.
 _BUNDLE = "dags-folder"
@@ -119,12 +125,27 @@ def partition_date(run: Any) -> datetime | None:
 
 
 def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:
-    """Return the state of a run of any DAG, or None if Airflow has no such run."""
+    """Return the state of a run of any DAG, ``DELETED`` if Airflow has no such run, or None if it cannot say."""
+    from airflow.sdk.api.client import ServerResponseError
+
     try:
         state = ti.get_dagrun_state(dag_id=dag_id, run_id=run_id)
-    except AirflowRuntimeError:
-        return None
+    except AirflowRuntimeError as exc:  # a worker
+        return DELETED if (exc.error.detail or {}).get("status_code") == _NOT_FOUND else None
+    except ServerResponseError as exc:  # a run in one process, such as that of ``DAG.test()``
+        return DELETED if exc.response.status_code == _NOT_FOUND else None
     return str(getattr(state, "value", state))
+
+
+def plain_sequences(value: Any) -> Any:
+    """Return data in which what the instances of a mapped task handed on, which Airflow reads late, are lists."""
+    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+
+    if isinstance(value, LazyXComSequence):
+        return value[:]
+    if isinstance(value, dict):
+        return {name: plain_sequences(item) for name, item in value.items()}
+    return [plain_sequences(item) for item in value] if type(value) in (list, tuple) else value
 
 
 def most_instances() -> int:

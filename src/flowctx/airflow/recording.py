@@ -9,7 +9,14 @@ from typing import Any, Protocol
 from airflow.sdk import Connection
 from airflow.sdk import conf as settings
 
-from flowctx.airflow._compat import ENGINE_EXCEPTIONS, MappedOperator, dag_run_state, xcom_storage_path
+from flowctx.airflow._compat import (
+    DELETED,
+    ENGINE_EXCEPTIONS,
+    MappedOperator,
+    dag_run_state,
+    plain_sequences,
+    xcom_storage_path,
+)
 from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.completeness import Order
@@ -75,7 +82,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         # A clear counts the tries anew; a task that was cleared is to run, also in a run that continues another.
         runs_anyway=ti.try_number > 1 and ti.max_tries > task.retries,
         retried=retried,
-        config=operator.config,
+        config=plain_sequences(operator.config),
         number=ti.try_number,
         store=store,
         reraise=ENGINE_EXCEPTIONS,
@@ -133,7 +140,7 @@ def _end_of(ti: Any, run: RunRecord) -> RunStatus | None:
     engine = run.context.metadata.get("engine")
     dag_id = engine.get("dag_id") if run.engine == "airflow" and isinstance(engine, Mapping) else None
     state = dag_run_state(ti, str(dag_id), run.run_id) if dag_id is not None else None
-    return {"success": RunStatus.OK, "failed": RunStatus.FAILED}.get(str(state))
+    return {"success": RunStatus.OK, "failed": RunStatus.FAILED, DELETED: RunStatus.FAILED}.get(str(state))
 
 
 def ledger() -> Ledger | None:

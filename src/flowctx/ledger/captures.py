@@ -42,7 +42,8 @@ def decide_claim(
             raise CaptureHeld(
                 f"{_about(rival)} is being written{_by(rival)}, and the lease runs until "
                 f"{rival.lease_until:%Y-%m-%d %H:%M:%S} UTC; wait, or continue that run: "
-                f"flowctx resume {rival.run_id or 'RUN_ID'}"
+                f"flowctx resume {rival.run_id or 'RUN_ID'} (if it is dead and its engine still calls it running, "
+                "mark it as failed there)"
             )
     if before is not None:
         return replace(wanted, revision=before.revision, fencing_token=before.fencing_token + 1)

@@ -299,12 +299,24 @@ def remembered(
     found = ledger.get_run(run_id, workflow=workflow.name if workflow else None, partition=key)
     if workflow is None:
         if found.import_path is None:
-            raise WorkflowError(
-                f"the ledger does not know where workflow {found.workflow!r} of run {run_id} is in the code; pass it "
-                "(--workflow module:name)"
-            )
+            raise WorkflowError(_unknown_place(found))
         workflow = import_recorded(found.import_path)
     return workflow, found
+
+
+def _unknown_place(run: RunRecord) -> str:
+    engine = run.context.metadata.get("engine")
+    dag_id = engine.get("dag_id") if isinstance(engine, Mapping) else None
+    own = (
+        f"; if DAG {dag_id!r} is one of your own, of no Workflow, go on there instead: clear the tasks of the run in "
+        "Airflow, or mark it as failed there, which frees its capture"
+        if dag_id
+        else ""
+    )
+    return (
+        f"the ledger does not know where workflow {run.workflow!r} of run {run.run_id} is in the code; pass it "
+        f"(--workflow module:name){own}"
+    )
 
 
 def _loose_key(partition: PartitionKey | Mapping[str, Any] | str) -> PartitionKey:

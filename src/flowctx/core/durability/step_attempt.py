@@ -13,7 +13,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.reading import StepInputs, Unordered
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import Reads
-from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded
+from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream
 from flowctx.core.execution.execute import Outcome, categorize, execute
@@ -185,7 +185,7 @@ class StepAttempt:
             attempts=self.number,
             started_at=started_at,
             seconds=(self.clock.now() - started_at).total_seconds(),
-            config=self.config,
+            config=self._recordable_config(),
             after=self._received.after if self._received else None,
             traceback=self._traceback(made.outcome),
             inputs=self._inputs.read if self._inputs is not None else None,
@@ -196,7 +196,15 @@ class StepAttempt:
         if outcome.exception is None or outcome.result.status is not StepStatus.FAILED:
             return None
         params = self._received.ctx.params if self._received else {}
-        return traceback_text(outcome.exception, params, self.step.configured(self.config))
+        return traceback_text(outcome.exception, params, self.step.configured(self._recordable_config()))
+
+    def _recordable_config(self) -> Mapping[str, Any] | None:
+        """Return the configuration; ``None`` if it cannot be: the failure says so, and is recorded without it."""
+        try:
+            self.step.configured(self.config)
+        except WorkflowError:
+            return None
+        return self.config
 
 
 def _failure(exc: FlowctxError) -> StepResult:
