@@ -191,3 +191,16 @@ def test_a_success_with_a_step_that_never_ran_is_partial(airflow: Airflow, ledge
     ]
     progress = fill(airflow, ledger)
     assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 3}, False)
+
+
+def test_new_parameters_are_those_of_another_run(airflow: Airflow, ledger: Ledger) -> None:
+    """A clear would keep the conf of what failed: a retry with other parameters is a run of its own, once."""
+    airflow.state = "failed"
+    first = Backfill(flow, SOME, "b", params={"number": 1}, ledger=ledger)
+    assert first.launch(AirflowLauncher(airflow.url)).failed == 3
+    airflow.state = "success"
+    for _ in range(2):
+        again = Backfill(flow, SOME, "b", params={"number": 2}, ledger=ledger)
+        again.launch(AirflowLauncher(airflow.url), retry_failed=True, extend=True)
+    assert [run["conf"]["number"] for run in airflow.runs.values()] == [1, 1, 1, 2, 2, 2]
+    assert airflow.cleared == []

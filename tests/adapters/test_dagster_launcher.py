@@ -130,3 +130,15 @@ def test_what_a_check_ran_is_no_run_of_the_batch(dagster: Dagster, ledger: Ledge
         run["assetCheckSelection"] = [{"name": "quality"}]
     batch = Backfill(flow, SOME, "b", ledger=ledger).record()
     assert list(DagsterLauncher(dagster.url).find(batch, flow)) == []
+
+
+def test_new_parameters_are_those_of_another_run(dagster: Dagster, ledger: Ledger) -> None:
+    """A re-execution would have the parameters of what failed: a retry with others is a run of its own."""
+    dagster.status = "FAILURE"
+    first = Backfill(flow, SOME, "b", params={"number": 1}, ledger=ledger)
+    assert first.launch(DagsterLauncher(dagster.url)).failed == 3
+    dagster.status = "SUCCESS"
+    again = Backfill(flow, SOME, "b", params={"number": 2}, ledger=ledger)
+    assert again.launch(DagsterLauncher(dagster.url), retry_failed=True, extend=True).ended == {PartitionState.OK: 3}
+    configs = [run["config"]["resources"]["filled_params"]["config"]["number"] for run in dagster.runs.values()]
+    assert configs == [1, 1, 1, 2, 2, 2]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowctx import Backfill, PartitionScheme, StepResult, Workflow, WorkflowError, resume, run
+from flowctx import Backfill, BatchError, PartitionScheme, StepResult, Workflow, WorkflowError, resume, run
 from flowctx.backfill.advice import advice
 from flowctx.backfill.worker import _Runs
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState
@@ -102,6 +102,38 @@ def test_a_step_that_is_not_there_is_refused(world: World, ledger: MemoryLedger)
     """Nothing is launched from a step that the workflow has not."""
     with pytest.raises((WorkflowError, KeyError), match="reed"):
         Backfill(world.workflow(), None, "b", ledger=ledger).launch(_Nothing(), from_step="reed")  # type: ignore[arg-type]
+
+
+def test_new_parameters_win_in_a_retry(ledger: MemoryLedger) -> None:
+    """A retry has the parameters of the batch as they are now; what a step wrote over an equal one stands."""
+    flow = Workflow("gated", partitions=PartitionScheme(tier=["T1"]), params={"most": 1, "mode": "a"})
+
+    @flow.step()
+    def read(ctx: Any) -> StepResult:
+        return StepResult.ok({"n": 5}, context_updates={"mode": "b"})
+
+    @flow.step()
+    def check(ctx: Any) -> StepResult:
+        if ctx.get_output("read", "n") > ctx.params["most"]:
+            return StepResult.fail("too many", category="DATA_QUALITY")
+        return StepResult.ok({"mode": ctx.params["mode"]})
+
+    runs = _Runs(run, resume, flow, ledger, "b")
+    task = {"partition": "tier=T1", "run_id": "r", "params": {"most": 2, "mode": "a"}}
+    assert runs.outcome({**task, "known": False})["state"] == "failed"
+    assert runs.outcome({**task, "known": True, "params": {"most": 9, "mode": "a"}})["state"] == "ok"
+    assert ledger.steps(ledger.get_run("r").key)[1].output == {"mode": "b"}
+
+
+def test_a_batch_is_not_added_to_without_its_parameters(world: World, ledger: MemoryLedger) -> None:
+    """Parameters that are left out would silently be the defaults again."""
+    flow = Workflow("named", partitions=PartitionScheme(tier=["T1", "T2"]), params={"most": 1})
+    flow.step("only")(lambda ctx: None)
+    before = Backfill(flow, "tier=T1", "b", params={"most": 2}, ledger=ledger)
+    ledger.batches.put(before.record())
+    with pytest.raises(BatchError, match="has the parameters {'most': 2}, of which this says nothing; name them too"):
+        Backfill(flow, "tier=T2", "b", ledger=ledger).plan(extend=True)
+    assert Backfill(flow, "tier=T2", "b", params={"most": 3}, ledger=ledger).plan(extend=True).total == 2
 
 
 class _Nothing:

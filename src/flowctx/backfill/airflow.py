@@ -14,7 +14,7 @@ from flowctx.backfill.airflow_tasks import never_ran, state_of_run, tasks_to_run
 from flowctx.backfill.http import Answer, JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.data.encoding import to_json
+from flowctx.core.data.encoding import digest, to_json
 from flowctx.core.errors import EngineError, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -176,6 +176,8 @@ class AirflowLauncher(PollingLauncher):
         return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
+        if before is not None and job.other_params:  # a clear keeps the conf that a run has
+            job, before = _as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
         body: dict[str, Any] = {
@@ -345,6 +347,14 @@ class AirflowLauncher(PollingLauncher):
 
     def _path(self, run_id: str) -> str:
         return f"/dags/{self._dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _as_another_run(job: Job, before: PartitionRun) -> Job:
+    """Return the job as a run of its own, which goes on with what the ledger has of the one before."""
+    request = job.request
+    if before.recorded:
+        request = replace(request, resume_from=before.run_id, from_step=job.from_step)
+    return replace(job, run_id=f"{job.run_id}__{digest(job.params)[:8]}", request=request)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -126,15 +126,16 @@ class DagsterLauncher(PollingLauncher):
         return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
+        old = before.run_id if before is not None else None
         if before is not None and self._goes_on_anew(job, before):
-            # A re-execution would be of the same steps; a run of all goes on with what the ledger has of it.
+            # A re-execution would be of the same steps, with the same parameters; a run of all goes on with what the ledger has of it.
             if before.recorded:
                 job = replace(job, request=replace(job.request, resume_from=before.run_id, from_step=job.from_step))
             before = None
         if before is None and self._looks > 0:
             self._looks -= 1
             found = self._started(job)
-            if found is not None:
+            if found is not None and found != old:
                 return self._launched(job, found)
         while True:
             try:
@@ -142,7 +143,7 @@ class DagsterLauncher(PollingLauncher):
                 break
             except EngineUnavailable:
                 found = self._started(job)  # waits until it is back
-                if found is not None and (before is None or found != before.run_id):
+                if found is not None and found != old:
                     return self._launched(job, found)
         if answer["__typename"] == "LaunchRunSuccess":
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
@@ -154,7 +155,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _goes_on_anew(self, job: Job, before: PartitionRun) -> bool:
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
-        if before.part or before.state is PartitionState.PARTIAL:
+        if job.other_params or before.part or before.state is PartitionState.PARTIAL:
             return True
         return before.state is PartitionState.FAILED and (job.from_step is not None or self._refreshes)
 

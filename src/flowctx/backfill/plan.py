@@ -14,8 +14,9 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, LedgerError, UnknownBatch
+from flowctx.core.errors import BatchError, LedgerError, UnknownBatch, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -100,6 +101,8 @@ class Backfill:
         if found is None:
             raise LedgerError("a batch has to be remembered; pass ledger= or set FLOWCTX_LEDGER_URL")
         self.ledger: Ledger = found
+        #: What the batch had before it was added to.
+        self._params_before: Mapping[str, Any] = self.params
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -145,9 +148,20 @@ class Backfill:
             return replace(requested, created_at=known.created_at)
         if extend:
             self.selection |= self.scheme.select(known.selection)
+            self._params_before = known.params
+            self._refuse_forgotten(known.params)
             return replace(self.record(), created_at=known.created_at)
         _refuse_another(known, requested)
         return replace(requested, created_at=known.created_at)
+
+    def _refuse_forgotten(self, before: Mapping[str, Any]) -> None:
+        """Refuse to add to a batch without naming all parameters that it has: those left out would be the defaults."""
+        left_out = {name: value for name, value in before.items() if name not in self.params}
+        if left_out and self.params_of is None:
+            raise BatchError(
+                f"batch {self.batch_id!r} has the parameters {_brief(left_out)}, of which this says nothing; name them "
+                "too, with the values that they are to have from now on"
+            )
 
     def plan(self, *, retry_failed: bool = False, retry_skipped: bool = False, extend: bool = False) -> Plan:
         """Return what a launch would do now, and do nothing.
@@ -221,7 +235,17 @@ class Backfill:
                     f"the parameters of partition {key} cannot be made: {type(exc).__name__}: {exc}"
                 ) from exc
         run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
-        return Job(key=key, run_id=run_id, params=params, request=RunRequest(batch_id=self.batch_id), before=before)
+        request = RunRequest(batch_id=self.batch_id)
+        other = before is not None and self._had_other_params(key, before, params)
+        return Job(key=key, run_id=run_id, params=params, request=request, before=before, other_params=other)
+
+    def _had_other_params(self, key: PartitionKey, before: PartitionRun, params: Mapping[str, Any]) -> bool:
+        """Whether a run had other parameters; of one that the ledger does not have, whether the batch had."""
+        try:
+            found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=key)
+        except UnknownRun:
+            return digest(self._params_before) != digest(self.params)
+        return bool(changed_params(params, found))
 
     def launch(
         self,

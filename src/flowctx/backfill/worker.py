@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
 from flowctx.core.data.encoding import from_json
+from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError, UnknownRun
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
@@ -106,25 +107,28 @@ class _Runs:
 
     def is_left(self, task: dict[str, Any]) -> bool:
         """Return whether a run is left from the launch before this one, whose workers are gone with it."""
-        key = self.workflow.partition_key(task["partition"])
-        run = self.ledger.get_run(task["run_id"], workflow=self.workflow.name, partition=key)
-        return (run.owner or "").startswith(_worker_of(self.batch_id))
+        return (self._run_of(task).owner or "").startswith(_worker_of(self.batch_id))
 
     def skipped_steps(self, task: dict[str, Any]) -> list[str]:
         """Return the steps of a skipped run that are to run again: it was asked for, or the run would be left alone."""
-        key = self.workflow.partition_key(task["partition"])
-        run = self.ledger.get_run(task["run_id"], workflow=self.workflow.name, partition=key)
+        run = self._run_of(task)
         if run.status is not RunStatus.SKIPPED:
             return []
         return [name for name, how in self.ledger.statuses(run.key).items() if how is StepStatus.SKIPPED]
 
+    def _run_of(self, task: dict[str, Any]) -> RunRecord:
+        key = self.workflow.partition_key(task["partition"])
+        return self.ledger.get_run(task["run_id"], workflow=self.workflow.name, partition=key)
+
     def result(self, task: dict[str, Any]) -> RunResult:
+        params = from_json(task["params"]) if "params" in task else {}
         if task["known"]:
             try:
                 return self.resume(
                     task["run_id"],
                     self.workflow,
                     partition=task["partition"],
+                    params=changed_params(params, self._run_of(task)),
                     from_step=task.get("from_step") or self.skipped_steps(task),
                     ledger=self.ledger,
                     take_over=self.is_left(task),
@@ -134,7 +138,7 @@ class _Runs:
         return self.run(
             self.workflow,
             partition=task["partition"],
-            params=from_json(task["params"]) if "params" in task else None,
+            params=params,
             batch_id=self.batch_id,
             run_id=task["run_id"],
             ledger=self.ledger,

@@ -135,6 +135,8 @@ class Job:
     before: PartitionRun | None = None
     #: A step that is to run again although it is complete, with all that follow it.
     from_step: str | None = None
+    #: Whether the earlier attempt had other parameters, so that no engine can run it again just as it was.
+    other_params: bool = False
 
     @property
     def partition(self) -> str:

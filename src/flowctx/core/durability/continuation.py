@@ -49,8 +49,7 @@ def plan_continuation(
     if before.key == run.key or find_run(ledger, run) is not None:
         return None
     old = before.context
-    # A parameter that keeps its value is not new: what complete steps wrote then stands.
-    params = {n: v for n, v in ctx.params.items() if n in new_params and v != old.params.get(n, _NOTHING)}
+    params = changed_params({n: v for n, v in ctx.params.items() if n in new_params}, before)
     plan = plan_resume(
         workflow,
         before,
@@ -71,6 +70,17 @@ def plan_continuation(
         idempotency_key=old.idempotency_key,
     )
     return replace(plan, context=moved)
+
+
+def changed_params(params: Mapping[str, Any], before: RunRecord) -> dict[str, Any]:
+    """Return the parameters that a run did not have so: one that keeps its value is not new, and what steps wrote stands.
+
+    Args:
+        params: What the run that goes on is to have.
+        before: The run that it continues.
+    """
+    old = before.context.params
+    return {name: value for name, value in params.items() if value != old.get(name, _NOTHING)}
 
 
 def plan_rerun(ledger: RunLedger, workflow: Workflow, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
