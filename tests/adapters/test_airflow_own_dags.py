@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
+from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
+from airflow.utils.session import create_session
 
-from flowctx import CaptureHeld, WorkflowError, resume
-from flowctx.airflow import _compat, step_task
+from flowctx import AsOf, CaptureHeld, ContextError, Daily, PartitionScheme, Workflow, WorkflowError, resume
+from flowctx.airflow import _compat, step_task, workflow_dag
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.ledger import open_ledger
 from flowctx.testing import run_dag
@@ -110,3 +113,42 @@ def test_what_holds_a_capture_can_be_freed(ledger) -> None:
     held = ledger.get_run("gone").context
     with pytest.raises(CaptureHeld, match="if it is dead and its engine still calls it running, mark it as failed"):
         ledger.begin(RunRecord(workflow="held", context=replace(held, run_id="other")))
+
+
+def test_a_run_of_dag_test_starts_now(ledger) -> None:
+    """``DAG.test`` calls the logical date the start of its run; what is due since is due, and the ledger has the time."""
+    flow = Workflow("tried", partitions=PartitionScheme(date=Daily(start="2026-01-02")))
+    flow.step("only")(lambda ctx: {"started": ctx.started_at})
+    dag = workflow_dag(flow)
+    run_dag(dag, partition="2026-01-09")  # makes the database, and stores the DAG
+    before = datetime.now(UTC)
+    done = dag.test(logical_date=datetime(2026, 1, 12, tzinfo=UTC), run_conf={"partition": "2026-01-12"})
+    assert str(done.state) == "success"
+    assert ledger.list_runs(partition=flow.partition_key("2026-01-12"))[0].context.started_at >= before
+
+
+def test_a_logical_date_may_be_tried_again(ledger) -> None:
+    """A second run_dag of one logical date takes the place of the first; a run that was no try is left alone."""
+    dag, monday = one_step("tried_again"), datetime(2026, 1, 12, tzinfo=UTC)
+    first, second = (run_dag(dag, logical_date=monday).raise_for_failure() for _ in range(2))
+    assert first.run_id != second.run_id
+    with pytest.raises(ContextError, match=f"has a run '{second.run_id}' already; pass another run_id="):
+        run_dag(dag, run_id=second.run_id)
+    with create_session() as session:
+        session.query(DagRun).filter_by(run_id=second.run_id).update({"triggered_by": "TIMETABLE"})
+    with pytest.raises(ContextError, match="has a run of the logical date 2026-01-12 00:00:00.00:00 already, 'flowctx__"):
+        run_dag(dag, logical_date=monday)
+
+
+def test_the_context_of_a_run_is_what_its_steps_saw() -> None:
+    """A task's own rule for the business date is that of the context that run_dag returns."""
+    with DAG("own_rule", schedule="0 6 * * *") as dag:
+
+        @step_task(as_of=AsOf.previous_session("XNYS"))
+        def load(ctx):
+            return {"as_of": ctx.as_of_date, "capture": ctx.capture_id}
+
+        load()
+    done = run_dag(dag, logical_date=datetime(2026, 1, 12, 6, tzinfo=UTC), batch_id="b").raise_for_failure()
+    assert done.context.as_of_date == done.context.get_output("load", "as_of") == date(2026, 1, 9)
+    assert done.context.capture_id == done.context.get_output("load", "capture") == "2026-01-09|b"

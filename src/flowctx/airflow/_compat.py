@@ -29,6 +29,7 @@ from airflow.sdk.log import mask_secret
 
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.core.data.encoding import to_json
+from flowctx.core.errors import ContextError
 
 if AIRFLOW.able("retry policies"):
     from airflow.sdk import RetryDecision
@@ -225,13 +226,18 @@ def start_run(
     partition_key: str | None,
     session: Any,
 ) -> Any:
-    """Create a manual run of a registered DAG."""
+    """Create a manual run of a registered DAG, in the place of an earlier try of the same logical date.
+
+    Raises:
+        ContextError: Airflow has such a run, and it was no try.
+    """
     from airflow.sdk import timezone
     from airflow.serialization.encoders import coerce_to_core_timetable
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
+    _make_room(dag.dag_id, run_id, logical_date, session)
     now = timezone.utcnow()
     interval = None
     if logical_date is not None:
@@ -254,6 +260,26 @@ def start_run(
         partition_key=partition_key,
         session=session,
     )
+
+
+def _make_room(dag_id: str, run_id: str, logical_date: datetime | None, session: Any) -> None:
+    """Delete an earlier try of a logical date, as ``DAG.test()`` does; refuse where another run is in the way."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.types import DagRunTriggeredByType
+
+    runs = session.query(DagRun).filter_by(dag_id=dag_id)
+    if runs.filter_by(run_id=run_id).one_or_none() is not None:
+        raise ContextError(f"DAG {dag_id!r} has a run {run_id!r} already; pass another run_id=, or none")
+    earlier = runs.filter_by(logical_date=logical_date).one_or_none() if logical_date is not None else None
+    if earlier is None:
+        return
+    if earlier.triggered_by is not DagRunTriggeredByType.TEST:
+        raise ContextError(
+            f"DAG {dag_id!r} has a run of the logical date {logical_date} already, {earlier.run_id!r}; pass another "
+            "logical_date=, or none"
+        )
+    session.delete(earlier)
+    session.flush()
 
 
 def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[tuple[Any, BaseException | None]]:

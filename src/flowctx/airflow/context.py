@@ -147,7 +147,7 @@ def run_context(
         idempotency_key=request.idempotency_key,
         params=params,
         metadata=metadata,
-        started_at=run.start_date,
+        started_at=_started_at(run),
     )
 
 
@@ -252,6 +252,11 @@ def _value(value: Any, name: str) -> Any:
         return from_json(value, name)
     except PayloadError:
         return value
+
+
+def _started_at(run: Any) -> Any:
+    """Return when a run started: ``DAG.test`` and ``airflow dags test`` say the logical date, and let it run after now."""
+    return run.run_after if run.start_date == run.logical_date else run.start_date
 
 
 def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:

@@ -126,10 +126,18 @@ def run_dag(
             with _params_restored(dag):
                 histories = _to_the_end(dag, dag_run, session)
             returned = _compat.returned_values(dag_run, session)
-            base = run_context({"dag": dag, "dag_run": dag_run, "params": dag.params.dump() | conf}, workflow=workflow)
+            shown = {"dag": dag, "dag_run": dag_run, "params": dag.params.dump() | conf}
+            base = run_context(shown, workflow=workflow, **_rules(dag, histories))
             if resume_from is not None and workflow is not None:
                 base = resumed_context(ledger(), workflow.name, base)
     return _Summary(dag, histories, returned, base).result()
+
+
+def _rules(dag: DAG, histories: Mapping[tuple[str, int], _History]) -> dict[str, Any]:
+    """Return the rules of the last step that ended well: the context that it saw is that of the run."""
+    well = {task_id for (task_id, index), history in histories.items() if index < 0 and history.state == "success"}
+    ran = [task for task in dag.tasks if is_step(task) and task.task_id in well]
+    return {name: getattr(ran[-1], name, None) if ran else None for name in ("as_of", "scheme")}
 
 
 @contextmanager
