@@ -170,7 +170,7 @@ class AirflowLauncher(PollingLauncher):
             )
         raise EngineError(f"{differs}; let its DAG file have the workflow as it is here")
 
-    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Start runs, as many at a time as are allowed, and yield what becomes of them."""
         self._dag_id = self._named or batch.workflow
         return super().launch(batch, jobs)

@@ -119,7 +119,7 @@ class DagsterLauncher(PollingLauncher):
         if status["required"] and not status["healthy"]:
             raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
 
-    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Start runs, as many at a time as are allowed, and yield what becomes of them."""
         # A launcher that was killed a moment ago may have asked for one more run than it could note.
         self._looks = self._max_active

@@ -22,6 +22,7 @@ LETTERS = {
     PartitionState.LAUNCHED: "l",
     PartitionState.CANCELED: "c",
     PartitionState.PARTIAL: "p",
+    PartitionState.WAITING: "w",
 }
 MISSING, NONE = "m", " "
 

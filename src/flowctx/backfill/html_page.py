@@ -37,7 +37,7 @@ def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
     data = json.dumps(mask_data(_data(status)), separators=(",", ":"))
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     title = html.escape(printable(mask_text(status.batch.batch_id)))
-    parts = {"TITLE": title, "SKIPS": _skips(status), "TABLES": _tables(latest), "DATA": data}
+    parts = {"TITLE": title, "SKIPS": _skips(status) + _waits(status), "TABLES": _tables(latest), "DATA": data}
     return _PLACES.sub(lambda found: parts[found[1]], template)
 
 
@@ -46,6 +46,12 @@ def _skips(status: BatchStatus) -> str:
     rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.skips.items()]
     hidden = "" if rows else " hidden"
     return f'<section id="skips"{hidden}>{table("Skipped", ("partitions", "why"), rows)}</section>'
+
+
+def _waits(status: BatchStatus) -> str:
+    """Return what partitions wait for, as a table; nothing where none does."""
+    rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.waits.items()]
+    return f'<section id="waits">{table("Waiting", ("partitions", "why"), rows)}</section>' if rows else ""
 
 
 def _tables(latest: LatestTables | None) -> str:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
+from flowctx.backfill.order import InputOrder
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.ledger import BatchStore, DecideBatch
 from flowctx.core.batches.outcomes import winning_outcome
@@ -67,6 +68,11 @@ class LaunchProgress:
         return self.ended.get(PartitionState.FAILED, 0) + self.before.get(PartitionState.FAILED, 0)
 
     @property
+    def waiting(self) -> int:
+        """How many partitions wait for others that failed."""
+        return self.before.get(PartitionState.WAITING, 0)
+
+    @property
     def complete(self) -> bool:
         """Whether each partition is done."""
         counts = (*self.before.items(), *self.ended.items())
@@ -109,7 +115,7 @@ class Launch:
     def __init__(
         self,
         batches: BatchStore,
-        work: Iterator[Job | PartitionRun],
+        work: InputOrder | Iterator[Job | PartitionRun],
         workflow: Workflow,
         batch: BatchRecord,
         launcher: Launcher,
@@ -184,15 +190,21 @@ class Launch:
         self.progress.total = self.batch.total or self.progress.total
         return self.batch
 
-    def jobs(self) -> Iterator[Job]:
-        """Yield what is to run, counting what is passed over."""
+    def jobs(self) -> Iterator[Job | None]:
+        """Yield what is to run, counting what is passed over; ``None`` while all that is left waits."""
         for item in self.work:
             if self.canceled():
                 return
-            if isinstance(item, Job):
+            if item is None:
+                yield None
+            elif isinstance(item, Job):
                 self.progress.under_way += 1
                 yield item
             else:
+                if item.state is PartitionState.WAITING:
+                    self.notes[item.partition] = item
+                    if len(self.notes) >= _NOTES:
+                        self.flush()
                 self.progress.before[item.state] = self.progress.before.get(item.state, 0) + 1
                 if not item.state.ended:
                     self.progress.elsewhere[item.engine] = self.progress.elsewhere.get(item.engine, 0) + 1
@@ -213,6 +225,8 @@ class Launch:
         if run.state.ended:
             self.progress.under_way -= 1
             self.progress.ended[run.state] = self.progress.ended.get(run.state, 0) + 1
+            if isinstance(self.work, InputOrder):
+                self.work.ended(run)
         self.listener.news(run, self.progress)
         failed = self.progress.ended.get(PartitionState.FAILED, 0)
         if self.max_failures and failed >= self.max_failures and not self.progress.stopped:

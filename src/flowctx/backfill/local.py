@@ -74,7 +74,7 @@ class LocalLauncher:
             )
         self._import_path = import_path
 
-    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Run jobs, and yield how each ended."""
         self._taking = True
         waiting: list[Job] = []
@@ -116,7 +116,7 @@ class LocalLauncher:
 
     # -- workers ----------------------------------------------------------------------------------------------------
 
-    def _hand_out(self, batch: BatchRecord, jobs: Iterator[Job], waiting: list[Job]) -> None:
+    def _hand_out(self, batch: BatchRecord, jobs: Iterator[Job | None], waiting: list[Job]) -> None:
         for depth in range(1, _DEPTH + 1):  # one for each before the second for any
             for slot in range(self.workers):
                 worker = self._pool[slot] if slot < len(self._pool) else None

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from flowctx.backfill.launching import Launch, LaunchListener, LaunchProgress
+from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.settling import settle_run
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
@@ -204,8 +205,11 @@ class Backfill:
     def iter_work(
         self, engine: str | None, *, retry_failed: bool, retry_skipped: bool = False, from_step: str | None = None
     ) -> Iterator[Job | PartitionRun]:
-        """Yield, in the selection's order, a job for what is to run and what is known of the rest."""
-        keys = iter(self.selection)
+        """Yield a job for what is to run and what is known of the rest: in the selection's order.
+
+        Where partitions read others of their workflow, dates come in order, whatever the scheme's order is.
+        """
+        keys = self.selection.by_date() if own_mappings(self.workflow) else iter(self.selection)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
             known = {
@@ -292,7 +296,7 @@ class Backfill:
         )
         launch = Launch(
             self.ledger.batches,
-            work,
+            InputOrder(self.workflow, work, launcher.engine) if own_mappings(self.workflow) else work,
             self.workflow,
             batch,
             launcher,
@@ -315,7 +319,7 @@ def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool, retry
         return retry_failed
     if run.state is PartitionState.SKIPPED:
         return retry_skipped
-    if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL):
+    if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL, PartitionState.WAITING):
         return True
     return not run.state.ended and (engine is None or run.engine in ("local", engine))
 

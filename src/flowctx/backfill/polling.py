@@ -43,7 +43,7 @@ class PollingLauncher(ABC):
         self._client, self._max_active = client, max_active
         self._taking = self._watching = True
 
-    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Start runs, as many at a time as are allowed, and yield what becomes of them."""
         self._taking = self._watching = True
         active: dict[str, UnderWay] = {}

@@ -40,6 +40,8 @@ class BatchStatus:
     failures: tuple[PartitionRun, ...]
     #: Why partitions were skipped, and how many for each reason; the most frequent ones.
     skips: Mapping[str, int]
+    #: What partitions wait for that have not begun, and how many for each; the most frequent ones.
+    waits: Mapping[str, int]
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
@@ -106,6 +108,7 @@ class BatchStatus:
             seconds=_percentiles(survey.seconds),
             failures=tuple(survey.failures),
             skips=dict(survey.skips.most_common(MAX_REASONS)),
+            waits=dict(survey.waits.most_common(MAX_REASONS)),
             started_at=survey.started_at,
             ended_at=survey.ended_at,
             grid=grid,
@@ -142,6 +145,7 @@ class BatchStatus:
                 for place, run in enumerate(self.failures)
             ],
             "skips": dict(self.skips),
+            "waits": dict(self.waits),
         }
 
 
@@ -154,6 +158,7 @@ class _Survey:
         self.engines: dict[str, int] = {}
         self.failures: list[PartitionRun] = []
         self.skips: Counter[str] = Counter()
+        self.waits: Counter[str] = Counter()
         self.seconds = array("d")
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
@@ -168,6 +173,8 @@ class _Survey:
                 self.failures.append(run)
             if run.state is PartitionState.SKIPPED and (run.error in self.skips or len(self.skips) < MAX_FAILURES):
                 self.skips[run.error or "no reason given"] += 1
+            if run.state is PartitionState.WAITING and (run.error in self.waits or len(self.waits) < MAX_FAILURES):
+                self.waits[run.error or "no reason given"] += 1
             if run.seconds is not None and run.attempt == 1 and run.state is not PartitionState.CANCELED:
                 self.seconds.append(run.seconds)
             if run.started_at is not None:

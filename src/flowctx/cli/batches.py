@@ -13,13 +13,13 @@ from typing import Any
 
 import click
 
-from flowctx.backfill import Backfill, BatchStatus, LaunchProgress, LocalLauncher, import_engine_runs, render_html
+from flowctx.backfill import Backfill, BatchStatus, LocalLauncher, import_engine_runs, render_html
 from flowctx.backfill.advice import advice
 from flowctx.backfill.launching import wait_for_launcher
 from flowctx.backfill.previews import latest_tables
 from flowctx.backfill.settling import settle_run
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.following import listener
+from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_grid, print_plan
 from flowctx.cli.options import (
     CommandError,
@@ -130,7 +130,7 @@ def backfill(
         max_failures=max_failures,
         listener=listener(),
     )
-    _show_tally(progress, batch_id, as_json)
+    show_tally(progress, batch_id, as_json)
     if not progress.complete:
         sys.exit(1)
 
@@ -151,33 +151,6 @@ def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:
         return import_function(text)
     except (WorkflowError, ImportError) as exc:
         raise click.BadParameter(f"{text!r} is no function: {exc}", param_hint="--params-from") from exc
-
-
-def _show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:
-    ended = {str(state): count for state, count in progress.ended.items()}
-    before = {str(state): count for state, count in progress.before.items()}
-    left = progress.total - progress.passed
-    if as_json:
-        print_json(
-            {"total": progress.total, "ended": ended, "before": before, "left": left, "stopped": progress.stopped}
-        )
-        return
-    print_facts(
-        {
-            "batch": batch_id,
-            "partitions": f"{progress.total:,}",
-            "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
-            "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or "nothing was left to run",
-            "left": f"{left:,}" if left else None,
-            "stopped": progress.stopped,
-        }
-    )
-    for engine, count in progress.elsewhere.items():
-        echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
-    if progress.failed:
-        echo(f"see why: flowctx status {batch_id}; it says how to run them again")
-    elif progress.stopped:
-        echo("the same command goes on")
 
 
 @click.command(short_help="Show how a batch stands, and what failed.")
@@ -299,6 +272,8 @@ def _show_status(found: BatchStatus, most: int) -> None:
         print_grid(found.grid)
     if found.skips:
         print_table("\nskipped", ("partitions", "why"), [(f"{n:,}", why) for why, n in found.skips.items()])
+    if found.waits:
+        print_table("\nwaiting", ("partitions", "why"), [(f"{n:,}", why) for why, n in found.waits.items()])
     if found.failures and most:
         rows = [(run.label, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from flowctx.backfill import LaunchListener, LaunchProgress
-from flowctx.cli.output import echo, shown, spent
+from flowctx.cli.output import echo, print_facts, print_json, shown, spent
 from flowctx.core.batches.records import PartitionRun, PartitionState
 
 #: How often a log gets a line, in seconds.
@@ -105,3 +105,39 @@ def failure_text(run: PartitionRun) -> str:
     """Return what failed and why, in a line."""
     step = f" at {run.step}" if run.step else ""
     return f"failed: {run.label}{step}: {' '.join((run.error or 'no reason given').split())}"
+
+
+def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:
+    """Print what a launch has come to, and what to type next."""
+    ended = {str(state): count for state, count in progress.ended.items()}
+    before = {str(state): count for state, count in progress.before.items() if state is not PartitionState.WAITING}
+    left = progress.total - progress.passed
+    if as_json:
+        print_json(
+            {
+                "total": progress.total,
+                "ended": ended,
+                "before": before,
+                "waiting": progress.waiting,
+                "left": left,
+                "stopped": progress.stopped,
+            }
+        )
+        return
+    print_facts(
+        {
+            "batch": batch_id,
+            "partitions": f"{progress.total:,}",
+            "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
+            "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or "nothing was left to run",
+            "waiting": f"{progress.waiting:,}, for what failed" if progress.waiting else None,
+            "left": f"{left:,}" if left else None,
+            "stopped": progress.stopped,
+        }
+    )
+    for engine, count in progress.elsewhere.items():
+        echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
+    if progress.failed:
+        echo(f"see why: flowctx status {batch_id}; it says how to run them again")
+    elif progress.stopped:
+        echo("the same command goes on")

@@ -18,6 +18,7 @@ _STYLES = {
     LETTERS[PartitionState.LAUNCHED]: ("…", "cyan"),
     LETTERS[PartitionState.CANCELED]: ("⊘", "magenta"),
     LETTERS[PartitionState.PARTIAL]: ("◐", "magenta"),
+    LETTERS[PartitionState.WAITING]: ("◌", "bold yellow"),
     MISSING: ("·", "dim"),
     LETTERS[PartitionState.OK]: ("●", "green"),
     LETTERS[PartitionState.SKIPPED]: ("○", "yellow"),

@@ -110,3 +110,12 @@ def test_the_order_of_accounts_does_not_matter(accounts, random):
     random.shuffle(accounts)
     assert winning_outcome(accounts) == found
     assert found.run_id in {one.run_id for one in accounts}
+
+
+@pytest.mark.parametrize("state", ["running", "ok", "failed", "skipped"])
+def test_what_was_noted_as_waiting_counts_until_its_run_begins(state):
+    """From then on its steps say how it stands, with their own reasons."""
+    waiting = account("r1", "waiting", 5, attempt=0, error="waits for another")
+    run = steps("r1", state, 3)
+    assert winning_outcome([waiting]) is waiting
+    assert winning_outcome([waiting, run]) == run

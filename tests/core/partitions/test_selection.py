@@ -309,3 +309,18 @@ def test_a_range_within_the_scheme_says_nothing(recwarn):
     scheme = PartitionScheme(date=Daily(start="2012-01-03", end="2012-06-30", calendar="WEEKDAYS"))
     assert len(scheme.select("date=2012-01-03..2012-06-30;date=last:129;date=..2012-01-03")) == 129
     assert list(recwarn) == []
+
+
+@settings(max_examples=50)
+@given(st.sampled_from([("date", "fund", "tier"), ("fund", "date", "tier"), ("fund", "tier", "date")]), st.data())
+def test_by_date_all_of_one_date_come_before_the_next(names, data):
+    """Whatever the order of the dimensions, and which keys are selected."""
+    parts = {
+        "date": Daily(start="2012-01-02", end="2012-01-13", calendar="WEEKDAYS"),
+        "fund": ["A", "B"],
+        "tier": ["X", "Y", "Z"],
+    }
+    scheme = PartitionScheme(**{name: parts[name] for name in names})
+    text = data.draw(st.sampled_from([None, "fund=B", "date=2012-01-03..2012-01-11/2,tier=X|Z;date=2012-01-06,fund=A"]))
+    selection = scheme.select(text)[data.draw(st.integers(0, 3)) :: data.draw(st.integers(1, 3))]
+    assert list(selection.by_date()) == sorted(selection, key=lambda key: key.date)

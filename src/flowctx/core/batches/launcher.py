@@ -25,8 +25,11 @@ class Launcher(Protocol):
         """
         ...
 
-    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun | None]:
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Run jobs, taking each only when there is room for it, and yield what becomes of them.
+
+        A ``None`` among the jobs means that all that is left waits for what is under way: take no more until one of
+        those has ended.
 
         ``None`` is yielded at least every second when there is no news, so that whoever follows can stop it.
         """

@@ -48,6 +48,8 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
     reported = max((account for account in accounts if not account.recorded), key=_heard, default=None)
     if recorded is None or reported is None:
         return reported or accounts[0]
+    if reported.state is PartitionState.WAITING:  # it has begun since, or had before
+        return recorded
     if not reported.state.ended:
         if recorded.state.done and reported.attempt <= recorded.attempt:
             return recorded  # the engine has not heard of it yet; of what it runs again, the steps tell

@@ -31,6 +31,8 @@ class PartitionState(StrEnum):
     PARTIAL = "partial"
     #: It was stopped on purpose.
     CANCELED = "canceled"
+    #: It has not begun, because what it reads of the same batch failed, or waits itself.
+    WAITING = "waiting"
 
     @property
     def done(self) -> bool:

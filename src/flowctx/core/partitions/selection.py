@@ -7,8 +7,8 @@ from typing import Any, Protocol, overload
 
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.hashing import sha256
-from flowctx.core.partitions.dimensions import Dimension, StaticDimension
-from flowctx.core.partitions.index_tree import Runs, Tree, blocks, combine
+from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
+from flowctx.core.partitions.index_tree import Runs, Tree, blocks, box, combine, tree_over
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection_text import block_text
 
@@ -93,6 +93,28 @@ class Selection(Sequence[PartitionKey]):
             some = self._whole().cut(self._view.start, self._view.stop)
             return iter(()) if some is None else _walk(self.scheme, some)
         return (self.scheme.key_at(self._whole().path(position)) for position in self._view)
+
+    def by_date(self) -> Iterator[PartitionKey]:
+        """Yield the keys with all of one date before those of the next, whatever the order of the dimensions.
+
+        Example:
+            >>> from flowctx import Daily, PartitionScheme
+            >>> scheme = PartitionScheme(fund=["A", "B"], date=Daily(start="2012-01-03", end="2012-01-04"))
+            >>> [key.date[-1] + key.fund for key in scheme.keys().by_date()]
+            ['3A', '3B', '4A', '4B']
+        """
+        tree, parts = self._set(), self.scheme.parts
+        at = next((i for i, part in enumerate(parts) if isinstance(part, CadenceDimension)), 0)
+        if tree is None or at == 0:
+            yield from iter(()) if tree is None else _walk(self.scheme, tree)
+            return
+        dates = tree_over([run for block in blocks(tree) for run in block[at]])
+        statics = {i: range(part.size(None)) for i, part in enumerate(parts) if i != at}
+        for run, _ in dates.runs if dates is not None else ():
+            for date in run:
+                of_date = box([statics.get(i, range(date, date + 1)) for i in range(len(parts))])
+                some = combine(tree, of_date, lambda a, b: a and b)
+                yield from iter(()) if some is None else _walk(self.scheme, some)
 
     def _position(self, path: list[int]) -> int | None:
         position = None if self._tree is None else self._tree.position(path)

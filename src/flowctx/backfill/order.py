@@ -1,0 +1,164 @@
+"""The order of a batch: a partition begins only when what it reads of the same batch is done."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from flowctx.core.batches.records import Job, PartitionRun, PartitionState
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.mapping import PartitionMapping
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.inputs import inputs_of
+
+#: So many jobs are held back at most. As many as that, one chain of partitions may be behind the others.
+MAX_HELD: Final = 1000
+
+#: What is to be done in a batch: a job, or what is known of a partition that is passed over; ``None``: nothing now.
+Item: TypeAlias = Job | PartitionRun | None
+#: The positions of a key's values in the dimensions of its scheme.
+Path: TypeAlias = tuple[int, ...]
+
+
+def own_mappings(workflow: Workflow) -> list[PartitionMapping]:
+    """Return which partitions of its own workflow a partition reads, for each such input."""
+    found = (item for _, _, item in inputs_of(workflow) if item.workflow is workflow)
+    return [mapping for item in found if (mapping := item.mapping(workflow.partitions)) is not None]
+
+
+@dataclass
+class _Held:
+    """A job that waits, and for how many partitions."""
+
+    job: Job
+    left: int
+
+
+class InputOrder:
+    """The work of a batch, in an order in which each partition comes after what it reads of the same batch.
+
+    It takes in little more than is under way: a byte for each partition that failed or waits, and the jobs that are
+    held back.
+
+    Args:
+        workflow: The workflow.
+        work: What is to be done, dates in order.
+        engine: The engine that the batch is launched on.
+    """
+
+    def __init__(self, workflow: Workflow, work: Iterator[Job | PartitionRun], engine: str) -> None:
+        assert workflow.partitions is not None  # noqa: S101 - a batch has partitions
+        self._scheme: PartitionScheme = workflow.partitions
+        self._mappings = own_mappings(workflow)
+        self._work, self._engine = work, engine
+        self._dated = self._scheme.dimensions.index(str(self._scheme.cadence_dimension))
+        self._ready: deque[Item] = deque()
+        self._held: dict[Path, _Held] = {}
+        #: What is under way or held back, and who waits for it.
+        self._pending: dict[Path, list[Path]] = {}
+        #: For each combination of static values, one byte for each date: whether it failed or waits; and why.
+        self._blocked: dict[Path, bytearray] = {}
+        self._reasons: dict[Path, str] = {}
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield what can be done now; ``None`` while all that is left waits for what is under way."""
+        while True:
+            if self._ready:
+                yield self._ready.popleft()
+            elif len(self._held) < MAX_HELD and (item := next(self._work, None)) is not None:
+                self._place(item)
+            elif self._held:
+                yield None
+            else:
+                return
+
+    def ended(self, run: PartitionRun) -> None:
+        """Take in that a partition has ended: what waits for it goes on, or waits for good."""
+        path = self._path(run.partition)
+        if not run.state.done:
+            self._block(path, _failure(run))
+            return
+        for follower in self._pending.pop(path, ()):
+            held = self._held.get(follower)
+            if held is None:  # it waits for good, for another that failed
+                continue
+            held.left -= 1
+            if not held.left:
+                self._ready.append(self._held.pop(follower).job)
+
+    # -- one partition --------------------------------------------------------------------------------------------
+
+    def _place(self, item: Job | PartitionRun) -> None:
+        path = self._path(item.partition)
+        if isinstance(item, PartitionRun):
+            if not item.state.done:
+                self._block(path, _failure(item) if item.state.ended else f"{item.partition}, under way elsewhere")
+            self._ready.append(item)
+            return
+        before = list(dict.fromkeys(self._before(item)))
+        blocked = next((other for other in before if self._is_blocked(other)), None)
+        self._pending[path] = []
+        if blocked is not None:
+            self._held[path] = _Held(item, 0)
+            self._block(path, self._reasons[self._static(blocked)])
+            return
+        waits_for = [other for other in before if other in self._pending]
+        for other in waits_for:
+            self._pending[other].append(path)
+        if waits_for:
+            self._held[path] = _Held(item, len(waits_for))
+        else:
+            self._ready.append(item)
+
+    def _before(self, job: Job) -> Iterator[Path]:
+        return (path for mapping in self._mappings for path in mapping.paths(job.key))
+
+    def _block(self, path: Path, reason: str) -> None:
+        """Note that a partition is not done, and let all that hangs on it wait."""
+        stack = [path]
+        while stack:
+            at = stack.pop()
+            followers = self._pending.pop(at, [])
+            dates = self._blocked.setdefault(self._static(at), bytearray())
+            dates.extend(bytes(max(0, at[self._dated] + 1 - len(dates))))
+            dates[at[self._dated]] = 1
+            self._reasons[self._static(at)] = reason
+            held = self._held.pop(at, None)
+            if held is not None:
+                self._ready.append(self._waiting(held.job, reason))
+            stack += (follower for follower in followers if follower in self._held)
+
+    def _waiting(self, job: Job, reason: str) -> PartitionRun:
+        return PartitionRun(
+            partition=job.partition,
+            state=PartitionState.WAITING,
+            run_id=job.run_id,
+            engine=self._engine,
+            attempt=0,
+            last_seen_at=datetime.now(UTC),
+            error=f"waits for {reason}",
+        )
+
+    # -- keys as paths --------------------------------------------------------------------------------------------
+
+    def _path(self, partition: str) -> Path:
+        return tuple(self._scheme.path_of(PartitionKey.parse(partition)))
+
+    def _static(self, path: Path) -> Path:
+        return path[: self._dated] + path[self._dated + 1 :]
+
+    def _is_blocked(self, path: Path) -> bool:
+        dates = self._blocked.get(self._static(path))
+        return dates is not None and path[self._dated] < len(dates) and bool(dates[path[self._dated]])
+
+
+def _failure(run: PartitionRun) -> str:
+    """Return what a partition is and how it stands, as the reason why others wait."""
+    if run.state is PartitionState.WAITING:
+        return (run.error or run.partition).removeprefix("waits for ")
+    how = {PartitionState.FAILED: "failed", PartitionState.CANCELED: "was canceled"}.get(run.state, "is not complete")
+    return f"{run.partition}, which {how}" + (f" at step {run.step}" if run.step else "")
