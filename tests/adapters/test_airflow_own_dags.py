@@ -116,7 +116,7 @@ def test_what_holds_a_capture_can_be_freed(ledger) -> None:
 
 
 def test_a_run_of_dag_test_starts_now(ledger) -> None:
-    """``DAG.test`` calls the logical date the start of its run; what is due since is due, and the ledger has the time."""
+    """``DAG.test`` calls the logical date the start; what is due since is due, and the ledger has the time."""
     flow = Workflow("tried", partitions=PartitionScheme(date=Daily(start="2026-01-02")))
     flow.step("only")(lambda ctx: {"started": ctx.started_at})
     dag = workflow_dag(flow)
@@ -136,7 +136,8 @@ def test_a_logical_date_may_be_tried_again(ledger) -> None:
         run_dag(dag, run_id=second.run_id)
     with create_session() as session:
         session.query(DagRun).filter_by(run_id=second.run_id).update({"triggered_by": "TIMETABLE"})
-    with pytest.raises(ContextError, match="has a run of the logical date 2026-01-12 00:00:00.00:00 already, 'flowctx__"):
+    words = "has a run of the logical date 2026-01-12 00:00:00.00:00 already, 'flowctx__"
+    with pytest.raises(ContextError, match=words):
         run_dag(dag, logical_date=monday)
 
 

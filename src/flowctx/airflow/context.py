@@ -255,7 +255,7 @@ def _value(value: Any, name: str) -> Any:
 
 
 def _started_at(run: Any) -> Any:
-    """Return when a run started: ``DAG.test`` and ``airflow dags test`` say the logical date, and let it run after now."""
+    """Return when a run started: ``DAG.test``, ``airflow dags test`` say the logical date, and let it run after now."""
     return run.run_after if run.start_date == run.logical_date else run.start_date
 
 

@@ -128,7 +128,8 @@ class DagsterLauncher(PollingLauncher):
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         old = before.run_id if before is not None else None
         if before is not None and self._goes_on_anew(job, before):
-            # A re-execution would be of the same steps, with the same parameters; a run of all goes on with what the ledger has of it.
+            # A re-execution would be of the same steps, with the same parameters; a run of all goes on with what the
+            # ledger has of it.
             if before.recorded:
                 job = replace(job, request=replace(job.request, resume_from=before.run_id, from_step=job.from_step))
             before = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import latest_continuation
@@ -73,7 +74,7 @@ def plan_continuation(
 
 
 def changed_params(params: Mapping[str, Any], before: RunRecord) -> dict[str, Any]:
-    """Return the parameters that a run did not have so: one that keeps its value is not new, and what steps wrote stands.
+    """Return the parameters that a run did not have so: one that keeps its value is not new, as are those of steps.
 
     Args:
         params: What the run that goes on is to have.
