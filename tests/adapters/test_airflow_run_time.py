@@ -18,7 +18,9 @@ from airflow.timetables import assets, events, interval, simple, trigger
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
 
 from flowctx import AsOf, CalendarError
+from flowctx.airflow import _compat
 from flowctx.airflow.run_time import run_time
+from flowctx.core.workflow.run_context import fires_within_day
 
 ZONES = ["America/New_York", "Asia/Tokyo", "Australia/Lord_Howe"]
 #: The last evening before, and the day of, both changes of the clocks in New York and on Lord Howe Island.
@@ -26,6 +28,7 @@ DAYS = [date(2026, 3, 7), date(2026, 3, 8), date(2026, 4, 5), date(2026, 10, 4),
 EVENING = "30 20 * * *"
 ASSET = sdk.Asset("a")
 DAY = timedelta(days=1)
+FRIDAY = datetime(2026, 1, 9, 17, tzinfo=UTC)
 
 
 class OwnTrigger(trigger.CronTriggerTimetable):
@@ -214,3 +217,22 @@ def test_a_timetable_of_ones_own_is_asked_for_its_scheduled_run() -> None:
 
     by_hand = {"run_type": "manual", "logical": at_six(20), "start": at_six(18), "end": at_six(20)}
     assert as_of(TwoDays(ZONES[0]), rule=AsOf.window_end(), **by_hand) == (date(2026, 11, 22), "window_end")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "within_day"),
+    [
+        ("0 6 * * *", False),
+        ("30 20 * * 1-5", False),
+        ("0 * * * *", True),
+        ("0 9,17 * * 1-5", True),
+        (sdk.DeltaTriggerTimetable(timedelta(hours=6)), True),
+        (sdk.EventsTimetable([FRIDAY, FRIDAY - timedelta(hours=1)]), True),
+        (sdk.EventsTimetable([FRIDAY, FRIDAY + timedelta(days=7)]), False),
+        (None, False),
+    ],
+)
+def test_schedules_that_fire_within_a_day_are_known(schedule, within_day):
+    """Of a schedule with several ticks a day, or with one of several in a week, the date alone says too little."""
+    timetable = sdk.CronTriggerTimetable(schedule, timezone="UTC") if isinstance(schedule, str) else schedule
+    assert fires_within_day(_compat.next_ticks(sdk.DAG("d", schedule=timetable), FRIDAY)) is within_day

@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from airflow.sdk import CronTriggerTimetable
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-from adapters.dagster_support import Bench
+from adapters.dagster_support import QUIET, Bench
 from flowctx import BatchStatus, StepResult, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
+from flowctx.dagster import workflow_job
 from flowctx.ledger import open_ledger
 
 DAYS = ["2026-01-08", "2026-01-09", "2026-01-10"]
@@ -87,3 +90,52 @@ def test_files_of_dagster_keep_each_day(tmp_path, ledger):
     assert seen == [DAYS[0], DAYS[2]]
     assert bench.outputs.captures("filed/load") == [f"{DAYS[0]}|b", f"{DAYS[2]}|b"]
     assert bench.outputs.output("filed/load", capture_id=f"{DAYS[0]}|b") == {"day": DAYS[0]}
+
+
+HOURS = ["2026-01-09T14:00:00Z", "2026-01-09T15:00:00Z"]
+
+
+def counted(name):
+    """Return a workflow that says when it was called."""
+    flow = Workflow(name)
+    flow.step("load")(lambda ctx: {"as_of": ctx.as_of_date})
+    return flow
+
+
+def hourly_on_airflow(flow, hour, **how):
+    dag = workflow_dag(flow, schedule=CronTriggerTimetable("0 9,10 * * 1-5", timezone="America/New_York"))
+    return run_dag(dag, logical_date=datetime.fromisoformat(hour), **how)
+
+
+hourly = counted("hourly_on_dagster")
+
+
+def on_schedule():
+    """Return a code location with a schedule that fires twice a day."""
+    job = workflow_job(hourly)
+    twice = dg.ScheduleDefinition("twice", job=job, cron_schedule="0 9,10 * * *", execution_timezone="America/New_York")
+    return dg.Definitions(jobs=[job], schedules=[twice]).get_repository_def()
+
+
+def hourly_on_dagster(flow, hour, *, batch_id, on_captured):
+    recon = ReconstructableRepository.for_file(__file__, "on_schedule").get_reconstructable_job(flow.name)
+    tags = {".dagster/scheduled_execution_time": hour, "dagster/schedule_name": "twice"}
+    tags |= {"flowctx/batch_id": batch_id, "flowctx/on_captured": on_captured}
+    with dg.instance_for_test() as instance:
+        return dg.execute_job(
+            recon, instance=instance, tags=tags, run_config={**QUIET, "execution": {"config": {"in_process": {}}}}
+        )
+
+
+@pytest.mark.parametrize("run_hour", [hourly_on_airflow, hourly_on_dagster])
+def test_each_tick_of_a_day_is_its_own(run_hour, ledger):
+    """Two ticks of one business date under one batch id are two captures and two rows; neither stands for the other."""
+    flow = hourly if run_hour is hourly_on_dagster else counted("hourly_on_airflow")
+    for hour in HOURS:
+        run_hour(flow, hour, batch_id="restate", on_captured="skip")
+    captures = ledger.captures(workflow=flow.name)
+    assert {capture.key.capture_id for capture in captures} == {f"{hour}|restate" for hour in HOURS}
+    assert {str(capture.state) for capture in captures} == {"complete"}
+    assert {str(run.context.as_of_date) for run in ledger.list_runs()} == {"2026-01-09"}
+    status = BatchStatus.of(ledger, "restate", flow)
+    assert (status.counts, status.grid.rows) == ({"ok": 2}, HOURS)

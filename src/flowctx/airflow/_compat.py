@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, conf
@@ -53,6 +54,7 @@ __all__ = [
     "hide",
     "migrate",
     "most_instances",
+    "next_ticks",
     "open_session",
     "partition_date",
     "plain_sequences",
@@ -123,6 +125,37 @@ def partition_date(run: Any) -> datetime | None:
     """Return the partition date of a run, which Airflow tells its tasks from 3.3 on."""
     found: datetime | None = getattr(run, "partition_date", None)
     return found
+
+
+def next_ticks(dag: Any, after: datetime, count: int = 4) -> Iterator[datetime]:
+    """Yield some ticks of a DAG's schedule after an instant, or of listed events those around it.
+
+    None, where the timetable cannot be asked in a worker: a user's own that is registered nowhere, or that does not
+    say what comes next.
+    """
+    listed = getattr(dag.timetable, "event_dates", None)
+    if listed is not None:  # those of the SDK cannot say in a worker what comes next (seen with 3.3.2)
+        yield from sorted(event for event in listed if abs(event - after) < timedelta(days=1))
+        return
+    try:
+        yield from itertools.islice(_ticks_after(dag, after), count)
+    except (NotImplementedError, ValueError):  # ValueError: TimetableNotRegistered
+        return
+
+
+def _ticks_after(dag: Any, after: datetime) -> Iterator[datetime]:
+    from airflow.sdk import timezone
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    core = coerce_to_core_timetable(dag.timetable)
+    unbounded = TimeRestriction(earliest=None, latest=None, catchup=True)
+    last = timezone.coerce_datetime(after)
+    while True:
+        info = core.next_dagrun_info(last_automated_data_interval=DataInterval.exact(last), restriction=unbounded)
+        if info is None or info.logical_date is None or info.logical_date <= last:
+            return
+        yield (last := info.logical_date)
 
 
 def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:

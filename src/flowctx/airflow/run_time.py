@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flowctx.airflow._compat import partition_date, scheduled_interval
+from flowctx.airflow._compat import next_ticks, partition_date, scheduled_interval
 from flowctx.core.dates.zones import Window, zone_name
 from flowctx.core.errors import CalendarError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import RunTiming
+from flowctx.core.workflow.run_context import fires_within_day
 
 #: Where a timetable keeps its zone: those of the SDK, and a user's own, in public; those of core privately.
 _ZONE_ATTRIBUTES: Final = ("timezone", "_timezone")
@@ -48,6 +49,7 @@ def run_time(dag: Any, run: Any, partition: PartitionKey | None, scheme: Partiti
         window_start=window.start if window else None,
         window_end=window.end if window else None,
         fired_at=fired_at,
+        within_day=partition is None and fired_at is not None and fires_within_day(next_ticks(dag, fired_at)),
         partition=partition,
         scheme=scheme,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from dagster._core.definitions.partitions.subset import PartitionsSubset
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.execution.context.invocation import BaseDirectExecutionContext
+from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster._utils.warnings import disable_dagster_warnings
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "quiet",
     "schedule_name",
     "step_context",
+    "ticks_from",
 ]
 
 #: Metadata of an output for which Dagster makes no events of assets: it would call all partitions of a range
@@ -53,6 +56,11 @@ def direct_run_tags(op: Any) -> Mapping[str, str]:
 def schedule_name(context: dg.ScheduleEvaluationContext) -> str | None:
     """Return the name of the schedule whose tick this is."""
     return context._schedule_name
+
+
+def ticks_from(schedule: dg.ScheduleDefinition, tick: datetime) -> Iterator[datetime]:
+    """Yield the ticks of a schedule from one on."""
+    return schedule_execution_time_iterator(tick.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
 
 
 def step_context(context: dg.InputContext | dg.OutputContext) -> Any:

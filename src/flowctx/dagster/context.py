@@ -21,9 +21,9 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin, derived_trace_id
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
-from flowctx.dagster._compat import SCHEDULED_TIME_TAG, BaseDirectExecutionContext, direct_run_tags, schedule_name
+from flowctx.dagster._compat import BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import from_dagster_key
-from flowctx.dagster.run_time import check_one_of_time, schedule_timezone, time_dimension, zone_of
+from flowctx.dagster.run_time import check_one_of_time, schedule_tick, time_dimension, zone_of
 
 logger = logging.getLogger("flowctx")
 
@@ -143,8 +143,9 @@ class RunFacts:
     partitions_def: dg.PartitionsDefinition[str] | None = None
     #: Time zone of the schedule; None if it is not known.
     timezone: str | None = "UTC"
-    #: The time for which a schedule fired.
+    #: The time for which a schedule fired, and whether it does so several times a day.
     fired_at: datetime | None = None
+    within_day: bool = False
     #: When the run started, where that is known.
     started_at: datetime | None = None
     #: For ``metadata["engine"]``.
@@ -290,6 +291,7 @@ class RunFacts:
             window_start=window.start if window else None,
             window_end=window.end if window else None,
             fired_at=self.fired_at if partition is None or scheme is None else None,
+            within_day=self.within_day,
             partition=partition,
             scheme=scheme,
         )
@@ -298,7 +300,6 @@ class RunFacts:
 def _of_op(op: dg.OpExecutionContext) -> RunFacts:
     run = op.run
     step = op.get_step_execution_context()
-    scheduled = run.tags.get(SCHEDULED_TIME_TAG)
     root = op.instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
     assets = op.assets_def.keys if op.has_assets_def else ()
     engine: dict[str, Any] = {
@@ -318,8 +319,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         root=root,
         keys=_engine_keys(op) or _lost_key(op, root),
         partitions_def=step.run_partitions_def,
-        timezone=schedule_timezone(op) if scheduled else None,
-        fired_at=datetime.fromisoformat(scheduled) if scheduled else None,
+        **schedule_tick(op)._asdict(),
         started_at=_started(op.instance, run.run_id),
         engine=engine,
     )

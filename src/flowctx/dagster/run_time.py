@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import dagster as dg
 
 from flowctx.core.errors import ContextError
 from flowctx.core.workflow.business_date import AsOf
-from flowctx.dagster._compat import CheckError
+from flowctx.core.workflow.run_context import fires_within_day
+from flowctx.dagster._compat import SCHEDULED_TIME_TAG, CheckError, ticks_from
 
 _SCHEDULE_TAG: Final = "dagster/schedule_name"
 #: The part of a key that names a window of time, and its definition.
@@ -47,14 +49,34 @@ def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None) -
         )
 
 
-def schedule_timezone(op: dg.OpExecutionContext) -> str | None:
-    """Return the zone of the schedule that launched the run, since the tag with its time is in UTC.
+class Tick(NamedTuple):
+    """For when a schedule launched a run, as fields of ``RunFacts``; of a run that none launched, nothing."""
 
-    None stands for a schedule that is gone, or a run outside of any code location.
-    """
+    #: The zone of the schedule, since the tag with its time is in UTC; None if the schedule is gone.
+    timezone: str | None = None
+    #: When.
+    fired_at: datetime | None = None
+    #: Whether it fires several times a day.
+    within_day: bool = False
+
+
+def schedule_tick(op: dg.OpExecutionContext) -> Tick:
+    """Return the tick of the schedule that launched a run."""
+    text = op.run.tags.get(SCHEDULED_TIME_TAG)
+    if text is None:
+        return Tick()
+    fired_at, schedule = datetime.fromisoformat(text), _schedule(op)
+    if schedule is None:
+        return Tick(fired_at=fired_at)
+    within_day = fires_within_day(itertools.islice(ticks_from(schedule, fired_at), 4))
+    return Tick(schedule.execution_timezone or "UTC", fired_at, within_day)
+
+
+def _schedule(op: dg.OpExecutionContext) -> dg.ScheduleDefinition | None:
+    """Return the schedule that launched the run, unless it is gone, or the run outside of any code location."""
     name = op.run.tags.get(_SCHEDULE_TAG)
     try:
-        return op.repository_def.get_schedule_def(name).execution_timezone or "UTC" if name else None
+        return op.repository_def.get_schedule_def(name) if name else None
     except (dg.DagsterInvariantViolationError, CheckError):
         return None
 

@@ -56,6 +56,8 @@ class RunTiming:
     window_end: datetime | None = None
     #: The instant for which the schedule fired the run (not when it came to run).
     fired_at: datetime | None = None
+    #: Whether the schedule fires several times a day, so that the date does not tell its runs apart.
+    within_day: bool = False
     #: The run's partition.
     partition: PartitionKey | None = None
     #: The scheme of the partition.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,16 @@ from flowctx.core.workflow.context import WorkflowContext
 
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
+
+
+def fires_within_day(ticks: Iterable[datetime]) -> bool:
+    """Return whether a schedule fires several times a day, given some of its ticks one after the other.
+
+    Example:
+        >>> fires_within_day(datetime(2026, 1, 9, hour, tzinfo=UTC) for hour in (9, 17))
+        True
+    """
+    return any(after - before < _DAY for before, after in itertools.pairwise(ticks))
 
 
 def begin(
@@ -88,10 +99,8 @@ def begin(
             "start it with as_of_date (Airflow: in its conf, Dagster: the tag flowctx/as_of_date), with a partition or "
             "with a logical date, or let what triggers it hand on its as_of_date"
         )
-    occasion = None
-    if partition is None:
-        by_caller = run_metadata["as_of_source"] == "caller"
-        occasion = occasion_of(as_of_date, None if by_caller else time) or (first_run_id if batch_id else None)
+    by_caller = run_metadata["as_of_source"] == "caller"
+    occasion = occasion_of(as_of_date, None if by_caller else time) if partition is None else None
     if calendar is not None:
         run_metadata["calendar"] = calendar.identity
     return WorkflowContext(
@@ -104,8 +113,9 @@ def begin(
         checkpoint=checkpoint,
         partition=partition,
         as_of_date=as_of_date,
-        capture_id=capture_id or capture_id_of(partition, scheme, batch_id or first_run_id, occasion),
-        idempotency_key=idempotency_key or idempotency_key_of(name, partition, as_of_date),
+        capture_id=capture_id
+        or capture_id_of(partition, scheme, batch_id or first_run_id, occasion or (first_run_id if batch_id else None)),
+        idempotency_key=idempotency_key or idempotency_key_of(name, partition, occasion or as_of_date),
     )
 
 
@@ -134,29 +144,38 @@ def capture_id_of(
 def occasion_of(as_of_date: date | None, time: RunTiming | None = None) -> str | None:
     """Return what tells a run without a partition from others: its as-of date, else the time that it is about.
 
-    Of an interval shorter than a day, such as an hour, the time of its start is part of it.
+    Of an interval shorter than a day, such as an hour, it is the time of its start; of a schedule that fires several
+    times a day, the time for which it fired.
 
     Example:
         >>> occasion_of(date(2026, 1, 9))
         '2026-01-09'
+        >>> noon = datetime(2026, 1, 9, 12, tzinfo=UTC)
+        >>> occasion_of(date(2026, 1, 9), RunTiming(fired_at=noon, within_day=True))
+        '2026-01-09T12:00:00Z'
     """
     time = time or RunTiming()
     start, end = time.window_start, time.window_end
     moment = start or time.fired_at
     instant = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else None
-    if start is not None and end is not None and timedelta(0) < end - start < _DAY:
+    if time.within_day or (start is not None and end is not None and timedelta(0) < end - start < _DAY):
         return instant
     return as_of_date.isoformat() if as_of_date is not None else instant
 
 
-def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: date | None) -> str:
+def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: date | str | None) -> str:
     """Return 32 hexadecimal characters that are equal on every engine for the same workflow, partition and date.
+
+    Args:
+        name: The workflow's name.
+        partition: The partition key.
+        as_of_date: The business date; without a partition, what :func:`occasion_of` makes of it.
 
     Example:
         >>> len(idempotency_key_of("prices", None, None))
         32
     """
-    parts = (name, str(partition or ""), as_of_date.isoformat() if as_of_date else "")
+    parts = (name, str(partition or ""), str(as_of_date or ""))
     return sha256("\0".join(parts))[:32]
 
 
