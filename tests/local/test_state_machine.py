@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.strategies import booleans, sampled_from
 
-from flowctx import BatchStatus, PartitionKey, PartitionScheme, StepResult, Workflow, resume, run
-from flowctx.core.batches.records import PartitionState
+from flowctx import Backfill, BatchStatus, PartitionKey, PartitionScheme, StepResult, Workflow, resume, run
+from flowctx.backfill.settling import settle_run
+from flowctx.backfill.worker import _Runs
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.run_ledgers import run_ledger
@@ -23,7 +27,7 @@ from flowctx.core.workflow.run_context import begin
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 
-TIERS = ["T1", "T2"]
+TIERS = ["T1", "T2", "T3"]
 STEPS = ("fetch", "check", "load")
 BATCHES = ["b1", "b2"]
 
@@ -32,8 +36,47 @@ class Killed(BaseException):
     """The process is no more."""
 
 
+class InThisProcess:
+    """Launches partitions as worker processes do, in this one."""
+
+    engine, writes_ledger = "local", True
+
+    def __init__(self, machine: Runs) -> None:
+        self.machine = machine
+
+    def check(self, workflow: Workflow) -> None:
+        """Take any."""
+
+    def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun]:
+        machine = self.machine
+        how = {"clock": machine.clock}
+        runs = _Runs(partial(run, **how), partial(resume, **how), machine.flow, machine.ledger, batch.batch_id)
+        for job in jobs:
+            machine.ask_job(job)
+            task = {"partition": job.partition, "run_id": job.run_id, "known": job.before is not None}
+            ended = runs.outcome(task | ({"from_step": job.from_step} if job.from_step else {}))
+            yield PartitionRun(
+                partition=job.partition,
+                state=PartitionState(ended["state"]),
+                run_id=job.run_id,
+                engine="local",
+                attempt=ended["attempt"],
+                last_seen_at=machine.clock.now(),
+                error=ended["error"],
+            )
+
+    def stop(self) -> None:
+        """Go on."""
+
+    detach = stop
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Know nothing but the ledger."""
+        return iter(())
+
+
 class Runs(RuleBasedStateMachine):
-    """Two partitions in two batches, on which anything may happen."""
+    """Partitions in two batches, on which anything may happen; a third partition comes later."""
 
     @initialize()
     def begin_empty(self) -> None:
@@ -45,10 +88,11 @@ class Runs(RuleBasedStateMachine):
         self.asked: Counter[tuple[str, str]] = Counter()
         self.fails: str | None = None
         self.kills: str | None = None
+        self.tiers = TIERS[:2]
         self.flow = self.workflow()
 
     def workflow(self) -> Workflow:
-        flow = Workflow("machine", partitions=PartitionScheme(tier=TIERS))
+        flow = Workflow("machine", partitions=PartitionScheme(tier=self.tiers))
         for name in STEPS:
             flow.step(name)(self.step(name))
         return flow
@@ -71,7 +115,7 @@ class Runs(RuleBasedStateMachine):
 
     # -- what people do ---------------------------------------------------------------------------------------------
 
-    @rule(tier=sampled_from(TIERS), batch=sampled_from(BATCHES), fails=sampled_from([None, *STEPS]))
+    @rule(tier=sampled_from(TIERS[:2]), batch=sampled_from(BATCHES), fails=sampled_from([None, *STEPS]))
     def launch(self, tier: str, batch: str, fails: str | None) -> None:
         """Run the whole, which may fail at a step."""
         self.fails = fails
@@ -79,7 +123,7 @@ class Runs(RuleBasedStateMachine):
         run(self.flow, partition=tier, batch_id=batch, run_id=self.new_id(), ledger=self.ledger, clock=self.clock)
         self.fails = None
 
-    @rule(tier=sampled_from(TIERS), batch=sampled_from(BATCHES), at=sampled_from(STEPS))
+    @rule(tier=sampled_from(TIERS[:2]), batch=sampled_from(BATCHES), at=sampled_from(STEPS))
     def kill(self, tier: str, batch: str, at: str) -> None:
         """Run the whole, and let the process die in the middle."""
         self.kills = at
@@ -88,7 +132,7 @@ class Runs(RuleBasedStateMachine):
             run(self.flow, partition=tier, batch_id=batch, run_id=self.new_id(), ledger=self.ledger, clock=self.clock)
         self.kills = None
 
-    @rule(tier=sampled_from(TIERS), batch=sampled_from(BATCHES), step=sampled_from(STEPS), fails=booleans())
+    @rule(tier=sampled_from(TIERS[:2]), batch=sampled_from(BATCHES), step=sampled_from(STEPS), fails=booleans())
     def materialize_one(self, tier: str, batch: str, step: str, fails: bool) -> None:
         """Run one step alone, as an engine does that is asked for one asset."""
         self.fails = step if fails else None
@@ -137,6 +181,66 @@ class Runs(RuleBasedStateMachine):
         """Whatever is running is over, its engine says: it was cancelled, or its worker died."""
         for found in self.ledger.list_runs(status=RunStatus.RUNNING, limit=1000):
             end_run(self.ledger, found, state, "over")
+
+    @rule(batch=sampled_from(BATCHES), which=booleans(), state=sampled_from(["failed", "canceled", "ok", "running"]))
+    def mark(self, batch: str, which: bool, state: str) -> None:
+        """Somebody marks a run in its engine, whatever it did."""
+        runs = self.ledger.list_runs(batch_id=batch, limit=1000)
+        if runs:
+            found = runs[0 if which else -1]
+            self.clock.advance(timedelta(minutes=1))
+            told = PartitionRun(
+                partition=str(found.context.partition),
+                state=PartitionState(state),
+                run_id=found.run_id,
+                engine="airflow",
+                last_seen_at=self.clock.now(),
+            )
+            settle_run(self.ledger, "machine", told)
+            self.ledger.batches.record_outcomes(batch, [told])
+
+    @rule(batch=sampled_from(BATCHES))
+    def cancel(self, batch: str) -> None:
+        """Cancel a batch, and what it has under way."""
+        if self.ledger.list_runs(batch_id=batch, limit=1):
+            self.ledger.batches.cancel(batch)
+            for found in self.ledger.list_runs(batch_id=batch, status=RunStatus.RUNNING, limit=1000):
+                end_run(self.ledger, found, RunStatus.CANCELED, "canceled")
+
+    @rule()
+    def grow(self) -> None:
+        """The scheme has one partition more from now on."""
+        self.tiers = TIERS
+        self.flow = self.workflow()
+
+    @rule(
+        batch=sampled_from(BATCHES),
+        everything=booleans(),
+        fails=sampled_from([None, *STEPS]),
+        kills=sampled_from([None, None, *STEPS]),
+        retry=booleans(),
+        from_step=sampled_from([None, None, "check"]),
+    )
+    def extend(
+        self, batch: str, everything: bool, fails: str | None, kills: str | None, retry: bool, from_step: str | None
+    ) -> None:
+        """Launch a batch, with more partitions than before perhaps; the launch may die."""
+        self.fails, self.kills = fails, kills
+        self.clock.advance(timedelta(hours=7))
+        backfill = Backfill(self.flow, None if everything else "tier=T1", batch, ledger=self.ledger)
+        with suppress(Killed):
+            backfill.launch(InThisProcess(self), retry_failed=retry, from_step=from_step, extend=True)
+        self.fails = self.kills = None
+
+    def ask_job(self, job: Job) -> None:
+        """Note what a job may do: all steps of a new run, else those that are not complete or were asked for."""
+        key = PartitionKey.parse(job.partition)
+        known = [run for run in self.ledger.list_runs(partition=key, limit=1000) if run.run_id == job.run_id]
+        first = 0
+        if job.before is not None and known:
+            first = next((i for i, name in enumerate(STEPS) if not self.is_complete(known[0], name)), len(STEPS))
+            first = min(first, STEPS.index(job.from_step) if job.from_step else first)
+        self.ask(f"{key.tier}|{job.request.batch_id}", STEPS[first:])
 
     # -- what holds -------------------------------------------------------------------------------------------------
 
@@ -193,7 +297,9 @@ class Runs(RuleBasedStateMachine):
         for batch in BATCHES:
             known = {str(found.context.partition) for found in self.ledger.list_runs(batch_id=batch, limit=1000)}
             if known:
-                assert BatchStatus.of(self.ledger, batch, self.flow).total == len(known)
+                selection = self.ledger.batches.get(batch).selection
+                planned = len(self.flow.partitions.select(selection)) if selection is not None else len(known)
+                assert BatchStatus.of(self.ledger, batch, self.flow).total == planned
 
 
 Runs.TestCase.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
