@@ -63,6 +63,16 @@ def test_a_run_that_was_deleted_is_run_anew(dagster: Dagster, ledger: Ledger) ->
     assert again.ended == {PartitionState.OK: 3}
 
 
+def test_a_retry_from_a_step_is_a_new_run(dagster: Dagster, ledger: Ledger) -> None:
+    """What failed and is to run again from a step on is not taken for the run that failed."""
+    dagster.status = "FAILURE"
+    fill(dagster, ledger)
+    dagster.status = "SUCCESS"
+    backfill = Backfill(flow, SOME, "b", ledger=ledger)
+    again = backfill.launch(DagsterLauncher(dagster.url), retry_failed=True, from_step="check")
+    assert (again.ended, len(dagster.runs)) == ({PartitionState.OK: 3}, 6)
+
+
 def test_why_it_failed_is_found_late_in_the_events(dagster: Dagster, ledger: Ledger) -> None:
     """The events of a run that has many come in pages; the step that failed may be on any of them."""
     dagster.status = "FAILURE"
