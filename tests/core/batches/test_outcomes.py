@@ -81,6 +81,19 @@ def test_two_accounts_of_one_run_are_merged(recorded, engine, state):
     assert winning_outcome([engine, recorded]).state == state
 
 
+def test_a_run_that_begins_again_has_the_capture():
+    """What an engine runs again hides what was captured before it as its steps did: the capture was theirs."""
+    again = [steps("a", "ok", 1), steps("b", "failed", 2), account("b", "running", 3)]
+    assert (winning_outcome(again).run_id, winning_outcome(again).state) == ("b", "running")
+
+
+@pytest.mark.parametrize("state", ["canceled", "failed", "running"])
+def test_what_an_engine_says_late_hides_no_later_capture(state):
+    """A run that wrote before another one stays the earlier, whenever its engine is heard of again."""
+    late = [steps("a", "canceled", 1), steps("b", "ok", 2), account("a", state, 3)]
+    assert (winning_outcome(late).run_id, winning_outcome(late).state) == ("b", "ok")
+
+
 def test_the_engine_says_why_where_the_steps_do_not():
     """A failure without a reason takes that of the engine; a reason of its own stays."""
     engine = account("a", "failed", 2, error="out of memory", step="load")

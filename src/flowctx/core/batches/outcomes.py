@@ -22,7 +22,7 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
         by_run.setdefault(account.run_id, []).append(account)
     runs = [_merged(some) for some in by_run.values()]
     writers = [run for run in runs if _writes(run)]
-    last = max(writers, key=_heard, default=None)
+    last = max(writers, key=lambda run: _wrote(by_run[run.run_id]), default=None)
     if last is None:
         return max(runs, key=_heard)
     if last.state is PartitionState.OK:
@@ -35,6 +35,11 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
 
 def _heard(run: PartitionRun) -> float:
     return run.last_seen_at.timestamp()
+
+
+def _wrote(accounts: list[PartitionRun]) -> float:
+    """Return when a run last wrote: of one that is recorded, its engine may say later what is long over."""
+    return max(_heard(account) for account in accounts if account.recorded or not any(a.recorded for a in accounts))
 
 
 def _writes(run: PartitionRun) -> bool:
@@ -53,7 +58,8 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
     if not reported.state.ended:
         if recorded.state.done and reported.attempt <= recorded.attempt:
             return recorded  # the engine has not heard of it yet; of what it runs again, the steps tell
-        return max(recorded, reported, key=_heard)
+        begun_again = replace(reported, recorded=True, part=recorded.part)
+        return max(recorded, begun_again, key=_heard)
     if reported.state is PartitionState.CANCELED and not recorded.state.done and _heard(reported) >= _heard(recorded):
         return replace(reported, recorded=True, part=recorded.part)
     if recorded.state.ended:
