@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from artifacts.killed_writer import write_until_killed
 from flowctx.artifacts import PathArtifactStore
 from flowctx.core.data.encoding import from_json
 from flowctx.core.whole_files import PART
 
-SCRIPT = Path(__file__).with_name("killed_writer.py")
 #: How often a writer is killed; ``FLOWCTX_TEST_KILLS=200`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "8"))
+#: Forks each writer from a process that has imported all it needs, and has done nothing yet.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["flowctx.artifacts.frames", "flowctx.artifacts.library", "s3fs", "upath"])
 
 
 def killed(url: str, moment: random.Random) -> list[dict]:
     """Start a writer, kill it some time after its first table, and return the references that it has handed on."""
-    with subprocess.Popen([sys.executable, str(SCRIPT), url], stdout=subprocess.PIPE, text=True) as writer:
-        lines = [writer.stdout.readline()]
-        time.sleep(moment.uniform(0, 0.3))
-        writer.send_signal(signal.SIGKILL)
-        lines += writer.stdout.read().splitlines()
-    return [json.loads(line) for line in lines if line.strip().endswith("}")]
+    receiver, sender = FORKS.Pipe(duplex=False)
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    writer = FORKS.Process(target=write_until_killed, args=(url, environment, sender))
+    writer.start()
+    sender.close()
+    found = [receiver.recv_bytes()]
+    time.sleep(moment.uniform(0, 0.3))
+    writer.kill()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            found.append(receiver.recv_bytes())
+    writer.join()
+    return [json.loads(reference) for reference in found]
 
 
+@pytest.mark.timeout(300 + 10 * KILLS)
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_a_killed_writer_leaves_no_half(kind, request, tmp_path):
     """Every reference that was handed on can be read, every complete file is whole, prune removes the rest."""
