@@ -96,3 +96,14 @@ def test_a_run_with_tables_that_failed_here_goes_on_there(monkeypatch, tmp_path)
     done = resume(failed.run_id, flow, ledger=ledger).raise_for_failure()
     assert done.context.get_output("mean", "mean") == pytest.approx(FRAME["close"].mean())
     ledger.close()
+
+
+@pytest.mark.parametrize("user", ["", "stores@"], ids=["url", "connection"])
+def test_the_place_of_object_storage_xcoms_is_the_fallback(user, monkeypatch, tmp_path):
+    """Without a place of ours, tables go beside the large XComs of Airflow's own backend, by its connection too."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    monkeypatch.setenv("AIRFLOW_CONN_STORES", '{"conn_type": "generic"}')
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH", f"file://{user}{tmp_path}/xcoms")
+    result = run_dag(workflow_dag(table_flow())).raise_for_failure()
+    assert result.outputs_digest == run(table_flow()).outputs_digest
+    assert len([*(tmp_path / "xcoms" / "flowctx" / "shared" / "tables").rglob("*.parquet")]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from dataclasses import replace
@@ -28,6 +29,7 @@ from flowctx import (
     Table,
 )
 from flowctx.artifacts import PathArtifactStore, artifact_store
+from flowctx.artifacts.trouble import explained
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.execution.execute import categorize
 
@@ -275,10 +277,6 @@ def test_references_of_0_1_are_read_inside_of_the_store(tmp_path):
 
 def test_a_full_disk_is_said():
     """A disk without space is DEPENDENCY or worth another try, and says so; nothing is left behind."""
-    import errno
-
-    from flowctx.artifacts.trouble import explained
-
     error = explained(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "write x to y")
     assert isinstance(error, ArtifactUnavailable)
     assert "free some space" in str(error)
@@ -294,9 +292,37 @@ def test_a_folder_that_is_no_folder_is_said(tmp_path):
 
 
 def test_a_bucket_that_is_not_there_is_said(bucket):
-    """A bucket that does not exist is no damage of the data."""
-    with pytest.raises(ArtifactError, match="no-such-bucket"):
+    """A bucket that does not exist is no damage of the data, but a matter of configuration."""
+    with pytest.raises(
+        ArtifactRefused, match="no-such-bucket.*there is no such bucket or container.*make it"
+    ) as raised:
         kept(PathArtifactStore("s3://no-such-bucket/x", patience=(), inline_bytes=0))
+    assert str(categorize(raised.value)) == "CONFIGURATION"
+
+
+def test_who_has_no_credentials_is_told_at_once(bucket, monkeypatch):
+    """Without a key nothing is tried again: the error says who is to be let in, and is a matter of configuration."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    nobody = PathArtifactStore(bucket, patience=(60.0,), inline_bytes=0)
+    nobody._files._given = UPath(bucket, skip_instance_cache=True)
+    with pytest.raises(ArtifactRefused, match="NoCredentialsError.*grant access") as raised:
+        kept(nobody)
+    assert str(categorize(raised.value)) == "CONFIGURATION"
+
+
+def test_errors_of_a_cause_are_told(tmp_path):
+    """What a library wraps is seen through, and only the first line of what it says is shown."""
+
+    class ResourceNotFoundError(Exception):
+        __module__ = "azure.core.exceptions"
+
+    error = RuntimeError("Failed to upload block: no such container\n<Error>\n")
+    error.__cause__ = ResourceNotFoundError("no such container")
+    told = explained(error, "write x to abfs://c")
+    assert isinstance(told, ArtifactRefused)
+    assert "(RuntimeError: Failed to upload block: no such container); make it" in str(told)
 
 
 def test_a_store_that_does_not_answer_is_asked_again(bucket, monkeypatch):
@@ -315,7 +341,7 @@ def test_a_store_that_does_not_answer_is_asked_again(bucket, monkeypatch):
 def test_urls_that_lead_nowhere_are_said():
     """A scheme that nobody knows, a package that is missing and a host in a file URL are errors with a remedy."""
     for url, what in {
-        "nope://x/y": "no URL that fsspec knows",
+        "nope://x/y": "cannot be opened.*nope.*that fsspec knows",
         "gs://b/x": "needs a package",
         "abfs://c/x": "package",
     }.items():

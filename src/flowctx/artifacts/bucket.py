@@ -163,7 +163,10 @@ def _path_object(base: Any, shown: str) -> Any:
             f"the artifact store {shown} needs a package for {scheme}:// ({exc}); pip install it"
         ) from exc
     except ValueError as exc:
-        raise ContextError(f"the artifact store {shown} is no URL that fsspec knows: {exc}") from exc
+        raise ContextError(
+            f"the artifact store {shown} cannot be opened ({exc}); name a folder or a URL that fsspec knows, and set "
+            "what it needs"
+        ) from exc
     return path
 
 

@@ -23,7 +23,8 @@ def checked_place(base: Any) -> Any:
         raise ContextError(f"{base!r} was a URL, and a Path keeps only one of its strokes; pass the text {url!r}")
     if not found:
         raise ContextError(needs)
-    if not isinstance(found, str) and not (hasattr(found, "fs") and hasattr(found, "path")):
+    # Of the type: asked for its file system, a path object may look up a connection.
+    if not isinstance(found, str) and not (hasattr(type(found), "fs") and hasattr(type(found), "path")):
         raise ContextError(f"{needs}, not {base!r}")
     return found
 

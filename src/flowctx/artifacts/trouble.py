@@ -14,6 +14,9 @@ _T = TypeVar("_T")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
+#: Parts of the names that libraries give to errors about who asks: no wait would help.
+_UNKNOWN_USER = ("Credential", "Authentication", "RefreshError")
+
 #: Waits in seconds before a call to a store that is away is repeated.
 PATIENCE = (0.2, 1.0, 3.0)
 
@@ -28,9 +31,14 @@ def explained(exc: BaseException, what: str) -> FlowctxError:
     if isinstance(exc, FlowctxError):
         return exc
     number = exc.errno if isinstance(exc, OSError) else None
-    if isinstance(exc, FileNotFoundError):
+    if isinstance(exc, FileNotFoundError) or _named(exc, "ResourceNotFound"):
+        if what.startswith("write "):
+            return ArtifactRefused(
+                f"cannot {what}: there is no such bucket or container ({_words(exc)}); make it, or name another one in "
+                "FLOWCTX_ARTIFACTS_URL"
+            )
         return ArtifactError(f"cannot {what}: it is gone; run the step that made it again")
-    if isinstance(exc, PermissionError) or number in _READ_ONLY:
+    if isinstance(exc, PermissionError) or number in _READ_ONLY or _named(exc, *_UNKNOWN_USER):
         return ArtifactRefused(
             f"cannot {what}: {_words(exc)}; grant access to it, or name one that is writable in FLOWCTX_ARTIFACTS_URL"
         )
@@ -62,10 +70,22 @@ def patiently(call: Callable[[], _T], what: str, patience: tuple[float, ...] = P
     raise AssertionError  # the loop returns or raises
 
 
+def _named(exc: BaseException, *parts: str) -> bool:
+    """Whether an error, or one that led to it, is of a type whose name has a part; libraries share no types."""
+    seen: BaseException | None = exc
+    while seen is not None:
+        if any(part in kind.__name__ for kind in type(seen).__mro__ for part in parts):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
 def _away(exc: BaseException) -> bool:
     """Whether a store did not answer, in the words of the library in between."""
     if isinstance(exc, (ConnectionError, TimeoutError)):
         return True
+    if _named(exc, "ResourceNotFound", *_UNKNOWN_USER):
+        return False
     if isinstance(exc, OSError) and (exc.errno in _FULL | _READ_ONLY or isinstance(exc, FileNotFoundError)):
         return False
     library = {kind.__module__.partition(".")[0] for kind in type(exc).__mro__}
@@ -75,5 +95,5 @@ def _away(exc: BaseException) -> bool:
 
 
 def _words(exc: BaseException) -> str:
-    text = str(exc)
+    text = str(exc).strip().partition("\n")[0]  # Azure's go on with the answer's XML
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
