@@ -24,6 +24,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import thaw
 from flowctx.core.errors import FlowctxError, WorkflowError
 from flowctx.core.execution.execute import Outcome
+from flowctx.core.masking import mask_data
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.business_date import AsOf
@@ -154,7 +155,7 @@ class StepOperator(BaseOperator):
 
 
 class _Shown(TemplateValue):
-    """The run's context in a task's rendered fields, where Airflow hides what looks like a secret."""
+    """The run's context in a task's rendered fields, without secrets: Airflow hides some of them there, not all."""
 
     def __init__(self, operator: StepOperator) -> None:
         self.operator = operator
@@ -167,7 +168,8 @@ class _Shown(TemplateValue):
         except FlowctxError as exc:
             return {"error": str(exc)}
         config = to_json(operator.step.config)
-        return {"step": operator.step.name, "step_config": config, **{k: v for k, v in shown.items() if v}}
+        shown = {"step": operator.step.name, "step_config": config} | {k: v for k, v in shown.items() if v}
+        return dict(mask_data(shown))
 
 
 def config_of(config: Mapping[str, Any] | None, step: str) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, LedgerError, UnknownBatch, UnknownRun
@@ -116,7 +117,7 @@ class Backfill:
             selection=str(self.selection),
             digest=self.selection.digest(),
             total=len(self.selection),
-            params=self.params,
+            params=without_secrets(self.params),
             params_from=_name_of(self.params_of),
             created_at=datetime.now(UTC),
         )
@@ -349,8 +350,8 @@ def _refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
     if known.digest != requested.digest:
         what = f"{known.total:,} partitions ({_brief(known.selection)})"
         now = f"{requested.total:,} ({_brief(requested.selection)})"
-    elif digest(known.params) != digest(requested.params):
-        what, now = f"the parameters {_brief(dict(known.params))}", f"{_brief(dict(requested.params))}"
+    elif digest(before := without_secrets(known.params)) != digest(requested.params):
+        what, now = f"the parameters {_brief(dict(before))}", f"{_brief(dict(requested.params))}"
     elif known.params_from != requested.params_from:
         what, now = f"parameters of {known.params_from or 'no function'}", f"{requested.params_from or 'no function'}"
     else:

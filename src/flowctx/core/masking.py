@@ -52,7 +52,7 @@ def mask_text(text: str, secrets: Iterable[str] = ()) -> str:
     if "://" in text and "@" in text:
         text = _WORD.sub(_without_password, text)
     text = _BEARER.sub(rf"\g<kind> {MASK}", text)
-    return _pairs(_names()).sub(_hide_pair, text)
+    return _pairs(secret_names()).sub(_hide_pair, text)
 
 
 def mask_data(value: Any) -> Any:
@@ -74,7 +74,14 @@ def is_secret_name(name: str) -> bool:
         (True, True, False)
     """
     plain = name.lower().replace("-", "_").replace(" ", "_")
-    return any(word in plain for word in _names())
+    return any(word in plain for word in secret_names())
+
+
+def secret_names() -> tuple[str, ...]:
+    """Return the words of which a secret's name has one: the known ones, and those that the environment adds."""
+    more = ",".join(filter(None, (os.environ.get(name) for name in _MORE_NAMES)))
+    added = (name.strip().lower().replace("-", "_") for name in more.split(","))
+    return SECRET_NAMES + tuple(filter(None, added))
 
 
 def secret_values(*data: Any) -> frozenset[str]:
@@ -128,12 +135,6 @@ def _without_password(found: re.Match[str]) -> str:
         web = scheme.lower().endswith(("http", "https"))
         return f"{scheme}://{MASK}@{host}" if web and "/" not in before else word
     return f"{scheme}{separator}{'' if '/' in user else user}:{MASK}@{host}"
-
-
-def _names() -> tuple[str, ...]:
-    more = ",".join(filter(None, (os.environ.get(name) for name in _MORE_NAMES)))
-    added = (name.strip().lower().replace("-", "_") for name in more.split(","))
-    return SECRET_NAMES + tuple(filter(None, added))
 
 
 def _environment() -> Iterator[str]:

@@ -20,6 +20,7 @@ from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, Ste
 from flowctx.core.errors import ArtifactError, FlowctxError
 from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.execution.execute import Outcome
+from flowctx.core.masking import mask_data
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
@@ -230,7 +231,7 @@ class PartitionStep:
         metadata = self.metadata(result) | {
             f"{_OURS}category": str(result.category),
             f"{_OURS}attempt": self.number,
-            f"{_OURS}context": dg.MetadataValue.json(self.ctx.to_dict()),
+            f"{_OURS}context": dg.MetadataValue.json(mask_data(self.ctx.to_dict())),
         }
         if result.quality is not None:
             metadata[f"{_OURS}quality"] = dg.MetadataValue.json(to_json(freeze(result.quality.to_dict())))

@@ -32,6 +32,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.completeness import Order, end_status, leads_on, status_when_over, steps_of_other_runs
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
@@ -139,7 +140,7 @@ class Recorder:
             error=result.error,
             traceback=traceback,
             category=result.category,
-            config=step.configured(config) if config else step.config,
+            config=without_secrets(step.configured(config) if config else step.config),
             version=step.code_version,
             inputs=inputs or {},
             attempts=attempts,

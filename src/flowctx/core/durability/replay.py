@@ -11,6 +11,7 @@ from typing import Any
 
 from flowctx.core.data.encoding import by_content, to_json
 from flowctx.core.data.plain import freeze
+from flowctx.core.data.secrets import with_secrets
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import StepInputs
 from flowctx.core.durability.records import RunRecord, StepRecord
@@ -86,7 +87,7 @@ def replay_step(
         return load_output(made[before], store)
 
     ctx, _ = merge_upstream(base, [made[before] for before in after], fetch, store=store)
-    config = recorded.config if recorded else None
+    config = with_secrets(recorded.config, step.config, f"the configuration of step {name!r}") if recorded else None
     inputs = StepInputs(ledger, step, ctx, store=store, again=recorded.inputs if recorded else {})
     called = _called_by(invoke, step) if invoke else step
     outcome = execute(called, ctx, config, store=scratch, inputs=inputs.load)

@@ -24,6 +24,7 @@ from flowctx.core.errors import (
 )
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.keeping import keep_tables
+from flowctx.core.execution.secretless import secretless
 from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.masking import mask_text, secret_values
 from flowctx.core.printable import printable, well_formed
@@ -148,6 +149,7 @@ def execute(
     if result.error is not None:
         secrets = secret_values(*data)
         result = replace(result, error=well_formed(mask_text(result.error, secrets)))
+        exception = secretless(exception, secrets) if exception is not None else None
     _log(step, result, exception, seconds, log_fields, data)
     return Outcome(result=result, exception=exception, seconds=seconds)
 
