@@ -21,7 +21,7 @@ def ran(tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", f"postgresql://me:{CONNECTION}@host/lake")
     caplog.set_level(logging.DEBUG, "flowctx")
-    done = run_dag(workflow_dag(spied("spied_on_airflow")), params={"db_password": PARAM}, run_id="spied-1")
+    done = run_dag(workflow_dag(spied("spied_on_airflow")), params={"db_password": PARAM}, run_id=tmp_path.name)
     printed = capsys.readouterr()
     return [str(done), repr(done), *map(repr, done.steps), printed.out, printed.err, caplog.text]
 
@@ -38,7 +38,7 @@ def test_a_secret_is_in_what_a_run_needs_and_nowhere_else(ran, tmp_path):
 def test_what_the_ledger_keeps_is_without_secrets(ran, tmp_path):
     """Errors and tracebacks say what happened, and configurations which settings there were, each with stars."""
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    found = ledger.get_run("spied-1")
+    found = ledger.get_run(tmp_path.name)
     steps = {record.step: record for record in ledger.steps(found.key)}
     assert steps["connect"].config == {"api_token": "***", "url": "https://me:***@host/x"}
     assert "postgresql://me:***@host/lake refused SET password = '***'" in steps["query"].error
