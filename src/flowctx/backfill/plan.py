@@ -249,7 +249,7 @@ class Backfill:
         try:
             found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=key)
         except UnknownRun:
-            return digest(self._params_before) != digest(self.params)
+            return digest(without_secrets(self._params_before)) != digest(without_secrets(self.params))
         return bool(changed_params(params, found))
 
     def launch(
