@@ -66,6 +66,7 @@ def table_metadata(output: Mapping[str, Any]) -> dict[str, Any]:
     for name, handle in handles:
         found[f"{name}/bytes"] = handle.bytes
         if isinstance(handle, File):
+            found[f"{name}/name"] = handle.name
             continue
         found[f"{name}/rows"] = handle.rows
         found[f"{name}/digest"] = handle.digest

@@ -1,5 +1,6 @@
 """What stands for a table or file in a payload, and what cannot."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -18,8 +19,9 @@ FILE = FileReference(digest=sha256(b"bytes"), size=5, data=b"bytes", name="repor
 
 @pytest.mark.parametrize("reference", [TABLE, FILE, replace(TABLE, columns=None)])
 def test_a_reference_comes_back(reference):
-    """What is written is read back, and what is not known is left out."""
+    """What is written is read back and nothing but JSON's own types, and what is not known is left out."""
     data = reference.to_json()
+    assert json.loads(json.dumps(data)) == data
     assert type(reference).from_json(data) == reference
     assert None not in data.values()
 

@@ -115,6 +115,13 @@ class TableReference(Reference):
     #: Its columns in order, name and type; ``None`` where there are too many for a reference.
     columns: tuple[tuple[str, str], ...] | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON built-ins: lists, of which Airflow makes no objects of its own as it does of tuples."""
+        found = super(TableReference, self).to_json()
+        if self.columns is not None:
+            found["columns"] = [list(column) for column in self.columns]
+        return found
+
     def check(self) -> None:
         """Refuse what cannot be; columns become tuples."""
         super(TableReference, self).check()
