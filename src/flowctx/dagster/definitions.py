@@ -16,6 +16,7 @@ from flowctx.core.masking import mask_text
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.endings import endings_sensor
+from flowctx.dagster.inputs import input_deps, input_metadata
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.params import params_key, params_resource
 from flowctx.dagster.partitions import partitions_def
@@ -81,7 +82,8 @@ def workflow_assets(
         before = [asset_key(workflow, name) for name in step.after]
         spec = dg.AssetSpec(
             asset_key(workflow, step.name),
-            deps=[*before, *(deps or {}).get(step.name, ())],
+            deps=[*before, *input_deps(workflow, step), *(deps or {}).get(step.name, ())],
+            metadata=input_metadata(step),
             skippable=True,
             description=getdoc(step.function),
             automation_condition=automation_condition,

@@ -57,6 +57,30 @@ def partition_mapping(upstream: PartitionScheme, downstream: PartitionScheme) ->
         return _one_of_two(pairs[0], *multi)
 
 
+def previous_mapping(
+    upstream: PartitionScheme, downstream: PartitionScheme, first: int, last: int
+) -> dg.PartitionMapping:
+    """Return the mapping to dates before a partition's own; both schemes have the same dates and static values.
+
+    Args:
+        upstream: The scheme that is read.
+        downstream: The scheme of the reader.
+        first: How many dates back the first one is.
+        last: How many dates back the last one is.
+    """
+    with quiet():
+        time = dg.TimeWindowPartitionMapping(
+            start_offset=-first, end_offset=-last, allow_nonexistent_upstream_partitions=True
+        )
+        ups, downs = _engine_dimensions(upstream), _engine_dimensions(downstream)
+        if len(ups) == 1:
+            return time
+        mappings: list[dg.PartitionMapping] = [time, dg.IdentityPartitionMapping()]
+        return dg.MultiPartitionMapping(
+            {up: dg.DimensionPartitionMapping(down, to) for up, down, to in zip(ups, downs, mappings, strict=True)}
+        )
+
+
 class _Pair(NamedTuple):
     """A dimension of Dagster's upstream, the one downstream that it maps to, and how."""
 

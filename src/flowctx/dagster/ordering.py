@@ -4,22 +4,48 @@
 import dagster as dg
 
 from flowctx.core.durability.versions import Version
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Input
+from flowctx.dagster.partitions import to_dagster_key
 
 
 def unordered(
-    workflow: Workflow, op: dg.OpExecutionContext, ctx: WorkflowContext, item: Input, version: Version | None
+    workflow: Workflow,
+    op: dg.OpExecutionContext,
+    ctx: WorkflowContext,
+    item: Input,
+    key: PartitionKey | None,
+    version: Version | None,
 ) -> str | None:
-    """Return why a partition of the same workflow may still be to come, in this run or in its backfill."""
-    if item.workflow is not workflow:
-        return None
-    if op.has_partition_key_range and (version is None or version.run_id != op.run.run_id):
+    """Return why a partition may still be to come, in this run or in its backfill."""
+    if (
+        item.workflow is workflow
+        and op.has_partition_key_range
+        and (version is None or version.run_id != op.run.run_id)
+    ):
         return "inputs are not ordered within one run of a range yet; leave out BackfillPolicy.single_run()"
-    if "dagster/backfill" in op.run.tags and (version is None or version.batch_id != ctx.batch_id):
-        return (
-            "inputs are not ordered in Dagster's own backfills yet, and an older version must not stand in; launch "
-            "it with flowctx backfill --on dagster"
-        )
-    return None
+    backfill_id = op.run.tags.get("dagster/backfill")
+    if backfill_id is None or (version is not None and version.batch_id == ctx.batch_id):
+        return None
+    if not _is_target(op.instance, backfill_id, item, key):
+        return None
+    return (
+        f"it is part of backfill {backfill_id} and is not complete there, and no older version stands in; run this one "
+        "again when it is, and backfill all assets of the workflow, or launch it with flowctx backfill --on dagster"
+    )
+
+
+def _is_target(instance: dg.DagsterInstance, backfill_id: str, item: Input, key: PartitionKey | None) -> bool:
+    """Whether a backfill is to make a partition of a step."""
+    found = instance.get_backfill(backfill_id)
+    scheme = item.workflow.partitions
+    if found is None or scheme is None or key is None:
+        return False
+    name = to_dagster_key(key, scheme)
+    if found.asset_backfill_data is None:
+        return name in (found.partition_names or ())
+    asset = dg.AssetKey([item.workflow.name, item.step_name])
+    target = found.asset_backfill_data.target_subset
+    return asset in target.asset_keys and name in target.get_partitions_subset(asset)

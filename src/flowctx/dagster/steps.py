@@ -137,7 +137,7 @@ class PartitionStep:
             store=self.store,
             reraise=(dg.Failure, dg.RetryRequested),
             skips_captured=self.request.on_captured == "skip",
-            unordered=lambda item, key, version: unordered(self.body.workflow, self.op, self.ctx, item, version),
+            unordered=lambda *read: unordered(self.body.workflow, self.op, self.ctx, *read),
         ).attempt()
 
     def to_the_end(self) -> AttemptResult:

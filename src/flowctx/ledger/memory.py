@@ -31,8 +31,7 @@ from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning_memory import MemoryPruning
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
-from flowctx.ledger.rows import step_row
-from flowctx.ledger.standing import FindBatch, standing
+from flowctx.ledger.standing import FindBatch, version_of
 
 
 class MemoryLedger(MemoryPruning, FindBatch, OldNames):
@@ -319,32 +318,36 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
         latest = sorted(found, key=lambda capture: capture.claimed_at, reverse=True)[:limit]
         return sorted(latest, key=by_subject)
 
-    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+    def versions(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        *,
+        batch_id: str | None = None,
+    ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended."""
         wanted = set(partitions)
         with self._lock:
             by_digest = {key.digest: run for key, run in self._runs.items()}
-            return [
-                self._version(capture, by_digest[capture.holder], step)
+            found = [
+                version_of(by_digest[capture.holder], self._step(by_digest[capture.holder].key, step), capture)
                 for capture in self._captures.values()
                 if capture.workflow == workflow and capture.partition in wanted and capture.holder in by_digest
             ]
+            parts = [
+                (self._steps[key][step].started_at, run)
+                for key, run in self._runs.items()
+                if batch_id is not None and run.context.batch_id == batch_id and run.workflow == workflow
+                if run.is_part and key.partition in wanted and run.status is not RunStatus.OK
+                if run.capture is not None and step in self._steps.get(key, {})
+            ]
+            return found + [
+                version_of(run, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
+            ]
 
-    def _version(self, capture: Capture, run: RunRecord, step: str) -> Version:
-        record = self._steps.get(run.key, {}).get(step)
-        return Version(
-            partition=capture.partition,
-            capture_id=capture.key.capture_id,
-            revision=capture.revision,
-            run_key=capture.holder,
-            run_id=run.run_id,
-            batch_id=run.context.batch_id,
-            status=standing(capture.state, run.status),
-            error=run.error,
-            completed_at=capture.completed_at.isoformat() if capture.completed_at else None,
-            step_status=record.status if record is not None else None,
-            digest=step_row(capture.holder, record)["digest"] if record is not None else None,
-        )
+    def _step(self, key: RunKey, step: str) -> StepRecord | None:
+        return self._steps.get(key, {}).get(step)
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord
-from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.versions import Version
 from flowctx.core.errors import UnknownBatch
+from flowctx.ledger.rows import step_row
 
 
 class FindBatch:
@@ -31,3 +33,22 @@ def standing(state: CaptureState, status: RunStatus) -> RunStatus:
     if state is CaptureState.COMPLETE:
         return RunStatus.OK
     return RunStatus.PARTIAL if status is RunStatus.OK else status
+
+
+def version_of(run: RunRecord, record: StepRecord | None, capture: Capture | None = None) -> Version:
+    """Return what a run and its capture are for whoever reads a step of it; a part has no capture yet."""
+    key = run.key.digest
+    return Version(
+        partition=run.context.partition,
+        capture_id=run.context.capture_id or "",
+        revision=capture.revision if capture is not None else 0,
+        run_key=key,
+        run_id=run.run_id,
+        batch_id=run.context.batch_id,
+        status=standing(capture.state if capture is not None else CaptureState.HELD, run.status),
+        error=run.error,
+        completed_at=capture.completed_at.isoformat() if capture is not None and capture.completed_at else None,
+        part=capture is None,
+        step_status=record.status if record is not None else None,
+        digest=step_row(key, record)["digest"] if record is not None else None,
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import functools
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, literal, select
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
 from flowctx.core.durability.versions import Version
@@ -26,12 +27,19 @@ class SqlVersions(FindBatch):
 
     _database: Database
 
-    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+    def versions(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        *,
+        batch_id: str | None = None,
+    ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended."""
         texts = [str(key) for key in partitions if key is not None]
-        named = [captures.c.partition.in_(some) for some in _chunks(texts)]
+        named: list[Callable[[Any], Any]] = [functools.partial(_in, some) for some in _chunks(texts)]
         if len(texts) < len(partitions):
-            named.append(captures.c.partition.is_(None))
+            named.append(lambda column: column.is_(None))
         of_step = and_(steps.c.run_key == captures.c.holder, steps.c.step == step)
         query = (
             select(*_COLUMNS)
@@ -39,7 +47,18 @@ class SqlVersions(FindBatch):
             .outerjoin(steps, of_step)
             .where(captures.c.workflow == workflow)
         )
-        return [_version(row) for condition in named for row in self._select(query.where(condition))]
+        found = [_version(row) for is_one in named for row in self._select(query.where(is_one(captures.c.partition)))]
+        if batch_id is None:
+            return found
+        parts = (
+            select(*_PART_COLUMNS)
+            .join(steps, and_(steps.c.run_key == runs.c.run_key, steps.c.step == step))
+            .where(runs.c.workflow == workflow, runs.c.batch_id == batch_id, runs.c.selected.is_not(None))
+            .where(runs.c.capture_id.is_not(None), runs.c.status != str(RunStatus.OK))
+            .order_by(steps.c.started_at)
+        )
+        rows = (row for is_one in named for row in self._select(parts.where(is_one(runs.c.partition))))
+        return found + [_version(row) for row in rows]
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
@@ -66,6 +85,20 @@ _COLUMNS = (
     steps.c.digest,
 )
 
+_PART_COLUMNS = (
+    runs.c.partition,
+    runs.c.capture_id,
+    literal(0).label("revision"),
+    literal(None).label("state"),
+    runs.c.run_key.label("holder"),
+    literal(None).label("completed_at"),
+    *_COLUMNS[6:],
+)
+
+
+def _in(texts: list[str], column: Any) -> Any:
+    return column.in_(texts)
+
 
 def _version(row: Row) -> Version:
     try:
@@ -76,7 +109,8 @@ def _version(row: Row) -> Version:
             run_key=row["holder"],
             run_id=row["run_id"],
             batch_id=row["batch_id"],
-            status=standing(CaptureState(row["state"]), RunStatus(row["status"])),
+            status=standing(CaptureState(row["state"] or CaptureState.HELD), RunStatus(row["status"])),
+            part=row["state"] is None,
             error=row["error"],
             completed_at=row["completed_at"],
             step_status=StepStatus(row["step_status"]) if row["step_status"] else None,

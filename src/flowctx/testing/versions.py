@@ -75,6 +75,18 @@ class VersionsContract:
         assert ledger.versions("desk", "value", [_KEY]) == []
         assert ledger.versions("nav", "value", []) == []
 
+    def test_runs_of_a_part_are_versions_of_their_own_batch(self, ledger: Ledger) -> None:
+        """Until the capture is complete, the steps that parts have done are there for the batch that makes them."""
+        part = replace(_run("r1", "b1"), steps=("value", "total"), selected=("value",))
+        _recorded(ledger, part, RunStatus.PARTIAL)
+        assert ledger.versions("nav", "value", [_KEY]) == []
+        assert ledger.versions("nav", "value", [_KEY], batch_id="b2") == []
+        assert ledger.versions("nav", "total", [_KEY], batch_id="b1") == []
+        [found] = ledger.versions("nav", "value", [_KEY], batch_id="b1")
+        assert (found.part, found.step_status, found.run_id) == (True, StepStatus.OK, "r1")
+        assert found.is_read
+        assert not found.ended_well
+
     def test_the_digest_of_a_version_is_that_of_what_its_step_recorded(self, ledger: Ledger) -> None:
         """Equal outputs have one digest whichever run made them, and others have another."""
         for number, nav in enumerate([100, 100, 101]):

@@ -54,3 +54,21 @@ def test_without_partitions_the_last_one_captured_is_read():
     assert version_to_read(found, None).batch_id == "b2"
     assert version_to_read([], None) is None
     assert version_to_read(found[2:], None) is None
+
+
+def test_a_part_of_the_own_batch_is_read_until_the_capture_is_there():
+    """An engine may make the steps of a partition in runs of their own; what they have done is newer than any other."""
+    part = version("own", 0, RunStatus.PARTIAL, part=True, run_key="part")
+    old = version("old", 1, completed_at="1")
+    assert version_to_read([old, part], "own") is part
+    assert part.is_read
+    assert version_to_read([old, version("own", 2, completed_at="2"), part], "own").revision == 2
+    assert version_to_read([old, version("own", 2, RunStatus.FAILED), part], "own").status is RunStatus.FAILED
+
+
+def test_a_run_that_is_at_later_steps_can_be_read():
+    """Its step is recorded; one that is still to come, or failed, is not."""
+    assert version("own", 1, RunStatus.RUNNING).is_read
+    assert not version("own", 1, RunStatus.RUNNING, step_status=None).is_read
+    assert not version("own", 1, RunStatus.FAILED).is_read
+    assert not version("own", 0, RunStatus.PARTIAL, part=True, step_status=StepStatus.FAILED).is_read

@@ -126,13 +126,21 @@ class RunLedger(Protocol):
 
     # -- what other runs have made ------------------------------------------------------------------------------------
 
-    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+    def versions(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        *,
+        batch_id: str | None = None,
+    ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended.
 
         Args:
             workflow: The workflow's name.
             step: The step.
             partitions: Partition keys; ``None`` stands for runs without partitions.
+            batch_id: A batch of which runs of a part are returned too, the latest last.
         """
         ...
 

@@ -90,11 +90,11 @@ class StepInputs:
         """Return the version of each partition that is read."""
         batch_id, workflow = self.ctx.batch_id, item.workflow.name
         candidates: dict[PartitionKey | None, list[Version]] = {}
-        for version in self.ledger.versions(workflow, item.step_name, keys):
+        for version in self.ledger.versions(workflow, item.step_name, keys, batch_id=batch_id):
             candidates.setdefault(version.partition, []).append(version)
         chosen = {key: version_to_read(candidates.get(key, ()), batch_id) for key in keys}
         to_come = self._to_come(item, [k for k, v in chosen.items() if v is None or v.batch_id != batch_id])
-        unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not v.ended_well)]
+        unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not v.is_read)]
         if unfinished:
             raise InputMissing(self._unfinished(name, item, unfinished, chosen))
         for key, found in chosen.items():
@@ -118,8 +118,9 @@ class StepInputs:
 
     def _read_before(self, name: str, item: Input, known: Sequence[VersionRead]) -> list[Version]:
         """Return the versions that were read before, if they are still what they were."""
-        found = self.ledger.versions(item.workflow.name, item.step_name, [read.partition for read in known])
-        there = {(version.partition, version.capture_id): version for version in found}
+        keys = [read.partition for read in known]
+        found = self.ledger.versions(item.workflow.name, item.step_name, keys, batch_id=self.ctx.batch_id)
+        there = {(v.partition, v.capture_id): v for v in sorted(found, key=lambda version: not version.part)}
         versions = []
         for read in known:
             version = there.get((read.partition, read.capture_id))
@@ -174,7 +175,7 @@ class StepInputs:
         chosen: Mapping[PartitionKey | None, Version | None],
     ) -> str:
         version = chosen[keys[0]]
-        own = version if version is not None and not version.ended_well else None
+        own = version if version is not None and not version.is_read else None
         how = "has not run" if own is None else "is under way" if own.status is RunStatus.RUNNING else str(own.status)
         why = f": {own.error}" if own is not None and own.error else ""
         return (

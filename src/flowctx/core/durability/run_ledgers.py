@@ -90,7 +90,14 @@ class NoLedger:
         """Return none."""
         return []
 
-    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+    def versions(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        *,
+        batch_id: str | None = None,
+    ) -> list[Version]:
         """Say that nobody remembers outputs.
 
         Raises:
@@ -224,9 +231,16 @@ class LenientLedger:
             [],
         )
 
-    def versions(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+    def versions(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        *,
+        batch_id: str | None = None,
+    ) -> list[Version]:
         """Return captures; without them there is no input, so what the ledger cannot do is raised."""
-        return self._ledger.versions(workflow, step, partitions)
+        return self._ledger.versions(workflow, step, partitions, batch_id=batch_id)
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of a step; what the ledger cannot do is raised."""

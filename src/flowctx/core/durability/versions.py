@@ -32,6 +32,8 @@ class Version:
     error: str | None = None
     #: When it was completed, as text that sorts.
     completed_at: str | None = None
+    #: Whether its run does only some steps of the workflow, so that no capture is claimed yet.
+    part: bool = False
     #: How the step ended that is read.
     step_status: StepStatus | None = None
     #: The digest of what that step recorded.
@@ -43,6 +45,12 @@ class Version:
         return self.status in (RunStatus.OK, RunStatus.SKIPPED)
 
     @property
+    def is_read(self) -> bool:
+        """Whether its step can be read: it is done, also where the steps after it are still to come."""
+        going_on = self.part or self.status is RunStatus.RUNNING
+        return self.ended_well or (going_on and self.step_status is StepStatus.OK)
+
+    @property
     def is_hole(self) -> bool:
         """Whether there is no output, because the run or the step was skipped."""
         return self.status is RunStatus.SKIPPED or self.step_status is not StepStatus.OK
@@ -51,16 +59,20 @@ class Version:
 def version_to_read(versions: Iterable[Version], batch_id: str | None) -> Version | None:
     """Return the version of one partition that a run of a batch reads, or the one of the batch that is not done.
 
-    That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Else the current one:
-    the last that is complete or says that there is nothing.
+    That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Where an engine makes
+    the steps of a partition in runs of their own, that is the last run of a part that has the step. Else the current
+    one: the last that is complete or says that there is nothing.
 
     Args:
         versions: All captures of the partition.
         batch_id: The batch of the run that reads.
     """
     # What is not completed comes last: of a workflow without partitions several captures may be of one batch.
-    found = sorted(versions, key=lambda version: (version.completed_at or "~", version.revision))
+    versions = list(versions)
+    captured = (version for version in versions if not version.part)
+    found = sorted(captured, key=lambda version: (version.completed_at or "~", version.revision))
     of_batch = [version for version in found if batch_id is not None and version.batch_id == batch_id]
+    of_batch = of_batch or [version for version in versions if version.part and version.step_status is not None]
     if of_batch:
         return of_batch[-1]
     readable = [version for version in found if version.ended_well]
