@@ -13,6 +13,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
+from flowctx import run
+from flowctx.examples.prices import SYMBOLS, prices
 from flowctx.testing import run_dag
 
 FOLDER = Path(__file__).parents[2] / "example_dags"
@@ -69,3 +71,12 @@ def test_weekly() -> None:
     start = datetime(2012, 4, 7, 5, tzinfo=UTC)
     result = run_dag(dags()["weekly_report"], logical_date=start).raise_for_failure()
     assert result.context.get_output("report", "session") == date(2012, 4, 5)
+
+
+def test_rollups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date takes in all stocks that the ledger has of it; those that did not trade are holes."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    for symbol in SYMBOLS:
+        run(prices, partition=f"2003-01-06|{symbol}").raise_for_failure()
+    made = run_dag(dags()["price_market"], partition="2003-01-06").raise_for_failure()
+    assert made.context.get_output("breadth", "stocks") == 3

@@ -10,6 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from flowctx import run as run_here
+from flowctx.examples.prices import SYMBOLS, prices
+
 FOLDER = Path(__file__).parents[2] / "example_dagster"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 IBM = dg.MultiPartitionKey({"date": "2012-10-26", "symbol": "IBM"})
@@ -75,6 +78,23 @@ def test_weekly(instance):
     week = dg.MultiPartitionKey({"week_ending": "2012-10-27", "symbol": "IBM"})
     run(defs, instance, "week", partition_key=week)
     assert metadata(instance, "week") == {"week ending": "2012-11-02", "sessions": 3, "last close": 193.43}
+
+
+def test_rollups(instance, tmp_path, monkeypatch):
+    """The month is downstream of the prices, and a date takes in what the ledger has of it."""
+    defs = definitions("rollups")
+    graph = defs.resolve_asset_graph()
+    parents = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert parents["price_month/report"] == {"price_market/breadth"}
+    assert parents["price_market/breadth"] == {"daily_prices/returns"}
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    for symbol in SYMBOLS:
+        run_here(prices, partition=f"2003-01-06|{symbol}").raise_for_failure()
+    run(defs, instance, ["price_market", "breadth"], partition_key="2003-01-06")
+    assert metadata(instance, "price_market", "breadth")["stocks"] == 3
 
 
 def _dg(*args: str, cwd: Path) -> str:

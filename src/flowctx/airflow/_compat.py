@@ -62,6 +62,7 @@ __all__ = [
     "register",
     "returned_values",
     "run_ready_tasks",
+    "runs_to_come",
     "scheduled_interval",
     "start_run",
     "task_decorator_factory",
@@ -169,6 +170,11 @@ def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:
     except ServerResponseError as exc:  # a run in one process, such as that of ``DAG.test()``
         return DELETED if exc.response.status_code == _NOT_FOUND else None
     return str(getattr(state, "value", state))
+
+
+def runs_to_come(ti: Any, dag_id: str) -> int:
+    """Return how many runs of a DAG are queued or under way; of a DAG that Airflow does not have, none."""
+    return int(ti.get_dr_count(dag_id=dag_id, states=["queued", "running"]))
 
 
 def plain_sequences(value: Any) -> Any:

@@ -17,6 +17,7 @@ from flowctx.airflow._compat import (
     plain_sequences,
     xcom_storage_path,
 )
+from flowctx.airflow.ordering import unordered
 from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.completeness import Order
@@ -30,14 +31,12 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.durability.takeover import begin_or_take_over
-from flowctx.core.durability.versions import Version
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
-from flowctx.core.workflow.inputs import Input
 from flowctx.core.workflow.result import StepResult
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
@@ -87,19 +86,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         store=store,
         reraise=ENGINE_EXCEPTIONS,
         skips_captured=(context["dag_run"].conf or {}).get("on_captured") == "skip",
-        unordered=lambda item, key, version: _unordered(operator, context, item, version),
-    )
-
-
-def _unordered(operator: StepTask, context: Any, item: Input, version: Version | None) -> str | None:
-    """Return why a partition may still be to come: Airflow makes the runs of its own backfills in any order."""
-    if str(context["dag_run"].run_type) != "backfill" or item.workflow is not operator.workflow:
-        return None
-    if version is not None and version.batch_id == operator.context_of(context).batch_id:
-        return None
-    return (
-        "inputs are not ordered in Airflow's own backfills yet, and an older version must not stand in; launch it "
-        "with flowctx backfill --on airflow"
+        unordered=lambda item, key, version: unordered(operator, context, item, version),
     )
 
 
