@@ -11,15 +11,23 @@ from flowctx import PartitionScheme, Workflow
 flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]), params={"how": "exit"})
 
 
+def note(ctx, step):
+    """Note that a step was called."""
+    with Path(os.environ["DYING"], f"calls-{ctx.batch_id}").open("a") as calls:
+        calls.write(f"{step}\n")
+
+
 @flow.step()
 def load(ctx):
     """Do well."""
+    note(ctx, "load")
     return {"tier": ctx.partition.tier}
 
 
 @flow.step()
 def check(ctx):
-    """Die as of too little memory, without a word; or wait."""
+    """Die as of too little memory, without a word; or wait; or do well."""
+    note(ctx, "check")
     if ctx.params["how"] == "exit":
         os._exit(9)
     if ctx.params["how"] == "wait":

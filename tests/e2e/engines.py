@@ -40,6 +40,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
     home = Path(tempfile.mkdtemp(dir=session / "airflow")) / "home"
     write_flow(home / "flows", "restated")
     write_flow(session / "moved", "moved")
+    write_flow(session / "moved", "retried", (HERE / "retried_flow.py").read_text())
     shutil.copytree(HERE / "airflow_plugins", home / "plugins")
     with shared("postgres", session) as server, postgres_database(server["server"]) as database:
         env = {
@@ -65,10 +66,12 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
     home = Path(tempfile.mkdtemp(dir=session / "dagster")) / "home"
     write_flow(home / "flows", "restated")
     write_flow(session / "moved", "moved")
+    write_flow(session / "moved", "retried", (HERE / "retried_flow.py").read_text())
     files = HERE / "dagster_files"
     (home / "seen").mkdir()
     env = {
         "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}:{HERE}",
+        "DYING": str(session / "dagster"),
         "FLAG": str(home / "flag"),
         "SEEN": str(home / "seen"),
         "TICK": _in_minutes(4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from e2e.airflow_stack import AirflowStack
 from e2e.dagster_stack import DagsterStack
+from e2e.flow_folder import Home
+from e2e.test_airflow_scheduler import clear
 from e2e.test_dagster_reruns import launch
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureState, RunStatus
@@ -39,16 +42,31 @@ def ended(ledger: Ledger, run_id: str) -> bool:
     return bool(ledger.list_runs(run_id=run_id)) and ledger.get_run(run_id).status is not RunStatus.RUNNING
 
 
-def test_a_task_that_was_killed(airflow: AirflowStack, ledger: Ledger) -> None:
-    """A run whose process ended without a word has failed, and the next one has the capture at once."""
+def calls(engine: AirflowStack, batch_id: str) -> list[str]:
+    """Return the steps of a batch that were called."""
+    return Path(engine.env["DYING"], f"calls-{batch_id}").read_text().split()
+
+
+def test_a_task_that_was_killed(airflow: AirflowStack, ledger: Ledger, ledger_url: str, tmp_path: Path) -> None:
+    """A run whose process ended without a word has failed, and goes on at once in a DAG without a schedule.
+
+    A task that somebody clears of the run that went on runs again, whichever run had completed it.
+    """
     run_id = airflow.trigger("dying", conf={"partition": "tier=T1", "batch_id": "dead"})["dag_run_id"]
     assert airflow.wait_for_run("dying", run_id)["state"] == "failed"
     airflow.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=60)
     assert_over(ledger, run_id, RunStatus.FAILED, "Airflow calls it failed (task_failure)")
-    conf = {"partition": "tier=T1", "batch_id": "dead", "how": "live"}
-    again = airflow.trigger("dying", conf=conf)["dag_run_id"]
-    assert airflow.wait_for_run("dying", again)["state"] == "success"
-    assert ledger.get_run(again).status is RunStatus.OK
+    urls = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
+    home = Home(tmp_path, {**urls, "PYTHONPATH": str(Path(__file__).parent)}, ledger_url)
+    how = ("--on", "airflow", "--workflow", "dying_flow:flow", "-p", "how=live", "--json")
+    done = json.loads(home.run("resume", run_id, *how)[0])
+    assert (done["status"], ledger.get_run(done["run_id"]).status) == ("ok", RunStatus.OK)
+    assert calls(airflow, "dead") == ["load", "check", "check"]
+    for task in ("load", "check"):
+        clear(airflow, "dying", done["run_id"], [task], downstream=False)
+        assert airflow.wait_for_run("dying", done["run_id"])["state"] == "success"
+    assert calls(airflow, "dead") == ["load", "check", "check", "load", "check"]
+    assert ledger.get_run(done["run_id"]).status is RunStatus.OK
 
 
 def test_a_run_that_somebody_marks_as_failed(airflow: AirflowStack, ledger: Ledger) -> None:

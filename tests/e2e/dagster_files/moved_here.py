@@ -1,8 +1,12 @@
-"""The workflow of a batch that begins and ends elsewhere, as a code location."""
+"""The workflows of batches that go on elsewhere or later, as a code location."""
 
 import dagster as dg
-from moved import flow
+import moved
+import retried
 
 from flowctx.dagster import workflow_definitions
 
-defs = dg.Definitions.merge(workflow_definitions(flow), dg.Definitions(executor=dg.in_process_executor))
+defs = dg.Definitions.merge(
+    *(workflow_definitions(flow) for flow in (moved.flow, retried.flow)),
+    dg.Definitions(executor=dg.in_process_executor),
+)
