@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -16,11 +17,14 @@ from adapters.test_airflow_parts import change
 from flowctx import BatchStatus, Daily, PartitionScheme, StepResult, Workflow, resume
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
+from flowctx.backfill.settling import settle_run
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.dagster.endings import end_runs
 from flowctx.ledger import open_ledger
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
-DAY = "2012-10-26"
+DAY, OTHER = "2012-10-26", "2012-10-27"
 STEPS = ("one", "two", "three")
 FEW = settings(
     max_examples=4,
@@ -30,39 +34,72 @@ FEW = settings(
 )
 
 
+class Killed(BaseException):
+    """The process is no more: nothing of the step is recorded."""
+
+
 class World:
-    """A workflow whose steps count what they did."""
+    """A workflow whose steps count what they did, and what they were asked for."""
 
     def __init__(self, name: str, ledger) -> None:
-        self.effects, self.fails, self.ledger = Counter(), None, ledger
+        self.effects, self.asked, self.ledger = Counter(), Counter(), ledger
+        self.fails, self.kills = None, None
         self.flow = Workflow(name, partitions=DAYS)
         for step in STEPS:
             self.flow.step(step)(self.body(step))
 
     def body(self, step):
         def call(ctx):
+            if self.kills == step:
+                raise Killed
             if self.fails == step:
                 return StepResult.fail("not yet", category="DATA_QUALITY")
-            self.effects[ctx.batch_id, step] += 1
+            self.effects[ctx.capture_id, step] += 1
             return {"by": ctx.run_id}
 
         return call
 
+    def ask(self, day, steps=STEPS):
+        """Note that steps may have an effect more."""
+        for step in steps:
+            self.asked[f"{day}|{self.flow.name}", step] += 1
+
     def check(self):
-        """What is shown as done has the effect of every step, and a batch is ok if its capture is complete."""
+        """What is shown as done has the effect of every step, a partition is ok if its capture is complete.
+
+        And no step had more effects than it was asked for.
+        """
         runs = self.ledger.list_runs(workflow=self.flow.name, limit=100)
         captures = self.ledger.captures(workflow=self.flow.name)
-        complete = {c.key.capture_id.rpartition("|")[2] for c in captures if c.state is CaptureState.COMPLETE}
-        for batch in {run.context.batch_id for run in runs}:
-            status = BatchStatus.of(self.ledger, batch, self.flow)
-            assert status.complete == (batch in complete), (batch, status.counts)
-            if status.complete or any(r.context.batch_id == batch and r.status is RunStatus.OK for r in runs):
-                assert not [step for step in STEPS if not self.effects[batch, step]]
+        complete = {c.key.capture_id for c in captures if c.state is CaptureState.COMPLETE}
+        ok = {r.context.capture_id for r in runs if r.status is RunStatus.OK}
+        outcomes = self.ledger.batches.iter_outcomes(self.flow.name)
+        shown = {f"{run.partition.removeprefix('date=')}|{self.flow.name}" for run in outcomes if run.state.done}
+        assert shown == complete
+        assert not [(c, step) for c in complete | ok for step in STEPS if not self.effects[c, step]]
+        assert {c.capture_id for c in [r.capture for r in runs] if c} >= complete
+        assert not {what: n for what, n in self.effects.items() if n > self.asked[what]}
+        if runs:
+            status = BatchStatus.of(self.ledger, self.flow.name, self.flow)
+            assert status.total == len({str(run.context.partition) for run in runs})
+            assert status.complete == (len(complete) == status.total)
+
+    def missing(self, run):
+        """Return the steps that a run still has to do."""
+        records = {record.step: record for record in self.ledger.steps(run.key)}
+        first = next((n for n, step in enumerate(STEPS) if step not in records or not records[step].complete), 3)
+        return STEPS[first:]
+
+    def latest(self, run_id):
+        """Return the run that goes on with another one last."""
+        found = self.ledger.get_run(run_id, workflow=self.flow.name)
+        return found if found.continued_by is None else self.latest(found.continued_by)
 
     def resume(self):
         """Go on here with the latest run that is not done."""
         for run in self.ledger.list_runs(workflow=self.flow.name, limit=100):
             if run.status not in (RunStatus.OK, RunStatus.SKIPPED):
+                self.ask(run.context.partition.date, self.missing(run))
                 resume(run.run_id, self.flow, partition=run.context.partition, ledger=self.ledger, take_over=True)
                 return
 
@@ -76,45 +113,83 @@ def ledger(tmp_path, monkeypatch):
     ledger.close()
 
 
-ON_DAGSTER = ["whole", "one", "two", "three", "fail two", "fail three", "skip captured", "resume"]
-ON_AIRFLOW = ["whole", "fail two", "clear one", "clear three", "mark two", "resume", "resume there"]
+ON_DAGSTER = [
+    *("whole", "other", "one", "two", "three", "fail two", "fail three", "kill two", "skip captured"),
+    *("resume", "resume there", "mark"),
+]
+ON_AIRFLOW = [
+    *("whole", "other", "fail two", "kill two", "kill three", "clear one", "clear three"),
+    *("mark two", "mark run", "resume", "resume there"),
+]
+
+
+def mark_run(ledger, workflow, state):
+    """Say of the latest run that its engine calls it something else now, as after somebody has marked it."""
+    runs = ledger.list_runs(workflow=workflow, limit=1)
+    for run in runs:
+        told = PartitionRun(
+            partition=str(run.context.partition),
+            state=PartitionState(state),
+            run_id=run.run_id,
+            engine=run.engine,
+            last_seen_at=ledger.now(),
+        )
+        settle_run(ledger, workflow, told)
+        ledger.batches.record_outcomes(workflow, [told])
 
 
 @FEW
-@given(actions=lists(sampled_from(ON_DAGSTER), min_size=3, max_size=5))
+@given(actions=lists(sampled_from(ON_DAGSTER), min_size=3, max_size=6))
 def test_whatever_happens_on_dagster(actions, ledger):
-    """Whole runs, single assets, failures and resumes in any order leave nothing that did not happen."""
+    """Whole runs, single assets, deaths, marks and resumes in any order leave nothing that did not happen."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(f"machine{abs(hash(tuple(actions)))}", ledger)
         bench = Bench(world.flow, Path(folder))
         for action in actions:
-            world.fails = action.removeprefix("fail ") if action.startswith("fail") else None
+            verb, _, step = action.partition(" ")
+            world.fails, world.kills = (step if verb == word else None for word in ("fail", "kill"))
             tags = {"flowctx/batch_id": world.flow.name}
             if action in STEPS:
+                world.ask(DAY, [action])
                 bench.run(DAY, tags=tags, selection=[dg.AssetKey([world.flow.name, action])])
             elif action == "resume":
                 world.resume()
+            elif action == "mark":
+                mark_run(ledger, world.flow.name, "failed")
+            elif action == "resume there":
+                for run in ledger.list_runs(workflow=world.flow.name, status=RunStatus.FAILED, limit=1):
+                    world.ask(run.context.partition.date, world.missing(run))
+                    bench.run(run.context.partition.date, tags={"flowctx/resume_from": run.run_id})
             else:
                 wish = {"flowctx/on_captured": "skip"} if action == "skip captured" else {}
-                bench.run(DAY, tags={**tags, **wish})
+                day = OTHER if action == "other" else DAY
+                world.ask(day)
+                with suppress(Killed):
+                    bench.run(day, tags={**tags, **wish})
+            end_runs(ledger, bench.instance, world.flow.name)
             world.check()
 
 
 @FEW
-@given(actions=lists(sampled_from(ON_AIRFLOW), min_size=3, max_size=5))
+@given(actions=lists(sampled_from(ON_AIRFLOW), min_size=3, max_size=6))
 def test_whatever_happens_on_airflow(actions, ledger):
-    """Whole runs, failures, clears, marks and resumes in any order leave nothing that did not happen."""
+    """Whole runs, deaths, clears, marks and resumes in any order leave nothing that did not happen."""
     world = World(f"machine{abs(hash(tuple(actions)))}", ledger)
-    dag, last = workflow_dag(world.flow), None
+    dag, last, day = workflow_dag(world.flow), None, DAY
     for action in actions:
-        world.fails = action.removeprefix("fail ") if action.startswith("fail") else None
         verb, _, step = action.partition(" ")
-        if verb in ("clear", "mark"):
+        world.fails, world.kills = (step if verb == word else None for word in ("fail", "kill"))
+        if action == "mark run":
+            mark_run(ledger, world.flow.name, "canceled")
+        elif verb in ("clear", "mark"):
             if last is not None:
+                world.ask(day, [step] if verb == "clear" else [])
                 change(dag, last, **{verb: [step]})
         elif action == "resume":
             world.resume()
         else:
             origin = last if action == "resume there" else None
-            last = run_dag(dag, partition=DAY, batch_id=world.flow.name, resume_from=origin).run_id
+            day = day if origin else OTHER if action == "other" else DAY
+            world.ask(day, world.missing(world.latest(origin)) if origin else STEPS)
+            last = run_dag(dag, partition=day, batch_id=world.flow.name, resume_from=origin).run_id
         world.check()
