@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from flowctx.core.durability.records import RunRecord
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import FakeClock, make_context
 
 RUN = ("run", "cli_flows:prices", "--partition", "symbol=IBM", "--run-id", "r1")
 
@@ -49,6 +55,18 @@ def test_runs_are_listed(failed):
     assert (only["run_id"], only["status"], only["error"]) == ("r1", "failed", "step 'check': too bad")
     assert failed("runs", "--status", "ok", "--json") == []
     assert "symbol=IBM" in failed("runs", "--partition", "symbol=IBM", "--workflow", "prices")
+
+
+def test_a_silent_run_says_since_when(shell):
+    """Of a run that may be dead, which nobody can know here, it is said since when there is no sign of life."""
+    yesterday = FakeClock(datetime.now(UTC) - timedelta(days=1))
+    ledger = SqlLedger(os.environ["FLOWCTX_LEDGER_URL"], clock=yesterday)
+    ledger.begin(RunRecord(workflow="prices", context=make_context(run_id="r1"), steps=("fetch",)))
+    ledger.close()
+    since = f"no sign of life since {yesterday.now():%Y-%m-%d %H:%M}"
+    assert since in shell("runs")
+    assert since in shell("show", "r1")
+    assert "it is under way" not in shell("show", "r1")
 
 
 def test_a_run_is_shown(failed):
