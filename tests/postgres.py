@@ -37,7 +37,7 @@ def postgres_server() -> Iterator[str]:
 def postgres_database(server: str) -> Iterator[str]:
     """Yield the URL of a new database, which is dropped in the end."""
     import psycopg
-    from sqlalchemy import make_url
+    from sqlalchemy.engine import make_url
 
     name = f"flowctx_test_{uuid4().hex[:12]}"
     plain = make_url(server).set(drivername="postgresql")

@@ -9,14 +9,13 @@ import pytest
 from airflow.sdk import (
     DAG,
     BaseOperator,
-    CronDataIntervalTimetable,
-    CronPartitionTimetable,
-    CronTriggerTimetable,
     get_current_context,
     task,
 )
 from airflow.sdk.api.datamodels._generated import DagRun
 
+from adapters.abilities import require
+from adapters.airflow_names import CronDataIntervalTimetable, CronPartitionTimetable, CronTriggerTimetable
 from flowctx import AsOf, ContextError, Daily, PartitionScheme, UnknownPartition, Workflow, WorkflowContext
 from flowctx.airflow import workflow_context
 from flowctx.airflow.context import run_context
@@ -41,6 +40,8 @@ def context(schedule=None, *, conf=None, run_type="manual", events=None, params=
     of_run = {name: instant(given.pop(name)) for name in times} | given
     as_of, workflow = of_run.pop("as_of", None), of_run.pop("workflow", None)
     required = of_run.pop("required", False)
+    if of_run["partition_key"] is not None:
+        require("airflow", "partitioned runs")
     of_run = {name: value for name, value in of_run.items() if name in DagRun.model_fields or value is not None}
     dag_run = DagRun(
         dag_id="d",
@@ -89,7 +90,8 @@ CASES = {
     ),
     "cron partition": (
         {
-            "schedule": CronPartitionTimetable("0 0 * * *", timezone=NEW_YORK, key_format="%Y-%m-%d"),
+            "schedule": CronPartitionTimetable
+            and CronPartitionTimetable("0 0 * * *", timezone=NEW_YORK, key_format="%Y-%m-%d"),
             "partition_key": "2026-11-22",
             "partition_date": "2026-11-22T05:00",
         },

@@ -18,6 +18,8 @@ from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
+pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
+
 SOME = "date=2012-01-02"  # 3 partitions
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ import pytest
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import clear_task_instances
 from airflow.sdk import DAG, task
-from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.session import create_session
 
+from adapters.airflow_names import DagSerialization
 from flowctx import ContextError, PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag

@@ -90,7 +90,7 @@ def test_a_failed_instance_stops_the_reduce_step() -> None:
 def test_instances_are_labelled_by_their_partition() -> None:
     """The label that the UI shows is the value, not the index."""
     dag = workflow_dag(fan("labels"), map_over=["symbol"])
-    assert {task.map_index_template for task in dag.tasks} == {"{{ task.map_values.values() | join('|') }}"}
+    assert {task.map_index_template for task in dag.tasks} == {"{{ ti.task.map_values.values() | join('|') }}"}
     assert {task.labels for task in dag.tasks} == {tuple(SYMBOLS)}
 
 

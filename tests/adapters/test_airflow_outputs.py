@@ -17,6 +17,7 @@ from airflow.utils.session import create_session
 
 from flowctx import Daily, PartitionScheme, PayloadError, StepResult, Workflow
 from flowctx.airflow import StepOperator, workflow_dag
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.testing import run_dag
 
 SCHEME = PartitionScheme(date=Daily(start="2012-10-01", calendar="WEEKDAYS"), symbol=["FB", "IBM"])
@@ -153,7 +154,7 @@ def test_asset_events_carry_who_the_run_is() -> None:
         result = run_dag(made, partition=partition, batch_id="b", trace_id="t").raise_for_failure()
         with create_session() as session:
             (event,) = session.query(AssetEvent).filter_by(source_run_id=result.run_id).all()
-        assert event.partition_key == key
+        assert getattr(event, "partition_key", None) == (key if AIRFLOW.able("partitions in events") else None)
         assert event.extra == {
             "batch_id": "b",
             "trace_id": "t",

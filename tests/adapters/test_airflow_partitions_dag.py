@@ -15,12 +15,13 @@ import pendulum
 from airflow.configuration import conf
 from airflow.plugins_manager import get_timetables_plugins
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization, LazyDeserializedDAG
+from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.timetables.base import TimeRestriction
 from airflow.utils.types import DagRunType
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.airflow_names import DagSerialization
 from flowctx import BusinessCalendar, Daily, PartitionKey, PartitionScheme, Weekly
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.core.partitions.key import escape_value

@@ -89,8 +89,8 @@ OF_THE_DAG = {
     "sdk PartitionedAssetTimetable": lambda: sdk.PartitionedAssetTimetable(assets=ASSET),
     # Since Airflow 3.3.
     **{
-        f"{module.__name__} PartitionedAtRuntime": module.PartitionedAtRuntime
-        for module in (simple, sdk)
+        f"{of} PartitionedAtRuntime": module.PartitionedAtRuntime
+        for of, module in (("core", simple), ("sdk", sdk))
         if hasattr(module, "PartitionedAtRuntime")
     },
 }

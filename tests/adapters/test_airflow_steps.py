@@ -8,8 +8,8 @@ from datetime import date, timedelta
 
 import pytest
 from airflow.sdk import DAG, TaskGroup, get_current_context, task
-from airflow.serialization.serialized_objects import DagSerialization
 
+from adapters.airflow_names import DagSerialization
 from flowctx import PartitionScheme, RetryPolicy, StepResult, StepStatus, Workflow, WorkflowError
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow._versions import AIRFLOW

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy.engine import make_url
 
 from durable_flow import STEPS, flow, processes, run_on_a_small_disk
 from flowctx import LedgerError, LedgerUnavailable, LedgerVersionError, PayloadError, Workflow, resume, run

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event, inspect, make_url
+from sqlalchemy import create_engine, event, inspect
+from sqlalchemy.engine import make_url
 
 from durable_flow import flow, processes, run_or_resume
 from flowctx import ContextError, run
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import default_ledger_url, ledger_from_env, open_ledger, strict_from_env
+from flowctx.ledger.database import POSTGRES_DRIVER
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.ledger.tables import REVISION, VERSION_TABLE, metadata
@@ -28,7 +30,9 @@ def params(tmp_path):
 
 def engine_at(url):
     parsed = make_url(url)
-    return create_engine(parsed.set(drivername="postgresql+psycopg") if "postgres" in parsed.drivername else parsed)
+    return create_engine(
+        parsed.set(drivername=f"postgresql+{POSTGRES_DRIVER}") if "postgres" in parsed.drivername else parsed
+    )
 
 
 def test_the_tables_are_made_on_first_use(sql_url):

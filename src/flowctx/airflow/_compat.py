@@ -7,30 +7,33 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, conf
-from airflow.sdk._shared.secrets_masker import should_hide_value_for_key
+from airflow.sdk import DAG
 from airflow.sdk.bases.decorator import get_unique_task_id as unique_task_id
 from airflow.sdk.bases.decorator import task_decorator_factory
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowRescheduleException,
-    AirflowRuntimeError,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    DagRunTriggerException,
-    DownstreamTasksSkipped,
-)
+from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.log import mask_secret
 
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import ContextError
+
+if TYPE_CHECKING or AIRFLOW.able("settings in the SDK"):
+    from airflow.sdk import conf, exceptions
+else:
+    from airflow import exceptions
+    from airflow.configuration import conf
+
+if TYPE_CHECKING or AIRFLOW.able("time zones in the SDK"):
+    from airflow.sdk import timezone
+    from airflow.sdk._shared.secrets_masker import should_hide_value_for_key
+else:
+    from airflow.sdk.execution_time.secrets_masker import should_hide_value_for_key
+    from airflow.utils import timezone
 
 if AIRFLOW.able("retry policies"):
     from airflow.sdk import RetryDecision
@@ -50,7 +53,10 @@ __all__ = [
     "ParamsDict",
     "RetryDecision",
     "TemplateValue",
+    "conf",
+    "core_timetable",
     "dag_run_state",
+    "dag_serialization",
     "hide",
     "migrate",
     "most_instances",
@@ -70,15 +76,19 @@ __all__ = [
     "warm_up",
 ]
 
+AirflowException = exceptions.AirflowException
+AirflowFailException = exceptions.AirflowFailException
+AirflowSkipException = exceptions.AirflowSkipException
+
 #: Exceptions by which code in a task talks to Airflow; they are no failures of a step.
 #: (``TaskDeferred`` and the task timeout are no subclasses of ``Exception`` and pass through by themselves.)
 ENGINE_EXCEPTIONS: tuple[type[BaseException], ...] = (
     AirflowSkipException,
     AirflowFailException,
-    AirflowRescheduleException,
-    AirflowSensorTimeout,
-    DagRunTriggerException,
-    DownstreamTasksSkipped,
+    exceptions.AirflowRescheduleException,
+    exceptions.AirflowSensorTimeout,
+    exceptions.DagRunTriggerException,
+    exceptions.DownstreamTasksSkipped,
 )
 
 #: Key of the XCom that holds what a task returned.
@@ -106,13 +116,11 @@ class TemplateValue(ResolveMixin):
 
 def scheduled_interval(dag: Any, logical_date: datetime) -> tuple[datetime, datetime] | None:
     """Return the data interval of the scheduled run with this logical date, or None if the schedule has none."""
-    from airflow.sdk import timezone
-    from airflow.serialization.encoders import coerce_to_core_timetable
     from airflow.timetables.base import TimeRestriction
 
     earliest = timezone.coerce_datetime(logical_date)
     within = TimeRestriction(earliest=earliest, latest=None, catchup=True)
-    core = coerce_to_core_timetable(dag.timetable)
+    core = core_timetable(dag)
     interval = None
     while interval is None or interval.start < earliest:  # a trigger's first interval ends at its first tick
         info = core.next_dagrun_info(last_automated_data_interval=interval, restriction=within)
@@ -145,11 +153,9 @@ def next_ticks(dag: Any, after: datetime, count: int = 4) -> Iterator[datetime]:
 
 
 def _ticks_after(dag: Any, after: datetime) -> Iterator[datetime]:
-    from airflow.sdk import timezone
-    from airflow.serialization.encoders import coerce_to_core_timetable
     from airflow.timetables.base import DataInterval, TimeRestriction
 
-    core = coerce_to_core_timetable(dag.timetable)
+    core = core_timetable(dag)
     unbounded = TimeRestriction(earliest=None, latest=None, catchup=True)
     last = timezone.coerce_datetime(after)
     while True:
@@ -248,10 +254,18 @@ def open_session() -> Any:
 def register(dag: DAG) -> None:
     """Store a DAG in the database, without which no run of it can be made."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    bag = DagBag(dag_folder=os.devnull, bundle_name=_BUNDLE)
+    if AIRFLOW.able("settings in the SDK"):
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        bag = DagBag(dag_folder=os.devnull, bundle_name=_BUNDLE)
+    else:
+        from airflow.models import dagbag
+
+        bag: Any = dagbag.DagBag(dag_folder=os.devnull)  # type: ignore[no-redef]
+        sync_bag_to_db: Any = getattr(dagbag, "sync_bag_to_db", getattr(type(bag), "sync_to_db", None))  # type: ignore[no-redef]
+        dag.relative_fileloc = os.path.basename(dag.fileloc)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, _BUNDLE, None)
 
@@ -270,9 +284,6 @@ def start_run(
     Raises:
         ContextError: Airflow has such a run, and it was no try.
     """
-    from airflow.sdk import timezone
-    from airflow.serialization.encoders import coerce_to_core_timetable
-    from airflow.serialization.serialized_objects import DagSerialization
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
@@ -280,10 +291,9 @@ def start_run(
     now = timezone.utcnow()
     interval = None
     if logical_date is not None:
-        interval = coerce_to_core_timetable(dag.timetable).infer_manual_data_interval(
-            run_after=timezone.coerce_datetime(logical_date)
-        )
-    stored: Any = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        interval = core_timetable(dag).infer_manual_data_interval(run_after=timezone.coerce_datetime(logical_date))
+    serialization = dag_serialization()
+    stored: Any = serialization.deserialize_dag(serialization.serialize_dag(dag))
     # Functions are not stored with a DAG; a worker has them from the DAG's file.
     stored.on_success_callback, stored.on_failure_callback = dag.on_success_callback, dag.on_failure_callback
     return stored.create_dagrun(
@@ -296,8 +306,8 @@ def start_run(
         run_type=DagRunType.MANUAL,
         state=DagRunState.RUNNING,
         triggered_by=DagRunTriggeredByType.TEST,
-        partition_key=partition_key,
         session=session,
+        **({"partition_key": partition_key} if AIRFLOW.able("partitioned runs") else {}),
     )
 
 
@@ -321,9 +331,25 @@ def _make_room(dag_id: str, run_id: str, logical_date: datetime | None, session:
     session.flush()
 
 
+def core_timetable(dag: DAG) -> Any:
+    """Return the scheduler's form of a DAG's timetable."""
+    if not AIRFLOW.able("settings in the SDK"):
+        return dag.timetable
+    from airflow.serialization.encoders import coerce_to_core_timetable
+
+    return coerce_to_core_timetable(dag.timetable)
+
+
+def dag_serialization() -> Any:
+    """Return what writes DAGs down and reads them back."""
+    from airflow.serialization import serialized_objects
+
+    name = "DagSerialization" if hasattr(serialized_objects, "DagSerialization") else "SerializedDAG"
+    return getattr(serialized_objects, name)
+
+
 def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[tuple[Any, BaseException | None]]:
     """Decide as the scheduler does which tasks are ready, run them, and yield each when it is over, with its error."""
-    from airflow.sdk import timezone
     from airflow.sdk.definitions.dag import _run_task
 
     session.expire_all()
@@ -336,7 +362,9 @@ def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[tuple[Any,
     session.commit()
     for ti in dag_run.get_task_instances(session=session):
         if ti.state == "scheduled":
-            result = _run_task(ti=ti, task=dag.task_dict[ti.task_id], run_triggerer=True)
+            ti.task = dag.task_dict[ti.task_id]
+            task = {"task": ti.task} if AIRFLOW.able("time zones in the SDK") else {}
+            result = _run_task(ti=ti, run_triggerer=True, **task)
             yield ti, None if result is None else result.error
 
 

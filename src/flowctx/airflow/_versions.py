@@ -13,6 +13,9 @@ AIRFLOW = Engine(
     lowest="3.2.2",
     abilities=MappingProxyType(
         {
+            "time zones in the SDK": Ability("3.1.0", "they are imported from the scheduler's packages"),
+            "settings in the SDK": Ability("3.2.0", "they, and the exceptions, are imported from there too"),
+            "partitioned runs": Ability("3.2.0", "each key has a run whose logical date tells the key"),
             "retry policies": Ability("3.3.0", "a step's retries wait by Airflow's own doubling and jitter"),
             "partitions in events": Ability("3.3.0", "an outlet's event has the partition in `extra` only"),
             "partition dates for tasks": Ability("3.3.0", "a partition's date comes from a scheme or from `conf`"),

@@ -12,6 +12,7 @@ from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
 
 from flowctx.airflow._compat import hide
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.run_time import run_time
 from flowctx.core.data.encoding import from_json
 from flowctx.core.errors import ContextError, PayloadError
@@ -113,7 +114,7 @@ def run_context(
     conf = _conf(run.conf)
     request = RunRequest.parse(conf.get, "conf")
     events = TriggeringEvents.of(context.get("triggering_asset_events"), request)
-    own = [value for value in (request.partition, run.partition_key) if value]
+    own = [value for value in (request.partition, _key_of_run(dag, run)) if value]
     partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
         workflow.partition_key(None)
@@ -190,6 +191,15 @@ class TriggeringEvents:
             partitions=partitions,
             many=many,
         )
+
+
+def _key_of_run(dag: Any, run: Any) -> str | None:
+    """Return the partition key that Airflow has for a run, or that its logical date tells where Airflow has none."""
+    if AIRFLOW.able("partitioned runs"):
+        key: str | None = run.partition_key
+        return key
+    key_at = getattr(dag.timetable, "key_at", None)
+    return None if key_at is None or run.logical_date is None else key_at(run.logical_date)
 
 
 def _conf(conf: Any) -> Mapping[str, Any]:

@@ -119,7 +119,7 @@ def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str
     @task_group(group_id=f"each_{'_'.join(mapped)}", prefix_group_id=False)
     def each(map_values: Any) -> None:
         # Airflow renders the label before and after the task; ``map_values`` is a dict by then.
-        label = "{{ task.map_values.values() | join('|') }}"
+        label = "{{ ti.task.map_values.values() | join('|') }}"
         for task in _add_steps(workflow, map_values=map_values, as_of=as_of, map_index_template=label):
             task.labels = tuple(label_of(values) for values in instances)
 

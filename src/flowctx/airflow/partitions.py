@@ -14,7 +14,8 @@ from uuid import uuid4
 
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
-from flowctx.airflow.run_order import Lane, bound_of, lanes_of, to_pendulum
+from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.run_order import Lane, bound_of, instant_of, lanes_of, to_pendulum
 from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.errors import CalendarError, MissingExtra, PartitionError
@@ -78,7 +79,7 @@ class PartitionTimetable(Timetable):
 
     partitioned = True
     #: In the grid, runs stand in the order in which they are due.
-    run_ordering = ("run_after", "partition_date")
+    run_ordering = ("run_after", "partition_date" if AIRFLOW.able("partitioned runs") else "logical_date")
 
     def __init__(self, scheme: PartitionScheme) -> None:
         if not isinstance(scheme, PartitionScheme):
@@ -164,8 +165,15 @@ class PartitionTimetable(Timetable):
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
-        """Return the first run: without partition dates, as in Airflow before 3.2, there is no last one to go by."""
-        return self.next_dagrun_info_v2(last_dagrun_info=None, restriction=restriction)
+        """Return the run after the last one, for Airflow before 3.2: the start of its interval is the key's instant."""
+        last = None
+        if last_automated_data_interval is not None and not AIRFLOW.able("partitioned runs"):
+            last = DagRunInfo.exact(last_automated_data_interval.start)
+        return self.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction)
+
+    def key_at(self, instant: datetime) -> str | None:
+        """Return the key whose own instant this is: before Airflow 3.2 it is the logical date of the key's runs."""
+        return next((key for lane in self._lanes if (key := lane.key_at(instant)) is not None), None)
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterator[DagRunInfo]:
         """Yield the runs of a backfill: all keys, due by now, of the as-of dates from ``earliest`` to ``latest``."""
@@ -176,6 +184,16 @@ class PartitionTimetable(Timetable):
         yield from heapq.merge(*infos, key=_order)
         if self._end is not None:
             _log.warning("%s", self._end)
+
+    def iter_dagrun_infos_between(
+        self, earliest: DateTime | None, latest: DateTime, *, align: bool = True
+    ) -> Iterator[DagRunInfo]:
+        """Yield the runs of a backfill, for Airflow before 3.2."""
+        first = self.scheme.cadence
+        if first is None:
+            return
+        start = earliest or to_pendulum(first.window(first[0]).start)
+        yield from self.iter_partition_dagrun_infos(earliest=start, latest=latest)
 
     # -- one run --------------------------------------------------------------------------------------------------
 
@@ -211,7 +229,7 @@ class PartitionTimetable(Timetable):
 
         A key can have several runs, such as a backfill's beside the scheduled one, so the key alone will not do.
         """
-        key = extra.get("partition_key")
+        key = extra.get("partition_key") or (None if data_interval is None else self.key_at(data_interval.start))
         period = _id_text(key) if key else run_after.isoformat()
         return run_type.generate_run_id(suffix=f"{period}__{uuid4().hex[:8]}")
 
@@ -250,8 +268,9 @@ class PartitionTimetable(Timetable):
 
 
 def _order(info: DagRunInfo) -> datetime:
-    assert info.partition_date is not None  # noqa: S101 - each run of ours has one
-    return info.partition_date
+    instant = instant_of(info)
+    assert instant is not None  # noqa: S101 - each run of ours has one
+    return instant
 
 
 def _id_text(key: str) -> str:

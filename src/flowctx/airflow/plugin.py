@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from airflow.configuration import conf as settings
 from airflow.plugins_manager import AirflowPlugin
-from airflow.sdk import conf as settings
 
 from flowctx.airflow.endings import LISTENER
 from flowctx.airflow.macros import context_value

@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any, Protocol
 
 from airflow.sdk import Connection
-from airflow.sdk import conf as settings
 
 from flowctx.airflow._compat import (
     DELETED,
     ENGINE_EXCEPTIONS,
     MappedOperator,
+    conf,
     dag_run_state,
     plain_sequences,
     xcom_storage_path,
@@ -133,7 +133,7 @@ def _end_of(ti: Any, run: RunRecord) -> RunStatus | None:
 def ledger() -> Ledger | None:
     """Return the ledger that the environment names, else the one behind Airflow's connection, if one is named."""
     found = ledger_from_env()
-    if found is None and (conn_id := settings.get("flowctx", "ledger_conn_id", fallback=None)):
+    if found is None and (conn_id := conf.get("flowctx", "ledger_conn_id", fallback=None)):
         found = shared_ledger(_url(conn_id))
     return found
 

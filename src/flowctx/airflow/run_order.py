@@ -21,8 +21,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import pendulum
-from airflow.timetables.base import DagRunInfo
+from airflow.timetables.base import DagRunInfo, DataInterval
 
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.core.dates.cadence import Cadence, Hourly
 from flowctx.core.dates.zones import first_instant
 from flowctx.core.partitions.key import escape_value
@@ -75,12 +76,25 @@ class Lane:
         """
         as_of, slot = self.cadence[position.date], self.slots[position.slot]
         apart = timedelta(microseconds=slot.offset)
-        return DagRunInfo(
+        return dag_run_info(
             run_after=to_pendulum(self.cadence.due(as_of)) + apart,
-            data_interval=None,
-            partition_date=to_pendulum(self._moment(position.date)) + apart,
-            partition_key=f"{slot.before}{self.cadence.text(as_of)}{slot.after}",
+            instant=to_pendulum(self._moment(position.date)) + apart,
+            key=self.text(position),
         )
+
+    def text(self, position: Position) -> str:
+        """Return the text of a key."""
+        slot = self.slots[position.slot]
+        return f"{slot.before}{self.cadence.text(self.cadence[position.date])}{slot.after}"
+
+    def key_at(self, instant: datetime) -> str | None:
+        """Return the key whose own instant this is, or None."""
+        begun = self._begun(instant)
+        if not begun:
+            return None
+        apart = (instant - self._moment(begun - 1)) / timedelta(microseconds=1)
+        found = next((i for i, slot in enumerate(self.slots) if slot.offset == apart), None)
+        return None if found is None else self.text(Position(begun - 1, found))
 
     def position_of(self, text: str, as_of: date) -> Position | None:
         """Return the position of a key by its text, or None if it is of another lane."""
@@ -90,13 +104,14 @@ class Lane:
         return None if slot is None else Position(self.cadence.index(as_of), slot)
 
     def after(self, last: DagRunInfo) -> Position:
-        """Return the position of the first run whose partition date is later than that of ``last``."""
-        if last.partition_date is None:  # of a time when the DAG had another schedule
+        """Return the position of the first run whose instant is later than that of ``last``."""
+        instant = instant_of(last)
+        if instant is None:  # of a time when the DAG had another schedule
             return Position(self.cadence.known_due_count(last.run_after), 0)
-        begun = self._begun(last.partition_date)
+        begun = self._begun(instant)
         if begun:
             first = to_pendulum(self._moment(begun - 1))
-            slot = bisect_right(self.slots, last.partition_date, key=lambda s: first.add(microseconds=s.offset))
+            slot = bisect_right(self.slots, instant, key=lambda s: first.add(microseconds=s.offset))
             if slot < len(self.slots):
                 return Position(begun - 1, slot)
         return Position(begun, 0)
@@ -179,6 +194,20 @@ def _offset(text: str) -> int:
     if text == "\0":
         return 0
     return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (_OFFSETS - 1)
+
+
+def dag_run_info(run_after: DateTime, instant: DateTime, key: str) -> DagRunInfo:
+    """Return what Airflow is told of a run; before 3.2 the run's logical date is the key's instant."""
+    if AIRFLOW.able("partitioned runs"):
+        return DagRunInfo(run_after=run_after, data_interval=None, partition_date=instant, partition_key=key)
+    return DagRunInfo(run_after=run_after, data_interval=DataInterval.exact(instant))
+
+
+def instant_of(info: DagRunInfo) -> datetime | None:
+    """Return the instant that is a key's own, from what Airflow was told of its run."""
+    if AIRFLOW.able("partitioned runs"):
+        return info.partition_date
+    return None if info.data_interval is None else info.data_interval.start
 
 
 def to_pendulum(instant: datetime) -> DateTime:

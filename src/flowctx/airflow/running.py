@@ -21,6 +21,7 @@ import structlog
 from airflow.sdk import DAG
 
 from flowctx.airflow import _compat
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import is_step, step_name
@@ -101,10 +102,11 @@ def run_dag(
     key = _key(workflow, scheme, partition)
     if scheme is not None and key is not None:
         scheme.check_due(key, datetime.now(UTC))
+    native = AIRFLOW.able("partitioned runs")
     request = RunRequest(
         batch_id=batch_id,
         trace_id=trace_id,
-        partition=key if scheme is None else None,  # with a scheme it is the run's own
+        partition=key if scheme is None or not native else None,  # else it is the run's own
         as_of_date=as_of_date,
         resume_from=resume_from,
         from_step=from_step,

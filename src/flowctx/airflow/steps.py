@@ -106,7 +106,9 @@ class StepOperator(BaseOperator):
 
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context, as this task sees it before the outputs of other steps."""
-        map_values = self.map_values or None
+        map_values: Any = self.map_values or None
+        if hasattr(map_values, "resolve"):  # the context of Airflow 3.0 has the task as it was before it was rendered
+            map_values = map_values.resolve(context)
         return run_context(
             context,
             self.as_of,

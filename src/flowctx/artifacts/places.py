@@ -17,7 +17,8 @@ def checked_place(base: Any) -> Any:
         ContextError: It is nothing that can hold files, or a URL that ``pathlib`` has mangled.
     """
     needs = "the artifact store needs a folder or URL, such as FLOWCTX_ARTIFACTS_URL=s3://bucket/artifacts"
-    found = os.fspath(base) if isinstance(base, os.PathLike) else base
+    of_airflow = "conn_id" in getattr(base, "storage_options", ())  # a path of its object storage has a connection
+    found = os.fspath(base) if isinstance(base, os.PathLike) and not of_airflow else base
     if isinstance(base, PurePath) and (mangled := re.match(r"([a-z0-9]{2,}):/(?=[^/])", str(found))):
         url = f"{mangled[1]}://{str(found)[mangled.end() :]}"
         raise ContextError(f"{base!r} was a URL, and a Path keeps only one of its strokes; pass the text {url!r}")

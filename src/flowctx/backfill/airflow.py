@@ -150,15 +150,16 @@ class AirflowLauncher(PollingLauncher):
     def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
         """Refuse a DAG that has not one run for each key of the scheme."""
         where = f"DAG {self._dag_id!r} at Airflow at {self._client.url}"
-        self._key_in_conf = not dag.get("timetable_partitioned", True)
-        if self._key_in_conf and not any(task.get("is_mapped") for task in self._tasks()):
+        found = _KEYS.match(dag.get("timetable_description") or "")
+        partitioned = dag.get("timetable_partitioned", found is not None)  # Airflow before 3.2 does not say
+        self._key_in_conf = not partitioned or "timetable_partitioned" not in dag
+        if not partitioned and not any(task.get("is_mapped") for task in self._tasks()):
             return  # a run by hand, whose conf says the partition
-        if self._key_in_conf:
+        if not partitioned:
             raise EngineError(
                 f"{where} has no partitions; make it with workflow_dag, without a map_over= of all dimensions, or with "
                 "schedule=PartitionTimetable(scheme)"
             )
-        found = _KEYS.match(dag.get("timetable_description") or "")
         theirs, ours = tuple(found[1].split("|")) if found else scheme.dimensions, scheme.dimensions
         if theirs == ours:
             return

@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.engine import Connection
 
 from flowctx.core.data.references import TableReference, paths_in_text
 from flowctx.ledger.database import Database
 from flowctx.ledger.rows import stamp
-from flowctx.ledger.statements import add_artifact, intend_artifact, release_artifact
+from flowctx.ledger.statements import add_artifact, intend_artifact, release_artifact, streamed
 from flowctx.ledger.tables import artifacts, attempts, facts, steps
-
-#: Rows that are fetched at once.
-_ROWS = 1000
 
 
 def prefix_of(at: Connection) -> str:
@@ -54,7 +52,7 @@ def referred_paths(at: Connection, staying: Any = None) -> set[str]:
         query = select(column).where(tags)
         if staying is not None:
             query = query.where(column.table.c.run_key.in_(staying))
-        rows = at.execute(query.execution_options(yield_per=_ROWS))
+        rows = streamed(at, query)
         for text in rows.scalars():
             found.update(paths_in_text(text))
     return found

@@ -12,7 +12,8 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import exists, func, literal, or_, select, tuple_, update
+from sqlalchemy.engine import Connection
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome

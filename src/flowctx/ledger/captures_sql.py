@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, false, func, select, update
+from sqlalchemy import false, func, select, update
+from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
 from flowctx.core.partitions.key import PartitionKey
@@ -16,11 +17,9 @@ from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_longer_held, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
-from flowctx.ledger.statements import put_capture
+from flowctx.ledger.statements import put_capture, streamed
 from flowctx.ledger.tables import captures, runs
 
-#: Rows that are fetched at once.
-_ROWS = 1000
 #: What no two captures have in common, in the order in which they are read.
 _PLACE = (captures.c.subject, captures.c.revision)
 
@@ -141,7 +140,7 @@ class SqlCaptures:
 
         def work(at: Connection) -> list[Capture]:
             with rolled_back(at):  # the rows are not all in memory at once, but their captures are
-                rows = at.execute(query.order_by(*_PLACE).execution_options(yield_per=_ROWS)).mappings()
+                rows = streamed(at, query.order_by(*_PLACE)).mappings()
                 return [capture_record(row) for row in rows]
 
         return self._database.autocommit(work)

@@ -17,12 +17,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.engine import ExceptionContext
+import sqlalchemy
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from flowctx.core.clock import Clock
+from flowctx.core.engine_versions import numbers
 from flowctx.core.errors import ContextError, FlowctxError, MissingExtra
 from flowctx.core.masking import mask_text
 from flowctx.core.printable import brief, well_formed
@@ -43,6 +45,9 @@ _UNUSED_SECONDS = 1.0
 #: How long the server's time is known from one look at it.
 _TIME_IS_GOOD_SECONDS = 60.0
 
+#: The driver of PostgreSQL, where a URL names none: psycopg 3 is known to SQLAlchemy 2.
+POSTGRES_DRIVER = "psycopg" if numbers(sqlalchemy.__version__) >= (2,) else "psycopg2"
+
 #: Connections inherited from a parent process: to close them here would release the parent's locks, so nobody may.
 _inherited: list[Connection] = []
 
@@ -51,7 +56,7 @@ class Database:
     """A database that a ledger is in.
 
     Args:
-        url: As SQLAlchemy takes it; ``postgresql://`` means psycopg.
+        url: As SQLAlchemy takes it; ``postgresql://`` means psycopg, with SQLAlchemy 1.4 psycopg2.
         patience_seconds: How long to try again when the database was there and is gone.
         clock: Another clock than the database's.
 
@@ -76,7 +81,7 @@ class Database:
                 f"{mask_text(url)!r} names no file; write sqlite:////folder/ledger.db, or memory:// for none"
             )
         if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
+            parsed = parsed.set(drivername=f"postgresql+{POSTGRES_DRIVER}")
         self.url = parsed
         self.shown = mask_text(parsed.render_as_string(hide_password=True))
         self._errors = DatabaseErrors(self.shown, Path(str(parsed.database)) if self.sqlite else None)
@@ -217,6 +222,7 @@ class Database:
         try:
             engine = create_engine(
                 self.url,
+                future=True,  # SQLAlchemy 1.4 then behaves as 2.0 does
                 poolclass=NullPool,
                 isolation_level="AUTOCOMMIT",
                 connect_args=arguments,
@@ -225,7 +231,8 @@ class Database:
         except NoSuchModuleError as exc:
             raise ContextError(f"SQLAlchemy has no driver for {self.shown}: {exc}") from exc
         except ImportError as exc:
-            raise MissingExtra(f"the ledger {self.shown}", "postgres") from exc
+            package = None if POSTGRES_DRIVER == "psycopg" else "psycopg2-binary"
+            raise MissingExtra(f"the ledger {self.shown}", "postgres", package=package) from exc
         if self.sqlite:
             sqlite_file.make_private(self.url.database)
             sqlite_file.warn_of_network(self.url.database)

@@ -59,7 +59,7 @@ class DatabaseErrors(NamedTuple):
         return LedgerError(f"the ledger {file} refused: {detail}"), False
 
     def _postgres(self, exc: DBAPIError, detail: str, was_there: bool) -> tuple[LedgerError, bool]:
-        state: str | None = getattr(exc.orig, "sqlstate", None)
+        state: str | None = getattr(exc.orig, "sqlstate", None) or getattr(exc.orig, "pgcode", None)
         if state == "53300" or (state is None and any(words in detail for words in _COME_AGAIN)):
             return LedgerUnavailable(f"the ledger {self.shown} lets nobody in ({detail}); try again later"), True
         lost = exc.connection_invalidated or state is None or state[:2] in ("08", "57") or state == "25P03"

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, literal, or_, select, tuple_
+from sqlalchemy import and_, delete, exists, func, literal, or_, select, tuple_
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql import ColumnElement
 
 from flowctx.core.durability.records import CaptureState, Pruned
 from flowctx.ledger.artifacts import referred_paths, rolled_back

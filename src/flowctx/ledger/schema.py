@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import inspect, text
+from sqlalchemy.engine import Connection
 
 from flowctx.core.errors import LedgerVersionError
 from flowctx.ledger.tables import REVISION, VERSION_TABLE

@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, delete, insert, literal, select, true, update
+from sqlalchemy import and_, delete, insert, literal, select, true, update
+from sqlalchemy.engine import Connection
 
 from flowctx.core.clock import Clock
 from flowctx.core.durability.records import (

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from flowctx.core.errors import LedgerError

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
 
 from flowctx.ledger.tables import artifacts, attempts, batches, captures, facts, launches, runs, steps
 
@@ -98,3 +99,12 @@ def _replacing(statement: Any, table: Table) -> Any:
     replacing = statement.on_conflict_do_update(index_elements=keys, set_=rest)
     # SQLAlchemy does not ask the driver how many rows an INSERT has touched, unless it is told to.
     return replacing.execution_options(preserve_rowcount=True)
+
+
+def streamed(at: Connection, query: Any) -> Any:
+    """Run a query within a transaction, and return rows that are not in memory all at once.
+
+    psycopg2 is the exception: its cursors on the server know nothing of a transaction that was begun by a statement.
+    """
+    streams = at.dialect.driver != "psycopg2"
+    return at.execute(query.execution_options(yield_per=1000) if streams else query)
