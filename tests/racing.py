@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from durable_flow import flow, processes
-from flowctx import FlowctxError, StepResult, Workflow, resume, run
+from flowctx import FlowctxError, StepResult, StepStatus, Workflow, resume, run
 from flowctx.core.batches.records import BatchRecord
-from flowctx.core.durability.records import CaptureKey
+from flowctx.core.durability.records import CaptureKey, RunRecord, StepRecord
 from flowctx.ledger import open_ledger
+from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
 
 #: Fails at its second step unless told otherwise; notes each call of a step in a file.
@@ -58,46 +59,93 @@ def _lead(ledger, number, run_id, effects):
     return "leads" if leader == f"racer {number}" else f"Refused: {leader} leads"
 
 
-_ACTIONS = {"resume": _resume, "run": _run, "claim": _claim, "lead": _lead}
+def _refused_or_cancels(ledger, number, run_id, effects):
+    """The first cancels a batch that somebody launches; the others want to launch it."""
+    if number:
+        return _lead(ledger, number, run_id, effects)
+    return "canceled" if ledger.batches.cancel(run_id).canceled_at else "not canceled"
 
 
-def _race(url, number, gate, line):
-    ledger = open_ledger(url)
-    ledger.list_runs(limit=1)  # the connection is there, and the race is about the rest
+def _takes_over(ledger, number, run_id, effects):
+    """The first completes the capture that it holds since its lease ran out; the others claim it."""
+    if number:
+        return _claim(ledger, number, run_id, effects)
+    (held,) = ledger.captures(idempotency_key=run_id)
+    return str(ledger.close_capture(replace(held, fencing_token=1), complete=True).state)
+
+
+def _begins_instead(ledger, number, run_id, effects):
+    """The first goes on with its run, whose lease ran out; the others begin runs that write the same capture."""
+    if number:
+        return str(ledger.begin(same_capture(f"{run_id}-{number}", run_id)).capture is not None)
+    step = StepRecord(step="a", status=StepStatus.OK, started_at=NOON)
+    ledger.record(replace(ledger.get_run(run_id), fencing_token=1), [step])
+    return "recorded"
+
+
+def same_capture(run_id, capture_id):
+    """Return one of several runs that write one capture."""
+    ctx = make_context(workflow="halting", run_id=run_id, capture_id=capture_id, idempotency_key=capture_id)
+    return RunRecord(workflow="halting", context=ctx, steps=("a",))
+
+
+_ACTIONS = {
+    "resume": _resume,
+    "run": _run,
+    "claim": _claim,
+    "lead": _lead,
+    "lead or cancel": _refused_or_cancels,
+    "take over": _takes_over,
+    "begin instead": _begins_instead,
+}
+
+
+def _race(number, gates, line):
+    ledgers = {}
     while (order := line.recv()) is not None:
-        action, run_id, effects = order
-        gate.wait()
+        count, url, action, run_id, effects = order
+        if url not in ledgers:
+            for ledger in ledgers.values():
+                ledger.close()
+            ledgers = {url: open_ledger(url)}
+            ledgers[url].list_runs(limit=1)  # the connection is there, and the race is about the rest
+        gates[count].wait()
         try:
-            line.send(_ACTIONS[action](ledger, number, run_id, effects))
+            line.send(_ACTIONS[action](ledgers[url], number, run_id, effects))
         except FlowctxError as exc:
             line.send(f"{type(exc).__name__}: {exc}")
         except BaseException as exc:
             line.send(f"RAW {type(exc).__name__}: {exc}")
-    ledger.close()
 
 
-@contextmanager
-def racers(url, count):
-    """Yield a function that has all of them do something at once, and returns what became of it for each."""
-    gate = processes.Barrier(count)
-    lines, children = [], []
-    for number in range(count):
-        ours, theirs = processes.Pipe()
-        child = processes.Process(target=_race, args=(url, number, gate, theirs))
-        child.start()
-        lines.append(ours)
-        children.append(child)
+class Racers:
+    """Processes that are there for all races, of which the first so many take part in one.
 
-    def go(action, run_id, effects=""):
-        for line in lines:
-            line.send((action, run_id, effects))
-        return [line.recv() for line in lines]
+    Args:
+        counts: How many may take part.
+    """
 
-    yield go
-    for line in lines:
-        line.send(None)
-    for child in children:
-        child.join()
+    def __init__(self, counts):
+        self._gates = {count: processes.Barrier(count) for count in counts}
+        self._lines, self._children = [], []
+        for number in range(max(counts)):
+            ours, theirs = processes.Pipe()
+            self._children.append(processes.Process(target=_race, args=(number, self._gates, theirs)))
+            self._children[-1].start()
+            self._lines.append(ours)
+
+    def go(self, count, url, action, run_id, effects=""):
+        """Have them do something at once, and return what became of it for each."""
+        for line in self._lines[:count]:
+            line.send((count, url, action, run_id, effects))
+        return [line.recv() for line in self._lines[:count]]
+
+    def close(self):
+        """Send them home."""
+        for line in self._lines:
+            line.send(None)
+        for child in self._children:
+            child.join()
 
 
-__all__ = ["flow", "halting", "racers"]
+__all__ = ["Racers", "flow", "halting", "same_capture"]

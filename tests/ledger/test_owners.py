@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from durable_flow import effects
 from flowctx import RunAlive, RunExists, StepStatus, Superseded, resume, run
-from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.batches.records import BatchRecord
+from flowctx.core.durability.records import CaptureKey, RunRecord, RunStatus, StepRecord
 from flowctx.ledger import open_ledger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
-from racing import halting, racers
+from postgres import postgres_database
+from racing import Racers, halting, same_capture
 
+#: How many times each race is run; ``FLOWCTX_TEST_ROUNDS=20`` for the long run.
+ROUNDS = int(os.environ.get("FLOWCTX_TEST_ROUNDS", "3"))
 #: How many race, and how many times.
-FEW = [(2, 4), (16, 2)]
-MANY = [(2, 20), (16, 20)]
+RACES = [(2, 4 * ROUNDS), (16, ROUNDS)]
+
+
+@pytest.fixture(scope="module", name="all_racers")
+def _all_racers():
+    """Sixteen processes that race in all tests."""
+    racers = Racers([2, 16])
+    yield racers
+    racers.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def race_url(request, tmp_path_factory):
+    """The URL of a database of either kind, in which all races are."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('races') / 'ledger.db'}"
+        return
+    with postgres_database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+@pytest.fixture
+def go(all_racers, race_url, count):
+    """A function that has so many processes do something at once, and returns what became of it for each."""
+    return partial(all_racers.go, count, race_url)
 
 
 @pytest.fixture
@@ -31,73 +61,117 @@ def losers(outcomes, *errors):
     return sum(outcome.split(":")[0] in errors for outcome in outcomes)
 
 
-def race_to_resume(url, count, rounds, notes):
+def kinds(outcomes):
+    """Count outcomes of each kind."""
+    return dict(Counter(outcome.split(":")[0] for outcome in outcomes))
+
+
+def race_to_resume(go, url, count, rounds, notes):
     ledger = open_ledger(url)
-    with racers(url, count) as go:
-        for number in range(rounds):
-            run_id = f"resumed-{number}"
-            run(halting, run_id=run_id, params={"effects": notes(run_id)}, ledger=ledger)
-            outcomes = go("resume", run_id)
-            told = losers(outcomes, "Superseded", "RunAlive")
-            # Who comes when it is all over is given the finished run, and has run nothing.
-            assert outcomes.count("ok") + told == count, outcomes
-            assert effects(notes(run_id)) == ["a", "b", "c"], outcomes
-            assert ledger.get_run(run_id).attempt == 2
+    for number in range(rounds):
+        run_id = f"resumed-{count}-{number}"
+        run(halting, run_id=run_id, params={"effects": notes(run_id)}, ledger=ledger)
+        outcomes = go("resume", run_id)
+        told = losers(outcomes, "Superseded", "RunAlive")
+        # Who comes when it is all over is given the finished run, and has run nothing.
+        assert outcomes.count("ok") + told == count, outcomes
+        assert effects(notes(run_id)) == ["a", "b", "c"], outcomes
+        assert ledger.get_run(run_id).attempt == 2
     ledger.close()
 
 
-def race_to_run(url, count, rounds, notes):
+def race_to_run(go, url, count, rounds, notes):
     ledger = open_ledger(url)
-    with racers(url, count) as go:
-        for number in range(rounds):
-            run_id = f"run-{number}"
-            outcomes = go("run", run_id, notes(run_id))
-            assert Counter(outcome.split(":")[0] for outcome in outcomes) == {"ok": 1, "RunExists": count - 1}
-            assert effects(notes(run_id)) == ["a", "b", "c"]
+    for number in range(rounds):
+        run_id = f"run-{count}-{number}"
+        outcomes = go("run", run_id, notes(run_id))
+        assert kinds(outcomes) == {"ok": 1, "RunExists": count - 1}
+        assert effects(notes(run_id)) == ["a", "b", "c"]
     ledger.close()
 
 
-@pytest.mark.parametrize(("count", "rounds"), FEW)
-def test_of_many_who_resume_a_run_one_does(sql_url, notes, count, rounds):
+@pytest.mark.parametrize(("count", "rounds"), RACES)
+def test_of_many_who_resume_a_run_one_does(go, race_url, notes, count, rounds):
     """Each remaining step runs once; the others are told before their first step."""
-    race_to_resume(sql_url, count, rounds, notes)
+    race_to_resume(go, race_url, count, rounds, notes)
 
 
-@pytest.mark.parametrize(("count", "rounds"), FEW)
-def test_of_many_who_begin_a_run_one_does(sql_url, notes, count, rounds):
+@pytest.mark.parametrize(("count", "rounds"), RACES)
+def test_of_many_who_begin_a_run_one_does(go, race_url, notes, count, rounds):
     """Each step of a run id that several begin at once runs once; the others are told that it exists."""
-    race_to_run(sql_url, count, rounds, notes)
+    race_to_run(go, race_url, count, rounds, notes)
 
 
-@pytest.mark.parametrize(("count", "rounds"), FEW)
-def test_of_many_who_claim_a_capture_one_gets_it(sql_url, count, rounds):
-    """A capture is granted once, at its first token."""
-    with racers(sql_url, count) as go:
-        for number in range(rounds):
-            outcomes = go("claim", f"claimed-{number}")
-            assert Counter(outcome.split(":")[0] for outcome in outcomes) == {"token 1": 1, "CaptureHeld": count - 1}
-
-
-@pytest.mark.parametrize(("count", "rounds"), FEW)
-def test_of_many_who_launch_a_batch_one_leads(sql_url, count, rounds):
-    """A batch that several launch at once asks for what its leader asks for; who is refused has changed nothing."""
-    ledger = open_ledger(sql_url)
-    with racers(sql_url, count) as go:
-        for number in range(rounds):
-            outcomes = go("lead", f"batch-{number}")
-            assert Counter(outcome.split(":")[0] for outcome in outcomes) == {"leads": 1, "Refused": count - 1}
-            assert ledger.batches.get(f"batch-{number}").selection == f"by {outcomes.index('leads')}"
+@pytest.mark.parametrize(("count", "rounds"), RACES)
+def test_nobody_resumes_a_run_that_is_alive(go, race_url, notes, count, rounds):
+    """Of many who resume a run that somebody is at, each is told so, and no step runs."""
+    ledger = open_ledger(race_url)
+    for number in range(rounds):
+        alive = a_run(f"alive-{count}-{number}", params={"effects": notes(f"alive-{count}-{number}"), "halt": False})
+        ledger.begin(alive, lease=timedelta(hours=1))
+        outcomes = go("resume", alive.run_id)
+        assert losers(outcomes, "RunAlive") == count, outcomes
+        assert effects(notes(alive.run_id)) == []
     ledger.close()
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize(("count", "rounds"), MANY)
-def test_twenty_rounds_of_each_race(sql_url, notes, count, rounds):
-    """Twenty rounds of each race end as one does."""
-    race_to_resume(sql_url, count, rounds, notes)
-    race_to_run(sql_url, count, rounds, notes)
-    test_of_many_who_claim_a_capture_one_gets_it(sql_url, count, rounds)
-    test_of_many_who_launch_a_batch_one_leads(sql_url, count, rounds)
+@pytest.mark.parametrize(("count", "rounds"), RACES)
+def test_of_many_who_want_a_capture_one_gets_it(go, race_url, count, rounds):
+    """A capture is granted once; one whose lease ran out, once more, and who held it is told."""
+    ledger = open_ledger(race_url)
+    for number in range(rounds):
+        outcomes = go("claim", f"claimed-{count}-{number}")
+        assert kinds(outcomes) == {"token 1": 1, "CaptureHeld": count - 1}
+        key = CaptureKey(idempotency_key=f"stale-{count}-{number}", capture_id=f"stale-{count}-{number}")
+        ledger.claim(key, holder="stale", lease=-timedelta(minutes=1))  # it ran out a minute ago
+        former, *rivals = go("take over", key.capture_id)
+        assert former == "complete" or former.startswith("Superseded"), former
+        assert kinds(rivals) == {"token 2": 1, **({"CaptureHeld": count - 2} if count > 2 else {})}
+        (capture,) = ledger.captures(idempotency_key=key.idempotency_key)
+        assert (capture.holder, str(capture.state)) == (f"racer {rivals.index('token 2') + 1}", "held")
+    ledger.close()
+
+
+@pytest.mark.parametrize(("count", "rounds"), RACES)
+def test_of_many_who_take_a_capture_over_one_writes_it(go, race_url, count, rounds):
+    """Of runs that want the capture of one that stalled, one begins; the stalled one is refused from then on."""
+    ledger = open_ledger(race_url)
+    for number in range(rounds):
+        name = f"stalled-{count}-{number}"
+        stalled = ledger.begin(same_capture(name, name), lease=-timedelta(minutes=1))  # it ran out a minute ago
+        former, *rivals = go("begin instead", stalled.run_id)
+        assert former == "recorded" or former.startswith("Superseded"), former
+        assert kinds(rivals) == {"True": 1, **({"CaptureHeld": count - 2} if count > 2 else {})}
+        assert ledger.get_run(stalled.run_id).status is RunStatus.FAILED
+        with pytest.raises(Superseded):
+            ledger.record(stalled, [StepRecord(step="a", status=StepStatus.OK, started_at=NOON)])
+    ledger.close()
+
+
+@pytest.mark.parametrize(("count", "rounds"), RACES)
+def test_of_many_who_launch_a_batch_one_leads(go, race_url, count, rounds):
+    """A batch that several launch at once asks for what its leader asks for; who is refused has changed nothing."""
+    ledger = open_ledger(race_url)
+    for number in range(rounds):
+        outcomes = go("lead", f"batch-{count}-{number}")
+        assert kinds(outcomes) == {"leads": 1, "Refused": count - 1}
+        assert ledger.batches.get(f"batch-{count}-{number}").selection == f"by {outcomes.index('leads')}"
+    ledger.close()
+
+
+@pytest.mark.parametrize(("count", "rounds"), RACES)
+def test_no_launch_that_is_refused_erases_a_cancel(go, race_url, count, rounds):
+    """A cancel that comes with launches of a batch that somebody leads stays, and so does what the leader asked for."""
+    ledger = open_ledger(race_url)
+    batch = BatchRecord(batch_id="", workflow="flow", selection="by the leader", created_at=NOON)
+    for number in range(rounds):
+        batch = replace(batch, batch_id=f"canceled-{count}-{number}")
+        ledger.batches.lead(batch.batch_id, "leader", timedelta(hours=1), lambda known, batch=batch: batch)
+        outcomes = go("lead or cancel", batch.batch_id)
+        assert kinds(outcomes) == {"canceled": 1, "Refused": count - 1}
+        found = ledger.batches.get(batch.batch_id)
+        assert (found.selection, found.canceled_at is not None) == ("by the leader", True)
+    ledger.close()
 
 
 # -- a run that is alive ----------------------------------------------------------------------------------------------
