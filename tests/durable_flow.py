@@ -20,7 +20,16 @@ flow = Workflow("durable")
 #: Fresh processes that share nothing with the tests', made in milliseconds because the imports are done.
 processes = get_context("forkserver")
 processes.set_forkserver_preload(
-    ["durable_flow", "racing", "flowctx.local", "flowctx.ledger.sql", "psycopg", "sqlalchemy"]
+    [
+        "durable_flow",
+        "racing",
+        "wrong_clocks",
+        "time_machine",
+        "flowctx.local",
+        "flowctx.ledger.sql",
+        "psycopg",
+        "sqlalchemy",
+    ]
 )
 
 
