@@ -13,7 +13,7 @@ from typing import Any
 
 from e2e.airflow_stack import airflow_stack
 from e2e.dagster_stack import Location, dagster_stack
-from e2e.flow_folder import write_flow
+from e2e.flow_folder import CHAIN, write_flow
 from e2e.sharing import host, shared
 from postgres import postgres_database, postgres_server
 
@@ -41,6 +41,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
     write_flow(home / "flows", "restated")
     write_flow(session / "moved", "moved")
     write_flow(session / "moved", "retried", (HERE / "retried_flow.py").read_text())
+    write_flow(session / "moved", "chained", CHAIN)
     shutil.copytree(HERE / "airflow_plugins", home / "plugins")
     with shared("postgres", session) as server, postgres_database(server["server"]) as database:
         env = {
@@ -67,6 +68,7 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
     write_flow(home / "flows", "restated")
     write_flow(session / "moved", "moved")
     write_flow(session / "moved", "retried", (HERE / "retried_flow.py").read_text())
+    write_flow(session / "moved", "chained", CHAIN)
     files = HERE / "dagster_files"
     (home / "seen").mkdir()
     env = {

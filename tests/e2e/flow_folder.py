@@ -50,6 +50,28 @@ def check(ctx):
         return StepResult.fail("12 rows are missing", category="DATA_QUALITY")
     return {"checked": ctx.get_output("load", "limit")}
 """
+#: Net asset values, each from the date before.
+CHAIN = """
+from flowctx import Daily, PartitionScheme, Workflow
+
+chain = Workflow(
+    "chained",
+    partitions=PartitionScheme(
+        fund=["A", "B"], date=Daily(start="2012-01-03", end="2012-01-12", calendar="XNYS", timezone="America/New_York")
+    ),
+    params={"factor": 2},
+)
+
+
+@chain.step(inputs={"yesterday": chain.output("value").previous()})
+def value(ctx, *, yesterday):
+    return {"nav": ctx.params["factor"] * (1 if yesterday is None else yesterday["nav"])}
+
+
+@chain.step(inputs={"window": chain.output("value").previous(20)})
+def total(ctx, *, window):
+    return {"sum": ctx.get_output("value", "nav") + sum(output["nav"] for output in window.values())}
+"""
 #: 8 sessions and 5 tiers.
 ALL = "date=2012-01-03..2012-01-12"
 TOTAL = 40

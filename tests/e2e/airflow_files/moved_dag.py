@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
+import chained
 import moved
 import retried
 
@@ -13,3 +14,4 @@ from flowctx.airflow import workflow_dag
 os.environ["FLOWCTX_LEDGER_URL"] = os.environ["MOVED_LEDGER_URL"]
 dag = workflow_dag(moved.flow, catchup=False, start_date=datetime(2020, 1, 1))
 again = workflow_dag(retried.flow)
+chain = workflow_dag(chained.chain, catchup=False, start_date=datetime(2020, 1, 1))
