@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from pathlib import Path
 
 import dagster as dg
@@ -19,11 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.dagster_schemes import cadences
+from adapters.dagster_support import QUIET
 from adapters.test_dagster_mappings import IN_MEMORY
 from adapters.test_inputs_on_engines import DAYS, workflows
 from flowctx import PartitionScheme, run
 from flowctx.core.partitions.mapping import PartitionMapping
-from flowctx.dagster import workflow_definitions
+from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
 from flowctx.dagster.inputs import input_deps
 from flowctx.dagster.mappings import previous_mapping
 from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
@@ -82,7 +84,7 @@ def test_what_dagster_cannot_say_is_left_out() -> None:
 DEFINITIONS = """
 import dagster as dg
 from adapters.test_inputs_on_engines import workflows
-from flowctx.dagster import workflow_definitions
+from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
 
 nav, desk = workflows("native")
 defs = dg.Definitions.merge(
@@ -162,3 +164,18 @@ def test_a_backfill_of_a_part_reads_its_own_dates_too(tmp_path, ledger) -> None:
     assert status == BulkActionStatus.COMPLETED_SUCCESS
     last = next(run for run in ledger.list_runs(batch_id="v2") if run.context.key.date == "2026-01-09")
     assert ledger.steps(last.key)[0].output == {"n": 3**5}
+
+
+def test_one_run_for_a_range_goes_on_from_date_to_date(ledger) -> None:
+    """Inside the run each date has the one before it, which this very run has made; the first has an older one."""
+    nav, _ = workflows("native")
+    assets = workflow_assets(nav, backfill_policy=dg.BackfillPolicy.single_run())
+    bounds = {
+        f"dagster/asset_partition_range_{end}": f"2026-01-{day}|A" for end, day in (("start", "06"), ("end", "09"))
+    }
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.ephemeral() as instance:
+        outputs = {"workflow_io_manager": WorkflowIOManager(base_path=folder)}
+        done = dg.materialize(assets, instance=instance, tags=bounds, resources=outputs, run_config=QUIET)
+    assert done.success
+    last = ledger.get_run(done.run_id, partition=nav.partitions.key(date="2026-01-09", fund="A"))
+    assert [record.output for record in ledger.steps(last.key)] == [{"n": 1600}, {"sum": 100 + 200 + 400 + 800 + 1600}]

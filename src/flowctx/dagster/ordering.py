@@ -20,12 +20,11 @@ def unordered(
     version: Version | None,
 ) -> str | None:
     """Return why a partition may still be to come, in this run or in its backfill."""
-    if (
-        item.workflow is workflow
-        and op.has_partition_key_range
-        and (version is None or version.run_id != op.run.run_id)
-    ):
-        return "inputs are not ordered within one run of a range yet; leave out BackfillPolicy.single_run()"
+    scheme = workflow.partitions
+    if item.workflow is workflow and op.has_partition_key_range and key is not None and scheme is not None:
+        made_here = version is not None and version.run_id == op.run.run_id
+        if not made_here and to_dagster_key(key, scheme) in op.partition_keys:
+            return "it is part of this run's range and comes after; leave out BackfillPolicy.single_run()"
     backfill_id = op.run.tags.get("dagster/backfill")
     if backfill_id is None or (version is not None and version.batch_id == ctx.batch_id):
         return None

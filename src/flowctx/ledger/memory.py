@@ -331,7 +331,7 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
         with self._lock:
             by_digest = {key.digest: run for key, run in self._runs.items()}
             found = [
-                version_of(by_digest[capture.holder], self._step(by_digest[capture.holder].key, step), capture)
+                version_of(by_digest[capture.holder], step, self._step(by_digest[capture.holder].key, step), capture)
                 for capture in self._captures.values()
                 if capture.workflow == workflow and capture.partition in wanted and capture.holder in by_digest
             ]
@@ -343,7 +343,7 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
                 if run.capture is not None and step in self._steps.get(key, {})
             ]
             return found + [
-                version_of(run, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
+                version_of(run, step, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
             ]
 
     def _step(self, key: RunKey, step: str) -> StepRecord | None:

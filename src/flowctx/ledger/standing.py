@@ -35,7 +35,7 @@ def standing(state: CaptureState, status: RunStatus) -> RunStatus:
     return RunStatus.PARTIAL if status is RunStatus.OK else status
 
 
-def version_of(run: RunRecord, record: StepRecord | None, capture: Capture | None = None) -> Version:
+def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Capture | None = None) -> Version:
     """Return what a run and its capture are for whoever reads a step of it; a part has no capture yet."""
     key = run.key.digest
     return Version(
@@ -49,6 +49,7 @@ def version_of(run: RunRecord, record: StepRecord | None, capture: Capture | Non
         error=run.error,
         completed_at=capture.completed_at.isoformat() if capture is not None and capture.completed_at else None,
         part=capture is None,
+        has_step=record is not None or step in run.steps,
         step_status=record.status if record is not None else None,
         digest=step_row(key, record)["digest"] if record is not None else None,
     )

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+import msgspec
 from sqlalchemy import and_, literal, select
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
@@ -47,7 +48,9 @@ class SqlVersions(FindBatch):
             .outerjoin(steps, of_step)
             .where(captures.c.workflow == workflow)
         )
-        found = [_version(row) for is_one in named for row in self._select(query.where(is_one(captures.c.partition)))]
+        found = [
+            _version(row, step) for is_one in named for row in self._select(query.where(is_one(captures.c.partition)))
+        ]
         if batch_id is None:
             return found
         parts = (
@@ -58,7 +61,7 @@ class SqlVersions(FindBatch):
             .order_by(steps.c.started_at)
         )
         rows = (row for is_one in named for row in self._select(parts.where(is_one(runs.c.partition))))
-        return found + [_version(row) for row in rows]
+        return found + [_version(row, step) for row in rows]
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
@@ -81,6 +84,7 @@ _COLUMNS = (
     runs.c.batch_id,
     runs.c.status,
     runs.c.error,
+    runs.c.steps,
     steps.c.status.label("step_status"),
     steps.c.digest,
 )
@@ -100,7 +104,7 @@ def _in(texts: list[str], column: Any) -> Any:
     return column.in_(texts)
 
 
-def _version(row: Row) -> Version:
+def _version(row: Row, step: str) -> Version:
     try:
         return Version(
             partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
@@ -111,6 +115,7 @@ def _version(row: Row) -> Version:
             batch_id=row["batch_id"],
             status=standing(CaptureState(row["state"] or CaptureState.HELD), RunStatus(row["status"])),
             part=row["state"] is None,
+            has_step=row["step_status"] is not None or step in msgspec.json.decode(row["steps"]),
             error=row["error"],
             completed_at=row["completed_at"],
             step_status=StepStatus(row["step_status"]) if row["step_status"] else None,

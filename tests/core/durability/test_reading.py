@@ -291,3 +291,27 @@ def test_outputs_are_keyed_by_partition(nav, ledger):
     flow.step(name="copy", inputs={"funds": nav.output("value")})(lambda ctx, *, funds: funds[key])
     fill(nav, ledger, DAYS[:1])
     assert run(flow, DAYS[0], ledger=ledger).context.get_output("copy") == {"n": 1}
+
+
+def test_a_step_that_is_new_is_missing_in_older_captures(nav, ledger):
+    """It is not taken for one that was skipped."""
+    fill(nav, ledger, DAYS[:1], batch_id="v1")
+    nav.step(name="extra")(lambda ctx: {"n": 7})
+    flow = Workflow("reader", partitions=nav.partitions)
+    flow.step(name="copy", inputs={"own": nav.output("extra")})(lambda ctx, *, own: own)
+    assert "which nobody has captured" in run(flow, DAYS[0], ledger=ledger)["copy"].error
+    assert "was made before it had the step 'extra'" in run(flow, DAYS[0], ledger=ledger, batch_id="v1")["copy"].error
+    fill(nav, ledger, DAYS[:1], batch_id="v2")
+    assert run(flow, DAYS[0], ledger=ledger).context.get_output("copy") == {"n": 7}
+
+
+def test_a_step_after_one_that_was_skipped_is_a_hole(ledger):
+    """Whether or not anything is recorded of it."""
+    flow = Workflow("half", partitions=PartitionScheme(date=Daily(start=DAYS[0])))
+    flow.step(name="first", after=[])(lambda ctx: {"n": 1})
+    flow.step(name="gate", after=[])(lambda ctx: StepResult.skip("closed"))
+    flow.step(name="last", after=["gate"])(lambda ctx: {"n": 2})
+    reader = Workflow("reader", partitions=flow.partitions)
+    reader.step(name="copy", inputs={"own": flow.output("last").optional()})(lambda ctx, *, own: {"own": own})
+    run(flow, DAYS[0], ledger=ledger)
+    assert run(reader, DAYS[0], ledger=ledger).context.get_output("copy") == {"own": None}

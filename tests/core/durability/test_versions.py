@@ -72,3 +72,11 @@ def test_a_run_that_is_at_later_steps_can_be_read():
     assert not version("own", 1, RunStatus.RUNNING, step_status=None).is_read
     assert not version("own", 1, RunStatus.FAILED).is_read
     assert not version("own", 0, RunStatus.PARTIAL, part=True, step_status=StepStatus.FAILED).is_read
+
+
+def test_a_capture_from_before_a_step_was_there_is_no_version_of_it():
+    """It is no hole: nobody has captured that step, and in the own batch nothing older stands in."""
+    lacking = version("b1", 1, completed_at="1", step_status=None, has_step=False)
+    assert version_to_read([lacking], None) is None
+    assert version_to_read([version("b0", 0, completed_at="0"), lacking], "b1") is lacking
+    assert not lacking.is_read

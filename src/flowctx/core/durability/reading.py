@@ -92,7 +92,7 @@ class StepInputs:
         candidates: dict[PartitionKey | None, list[Version]] = {}
         for version in self.ledger.versions(workflow, item.step_name, keys, batch_id=batch_id):
             candidates.setdefault(version.partition, []).append(version)
-        chosen = {key: version_to_read(candidates.get(key, ()), batch_id) for key in keys}
+        chosen = {key: version_to_read(candidates.get(key, ()), batch_id, self.ctx.run_id) for key in keys}
         to_come = self._to_come(item, [k for k, v in chosen.items() if v is None or v.batch_id != batch_id])
         unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not v.is_read)]
         if unfinished:
@@ -177,6 +177,7 @@ class StepInputs:
         version = chosen[keys[0]]
         own = version if version is not None and not version.is_read else None
         how = "has not run" if own is None else "is under way" if own.status is RunStatus.RUNNING else str(own.status)
+        how = how if own is None or own.has_step else f"was made before it had the step {item.step_name!r}"
         why = f": {own.error}" if own is not None and own.error else ""
         return (
             f"input {name!r} of step {self.step.name!r} waits for {_named(item, keys)} in the same batch "

@@ -34,6 +34,8 @@ class Version:
     completed_at: str | None = None
     #: Whether its run does only some steps of the workflow, so that no capture is claimed yet.
     part: bool = False
+    #: Whether its workflow had the step that is read, when it was made.
+    has_step: bool = True
     #: How the step ended that is read.
     step_status: StepStatus | None = None
     #: The digest of what that step recorded.
@@ -48,7 +50,7 @@ class Version:
     def is_read(self) -> bool:
         """Whether its step can be read: it is done, also where the steps after it are still to come."""
         going_on = self.part or self.status is RunStatus.RUNNING
-        return self.ended_well or (going_on and self.step_status is StepStatus.OK)
+        return self.has_step and (self.ended_well or (going_on and self.step_status is StepStatus.OK))
 
     @property
     def is_hole(self) -> bool:
@@ -56,7 +58,7 @@ class Version:
         return self.status is RunStatus.SKIPPED or self.step_status is not StepStatus.OK
 
 
-def version_to_read(versions: Iterable[Version], batch_id: str | None) -> Version | None:
+def version_to_read(versions: Iterable[Version], batch_id: str | None, run_id: str | None = None) -> Version | None:
     """Return the version of one partition that a run of a batch reads, or the one of the batch that is not done.
 
     That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Where an engine makes
@@ -66,16 +68,17 @@ def version_to_read(versions: Iterable[Version], batch_id: str | None) -> Versio
     Args:
         versions: All captures of the partition.
         batch_id: The batch of the run that reads.
+        run_id: That run, which an engine may use for several partitions.
     """
     # What is not completed comes last: of a workflow without partitions several captures may be of one batch.
     versions = list(versions)
     captured = (version for version in versions if not version.part)
     found = sorted(captured, key=lambda version: (version.completed_at or "~", version.revision))
-    of_batch = [version for version in found if batch_id is not None and version.batch_id == batch_id]
+    of_batch = [v for v in found if v.run_id == run_id or (batch_id is not None and v.batch_id == batch_id)]
     of_batch = of_batch or [version for version in versions if version.part and version.step_status is not None]
     if of_batch:
         return of_batch[-1]
-    readable = [version for version in found if version.ended_well]
+    readable = [version for version in found if version.ended_well and version.has_step]
     if not readable or readable[0].partition is None:
         return readable[-1] if readable else None
     return max(readable, key=lambda version: version.revision)
