@@ -29,6 +29,7 @@ from flowctx.core.errors import (
     LedgerVersionError,
     MissingDimension,
     MissingExtra,
+    MissingKey,
     OutputTooLarge,
     PartitionError,
     PayloadError,
@@ -96,6 +97,7 @@ __all__ = [
     "LedgerVersionError",
     "MissingDimension",
     "MissingExtra",
+    "MissingKey",
     "Monthly",
     "OutputTooLarge",
     "Outputs",
@@ -155,6 +157,10 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("flowctx")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'flowctx' has no attribute {name!r}")

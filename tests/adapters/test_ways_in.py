@@ -220,3 +220,14 @@ def test_the_table_of_ways_in_is_true(way, number, wanted, caplog):
 def test_every_way_in_is_in_the_table():
     """The table has one row for each way that is tried."""
     assert [next(name for name in WAYS if row.startswith(f"| {name}")) for row in TABLE] == list(WAYS)
+
+
+def test_a_slip_in_a_tag_is_in_the_log_of_its_run(capfd):
+    """In Dagster the warning stands where people look: in the run's own log, without any configuration of logging."""
+
+    @dg.asset
+    def own(context) -> None:
+        workflow_context(context)
+
+    dg.materialize([own], tags={"flowctx/bach_id": "x"})
+    assert "the run's tag 'flowctx/bach_id' means nothing to flowctx; did you mean" in capfd.readouterr().err

@@ -1,5 +1,6 @@
 """The public surface of flowctx."""
 
+import importlib.metadata
 import pathlib
 
 import flowctx
@@ -34,3 +35,8 @@ def test_it_is_typed():
 def test_an_unknown_name_is_an_attribute_error():
     """The lazy lookup does not swallow typing errors."""
     assert not hasattr(flowctx, "WorkflowContxt")
+
+
+def test_it_says_its_version():
+    """The version is that of the package that is installed."""
+    assert flowctx.__version__ == importlib.metadata.version("flowctx")

@@ -18,7 +18,7 @@ from flowctx.airflow._compat import (
 )
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
-from flowctx.airflow.outputs import to_payload
+from flowctx.airflow.outputs import is_step, step_name, to_payload
 from flowctx.airflow.recording import step_attempt
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import thaw
@@ -30,6 +30,7 @@ from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import NO_RETRIES, RetryPolicy, Step, StepFunction, Workflow
+from flowctx.core.workflow.known_steps import steps_known
 from flowctx.core.workflow.result import StepStatus
 
 
@@ -126,7 +127,8 @@ class StepOperator(BaseOperator):
             AirflowFailException: It failed, and trying again cannot help.
             Exception: It failed otherwise: the step's own exception, if it raised one.
         """
-        made = step_attempt(self, context).attempt()
+        with steps_known([step_name(task) for task in self.dag.tasks if is_step(task)]):
+            made = step_attempt(self, context).attempt()
         payload = to_payload(made.envelope, context["ti"], self.map_values)
         if made.ctx is None or made.envelope.status is not StepStatus.OK:
             # Pushed before the task ends, so that the reason is in XCom, for people and for other trigger rules.

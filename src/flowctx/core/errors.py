@@ -6,6 +6,7 @@
     ├── PartitionError (ValueError)          a partition key, scheme or selection that cannot be
     │   └── UnknownPartition (KeyError)      a well-formed key that the scheme does not have
     ├── MissingDimension (KeyError, AttributeError)
+    ├── MissingKey (KeyError)                a parameter or a value of an output that is not there
     ├── CalendarError (ValueError)           a calendar, cadence or business date that cannot be
     ├── PlainDataError (TypeError)           a value that may not flow through a context
     ├── ReadOnlyError (TypeError)            somebody tried to change a value in place
@@ -62,6 +63,10 @@ class PartitionError(FlowctxError, ValueError):
 
 class UnknownPartition(PartitionError, KeyError):
     """A well-formed partition key that the scheme does not have."""
+
+
+class MissingKey(FlowctxError, KeyError):
+    """A parameter or a value of an output that is not there."""
 
 
 class MissingDimension(FlowctxError, KeyError, AttributeError):

@@ -18,18 +18,16 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin, derived_trace_id
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import from_dagster_key
-from flowctx.dagster.run_time import check_one_of_time, schedule_tick, time_dimension, zone_of
+from flowctx.dagster.run_time import check_bare_key, check_one_of_time, schedule_tick, time_dimension, zone_of
+from flowctx.dagster.tags import check_tags
 
 logger = logging.getLogger("flowctx")
 
 _BACKFILL_TAG = "dagster/backfill"
-#: Our name for a run that a batch launched, after the prefix.
-_RUN_TAG = "run"
 _RUN_RETRY_TAG = "dagster/retry_number"
 _PARTITION_TAG = "dagster/partition"
 
@@ -148,6 +146,10 @@ class RunFacts:
     within_day: bool = False
     #: When the run started, where that is known.
     started_at: datetime | None = None
+    #: Where the run's own log is.
+    log: logging.Logger = logger
+    #: Whether nobody says what a key is a key of: the context of an op, or of nothing, in a unit test.
+    bare: bool = False
     #: For ``metadata["engine"]``.
     engine: Mapping[str, Any] = field(default_factory=dict)
 
@@ -184,24 +186,6 @@ class RunFacts:
         """
         return RunRequest.parse(lambda name: self.tag(name) or params.get(name))
 
-    def check_tags(self, *, strict: bool) -> None:
-        """Refuse, or warn of, tags of ours that mean nothing, and those that are nearly ours.
-
-        Raises:
-            ContextError: A tag in our namespace means nothing, and the run is one of a workflow's own.
-        """
-        for tag in self.tags:
-            name = tag.removeprefix(TAG_PREFIX)
-            ours = name != tag
-            if name in (*RESERVED_NAMES, _RUN_TAG) or (not ours and "/" in tag):
-                continue
-            slip = near_reserved(name)
-            hint = f"did you mean {TAG_PREFIX}{slip}?" if slip else f"there are {', '.join(RESERVED_NAMES)}"
-            if ours and strict:
-                raise ContextError(f"the run's tag {tag!r} means nothing to flowctx; {hint}")
-            if ours or slip is not None:
-                logger.warning("the run's tag %r means nothing to flowctx; %s", tag, hint)
-
     @property
     def batch_id(self) -> str | None:
         """The caller's batch, else Dagster's own backfill."""
@@ -233,7 +217,7 @@ class RunFacts:
             scheme: The scheme, where there is no workflow.
             params: Parameters, and what the caller says of the run; the op's config, parameters alone, if None.
         """
-        self.check_tags(strict=params is not None)
+        check_tags(self.tags, self.log, strict=params is not None)
         request = self.request(params or {})
         own_params = dict(self.config)
         if params is not None:
@@ -252,6 +236,8 @@ class RunFacts:
         batch_id = request.batch_id or self.batch_id
         if request.as_of_date is None and scheme is None:
             check_one_of_time(key, self.partitions_def, as_of)
+            if self.bare:
+                check_bare_key(key, as_of)
         known = own_params if request.resume_from else ()  # what steps have written is known to the ledger
         return begin(
             workflow.name if workflow is not None else self.name,
@@ -321,6 +307,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         partitions_def=step.run_partitions_def,
         **schedule_tick(op)._asdict(),
         started_at=_started(op.instance, run.run_id),
+        log=op.log,
         engine=engine,
     )
 
@@ -376,6 +363,7 @@ def _of_direct(op: Any) -> RunFacts:
         keys=keys,
         partitions_def=assets_def.partitions_def if assets_def else None,
         engine={"name": "dagster", "version": dg.__version__, "direct": True},
+        bare=assets_def is None,
     )
 
 

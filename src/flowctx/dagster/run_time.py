@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import dagster as dg
 
+from flowctx.core.dates.parsing import iso_date
 from flowctx.core.errors import ContextError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.run_context import fires_within_day
@@ -46,6 +47,21 @@ def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None) -
         raise ContextError(
             f"the partition {key} has {len(names)} dimensions of time, {' and '.join(names)}; say which one is the "
             f"business date: as_of=AsOf.key({names[0]!r})"
+        )
+
+
+def check_bare_key(key: str | None, as_of: AsOf | None) -> None:
+    """Refuse a key in a unit test of which nobody knows what it is a key of, so that it would have no date.
+
+    Raises:
+        ContextError: A rule, or the looks of the key, say that it should have one.
+    """
+    if key is None or isinstance(key, dg.MultiPartitionKey):
+        return
+    if as_of is not None or iso_date(key) is not None:
+        raise ContextError(
+            f"this context has the key {key!r} and no partitions definition, so no date; in a unit test call the asset "
+            f"with it, loaded(dg.build_asset_context(partition_key={key!r})), or pass scheme="
         )
 
 

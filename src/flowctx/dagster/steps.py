@@ -28,6 +28,7 @@ from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import table_metadata
+from flowctx.dagster.logs import logged_in
 from flowctx.dagster.ordering import unordered
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
@@ -128,7 +129,7 @@ class PartitionStep:
 
     def once(self) -> AttemptResult:
         """Run the step; a partition whose predecessor was skipped is skipped."""
-        return StepAttempt(
+        attempt = StepAttempt(
             step=self.body.step,
             open=self.opened,
             receive=self.received,
@@ -138,7 +139,9 @@ class PartitionStep:
             reraise=(dg.Failure, dg.RetryRequested),
             skips_captured=self.request.on_captured == "skip",
             unordered=lambda *read: unordered(self.body.workflow, self.op, self.ctx, *read),
-        ).attempt()
+        )
+        with logged_in(self.op.log):
+            return attempt.attempt()
 
     def to_the_end(self) -> AttemptResult:
         """Run it until it is not to be tried again: in a range, a retry of the op would repeat what is done."""

@@ -163,3 +163,18 @@ def test_copies_can_be_changed():
     for copied in (list(value["l"]), value["l"].copy(), copy.copy(value["l"]), value["l"] + []):
         copied.append(2)
     assert value == {"l": [1]}
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"limit": 1, "factor": 2}, r"^no 'limmit' here; did you mean 'limit'\?$"),
+        ({"a": 1, "b": 2}, "^no 'limmit' here; there are a, b$"),
+        ({}, "^no 'limmit' here; it is empty$"),
+    ],
+)
+def test_what_is_not_there_is_an_error_that_says_what_is(data, words):
+    """A parameter or a value of an output that is missing is a KeyError with the names that there are."""
+    with pytest.raises(KeyError, match=words):
+        freeze(data)["limmit"]
+    assert freeze(data).get("limmit", 7) == 7

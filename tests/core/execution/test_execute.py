@@ -137,7 +137,9 @@ def test_a_condition_that_does_not_hold_skips():
 
 def test_a_condition_that_raises_is_a_failure():
     """It is the step that fails."""
-    assert run(lambda ctx: None, when=lambda ctx: ctx.params["x"]).result.error == "KeyError: 'x'"
+    assert (
+        run(lambda ctx: None, when=lambda ctx: ctx.params["x"]).result.error == "MissingKey: no 'x' here; it is empty"
+    )
 
 
 def test_config_is_the_steps_own_with_the_callers_on_top():

@@ -19,7 +19,8 @@ from uuid import UUID
 from flowctx.core.data.files import File
 from flowctx.core.data.numbers import plain_numpy
 from flowctx.core.data.tables import Table, speaks_arrow, take_table
-from flowctx.core.errors import PlainDataError, ReadOnlyError
+from flowctx.core.errors import MissingKey, PlainDataError, ReadOnlyError
+from flowctx.core.suggestions import nearest
 
 #: The way to a value, from the outside in; written out only when there is an error to tell.
 ValuePath: TypeAlias = "str | tuple[ValuePath, object]"
@@ -96,6 +97,11 @@ class FrozenDict(dict[str, Any]):
 
     __setitem__ = __delitem__ = __ior__ = _refuse_change
     clear = pop = popitem = setdefault = update = _refuse_change
+
+    def __missing__(self, key: object) -> Any:
+        near = nearest(str(key), self)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self)}" if self else "it is empty"
+        raise MissingKey(f"no {key!r} here; {hint}")
 
     def plus(self, key: str, value: Any) -> FrozenDict:
         """Return a new read-only dict with one more (or one other) item; ``value`` must be frozen."""
