@@ -19,6 +19,7 @@ from adapters.airflow_names import CronDataIntervalTimetable, CronPartitionTimet
 from flowctx import AsOf, ContextError, Daily, PartitionScheme, UnknownPartition, Workflow, WorkflowContext
 from flowctx.airflow import workflow_context
 from flowctx.airflow.context import run_context
+from flowctx.airflow.macros import context_value
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.testing import run_dag
 
@@ -257,6 +258,17 @@ def test_every_way_to_write_a_task_can_ask() -> None:
     assert {step.status for step in result.steps} == {"ok"}
     assert [ctx.batch_id for ctx in heard] == ["b"]
     assert result.context.as_of_date == heard[0].as_of_date == date(2012, 10, 26)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("asof_date", "did you mean 'as_of_date'"), ("xyz", "it has run_id, trace_id, batch_id")]
+)
+def test_a_slip_in_a_macro_says_what_there_is(name, words) -> None:
+    """A field that a context has not is an error of ours, which Jinja does not hide, and private names are probes."""
+    with pytest.raises(ContextError, match=f"macros.flowctx.{name}: a context has no '{name}'; {words}"):
+        context_value(name)
+    with pytest.raises(AttributeError):
+        context_value("__wrapped__")
 
 
 def test_outside_a_task_it_says_so() -> None:

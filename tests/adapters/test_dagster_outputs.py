@@ -87,7 +87,7 @@ def test_a_missing_output_says_what_to_materialize(flow, tmp_path):
     result = bench.run("2012-10-26", selection=["flow/show"])
     message = result.events_for_node("flow__show")[-1].step_failure_data.user_failure_data.description
     assert "partition '2012-10-26' of asset flow/fetch has no output" in message
-    assert "dg launch --assets flow/fetch --partition '2012-10-26'" in message
+    assert "dagster asset materialize -f FILE --select flow/fetch --partition '2012-10-26'" in message
 
 
 def test_a_capture_that_was_never_made_is_missing(flow, tmp_path):

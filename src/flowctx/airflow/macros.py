@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from flowctx.airflow.context import workflow_context
+from flowctx.core.errors import ContextError
+from flowctx.core.suggestions import nearest
+from flowctx.core.workflow.context import WorkflowContext
 
 
 def context_value(name: str) -> Any:
     """Return a field of the run's :func:`~flowctx.airflow.workflow_context`, such as ``as_of_date`` or ``batch_id``.
 
     Raises:
-        AttributeError: A context has no such field.
+        ContextError: A context has no such field; an ``AttributeError`` would be hidden by Jinja.
     """
     if name.startswith("_"):  # Python and Jinja probe for private names
         raise AttributeError(name)
+    names = [field.name for field in fields(WorkflowContext)]
+    if name not in names and not hasattr(WorkflowContext, name):
+        near = nearest(name, names)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
+        raise ContextError(f"macros.flowctx.{name}: a context has no {name!r}; {hint}")
     return getattr(workflow_context(), name)
 
 

@@ -104,7 +104,8 @@ class OutputStore:
             return self.read_file(asset_path, folder / _file_name(capture_id))
         except FileNotFoundError as exc:
             which = f", capture {capture_id}" if capture_id else ""
-            launch = f"dg launch --assets {'/'.join(asset_path)}" + (f" --partition '{key}'" if key is not None else "")
+            which_key = f" --partition '{key}'" if key is not None else ""
+            launch = f"dagster asset materialize -f FILE --select {'/'.join(asset_path)}{which_key}"
             raise ArtifactError(
                 f"{output_name(asset_path, key)}{which} has no output under {self.root}; "
                 f"materialize it first, in the UI or with: {launch}"
