@@ -30,7 +30,7 @@ def leaves():
         st.timedeltas(),
         st.decimals(allow_nan=False) | st.decimals(allow_nan=True).filter(lambda d: not d.is_snan()),
         st.uuids(),
-        st.builds(ArtifactRef, uri=st.text(max_size=5), digest=st.just("0" * 64), size=st.integers(0, 2**40)),
+        st.builds(ArtifactRef, uri=KEYS, digest=st.just("0" * 64), size=st.integers(0, 2**40)),
     )
 
 

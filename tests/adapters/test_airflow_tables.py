@@ -47,7 +47,7 @@ def test_xcom_holds_a_reference_and_a_preview(monkeypatch, tmp_path):
     assert "__classname__" not in json.dumps(payload)  # as Airflow writes tuples
     assert payload["output"]["prices"]["$table"]["path"].startswith("shared/tables/")
     preview = payload["tables"]["prices"]
-    assert (preview["rows"], preview["columns"]) == (40_000, {"symbol": "string", "close": "float64"})
+    assert (preview["rows"], preview["columns"]) == (40_000, ["symbol string", "close float64"])
     assert preview["first"][0] == ["IBM", "0.0"]
 
 

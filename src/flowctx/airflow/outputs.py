@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
+from flowctx.airflow.json_columns import for_column, from_column
 from flowctx.core.data.encoding import escape_key, to_json
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.data.previews import handles_of, preview
@@ -44,14 +45,25 @@ def label_of(map_values: Mapping[str, str]) -> str:
 
 def to_payload(envelope: Envelope, ti: Any, map_values: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what a task pushes; an instance of a mapped task says which one it is."""
-    payload = envelope.to_payload()
+    payload = for_column(envelope.to_payload())
     tables = {name: preview(handle) for name, handle in handles_of(envelope.output) if isinstance(handle, Table)}
     if tables:  # for people who look at the rendered XCom; nothing reads it
-        payload["tables"] = {escape_key(name): to_json(freeze(small)) for name, small in tables.items()}
+        payload["tables"] = {escape_key(name): _in_small(small) for name, small in tables.items()}
     if ti.map_index is not None and ti.map_index >= 0:
         label = label_of(map_values) if map_values else str(ti.map_index)
         payload["instance"] = {"map_index": ti.map_index, "label": label}
     return payload
+
+
+def _in_small(small: dict[str, Any]) -> Any:
+    """Return a preview with its columns as a list: a database may sort the keys of an object."""
+    columns = [f"{name} {kind}" for name, kind in small["columns"].items()]
+    return to_json(freeze({**small, "columns": columns}))
+
+
+def from_payload(payload: object) -> Envelope:
+    """Return the envelope that a task pushed; see :meth:`~flowctx.core.execution.envelope.Envelope.from_payload`."""
+    return Envelope.from_payload(from_column(payload))
 
 
 def read_upstream(
@@ -163,7 +175,7 @@ class _Reader:
 
     def read(self, task_id: str, must_have_run: bool) -> Envelope | None:
         payload = self.pull(task_id)
-        envelope = Envelope.from_payload(payload) if payload is not None else None
+        envelope = from_payload(payload) if payload is not None else None
         if envelope is None or envelope.status is StepStatus.FAILED:
             envelope = self.recorded(step_name(self.task.dag.get_task(task_id))) or envelope
         if envelope is None:
@@ -186,7 +198,7 @@ class _Reader:
             raise PayloadError(
                 f"the output of step {name!r} (task {task_id!r}) is no longer in XCom; clear that task to run it again"
             )
-        return load_output(Envelope.from_payload(payload), self.store)
+        return load_output(from_payload(payload), self.store)
 
     def gather(self, upstream: Any) -> FrozenDict:
         """Return the outputs of all instances of a mapped task, by label."""
@@ -197,7 +209,7 @@ class _Reader:
         for payload in payloads:
             if payload is None:
                 continue
-            envelope = Envelope.from_payload(payload)
+            envelope = from_payload(payload)
             instance = payload["instance"]
             if envelope.status is StepStatus.OK and states.get(f"{task_id}_{instance['map_index']}") == "success":
                 outputs[instance["label"]] = load_output(envelope, self.store)

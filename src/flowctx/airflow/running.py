@@ -24,13 +24,13 @@ from flowctx.airflow import _compat
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
-from flowctx.airflow.outputs import is_step, step_name
+from flowctx.airflow.outputs import from_payload, is_step, step_name
 from flowctx.airflow.recording import ledger, store_of_runs
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.continuation import resumed_context
 from flowctx.core.errors import ContextError
-from flowctx.core.execution.envelope import Envelope, final_context, load_output
+from flowctx.core.execution.envelope import final_context, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
@@ -303,7 +303,7 @@ class _Summary:
         self.dag, self.ctx, self.histories = dag, ctx, histories
         self.store = store_of_runs()
         self.envelopes = {
-            (task.task_id, index): Envelope.from_payload(returned[task.task_id, index])
+            (task.task_id, index): from_payload(returned[task.task_id, index])
             for task in dag.tasks
             if is_step(task)
             for index in self.indexes(task.task_id)

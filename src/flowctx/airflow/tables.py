@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flowctx.airflow.outputs import from_payload
 from flowctx.airflow.recording import store_of_runs
 from flowctx.core.data.encoding import from_json
 from flowctx.core.data.files import File
@@ -12,7 +13,7 @@ from flowctx.core.data.handles import bind
 from flowctx.core.data.previews import handles_of
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ContextError
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import load_output
 
 
 def load_table(handed_on: Mapping[str, Any], name: str | None = None) -> Table:
@@ -56,7 +57,7 @@ def _handle(handed_on: Mapping[str, Any], name: str | None, kind: type[Table] | 
         output: Any = from_json(dict(handed_on))
         bind(output, store)
     else:
-        output = load_output(Envelope.from_payload(handed_on), store)
+        output = load_output(from_payload(handed_on), store)
     found = {at: handle for at, handle in handles_of(output) if isinstance(handle, kind)}
     word = kind.__name__.lower()
     if name is None and len(found) == 1:

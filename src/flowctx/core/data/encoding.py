@@ -12,7 +12,7 @@ tag             value
 ``$decimal``    the digits, ``1.10``
 ``$uuid``       hexadecimal with dashes
 ``$bytes``      base64
-``$float``      ``nan``, ``inf`` or ``-inf``, which JSON has no word for
+``$float``      ``nan``, ``inf`` or ``-inf``, which JSON has no word for; others where JSON loses them
 ``$int``        hexadecimal, for integers that need more than 64 bits
 ``$str``        ASCII with JSON escapes, for text with NUL or lone surrogates (PostgreSQL refuses both)
 ``$artifact``   a reference to a large output (:class:`ArtifactRef`)
@@ -237,7 +237,8 @@ def _read_datetime(text: str) -> datetime:
 
 
 def _read_float(text: str) -> float:
-    return {"nan": NAN, "inf": math.inf, "-inf": -math.inf}[text]
+    known = {"nan": NAN, "inf": math.inf, "-inf": -math.inf}
+    return known[text] if text in known else float(text)
 
 
 def _read_decimal(text: str) -> Decimal:
