@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from flowctx import PartitionScheme, Workflow
+from flowctx import PartitionScheme, StepResult, Workflow
 
 flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]), params={"how": "exit"})
 
@@ -26,11 +26,13 @@ def load(ctx):
 
 @flow.step()
 def check(ctx):
-    """Die as of too little memory, without a word; or wait; or do well."""
+    """Die as of too little memory, without a word; or wait; or fail; or do well."""
     note(ctx, "check")
     if ctx.params["how"] == "exit":
         os._exit(9)
     if ctx.params["how"] == "wait":
         Path(os.environ["DYING"], ctx.run_id).touch()
         time.sleep(300)
+    if ctx.params["how"] == "fail":
+        return StepResult.fail("not yet", category="DATA_QUALITY")
     return {}

@@ -30,6 +30,7 @@ flow = Workflow(
 )
 MENDED = Path(__file__).with_name("mended")
 CALLS = Path(__file__).with_name("calls")
+CHECKS = Path(__file__).with_name("checks")
 SLOW = Path(__file__).with_name("slow")
 
 
@@ -48,6 +49,8 @@ def load(ctx):
 def check(ctx):
     if str(ctx.partition) == "date=2012-01-05|tier=T2" and not MENDED.exists():
         return StepResult.fail("12 rows are missing", category="DATA_QUALITY")
+    with CHECKS.open("a") as checks:
+        checks.write(f"{ctx.partition} {ctx.batch_id}\\n")
     return {"checked": ctx.get_output("load", "limit")}
 """
 #: Net asset values, each from the date before.
@@ -131,6 +134,11 @@ class Home:
     def known(self, batch_id: str) -> int:
         """Count the partitions of which the ledger knows something."""
         return len(list(self.ledger.batches.iter_outcomes(batch_id)))
+
+    def checked(self, batch_id: str) -> set[str]:
+        """Return the partitions of a batch of which the second step has run."""
+        lines = [line.split(" ") for line in (self.folder / "checks").read_text().splitlines()]
+        return {partition for partition, batch in lines if batch == batch_id}
 
     def calls(self) -> Iterator[tuple[str, str, str]]:
         """Yield partition, batch and capture of each call of the first step."""

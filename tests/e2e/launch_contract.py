@@ -57,7 +57,7 @@ class LaunchContract:
         assert len({capture for _, _, capture in calls}) == TOTAL - 1
 
     def test_cancel_stops_runs(self, engine: str, home: Home) -> None:
-        """A canceled batch has nothing under way any more, and can be launched again."""
+        """A canceled batch has nothing under way any more; launched again, it is ok when every step has run."""
         some = "date=2012-01-10..2012-01-11"
         # Slow: Dagster 1.13's code server may hang for good if a run is stopped in the moment in which it ends.
         (home.folder / "slow").touch()
@@ -68,6 +68,7 @@ class LaunchContract:
         assert not {"running", "launched"} & counts.keys()
         home.run(*backfill(engine, "stopped", some))
         assert home.status("stopped")["counts"] == {"ok": 10}
+        assert len(home.checked("stopped")) == 10
 
     def test_a_partition_that_the_engine_lacks_fails_alone(self, engine: str, home: Home, lacking: str) -> None:
         """A partition that the engine does not have is a failure that says so; the others run."""

@@ -42,7 +42,23 @@ def ended(ledger: Ledger, run_id: str) -> bool:
     return bool(ledger.list_runs(run_id=run_id)) and ledger.get_run(run_id).status is not RunStatus.RUNNING
 
 
-def calls(engine: AirflowStack, batch_id: str) -> list[str]:
+def command(engine: AirflowStack | DagsterStack, ledger_url: str, folder: Path) -> Home:
+    """Return a folder to type commands in that know an engine."""
+    name = "AIRFLOW" if isinstance(engine, AirflowStack) else "DAGSTER"
+    env = {f"FLOWCTX_{name}_URL": engine.url, "PYTHONPATH": str(Path(__file__).parent)}
+    if isinstance(engine, AirflowStack):
+        env["FLOWCTX_AIRFLOW_TOKEN"] = engine.token
+    return Home(folder, env, ledger_url)
+
+
+def resume(home: Home, engine: str, run_id: str, how: str, code: int = 0) -> dict[str, str]:
+    """Return what the command says that goes on with a run on an engine."""
+    args = ("--on", engine, "--workflow", "dying_flow:flow", "-p", f"how={how}", "--json")
+    found: dict[str, str] = json.loads(home.run("resume", run_id, *args, code=code)[0])
+    return found
+
+
+def calls(engine: AirflowStack | DagsterStack, batch_id: str) -> list[str]:
     """Return the steps of a batch that were called."""
     return Path(engine.env["DYING"], f"calls-{batch_id}").read_text().split()
 
@@ -54,18 +70,17 @@ def test_a_task_that_was_killed(airflow: AirflowStack, ledger: Ledger, ledger_ur
     """
     run_id = airflow.trigger("dying", conf={"partition": "tier=T1", "batch_id": "dead"})["dag_run_id"]
     assert airflow.wait_for_run("dying", run_id)["state"] == "failed"
-    airflow.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=60)
+    airflow.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=300)
     assert_over(ledger, run_id, RunStatus.FAILED, "Airflow calls it failed (task_failure)")
-    urls = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
-    home = Home(tmp_path, {**urls, "PYTHONPATH": str(Path(__file__).parent)}, ledger_url)
-    how = ("--on", "airflow", "--workflow", "dying_flow:flow", "-p", "how=live", "--json")
-    done = json.loads(home.run("resume", run_id, *how)[0])
-    assert (done["status"], ledger.get_run(done["run_id"]).status) == ("ok", RunStatus.OK)
-    assert calls(airflow, "dead") == ["load", "check", "check"]
+    home = command(airflow, ledger_url, tmp_path)
+    failed = resume(home, "airflow", run_id, "fail", code=1)
+    done = resume(home, "airflow", run_id, "live")  # of what has gone on, the latest goes on
+    assert (failed["status"], done["status"], ledger.get_run(done["run_id"]).status) == ("failed", "ok", RunStatus.OK)
+    assert calls(airflow, "dead") == ["load", "check", "check", "check"]
     for task in ("load", "check"):
         clear(airflow, "dying", done["run_id"], [task], downstream=False)
         assert airflow.wait_for_run("dying", done["run_id"])["state"] == "success"
-    assert calls(airflow, "dead") == ["load", "check", "check", "load", "check"]
+    assert calls(airflow, "dead") == ["load", "check", "check", "check", "load", "check"]
     assert ledger.get_run(done["run_id"]).status is RunStatus.OK
 
 
@@ -75,14 +90,19 @@ def test_a_run_that_somebody_marks_as_failed(airflow: AirflowStack, ledger: Ledg
     begun = Path(airflow.env["DYING"], run_id)
     airflow.wait_until(begun.exists, "the second step")
     assert airflow.request("PATCH", f"/dags/dying/dagRuns/{run_id}", {"state": "failed"})[0] == 200
-    airflow.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=60)
+    airflow.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=300)
     assert_over(ledger, run_id, RunStatus.CANCELED, "it was marked as failed in Airflow")
 
 
-def test_an_op_that_was_killed(dagster: DagsterStack, ledger: Ledger) -> None:
-    """The sensor that comes with the definitions ends a run in the ledger that Dagster calls failed."""
+def test_an_op_that_was_killed(dagster: DagsterStack, ledger: Ledger, ledger_url: str, tmp_path: Path) -> None:
+    """The sensor that comes with the definitions ends a run that Dagster calls failed; it goes on as often as asked."""
     run_id = launch(dagster, "dying_job", "T1", location="resumed", batch_id="dead-op")
-    (run,) = dagster.wait_for_runs(1, {"batch_id": "dead-op"})
+    (run,) = dagster.wait_for_runs(1, {"batch_id": "dead-op"}, seconds=900)  # others may be queued before it
     assert run["status"] == "FAILURE"
-    dagster.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=120)
+    dagster.wait_until(lambda: ended(ledger, run_id), "the end of the run in the ledger", seconds=300)
     assert_over(ledger, run_id, RunStatus.FAILED, "Dagster calls it failed")
+    home = command(dagster, ledger_url, tmp_path)
+    failed = resume(home, "dagster", run_id, "fail", code=1)
+    done = resume(home, "dagster", run_id, "live")
+    assert (failed["status"], done["status"], ledger.get_run(done["run_id"]).status) == ("failed", "ok", RunStatus.OK)
+    assert calls(dagster, "dead-op") == ["load", "check", "check", "check"]
