@@ -57,6 +57,17 @@ def test_runs_are_listed(failed):
     assert "symbol=IBM" in failed("runs", "--partition", "symbol=IBM", "--workflow", "prices")
 
 
+def test_why_a_run_was_skipped_is_told_everywhere(shell):
+    """The step's own word for its skip stands in the list of runs, in the run itself and in its batch."""
+    source = shell.file.read_text().replace(
+        'return StepResult.fail("too bad"', 'return StepResult.skip("no trades")  #'
+    )
+    shell.file.write_text(source.replace("def fetch(ctx):", 'def fetch(ctx):\n    return StepResult.skip("no trades")'))
+    shell(*RUN, "--batch", "b")
+    for command in (("runs",), ("show", "r1"), ("status", "b")):
+        assert "no trades" in shell(*command)
+
+
 def test_a_silent_run_says_since_when(shell):
     """Of a run that may be dead, which nobody can know here, it is said since when there is no sign of life."""
     yesterday = FakeClock(datetime.now(UTC) - timedelta(days=1))
