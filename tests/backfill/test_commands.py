@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from backfill.flows import flow
+from flowctx import Backfill
 from flowctx.cli import cli
+from flowctx.ledger import open_ledger
 
 FLOW = "backfill.flows:flow"
 SOME = "date=2012-01-02..2012-01-03"
@@ -41,6 +45,30 @@ def test_a_batch_from_the_dry_run_to_the_page(url: str, notes: Path, tmp_path: P
     assert json.loads(flowctx(url, "status", "b", "--json").output)["counts"] == {"ok": 6}
     (listed,) = json.loads(flowctx(url, "batches", "--json").output)
     assert (listed["batch_id"], listed["counts"]) == ("b", {"ok": 6})
+
+
+def test_what_is_not_typed_again_is_as_the_batch_has_it(url: str, notes: Path) -> None:
+    """The command that status prints needs no selection and no parameters: they are those of the batch."""
+    bad = "date=2012-01-03|tier=T2"
+    fill = ["backfill", FLOW, "--batch", "b", "--select", SOME, "-p", f"notes={notes}", "-p", f'fail=["{bad}"]']
+    assert flowctx(url, *fill, "--workers", "1").exit_code == 1
+    line = next(line for line in flowctx(url, "status", "b").output.splitlines() if "--retry-failed" in line)
+    Path(f"{notes}.mended").touch()
+    command = line.partition(": flowctx ")[2].partition(" --from-step")[0].split()
+    again = flowctx(url, *command)
+    assert (command[:4], again.exit_code) == (["backfill", FLOW, "--batch", "b"], 0)
+    assert '"ok": 6' in flowctx(url, "status", "b", "--json").output
+
+
+def test_secrets_of_a_batch_are_to_be_named_again(url: str) -> None:
+    """What no ledger keeps cannot be left out."""
+    ledger = open_ledger(url)
+    known = Backfill(flow, SOME, "b", ledger=ledger).record()
+    ledger.batches.put(replace(known, params={"api_token": "***"}))
+    ledger.close()
+    refused = flowctx(url, "backfill", FLOW, "--batch", "b", "--retry-failed")
+    assert refused.exit_code == 2
+    assert "had secrets in api_token, which are not kept; pass all again: -p" in refused.stderr
 
 
 def test_other_parameters_are_refused_in_a_line(url: str) -> None:

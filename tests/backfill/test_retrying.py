@@ -9,7 +9,7 @@ import pytest
 from flowctx import Backfill, BatchError, PartitionScheme, StepResult, Workflow, WorkflowError, resume, run
 from flowctx.backfill.advice import advice
 from flowctx.backfill.worker import _Runs
-from flowctx.core.batches.records import Job, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing.clock import NOON
 
@@ -157,5 +157,7 @@ def test_advice_fits_the_category(category: str | None, words: str) -> None:
     failed = PartitionRun(
         partition="p", state=PartitionState.FAILED, run_id="r", engine="local", last_seen_at=NOON, category=category
     )
-    (line,) = advice([failed])
+    batch = BatchRecord(batch_id="a batch", workflow="w", import_path="flows:w", engine="airflow", created_at=NOON)
+    (line,) = advice([failed], batch)
+    assert "flowctx backfill flows:w --batch 'a batch' --on airflow --retry-failed" in line
     assert words in line

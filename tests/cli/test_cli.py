@@ -240,7 +240,7 @@ def test_a_wrong_command_is_one_line(shell):
 def test_a_table_without_rows_is_a_sentence(shell):
     """Where nothing is remembered, a sentence says so, and JSON is an empty list."""
     assert shell("runs", "--batch", "nope") == "the ledger remembers no such run\n"
-    assert "of a workflow 'nope'; flowctx runs shows what" in shell("captures", "nope")
+    assert "no workflow 'nope' has captures; see: flowctx runs" in shell("captures", "nope", exit_code=2)
     assert "flowctx backfill makes one" in shell("batches")
     assert shell("runs", "--json") == []
 
@@ -291,3 +291,20 @@ def test_a_name_that_the_project_does_not_have(shell):
     (shell.folder / "pyproject.toml").write_text('[tool.flowctx]\nprices = "cli_flows:prices"\n')
     said = shell("run", "prises", exit_code=2)
     assert "there is no module 'prises', and no such name in [tool.flowctx] of pyproject.toml; it has prices" in said
+
+
+def test_a_run_without_a_partition_shows_its_date(shell):
+    """Runs and captures of what has no partitions are told apart by the date that they are about."""
+    (shell.folder / "cli_flows.py").write_text(
+        "from flowctx import Workflow\nloose = Workflow('loose')\nloose.step('only')(lambda ctx: None)\n"
+    )
+    shell("run", "cli_flows:loose", "--as-of", "2026-01-09")
+    assert "as of 2026-01-09" in shell("runs", "--workflow", "loose")
+    assert "as of 2026-01-09" in shell("captures", "loose")
+
+
+def test_what_is_not_installed_is_a_wrong_command(shell, monkeypatch):
+    """A driver that is missing is exit code 2: trying the same again does not help."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    said = shell("runs", "--ledger", "postgresql+psycopg://me@localhost/none", exit_code=2)
+    assert "pip install 'flowctx[postgres]'" in said

@@ -36,7 +36,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
-from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun, failure_before
 
 _STATUSES = {
@@ -57,7 +57,7 @@ def run_dag(
     params: Mapping[str, Any] | None = None,
     batch_id: str | None = None,
     trace_id: str | None = None,
-    as_of_date: date | None = None,
+    as_of_date: date | str | None = None,
     logical_date: datetime | None = None,
     run_id: str | None = None,
     resume_from: str | None = None,
@@ -75,7 +75,7 @@ def run_dag(
         params: Parameters of the run, on top of the DAG's.
         batch_id: The batch that the run belongs to.
         trace_id: An id of the caller's for tracing.
-        as_of_date: The business date, where no partition says it.
+        as_of_date: The business date, or its text in ISO 8601, where no partition says it.
         logical_date: Airflow's logical date; by default the run has none.
         run_id: Another run id than a new one.
         resume_from: The id of a run, of any engine, that this one continues; a ledger has to remember it.
@@ -107,7 +107,7 @@ def run_dag(
         batch_id=batch_id,
         trace_id=trace_id,
         partition=key if scheme is None or not native else None,  # else it is the run's own
-        as_of_date=as_of_date,
+        as_of_date=read_date(as_of_date),
         resume_from=resume_from,
         from_step=from_step,
         on_captured=on_captured,

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from flowctx.core.batches.records import PartitionRun
+from flowctx.core.batches.records import BatchRecord, PartitionRun
 
-_AGAIN: Final = "it may pass: run the same command with --retry-failed"
-_ADVICE: Final[Mapping[str, str]] = {
-    "TRANSIENT": _AGAIN,
-    "TIMEOUT": _AGAIN,
-    "DEPENDENCY": "once what they need is there: --retry-failed",
-    "DATA_QUALITY": "once the source is corrected: --retry-failed --from-step STEP, with the step that reads it",
-    "CONFIGURATION": "with other parameters: flowctx resume RUN -p NAME=VALUE, or another batch id",
-    "INTERNAL": "once the code is corrected: --retry-failed (see where: flowctx show RUN --traceback)",
+#: What to do about each category, before and after the command that does it.
+_ADVICE: Final[Mapping[str, tuple[str, str]]] = {
+    "TRANSIENT": ("it may pass", ""),
+    "TIMEOUT": ("it may pass", ""),
+    "DEPENDENCY": ("once what they need is there", ""),
+    "DATA_QUALITY": ("once the source is corrected", " --from-step STEP (the step that reads it)"),
+    "CONFIGURATION": ("with other parameters", " --extend -p NAME=VALUE"),
+    "INTERNAL": ("once the code is corrected", " (see where: flowctx show RUN --traceback)"),
 }
 
 
-def advice(failures: Iterable[PartitionRun]) -> list[str]:
-    """Return a line for each category of failure: how many partitions, and what to do.
+def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
+    """Return a line for each category of failure: how many partitions, and the command to type.
+
+    Args:
+        failures: The partitions that failed.
+        batch: Their batch; its selection and parameters need not be typed again.
 
     Example:
         >>> from datetime import UTC, datetime
         >>> from flowctx.core.batches.records import PartitionState
-        >>> told = {"state": PartitionState.FAILED, "engine": "local", "last_seen_at": datetime.now(UTC)}
-        >>> advice([PartitionRun(partition="tier=T1", run_id="r", category="DEPENDENCY", **told)])
-        ['1 DEPENDENCY: once what they need is there: --retry-failed']
+        >>> now = datetime.now(UTC)
+        >>> told = {"state": PartitionState.FAILED, "engine": "local", "last_seen_at": now}
+        >>> batch = BatchRecord(batch_id="b", workflow="tiers", import_path="flows:tiers", created_at=now)
+        >>> advice([PartitionRun(partition="tier=T1", run_id="r", category="DEPENDENCY", **told)], batch)
+        ['1 DEPENDENCY: once what they need is there: flowctx backfill flows:tiers --batch b --retry-failed']
     """
     counts: dict[str, int] = {}
     for failure in failures:
         name = failure.category or "INTERNAL"
         counts[name] = counts.get(name, 0) + 1
-    return [f"{count:,} {name}: {_ADVICE.get(name, _AGAIN)}" for name, count in sorted(counts.items())]
+    return [f"{count:,} {name}: {_command(name, batch)}" for name, count in sorted(counts.items())]
+
+
+def _command(category: str, batch: BatchRecord) -> str:
+    when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"])
+    workflow, batch_id = shlex.quote(batch.import_path or "MODULE:NAME"), shlex.quote(batch.batch_id)
+    on = f" --on {batch.engine}" if batch.engine not in (None, "local") else ""
+    return f"{when}: flowctx backfill {workflow} --batch {batch_id}{on} --retry-failed{more}"

@@ -21,14 +21,25 @@ from flowctx.core.errors import (
     CalendarError,
     ContextError,
     FlowctxError,
+    MissingExtra,
     PartitionError,
     UnknownBatch,
     UnknownRun,
+    UnsupportedEngine,
     WorkflowError,
 )
 
 #: What was asked for cannot be, and trying again will not help.
-_WRONG = (CalendarError, ContextError, PartitionError, UnknownBatch, UnknownRun, WorkflowError)
+_WRONG = (
+    CalendarError,
+    ContextError,
+    MissingExtra,
+    PartitionError,
+    UnknownBatch,
+    UnknownRun,
+    UnsupportedEngine,
+    WorkflowError,
+)
 #: Since click 8.2: a group without a command shows its help.
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", click.exceptions.Exit)
 

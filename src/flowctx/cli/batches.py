@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from flowctx.backfill import Backfill, BatchStatus, LocalLauncher, import_engine_runs, render_html
+from flowctx.backfill import BatchStatus, LocalLauncher, import_engine_runs, render_html
 from flowctx.backfill.advice import advice
 from flowctx.backfill.launching import wait_for_launcher
 from flowctx.backfill.previews import latest_tables
@@ -31,11 +31,12 @@ from flowctx.cli.options import (
     workflow_option,
 )
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
+from flowctx.cli.planning import plan_of
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, EngineError, UnknownBatch, WorkflowError
+from flowctx.core.errors import EngineError, UnknownBatch, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.whole_files import write_whole
@@ -56,12 +57,19 @@ def _engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..
 @click.command(short_help="Run many partitions under one batch id.")
 @target_argument
 @click.option("--batch", "batch_id", metavar="ID", required=True, help="The id that all its runs carry.")
-@click.option("--select", "selection", metavar="TEXT", help="Which partitions; all by default.")
+@click.option(
+    "--select", "selection", metavar="TEXT", help="Which partitions; by default those of the batch, else all."
+)
 @click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
 @params_option
 @click.option("--params-from", metavar="MODULE:FUNCTION", help="Makes the parameters of each partition from its key.")
 @_engine_options("Where they run; here by default.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="So many partitions at a time.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="So many partitions at a time; by default one for each CPU here, 16 on an engine.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would run.")
 @click.option("--retry-failed", is_flag=True, help="Also run again what has failed.")
 @click.option("--retry-skipped", is_flag=True, help="Also run again what was skipped.")
@@ -96,6 +104,7 @@ def backfill(
     flowctx backfill flows:prices --batch restate --select … --dry-run
     flowctx backfill flows:prices --batch restate --select … --on airflow
     flowctx backfill flows:prices --batch ibm --select "date=last:9,symbol=IBM|AAPL"
+    flowctx backfill flows:prices --batch restate --retry-failed
 
     Ctrl-C lets what is under way finish, and the same command goes on. The workflow may also be a name that the table
     [tool.flowctx] of pyproject.toml has for it, such as prices = "flows:prices".
@@ -105,18 +114,8 @@ def backfill(
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
     workflow = import_workflow(target)
-    try:
-        plan = Backfill(
-            workflow,
-            selection,
-            batch_id,
-            params=_function(params_from) if params_from else read_params(workflow, params),
-            until=until,
-            ledger=ledger,
-        )
-        plan.reconcile(extend=extend)
-    except BatchError as exc:  # later on, it may be one that somebody else is launching
-        raise CommandError(str(exc)) from exc
+    made = _function(params_from) if params_from else read_params(workflow, params)
+    plan = plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
     if dry_run:
         print_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
         return
@@ -225,7 +224,7 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
     except UnknownBatch:
         known = None
     if workflow is None:
-        raise click.UsageError(f"say whose batch {batch_id} is: --workflow MODULE:NAME")
+        raise click.UsageError(f"with --on {engine} also say whose batch {batch_id} is: --workflow MODULE:NAME")
     batch = known or BatchRecord(
         batch_id=batch_id,
         workflow=workflow.name,
@@ -277,7 +276,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
     if found.failures and most:
         rows = [(run.label, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
-        for line in advice(found.failures):
+        for line in advice(found.failures, batch):
             echo(line)
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:

@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from flowctx.cli.completing import run_ids
-from flowctx.cli.options import json_option, ledger_option, partition_option
+from flowctx.cli.options import CommandError, json_option, ledger_option, partition_option
 from flowctx.cli.output import (
     capture_data,
     clock_time,
@@ -71,7 +71,7 @@ def runs(
         (
             run.run_id,
             run.workflow,
-            run.context.partition,
+            run.context.partition or _as_of(run),
             run.context.batch_id,
             run.engine,
             run.status,
@@ -82,6 +82,11 @@ def runs(
     ]
     columns = ("run", "workflow", "partition", "batch", "engine", "status", "started (UTC)", "why")
     print_table("runs", columns, rows, none="the ledger remembers no such run")
+
+
+def _as_of(run: RunRecord) -> str | None:
+    """Return what tells a run without a partition from others: the date that it is about."""
+    return f"as of {run.context.as_of_date}" if run.context.as_of_date else None
 
 
 def _silence(run: RunRecord, now: datetime) -> str | None:
@@ -188,6 +193,8 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
     The workflow is meant by its own name, such as flowctx runs shows.
     """  # noqa: D301 - \b is for click
     found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)
+    if not found and not ledger.list_runs(workflow=workflow, limit=1):
+        raise CommandError(f"no workflow {workflow!r} has captures; see: flowctx runs")
     current = _current(found)
     if len(found) > limit:
         found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
@@ -201,7 +208,7 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
         return
     rows = [
         (
-            capture.partition,
+            capture.partition or _as_of_capture(ledger, capture),
             capture.revision,
             capture.state,
             "current" if current.get(capture.key.idempotency_key) == capture.revision else None,
@@ -212,10 +219,14 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
         for capture in found
     ]
     columns = ("partition", "revision", "state", "now", "capture", "run", "when (UTC)")
-    none = (
-        f"the ledger remembers no such capture of a workflow {workflow!r}; flowctx runs shows what workflows it knows"
-    )
+    none = f"the ledger remembers no such capture of workflow {workflow!r}"
     print_table(f"captures of {workflow}", columns, rows, none=none)
+
+
+def _as_of_capture(ledger: Ledger, capture: Capture) -> str | None:
+    """Return the date of a capture without a partition, as the run that wrote it has it."""
+    runs = ledger.list_runs(workflow=capture.workflow, capture_id=capture.key.capture_id, limit=1)
+    return _as_of(runs[0]) if runs else None
 
 
 def _current(found: list[Capture]) -> dict[str, int]:

@@ -15,3 +15,14 @@ def nearest(word: str, known: Iterable[str], n: int = 1, *, cutoff: float = 0.6)
     import difflib  # only mistakes need it, and importing flowctx must be cheap
 
     return difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff)
+
+
+def a_kind(value: object) -> str:
+    """Return what a value is, with its article, for an error.
+
+    Example:
+        >>> a_kind(1), a_kind("x"), a_kind({1})
+        ('an int', 'a str', 'a set')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"

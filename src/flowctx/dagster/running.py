@@ -19,7 +19,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow, check_workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
-from flowctx.core.workflow.run_request import OnCaptured, RunRequest
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.definitions import asset_key, workflow_assets
@@ -42,7 +42,7 @@ def run_assets(
     params: Mapping[str, Any] | None = None,
     batch_id: str | None = None,
     trace_id: str | None = None,
-    as_of_date: date | None = None,
+    as_of_date: date | str | None = None,
     resume_from: str | None = None,
     from_step: str | None = None,
     on_captured: OnCaptured = "recapture",
@@ -55,7 +55,7 @@ def run_assets(
         params: Parameters on top of the workflow's own.
         batch_id: The batch that the run belongs to.
         trace_id: An id of the caller's for tracing.
-        as_of_date: The business date, where no partition says it.
+        as_of_date: The business date, or its text in ISO 8601, where no partition says it.
         resume_from: The id of a run, of any engine, that this one continues; a ledger has to remember it.
         from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
         on_captured: What to do when the ledger says that the partition is captured already.
@@ -85,7 +85,7 @@ def run_assets(
         batch_id=batch_id,
         trace_id=trace_id,
         partition=key if native is None else None,
-        as_of_date=as_of_date,
+        as_of_date=read_date(as_of_date),
         resume_from=resume_from,
         from_step=from_step,
         on_captured=on_captured,

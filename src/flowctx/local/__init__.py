@@ -27,7 +27,7 @@ from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
-from flowctx.core.workflow.run_request import OnCaptured, RunRequest
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
 from flowctx.local.progress import Progress
@@ -45,7 +45,7 @@ def run(
     params: Mapping[str, Any] | None = None,
     batch_id: str | None = None,
     trace_id: str | None = None,
-    as_of_date: date | None = None,
+    as_of_date: date | str | None = None,
     run_id: str | None = None,
     ledger: Ledger | str | None = None,
     on_captured: OnCaptured = "recapture",
@@ -63,7 +63,7 @@ def run(
         params: Parameters on top of the workflow's own.
         batch_id: The batch that this run belongs to.
         trace_id: An id of the caller's for tracing.
-        as_of_date: The business date, where no partition says it.
+        as_of_date: The business date, or its text in ISO 8601, where no partition says it.
         run_id: Another id than a new UUID.
         ledger: Where to remember the run, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names, if it is set.
         on_captured: What to do when the ledger says that the partition is captured already: make a new revision, or
@@ -93,13 +93,14 @@ def run(
     """
     check_workflow(workflow)
     clock = clock or SystemClock()
-    request = RunRequest(batch_id=batch_id, trace_id=trace_id, as_of_date=as_of_date, on_captured=on_captured)
+    day = read_date(as_of_date)
+    request = RunRequest(batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured)
     ctx = begin(
         workflow.name,
         run_id=run_id or str(uuid4()),
         scheme=workflow.partitions,
         partition=workflow.partition_key(partition),
-        as_of_date=as_of_date,
+        as_of_date=day,
         batch_id=batch_id,
         trace_id=trace_id,
         params=workflow.params_with(params),
@@ -277,7 +278,7 @@ def _open_ledger(ledger: Ledger | str | None) -> Iterator[Ledger | None]:
 
 def _require_ledger(ledger: Ledger | None) -> Ledger:
     if ledger is None:
-        raise LedgerError("no ledger says what ran before; pass ledger= or set FLOWCTX_LEDGER_URL")
+        raise LedgerError("this needs a ledger, which says what ran before; pass ledger= or set FLOWCTX_LEDGER_URL")
     return ledger
 
 

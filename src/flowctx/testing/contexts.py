@@ -12,6 +12,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.run_context import begin
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.testing.clock import NOON
 
 
@@ -19,8 +20,8 @@ def make_context(
     *,
     workflow: str = "workflow",
     run_id: str = "run-1",
-    partition: Mapping[str, Any] | None = None,
-    as_of_date: date | None = None,
+    partition: PartitionKey | Mapping[str, Any] | str | None = None,
+    as_of_date: date | str | None = None,
     batch_id: str | None = None,
     trace_id: str | None = None,
     capture_id: str | None = None,
@@ -36,8 +37,8 @@ def make_context(
     Args:
         workflow: The name of the workflow, from which the idempotency key is derived.
         run_id: The run's id.
-        partition: The partition key, or a dict of its dimensions.
-        as_of_date: The business date.
+        partition: The partition key, a dict of its dimensions, or text such as ``date=2026-01-09,fund=GROWTH``.
+        as_of_date: The business date, or its text in ISO 8601.
         batch_id: The batch.
         trace_id: The trace.
         capture_id: The capture.
@@ -52,12 +53,12 @@ def make_context(
         >>> make_context(partition={"date": "2026-01-09"}, step_outputs={"fetch": {"rows": 3}}).capture_id
         '2026-01-09|run-1'
     """
-    key = partition if isinstance(partition, PartitionKey) else PartitionKey(**partition) if partition else None
+    request = RunRequest.parse({"partition": partition, "as_of_date": as_of_date}.get)
     ctx = begin(
         workflow,
         run_id=run_id,
-        partition=key,
-        as_of_date=as_of_date,
+        partition=request.partition_key(None),
+        as_of_date=request.as_of_date,
         batch_id=batch_id,
         trace_id=trace_id,
         capture_id=capture_id,

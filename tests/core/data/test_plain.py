@@ -74,9 +74,9 @@ def test_values_are_normalised_on_entry(value, kept):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"a": [1, {2}]}, r"output\['a'\]\[1\] is a builtins.set, which cannot be passed on; use sorted\(...\)"),
-        ({"a": object()}, r"output\['a'\] is a builtins.object.*turn it into text, numbers"),
-        ({1: "x"}, r"output has the key 1, a int; keys are text: use str"),
+        ({"a": [1, {2}]}, r"output\['a'\]\[1\] is a set, which cannot be passed on; use sorted\(...\)"),
+        ({"a": object()}, r"output\['a'\] is an object.*turn it into text, numbers"),
+        ({1: "x"}, r"output has the key 1, an int; keys are text: use str"),
         ({"a\0": 1}, "NUL"),
         (datetime(2026, 1, 1), "without a time zone; add tzinfo"),  # noqa: DTZ001
         (Decimal("sNaN"), "signalling NaN"),

@@ -37,7 +37,7 @@ def test_what_a_step_may_return(returned, output):
     [
         ({1, 2}, "returned a set; a step returns a StepResult, a dict, a frame or None"),
         ([1], "returned a list"),
-        ({"ids": {1}}, r"output\['ids'\] is a builtins.set, which cannot be passed on; use sorted"),
+        ({"ids": {1}}, r"output\['ids'\] is a set, which cannot be passed on; use sorted"),
     ],
 )
 def test_what_a_step_may_not_return(returned, message):

@@ -66,7 +66,7 @@ def test_folded_values_are_safe(values):
             "2012-01-08 is not one; the window that holds it is 2012-01-07, with the as-of date 2012-01-13",
         ),
         ("T1~a|2011-01-08", "no window of this scheme starts on 2011-01-08"),
-        ("T1|2012-01-07", "'T1' has 1 values, and tier~venue takes 2, joined by '~'"),
+        ("T1|2012-01-07", "'T1' has 1 value, and tier~venue takes 2, joined by '~'"),
         ("T9~a|2012-01-07", "tier has no value 'T9'"),
     ],
 )

@@ -130,7 +130,7 @@ def test_fields_of_the_wrong_kind_are_refused(fields, message):
     ("make", "message"),
     [
         (lambda: WorkflowContext(params=[1]), "params is a list; it must be a dict"),
-        (lambda: WorkflowContext(params={"a": {1}}), r"params\['a'\] is a builtins.set"),
+        (lambda: WorkflowContext(params={"a": {1}}), r"params\['a'\] is a set"),
         (lambda: WorkflowContext().with_step_output("f", [1]), "the output of step 'f' is a list"),
         (lambda: WorkflowContext().with_updates({"a": object()}), r"updates\['a'\]"),
     ],

@@ -52,7 +52,7 @@ def test_skip_has_a_reason():
     ("make", "message"),
     [
         (lambda: StepResult.ok([1]), "output is a list; it must be a dict"),
-        (lambda: StepResult.ok({"x": {1}}), r"output\['x'\] is a builtins.set"),
+        (lambda: StepResult.ok({"x": {1}}), r"output\['x'\] is a set"),
         (lambda: StepResult.ok(context_updates={"x": open}), r"context_updates\['x'\]"),
         (lambda: StepResult.ok(quality={"rows": 1}), "quality is a dict; pass QualityMetrics"),
         (lambda: StepResult.fail(""), "say in words why the step failed"),

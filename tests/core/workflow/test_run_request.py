@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import ContextError, PartitionKey, PartitionScheme, Workflow, WorkflowError, run
+from flowctx import ContextError, PartitionError, PartitionKey, PartitionScheme, Workflow, WorkflowError, run
 from flowctx.core.workflow.run_request import NO_REQUEST, RESERVED_NAMES, RunRequest, check_param_names
+from flowctx.testing import make_context
 
 TEXTS = st.none() | st.text(min_size=1, max_size=20)
 KEYS = st.none() | st.builds(PartitionKey, tier=st.text("abc|=%", min_size=1, max_size=9))
@@ -97,3 +99,16 @@ def test_no_parameter_has_a_reserved_name(name):
     flow.step("only")(lambda ctx: None)
     with pytest.raises(ContextError, match=name):
         run(flow, params={name: "x"})
+
+
+def test_a_date_may_be_text_wherever_it_is_given():
+    """Run and make_context take a date and its ISO text alike, and refuse another writing in one sentence."""
+    flow = Workflow("dated")
+    flow.step("only")(lambda ctx: {"day": ctx.as_of_date})
+    assert run(flow, as_of_date="2026-01-09").context.as_of_date == date(2026, 1, 9)
+    made = make_context(partition="date=2026-01-09,fund=GROWTH", as_of_date="2026-01-09")
+    assert (made.partition["fund"], made.as_of_date) == ("GROWTH", date(2026, 1, 9))
+    with pytest.raises(ContextError, match="as_of_date is '09/01/2026'; write it as YYYY-MM-DD"):
+        run(flow, as_of_date="09/01/2026")
+    with pytest.raises(PartitionError, match="write a key as 'date="):
+        make_context(partition="2026-01-09|GROWTH")

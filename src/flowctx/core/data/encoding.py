@@ -53,6 +53,7 @@ from flowctx.core.data.tables import Table
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
 from flowctx.core.printable import brief
+from flowctx.core.suggestions import a_kind
 
 
 def to_json(value: Any) -> Any:
@@ -164,9 +165,7 @@ def _read_other(data: Any, path: ValuePath) -> Any:
         return _read_dict(data, path)
     if isinstance(data, list):
         return _read_list(data, path)
-    raise PayloadError(
-        f"{shown(path)} is a {type(data).__name__}, which no JSON holds; was the payload read with json.loads?"
-    )
+    raise PayloadError(f"{shown(path)} is {a_kind(data)}, which no JSON holds; was the payload read with json.loads?")
 
 
 def _untag(tag: str, text: Any, path: ValuePath) -> Any:

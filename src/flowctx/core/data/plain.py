@@ -20,7 +20,7 @@ from flowctx.core.data.files import File
 from flowctx.core.data.numbers import plain_numpy
 from flowctx.core.data.tables import Table, speaks_arrow, take_table
 from flowctx.core.errors import MissingKey, PlainDataError, ReadOnlyError
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import a_kind, nearest
 
 #: The way to a value, from the outside in; written out only when there is an error to tell.
 ValuePath: TypeAlias = "str | tuple[ValuePath, object]"
@@ -80,6 +80,12 @@ def thaw(value: Any) -> Any:
     if isinstance(value, list):
         return [thaw(item) for item in value]
     return value
+
+
+def _of_kind(kind: type) -> str:
+    """Return what a value of a type is, with its article; where the type is, unless Python itself has it."""
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"
 
 
 def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:
@@ -231,16 +237,14 @@ def _refuse(value: object, path: ValuePath) -> NoReturn:
     if remedy is None and hasattr(value, "model_dump"):
         remedy = "use .model_dump()"
     remedy = remedy or "turn it into text, numbers, dates, lists and dicts"
-    raise PlainDataError(
-        f"{shown(path)} is a {kind.__module__}.{kind.__qualname__}, which cannot be passed on; {remedy}"
-    )
+    raise PlainDataError(f"{shown(path)} is {_of_kind(kind)}, which cannot be passed on; {remedy}")
 
 
 def _key(key: object, path: ValuePath) -> str:
     if isinstance(key, Enum):
         key = key.value
     if not isinstance(key, str):
-        raise PlainDataError(f"{shown(path)} has the key {key!r}, a {type(key).__name__}; keys are text: use str(...)")
+        raise PlainDataError(f"{shown(path)} has the key {key!r}, {a_kind(key)}; keys are text: use str(...)")
     if "\0" in key or not encodable(key):
         raise PlainDataError(
             f"{shown(path)} has the key {key!r} with a NUL or a lone surrogate; keys are ordinary text"

@@ -12,7 +12,7 @@ from flowctx.core.dates.corrections import CorrectableTable
 from flowctx.core.dates.parsing import check_calendar_name, parse_bounds, parse_date, parse_weekmask, weekmask_text
 from flowctx.core.errors import CalendarError
 from flowctx.core.hashing import sha256
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import a_kind, nearest
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -375,7 +375,7 @@ def get_calendar(name: str | BusinessCalendar) -> BusinessCalendar:
     if isinstance(name, BusinessCalendar):
         return name
     if not isinstance(name, str):
-        raise CalendarError(f"calendar={name!r} is a {type(name).__name__}; pass a name or a BusinessCalendar")
+        raise CalendarError(f"calendar={name!r} is {a_kind(name)}; pass a name or a BusinessCalendar")
     calendar = _BUILT_IN.get(name) or _loaded.get(name)
     if calendar is None:
         if not _loaders:

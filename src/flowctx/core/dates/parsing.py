@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Final, overload
 
 from flowctx.core.errors import CalendarError
+from flowctx.core.suggestions import a_kind
 
 WEEKDAY_NAMES: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MONTH_NAMES: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -33,7 +34,7 @@ def check_date(value: object, what: str) -> date:
             "after value.astimezone(zone) if it has a time zone"
         )
     if not isinstance(value, date):
-        raise CalendarError(f"{what}={value!r} is a {type(value).__name__}; pass a datetime.date")
+        raise CalendarError(f"{what}={value!r} is {a_kind(value)}; pass a datetime.date")
     return value
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowctx.core.errors import CalendarError
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import a_kind, nearest
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -94,7 +94,7 @@ def check_aware(value: object, what: str) -> datetime:
         0
     """
     if not isinstance(value, datetime):
-        raise CalendarError(f"{what}={value!r} is a {type(value).__name__}; pass an aware datetime")
+        raise CalendarError(f"{what}={value!r} is {a_kind(value)}; pass an aware datetime")
     if value.utcoffset() is None:
         raise CalendarError(
             f"{what}={value!r} is a naive datetime; give it a zone: {what}.replace(tzinfo=ZoneInfo('America/New_York'))"

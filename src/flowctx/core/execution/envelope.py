@@ -20,6 +20,7 @@ from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, P
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.keeping import NO_STORE
 from flowctx.core.printable import brief
+from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.context import WorkflowContext, check_version
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 
@@ -121,7 +122,7 @@ class Envelope:
 def _read_output(data: object) -> FrozenDict | ArtifactRef:
     output = from_json(data, "output")
     if not isinstance(output, (FrozenDict, ArtifactRef)):
-        raise PayloadError(f"its output is a {type(output).__name__}, no dict")
+        raise PayloadError(f"its output is {a_kind(output)}, no dict")
     return output
 
 
@@ -135,7 +136,7 @@ def _read_category(data: Any) -> ErrorCategory | None:
 
 def _read_updates(data: object) -> dict[str, Update]:
     if not isinstance(data, Mapping):
-        raise PayloadError(f"its updates are a {type(data).__name__}, no dict")
+        raise PayloadError(f"its updates are {a_kind(data)}, no dict")
     updates: dict[str, Update] = {}
     for key, written in data.items():
         if not isinstance(written, (list, tuple)) or len(written) < 2:
@@ -147,7 +148,7 @@ def _read_updates(data: object) -> dict[str, Update]:
 
 def _read_prior(data: object) -> dict[str, str | None]:
     if not isinstance(data, (list, tuple)):
-        raise PayloadError(f"its prior steps are a {type(data).__name__}, no list")
+        raise PayloadError(f"its prior steps are {a_kind(data)}, no list")
     prior: dict[str, str | None] = {}
     for item in data:
         name, at = (item, None) if isinstance(item, str) else item

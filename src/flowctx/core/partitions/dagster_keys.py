@@ -159,6 +159,7 @@ def _unfold(text: str, names: Sequence[str]) -> dict[str, str]:
     parts = text.split(FOLD)
     if len(parts) != len(names):
         raise UnknownPartition(
-            f"{text!r} has {len(parts)} values, and {FOLD.join(names)} takes {len(names)}, joined by {FOLD!r}"
+            f"{text!r} has {len(parts)} value{'s' * (len(parts) != 1)}, and {FOLD.join(names)} takes {len(names)}, "
+            f"joined by {FOLD!r}"
         )
     return {name: unescape_value(part) for name, part in zip(names, parts, strict=True)}

@@ -11,7 +11,7 @@ from typing import Any
 from flowctx.core.dates.cadence import Cadence
 from flowctx.core.errors import CalendarError, PartitionError
 from flowctx.core.partitions.key import MAX_TEXT, PartitionKey, check_dimension_name, dimension_value, escape_value
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import a_kind, nearest
 
 #: What may be given for a dimension.
 Values = Cadence | Iterable[object] | Callable[[], Iterable[object]]
@@ -213,7 +213,7 @@ def _check_values(name: str, values: object) -> tuple[str, ...]:
     if isinstance(values, str | bytes):
         raise PartitionError(f"{name}={values!r} is one text; pass a list: {name}=[{values!r}]")
     if isinstance(values, Set | Mapping):
-        raise PartitionError(f"{name}= is a {type(values).__name__}, which has no order of its own; pass sorted(...)")
+        raise PartitionError(f"{name}= is {a_kind(values)}, which has no order of its own; pass sorted(...)")
     if not isinstance(values, Iterable):
         raise PartitionError(f"{name}={values!r}; pass a cadence, a list of values, or a callable that returns one")
     texts = tuple(dimension_value(name, value) for value in values)

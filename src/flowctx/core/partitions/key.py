@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from flowctx.core.errors import MissingDimension, PartitionError
+from flowctx.core.suggestions import a_kind
 
 #: Longest canonical text. Airflow stores at most 250 characters of a partition key.
 MAX_TEXT = 200
@@ -87,7 +88,7 @@ def dimension_value(name: str, value: object) -> str:
             raise PartitionError(f"the value of {name} has more than {MAX_TEXT} digits")
     else:
         raise PartitionError(
-            f"{name}={_brief(value)} is a {type(value).__name__}; a partition value is a string, a date or an int"
+            f"{name}={_brief(value)} is {a_kind(value)}; a partition value is a string, a date or an int"
         )
     return _check_text(name, text)
 

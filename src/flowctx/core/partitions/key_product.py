@@ -268,7 +268,8 @@ class KeyProduct:
         values = text.replace(",", "|").split("|")
         if len(values) != len(self._by_name):
             raise UnknownPartition(
-                f"{text!r} has {len(values)} values, and the scheme has the dimensions {', '.join(self._by_name)}; "
+                f"{text!r} has {len(values)} value{'s' * (len(values) != 1)}, and the scheme has the dimensions "
+                f"{', '.join(self._by_name)}; "
                 f"write {self._pattern()!r}"
             )
         return self.check({name: unescape_value(v.strip()) for name, v in zip(self._by_name, values, strict=True)})

@@ -11,6 +11,7 @@ from flowctx.core.errors import PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import POINT, Runs, Tree, tree_over, union
 from flowctx.core.partitions.key import escape_value, unescape_value
+from flowctx.core.suggestions import nearest
 
 _ENDS = re.compile(r"(first|last):(\d+)\Z")
 
@@ -50,7 +51,11 @@ def _clauses(text: str, names: list[str]) -> dict[str, list[str]]:
         if equals:
             name = name.strip()
             if name not in names:
-                raise PartitionError(f"{text!r} names {name!r}, and the scheme has the dimensions {', '.join(names)}")
+                meant = (nearest(name, names) or names)[0]
+                raise PartitionError(
+                    f"{text!r} names {name!r}, and the scheme has the dimensions {', '.join(names)}; "
+                    f"write {meant}={item.strip()}"
+                )
             if name in clauses:
                 raise PartitionError(f"{text!r} names {name!r} twice; join alternatives with '|': {name}=A|B")
             current = clauses[name] = [item.strip()]

@@ -21,6 +21,7 @@ from flowctx.core.errors import (
 )
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import brief as shorten
+from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.drawing import brief, table
 from flowctx.core.workflow.known_steps import warn_of_no_step
@@ -274,9 +275,7 @@ class WorkflowContext:
             PayloadError: Something is missing or damaged; the message names the field.
         """
         if not isinstance(data, Mapping):
-            raise PayloadError(
-                f"a context payload is a dict, not a {type(data).__name__}; read it with json.loads first"
-            )
+            raise PayloadError(f"a context payload is a dict, not {a_kind(data)}; read it with json.loads first")
         version = data.get("format_version")
         if version is not None and version != FORMAT_VERSION:
             check_version(version, FORMAT_VERSION, "context")
@@ -301,6 +300,7 @@ class WorkflowContext:
             "partition": str(self.partition) if self.partition else None,
             "as_of_date": self.as_of_date.isoformat() if self.as_of_date else None,
             "batch_id": self.batch_id,
+            "capture_id": self.capture_id,
             "params": brief(dict(self.params)) if self.params else None,
             "outputs of": ", ".join(self.step_outputs) or None,
         }
@@ -359,7 +359,7 @@ def _as_given(value: Any, path: str) -> Any:
 def _frozen_dict(value: object, path: str) -> FrozenDict:
     frozen = _freeze(value, path)
     if not isinstance(frozen, FrozenDict):
-        raise PlainDataError(f"{path} is a {type(value).__name__}; it must be a dict with text keys")
+        raise PlainDataError(f"{path} is {a_kind(value)}; it must be a dict with text keys")
     return frozen
 
 

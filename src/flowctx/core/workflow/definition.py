@@ -14,7 +14,7 @@ from flowctx.core.data.tables import ArrowStream
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import a_kind, nearest
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.drawing import mermaid, table
 from flowctx.core.workflow.inputs import Input, check_inputs, declared_inputs
@@ -65,10 +65,11 @@ class Step:
     def __post_init__(self) -> None:
         check_name(self.name, "step")
         if not callable(self.function):
-            raise WorkflowError(f"step {self.name!r} is a {type(self.function).__name__}; it must be a function")
+            raise WorkflowError(f"step {self.name!r} is {a_kind(self.function)}; it must be a function")
         if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
             raise WorkflowError(
-                f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns"
+                f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns: remove "
+                "`async` or `yield`"
             )
         object.__setattr__(self, "inputs", declared_inputs(self.inputs, self.name))
         _ = self._style
@@ -239,11 +240,8 @@ class Workflow:
             if item in self._steps:
                 return item
             near = nearest(item, self._steps)
-            hint = f"did you mean {near[0]!r}?" if near else "declare it above; so there can be no cycle."
-            raise WorkflowError(
-                f"step {name!r} comes after {item!r}, which is not declared above it; {hint} "
-                f"Declared: {', '.join(self._steps) or 'none'}"
-            )
+            hint = f"did you mean {near[0]!r}?" if near else f"declare it above; there {_are(self._steps)}"
+            raise WorkflowError(f"step {name!r} comes after {item!r}, which is not declared above it; {hint}")
         for step in self._steps.values():
             if step.function is item:
                 return step.name
@@ -320,7 +318,7 @@ class Workflow:
         """
         frozen = freeze({} if params is None else params, "params")
         if not isinstance(frozen, FrozenDict):
-            raise PlainDataError(f"params is a {type(params).__name__}; it must be a dict with text keys")
+            raise PlainDataError(f"params is {a_kind(params)}; it must be a dict with text keys")
         check_param_names(frozen)
         check_known(frozen, [*self.params, *known], extra=self.extra_params, what=f"workflow {self.name!r}")
         declared_params = self.parameters
@@ -382,5 +380,9 @@ def _config(config: object, step: str) -> FrozenDict:
     except PlainDataError as exc:
         raise WorkflowError(f"the config of step {step!r} cannot be: {exc}") from exc
     if not isinstance(frozen, FrozenDict):
-        raise WorkflowError(f"the config of step {step!r} is a {type(config).__name__}; it must be a dict")
+        raise WorkflowError(f"the config of step {step!r} is {a_kind(config)}; it must be a dict")
     return frozen
+
+
+def _are(steps: Mapping[str, Step]) -> str:
+    return f"are {', '.join(steps)}" if steps else "is none"

@@ -13,6 +13,7 @@ from typing import Any
 
 from flowctx.core.errors import WorkflowError
 from flowctx.core.printable import brief
+from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Source
 from flowctx.core.workflow.named_workflows import is_named_file
@@ -122,7 +123,7 @@ def import_function(import_path: str) -> Callable[..., Any]:
         raise WorkflowError(f"{import_path!r} is no place of a function; write module:name or file.py:name")
     found = getattr(_module(match["where"]), match["name"], None)
     if not callable(found):
-        kind = "is not there" if found is None else f"is a {type(found).__name__}, no function"
+        kind = "is not there" if found is None else f"is {a_kind(found)}, no function"
         raise WorkflowError(f"{match['name']!r} of {match['where']!r} {kind}")
     function: Callable[..., Any] = found
     return function

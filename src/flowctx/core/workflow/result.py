@@ -11,6 +11,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.data.tables import TABLE, ArrowStream, is_frame
 from flowctx.core.errors import PlainDataError
+from flowctx.core.suggestions import a_kind
 
 
 class StepStatus(StrEnum):
@@ -249,7 +250,7 @@ def as_result(returned: object) -> StepResult:
     if output is None or isinstance(output, Mapping) or is_frame(output):
         return StepResult.ok(output)
     raise PlainDataError(
-        f"it returned a {type(returned).__name__}; a step returns a StepResult, a dict, a frame or None: "
+        f"it returned {a_kind(returned)}; a step returns a StepResult, a dict, a frame or None: "
         "return {'result': ...}"
     )
 
@@ -261,11 +262,11 @@ def _dict(value: object, path: str) -> FrozenDict:
         value = {TABLE: value}
     frozen = freeze(value, path)
     if not isinstance(frozen, FrozenDict):
-        raise PlainDataError(f"{path} is a {type(value).__name__}; it must be a dict, such as {{'rows': ...}}")
+        raise PlainDataError(f"{path} is {a_kind(value)}; it must be a dict, such as {{'rows': ...}}")
     return frozen
 
 
 def _quality(value: object) -> QualityMetrics | None:
     if value is not None and not isinstance(value, QualityMetrics):
-        raise PlainDataError(f"quality is a {type(value).__name__}; pass QualityMetrics(counts={{'rows': 3}})")
+        raise PlainDataError(f"quality is {a_kind(value)}; pass QualityMetrics(counts={{'rows': 3}})")
     return value

@@ -154,7 +154,20 @@ def _partition(value: Any, name: str) -> PartitionKey | str | None:
     )
 
 
-def _date(value: Any, name: str) -> date | None:
+def read_date(value: Any, name: str = "as_of_date") -> date | None:
+    """Return a business date that the caller gives as a date or as text.
+
+    Args:
+        value: A date, its text in ISO 8601, or ``None``.
+        name: What to call it in an error.
+
+    Raises:
+        ContextError: It is neither.
+
+    Example:
+        >>> read_date("2012-10-26")
+        datetime.date(2012, 10, 26)
+    """
     if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
         return value
     found = iso_date(value) if isinstance(value, str) else None
@@ -181,7 +194,7 @@ def _on_captured(value: Any, name: str) -> str:
 
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "partition": _partition,
-    "as_of_date": _date,
+    "as_of_date": read_date,
     "accept_changes": _bool,
     "take_over": _bool,
     "on_captured": _on_captured,
