@@ -13,7 +13,7 @@ from sqlalchemy import and_, delete, exists, func, literal, or_, select, tuple_
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
-from flowctx.core.durability.records import CaptureState, Pruned
+from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
 from flowctx.ledger.artifacts import referred_paths, rolled_back
 from flowctx.ledger.database import Database
 from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
@@ -77,7 +77,10 @@ class Pruning(NamedTuple):
             newer.c.state == complete,
         )
         live = and_(captures.c.state == str(CaptureState.HELD), captures.c.lease_until > self.before)
-        return or_(live, and_(captures.c.state == complete, ~superseded))
+        # The last word may be that there is nothing: without it an older capture would be read as the current one.
+        writer = runs.alias("writer")
+        is_hole = exists().where(writer.c.run_key == captures.c.holder, writer.c.status == str(RunStatus.SKIPPED))
+        return or_(live, and_(or_(captures.c.state == complete, is_hole), ~superseded))
 
     def _batch_is_old(self) -> tuple[ColumnElement[bool], ...]:
         return batches.c.created_at < self.before, ~self._launched_since()

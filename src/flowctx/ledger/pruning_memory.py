@@ -7,7 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from flowctx.core.data.handles import paths_in
-from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, Pruned, RunKey, RunRecord, StepRecord
+from flowctx.core.durability.records import (
+    Capture,
+    CaptureKey,
+    CaptureState,
+    Pruned,
+    RunKey,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+)
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import by_subject
@@ -32,6 +41,12 @@ class MemoryPruning:
                 if capture.state is CaptureState.COMPLETE:
                     current[capture.key.idempotency_key] = capture
             kept = {capture.holder for capture in current.values()}
+            # The last word may be that there is nothing: without it an older capture would be read as the current one.
+            skipped = {key.digest for key, run in self._runs.items() if run.status is RunStatus.SKIPPED}
+            for capture in self._captures.values():
+                complete = current.get(capture.key.idempotency_key)
+                if capture.holder in skipped and (complete is None or complete.revision < capture.revision):
+                    kept.add(capture.holder)
             kept |= {
                 c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before
             }

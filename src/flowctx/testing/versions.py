@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
@@ -128,3 +129,11 @@ class VersionsContract:
         found = ledger.find_batch("b1")
         assert found is not None
         assert found.selection == "fund=A"
+
+    def test_the_last_word_on_a_partition_is_never_forgotten(self, ledger: Ledger) -> None:
+        """A skip that is newer than a capture stays with it; one that was superseded goes."""
+        _recorded(ledger, _run("r1", "b1"), RunStatus.SKIPPED, status=StepStatus.SKIPPED)
+        _recorded(ledger, _run("r2", "b2"))
+        _recorded(ledger, _run("r3", "b3"), RunStatus.SKIPPED, status=StepStatus.SKIPPED)
+        ledger.prune(ledger.now() + timedelta(days=1))
+        assert {version.batch_id for version in ledger.versions("nav", "value", [_KEY])} == {"b2", "b3"}
