@@ -80,3 +80,12 @@ def test_an_error_survives_pickle(error):
     """Engines carry errors from one process to another."""
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def test_a_long_message_keeps_its_ends():
+    """Of a message that quotes a whole payload the middle is left out: what was wrong and what to do stay."""
+    text = str(errors.ContextError(f"batch_id={'x' * 100_000!r} is too long; take another"))
+    assert text.startswith("batch_id='xxx")
+    assert text.endswith("is too long; take another")
+    assert "characters left out" in text
+    assert len(text) < 1600

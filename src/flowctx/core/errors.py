@@ -48,13 +48,20 @@ from typing import Any
 
 from flowctx.core.masking import mask_text
 
+#: The longest message, in characters; of a longer one, such as one that quotes a payload, the middle is left out.
+_LONGEST = 1500
+
 
 class FlowctxError(Exception):
     """Base of every error that flowctx raises on purpose."""
 
     def __str__(self) -> str:
         # KeyError would show repr(message), with its quotes and escaped newlines.
-        return mask_text(str(self.args[0])) if self.args else ""
+        text = mask_text(str(self.args[0])) if self.args else ""
+        if len(text) <= _LONGEST:
+            return text
+        left_out = len(text) - _LONGEST
+        return f"{text[: _LONGEST // 2]} ... {left_out:,} characters left out ... {text[-_LONGEST // 2 :]}"
 
 
 class PartitionError(FlowctxError, ValueError):

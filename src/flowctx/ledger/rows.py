@@ -99,7 +99,7 @@ def step_record(row: Row, run_id: str) -> StepRecord:
             seconds=row["seconds"],
             run_attempt=row["run_attempt"],
         )
-    except (FlowctxError, KeyError, TypeError, ValueError) as exc:
+    except (FlowctxError, AttributeError, KeyError, TypeError, ValueError) as exc:
         raise damaged(where, exc) from exc
 
 
@@ -170,7 +170,7 @@ def run_record(row: Row) -> RunRecord:
             reads=reads_in(row["reads"]),
             **ownership_of(row),
         )
-    except (ValueError, TypeError) as exc:
+    except (FlowctxError, AttributeError, KeyError, TypeError, ValueError) as exc:
         raise damaged(where, exc) from exc
 
 
