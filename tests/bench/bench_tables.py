@@ -18,6 +18,8 @@ CASES = {
     "here": "two steps here, with a ledger",
     "dagster": "two step assets",
     "dagster_fs": "two plain assets, filesystem IO manager",
+    "airflow": "two steps on Airflow, in one process",
+    "airflow_xcom": "two plain tasks there, object-storage XCom",
 }
 HERE = Path(__file__).parent
 
