@@ -233,3 +233,11 @@ def test_a_job_takes_what_jobs_take(flow):
     job = workflow_job(flow, "nightly", tags={"team": "data"})
     assert (job.name, job.tags["team"], job.partitions_def) == ("nightly", "data", partitions_def(DAYS))
     assert job.description == "Workflow flow, step by step."
+
+
+def test_a_slip_in_an_argument_names_what_was_called():
+    """An argument that there is not is refused in the name of the function that was called."""
+    flow = Workflow("slips")
+    flow.step("only")(lambda ctx: None)
+    with pytest.raises(TypeError, match="workflow_definitions.. has no argument 'base_pth'; did you mean 'base_path'"):
+        workflow_definitions(flow, base_pth="x")

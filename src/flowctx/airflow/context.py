@@ -117,7 +117,7 @@ def run_context(
     own = [value for value in (request.partition, _key_of_run(dag, run)) if value]
     partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
-        workflow.partition_key(None)
+        _refuse_no_partition(workflow, scheme)
     params = _params(context.get("params") or {}, conf, workflow)
     known = {*params} if request.resume_from else {*getattr(dag, "params", ())}  # what steps wrote may be set anew
     if not strict:
@@ -200,6 +200,15 @@ def _key_of_run(dag: Any, run: Any) -> str | None:
         return key
     key_at = getattr(dag.timetable, "key_at", None)
     return None if key_at is None or run.logical_date is None else key_at(run.logical_date)
+
+
+def _refuse_no_partition(workflow: Workflow, scheme: PartitionScheme) -> None:
+    try:
+        workflow.partition_key(None)
+    except ContextError as exc:
+        text = "|".join("..." for _ in scheme.dimensions)
+        where = f"in Airflow as the run's partition key, or in conf: {{'partition': {text!r}}}"
+        raise ContextError(f"{exc}; {where}") from None
 
 
 def _conf(conf: Any) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
-from inspect import getdoc
+from inspect import getdoc, signature
 from types import CodeType
 from typing import Any
 
@@ -13,6 +13,7 @@ import dagster as dg
 
 from flowctx.core.errors import ContextError
 from flowctx.core.masking import mask_text
+from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.endings import endings_sensor
@@ -137,6 +138,10 @@ def workflow_definitions(
                 workflow_definitions(prices, owners=["team:data"]), dg.Definitions(assets=[other_asset])
             )
     """
+    for name in asset_args.keys() - signature(workflow_assets).parameters.keys():
+        near = nearest(name, [*signature(workflow_definitions).parameters, *signature(workflow_assets).parameters])
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"workflow_definitions() has no argument {name!r}{hint}")
     assets = workflow_assets(workflow, **asset_args)
     job = dg.define_asset_job(
         f"{workflow.name}_job",

@@ -297,3 +297,9 @@ def test_a_scheme_is_immutable():
     """Nothing of a scheme can be set."""
     with pytest.raises(AttributeError, match="immutable"):
         PRICES.cadence = None
+
+
+def test_a_key_that_is_not_there_is_shown_as_it_was_typed():
+    """The error has the value as people typed it, not as it is escaped in a canonical key."""
+    with pytest.raises(UnknownPartition, match="the scheme has no key tier=T/9: "):
+        PartitionScheme(tier=["T1"]).check({"tier": "T/9"})

@@ -47,7 +47,7 @@ class CadenceDimension:
         if until is None and not self.cadence.bounded:
             raise PartitionError(
                 f"{self.name} has no end, so its keys cannot be counted or listed; "
-                "pass until=, or give the cadence an end="
+                "pass until= (--until DATE), or give the cadence an end="
             )
         return self.cadence.count(until)
 
@@ -249,7 +249,8 @@ def not_a_key(dimensions: Sequence[Dimension], key: PartitionKey) -> str:
             reasons.append(reason)
     keys = [str(PartitionKey(**dict(zip(near, values, strict=True)))) for values in itertools.product(*near.values())]
     nearest = f"; the nearest keys are {' and '.join(keys[:3])}" if keys else ""
-    return f"the scheme has no key {key}: {'; '.join(reasons)}{nearest}"
+    typed = "|".join(f"{name}={key[name]}" for name in key)
+    return f"the scheme has no key {typed}: {'; '.join(reasons)}{nearest}"
 
 
 def check_lengths(dimensions: Sequence[Dimension]) -> None:
