@@ -28,9 +28,11 @@ from flowctx import (
     Weekly,
     Yearly,
 )
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.core.dates.calendar import get_calendar
 from flowctx.core.dates.zones import get_zone, local_date
+from flowctx.core.engine_versions import Ability
 
 ZONES = ("UTC", "America/New_York", "Europe/London", "Asia/Tokyo")
 CALENDARS = ("XNYS", "XLON", "XTKS", "WEEKDAYS")
@@ -147,6 +149,24 @@ def test_a_schedule_goes_on_from_any_run(scheme: PartitionScheme, data: st.DataO
         at = data.draw(st.integers(0, len(infos) - 2))
         last = infos[at]._replace(partition_key="gone")
         assert timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=CATCH_UP) == infos[at + 1]
+
+
+@given(schemes())
+def test_before_airflow_has_partitions_a_logical_date_tells_the_key(scheme: PartitionScheme) -> None:
+    """Runs go on from the interval of the last one, as the same keys in the same order; another instant is no key's."""
+    timetable = PartitionTimetable(scheme)
+    expected = [info.partition_key for info in walk(timetable, 30)]
+    found, interval = [], None
+    old = replace(AIRFLOW, abilities={"partitioned runs": Ability("99.0", "")})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flowctx.airflow.run_order.AIRFLOW", old)
+        patch.setattr("flowctx.airflow.partitions.AIRFLOW", old)
+        while len(found) < len(expected):
+            info = timetable.next_dagrun_info(last_automated_data_interval=interval, restriction=CATCH_UP)
+            interval = info.data_interval
+            found.append(timetable.key_at(info.logical_date))
+            assert timetable.key_at(info.logical_date.add(microseconds=1)) != found[-1]
+    assert found == expected
 
 
 def test_thirty_years_of_new_york_sessions_are_walked() -> None:

@@ -12,7 +12,7 @@ from flowctx.core.errors import MissingExtra, UnsupportedEngine
 def engine(lowest="0.1", **abilities):
     """Return an engine whose version is that of an installed package."""
     found = {name: Ability(since, "it walks") for name, since in abilities.items()}
-    return Engine("Msgspec", extra="x", packages=("not-there", "msgspec"), lowest=lowest, abilities=found)
+    return Engine("Msgspec", extra="msgspec", packages=("not-there", "msgspec"), lowest=lowest, abilities=found)
 
 
 @pytest.mark.parametrize(

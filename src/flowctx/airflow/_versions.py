@@ -10,7 +10,7 @@ AIRFLOW = Engine(
     "Airflow",
     extra="airflow",
     packages=("apache-airflow-core", "apache-airflow"),
-    lowest="3.2.2",
+    lowest="3.0.6",
     abilities=MappingProxyType(
         {
             "time zones in the SDK": Ability("3.1.0", "they are imported from the scheduler's packages"),

@@ -92,8 +92,8 @@ class Lane:
         begun = self._begun(instant)
         if not begun:
             return None
-        apart = (instant - self._moment(begun - 1)) / timedelta(microseconds=1)
-        found = next((i for i, slot in enumerate(self.slots) if slot.offset == apart), None)
+        first = to_pendulum(self._moment(begun - 1))
+        found = next((i for i, slot in enumerate(self.slots) if first.add(microseconds=slot.offset) == instant), None)
         return None if found is None else self.text(Position(begun - 1, found))
 
     def position_of(self, text: str, as_of: date) -> Position | None:

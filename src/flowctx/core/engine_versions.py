@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from flowctx.core.errors import MissingExtra, UnsupportedEngine
@@ -35,7 +36,7 @@ class Engine:
 
     #: Its name in messages.
     name: str
-    #: The extra that brings it.
+    #: The extra that brings it, and the name of its package in Python.
     extra: str
     #: The distributions that may hold its version, the first that is installed.
     packages: tuple[str, ...]
@@ -61,7 +62,7 @@ class Engine:
             MissingExtra: It is not installed.
             UnsupportedEngine: It is older; the message says what is needed and what was found.
         """
-        if self.found is None:
+        if self.found is None or not _importable(self.extra):
             raise MissingExtra(f"flowctx.{self.extra}", self.extra)
         if numbers(self.found) < numbers(self.lowest):
             raise self._refused("flowctx", self.lowest)
@@ -93,6 +94,13 @@ class Engine:
 
     def _refused(self, purpose: str, version: str) -> UnsupportedEngine:
         return UnsupportedEngine(f"{purpose} needs {self.name} {version} or later, found {self.found or 'none'}")
+
+
+def _importable(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def numbers(text: str) -> tuple[int, ...]:
