@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0009"
+REVISION = "0010"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -50,6 +50,7 @@ runs = Table(
     Index("ix_flowctx_run_batch", "batch_id", "partition", "run_key"),
     Index("ix_flowctx_run_capture", "capture_id"),
     Index("ix_flowctx_run_batch_started", "batch_id", "started_at"),
+    Index("ix_flowctx_run_status", "status", "started_at"),
 )
 
 attempts = Table(
