@@ -77,6 +77,10 @@ QUESTIONS = {
     "the outcomes of a batch": lambda ledger: list(ledger.batches.iter_outcomes("b1")),
     "the outcomes of a partition": lambda ledger: list(ledger.batches.iter_outcomes("b1", ["n=1"])),
     "a run that takes another one's capture": lambda ledger: ledger.begin(a_run(2), resumes=ledger.get_run("r1")),
+    "what other runs made of a partition": lambda ledger: ledger.versions(
+        "flow", "a", [ledger.get_run("r1").context.partition], batch_id="b1"
+    ),
+    "what a step of some runs recorded": lambda ledger: ledger.step_records("a", [a_run().key.digest]),
     "the end of a run": lambda ledger: ledger.finish(ledger.get_run("r1"), RunStatus.OK),
 }
 
