@@ -169,6 +169,23 @@ def test_before_airflow_has_partitions_a_logical_date_tells_the_key(scheme: Part
     assert found == expected
 
 
+def test_before_airflow_has_partitions_no_run_is_out_of_the_dates_of_its_dag(caplog) -> None:
+    """Airflow would give such a run no task and call it a success; what is left out is logged."""
+    scheme = PartitionScheme(date=Daily(start="2012-10-15", end="2012-10-17", timezone="Asia/Tokyo"), tier=["T1"])
+    timetable = PartitionTimetable(scheme)
+    dates = [pendulum.datetime(2012, 10, day) for day in (15, 16)]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("run_order", "partitions"):
+            old = replace(AIRFLOW, abilities={"partitioned runs": Ability("99.0", "")})
+            patch.setattr(f"flowctx.airflow.{module}.AIRFLOW", old)
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(*dates, catchup=True)
+        )
+        assert timetable.key_at(info.logical_date) == "2012-10-16|T1"
+        assert dates[0] <= info.logical_date <= dates[1]
+    assert "before the DAG's start_date" in caplog.text
+
+
 def test_thirty_years_of_new_york_sessions_are_walked() -> None:
     """From 1995 to 2026 there is one run for each session of XNYS, and a backfill of all dates makes the same."""
     cadence = Daily(start="1995-01-03", end="2026-10-30", calendar="XNYS", timezone="America/New_York")

@@ -155,12 +155,22 @@ class PartitionTimetable(Timetable):
 
     @staticmethod
     def _next(lane: Lane, last: DagRunInfo | None, restriction: TimeRestriction) -> DagRunInfo | None:
+        # Before 3.2 a scheduled run whose logical date is out of the DAG's dates gets no tasks, and is a success.
         bounds = [
             None if bound is None else bound_of(lane.cadence, bound)
             for bound in (restriction.earliest, restriction.latest)
         ]
         least = 0 if restriction.catchup else max(0, lane.cadence.known_due_count(datetime.now(UTC)) - 1)
-        return lane.next_info(last, earliest=bounds[0], latest=bounds[1], least=least)
+        info = lane.next_info(last, earliest=bounds[0], latest=bounds[1], least=least)
+        if AIRFLOW.able("partitioned runs"):
+            return info
+        while info is not None and restriction.earliest is not None and _order(info) < restriction.earliest:
+            _log.warning("no run at %s, which is before the DAG's start_date %s", _order(info), restriction.earliest)
+            info = lane.next_info(info, earliest=bounds[0], latest=bounds[1], least=least)
+        if info is not None and restriction.latest is not None and _order(info) > restriction.latest:
+            _log.warning("no run at %s, which is after the DAG's end_date %s", _order(info), restriction.latest)
+            return None
+        return info
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
