@@ -42,7 +42,7 @@ def killed(url: str, moment: random.Random) -> list[dict]:
     return [json.loads(reference) for reference in found]
 
 
-@pytest.mark.timeout(300 + 10 * KILLS)
+@pytest.mark.timeout(900 + 30 * KILLS)
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_a_killed_writer_leaves_no_half(kind, request, tmp_path):
     """Every reference that was handed on can be read, every complete file is whole, prune removes the rest."""
