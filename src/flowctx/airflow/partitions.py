@@ -195,16 +195,6 @@ class PartitionTimetable(Timetable):
         if self._end is not None:
             _log.warning("%s", self._end)
 
-    def iter_dagrun_infos_between(
-        self, earliest: DateTime | None, latest: DateTime, *, align: bool = True
-    ) -> Iterator[DagRunInfo]:
-        """Yield the runs of a backfill, for Airflow before 3.2."""
-        first = self.scheme.cadence
-        if first is None:
-            return
-        start = earliest or to_pendulum(first.window(first[0]).start)
-        yield from self.iter_partition_dagrun_infos(earliest=start, latest=latest)
-
     # -- one run --------------------------------------------------------------------------------------------------
 
     def resolve_partition_date(self, partition_key: str | None) -> datetime | None:
