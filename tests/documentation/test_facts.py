@@ -78,7 +78,8 @@ def test_the_tree_in_the_architecture_is_that_of_the_source():
     assert shown == there - {"__pycache__/"}
     loose = re.search(r"^│   └── \*\.py +(.+(?:\n│ {6,}.+)*)$", tree, re.MULTILINE)
     assert loose is not None
-    assert set(loose[1].replace("│", " ").split()) == {path.stem for path in (SOURCE / "core").glob("*.py")} - {"__init__"}
+    files = {path.stem for path in (SOURCE / "core").glob("*.py")} - {"__init__"}
+    assert set(loose[1].replace("│", " ").split()) == files
     rooms = set(re.findall(r"^│   [├└]── (\w+)/", tree, re.MULTILINE))
     assert rooms == {path.name for path in (SOURCE / "core").iterdir() if path.is_dir()} - {"__pycache__"}
 
