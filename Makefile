@@ -8,10 +8,10 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e lint format docs bench clean
+.PHONY: help setup demo test e2e test-reach lint format docs bench clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Create .venv with everything, pinned by constraints.txt
 
@@ -38,6 +38,9 @@ test: $(READY)  ## Run the tests (the slow end-to-end ones are in `make e2e`)
 # They mostly wait, hence three at a time; all of them share one Airflow and one Dagster.
 e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web servers
 	@$(BIN)/python -m pytest -m e2e -n 3 --dist loadfile -q
+
+test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler, on the oldest engines
+	@$(BIN)/python tests/reach $(ENGINE)
 
 lint: $(READY)  ## Check style, types and the arrows between the modules
 	@$(BIN)/ruff check

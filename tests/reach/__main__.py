@@ -1,0 +1,56 @@
+"""Run the adapters' tests, and a real scheduler, on the oldest engines of each minor version: ``make test-reach``.
+
+Each file beside this one names an engine and all that is installed with it, as of that engine's own time. ``python
+tests/reach airflow-3.0.6`` runs one of them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+ENVIRONMENTS = ROOT / ".cache" / "reach"
+#: Tests of what Airflow has only from 3.2 on: partition keys, timetables of the SDK, both engines in one process.
+SINCE_3_2 = ("run_time", "partitions", "partitions_dag", "endings")
+BOTH_ENGINES = ("inputs",)
+
+
+def installed(name: str) -> Path:
+    """Make the environment of an engine, and return its Python."""
+    python = ENVIRONMENTS / name / "bin" / "python"
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--clear", ENVIRONMENTS / name], check=True)
+    subprocess.run([*uv, "pip", "install", "-q", "--python", python, "-r", HERE / f"{name}.txt"], check=True)
+    subprocess.run([*uv, "pip", "install", "-q", "--python", python, "--no-deps", "--editable", ROOT], check=True)
+    return python
+
+
+def tests_of(name: str) -> list[Path]:
+    """Return the test files that an engine alone can run."""
+    engine, version = name.split("-")
+    left_out = {f"test_{engine}_{subject}" for subject in BOTH_ENGINES}
+    if engine == "airflow" and version < "3.2":
+        left_out |= {f"test_{engine}_{subject}" for subject in SINCE_3_2}
+    return [file for file in sorted((ROOT / "tests/adapters").glob(f"test_{engine}_*.py")) if file.stem not in left_out]
+
+
+def main(names: list[str]) -> int:
+    """Try each engine, and say at the end what each gave."""
+    outcomes = {}
+    for name in names or sorted(file.stem for file in HERE.glob("*.txt")):
+        python = installed(name)
+        done = subprocess.run([python, "-m", "pytest", "-q", "-m", "not e2e", *tests_of(name)], cwd=ROOT, check=False)
+        codes = [done.returncode]
+        if name.startswith("airflow"):
+            codes.append(subprocess.run([python, HERE / "scheduler.py"], cwd=ROOT, check=False).returncode)
+        outcomes[name] = "ok" if not any(codes) else "failed"
+    for name, outcome in outcomes.items():
+        print(f"{name:20} {outcome}")
+    return int("failed" in outcomes.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
