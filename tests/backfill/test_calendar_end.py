@@ -1,0 +1,50 @@
+"""Batches near the end of what is known of a calendar."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flowctx import Backfill, BusinessCalendar, CalendarError, Daily, PartitionScheme, UnknownPartition, Workflow, run
+from flowctx.backfill import LocalLauncher
+from flowctx.ledger import open_ledger
+
+TODAY = datetime.now(UTC).date()
+
+
+def note(ctx):
+    """Hand on the date."""
+    return {"day": ctx.as_of_date}
+
+
+def desk(left):
+    """Return a workflow by days until so many from now, and its days."""
+    first, last = TODAY - timedelta(days=20), TODAY + timedelta(days=left)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    calendar = BusinessCalendar.from_sessions("DESK", days, version="7")
+    flow = Workflow(
+        f"desk_{'past' if left < 0 else left}", partitions=PartitionScheme(date=Daily(start=first, calendar=calendar))
+    )
+    flow.step()(note)
+    return flow, days
+
+
+in_forty_days, in_five_days, yesterday = (desk(left)[0] for left in (40, 5, -1))  # workers import them
+
+
+@pytest.mark.parametrize(("flow", "left"), [(in_forty_days, 40), (in_five_days, 5), (yesterday, -1)])
+def test_known_dates_are_launched_before_the_end_and_after_it(flow, left, tmp_path):
+    """All days that are due run in a batch; one beyond what is known is refused, and the message names the end."""
+    last = TODAY + timedelta(days=left)
+    due = [TODAY - timedelta(days=n) for n in range(20, 0, -1)]
+    beyond = last + timedelta(days=1)
+    known = rf"outside what is known of the calendar DESK \(7\) here: .* to {last}"
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    progress = Backfill(flow, f"date={due[0]}..{due[-1]}", "all", ledger=ledger).launch(LocalLauncher(ledger, 1))
+    assert progress.ended == {"ok": len(due)}
+    assert sorted(found.context.as_of_date for found in ledger.list_runs(batch_id="all")) == due
+    for selection, error in ((f"date={beyond}", UnknownPartition), (f"date={due[-1]}..{beyond}", CalendarError)):
+        with pytest.raises(error, match=known):
+            Backfill(flow, selection, "beyond", ledger=ledger).launch(LocalLauncher(ledger, 1))
+    with pytest.raises(UnknownPartition, match=known):
+        run(flow, partition=f"date={beyond}")
+    ledger.close()
