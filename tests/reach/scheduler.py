@@ -76,7 +76,7 @@ def try_launched_batch(stack: AirflowStack, ledger_url: str) -> None:
         partition=failed.context.partition,
         params={"mended": True},
     )
-    assert result["use"].output["day"] == failed.context.as_of_date
+    assert result.raise_for_failure().context.get_output("use", "day") == failed.context.as_of_date
 
 
 def main() -> None:
