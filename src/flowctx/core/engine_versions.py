@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -103,6 +103,7 @@ def _importable(name: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=64)
 def numbers(text: str) -> tuple[int, ...]:
     """Return the numbers of a version, by which versions compare.
 
