@@ -73,13 +73,14 @@ class RunStorage:
 
     def _of_the_run(self, asset_path: Sequence[str], key: str | None, facts: RunFacts) -> StoredOutput | None:
         found = self.outputs.of_run(asset_path, key, facts.tag("capture_id") or facts.batch_id or facts.first_run_id)
+        # Of several dates in one batch, that of this run; a run about none of them reads the latest.
+        by_run = next((output for output in found if output.run_id in (facts.run_id, facts.first_run_id)), None)
+        if by_run is not None:
+            return by_run
         capture_ids = _capture_ids(facts, key)
         if not found:
             return output_of_capture(self.ledger, asset_path, key, capture_ids, self.artifacts)
-        # Of several dates in one batch, that of this run; a run about none of them reads the latest.
-        by_run = (output for output in found if output.run_id in (facts.run_id, facts.first_run_id))
-        by_capture = (output for output in found if output.capture_id in capture_ids)
-        return next(by_run, None) or next(by_capture, found[-1])
+        return next((output for output in found if output.capture_id in capture_ids), found[-1])
 
 
 def _capture_ids(facts: RunFacts, key: str | None) -> list[str]:
