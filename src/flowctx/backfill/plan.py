@@ -219,7 +219,13 @@ class Backfill:
             for key in chunk:
                 before = known.get(str(key))
                 if before is None or _runs_again(before, engine, retry_failed, retry_skipped):
-                    yield replace(self.job(key, before), from_step=from_step if before is not None else None)
+                    job = self.job(key, before)
+                    if before is None:
+                        yield job
+                        continue
+                    # Runs here find out for themselves, when they read the run that they go on with.
+                    other = engine not in (None, "local") and self._had_other_params(job, before)
+                    yield replace(job, from_step=from_step, other_params=other)
                 else:
                     yield before
             size = _CHUNK
@@ -241,16 +247,15 @@ class Backfill:
                 ) from exc
         run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
         request = RunRequest(batch_id=self.batch_id)
-        other = before is not None and self._had_other_params(key, before, params)
-        return Job(key=key, run_id=run_id, params=params, request=request, before=before, other_params=other)
+        return Job(key=key, run_id=run_id, params=params, request=request, before=before)
 
-    def _had_other_params(self, key: PartitionKey, before: PartitionRun, params: Mapping[str, Any]) -> bool:
+    def _had_other_params(self, job: Job, before: PartitionRun) -> bool:
         """Whether a run had other parameters; of one that the ledger does not have, whether the batch had."""
         try:
-            found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=key)
+            found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=job.key)
         except UnknownRun:
             return digest(without_secrets(self._params_before)) != digest(without_secrets(self.params))
-        return bool(changed_params(params, found))
+        return bool(changed_params(job.params, found))
 
     def launch(
         self,

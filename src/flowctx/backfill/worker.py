@@ -105,13 +105,12 @@ class _Runs:
             "error": failed.error if failed else None,
         }
 
-    def is_left(self, task: dict[str, Any]) -> bool:
+    def is_left(self, run: RunRecord) -> bool:
         """Return whether a run is left from the launch before this one, whose workers are gone with it."""
-        return (self._run_of(task).owner or "").startswith(_worker_of(self.batch_id))
+        return (run.owner or "").startswith(_worker_of(self.batch_id))
 
-    def skipped_steps(self, task: dict[str, Any]) -> list[str]:
+    def skipped_steps(self, run: RunRecord) -> list[str]:
         """Return the steps of a skipped run that are to run again: it was asked for, or the run would be left alone."""
-        run = self._run_of(task)
         if run.status is not RunStatus.SKIPPED:
             return []
         return [name for name, how in self.ledger.statuses(run.key).items() if how is StepStatus.SKIPPED]
@@ -124,14 +123,15 @@ class _Runs:
         params = from_json(task["params"]) if "params" in task else {}
         if task["known"]:
             try:
+                before = self._run_of(task)
                 return self.resume(
                     task["run_id"],
                     self.workflow,
                     partition=task["partition"],
-                    params=changed_params(params, self._run_of(task)),
-                    from_step=task.get("from_step") or self.skipped_steps(task),
+                    params=changed_params(params, before),
+                    from_step=task.get("from_step") or self.skipped_steps(before),
                     ledger=self.ledger,
-                    take_over=self.is_left(task),
+                    take_over=self.is_left(before),
                 )
             except UnknownRun:
                 pass  # what is known of it happened on another engine, or before it began
