@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flowctx.artifacts.reading import need_library
 from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import MissingExtra, PlainDataError
+from flowctx.core.errors import PlainDataError
 
 #: The dimensions of a partition, and its table.
 Part = tuple[Mapping[str, str], Table]
@@ -62,7 +63,7 @@ class JoinedTable:
 
     def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a polars DataFrame."""
-        return _polars().from_arrow(self.to_arrow(columns, where))
+        return need_library("polars").from_arrow(self.to_arrow(columns, where))
 
     def batches(self, columns: Sequence[str] | None, where: Any, rows: int) -> Iterator[Any]:
         """Yield it batch by batch."""
@@ -169,11 +170,3 @@ def _check_dimension(dims: Mapping[str, str], name: str, column: pa.ChunkedArray
 
 def _shown(dims: Mapping[str, str]) -> str:
     return "|".join(f"{name}={value}" for name, value in dims.items())
-
-
-def _polars() -> Any:
-    try:
-        import polars
-    except ImportError as exc:
-        raise MissingExtra("reading a table into polars", "polars", package="polars") from exc
-    return polars

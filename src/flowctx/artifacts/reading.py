@@ -63,7 +63,7 @@ class ParquetTable:
 
     def to_pandas(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a pandas DataFrame."""
-        _need("pandas")
+        need_library("pandas")
         if columns is not None:
             with self._file():
                 columns = [*columns, *(name for name in self._index_columns() if name not in columns)]
@@ -76,7 +76,7 @@ class ParquetTable:
 
     def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a polars DataFrame."""
-        return _need("polars").from_arrow(self.to_arrow(columns, where))
+        return need_library("polars").from_arrow(self.to_arrow(columns, where))
 
     def batches(self, columns: Sequence[str] | None, where: Any, rows: int) -> Iterator[Any]:
         """Yield it batch by batch, in flat memory."""
@@ -95,7 +95,7 @@ class ParquetTable:
 
     def scan_polars(self) -> Any:
         """Return it as a polars LazyFrame."""
-        polars = _need("polars")
+        polars = need_library("polars")
         with self._file():
             form, stored = self._form
         if self._local_path is not None:
@@ -197,7 +197,12 @@ def _without_form(schema: pa.Schema) -> pa.Schema:
     return schema.with_metadata(kept or None)
 
 
-def _need(library: str) -> Any:
+def need_library(library: str) -> Any:
+    """Import a library that a table is read into.
+
+    Raises:
+        MissingExtra: It is not installed.
+    """
     import importlib
 
     try:

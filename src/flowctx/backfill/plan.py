@@ -18,7 +18,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, LedgerError, UnknownBatch, UnknownRun
+from flowctx.core.errors import BatchError, LedgerError, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -131,11 +131,7 @@ class Backfill:
         Raises:
             BatchError: The same id with another workflow, selection or parameters.
         """
-        try:
-            known: BatchRecord | None = self.ledger.batches.get(self.batch_id)
-        except UnknownBatch:
-            known = None
-        return self._reconciled(known, extend=extend)
+        return self._reconciled(self.ledger.find_batch(self.batch_id), extend=extend)
 
     def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
         requested = self.record()

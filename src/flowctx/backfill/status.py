@@ -171,10 +171,9 @@ class _Survey:
             self.engines[run.engine] = self.engines.get(run.engine, 0) + 1
             if run.state is PartitionState.FAILED and len(self.failures) < MAX_FAILURES:
                 self.failures.append(run)
-            if run.state is PartitionState.SKIPPED and (run.error in self.skips or len(self.skips) < MAX_FAILURES):
-                self.skips[run.error or "no reason given"] += 1
-            if run.state is PartitionState.WAITING and (run.error in self.waits or len(self.waits) < MAX_FAILURES):
-                self.waits[run.error or "no reason given"] += 1
+            reasons = {PartitionState.SKIPPED: self.skips, PartitionState.WAITING: self.waits}.get(run.state)
+            if reasons is not None and (run.error in reasons or len(reasons) < MAX_FAILURES):
+                reasons[run.error or "no reason given"] += 1
             if run.seconds is not None and run.attempt == 1 and run.state is not PartitionState.CANCELED:
                 self.seconds.append(run.seconds)
             if run.started_at is not None:

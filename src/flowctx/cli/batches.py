@@ -36,7 +36,7 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import EngineError, UnknownBatch, WorkflowError
+from flowctx.core.errors import EngineError, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.whole_files import write_whole
@@ -219,10 +219,7 @@ def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | No
         return
     if engine == "local":
         return
-    try:
-        known: BatchRecord | None = ledger.batches.get(batch_id)
-    except UnknownBatch:
-        known = None
+    known = ledger.find_batch(batch_id)
     if workflow is None:
         raise click.UsageError(f"with --on {engine} also say whose batch {batch_id} is: --workflow MODULE:NAME")
     batch = known or BatchRecord(

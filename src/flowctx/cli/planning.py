@@ -10,7 +10,7 @@ from flowctx.backfill.plan import ParamsOf
 from flowctx.cli.options import CommandError
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, UnknownBatch
+from flowctx.core.errors import BatchError
 from flowctx.core.masking import MASK
 from flowctx.core.workflow.definition import Workflow
 
@@ -39,10 +39,7 @@ def plan_of(
     Raises:
         CommandError: The batch cannot be.
     """
-    try:
-        known = ledger.batches.get(batch_id)
-    except UnknownBatch:
-        known = None
+    known = ledger.find_batch(batch_id)
     if known is not None and known.workflow == workflow.name:
         selection = selection if selection or until else known.selection
         params = params or _kept_params(known)

@@ -24,5 +24,14 @@ def a_kind(value: object) -> str:
         >>> a_kind(1), a_kind("x"), a_kind({1})
         ('an int', 'a str', 'a set')
     """
-    name = type(value).__name__
+    return with_article(type(value).__name__)
+
+
+def with_article(name: str) -> str:
+    """Return a name after the article that it takes.
+
+    Example:
+        >>> with_article("int"), with_article("user.Set")
+        ('an int', 'a user.Set')
+    """
     return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"

@@ -20,7 +20,7 @@ from flowctx.core.data.files import File
 from flowctx.core.data.numbers import plain_numpy
 from flowctx.core.data.tables import Table, speaks_arrow, take_table
 from flowctx.core.errors import MissingKey, PlainDataError, ReadOnlyError
-from flowctx.core.suggestions import a_kind, nearest
+from flowctx.core.suggestions import a_kind, nearest, with_article
 
 #: The way to a value, from the outside in; written out only when there is an error to tell.
 ValuePath: TypeAlias = "str | tuple[ValuePath, object]"
@@ -84,8 +84,9 @@ def thaw(value: Any) -> Any:
 
 def _of_kind(kind: type) -> str:
     """Return what a value of a type is, with its article; where the type is, unless Python itself has it."""
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"
+    return with_article(
+        kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:

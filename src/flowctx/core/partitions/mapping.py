@@ -165,11 +165,9 @@ class PartitionMapping:
                     "in dates without end; give the reader a cadence, or that one an end="
                 )
             return
-        if theirs.timezone != reading.timezone:
-            raise PartitionError(
-                f"days of {theirs.timezone} do not lie in days of {reading.timezone}; give both cadences one timezone"
-            )
-        if not self.previous:
+        if self.previous:
+            _check_zones(theirs, reading)
+        else:
             check_windows(theirs, reading)
 
     def _check_common(self) -> None:
@@ -218,14 +216,18 @@ def check_windows(upstream: Cadence, downstream: Cadence) -> None:
     Raises:
         PartitionError: They do not, or their time zones differ.
     """
-    if upstream.timezone != downstream.timezone:
-        raise PartitionError(
-            f"days of {upstream.timezone} do not lie in days of {downstream.timezone}; give both cadences one timezone"
-        )
+    _check_zones(upstream, downstream)
     if not isinstance(downstream, _FINER.get(type(upstream), ())) or not _end_together(upstream, downstream):
         raise PartitionError(
             f"windows of {upstream!r} do not lie in windows of {downstream!r}; a mapping goes from finer to coarser "
             "windows: make the upstream daily, or swap the two"
+        )
+
+
+def _check_zones(upstream: Cadence, downstream: Cadence) -> None:
+    if upstream.timezone != downstream.timezone:
+        raise PartitionError(
+            f"days of {upstream.timezone} do not lie in days of {downstream.timezone}; give both cadences one timezone"
         )
 
 
