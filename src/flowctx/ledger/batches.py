@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
@@ -52,16 +52,20 @@ class SqlBatches:
 
     def get(self, batch_id: str) -> BatchRecord:
         """Return a batch, also one of which only runs are known."""
-        for row in self._rows(select(batches).where(batches.c.batch_id == batch_id)):
+        for row in self._database.rows(select(batches).where(batches.c.batch_id == batch_id)):
             return _batch(row)
-        for row in self._rows(_first_run(batch_id)):
+        for row in self._database.rows(_first_run(batch_id)):
             return _batch_of_runs(row)
         raise no_batch(batch_id)
 
     def all(self, limit: int = 50) -> list[BatchRecord]:
         """Return batches, the latest first, also those of which only runs are known."""
-        planned = self._rows(select(batches).order_by(batches.c.created_at.desc()).limit(limit))
-        others = [row for name in self._rows(_of_runs_only(limit)) for row in self._rows(_first_run(name["batch_id"]))]
+        planned = self._database.rows(select(batches).order_by(batches.c.created_at.desc()).limit(limit))
+        others = [
+            row
+            for name in self._database.rows(_of_runs_only(limit))
+            for row in self._database.rows(_first_run(name["batch_id"]))
+        ]
         found = [*map(_batch, planned), *map(_batch_of_runs, others)]
         return sorted(found, key=lambda batch: batch.created_at, reverse=True)[:limit]
 
@@ -147,7 +151,9 @@ class SqlBatches:
             query = query.where(launches.c.partition.in_(texts))
         after = ""
         while True:
-            page = self._rows(query.where(launches.c.partition > after).order_by(launches.c.partition).limit(_PAGE))
+            page = self._database.rows(
+                query.where(launches.c.partition > after).order_by(launches.c.partition).limit(_PAGE)
+            )
             yield from ((row["partition"], _noted(row)) for row in page)
             if len(page) < _PAGE:
                 return
@@ -160,9 +166,7 @@ class SqlBatches:
         # Runs without a partition are told apart by what they are about, for which there is no index; their texts sort
         # by code points, because those of partitions do.
         dated = runs.c.as_of_date + "|" + runs.c.capture_id
-        occasion = func.coalesce(
-            runs.c.partition, dated, runs.c.capture_id, ""
-        )  # sorts as partitions do, by code points
+        occasion = func.coalesce(runs.c.partition, dated, runs.c.capture_id, "")
         return heapq.merge(
             self._in_order(batch_id, runs.c.partition, of_batch, runs.c.partition.is_not(None)),
             self._in_order(batch_id, occasion, of_batch, runs.c.partition.is_(None)),
@@ -172,14 +176,10 @@ class SqlBatches:
     def _in_order(self, batch_id: str, key: Any, *conditions: Any) -> Iterator[tuple[str, PartitionRun]]:
         """Yield runs in the order of a key, so many at a time."""
         columns = (runs.c[name] for name in _OF_RUN)
-        place = (key, runs.c.run_key)
-        query = select(key.label("about"), *columns).where(*conditions).order_by(*place).limit(_PAGE)
-        page = self._rows(query)
-        while page:
+        query = select(key.label("about"), *columns).where(*conditions)
+        for page in self._database.pages(query, {"about": key, "run_key": runs.c.run_key}, _PAGE):
             why = self._failed_steps([row["run_key"] for row in page if row["status"] == PartitionState.FAILED])
             yield from ((row["about"], _recorded(row, why.get(row["run_key"]), batch_id)) for row in page)
-            last = tuple_(literal(page[-1]["about"]), literal(page[-1]["run_key"]))
-            page = self._rows(query.where(tuple_(*place) > last)) if len(page) == _PAGE else []
 
     def _failed_steps(self, run_keys: list[str]) -> dict[str, Mapping[str, Any]]:
         """Return which step failed first in each run, and how."""
@@ -187,15 +187,12 @@ class SqlBatches:
         found: dict[str, Mapping[str, Any]] = {}
         for start in range(0, len(run_keys), 500):
             some = query.where(steps.c.run_key.in_(run_keys[start : start + 500])).order_by(steps.c.started_at)
-            for row in self._rows(some):
+            for row in self._database.rows(some):
                 if row["run_key"] not in found:
                     payload = msgspec.json.decode(row["payload"])
                     texts = {name: from_json(payload.get(name), name) for name in ("error", "traceback", "category")}
                     found[row["run_key"]] = {"step": row["step"], **texts}
         return found
-
-    def _rows(self, query: Any) -> list[Any]:
-        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
 
 
 _OF_RUN = (

@@ -29,9 +29,6 @@ class SqlCaptures:
 
     _database: Database
 
-    def _rows(self, query: Any) -> list[Any]:
-        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
-
     def claim(
         self,
         key: CaptureKey,
@@ -136,7 +133,7 @@ class SqlCaptures:
         query = select(captures).where(*conditions)
         if limit is not None:
             latest = query.order_by(captures.c.claimed_at.desc(), *_PLACE).limit(limit)
-            return sorted(map(capture_record, self._rows(latest)), key=by_subject)
+            return sorted(map(capture_record, self._database.rows(latest)), key=by_subject)
 
         def work(at: Connection) -> list[Capture]:
             with rolled_back(at):  # the rows are not all in memory at once, but their captures are

@@ -11,14 +11,14 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, literal, tuple_
 from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -109,6 +109,26 @@ class Database:
                 return work(connection)
 
         return self._patiently(in_transaction)
+
+    def rows(self, query: Any) -> list[Any]:
+        """Return the rows of a query, by the names of their columns."""
+        return self.autocommit(lambda at: list(at.execute(query).mappings()))
+
+    def pages(self, query: Any, place: Mapping[str, Any], size: int) -> Iterator[list[Any]]:
+        """Yield the rows of a query in the order of their places, so many at a time; each page is read anew.
+
+        Args:
+            query: The query, without an order.
+            place: What no two rows have in common: columns, by their names in the rows.
+            size: How many rows a page has.
+        """
+        columns = tuple(place.values())
+        query = query.order_by(*columns).limit(size)
+        page = self.rows(query)
+        while page:
+            yield page
+            last = tuple_(*(literal(page[-1][name]) for name in place))
+            page = self.rows(query.where(tuple_(*columns) > last)) if len(page) == size else []
 
     def upgrade(self) -> None:
         """Bring the schema to the newest revision."""

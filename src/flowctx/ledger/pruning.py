@@ -100,24 +100,16 @@ class Pruning(NamedTuple):
             if forgotten:
                 time.sleep(min(time.monotonic() - began, _MOST_PAUSE_SECONDS))
 
-    def _rows(self, query: Any) -> list[Any]:
-        return self.database.autocommit(lambda at: list(at.execute(query)))
-
     def _pages(self, place: tuple[Any, ...], *conditions: Any) -> Iterator[list[Any]]:
         """Yield the places of rows in their order, so many at a time; what is forgotten meanwhile does not matter."""
-        query = select(*place).where(*conditions).order_by(*place).limit(_PAGE)
-        page = self._rows(query)
-        while page:
-            yield page
-            last = tuple_(*map(literal, page[-1]))
-            page = self._rows(query.where(tuple_(*place) > last)) if len(page) == _PAGE else []
+        return self.database.pages(select(*place).where(*conditions), {c.name: c for c in place}, _PAGE)
 
     def _run_pages(self) -> Iterator[list[Any]]:
         # Nothing was heard of a run before it began, and for that there is an index.
         return self._pages((runs.c.started_at, runs.c.run_key), runs.c.started_at < self.before)
 
     def _forget_runs(self, at: Connection, page: Sequence[Any]) -> int:
-        among = runs.c.run_key.in_([key for _, key in page])
+        among = runs.c.run_key.in_([row["run_key"] for row in page])
         # Locked, so that nobody goes on with one while it is forgotten.
         going = select(runs.c.run_key).where(among, *self._run_goes()).with_for_update(of=runs)
         keys = list(at.execute(going).scalars())
@@ -129,19 +121,19 @@ class Pruning(NamedTuple):
         return self._pages((captures.c.subject, captures.c.revision))
 
     def _forget_captures(self, at: Connection, page: Sequence[Any]) -> int:
-        among = captures.c.subject.between(page[0][0], page[-1][0])
+        among = captures.c.subject.between(page[0]["subject"], page[-1]["subject"])
         return at.execute(delete(captures).where(among, *self._capture_goes())).rowcount
 
     def _note_pages(self) -> Iterator[list[Any]]:
         return self._pages((launches.c.batch_id, launches.c.partition))
 
     def _forget_notes(self, at: Connection, page: Sequence[Any]) -> int:
-        ends = (tuple_(*map(literal, page[0])), tuple_(*map(literal, page[-1])))
+        first, last = (tuple_(literal(row["batch_id"]), literal(row["partition"])) for row in (page[0], page[-1]))
         place = tuple_(launches.c.batch_id, launches.c.partition)
         recorded = exists().where(runs.c.batch_id == launches.c.batch_id, runs.c.partition == launches.c.partition)
         launched = exists().where(batches.c.batch_id == launches.c.batch_id, self._launched_since())
         old = (launches.c.heard_at < self.before, ~recorded, ~launched)
-        return at.execute(delete(launches).where(place >= ends[0], place <= ends[1], *old)).rowcount
+        return at.execute(delete(launches).where(place >= first, place <= last, *old)).rowcount
 
     def _forget_batches(self, at: Connection) -> int:
         of_run = exists().where(runs.c.batch_id == batches.c.batch_id)

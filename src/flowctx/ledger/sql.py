@@ -271,24 +271,24 @@ class SqlLedger(SqlCaptures, SqlVersions, OldNames):
     def _find(self, limit: int, **equal: object) -> list[RunRecord]:
         conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]
         query = _with_context().where(*conditions).order_by(runs.c.started_at.desc(), runs.c.run_key).limit(limit)
-        return [run_record(row) for row in self._rows(query)]
+        return [run_record(row) for row in self._database.rows(query)]
 
     def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
         """Return the recorded steps of a run in the order in which they began."""
         query = select(steps).where(steps.c.run_key == key.digest).order_by(steps.c.started_at)
         if names is not None:
             query = query.where(steps.c.step.in_(list(names)))
-        return [step_record(row, key.run_id) for row in self._rows(query)]
+        return [step_record(row, key.run_id) for row in self._database.rows(query)]
 
     def statuses(self, key: RunKey) -> dict[str, StepStatus]:
         """Return how the recorded steps of a run ended."""
         query = select(steps.c.step, steps.c.status).where(steps.c.run_key == key.digest)
-        return {row["step"]: StepStatus(row["status"]) for row in self._rows(query)}
+        return {row["step"]: StepStatus(row["status"]) for row in self._database.rows(query)}
 
     def context(self, key: RunKey, attempt: int) -> WorkflowContext:
         """Return what the first step of an attempt at a run saw."""
         query = select(attempts).where(attempts.c.run_key == key.digest, attempts.c.attempt == attempt)
-        for row in self._rows(query):
+        for row in self._database.rows(query):
             return attempt_context(row, f"what the ledger holds of attempt {attempt} at run {key.run_id}")
         raise no_attempt(key, attempt)
 

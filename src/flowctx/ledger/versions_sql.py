@@ -49,7 +49,9 @@ class SqlVersions(FindBatch):
             .where(captures.c.workflow == workflow)
         )
         found = [
-            _version(row, step) for is_one in named for row in self._select(query.where(is_one(captures.c.partition)))
+            _version(row, step)
+            for is_one in named
+            for row in self._database.rows(query.where(is_one(captures.c.partition)))
         ]
         if batch_id is None:
             return found
@@ -60,17 +62,18 @@ class SqlVersions(FindBatch):
             .where(runs.c.capture_id.is_not(None), runs.c.status != str(RunStatus.OK))
             .order_by(steps.c.started_at)
         )
-        rows = (row for is_one in named for row in self._select(parts.where(is_one(runs.c.partition))))
+        rows = (row for is_one in named for row in self._database.rows(parts.where(is_one(runs.c.partition))))
         return found + [_version(row, step) for row in rows]
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
         query = select(steps).where(steps.c.step == step)
-        rows = (row for some in _chunks(list(run_keys)) for row in self._select(query.where(steps.c.run_key.in_(some))))
+        rows = (
+            row
+            for some in _chunks(list(run_keys))
+            for row in self._database.rows(query.where(steps.c.run_key.in_(some)))
+        )
         return {row["run_key"]: step_record(row, row["run_key"]) for row in rows}
-
-    def _select(self, query: Any) -> list[Any]:
-        return self._database.autocommit(lambda at: list(at.execute(query).mappings()))
 
 
 _COLUMNS = (
