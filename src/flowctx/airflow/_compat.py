@@ -139,7 +139,7 @@ def partition_date(run: Any) -> datetime | None:
 def next_ticks(dag: Any, after: datetime, count: int = 4) -> Iterator[datetime]:
     """Yield some ticks of a DAG's schedule after an instant, or of listed events those around it.
 
-    None, where the timetable cannot be asked in a worker: a user's own that is registered nowhere, or that does not
+    Nothing, where the timetable cannot be asked in a worker: a user's own that is registered nowhere, or that does not
     say what comes next.
     """
     listed = getattr(dag.timetable, "event_dates", None)
@@ -264,7 +264,8 @@ def register(dag: DAG) -> None:
         from airflow.models import dagbag
 
         bag: Any = dagbag.DagBag(dag_folder=os.devnull)  # type: ignore[no-redef]
-        sync_bag_to_db: Any = getattr(dagbag, "sync_bag_to_db", getattr(type(bag), "sync_to_db", None))  # type: ignore[no-redef]
+        in_module = hasattr(dagbag, "sync_bag_to_db")  # in 3.0 it is a method
+        sync_bag_to_db: Any = dagbag.sync_bag_to_db if in_module else type(bag).sync_to_db  # type: ignore
         dag.relative_fileloc = os.path.basename(dag.fileloc)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, _BUNDLE, None)

@@ -78,7 +78,7 @@ class Lane:
         apart = timedelta(microseconds=slot.offset)
         return dag_run_info(
             run_after=to_pendulum(self.cadence.due(as_of)) + apart,
-            instant=to_pendulum(self._moment(position.date)) + apart,
+            instant=self._instant(position),
             key=self.text(position),
         )
 
@@ -89,12 +89,11 @@ class Lane:
 
     def key_at(self, instant: datetime) -> str | None:
         """Return the key whose own instant this is, or None."""
-        begun = self._begun(instant)
-        if not begun:
+        begun, reached = self._reached(instant)
+        if not reached:
             return None
-        first = to_pendulum(self._moment(begun - 1))
-        found = next((i for i, slot in enumerate(self.slots) if first.add(microseconds=slot.offset) == instant), None)
-        return None if found is None else self.text(Position(begun - 1, found))
+        position = Position(begun - 1, reached - 1)
+        return self.text(position) if self._instant(position) == instant else None
 
     def position_of(self, text: str, as_of: date) -> Position | None:
         """Return the position of a key by its text, or None if it is of another lane."""
@@ -108,13 +107,20 @@ class Lane:
         instant = instant_of(last)
         if instant is None:  # of a time when the DAG had another schedule
             return Position(self.cadence.known_due_count(last.run_after), 0)
+        begun, reached = self._reached(instant)
+        return Position(begun - 1, reached) if begun and reached < len(self.slots) else Position(begun, 0)
+
+    def _reached(self, instant: datetime) -> tuple[int, int]:
+        """Count the as-of dates that have begun at an instant, and the slots of the last of them that are reached."""
         begun = self._begun(instant)
-        if begun:
-            first = to_pendulum(self._moment(begun - 1))
-            slot = bisect_right(self.slots, instant, key=lambda s: first.add(microseconds=s.offset))
-            if slot < len(self.slots):
-                return Position(begun - 1, slot)
-        return Position(begun, 0)
+        if not begun:
+            return 0, 0
+        first = to_pendulum(self._moment(begun - 1))
+        return begun, bisect_right(self.slots, instant, key=lambda slot: first.add(microseconds=slot.offset))
+
+    def _instant(self, position: Position) -> DateTime:
+        """Return the instant that is a key's own."""
+        return to_pendulum(self._moment(position.date)).add(microseconds=self.slots[position.slot].offset)
 
     def _moment(self, index: int) -> datetime:
         """Return the instant from which the partition dates of an as-of date count."""

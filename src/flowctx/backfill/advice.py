@@ -30,9 +30,9 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
         >>> from datetime import UTC, datetime
         >>> from flowctx.core.batches.records import PartitionState
         >>> now = datetime.now(UTC)
-        >>> told = {"state": PartitionState.FAILED, "engine": "local", "last_seen_at": now}
+        >>> failed = {"state": PartitionState.FAILED, "engine": "local", "last_seen_at": now}
         >>> batch = BatchRecord(batch_id="b", workflow="tiers", import_path="flows:tiers", created_at=now)
-        >>> advice([PartitionRun(partition="tier=T1", run_id="r", category="DEPENDENCY", **told)], batch)
+        >>> advice([PartitionRun(partition="tier=T1", run_id="r", category="DEPENDENCY", **failed)], batch)
         ['1 DEPENDENCY: once what they need is there: flowctx backfill flows:tiers --batch b --retry-failed']
     """
     counts: dict[str, int] = {}

@@ -95,8 +95,8 @@ class Input:
         Raises:
             WorkflowError: A dimension without values.
         """
-        given = {name: _values(name, value) for name, value in values.items()}
-        return replace(self, values={**self.values, **given}, _mappings={})
+        chosen = {name: _values(name, value) for name, value in values.items()}
+        return replace(self, values={**self.values, **chosen}, _mappings={})
 
     def optional(self) -> Input:
         """Leave out what is not there, or pass ``None``, instead of failing; a skipped one is then ``None``, too."""
