@@ -4,9 +4,20 @@ import pytest
 
 import adapters.airflow_support  # noqa: F401  # before any test module imports Airflow
 from adapters.abilities import require
+from flowctx.ledger import open_ledger
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what the engine that is installed cannot do: ``@pytest.mark.needs("airflow", "retry policies")``."""
     for mark in item.iter_markers("needs"):
         require(*mark.args)
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """A ledger in a file, which the environment names."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()

@@ -29,7 +29,6 @@ from flowctx.backfill.local import LocalLauncher
 from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.dagster.running import run_assets
 from flowctx.examples.prices import prices
-from flowctx.ledger import open_ledger
 
 APPLE = "2000-09-29|AAPL"
 ORDER = ["fetch", "validate", "returns", "volatility", "summarise"]
@@ -54,15 +53,6 @@ def here(workflow, *, resume_from=None, batch_id=None, partition=None, **how):
 
 ENGINES = {"airflow": on_airflow, "dagster": on_dagster, "local": here}
 PAIRS = [pytest.param(*pair, id="-".join(pair)) for pair in itertools.permutations(ENGINES, 2)]
-
-
-@pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 @pytest.mark.parametrize(("first", "then"), PAIRS)

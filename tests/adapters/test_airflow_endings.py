@@ -14,20 +14,10 @@ from flowctx.airflow.endings import RunListener, end_of_dag_run, record_end
 from flowctx.airflow.running import run_dag
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
-from flowctx.ledger import open_ledger
 
 flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]))
 flow.step("load")(lambda ctx: None)
 flow.step("check")(lambda ctx: None)
-
-
-@pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

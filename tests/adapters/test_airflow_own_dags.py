@@ -15,17 +15,7 @@ from airflow.utils.session import create_session
 from flowctx import AsOf, CaptureHeld, ContextError, Daily, PartitionScheme, Workflow, WorkflowError, resume
 from flowctx.airflow import _compat, step_task, workflow_dag
 from flowctx.core.durability.records import RunRecord, RunStatus
-from flowctx.ledger import open_ledger
 from flowctx.testing import run_dag
-
-
-@pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 def test_the_results_of_a_mapped_task_are_a_list_in_the_config(ledger) -> None:

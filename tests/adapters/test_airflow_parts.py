@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import clear_task_instances
 from airflow.sdk import DAG
@@ -17,16 +16,6 @@ from flowctx.airflow import StepOperator, _compat, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
-from flowctx.ledger import open_ledger
-
-
-@pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 def three_steps(name, broken):

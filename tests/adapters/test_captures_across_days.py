@@ -14,18 +14,8 @@ from flowctx import BatchStatus, StepResult, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.dagster import workflow_job
-from flowctx.ledger import open_ledger
 
 DAYS = ["2026-01-08", "2026-01-09", "2026-01-10"]
-
-
-@pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 def daily(name):

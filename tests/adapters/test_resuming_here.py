@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dagster as dg
-import pytest
 
 from adapters.dagster_support import Bench
 from adapters.test_airflow_parts import change
@@ -11,19 +10,9 @@ from flowctx import Daily, PartitionScheme, StepResult, Workflow, resume
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.core.durability.records import RunStatus
-from flowctx.ledger import open_ledger
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 DAY = "2012-10-26"
-
-
-@pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 def chain(name, broken, calls=None, **how):

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import lists, sampled_from
 
@@ -21,7 +20,6 @@ from flowctx.backfill.settling import settle_run
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.dagster.endings import end_runs
-from flowctx.ledger import open_ledger
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 DAY, OTHER = "2012-10-26", "2012-10-27"
@@ -102,15 +100,6 @@ class World:
                 self.ask(run.context.partition.date, self.missing(run))
                 resume(run.run_id, self.flow, partition=run.context.partition, ledger=self.ledger, take_over=True)
                 return
-
-
-@pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 ON_DAGSTER = [
