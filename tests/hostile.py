@@ -347,8 +347,8 @@ def main():
         if problem is not None:
             raw.setdefault(f"{kind}: {problem}", witness.about)
     witness.seen |= dict.fromkeys(sorted(set(sys.modules) - modules), "is imported")
-    told = {"count": len(every), "canaries": canaries, "seen": witness.seen, "raw": raw, "files": os.listdir(".")}
-    print(json.dumps(told))
+    report = {"count": len(every), "canaries": canaries, "seen": witness.seen, "raw": raw, "files": os.listdir(".")}
+    print(json.dumps(report))
 
 
 def warm_up(known):

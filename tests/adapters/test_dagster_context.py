@@ -103,8 +103,14 @@ def test_workflow_context_refuses_several_partitions(instance):
 @pytest.mark.parametrize("prefix", ["flowctx/", ""])
 def test_the_caller_says_who_the_run_is(instance, prefix):
     """Run tags, with or without our prefix, are the caller's word."""
-    said = {"batch_id": "b", "trace_id": "t", "as_of_date": "2025-12-31", "capture_id": "c", "idempotency_key": "i"}
-    (ctx,) = contexts_in(instance, tags={prefix + name: value for name, value in said.items()})
+    requested = {
+        "batch_id": "b",
+        "trace_id": "t",
+        "as_of_date": "2025-12-31",
+        "capture_id": "c",
+        "idempotency_key": "i",
+    }
+    (ctx,) = contexts_in(instance, tags={prefix + name: value for name, value in requested.items()})
     assert (ctx.batch_id, ctx.trace_id, ctx.capture_id, ctx.idempotency_key) == ("b", "t", "c", "i")
     assert ctx.as_of_date == date(2025, 12, 31)
 
@@ -374,5 +380,5 @@ def test_a_bare_key_is_no_date():
         with pytest.raises(ContextError, match=r"call the asset with it, loaded\(dg.build_asset_context\("):
             workflow_context(bare, rule)
     assert workflow_context(dg.build_asset_context(partition_key="LSE")).partition == {"partition": "LSE"}
-    said = dg.build_asset_context(partition_key="2026-01-12", run_tags={"as_of_date": "2026-01-12"})
-    assert workflow_context(said).as_of_date == date(2026, 1, 12)
+    with_date = dg.build_asset_context(partition_key="2026-01-12", run_tags={"as_of_date": "2026-01-12"})
+    assert workflow_context(with_date).as_of_date == date(2026, 1, 12)

@@ -16,5 +16,5 @@ def test_a_warning_of_a_step_is_in_the_log_of_its_run(tmp_path, capfd) -> None:
     )
     outputs = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
     dg.materialize(workflow_assets(flow), resources=outputs, raise_on_error=False)
-    assert "WARNING" in (said := capfd.readouterr().err)
-    assert "step check: quality not passed: 12 rows are missing" in said
+    assert "WARNING" in (printed := capfd.readouterr().err)
+    assert "step check: quality not passed: 12 rows are missing" in printed

@@ -174,8 +174,10 @@ def test_a_skip_in_a_range_is_that_partitions_only(flow, tmp_path):
     found = bench.materializations(result)
     assert result.success
     assert not {key for key in found if key[1] == "2012-10-27"}  # Dagster does not call it materialised
-    told = [event.asset_observation_data.asset_observation for event in bench.events(result, EVENT.ASSET_OBSERVATION)]
-    (skipped,) = (event for event in told if event.asset_key.path[-1] == "double")
+    observations = [
+        event.asset_observation_data.asset_observation for event in bench.events(result, EVENT.ASSET_OBSERVATION)
+    ]
+    (skipped,) = (event for event in observations if event.asset_key.path[-1] == "double")
     assert (skipped.partition, skipped.metadata["flowctx/reason"].value) == ("2012-10-27", "closed")
     assert found["double", "2012-10-28"]["twice"] == 56
     everything = bench.run(span=("2012-10-27", "2012-10-27"), config=config)

@@ -116,15 +116,15 @@ def mark_run(ledger, workflow, state):
     """Say of the latest run that its engine calls it something else now, as after somebody has marked it."""
     runs = ledger.list_runs(workflow=workflow, limit=1)
     for run in runs:
-        told = PartitionRun(
+        account = PartitionRun(
             partition=str(run.context.partition),
             state=PartitionState(state),
             run_id=run.run_id,
             engine=run.engine,
             last_seen_at=ledger.now(),
         )
-        settle_run(ledger, workflow, told)
-        ledger.batches.record_outcomes(workflow, [told])
+        settle_run(ledger, workflow, account)
+        ledger.batches.record_outcomes(workflow, [account])
 
 
 @FEW

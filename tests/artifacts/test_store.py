@@ -320,9 +320,9 @@ def test_errors_of_a_cause_are_told(tmp_path):
 
     error = RuntimeError("Failed to upload block: no such container\n<Error>\n")
     error.__cause__ = ResourceNotFoundError("no such container")
-    told = explained(error, "write x to abfs://c")
-    assert isinstance(told, ArtifactRefused)
-    assert "(RuntimeError: Failed to upload block: no such container); make it" in str(told)
+    refusal = explained(error, "write x to abfs://c")
+    assert isinstance(refusal, ArtifactRefused)
+    assert "(RuntimeError: Failed to upload block: no such container); make it" in str(refusal)
 
 
 def test_a_store_that_does_not_answer_is_asked_again(bucket, monkeypatch):

@@ -18,7 +18,7 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def book(url: str) -> Iterator[Ledger]:
+def ledger(url: str) -> Iterator[Ledger]:
     """That ledger."""
     ledger = open_ledger(url)
     yield ledger

@@ -17,16 +17,16 @@ SOME = "date=2012-01-03..2012-01-20"  # 13 sessions of five symbols
 BAD = "date=2012-01-10|symbol=IBM"
 
 
-def fill(book: Ledger, batch_id: str, workers: int = 4, again: bool = False, **params: object) -> LaunchProgress:
+def fill(ledger: Ledger, batch_id: str, workers: int = 4, again: bool = False, **params: object) -> LaunchProgress:
     """Launch a batch, or launch it again."""
-    backfill = Backfill(chain, SOME, batch_id, params=params, ledger=book)
-    return backfill.launch(LocalLauncher(book, workers), retry_failed=again)
+    backfill = Backfill(chain, SOME, batch_id, params=params, ledger=ledger)
+    return backfill.launch(LocalLauncher(ledger, workers), retry_failed=again)
 
 
-def navs(book: Ledger, batch_id: str, symbol: str) -> list[float]:
+def navs(ledger: Ledger, batch_id: str, symbol: str) -> list[float]:
     """What a batch has made of a symbol, in order."""
-    runs = {run.context.partition: run for run in book.list_runs(batch_id=batch_id, limit=1000)}
-    found = [book.steps(runs[key].key)[0].output for key in chain.partitions.select(f"{SOME},symbol={symbol}")]
+    runs = {run.context.partition: run for run in ledger.list_runs(batch_id=batch_id, limit=1000)}
+    found = [ledger.steps(runs[key].key)[0].output for key in chain.partitions.select(f"{SOME},symbol={symbol}")]
     assert {output["batch"] for output in found} == {batch_id}
     return [output["nav"] for output in found]
 
@@ -37,29 +37,29 @@ def product(symbol: str, scale: float) -> list[float]:
     return np.cumprod([100.0, *(1 + daily_return(key, scale) for key in keys)])[1:].tolist()
 
 
-def test_two_batches_are_each_a_product_of_their_own_returns(book: Ledger, tmp_path: Path) -> None:
+def test_two_batches_are_each_a_product_of_their_own_returns(ledger: Ledger, tmp_path: Path) -> None:
     """With four workers, kills on the way and another batch before, no date reads a wrong one before it."""
     for number in range(5):
         (tmp_path / "kills").mkdir(exist_ok=True)
         (tmp_path / "kills" / str(number)).touch()
     for batch_id, scale in (("v1", 1.0), ("v2", 2.5)):
-        progress = fill(book, batch_id, scale=scale, kills=str(tmp_path / "kills"))
+        progress = fill(ledger, batch_id, scale=scale, kills=str(tmp_path / "kills"))
         for _ in range(20):
             if progress.complete:
                 break
-            progress = fill(book, batch_id, again=True, scale=scale, kills=str(tmp_path / "kills"))
+            progress = fill(ledger, batch_id, again=True, scale=scale, kills=str(tmp_path / "kills"))
         assert progress.complete
-        assert {s: navs(book, batch_id, s) for s in SYMBOLS} == {s: product(s, scale) for s in SYMBOLS}
+        assert {s: navs(ledger, batch_id, s) for s in SYMBOLS} == {s: product(s, scale) for s in SYMBOLS}
 
 
-def test_what_hangs_on_a_failure_waits_and_goes_on_after_it(book: Ledger, tmp_path: Path) -> None:
+def test_what_hangs_on_a_failure_waits_and_goes_on_after_it(ledger: Ledger, tmp_path: Path) -> None:
     """The other symbols have run; the rest of this one waits, says why, and runs when the day is mended."""
     broken = tmp_path / "broken"
     broken.write_text(BAD)
-    first = fill(book, "v1", fail=str(broken))
+    first = fill(ledger, "v1", fail=str(broken))
     assert first.ended == {PartitionState.OK: 57, PartitionState.FAILED: 1}
     assert (first.waiting, first.complete) == (7, False)
-    status = BatchStatus.of(book, "v1", chain)
+    status = BatchStatus.of(ledger, "v1", chain)
     why = f"waits for {BAD}, which failed at step value"
     assert status.counts == {"ok": 57, "failed": 1, "waiting": 7}
     assert (status.waits, status.missing, status.complete) == ({why: 7}, 0, False)
@@ -67,16 +67,16 @@ def test_what_hangs_on_a_failure_waits_and_goes_on_after_it(book: Ledger, tmp_pa
     assert status.grid is not None
     assert status.grid.cells.decode().count("w") == 7
     assert "Waiting</caption>" in render_html(status)
-    again = fill(book, "v1", fail=str(broken))
+    again = fill(ledger, "v1", fail=str(broken))
     assert (again.ended, again.waiting) == ({}, 7)
     broken.unlink()
-    assert fill(book, "v1", again=True, fail=str(broken)).ended == {PartitionState.OK: 8}
-    assert navs(book, "v1", "IBM") == product("IBM", 1.0)
-    assert BatchStatus.of(book, "v1", chain).counts == {"ok": 65}
+    assert fill(ledger, "v1", again=True, fail=str(broken)).ended == {PartitionState.OK: 8}
+    assert navs(ledger, "v1", "IBM") == product("IBM", 1.0)
+    assert BatchStatus.of(ledger, "v1", chain).counts == {"ok": 65}
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_any_number_of_workers_keeps_the_order(book: Ledger, workers: int) -> None:
+def test_any_number_of_workers_keeps_the_order(ledger: Ledger, workers: int) -> None:
     """One worker has no more to wait for than three."""
-    assert fill(book, "v1", workers).complete
-    assert navs(book, "v1", "MSFT") == product("MSFT", 1.0)
+    assert fill(ledger, "v1", workers).complete
+    assert navs(ledger, "v1", "MSFT") == product("MSFT", 1.0)

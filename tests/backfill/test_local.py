@@ -26,54 +26,54 @@ SOME = "date=2012-01-02..2012-01-06"  # 15 partitions
 BAD = "date=2012-01-03|tier=T2"
 
 
-def fill(book: Ledger, selection: str = SOME, workers: int = 2, **how: Any) -> LaunchProgress:
+def fill(ledger: Ledger, selection: str = SOME, workers: int = 2, **how: Any) -> LaunchProgress:
     params = how.pop("params", {})
-    return Backfill(flow, selection, "b", params=params, ledger=book).launch(LocalLauncher(book, workers), **how)
+    return Backfill(flow, selection, "b", params=params, ledger=ledger).launch(LocalLauncher(ledger, workers), **how)
 
 
 def called(notes: Path) -> Counter[str]:
     return Counter(notes.read_text().splitlines()) if notes.exists() else Counter()
 
 
-def states(book: Ledger) -> Counter[str]:
-    return Counter(str(run.state) for run in book.batches.iter_outcomes("b"))
+def states(ledger: Ledger) -> Counter[str]:
+    return Counter(str(run.state) for run in ledger.batches.iter_outcomes("b"))
 
 
-def failures(book: Ledger) -> dict[str, str | None]:
+def failures(ledger: Ledger) -> dict[str, str | None]:
     failed = PartitionState.FAILED
-    return {run.partition: run.error for run in book.batches.iter_outcomes("b") if run.state is failed}
+    return {run.partition: run.error for run in ledger.batches.iter_outcomes("b") if run.state is failed}
 
 
-def test_each_partition_runs_once(book: Ledger, notes: Path) -> None:
+def test_each_partition_runs_once(ledger: Ledger, notes: Path) -> None:
     """Every partition has one run and one capture, and launching again runs nothing."""
     params = {"notes": str(notes), "skip": [BAD]}
-    first = fill(book, params=params)
+    first = fill(ledger, params=params)
     assert first.complete
     assert first.ended == {PartitionState.OK: 14, PartitionState.SKIPPED: 1}
-    again = fill(book, params=params)
+    again = fill(ledger, params=params)
     assert (again.ended, again.before) == ({}, first.ended)
     assert set(called(notes).values()) == {1}
-    assert len(book.captures(workflow="filled")) == 15
+    assert len(ledger.captures(workflow="filled")) == 15
 
 
-def test_parameters_reach_each_run(book: Ledger) -> None:
+def test_parameters_reach_each_run(ledger: Ledger) -> None:
     """The parameters that a function makes are those of the run."""
-    fill(book, "date=2012-01-02", params=numbered)
-    assert sorted(run.context.params["number"] for run in book.list_runs(batch_id="b")) == [1, 2, 3]
+    fill(ledger, "date=2012-01-02", params=numbered)
+    assert sorted(run.context.params["number"] for run in ledger.list_runs(batch_id="b")) == [1, 2, 3]
 
 
-def test_a_failure_is_retried_from_its_step(book: Ledger, notes: Path) -> None:
+def test_a_failure_is_retried_from_its_step(ledger: Ledger, notes: Path) -> None:
     """A failed partition stays failed until its retry, which does not repeat the step before."""
     params = {"notes": str(notes), "fail": [BAD]}
-    assert fill(book, params=params).failed == 1
-    assert fill(book, params=params).ended == {}
+    assert fill(ledger, params=params).failed == 1
+    assert fill(ledger, params=params).ended == {}
     Path(f"{notes}.mended").touch()
-    assert fill(book, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
+    assert fill(ledger, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
     assert set(called(notes).values()) == {1}
-    assert len(book.list_runs(batch_id="b")) == 15
+    assert len(ledger.list_runs(batch_id="b")) == 15
 
 
-def test_failures_are_told_as_they_happen(book: Ledger) -> None:
+def test_failures_are_told_as_they_happen(ledger: Ledger) -> None:
     """Whoever follows hears of each failure with its partition, step and message."""
     heard: list[PartitionRun] = []
 
@@ -81,52 +81,52 @@ def test_failures_are_told_as_they_happen(book: Ledger) -> None:
         def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
             heard.append(run)
 
-    fill(book, params={"fail": [BAD]}, listener=Listener())
+    fill(ledger, params={"fail": [BAD]}, listener=Listener())
     failed = [(run.partition, run.step, run.error) for run in heard if run.state is PartitionState.FAILED]
     assert failed == [(BAD, "check", "12 rows are missing")]
     assert len(heard) == 15
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_where_a_step_failed_is_known(book: Ledger, workers: int) -> None:
+def test_where_a_step_failed_is_known(ledger: Ledger, workers: int) -> None:
     """The traceback of a step is kept, with any number of worker processes."""
-    fill(book, "date=2012-01-03", workers, params={"break": [BAD]})
-    (failure,) = BatchStatus.of(book, "b").failures
+    fill(ledger, "date=2012-01-03", workers, params={"break": [BAD]})
+    (failure,) = BatchStatus.of(ledger, "b").failures
     assert (failure.partition, failure.step, failure.error) == (BAD, "check", "LookupError: row 12")
     assert 'raise LookupError("row 12")' in (failure.traceback or "")
 
 
-def test_too_many_failures_stop_the_batch(book: Ledger) -> None:
+def test_too_many_failures_stop_the_batch(ledger: Ledger) -> None:
     """After so many failures no more partitions are begun."""
-    keys = [str(key) for key in Backfill(flow, SOME, "b", ledger=book).selection]
-    progress = fill(book, workers=1, params={"fail": keys}, max_failures=2)
+    keys = [str(key) for key in Backfill(flow, SOME, "b", ledger=ledger).selection]
+    progress = fill(ledger, workers=1, params={"fail": keys}, max_failures=2)
     assert progress.stopped == "2 partitions failed"
     assert progress.passed < 6
 
 
-def test_a_worker_that_dies_takes_only_its_partition(book: Ledger) -> None:
+def test_a_worker_that_dies_takes_only_its_partition(ledger: Ledger) -> None:
     """A partition that kills its process is a failure that says so; the others run."""
-    progress = fill(book, params={"die": [BAD]})
+    progress = fill(ledger, params={"die": [BAD]})
     assert progress.ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
-    assert failures(book) == {BAD: "its worker process ended by signal SIGKILL; was the memory full?"}
+    assert failures(ledger) == {BAD: "its worker process ended by signal SIGKILL; was the memory full?"}
 
 
-def test_what_died_with_its_worker_can_be_retried(book: Ledger, notes: Path) -> None:
+def test_what_died_with_its_worker_can_be_retried(ledger: Ledger, notes: Path) -> None:
     """A retry goes on with the run that nobody could end."""
     params = {"notes": str(notes), "die": [BAD]}
-    assert fill(book, params=params).failed == 1
+    assert fill(ledger, params=params).failed == 1
     Path(f"{notes}.mended").touch()
-    assert fill(book, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
-    assert len(book.list_runs(batch_id="b")) == 15
+    assert fill(ledger, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
+    assert len(ledger.list_runs(batch_id="b")) == 15
 
 
-def test_a_step_that_exits_is_a_failure(book: Ledger) -> None:
+def test_a_step_that_exits_is_a_failure(ledger: Ledger) -> None:
     """A step that ends its process as if all were well is found out, and is not tried over and over."""
-    assert fill(book, params={"leave": [BAD]}).ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
-    assert failures(book) == {BAD: "a step has ended the process (sys.exit); return a StepResult instead"}
+    assert fill(ledger, params={"leave": [BAD]}).ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
+    assert failures(ledger) == {BAD: "a step has ended the process (sys.exit); return a StepResult instead"}
 
 
-def test_listeners_hear_of_the_end_whatever_it_is(book: Ledger) -> None:
+def test_listeners_hear_of_the_end_whatever_it_is(ledger: Ledger) -> None:
     """A launch that breaks off is over, too: a bar gives the terminal back."""
     heard: list[str] = []
 
@@ -138,16 +138,16 @@ def test_listeners_hear_of_the_end_whatever_it_is(book: Ledger) -> None:
             heard.append("over")
 
     with pytest.raises(KeyboardInterrupt):
-        fill(book, listener=Listener())
+        fill(ledger, listener=Listener())
     assert heard == ["over"]
 
 
-def test_a_batch_that_is_being_launched_is_not_launched_twice(book: Ledger) -> None:
+def test_a_batch_that_is_being_launched_is_not_launched_twice(ledger: Ledger) -> None:
     """A second launcher is told who the first one is."""
-    book.batches.put(Backfill(flow, SOME, "b", ledger=book).record())
-    book.batches.acquire_launch_lease("b", f"elsewhere:{os.getpid()}:x", timedelta(minutes=1))
+    ledger.batches.put(Backfill(flow, SOME, "b", ledger=ledger).record())
+    ledger.batches.acquire_launch_lease("b", f"elsewhere:{os.getpid()}:x", timedelta(minutes=1))
     with pytest.raises(BatchError, match=f"is being launched by process {os.getpid()} on elsewhere"):
-        fill(book)
+        fill(ledger)
 
 
 def test_a_ledger_in_memory_is_refused() -> None:
@@ -156,13 +156,13 @@ def test_a_ledger_in_memory_is_refused() -> None:
         LocalLauncher(open_ledger("memory://"))
 
 
-def test_a_workflow_that_cannot_be_imported_is_refused(book: Ledger) -> None:
+def test_a_workflow_that_cannot_be_imported_is_refused(ledger: Ledger) -> None:
     """A workflow without a name in a module is refused before anything is remembered."""
     nameless = Workflow("nameless", partitions=flow.partitions)
     nameless.step("one")(lambda ctx: None)
     with pytest.raises(BatchError, match=r"bind it to a name in a module"):
-        Backfill(nameless, SOME, "b", ledger=book).launch(LocalLauncher(book, 1))
-    assert book.batches.all() == []
+        Backfill(nameless, SOME, "b", ledger=ledger).launch(LocalLauncher(ledger, 1))
+    assert ledger.batches.all() == []
 
 
 # -- cut off --------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def wait_for(notes: Path, calls: int) -> None:
         time.sleep(0.02)
 
 
-def test_a_launch_that_is_killed_goes_on(url: str, book: Ledger, notes: Path) -> None:
+def test_a_launch_that_is_killed_goes_on(url: str, ledger: Ledger, notes: Path) -> None:
     """Killed twice and launched again, each partition is captured once, and complete steps are not repeated."""
     for calls in (4, 12):
         process = launch(url, notes, pause=0.2)
@@ -193,14 +193,14 @@ def test_a_launch_that_is_killed_goes_on(url: str, book: Ledger, notes: Path) ->
     process = launch(url, notes, pause=0.2)
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert states(book) == {"ok": 15}
-    assert len(book.list_runs(batch_id="b")) == 15
+    assert states(ledger) == {"ok": 15}
+    assert len(ledger.list_runs(batch_id="b")) == 15
     assert {call: n for call, n in called(notes).items() if call.startswith("check") and n != 1} == {}
     # Only the steps that were at work when it was killed are called again: two workers, two kills.
     assert sum(n - 1 for n in called(notes).values()) <= 4
 
 
-def test_ctrl_c_finishes_what_is_under_way(url: str, book: Ledger, notes: Path) -> None:
+def test_ctrl_c_finishes_what_is_under_way(url: str, ledger: Ledger, notes: Path) -> None:
     """After Ctrl-C nothing is left half done, the exit code is 1, and the same command goes on."""
     process = launch(url, notes, pause=0.2)
     wait_for(notes, 3)
@@ -209,15 +209,15 @@ def test_ctrl_c_finishes_what_is_under_way(url: str, book: Ledger, notes: Path) 
     assert process.returncode == 1, err
     assert "interrupted: no more partitions are begun" in err
     assert "the same command goes on" in out
-    assert set(states(book)) == {"ok"}
-    assert 0 < states(book)["ok"] < 15
+    assert set(states(ledger)) == {"ok"}
+    assert 0 < states(ledger)["ok"] < 15
     again = launch(url, notes, pause=0.2)
     again.communicate()
     assert again.returncode == 0
     assert set(called(notes).values()) == {1}
 
 
-def test_ctrl_c_twice_ends_at_once(url: str, book: Ledger, notes: Path) -> None:
+def test_ctrl_c_twice_ends_at_once(url: str, ledger: Ledger, notes: Path) -> None:
     """The second Ctrl-C waits for no step: what was under way stays so, for the same command to go on with."""
     process = launch(url, notes, pause=60)
     wait_for(notes, 2)
@@ -228,10 +228,10 @@ def test_ctrl_c_twice_ends_at_once(url: str, book: Ledger, notes: Path) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate()
     assert process.returncode == 1
-    assert set(states(book)) == {"running"}
+    assert set(states(ledger)) == {"running"}
 
 
-def test_a_canceled_batch_stops(url: str, book: Ledger, notes: Path) -> None:
+def test_a_canceled_batch_stops(url: str, ledger: Ledger, notes: Path) -> None:
     """A batch that is canceled while it is launched begins no more partitions."""
     process = launch(url, notes, pause=2)
     wait_for(notes, 1)
@@ -241,12 +241,12 @@ def test_a_canceled_batch_stops(url: str, book: Ledger, notes: Path) -> None:
     _, err = process.communicate()
     assert sum(called(notes).values()) == begun
     assert "canceled: no more partitions are begun" in err
-    assert states(book)["ok"] < 15
+    assert states(ledger)["ok"] < 15
 
 
-def test_a_run_that_died_with_its_worker_is_over(book: Ledger) -> None:
+def test_a_run_that_died_with_its_worker_is_over(ledger: Ledger) -> None:
     """What was killed in the middle is failed in the list of runs too, with how it ended."""
-    fill(book, "date=2012-01-03", params={"die": [BAD]})
-    (run,) = book.list_runs(status=RunStatus.FAILED)
-    assert (str(run.context.partition), run.error) == (BAD, failures(book)[BAD])
-    assert book.list_runs(status=RunStatus.RUNNING) == []
+    fill(ledger, "date=2012-01-03", params={"die": [BAD]})
+    (run,) = ledger.list_runs(status=RunStatus.FAILED)
+    assert (str(run.context.partition), run.error) == (BAD, failures(ledger)[BAD])
+    assert ledger.list_runs(status=RunStatus.RUNNING) == []

@@ -72,9 +72,9 @@ def race_to_resume(go, url, count, rounds, notes):
         run_id = f"resumed-{count}-{number}"
         run(halting, run_id=run_id, params={"effects": notes(run_id)}, ledger=ledger)
         outcomes = go("resume", run_id)
-        told = losers(outcomes, "Superseded", "RunAlive")
+        lost = losers(outcomes, "Superseded", "RunAlive")
         # Who comes when it is all over is given the finished run, and has run nothing.
-        assert outcomes.count("ok") + told == count, outcomes
+        assert outcomes.count("ok") + lost == count, outcomes
         assert effects(notes(run_id)) == ["a", "b", "c"], outcomes
         assert ledger.get_run(run_id).attempt == 2
     ledger.close()

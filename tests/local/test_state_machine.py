@@ -189,15 +189,15 @@ class Runs(RuleBasedStateMachine):
         if runs:
             found = runs[0 if which else -1]
             self.clock.advance(timedelta(minutes=1))
-            told = PartitionRun(
+            account = PartitionRun(
                 partition=str(found.context.partition),
                 state=PartitionState(state),
                 run_id=found.run_id,
                 engine="airflow",
                 last_seen_at=self.clock.now(),
             )
-            settle_run(self.ledger, "machine", told)
-            self.ledger.batches.record_outcomes(batch, [told])
+            settle_run(self.ledger, "machine", account)
+            self.ledger.batches.record_outcomes(batch, [account])
 
     @rule(batch=sampled_from(BATCHES))
     def cancel(self, batch: str) -> None:
