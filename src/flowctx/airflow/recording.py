@@ -86,7 +86,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         store=store,
         reraise=ENGINE_EXCEPTIONS,
         skips_captured=(context["dag_run"].conf or {}).get("on_captured") == "skip",
-        unordered=lambda item, key, version: unordered(operator, context, item, version),
+        unordered=lambda item, key, version: unordered(operator, context, item, version, ledger()),
     )
 
 

@@ -18,8 +18,9 @@ from flowctx.airflow._compat import (
 )
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
+from flowctx.airflow.dag_names import remember_dag
 from flowctx.airflow.outputs import is_step, step_name, to_payload
-from flowctx.airflow.recording import step_attempt
+from flowctx.airflow.recording import ledger, step_attempt
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import thaw
 from flowctx.core.errors import FlowctxError, WorkflowError
@@ -174,6 +175,13 @@ class _Shown(TemplateValue):
         config = to_json(operator.step.config)
         shown = {"step": operator.step.name, "step_config": config} | {k: v for k, v in shown.items() if v}
         return dict(mask_data(shown))
+
+    def __str__(self) -> str:
+        # Airflow asks for this when it writes the DAG down, before it plans any run of it.
+        operator = self.operator
+        if operator.workflow is not None and operator.has_dag():  # type: ignore[no-untyped-call]
+            remember_dag(operator.dag, operator.workflow, ledger)
+        return super().__str__()
 
 
 def config_of(config: Mapping[str, Any] | None, step: str) -> Mapping[str, Any]:

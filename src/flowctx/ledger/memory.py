@@ -54,6 +54,7 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
         self._contexts: dict[tuple[RunKey, int], WorkflowContext] = {}
         self._steps: dict[RunKey, dict[str, StepRecord]] = {}
         self._captures: dict[CaptureKey, Capture] = {}
+        self._engine_names: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
         #: What the names of its artifacts begin with.
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
         self._batches = MemoryBatches(self._of_batch, self.now)
@@ -355,6 +356,16 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
         with self._lock:
             found = {key.digest: records for key, records in self._steps.items() if key.digest in wanted}
         return {digest: records[step] for digest, records in found.items() if step in records}
+
+    def remember_engine_name(self, engine: str, workflow: str, name: str, dimensions: Sequence[str] = ()) -> None:
+        """Remember a name under which an engine has a workflow."""
+        with self._lock:
+            self._engine_names.setdefault((engine, workflow), {})[name] = tuple(dimensions)
+
+    def engine_names(self, engine: str, workflow: str) -> dict[str, tuple[str, ...]]:
+        """Return the names under which an engine has a workflow, with the dimensions of its runs there."""
+        with self._lock:
+            return dict(sorted(self._engine_names.get((engine, workflow), {}).items()))
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -27,6 +27,7 @@ from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
+from flowctx.ledger.engine_names import SqlEngineNames
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning import Pruning
@@ -61,7 +62,7 @@ class _Beginning(NamedTuple):
     nonce: str
 
 
-class SqlLedger(SqlCaptures, SqlVersions, OldNames):
+class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
     """Remembers runs in a database; its tables are made on first use.
 
     Threads may share it, and forked processes too: each opens a connection of its own.

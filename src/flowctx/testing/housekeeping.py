@@ -71,3 +71,14 @@ class HousekeepingContract:
         assert (known.release([path], clock.now()), known.find(table.digest, "form")) == ({path}, None)
         known.forget([path, other])
         assert (known.reuse(path), known.find(table.digest, "form")) == (True, None)
+
+    def test_names_of_workflows_on_engines(self, ledger: Ledger) -> None:
+        """All names come back that one workflow has on one engine, each once, with the dimensions of its runs."""
+        ledger.remember_engine_name("airflow", "nav", "nav_by_fund", ["date"])
+        ledger.remember_engine_name("airflow", "nav", "b", ["date", "fund"])
+        ledger.remember_engine_name("airflow", "nav", "nav_by_fund", ["month"])
+        for engine, workflow in (("dagster", "nav"), ("airflow", "NAV"), ("airflow", "nav_2"), ("airflow", "n_v")):
+            ledger.remember_engine_name(engine, workflow, "other")
+        assert ledger.engine_names("airflow", "nav") == {"b": ("date", "fund"), "nav_by_fund": ("month",)}
+        assert ledger.engine_names("airflow", "n_v") == {"other": ()}
+        assert ledger.engine_names("airflow", "value") == {}

@@ -240,6 +240,23 @@ class Ledger(RunLedger, Protocol):
         """What it remembers of batches."""
         ...
 
+    # -- engines --------------------------------------------------------------------------------------------------
+
+    def remember_engine_name(self, engine: str, workflow: str, name: str, dimensions: Sequence[str] = ()) -> None:
+        """Remember a name under which an engine has a workflow, where it is not the workflow's own.
+
+        Args:
+            engine: The engine.
+            workflow: The workflow's name.
+            name: What the engine calls it, such as the id of a DAG.
+            dimensions: The dimensions of its runs there, if they are partitions.
+        """
+        ...
+
+    def engine_names(self, engine: str, workflow: str) -> dict[str, tuple[str, ...]]:
+        """Return the names under which an engine has a workflow, with the dimensions of its runs there."""
+        ...
+
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
