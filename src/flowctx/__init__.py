@@ -44,6 +44,7 @@ from flowctx.core.errors import (
     UnknownPartition,
     UnknownRun,
     UnsupportedEngine,
+    VersionGone,
     WorkflowChanged,
     WorkflowError,
 )
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from flowctx.core.workflow.outputs import Outputs
     from flowctx.core.workflow.run_result import RunResult, StepRun
     from flowctx.local import replay, resume, run
+    from flowctx.versions import outputs
 
 __all__ = [
     "EVERY_DAY",
@@ -126,6 +128,7 @@ __all__ = [
     "UnknownPartition",
     "UnknownRun",
     "UnsupportedEngine",
+    "VersionGone",
     "Weekly",
     "Window",
     "Workflow",
@@ -135,6 +138,7 @@ __all__ = [
     "Yearly",
     "calendar_from_file",
     "get_calendar",
+    "outputs",
     "replay",
     "resume",
     "run",
@@ -150,6 +154,7 @@ _LAZY = {
     "RunResult": "flowctx.core.workflow.run_result",
     "StepRun": "flowctx.core.workflow.run_result",
     "calendar_from_file": "flowctx.calendars",
+    "outputs": "flowctx.versions",
     "replay": "flowctx.local",
     "resume": "flowctx.local",
     "run": "flowctx.local",

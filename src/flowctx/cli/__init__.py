@@ -17,6 +17,7 @@ from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo, shown
 from flowctx.cli.running import graph, replay, resume, run
+from flowctx.cli.versions import output
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -26,6 +27,7 @@ from flowctx.core.errors import (
     UnknownBatch,
     UnknownRun,
     UnsupportedEngine,
+    VersionGone,
     WorkflowError,
 )
 
@@ -38,6 +40,7 @@ _WRONG = (
     UnknownBatch,
     UnknownRun,
     UnsupportedEngine,
+    VersionGone,
     WorkflowError,
 )
 #: Since click 8.2: a group without a command shows its help.
@@ -121,7 +124,8 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     sys.path.insert(0, os.getcwd())
 
 
-for command in (run, graph, backfill, status, batches, cancel, runs, show, resume, replay, captures, ledger, doctor):
+COMMANDS = (run, graph, backfill, status, batches, cancel, runs, show, resume, replay, captures, output, ledger, doctor)
+for command in COMMANDS:
     cli.add_command(command)
 
 

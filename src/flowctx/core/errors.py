@@ -26,6 +26,7 @@
     │   ├── LedgerUnavailable (ConnectionError)  it cannot be reached, is locked or full; later it may be
     │   ├── LedgerVersionError               its tables are older or newer than this flowctx
     │   ├── UnknownRun (KeyError)            it remembers no such run, or several
+    │   ├── VersionGone (LookupError)        a version of outputs that was pruned or written over
     │   ├── RunExists                        a run of this id is there already
     │   ├── RunAlive                         somebody is at the run, and gave a sign of life lately
     │   ├── CaptureRefused                   the capture was not granted
@@ -154,6 +155,10 @@ class LedgerVersionError(LedgerError):
 
 class UnknownRun(LedgerError, KeyError):
     """The ledger remembers no such run, or several."""
+
+
+class VersionGone(LedgerError, LookupError):
+    """A version of outputs that was there and is no more: it was pruned, or written over within its batch."""
 
 
 class RunExists(LedgerError):

@@ -46,7 +46,9 @@ def decide_claim(
                 "mark it as failed there)"
             )
     if before is not None:
-        return replace(wanted, revision=before.revision, fencing_token=before.fencing_token + 1)
+        first = before.first_completed_at or before.completed_at
+        token = before.fencing_token + 1
+        return replace(wanted, revision=before.revision, fencing_token=token, first_completed_at=first)
     return replace(wanted, revision=max((rival.revision for rival in rivals), default=0) + 1, fencing_token=1)
 
 

@@ -153,11 +153,17 @@ def held_by(run: RunRecord) -> tuple[Any, ...]:
     return (owned, *_is(run.capture)) if run.capture else (owned, false())
 
 
-def settled(now: datetime, complete: bool) -> dict[str, Any]:
-    """Return what changes about a capture that nobody writes any more."""
+def settled(now: datetime, complete: bool, *, is_hole: bool = False) -> dict[str, Any]:
+    """Return what changes about a capture that nobody writes any more.
+
+    Args:
+        now: The time now.
+        complete: Whether it can be read.
+        is_hole: Whether its run found that there is nothing; the time is kept at which that was known.
+    """
     state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
     return {
         "state": str(state),
         "lease_until": stamp(now),
-        "completed_at": stamp(now) if complete else None,
+        "completed_at": stamp(now) if complete or is_hole else None,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
-from flowctx.core.durability.versions import Version
+from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
@@ -55,6 +55,7 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
         self._steps: dict[RunKey, dict[str, StepRecord]] = {}
         self._captures: dict[CaptureKey, Capture] = {}
         self._engine_names: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+        self._pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]] = {}
         #: What the names of its artifacts begin with.
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
         self._batches = MemoryBatches(self._of_batch, self.now)
@@ -168,7 +169,7 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
             self._heard[run.key] = now
             held = self._captures.get(run.capture) if run.capture else None
             if held is not None and held.holder == run.key.digest:
-                self._settle(held, complete=status is RunStatus.OK)
+                self._settle(held, complete=status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
 
     def renew(self, run: RunRecord, lease: timedelta) -> None:
         """Extend the lease of the run's capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
@@ -287,10 +288,10 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
             self._held(capture)
             return self._settle(capture, complete=complete)
 
-    def _settle(self, capture: Capture, *, complete: bool) -> Capture:
+    def _settle(self, capture: Capture, *, complete: bool, is_hole: bool = False) -> Capture:
         now = self.now()
         state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
-        done = replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
+        done = replace(capture, state=state, lease_until=now, completed_at=now if complete or is_hole else None)
         self._captures[capture.key] = done
         return done
 
@@ -346,6 +347,18 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
             return found + [
                 version_of(run, step, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
             ]
+
+    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
+        """Return what is still known of the captures of some partitions that were complete and are pruned."""
+        wanted = set(partitions)
+        with self._lock:
+            return [one for of, one in self._pruned.values() if of == workflow and one.partition in wanted]
+
+    def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
+        """Yield the partitions of a workflow that anybody has claimed a capture of, in no particular order."""
+        with self._lock:
+            found = {c.partition for c in self._captures.values() if c.workflow == workflow and c.partition is not None}
+        yield from found
 
     def _step(self, key: RunKey, step: str) -> StepRecord | None:
         return self._steps.get(key, {}).get(step)

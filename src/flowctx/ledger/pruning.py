@@ -16,6 +16,7 @@ from sqlalchemy.sql import ColumnElement
 from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
 from flowctx.ledger.artifacts import referred_paths, rolled_back
 from flowctx.ledger.database import Database
+from flowctx.ledger.statements import remember_pruned
 from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
 
 #: How many rows are looked at in one transaction.
@@ -113,6 +114,7 @@ class Pruning(NamedTuple):
         # Locked, so that nobody goes on with one while it is forgotten.
         going = select(runs.c.run_key).where(among, *self._run_goes()).with_for_update(of=runs)
         keys = list(at.execute(going).scalars())
+        self._remember_pruned(at, captures.c.holder.in_(keys))
         for table in (steps, attempts, runs):
             at.execute(delete(table).where(table.c.run_key.in_(keys)))
         return len(keys)
@@ -122,7 +124,26 @@ class Pruning(NamedTuple):
 
     def _forget_captures(self, at: Connection, page: Sequence[Any]) -> int:
         among = captures.c.subject.between(page[0]["subject"], page[-1]["subject"])
+        self._remember_pruned(at, among)
         return at.execute(delete(captures).where(among, *self._capture_goes())).rowcount
+
+    def _remember_pruned(self, at: Connection, among: ColumnElement[bool]) -> None:
+        """Keep of captures that go, and were complete, that they were: nothing older is what was known then."""
+        known_since = func.coalesce(captures.c.first_completed_at, captures.c.completed_at)
+        query = (
+            select(
+                captures.c.subject,
+                captures.c.revision,
+                captures.c.capture_id,
+                captures.c.workflow,
+                captures.c.partition,
+                runs.c.batch_id,
+                known_since,
+            )
+            .outerjoin(runs, runs.c.run_key == captures.c.holder)
+            .where(among, captures.c.workflow.is_not(None), known_since.is_not(None), *self._capture_goes())
+        )
+        at.execute(remember_pruned(at, query))
 
     def _note_pages(self) -> Iterator[list[Any]]:
         return self._pages((launches.c.batch_id, launches.c.partition))

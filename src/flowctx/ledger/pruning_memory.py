@@ -17,9 +17,11 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
+from flowctx.core.durability.versions import PrunedVersion
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import by_subject
+from flowctx.ledger.standing import pruned_version
 
 
 class MemoryPruning:
@@ -31,6 +33,7 @@ class MemoryPruning:
     _contexts: dict[tuple[RunKey, int], WorkflowContext]
     _steps: dict[RunKey, dict[str, StepRecord]]
     _captures: dict[CaptureKey, Capture]
+    _pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]]
     _batches: MemoryBatches
 
     def prune(self, before: datetime) -> Pruned:
@@ -50,6 +53,7 @@ class MemoryPruning:
             kept |= {
                 c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before
             }
+            batches = {key.digest: run.context.batch_id for key, run in self._runs.items()}
             runs = [key for key, heard in self._heard.items() if heard < before and key.digest not in kept]
             for key in runs:
                 del self._runs[key], self._heard[key], self._steps[key]
@@ -58,6 +62,9 @@ class MemoryPruning:
             old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in kept]
             for capture in old:
                 del self._captures[capture.key]
+                pruned = pruned_version(capture, batches.get(capture.holder)) if capture.workflow else None
+                if pruned is not None:
+                    self._pruned[capture.key] = (capture.workflow, pruned)
             return Pruned(runs=len(runs), captures=len(old), batches=self._batches.prune(before))
 
     def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
@@ -72,7 +79,7 @@ class MemoryPruning:
             return pruned, paths
 
     def _memory(self) -> tuple[dict[Any, Any], ...]:
-        return self._runs, self._heard, self._steps, self._contexts, self._captures
+        return self._runs, self._heard, self._steps, self._contexts, self._captures, self._pruned
 
     def artifact_paths(self) -> set[str]:
         """Return where all artifacts are that the ledger refers to, relative to their store."""

@@ -208,6 +208,7 @@ def capture_row(capture: Capture) -> dict[str, Any]:
         "lease_until": stamp(capture.lease_until),
         "claimed_at": stamp(capture.claimed_at),
         "completed_at": stamp(capture.completed_at) if capture.completed_at else None,
+        "first_completed_at": stamp(capture.first_completed_at) if capture.first_completed_at else None,
     }
 
 
@@ -229,10 +230,15 @@ def capture_record(row: Row) -> Capture:
             run_id=row["run_id"],
             lease_until=datetime.fromisoformat(row["lease_until"]),
             claimed_at=datetime.fromisoformat(row["claimed_at"]),
-            completed_at=datetime.fromisoformat(row["completed_at"]) if row["completed_at"] else None,
+            completed_at=_time(row["completed_at"]),
+            first_completed_at=_time(row["first_completed_at"]),
         )
     except (FlowctxError, TypeError, ValueError) as exc:
         raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
 
 
 @lru_cache(maxsize=1024)

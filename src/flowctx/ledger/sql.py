@@ -231,7 +231,8 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
             if not at.execute(update(runs).where(*owned).values(**ended)).rowcount:
                 raise superseded(run.key)
-            at.execute(update(captures).where(*held_by(run)).values(**settled(now, status is RunStatus.OK)))
+            how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
+            at.execute(update(captures).where(*held_by(run)).values(**how))
 
         self._database.transaction(work)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.versions import Version
+from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import UnknownBatch
-from flowctx.ledger.rows import step_row
+from flowctx.ledger.rows import stamp, step_row
 
 
 class FindBatch:
@@ -35,6 +37,24 @@ def standing(state: CaptureState, status: RunStatus) -> RunStatus:
     return RunStatus.PARTIAL if status is RunStatus.OK else status
 
 
+def pruned_version(capture: Capture, batch_id: str | None) -> PrunedVersion | None:
+    """Return what stays known of a capture that is pruned; ``None`` of one that never was complete."""
+    known_since = _time(capture.first_completed_at or capture.completed_at)
+    if known_since is None:
+        return None
+    return PrunedVersion(
+        partition=capture.partition,
+        capture_id=capture.key.capture_id,
+        revision=capture.revision,
+        batch_id=batch_id,
+        completed_at=known_since,
+    )
+
+
+def _time(time: datetime | None) -> str | None:
+    return stamp(time) if time is not None else None
+
+
 def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Capture | None = None) -> Version:
     """Return what a run and its capture are for whoever reads a step of it; a part has no capture yet."""
     key = run.key.digest
@@ -47,7 +67,9 @@ def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Ca
         batch_id=run.context.batch_id,
         status=standing(capture.state if capture is not None else CaptureState.HELD, run.status),
         error=run.error,
-        completed_at=capture.completed_at.isoformat() if capture is not None and capture.completed_at else None,
+        completed_at=_time(capture.completed_at) if capture is not None else None,
+        first_completed_at=_time(capture.first_completed_at) if capture is not None else None,
+        claimed_at=_time(capture.claimed_at) if capture is not None else None,
         part=capture is None,
         has_step=record is not None or step in run.steps,
         step_status=record.status if record is not None else None,

@@ -9,7 +9,7 @@ from sqlalchemy import Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from flowctx.ledger.tables import artifacts, attempts, batches, captures, facts, launches, runs, steps
+from flowctx.ledger.tables import artifacts, attempts, batches, captures, facts, launches, pruned_captures, runs, steps
 
 
 def put_run(at: Connection) -> Any:
@@ -40,6 +40,12 @@ def put_fact(at: Connection) -> Any:
 def add_batch(at: Connection) -> Any:
     """Return the statement that inserts a batch's row, or does nothing if it is there."""
     return _insert(at.dialect.name, batches).on_conflict_do_nothing()
+
+
+def remember_pruned(at: Connection, query: Any) -> Any:
+    """Return the statement that remembers what a query finds of pruned captures; what is remembered stays as it is."""
+    columns = [column.name for column in pruned_captures.c]
+    return _insert(at.dialect.name, pruned_captures).from_select(columns, query).on_conflict_do_nothing()
 
 
 def add_artifact(at: Connection) -> Any:

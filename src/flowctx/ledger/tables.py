@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0010"
+REVISION = "0011"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -93,9 +93,23 @@ captures = Table(
     Column("lease_until", Text, nullable=False),
     Column("claimed_at", Text, nullable=False),
     Column("completed_at", Text),
+    Column("first_completed_at", Text),
     Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
     Index("ix_flowctx_capture_workflow", "workflow", "partition"),
     Index("ix_flowctx_capture_holder", "holder"),
+)
+
+pruned_captures = Table(
+    "flowctx_pruned_capture",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("capture_id", Text, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("partition", Text),
+    Column("batch_id", Text),
+    Column("completed_at", Text, nullable=False),
+    Index("ix_flowctx_pruned_capture_workflow", "workflow", "partition"),
 )
 
 facts = Table(

@@ -10,17 +10,19 @@ import msgspec
 from sqlalchemy import and_, literal, select
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
-from flowctx.core.durability.versions import Version
+from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.database import Database
 from flowctx.ledger.rows import Row, damaged, step_record
 from flowctx.ledger.standing import FindBatch, standing
-from flowctx.ledger.tables import captures, runs, steps
+from flowctx.ledger.tables import captures, pruned_captures, runs, steps
 
 #: How many partitions or runs one query asks for.
 _CHUNK = 500
+#: How many partitions are listed at a time.
+_PAGE = 5000
 
 
 class SqlVersions(FindBatch):
@@ -37,10 +39,7 @@ class SqlVersions(FindBatch):
         batch_id: str | None = None,
     ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended."""
-        texts = [str(key) for key in partitions if key is not None]
-        named: list[Callable[[Any], Any]] = [functools.partial(_in, some) for some in _chunks(texts)]
-        if len(texts) < len(partitions):
-            named.append(lambda column: column.is_(None))
+        named = _conditions(partitions)
         of_step = and_(steps.c.run_key == captures.c.holder, steps.c.step == step)
         query = (
             select(*_COLUMNS)
@@ -65,6 +64,25 @@ class SqlVersions(FindBatch):
         rows = (row for is_one in named for row in self._database.rows(parts.where(is_one(runs.c.partition))))
         return found + [_version(row, step) for row in rows]
 
+    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
+        """Return what is still known of the captures of some partitions that were complete and are pruned."""
+        query = select(pruned_captures).where(pruned_captures.c.workflow == workflow)
+        return [
+            _pruned_version(row)
+            for is_one in _conditions(partitions)
+            for row in self._database.rows(query.where(is_one(pruned_captures.c.partition)))
+        ]
+
+    def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
+        """Yield the partitions of a workflow that anybody has claimed a capture of, in no particular order."""
+        query = select(captures.c.partition).where(captures.c.workflow == workflow, captures.c.partition.is_not(None))
+        for page in self._database.pages(query.distinct(), {"partition": captures.c.partition}, _PAGE):
+            for row in page:
+                try:
+                    yield PartitionKey.parse(row["partition"])
+                except FlowctxError as exc:
+                    raise damaged(f"what the ledger holds of the partitions of workflow {workflow}", exc) from exc
+
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
         query = select(steps).where(steps.c.step == step)
@@ -83,6 +101,8 @@ _COLUMNS = (
     captures.c.state,
     captures.c.holder,
     captures.c.completed_at,
+    captures.c.first_completed_at,
+    captures.c.claimed_at,
     runs.c.run_id,
     runs.c.batch_id,
     runs.c.status,
@@ -98,9 +118,18 @@ _PART_COLUMNS = (
     literal(0).label("revision"),
     literal(None).label("state"),
     runs.c.run_key.label("holder"),
-    literal(None).label("completed_at"),
-    *_COLUMNS[6:],
+    *(literal(None).label(name) for name in ("completed_at", "first_completed_at", "claimed_at")),
+    *_COLUMNS[8:],
 )
+
+
+def _conditions(partitions: Collection[PartitionKey | None]) -> list[Callable[[Any], Any]]:
+    """Return conditions for a column of partitions, each for so many of them that one query can ask for."""
+    texts = [str(key) for key in partitions if key is not None]
+    named: list[Callable[[Any], Any]] = [functools.partial(_in, some) for some in _chunks(texts)]
+    if len(texts) < len(partitions):
+        named.append(lambda column: column.is_(None))
+    return named
 
 
 def _in(texts: list[str], column: Any) -> Any:
@@ -121,11 +150,26 @@ def _version(row: Row, step: str) -> Version:
             has_step=row["step_status"] is not None or step in msgspec.json.decode(row["steps"]),
             error=row["error"],
             completed_at=row["completed_at"],
+            first_completed_at=row["first_completed_at"],
+            claimed_at=row["claimed_at"],
             step_status=StepStatus(row["step_status"]) if row["step_status"] else None,
             digest=row["digest"],
         )
     except (FlowctxError, TypeError, ValueError) as exc:
         raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+def _pruned_version(row: Row) -> PrunedVersion:
+    try:
+        return PrunedVersion(
+            partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
+            capture_id=row["capture_id"],
+            revision=row["revision"],
+            batch_id=row["batch_id"],
+            completed_at=row["completed_at"],
+        )
+    except (FlowctxError, TypeError) as exc:
+        raise damaged(f"what the ledger holds of the pruned capture {row['capture_id']}", exc) from exc
 
 
 def _chunks(items: list[str]) -> Iterator[list[str]]:

@@ -137,3 +137,45 @@ class VersionsContract:
         _recorded(ledger, _run("r3", "b3"), RunStatus.SKIPPED, status=StepStatus.SKIPPED)
         ledger.prune(ledger.now() + timedelta(days=1))
         assert {version.batch_id for version in ledger.versions("nav", "value", [_KEY])} == {"b2", "b3"}
+
+    def test_a_capture_that_is_written_over_says_since_when_it_was_there(self, ledger: Ledger) -> None:
+        """Another run of the batch takes its place; when it was first complete, or a skip, stays."""
+        _recorded(ledger, _run("r1", "b1"))
+        [first] = ledger.versions("nav", "value", [_KEY])
+        _recorded(ledger, _run("r2", "b1"))
+        [again] = ledger.versions("nav", "value", [_KEY])
+        assert (first.first_completed_at, first.claimed_at is not None) == (None, True)
+        assert (again.first_completed_at, again.run_id) == (first.completed_at, "r2")
+        other = PartitionKey(date="2026-01-09", fund="B")
+        _recorded(ledger, _run("r3", "b1", other), RunStatus.SKIPPED, status=StepStatus.SKIPPED)
+        [hole] = ledger.versions("nav", "value", [other])
+        _recorded(ledger, _run("r4", "b1", other))
+        [found] = ledger.versions("nav", "value", [other])
+        assert hole.completed_at is not None
+        assert found.first_completed_at == hole.completed_at
+
+    def test_what_is_pruned_is_still_known_to_have_been_there(self, ledger: Ledger) -> None:
+        """Its capture, revision, batch and time stay, so that nothing older passes for what was known."""
+        _recorded(ledger, _run("r1", "b1"))
+        _recorded(ledger, _run("r2", "b2"), RunStatus.FAILED, status=StepStatus.FAILED)
+        _recorded(ledger, _run("r3", "b3"))
+        before = {version.batch_id: version for version in ledger.versions("nav", "value", [_KEY])}
+        assert ledger.pruned_versions("nav", [_KEY]) == []
+        until = ledger.now() + timedelta(days=1)
+        ledger.would_prune(until)
+        assert ledger.pruned_versions("nav", [_KEY]) == []
+        for _ in range(2):
+            ledger.prune(until)
+            [gone] = ledger.pruned_versions("nav", [_KEY, None])
+            assert (gone.partition, gone.capture_id, gone.batch_id) == (_KEY, before["b1"].capture_id, "b1")
+            assert (gone.revision, gone.completed_at) == (1, before["b1"].completed_at)
+        assert ledger.pruned_versions("desk", [_KEY]) == []
+        assert ledger.pruned_versions("nav", []) == []
+
+    def test_the_partitions_that_were_captured_are_listed_once(self, ledger: Ledger) -> None:
+        """Those of the workflow that is meant, however many captures each has; runs without partitions have none."""
+        other = PartitionKey(date="2026-01-09", fund="B")
+        for number, key in enumerate([_KEY, other, _KEY, None]):
+            _recorded(ledger, _run(f"r{number}", f"b{number}", key))
+        assert sorted(map(str, ledger.captured_partitions("nav"))) == sorted(map(str, [_KEY, other]))
+        assert list(ledger.captured_partitions("desk")) == []

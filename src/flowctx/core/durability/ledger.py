@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
-from flowctx.core.durability.versions import Version
+from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.execution.artifacts import ArtifactIndex
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
@@ -231,6 +231,14 @@ class Ledger(RunLedger, Protocol):
             partition: Only those of this partition.
             limit: Only so many: those that were granted last.
         """
+        ...
+
+    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
+        """Return what is still known of the captures of some partitions that were complete and are pruned."""
+        ...
+
+    def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
+        """Yield the partitions of a workflow that anybody has claimed a capture of, each once, in any order."""
         ...
 
     # -- batches --------------------------------------------------------------------------------------------------

@@ -251,8 +251,10 @@ class Capture:
     lease_until: datetime
     #: When it was granted.
     claimed_at: datetime
-    #: When it was completed.
+    #: When it was completed, or found that there is nothing.
     completed_at: datetime | None = None
+    #: When it was completed first, if what it held then was written over since.
+    first_completed_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,8 +30,12 @@ class Version:
     status: RunStatus
     #: Why it failed or was skipped.
     error: str | None = None
-    #: When it was completed, as text that sorts.
+    #: When it was completed, or found that there is nothing; as text that sorts.
     completed_at: str | None = None
+    #: When it was completed first, if what it held then was written over since; as text that sorts.
+    first_completed_at: str | None = None
+    #: When it was granted to whoever writes or wrote it; as text that sorts.
+    claimed_at: str | None = None
     #: Whether its run does only some steps of the workflow, so that no capture is claimed yet.
     part: bool = False
     #: Whether its workflow had the step that is read, when it was made.
@@ -56,6 +60,22 @@ class Version:
     def is_hole(self) -> bool:
         """Whether there is no output, because the run or the step was skipped."""
         return self.status is RunStatus.SKIPPED or self.step_status is not StepStatus.OK
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrunedVersion:
+    """What is still known of a capture that was complete, and was pruned."""
+
+    #: The partition; ``None`` of a workflow without partitions.
+    partition: PartitionKey | None
+    #: The capture.
+    capture_id: str
+    #: Counts the captures of one partition.
+    revision: int
+    #: The batch of the run that wrote it.
+    batch_id: str | None
+    #: When it was completed, or found that there is nothing; as text that sorts.
+    completed_at: str
 
 
 def version_to_read(versions: Iterable[Version], batch_id: str | None, run_id: str | None = None) -> Version | None:

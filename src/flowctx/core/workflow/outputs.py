@@ -71,6 +71,24 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
     def __len__(self) -> int:
         return len(self._keys)
 
+    def pages(self, size: int) -> Iterator[Outputs]:
+        """Yield these outputs so many at a time; what was loaded of one is let go with it.
+
+        Args:
+            size: How many partitions.
+
+        Example:
+            >>> days = Outputs({PartitionKey(date=f"2026-01-0{day}"): {"nav": day} for day in (5, 6, 7)})
+            >>> [len(page) for page in days.pages(2)]
+            [2, 1]
+        """
+        for start in range(0, len(self._keys), size):
+            keys = self._keys[start : start + size]
+            page = Outputs.lazy(keys, self._load) if self._load is not None else Outputs()
+            page._keys, page._places = keys, {key: place for place, key in enumerate(keys)}
+            page._loaded = {key: self._loaded[key] for key in keys if key in self._loaded}
+            yield page
+
     @property
     def first(self) -> Mapping[str, Any] | None:
         """The output of the first partition, or ``None`` if there is none."""

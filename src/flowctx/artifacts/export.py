@@ -1,0 +1,65 @@
+"""Tables and rows as files for other tools: CSV, JSON and Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from flowctx.artifacts.types import canonical, type_name
+from flowctx.core.data.tables import Table, take_table
+from flowctx.core.errors import PlainDataError
+
+
+def write_parquet(table: Table, file: BinaryIO) -> None:
+    """Write a table as Parquet, batch by batch."""
+    batches = iter(table.batches())
+    first = next(batches, None)
+    schema = first.schema if first is not None else table.to_arrow().schema
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in [] if first is None else [first]:
+            writer.write_batch(batch)
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def write_csv(table: Table, file: BinaryIO) -> None:
+    """Write a table as CSV, batch by batch.
+
+    Raises:
+        PlainDataError: A column holds what CSV has no form for, such as lists.
+    """
+    batches = iter(table.batches())
+    first = next(batches, None)
+    schema = first.schema if first is not None else table.to_arrow().schema
+    nested = next((field for field in schema if pa.types.is_nested(field.type)), None)
+    if nested is not None:
+        kind = type_name(canonical(nested.type))
+        raise PlainDataError(f"column {nested.name!r} is {kind}, for which CSV has no form; write Parquet or JSON")
+    with pc.CSVWriter(file, schema) as writer:
+        for batch in [] if first is None else [first]:
+            writer.write_batch(batch)
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+    """Return rows as a table; a list is text there.
+
+    Raises:
+        PlainDataError: A column has values of two types.
+    """
+    arrays = {}
+    for name in columns:
+        try:
+            arrays[name] = pa.array([row.get(name) for row in rows])
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
+            raise PlainDataError(
+                f"the values {name!r} are not of one type in all partitions ({exc}); write JSON, or select fewer"
+            ) from exc
+    made = take_table(pa.table(arrays), "the outputs")
+    assert made is not None  # noqa: S101 - it is a frame
+    return made

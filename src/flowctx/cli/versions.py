@@ -1,0 +1,166 @@
+"""``flowctx output``: what was known when."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import click
+
+from flowctx.cli.completing import batch_ids
+from flowctx.cli.options import CommandError, ledger_option
+from flowctx.cli.output import echo, print_table
+from flowctx.core.data.tables import Table
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import MissingExtra
+from flowctx.core.masking import mask_data
+from flowctx.core.whole_files import write_whole
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import import_recorded, import_workflow
+from flowctx.core.workflow.named_workflows import named_workflows
+from flowctx.core.workflow.outputs import Outputs
+from flowctx.versions import outputs
+from flowctx.versions.rows import cell, columns_of, rows, text
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def workflow_argument(command: _F) -> _F:
+    """Add the argument that says which workflow: its place, its name in ``[tool.flowctx]``, or in the ledger."""
+    return click.argument("target", metavar="WORKFLOW", shell_complete=_complete)(command)
+
+
+def _complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    return [name for name in named_workflows() if name.startswith(begun)]
+
+
+def workflow_of(target: str, ledger: Ledger) -> Workflow:
+    """Return the workflow that is meant: by its place, or by the name under which the ledger knows its runs.
+
+    Raises:
+        CommandError: Nobody knows the name.
+    """
+    if ":" in target or target.endswith(".py"):
+        return import_workflow(target)
+    named = named_workflows()
+    if target in named:
+        return import_workflow(str(named[target]))
+    for run in ledger.list_runs(workflow=target, limit=1):
+        if run.import_path is not None:
+            return import_recorded(run.import_path)
+    raise CommandError(
+        f"{target!r} is no name in [tool.flowctx] of pyproject.toml, and the ledger has no run of a workflow of this "
+        "name that says where it is; write module:name or file.py:name"
+    )
+
+
+def version_options(command: _F) -> _F:
+    """Add the options that say which version of each partition is meant."""
+    options = (
+        click.option("--batch", "batch_id", metavar="ID", shell_complete=batch_ids, help="Versions of this batch."),
+        click.option("--revision", type=click.IntRange(min=1), metavar="N", help="Versions of this number."),
+        click.option("--known-at", metavar="TIME", help="Versions that were current at this time, with its zone."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Write what a step made of many partitions.")
+@workflow_argument
+@click.argument("step")
+@click.option("--select", metavar="TEXT", help="Which partitions; by default all that were captured.")
+@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@version_options
+@click.option("--table", metavar="NAME", help="The table of this name, of all partitions as one.")
+@click.option(
+    "--to", "form", type=click.Choice(["csv", "json", "parquet"]), help="Write it so, not for people to read."
+)
+@click.option("--file", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@ledger_option
+def output(
+    target: str,
+    step: str,
+    select: str | None,
+    table: str | None,
+    form: str | None,
+    file: Path | None,
+    ledger: Ledger,
+    **which: Any,
+) -> None:
+    """Write what a step made of many partitions, whichever engine ran them: the current versions, or others.
+
+    \b
+    flowctx output flows:nav value --select "date=2013-01-02..2013-01-31"
+    flowctx output nav value --batch restate-jan --to csv --file nav.csv
+    flowctx output nav value --known-at 2013-02-15T18:00:00Z --to json
+    flowctx output nav value --table rows --to parquet --file rows.parquet
+
+    A row for each partition: its dimensions, and the values of its output. With --table, the rows of that table,
+    with the dimensions as columns. The workflow may be the name under which the ledger knows it.
+    """  # noqa: D301 - \b is for click
+    form = form or (file.suffix.removeprefix(".") if file is not None else None)
+    if file is not None and form not in ("csv", "json", "parquet"):
+        raise click.UsageError(f"say what {file} is to be: --to csv, --to json or --to parquet")
+    if form == "parquet" and file is None:
+        raise click.UsageError("Parquet is not for a terminal; say where it goes: --file NAME.parquet")
+    found = outputs(workflow_of(target, ledger), step, select, ledger=ledger, **which)
+    if not found:
+        raise click.ClickException("no partition that is meant has such a version with an output")
+    if form is None:
+        _show(found, table)
+        return
+    made = io.BytesIO()
+    _write(found, table, form, made)
+    if file is None:
+        click.echo(made.getvalue().decode(), nl=False)
+        return
+    try:
+        write_whole(file, made.getvalue(), mode=0o600)
+    except OSError as exc:
+        raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
+    echo(f"{len(found):,} partitions written to {file}")
+
+
+def _show(found: Outputs, table: str | None) -> None:
+    if table is None:
+        lines = list(rows(found))
+        columns = columns_of(lines)
+    else:
+        joined = found.table(table)
+        lines, columns = joined.head(joined.rows), list(joined.columns)
+    cells = mask_data([{name: cell(line.get(name)) for name in columns} for line in lines])
+    print_table(f"{len(found):,} partitions", columns, [[text(value) for value in line.values()] for line in cells])
+
+
+def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
+    if form == "parquet" or (table is not None and form == "csv"):
+        _write_arrow(found, table, form, file)
+    elif form == "csv":
+        lines = list(rows(found))
+        columns = columns_of(lines)
+        writer = csv.writer(texts := io.StringIO(), lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([text(line.get(name)) for name in columns] for line in lines)
+        file.write(texts.getvalue().encode())
+    else:
+        joined = found.table(table) if table is not None else None
+        lines = list(rows(found)) if joined is None else joined.head(joined.rows)
+        file.write(json.dumps([cell(line) for line in lines], indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
+    try:
+        from flowctx.artifacts.export import table_of, write_csv, write_parquet
+    except ModuleNotFoundError as exc:
+        raise MissingExtra(f"writing {form}", "tables") from exc
+    if table is not None:
+        joined: Table = found.table(table)
+    else:
+        lines = list(rows(found))
+        joined = table_of(lines, columns_of(lines))
+    (write_csv if form == "csv" else write_parquet)(joined, file)

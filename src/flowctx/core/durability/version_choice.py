@@ -1,0 +1,129 @@
+"""Which version of each partition is meant: the current one, a batch's, a revision, or what was known at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from flowctx.core.durability.versions import PrunedVersion, Version, version_to_read
+from flowctx.core.errors import ContextError, VersionGone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionChoice:
+    """Which version of each partition is meant; by default the current one.
+
+    Args:
+        batch_id: That of a batch.
+        revision: That of a number.
+        known_at: That which was current at a time on the ledger's clock.
+
+    Raises:
+        ContextError: More than one of them, a revision that cannot be, or a time without a zone.
+
+    Example:
+        >>> VersionChoice(revision=0)
+        Traceback (most recent call last):
+        flowctx.core.errors.ContextError: revision=0: revisions count from 1
+    """
+
+    batch_id: str | None = None
+    revision: int | None = None
+    known_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        chosen = [name for name in ("batch_id", "revision", "known_at") if getattr(self, name) is not None]
+        if len(chosen) > 1:
+            raise ContextError(f"{' and '.join(chosen)} exclude each other; say one of them")
+        if self.revision is not None and (isinstance(self.revision, bool) or self.revision < 1):
+            raise ContextError(f"revision={self.revision!r}: revisions count from 1")
+        if self.known_at is not None and self.known_at.tzinfo is None:
+            raise ContextError(f"known_at={self.known_at.isoformat()} has no time zone; write one, such as +00:00 or Z")
+
+    @property
+    def text(self) -> str:
+        """What is meant, in words."""
+        if self.batch_id is not None:
+            return f"batch {self.batch_id}"
+        if self.revision is not None:
+            return f"revision {self.revision}"
+        return "current" if self.known_at is None else f"known at {self.known_at.isoformat()}"
+
+    def version(self, versions: Sequence[Version], pruned: Sequence[PrunedVersion] = ()) -> Version | None:
+        """Return the version of one partition that is meant, complete or a hole; ``None`` if there is none.
+
+        Args:
+            versions: All captures of the partition.
+            pruned: Those that were complete and are pruned.
+
+        Raises:
+            VersionGone: It was there, and was pruned or written over since.
+        """
+        if self.known_at is not None:
+            return _known_at(versions, pruned, self.known_at)
+        if self.batch_id is None and self.revision is None:
+            return version_to_read(versions, None)
+        of_it = [v for v in versions if self._is_meant(v) and _is_readable(v)]
+        if of_it:
+            return max(of_it, key=_place)
+        gone = next((one for one in pruned if self._is_meant(one)), None)
+        if gone is not None:
+            raise VersionGone(_pruned(gone))
+        return None
+
+    def _is_meant(self, version: Version | PrunedVersion) -> bool:
+        if self.batch_id is not None:
+            return version.batch_id == self.batch_id
+        return version.revision == self.revision
+
+
+def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time: datetime) -> Version | None:
+    """Return the version that was current at a time: the last of those that were complete then.
+
+    What was complete then and is not there any more hides what is older: an older number was not what was known.
+    """
+    at = time.astimezone(UTC).isoformat(timespec="microseconds")
+    versions = list(versions)
+    then = [v for v in versions if _is_readable(v) and v.completed_at is not None and v.completed_at <= at]
+    found = max(then, key=_place, default=None)
+    for version in versions:
+        first = version.first_completed_at
+        if first is not None and first <= at < (version.claimed_at or "") and _is_after(version, first, found):
+            raise VersionGone(_written_over(version))
+    gone = [one for one in pruned if one.completed_at <= at and _is_after(one, one.completed_at, found)]
+    if gone:
+        raise VersionGone(_pruned(max(gone, key=lambda one: (one.revision, one.completed_at))))
+    return found
+
+
+def _is_readable(version: Version) -> bool:
+    return version.ended_well and version.has_step and not version.part
+
+
+def _place(version: Version) -> tuple[int, str]:
+    """Return what the versions of a partition follow each other by; without partitions there are several subjects."""
+    return (version.revision if version.partition is not None else 0), version.completed_at or ""
+
+
+def _is_after(one: Version | PrunedVersion, known_since: str, found: Version | None) -> bool:
+    if found is None:
+        return True
+    if one.partition is not None:
+        return one.revision > found.revision
+    return known_since > (found.completed_at or "")
+
+
+def _pruned(version: PrunedVersion) -> str:
+    return (
+        f"capture {version.capture_id} (revision {version.revision}, of {version.completed_at}) was pruned, and "
+        "nothing older stands in for it; choose another version (flowctx captures lists them), or a later time"
+    )
+
+
+def _written_over(version: Version) -> str:
+    return (
+        f"capture {version.capture_id} (revision {version.revision}, of {version.first_completed_at}) was written over "
+        f"at {version.claimed_at} by another run of its batch, so what it held before is not known any more; choose a "
+        "later time, and restate under a batch id of its own"
+    )

@@ -1,0 +1,126 @@
+"""The versions of many partitions that are meant, found so many at a time; and what a step of each recorded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.versions import PrunedVersion, Version
+from flowctx.core.errors import LedgerError, UnknownBatch, VersionGone
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
+from flowctx.ledger import ledger_from_env, open_ledger
+
+#: How many partitions are looked up at a time.
+_PAGE = 500
+
+
+def required_ledger(ledger: Ledger | str | None) -> Ledger:
+    """Return the ledger that is meant.
+
+    Raises:
+        LedgerError: There is none.
+    """
+    found = open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+    if found is None:
+        raise LedgerError("versions of outputs are in the ledger; pass ledger= or set FLOWCTX_LEDGER_URL")
+    return found
+
+
+@dataclass(frozen=True)
+class StepVersions:
+    """The versions of one step of a workflow that are in a ledger."""
+
+    #: Where they are.
+    ledger: Ledger
+    #: The workflow.
+    workflow: Workflow
+    #: The step's name.
+    step: str
+
+    def keys(
+        self, select: Selection | str | None = None, until: date | str | None = None
+    ) -> Sequence[PartitionKey | None]:
+        """Return the partitions that are meant, in the scheme's order.
+
+        Args:
+            select: Which; ``None``: those that anybody has captured.
+            until: The last as-of date, where the scheme has no end and the selection does not say it.
+        """
+        scheme = self.workflow.partitions
+        if scheme is None:
+            return [None]
+        if isinstance(select, Selection):
+            return select
+        if select is not None or until is not None:
+            return scheme.select(select, until=until)
+        found = [key for key in self.ledger.captured_partitions(self.workflow.name) if key in scheme]
+        return sorted(found, key=scheme.path_of)
+
+    def chosen(
+        self, keys: Iterable[PartitionKey | None], choice: VersionChoice
+    ) -> Iterator[tuple[PartitionKey | None, Version | None]]:
+        """Yield partitions in their order, each with the version that is meant, if there is one.
+
+        Raises:
+            UnknownBatch: Nobody remembers the batch that is meant.
+            VersionGone: A version was there, and was pruned or written over since.
+        """
+        self.check(choice)
+        for key, versions, pruned in self.each(keys):
+            try:
+                yield key, choice.version(versions, pruned)
+            except VersionGone as exc:
+                raise VersionGone(f"{key or self.workflow.name}: {exc}") from exc
+
+    def each(
+        self, keys: Iterable[PartitionKey | None]
+    ) -> Iterator[tuple[PartitionKey | None, list[Version], list[PrunedVersion]]]:
+        """Yield partitions in their order, each with all its captures, and with those that were pruned."""
+        rest = iter(keys)
+        while page := list(itertools.islice(rest, _PAGE)):
+            there: dict[PartitionKey | None, list[Version]] = {}
+            gone: dict[PartitionKey | None, list[PrunedVersion]] = {}
+            for version in self.ledger.versions(self.workflow.name, self.step, page):
+                there.setdefault(version.partition, []).append(version)
+            for one in self.ledger.pruned_versions(self.workflow.name, page):
+                gone.setdefault(one.partition, []).append(one)
+            for key in page:
+                yield key, there.get(key, []), gone.get(key, [])
+
+    def check(self, choice: VersionChoice) -> None:
+        """Refuse a batch that nobody remembers.
+
+        Raises:
+            UnknownBatch: Neither the batch nor a run of it is remembered.
+        """
+        batch_id = choice.batch_id
+        if batch_id is None or self.ledger.find_batch(batch_id) is not None:
+            return
+        if not self.ledger.list_runs(batch_id=batch_id, limit=1):
+            raise UnknownBatch(f"nobody remembers a batch {batch_id!r}; see: flowctx batches")
+
+    def load(self, versions: Sequence[Version]) -> list[FrozenDict]:
+        """Return the outputs of versions.
+
+        Raises:
+            VersionGone: One is there no more: it was pruned meanwhile.
+        """
+        store = artifact_store(self.ledger)
+        records = self.ledger.step_records(self.step, [version.run_key for version in versions])
+        for version in versions:
+            if version.run_key not in records:
+                raise VersionGone(
+                    f"capture {version.capture_id} of workflow {self.workflow.name!r} is there no more: its run "
+                    f"{version.run_id} was pruned while it was read; read it again"
+                )
+        found = (records[version.run_key] for version in versions)
+        return [load_output(Envelope(step=self.step, output=record.output), store) for record in found]

@@ -1,0 +1,98 @@
+"""Outputs of many partitions, of the version that is meant, whichever engine made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.errors import ContextError, PartitionError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.outputs import Outputs
+from flowctx.versions.choosing import StepVersions, required_ledger
+
+
+def outputs(
+    workflow: Workflow,
+    step: str,
+    select: Selection | str | None = None,
+    *,
+    batch_id: str | None = None,
+    revision: int | None = None,
+    known_at: datetime | str | None = None,
+    until: date | str | None = None,
+    ledger: Ledger | str | None = None,
+) -> Outputs:
+    """Return what a step made of many partitions, from complete captures of runs on any engine.
+
+    By default the current versions; or those of a batch, of a revision, or those that were current at a time. What was
+    skipped, or has no such version, is left out. Outputs are loaded when they are looked at.
+
+    Args:
+        workflow: The workflow; it must have partitions.
+        step: The step's name.
+        select: Which partitions, as a selection or its text; ``None``: all that were captured.
+        batch_id: Only versions of this batch.
+        revision: The versions of this number.
+        known_at: The versions that were current at this time on the ledger's clock, or its text with a time zone.
+        until: The last as-of date, where the partitions have no end and the selection does not say it.
+        ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+
+    Returns:
+        The outputs, by partition key, in the scheme's order; ``.table(name)`` makes one table of them.
+
+    Raises:
+        PartitionError: The workflow has no partitions, or the selection cannot be.
+        WorkflowError: It has no such step.
+        ContextError: More than one version is meant, or the time has no zone.
+        UnknownBatch: Nobody remembers the batch.
+        VersionGone: A version was there, and was pruned or written over since.
+        LedgerError: There is no ledger.
+
+    Example:
+        >>> from flowctx import PartitionScheme, Workflow, run
+        >>> from flowctx.ledger import open_ledger
+        >>> flow, ledger = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2"])), open_ledger("memory://")
+        >>> @flow.step()
+        ... def rate(ctx):
+        ...     return {"rate": 0.01}
+        >>> done = run(flow, partition="tier=T2", ledger=ledger)
+        >>> {str(key): output["rate"] for key, output in outputs(flow, "rate", ledger=ledger).items()}
+        {'tier=T2': 0.01}
+    """
+    if workflow.partitions is None:
+        raise PartitionError(
+            f"workflow {workflow.name!r} has no partitions, so that it has no outputs of many; see: flowctx captures "
+            f"{workflow.name}"
+        )
+    found = StepVersions(required_ledger(ledger), workflow, workflow[step].name)
+    choice = VersionChoice(batch_id=batch_id, revision=revision, known_at=read_time(known_at))
+    chosen = found.chosen(found.keys(select, until), choice)
+    versions = {key: v for key, v in chosen if v is not None and key is not None and not v.is_hole}
+
+    def load(keys: Sequence[PartitionKey]) -> dict[PartitionKey, FrozenDict]:
+        return dict(zip(keys, found.load([versions[key] for key in keys]), strict=True))
+
+    return Outputs.lazy(tuple(versions), load)
+
+
+def read_time(time: datetime | str | None) -> datetime | None:
+    """Return a time that may be text in ISO 8601.
+
+    Raises:
+        ContextError: It is no time.
+
+    Example:
+        >>> read_time("2026-01-15T18:00:00Z").hour
+        18
+    """
+    if time is None or isinstance(time, datetime):
+        return time
+    try:
+        return datetime.fromisoformat(time)
+    except (TypeError, ValueError) as exc:
+        raise ContextError(f"known_at={time!r} is no time; write one such as 2026-01-15T18:00:00+00:00") from exc

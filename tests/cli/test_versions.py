@@ -1,0 +1,94 @@
+"""``flowctx output``: what a step made of many partitions, for people and for other tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+SOURCE = """
+import datetime, decimal
+import pyarrow as pa
+from flowctx import Daily, PartitionScheme, StepResult, Workflow
+
+nav = Workflow(
+    "fund_nav", partitions=PartitionScheme(date=Daily(start="2026-01-05"), fund=["A", "B"]), params={"nav": 1.0}
+)
+
+@nav.step()
+def value(ctx):
+    own = {"nav": ctx.params["nav"], "exact": decimal.Decimal("1.10"), "of": {"day": ctx.as_of_date}, "tags": ["x"]}
+    held = pa.table({"asset": ["a", "b"], "day": [ctx.as_of_date, None]})
+    return StepResult.ok({**own, "held": held, "nested": pa.table({"list": [[1]]})})
+"""
+
+
+@pytest.fixture
+def funds(shell, monkeypatch):
+    """Two partitions of a workflow, one of them twice."""
+    (shell.folder / "funds.py").write_text(SOURCE)
+    for key, nav, batch in [("2026-01-06|A", 2, "b1"), ("2026-01-05|B", 1, "b1"), ("2026-01-05|B", 5, "b2")]:
+        shell("run", "funds:nav", "--partition", key, "-p", f"nav={nav}", "--batch", batch)
+    yield shell
+    sys.modules.pop("funds", None)
+
+
+def test_outputs_are_a_row_for_each_partition(funds):
+    """For people a table, as CSV and JSON for other tools; by place of the workflow and by its name in the ledger."""
+    shown = funds("output", "funds:nav", "value")
+    assert shown.splitlines()[0] == "2 partitions"
+    assert shown.splitlines()[2].split() == ["2026-01-05", "B", "5.0", "1.10", "2026-01-05", '["x"]']
+    lines = list(csv.DictReader(io.StringIO(funds("output", "fund_nav", "value", "--to", "csv"))))
+    own = {"exact": "1.10", "tags": '["x"]'}
+    assert lines == [
+        {"date": "2026-01-05", "fund": "B", "nav": "5.0", "of.day": "2026-01-05", **own},
+        {"date": "2026-01-06", "fund": "A", "nav": "2.0", "of.day": "2026-01-06", **own},
+    ]
+    as_json = json.loads(funds("output", "fund_nav", "value", "--batch", "b1", "--to", "json"))
+    assert [(row["nav"], row["tags"]) for row in as_json] == [(1.0, ["x"]), (2.0, ["x"])]
+    assert json.loads(funds("output", "fund_nav", "value", "--revision", "2", "--to", "json"))[0]["nav"] == 5.0
+
+
+def test_a_table_of_all_partitions_is_one(funds):
+    """With the dimensions as columns, in each form; what a form cannot hold is refused."""
+    table = ("output", "fund_nav", "value", "--table", "held")
+    first = {"date": "2026-01-05", "fund": "B", "asset": "a", "day": "2026-01-05"}
+    assert json.loads(funds(*table, "--to", "json"))[0] == first
+    lines = list(csv.DictReader(io.StringIO(funds(*table, "--to", "csv"))))
+    assert (lines[0], lines[1]["day"]) == (first, "")
+    assert funds(*table, "--file", "held.parquet") == "2 partitions written to held.parquet\n"
+    read = pq.read_table(funds.folder / "held.parquet")
+    assert (read.column_names, read.num_rows) == (["date", "fund", "asset", "day"], 4)
+    assert funds(*table).splitlines()[2].split() == list(first.values())
+    wrong = funds("output", "fund_nav", "value", "--table", "nested", "--to", "csv", exit_code=1)
+    assert "column 'list' is list" in wrong
+    assert "write Parquet or JSON" in wrong
+
+
+def test_plain_outputs_become_parquet_with_their_types(funds):
+    """Dates, decimals and lists stay what they are."""
+    funds("output", "fund_nav", "value", "--file", "nav.parquet")
+    [first, _] = pq.read_table(funds.folder / "nav.parquet").to_pylist()
+    assert (str(first["exact"]), str(first["of.day"]), first["tags"]) == ("1.10", "2026-01-05", ["x"])
+
+
+@pytest.mark.parametrize(
+    ("args", "exit_code", "says"),
+    [
+        (("nowhere", "value"), 2, "write module:name or file.py:name"),
+        (("fund_nav", "value", "--batch", "no"), 2, "nobody remembers a batch 'no'"),
+        (("fund_nav", "value", "--known-at", "noon"), 2, "known_at='noon' is no time"),
+        (("fund_nav", "value", "--known-at", "2020-01-01T00:00Z"), 1, "no partition that is meant has such a version"),
+        (("fund_nav", "value", "--to", "parquet"), 2, "say where it goes: --file NAME.parquet"),
+        (("fund_nav", "value", "--file", "nav.xls"), 2, "say what nav.xls is to be"),
+        (("fund_nav", "value", "--file", "no/nav.csv"), 2, "no/nav.csv cannot be written"),
+        (("fund_nav", "value", "--table", "no"), 1, "has no table 'no'; its tables: held, nested"),
+    ],
+)
+def test_what_cannot_be_is_one_line(funds, args, exit_code, says):
+    """It says what is wrong and what to do."""
+    assert says in funds("output", *args, exit_code=exit_code)

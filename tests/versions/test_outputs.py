@@ -1,0 +1,199 @@
+"""Outputs of many partitions: which version of each is read, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from flowctx import (
+    ContextError,
+    Daily,
+    LedgerError,
+    Outputs,
+    PartitionError,
+    PartitionKey,
+    PartitionScheme,
+    PlainDataError,
+    StepResult,
+    UnknownBatch,
+    UnknownPartition,
+    VersionGone,
+    Workflow,
+    WorkflowContext,
+    WorkflowError,
+    outputs,
+    run,
+)
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import FakeClock
+from flowctx.testing.clock import NOON
+from flowctx.versions.rows import rows
+
+SCHEME = PartitionScheme(date=Daily(start="2026-01-05"), fund=["GROWTH", "INCOME"])
+nav = Workflow("nav", partitions=SCHEME, params={"nav": 100.0})
+
+
+@nav.step()
+def value(ctx: WorkflowContext) -> StepResult:
+    """The parameter; of a negative one, nothing."""
+    if ctx.params["nav"] < 0:
+        return StepResult.skip("no price")
+    day = ctx.as_of_date
+    rows = pa.table({"asset": ["a", "b"], "price": [ctx.params["nav"], 1.0]})
+    return StepResult.ok({"nav": ctx.params["nav"], "of": {"day": day}, "holdings": rows})
+
+
+@nav.step()
+def later(ctx: WorkflowContext) -> StepResult:
+    """Fail if the parameter says so."""
+    return StepResult.fail("no", category="DATA_QUALITY") if ctx.params["nav"] == 13 else StepResult.ok({})
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def ledger(clock):
+    return MemoryLedger(clock)
+
+
+def make(ledger, clock, key, nav_value, batch_id="b1"):
+    """Make one partition, a minute after the one before."""
+    clock.advance(timedelta(minutes=1))
+    return run(nav, partition=key, params={"nav": float(nav_value)}, batch_id=batch_id, ledger=ledger, clock=clock)
+
+
+def navs(found):
+    """Return the values by the text of the partition."""
+    return {nav.partitions.text(key): output["nav"] for key, output in found.items()}
+
+
+def test_outputs_come_in_the_order_of_the_scheme(ledger, clock):
+    """Whatever the order in which they were captured; what was skipped, failed or never ran is left out."""
+    for key, number in [
+        ("2026-01-06|INCOME", 2),
+        ("2026-01-05|INCOME", 1),
+        ("2026-01-05|GROWTH", -1),
+        ("2026-01-07|GROWTH", 13),
+    ]:
+        make(ledger, clock, key, number)
+    assert navs(outputs(nav, "value", ledger=ledger)) == {"2026-01-05|INCOME": 1, "2026-01-06|INCOME": 2}
+    assert navs(outputs(nav, "value", "date=2026-01-06..2026-01-09", ledger=ledger)) == {"2026-01-06|INCOME": 2}
+    assert len(outputs(nav, "value", "fund=GROWTH", until="2026-01-31", ledger=ledger)) == 0
+
+
+def test_versions_are_those_of_a_batch_a_revision_or_a_time(ledger, clock):
+    """A restatement is a version beside the one before, and each of them is read by what names it."""
+    make(ledger, clock, "2026-01-05|GROWTH", 1)
+    make(ledger, clock, "2026-01-06|GROWTH", 2)
+    before = clock.now()
+    make(ledger, clock, "2026-01-05|GROWTH", 5, "restate")
+    both = {"2026-01-05|GROWTH": 5, "2026-01-06|GROWTH": 2}
+    assert navs(outputs(nav, "value", ledger=ledger)) == both
+    assert navs(outputs(nav, "value", batch_id="restate", ledger=ledger)) == {"2026-01-05|GROWTH": 5}
+    assert navs(outputs(nav, "value", revision=1, ledger=ledger)) == {"2026-01-05|GROWTH": 1, "2026-01-06|GROWTH": 2}
+    assert navs(outputs(nav, "value", revision=2, ledger=ledger)) == {"2026-01-05|GROWTH": 5}
+    assert navs(outputs(nav, "value", known_at=before, ledger=ledger)) == {
+        "2026-01-05|GROWTH": 1,
+        "2026-01-06|GROWTH": 2,
+    }
+    assert navs(outputs(nav, "value", known_at=before.isoformat(), ledger=ledger))["2026-01-05|GROWTH"] == 1
+    assert len(outputs(nav, "value", known_at=NOON, ledger=ledger)) == 0
+    assert navs(outputs(nav, "value", known_at=clock.now(), ledger=ledger)) == both
+
+
+def test_the_last_word_may_be_that_there_is_nothing(ledger, clock):
+    """A skip hides what was captured before it from then on, and not before."""
+    make(ledger, clock, "2026-01-05|GROWTH", 1)
+    before = clock.now()
+    make(ledger, clock, "2026-01-05|GROWTH", -1, "restate")
+    assert (
+        len(outputs(nav, "value", ledger=ledger))
+        == len(outputs(nav, "value", known_at=clock.now(), ledger=ledger))
+        == 0
+    )
+    assert navs(outputs(nav, "value", known_at=before, ledger=ledger)) == {"2026-01-05|GROWTH": 1}
+
+
+def test_one_table_of_all_has_the_dimensions_as_columns(ledger, clock):
+    """The tables of many partitions are one, in the order of the scheme."""
+    make(ledger, clock, "2026-01-06|GROWTH", 2)
+    make(ledger, clock, "2026-01-05|GROWTH", 1)
+    frame = outputs(nav, "value", ledger=ledger).table("holdings").to_arrow()
+    assert frame.column_names == ["date", "fund", "asset", "price"]
+    assert frame.to_pylist()[0] == {"date": "2026-01-05", "fund": "GROWTH", "asset": "a", "price": 1.0}
+    assert frame["price"].to_pylist() == [1.0, 1.0, 2.0, 1.0]
+
+
+def test_plain_outputs_are_rows_too(ledger, clock):
+    """The dimensions and then the values, of nested ones by the way to each; tables are left out."""
+    make(ledger, clock, "2026-01-05|GROWTH", 1)
+    day = datetime(2026, 1, 5, tzinfo=UTC).date()
+    assert list(rows(outputs(nav, "value", ledger=ledger))) == [
+        {"date": "2026-01-05", "fund": "GROWTH", "nav": 1.0, "of.day": day}
+    ]
+
+
+def test_a_value_of_a_dimensions_name_has_to_be_the_partitions_own():
+    """Two values for one column are refused."""
+    key = PartitionKey(tier="T1")
+    assert list(rows(Outputs({key: {"tier": "T1", "x": 1}}))) == [{"tier": "T1", "x": 1}]
+    with pytest.raises(PlainDataError, match="output of tier=T1 has a value 'tier' that is not the partition's own"):
+        list(rows(Outputs({key: {"tier": "T2"}})))
+
+
+def test_a_pruned_version_is_an_error_and_never_the_next_older_one(ledger, clock):
+    """By time, by batch and by revision: what was there and is pruned is said to be."""
+    for number, batch in enumerate(["b1", "b2", "b3"]):
+        make(ledger, clock, "2026-01-05|GROWTH", number, batch)
+    make(ledger, clock, "2026-01-06|GROWTH", 1, "b2")
+    ledger.prune(clock.now() + timedelta(days=1))
+    for which in ({"known_at": clock.now() - timedelta(minutes=2)}, {"batch_id": "b2"}, {"revision": 2}):
+        with pytest.raises(VersionGone, match=r"date=2026-01-05\|fund=GROWTH: capture .* \(revision 2, .*was pruned"):
+            outputs(nav, "value", ledger=ledger, **which)
+    assert navs(outputs(nav, "value", "date=2026-01-05", ledger=ledger)) == {"2026-01-05|GROWTH": 2}
+
+
+def test_a_version_that_was_written_over_is_an_error(ledger, clock):
+    """Two runs of one batch write one capture: what it held between them is not known any more."""
+    make(ledger, clock, "2026-01-05|GROWTH", 1, "b0")
+    make(ledger, clock, "2026-01-05|GROWTH", 2)
+    between = clock.now()
+    make(ledger, clock, "2026-01-05|GROWTH", 3)
+    with pytest.raises(
+        VersionGone, match=r"capture 2026-01-05\|GROWTH\|b1 .*written over.*restate under a batch id of its own"
+    ):
+        outputs(nav, "value", known_at=between, ledger=ledger)
+    assert navs(outputs(nav, "value", known_at=clock.now(), ledger=ledger)) == {"2026-01-05|GROWTH": 3}
+    earlier = between - timedelta(minutes=1)
+    assert navs(outputs(nav, "value", known_at=earlier, ledger=ledger)) == {"2026-01-05|GROWTH": 1}
+
+
+def test_bad_requests_are_one_sentence(ledger, clock, monkeypatch):
+    """Each says what is wrong and what to do."""
+    make(ledger, clock, "2026-01-05|GROWTH", 1)
+    loose = Workflow("loose")
+    loose.step(name="only")(lambda ctx: {})
+    with pytest.raises(UnknownBatch, match="nobody remembers a batch 'no'; see: flowctx batches"):
+        outputs(nav, "value", batch_id="no", ledger=ledger)
+    with pytest.raises(WorkflowError, match="has no step 'worth'; it has value, later"):
+        outputs(nav, "worth", ledger=ledger)
+    with pytest.raises(PartitionError, match="'loose' has no partitions"):
+        outputs(loose, "only", ledger=ledger)
+    with pytest.raises((UnknownPartition, PartitionError), match="WEALTH"):
+        outputs(nav, "value", "date=2026-01-05,fund=WEALTH", ledger=ledger)
+    with pytest.raises(ContextError, match="batch_id and revision exclude each other"):
+        outputs(nav, "value", batch_id="b1", revision=1, ledger=ledger)
+    with pytest.raises(ContextError, match="revisions count from 1"):
+        outputs(nav, "value", revision=0, ledger=ledger)
+    with pytest.raises(ContextError, match="has no time zone"):
+        outputs(nav, "value", known_at="2026-01-05T12:00", ledger=ledger)
+    with pytest.raises(ContextError, match="known_at='yesterday' is no time"):
+        outputs(nav, "value", known_at="yesterday", ledger=ledger)
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    with pytest.raises(LedgerError, match="pass ledger= or set FLOWCTX_LEDGER_URL"):
+        outputs(nav, "value")
