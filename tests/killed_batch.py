@@ -1,6 +1,6 @@
 """The example as one local batch that is killed three times on the way, and what holds of it in the end.
 
-The end-to-end tests do so with a year of it, and ``make bench`` with the whole of it.
+The end-to-end tests do so with half a year of it, and ``make bench`` with the whole of it.
 """
 
 from __future__ import annotations

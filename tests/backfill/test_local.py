@@ -183,6 +183,7 @@ def wait_for(notes: Path, calls: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.e2e  # twice it waits half a minute for a sign of life of the launch that was killed
 def test_a_launch_that_is_killed_goes_on(url: str, ledger: Ledger, notes: Path) -> None:
     """Killed twice and launched again, each partition is captured once, and complete steps are not repeated."""
     for calls in (4, 12):
