@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
+
+from sqlalchemy import create_engine, inspect, text
 
 from flowctx import StepResult, Workflow
 
@@ -38,20 +39,29 @@ def spied(name: str) -> Workflow:
 
 def found_in_tables(file: Path) -> dict[str, set[str]]:
     """Return which secrets stand in which column of a SQLite file, whatever their type."""
+    return found_in_database(f"sqlite:///{file}")
+
+
+def found_in_database(url: str) -> dict[str, set[str]]:
+    """Return which secrets stand in which column of a database, whatever their type."""
     found: dict[str, set[str]] = {}
-    raw = sqlite3.connect(file)
-    tables = [name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    for table in tables:
-        rows = raw.execute(f'SELECT * FROM "{table}"')
-        names = [column[0] for column in rows.description]
-        for row in rows:
-            for name, value in zip(names, row, strict=True):
-                text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-                for secret in ALL:
-                    if secret in text:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        for table in inspect(engine).get_table_names():
+            quoted = engine.dialect.identifier_preparer.quote(table)
+            for row in connection.execute(text(f"SELECT * FROM {quoted}")).mappings():
+                for name, value in row.items():
+                    for secret in found_in(value):
                         found.setdefault(f"{table}.{name}", set()).add(secret)
-    raw.close()
+    engine.dispose()
     return found
+
+
+def found_in(value: object) -> set[str]:
+    """Return which secrets stand in a value or in its text."""
+    shown = value.tobytes() if isinstance(value, memoryview) else value
+    readable = shown.decode("latin-1") if isinstance(shown, bytes) else str(shown)
+    return {secret for secret in ALL if secret in readable}
 
 
 def found_in_files(folder: Path) -> dict[str, set[str]]:
@@ -59,8 +69,6 @@ def found_in_files(folder: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for file in folder.rglob("*"):
         if file.is_file() and ".db" not in file.name:
-            content = file.read_bytes()
-            for secret in ALL:
-                if secret.encode() in content:
-                    found.setdefault(str(file.relative_to(folder)), set()).add(secret)
+            for secret in found_in(file.read_bytes()):
+                found.setdefault(str(file.relative_to(folder)), set()).add(secret)
     return found

@@ -15,6 +15,7 @@ from e2e.airflow_stack import airflow_stack
 from e2e.dagster_stack import Location, dagster_stack
 from e2e.flow_folder import CHAIN, write_flow
 from e2e.sharing import host, shared
+from planted import CONNECTION
 from postgres import postgres_database, postgres_server
 
 HERE = Path(__file__).parent
@@ -42,6 +43,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
     write_flow(session / "moved", "moved")
     write_flow(session / "moved", "retried", (HERE / "retried_flow.py").read_text())
     write_flow(session / "moved", "chained", CHAIN)
+    write_flow(session / "moved", "planted", (HERE.parent / "planted.py").read_text())
     shutil.copytree(HERE / "airflow_plugins", home / "plugins")
     with shared("postgres", session) as server, postgres_database(server["server"]) as database:
         env = {
@@ -51,6 +53,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
             "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}:{HERE}",
             "FLOWCTX_LEDGER_URL": server["ledger"],  # of the scheduler and the API server; DAG files may have others
             "DYING": str(session / "airflow"),
+            "AIRFLOW_CONN_LAKE": f"postgresql://me:{CONNECTION}@host/lake",
             "MOVED_LEDGER_URL": f"sqlite:///{session / 'moved' / 'ledger.db'}",
             "DUE": _in_minutes(4),
         }
@@ -69,11 +72,13 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
     write_flow(session / "moved", "moved")
     write_flow(session / "moved", "retried", (HERE / "retried_flow.py").read_text())
     write_flow(session / "moved", "chained", CHAIN)
+    write_flow(session / "moved", "planted", (HERE.parent / "planted.py").read_text())
     files = HERE / "dagster_files"
     (home / "seen").mkdir()
     env = {
         "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}:{HERE}",
         "DYING": str(session / "dagster"),
+        "AIRFLOW_CONN_LAKE": f"postgresql://me:{CONNECTION}@host/lake",
         "FLAG": str(home / "flag"),
         "SEEN": str(home / "seen"),
         "TICK": _in_minutes(4),
