@@ -1,32 +1,193 @@
-"""What Airflow may still be to make is not read from an older version."""
+"""What Airflow is still to make is waited for and not read from an older version."""
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.utils.types import DagRunType
 
-from adapters.test_inputs_on_engines import workflows
+from adapters.input_flows import workflows
+from flowctx import run
 from flowctx.airflow import _compat, workflow_dag
-from flowctx.airflow.ordering import unordered
-from flowctx.core.durability.records import RunStatus
-from flowctx.core.durability.versions import Version
-from flowctx.ledger.memory import MemoryLedger
+from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.ordering import await_runs
+from flowctx.airflow.planned_runs import DagRuns, together
+from flowctx.airflow.waiting import InputsTrigger
+from flowctx.core.durability import reading
+from flowctx.testing import run_dag
 
-NAV, DESK = workflows("native_airflow")
-OWN, OTHER = NAV["value"].inputs["yesterday"], DESK["report"].inputs["funds"]
+DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def asked(workflow, item, batch_id=None, run_type="backfill", runs=0, dag_id=NAV.name, ledger=None):
-    """Ask on behalf of a run of batch ``b``."""
-    version = batch_id and Version(
-        partition=None, capture_id="c", revision=1, run_key="k", run_id="r", batch_id=batch_id, status=RunStatus.OK
+class Waits(Exception):
+    """Stands for what makes Airflow let go of a worker."""
+
+
+def plan(dag, text, state, *, conf=None, ended=None):
+    """Make a run of Airflow's own backfill for a key, as Airflow would."""
+    key = text if AIRFLOW.able("partitioned runs") else None
+    infos = dag.timetable.iter_partition_dagrun_infos(earliest=DAY, latest=DAY)
+    dates = {dag.timetable.key_at(info.data_interval.start): info.data_interval.start for info in infos if not key}
+    run_id = dag.timetable.generate_run_id(
+        run_type=DagRunType.BACKFILL_JOB, run_after=DAY, data_interval=None, partition_key=text
     )
-    operator = SimpleNamespace(workflow=workflow, context_of=lambda context: SimpleNamespace(batch_id="b"))
-    busy = dag_id
-    ti = SimpleNamespace(get_dr_count=lambda dag_id, states: runs if dag_id == busy else 0)
-    context = {"dag_run": SimpleNamespace(run_type=run_type), "ti": ti}
-    return unordered(operator, context, item, version, ledger or MemoryLedger())
+    with _compat.open_session() as session:
+        made = _compat.start_run(
+            dag,
+            run_id=run_id,
+            conf=conf or {},
+            logical_date=dates.get(text),
+            partition_key=key,
+            run_type="backfill",
+            session=session,
+        )
+        made.state, made.end_date = state, ended
+    return run_id
+
+
+def asked(reader, item, keys, ledger, *, dag_id="asks", batch_id="b", run_type="backfill"):
+    """Ask inside a real task, on behalf of a run of a batch."""
+    answers = []
+
+    def wait_for(runs):
+        raise Waits(*runs)
+
+    operator = SimpleNamespace(
+        workflow=reader, context_of=lambda context: SimpleNamespace(batch_id=batch_id), wait_for=wait_for
+    )
+    with DAG(dag_id) as dag:
+
+        @task
+        def ask():
+            context = get_current_context()
+            seen = {"ti": context["ti"], "dag": context["dag"], "dag_run": SimpleNamespace(run_type=run_type)}
+            try:
+                answers.append(await_runs(operator, seen, item, keys, ledger))
+            except Waits as waits:
+                answers.append(waits)
+
+        ask()
+    run_dag(dag).raise_for_failure()
+    return answers[0]
+
+
+def test_what_a_backfill_is_to_make_is_waited_for(ledger):
+    """Only runs of the partitions that are read count, of every DAG of the workflow, whatever its id is."""
+    nav, desk = workflows("planned")
+    dag = workflow_dag(nav, dag_id="funds")
+    a, b = (nav.partition_key(f"2026-01-05|{fund}") for fund in "AB")
+    run_dag(dag, partition=a)
+    run_id = plan(dag, "2026-01-05|A", "queued")
+    item = desk["report"].inputs["funds"]
+    waits = asked(desk, item, [a, b], ledger)
+    (found,) = waits.args
+    assert found.dag_id == "funds"
+    assert found.run_ids == (run_id,) if AIRFLOW.able("partitioned runs") else found.logical_dates
+    assert asked(desk, item, [b], ledger) == {}
+    assert asked(desk, item, [a], ledger, run_type="scheduled") == {}
+    assert asked(desk, item, [a], ledger, run_type="manual") == {}
+
+
+def test_runs_that_do_several_values_are_waited_for_by_the_rest_of_the_key(ledger):
+    """A DAG that is mapped over funds makes both in the run of the date."""
+    nav, desk = workflows("mapped_planned")
+    dag = workflow_dag(nav, map_over=["fund"])
+    run_dag(dag, partition="2026-01-05")
+    plan(dag, "2026-01-05", "running")
+    item, key = desk["report"].inputs["funds"], nav.partition_key("2026-01-05|B")
+    assert [runs.dag_id for runs in asked(desk, item, [key], ledger).args] == [nav.name]
+    assert asked(desk, item, [nav.partition_key("2026-01-06|B")], ledger) == {}
+
+
+@pytest.mark.parametrize("batch_id", ["b", None])
+def test_what_failed_in_the_same_backfill_is_said_with_its_run(ledger, batch_id):
+    """A failure of another batch is none of this one; a backfill that names no batch is one with others like it."""
+    nav, desk = workflows(f"failing_{batch_id}")
+    dag = workflow_dag(nav)
+    run_dag(dag, partition="2026-01-05|A")
+    plan(dag, "2026-01-05|A", "failed", conf={"batch_id": "other"}, ended=DAY)
+    run_id = plan(dag, "2026-01-05|B", "failed", conf={"batch_id": batch_id} if batch_id else {}, ended=DAY)
+    a, b = (nav.partition_key(f"2026-01-05|{fund}") for fund in "AB")
+    found = asked(desk, desk["report"].inputs["funds"], [a, b], ledger, batch_id=batch_id)
+    assert list(found) == [b]
+    assert found[b].ended_at == DAY
+    if AIRFLOW.able("partitioned runs"):
+        assert run_id in found[b].why
+
+
+def test_a_schedule_that_tells_no_partition_is_waited_for_as_a_whole(ledger):
+    """Of one's own DAG that would be for ever: the message says what to do."""
+    nav, desk = workflows("whole")
+    dag = workflow_dag(nav, dag_id="any", schedule=None)
+    item, key = desk["report"].inputs["funds"], nav.partition_key("2026-01-05|A")
+    run_dag(dag, partition="2026-01-05|A")
+    assert asked(desk, item, [key], ledger) == {}
+    with _compat.open_session() as session:
+        made = _compat.start_run(dag, run_id="q", conf={}, logical_date=None, partition_key=None, session=session)
+        made.state = "queued"
+    assert asked(desk, item, [key], ledger).args == (DagRuns("any"),)
+    assert "give it a PartitionTimetable" in asked(nav, item, [key], ledger, dag_id="any")[key].why
+
+
+@pytest.mark.parametrize(("ended", "reads"), [("2026-01-01", True), ("2999-01-01", False)])
+def test_nothing_older_than_the_failure_is_read(ledger, ended, reads):
+    """What was captured after the engine's run failed is no older version; what was before, is."""
+    nav, desk = workflows(f"stand_in_{reads}")
+    for fund in "AB":
+        run(nav, partition=f"2026-01-05|{fund}").raise_for_failure()
+    failed = reading.Unmade(datetime.fromisoformat(f"{ended}T00:00+00:00"), "whose run failed")
+    step, ctx = desk["report"], run(desk, partition="2026-01-05").context
+    inputs = reading.StepInputs(
+        ledger, step, ctx, await_made=lambda item, keys: {nav.partition_key("2026-01-05|A"): failed}
+    )
+    if reads:
+        assert len(inputs.load()["funds"]) == 2
+        return
+    with pytest.raises(reading.InputMissing, match=r"needs partition date=2026-01-05\|fund=A .*, whose run failed"):
+        inputs.load()
+
+
+def test_the_trigger_fires_when_all_runs_have_ended(monkeypatch):
+    """It asks until nothing is to come, and again when Airflow gives no answer."""
+    runs = [DagRuns("nav", ("r1",)), DagRuns("desk", (), (DAY,))]
+    answers = {"nav": [1, ConnectionError("restarts"), 0], "desk": [1, 0]}
+
+    def count(dag_id, states, **which):
+        assert states == ["queued", "running"]
+        assert which == ({"run_ids": ["r1"]} if dag_id == "nav" else {"logical_dates": [DAY]})
+        answer = answers[dag_id].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", staticmethod(count))
+    path, arguments = InputsTrigger([one.to_dict() for one in runs], poll_seconds=0).serialize()
+    assert path == "flowctx.airflow.waiting.InputsTrigger"
+
+    async def first():
+        return [event async for event in InputsTrigger(**arguments).run()]
+
+    assert [event.payload for event in asyncio.run(first())] == [{"ended": True}]
+    assert answers == {"nav": [], "desk": []}
+
+
+def test_many_runs_are_asked_about_in_few_questions():
+    """Each question is short enough for a URL."""
+    runs = [DagRuns("nav", (f"r{n:03}",)) for n in range(250)] + [DagRuns("desk", (), (DAY,))]
+    assert [(one.dag_id, len(one.run_ids)) for one in together(runs)] == [
+        ("nav", 100),
+        ("nav", 100),
+        ("nav", 50),
+        ("desk", 0),
+    ]
+
+
+# -- which DAGs make a workflow ---------------------------------------------------------------------------------------
 
 
 def written_down(dag):
@@ -34,36 +195,12 @@ def written_down(dag):
     _compat.dag_serialization().to_dict(dag)
 
 
-@pytest.mark.parametrize("batch_id", [None, "older"])
-def test_a_backfill_of_airflows_own_reads_no_older_version_of_itself(batch_id):
-    """The message says how to launch it instead; what the batch has made is read."""
-    assert "launch it with flowctx backfill --on airflow" in asked(NAV, OWN, batch_id)
-    assert asked(NAV, OWN, "b") is None
-
-
-@pytest.mark.parametrize("batch_id", [None, "older"])
-def test_while_the_other_dag_runs_nothing_older_is_read(batch_id):
-    """Two backfills of one batch may be under way at once; when the other has ended, the current version is read."""
-    assert "has runs that are queued or running" in asked(DESK, OTHER, batch_id, runs=2)
-    assert asked(DESK, OTHER, batch_id) is None
-    assert asked(DESK, OTHER, "b", runs=2) is None
-
-
-def test_runs_of_schedules_and_launched_ones_read_what_the_ledger_says():
-    """Only Airflow's own backfills are asked about."""
-    assert asked(NAV, OWN, "older", run_type="scheduled", runs=2) is None
-    assert asked(NAV, OWN, "older", run_type="manual", runs=2) is None
-
-
 @pytest.mark.parametrize(("map_over", "dimensions"), [([], ("date", "fund")), (["fund"], ("date",))])
-def test_runs_of_a_dag_with_another_name_are_to_come_too(ledger, map_over, dimensions):
-    """A DAG that is written down is known to make its workflow, whatever its id is, before any of its runs begins."""
-    nav, desk = workflows(f"named_{len(map_over)}")
-    dag_id = f"funds_{len(map_over)}"
-    written_down(workflow_dag(nav, dag_id=dag_id, map_over=map_over))
-    assert ledger.engine_names("airflow", nav.name) == {dag_id: dimensions}
-    why = asked(desk, desk["report"].inputs["funds"], "older", runs=2, dag_id=dag_id, ledger=ledger)
-    assert f"DAG {dag_id!r} has runs that are queued or running" in why
+def test_a_dag_with_another_name_is_known_to_make_its_workflow(ledger, map_over, dimensions):
+    """Whatever its id is, and before any of its runs begins."""
+    nav, _ = workflows(f"named_{len(map_over)}")
+    written_down(workflow_dag(nav, dag_id=f"funds_{len(map_over)}", map_over=map_over))
+    assert ledger.engine_names("airflow", nav.name) == {f"funds_{len(map_over)}": dimensions}
 
 
 def test_a_dag_that_is_called_like_its_workflow_needs_no_note(ledger):

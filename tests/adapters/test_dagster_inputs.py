@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from adapters.dagster_schemes import cadences
 from adapters.dagster_support import QUIET
+from adapters.input_flows import DAYS, workflows
 from adapters.test_dagster_mappings import IN_MEMORY
-from adapters.test_inputs_on_engines import DAYS, workflows
 from flowctx import PartitionScheme, run
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
@@ -83,7 +83,7 @@ def test_what_dagster_cannot_say_is_left_out() -> None:
 
 DEFINITIONS = """
 import dagster as dg
-from adapters.test_inputs_on_engines import workflows
+from adapters.input_flows import workflows
 from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
 
 nav, desk = workflows("native")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from flowctx import Daily, ErrorCategory, PartitionScheme, Workflow, run
+from adapters.input_flows import DAYS, workflows
+from flowctx import ErrorCategory, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.dagster.running import run_assets
 from flowctx.ledger import open_ledger
-
-DAYS = ["2026-01-05", "2026-01-06", "2026-01-07"]
 
 
 def on_airflow(flow, **how):
@@ -26,27 +25,6 @@ def ledger(tmp_path, monkeypatch):
     """A ledger that the environment names."""
     monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     return open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-
-
-def workflows(name):
-    """A chain of two steps for each day and fund, and the sum over the funds."""
-    dates = Daily(start=DAYS[0], end="2026-01-09", calendar="WEEKDAYS")
-    nav = Workflow(f"{name}_nav", partitions=PartitionScheme(date=dates, fund=["A", "B"]), params={"factor": 2})
-    desk = Workflow(f"{name}_desk", partitions=PartitionScheme(date=dates))
-
-    @nav.step(inputs={"yesterday": nav.output("value").previous()})
-    def value(ctx, *, yesterday):
-        return {"n": ctx.params["factor"] * (yesterday["n"] if yesterday is not None else 1)}
-
-    @nav.step(inputs={"window": nav.output("value").previous(5)})
-    def total(ctx, *, window):
-        return {"sum": sum(output["n"] for output in window.values()) + ctx.get_output("value", "n")}
-
-    @desk.step(inputs={"funds": nav.output("total")})
-    def report(ctx, *, funds):
-        return {key.fund: output["sum"] for key, output in funds.items()}
-
-    return nav, desk
 
 
 @pytest.mark.parametrize("engine", RUNNERS)

@@ -1,4 +1,4 @@
-"""A real Airflow for tests: api-server, scheduler (LocalExecutor) and dag-processor, on loopback."""
+"""A real Airflow for tests: api-server, scheduler (LocalExecutor), dag-processor and triggerer, on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from urllib.request import Request, urlopen
 from e2e.processes import Stack, free_ports, inherited
 
 #: The order matters: tasks that are dispatched before the api-server listens fail.
-COMPONENTS = (("api-server",), ("dag-processor",), ("scheduler", "--skip-serve-logs"))
+COMPONENTS = (
+    ("api-server",),
+    ("dag-processor",),
+    ("scheduler", "--skip-serve-logs"),
+    ("triggerer", "--skip-serve-logs"),
+)
 
 
 @dataclass

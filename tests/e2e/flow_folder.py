@@ -55,19 +55,21 @@ def check(ctx):
 """
 #: Net asset values, each from the date before.
 CHAIN = """
-from flowctx import Daily, PartitionScheme, Workflow
+from flowctx import Daily, PartitionScheme, StepResult, Workflow
 
 chain = Workflow(
     "chained",
     partitions=PartitionScheme(
         fund=["A", "B"], date=Daily(start="2012-01-03", end="2012-01-12", calendar="XNYS", timezone="America/New_York")
     ),
-    params={"factor": 2},
+    params={"factor": 2, "fails": ""},
 )
 
 
 @chain.step(inputs={"yesterday": chain.output("value").previous()})
 def value(ctx, *, yesterday):
+    if str(ctx.partition) == ctx.params["fails"]:
+        return StepResult.fail("no prices", category="DATA_QUALITY")
     return {"nav": ctx.params["factor"] * (1 if yesterday is None else yesterday["nav"])}
 
 

@@ -68,7 +68,6 @@ __all__ = [
     "register",
     "returned_values",
     "run_ready_tasks",
-    "runs_to_come",
     "scheduled_interval",
     "start_run",
     "task_decorator_factory",
@@ -178,11 +177,6 @@ def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:
     return str(getattr(state, "value", state))
 
 
-def runs_to_come(ti: Any, dag_id: str) -> int:
-    """Return how many runs of a DAG are queued or under way; of a DAG that Airflow does not have, none."""
-    return int(ti.get_dr_count(dag_id=dag_id, states=["queued", "running"]))
-
-
 def plain_sequences(value: Any) -> Any:
     """Return data in which what the instances of a mapped task handed on, which Airflow reads late, are lists."""
     from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
@@ -279,8 +273,9 @@ def start_run(
     logical_date: datetime | None,
     partition_key: str | None,
     session: Any,
+    run_type: str = "manual",
 ) -> Any:
-    """Create a manual run of a registered DAG, in the place of an earlier try of the same logical date.
+    """Create a run of a registered DAG, by default a manual one, in the place of an earlier try of its logical date.
 
     Raises:
         ContextError: Airflow has such a run, and it was no try.
@@ -304,7 +299,7 @@ def start_run(
         run_after=now,
         start_date=now,
         conf=conf,
-        run_type=DagRunType.MANUAL,
+        run_type=DagRunType(run_type),
         state=DagRunState.RUNNING,
         triggered_by=DagRunTriggeredByType.TEST,
         session=session,

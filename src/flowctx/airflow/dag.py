@@ -14,11 +14,10 @@ from airflow.sdk import DAG, Param, task_group
 
 from flowctx.airflow._compat import most_instances
 from flowctx.airflow.outputs import label_of
-from flowctx.airflow.partitions import PartitionTimetable
+from flowctx.airflow.partitions import PartitionTimetable, scheme_without
 from flowctx.airflow.steps import StepOperator
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import WorkflowError
-from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
 from flowctx.core.workflow.parameters import Parameter
@@ -77,7 +76,7 @@ def workflow_dag(
     if reduce is not None and not mapped:
         raise WorkflowError("reduce= runs after the instances of map_over=; name the dimensions to map over, too")
     instances = _instances(workflow, mapped)
-    scheme = _without(workflow.partitions, mapped)
+    scheme = scheme_without(workflow.partitions, mapped)
     arguments: dict[str, Any] = {
         "dag_id": workflow.name,
         "schedule": None if scheme is None else PartitionTimetable(scheme),
@@ -154,12 +153,3 @@ def _instances(workflow: Workflow, mapped: list[str]) -> list[dict[str, str]]:
             "(the others become runs), or raise that limit"
         )
     return [dict(zip(mapped, values, strict=True)) for values in itertools.product(*columns)]
-
-
-def _without(scheme: PartitionScheme | None, mapped: list[str]) -> PartitionScheme | None:
-    """Return the scheme of the dimensions that are not mapped over, or ``None`` if none is left."""
-    if scheme is None or not mapped:
-        return scheme
-    data = scheme.to_dict()
-    left = [dimension for dimension in data["dimensions"] if dimension["name"] not in mapped]
-    return PartitionScheme.from_dict({**data, "dimensions": left}) if left else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 #: Longest text of a key within a run id. Airflow takes ids of up to 250 characters, but makes folders for logs that are
 #: named ``run_id=...``, and most file systems end at 255.
 _ID_ROOM = 150
+
+#: The id of a run, as :meth:`PartitionTimetable.generate_run_id` makes it.
+_RUN_ID = re.compile(r"[a-z_]+?__(.+)__[0-9a-f]{8}")
 
 
 class PartitionTimetable(Timetable):
@@ -230,7 +234,7 @@ class PartitionTimetable(Timetable):
         A key can have several runs, such as a backfill's beside the scheduled one, so the key alone will not do.
         """
         key = extra.get("partition_key") or (None if data_interval is None else self.key_at(data_interval.start))
-        period = _id_text(key) if key else run_after.isoformat()
+        period = id_text(key) if key else run_after.isoformat()
         return run_type.generate_run_id(suffix=f"{period}__{uuid4().hex[:8]}")
 
     def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
@@ -273,9 +277,24 @@ def _order(info: DagRunInfo) -> datetime:
     return instant
 
 
-def _id_text(key: str) -> str:
+def id_text(key: str) -> str:
     """Return a key in the characters of a run id: ``~`` for ``|``, ``~~`` for the ``%`` of an escape, no ``..``."""
     text = key.replace("%", "~~").replace("|", "~").replace("..", ".~~2E")
     if len(text) <= _ID_ROOM:
         return text
     return f"{text[: _ID_ROOM - 17]}~{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def id_text_of_run(run_id: str) -> str | None:
+    """Return what :func:`id_text` made of a run's key, from the id that it was given here; else ``None``."""
+    found = _RUN_ID.fullmatch(run_id)
+    return found[1] if found else None
+
+
+def scheme_without(scheme: PartitionScheme | None, dimensions: Collection[str]) -> PartitionScheme | None:
+    """Return the scheme of the other dimensions, or ``None`` if none is left."""
+    if scheme is None or not dimensions:
+        return scheme
+    data = scheme.to_dict()
+    left = [dimension for dimension in data["dimensions"] if dimension["name"] not in dimensions]
+    return PartitionScheme.from_dict({**data, "dimensions": left}) if left else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from airflow.sdk import Connection
 
@@ -17,8 +17,9 @@ from flowctx.airflow._compat import (
     plain_sequences,
     xcom_storage_path,
 )
-from flowctx.airflow.ordering import unordered
+from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
+from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.completeness import Order
 from flowctx.core.durability.continuation import EngineRerun
@@ -56,6 +57,9 @@ class StepTask(Protocol):
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context, as this task sees it before the outputs of other steps."""
 
+    def wait_for(self, runs: list[DagRuns]) -> NoReturn:
+        """Let go of the worker until some runs have ended; the task begins anew then."""
+
 
 def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     """Return what Airflow knows of this attempt at a step."""
@@ -86,7 +90,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         store=store,
         reraise=ENGINE_EXCEPTIONS,
         skips_captured=(context["dag_run"].conf or {}).get("on_captured") == "skip",
-        unordered=lambda item, key, version: unordered(operator, context, item, version, ledger()),
+        await_made=lambda item, keys: await_runs(operator, context, item, keys, ledger()),
     )
 
 

@@ -20,6 +20,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.dag_names import remember_dag
 from flowctx.airflow.outputs import is_step, step_name, to_payload
+from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.recording import ledger, step_attempt
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import thaw
@@ -137,6 +138,20 @@ class StepOperator(BaseOperator):
             _stop(made.outcome)
         self.tell_assets(context, made.ctx)
         return payload
+
+    def wait_for(self, runs: list[DagRuns]) -> NoReturn:
+        """Let go of the worker until some runs have ended; the task begins anew then.
+
+        Raises:
+            TaskDeferred: Always; Airflow takes it.
+        """
+        from flowctx.airflow.waiting import InputsTrigger
+
+        self.defer(trigger=InputsTrigger([some.to_dict() for some in runs]), method_name="after_wait")
+
+    def after_wait(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Run the step when what it waited for has ended; see :meth:`execute`."""
+        return self.execute(context)
 
     def tell_assets(self, context: Any, ctx: WorkflowContext) -> None:
         """Say in the events of the task's asset outlets who the run is; see :func:`~flowctx.airflow.workflow_context`.

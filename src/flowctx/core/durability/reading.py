@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import RunLedger
@@ -31,6 +32,19 @@ _NAMED = 5
 Unordered = Callable[[Input, PartitionKey | None, Version | None], str | None]
 
 
+class Unmade(NamedTuple):
+    """Why an engine has not made a partition that it was to make in the run's own batch."""
+
+    #: When its run ended; ``None``: what the run's own batch has made is right all the same.
+    ended_at: datetime | None
+    #: Why, as a clause that goes on from the partition's name.
+    why: str
+
+
+#: Waits, in the engine's own way, for partitions that it is still to make, and returns those that it has not made.
+AwaitMade = Callable[[Input, Sequence[PartitionKey | None]], Mapping[PartitionKey | None, Unmade]]
+
+
 @dataclass
 class StepInputs:
     """The inputs of one step of one run."""
@@ -45,6 +59,8 @@ class StepInputs:
     store: ArtifactStore | None = None
     #: Whether the engine may still be to make a partition that is not done in the run's own batch.
     unordered: Unordered = lambda item, key, version: None
+    #: Waits for what the engine is still to make.
+    await_made: AwaitMade = lambda item, keys: {}
     #: The versions that are to be read again, where they were read before.
     again: Reads = field(default_factory=dict)
     #: The versions that were read; what is left out was not there and optional.
@@ -89,6 +105,7 @@ class StepInputs:
     def _versions(self, name: str, item: Input, keys: Sequence[PartitionKey | None]) -> list[Version]:
         """Return the version of each partition that is read."""
         batch_id, workflow = self.ctx.batch_id, item.workflow.name
+        unmade = self.await_made(item, keys)  # before the ledger is asked, which knows more after the wait
         candidates: dict[PartitionKey | None, list[Version]] = {}
         for version in self.ledger.versions(workflow, item.step_name, keys, batch_id=batch_id):
             candidates.setdefault(version.partition, []).append(version)
@@ -97,6 +114,11 @@ class StepInputs:
         unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not v.is_read)]
         if unfinished:
             raise InputMissing(self._unfinished(name, item, unfinished, chosen))
+        for key, failed in unmade.items():
+            if not _made_since(failed, chosen[key], batch_id):
+                raise InputMissing(
+                    f"input {name!r} of step {self.step.name!r} needs {_named(item, [key])}, {failed.why}"
+                )
         for key, found in chosen.items():
             if why := self.unordered(item, key, found):
                 raise InputMissing(
@@ -199,6 +221,15 @@ class StepInputs:
             f"input {name!r} of step {self.step.name!r} needs {_named(item, keys)}, which nobody has captured; make "
             f"it: {command}"
         )
+
+
+def _made_since(failed: Unmade, version: Version | None, batch_id: str | None) -> bool:
+    """Whether a version is no older than what an engine has not made."""
+    if version is None:
+        return False
+    if failed.ended_at is None:
+        return batch_id is not None and version.batch_id == batch_id and version.is_read
+    return version.completed_at is not None and datetime.fromisoformat(version.completed_at) >= failed.ended_at
 
 
 def _choice(scheme: PartitionScheme, dimension: str, values: Sequence[str]) -> str:

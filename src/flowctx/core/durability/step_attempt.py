@@ -10,7 +10,7 @@ from typing import Any
 
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.data.plain import FrozenDict
-from flowctx.core.durability.reading import StepInputs, Unordered
+from flowctx.core.durability.reading import AwaitMade, StepInputs, Unordered
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import Reads
 from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded, WorkflowError
@@ -83,6 +83,8 @@ class StepAttempt:
     runs_anyway: bool = False
     #: Whether the engine may still be to make a partition that the step reads.
     unordered: Unordered = lambda item, key, version: None
+    #: Waits for what the engine is still to make, in the engine's own way.
+    await_made: AwaitMade = lambda item, keys: {}
     #: Whether nobody else says when the run has ended, so that its last step does.
     ends_run: bool = True
     #: The time, of attempts and of waits between them.
@@ -146,7 +148,13 @@ class StepAttempt:
         if self.step.inputs:
             again = again or recorder.reads_before(self.step.name, self.number)
             self._inputs = StepInputs(
-                recorder.ledger, self.step, ctx, store=self.store, unordered=self.unordered, again=again
+                recorder.ledger,
+                self.step,
+                ctx,
+                store=self.store,
+                unordered=self.unordered,
+                await_made=self.await_made,
+                again=again,
             )
         return execute(
             self.step,

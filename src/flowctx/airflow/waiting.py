@@ -1,0 +1,54 @@
+"""A wait without a worker: for runs of a DAG that are still to make what a step reads.
+
+The triggerer imports this module, and nothing else of the project's beside what it names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from flowctx.airflow.planned_runs import TO_COME, DagRuns
+
+logger = logging.getLogger("flowctx")
+
+#: How often Airflow is asked.
+POLL_SECONDS: Final = 5.0
+
+
+class InputsTrigger(BaseTrigger):
+    """Fires when none of some runs is queued or under way any more.
+
+    Args:
+        runs: The runs, as :meth:`DagRuns.to_dict <flowctx.airflow.planned_runs.DagRuns.to_dict>` has them.
+        poll_seconds: How often Airflow is asked.
+    """
+
+    def __init__(self, runs: Sequence[dict[str, Any]], poll_seconds: float = POLL_SECONDS) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.runs, self.poll_seconds = list(runs), poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return where the class is, and its arguments."""
+        return f"{__name__}.{type(self).__name__}", {"runs": self.runs, "poll_seconds": self.poll_seconds}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; what Airflow does not answer is asked again."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        ask = RuntimeTaskInstance.get_dr_count
+        left = [DagRuns.from_dict(runs) for runs in self.runs]
+        while left:
+            try:
+                while left and not await sync_to_async(left[0].count)(ask, *TO_COME):
+                    left.pop(0)
+            except Exception as exc:  # noqa: BLE001  # an API server that restarts must not fail who waits
+                logger.warning("Airflow does not say whether runs have ended: %s: %s", type(exc).__name__, exc)
+            if left:
+                await asyncio.sleep(self.poll_seconds)
+        yield TriggerEvent({"ended": True})  # type: ignore[no-untyped-call]
