@@ -8,7 +8,19 @@ import dagster as dg
 import pytest
 
 from adapters.dagster_support import QUIET, Bench, persistent_instance
-from flowctx import BatchStatus, Daily, PartitionKey, PartitionScheme, QualityMetrics, StepResult, Workflow, resume, run
+from flowctx import (
+    Backfill,
+    BatchStatus,
+    Daily,
+    PartitionKey,
+    PartitionScheme,
+    QualityMetrics,
+    StepResult,
+    Workflow,
+    resume,
+    run,
+)
+from flowctx.backfill import LocalLauncher
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.dagster import workflow_definitions
@@ -146,6 +158,18 @@ def test_a_part_goes_on_here(bench, ledger):
     done = resume(first.run_id, flow, ledger=ledger)
     assert done.context.get_output("four", "one") == first.run_id
     assert states(ledger) == [(f"{DAY}|b", "complete")]
+
+
+def test_a_batch_here_does_the_rest_of_parts(bench, ledger):
+    """A batch that is launched here goes on with what runs of one asset each have done of it."""
+    parts = [bench.run(DAY, tags={"flowctx/batch_id": "b"}, selection=assets(step)) for step in ("one", "two")]
+    before = {step.step: step.started_at for part in parts for step in ledger.steps(ledger.get_run(part.run_id).key)}
+    Backfill(flow, f"date={DAY}", "b", ledger=ledger).launch(LocalLauncher(ledger, 1))
+    whole = ledger.get_run(ledger.captures(workflow="four")[0].run_id)
+    after = {step.step: step.started_at for step in ledger.steps(whole.key)}
+    assert (states(ledger), set(after)) == ([(f"{DAY}|b", "complete")], set(flow.steps))
+    assert {step: after[step] for step in ("one", "two")} == before
+    assert BatchStatus.of(ledger, "b", flow).counts == {"ok": 1}
 
 
 def test_a_check_alone_captures_nothing(bench, ledger):

@@ -177,7 +177,8 @@ class AirflowLauncher(PollingLauncher):
         return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
-        if before is not None and job.other_params:  # a clear keeps the conf that a run has
+        # A clear keeps the conf that a run has; and a part may have been a run of a DAG with some of the steps.
+        if before is not None and (job.other_params or before.part):
             job, before = _as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)

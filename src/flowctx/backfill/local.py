@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,7 +125,7 @@ class LocalLauncher:
                 job = waiting.pop() if self._taking and waiting else next(jobs, None) if self._taking else None
                 if job is None:
                     return
-                (worker or self._start(batch)).take(job)
+                (worker or self._start(batch)).take(_going_on(job))
 
     def _start(self, batch: BatchRecord) -> _Worker:
         process = subprocess.Popen(  # noqa: S603 - our own program
@@ -226,6 +226,12 @@ class _Worker:
         self.process.wait()
         assert self.process.stdout is not None  # noqa: S101 - it is a pipe
         self.process.stdout.close()
+
+
+def _going_on(job: Job) -> Job:
+    """Return the job as it runs here: a part of the workflow that the ledger has, of any engine, goes on itself."""
+    before = job.before
+    return replace(job, run_id=before.run_id) if before is not None and before.part and before.recorded else job
 
 
 def _run_of(job: Job, message: dict[str, Any]) -> PartitionRun:

@@ -91,7 +91,10 @@ class PollingLauncher(ABC):
 
     def _taken(self, batch: BatchRecord, job: Job) -> PartitionRun:
         """Begin a job, unless its run is under way already."""
-        before = job.before if job.before and job.before.engine == self.engine and job.before.attempt else None
+        before = job.before if job.before and job.before.attempt else None
+        # What another engine did of it counts where the ledger has a part of the workflow.
+        if before is not None and before.engine != self.engine and not (before.part and before.recorded):
+            before = None
         if before is not None and not before.state.ended:
             return self._launched(job, before.run_id, before.attempt)
         return self._begin(batch, job, before)

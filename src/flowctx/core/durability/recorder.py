@@ -214,10 +214,13 @@ class Recorder:
         return failure_of(record.step, record.error) if status is RunStatus.FAILED else record.error
 
     def _with_other_runs(self, statuses: Mapping[str, StepStatus]) -> RunStatus:
-        """Take over what other runs of the same capture have done, and return how the run ends with that."""
+        """Take over what other runs of the same capture have done, and return how the run ends with that.
+
+        A part takes it over, too: whatever goes on with it then goes on with all that is done.
+        """
         missing = [step for step in self._order if step not in statuses]
         found = steps_of_other_runs(self.ledger, self.run, missing)
         status = status_when_over(self._order, {**statuses, **{record.step: record.status for record in found}})
-        if status is not RunStatus.PARTIAL:
+        if found:
             self.ledger.record(self.run, [replace(record, run_attempt=self.run.attempt) for record in found])
         return status
