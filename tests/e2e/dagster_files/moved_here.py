@@ -1,13 +1,44 @@
-"""The workflows of batches that go on elsewhere or later, as a code location."""
+"""The workflows of batches that go on elsewhere or later, or run in part, by ticks and with skips."""
+
+import os
+import warnings
+from datetime import datetime
 
 import chained
 import dagster as dg
 import moved
+import part_flows
 import retried
 
-from flowctx.dagster import workflow_definitions
+from flowctx import StepResult
+from flowctx.dagster import partition_outputs, partitions_def, workflow_definitions, workflow_job
 
+warnings.filterwarnings("ignore", category=dg.BetaWarning)  # of policies of backfills
+ranged = dg.BackfillPolicy.single_run()
+first = datetime.fromisoformat(os.environ["TICK"]).minute
+ticks = dg.ScheduleDefinition(
+    "ticks_schedule",
+    job=workflow_job(part_flows.ticks),
+    cron_schedule=f"{first},{(first + 1) % 60} * * * *",
+    tags={"batch_id": "ticks", "flowctx/on_captured": "skip"},
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+@dg.asset(
+    partitions_def=partitions_def(part_flows.holes.partitions),
+    backfill_policy=ranged,
+    io_manager_key="workflow_io_manager",
+)
+def own_holes(context):
+    """Leave a day out."""
+    found = {key: {"day": key} if key != "2012-10-25" else StepResult.skip("closed") for key in context.partition_keys}
+    yield from partition_outputs(context, found)
+
+
+flows = (moved.flow, retried.flow, chained.chain, part_flows.parts, part_flows.days)
 defs = dg.Definitions.merge(
-    *(workflow_definitions(flow) for flow in (moved.flow, retried.flow, chained.chain)),
-    dg.Definitions(executor=dg.in_process_executor),
+    *(workflow_definitions(flow) for flow in flows),
+    workflow_definitions(part_flows.holes, backfill_policy=ranged),
+    dg.Definitions([own_holes], jobs=[ticks.job], schedules=[ticks], executor=dg.in_process_executor),
 )
