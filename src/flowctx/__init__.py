@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from flowctx.core.workflow.outputs import Outputs
     from flowctx.core.workflow.run_result import RunResult, StepRun
     from flowctx.local import replay, resume, run
+    from flowctx.local.reading import read_input
     from flowctx.versions import outputs
 
 __all__ = [
@@ -139,6 +140,7 @@ __all__ = [
     "calendar_from_file",
     "get_calendar",
     "outputs",
+    "read_input",
     "replay",
     "resume",
     "run",
@@ -155,6 +157,7 @@ _LAZY = {
     "StepRun": "flowctx.core.workflow.run_result",
     "calendar_from_file": "flowctx.calendars",
     "outputs": "flowctx.versions",
+    "read_input": "flowctx.local.reading",
     "replay": "flowctx.local",
     "resume": "flowctx.local",
     "run": "flowctx.local",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
+from airflow.sdk import DAG, task
 
+import flowctx.airflow
+import flowctx.dagster
 from adapters.input_flows import DAYS, workflows
-from flowctx import ErrorCategory, run
-from flowctx.airflow import workflow_dag
+from flowctx import ContextError, Daily, ErrorCategory, PartitionScheme, Workflow, run
+from flowctx.airflow import PartitionTimetable, workflow_dag
 from flowctx.airflow.running import run_dag
+from flowctx.dagster.partitions import partitions_def, to_dagster_key
 from flowctx.dagster.running import run_assets
 from flowctx.ledger import open_ledger
 
@@ -62,3 +67,58 @@ def test_without_a_ledger_it_is_said_on_every_engine(engine):
     """The step says what to set."""
     nav, _ = workflows(f"nowhere_{engine}")
     assert "set FLOWCTX_LEDGER_URL" in RUNNERS[engine](nav, partition=f"{DAYS[0]}|A")["value"].error
+
+
+# -- in tasks and assets that are no steps ----------------------------------------------------------------------------
+
+
+def read_by_task(item, partition):
+    """Read an input in a plain task of Airflow's, in a run for a partition."""
+    seen = []
+    with DAG(f"plain_{item.workflow.name}", schedule=PartitionTimetable(item.workflow.partitions)) as dag:
+
+        @task
+        def report():
+            seen.append(flowctx.airflow.read_input(flowctx.airflow.workflow_context(), item))
+
+        report()
+    run_dag(dag, partition=partition).raise_for_failure()
+    return seen[0]
+
+
+def read_by_asset(item, partition):
+    """Read an input in a plain asset of Dagster's, in a run for a partition."""
+    seen, scheme = [], item.workflow.partitions
+
+    @dg.asset(partitions_def=partitions_def(scheme))
+    def report(context):
+        ctx = flowctx.dagster.workflow_context(context, scheme=scheme)
+        seen.append(flowctx.dagster.read_input(ctx, item))
+
+    key = to_dagster_key(scheme.parse(partition), scheme)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([report], partition_key=key, instance=instance).success
+    return seen[0]
+
+
+@pytest.mark.parametrize("reads", [read_by_task, read_by_asset])
+def test_a_plain_task_or_asset_reads_what_a_step_would(reads, ledger):
+    """One call with the context that it has."""
+    nav, _ = workflows(f"plain_{reads.__name__}")
+    for day in DAYS[:2]:
+        run(nav, partition=f"{day}|A").raise_for_failure()
+    assert reads(nav.output("value").previous(), f"{DAYS[2]}|A") == {"n": 4}
+    assert len(reads(nav.output("value").previous(5).where(fund="A"), f"{DAYS[2]}|B")) == 2
+
+
+def test_a_month_of_dagsters_own_is_not_taken_for_its_first_day(ledger):
+    """The scheme has to be named, since its keys look like days."""
+    nav = Workflow("plain_month", partitions=PartitionScheme(date=Daily(start="2026-01-01"), fund=["A"]))
+    nav.step(name="value")(lambda ctx: {"n": 1})
+
+    @dg.asset(partitions_def=dg.MonthlyPartitionsDefinition(start_date="2026-01-01"))
+    def report(context):
+        flowctx.dagster.read_input(flowctx.dagster.workflow_context(context), nav.output("value").where(fund="A"))
+
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(ContextError, match="scheme="):
+        dg.materialize([report], partition_key="2026-01-01", instance=instance)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flowctx.airflow.context import workflow_context
     from flowctx.airflow.dag import workflow_dag
     from flowctx.airflow.decorators import step_task
+    from flowctx.airflow.inputs import read_input
     from flowctx.airflow.partitions import PartitionTimetable
     from flowctx.airflow.steps import StepOperator
     from flowctx.airflow.tables import load_file, load_table
@@ -20,6 +21,7 @@ __all__ = [
     "StepOperator",
     "load_file",
     "load_table",
+    "read_input",
     "step_task",
     "workflow_context",
     "workflow_dag",
@@ -32,6 +34,7 @@ _HOME = {
     "StepOperator": "flowctx.airflow.steps",
     "load_file": "flowctx.airflow.tables",
     "load_table": "flowctx.airflow.tables",
+    "read_input": "flowctx.airflow.inputs",
     "step_task": "flowctx.airflow.decorators",
     "workflow_context": "flowctx.airflow.context",
     "workflow_dag": "flowctx.airflow.dag",

@@ -14,7 +14,7 @@ from airflow.sdk import DAG, Param, task_group
 
 from flowctx.airflow._compat import most_instances
 from flowctx.airflow.outputs import label_of
-from flowctx.airflow.partitions import PartitionTimetable, scheme_without
+from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import WorkflowError
@@ -76,7 +76,7 @@ def workflow_dag(
     if reduce is not None and not mapped:
         raise WorkflowError("reduce= runs after the instances of map_over=; name the dimensions to map over, too")
     instances = _instances(workflow, mapped)
-    scheme = scheme_without(workflow.partitions, mapped)
+    scheme = workflow.partitions.without(*mapped) if workflow.partitions is not None else None
     arguments: dict[str, Any] = {
         "dag_id": workflow.name,
         "schedule": None if scheme is None else PartitionTimetable(scheme),

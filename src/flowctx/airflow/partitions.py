@@ -7,7 +7,7 @@ import heapq
 import logging
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -289,12 +289,3 @@ def id_text_of_run(run_id: str) -> str | None:
     """Return what :func:`id_text` made of a run's key, from the id that it was given here; else ``None``."""
     found = _RUN_ID.fullmatch(run_id)
     return found[1] if found else None
-
-
-def scheme_without(scheme: PartitionScheme | None, dimensions: Collection[str]) -> PartitionScheme | None:
-    """Return the scheme of the other dimensions, or ``None`` if none is left."""
-    if scheme is None or not dimensions:
-        return scheme
-    data = scheme.to_dict()
-    left = [dimension for dimension in data["dimensions"] if dimension["name"] not in dimensions]
-    return PartitionScheme.from_dict({**data, "dimensions": left}) if left else None

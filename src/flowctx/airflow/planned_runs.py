@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from flowctx.airflow._versions import AIRFLOW
-from flowctx.airflow.partitions import id_text, id_text_of_run, scheme_without
+from flowctx.airflow.partitions import id_text, id_text_of_run
 from flowctx.airflow.run_order import Lane, instant_of, lanes_of
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -64,7 +64,7 @@ def runs_of(
         keys: The partitions.
     """
     if not AIRFLOW.able("partitioned runs"):
-        of_runs = scheme_without(scheme, set(scheme.dimensions) - set(dimensions))
+        of_runs = scheme.without(*(name for name in scheme.dimensions if name not in dimensions))
         lanes = _lanes(of_runs) if of_runs is not None else ()
         found = {key: _instant(lanes, of_runs, _text(scheme, dimensions, key)) for key in keys}
         return {key: DagRuns(dag_id, (), (instant,)) for key, instant in found.items() if instant is not None}

@@ -10,6 +10,7 @@ from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.outputs import WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
 from flowctx.dagster.range_outputs import partition_outputs
+from flowctx.dagster.reading import read_input
 from flowctx.dagster.resource import WorkflowContextResource
 from flowctx.dagster.running import run_assets
 from flowctx.dagster.schedules import workflow_schedule
@@ -22,6 +23,7 @@ __all__ = [
     "partition_mapping",
     "partition_outputs",
     "partitions_def",
+    "read_input",
     "run_assets",
     "workflow_assets",
     "workflow_context",

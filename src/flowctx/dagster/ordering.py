@@ -12,7 +12,7 @@ from flowctx.dagster.partitions import to_dagster_key
 
 
 def unordered(
-    workflow: Workflow,
+    workflow: Workflow | None,
     op: dg.OpExecutionContext,
     ctx: WorkflowContext,
     item: Input,
@@ -20,7 +20,7 @@ def unordered(
     version: Version | None,
 ) -> str | None:
     """Return why a partition may still be to come, in this run or in its backfill."""
-    scheme = workflow.partitions
+    scheme = None if workflow is None else workflow.partitions
     if item.workflow is workflow and op.has_partition_key_range and key is not None and scheme is not None:
         made_here = version is not None and version.run_id == op.run.run_id
         if not made_here and to_dagster_key(key, scheme) in op.partition_keys:

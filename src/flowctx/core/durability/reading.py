@@ -94,7 +94,7 @@ class StepInputs:
         keys = item.partitions(self.step.partitions, self.ctx.partition)
         if not keys and not item.back and not item.is_optional and item.is_single(self.step.partitions):
             raise InputMissing(
-                f"input {name!r} of step {self.step.name!r}: workflow {item.workflow.name!r} has no partition for "
+                f"{self._label(name)}: workflow {item.workflow.name!r} has no partition for "
                 f"{self.ctx.partition}; its dates or values do not reach there: extend it, or declare the input "
                 ".optional()"
             )
@@ -116,14 +116,10 @@ class StepInputs:
             raise InputMissing(self._unfinished(name, item, unfinished, chosen))
         for key, failed in unmade.items():
             if not _made_since(failed, chosen[key], batch_id):
-                raise InputMissing(
-                    f"input {name!r} of step {self.step.name!r} needs {_named(item, [key])}, {failed.why}"
-                )
+                raise InputMissing(f"{self._label(name)} needs {_named(item, [key])}, {failed.why}")
         for key, found in chosen.items():
             if why := self.unordered(item, key, found):
-                raise InputMissing(
-                    f"input {name!r} of step {self.step.name!r} may still be to come: {_named(item, [key])}, for {why}"
-                )
+                raise InputMissing(f"{self._label(name)} may still be to come: {_named(item, [key])}, for {why}")
         missing = [key for key, version in chosen.items() if version is None]
         if missing and not item.is_optional:
             raise InputMissing(self._missing(name, item, missing))
@@ -149,7 +145,7 @@ class StepInputs:
             if version is None or version_read(read.workflow, read.step, version).digest != read.digest:
                 was = "is there no more" if version is None else "has been captured again, with other content"
                 raise InputMissing(
-                    f"input {name!r} of step {self.step.name!r} was read from capture {read.capture_id} of workflow "
+                    f"{self._label(name)} was read from capture {read.capture_id} of workflow "
                     f"{read.workflow!r}, which {was}; run the step anew from the current one: from_step="
                     f"{self.step.name!r} (--from-step {self.step.name})"
                 )
@@ -189,6 +185,10 @@ class StepInputs:
         why = f": {skipped.error}" if skipped.error else ""
         return f"input {name!r}: {_named(item, [skipped.partition])} was skipped{why}"
 
+    def _label(self, name: str) -> str:
+        """Return what a message calls an input."""
+        return f"input {name!r} of step {self.step.name!r}"
+
     def _unfinished(
         self,
         name: str,
@@ -202,7 +202,7 @@ class StepInputs:
         how = how if own is None or own.has_step else f"was made before it had the step {item.step_name!r}"
         why = f": {own.error}" if own is not None and own.error else ""
         return (
-            f"input {name!r} of step {self.step.name!r} waits for {_named(item, keys)} in the same batch "
+            f"{self._label(name)} waits for {_named(item, keys)} in the same batch "
             f"{self.ctx.batch_id!r}, which {how}{why}; no older version stands in: launch the batch again when it is "
             "mended (--retry-failed)"
         )
@@ -217,10 +217,7 @@ class StepInputs:
             ends = {dim: list(dict.fromkeys(str(key[dim]) for key in keys if key)) for dim in keys[0]}
             chosen = ",".join(f"{dim}={_choice(item.workflow.partitions, dim, some)}" for dim, some in ends.items())
             command = f'flowctx backfill {target} --batch NEW_ID --select "{chosen}"'
-        return (
-            f"input {name!r} of step {self.step.name!r} needs {_named(item, keys)}, which nobody has captured; make "
-            f"it: {command}"
-        )
+        return f"{self._label(name)} needs {_named(item, keys)}, which nobody has captured; make it: {command}"
 
 
 def _made_since(failed: Unmade, version: Version | None, batch_id: str | None) -> bool:

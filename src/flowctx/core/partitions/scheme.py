@@ -66,6 +66,23 @@ class PartitionScheme(KeyProduct):
             if named.is_read:
                 self._check_delays(delays)
 
+    def without(self, *names: str) -> PartitionScheme | None:
+        """Return the scheme of the other dimensions, or ``None`` if none is left.
+
+        Args:
+            *names: Dimensions to leave out; one that is not there is left out already.
+
+        Example:
+            >>> scheme = PartitionScheme(tier=["T1", "T2"], venue=["XNYS"])
+            >>> scheme.without("venue"), scheme.without("tier", "venue")
+            (PartitionScheme(tier=['T1', 'T2']), None)
+        """
+        if not set(names) & set(self.dimensions):
+            return self
+        data = self.to_dict()
+        left = [dimension for dimension in data["dimensions"] if dimension["name"] not in names]
+        return PartitionScheme.from_dict({**data, "dimensions": left}) if left else None
+
     # -- dates --------------------------------------------------------------------------------------------------
 
     def as_of_date(self, key: PartitionKey) -> date | None:
