@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from flowctx.core.workflow.run_result import RunResult, StepRun
     from flowctx.local import replay, resume, run
     from flowctx.local.reading import read_input
-    from flowctx.versions import outputs
+    from flowctx.versions import Differences, VersionChoice, diff, outputs
 
 __all__ = [
     "EVERY_DAY",
@@ -87,6 +87,7 @@ __all__ = [
     "ContextConflict",
     "ContextError",
     "Daily",
+    "Differences",
     "EngineError",
     "EngineUnavailable",
     "ErrorCategory",
@@ -129,6 +130,7 @@ __all__ = [
     "UnknownPartition",
     "UnknownRun",
     "UnsupportedEngine",
+    "VersionChoice",
     "VersionGone",
     "Weekly",
     "Window",
@@ -138,6 +140,7 @@ __all__ = [
     "WorkflowError",
     "Yearly",
     "calendar_from_file",
+    "diff",
     "get_calendar",
     "outputs",
     "read_input",
@@ -152,10 +155,13 @@ _LAZY = {
     "AsOf": "flowctx.core.workflow.business_date",
     "Backfill": "flowctx.backfill",
     "BatchStatus": "flowctx.backfill",
+    "Differences": "flowctx.versions",
     "Outputs": "flowctx.core.workflow.outputs",
     "RunResult": "flowctx.core.workflow.run_result",
     "StepRun": "flowctx.core.workflow.run_result",
+    "VersionChoice": "flowctx.core.durability.version_choice",
     "calendar_from_file": "flowctx.calendars",
+    "diff": "flowctx.versions",
     "outputs": "flowctx.versions",
     "read_input": "flowctx.local.reading",
     "replay": "flowctx.local",

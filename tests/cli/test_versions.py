@@ -92,3 +92,43 @@ def test_plain_outputs_become_parquet_with_their_types(funds):
 def test_what_cannot_be_is_one_line(funds, args, exit_code, says):
     """It says what is wrong and what to do."""
     assert says in funds("output", *args, exit_code=exit_code)
+
+
+def test_what_differs_is_shown_and_ends_with_1(funds):
+    """As text, as JSON and as a page; what is equal ends with 0."""
+    both = ("diff", "fund_nav", "--batch", "b1", "--with", "b2")
+    shown = funds(*both, "--common", "--html", "diff.html", exit_code=1)
+    assert shown.splitlines()[0] == "fund_nav: batch b1 and batch b2: 1 changed"
+    assert "date=2026-01-05|fund=B  value  nav   changed  1.0  5.0  +4" in shown
+    assert "batch b1 and batch b2" in (funds.folder / "diff.html").read_text()
+    told = funds(*both, "--json", exit_code=1)
+    assert (told["equal"], told["counts"]) == (False, {"changed": 1, "removed": 1})
+    assert told["steps"][0]["changes"] == [{"path": "nav", "kind": "changed", "old": 1.0, "new": 5.0, "delta": 4.0}]
+    assert funds("diff", "fund_nav", "--revision", "1", "--with", "1").splitlines() == [
+        "fund_nav: revision 1 and revision 1: 2 equal"
+    ]
+    assert "there is more" in funds(*both, "--limit", "1", exit_code=1)
+    assert "1 equal" in funds(*both, "--common", "--atol", "4")
+
+
+def test_a_run_is_compared_with_its_replay(funds):
+    """What it returns now on what it saw then is what it returned."""
+    run_id = funds("runs", "--json")[0]["run_id"]
+    assert funds("diff", "fund_nav", "--replay", run_id) == f"fund_nav: run {run_id} and its replay: 1 equal\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ((), "say which version is compared"),
+        (("--batch", "b1", "--revision", "1"), "batch_id and revision exclude each other"),
+        (("--revision", "1", "--with", "b2"), "--with 'b2' is no number of a revision"),
+        (("--batch", "b1", "--with", "b9"), "nobody remembers a batch 'b9'"),
+        (("--revision", "2", "--with", "7"), "no partition of workflow 'fund_nav' that is meant has both versions"),
+        (("--replay", "r", "--batch", "b1"), "--replay compares a run with itself"),
+        (("--batch", "b1", "--step", "worth"), "has no step 'worth'"),
+    ],
+)
+def test_versions_that_cannot_be_compared_are_one_line(funds, args, says):
+    """It says what is wrong and what to do."""
+    assert says in funds("diff", "fund_nav", *args, exit_code=2)

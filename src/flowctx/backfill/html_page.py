@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -12,9 +11,9 @@ from typing import Any
 from flowctx.artifacts.previews import StoredPreview
 from flowctx.backfill.previews import LatestTables
 from flowctx.backfill.status import BatchStatus
-from flowctx.core.masking import mask_data, mask_text
+from flowctx.core.masking import mask_text
 from flowctx.core.printable import printable
-from flowctx.core.workflow.drawing import table
+from flowctx.core.workflow.drawing import embedded, table
 
 #: Where the parts stand in the template; what stands in a part is not looked at.
 _PLACES = re.compile("@(TITLE|SKIPS|TABLES|DATA)@")
@@ -33,9 +32,7 @@ def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
             Path("batch.html").write_text(render_html(BatchStatus.of(ledger, "restate-2012")))
     """
     template = files("flowctx.backfill").joinpath("page.html").read_text("utf-8")
-    # "</script>" would end the script in which the data stands, and "<!--<script>" would hide its end.
-    data = json.dumps(mask_data(_data(status)), separators=(",", ":"))
-    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    data = embedded(_data(status))
     title = html.escape(printable(mask_text(status.batch.batch_id)))
     parts = {"TITLE": title, "SKIPS": _skips(status) + _waits(status), "TABLES": _tables(latest), "DATA": data}
     return _PLACES.sub(lambda found: parts[found[1]], template)

@@ -17,7 +17,7 @@ from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo, shown
 from flowctx.cli.running import graph, replay, resume, run
-from flowctx.cli.versions import output
+from flowctx.cli.versions import diff, output
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -124,7 +124,23 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
     sys.path.insert(0, os.getcwd())
 
 
-COMMANDS = (run, graph, backfill, status, batches, cancel, runs, show, resume, replay, captures, output, ledger, doctor)
+COMMANDS = (
+    run,
+    graph,
+    backfill,
+    status,
+    batches,
+    cancel,
+    runs,
+    show,
+    resume,
+    replay,
+    captures,
+    output,
+    diff,
+    ledger,
+    doctor,
+)
 for command in COMMANDS:
     cli.add_command(command)
 

@@ -22,7 +22,6 @@ from flowctx.cli.completing import batch_ids
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_grid, print_plan
 from flowctx.cli.options import (
-    CommandError,
     json_option,
     ledger_option,
     params_option,
@@ -30,7 +29,7 @@ from flowctx.cli.options import (
     target_argument,
     workflow_option,
 )
-from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
+from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent, write_file
 from flowctx.cli.planning import plan_of
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
@@ -39,7 +38,6 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import EngineError, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.whole_files import write_whole
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_function, import_path_of, import_recorded, import_workflow
 
@@ -187,20 +185,13 @@ def status(
     _ask_engine(ledger, batch_id, engine, url, workflow)
     found = BatchStatus.of(ledger, batch_id, workflow)
     if html_file is not None:
-        _write(html_file, render_html(found, latest_tables(ledger, found.batch)))
+        write_file(html_file, render_html(found, latest_tables(ledger, found.batch)).encode())
     if as_json:
         print_json(found.to_dict())
     else:
         _show_status(found, most)
         if html_file is not None:
             echo(f"\nwritten to {html_file}")
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        write_whole(file, text.encode("utf-8"), mode=0o600)
-    except OSError as exc:
-        raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 
 
 def _ask_engine(ledger: Ledger, batch_id: str, engine: str | None, url: str | None, workflow: Workflow | None) -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,10 +16,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flowctx.cli.options import CommandError
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
 from flowctx.core.masking import mask_data, mask_text
 from flowctx.core.printable import printable
+from flowctx.core.whole_files import write_whole
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult
 from flowctx.core.workflow.run_result import RunResult
@@ -93,6 +96,18 @@ def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     for row in rows:
         yield _facts(zip(columns, map(_cell, row), strict=True))
         yield Text()
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """Write a file that is its owner's alone, all or nothing.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
+    try:
+        write_whole(file, data, mode=0o600)
+    except OSError as exc:
+        raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

@@ -1,30 +1,35 @@
-"""``flowctx output``: what was known when."""
+"""``flowctx output`` and ``diff``: what was known when, and what changed."""
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import click
 
+from flowctx import versions
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import CommandError, ledger_option
-from flowctx.cli.output import echo, print_table
+from flowctx.cli.options import CommandError, json_option, ledger_option
+from flowctx.cli.output import echo, print_json, print_table, write_file
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.errors import MissingExtra
 from flowctx.core.masking import mask_data
-from flowctx.core.whole_files import write_whole
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_recorded, import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.outputs import Outputs
-from flowctx.versions import outputs
+from flowctx.versions import Differences, outputs
+from flowctx.versions.outputs import read_time
 from flowctx.versions.rows import cell, columns_of, rows, text
+from flowctx.versions.shown import counts, lines, title, to_data
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -119,10 +124,7 @@ def output(
     if file is None:
         click.echo(made.getvalue().decode(), nl=False)
         return
-    try:
-        write_whole(file, made.getvalue(), mode=0o600)
-    except OSError as exc:
-        raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
+    write_file(file, made.getvalue())
     echo(f"{len(found):,} partitions written to {file}")
 
 
@@ -164,3 +166,103 @@ def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -
         lines = list(rows(found))
         joined = table_of(lines, columns_of(lines))
     (write_csv if form == "csv" else write_parquet)(joined, file)
+
+
+@click.command(name="diff", short_help="Show what differs between two versions.")
+@workflow_argument
+@version_options
+@click.option("--capture", "capture_id", metavar="ID", help="The version of this capture.")
+@click.option(
+    "--with", "other", metavar="OTHER", help="The other batch, number, time or capture; else the current one."
+)
+@click.option("--replay", "run_id", metavar="RUN", help="A run, and what its steps return now on what they saw then.")
+@click.option("--select", metavar="TEXT", help="Which partitions; by default all that were captured.")
+@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@click.option("--step", metavar="STEP", help="Only this step.")
+@click.option("--common", is_flag=True, help="Only partitions that have both versions.")
+@click.option("--key", metavar="COLUMNS", help="The columns that say which rows of a table are one and the same.")
+@click.option("--atol", type=click.FloatRange(min=0), default=0.0, help="Numbers that differ by no more are equal.")
+@click.option("--rtol", type=click.FloatRange(min=0), default=0.0, help="The same, as a part of the new number.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", default=50, show_default=True, help="Show so many.")
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to a file."
+)
+@ledger_option
+@json_option
+def diff(
+    target: str,
+    run_id: str | None,
+    other: str | None,
+    select: str | None,
+    until: str | None,
+    common: bool,
+    key: str | None,
+    limit: int,
+    html_file: Path | None,
+    ledger: Ledger,
+    as_json: bool,
+    step: str | None,
+    atol: float,
+    rtol: float,
+    **which: Any,
+) -> None:
+    """Show what differs between two versions of what a workflow made, the largest changes first.
+
+    \b
+    flowctx diff flows:nav --batch first --with restate
+    flowctx diff nav --batch first --select "date=2013-01-02..2013-01-31"
+    flowctx diff nav --known-at 2013-01-15T18:00:00Z --key symbol,date --rtol 1e-9
+    flowctx diff nav --capture "2013-01-02|A|first" --with "2013-01-02|A|restate"
+    flowctx diff nav --replay RUN_ID
+
+    Without --with, the other version is the current one. Rows of tables are compared by --key, else by position.
+
+    Exit code 1: something differs.
+    """  # noqa: D301 - \b is for click
+    workflow = workflow_of(target, ledger)
+    how: dict[str, Any] = {
+        "step": step,
+        "key": tuple((key or "").split(",")) if key else (),
+        "atol": atol,
+        "rtol": rtol,
+    }
+    if run_id is not None:
+        if other is not None or any(which.values()):
+            raise click.UsageError("--replay compares a run with itself; leave out the other version")
+        found = versions.diff_replay(workflow, run_id, ledger=ledger, **how)
+    else:
+        before, after = _sides(which, other)
+        found = versions.diff(workflow, before, after, select, common=common, until=until, ledger=ledger, **how)
+    if html_file is not None:
+        write_file(html_file, versions.render_html(found).encode())
+    if as_json:
+        print_json(to_data(found))
+    else:
+        _show_differences(found, limit)
+    if found:
+        sys.exit(1)
+
+
+def _sides(which: dict[str, Any], other: str | None) -> tuple[VersionChoice, VersionChoice]:
+    """Return the two versions that are meant; the second one is of the kind of the first."""
+    named = {name: value for name, value in which.items() if value is not None}
+    if not named:
+        raise click.UsageError("say which version is compared: --batch, --revision, --known-at or --capture")
+    before = VersionChoice(**{**named, "known_at": read_time(named.get("known_at"))})
+    if other is None:
+        return before, VersionChoice()
+    kind = next(iter(named))
+    if kind == "revision" and not other.isdecimal():
+        raise click.UsageError(f"--with {other!r} is no number of a revision")
+    value = int(other) if kind == "revision" else read_time(other) if kind == "known_at" else other
+    return before, VersionChoice(**{kind: value})  # type: ignore[arg-type]
+
+
+def _show_differences(found: Differences, limit: int) -> None:
+    headline = f"{title(found)}: {counts(found)}"
+    some = list(itertools.islice(lines(found), limit + 1))
+    columns = ("partition", "step", "what", "kind", "old", "new", "change")
+    rows = [(*line[:6], "" if line.delta is None else f"{line.delta:+.6g}") for line in some[:limit]]
+    print_table(headline, columns, rows, none=headline)
+    if len(some) > limit:
+        echo("there is more: --limit N, --json or --html FILE")

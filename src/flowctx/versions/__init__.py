@@ -1,11 +1,16 @@
 """What was known when, and what changed: the versions of outputs that the ledger remembers.
 
 * :mod:`.outputs`: the outputs of many partitions, of the version that is meant
+* :mod:`.differences`, :mod:`.changes`: what differs between two versions
+* :mod:`.shown`, :mod:`.html_page`: that as text, as data and as a page
 * :mod:`.choosing`: which version of each partition that is, so many partitions at a time
 """
 
 from __future__ import annotations
 
+from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.versions.differences import Differences, StepDifference, diff, diff_replay
+from flowctx.versions.html_page import render_html
 from flowctx.versions.outputs import outputs
 
-__all__ = ["outputs"]
+__all__ = ["Differences", "StepDifference", "VersionChoice", "diff", "diff_replay", "outputs", "render_html"]

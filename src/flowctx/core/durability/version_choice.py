@@ -18,6 +18,7 @@ class VersionChoice:
         batch_id: That of a batch.
         revision: That of a number.
         known_at: That which was current at a time on the ledger's clock.
+        capture_id: That of an id.
 
     Raises:
         ContextError: More than one of them, a revision that cannot be, or a time without a zone.
@@ -31,9 +32,12 @@ class VersionChoice:
     batch_id: str | None = None
     revision: int | None = None
     known_at: datetime | None = None
+    capture_id: str | None = None
 
     def __post_init__(self) -> None:
-        chosen = [name for name in ("batch_id", "revision", "known_at") if getattr(self, name) is not None]
+        chosen = [
+            name for name in ("batch_id", "revision", "known_at", "capture_id") if getattr(self, name) is not None
+        ]
         if len(chosen) > 1:
             raise ContextError(f"{' and '.join(chosen)} exclude each other; say one of them")
         if self.revision is not None and (isinstance(self.revision, bool) or self.revision < 1):
@@ -48,6 +52,8 @@ class VersionChoice:
             return f"batch {self.batch_id}"
         if self.revision is not None:
             return f"revision {self.revision}"
+        if self.capture_id is not None:
+            return f"capture {self.capture_id}"
         return "current" if self.known_at is None else f"known at {self.known_at.isoformat()}"
 
     def version(self, versions: Sequence[Version], pruned: Sequence[PrunedVersion] = ()) -> Version | None:
@@ -62,7 +68,7 @@ class VersionChoice:
         """
         if self.known_at is not None:
             return _known_at(versions, pruned, self.known_at)
-        if self.batch_id is None and self.revision is None:
+        if self.text == "current":
             return version_to_read(versions, None)
         of_it = [v for v in versions if self._is_meant(v) and _is_readable(v)]
         if of_it:
@@ -75,6 +81,8 @@ class VersionChoice:
     def _is_meant(self, version: Version | PrunedVersion) -> bool:
         if self.batch_id is not None:
             return version.batch_id == self.batch_id
+        if self.capture_id is not None:
+            return version.capture_id == self.capture_id
         return version.revision == self.revision
 
 

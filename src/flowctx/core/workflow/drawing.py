@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any, Protocol
+
+from flowctx.core.masking import mask_data
 
 
 class Node(Protocol):
@@ -43,6 +46,19 @@ def table(caption: str, header: Iterable[str], rows: Iterable[Iterable[object]])
     head = "".join(f"<th>{escape(text)}</th>" for text in header)
     body = "".join(f"<tr>{''.join(f'<td>{escape(brief(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def embedded(data: object) -> str:
+    """Return JSON-ready data as it may stand in a script of an HTML page, without secrets.
+
+    ``</script>`` would end the script in which the data stands, and ``<!--<script>`` would hide its end.
+
+    Example:
+        >>> len(embedded({"a": "</script>"}))
+        27
+    """
+    text = json.dumps(mask_data(data), separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def brief(value: object, width: int = 120) -> str:

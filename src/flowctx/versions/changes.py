@@ -1,0 +1,142 @@
+"""What differs between two plain outputs: the way to each value, what it was and what it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from flowctx.core.data.encoding import digest
+from flowctx.core.data.files import File
+from flowctx.core.data.plain import ArtifactRef
+from flowctx.core.data.table_changes import TableChange
+from flowctx.core.data.tables import Table
+from flowctx.core.errors import MissingExtra
+
+#: What stands for a value that is not there.
+ABSENT: Final = object()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tolerance:
+    """How much numbers may differ and still be equal, and how tables are compared.
+
+    Args:
+        atol: Numbers that differ by no more are equal.
+        rtol: Numbers that differ by no more than this part of the new one are equal.
+        key: The columns that say which rows of a table are one and the same; without them, the position.
+        most: So many changed cells of a table are kept, the largest changes first.
+    """
+
+    atol: float = 0.0
+    rtol: float = 0.0
+    key: tuple[str, ...] = ()
+    most: int = 1000
+
+    def are_near(self, old: object, new: object) -> bool:
+        """Whether two values are numbers that count as equal."""
+        if not self.atol and not self.rtol:
+            return False
+        if any(isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) for value in (old, new)):
+            return False
+        before, after = float(old), float(new)  # type: ignore[arg-type]
+        near = abs(after - before) <= self.atol + self.rtol * abs(after)
+        return near and math.isfinite(before) and math.isfinite(after)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A value of an output that differs."""
+
+    #: The way to it, such as ``limits.low`` or ``rows[3]``.
+    path: str
+    #: What it was; :data:`ABSENT` if it was not there.
+    old: Any = ABSENT
+    #: What it is; :data:`ABSENT` if it is not there.
+    new: Any = ABSENT
+    #: What differs, of two tables.
+    table: TableChange | None = None
+
+    @property
+    def kind(self) -> str:
+        """``added``, ``removed`` or ``changed``."""
+        return "added" if self.old is ABSENT else "removed" if self.new is ABSENT else "changed"
+
+    @property
+    def delta(self) -> float | None:
+        """By how much a number changed; of a table, the largest such change."""
+        if self.table is not None:
+            return max((abs(cell.delta) for cell in self.table.largest if cell.delta is not None), default=None)
+        if any(isinstance(v, bool) or not isinstance(v, (int, float, Decimal)) for v in (self.old, self.new)):
+            return None
+        delta = float(self.new) - float(self.old)
+        return None if math.isnan(delta) else delta
+
+
+def changes(old: object, new: object, how: Tolerance, path: str = "") -> Iterator[Change]:
+    """Yield what differs between two values, however deep.
+
+    Example:
+        >>> [(c.path, c.old, c.new) for c in changes({"a": [1, 2]}, {"a": [1, 3]}, Tolerance())]
+        [('a[1]', 2, 3)]
+    """
+    if isinstance(old, Table) and isinstance(new, Table):
+        yield from _table_changes(old, new, how, path)
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in dict.fromkeys([*old, *new]):
+            where = f"{path}.{name}" if path else str(name)
+            yield from _either(old.get(name, ABSENT), new.get(name, ABSENT), how, where)
+    elif _is_list(old) and _is_list(new):
+        both: Any = (old, new)
+        for place in range(max(map(len, both))):
+            before, after = (side[place] if place < len(side) else ABSENT for side in both)
+            yield from _either(before, after, how, f"{path}[{place}]")
+    elif not _are_equal(old, new) and not how.are_near(old, new):
+        yield Change(path=path, old=_shown(old), new=_shown(new))
+
+
+def _either(old: object, new: object, how: Tolerance, path: str) -> Iterator[Change]:
+    if old is ABSENT or new is ABSENT:
+        yield Change(path=path, old=_shown(old), new=_shown(new))
+    else:
+        yield from changes(old, new, how, path)
+
+
+def _table_changes(old: Table, new: Table, how: Tolerance, path: str) -> Iterator[Change]:
+    if old.digest == new.digest:
+        return
+    try:
+        from flowctx.artifacts.differences import Comparison, compare_tables
+    except ModuleNotFoundError as exc:
+        raise MissingExtra("comparing tables", "tables") from exc
+    # Tables that have none of the columns are other tables than the key is for.
+    key = how.key if set(how.key) & {*old.columns, *new.columns} else ()
+    found = compare_tables(old, new, Comparison(key=key, atol=how.atol, rtol=how.rtol, most=how.most))
+    if found.differs:
+        yield Change(path=path, old=_shown(old), new=_shown(new), table=found)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _are_equal(old: object, new: object) -> bool:
+    """Whether two values are equal and of one type: 1 is not 1.0, and NaN is NaN."""
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, float) and isinstance(new, float):
+        return old == new or (math.isnan(old) and math.isnan(new))
+    if isinstance(old, (File, ArtifactRef)):
+        return digest({"": old}) == digest({"": new})
+    return bool(old == new) and str(old) == str(new)
+
+
+def _shown(value: object) -> Any:
+    """Return a value as it is shown: of a table or file its size."""
+    if isinstance(value, Table):
+        return f"table of {value.rows:,} rows"
+    if isinstance(value, File):
+        return f"file of {value.bytes:,} bytes, SHA-256 {value.digest[:12]}"
+    return value

@@ -1,0 +1,251 @@
+"""What differs between two versions of many partitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from flowctx.artifacts import MemoryArtifactStore, artifact_store
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.replay import replay_step
+from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.versions import Version
+from flowctx.core.errors import VersionGone
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.result import StepStatus
+from flowctx.versions.changes import Change, Tolerance, changes
+from flowctx.versions.choosing import StepVersions, required_ledger
+
+
+class Outcome(StrEnum):
+    """How two versions of what a step made of a partition stand to each other."""
+
+    EQUAL = "equal"
+    CHANGED = "changed"
+    #: Only the second one has an output: the first was skipped, or is not there.
+    ADDED = "added"
+    #: Only the first one has an output.
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepDifference:
+    """What differs between two versions of what a step made of a partition."""
+
+    #: The partition; ``None`` of a workflow without partitions.
+    partition: PartitionKey | None
+    #: The step.
+    step: str
+    #: How they stand to each other.
+    outcome: Outcome
+    #: The capture of the first version, if there is one.
+    before: str | None = None
+    #: The capture of the second one.
+    after: str | None = None
+    #: What differs, where both have an output.
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def size(self) -> float:
+        """The largest change of a number."""
+        return max((abs(change.delta) for change in self.changes if change.delta is not None), default=0.0)
+
+
+@dataclass(kw_only=True)
+class Differences:
+    """What differs between two versions of many partitions."""
+
+    #: The workflow's name.
+    workflow: str
+    #: The first version, in words.
+    before: str
+    #: The second one.
+    after: str
+    #: How many steps of partitions stand how.
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    #: What differs, partition by partition, in the scheme's order.
+    steps: list[StepDifference] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.steps
+
+    def __bool__(self) -> bool:
+        return not self.equal
+
+    def by_size(self) -> list[StepDifference]:
+        """Return what differs, the largest changes of numbers first."""
+        return sorted(self.steps, key=lambda found: -found.size)
+
+    def add(self, found: StepDifference) -> None:
+        """Count one, and keep it if it differs."""
+        self.counts[found.outcome] += 1
+        if found.outcome is not Outcome.EQUAL:
+            self.steps.append(found)
+
+
+def diff(
+    workflow: Workflow,
+    before: VersionChoice,
+    after: VersionChoice | None = None,
+    select: Selection | str | None = None,
+    *,
+    step: str | None = None,
+    key: Sequence[str] = (),
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    common: bool = False,
+    until: date | str | None = None,
+    ledger: Ledger | str | None = None,
+) -> Differences:
+    """Return what differs between two versions of what a workflow made of many partitions.
+
+    Args:
+        workflow: The workflow.
+        before: The first version, such as ``VersionChoice(batch_id="first")``.
+        after: The second one; by default the current one.
+        select: Which partitions, as a selection or its text; ``None``: all that were captured.
+        step: Only this step.
+        key: The columns that say which rows of a table are one and the same; without them, the position.
+        atol: Numbers that differ by no more are equal.
+        rtol: Numbers that differ by no more than this part of the new one are equal.
+        common: Only partitions that both versions have.
+        until: The last as-of date, where the partitions have no end and the selection does not say it.
+        ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+
+    Raises:
+        WorkflowError: There is no such step.
+        UnknownBatch: Nobody remembers a batch.
+        VersionGone: No partition has both versions, or one was pruned or written over since.
+
+    Example:
+        >>> from flowctx import PartitionScheme, Workflow, run
+        >>> from flowctx.ledger import open_ledger
+        >>> flow, ledger = Workflow("tiers", partitions=PartitionScheme(tier=["T1"])), open_ledger("memory://")
+        >>> @flow.step()
+        ... def rate(ctx):
+        ...     return {"rate": ctx.params["rate"]}
+        >>> for batch_id, rate in [("first", 0.5), ("restate", 0.75)]:
+        ...     done = run(flow, partition="tier=T1", batch_id=batch_id, params={"rate": rate}, ledger=ledger)
+        >>> found = diff(flow, VersionChoice(batch_id="first"), ledger=ledger)
+        >>> [(change.path, change.old, change.new) for change in found.steps[0].changes]
+        [('rate', 0.5, 0.75)]
+    """
+    after = after or VersionChoice()
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(key))
+    there = required_ledger(ledger)
+    found = Differences(workflow=workflow.name, before=before.text, after=after.text)
+    names = [workflow[step].name] if step is not None else list(workflow.steps)
+    keys, in_common = _keys(StepVersions(there, workflow, names[0]), before, after, select, until), 0
+    for name in names:
+        versions = StepVersions(there, workflow, name)
+        pairs = zip(versions.chosen(keys, before), versions.chosen(keys, after), strict=True)
+        for (partition, old), (_, new) in pairs:
+            in_common += old is not None and new is not None
+            if (old is None and new is None) or (common and (old is None or new is None)):
+                continue
+            found.add(_difference(versions, partition, old, new, how))
+    if not in_common:
+        raise VersionGone(
+            f"no partition of workflow {workflow.name!r} that is meant has both versions, {before.text} and "
+            f"{after.text}; see: flowctx captures {workflow.name}"
+        )
+    if len(names) > 1:
+        differing = {one.partition for one in found.steps}
+        order = {partition: place for place, partition in enumerate(keys) if partition in differing}
+        found.steps.sort(key=lambda one: (order[one.partition], names.index(one.step)))
+    return found
+
+
+def diff_replay(
+    workflow: Workflow,
+    run_id: str,
+    *,
+    partition: PartitionKey | None = None,
+    step: str | None = None,
+    key: Sequence[str] = (),
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    ledger: Ledger | str | None = None,
+) -> Differences:
+    """Return what differs between what the steps of a run recorded, and what they return now on the same contexts.
+
+    Args:
+        workflow: The workflow.
+        run_id: The run.
+        partition: Which partition is meant, where one run id serves several.
+        step: Only this step.
+        key: The columns that say which rows of a table are one and the same.
+        atol: Numbers that differ by no more are equal.
+        rtol: Numbers that differ by no more than this part of the new one are equal.
+        ledger: Where the run is remembered, or its URL.
+
+    Raises:
+        UnknownRun: The ledger remembers no such run.
+        WorkflowError: There is no such step, or the run did not get so far.
+    """
+    there = required_ledger(ledger)
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(key))
+    run = there.get_run(run_id, workflow=workflow.name, partition=partition)
+    found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
+    store = artifact_store(there)
+    wanted = {workflow[step].name} if step is not None else workflow.steps.keys()
+    for record in there.steps(run.key):
+        if record.step not in wanted or record.status is not StepStatus.OK:
+            continue
+        now = replay_step(there, workflow, run, record.step, store=store, scratch=MemoryArtifactStore()).result
+        then = load_output(Envelope(step=record.step, output=record.output), store)
+        if now.status is StepStatus.OK:
+            differs = tuple(changes(then, now.output, how))
+        else:
+            differs = (Change(path="status", old="ok", new=f"{now.status}: {now.error}"),)
+        outcome = Outcome.CHANGED if differs else Outcome.EQUAL
+        captures = {"before": run.context.capture_id, "after": run.context.capture_id}
+        partition = run.context.partition
+        found.add(StepDifference(partition=partition, step=record.step, outcome=outcome, changes=differs, **captures))
+    return found
+
+
+def _keys(
+    versions: StepVersions,
+    before: VersionChoice,
+    after: VersionChoice,
+    select: Selection | str | None,
+    until: date | str | None,
+) -> Sequence[PartitionKey | None]:
+    """Return the partitions that are compared; of captures that are named, those that they are of."""
+    named = [choice.capture_id for choice in (before, after) if choice.capture_id is not None]
+    if not named or select is not None:
+        return versions.keys(select, until)
+    workflow = versions.workflow.name
+    runs = (run for id_ in named for run in versions.ledger.list_runs(workflow=workflow, capture_id=id_, limit=1))
+    return list(dict.fromkeys(run.context.partition for run in runs))
+
+
+def _difference(
+    versions: StepVersions, partition: PartitionKey | None, old: Version | None, new: Version | None, how: Tolerance
+) -> StepDifference:
+    holes = [version is None or version.is_hole for version in (old, new)]
+    captures: dict[str, Any] = {"before": old and old.capture_id, "after": new and new.capture_id}
+    outcome, found = Outcome.EQUAL, []
+    if all(holes):
+        pass
+    elif any(holes):
+        outcome = Outcome.ADDED if holes[0] else Outcome.REMOVED
+    elif old is not None and new is not None and old.run_key != new.run_key and old.digest != new.digest:
+        found = list(_changes(versions, old, new, how))
+        outcome = Outcome.CHANGED if found else Outcome.EQUAL
+    return StepDifference(partition=partition, step=versions.step, outcome=outcome, changes=tuple(found), **captures)
+
+
+def _changes(versions: StepVersions, old: Version, new: Version, how: Tolerance) -> Iterator[Change]:
+    before, after = versions.load([old, new])
+    yield from changes(before, after, how)

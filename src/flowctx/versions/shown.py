@@ -1,0 +1,142 @@
+"""Differences as lines for people, and as JSON-ready data; without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from flowctx.core.data.table_changes import CellChange, TableChange
+from flowctx.core.masking import mask_data
+from flowctx.versions.changes import ABSENT, Change
+from flowctx.versions.differences import Differences, Outcome, StepDifference
+from flowctx.versions.rows import cell, text
+
+
+class Line(NamedTuple):
+    """One thing that differs."""
+
+    #: The partition, as text.
+    partition: str
+    #: The step.
+    step: str
+    #: The way to the value.
+    path: str
+    #: ``added``, ``removed`` or ``changed``; of a table that cannot be compared ``differs``.
+    kind: str
+    #: What it was, as text.
+    old: str
+    #: What it is, as text.
+    new: str
+    #: By how much a number changed.
+    delta: float | None
+
+
+def title(found: Differences) -> str:
+    """Return what is compared, in words."""
+    return f"{found.workflow}: {found.before} and {found.after}"
+
+
+def counts(found: Differences) -> str:
+    """Return how many outputs stand how, in words."""
+    return ", ".join(f"{found.counts[outcome]:,} {outcome}" for outcome in Outcome if found.counts[outcome])
+
+
+def lines(found: Differences) -> Iterator[Line]:
+    """Yield what differs, the largest changes of numbers first within each kind of thing."""
+    for step in found.by_size():
+        where = (str(step.partition or ""), step.step)
+        if not step.changes:
+            only = step.after if step.outcome == "added" else step.before
+            yield Line(*where, "", str(step.outcome), "", only or "", None)
+        for change in sorted(step.changes, key=lambda one: -abs(one.delta or 0.0)):
+            if change.table is None:
+                old, new = (_masked(change.path, value) for value in (change.old, change.new))
+                yield Line(*where, change.path, change.kind, _text(old), _text(new), change.delta)
+            else:
+                yield from _table_lines(where, change.path, change.table)
+
+
+def _table_lines(where: tuple[str, str], path: str, table: TableChange) -> Iterator[Line]:
+    rows = (f"{table.rows_before:,} rows", f"{table.rows_after:,} rows")
+    if table.problem is not None:
+        yield Line(*where, f"{path}: {table.problem}", "differs", *rows, None)
+        return
+    how = f"by {', '.join(table.key)}" if table.key else "by position"
+    counts = f"{table.cells:,} cells in {table.changed_rows:,} rows, {table.added:,} added, {table.removed:,} removed"
+    yield Line(*where, f"{path}: {counts}; rows {how}", "changed", *rows, None)
+    for one in table.largest:
+        old, new = (_masked(one.column, value) for value in (one.old, one.new))
+        yield Line(*where, f"{path}[{_row(one.row)}].{one.column}", "changed", text(old), text(new), one.delta)
+    for kind, some in (("added", table.added_rows), ("removed", table.removed_rows)):
+        yield from (Line(*where, f"{path}[{_row(row)}]", kind, "", "", None) for row in some)
+
+
+def to_data(found: Differences) -> dict[str, Any]:
+    """Return differences as JSON-ready data."""
+    return {
+        "workflow": found.workflow,
+        "before": found.before,
+        "after": found.after,
+        "equal": found.equal,
+        "counts": {str(outcome): count for outcome, count in found.counts.items()},
+        "steps": [_step_data(step) for step in found.by_size()],
+    }
+
+
+def _step_data(step: StepDifference) -> dict[str, Any]:
+    return {
+        "partition": str(step.partition) if step.partition else None,
+        "step": step.step,
+        "outcome": str(step.outcome),
+        "before": step.before,
+        "after": step.after,
+        "changes": [_change_data(change) for change in step.changes],
+    }
+
+
+def _change_data(change: Change) -> dict[str, Any]:
+    data: dict[str, Any] = {"path": change.path, "kind": change.kind, "delta": cell(change.delta)}
+    for name, value in (("old", change.old), ("new", change.new)):
+        if value is not ABSENT:
+            data[name] = _masked(change.path, value)
+    if change.table is not None:
+        data["table"] = _table_data(change.table)
+    return data
+
+
+def _table_data(table: TableChange) -> dict[str, Any]:
+    return {
+        "key": list(table.key),
+        "problem": table.problem,
+        "rows_before": table.rows_before,
+        "rows_after": table.rows_after,
+        "added": table.added,
+        "removed": table.removed,
+        "changed_rows": table.changed_rows,
+        "changed_cells": table.cells,
+        "columns": dict(table.columns),
+        "largest": [_cell_data(one) for one in table.largest],
+        "added_rows": [cell(row) for row in table.added_rows],
+        "removed_rows": [cell(row) for row in table.removed_rows],
+    }
+
+
+def _cell_data(one: CellChange) -> dict[str, Any]:
+    values = {name: _masked(one.column, value) for name, value in (("old", one.old), ("new", one.new))}
+    return {"row": cell(one.row), "column": one.column, **values, "delta": cell(one.delta)}
+
+
+def _masked(name: str, value: object) -> Any:
+    """Return a value as it may be shown: a secret is one by the way to it."""
+    if value is ABSENT:
+        return ABSENT
+    masked: Mapping[str, Any] = mask_data({name: cell(value)})
+    return next(iter(masked.values()))
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={text(value)}" for name, value in mask_data(cell(row)).items())
+
+
+def _text(value: object) -> str:
+    return "" if value is ABSENT else "null" if value is None else text(value)

@@ -1,0 +1,145 @@
+"""What differs between two tables: found exactly, whatever library and layout they are of."""
+
+from __future__ import annotations
+
+import math
+import random
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowctx.artifacts.differences import Comparison, compare_tables
+from flowctx.core.data.tables import Table, take_table
+
+NAN = float("nan")
+
+
+def table(**columns) -> Table:
+    made = take_table(pa.table(columns), "t")
+    assert made is not None
+    return made
+
+
+def cells(found):
+    return [(dict(one.row), one.column, one.old, one.new) for one in found.largest]
+
+
+def test_rows_are_found_by_their_keys():
+    """Whatever their order: cells that changed, the largest first, and rows that were added and removed."""
+    old = table(symbol=["A", "B", "C", "D"], close=[1.0, 2.0, 3.0, 4.0], note=["x", "y", None, "z"])
+    new = table(symbol=["E", "D", "C", "A"], close=[9.0, 4.5, 3.0, -7.0], note=["n", "z", "new", "x"])
+    found = compare_tables(old, new, Comparison(key=("symbol",)))
+    assert cells(found) == [
+        ({"symbol": "A"}, "close", 1.0, -7.0),
+        ({"symbol": "D"}, "close", 4.0, 4.5),
+        ({"symbol": "C"}, "note", None, "new"),
+    ]
+    assert [one.delta for one in found.largest] == [-8.0, 0.5, None]
+    assert (found.added_rows, found.removed_rows) == (({"symbol": "E"},), ({"symbol": "B"},))
+    assert (found.changed_rows, found.cells, dict(found.columns)) == (3, 3, {"close": 2, "note": 1})
+
+
+def test_without_a_key_rows_are_compared_by_position():
+    """A row is then called by its number, and what is longer has rows more."""
+    found = compare_tables(table(n=[1, 2, 3]), table(n=[1, 5]), Comparison())
+    assert cells(found) == [({"row": 1}, "n", 2, 5)]
+    assert (found.added, found.removed, found.removed_rows) == (0, 1, ({"row": 2},))
+
+
+def test_nulls_and_nan_are_equal_to_themselves_and_to_nothing_else():
+    """Of values and of keys."""
+    old = table(k=[1.0, NAN, None], v=[NAN, None, 0.0])
+    assert not compare_tables(old, table(k=[None, NAN, 1.0], v=[0.0, None, NAN]), Comparison(key=("k",))).differs
+    found = compare_tables(old, table(k=[1.0, NAN, None], v=[None, NAN, None]), Comparison(key=("k",)))
+    assert found.columns == {"v": 3}
+
+
+def test_numbers_within_the_tolerance_are_equal():
+    """Of floats, integers and decimals; a null, a NaN and an infinity are never near a number."""
+    old = table(f=[100.0, 1.0, 1.0, 1.0, math.inf], i=[100, 1, 1, 1, 1], d=[Decimal("100.0")] * 5)
+    new = table(f=[100.5, 1.5, None, NAN, 1.0], i=[101, 9, 1, 1, 1], d=[Decimal("100.1")] * 5)
+    assert compare_tables(old, new, Comparison(atol=1)).columns == {"f": 3, "i": 1}
+    assert compare_tables(old, new, Comparison(rtol=0.01)).columns == {"f": 4, "i": 1}
+    assert compare_tables(old, new, Comparison()).columns == {"f": 5, "i": 2, "d": 5}
+    found = compare_tables(table(f=[1.0]), table(f=[math.inf]), Comparison(rtol=1))
+    assert found.columns == {"f": 1}
+
+
+def test_layouts_do_not_count():
+    """Dictionaries, large texts and chunks are other layouts of the same content."""
+    texts = pa.array(["a", "b", "a"])
+    chunks = pa.chunked_array([texts.dictionary_encode().slice(0, 1), texts.dictionary_encode().slice(1)])
+    old, new = table(k=[1, 2, 3], s=texts.cast(pa.large_string())), table(k=[1, 2, 3], s=chunks)
+    assert not compare_tables(old, new, Comparison(key=("k",))).differs
+    assert not compare_tables(old, new, Comparison(key=("s", "k"))).differs
+
+
+def test_nested_values_are_compared_whole():
+    """A list that differs is one cell."""
+    old, new = table(k=[1, 2], v=[[1, 2], [NAN]]), table(k=[2, 1], v=[[NAN], [1, 3]])
+    assert cells(compare_tables(old, new, Comparison(key=("k",)))) == [({"k": 1}, "v", [1, 2], [1, 3])]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ({"a": [1]}, {"b": [1]}, (), "only the old table has the column 'a'"),
+        ({"a": [1]}, {"a": [1], "b": [1]}, (), "only the new table has the column 'b'"),
+        ({"a": [1]}, {"a": [1.5]}, (), "column 'a' is int64 in the old table and float64 in the new one"),
+        ({"a": [1, 1, 2]}, {"a": [1, 2]}, ("a",), "1 keys are not unique in the old table, such as a=1; name more"),
+        ({"a": [1], "v": [1]}, {"a": [2, 2], "v": [1, 1]}, ("a",), "1 keys are not unique in the new table"),
+        ({"a": [1]}, {"a": [2]}, ("z",), "have no column 'z' to be a key; they have a"),
+        ({"a": [[1]]}, {"a": [[2]]}, ("a",), "column 'a' is list<int64>, which cannot be a key"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(old, new, key, says):
+    """One sentence, which is part of what is found."""
+    found = compare_tables(table(**old), table(**new), Comparison(key=key))
+    assert says in str(found.problem)
+    assert found.differs
+
+
+def test_a_column_of_nulls_takes_the_other_type():
+    """A column that was never filled is no other type."""
+    found = compare_tables(table(v=pa.nulls(2)), table(v=[None, 3]), Comparison())
+    assert cells(found) == [({"row": 1}, "v", None, 3)]
+
+
+def test_only_the_largest_changes_are_kept():
+    """So many as were asked for; the counts are of all."""
+    old, new = table(k=range(2000), v=[0] * 2000), table(k=range(2000), v=range(2000))
+    found = compare_tables(old, new, Comparison(key=("k",), most=3))
+    assert [one.new for one in found.largest] == [1999, 1998, 1997]
+    assert found.columns == {"v": 1999}
+    empty = compare_tables(table(k=pa.array([], pa.int64()), v=pa.array([], pa.int64())), new, Comparison(key=("k",)))
+    assert (empty.added, len(empty.added_rows)) == (2000, 1000)
+
+
+ROWS = st.dictionaries(
+    st.tuples(st.integers(0, 4) | st.none(), st.sampled_from(["a", "b", ""])), st.integers(0, 3), max_size=9
+)
+
+
+@settings(max_examples=60)
+@given(old=ROWS, new=ROWS, seed=st.integers(0, 9))
+def test_it_is_what_a_dict_says(old, new, seed):
+    """For any rows in any order: what was added, removed and changed."""
+
+    def made(rows):
+        keys = list(rows)
+        random.Random(seed).shuffle(keys)
+        columns = {"i": [k[0] for k in keys], "s": [k[1] for k in keys], "v": [rows[k] for k in keys]}
+        return table(
+            **{name: pa.array(column, pa.string() if name == "s" else pa.int64()) for name, column in columns.items()}
+        )
+
+    found = compare_tables(made(old), made(new), Comparison(key=("i", "s")))
+    assert found.problem is None
+    assert {(c.row["i"], c.row["s"]): (c.old, c.new) for c in found.largest} == {
+        key: (value, new[key]) for key, value in old.items() if key in new and new[key] != value
+    }
+    assert {(row["i"], row["s"]) for row in found.added_rows} == new.keys() - old.keys()
+    assert {(row["i"], row["s"]) for row in found.removed_rows} == old.keys() - new.keys()

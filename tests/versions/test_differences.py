@@ -1,0 +1,184 @@
+"""What differs between two versions of plain outputs: paths, kinds, tolerances; and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+from flowctx import (
+    PartitionScheme,
+    StepResult,
+    UnknownBatch,
+    VersionChoice,
+    VersionGone,
+    Workflow,
+    WorkflowContext,
+    diff,
+    run,
+)
+from flowctx.core.data.plain import freeze
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.versions import diff_replay, render_html
+from flowctx.versions.changes import Tolerance, changes
+from flowctx.versions.shown import lines, to_data
+
+FIRST, SECOND = VersionChoice(batch_id="b1"), VersionChoice(batch_id="b2")
+flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2", "T3"]), extra_params=True)
+SOURCE = {"now": 1}
+
+
+@flow.step()
+def rate(ctx: WorkflowContext) -> StepResult:
+    """What the parameters say."""
+    return StepResult.skip("none") if ctx.params.get("skip") else StepResult.ok(ctx.params.get("out") or {})
+
+
+@flow.step()
+def rows(ctx: WorkflowContext) -> StepResult:
+    """A table of the parameter, and a value from outside."""
+    return StepResult.ok({"t": pa.table({"k": [1, 2], "v": ctx.params.get("v", [1.0, 2.0])}), "source": SOURCE["now"]})
+
+
+@pytest.fixture
+def ledger():
+    return MemoryLedger()
+
+
+def make(ledger, batch_id, tier="T1", **params):
+    return run(flow, partition={"tier": tier}, batch_id=batch_id, params=params, ledger=ledger)
+
+
+def found(old, new, **how):
+    """Return what differs between two outputs: path, kind, old and new."""
+    some = changes(freeze(old), freeze(new), Tolerance(**how))
+    return [(c.path, c.kind, *(v for v in (c.old, c.new) if type(v) is not object)) for c in some]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"a": {"b": [1, {"c": 2}]}}, {"a": {"b": [1, {"c": 3}]}}, [("a.b[1].c", "changed", 2, 3)]),
+        ({"a": 1}, {"b": None}, [("a", "removed", 1), ("b", "added", None)]),
+        ({"a": [1]}, {"a": [1, 2]}, [("a[1]", "added", 2)]),
+        ({"a": [1]}, {"a": {"b": 1}}, [("a", "changed", [1], {"b": 1})]),
+        ({"a": float("nan"), "b": 0.1 + 0.2}, {"a": float("nan"), "b": 0.1 + 0.2}, []),
+        ({"a": 1}, {"a": 1.0}, [("a", "changed", 1, 1.0)]),
+        ({"a": Decimal("1.0")}, {"a": Decimal("1.00")}, [("a", "changed", Decimal("1.0"), Decimal("1.00"))]),
+        ({"a": True}, {"a": 1}, [("a", "changed", True, 1)]),
+        ({"a": date(2026, 1, 9)}, {"a": date(2026, 1, 9)}, []),
+        ({"b": 1, "a": 2}, {"a": 2, "b": 1}, []),
+    ],
+)
+def test_each_value_that_differs_is_named_by_the_way_to_it(old, new, expected):
+    """Of nested data, lists and other types; the order of keys does not count."""
+    assert found(old, new) == expected
+
+
+def test_numbers_within_a_tolerance_are_equal():
+    """Of any number, but never of what is no number, not finite, or a truth value."""
+    assert found({"a": 100.0, "b": Decimal("1.1")}, {"a": 100.4, "b": Decimal("1.2")}, atol=0.5) == []
+    assert found({"a": 100}, {"a": 100.5}, rtol=0.01) == []
+    assert len(found({"a": 1.0, "b": True, "c": "1"}, {"a": float("inf"), "b": False, "c": "2"}, atol=9, rtol=9)) == 3
+
+
+def test_outputs_that_are_only_in_one_version_are_added_or_removed(ledger):
+    """Because the partition is, or because it was skipped in the other; --common leaves the former out."""
+    make(ledger, "b1", "T1", out={"a": 1})
+    make(ledger, "b1", "T2", out={"a": 1})
+    make(ledger, "b2", "T1", skip=True)
+    make(ledger, "b2", "T3", out={"a": 1})
+    there = diff(flow, FIRST, SECOND, ledger=ledger)
+    assert [(one.partition.tier, one.step, str(one.outcome)) for one in there.steps] == [
+        ("T1", "rate", "removed"),
+        ("T1", "rows", "removed"),
+        ("T2", "rate", "removed"),
+        ("T2", "rows", "removed"),
+        ("T3", "rate", "added"),
+        ("T3", "rows", "added"),
+    ]
+    assert [one.partition.tier for one in diff(flow, FIRST, SECOND, step="rate", common=True, ledger=ledger).steps] == [
+        "T1"
+    ]
+
+
+def test_the_same_content_is_equal_however_it_came(ledger):
+    """Another run, another batch, a table in another file: no difference."""
+    make(ledger, "b1", out={"a": 1})
+    make(ledger, "b2", out={"a": 1})
+    there = diff(flow, FIRST, SECOND, ledger=ledger)
+    assert (there.equal, bool(there), dict(there.counts)) == (True, False, {"equal": 2})
+
+
+def test_captures_and_the_current_version_can_be_compared(ledger):
+    """A capture with another; and any version with the current one, which is meant if no other is."""
+    one, two = make(ledger, "b1", out={"a": 1}), make(ledger, "b2", out={"a": 2})
+    make(ledger, "b1", "T2", out={"a": 1})
+    captures = [VersionChoice(capture_id=made.context.capture_id) for made in (one, two)]
+    assert [step.partition.tier for step in diff(flow, *captures, ledger=ledger).steps] == ["T1"]
+    assert [step.changes[0].new for step in diff(flow, FIRST, ledger=ledger).steps] == [2]
+
+
+def test_a_run_and_its_replay_differ_where_the_source_does(ledger):
+    """Each step is run again on what it saw, and nothing is written."""
+    made = make(ledger, "b1")
+    assert diff_replay(flow, made.run_id, ledger=ledger).equal
+    SOURCE["now"] = 2
+    try:
+        [step] = diff_replay(flow, made.run_id, ledger=ledger).steps
+    finally:
+        SOURCE["now"] = 1
+    assert [(step.step, change.path, change.old, change.new) for change in step.changes] == [("rows", "source", 1, 2)]
+
+
+def test_secrets_are_hidden_wherever_differences_are_shown(ledger):
+    """By the way to the value, in lines, data and the page."""
+    make(ledger, "b1", out={"db": {"password": "hunter21"}, "limit": 1})
+    make(ledger, "b2", out={"db": {"password": "hunter22"}, "limit": 2})
+    there = diff(flow, FIRST, SECOND, ledger=ledger)
+    shown = [str(list(lines(there))), json.dumps(to_data(there)), render_html(there)]
+    assert not any("hunter2" in text for text in shown)
+    assert all("***" in text and "db.password" in text for text in shown)
+
+
+def test_the_page_is_one_file_that_fetches_nothing(ledger):
+    """What differs is in it as data, which cannot end its script."""
+    make(ledger, "b1", v=[1.0, 2.0], out={"<b>": "</script><script>alert(1)</script>"})
+    make(ledger, "b2", v=[1.0, 9.0], out={"<b>": "&"})
+    page = render_html(diff(flow, FIRST, SECOND, key=["k"], ledger=ledger))
+    assert not re.search(r"""(src|href)=|url\(|@import|https?:""", page)
+    assert page.count("</script>") == 2
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert ["tier=T1", "rows", "t[k=2].v", "changed", "2.0", "9.0", 7.0] in data
+    assert any(line[2] == "<b>" for line in data)
+
+
+def test_the_largest_changes_come_first(ledger):
+    """Of partitions, and within each."""
+    for batch, small, large in (("b1", 1, 1), ("b2", 2, 100)):
+        make(ledger, batch, "T1", out={"a": small})
+        make(ledger, batch, "T2", out={"a": small, "b": large})
+    there = list(lines(diff(flow, FIRST, SECOND, step="rate", ledger=ledger)))
+    assert [(line.partition, line.path, line.delta) for line in there] == [
+        ("tier=T2", "b", 99.0),
+        ("tier=T2", "a", 1.0),
+        ("tier=T1", "a", 1.0),
+    ]
+
+
+def test_what_cannot_be_compared_is_one_sentence(ledger):
+    """Unknown batches, versions of nothing in common, and tables of other columns."""
+    make(ledger, "b1", "T1")
+    make(ledger, "b2", "T2")
+    with pytest.raises(UnknownBatch, match="nobody remembers a batch 'b9'"):
+        diff(flow, FIRST, VersionChoice(batch_id="b9"), ledger=ledger)
+    with pytest.raises(VersionGone, match="no partition of workflow 'tiers' .* both versions, batch b1 and batch b2"):
+        diff(flow, FIRST, SECOND, ledger=ledger)
+    make(ledger, "b2", "T1", v=["a", "b"])
+    [line] = lines(diff(flow, FIRST, SECOND, "tier=T1", ledger=ledger))
+    assert line.kind == "differs"
+    assert "column 'v' is float64 in the old table and string in the new one" in line.path
