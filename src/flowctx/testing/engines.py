@@ -208,7 +208,8 @@ class EngineContract:
             assert getattr(there.context, name) == getattr(here.context, name), name
         # Without partition and date, only its id tells a run from another.
         assert _capture(there) == _capture(here)
-        assert there.context.metadata.get("calendar") == here.context.metadata.get("calendar")
+        for name in ("calendar", "window", "due"):
+            assert there.context.metadata.get(name) == here.context.metadata.get(name), name
         return there
 
     @pytest.mark.parametrize(

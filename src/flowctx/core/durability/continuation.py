@@ -12,11 +12,12 @@ from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import UnknownRun
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context_dates import DUE, WINDOW
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import RunRequest
 
 #: What ``metadata`` says of a run whichever engine it is on.
-_OF_THE_RUN = ("as_of_source", "calendar", RESUMED_WITH)
+_OF_THE_RUN = ("as_of_source", "calendar", WINDOW, DUE, RESUMED_WITH)
 _NOTHING = object()
 
 

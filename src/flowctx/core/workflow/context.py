@@ -10,19 +10,19 @@ from uuid import uuid4
 
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.data.plain import FrozenDict
-from flowctx.core.data.plain import freeze as _freeze
+from flowctx.core.dates.zones import Window
 from flowctx.core.errors import (
     ContextError,
     FlowctxError,
-    PartitionError,
     PayloadError,
     PayloadVersionError,
-    PlainDataError,
 )
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import brief as shorten
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.checkpoint import CheckpointState
+from flowctx.core.workflow.context_dates import DUE, WINDOW, read_due, read_window
+from flowctx.core.workflow.context_fields import as_date, as_dict, as_partition, as_utc
 from flowctx.core.workflow.drawing import brief, table
 from flowctx.core.workflow.known_steps import warn_of_no_step
 
@@ -86,7 +86,7 @@ class WorkflowContext:
         for name in ("params", "step_outputs", "metadata"):
             value = getattr(self, name)
             if not isinstance(value, FrozenDict):
-                object.__setattr__(self, name, _frozen_dict(value, name))
+                object.__setattr__(self, name, as_dict(value, name))
         for name in ("run_id", "trace_id"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
@@ -95,11 +95,11 @@ class WorkflowContext:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):
                 raise ContextError(f"{name}={value!r} must be text and not empty, or None")
-        object.__setattr__(self, "started_at", _utc(self.started_at))
+        object.__setattr__(self, "started_at", as_utc(self.started_at))
         if self.partition is not None and not isinstance(self.partition, PartitionKey):
             raise ContextError(f"partition={self.partition!r} must be a PartitionKey; use PartitionKey(**dims)")
         if self.as_of_date is not None and type(self.as_of_date) is not date:
-            object.__setattr__(self, "as_of_date", _plain_date(self.as_of_date))
+            object.__setattr__(self, "as_of_date", as_date(self.as_of_date))
         if self.checkpoint is not None and not isinstance(self.checkpoint, CheckpointState):
             raise ContextError(f"checkpoint={self.checkpoint!r} must be a CheckpointState")
 
@@ -134,7 +134,7 @@ class WorkflowContext:
             params=FrozenDict() if params is None else params,
             batch_id=batch_id,
             trace_id=trace_id or _new_id(),
-            partition=_partition(partition) if partition else None,
+            partition=as_partition(partition) if partition else None,
             as_of_date=as_of_date,
         )
 
@@ -154,7 +154,7 @@ class WorkflowContext:
         """
         if not isinstance(step_name, str) or not step_name:
             raise ContextError(f"step_name={step_name!r} must be the name of a step")
-        frozen = FrozenDict() if output is None else _frozen_dict(output, f"the output of step {step_name!r}")
+        frozen = FrozenDict() if output is None else as_dict(output, f"the output of step {step_name!r}")
         before = self.step_outputs
         assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
         return self._with(step_outputs=before.plus(step_name, frozen))
@@ -171,7 +171,7 @@ class WorkflowContext:
         """
         if not updates:
             return self
-        return self._with(params=FrozenDict({**self.params, **_frozen_dict(updates, "updates")}))
+        return self._with(params=FrozenDict({**self.params, **as_dict(updates, "updates")}))
 
     def with_partition(self, **dims: object) -> WorkflowContext:
         """Return a new context for the partition ``dims``.
@@ -210,6 +210,44 @@ class WorkflowContext:
                 "run it for a partition, or look at ctx.partition, which may be None"
             )
         return self.partition
+
+    @property
+    def window(self) -> Window:
+        """The half-open interval ``[start, end)`` of data that the run is about, in its cadence's or schedule's zone.
+
+        Raises:
+            ContextError: The run has none, or its partition was changed after it began.
+
+        Example:
+            >>> from flowctx import Daily, PartitionScheme, Workflow, run
+            >>> scheme = PartitionScheme(date=Daily(start="2012-01-03", timezone="America/New_York"))
+            >>> prices = Workflow("prices", partitions=scheme)
+            >>> @prices.step()
+            ... def load(ctx):
+            ...     return {"from": str(ctx.window.start), "due": str(ctx.due)}
+            >>> dict(run(prices, partition="2012-01-03", ledger=None).context.step_outputs["load"])
+            {'from': '2012-01-03 00:00:00-05:00', 'due': '2012-01-04 00:00:00-05:00'}
+        """
+        return read_window(self._dated(WINDOW))
+
+    @property
+    def due(self) -> datetime:
+        """When the partition was due, in its cadence's zone.
+
+        Raises:
+            ContextError: The run has no partition with a date, or its partition was changed after it began.
+        """
+        return read_due(self._dated(DUE))
+
+    def _dated(self, name: str) -> Mapping[str, Any]:
+        stored = self.metadata.get(name)
+        if isinstance(stored, Mapping) and stored.get("partition") == str(self.partition or ""):
+            return stored
+        raise ContextError(
+            f"run {self.run_id} of partition {self.partition} has no {name}, and something in it asked for ctx.{name}; "
+            "run a workflow whose scheme has a cadence for one of its partitions, or give workflow_context(scheme=...) "
+            "(a run that an older flowctx began has none)"
+        )
 
     def get_output(self, step_name: str, key: str | None = None, default: Any = None) -> Any:
         """Return the output of a prior step, or one value of it.
@@ -345,7 +383,7 @@ def _read_fields(data: Mapping[str, Any], *, tagged: bool) -> dict[str, Any]:
         "step_outputs": read(data.get("step_outputs") or {}, "step_outputs"),
         "metadata": read(data.get("metadata") or {}, "metadata"),
         "checkpoint": CheckpointState.from_dict(checkpoint) if checkpoint else None,
-        "partition": _partition(partition) if partition else None,
+        "partition": as_partition(partition) if partition else None,
         "as_of_date": date.fromisoformat(as_of_date) if as_of_date else None,
         "capture_id": data.get("capture_id"),
         "idempotency_key": data.get("idempotency_key"),
@@ -354,37 +392,3 @@ def _read_fields(data: Mapping[str, Any], *, tagged: bool) -> dict[str, Any]:
 
 def _as_given(value: Any, path: str) -> Any:
     return value
-
-
-def _frozen_dict(value: object, path: str) -> FrozenDict:
-    frozen = _freeze(value, path)
-    if not isinstance(frozen, FrozenDict):
-        raise PlainDataError(f"{path} is {a_kind(value)}; it must be a dict with text keys")
-    return frozen
-
-
-def _partition(value: object) -> PartitionKey:
-    if isinstance(value, PartitionKey):
-        return value
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise PartitionError(f"partition={value!r} must be a dict of dimensions, such as {{'date': '2026-01-10'}}")
-    return PartitionKey(**value)
-
-
-def _utc(value: object) -> datetime:
-    if not isinstance(value, datetime):
-        raise ContextError(f"started_at={value!r} must be a datetime")
-    if value.utcoffset() is None:
-        raise ContextError(f"started_at={value!r} has no time zone; use datetime.now(timezone.utc)")
-    if type(value) is datetime and value.tzinfo is UTC:
-        return value
-    moved = value.astimezone(UTC)
-    return datetime.combine(moved.date(), moved.time(), UTC).replace(fold=0)
-
-
-def _plain_date(value: object) -> date:
-    if isinstance(value, datetime):
-        raise ContextError(f"as_of_date={value!r} is a datetime; say which day it is in which zone: value.date()")
-    if not isinstance(value, date):
-        raise ContextError(f"as_of_date={value!r} must be a date; use date.fromisoformat('2026-01-10')")
-    return date(value.year, value.month, value.day)

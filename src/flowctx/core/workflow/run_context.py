@@ -15,6 +15,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context_dates import dated
 
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
@@ -67,7 +68,8 @@ def begin(
         first_run_id: The run that this one executes again, where an engine gives that a new id.
         idempotency_key: The caller's; otherwise :func:`idempotency_key_of`.
         params: Parameters.
-        metadata: What the engine says; the calendar with its version and ``as_of_source`` are added.
+        metadata: What the engine says; the calendar with its version, ``as_of_source``, ``window`` and ``due`` are
+            added.
         started_at: When the run started; now by default.
         checkpoint: How far the run had come.
 
@@ -103,6 +105,7 @@ def begin(
     occasion = occasion_of(as_of_date, None if by_caller else time) if partition is None else None
     if calendar is not None:
         run_metadata["calendar"] = calendar.identity
+    run_metadata |= dated(scheme, partition, time)
     return WorkflowContext(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),
