@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from flowctx.core.workflow.run_result import RunResult, StepRun
     from flowctx.local import replay, resume, run
     from flowctx.local.reading import read_input
-    from flowctx.versions import Differences, VersionChoice, diff, outputs
+    from flowctx.versions import Differences, StalePartition, VersionChoice, diff, outputs, stale
 
 __all__ = [
     "EVERY_DAY",
@@ -120,6 +120,7 @@ __all__ = [
     "RunFailed",
     "RunResult",
     "Selection",
+    "StalePartition",
     "Step",
     "StepResult",
     "StepRun",
@@ -147,6 +148,7 @@ __all__ = [
     "replay",
     "resume",
     "run",
+    "stale",
     "thaw",
 ]
 
@@ -158,6 +160,7 @@ _LAZY = {
     "Differences": "flowctx.versions",
     "Outputs": "flowctx.core.workflow.outputs",
     "RunResult": "flowctx.core.workflow.run_result",
+    "StalePartition": "flowctx.versions",
     "StepRun": "flowctx.core.workflow.run_result",
     "VersionChoice": "flowctx.core.durability.version_choice",
     "calendar_from_file": "flowctx.calendars",
@@ -167,6 +170,7 @@ _LAZY = {
     "replay": "flowctx.local",
     "resume": "flowctx.local",
     "run": "flowctx.local",
+    "stale": "flowctx.versions",
 }
 
 

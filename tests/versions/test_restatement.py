@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from flowctx import VersionChoice, diff, outputs
+from flowctx import PartitionScheme, VersionChoice, Workflow, diff, outputs, run, stale
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
-from versions.real_chain import SYMBOLS, adjusted, backfill, market, month, moves, quotes
+from versions.real_chain import SESSIONS, SYMBOLS, adjusted, backfill, market, month, moves, quotes
 
 CORRECTED, FACTOR = "2012-10-10|IBM", 1.01
 FIRST, RESTATED = VersionChoice(batch_id="first"), VersionChoice(batch_id="restate")
@@ -33,8 +34,8 @@ def computed(corrections):
     return found | {"month": {"2012-10-31": sum(map(abs, found["market"].values()))}}
 
 
-@pytest.fixture(scope="module")
-def clock():
+@pytest.fixture(scope="module", name="clock")
+def _clock():
     return FakeClock()
 
 
@@ -88,3 +89,118 @@ def test_what_was_known_before_is_still_known(ledger, clock):
     assert {step.partition for step in diff(moves, *times, ledger=ledger).steps} == {
         step.partition for step in diff(moves, FIRST, RESTATED, ledger=ledger).steps
     }
+
+
+# -- what is stale ----------------------------------------------------------------------------------------------------
+
+
+def correct(ledger, clock, batch_id="correction", factor=FACTOR):
+    """Capture the one close again, and nothing that reads it."""
+    params = {"corrections": {CORRECTED: factor}}
+    run(quotes, partition=CORRECTED, batch_id=batch_id, params=params, ledger=ledger, clock=clock)
+
+
+def stale_texts(workflow, ledger, **how):
+    """Return the texts of the stale partitions."""
+    return [workflow.partitions.text(one.partition) for one in stale(workflow, ledger=ledger, **how)]
+
+
+def october(clock):
+    """Return a ledger with October once."""
+    made = MemoryLedger(clock)
+    backfill(made, "first", {}, clock=clock)
+    return made
+
+
+def test_stale_is_exactly_what_is_downstream(clock):
+    """Over workflows, with the way to what was captured again; after mending each in order, nothing is."""
+    ledger = october(clock)
+    for workflow in (quotes, moves, market, month):
+        assert stale(workflow, ledger=ledger) == []
+    before = clock.now()
+    clock.advance(timedelta(hours=1))
+    correct(ledger, clock)
+    expected = {
+        quotes: [],
+        moves: ["2012-10-10|IBM", "2012-10-11|IBM"],
+        market: ["2012-10-10", "2012-10-11"],
+        month: ["2012-10-31"],
+    }
+    assert {workflow: stale_texts(workflow, ledger) for workflow in expected} == expected
+    [found] = stale(month, ledger=ledger)
+    assert [link.read.text for link in found.chain] == [
+        "market date=2012-10-10",
+        "moves date=2012-10-10|symbol=IBM",
+        "quotes date=2012-10-10|symbol=IBM",
+    ]
+    assert found.chain[-1].now == "2012-10-10|IBM|correction"
+    assert found.reason.endswith(
+        "quotes date=2012-10-10|symbol=IBM was captured again by 2012-10-10|IBM|correction after 2012-10-10|IBM|first, "
+        "with other content"
+    )
+    mended = {}
+    for workflow in (moves, market, month):
+        mended[workflow] = stale_texts(workflow, ledger)
+        for text in mended[workflow]:
+            run(workflow, partition=text, batch_id="refresh", ledger=ledger, clock=clock).raise_for_failure()
+        assert stale(workflow, ledger=ledger) == []
+    assert mended == {workflow: expected[workflow] for workflow in mended}
+    new = computed({CORRECTED: FACTOR})
+    for workflow, step, name in ((moves, "move", "move"), (market, "mean", "mean"), (month, "total", "total")):
+        now = outputs(workflow, step, ledger=ledger)
+        then = outputs(workflow, step, ledger=ledger, known_at=before)
+        texts = workflow.partitions.text
+        assert {texts(key): output[name] for key, output in now.items()} == pytest.approx(new[workflow.name])
+        assert {texts(key): output[name] for key, output in then.items()} == pytest.approx(computed({})[workflow.name])
+
+
+def test_the_same_content_makes_nothing_stale(clock):
+    """Neither the same close again, nor one that is near where that counts as the same."""
+    ledger = october(clock)
+    correct(ledger, clock, factor=1.0)
+    assert stale(month, ledger=ledger) == []
+    correct(ledger, clock, batch_id="near", factor=1.0 + 1e-12)
+    assert stale_texts(moves, ledger, rtol=1e-9) == []
+    assert stale_texts(moves, ledger) == ["2012-10-10|IBM", "2012-10-11|IBM"]
+    assert stale_texts(market, ledger, rtol=1e-9) == []
+
+
+def test_what_was_read_and_is_not_known_any_more_counts_as_other(clock):
+    """A capture that was written over in place holds no longer what was read."""
+    ledger = october(clock)
+    correct(ledger, clock, batch_id="first")
+    assert stale_texts(moves, ledger) == ["2012-10-10|IBM", "2012-10-11|IBM"]
+    assert "was captured again in place after 2012-10-10|IBM|first" in stale(moves, ledger=ledger)[0].reason
+
+
+def test_a_changed_step_is_reported_apart(clock):
+    """The code of a step is no input: it is said only when asked for."""
+    ledger = october(clock)
+    step = market.steps["direction"]
+    market._steps["direction"] = replace(step, version="2")
+    try:
+        assert stale(market, ledger=ledger) == []
+        found = stale(market, "date=2012-10-01..2012-10-03", code=True, ledger=ledger)
+    finally:
+        market._steps["direction"] = step
+    assert [(one.code, one.chain) for one in found] == [(("direction",), ())] * 3
+    assert found[0].reason == "the code of direction has changed"
+
+
+def test_a_chain_within_one_workflow_is_followed_to_its_end(clock):
+    """What reads the date before is stale for every date after the one that was captured again."""
+    ledger = MemoryLedger(clock)
+    nav = Workflow("nav", partitions=PartitionScheme(date=SESSIONS), params={"add": 1.0})
+
+    @nav.step(inputs={"before": nav.output("value").previous()})
+    def value(ctx, *, before):
+        return {"nav": (before["nav"] if before else 0.0) + ctx.params["add"]}
+
+    days = list(nav.partitions.select("date=2012-10-01..2012-11-30"))
+    for key in days:
+        run(nav, partition=key, batch_id="first", ledger=ledger, clock=clock)
+    run(nav, partition=days[3], batch_id="restate", params={"add": 2.0}, ledger=ledger, clock=clock)
+    found = stale(nav, ledger=ledger)
+    assert [one.partition for one in found] == days[4:]
+    assert len(found[-1].chain) == len(days) - 4
+    assert len(stale(nav, "date=2012-11-30", ledger=ledger)) == 1

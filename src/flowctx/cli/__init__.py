@@ -17,7 +17,7 @@ from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo, shown
 from flowctx.cli.running import graph, replay, resume, run
-from flowctx.cli.versions import diff, output
+from flowctx.cli.versions import diff, output, stale
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -138,6 +138,7 @@ COMMANDS = (
     captures,
     output,
     diff,
+    stale,
     ledger,
     doctor,
 )

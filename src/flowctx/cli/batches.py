@@ -30,7 +30,7 @@ from flowctx.cli.options import (
     workflow_option,
 )
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent, write_file
-from flowctx.cli.planning import plan_of
+from flowctx.cli.planning import plan_of, stale_plan_of
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
@@ -59,6 +59,7 @@ def _engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..
     "--select", "selection", metavar="TEXT", help="Which partitions; by default those of the batch, else all."
 )
 @click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@click.option("--stale", is_flag=True, help="Only partitions that were built on what has changed since.")
 @params_option
 @click.option("--params-from", metavar="MODULE:FUNCTION", help="Makes the parameters of each partition from its key.")
 @_engine_options("Where they run; here by default.")
@@ -81,6 +82,7 @@ def backfill(
     batch_id: str,
     selection: str | None,
     until: str | None,
+    stale: bool,
     params: dict[str, str],
     params_from: str | None,
     engine: str | None,
@@ -103,6 +105,7 @@ def backfill(
     flowctx backfill flows:prices --batch restate --select … --on airflow
     flowctx backfill flows:prices --batch ibm --select "date=last:9,symbol=IBM|AAPL"
     flowctx backfill flows:prices --batch restate --retry-failed
+    flowctx backfill flows:month --batch refresh --stale
 
     Ctrl-C lets what is under way finish, and the same command goes on. The workflow may also be a name that the table
     [tool.flowctx] of pyproject.toml has for it, such as prices = "flows:prices".
@@ -113,7 +116,14 @@ def backfill(
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
     workflow = import_workflow(target)
     made = _function(params_from) if params_from else read_params(workflow, params)
-    plan = plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
+    if stale:
+        found = stale_plan_of(workflow, batch_id, selection, made, until=until, ledger=ledger)
+        if found is None:
+            print_json({"total": 0}) if as_json else echo(f"nothing of {workflow.name} is stale")
+            return
+        plan = found
+    else:
+        plan = plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
     if dry_run:
         print_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
         return

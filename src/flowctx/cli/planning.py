@@ -13,6 +13,8 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.masking import MASK
 from flowctx.core.workflow.definition import Workflow
+from flowctx.versions import stale
+from flowctx.versions.mending import ParamsAgain, selection_of, stale_before
 
 
 def plan_of(
@@ -49,6 +51,49 @@ def plan_of(
     except BatchError as exc:  # later on, it may be one that somebody else is launching
         raise CommandError(str(exc)) from exc
     return plan
+
+
+def stale_plan_of(
+    workflow: Workflow,
+    batch_id: str,
+    selection: str | None,
+    params: Mapping[str, Any] | ParamsOf,
+    *,
+    until: str | None,
+    ledger: Ledger,
+) -> Backfill | None:
+    """Return a batch of the stale partitions, with the parameters that they had; ``None`` if there are none.
+
+    Args:
+        workflow: The workflow.
+        batch_id: The batch; one that is there goes on with the partitions that it has.
+        selection: Only stale ones of these.
+        params: Parameters that win over those that the partitions had.
+        until: The last as-of date.
+        ledger: Where batches are remembered.
+
+    Raises:
+        CommandError: What they were built on is stale too, and is to be mended before; or the batch cannot be.
+    """
+    if callable(params):
+        raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
+    again = ParamsAgain(workflow, ledger, params)
+    if ledger.find_batch(batch_id) is not None:
+        return plan_of(workflow, batch_id, None, again, until=None, extend=False, ledger=ledger)
+    found = stale(workflow, selection, until=until, ledger=ledger)
+    if not found:
+        return None
+    first = stale_before(workflow, found)
+    if first:
+        batches = (f"{batch_id}-{place.rpartition(':')[2]}" for place in first)
+        commands = "; ".join(f"flowctx backfill {p} --stale --batch {b}" for p, b in zip(first, batches, strict=True))
+        raise CommandError(
+            f"{len(found):,} partitions of {workflow.name} were built on what is stale itself; mend that before, in "
+            f"this order: {commands}"
+        )
+    return plan_of(
+        workflow, batch_id, str(selection_of(workflow, found)), again, until=None, extend=False, ledger=ledger
+    )
 
 
 def _kept_params(batch: BatchRecord) -> Mapping[str, Any]:

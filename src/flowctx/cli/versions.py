@@ -1,4 +1,4 @@
-"""``flowctx output`` and ``diff``: what was known when, and what changed."""
+"""``flowctx output``, ``diff`` and ``stale``: what was known when, what changed, and what was built on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions import Differences, outputs
 from flowctx.versions.outputs import read_time
 from flowctx.versions.rows import cell, columns_of, rows, text
-from flowctx.versions.shown import counts, lines, title, to_data
+from flowctx.versions.shown import counts, lines, stale_data, title, to_data
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -266,3 +266,34 @@ def _show_differences(found: Differences, limit: int) -> None:
     print_table(headline, columns, rows, none=headline)
     if len(some) > limit:
         echo("there is more: --limit N, --json or --html FILE")
+
+
+@click.command(short_help="List what was built on what has changed since.")
+@workflow_argument
+@click.option("--select", metavar="TEXT", help="Which partitions; by default all that were captured.")
+@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@click.option("--code", is_flag=True, help="Also list partitions of which a step ran with other code than it has now.")
+@click.option("--atol", type=click.FloatRange(min=0), default=0.0, help="Numbers that differ by no more are the same.")
+@click.option("--rtol", type=click.FloatRange(min=0), default=0.0, help="The same, as a part of the new number.")
+@ledger_option
+@json_option
+def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
+    """List partitions that were built on what has been captured again since, with other content; and by which way.
+
+    \b
+    flowctx stale flows:month
+    flowctx stale month --select month=2013-01-31 --rtol 1e-9
+    flowctx stale month --code --json
+
+    The same content makes nothing stale. To run them again: flowctx backfill WORKFLOW --stale --batch ID.
+    """  # noqa: D301 - \b is for click
+    workflow = workflow_of(target, ledger)
+    found = versions.stale(workflow, ledger=ledger, **how)
+    if as_json:
+        print_json([stale_data(one) for one in found])
+        return
+    rows = [(one.partition, one.capture_id, one.reason) for one in found]
+    none = f"nothing of {workflow.name} is stale"
+    print_table(
+        f"{len(found):,} partitions of {workflow.name} are stale", ("partition", "capture", "why"), rows, none=none
+    )

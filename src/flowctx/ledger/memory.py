@@ -354,6 +354,13 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
         with self._lock:
             return [one for of, one in self._pruned.values() if of == workflow and one.partition in wanted]
 
+    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
+        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
+        wanted = set(run_keys)
+        with self._lock:
+            keys = [key for key in self._steps if key.digest in wanted]
+        return {key.digest: found for key in keys if (found := self.steps(key))}
+
     def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
         """Yield the partitions of a workflow that anybody has claimed a capture of, in no particular order."""
         with self._lock:

@@ -83,6 +83,15 @@ class SqlVersions(FindBatch):
                 except FlowctxError as exc:
                     raise damaged(f"what the ledger holds of the partitions of workflow {workflow}", exc) from exc
 
+    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
+        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
+        query = select(steps).order_by(steps.c.run_key, steps.c.started_at)
+        found: dict[str, list[StepRecord]] = {}
+        for some in _chunks(list(run_keys)):
+            for row in self._database.rows(query.where(steps.c.run_key.in_(some))):
+                found.setdefault(row["run_key"], []).append(step_record(row, row["run_key"]))
+        return found
+
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
         query = select(steps).where(steps.c.step == step)

@@ -105,6 +105,18 @@ class VersionsContract:
         )
         assert ledger.step_records("other", digests) == {}
 
+    def test_all_steps_of_several_runs(self, ledger: Ledger) -> None:
+        """They come by the digests of the runs' keys, in their order; of what nobody knows there is none."""
+        one, two = (_recorded(ledger, _run(f"r{n}", f"b{n}"), output={"nav": n}) for n in (1, 2))
+        later = _step(step="later", after=("value",), started_at=NOON + timedelta(minutes=1))
+        ledger.record(replace(ledger.get_run("r1"), fencing_token=one.fencing_token), [later])
+        found = ledger.recorded_steps([one.key.digest, two.key.digest, "nothing"])
+        assert {digest: [record.step for record in records] for digest, records in found.items()} == {
+            one.key.digest: ["value", "later"],
+            two.key.digest: ["value"],
+        }
+        assert found[one.key.digest] == ledger.steps(one.key)
+
     def test_what_a_step_has_read_is_recorded_with_it(self, ledger: Ledger) -> None:
         """Workflow, step, partition, capture, revision and digest come back as they were written."""
         skipped = replace(_READ, partition=None, digest=None)

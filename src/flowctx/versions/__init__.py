@@ -3,6 +3,7 @@
 * :mod:`.outputs`: the outputs of many partitions, of the version that is meant
 * :mod:`.differences`, :mod:`.changes`: what differs between two versions
 * :mod:`.shown`, :mod:`.html_page`: that as text, as data and as a page
+* :mod:`.staleness`: what was built on what has been captured again since
 * :mod:`.choosing`: which version of each partition that is, so many partitions at a time
 """
 
@@ -12,5 +13,17 @@ from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.versions.differences import Differences, StepDifference, diff, diff_replay
 from flowctx.versions.html_page import render_html
 from flowctx.versions.outputs import outputs
+from flowctx.versions.staleness import StaleLink, StalePartition, stale
 
-__all__ = ["Differences", "StepDifference", "VersionChoice", "diff", "diff_replay", "outputs", "render_html"]
+__all__ = [
+    "Differences",
+    "StaleLink",
+    "StalePartition",
+    "StepDifference",
+    "VersionChoice",
+    "diff",
+    "diff_replay",
+    "outputs",
+    "render_html",
+    "stale",
+]

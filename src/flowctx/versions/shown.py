@@ -10,6 +10,7 @@ from flowctx.core.masking import mask_data
 from flowctx.versions.changes import ABSENT, Change
 from flowctx.versions.differences import Differences, Outcome, StepDifference
 from flowctx.versions.rows import cell, text
+from flowctx.versions.staleness import StalePartition
 
 
 class Line(NamedTuple):
@@ -80,6 +81,27 @@ def to_data(found: Differences) -> dict[str, Any]:
         "equal": found.equal,
         "counts": {str(outcome): count for outcome, count in found.counts.items()},
         "steps": [_step_data(step) for step in found.by_size()],
+    }
+
+
+def stale_data(found: StalePartition) -> dict[str, Any]:
+    """Return a stale partition as JSON-ready data."""
+    return {
+        "partition": str(found.partition) if found.partition else None,
+        "capture_id": found.capture_id,
+        "code": list(found.code),
+        "chain": [
+            {
+                "workflow": link.read.workflow,
+                "step": link.read.step,
+                "partition": str(link.read.partition) if link.read.partition else None,
+                "capture_id": link.capture_id,
+                "revision": link.revision,
+                "captured_again": link.now,
+                "batch_id": link.batch_id,
+            }
+            for link in found.chain
+        ],
     }
 
 

@@ -237,6 +237,10 @@ class Ledger(RunLedger, Protocol):
         """Return what is still known of the captures of some partitions that were complete and are pruned."""
         ...
 
+    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
+        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
+        ...
+
     def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
         """Yield the partitions of a workflow that anybody has claimed a capture of, each once, in any order."""
         ...

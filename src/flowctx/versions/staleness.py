@@ -1,0 +1,270 @@
+"""Which partitions were built on what has been captured again since, with other content; and by which way."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import StepRecord, VersionRead
+from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.versions import Version
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
+from flowctx.versions.changes import Tolerance, changes
+from flowctx.versions.choosing import StepVersions, required_ledger
+
+#: How many partitions are looked at at a time.
+_PAGE = 500
+_CURRENT = VersionChoice()
+
+
+class Made(NamedTuple):
+    """What a workflow made of a partition: all of it, or one step."""
+
+    #: The workflow's name.
+    workflow: str
+    #: The partition; ``None`` of a workflow without partitions.
+    partition: PartitionKey | None
+    #: The step; ``None``: all of them.
+    step: str | None
+
+    @property
+    def text(self) -> str:
+        """What it is, in words."""
+        return f"{self.workflow} {self.partition}" if self.partition is not None else self.workflow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StaleLink:
+    """One link of the chain that makes a partition stale: what was read, which is stale itself or was made again."""
+
+    #: What was read.
+    read: Made
+    #: The capture from which it was read.
+    capture_id: str
+    #: Its revision.
+    revision: int
+    #: The capture that has other content, where it was captured again; ``None`` where it is itself stale.
+    now: str | None = None
+    #: The batch of that.
+    batch_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The link in words."""
+        if self.now is None:
+            return f"{self.read.text} is stale"
+        how = "in place" if self.now == self.capture_id else f"by {self.now}"
+        return f"{self.read.text} was captured again {how} after {self.capture_id}, with other content"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StalePartition:
+    """A partition whose current version was built on what is not current any more."""
+
+    #: The partition; ``None`` of a workflow without partitions.
+    partition: PartitionKey | None
+    #: Its current capture.
+    capture_id: str
+    #: Why, from what it has read itself to what was captured again; empty where only code has changed.
+    chain: tuple[StaleLink, ...] = ()
+    #: The steps that ran with other code than they have now.
+    code: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        links = [link.text for link in self.chain]
+        return ": ".join(links) or f"the code of {', '.join(self.code)} has changed"
+
+
+def stale(
+    workflow: Workflow,
+    select: Selection | str | None = None,
+    *,
+    code: bool = False,
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    until: date | str | None = None,
+    ledger: Ledger | str | None = None,
+) -> list[StalePartition]:
+    """Return the partitions that were built on what has been captured again since, with other content.
+
+    What a step has read is recorded with it. A partition is stale if the current version of something that it has read
+    has other content than what it has read, or is stale itself, over any number of workflows. Content that is the same
+    after a new capture makes nothing stale.
+
+    Args:
+        workflow: The workflow.
+        select: Which partitions, as a selection or its text; ``None``: all that were captured.
+        code: Also return partitions of which a step ran with other code than it has now.
+        atol: Numbers that differ by no more are the same content.
+        rtol: The same, as a part of the new number.
+        until: The last as-of date, where the partitions have no end and the selection does not say it.
+        ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+
+    Returns:
+        The stale partitions in the scheme's order, each with the chain of what makes it so.
+
+    Raises:
+        LedgerError: There is no ledger.
+        PartitionError: The selection cannot be.
+
+    Example:
+        >>> from flowctx import Workflow
+        >>> flow = Workflow("alone")
+        >>> flow.step(name="only")(lambda ctx: {}) and None
+        >>> stale(flow, ledger="memory://")
+        []
+    """
+    there = required_ledger(ledger)
+    first = next(iter(workflow.steps))
+    versions = StepVersions(there, workflow, first)
+    graph = _Graph(there, Tolerance(atol=atol, rtol=rtol))
+    now = {step.name: step.code_version for step in workflow.steps.values()} if code else {}
+    found = []
+    chosen = versions.chosen(versions.keys(select, until), _CURRENT)
+    while page := list(itertools.islice(chosen, _PAGE)):
+        current = {Made(workflow.name, key, None): version for key, version in page if version is not None}
+        records = graph.explore(current)
+        for made, version in current.items():
+            changed = _changed(records.get(version.run_key, ()), now)
+            if made in graph.stale or changed:
+                chain = tuple(graph.chain(made))
+                found.append(
+                    StalePartition(partition=made.partition, capture_id=version.capture_id, chain=chain, code=changed)
+                )
+    return found
+
+
+def _changed(records: Iterable[StepRecord], now: dict[str, str | None]) -> tuple[str, ...]:
+    """Return the steps that ran with other code, where both are known."""
+    return tuple(r.step for r in records if r.version and now.get(r.step) and now[r.step] != r.version)
+
+
+class _Graph:
+    """What was read by what, as the ledger remembers it; explored from readers to what they have read."""
+
+    def __init__(self, ledger: Ledger, how: Tolerance) -> None:
+        self.ledger, self.how = ledger, how
+        self.store = artifact_store(ledger)
+        #: What is stale, and the link by which.
+        self.stale: dict[Made, StaleLink] = {}
+        self._explored: set[Made] = set()
+        self._readers: dict[Made, list[tuple[Made, VersionRead]]] = {}
+        self._versions: dict[Made, list[Version]] = {}
+        self._same: dict[tuple[str, str, str], bool] = {}
+
+    def explore(self, current: dict[Made, Version]) -> dict[str, list[StepRecord]]:
+        """Follow what has been read, find what is stale, and return what the runs of the first ones have recorded."""
+        first: dict[str, list[StepRecord]] | None = None
+        found: deque[Made] = deque()
+        while current:
+            self._explored |= current.keys()
+            records = self.ledger.recorded_steps({version.run_key for version in current.values()})
+            first = records if first is None else first
+            reads = [
+                (made, read)
+                for made, version in current.items()
+                for read in _reads(records.get(version.run_key, ()), made.step)
+            ]
+            self._look_up({_made(read) for _, read in reads})
+            following: dict[Made, Version] = {}
+            for reader, read in reads:
+                source = _made(read)
+                now = _CURRENT.version(self._versions[source])
+                self._readers.setdefault(source, []).append((reader, read))
+                if now is None:
+                    continue
+                if self._differs(read, now):
+                    self._mark(reader, read, now, found)
+                elif source in self.stale:
+                    self._mark(reader, read, None, found)
+                if source not in self._explored:
+                    following[source] = now
+            current = following
+        while found:
+            source = found.popleft()
+            for reader, read in self._readers.get(source, ()):
+                self._mark(reader, read, None, found)
+        return first or {}
+
+    def chain(self, made: Made) -> Iterator[StaleLink]:
+        """Yield why something is stale, link by link."""
+        while (link := self.stale.get(made)) is not None:
+            yield link
+            if link.now is not None:
+                return
+            made = link.read
+
+    def _mark(self, reader: Made, read: VersionRead, now: Version | None, found: deque[Made]) -> None:
+        if reader in self.stale:
+            return
+        self.stale[reader] = StaleLink(
+            read=_made(read),
+            capture_id=read.capture_id,
+            revision=read.revision,
+            now=now.capture_id if now is not None else None,
+            batch_id=now.batch_id if now is not None else None,
+        )
+        found.append(reader)
+
+    def _look_up(self, wanted: Collection[Made]) -> None:
+        of_step: dict[tuple[str, str], list[PartitionKey | None]] = {}
+        for made in wanted:
+            if made not in self._versions and made.step is not None:
+                self._versions[made] = []
+                of_step.setdefault((made.workflow, made.step), []).append(made.partition)
+        for (workflow, step), partitions in of_step.items():
+            for version in self.ledger.versions(workflow, step, partitions):
+                self._versions[Made(workflow, version.partition, step)].append(version)
+
+    # -- content --------------------------------------------------------------------------------------------------
+
+    def _differs(self, read: VersionRead, now: Version) -> bool:
+        """Whether what was read has other content now; what is not known any more counts as other content."""
+        if read.digest is None or now.is_hole:
+            return (read.digest is None) != now.is_hole
+        if now.digest == read.digest:
+            return False
+        then = next((v for v in self._versions[_made(read)] if v.run_key == read.run_key), None)
+        if then is None or then.digest != read.digest or then.run_key == now.run_key:
+            return True
+        pair = (read.step, then.run_key, now.run_key)
+        if pair not in self._same:
+            self._same[pair] = self._is_same(*pair)
+        return not self._same[pair]
+
+    def _is_same(self, step: str, then: str, now: str) -> bool:
+        records = self.ledger.step_records(step, [then, now])
+        if len(records) < 2:
+            return False
+        old, new = (load_output(Envelope(step=step, output=records[key].output), self.store) for key in (then, now))
+        return next(changes(old, new, self.how), None) is None
+
+
+def _made(read: VersionRead) -> Made:
+    return Made(read.workflow, read.partition, read.step)
+
+
+def _reads(records: Sequence[StepRecord], step: str | None) -> Iterator[VersionRead]:
+    """Yield what a step has read, or a step before it; of no step in particular, what any has."""
+    by_name = {record.step: record for record in records}
+    pending, seen = [step] if step is not None else list(by_name), set()
+    while pending:
+        name = pending.pop()
+        record = by_name.get(name)
+        if record is None or name in seen:
+            continue
+        seen.add(name)
+        for reads in record.inputs.values():
+            yield from reads
+        pending += record.after

@@ -1,0 +1,79 @@
+"""``flowctx stale`` and ``backfill --stale``: what was built on what has changed, and running exactly that again."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+SOURCE = """
+from flowctx import Daily, PartitionScheme, Workflow
+
+DAYS = PartitionScheme(date=Daily(start="2026-01-05", end="2026-01-07"))
+source = Workflow("source", partitions=DAYS, params={"price": 1.0})
+double = Workflow("double", partitions=DAYS, params={"by": 2.0})
+total = Workflow("total", partitions=DAYS)
+
+@source.step()
+def price(ctx):
+    return {"price": ctx.params["price"]}
+
+@double.step(inputs={"now": source.output("price")})
+def twice(ctx, *, now):
+    return {"twice": now["price"] * ctx.params["by"]}
+
+@total.step(inputs={"days": double.output("twice")})
+def all_of_them(ctx, *, days):
+    return {"total": days["twice"]}
+"""
+
+
+@pytest.fixture
+def chain(shell):
+    """Three dates of three workflows, of which the source of one date was captured again."""
+    (shell.folder / "chained.py").write_text(SOURCE)
+    for workflow, params in {"source": (), "double": ("-p", "by=3"), "total": ()}.items():
+        for day in ("2026-01-05", "2026-01-06", "2026-01-07"):
+            shell("run", f"chained:{workflow}", "--partition", day, "--batch", "first", *params)
+    shell("run", "chained:source", "--partition", "2026-01-06", "-p", "price=5", "--batch", "restate")
+    yield shell
+    sys.modules.pop("chained", None)
+
+
+def test_stale_partitions_are_listed_and_run_again_in_order(chain):
+    """With the parameters that they had; what reads them comes after, and then nothing is stale."""
+    why = "source date=2026-01-06 was captured again by 2026-01-06|restate after 2026-01-06|first, with other content"
+    shown = chain("stale", "chained:double").splitlines()
+    assert shown[0] == "1 partitions of double are stale"
+    assert shown[2].split(maxsplit=2) == ["date=2026-01-06", "2026-01-06|first", why]
+    [found] = chain("stale", "total", "--json")
+    assert [link["workflow"] for link in found["chain"]] == ["double", "source"]
+    assert found["chain"][1]["captured_again"] == "2026-01-06|restate"
+    early = chain("backfill", "chained:total", "--batch", "refresh", "--stale", exit_code=2)
+    assert "mend that before, in this order: flowctx backfill chained:double --stale --batch refresh-double" in early
+    chain("backfill", "chained:double", "--batch", "refresh-double", "--stale", "--workers", "1")
+    [row] = [line for line in chain("output", "double", "twice").splitlines() if "2026-01-06" in line]
+    assert row.split() == ["2026-01-06", "15.0"]
+    dry = ("--stale", "--dry-run", "--json")
+    again = chain("backfill", "chained:double", "--batch", "refresh-double", *dry)
+    assert (again["total"], again["would_run"]) == (1, 0)
+    assert chain("backfill", "chained:total", "--batch", "refresh", *dry)["would_run"] == 1
+    chain("run", "chained:total", "--partition", "2026-01-06", "--batch", "by-hand")
+    assert chain("stale", "chained:total") == "nothing of total is stale\n"
+    assert chain("backfill", "chained:total", "--batch", "none", "--stale") == "nothing of total is stale\n"
+    assert chain("backfill", "chained:total", "--batch", "none", "--stale", "--json") == {"total": 0}
+
+
+def test_a_changed_step_is_listed_where_it_is_asked_for(chain):
+    """The code of a step is said apart from its inputs; parameters are those that each partition had."""
+    sys.modules.pop("chained")
+    (chain.folder / "chained.py").write_text(SOURCE.replace('["price"] * ctx', '["price"] * 1.0 * ctx'))
+    assert len(chain("stale", "chained:double", "--json")) == 1
+    found = chain("stale", "chained:double", "--code", "--json")
+    assert [(one["partition"], one["code"], len(one["chain"])) for one in found] == [
+        ("date=2026-01-05", ["twice"], 0),
+        ("date=2026-01-06", ["twice"], 1),
+        ("date=2026-01-07", ["twice"], 0),
+    ]
+    wrong = ("backfill", "chained:double", "--batch", "b", "--stale", "--params-from", "os:getcwd")
+    assert "leave out --params-from" in chain(*wrong, exit_code=2)
