@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
+
+import pytest
 
 from e2e.flow_folder import ALL, BAD, FLOW, TOTAL, Home, write_flow
 
@@ -17,6 +23,8 @@ class EngineRun(NamedTuple):
     succeeded: bool
 
 
+#: Workflows, and in how many days their calendars end.
+ENDING = [("ends_40", 40), ("ends_5", 5), ("ends_ago_1", -1)]
 #: Returns the runs of a batch.
 Runs: TypeAlias = Callable[[str], list[EngineRun]]
 
@@ -77,6 +85,23 @@ class LaunchContract:
         _, err = elsewhere.run(*backfill(engine, "newer", "date=2012-01-06,tier=T5|T6"), code=1)
         assert f"failed: date=2012-01-06|tier=T6{lacking}" in err
         assert elsewhere.status("newer")["counts"] == {"ok": 1, "failed": 1}
+
+    @pytest.mark.parametrize(("name", "left"), ENDING)
+    def test_known_dates_are_launched_before_a_calendar_ends_and_after_it(
+        self, engine: str, home: Home, name: str, left: int
+    ) -> None:
+        """A day that is known runs; one beyond that, alone or in a range, is refused in a line that names the end."""
+        write_flow(home.folder, "end_flows", Path(__file__).with_name("end_flows.py").read_text())
+        today = datetime.now(UTC).date()
+        day, last = today - timedelta(days=3), today + timedelta(days=left)
+        command = ("backfill", f"end_flows:{name}", "--batch", name, "--on", engine, "--select")
+        out, _ = home.run(*command, f"date={day}", "--json")
+        assert json.loads(out)["ended"] == {"ok": 1}
+        for selection in (f"date={last + timedelta(days=1)}", f"date={day}..{last + timedelta(days=1)}"):
+            _, err = home.run(*command, selection, code=2)
+            assert re.search(rf"outside what is known of the calendar ENDING \(7\) here: .* to {last}", err)
+            assert len(err.strip().splitlines()) == 1
+        assert home.status(name)["counts"] == {"ok": 1}
 
 
 def backfill(engine: str, batch_id: str, selection: str = ALL) -> list[str]:

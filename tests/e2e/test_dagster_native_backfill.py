@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from e2e.dagster_stack import DagsterStack, by_status, contexts
+from e2e.launch_contract import ENDING
+from e2e.test_dagster_reruns import launch
 from flowctx import Daily, Hourly, PartitionScheme
+from flowctx.backfill import graphql
 from flowctx.dagster import WorkflowIOManager
 from flowctx.dagster.partitions import from_dagster_key, to_dagster_key
 
@@ -54,6 +59,10 @@ def backfills(dagster: DagsterStack) -> dict[str, str]:
             ],
             "changes",
         ),
+        **{
+            name: dagster.launch_backfill([str(datetime.now(UTC).date() - timedelta(days=4))], f"{name}/load")
+            for name, _ in ENDING
+        },
     }
 
 
@@ -117,3 +126,23 @@ def test_hours_run_over_both_changes_of_the_clocks(dagster: DagsterStack, backfi
         for day, hours in NIGHTS.items()
         for hour, start in hours.items()
     }
+
+
+@pytest.mark.parametrize("name", [name for name, _ in ENDING])
+def test_known_dates_of_a_calendar_that_ends_are_backfilled(
+    dagster: DagsterStack, backfills: dict[str, str], name: str
+) -> None:
+    """A day that is known runs, before the end and after it."""
+    (run,) = dagster.wait_for_runs(1, {"dagster/backfill": backfills[name]})
+    assert run["status"] == "SUCCESS"
+
+
+def test_a_day_beyond_a_calendar_fails_and_names_the_end(dagster: DagsterStack) -> None:
+    """A run for a day that is not known says until when the calendar is."""
+    last = datetime.now(UTC).date() + timedelta(days=5)
+    run_id = launch(dagster, "ends_5_job", str(last + timedelta(days=1)), test="beyond")
+    (run,) = dagster.wait_for_runs(1, {"test": "beyond"})
+    events = dagster.graphql(graphql.EVENTS, id=run_id)["runOrError"]["eventConnection"]["events"]
+    [failure] = [event for event in events if event["__typename"] == "ExecutionStepFailureEvent"]
+    known = rf"outside what is known of the calendar ENDING \(7\) here: .* to {last}"
+    assert (run["status"], bool(re.search(known, failure["error"]["message"]))) == ("FAILURE", True), failure

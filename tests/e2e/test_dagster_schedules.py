@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,41 @@ def test_hours_years_and_tiers_run_when_they_are_due(dagster: DagsterStack) -> N
     assert keys("fiscal", 1) == [f"{tick.year if tick.month >= 7 else tick.year - 1}-06-30"]
     days = [(tick - timedelta(days=days)).date().isoformat() for days in (1, 3)]
     assert keys("tiers", 2) == sorted([f"{days[0]}|T1", f"{days[1]}|OTC"])
+
+
+SCHEDULE = """
+query ($selector: ScheduleSelector!) {
+  scheduleOrError(scheduleSelector: $selector) { ... on Schedule {
+    description
+    scheduleState { ticks {
+      status error { errorChain { error { message } } } logEvents { events { message level } } } } } }
+}
+"""
+
+
+@pytest.mark.parametrize(("name", "left"), [("ends_40", 40), ("ends_5", 5), ("ends_ago_1", -1), ("ends_ago_2", -2)])
+def test_a_calendar_that_ends_is_scheduled_while_it_is_known(dagster: DagsterStack, name: str, left: int) -> None:
+    """What is due at the tick runs if it is known; the schedule and its ticks warn, and after the end a tick fails."""
+    today = datetime.fromisoformat(dagster.env["TICK"]).date()
+    where = {"repositoryName": "__repository__", "repositoryLocationName": "tests", "scheduleName": f"{name}_schedule"}
+
+    def schedule() -> dict[str, Any]:
+        return dict(dagster.graphql(SCHEDULE, selector=where)["scheduleOrError"])
+
+    known = f"the calendar ENDING (7) is known until {today + timedelta(days=left)}, "
+    known += "which is past: dates after it are not scheduled" if left < 0 else f"{left} days from now"
+    assert known in schedule()["description"]
+    tags = {"dagster/schedule_name": f"{name}_schedule"}
+    if left == -2:
+        dagster.wait_until(lambda: schedule()["scheduleState"]["ticks"], f"a tick of {name}")
+        [tick] = schedule()["scheduleState"]["ticks"]
+        assert (tick["status"], dagster.runs(tags)) == ("FAILURE", [])
+        assert known in str(tick["error"]["errorChain"])
+        return
+    [run] = dagster.wait_for_runs(1, tags, seconds=700)
+    assert (run["status"], run["tags"]["dagster/partition"]) == ("SUCCESS", str(today - timedelta(days=1)))
+    [tick] = schedule()["scheduleState"]["ticks"]
+    assert [event["level"] for event in tick["logEvents"]["events"] if known in event["message"]] == ["WARNING"]
 
 
 def test_logs_are_clean(dagster: DagsterStack) -> None:

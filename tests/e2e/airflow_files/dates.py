@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import airflow.sdk as sdk
+import end_flows
 import pendulum
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, task
@@ -16,7 +17,7 @@ from airflow.timetables import events, interval, trigger
 from own_timetable import OwnTimetable
 
 from flowctx import BusinessCalendar, Daily, Hourly, PartitionScheme, Weekly, Yearly
-from flowctx.airflow import PartitionTimetable, workflow_context
+from flowctx.airflow import PartitionTimetable, workflow_context, workflow_dag
 
 os.environ.pop("FLOWCTX_LEDGER_URL", None)  # its tasks write to no ledger
 HOME = Path(os.environ["AIRFLOW_HOME"])
@@ -108,9 +109,5 @@ desk = BusinessCalendar.from_sessions(
 )
 runs_of("this_half_day", PartitionScheme(date=Daily(start=today, due="close + 30min", timezone=here, calendar=desk)))
 
-for left in (40, 5, -1):
-    utc = datetime.now(UTC).date()
-    known = [utc + timedelta(days=n) for n in range(-20, left + 1)]
-    ending = BusinessCalendar.from_sessions("ENDING", known, version="7")
-    scheme = PartitionScheme(date=Daily(start=known[0], calendar=ending))
-    runs_of(f"ends_{left}".replace("-", "ago_"), scheme, catchup=False)
+for flow in end_flows.flows:
+    globals()[flow.name] = workflow_dag(flow, catchup=False, start_date=PAST)

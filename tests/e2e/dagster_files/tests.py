@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import end_flows
 from restated import flow as restated
 
 from flowctx import BusinessCalendar, Daily, Hourly, PartitionScheme, Workflow, Yearly
@@ -116,7 +117,7 @@ job = dg.define_asset_job("caught_up_job", ["caught_up"], partitions_def=partiti
 schedule = workflow_schedule(job, caught_up, catch_up=4, default_status=dg.DefaultScheduleStatus.RUNNING)
 
 defs = dg.Definitions.merge(
-    *(workflow_definitions(workflow) for workflow in (again, live, restated)),
+    *(workflow_definitions(workflow) for workflow in (again, live, restated, *end_flows.flows)),
     workflow_definitions(ranged, backfill_policy=dg.BackfillPolicy.single_run()),
     dg.Definitions(assets, jobs=[job], schedules=[schedule, *schedules], executor=dg.in_process_executor),
 )

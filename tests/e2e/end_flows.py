@@ -1,0 +1,31 @@
+"""Workflows by the days of calendars that end in 40 days, in 5, have ended yesterday, and the day before that."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from flowctx import BusinessCalendar, Daily, PartitionScheme, Workflow
+
+TODAY = datetime.now(UTC).date()
+#: On Dagster, days are due at the tick of its schedules.
+TICK = datetime.fromisoformat(os.environ["TICK"]) if "TICK" in os.environ else None
+DELAY = timedelta(hours=TICK.hour, minutes=TICK.minute) if TICK else timedelta(0)
+
+
+def ending(left):
+    """Return a workflow by the days of a calendar that ends in so many days."""
+    known = [TODAY + timedelta(days=n) for n in range(-9, left + 1)]
+    calendar = BusinessCalendar.from_sessions("ENDING", known, version="7")
+    scheme = PartitionScheme(date=Daily(start=known[0], calendar=calendar, delay=DELAY))
+    flow = Workflow(f"ends_{left}".replace("-", "ago_"), partitions=scheme)
+
+    @flow.step()
+    def load(ctx):
+        """Hand on the date."""
+        return {"day": ctx.as_of_date}
+
+    return flow
+
+
+ends_40, ends_5, ends_ago_1, ends_ago_2 = flows = [ending(left) for left in (40, 5, -1, -2)]
