@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow.sdk import DAG, Param, task_group
@@ -21,6 +21,9 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
 from flowctx.core.workflow.parameters import Parameter
+
+if TYPE_CHECKING:
+    from flowctx.airflow.ready import InputsSchedule
 
 #: What the trigger form shows for each type, and what it takes: an object is a tagged value, such as ``{"$date": …}``.
 _SCHEMAS: Mapping[type, Mapping[str, Any]] = {
@@ -45,6 +48,7 @@ def workflow_dag(
     as_of: AsOf | None = None,
     map_over: Iterable[str] = (),
     reduce: Step | StepFunction | None = None,
+    on_restatement: str | None = None,
     **dag_kwargs: Any,
 ) -> DAG:
     """Return the workflow as a DAG: one task per step, its params the DAG's, its partitions the DAG's schedule.
@@ -59,7 +63,11 @@ def workflow_dag(
             outputs by value (``IBM``; ``T1|XNYS`` for several dimensions), ``None`` where an instance was skipped.
             It is skipped if all of them were.
             What instances write to parameters stays with them.
-        **dag_kwargs: As for ``DAG``; they win over what follows from the workflow.
+        on_restatement: With ``schedule="inputs"``: what to do when an input of a partition that has been captured is
+            captured again: ``"ignore"`` it, which is the default, or ``"run"`` the partition once more.
+        **dag_kwargs: As for ``DAG``; they win over what follows from the workflow. ``schedule="inputs"`` runs each
+            partition from ``start_date`` on when it is due and all that it reads has been captured or skipped; a second
+            DAG in the same file, called ``…__inputs``, starts the runs.
 
     Raises:
         WorkflowError: It is no workflow, has no steps, or cannot be mapped over these dimensions.
@@ -75,6 +83,7 @@ def workflow_dag(
     mapped = list(dict.fromkeys(map_over))
     if reduce is not None and not mapped:
         raise WorkflowError("reduce= runs after the instances of map_over=; name the dimensions to map over, too")
+    by_inputs = _by_inputs(workflow, mapped, dag_kwargs, on_restatement)
     instances = _instances(workflow, mapped)
     scheme = workflow.partitions.without(*mapped) if workflow.partitions is not None else None
     arguments: dict[str, Any] = {
@@ -83,6 +92,8 @@ def workflow_dag(
         "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()},
         **dag_kwargs,
     }
+    if by_inputs is not None:
+        arguments["schedule"] = PartitionTimetable(by_inputs.readiness.scheme, by_inputs=True)
     with DAG(**arguments) as dag:
         if not mapped:
             _add_steps(workflow, as_of=as_of)
@@ -93,7 +104,26 @@ def workflow_dag(
                 group >> StepOperator(
                     step=reduce, workflow=of_run, as_of=as_of, trigger_rule="none_failed_min_one_success"
                 )
+    if by_inputs is not None:
+        from flowctx.airflow.ready import add_starter
+
+        add_starter(dag, by_inputs)
     return dag
+
+
+def _by_inputs(
+    workflow: Workflow, mapped: list[str], dag_kwargs: Mapping[str, Any], on_restatement: str | None
+) -> InputsSchedule | None:
+    """Return the schedule by inputs, if that is asked for."""
+    if dag_kwargs.get("schedule") != "inputs":
+        if on_restatement is not None:
+            raise WorkflowError("on_restatement= goes with schedule='inputs'; pass both, or neither")
+        return None
+    if mapped:
+        raise WorkflowError("schedule='inputs' starts a run for each partition; leave out map_over=")
+    from flowctx.airflow.ready import inputs_schedule
+
+    return inputs_schedule(workflow, dag_kwargs.get("start_date"), on_restatement or "ignore")
 
 
 def _param(parameter: Parameter) -> Param:

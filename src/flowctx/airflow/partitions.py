@@ -64,6 +64,7 @@ class PartitionTimetable(Timetable):
 
     Args:
         scheme: Which keys there are.
+        by_inputs: Its runs are started elsewhere, when their inputs are there, and the schedule makes none.
 
     Raises:
         PartitionError: It is no scheme.
@@ -85,13 +86,13 @@ class PartitionTimetable(Timetable):
     #: In the grid, runs stand in the order in which they are due.
     run_ordering = ("run_after", "partition_date" if AIRFLOW.able("partitioned runs") else "logical_date")
 
-    def __init__(self, scheme: PartitionScheme) -> None:
+    def __init__(self, scheme: PartitionScheme, *, by_inputs: bool = False) -> None:
         if not isinstance(scheme, PartitionScheme):
             raise PartitionError(
                 f"PartitionTimetable takes a PartitionScheme, not a {type(scheme).__name__}: "
                 "PartitionTimetable(PartitionScheme(date=Daily(start='2012-01-03'), symbol=['AAPL', 'IBM']))"
             )
-        self._fill(scheme)
+        self._fill(scheme, by_inputs)
         for lane in self._lanes:
             if lane.cadence.due_at is not None and lane.cadence.due_at.after_close:
                 lane.cadence.business_calendar.known_closes()
@@ -99,9 +100,10 @@ class PartitionTimetable(Timetable):
             _log.log(logging.ERROR if self._end.ended else logging.WARNING, "%s", self._end)
             warnings.warn(str(self._end), stacklevel=2)
 
-    def _fill(self, scheme: PartitionScheme) -> None:
-        self.scheme = scheme
-        self.periodic = self.can_be_scheduled = scheme.cadence is not None
+    def _fill(self, scheme: PartitionScheme, by_inputs: bool) -> None:
+        self.scheme, self.by_inputs = scheme, by_inputs
+        self.periodic = scheme.cadence is not None
+        self.can_be_scheduled = self.periodic and not by_inputs
         self.description = self._description()
 
     @cached_property
@@ -122,6 +124,7 @@ class PartitionTimetable(Timetable):
     def summary(self) -> str:
         """The schedule in a few words: ``daily XNYS × 3 tier × 2 venue``, and that its calendar ends soon."""
         text = " × ".join(self._dimension_text(name) for name in self.scheme.dimensions)
+        text = f"{text}, when inputs are there" if self.by_inputs else text
         end = self._end
         if end is None:
             return text
@@ -154,6 +157,8 @@ class PartitionTimetable(Timetable):
         self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """Return the run after the last one, within what the DAG's dates and catch-up allow; None after the end."""
+        if self.by_inputs:
+            return None
         found = [self._next(lane, last_dagrun_info, restriction) for lane in self._lanes]
         return min((info for info in found if info is not None), key=_order, default=None)
 
@@ -261,13 +266,14 @@ class PartitionTimetable(Timetable):
 
     def serialize(self) -> dict[str, Any]:
         """Return it as JSON; the values of callables are written out."""
-        return {"scheme": self.scheme.to_dict()}
+        return {"scheme": self.scheme.to_dict(), **({"by_inputs": True} if self.by_inputs else {})}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> PartitionTimetable:
         """Read :meth:`serialize` back."""
         made = cls.__new__(cls)
-        made._fill(PartitionScheme.from_dict(data["scheme"]))  # whoever schedules has been told of the calendar's end
+        # Whoever schedules has been told of the calendar's end.
+        made._fill(PartitionScheme.from_dict(data["scheme"]), bool(data.get("by_inputs")))
         return made
 
 

@@ -106,6 +106,32 @@ def failed_runs(runs: DagRuns) -> Iterator[Any]:
             yield run
 
 
+def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any], logical_date: datetime | None) -> bool:
+    """Start a run from within a task; return whether it is new: Airflow has each run id once.
+
+    Raises:
+        AirflowRuntimeError: Airflow does not start it.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time import comms, task_runner
+
+    wanted = comms.TriggerDagRun(dag_id=dag_id, run_id=run_id, conf=dict(conf), logical_date=logical_date)
+    try:
+        answer = task_runner.SUPERVISOR_COMMS.send(wanted)
+    except AirflowRuntimeError as exc:
+        answer = exc.error
+    if getattr(answer, "error", None) is ErrorType.DAGRUN_ALREADY_EXISTS:
+        return False
+    if isinstance(answer, comms.ErrorResponse):
+        raise AirflowRuntimeError(answer)
+    return True
+
+
+def instant_of_key(scheme: PartitionScheme, text: str) -> datetime | None:
+    """Return the instant that is a key's own, which tells the key of a run before Airflow 3.2."""
+    return _instant(_lanes(scheme), scheme, text)
+
+
 def _text(scheme: PartitionScheme, dimensions: Collection[str], key: PartitionKey) -> str:
     """Return the text of a key in the runs of a DAG, which may do several values of a dimension each."""
     parts = zip(scheme.dimensions, scheme.text(key).split("|"), strict=True)

@@ -1,0 +1,194 @@
+"""Runs that begin when their inputs are there: a DAG beside the workflow's own, which starts each of them once.
+
+It is always under way and holds no worker: its one task waits in the triggerer, where the ledger is asked which
+partitions are ready. What it starts has an id that is made of the partition, so that Airflow takes it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final, NamedTuple
+
+from airflow.sdk import DAG, BaseOperator, Context
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.partitions import id_text
+from flowctx.airflow.planned_runs import DagRuns, instant_of_key, start_run, together
+from flowctx.airflow.recording import ledger
+from flowctx.airflow.run_order import bound_of
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.readiness import Readiness, Ready
+from flowctx.core.errors import ContextError, WorkflowError
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.inputs import inputs_of
+
+logger = logging.getLogger("flowctx")
+
+#: How often the ledger is asked.
+POLL_SECONDS: Final = 10.0
+#: What may be done with a partition whose inputs are captured again.
+ON_RESTATEMENT: Final = ("ignore", "run")
+
+
+class InputsSchedule(NamedTuple):
+    """What a DAG with ``schedule="inputs"`` was declared with."""
+
+    readiness: Readiness
+    since: date
+    on_restatement: str
+
+
+def inputs_schedule(workflow: Workflow, start_date: datetime | None, on_restatement: str) -> InputsSchedule:
+    """Return the schedule of a workflow whose partitions run when their inputs are there.
+
+    Raises:
+        WorkflowError: It has no dates, reads nothing, or does not say from when on.
+    """
+    shown = f"schedule='inputs' of workflow {workflow.name!r}"
+    if on_restatement not in ON_RESTATEMENT:
+        raise WorkflowError(f"on_restatement={on_restatement!r} must be 'ignore' or 'run'")
+    if workflow.partitions is None or workflow.partitions.cadence is None:
+        raise WorkflowError(f"{shown} needs partitions with a cadence, such as month=Monthly(...), and it has none")
+    if all(item.is_optional for _, _, item in inputs_of(workflow)):
+        raise WorkflowError(
+            f"{shown} waits for its inputs, and it has none that is not optional(); declare one, or leave out schedule="
+        )
+    if start_date is None:
+        raise WorkflowError(f"{shown} runs what is ready from start_date= on, and there is none; pass it")
+    since = bound_of(workflow.partitions.cadence, start_date)
+    return InputsSchedule(Readiness.of(workflow), since, on_restatement)
+
+
+def add_starter(dag: DAG, schedule: InputsSchedule) -> DAG:
+    """Add the DAG that starts the runs of another one."""
+    with DAG(
+        dag_id=f"{dag.dag_id}__inputs",
+        description=f"Starts runs of {dag.dag_id} when their inputs are in the ledger",
+        schedule="@continuous",
+        start_date=datetime(2020, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        tags=sorted(dag.tags),
+    ) as starter:
+        StartReady(task_id="start", target=dag.dag_id, schedule=schedule)
+    return starter
+
+
+class StartReady(BaseOperator):
+    """Waits without a worker until partitions are ready, and starts their runs.
+
+    Args:
+        target: The DAG whose runs are started.
+        schedule: Which partitions are ready.
+        poll_seconds: How often the ledger is asked.
+        **kwargs: As for any operator.
+    """
+
+    def __init__(
+        self, *, target: str, schedule: InputsSchedule, poll_seconds: float = POLL_SECONDS, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.target, self.schedule, self.poll_seconds = target, schedule, poll_seconds
+
+    def execute(self, context: Context) -> None:
+        """Wait.
+
+        Raises:
+            ContextError: There is no ledger.
+            TaskDeferred: Airflow takes it.
+        """
+        if ledger() is None:
+            raise ContextError(
+                "which inputs are there is known to the ledger, and there is none; set FLOWCTX_LEDGER_URL"
+            )
+        readiness, since, on_restatement = self.schedule
+        trigger = ReadyTrigger(
+            target=self.target,
+            readiness=readiness.to_dict(),
+            since=since.isoformat(),
+            on_restatement=on_restatement,
+            poll_seconds=self.poll_seconds,
+        )
+        self.defer(trigger=trigger, method_name="start")
+
+    def start(self, context: Context, event: Mapping[str, Any]) -> list[str]:
+        """Start the runs that Airflow does not have yet, and return their ids."""
+        scheme = self.schedule.readiness.scheme
+        started = []
+        for run_id, text in event["runs"].items():
+            instant = None if AIRFLOW.able("partitioned runs") else instant_of_key(scheme, text)
+            if start_run(self.target, run_id, {"partition": text}, instant):
+                started.append(run_id)
+        logger.info("started %d runs of DAG %s: %s", len(started), self.target, ", ".join(started) or "none")
+        return started
+
+
+class ReadyTrigger(BaseTrigger):
+    """Fires when partitions are ready of which Airflow has no run yet.
+
+    Args:
+        target: The DAG whose runs are to be started.
+        readiness: What its partitions need, as JSON.
+        since: The first as-of date.
+        on_restatement: ``"ignore"``, or ``"run"``: also what was captured before one of its inputs.
+        poll_seconds: How often the ledger is asked; first after such a time.
+    """
+
+    def __init__(
+        self, target: str, readiness: dict[str, Any], since: str, on_restatement: str, poll_seconds: float
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.arguments = {
+            "target": target,
+            "readiness": readiness,
+            "since": since,
+            "on_restatement": on_restatement,
+            "poll_seconds": poll_seconds,
+        }
+        self.target, self.since, self.poll_seconds = target, date.fromisoformat(since), poll_seconds
+        self.restated = on_restatement == "run"
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return where the class is, and its arguments."""
+        return f"{__name__}.{type(self).__name__}", self.arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; what does not answer is asked again."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        readiness = Readiness.from_dict(self.arguments["readiness"])  # type: ignore[arg-type]
+        new: dict[str, str] = {}
+        while not new:
+            await asyncio.sleep(self.poll_seconds)
+            try:
+                found = await sync_to_async(ledger)()
+                runs = {} if found is None else await asyncio.to_thread(self._ready, readiness, found)
+                new = await sync_to_async(self._new)(runs, RuntimeTaskInstance.get_dr_count)
+            except Exception as exc:  # noqa: BLE001  # a ledger or an API server that restarts must not end it
+                logger.warning("it is not known which inputs are there: %s: %s", type(exc).__name__, exc)
+        yield TriggerEvent({"runs": new})  # type: ignore[no-untyped-call]
+
+    def _ready(self, readiness: Readiness, ledger: Ledger) -> dict[str, str]:
+        """Return the run ids and the texts of partitions that are ready."""
+        ready = readiness.ready(ledger, datetime.now(UTC), self.since, restated=self.restated)
+        return {run_id_of(readiness, one): readiness.scheme.text(one.key) for one in ready}
+
+    def _new(self, runs: Mapping[str, str], ask: Any) -> dict[str, str]:
+        """Return the first of those that Airflow may not have, many at a time."""
+        for some in together([DagRuns(self.target, tuple(runs))]):
+            if some.run_ids and some.count(ask) < len(some.run_ids):
+                return {run_id: runs[run_id] for run_id in some.run_ids}
+        return {}
+
+
+def run_id_of(readiness: Readiness, ready: Ready) -> str:
+    """Return the id of a run: the same whenever it is made for the same occasion."""
+    digest = hashlib.sha256(f"{readiness.workflow}\0{ready.key}\0{ready.occasion}".encode()).hexdigest()[:8]
+    return f"inputs__{id_text(readiness.scheme.text(ready.key))}__{digest}"

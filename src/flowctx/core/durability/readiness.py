@@ -1,0 +1,162 @@
+"""Which partitions can run, because all that they read has been captured or skipped: the ledger decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.versions import version_to_read
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.mapping import PartitionMapping
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.inputs import inputs_of
+
+#: So many partitions of the reader are looked up at once.
+_CHUNK: Final = 200
+#: What :class:`Ready` says of a partition that has not been captured.
+FIRST: Final = "first"
+
+
+class Ready(NamedTuple):
+    """A partition that can run."""
+
+    #: The partition.
+    key: PartitionKey
+    #: What it would run for: ``FIRST``, or the time when the last of its inputs was restated.
+    occasion: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """One input of a workflow, without its code."""
+
+    #: The workflow that is read, and the step.
+    workflow: str
+    step: str
+    #: Which partitions of it are read; ``None``: it has none.
+    mapping: PartitionMapping | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        found: dict[str, Any] = {"workflow": self.workflow, "step": self.step}
+        if self.mapping is not None:
+            where = {name: list(values) for name, values in self.mapping.where.items()}
+            found |= {"partitions": self.mapping.upstream.to_dict(), "previous": self.mapping.previous, "where": where}
+        return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], reader: PartitionScheme) -> Need:
+        """Read :meth:`to_dict` back."""
+        mapping = None
+        if "partitions" in data:
+            scheme = PartitionScheme.from_dict(data["partitions"])
+            mapping = PartitionMapping(scheme, reader, previous=data["previous"], where=data["where"])
+        return cls(workflow=data["workflow"], step=data["step"], mapping=mapping)
+
+    def complete_at(self, ledger: Ledger, key: PartitionKey) -> str | None:
+        """Return when the last of what a partition reads was completed; ``None`` if something is missing."""
+        keys = [None] if self.mapping is None else list(self.mapping.keys(key))
+        if not keys and not self._may_be_empty(key):
+            return None
+        found: dict[PartitionKey | None, list[Any]] = {}
+        for version in ledger.versions(self.workflow, self.step, keys):
+            found.setdefault(version.partition, []).append(version)
+        chosen = [version_to_read(found.get(one, ()), None) for one in keys]
+        if any(version is None for version in chosen):
+            return None
+        return max((version.completed_at or "" for version in chosen if version is not None), default="")
+
+    def _may_be_empty(self, key: PartitionKey) -> bool:
+        """Whether a partition that reads nothing is right to: the first dates, and a week without a session."""
+        assert self.mapping is not None  # noqa: S101 - else there is something
+        if self.mapping.previous:
+            return True
+        cadence, reader = self.mapping.upstream.cadence, self.mapping.downstream
+        window = reader.window(key) if reader is not None else None
+        if cadence is None or window is None or cadence.within(window):
+            return False
+        first = window.start.astimezone(cadence.zone).date()
+        last = (window.end - timedelta(microseconds=1)).astimezone(cadence.zone).date()
+        return last >= cadence.start and (cadence.end is None or first <= cadence.end)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """What the partitions of a workflow need before they can run.
+
+    Inputs that are ``optional()`` are not needed.
+    """
+
+    #: The workflow, and its first step.
+    workflow: str
+    step: str
+    #: Its partitions.
+    scheme: PartitionScheme
+    #: What it reads.
+    needs: tuple[Need, ...]
+
+    @classmethod
+    def of(cls, workflow: Workflow) -> Readiness:
+        """Return what a workflow with partitions needs."""
+        assert workflow.partitions is not None  # noqa: S101 - the caller has seen to it
+        items = [item for _, _, item in inputs_of(workflow) if not item.is_optional]
+        needs = [
+            Need(workflow=item.workflow.name, step=item.step_name, mapping=item.mapping(workflow.partitions))
+            for item in items
+        ]
+        return cls(
+            workflow=workflow.name, step=next(iter(workflow.steps)), scheme=workflow.partitions, needs=tuple(needs)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON: for a process that does not have the workflow's code."""
+        needs = [need.to_dict() for need in self.needs]
+        return {"workflow": self.workflow, "step": self.step, "partitions": self.scheme.to_dict(), "needs": needs}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Readiness:
+        """Read :meth:`to_dict` back."""
+        scheme = PartitionScheme.from_dict(data["partitions"])
+        needs = tuple(Need.from_dict(need, scheme) for need in data["needs"])
+        return cls(workflow=data["workflow"], step=data["step"], scheme=scheme, needs=needs)
+
+    def ready(self, ledger: Ledger, now: datetime, since: date, *, restated: bool) -> Iterator[Ready]:
+        """Yield the partitions that are due and can run, and have not been captured, in order.
+
+        Args:
+            ledger: Where outputs are remembered.
+            now: The time by which they are due.
+            since: The first as-of date.
+            restated: Yield also those that have been captured, if one of their inputs was completed after that.
+        """
+        due = (key for key in self.scheme.due_keys(now) if (self.scheme.as_of_date(key) or since) >= since)
+        while some := list(islice(due, _CHUNK)):
+            captured = self._captured(ledger, some)
+            for key in some:
+                if key in captured and not restated:
+                    continue
+                complete = self.complete_at(ledger, key)
+                if complete is None:
+                    continue
+                if key not in captured:
+                    yield Ready(key, FIRST)
+                elif complete > captured[key]:
+                    yield Ready(key, complete)
+
+    def complete_at(self, ledger: Ledger, key: PartitionKey) -> str | None:
+        """Return when the last of all that a partition reads was completed; ``None`` if something is missing."""
+        times = [need.complete_at(ledger, key) for need in self.needs]
+        return None if None in times else max((time for time in times if time is not None), default="")
+
+    def _captured(self, ledger: Ledger, keys: list[PartitionKey]) -> dict[PartitionKey, str]:
+        """Return when each partition of the workflow itself was captured last, of those that are."""
+        found: dict[PartitionKey, str] = {}
+        for version in ledger.versions(self.workflow, self.step, keys):
+            if version.partition is not None and version.ended_well and version.completed_at is not None:
+                found[version.partition] = max(found.get(version.partition, ""), version.completed_at)
+        return found

@@ -1,0 +1,148 @@
+"""A partition can run when all that it reads has been captured or skipped, and once."""
+
+import json
+from datetime import UTC, date, datetime
+
+import pytest
+
+from flowctx import BusinessCalendar, Daily, Monthly, PartitionScheme, StepResult, Weekly, Workflow, run
+from flowctx.core.durability.readiness import FIRST, Readiness
+from flowctx.ledger import open_ledger
+
+NOW, SINCE = datetime(2026, 5, 1, tzinfo=UTC), date(2026, 1, 1)
+MONTHS = PartitionScheme(month=Monthly(start="2026-01-01"))
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request, tmp_path):
+    """A ledger in memory, and one in a file."""
+    return open_ledger("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/ledger.db")
+
+
+@pytest.fixture
+def days():
+    """A value for each session and fund; Friday the 9th of January is skipped, and what is bad fails."""
+    flow = Workflow(
+        "days", partitions=PartitionScheme(date=Daily(start="2026-01-05", calendar="WEEKDAYS"), fund=["A", "B"])
+    )
+    flow.bad = set()
+
+    @flow.step()
+    def value(ctx):
+        if str(ctx.partition) in flow.bad:
+            return StepResult.fail("no prices", category="DATA_QUALITY")
+        return StepResult.skip("closed") if ctx.as_of_date == date(2026, 1, 9) else {"n": 1}
+
+    return flow
+
+
+def roll_up(item, name="month"):
+    """A workflow of months that reads an input."""
+    flow = Workflow(name, partitions=MONTHS)
+    flow.step(name="report", inputs={"days": item})(_report)
+    return flow
+
+
+def _report(ctx, *, days):
+    return {"days": len(days)}
+
+
+def ready(flow, ledger, *, restated=False, since=SINCE, now=NOW):
+    """Return what can run, as text, from what another process is told."""
+    told = Readiness.from_dict(json.loads(json.dumps(Readiness.of(flow).to_dict())))
+    return {str(one.key): one.occasion for one in told.ready(ledger, now, since, restated=restated)}
+
+
+def capture(flow, ledger, select):
+    """Run some partitions."""
+    for key in flow.partitions.select(select):
+        run(flow, partition=key, ledger=ledger)
+
+
+def test_a_month_is_ready_after_its_last_session_and_once(days, ledger):
+    """Sessions count, not days; what was skipped counts, what failed does not; a captured month is ready no more."""
+    month = roll_up(days.output("value"))
+    days.bad.add("date=2026-01-07|fund=B")
+    capture(days, ledger, "date=2026-01-05..2026-01-29")
+    assert ready(month, ledger) == {}
+    capture(days, ledger, "date=2026-01-30")
+    assert ready(month, ledger) == {}
+    days.bad.clear()
+    capture(days, ledger, "date=2026-01-07,fund=B")
+    assert ready(month, ledger) == {"month=2026-01-31": FIRST}
+    assert ready(month, ledger, now=datetime(2026, 1, 31, 12, tzinfo=UTC)) == {}  # it is not due
+    assert ready(month, ledger, since=date(2026, 2, 1)) == {}
+    run(month, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    assert ready(month, ledger) == ready(month, ledger, restated=True) == {}
+
+
+def test_a_restatement_makes_it_ready_again_only_if_asked(days, ledger):
+    """Each restatement is an occasion of its own, until the month has been captured after it."""
+    month = roll_up(days.output("value"))
+    capture(days, ledger, "date=2026-01-05..2026-01-30")
+    run(month, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    capture(days, ledger, "date=2026-01-14,fund=A")
+    assert ready(month, ledger) == {}
+    first = ready(month, ledger, restated=True)
+    assert list(first) == ["month=2026-01-31"]
+    assert first["month=2026-01-31"] != FIRST
+    assert ready(month, ledger, restated=True) == first
+    capture(days, ledger, "date=2026-01-15,fund=B")
+    assert ready(month, ledger, restated=True) != first
+    run(month, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    assert ready(month, ledger, restated=True) == {}
+
+
+def test_an_extended_scheme_and_a_chain(days, ledger):
+    """A later end drops nothing; a month that reads the one before waits for it; optional inputs are not waited for."""
+    chain = Workflow("chain", partitions=MONTHS)
+    inputs = {"days": days.output("value").where(fund="A"), "last": chain.output("report").previous()}
+    chain.step(name="report", inputs=inputs)(_chained)
+    capture(days, ledger, "date=2026-01-05..2026-02-27,fund=A")
+    assert ready(chain, ledger) == {"month=2026-01-31": FIRST}
+    run(chain, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    assert ready(chain, ledger) == {"month=2026-02-28": FIRST}
+    optional = roll_up(days.output("value").optional(), "optional")
+    assert len(Readiness.of(optional).needs) == 0
+
+
+def _chained(ctx, *, days, last):
+    return {"months": 1 + (last["months"] if last is not None else 0)}
+
+
+def test_a_workflow_without_partitions_is_waited_for(ledger):
+    """Its last capture is what is read."""
+    settings = Workflow("settings")
+    settings.step(name="limits")(lambda ctx: {"limit": 1})
+    month = Workflow("limited", partitions=PartitionScheme(month=Monthly(start="2026-04-01")))
+    month.step(name="report", inputs={"limits": settings.output("limits")})(_limited)
+    assert ready(month, ledger) == {}
+    run(settings, ledger=ledger).raise_for_failure()
+    assert ready(month, ledger) == {"month=2026-04-30": FIRST}
+
+
+def _limited(ctx, *, limits):
+    return dict(limits)
+
+
+def test_a_week_without_sessions_is_ready_and_one_without_data_is_not(ledger):
+    """A closed week reads nothing and runs; before the first and after the last date there is nothing to run for."""
+    closed = BusinessCalendar.from_holidays("closed", [f"2026-01-{day}" for day in range(12, 17)])
+    days = Workflow(
+        "days", partitions=PartitionScheme(date=Daily(start="2026-01-12", end="2026-01-21", calendar=closed))
+    )
+    days.step(name="value")(_report_nothing)
+    week = Workflow("week", partitions=PartitionScheme(week=Weekly(start="2026-01-01")))
+    week.step(name="report", inputs={"days": days.output("value")})(_report)
+    assert ready(week, ledger) == {"week=2026-01-16": FIRST}
+    capture(days, ledger, "date=2026-01-19..2026-01-21")
+    assert ready(week, ledger) == {"week=2026-01-16": FIRST, "week=2026-01-23": FIRST}
+    fund = Workflow("fund", partitions=PartitionScheme(week=Weekly(start="2026-01-12"), fund=["C"]))
+    funds = Workflow("funds", partitions=PartitionScheme(date=Daily(start="2026-01-12"), fund=["A"]))
+    funds.step(name="value")(_report_nothing)
+    fund.step(name="report", inputs={"days": funds.output("value")})(_report)
+    assert ready(fund, ledger) == {}
+
+
+def _report_nothing(ctx):
+    return None
