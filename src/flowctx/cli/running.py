@@ -50,6 +50,7 @@ from flowctx.core.workflow.run_result import RunResult
     show_default=True,
     help="What to do when the partition is captured already.",
 )
+@click.option("--known-at", metavar="TIME", help="Read inputs as they were known at this time, with its zone.")
 @ledger_option
 @json_option
 def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:

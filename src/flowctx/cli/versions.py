@@ -19,7 +19,7 @@ from flowctx.cli.options import CommandError, json_option, ledger_option
 from flowctx.cli.output import echo, print_json, print_table, write_file
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.errors import MissingExtra
 from flowctx.core.masking import mask_data
 from flowctx.core.workflow.definition import Workflow
@@ -27,7 +27,6 @@ from flowctx.core.workflow.import_path import import_recorded, import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions import Differences, outputs
-from flowctx.versions.outputs import read_time
 from flowctx.versions.rows import cell, columns_of, rows, text
 from flowctx.versions.shown import counts, lines, stale_data, title, to_data
 

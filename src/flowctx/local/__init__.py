@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +19,8 @@ from flowctx.core.durability.replay import Invoke, Replay, replay_step
 from flowctx.core.durability.resumption import ResumePlan, plan_resume
 from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
 from flowctx.core.durability.run_plan import LOCAL_LEASE, begin_run, plan_next_attempt, plan_run
-from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, WorkflowError
+from flowctx.core.durability.version_choice import VersionChoice, read_time
+from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, Superseded, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.context import WorkflowContext
@@ -49,6 +50,7 @@ def run(
     run_id: str | None = None,
     ledger: Ledger | str | None = None,
     on_captured: OnCaptured = "recapture",
+    known_at: datetime | str | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
     """Run a workflow for one partition key in this process, step by step.
@@ -68,6 +70,8 @@ def run(
         ledger: Where to remember the run, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names, if it is set.
         on_captured: What to do when the ledger says that the partition is captured already: make a new revision, or
             ``"skip"`` the run.
+        known_at: Read inputs as they were known at this time on the ledger's clock, with its zone. What the run makes
+            is a version like any other.
         clock: Another clock than the machine's.
 
     Returns:
@@ -75,7 +79,8 @@ def run(
 
     Raises:
         UnknownPartition: The workflow has no such partition.
-        ContextError: A partitioned workflow without a partition, or a parameter whose name says who the run is.
+        ContextError: A partitioned workflow without a partition, a parameter whose name says who the run is, or a
+            ``known_at`` that lies ahead.
         WorkflowError: The workflow has no steps.
         CaptureHeld: Another run of the same batch is writing this capture.
         RunExists: The ledger remembers a run of this id already.
@@ -104,7 +109,7 @@ def run(
         batch_id=batch_id,
         trace_id=trace_id,
         params=workflow.params_with(params),
-        metadata=ENGINE,
+        metadata=ENGINE | _known(known_at, clock.now()),
         started_at=clock.now(),
     )
     with _open_ledger(ledger) as ledger_in_use:
@@ -226,6 +231,14 @@ def replay(
             invoke=invoke,
             scratch=MemoryArtifactStore(),
         )
+
+
+def _known(known_at: datetime | str | None, now: datetime) -> dict[str, str]:
+    """Return what a run's context says of the time at which its inputs are read."""
+    time = VersionChoice(known_at=read_time(known_at)).known_at
+    if time is not None and time > now:
+        raise ContextError(f"known_at={time.isoformat()} lies ahead; what will be known then is not known yet")
+    return {} if time is None else {"known_at": time.isoformat()}
 
 
 def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:

@@ -7,8 +7,8 @@ from datetime import date, datetime
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.errors import ContextError, PartitionError
+from flowctx.core.durability.version_choice import VersionChoice, read_time
+from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
@@ -78,21 +78,3 @@ def outputs(
         return dict(zip(keys, found.load([versions[key] for key in keys]), strict=True))
 
     return Outputs.lazy(tuple(versions), load)
-
-
-def read_time(time: datetime | str | None) -> datetime | None:
-    """Return a time that may be text in ISO 8601.
-
-    Raises:
-        ContextError: It is no time.
-
-    Example:
-        >>> read_time("2026-01-15T18:00:00Z").hour
-        18
-    """
-    if time is None or isinstance(time, datetime):
-        return time
-    try:
-        return datetime.fromisoformat(time)
-    except (TypeError, ValueError) as exc:
-        raise ContextError(f"known_at={time!r} is no time; write one such as 2026-01-15T18:00:00+00:00") from exc

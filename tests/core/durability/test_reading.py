@@ -2,7 +2,18 @@
 
 import pytest
 
-from flowctx import Daily, ErrorCategory, Monthly, Outputs, PartitionKey, PartitionScheme, StepResult, Workflow, replay
+from flowctx import (
+    ContextError,
+    Daily,
+    ErrorCategory,
+    Monthly,
+    Outputs,
+    PartitionKey,
+    PartitionScheme,
+    StepResult,
+    Workflow,
+    replay,
+)
 from flowctx import resume as resume_run
 from flowctx import run as run_here
 from flowctx.backfill import Backfill
@@ -315,3 +326,31 @@ def test_a_step_after_one_that_was_skipped_is_a_hole(ledger):
     reader.step(name="copy", inputs={"own": flow.output("last").optional()})(lambda ctx, *, own: {"own": own})
     run(flow, DAYS[0], ledger=ledger)
     assert run(reader, DAYS[0], ledger=ledger).context.get_output("copy") == {"own": None}
+
+
+def test_inputs_are_read_as_they_were_known(desk, nav, world, ledger):
+    """What was restated since is read in the version of that time, and a resumed run goes on with it."""
+    run(nav, DAYS[0], ledger=ledger)
+    run(nav, DAYS[0], "B", ledger=ledger)
+    before = ledger.now()
+    run(nav, DAYS[0], batch_id="restated", params={"step": 10}, ledger=ledger)
+    assert run(desk, DAYS[0], ledger=ledger).context.get_output("total", "sum") == 11
+    then = run(desk, DAYS[0], ledger=ledger, known_at=before.isoformat())
+    assert then.context.get_output("total", "sum") == 2
+    assert then.context.metadata["known_at"] == before.isoformat()
+    again = resume_run(then.run_id, desk, from_step="total", ledger=ledger)
+    assert again.context.get_output("total", "sum") == 2
+
+
+def test_what_was_not_known_then_is_missing(desk, nav, ledger):
+    """It is there now, which is no answer; a time that lies ahead is none either."""
+    before = ledger.now()
+    for fund in "AB":
+        run(nav, DAYS[0], fund, ledger=ledger)
+    failed = run(desk, DAYS[0], ledger=ledger, known_at=before)["total"]
+    assert failed.category is ErrorCategory.DEPENDENCY
+    assert f"which nobody had captured by {before}; choose a later known_at" in failed.error
+    with pytest.raises(ContextError, match="lies ahead"):
+        run(desk, DAYS[0], ledger=ledger, known_at="2999-01-01T00:00:00Z")
+    with pytest.raises(ContextError, match="has no time zone"):
+        run(desk, DAYS[0], ledger=ledger, known_at="2026-01-01T00:00:00")

@@ -144,6 +144,10 @@ class RunLedger(Protocol):
         """
         ...
 
+    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
+        """Return what is still known of the captures of some partitions that were complete and are pruned."""
+        ...
+
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
         ...
@@ -231,10 +235,6 @@ class Ledger(RunLedger, Protocol):
             partition: Only those of this partition.
             limit: Only so many: those that were granted last.
         """
-        ...
-
-    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
-        """Return what is still known of the captures of some partitions that were complete and are pruned."""
         ...
 
     def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunStatus, VersionRead
-from flowctx.core.durability.versions import Version, version_read, version_to_read
+from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.versions import PrunedVersion, Version, version_read, version_to_read
 from flowctx.core.errors import InputMissing
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -104,6 +105,8 @@ class StepInputs:
 
     def _versions(self, name: str, item: Input, keys: Sequence[PartitionKey | None]) -> list[Version]:
         """Return the version of each partition that is read."""
+        if "known_at" in self.ctx.metadata:
+            return self._versions_then(name, item, keys, datetime.fromisoformat(str(self.ctx.metadata["known_at"])))
         batch_id, workflow = self.ctx.batch_id, item.workflow.name
         unmade = self.await_made(item, keys)  # before the ledger is asked, which knows more after the wait
         candidates: dict[PartitionKey | None, list[Version]] = {}
@@ -123,6 +126,26 @@ class StepInputs:
         missing = [key for key, version in chosen.items() if version is None]
         if missing and not item.is_optional:
             raise InputMissing(self._missing(name, item, missing))
+        return [version for version in chosen.values() if version is not None]
+
+    def _versions_then(
+        self, name: str, item: Input, keys: Sequence[PartitionKey | None], known_at: datetime
+    ) -> list[Version]:
+        """Return the version of each partition that was current at a time."""
+        found: dict[PartitionKey | None, list[Version]] = {}
+        for version in self.ledger.versions(item.workflow.name, item.step_name, keys):
+            found.setdefault(version.partition, []).append(version)
+        pruned: dict[PartitionKey | None, list[PrunedVersion]] = {}
+        for one in self.ledger.pruned_versions(item.workflow.name, keys):
+            pruned.setdefault(one.partition, []).append(one)
+        choice = VersionChoice(known_at=known_at)
+        chosen = {key: choice.version(found.get(key, ()), pruned.get(key, ())) for key in keys}
+        missing = [key for key, version in chosen.items() if version is None]
+        if missing and not item.is_optional:
+            raise InputMissing(
+                f"{self._label(name)} needs {_named(item, missing)}, which nobody had captured by {known_at}; "
+                "choose a later known_at"
+            )
         return [version for version in chosen.values() if version is not None]
 
     def _to_come(self, item: Input, keys: Sequence[PartitionKey | None]) -> set[PartitionKey | None]:

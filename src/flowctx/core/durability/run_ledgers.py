@@ -10,7 +10,7 @@ from typing import TypeVar
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.versions import Version
+from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, RunAlive, RunExists, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
@@ -107,6 +107,10 @@ class NoLedger:
             f"an input is read from the ledger, and there is none that remembers workflow {workflow!r}; set "
             "FLOWCTX_LEDGER_URL, or pass ledger="
         )
+
+    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
+        """Return none."""
+        return []
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return none."""
@@ -241,6 +245,10 @@ class LenientLedger:
     ) -> list[Version]:
         """Return captures; without them there is no input, so what the ledger cannot do is raised."""
         return self._ledger.versions(workflow, step, partitions, batch_id=batch_id)
+
+    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
+        """Return captures that are pruned; what the ledger cannot do is raised."""
+        return self._ledger.pruned_versions(workflow, partitions)
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of a step; what the ledger cannot do is raised."""

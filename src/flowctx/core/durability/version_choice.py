@@ -86,6 +86,24 @@ class VersionChoice:
         return version.revision == self.revision
 
 
+def read_time(time: datetime | str | None) -> datetime | None:
+    """Return a time that may be text in ISO 8601.
+
+    Raises:
+        ContextError: It is no time.
+
+    Example:
+        >>> read_time("2026-01-15T18:00:00Z").hour
+        18
+    """
+    if time is None or isinstance(time, datetime):
+        return time
+    try:
+        return datetime.fromisoformat(time)
+    except (TypeError, ValueError) as exc:
+        raise ContextError(f"known_at={time!r} is no time; write one such as 2026-01-15T18:00:00+00:00") from exc
+
+
 def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time: datetime) -> Version | None:
     """Return the version that was current at a time: the last of those that were complete then.
 
