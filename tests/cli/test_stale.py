@@ -77,3 +77,17 @@ def test_a_changed_step_is_listed_where_it_is_asked_for(chain):
     ]
     wrong = ("backfill", "chained:double", "--batch", "b", "--stale", "--params-from", "os:getcwd")
     assert "leave out --params-from" in chain(*wrong, exit_code=2)
+
+
+def test_show_says_what_a_capture_was_built_from(chain):
+    """In words and as JSON, the nearest first."""
+    shown = chain("show", "2026-01-06|first", "--workflow", "total", "--lineage").splitlines()
+    assert shown[0] == "built from"
+    assert [line.split()[:4] for line in shown[2:]] == [
+        [str(depth), name, "date=2026-01-06", "2026-01-06|first"]
+        for depth, name in enumerate(["total", "double", "source"])
+    ]
+    assert '{"by": 3.0}' in shown[3]
+    told = chain("show", "2026-01-06|first", "--workflow", "total", "--lineage", "--json")
+    assert [source["workflow"] for source in told] == ["total", "double", "source"]
+    assert "several workflows" in chain("show", "2026-01-06|first", "--lineage", exit_code=2)

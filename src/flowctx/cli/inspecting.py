@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 import click
@@ -26,10 +27,13 @@ from flowctx.cli.output import (
     show as show_block,
 )
 from flowctx.cli.tables import print_tables
+from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.ownership import is_alive
+from flowctx.versions.lineage import Source, find_captured, lineage
 
 
 @click.command(short_help="List runs of all engines, the latest first.")
@@ -97,14 +101,23 @@ def _silence(run: RunRecord, now: datetime) -> str | None:
 
 
 @click.command(short_help="Show a run: steps, times, errors, context.")
-@click.argument("run_id", shell_complete=run_ids)
+@click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--workflow", metavar="NAME", help="Which workflow is meant, where one run id serves several.")
 @partition_option("Which partition is meant, where one run id serves several.")
 @click.option("--traceback", "tracebacks", is_flag=True, help="Also print where failed steps failed.")
+@click.option(
+    "--lineage", "built_from", is_flag=True, help="Instead, what it was built from, down to the first inputs."
+)
 @ledger_option
 @json_option
 def show(
-    run_id: str, workflow: str | None, partition: PartitionKey | None, tracebacks: bool, ledger: Ledger, as_json: bool
+    run_id: str,
+    workflow: str | None,
+    partition: PartitionKey | None,
+    tracebacks: bool,
+    built_from: bool,
+    ledger: Ledger,
+    as_json: bool,
 ) -> None:
     """Show a run: its steps, how long they took and how they ended, and its context.
 
@@ -112,12 +125,32 @@ def show(
     flowctx show RUN_ID
     flowctx show RUN_ID --json
     flowctx show RUN_ID --traceback
+    flowctx show CAPTURE --lineage
+    flowctx show CAPTURE --lineage --json
     """  # noqa: D301 - \b is for click
+    if built_from:
+        _show_lineage(lineage(ledger, find_captured(ledger, run_id, workflow, partition)), as_json)
+        return
     run = ledger.get_run(run_id, workflow=workflow, partition=partition)
     records = ledger.steps(run.key)
     if as_json:
         print_json({**run_data(run), "steps": [step_data(r) for r in records], "context": run.context.to_dict()})
         return
+    _print_run(run, ledger)
+    print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
+    _print_inputs(records)
+    print_tables(ledger, records)
+    if tracebacks:
+        _print_tracebacks(records)
+    if is_alive(run, ledger.now()):
+        echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
+    elif run.continued_by is not None:
+        echo(f"\nsee how it went on: flowctx show {run.continued_by}")
+    elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
+        echo(f"\nto continue: flowctx resume {run.run_id}")
+
+
+def _print_run(run: RunRecord, ledger: Ledger) -> None:
     print_facts(
         {
             "run": run.run_id,
@@ -134,17 +167,34 @@ def show(
             "did only": ", ".join(run.selected) or None,
         }
     )
-    print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
-    _print_inputs(records)
-    print_tables(ledger, records)
-    if tracebacks:
-        _print_tracebacks(records)
-    if is_alive(run, ledger.now()):
-        echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
-    elif run.continued_by is not None:
-        echo(f"\nsee how it went on: flowctx show {run.continued_by}")
-    elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
-        echo(f"\nto continue: flowctx resume {run.run_id}")
+
+
+def _show_lineage(found: list[Source], as_json: bool) -> None:
+    """Print what something was built from, the nearest first."""
+    if as_json:
+        print_json([source.to_dict() for source in found])
+        return
+    rows = []
+    for source in found:
+        run = source.run
+        params = json.dumps(mask_data(to_json(run.context.params)), ensure_ascii=False) if run else None
+        code = ", ".join(f"{step.step}@{step.version}" if step.version else step.step for step in source.steps)
+        where = (source.depth, source.workflow, source.partition, source.capture_id, source.revision, code)
+        who = (run.engine, run.owner, clock_time(run.finished_at)) if run else (None, None, None)
+        rows.append((*where, *who, source.problem or params))
+    columns = (
+        "depth",
+        "workflow",
+        "partition",
+        "capture",
+        "revision",
+        "code",
+        "engine",
+        "by",
+        "written (UTC)",
+        "params",
+    )
+    print_table("built from", columns, rows)
 
 
 def _print_inputs(records: list[StepRecord]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
-from flowctx.core.durability.versions import PrunedVersion, Version
+from flowctx.core.durability.versions import PrunedVersion
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
@@ -31,10 +31,10 @@ from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning_memory import MemoryPruning
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
-from flowctx.ledger.standing import FindBatch, version_of
+from flowctx.ledger.versions_memory import MemoryVersions
 
 
-class MemoryLedger(MemoryPruning, FindBatch, OldNames):
+class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     """Remembers runs for as long as the process lives; its calls take turns, so threads may share it.
 
     Args:
@@ -319,63 +319,6 @@ class MemoryLedger(MemoryPruning, FindBatch, OldNames):
             ]
         latest = sorted(found, key=lambda capture: capture.claimed_at, reverse=True)[:limit]
         return sorted(latest, key=by_subject)
-
-    def versions(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        *,
-        batch_id: str | None = None,
-    ) -> list[Version]:
-        """Return all captures of some partitions, complete or not, with how a step of each ended."""
-        wanted = set(partitions)
-        with self._lock:
-            by_digest = {key.digest: run for key, run in self._runs.items()}
-            found = [
-                version_of(by_digest[capture.holder], step, self._step(by_digest[capture.holder].key, step), capture)
-                for capture in self._captures.values()
-                if capture.workflow == workflow and capture.partition in wanted and capture.holder in by_digest
-            ]
-            parts = [
-                (self._steps[key][step].started_at, run)
-                for key, run in self._runs.items()
-                if batch_id is not None and run.context.batch_id == batch_id and run.workflow == workflow
-                if run.is_part and key.partition in wanted and run.status is not RunStatus.OK
-                if run.capture is not None and step in self._steps.get(key, {})
-            ]
-            return found + [
-                version_of(run, step, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
-            ]
-
-    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
-        """Return what is still known of the captures of some partitions that were complete and are pruned."""
-        wanted = set(partitions)
-        with self._lock:
-            return [one for of, one in self._pruned.values() if of == workflow and one.partition in wanted]
-
-    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
-        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
-        wanted = set(run_keys)
-        with self._lock:
-            keys = [key for key in self._steps if key.digest in wanted]
-        return {key.digest: found for key in keys if (found := self.steps(key))}
-
-    def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
-        """Yield the partitions of a workflow that anybody has claimed a capture of, in no particular order."""
-        with self._lock:
-            found = {c.partition for c in self._captures.values() if c.workflow == workflow and c.partition is not None}
-        yield from found
-
-    def _step(self, key: RunKey, step: str) -> StepRecord | None:
-        return self._steps.get(key, {}).get(step)
-
-    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
-        """Return what is recorded of one step of several runs, by the digests of their keys."""
-        wanted = set(run_keys)
-        with self._lock:
-            found = {key.digest: records for key, records in self._steps.items() if key.digest in wanted}
-        return {digest: records[step] for digest, records in found.items() if step in records}
 
     def remember_engine_name(self, engine: str, workflow: str, name: str, dimensions: Sequence[str] = ()) -> None:
         """Remember a name under which an engine has a workflow."""

@@ -45,7 +45,7 @@ from flowctx.ledger.rows import (
 )
 from flowctx.ledger.statements import put_attempt, put_run, record_step
 from flowctx.ledger.tables import attempts, captures, runs, steps
-from flowctx.ledger.versions_sql import SqlVersions
+from flowctx.ledger.versions_sql import SqlVersions, chunks
 
 
 class _Beginning(NamedTuple):
@@ -274,6 +274,15 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]
         query = _with_context().where(*conditions).order_by(runs.c.started_at.desc(), runs.c.run_key).limit(limit)
         return [run_record(row) for row in self._database.rows(query)]
+
+    def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
+        """Return several runs, by the digests of their keys; those that nobody knows are left out."""
+        rows = (
+            row
+            for some in chunks(list(run_keys))
+            for row in self._database.rows(_with_context().where(runs.c.run_key.in_(some)))
+        )
+        return {row["run_key"]: run_record(row) for row in rows}
 
     def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
         """Return the recorded steps of a run in the order in which they began."""

@@ -87,7 +87,7 @@ class SqlVersions(FindBatch):
         """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         query = select(steps).order_by(steps.c.run_key, steps.c.started_at)
         found: dict[str, list[StepRecord]] = {}
-        for some in _chunks(list(run_keys)):
+        for some in chunks(list(run_keys)):
             for row in self._database.rows(query.where(steps.c.run_key.in_(some))):
                 found.setdefault(row["run_key"], []).append(step_record(row, row["run_key"]))
         return found
@@ -97,7 +97,7 @@ class SqlVersions(FindBatch):
         query = select(steps).where(steps.c.step == step)
         rows = (
             row
-            for some in _chunks(list(run_keys))
+            for some in chunks(list(run_keys))
             for row in self._database.rows(query.where(steps.c.run_key.in_(some)))
         )
         return {row["run_key"]: step_record(row, row["run_key"]) for row in rows}
@@ -135,7 +135,7 @@ _PART_COLUMNS = (
 def _conditions(partitions: Collection[PartitionKey | None]) -> list[Callable[[Any], Any]]:
     """Return conditions for a column of partitions, each for so many of them that one query can ask for."""
     texts = [str(key) for key in partitions if key is not None]
-    named: list[Callable[[Any], Any]] = [functools.partial(_in, some) for some in _chunks(texts)]
+    named: list[Callable[[Any], Any]] = [functools.partial(_in, some) for some in chunks(texts)]
     if len(texts) < len(partitions):
         named.append(lambda column: column.is_(None))
     return named
@@ -181,5 +181,6 @@ def _pruned_version(row: Row) -> PrunedVersion:
         raise damaged(f"what the ledger holds of the pruned capture {row['capture_id']}", exc) from exc
 
 
-def _chunks(items: list[str]) -> Iterator[list[str]]:
+def chunks(items: list[str]) -> Iterator[list[str]]:
+    """Yield so many items at a time as one query asks for."""
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

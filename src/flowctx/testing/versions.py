@@ -117,6 +117,13 @@ class VersionsContract:
         }
         assert found[one.key.digest] == ledger.steps(one.key)
 
+    def test_several_runs_are_found_by_their_keys(self, ledger: Ledger) -> None:
+        """Each as it is when it is asked for alone."""
+        digests = [_recorded(ledger, _run(f"r{n}", f"b{n}")).key.digest for n in (1, 2)]
+        found = ledger.runs_of([*digests, "nothing"])
+        assert found == {digest: ledger.get_run(run.run_id) for digest, run in found.items()}
+        assert list(found) == digests or list(found) == digests[::-1]
+
     def test_what_a_step_has_read_is_recorded_with_it(self, ledger: Ledger) -> None:
         """Workflow, step, partition, capture, revision and digest come back as they were written."""
         skipped = replace(_READ, partition=None, digest=None)

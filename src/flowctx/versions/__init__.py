@@ -4,6 +4,7 @@
 * :mod:`.differences`, :mod:`.changes`: what differs between two versions
 * :mod:`.shown`, :mod:`.html_page`: that as text, as data and as a page
 * :mod:`.staleness`: what was built on what has been captured again since
+* :mod:`.lineage`: what a version was built from
 * :mod:`.choosing`: which version of each partition that is, so many partitions at a time
 """
 
@@ -12,17 +13,20 @@ from __future__ import annotations
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.versions.differences import Differences, StepDifference, diff, diff_replay
 from flowctx.versions.html_page import render_html
+from flowctx.versions.lineage import Source, lineage
 from flowctx.versions.outputs import outputs
 from flowctx.versions.staleness import StaleLink, StalePartition, stale
 
 __all__ = [
     "Differences",
+    "Source",
     "StaleLink",
     "StalePartition",
     "StepDifference",
     "VersionChoice",
     "diff",
     "diff_replay",
+    "lineage",
     "outputs",
     "render_html",
     "stale",

@@ -241,6 +241,10 @@ class Ledger(RunLedger, Protocol):
         """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         ...
 
+    def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
+        """Return several runs, by the digests of their keys; those that nobody knows are left out."""
+        ...
+
     def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
         """Yield the partitions of a workflow that anybody has claimed a capture of, each once, in any order."""
         ...

@@ -1,0 +1,91 @@
+"""What other runs have made, in this process's memory: the captures of partitions, and what a step of each recorded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from flowctx.core.durability.records import Capture, CaptureKey, RunKey, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.versions import PrunedVersion, Version
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.ledger.standing import FindBatch, version_of
+
+
+class MemoryVersions(FindBatch):
+    """The captures of other runs; see :class:`~flowctx.core.durability.ledger.Ledger`."""
+
+    _lock: threading.RLock
+    _runs: dict[RunKey, RunRecord]
+    _heard: dict[RunKey, datetime]
+    _steps: dict[RunKey, dict[str, StepRecord]]
+    _captures: dict[CaptureKey, Capture]
+    _pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]]
+
+    def versions(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        *,
+        batch_id: str | None = None,
+    ) -> list[Version]:
+        """Return all captures of some partitions, complete or not, with how a step of each ended."""
+        wanted = set(partitions)
+        with self._lock:
+            by_digest = {key.digest: run for key, run in self._runs.items()}
+            found = [
+                version_of(by_digest[capture.holder], step, self._step(by_digest[capture.holder].key, step), capture)
+                for capture in self._captures.values()
+                if capture.workflow == workflow and capture.partition in wanted and capture.holder in by_digest
+            ]
+            parts = [
+                (self._steps[key][step].started_at, run)
+                for key, run in self._runs.items()
+                if batch_id is not None and run.context.batch_id == batch_id and run.workflow == workflow
+                if run.is_part and key.partition in wanted and run.status is not RunStatus.OK
+                if run.capture is not None and step in self._steps.get(key, {})
+            ]
+            return found + [
+                version_of(run, step, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
+            ]
+
+    def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
+        """Return what is still known of the captures of some partitions that were complete and are pruned."""
+        wanted = set(partitions)
+        with self._lock:
+            return [one for of, one in self._pruned.values() if of == workflow and one.partition in wanted]
+
+    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
+        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
+        wanted = set(run_keys)
+        with self._lock:
+            found = {key.digest: list(records.values()) for key, records in self._steps.items() if key.digest in wanted}
+        return {digest: sorted(some, key=lambda one: one.started_at) for digest, some in found.items() if some}
+
+    def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
+        """Return several runs, by the digests of their keys; those that nobody knows are left out."""
+        wanted = set(run_keys)
+        with self._lock:
+            return {
+                key.digest: replace(run, last_seen_at=self._heard[key])
+                for key, run in self._runs.items()
+                if key.digest in wanted
+            }
+
+    def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
+        """Yield the partitions of a workflow that anybody has claimed a capture of, in no particular order."""
+        with self._lock:
+            found = {c.partition for c in self._captures.values() if c.workflow == workflow and c.partition is not None}
+        yield from found
+
+    def _step(self, key: RunKey, step: str) -> StepRecord | None:
+        return self._steps.get(key, {}).get(step)
+
+    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+        """Return what is recorded of one step of several runs, by the digests of their keys."""
+        wanted = set(run_keys)
+        with self._lock:
+            found = {key.digest: records for key, records in self._steps.items() if key.digest in wanted}
+        return {digest: records[step] for digest, records in found.items() if step in records}

@@ -1,0 +1,114 @@
+"""What a number was built from, down to the first inputs: partitions, versions, code, parameters, who and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flowctx import PartitionScheme, UnknownRun, Workflow, run
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.records import RunStatus
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import FakeClock
+from flowctx.versions.lineage import find_captured, lineage
+from versions.real_chain import SESSIONS, market, moves, quotes
+
+DAYS, SYMBOLS = ("2012-10-01", "2012-10-02"), ("AAPL", "IBM")
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def ledger(clock):
+    """Two sessions of the chain, each made under one batch id, one close with a parameter."""
+    made = MemoryLedger(clock, owner="night shift")
+    for workflow in (quotes, moves, market):
+        for key in workflow.partitions.select("date=2012-10-01..2012-10-02"):
+            params = {"corrections": {"2012-10-02|IBM": 1.5}} if workflow is quotes else {}
+            run(workflow, partition=key, batch_id="first", params=params, ledger=made, clock=clock)
+    return made
+
+
+def of(ledger, capture="2012-10-02|first", workflow="market"):
+    return lineage(ledger, find_captured(ledger, capture, workflow, None))
+
+
+def test_everything_that_was_read_is_there_once(ledger):
+    """The date's moves, and the closes of it and of the date before, whichever way they were reached."""
+    found = of(ledger)
+    assert [(source.depth, source.workflow, str(source.partition)) for source in found] == [
+        (0, "market", "date=2012-10-02"),
+        (1, "moves", "date=2012-10-02|symbol=AAPL"),
+        (1, "moves", "date=2012-10-02|symbol=IBM"),
+        (2, "quotes", "date=2012-10-02|symbol=AAPL"),
+        (2, "quotes", "date=2012-10-01|symbol=AAPL"),
+        (2, "quotes", "date=2012-10-02|symbol=IBM"),
+        (2, "quotes", "date=2012-10-01|symbol=IBM"),
+    ]
+    assert [source.problem for source in found] == [None] * 7
+    assert {source.revision for source in found} == {1}
+
+
+def test_each_source_says_who_made_it_when_and_how(ledger):
+    """Its run, engine, owner and parameters; the code of each step, and what each has read."""
+    told = next(one for one in of(ledger) if str(one.partition) == "date=2012-10-02|symbol=IBM" and one.depth == 2)
+    data = told.to_dict()
+    assert data["run"]["params"] == {"corrections": {"2012-10-02|IBM": 1.5}}
+    assert (data["run"]["by"], data["run"]["engine"], data["run"]["batch_id"]) == ("night shift", "local", "first")
+    assert data["run"]["as_of_date"] == "2012-10-02"
+    [step] = data["steps"]
+    assert (step["step"], step["code"]) == ("close", quotes["close"].code_version)
+    [reads] = of(ledger)[0].to_dict()["steps"][0]["inputs"].values()
+    assert [read["capture_id"] for read in reads] == ["2012-10-02|AAPL|first", "2012-10-02|IBM|first"]
+
+
+def test_a_restatement_changes_nothing_of_what_was_read(ledger, clock):
+    """Until its run is pruned; then that is said of it, and what it was built from is not known."""
+    run(moves, partition="2012-10-02|IBM", batch_id="restate", ledger=ledger, clock=clock)
+    assert [source.problem for source in of(ledger)] == [None] * 7
+    ledger.prune(clock.now() + timedelta(days=1))
+    found = of(ledger)
+    assert [str(source.partition) for source in found if source.problem] == ["date=2012-10-02|symbol=IBM"]
+    assert "pruned" in str(found[2].problem)
+    assert len(found) == 5
+    assert found[2].to_dict()["run"] is None
+
+
+def test_what_was_written_over_in_place_is_said(ledger, clock):
+    """An engine may run the same run again: then its record is another than the one that was read."""
+    [made] = ledger.list_runs(workflow="quotes", capture_id="2012-10-02|IBM|first")
+    [step] = ledger.steps(made.key)
+    begun = ledger.begin(made)
+    ledger.record(begun, [replace(step, output=freeze({"close": 1.0}))])
+    ledger.finish(begun, RunStatus.OK)
+    [told] = [source for source in of(ledger) if source.problem]
+    assert (told.workflow, str(told.partition)) == ("quotes", "date=2012-10-02|symbol=IBM")
+    assert "written over since it was read" in str(told.problem)
+
+
+def test_only_what_the_steps_that_were_read_rest_on_counts(ledger, clock):
+    """Inputs of other steps of the same run are left out."""
+    both = Workflow("both", partitions=PartitionScheme(date=SESSIONS))
+    both.step(name="one", after=[], inputs={"m": market.output("mean")})(lambda ctx, m: {"m": m["mean"]})
+    both.step(name="two", after=[], inputs={"q": quotes.output("close")})(lambda ctx, q: {"n": len(q)})
+    last = Workflow("last", partitions=PartitionScheme(date=SESSIONS))
+    last.step(name="end", inputs={"two": both.output("two")})(lambda ctx, two: dict(two))
+    for workflow in (both, last):
+        run(workflow, partition="2012-10-01", batch_id="b", ledger=ledger, clock=clock).raise_for_failure()
+    assert {source.workflow for source in of(ledger, "2012-10-01|b", "last")} == {"last", "both", "quotes"}
+
+
+def test_a_capture_is_found_by_its_id_or_its_run(ledger):
+    """Of several workflows the one that is named; nothing is an error that says so."""
+    made = find_captured(ledger, "2012-10-02|first", None, None)
+    assert made.workflow == "market"
+    assert find_captured(ledger, made.run_id, None, None) == made
+    with pytest.raises(UnknownRun, match="is one of several workflows; say which: --workflow moves or quotes"):
+        find_captured(ledger, "2012-10-02|IBM|first", None, None)
+    with pytest.raises(UnknownRun, match="'nothing'"):
+        find_captured(ledger, "nothing", None, None)
