@@ -16,12 +16,9 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Input
-from flowctx.core.workflow.outputs import Outputs
 
 
-def read_input(
-    ctx: WorkflowContext, item: Input, *, scheme: PartitionScheme | None = None
-) -> Mapping[str, Any] | Outputs | None:
+def read_input(ctx: WorkflowContext, item: Input, *, scheme: PartitionScheme | None = None) -> Any:
     """Return an output of another partition or workflow, inside any Airflow task.
 
     It is what a step would get that declares the input, from the same ledger, by the same rule. Nothing is remembered

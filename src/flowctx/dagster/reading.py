@@ -1,7 +1,6 @@
 """An input inside any op or asset."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +12,6 @@ from flowctx.core.durability.reading_once import read_once
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
-from flowctx.core.workflow.outputs import Outputs
 from flowctx.dagster.ordering import unordered
 from flowctx.dagster.run_time import time_dimension
 from flowctx.ledger import ledger_from_env, open_ledger
@@ -21,7 +19,7 @@ from flowctx.ledger import ledger_from_env, open_ledger
 
 def read_input(
     ctx: WorkflowContext, item: Input, *, scheme: PartitionScheme | None = None, ledger: Ledger | str | None = None
-) -> Mapping[str, Any] | Outputs | None:
+) -> Any:
     """Return an output of another partition or workflow, inside any op or asset of Dagster's.
 
     It is what a step would get that declares the input, from the same ledger, by the same rule. Nothing is remembered

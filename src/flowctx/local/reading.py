@@ -12,13 +12,12 @@ from flowctx.core.errors import ContextError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
-from flowctx.core.workflow.outputs import Outputs
 from flowctx.ledger import ledger_from_env, open_ledger
 
 
 def read_input(
     ctx: WorkflowContext, item: Input, *, scheme: PartitionScheme | None = None, ledger: Ledger | str | None = None
-) -> Mapping[str, Any] | Outputs | None:
+) -> Any:
     """Return an output of another partition or workflow, in code that is no step of a workflow.
 
     It is what a step would get that declares the input, from the same ledger, by the same rule. Nothing is remembered
