@@ -1,4 +1,4 @@
-"""Adopt flowctx in a DAG that exists already: one call inside any task."""
+"""Adopt flowctx in a DAG that exists already: one rule for all of it, and one call inside any task."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from flowctx.airflow import workflow_context
 mornings = CronTriggerTimetable("0 6 * * MON-FRI", timezone="America/New_York")
 
 
-@dag(schedule=mornings, params={"limit": 3})
+@dag(schedule=mornings, params={"limit": 3}, default_args={"as_of": AsOf.previous_session("XNYS")})
 def adoption() -> None:
     """Runs each weekday morning, about the session before."""
 
     @task
     def load() -> dict[str, object]:
-        ctx = workflow_context(AsOf.previous_session("XNYS"))
+        ctx = workflow_context()
         return {"session": str(ctx.as_of_date), "batch": ctx.batch_id, "limit": ctx.params["limit"]}
 
     @task

@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 from airflow.models.dagrun import DagRun
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, CronTriggerTimetable, task
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 from airflow.utils.session import create_session
 
 from flowctx import AsOf, CaptureHeld, ContextError, Daily, PartitionScheme, Workflow, WorkflowError, resume
-from flowctx.airflow import _compat, step_task, workflow_dag
+from flowctx.airflow import _compat, step_task, workflow_context, workflow_dag
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.testing import run_dag
 
@@ -143,3 +143,74 @@ def test_the_context_of_a_run_is_what_its_steps_saw() -> None:
     done = run_dag(dag, logical_date=datetime(2026, 1, 12, 6, tzinfo=UTC), batch_id="b").raise_for_failure()
     assert done.context.as_of_date == done.context.get_output("load", "as_of") == date(2026, 1, 9)
     assert done.context.capture_id == done.context.get_output("load", "capture") == "2026-01-09|b"
+
+
+HOLIDAY = datetime(2026, 1, 19, 11, tzinfo=UTC)  # six in the morning in New York
+MORNINGS = CronTriggerTimetable("0 6 * * MON-FRI", timezone="America/New_York")
+
+
+def disagreeing(dag_id: str, **of_dag) -> DAG:
+    """Return a DAG of two steps, of which only the first has a rule of its own."""
+    with DAG(dag_id, schedule=MORNINGS, **of_dag) as dag:
+
+        @step_task(as_of=AsOf.last_session("XNYS"))
+        def load(ctx):
+            return {"day": ctx.as_of_date}
+
+        @step_task
+        def report(ctx):
+            return {"day": ctx.as_of_date}
+
+        report(load())
+    return dag
+
+
+def test_the_steps_of_a_run_have_one_business_date(ledger) -> None:
+    """A step that would be about another date than its run is recorded with is refused, with both dates."""
+    done = run_dag(disagreeing("two_dates"), logical_date=HOLIDAY)
+    assert done["load"].status == "ok"
+    for words in ("as of 2026-01-16", "is as of 2026-01-19", "DAG(default_args={'as_of': AsOf...})"):
+        assert words in done["report"].error
+    assert ledger.get_run(done.run_id).context.as_of_date == date(2026, 1, 16)
+
+
+def test_without_a_ledger_two_dates_are_warned_of(caplog, monkeypatch) -> None:
+    """Nobody remembers the first step's date, so the log of each step says that the rules of the DAG differ."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    run_dag(disagreeing("two_dates_unrecorded"), logical_date=HOLIDAY)
+    assert "two business dates, 2026-01-16 (from fired_at+last_session:XNYS) and 2026-01-19" in caplog.text
+
+
+def test_a_dag_says_the_rule_once() -> None:
+    """``default_args`` hold for steps, plain tasks and templates; a step's own rule still wins."""
+    seen = {}
+    with DAG("one_rule", schedule=MORNINGS, default_args={"as_of": AsOf.previous_session("XNYS")}) as dag:
+
+        @step_task
+        def load(ctx):
+            return {"day": ctx.as_of_date}
+
+        @task
+        def report(shown: str) -> None:
+            seen["call"], seen["template"] = workflow_context().as_of_date, shown
+
+        load() >> report("{{ macros.flowctx.as_of_date }}")
+    done = run_dag(dag, logical_date=HOLIDAY).raise_for_failure()
+    assert seen == {"call": date(2026, 1, 16), "template": "2026-01-16"}
+    assert done.context.as_of_date == done.context.get_output("load", "day") == date(2026, 1, 16)
+
+
+def test_calls_with_rules_of_their_own_are_warned_of(caplog) -> None:
+    """Two plain calls of one run that disagree are said once, with both dates and the remedy."""
+    with DAG("two_calls", schedule=MORNINGS) as dag:
+
+        @task
+        def load() -> None:
+            workflow_context(AsOf.previous_session("XNYS"))
+            workflow_context()
+            workflow_context()
+
+        load()
+    run_dag(dag, logical_date=HOLIDAY).raise_for_failure()
+    assert caplog.text.count("two business dates, 2026-01-16") == 1
+    assert "default_args" in caplog.text

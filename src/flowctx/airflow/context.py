@@ -15,11 +15,12 @@ from flowctx.airflow._compat import hide
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.run_time import run_time
 from flowctx.core.data.encoding import from_json
-from flowctx.core.errors import ContextError, PayloadError
+from flowctx.core.errors import CalendarError, ContextError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import AsOf
+from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin
@@ -27,6 +28,7 @@ from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest
 from flowctx.core.workflow.traceparent import trace_id_of
 
 logger = logging.getLogger("flowctx")
+_DATES = DatesOfRuns()
 
 
 def workflow_context(
@@ -45,8 +47,10 @@ def workflow_context(
     triggered does not say itself is taken from their events.
 
     Args:
-        as_of: The rule for the business date, where ``conf`` does not say it; by default that of the partition, else of
-            the data interval, else of the logical date (:meth:`AsOf.default() <flowctx.AsOf.default>`).
+        as_of: The rule for the business date, where ``conf`` does not say it; by default that of the DAG
+            (``default_args={"as_of": AsOf.last_session("XNYS")}``), else the date of the partition, else of the data
+            interval, else of the logical date (:meth:`AsOf.default() <flowctx.AsOf.default>`). A rule that holds for
+            one call alone may give one run two dates, which is warned of: say it once, for the DAG.
         required: Refuse a run that has no business date, such as one by hand without a logical date; otherwise its
             ``as_of_date`` is None.
         workflow: The workflow that the run is of; gives its partition scheme, name and default parameters.
@@ -109,6 +113,7 @@ def run_context(
         strict: The run is one of the workflow's own: refuse what it has no parameter for, rather than warn.
     """
     dag, run = context["dag"], context["dag_run"]
+    as_of = as_of if as_of is not None else rule_of(dag)
     of_runs: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     scheme = scheme or (workflow.partitions if workflow is not None else of_runs)
     conf = _conf(run.conf)
@@ -133,7 +138,8 @@ def run_context(
             day = None
         else:
             metadata["as_of_source"] = "asset_events"
-    return begin(
+    time = run_time(dag, run, partition, scheme)
+    ctx = begin(
         workflow.name if workflow is not None else dag.dag_id,
         run_id=run.run_id,
         scheme=scheme,
@@ -141,7 +147,7 @@ def run_context(
         as_of_date=day,
         as_of=as_of,
         required=required,
-        time=run_time(dag, run, partition, scheme),
+        time=time,
         batch_id=request.batch_id or events.batch_id,
         trace_id=request.trace_id or events.trace_id or _engine_trace(context.get("ti")),
         capture_id=request.capture_id,
@@ -150,6 +156,44 @@ def run_context(
         metadata=metadata,
         started_at=_started_at(run),
     )
+    if day is None:
+        _warn_of_other_dates(dag, ctx, time)
+    return ctx
+
+
+def rule_of(dag: Any) -> AsOf | None:
+    """Return the rule for the business date that a DAG has for all of its tasks, if it has one."""
+    rule: AsOf | None = (getattr(dag, "default_args", None) or {}).get("as_of")
+    return rule
+
+
+def _warn_of_other_dates(dag: Any, ctx: WorkflowContext, time: RunTiming) -> None:
+    """Warn where another call in this process, or the rule of another step of the DAG, has another date."""
+    seen = [(ctx.as_of_date, ctx.metadata["as_of_source"])]
+    if ctx.partition is None:
+        rules = {rule for task in dag.tasks for rule in _rules_of_step(task)}
+        for rule in sorted(rules, key=repr):
+            try:
+                found = rule.resolve(time)
+            except CalendarError:  # which that step will say
+                continue
+            seen.append((found.date, found.source))
+    run = (dag.dag_id, ctx.run_id, str(ctx.partition))
+    for day, source in seen:
+        if (differing := _DATES.differing(run, day, source)) is not None:
+            logger.warning(
+                "run %s of DAG %s has two business dates, %s; say the rule once for all of its tasks: "
+                "DAG(default_args={'as_of': AsOf...})",
+                ctx.run_id,
+                dag.dag_id,
+                differing,
+            )
+
+
+def _rules_of_step(task: Any) -> list[AsOf]:
+    """Return the rule of a task that runs a step of the DAG's own, which is recorded in the DAG's own run."""
+    own = getattr(task, "hands_on_envelope", False) and task.workflow is None and task.scheme is None
+    return [task.as_of or rule_of(task.dag) or AsOf.default()] if own else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,6 +94,8 @@ def workflow_dag(
     }
     if by_inputs is not None:
         arguments["schedule"] = PartitionTimetable(by_inputs.readiness.scheme, by_inputs=True)
+    if as_of is not None:  # of tasks that are added to it, too
+        arguments["default_args"] = {**(arguments.get("default_args") or {}), "as_of": as_of}
     with DAG(**arguments) as dag:
         if not mapped:
             _add_steps(workflow, as_of=as_of)

@@ -120,7 +120,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         over=lambda: _others_have_ended(context["ti"], tasks),
         request=request,
         new_params=tuple(conf),
-        rerun=_rerun(owning_workflow, ctx, context) if owning_workflow is not None else None,
+        rerun=_rerun(ctx, context),
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
     return begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
@@ -156,7 +156,7 @@ def _url(conn_id: str) -> str:
     return str(connection.get_uri())
 
 
-def _rerun(workflow: Workflow, ctx: WorkflowContext, context: Any) -> EngineRerun | None:
+def _rerun(ctx: WorkflowContext, context: Any) -> EngineRerun | None:
     """Return what Airflow runs again, if the run was cleared."""
     clear_number = _clear_number(ctx)
     if not clear_number:

@@ -222,7 +222,10 @@ def _prepare() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what Airflow logs to itself, unless an exception leaves the block: then it may say why."""
+    """Keep what Airflow logs to itself, unless an exception leaves the block: then it may say why.
+
+    What flowctx warns of is for whoever runs the DAG, and is shown.
+    """
     held: list[str] = []
 
     def hold(_: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -231,6 +234,8 @@ def _quiet() -> Iterator[None]:
         raise structlog.DropEvent
 
     def hold_record(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING and record.name.partition(".")[0] == "flowctx":
+            return True
         if record.levelno >= logging.WARNING:
             held.append(f"{record.levelname.lower()}: {record.getMessage()}")
         return False

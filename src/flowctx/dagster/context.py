@@ -17,6 +17,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, derived_trace_id
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
@@ -26,6 +27,7 @@ from flowctx.dagster.run_time import check_bare_key, check_one_of_time, schedule
 from flowctx.dagster.tags import check_tags
 
 logger = logging.getLogger("flowctx")
+_DATES = DatesOfRuns()
 
 _BACKFILL_TAG = "dagster/backfill"
 _RUN_RETRY_TAG = "dagster/retry_number"
@@ -239,7 +241,7 @@ class RunFacts:
             if self.bare:
                 check_bare_key(key, as_of)
         known = own_params if request.resume_from else ()  # what steps have written is known to the ledger
-        return begin(
+        ctx = begin(
             workflow.name if workflow is not None else self.name,
             run_id=self.run_id,
             scheme=scheme,
@@ -257,6 +259,19 @@ class RunFacts:
             metadata={"engine": self.engine},
             started_at=self.started_at,
         )
+        if request.as_of_date is None and not self.engine.get("direct"):
+            self._warn_of_other_date(ctx)
+        return ctx
+
+    def _warn_of_other_date(self, ctx: WorkflowContext) -> None:
+        run = (self.run_id, str(ctx.partition))
+        differing = _DATES.differing(run, ctx.as_of_date, ctx.metadata["as_of_source"])
+        if differing is not None:
+            about = f"partition {ctx.partition} of run {self.run_id}" if ctx.partition else f"run {self.run_id}"
+            self.log.warning(
+                f"{about} has two business dates, {differing}; say the rule once for all assets of the code location, "
+                "in a WorkflowContextResource(as_of=...)"
+            )
 
     def partition(self, key: str, scheme: PartitionScheme | None) -> PartitionKey:
         """Return the partition key that Dagster's key means."""

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from flowctx import AsOf, ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
+from flowctx import AsOf, BusinessCalendar, ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
 from flowctx.core.workflow.business_date import RunTiming
 from flowctx.core.workflow.run_context import begin, capture_id_of, idempotency_key_of
 
@@ -118,3 +118,20 @@ def test_what_is_of_the_wrong_type_is_told_so(about, words):
     """A rule, a date and an id are told apart, and the error says what to pass."""
     with pytest.raises(ContextError, match=words):
         begin("flow", run_id="r", scheme=SCHEME, partition=KEY, **about)
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [
+        (date(2026, 1, 19), "2026-01-19 is a holiday in DESK: sessions around it are 2026-01-16 and 2026-01-20"),
+        (date(2026, 1, 17), "2026-01-17 is a Saturday, a weekend day in DESK"),
+        (date(2062, 1, 17), "2062-01-17 is outside the calendar DESK"),
+    ],
+)
+def test_a_callers_date_must_be_a_session_of_the_rule(day, words) -> None:
+    """A session rule refuses a date that it could never give, as a scheme does, and names the sessions around it."""
+    desk = BusinessCalendar.from_holidays("DESK", ["2026-01-19"])
+    with pytest.raises(ContextError, match=words):
+        begin("flow", run_id="r", as_of_date=day, as_of=AsOf.last_session(desk))
+    fine = begin("flow", run_id="r", as_of_date=date(2026, 1, 16), as_of=AsOf.last_session(desk))
+    assert (fine.as_of_date, fine.metadata["calendar"]["name"]) == (date(2026, 1, 16), "DESK")

@@ -10,7 +10,7 @@ from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
-from flowctx.core.errors import UnknownRun
+from flowctx.core.errors import ContextError, UnknownRun
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import DUE, WINDOW
 from flowctx.core.workflow.definition import Workflow
@@ -85,22 +85,74 @@ def changed_params(params: Mapping[str, Any], before: RunRecord) -> dict[str, An
     return {name: value for name, value in params.items() if value != old.get(name, _NOTHING)}
 
 
-def plan_rerun(ledger: RunLedger, workflow: Workflow, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
-    """Work out what stays of a run of which an engine runs steps again, unless a step has done so already."""
+def plan_rerun(ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
+    """Work out what stays of a run of which an engine runs steps again, unless a step has done so already.
+
+    Raises:
+        ContextError: Steps that stay are about another business date.
+    """
     before = find_run(ledger, run)
     if before is not None and not how.outdated(before):
         return None
     before = before or find_run(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
     if before is None:
         return None  # it ran where there was no ledger
-    plan = plan_resume(workflow, before, ledger.steps(before.key), accept_changes=True, refresh=False)
+    records = ledger.steps(before.key)
+    if workflow is not None:
+        plan = plan_resume(workflow, before, records, accept_changes=True, refresh=False)
+    else:
+        complete = tuple(record.step for record in records if record.complete)
+        plan = ResumePlan(run=before, completed=complete, context=before.context)
     again = set(how.steps())
     completed = tuple(name for name in plan.completed if name not in again)
+    if completed:
+        refuse_other_date(before, run, completed)
     checkpoint = plan.context.checkpoint
     if checkpoint is not None:
         checkpoint = replace(checkpoint, completed=completed)
     reads = {name: known for name, known in plan.reads.items() if name not in again}
     return replace(plan, completed=completed, reads=reads, context=replace(run.context, checkpoint=checkpoint))
+
+
+def check_date(ledger: RunLedger, run: RunRecord) -> None:
+    """Refuse a step whose rule gives it another business date than the run is recorded with.
+
+    Where the partition says the date, the rules of steps cannot differ.
+
+    Raises:
+        ContextError: The two dates, and how to have one.
+    """
+    if str(run.context.metadata.get("as_of_source", "")).startswith("partition."):
+        return
+    before = find_run(ledger, run)
+    if before is not None:
+        refuse_other_date(before, run)
+
+
+def refuse_other_date(before: RunRecord, run: RunRecord, steps: Collection[str] = ()) -> None:
+    """Refuse to go on with a run that is about another business date.
+
+    Args:
+        before: The run as it is recorded.
+        run: The run as a step of it has it.
+        steps: Those that are recorded.
+
+    Raises:
+        ContextError: The dates differ.
+    """
+    was, now = before.context, run.context
+    if was.as_of_date == now.as_of_date:
+        return
+    what = f"step{'s' if len(steps) > 1 else ''} {', '.join(steps)} of " if steps else ""
+    raise ContextError(
+        f"{what}run {run.run_id!r} of {run.workflow!r} is recorded as of {_dated(was)}, and this step is as of "
+        f"{_dated(now)}; a run has one business date: say the rule once for all of its tasks, in Airflow "
+        "DAG(default_args={'as_of': AsOf...}), and clear all of them"
+    )
+
+
+def _dated(ctx: WorkflowContext) -> str:
+    return f"{ctx.as_of_date} (from {ctx.metadata.get('as_of_source', 'the caller')})"
 
 
 def find_run(ledger: RunLedger, run: RunRecord) -> RunRecord | None:

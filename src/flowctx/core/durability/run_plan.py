@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from flowctx.core.durability.completeness import Order
-from flowctx.core.durability.continuation import EngineRerun, plan_continuation, plan_rerun, with_engine
+from flowctx.core.durability.continuation import (
+    EngineRerun,
+    check_date,
+    plan_continuation,
+    plan_rerun,
+    with_engine,
+)
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
@@ -77,6 +83,7 @@ def plan_run(
     Raises:
         WorkflowChanged: The run cannot be continued as it is.
         UnknownRun: The ledger remembers no run ``resume_from``.
+        ContextError: The run is recorded with another business date than this step has.
         LedgerError: The ledger cannot be read, and the setting is strict.
     """
     flow = workflow if isinstance(workflow, Workflow) else None
@@ -89,8 +96,10 @@ def plan_run(
     resume: ResumePlan | None = None
     if flow is not None and request.resume_from is not None:
         resume = plan_continuation(ledger, flow, run, request, new_params=new_params)
-    elif flow is not None and rerun is not None:
+    elif rerun is not None:
         resume = plan_rerun(ledger, flow, run, rerun)
+    if resume is None and not exclusive and request.resume_from is None:
+        check_date(ledger, run)
     return RunPlan(run=run, request=request, order=order, over=over, resume=resume, exclusive=exclusive)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
 from flowctx.core.dates.parsing import iso_date
 from flowctx.core.dates.zones import Window, check_aware, get_zone, local_date, zone_name
-from flowctx.core.errors import CalendarError
+from flowctx.core.errors import CalendarError, ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 
@@ -257,6 +257,25 @@ class AsOf:
         if self.kind == "default":
             return _from_partition(run) or _start(run) or _fired(run) or _NOTHING
         return (_end(run) if self.kind == "window_end" else _start(run)) or _fired(run) or _NOTHING
+
+    def check(self, day: date) -> BusinessCalendar | None:
+        """Refuse a date of the caller's that this rule could never give, and return the calendar of a session rule.
+
+        Raises:
+            ContextError: It is no session of the rule's calendar; the message names the sessions around it.
+
+        Example:
+            >>> AsOf.last_session("WEEKDAYS").check(date(2012, 10, 26)).name
+            'WEEKDAYS'
+        """
+        if self.calendar is None:
+            return None
+        calendar = get_calendar(self.calendar)
+        try:
+            calendar.index(day)
+        except CalendarError as exc:
+            raise ContextError(f"as_of_date={day} is no date of the rule {self!r}: {exc}") from exc
+        return calendar
 
     def _from_key(self, run: RunTiming) -> AsOfResult:
         name = self.dimension or ""

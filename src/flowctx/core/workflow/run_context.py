@@ -58,7 +58,8 @@ def begin(
         run_id: The engine's own.
         scheme: The partition scheme, if the workflow has one; the partition is checked against it.
         partition: The partition key.
-        as_of_date: The business date, if the caller gives one; the partition's must be the same.
+        as_of_date: The business date, if the caller gives one; the partition's must be the same, and a session rule's
+            calendar must have it.
         as_of: Otherwise the rule for it; :meth:`AsOf.default() <flowctx.AsOf.default>` by default.
         required: Refuse a run that has no business date.
         time: What the engine knows of the run's time, for the rule; the partition by default.
@@ -94,6 +95,8 @@ def begin(
         found = (as_of or AsOf.default()).resolve(time or RunTiming(partition=partition, scheme=scheme))
         as_of_date, calendar = found.date, found.calendar or calendar
         run_metadata["as_of_source"] = found.source
+    elif as_of is not None:
+        calendar = as_of.check(as_of_date) or calendar
     run_metadata.setdefault("as_of_source", "caller")
     if required and as_of_date is None:
         raise ContextError(
