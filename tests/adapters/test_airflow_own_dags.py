@@ -214,3 +214,22 @@ def test_calls_with_rules_of_their_own_are_warned_of(caplog) -> None:
     run_dag(dag, logical_date=HOLIDAY).raise_for_failure()
     assert caplog.text.count("two business dates, 2026-01-16") == 1
     assert "default_args" in caplog.text
+
+
+def test_slips_of_whoever_runs_a_dag_are_heard() -> None:
+    """run_dag refuses a slip of a reserved name, and shows what a step warns of, in a DAG of one's own too."""
+    with DAG("slips") as dag:
+
+        @step_task
+        def first(ctx):
+            return {"n": 1}
+
+        @step_task
+        def second(ctx):
+            return {"n": ctx.get_output("frist")}
+
+        second(first())
+    with pytest.raises(ContextError, match="DAG 'slips' has no parameter 'bach_id'; did you mean 'batch_id'"):
+        run_dag(dag, params={"bach_id": "y"})
+    with pytest.warns(UserWarning, match=r"get_output\('frist'\).*did you mean 'first'"):
+        run_dag(dag).raise_for_failure()

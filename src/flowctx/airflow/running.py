@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import airflow
 import structlog
 from airflow.sdk import DAG
 
@@ -35,6 +36,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun, failure_before
@@ -46,6 +48,8 @@ _STATUSES = {
     "upstream_failed": StepStatus.NOT_RUN,
     "removed": StepStatus.NOT_RUN,
 }
+#: Where Airflow is, whose own warnings are of no interest here.
+_AIRFLOW_FOLDER = str(Path(airflow.__file__).parent)
 #: States that end when a time has come.
 _WAITING = ("up_for_retry", "up_for_reschedule")
 
@@ -195,6 +199,12 @@ def _params(
     if params is not None and not isinstance(params, Mapping):
         raise ContextError(f"params is a {type(params).__name__}; it must be a dict of parameters")
     check_param_names(params or ())
+    for name in params or ():
+        if workflow is None and name not in dag.params and (slip := near_reserved(name)) is not None:
+            raise ContextError(
+                f"DAG {dag.dag_id!r} has no parameter {name!r}; did you mean {slip!r}, which says who the run is? "
+                f"If not, declare it: DAG(params={{{name!r}: ...}})"
+            )
     if workflow is not None and params:
         read = workflow.params_with(params, known=params if request.resume_from else dag.params)
         params = {name: read[name] for name in params}
@@ -229,6 +239,9 @@ def _quiet() -> Iterator[None]:
     held: list[str] = []
 
     def hold(_: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        # What the code of a step or flowctx warns of by `warnings`, Airflow turns into such an event.
+        if event.get("category") == "UserWarning" and not str(event.get("filename")).startswith(_AIRFLOW_FOLDER):
+            return event
         if method not in ("debug", "info"):
             held.append(f"{method}: {event.get('event')}")
         raise structlog.DropEvent
