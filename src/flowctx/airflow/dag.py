@@ -91,11 +91,10 @@ def workflow_dag(
         "schedule": None if scheme is None else PartitionTimetable(scheme),
         "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()},
         **dag_kwargs,
+        **_rule_of_all(as_of, dag_kwargs),
     }
     if by_inputs is not None:
         arguments["schedule"] = PartitionTimetable(by_inputs.readiness.scheme, by_inputs=True)
-    if as_of is not None:  # of tasks that are added to it, too
-        arguments["default_args"] = {**(arguments.get("default_args") or {}), "as_of": as_of}
     with DAG(**arguments) as dag:
         if not mapped:
             _add_steps(workflow, as_of=as_of)
@@ -111,6 +110,11 @@ def workflow_dag(
 
         add_starter(dag, by_inputs)
     return dag
+
+
+def _rule_of_all(as_of: AsOf | None, dag_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that make a rule hold for tasks too that are added to the DAG."""
+    return {} if as_of is None else {"default_args": {**(dag_kwargs.get("default_args") or {}), "as_of": as_of}}
 
 
 def _by_inputs(
