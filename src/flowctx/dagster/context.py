@@ -267,9 +267,9 @@ class RunFacts:
         run = (self.run_id, str(ctx.partition))
         differing = _DATES.differing(run, ctx.as_of_date, ctx.metadata["as_of_source"])
         if differing is not None:
-            about = f"partition {ctx.partition} of run {self.run_id}" if ctx.partition else f"run {self.run_id}"
+            which = f"partition {ctx.partition} of run {self.run_id}" if ctx.partition else f"run {self.run_id}"
             self.log.warning(
-                f"{about} has two business dates, {differing}; say the rule once for all assets of the code location, "
+                f"{which} has two business dates, {differing}; say the rule once for all assets of the code location, "
                 "in a WorkflowContextResource(as_of=...)"
             )
 
