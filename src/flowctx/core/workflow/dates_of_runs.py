@@ -22,16 +22,16 @@ class DatesOfRuns:
 
     def __init__(self) -> None:
         self._first: dict[Hashable, tuple[date | None, str]] = {}
-        self._told: set[tuple[Hashable, date | None]] = set()
+        self._reported: set[tuple[Hashable, date | None]] = set()
 
     def differing(self, run: Hashable, day: date | None, source: object) -> str | None:
         """Return both dates where a run has another one already; each other date is told once."""
         while len(self._first) >= _MOST and run not in self._first:
             oldest = next(iter(self._first))
             del self._first[oldest]
-            self._told = {told for told in self._told if told[0] != oldest}
+            self._reported = {pair for pair in self._reported if pair[0] != oldest}
         first, by = self._first.setdefault(run, (day, str(source)))
-        if first == day or (run, day) in self._told:
+        if first == day or (run, day) in self._reported:
             return None
-        self._told.add((run, day))
+        self._reported.add((run, day))
         return f"{first} (from {by}) and {day} (from {source})"
