@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backfill.flows import flow
-from flowctx import Backfill
+from flowctx import Backfill, Workflow, run
 from flowctx.cli import cli
 from flowctx.ledger import open_ledger
 
@@ -122,3 +122,22 @@ def test_a_project_names_its_workflows(url: str, tmp_path: Path, monkeypatch: py
     result = flowctx(url, "backfill", "filled", "--batch", "b", "--select", SOME, "--dry-run")
     assert "partitions  6" in result.output
     assert "there is no module 'other'" in flowctx(url, "run", "other").stderr
+
+
+def test_a_second_workflow_under_the_same_id_is_told_apart(url: str) -> None:
+    """Its runs neither stand in for partitions of the batch nor go unseen."""
+    other = Workflow("other", partitions=flow.partitions)
+    other.step(name="look")(_look)
+    run(other, partition="2012-01-02|T1", batch_id="two", ledger=url).raise_for_failure()
+    refused = flowctx(url, "backfill", FLOW, "--batch", "two", "--select", SOME)
+    assert "is one of workflow 'other', not of 'filled'" in refused.output
+    assert flowctx(url, "backfill", FLOW, "--batch", "one", "--select", "date=2012-01-02,tier=T1").exit_code == 0
+    run(other, partition="2012-01-02|T2", batch_id="one", ledger=url).raise_for_failure()
+    added = flowctx(url, "backfill", FLOW, "--batch", "one", "--select", "date=2012-01-02", "--extend", "--dry-run")
+    assert "would run   2" in added.output
+    assert "other: 1 ok" in flowctx(url, "status", "one").output
+    assert json.loads(flowctx(url, "status", "one", "--json").output)["others"] == {"other": {"ok": 1}}
+
+
+def _look(ctx: object) -> None:
+    return None

@@ -196,3 +196,36 @@ def test_a_page_without_tables_has_no_such_section(ledger: Ledger) -> None:
     status = BatchStatus.of(ledger, "b", flow)
     assert latest_tables(ledger, status.batch) is None
     assert 'id="tables"' not in render_html(status, None)
+
+
+def test_runs_of_other_workflows_are_shown_and_do_not_count(ledger: Ledger) -> None:
+    """They carry the batch's id and partitions of the same names, and neither do nor undo anything of the batch."""
+    other = Workflow("other", partitions=flow.partitions)
+    other.step(name="look")(_look)
+    for partition in ("2012-01-02|T1", "2012-01-03|T1", "2012-01-03|T3"):
+        run(other, partition=partition, batch_id="b", ledger=ledger)
+    status = BatchStatus.of(ledger, "b", flow)
+    assert status.counts == {"ok": 2, "failed": 1, "missing": 3}
+    assert status.others == status.to_dict()["others"] == {"other": {"ok": 3}}
+    assert "<td>other</td><td>3 ok</td>" in re.sub(r"\s+<", "<", render_html(status))
+    plan = Backfill(flow, SOME, "b", ledger=ledger).plan()
+    assert plan.states == {"ok": 2, "failed": 1}
+    assert plan.would_run == 3
+    assert BatchStatus.of(ledger, "b").others == {"other": {"ok": 3}}
+
+
+def _look(ctx: WorkflowContext) -> None:
+    return None
+
+
+def test_who_asks_says_whose_a_batch_is_that_nobody_planned(ledger: Ledger) -> None:
+    """Of two workflows that were run under one id, each can be shown."""
+    other = Workflow("other", partitions=flow.partitions)
+    other.step(name="look")(_look)
+    run(flow, partition="2012-01-02|T1", batch_id="both", ledger=ledger)
+    for partition in ("2012-01-02|T1", "2012-01-03|T1"):
+        run(other, partition=partition, batch_id="both", ledger=ledger)
+    found = BatchStatus.of(ledger, "both", other)
+    assert (found.batch.workflow, found.total, list(found.others)) == ("other", 2, [flow.name])
+    found = BatchStatus.of(ledger, "both", flow)
+    assert (found.batch.workflow, found.total, found.others) == (flow.name, 1, {"other": {"ok": 2}})

@@ -49,9 +49,11 @@ def a_note(partition: str, state: PartitionState, **fields: object) -> Partition
     return PartitionRun(partition=partition, state=state, **given)  # type: ignore[arg-type]
 
 
-def a_run(ledger: Ledger, tier: str, batch_id: str = "b1", status: RunStatus | None = None) -> RunRecord:
-    ctx = make_context(workflow="flow", run_id=f"r-{tier}", partition={"tier": tier}, batch_id=batch_id)
-    run = ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",)))
+def a_run(
+    ledger: Ledger, tier: str, batch_id: str = "b1", status: RunStatus | None = None, workflow: str = "flow"
+) -> RunRecord:
+    ctx = make_context(workflow=workflow, run_id=f"r-{tier}", partition={"tier": tier}, batch_id=batch_id)
+    run = ledger.begin(RunRecord(workflow=workflow, context=ctx, steps=("a",)))
     if status is not None:
         ledger.finish(run, status, "broken" if status is RunStatus.FAILED else None)
     return run
@@ -149,6 +151,26 @@ def test_outcomes_of_some_partitions(ledger: Ledger) -> None:
     a_run(ledger, "T4", "other")
     found = ledger.batches.iter_outcomes("b1", ["tier=T3", "tier=T1", "tier=T4"])
     assert [run.partition for run in found] == ["tier=T1", "tier=T3"]
+
+
+def test_workflows_of_one_batch_are_told_apart(ledger: Ledger) -> None:
+    """A partition of another workflow is not this one's, although it has the same name and the same batch id."""
+    ledger.batches.put(BATCH)
+    a_run(ledger, "T1", status=RunStatus.FAILED)
+    a_run(ledger, "T1", status=RunStatus.OK, workflow="other")
+    a_run(ledger, "T2", status=RunStatus.OK, workflow="other")
+    ledger.batches.record_outcomes("b1", [a_note("tier=T3", PartitionState.LAUNCHED)])
+
+    def outcomes(workflow: str, partitions: list[str] | None = None) -> dict[str, str]:
+        found = ledger.batches.iter_outcomes("b1", partitions, workflow=workflow)
+        return {run.partition: str(run.state) for run in found}
+
+    assert outcomes("flow") == {"tier=T1": "failed", "tier=T3": "launched"}
+    assert outcomes("other") == {"tier=T1": "ok", "tier=T2": "ok"}
+    assert outcomes("flow", ["tier=T1", "tier=T2"]) == {"tier=T1": "failed"}
+    assert outcomes("none") == {}
+    assert ledger.batches.runs_by_workflow("b1") == {"flow": {"failed": 1}, "other": {"ok": 2}}
+    assert ledger.batches.runs_by_workflow("b2") == {}
 
 
 def test_a_failure_names_its_step(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flowctx.artifacts.previews import StoredPreview
 from flowctx.backfill.previews import LatestTables
-from flowctx.backfill.status import BatchStatus
+from flowctx.backfill.status import BatchStatus, counted
 from flowctx.core.masking import mask_text
 from flowctx.core.printable import printable
 from flowctx.core.workflow.drawing import embedded, table
@@ -34,7 +34,12 @@ def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
     template = files("flowctx.backfill").joinpath("page.html").read_text("utf-8")
     data = embedded(_data(status))
     title = html.escape(printable(mask_text(status.batch.batch_id)))
-    parts = {"TITLE": title, "SKIPS": _skips(status) + _waits(status), "TABLES": _tables(latest), "DATA": data}
+    parts = {
+        "TITLE": title,
+        "SKIPS": _skips(status) + _waits(status) + _others(status),
+        "TABLES": _tables(latest),
+        "DATA": data,
+    }
     return _PLACES.sub(lambda found: parts[found[1]], template)
 
 
@@ -49,6 +54,12 @@ def _waits(status: BatchStatus) -> str:
     """Return what partitions wait for, as a table; nothing where none does."""
     rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.waits.items()]
     return f'<section id="waits">{table("Waiting", ("partitions", "why"), rows)}</section>' if rows else ""
+
+
+def _others(status: BatchStatus) -> str:
+    """Return the runs of other workflows that carry the batch's id, as a table; nothing where there are none."""
+    rows = [(printable(mask_text(name)), counted(counts)) for name, counts in status.others.items()]
+    return f'<section id="others">{table("Other workflows", ("workflow", "runs"), rows)}</section>' if rows else ""
 
 
 def _tables(latest: LatestTables | None) -> str:

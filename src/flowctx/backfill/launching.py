@@ -309,7 +309,9 @@ def import_engine_runs(batches: BatchStore, batch: BatchRecord, found: Iterator[
 
 
 def _record_chunk(batches: BatchStore, batch: BatchRecord, chunk: list[PartitionRun]) -> None:
-    known = {run.partition: run for run in batches.iter_outcomes(batch.batch_id, {run.partition for run in chunk})}
+    texts = {run.partition for run in chunk}
+    outcomes = batches.iter_outcomes(batch.batch_id, texts, workflow=batch.workflow)
+    known = {run.partition: run for run in outcomes}
     best: dict[str, PartitionRun] = {}
     for run in chunk:
         before = best.get(run.partition) or known.get(run.partition)

@@ -170,7 +170,7 @@ class Backfill:
         self.reconcile(extend=extend)
         states: dict[PartitionState, int] = {}
         not_again = 0
-        for run in self.ledger.batches.iter_outcomes(self.batch_id):
+        for run in self._outcomes():
             if run.partition and run.partition in self.selection:
                 states[run.state] = states.get(run.state, 0) + 1
                 not_again += not _runs_again(run, None, retry_failed, retry_skipped)
@@ -209,9 +209,7 @@ class Backfill:
         keys = self.selection.by_date() if own_mappings(self.workflow) else iter(self.selection)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
-            known = {
-                run.partition: run for run in self.ledger.batches.iter_outcomes(self.batch_id, [str(k) for k in chunk])
-            }
+            known = {run.partition: run for run in self._outcomes([str(key) for key in chunk])}
             for key in chunk:
                 before = known.get(str(key))
                 if before is None or _runs_again(before, engine, retry_failed, retry_skipped):
@@ -225,6 +223,10 @@ class Backfill:
                 else:
                     yield before
             size = _CHUNK
+
+    def _outcomes(self, partitions: list[str] | None = None) -> Iterator[PartitionRun]:
+        """Yield what became of partitions of this workflow; others may carry the same batch id."""
+        return self.ledger.batches.iter_outcomes(self.batch_id, partitions, workflow=self.workflow.name)
 
     def _read_params(self, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """Return the parameters of a run, as the workflow reads them."""

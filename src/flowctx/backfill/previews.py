@@ -28,7 +28,7 @@ class LatestTables:
 
 def latest_tables(ledger: Ledger, batch: BatchRecord) -> LatestTables | None:
     """Return the tables of the partition of a batch that was captured last; ``None`` if the ledger recorded none."""
-    outcomes = ledger.batches.iter_outcomes(batch.batch_id)
+    outcomes = ledger.batches.iter_outcomes(batch.batch_id, workflow=batch.workflow)
     done = (one for one in outcomes if one.state is PartitionState.OK and one.recorded)
     latest = max(done, key=lambda one: one.ended_at or one.last_seen_at, default=None)
     if latest is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,8 @@ class BatchStatus:
     skips: Mapping[str, int]
     #: What partitions wait for that have not begun, and how many for each; the most frequent ones.
     waits: Mapping[str, int]
+    #: Runs of other workflows that carry the batch's id: how many, by workflow and by how they stand.
+    others: Mapping[str, Mapping[str, int]]
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
@@ -86,9 +88,12 @@ class BatchStatus:
             {'missing': 1}
         """
         batch = ledger.batches.get(batch_id)
+        if workflow is not None and batch.selection is None:  # nobody has planned it, so that whoever asks says whose
+            batch = replace(batch, workflow=workflow.name)
         selection = _selection(batch, workflow)
         survey = _Survey(selection)
-        runs = list(survey.over(ledger.batches.iter_outcomes(batch_id)))
+        runs = list(survey.over(ledger.batches.iter_outcomes(batch_id, workflow=batch.workflow)))
+        by_workflow = ledger.batches.runs_by_workflow(batch_id)
         known = sum(survey.counts.values())
         total = len(selection) if selection is not None else batch.total or known
         missing = {"missing": total - known} if total > known else {}
@@ -109,6 +114,7 @@ class BatchStatus:
             failures=tuple(survey.failures),
             skips=dict(survey.skips.most_common(MAX_REASONS)),
             waits=dict(survey.waits.most_common(MAX_REASONS)),
+            others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             started_at=survey.started_at,
             ended_at=survey.ended_at,
             grid=grid,
@@ -127,6 +133,7 @@ class BatchStatus:
             "canceled_at": _iso(batch.canceled_at),
             "total": self.total,
             "counts": dict(self.counts),
+            "others": {name: dict(counts) for name, counts in self.others.items()},
             "engines": dict(self.engines),
             "seconds": dict(self.seconds),
             "started_at": _iso(self.started_at),
@@ -181,6 +188,16 @@ class _Survey:
             if run.ended_at is not None:
                 self.ended_at = max(self.ended_at or run.ended_at, run.ended_at)
             yield run
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return counts in words.
+
+    Example:
+        >>> counted({"ok": 1200, "failed": 3})
+        '1,200 ok, 3 failed'
+    """
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items())
 
 
 def _selection(batch: BatchRecord, workflow: Workflow | None) -> Selection | None:

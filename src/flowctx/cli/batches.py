@@ -18,6 +18,7 @@ from flowctx.backfill.advice import advice
 from flowctx.backfill.launching import wait_for_launcher
 from flowctx.backfill.previews import latest_tables
 from flowctx.backfill.settling import settle_run
+from flowctx.backfill.status import counted
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_grid, print_plan
@@ -258,6 +259,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "params": json.dumps(mask_data(to_json(batch.params))) if batch.params else batch.params_from,
             "partitions": f"{found.total:,}",
             **counts,
+            "other workflows": "; ".join(f"{name}: {counted(n)}" for name, n in found.others.items()) or None,
             "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
             "a run took": ", ".join(f"{name} {value}" for name, value in times.items()) or None,
             "started": f"{clock_time(found.started_at)} UTC" if found.started_at else None,
@@ -297,7 +299,7 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     wait_for_launcher(ledger.batches, batch_id)
     if (workflow := _workflow_on_engine(batch, engine)) is not None:
         _ask_engine(ledger, batch_id, engine, url, workflow)
-    under_way = [run for run in ledger.batches.iter_outcomes(batch_id) if not run.state.ended]
+    under_way = [run for run in ledger.batches.iter_outcomes(batch_id, workflow=batch.workflow) if not run.state.ended]
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
@@ -308,6 +310,9 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
         stopped += sum(run.state is PartitionState.CANCELED for run in done)
         if len(done) < len(runs):
             echo(f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True)
+    for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
+        if name != batch.workflow and (running := counts.get("running")):
+            echo(f"{running:,} runs of workflow {name} carry this batch id and are not stopped", err=True)
     echo(f"batch {batch_id} is canceled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
 
 
@@ -369,4 +374,4 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
 
 
 def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
-    return Counter(str(run.state) for run in ledger.batches.iter_outcomes(batch.batch_id))
+    return Counter(str(run.state) for run in ledger.batches.iter_outcomes(batch.batch_id, workflow=batch.workflow))

@@ -138,12 +138,30 @@ class SqlBatches:
         if rows:
             self._database.transaction(work)
 
-    def iter_outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+    def iter_outcomes(
+        self, batch_id: str, partitions: Collection[str] | None = None, *, workflow: str | None = None
+    ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         texts = None if partitions is None else list(partitions)
-        accounts = heapq.merge(self._noted(batch_id, texts), self._recorded(batch_id, texts), key=itemgetter(0))
+        noted = self._noted(batch_id, texts) if self._is_of(batch_id, workflow) else iter(())
+        accounts = heapq.merge(noted, self._recorded(batch_id, texts, workflow), key=itemgetter(0))
         for _, some in itertools.groupby(accounts, key=itemgetter(0)):
             yield winning_outcome(run for _, run in some)
+
+    def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
+        """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""
+        query = select(runs.c.workflow, runs.c.status, func.count().label("runs")).where(runs.c.batch_id == batch_id)
+        found: dict[str, dict[str, int]] = {}
+        for row in self._database.rows(query.group_by(runs.c.workflow, runs.c.status)):
+            found.setdefault(row["workflow"], {})[row["status"]] = row["runs"]
+        return dict(sorted(found.items()))
+
+    def _is_of(self, batch_id: str, workflow: str | None) -> bool:
+        """Whether what engines said of a batch is about a workflow."""
+        if workflow is None:
+            return True
+        planned = self._database.rows(select(batches.c.workflow).where(batches.c.batch_id == batch_id))
+        return all(row["workflow"] == workflow for row in planned)
 
     def _noted(self, batch_id: str, texts: list[str] | None) -> Iterator[tuple[str, PartitionRun]]:
         query = select(launches).where(launches.c.batch_id == batch_id)
@@ -159,17 +177,19 @@ class SqlBatches:
                 return
             after = page[-1]["partition"]
 
-    def _recorded(self, batch_id: str, texts: list[str] | None) -> Iterator[tuple[str, PartitionRun]]:
-        of_batch = runs.c.batch_id == batch_id
+    def _recorded(
+        self, batch_id: str, texts: list[str] | None, workflow: str | None
+    ) -> Iterator[tuple[str, PartitionRun]]:
+        of_batch = [runs.c.batch_id == batch_id, *([] if workflow is None else [runs.c.workflow == workflow])]
         if texts is not None:
-            return self._in_order(batch_id, runs.c.partition, of_batch, runs.c.partition.in_(texts))
+            return self._in_order(batch_id, runs.c.partition, *of_batch, runs.c.partition.in_(texts))
         # Runs without a partition are told apart by what they are about, for which there is no index; their texts sort
         # by code points, because those of partitions do.
         dated = runs.c.as_of_date + "|" + runs.c.capture_id
         occasion = func.coalesce(runs.c.partition, dated, runs.c.capture_id, "")
         return heapq.merge(
-            self._in_order(batch_id, runs.c.partition, of_batch, runs.c.partition.is_not(None)),
-            self._in_order(batch_id, occasion, of_batch, runs.c.partition.is_(None)),
+            self._in_order(batch_id, runs.c.partition, *of_batch, runs.c.partition.is_not(None)),
+            self._in_order(batch_id, occasion, *of_batch, runs.c.partition.is_(None)),
             key=itemgetter(0),
         )
 

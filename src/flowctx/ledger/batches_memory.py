@@ -102,16 +102,30 @@ class MemoryBatches:
         with self._lock:
             self._notes.setdefault(batch_id, {}).update({run.partition: run for run in runs})
 
-    def iter_outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+    def iter_outcomes(
+        self, batch_id: str, partitions: Collection[str] | None = None, *, workflow: str | None = None
+    ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         with self._lock:
+            planned = self._batches.get(batch_id)
+            noted = workflow is None or planned is None or planned.workflow == workflow
+            of_workflow = (one for one in self._of_batch(batch_id) if workflow in (None, one[0].workflow))
             accounts = [
-                *self._notes.get(batch_id, {}).values(),
-                *itertools.starmap(_partition_run, self._of_batch(batch_id)),
+                *(self._notes.get(batch_id, {}).values() if noted else ()),
+                *itertools.starmap(_partition_run, of_workflow),
             ]
         wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
         for _, some in itertools.groupby(wanted, key=_about):
             yield winning_outcome(some)
+
+    def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
+        """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""
+        found: dict[str, dict[str, int]] = {}
+        with self._lock:
+            for run, _, _ in self._of_batch(batch_id):
+                counts = found.setdefault(run.workflow, {})
+                counts[str(run.status)] = counts.get(str(run.status), 0) + 1
+        return dict(sorted(found.items()))
 
     def prune(self, before: datetime) -> int:
         """Forget old notes of partitions without a run, and batches of which nothing is left; return how many."""

@@ -86,11 +86,19 @@ class BatchStore(Protocol):
         """Remember what an engine said of partitions; what it said before of the same ones is replaced."""
         ...
 
-    def iter_outcomes(self, batch_id: str, partitions: Collection[str] | None = None) -> Iterator[PartitionRun]:
+    def iter_outcomes(
+        self, batch_id: str, partitions: Collection[str] | None = None, *, workflow: str | None = None
+    ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts, from notes and from recorded runs.
 
         Args:
             batch_id: The batch.
             partitions: Only these; by default all of which anything is known.
+            workflow: Only runs of this workflow: others may carry the same batch id, and have partitions of the same
+                names. Notes are of the workflow that the batch was made for.
         """
+        ...
+
+    def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
+        """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""
         ...
