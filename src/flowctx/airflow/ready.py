@@ -26,14 +26,11 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
 from flowctx.core.errors import ContextError, WorkflowError
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.inputs import inputs_of
 
 logger = logging.getLogger("flowctx")
 
 #: How often the ledger is asked.
 POLL_SECONDS: Final = 10.0
-#: What may be done with a partition whose inputs are captured again.
-ON_RESTATEMENT: Final = ("ignore", "run")
 
 
 class InputsSchedule(NamedTuple):
@@ -51,18 +48,11 @@ def inputs_schedule(workflow: Workflow, start_date: datetime | None, on_restatem
         WorkflowError: It has no dates, reads nothing, or does not say from when on.
     """
     shown = f"schedule='inputs' of workflow {workflow.name!r}"
-    if on_restatement not in ON_RESTATEMENT:
-        raise WorkflowError(f"on_restatement={on_restatement!r} must be 'ignore' or 'run'")
-    if workflow.partitions is None or workflow.partitions.cadence is None:
-        raise WorkflowError(f"{shown} needs partitions with a cadence, such as month=Monthly(...), and it has none")
-    if all(item.is_optional for _, _, item in inputs_of(workflow)):
-        raise WorkflowError(
-            f"{shown} waits for its inputs, and it has none that is not optional(); declare one, or leave out schedule="
-        )
+    readiness = Readiness.checked(workflow, shown, on_restatement)
     if start_date is None:
         raise WorkflowError(f"{shown} runs what is ready from start_date= on, and there is none; pass it")
-    since = bound_of(workflow.partitions.cadence, start_date)
-    return InputsSchedule(Readiness.of(workflow), since, on_restatement)
+    assert readiness.scheme.cadence is not None  # noqa: S101 - that was checked
+    return InputsSchedule(readiness, bound_of(readiness.scheme.cadence, start_date), on_restatement)
 
 
 def add_starter(dag: DAG, schedule: InputsSchedule) -> DAG:

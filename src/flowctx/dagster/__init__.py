@@ -11,6 +11,7 @@ from flowctx.dagster.outputs import WorkflowIOManager
 from flowctx.dagster.partitions import partitions_def
 from flowctx.dagster.range_outputs import partition_outputs
 from flowctx.dagster.reading import read_input
+from flowctx.dagster.ready import inputs_sensor
 from flowctx.dagster.resource import WorkflowContextResource
 from flowctx.dagster.running import run_assets
 from flowctx.dagster.schedules import workflow_schedule
@@ -20,6 +21,7 @@ __all__ = [
     "WorkflowIOManager",
     "asset_key",
     "endings_sensor",
+    "inputs_sensor",
     "partition_mapping",
     "partition_outputs",
     "partitions_def",

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.versions import version_to_read
+from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -18,6 +19,8 @@ from flowctx.core.workflow.inputs import inputs_of
 
 #: So many partitions of the reader are looked up at once.
 _CHUNK: Final = 200
+#: What may be done with a partition whose inputs are captured again.
+ON_RESTATEMENT: Final = ("ignore", "run")
 #: What :class:`Ready` says of a partition that has not been captured.
 FIRST: Final = "first"
 
@@ -99,6 +102,28 @@ class Readiness:
     scheme: PartitionScheme
     #: What it reads.
     needs: tuple[Need, ...]
+
+    @classmethod
+    def checked(cls, workflow: Workflow, shown: str, on_restatement: str) -> Readiness:
+        """Return what a workflow needs whose partitions are to run when their inputs are there.
+
+        Args:
+            workflow: The workflow.
+            shown: What asks for that, as the start of a message.
+            on_restatement: What to do with a partition whose inputs are captured again.
+
+        Raises:
+            WorkflowError: It has no dates, or reads nothing.
+        """
+        if on_restatement not in ON_RESTATEMENT:
+            raise WorkflowError(f"on_restatement={on_restatement!r} must be 'ignore' or 'run'")
+        if workflow.partitions is None or workflow.partitions.cadence is None:
+            raise WorkflowError(f"{shown} needs partitions with a cadence, such as month=Monthly(...), and it has none")
+        if all(item.is_optional for _, _, item in inputs_of(workflow)):
+            raise WorkflowError(
+                f"{shown} waits for its inputs, and it has none that is not optional(); declare one, or leave it out"
+            )
+        return cls.of(workflow)
 
     @classmethod
     def of(cls, workflow: Workflow) -> Readiness:

@@ -1,0 +1,84 @@
+"""Runs that begin when their inputs are there: a sensor that asks the ledger."""
+# No `from __future__ import annotations`: like its neighbours, which Dagster reads.
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import islice
+
+import dagster as dg
+
+from flowctx.core.durability.readiness import Readiness
+from flowctx.core.errors import WorkflowError
+from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.run_request import read_date
+from flowctx.dagster.partitions import to_dagster_key
+from flowctx.dagster.storage import RunStorage
+
+#: So many runs are requested in one tick.
+_AT_ONCE = 1000
+
+
+def inputs_sensor(
+    workflow: Workflow,
+    *,
+    start: date | str,
+    on_restatement: str = "ignore",
+    ledger_url: str | None = None,
+    name: str | None = None,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+) -> dg.SensorDefinition:
+    """Return a sensor that requests each partition of a workflow when it is due and its inputs are there.
+
+    The ledger decides: each partition that it reads has been captured or skipped, on whichever engine. (Dagster's
+    ``AutomationCondition.eager()`` waits for ever for a partition that was skipped, since nothing was materialised.)
+    Every 30 seconds it requests what is ready, each partition once.
+
+    Args:
+        workflow: The workflow; its assets are materialised.
+        start: The first as-of date, or its text.
+        on_restatement: What to do when an input of a partition that has been captured is captured again: ``"ignore"``
+            it, or ``"run"`` the partition once more.
+        ledger_url: The ledger, where ``FLOWCTX_LEDGER_URL`` names none.
+        name: The sensor's name; ``<workflow name>_inputs`` by default.
+        default_status: Whether it is turned on when it is deployed.
+
+    Raises:
+        WorkflowError: It has no dates, or reads nothing.
+
+    Example:
+        ::
+
+            ready = inputs_sensor(month, start="2026-01-01")
+            defs = dg.Definitions(assets=workflow_assets(month), sensors=[ready], ...)
+    """
+    flow = check_workflow(workflow)
+    sensor_name = name or f"{flow.name}_inputs"
+    readiness = Readiness.checked(flow, f"inputs_sensor() of workflow {flow.name!r}", on_restatement)
+    since = read_date(start)
+    if since is None:
+        raise WorkflowError(f"start={start!r} must be the first as-of date, such as '2026-01-01'")
+
+    def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        url = ledger_url.get_value() if isinstance(ledger_url, dg.EnvVar) else ledger_url
+        ledger = RunStorage.at(None, url).ledger
+        if ledger is None:
+            yield dg.SkipReason("no ledger is named; set FLOWCTX_LEDGER_URL")
+            return
+        found = readiness.ready(ledger, datetime.now(UTC), since, restated=on_restatement == "run")
+        count = 0
+        for ready in islice(found, _AT_ONCE):
+            count += 1
+            yield dg.RunRequest(
+                run_key=f"{ready.key}@{ready.occasion}", partition_key=to_dagster_key(ready.key, readiness.scheme)
+            )
+        if not count:
+            yield dg.SkipReason("no partition is ready that has not been captured")
+
+    return dg.SensorDefinition(
+        name=sensor_name,
+        evaluation_fn=evaluate,
+        asset_selection=dg.AssetSelection.assets(*([flow.name, step] for step in flow.steps)),
+        description=f"Requests partitions of workflow {flow.name} when all that they read is in flowctx's ledger.",
+        default_status=default_status,
+        minimum_interval_seconds=30,
+    )

@@ -1,0 +1,118 @@
+"""A roll-up in Dagster runs when its inputs are there: by the ledger, or by Dagster's own condition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from flowctx import Daily, Monthly, PartitionScheme, StepResult, Workflow, WorkflowError, run
+from flowctx.dagster import WorkflowIOManager, inputs_sensor, run_assets, workflow_assets
+
+SESSIONS = [f"2026-01-{day}" for day in range(26, 31)]
+
+
+def workflows(name):
+    """Five sessions, of which one may be skipped, and their month for each desk."""
+    days = Workflow(
+        f"{name}_days", partitions=PartitionScheme(date=Daily(start=SESSIONS[0], end=SESSIONS[-1], calendar="WEEKDAYS"))
+    )
+    months = PartitionScheme(month=Monthly(start="2026-01-01", end="2026-01-31"), desk=["EQ", "FX"])
+    month = Workflow(f"{name}_month", partitions=months)
+    days.step(name="value")(_value)
+    month.step(name="report", inputs={"days": days.output("value")})(_report)
+    month.step(name="publish")(_value)
+    return days, month
+
+
+def _value(ctx):
+    return StepResult.skip("closed") if str(ctx.as_of_date) == "2026-01-28" else {"n": 1}
+
+
+def _report(ctx, *, days):
+    return {"days": len(days)}
+
+
+def tick(sensor, month, days, tmp_path):
+    """Evaluate the sensor as the daemon does, and return the partition of each request by its run key."""
+    resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
+    defs = dg.Definitions(
+        assets=[*workflow_assets(days), *workflow_assets(month)], sensors=[sensor], resources=resources
+    )
+    repository = defs.get_repository_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance, repository_def=repository)
+        found = repository.get_sensor_def(sensor.name).evaluate_tick(context)
+    return {request.run_key: request.partition_key for request in found.run_requests or []}
+
+
+def test_each_partition_is_requested_once_when_its_sessions_are_there(ledger, tmp_path):
+    """A skipped session counts; a request has a key that Dagster takes once; what is captured is not requested."""
+    days, month = workflows("sensed")
+    sensor = inputs_sensor(month, start="2026-01-01")
+    for session in SESSIONS[:-1]:
+        run(days, partition=session)
+    assert tick(sensor, month, days, tmp_path) == {}
+    run(days, partition=SESSIONS[-1])
+    first = tick(sensor, month, days, tmp_path)
+    assert first == tick(sensor, month, days, tmp_path)
+    assert {str(key) for key in first.values()} == {
+        "EQ|2026-01-01",
+        "FX|2026-01-01",
+    }  # which Dagster calls by its start
+    assert set(first) == {f"desk={desk}|month=2026-01-31@first" for desk in ("EQ", "FX")}
+    run_assets(month, partition="2026-01-31|EQ").raise_for_failure()
+    assert list(tick(sensor, month, days, tmp_path)) == ["desk=FX|month=2026-01-31@first"]
+    assert tick(inputs_sensor(month, start="2026-02-01"), month, days, tmp_path) == {}
+
+
+def test_a_restatement_is_requested_only_if_asked(ledger, tmp_path):
+    """Under a run key of its own."""
+    days, month = workflows("restated")
+    for session in SESSIONS:
+        run(days, partition=session)
+    for desk in ("EQ", "FX"):
+        run(month, partition=f"2026-01-31|{desk}").raise_for_failure()
+    before = datetime.now(UTC).isoformat()
+    run(days, partition=SESSIONS[0])
+    assert tick(inputs_sensor(month, start="2026-01-01"), month, days, tmp_path) == {}
+    again = tick(inputs_sensor(month, start="2026-01-01", on_restatement="run"), month, days, tmp_path)
+    assert len(again) == 2
+    assert all(key.partition("@")[2] > before for key in again)
+
+
+def test_without_a_ledger_and_in_vain_it_says_why(tmp_path):
+    """The tick is skipped with a reason; what cannot be is refused."""
+    days, month = workflows("vain")
+    sensor = inputs_sensor(month, start="2026-01-01")
+    (skip,) = sensor(dg.build_sensor_context())
+    assert skip.skip_message == "no ledger is named; set FLOWCTX_LEDGER_URL"
+    sensor = inputs_sensor(month, start="2026-01-01", ledger_url=f"sqlite:///{tmp_path}/ledger.db")
+    (skip,) = sensor(dg.build_sensor_context())
+    assert skip.skip_message == "no partition is ready that has not been captured"
+    with pytest.raises(WorkflowError, match=r"inputs_sensor\(\) of workflow 'vain_days' waits for its inputs"):
+        inputs_sensor(days, start="2026-01-01")
+    with pytest.raises(WorkflowError, match="must be 'ignore' or 'run'"):
+        inputs_sensor(month, start="2026-01-01", on_restatement="rerun")
+
+
+def test_dagsters_own_condition_waits_for_all_sessions(tmp_path):
+    """With ``AutomationCondition.eager()`` the month is requested after its last session, once, and not before."""
+    days, month = workflows("eager")
+    alone = Workflow("eager_alone", partitions=month.partitions.without("desk"))
+    alone.step(name="report", inputs={"days": days.output("value")})(_report)
+    eager = dg.AutomationCondition.eager()
+    resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
+    assets = [*workflow_assets(days), *workflow_assets(alone, automation_condition=eager)]
+    defs = dg.Definitions(assets=assets, resources=resources)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.evaluate_automation_conditions(defs, instance=instance)
+        requested = []
+        for session in [*SESSIONS, None]:
+            if session is not None:
+                made = dg.AssetMaterialization(asset_key=[days.name, "value"], partition=session)
+                instance.report_runless_asset_event(made)
+            result = dg.evaluate_automation_conditions(defs, instance=instance, cursor=result.cursor)
+            requested.append(result.total_requested)
+    assert requested == [0, 0, 0, 0, 1, 0]
