@@ -6,7 +6,7 @@ import pytest
 
 from flowctx.cli import cli
 
-COMMANDS = [*cli.commands, "ledger prune", "ledger upgrade"]
+COMMANDS = [*cli.commands, "ledger prune", "ledger keep", "ledger upgrade"]
 
 
 @pytest.mark.parametrize("group", [(), ("ledger",)])

@@ -91,3 +91,19 @@ def test_show_says_what_a_capture_was_built_from(chain):
     told = chain("show", "2026-01-06|first", "--workflow", "total", "--lineage", "--json")
     assert [source["workflow"] for source in told] == ["total", "double", "source"]
     assert "several workflows" in chain("show", "2026-01-06|first", "--lineage", exit_code=2)
+
+
+def test_a_batch_that_is_kept_is_not_pruned(chain):
+    """The dry run says what would go; what is kept, or current, or what that was built from, is not among it."""
+    dry = ("ledger", "prune", "--days", "0", "--dry-run")
+    for price in ("6", "7"):
+        chain("run", "chained:source", "--partition", "2026-01-06", "-p", f"price={price}", "--batch", f"again-{price}")
+    told = chain(*dry, "--json")
+    assert (told["runs"], {one["batch_id"] for one in told["of"]}) == (2, {"restate", "again-6"})
+    assert chain("ledger", "keep", "restate") == "batch restate is kept\n"
+    assert [one["batch_id"] for one in chain(*dry, "--json")["of"]] == ["again-6"]
+    assert chain(*dry).splitlines()[2].split() == ["source", "again-6", "1"]
+    assert chain(*dry, "--keep-versions", "2", "--json")["of"] == []
+    assert chain("ledger", "keep", "restate", "--undo") == "batch restate is pruned as any other\n"
+    assert chain("ledger", "prune", "--days", "0", "--json")["runs"] == 2
+    assert "remembers no batch" in chain("ledger", "keep", "nothing", exit_code=2)

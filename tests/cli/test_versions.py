@@ -80,7 +80,7 @@ def test_plain_outputs_become_parquet_with_their_types(funds):
     ("args", "exit_code", "says"),
     [
         (("nowhere", "value"), 2, "write module:name or file.py:name"),
-        (("fund_nav", "value", "--batch", "no"), 2, "nobody remembers a batch 'no'"),
+        (("fund_nav", "value", "--batch", "no"), 2, "remembers no batch 'no'"),
         (("fund_nav", "value", "--known-at", "noon"), 2, "known_at='noon' is no time"),
         (("fund_nav", "value", "--known-at", "2020-01-01T00:00Z"), 1, "no partition that is meant has such a version"),
         (("fund_nav", "value", "--to", "parquet"), 2, "say where it goes: --file NAME.parquet"),
@@ -123,7 +123,7 @@ def test_a_run_is_compared_with_its_replay(funds):
         ((), "say which version is compared"),
         (("--batch", "b1", "--revision", "1"), "batch_id and revision exclude each other"),
         (("--revision", "1", "--with", "b2"), "--with 'b2' is no number of a revision"),
-        (("--batch", "b1", "--with", "b9"), "nobody remembers a batch 'b9'"),
+        (("--batch", "b1", "--with", "b9"), "remembers no batch 'b9'"),
         (("--revision", "2", "--with", "7"), "no partition of workflow 'fund_nav' that is meant has both versions"),
         (("--replay", "r", "--batch", "b1"), "--replay compares a run with itself"),
         (("--batch", "b1", "--step", "worth"), "has no step 'worth'"),

@@ -68,6 +68,8 @@ def written_rows(revision):
                 row |= own
             if table == "flowctx_attempt" and revision >= "0008":
                 row |= {"reads": None}
+            if table == "flowctx_capture" and revision >= "0011":
+                row |= {"first_completed_at": None}
             yield table, row
     if revision >= "0007":
         artifact = {"path": TABLE, "digest": "d", "form": "f", "reference": "{}", "removed_at": None}
@@ -129,4 +131,24 @@ def test_what_an_older_version_began_goes_on(populated, revision):
     would, _ = ledger.would_prune(NOON.replace(year=2027))
     assert ledger.prune(NOON.replace(year=2027)) == would
     assert {run.run_id for run in ledger.list_runs()} >= {"failed", "dead"}
+    ledger.close()
+
+
+def test_a_skip_of_an_older_version_says_since_when(sqlite_url):
+    """A capture that says that there is nothing gets the time at which its run ended."""
+    engine = engine_at(sqlite_url)
+    with engine.begin() as at:
+        make_schema(at, "0010")
+        tables = MetaData()
+        tables.reflect(at)
+        for name, row in written_rows("0010"):
+            if name == "flowctx_run" and row["run_id"] == "failed":
+                row |= {"status": "skipped", "finished_at": "2026-01-09T12:00:00.000000+00:00"}
+            at.execute(tables.tables[name].insert(), row)
+    engine.dispose()
+    ledger = SqlLedger(sqlite_url)
+    ledger.upgrade()
+    times = {capture.run_id: capture.completed_at for capture in ledger.captures() if capture.state == "released"}
+    assert times["failed"] == NOON
+    assert {time for run_id, time in times.items() if run_id != "failed"} <= {None}
     ledger.close()

@@ -174,7 +174,7 @@ def test_what_cannot_be_compared_is_one_sentence(ledger):
     """Unknown batches, versions of nothing in common, and tables of other columns."""
     make(ledger, "b1", "T1")
     make(ledger, "b2", "T2")
-    with pytest.raises(UnknownBatch, match="nobody remembers a batch 'b9'"):
+    with pytest.raises(UnknownBatch, match="remembers no batch 'b9'"):
         diff(flow, FIRST, VersionChoice(batch_id="b9"), ledger=ledger)
     with pytest.raises(VersionGone, match="no partition of workflow 'tiers' .* both versions, batch b1 and batch b2"):
         diff(flow, FIRST, SECOND, ledger=ledger)

@@ -9,9 +9,10 @@ import pytest
 
 from flowctx import PartitionScheme, UnknownRun, Workflow, run
 from flowctx.core.data.plain import freeze
-from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.records import RunStatus, VersionRead
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
+from flowctx.testing.records import a_run, a_step
 from flowctx.versions.lineage import find_captured, lineage
 from versions.real_chain import SESSIONS, market, moves, quotes
 
@@ -68,15 +69,27 @@ def test_each_source_says_who_made_it_when_and_how(ledger):
 
 
 def test_a_restatement_changes_nothing_of_what_was_read(ledger, clock):
-    """Until its run is pruned; then that is said of it, and what it was built from is not known."""
+    """Nor does pruning: what something current was built from is never forgotten."""
     run(moves, partition="2012-10-02|IBM", batch_id="restate", ledger=ledger, clock=clock)
-    assert [source.problem for source in of(ledger)] == [None] * 7
+    before = of(ledger)
     ledger.prune(clock.now() + timedelta(days=1))
     found = of(ledger)
-    assert [str(source.partition) for source in found if source.problem] == ["date=2012-10-02|symbol=IBM"]
-    assert "pruned" in str(found[2].problem)
-    assert len(found) == 5
-    assert found[2].to_dict()["run"] is None
+    assert [source.problem for source in found] == [None] * 7
+    assert [source.to_dict() for source in found] == [source.to_dict() for source in before]
+
+
+def test_a_run_that_is_not_known_any_more_is_said(clock):
+    """As older versions pruned what something was built from."""
+    ledger = MemoryLedger(clock)
+    gone = VersionRead(
+        workflow="old", step="a", partition=None, capture_id="c", revision=2, run_key="0" * 32, digest="1" * 32
+    )
+    begun = ledger.begin(a_run())
+    ledger.record(begun, [replace(a_step(), inputs={"input": (gone,)})])
+    [_, source] = lineage(ledger, ledger.get_run("run-1"))
+    assert (source.capture_id, source.run, source.steps) == ("c", None, [])
+    assert "pruned: what it was built from is not known any more" in str(source.problem)
+    assert source.to_dict()["run"] is None
 
 
 def test_what_was_written_over_in_place_is_said(ledger, clock):

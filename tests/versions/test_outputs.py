@@ -178,7 +178,7 @@ def test_bad_requests_are_one_sentence(ledger, clock, monkeypatch):
     make(ledger, clock, "2026-01-05|GROWTH", 1)
     loose = Workflow("loose")
     loose.step(name="only")(lambda ctx: {})
-    with pytest.raises(UnknownBatch, match="nobody remembers a batch 'no'; see: flowctx batches"):
+    with pytest.raises(UnknownBatch, match="remembers no batch 'no'; see: flowctx batches"):
         outputs(nav, "value", batch_id="no", ledger=ledger)
     with pytest.raises(WorkflowError, match="has no step 'worth'; it has value, later"):
         outputs(nav, "worth", ledger=ledger)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from flowctx.artifacts import prune_artifacts
+from flowctx.cli.completing import batch_ids
 from flowctx.cli.options import json_option, ledger_option
-from flowctx.cli.output import echo, print_json
+from flowctx.cli.output import echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
 
 
@@ -19,12 +20,22 @@ def ledger() -> None:
     \b
     flowctx ledger upgrade
     flowctx ledger prune --days 90
+    flowctx ledger keep year-end-2012
     """  # noqa: D301 - \b is for click
 
 
 @ledger.command(short_help="Forget old runs.")
 @click.option(
     "--days", type=click.IntRange(min=0), metavar="N", required=True, help="Forget what was last heard of longer ago."
+)
+@click.option(
+    "--keep-versions",
+    "versions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Keep the last N versions of each partition, the current one among them, however old they are.",
 )
 @click.option(
     "--grace-days",
@@ -37,25 +48,35 @@ def ledger() -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be forgotten and removed, and how many bytes.")
 @ledger_option
 @json_option
-def prune(days: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: bool) -> None:
+def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: bool) -> None:
     """Forget old runs, superseded captures and batches of which nothing is left; remove artifacts nothing refers to.
 
-    What wrote a current capture is kept, with its tables, files and large outputs. Runs may go on beside it.
+    What wrote a current capture is kept, with its tables, files and large outputs; so is what that was built from,
+    however far, and what belongs to a batch that is kept (flowctx ledger keep). Runs may go on beside it.
 
     \b
     flowctx ledger prune --days 90
+    flowctx ledger prune --days 90 --keep-versions 3
     flowctx ledger prune --days 90 --dry-run
 
     A partition of a batch whose run is forgotten counts as missing, unless its capture is current.
     """  # noqa: D301 - \b is for click
     now = datetime.now(UTC)
     before = now - timedelta(days=days)
-    pruned, keep = ledger.would_prune(before) if dry_run else (ledger.prune(before), ledger.artifact_paths())
+    if dry_run:
+        pruned, keep = ledger.would_prune(before, versions=versions)
+    else:
+        pruned, keep = ledger.prune(before, versions=versions), ledger.artifact_paths()
     removed = prune_artifacts(ledger, keep, now - timedelta(days=grace_days), dry_run=dry_run)
     if as_json:
         artifacts = {"artifacts": removed and removed.files, "artifact_bytes": removed and removed.bytes}
-        print_json({"runs": pruned.runs, "captures": pruned.captures, "batches": pruned.batches, **artifacts})
+        of = [{"workflow": one.workflow, "batch_id": one.batch_id, "runs": one.runs} for one in pruned.of]
+        counts = {"runs": pruned.runs, "captures": pruned.captures, "batches": pruned.batches}
+        print_json({**counts, **artifacts, **({"of": of} if dry_run else {})})
         return
+    if dry_run and pruned.of:
+        rows = [(one.workflow, one.batch_id, f"{one.runs:,}") for one in pruned.of]
+        print_table("would forget", ("workflow", "batch", "runs"), rows)
     what = f"{pruned.runs} runs, {pruned.captures} captures and {pruned.batches} batches"
     echo(f"{'would forget' if dry_run else 'forgot'} {what}")
     if removed is None:
@@ -63,6 +84,21 @@ def prune(days: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: 
         return
     what = "would remove" if dry_run else "removed"
     echo(f"{what} {removed.files} artifacts, {removed.bytes:,} bytes")
+
+
+@ledger.command(short_help="Keep all of a batch, however old it is.")
+@click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
+@click.option("--undo", is_flag=True, help="Let it be pruned again as any other.")
+@ledger_option
+def keep(batch_id: str, undo: bool, ledger: Ledger) -> None:
+    """Keep all versions of a batch, however old they are: prune leaves its runs, captures and artifacts.
+
+    \b
+    flowctx ledger keep year-end-2012
+    flowctx ledger keep year-end-2012 --undo
+    """  # noqa: D301 - \b is for click
+    ledger.batches.keep(batch_id, kept=not undo)
+    echo(f"batch {batch_id} is {'pruned as any other' if undo else 'kept'}")
 
 
 @ledger.command(short_help="Bring the tables to what this flowctx needs.")

@@ -106,6 +106,18 @@ class SqlBatches:
 
         return replace(known, canceled_at=self._database.transaction(work))
 
+    def keep(self, batch_id: str, *, kept: bool = True) -> BatchRecord:
+        """Say that nothing of a batch is pruned, however old it is, or that it may be again."""
+        known = self.get(batch_id)
+
+        def work(at: Connection) -> datetime | None:
+            now = self._database.now(at) if kept else None
+            at.execute(add_batch(at), _batch_row(known))
+            at.execute(update(batches).where(batches.c.batch_id == batch_id).values(kept_at=_stamped(now)))
+            return now
+
+        return replace(known, kept_at=self._database.transaction(work))
+
     def acquire_launch_lease(
         self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
     ) -> str:
@@ -303,6 +315,7 @@ def _batch(row: Row) -> BatchRecord:
         created_at=datetime.fromisoformat(row["created_at"]),
         engine=row["engine"],
         canceled_at=_time(row["canceled_at"]),
+        kept_at=_time(row["kept_at"]),
     )
 
 

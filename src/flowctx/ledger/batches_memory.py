@@ -37,7 +37,8 @@ class MemoryBatches:
     def put(self, batch: BatchRecord) -> None:
         """Remember a batch, or what has changed about it."""
         with self._lock:
-            self._batches[batch.batch_id] = batch
+            known = self._batches.get(batch.batch_id)
+            self._batches[batch.batch_id] = replace(batch, kept_at=known.kept_at if known else None)
 
     def get(self, batch_id: str) -> BatchRecord:
         """Return a batch, also one of which only runs are known."""
@@ -73,7 +74,8 @@ class MemoryBatches:
             if holder != launcher and until > now:
                 return LaunchLease(holder, until, until - now)
             known = self._batches.get(batch_id) or next(iter(self._of_runs(batch_id)), None)
-            self._batches[batch_id] = replace(decide(known), canceled_at=None)
+            kept_at = known.kept_at if known is not None else None
+            self._batches[batch_id] = replace(decide(known), canceled_at=None, kept_at=kept_at)
             self._launchers[batch_id] = launcher, now + lease
             return LaunchLease(launcher, now + lease, lease)
 
@@ -82,6 +84,16 @@ class MemoryBatches:
         with self._lock:
             self._batches[batch_id] = replace(self.get(batch_id), canceled_at=self._now())
             return self._batches[batch_id]
+
+    def keep(self, batch_id: str, *, kept: bool = True) -> BatchRecord:
+        """Say that nothing of a batch is pruned, however old it is, or that it may be again."""
+        with self._lock:
+            self._batches[batch_id] = replace(self.get(batch_id), kept_at=self._now() if kept else None)
+            return self._batches[batch_id]
+
+    def kept(self) -> set[str]:
+        """Return the batches that are kept."""
+        return {batch_id for batch_id, batch in self._batches.items() if batch.kept_at is not None}
 
     def acquire_launch_lease(
         self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
@@ -139,6 +151,7 @@ class MemoryBatches:
                     if run.last_seen_at >= before or (name, partition) in recorded
                 }
             left = {name for name, _ in recorded} | {name for name, notes in self._notes.items() if notes} | launched
+            left |= self.kept()
             old = [name for name, batch in self._batches.items() if batch.created_at < before and name not in left]
             for name in old:
                 del self._batches[name]

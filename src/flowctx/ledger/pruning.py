@@ -6,18 +6,24 @@ A run beside it waits for one such transaction at most, and is let in before the
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import and_, delete, exists, func, literal, or_, select, tuple_
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
-from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
+from flowctx.core.durability.records import CaptureState, Pruned, PrunedRuns, RunStatus
+from flowctx.core.errors import FlowctxError
 from flowctx.ledger.artifacts import referred_paths, rolled_back
 from flowctx.ledger.database import Database
-from flowctx.ledger.statements import remember_pruned
+from flowctx.ledger.reads import reads_of
+from flowctx.ledger.rows import damaged
+from flowctx.ledger.statements import remember_pruned, streamed
 from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
+from flowctx.ledger.versions_sql import chunks
 
 #: How many rows are looked at in one transaction.
 _PAGE = 1000
@@ -28,16 +34,24 @@ _MOST_PAUSE_SECONDS = 0.5
 class Pruning(NamedTuple):
     """Forgets what was last heard of before a time.
 
-    A run stays if it wrote the current capture of its subject, or if its lease still runs at that time; a batch stays
-    as long as a run or a note of one of its partitions does, or if somebody has launched it since.
+    A run stays if it wrote one of the last versions of its subject, if its batch is kept, if something has read it that
+    stays itself, or if its lease still runs at that time; a batch stays as long as a run or a note of one of its
+    partitions does, or if somebody has launched it since.
     """
 
     database: Database
     #: The time, as rows have it.
     before: str
+    #: How many versions of each subject stay, however old they are.
+    versions: int = 1
+    #: The runs that stay only because something has read them.
+    needed: frozenset[str] = frozenset()
 
     def to_the_end(self) -> Pruned:
         """Forget, and return how much."""
+        return self._replace(needed=self.database.autocommit(self._needed))._to_the_end()
+
+    def _to_the_end(self) -> Pruned:
         gone_runs = sum(self._each(self._run_pages(), self._forget_runs))
         gone_captures = sum(self._each(self._capture_pages(), self._forget_captures))
         sum(self._each(self._note_pages(), self._forget_notes))
@@ -49,34 +63,95 @@ class Pruning(NamedTuple):
         def count(*conditions: Any) -> int:
             return int(at.execute(select(func.count()).where(*conditions)).scalar_one())
 
+        needed = self._needed(at)
+        some = list(chunks(sorted(needed)))
         with rolled_back(at):
             goes = and_(*self._run_goes())
             young = exists().where(launches.c.batch_id == batches.c.batch_id, launches.c.heard_at >= self.before)
             staying = exists().where(runs.c.batch_id == batches.c.batch_id, ~goes)
+            left = exists().where(runs.c.run_key == captures.c.holder, ~goes)
+            old = (*self._batch_is_old(), ~young, ~staying)
+            of_needed = {name for keys in some for name in self._batches_of(at, keys)}
             pruned = Pruned(
-                runs=count(goes),
-                captures=count(*self._capture_goes()),
-                batches=count(*self._batch_is_old(), ~young, ~staying),
+                runs=count(goes) - len(needed),
+                captures=count(*self._capture_goes(), ~left)
+                - sum(count(*self._capture_goes(), ~left, captures.c.holder.in_(keys)) for keys in some),
+                batches=count(*old)
+                - sum(count(*old, batches.c.batch_id.in_(names)) for names in chunks(sorted(of_needed))),
+                of=self._by_batch(at, goes, some),
             )
-            return pruned, referred_paths(at, select(runs.c.run_key).where(~goes))
+            paths = referred_paths(at, select(runs.c.run_key).where(~goes))
+            for keys in some:
+                paths |= referred_paths(at, select(runs.c.run_key).where(runs.c.run_key.in_(keys)))
+            return pruned, paths
+
+    def _batches_of(self, at: Connection, keys: Sequence[str]) -> list[str]:
+        query = select(runs.c.batch_id).where(runs.c.run_key.in_(keys), runs.c.batch_id.is_not(None)).distinct()
+        return list(at.execute(query).scalars())
+
+    def _by_batch(self, at: Connection, goes: ColumnElement[bool], needed: list[list[str]]) -> tuple[PrunedRuns, ...]:
+        """Return how many runs of each workflow and batch would be forgotten."""
+        query = select(runs.c.workflow, runs.c.batch_id, func.count()).group_by(runs.c.workflow, runs.c.batch_id)
+        found = Counter({(row[0], row[1]): row[2] for row in at.execute(query.where(goes))})
+        for keys in needed:
+            found.subtract({(row[0], row[1]): row[2] for row in at.execute(query.where(runs.c.run_key.in_(keys)))})
+        order = sorted(found.items(), key=lambda one: (one[0][0], one[0][1] or ""))
+        return tuple(PrunedRuns(workflow=w, batch_id=b, runs=number) for (w, b), number in order if number)
 
     # -- what goes ----------------------------------------------------------------------------------------------------
 
+    def _needed(self, at: Connection) -> frozenset[str]:
+        """Return the runs that would go, but were read by what stays, however far."""
+        found: set[str] = set()
+        with rolled_back(at):
+            goes = and_(*self._run_goes())
+            reading = steps.c.payload.contains('"inputs":', autoescape=True)
+            query = select(steps.c.run_key, steps.c.payload).where(reading)
+            staying = query.join(runs, runs.c.run_key == steps.c.run_key).where(~goes)
+            read = self._read_in(streamed(at, staying))
+            while read:
+                new: list[str] = []
+                for keys in chunks(sorted(read - found)):
+                    new += at.execute(select(runs.c.run_key).where(runs.c.run_key.in_(keys), goes)).scalars()
+                found.update(new)
+                read = set()
+                for keys in chunks(new):
+                    read |= self._read_in(at.execute(query.where(steps.c.run_key.in_(keys))))
+        return frozenset(found)
+
+    def _read_in(self, rows: Any) -> set[str]:
+        """Return the keys of the runs that steps have read."""
+        found: set[str] = set()
+        for run_key, payload in rows:
+            try:
+                reads = reads_of(msgspec.json.decode(payload).get("inputs") or {})
+            except (FlowctxError, AttributeError, TypeError, ValueError) as exc:
+                raise damaged(f"what the ledger holds of what a step of run {run_key} has read", exc) from exc
+            found.update(read.run_key for some in reads.values() for read in some)
+        return found
+
     def _run_goes(self) -> tuple[ColumnElement[bool], ...]:
         written = exists().where(captures.c.holder == runs.c.run_key, self._capture_stays())
-        return runs.c.heard_at < self.before, ~written
+        kept = exists().where(batches.c.batch_id == runs.c.batch_id, batches.c.kept_at.is_not(None))
+        return runs.c.heard_at < self.before, ~written, ~kept
 
     def _capture_goes(self) -> tuple[ColumnElement[bool], ...]:
-        return captures.c.claimed_at < self.before, ~self._capture_stays()
+        writer = runs.alias("keeper")
+        kept = exists().where(
+            writer.c.run_key == captures.c.holder,
+            batches.c.batch_id == writer.c.batch_id,
+            batches.c.kept_at.is_not(None),
+        )
+        return captures.c.claimed_at < self.before, ~self._capture_stays(), ~kept
 
     def _capture_stays(self) -> ColumnElement[bool]:
         newer = captures.alias("newer")
         complete = str(CaptureState.COMPLETE)
-        superseded = exists().where(
-            newer.c.subject == captures.c.subject,
-            newer.c.revision > captures.c.revision,
-            newer.c.state == complete,
-        )
+        after = (newer.c.subject == captures.c.subject, newer.c.revision > captures.c.revision)
+        superseded: ColumnElement[bool] = exists().where(*after, newer.c.state == complete)
+        if self.versions > 1:
+            later = select(func.count()).where(*after, newer.c.state == complete).scalar_subquery()
+            superseded = later >= self.versions
         live = and_(captures.c.state == str(CaptureState.HELD), captures.c.lease_until > self.before)
         # The last word may be that there is nothing: without it an older capture would be read as the current one.
         writer = runs.alias("writer")
@@ -84,7 +159,7 @@ class Pruning(NamedTuple):
         return or_(live, and_(or_(captures.c.state == complete, is_hole), ~superseded))
 
     def _batch_is_old(self) -> tuple[ColumnElement[bool], ...]:
-        return batches.c.created_at < self.before, ~self._launched_since()
+        return batches.c.created_at < self.before, ~self._launched_since(), batches.c.kept_at.is_(None)
 
     def _launched_since(self) -> ColumnElement[bool]:
         return and_(batches.c.launcher.is_not(None), batches.c.launcher_until > self.before)
@@ -113,7 +188,7 @@ class Pruning(NamedTuple):
         among = runs.c.run_key.in_([row["run_key"] for row in page])
         # Locked, so that nobody goes on with one while it is forgotten.
         going = select(runs.c.run_key).where(among, *self._run_goes()).with_for_update(of=runs)
-        keys = list(at.execute(going).scalars())
+        keys = [key for key in at.execute(going).scalars() if key not in self.needed]
         self._remember_pruned(at, captures.c.holder.in_(keys))
         for table in (steps, attempts, runs):
             at.execute(delete(table).where(table.c.run_key.in_(keys)))
@@ -124,8 +199,11 @@ class Pruning(NamedTuple):
 
     def _forget_captures(self, at: Connection, page: Sequence[Any]) -> int:
         among = captures.c.subject.between(page[0]["subject"], page[-1]["subject"])
-        self._remember_pruned(at, among)
-        return at.execute(delete(captures).where(among, *self._capture_goes())).rowcount
+        # Runs went before: one that is left is needed, and so is its capture.
+        writer = runs.alias("left")
+        left = exists().where(writer.c.run_key == captures.c.holder)
+        self._remember_pruned(at, and_(among, ~left))
+        return at.execute(delete(captures).where(among, ~left, *self._capture_goes())).rowcount
 
     def _remember_pruned(self, at: Connection, among: ColumnElement[bool]) -> None:
         """Keep of captures that go, and were complete, that they were: nothing older is what was known then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from flowctx.core.durability.records import (
     CaptureKey,
     CaptureState,
     Pruned,
+    PrunedRuns,
     RunKey,
     RunRecord,
     RunStatus,
@@ -36,43 +38,69 @@ class MemoryPruning:
     _pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]]
     _batches: MemoryBatches
 
-    def prune(self, before: datetime) -> Pruned:
-        """Forget what was last heard of before a time, except for what is current."""
+    def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
+        """Forget what was last heard of before a time, except for what is current or is kept."""
         with self._lock:
-            current: dict[str, Capture] = {}
-            for capture in sorted(self._captures.values(), key=by_subject):
-                if capture.state is CaptureState.COMPLETE:
-                    current[capture.key.idempotency_key] = capture
-            kept = {capture.holder for capture in current.values()}
-            # The last word may be that there is nothing: without it an older capture would be read as the current one.
-            skipped = {key.digest for key, run in self._runs.items() if run.status is RunStatus.SKIPPED}
-            for capture in self._captures.values():
-                complete = current.get(capture.key.idempotency_key)
-                if capture.holder in skipped and (complete is None or complete.revision < capture.revision):
-                    kept.add(capture.holder)
-            kept |= {
-                c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before
-            }
+            kept = self._kept(before, versions)
             batches = {key.digest: run.context.batch_id for key, run in self._runs.items()}
             runs = [key for key, heard in self._heard.items() if heard < before and key.digest not in kept]
+            of = Counter((key.workflow, batches[key.digest]) for key in runs)
             for key in runs:
                 del self._runs[key], self._heard[key], self._steps[key]
                 for at in [at for at in self._contexts if at[0] == key]:
                     del self._contexts[at]
-            old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in kept]
+            left = kept | {key.digest for key in self._runs}
+            old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in left]
             for capture in old:
                 del self._captures[capture.key]
                 pruned = pruned_version(capture, batches.get(capture.holder)) if capture.workflow else None
                 if pruned is not None:
                     self._pruned[capture.key] = (capture.workflow, pruned)
-            return Pruned(runs=len(runs), captures=len(old), batches=self._batches.prune(before))
+            order = sorted(of.items(), key=lambda one: (one[0][0], one[0][1] or ""))
+            return Pruned(
+                runs=len(runs),
+                captures=len(old),
+                batches=self._batches.prune(before),
+                of=tuple(PrunedRuns(workflow=w, batch_id=b, runs=number) for (w, b), number in order),
+            )
 
-    def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
+    def _kept(self, before: datetime, versions: int) -> set[str]:
+        """Return the digests of the keys of the runs that stay whatever their age is."""
+        last: dict[str, list[Capture]] = {}
+        for capture in sorted(self._captures.values(), key=by_subject):
+            if capture.state is CaptureState.COMPLETE:
+                last.setdefault(capture.key.idempotency_key, []).append(capture)
+        kept = {capture.holder for some in last.values() for capture in some[-versions:]}
+        # The last word may be that there is nothing: without it an older capture would be read as the current one.
+        skipped = {key.digest for key, run in self._runs.items() if run.status is RunStatus.SKIPPED}
+        for capture in self._captures.values():
+            newer = [c for c in last.get(capture.key.idempotency_key, ()) if c.revision > capture.revision]
+            if capture.holder in skipped and len(newer) < versions:
+                kept.add(capture.holder)
+        kept |= {c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before}
+        named = self._batches.kept()
+        kept |= {key.digest for key, run in self._runs.items() if run.context.batch_id in named}
+        return self._with_what_they_read(kept | {key.digest for key, heard in self._heard.items() if heard >= before})
+
+    def _with_what_they_read(self, kept: set[str]) -> set[str]:
+        """Return runs, and those of which they have read, however far."""
+        steps = {key.digest: records.values() for key, records in self._steps.items()}
+        pending = list(kept)
+        while pending:
+            reads = [
+                read for record in steps.get(pending.pop(), ()) for some in record.inputs.values() for read in some
+            ]
+            new = {read.run_key for read in reads} - kept
+            kept |= new
+            pending += new
+        return kept
+
+    def would_prune(self, before: datetime, *, versions: int = 1) -> tuple[Pruned, set[str]]:
         """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
         with self._lock:
             memory = (*self._memory(), *self._batches.memory())
             kept = [dict(known) for known in memory]
-            pruned, paths = self.prune(before), self.artifact_paths()
+            pruned, paths = self.prune(before, versions=versions), self.artifact_paths()
             for known, before_it in zip(memory, kept, strict=True):
                 known.clear()
                 known.update(before_it)

@@ -305,13 +305,13 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
-    def prune(self, before: datetime) -> Pruned:
-        """Forget what was last heard of before a time and is not current, so many rows in a transaction."""
-        return Pruning(self._database, stamp(before)).to_the_end()
+    def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
+        """Forget what is older than a time and neither current nor kept, so many rows in a transaction."""
+        return Pruning(self._database, stamp(before), versions).to_the_end()
 
-    def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
+    def would_prune(self, before: datetime, *, versions: int = 1) -> tuple[Pruned, set[str]]:
         """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
-        return self._database.autocommit(Pruning(self._database, stamp(before)).would)
+        return self._database.autocommit(Pruning(self._database, stamp(before), versions).would)
 
     @functools.cached_property
     def artifact_prefix(self) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0011"
+REVISION = "0012"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -147,6 +147,7 @@ batches = Table(
     Column("canceled_at", Text),
     Column("launcher", Text),
     Column("launcher_until", Text),
+    Column("kept_at", Text),
 )
 
 launches = Table(

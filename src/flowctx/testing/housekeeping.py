@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.data.references import TableReference
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.records import RunRecord, RunStatus, VersionRead
+from flowctx.core.errors import UnknownBatch
 from flowctx.testing.clock import FakeClock
 from flowctx.testing.records import a_run, a_step
 
@@ -33,6 +37,74 @@ class HousekeepingContract:
         assert [capture.run_id for capture in ledger.captures()] == ["r2", "new"]
         assert len(ledger.steps(a_run("r2").key)) == 1
         assert ledger.steps(a_run("r0").key) == []
+
+    def _captured(self, ledger: Ledger, run_id: str, read: RunRecord | None = None, **context: Any) -> RunRecord:
+        """Record a run that captures its partition, and may have read what another one made."""
+        run = ledger.begin(a_run(run_id, **context))
+        reads: dict[str, tuple[VersionRead, ...]] = {}
+        if read is not None:
+            version = VersionRead(
+                workflow=read.workflow,
+                step="a",
+                partition=read.context.partition,
+                capture_id=str(read.context.capture_id),
+                revision=1,
+                run_key=read.key.digest,
+                digest="0" * 32,
+            )
+            reads = {"input": (version,)}
+        ledger.record(run, [replace(a_step(), inputs=reads)])
+        ledger.finish(run, RunStatus.OK)
+        return run
+
+    def test_what_something_current_was_built_from_is_never_forgotten(self, ledger: Ledger, clock: FakeClock) -> None:
+        """Nor is what that was built from, however far; what only superseded versions were built from is."""
+        monday = date(2026, 1, 5)
+        first = self._captured(ledger, "first", batch_id="b1", as_of_date=monday)
+        second = self._captured(ledger, "second", first, batch_id="b1", as_of_date=date(2026, 1, 6))
+        self._captured(ledger, "third", second, batch_id="b1", as_of_date=date(2026, 1, 7))
+        loose = self._captured(ledger, "loose", batch_id="b2", as_of_date=monday)
+        self._captured(ledger, "over", loose, batch_id="b2", as_of_date=date(2026, 1, 8))
+        for number, day in enumerate((5, 6, 8)):
+            self._captured(ledger, f"again-{number}", batch_id="b3", as_of_date=date(2026, 1, day))
+        clock.advance(timedelta(days=90))
+        would, _ = ledger.would_prune(clock.now())
+        assert [(one.workflow, one.batch_id, one.runs) for one in would.of] == [("flow", "b2", 2)]
+        assert ledger.prune(clock.now()) == would
+        stay = {"first", "second", "third", "again-0", "again-1", "again-2"}
+        assert {run.run_id for run in ledger.list_runs()} == {capture.run_id for capture in ledger.captures()} == stay
+
+    def test_the_last_versions_of_a_partition_are_kept_by_number(self, ledger: Ledger, clock: FakeClock) -> None:
+        """So many as are asked for, of those that are complete, the current one among them."""
+        for number in range(5):
+            run = self._captured(ledger, f"r{number}", batch_id=f"b{number}")
+            if number == 3:
+                ledger.finish(run, RunStatus.FAILED, "no")
+        clock.advance(timedelta(days=90))
+        would, _ = ledger.would_prune(clock.now(), versions=2)
+        assert (would.runs, would.captures) == (3, 3)
+        assert ledger.prune(clock.now(), versions=2) == would
+        assert [capture.run_id for capture in ledger.captures()] == ["r2", "r4"]
+        assert ledger.prune(clock.now()).captures == 1
+
+    def test_a_batch_that_is_kept_stays_with_all_its_runs(self, ledger: Ledger, clock: FakeClock) -> None:
+        """Until it is said otherwise; launching it again changes nothing of that."""
+        for number in range(3):
+            self._captured(ledger, f"r{number}", batch_id=f"b{number}")
+        kept = ledger.batches.keep("b0")
+        assert ledger.batches.get("b0").kept_at == kept.kept_at == clock.now()
+        ledger.batches.put(replace(kept, engine="airflow", kept_at=None))
+        assert ledger.batches.lead("b0", "me", timedelta(0), lambda known: replace(kept, kept_at=None)).launcher == "me"
+        assert ledger.batches.get("b0").kept_at == clock.now()
+        clock.advance(timedelta(days=90))
+        would, _ = ledger.would_prune(clock.now())
+        assert (would.runs, would.captures) == (1, 1)
+        assert ledger.prune(clock.now()) == would
+        assert [capture.run_id for capture in ledger.captures()] == ["r0", "r2"]
+        assert ledger.batches.keep("b0", kept=False).kept_at is None
+        assert ledger.prune(clock.now()).runs == 1
+        with pytest.raises(UnknownBatch):
+            ledger.batches.keep("nobody")
 
     def test_artifacts_are_referred_to_as_long_as_their_steps_are_remembered(
         self, ledger: Ledger, clock: FakeClock

@@ -12,7 +12,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
-from flowctx.core.errors import LedgerError, UnknownBatch, VersionGone
+from flowctx.core.errors import LedgerError, VersionGone
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
@@ -102,11 +102,8 @@ class StepVersions:
         Raises:
             UnknownBatch: Neither the batch nor a run of it is remembered.
         """
-        batch_id = choice.batch_id
-        if batch_id is None or self.ledger.find_batch(batch_id) is not None:
-            return
-        if not self.ledger.list_runs(batch_id=batch_id, limit=1):
-            raise UnknownBatch(f"nobody remembers a batch {batch_id!r}; see: flowctx batches")
+        if choice.batch_id is not None:
+            self.ledger.batches.get(choice.batch_id)
 
     def load(self, versions: Sequence[Version]) -> list[FrozenDict]:
         """Return the outputs of versions.

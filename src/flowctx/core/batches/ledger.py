@@ -66,6 +66,14 @@ class BatchStore(Protocol):
         """
         ...
 
+    def keep(self, batch_id: str, *, kept: bool = True) -> BatchRecord:
+        """Say that nothing of a batch is pruned, however old it is, or that it may be again; and return it.
+
+        Raises:
+            UnknownBatch: Nobody remembers it.
+        """
+        ...
+
     def acquire_launch_lease(
         self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
     ) -> str:

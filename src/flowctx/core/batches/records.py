@@ -119,6 +119,8 @@ class BatchRecord:
     engine: str | None = None
     #: When it was canceled, if it was and has not been launched since.
     canceled_at: datetime | None = None
+    #: Since when its versions are kept, however old they are.
+    kept_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

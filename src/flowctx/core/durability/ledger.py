@@ -279,15 +279,20 @@ class Ledger(RunLedger, Protocol):
         """Return the time by which leases are measured."""
         ...
 
-    def prune(self, before: datetime) -> Pruned:
-        """Forget what was last heard of before a time, except for what is current.
+    def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
+        """Forget what was last heard of before a time, except for what is current or is kept.
 
-        Runs stay that wrote a current capture, and batches of which a run or a young note stays. No lock is held for
+        Runs stay that wrote one of the last versions of a partition, that belong to a batch that is kept, or of which
+        something has read that stays itself; and batches of which a run or a young note stays. No lock is held for
         longer than a step can wait.
+
+        Args:
+            before: The time.
+            versions: How many versions of each partition stay, the current one among them, however old they are.
         """
         ...
 
-    def would_prune(self, before: datetime) -> tuple[Pruned, set[str]]:
+    def would_prune(self, before: datetime, *, versions: int = 1) -> tuple[Pruned, set[str]]:
         """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
         ...
 

@@ -258,6 +258,18 @@ class Capture:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PrunedRuns:
+    """How many runs of a batch are forgotten."""
+
+    #: The workflow's name.
+    workflow: str
+    #: The batch, if they are of one.
+    batch_id: str | None
+    #: How many.
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned:
     """How much was forgotten."""
 
@@ -267,3 +279,5 @@ class Pruned:
     captures: int
     #: Batches, with what engines said of their partitions.
     batches: int = 0
+    #: What would be forgotten, by workflow and batch; nothing of what was.
+    of: tuple[PrunedRuns, ...] = field(default=(), compare=False)

@@ -143,7 +143,8 @@ def _is_after(one: Version | PrunedVersion, known_since: str, found: Version | N
 def _pruned(version: PrunedVersion) -> str:
     return (
         f"capture {version.capture_id} (revision {version.revision}, of {version.completed_at}) was pruned, and "
-        "nothing older stands in for it; choose another version (flowctx captures lists them), or a later time"
+        "nothing older stands in for it; choose another version (flowctx captures lists them), and keep such ones: "
+        "flowctx ledger keep BATCH"
     )
 
 
