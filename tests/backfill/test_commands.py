@@ -96,6 +96,7 @@ def test_other_parameters_are_refused_in_a_line(url: str) -> None:
 )
 def test_wrong_input_is_one_clear_line(url: str, args: list[str], line: str) -> None:
     """What cannot be is said in one line, with exit code 2; nothing is remembered."""
+    open_ledger(url).list_runs()
     result = flowctx(url, *args)
     assert result.exit_code == 2
     assert line in result.stderr
@@ -105,6 +106,7 @@ def test_wrong_input_is_one_clear_line(url: str, args: list[str], line: str) -> 
 
 def test_a_reader_that_has_gone_is_no_error(url: str) -> None:
     """Output into a pipe that nobody reads any more, as of ``| head``, ends the command without a word."""
+    open_ledger(url).list_runs()
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "flowctx.cli", "batches", "--json"]

@@ -196,3 +196,15 @@ def test_a_batch_goes_up_to_the_end_of_its_calendar(ledger: Ledger, left: int) -
             early.check_due(datetime.now(UTC))
     with pytest.raises((CalendarError, UnknownPartition), match=f"known .*to {days[-1]}|known from .* to {days[-1]}"):
         Backfill(ending, f"date={days[-1] + timedelta(days=1)}", "unknown", ledger=ledger)
+
+
+def test_the_last_dates_of_an_endless_cadence_are_those_that_are_due(ledger: Ledger) -> None:
+    """``last:3`` counts back from the latest date that is due, so that nothing is asked for too early."""
+    days = Daily(start="2012-01-02", calendar="WEEKDAYS")
+    flow = Workflow("endless", partitions=PartitionScheme(date=days))
+    flow.step("only")(lambda ctx: None)
+    before = days.latest_due(datetime.now(UTC))
+    plan = Backfill(flow, "date=last:3", "b", ledger=ledger).plan()
+    assert plan.total == 3
+    assert plan.last is not None
+    assert plan.last.date in {str(before), str(days.latest_due(datetime.now(UTC)))}

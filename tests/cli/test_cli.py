@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, make_context
 
@@ -199,6 +200,7 @@ def test_old_runs_are_pruned(shell):
 )
 def test_an_error_is_one_line_with_the_remedy(shell, args, why):
     """What cannot be is one line that says what to do, and the command ends with 2."""
+    shell(*RUN, exit_code=1)
     said = shell(*args, exit_code=2)
     assert why in said
     assert said.count("\n") == 1
@@ -237,10 +239,14 @@ def test_a_wrong_command_is_one_line(shell):
 
 def test_a_table_without_rows_is_a_sentence(shell):
     """Where nothing is remembered, a sentence says so, and JSON is an empty list."""
-    assert shell("runs", "--batch", "nope") == "the ledger remembers no such run\n"
-    assert "no workflow 'nope' has captures; see: flowctx runs" in shell("captures", "nope", exit_code=2)
+    shell.mend()
+    shell(*RUN)
+    url = os.environ["FLOWCTX_LEDGER_URL"]
+    assert shell("runs", "--batch", "nope") == f"the ledger {url} remembers no such run\n"
+    assert f"in the ledger {url} no workflow 'nope' has captures" in shell("captures", "nope", exit_code=2)
+    assert f"the ledger {url} remembers no run of a workflow 'nope'" in shell("runs", "--workflow", "nope", exit_code=2)
     assert "flowctx backfill makes one" in shell("batches")
-    assert shell("runs", "--json") == []
+    assert shell("runs", "--batch", "nope", "--json") == []
 
 
 def test_a_resumed_run_says_what_was_complete_before(failed):
@@ -271,7 +277,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(shell, monkeypatch):
     monkeypatch.delenv("FLOWCTX_LEDGER_URL")
     (shell.folder / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(shell.folder / "file"))
-    said = shell("runs", exit_code=2)
+    said = shell(*RUN, exit_code=2)
     assert "for the ledger cannot be made (Not a directory); name a ledger elsewhere: --ledger" in said
 
 
@@ -306,3 +312,93 @@ def test_what_is_not_installed_is_a_wrong_command(shell, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     said = shell("runs", "--ledger", "postgresql+psycopg://me@localhost/none", exit_code=2)
     assert "pip install 'flowctx[postgres]'" in said
+
+
+READS = (("runs",), ("show", "r1"), ("captures", "prices"), ("status", "b"), ("batches",), ("resume", "r1"))
+
+
+@pytest.mark.parametrize(
+    "command", [*READS, ("replay", "r1", "fetch"), ("cancel", "b"), ("ledger", "prune", "--days", "1")]
+)
+def test_a_slip_in_the_name_of_a_ledger_makes_none(shell, command):
+    """What only reads a ledger refuses one that is not there, names it, and makes no file."""
+    said = shell(*command, "--ledger", "sqlite:///nosuchyet.db", exit_code=2)
+    assert "there is no ledger sqlite:///nosuchyet.db: no such file" in said
+    assert not (shell.folder / "nosuchyet.db").exists()
+
+
+def test_the_users_own_ledger_may_not_be_there_yet(shell, monkeypatch, tmp_path):
+    """Before the first run nothing is remembered, which is said, and no file is made."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert "ledger.db is not there yet: it remembers no such run" in shell("runs")
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_is_unknown_is_told_with_the_ledger(failed):
+    """A run or a batch that nobody remembers may be in another ledger: the message names this one."""
+    assert f"(ledger {os.environ['FLOWCTX_LEDGER_URL']})" in failed("show", "nope", exit_code=2)
+    assert f"(ledger {os.environ['FLOWCTX_LEDGER_URL']})" in failed("status", "nope", exit_code=2)
+
+
+def test_a_date_that_cannot_be_is_no_partition(failed):
+    """A date of a partition is checked although no scheme is known: nothing could have such a partition."""
+    assert "2026-01-99" in failed("runs", "--partition", "date=2026-01-99", exit_code=2)
+
+
+def test_a_step_that_ends_the_process_is_told(shell):
+    """``sys.exit`` in a step is a failure of the run, whatever its code, and the ledger's sentence is printed."""
+    shell.file.write_text(shell.file.read_text().replace("def fetch(ctx):", "def fetch(ctx):\n    raise SystemExit(0)"))
+    said = shell(*RUN, exit_code=1)
+    assert "Error: run r1: a step called sys.exit(0); a step has ended the process" in said
+    assert "to continue: flowctx resume r1" in said
+
+
+def test_ctrl_c_says_how_to_go_on(shell):
+    """A run that was interrupted says its id and what continues it."""
+    shell.file.write_text(
+        shell.file.read_text().replace("def check(ctx):", "def check(ctx):\n    raise KeyboardInterrupt")
+    )
+    said = shell(*RUN, exit_code=1)
+    assert said.splitlines() == ["Error: run r1: interrupted", "to continue: flowctx resume r1"]
+
+
+def test_a_failed_run_says_what_to_type(shell):
+    """After a failure stand the commands that show where it was and that go on; they work as they stand."""
+    shell.file.write_text(shell.file.read_text().replace("def check(ctx):", "def check(ctx):\n    1 / 0"))
+    said = shell(*RUN, exit_code=1)
+    assert "to see where it failed: flowctx show r1 --traceback" in said
+    assert "1 / 0" in shell("show", "r1", "--traceback")
+    assert "to continue: flowctx resume r1" in said
+
+
+def test_a_complete_run_is_not_said_to_have_run(shell):
+    """Resuming what is complete says that nothing was left."""
+    shell.mend()
+    shell(*RUN)
+    assert "nothing was left to run; to run part of it again, add --from-step STEP" in shell("resume", "r1")
+
+
+def test_the_outputs_of_steps_are_shown(failed):
+    """A run shows the beginning of what its steps made."""
+    shown = failed("show", "r1")
+    assert re.search(r"fetch +rows +\[1, 2, 3\]", shown)
+
+
+@pytest.mark.parametrize(
+    ("import_path", "engine", "words"),
+    [
+        (None, {"name": "airflow", "dag_id": "own"}, "clear the failed tasks of the run in Airflow"),
+        ("/flows/defs.py:nav", {"name": "dagster"}, "flowctx resume r2 --workflow FILE.py:nav"),
+        ("unusual_prefix_1_dags:nav", {"name": "airflow", "dag_id": "nav"}, "resume r2 --workflow MODULE:nav"),
+        ("cli_flows:prices", {"name": "airflow", "dag_id": "prices"}, "to continue: flowctx resume r2\n"),
+    ],
+)
+def test_only_what_works_is_advised(shell, import_path, engine, words):
+    """How a failed run goes on depends on where it ran and on whether its workflow is found here."""
+    ledger = SqlLedger(os.environ["FLOWCTX_LEDGER_URL"])
+    ctx = make_context(run_id="r2", metadata={"engine": engine})
+    run = ledger.begin(RunRecord(workflow="own", context=ctx, import_path=import_path))
+    ledger.finish(run, RunStatus.FAILED, "too bad")
+    ledger.close()
+    assert words in shell("show", "r2")

@@ -79,4 +79,5 @@ def test_what_cannot_be_read_is_refused_before_anything_runs(funds):
     """One sentence, and no run."""
     refused = funds("run", "cli_funds:loop", "--partition", "2026-01-05", exit_code=2)
     assert "is itself of the same date" in " ".join(refused.split())
+    funds("ledger", "upgrade")
     assert funds("runs", "--json") == []

@@ -88,7 +88,8 @@ def workflow_context(
             f"the context has no {' and no '.join(missing)}, so it does not say which run is meant; pass the context "
             "that Airflow gives to a callback of a task"
         )
-    return run_context(context, as_of, required=required, workflow=workflow, scheme=scheme)
+    another_day = as_of is not None and rule_of(context["dag"]) is not None  # on purpose, beside that of the run
+    return run_context(context, as_of, required=required, workflow=workflow, scheme=scheme, another_day=another_day)
 
 
 def run_context(
@@ -100,6 +101,7 @@ def run_context(
     scheme: PartitionScheme | None = None,
     map_values: Mapping[str, str] | None = None,
     strict: bool = False,
+    another_day: bool = False,
 ) -> WorkflowContext:
     """Return the context of the run that Airflow's ``context`` describes.
 
@@ -111,6 +113,7 @@ def run_context(
         scheme: As in :func:`workflow_context`.
         map_values: The values of those dimensions over which the task is mapped.
         strict: The run is one of the workflow's own: refuse what it has no parameter for, rather than warn.
+        another_day: Whether the date may be another one than that of the run.
     """
     dag, run = context["dag"], context["dag_run"]
     as_of = as_of if as_of is not None else rule_of(dag)
@@ -156,7 +159,7 @@ def run_context(
         metadata=metadata,
         started_at=_started_at(run),
     )
-    if day is None:
+    if day is None and not another_day:
         _warn_of_other_dates(dag, ctx, time)
     return ctx
 

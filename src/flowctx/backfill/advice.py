@@ -36,14 +36,19 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
         ['1 DEPENDENCY: once what they need is there: flowctx backfill flows:tiers --batch b --retry-failed']
     """
     counts: dict[str, int] = {}
+    engines: set[str] = set()
     for failure in failures:
         name = failure.category or "INTERNAL"
         counts[name] = counts.get(name, 0) + 1
-    return [f"{count:,} {name}: {_command(name, batch)}" for name, count in sorted(counts.items())]
+        engines.add(failure.engine)
+    loose = batch.import_path is None and engines == {"airflow"}  # of a DAG that is of no Workflow
+    return [f"{count:,} {name}: {_command(name, batch, loose=loose)}" for name, count in sorted(counts.items())]
 
 
-def _command(category: str, batch: BatchRecord) -> str:
+def _command(category: str, batch: BatchRecord, *, loose: bool) -> str:
     when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"])
+    if loose:
+        return f"{when}: clear the failed tasks of these runs in Airflow"
     workflow, batch_id = shlex.quote(batch.import_path or "MODULE:NAME"), shlex.quote(batch.batch_id)
     on = f" --on {batch.engine}" if batch.engine not in (None, "local") else ""
     return f"{when}: flowctx backfill {workflow} --batch {batch_id}{on} --retry-failed{more}"

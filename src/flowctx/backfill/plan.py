@@ -63,7 +63,8 @@ class Backfill:
             ``None``: all.
         batch_id: The id that all its runs carry.
         params: Parameters on top of the workflow's own, or a function that makes them from the partition key.
-        until: The last as-of date, where the scheme has no end and the selection does not say it.
+        until: The last as-of date, where the scheme has no end and the selection does not say it; ``last:5`` counts
+            from the latest one that is due.
         ledger: Where it is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Raises:
@@ -91,9 +92,9 @@ class Backfill:
     ) -> None:
         self.workflow = workflow
         self.scheme = _scheme(workflow)
-        self.selection = (
-            self.scheme.select(selection, until=until) if not isinstance(selection, Selection) else selection
-        )
+        if not isinstance(selection, Selection):
+            selection = self.scheme.select(selection, until=until or _latest_due(self.scheme, selection))
+        self.selection = selection
         if self.selection.scheme != self.scheme:
             raise BatchError(f"the selection is not one of the partitions of workflow {workflow.name!r}")
         self.batch_id = _batch_id(batch_id)
@@ -326,6 +327,14 @@ def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool, retry
     if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL, PartitionState.WAITING):
         return True
     return not run.state.ended and (engine is None or run.engine in ("local", engine))
+
+
+def _latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
+    """Return the date from which ``last:5`` counts, where dates go on for ever: the latest one that is due."""
+    cadence = scheme.cadence
+    if selection is None or "last:" not in selection or cadence is None or cadence.bounded:
+        return None
+    return cadence.latest_due(datetime.now(UTC))
 
 
 def _scheme(workflow: Workflow) -> PartitionScheme:

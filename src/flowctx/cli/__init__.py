@@ -14,7 +14,7 @@ from flowctx.cli.batches import backfill, batches, cancel, status
 from flowctx.cli.doctor import doctor
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
-from flowctx.cli.options import CommandError
+from flowctx.cli.options import LEDGER, CommandError
 from flowctx.cli.output import echo, shown
 from flowctx.cli.running import graph, replay, resume, run
 from flowctx.cli.versions import diff, output, stale
@@ -73,8 +73,11 @@ class _Group(click.Group):
                 echo("".join(traceback.format_exception(exc)), err=True)
                 sys.exit(1)
             if isinstance(exc, FlowctxError):
+                text = str(exc)
+                if isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta:
+                    text = f"{text} (ledger {ctx.meta[LEDGER]})"
                 raise (CommandError if isinstance(exc, _WRONG) else click.ClickException)(
-                    shown(str(exc), lines=True)
+                    shown(text, lines=True)
                 ) from exc
             text = f"{type(exc).__name__}: {_joined(str(exc))} (flowctx --debug shows where)"
             raise click.ClickException(shown(text)) from exc

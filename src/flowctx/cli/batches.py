@@ -25,9 +25,11 @@ from flowctx.cli.grids import print_grid, print_plan
 from flowctx.cli.options import (
     json_option,
     ledger_option,
+    name_of,
     params_option,
     read_params,
     target_argument,
+    there_option,
     workflow_option,
 )
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent, write_file
@@ -138,7 +140,7 @@ def backfill(
         max_failures=max_failures,
         listener=listener(),
     )
-    show_tally(progress, batch_id, as_json)
+    show_tally(progress, batch_id, as_json, from_step)
     if not progress.complete:
         sys.exit(1)
 
@@ -171,7 +173,7 @@ def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:
 @click.option(
     "--failures", "most", type=click.IntRange(min=0), metavar="N", default=20, show_default=True, help="List so many."
 )
-@ledger_option
+@there_option
 @json_option
 def status(
     batch_id: str,
@@ -286,7 +288,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
 @click.command(short_help="Stop a batch.")
 @click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
 @_engine_options("The engine to stop it on, if not the one it was launched on.")
-@ledger_option
+@there_option
 def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -> None:
     """Stop a batch: no more partitions are begun, and runs on engines are stopped; what has ended stays.
 
@@ -329,7 +331,7 @@ def _workflow_on_engine(batch: BatchRecord, engine: str | None) -> Workflow | No
 
 @click.command(short_help="List batches, the latest first.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="How many.")
-@ledger_option
+@there_option
 @json_option
 def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
     """List the batches that the ledger remembers, the latest first.
@@ -370,7 +372,7 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
         for batch, counts in found
     ]
     columns = ("batch", "workflow", "partitions", "engine", "made (UTC)", "so far")
-    print_table("batches", columns, rows, none="the ledger remembers no batch; flowctx backfill makes one")
+    print_table("batches", columns, rows, none=f"{name_of(ledger)} remembers no batch; flowctx backfill makes one")
 
 
 def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:

@@ -94,6 +94,8 @@ def progress_text(progress: LaunchProgress) -> str:
         f"{progress.passed:,}/{progress.total:,} ({progress.passed / progress.total:.0%})" if progress.total else "0/0"
     ]
     parts += [f"{count:,} {state}" for state, count in sorted(progress.ended.items())]
+    if progress.waiting:
+        parts.append(f"{progress.waiting:,} wait")
     if progress.ended:
         parts.append(f"{progress.rate:.1f}/s")
     if progress.seconds_left and not progress.stopped:
@@ -107,7 +109,7 @@ def failure_text(run: PartitionRun) -> str:
     return f"failed: {run.label}{step}: {' '.join((run.error or 'no reason given').split())}"
 
 
-def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:
+def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step: str | None = None) -> None:
     """Print what a launch has come to, and what to type next."""
     ended = {str(state): count for state, count in progress.ended.items()}
     before = {str(state): count for state, count in progress.before.items() if state is not PartitionState.WAITING}
@@ -137,6 +139,8 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool) -> None:
     )
     for engine, count in progress.elsewhere.items():
         echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
+    if from_step is not None and not ended and not left:
+        echo("--from-step goes with what runs again; complete partitions are redone under another --batch id")
     if progress.failed:
         echo(f"see why: flowctx status {batch_id}; it says how to run them again")
     elif progress.stopped:

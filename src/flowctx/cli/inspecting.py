@@ -9,7 +9,8 @@ import click
 from rich.text import Text
 
 from flowctx.cli.completing import run_ids
-from flowctx.cli.options import CommandError, json_option, ledger_option, partition_option
+from flowctx.cli.continuing import how_to_continue
+from flowctx.cli.options import CommandError, json_option, name_of, partition_option, there_option
 from flowctx.cli.output import (
     capture_data,
     clock_time,
@@ -26,7 +27,7 @@ from flowctx.cli.output import (
 from flowctx.cli.output import (
     show as show_block,
 )
-from flowctx.cli.tables import print_tables
+from flowctx.cli.tables import print_outputs, print_tables
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
@@ -42,7 +43,7 @@ from flowctx.versions.lineage import Source, find_captured, lineage
 @click.option("--status", type=click.Choice([str(status) for status in RunStatus]), help="Only runs that stand so.")
 @partition_option("Only runs of this partition.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="How many.")
-@ledger_option
+@there_option
 @json_option
 def runs(
     workflow: str | None,
@@ -67,6 +68,8 @@ def runs(
         partition=partition,
         limit=limit,
     )
+    if not found and workflow is not None and not ledger.list_runs(workflow=workflow, limit=1):
+        raise CommandError(f"{name_of(ledger)} remembers no run of a workflow {workflow!r}; see: flowctx runs")
     if as_json:
         print_json([run_data(run) for run in found])
         return
@@ -85,7 +88,7 @@ def runs(
         for run in found
     ]
     columns = ("run", "workflow", "partition", "batch", "engine", "status", "started (UTC)", "why")
-    print_table("runs", columns, rows, none="the ledger remembers no such run")
+    print_table("runs", columns, rows, none=f"{name_of(ledger)} remembers no such run")
 
 
 def _as_of(run: RunRecord) -> str | None:
@@ -108,7 +111,7 @@ def _silence(run: RunRecord, now: datetime) -> str | None:
 @click.option(
     "--lineage", "built_from", is_flag=True, help="Instead, what it was built from, down to the first inputs."
 )
-@ledger_option
+@there_option
 @json_option
 def show(
     run_id: str,
@@ -139,6 +142,7 @@ def show(
     _print_run(run, ledger)
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
     _print_inputs(records)
+    print_outputs(records)
     print_tables(ledger, records)
     if tracebacks:
         _print_tracebacks(records)
@@ -147,7 +151,7 @@ def show(
     elif run.continued_by is not None:
         echo(f"\nsee how it went on: flowctx show {run.continued_by}")
     elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
-        echo(f"\nto continue: flowctx resume {run.run_id}")
+        echo(f"\n{how_to_continue(run)}")
 
 
 def _print_run(run: RunRecord, ledger: Ledger) -> None:
@@ -231,7 +235,7 @@ def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, 
 @click.argument("workflow", metavar="NAME")
 @partition_option("Only captures of this partition.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", default=1000, show_default=True, help="How many.")
-@ledger_option
+@there_option
 @json_option
 def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: Ledger, as_json: bool) -> None:
     """List the captures of a workflow, the latest so many: each partition's revisions, and which one is current.
@@ -244,7 +248,7 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
     """  # noqa: D301 - \b is for click
     found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)
     if not found and not ledger.list_runs(workflow=workflow, limit=1):
-        raise CommandError(f"no workflow {workflow!r} has captures; see: flowctx runs")
+        raise CommandError(f"in {name_of(ledger)} no workflow {workflow!r} has captures; see: flowctx runs")
     current = _current(found)
     if len(found) > limit:
         found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
@@ -269,7 +273,7 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
         for capture in found
     ]
     columns = ("partition", "revision", "state", "now", "capture", "run", "when (UTC)")
-    none = f"the ledger remembers no such capture of workflow {workflow!r}"
+    none = f"{name_of(ledger)} remembers no such capture of workflow {workflow!r}"
     print_table(f"captures of {workflow}", columns, rows, none=none)
 
 

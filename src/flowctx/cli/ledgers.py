@@ -8,7 +8,7 @@ import click
 
 from flowctx.artifacts import prune_artifacts
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import json_option, ledger_option
+from flowctx.cli.options import json_option, ledger_option, there_option
 from flowctx.cli.output import echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
 
@@ -46,7 +46,7 @@ def ledger() -> None:
     help="Keep artifacts that were written since: a run may be about to refer to them. Longer than any run.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be forgotten and removed, and how many bytes.")
-@ledger_option
+@there_option
 @json_option
 def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Ledger, as_json: bool) -> None:
     """Forget old runs, superseded captures and batches of which nothing is left; remove artifacts nothing refers to.
@@ -89,7 +89,7 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
 @ledger.command(short_help="Keep all of a batch, however old it is.")
 @click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
 @click.option("--undo", is_flag=True, help="Let it be pruned again as any other.")
-@ledger_option
+@there_option
 def keep(batch_id: str, undo: bool, ledger: Ledger) -> None:
     """Keep all versions of a batch, however old they are: prune leaves its runs, captures and artifacts.
 

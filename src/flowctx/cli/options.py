@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from flowctx.core.dates.parsing import parse_date
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import CalendarError
+from flowctx.core.masking import mask_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.parameters import typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
+from flowctx.ledger.memory import MemoryLedger
 
+#: Under this name a command's context has the ledger's URL, for the messages of errors.
+LEDGER = "flowctx.ledger"
+#: What looks like a date, and should be one.
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -33,7 +42,46 @@ def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger
         _make_folder(Path(url.removeprefix("sqlite:///")).parent)
     ledger = open_ledger(url)
     ctx.call_on_close(ledger.close)
+    ctx.meta[LEDGER] = mask_text(url)
     return ledger
+
+
+def _open_there(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
+    """Open a ledger that is only read, or changed: a slip in its name is to make no new one."""
+    if ctx.resilient_parsing:
+        return url
+    place = url or default_ledger_url()
+    file = Path(place.removeprefix("sqlite:///")) if place.startswith("sqlite:///") else None
+    if file is None or file.exists():
+        return _open(ctx, param, url)
+    if url is not None:
+        raise CommandError(
+            f"there is no ledger {mask_text(place)}: no such file; name one that is there (--ledger, "
+            "FLOWCTX_LEDGER_URL), or make it by a first run or backfill"
+        )
+    ctx.meta[LEDGER] = mask_text(place)
+    return NotYetLedger(place)
+
+
+class NotYetLedger(MemoryLedger):
+    """Stands for the user's own ledger before a first run makes it: it remembers nothing."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        #: Where it will be.
+        self.url = url
+
+
+def name_of(ledger: Ledger) -> str:
+    """Return a ledger's name for messages, without secrets.
+
+    Example:
+        >>> name_of(MemoryLedger())
+        'the ledger memory://'
+    """
+    if isinstance(ledger, NotYetLedger):
+        return f"the ledger {ledger.url} is not there yet: it"
+    return f"the ledger {mask_text(str(getattr(ledger, 'url', 'memory://')))}"
 
 
 def _make_folder(folder: Path) -> None:
@@ -67,7 +115,16 @@ def read_params(workflow: Workflow | None, texts: Mapping[str, str]) -> dict[str
 
 
 def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | None:
-    return PartitionKey.parse(text) if text else None
+    if not text:
+        return None
+    key = PartitionKey.parse(text)
+    for name, value in key.items():
+        if _DATE.fullmatch(value):
+            try:
+                parse_date(value, name)
+            except CalendarError as exc:
+                raise click.BadParameter(str(exc)) from exc
+    return key
 
 
 def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
@@ -99,6 +156,17 @@ def ledger_option(command: _F) -> _F:
         envvar="FLOWCTX_LEDGER_URL",
         metavar="URL",
         callback=_open,
+        help="Where runs are remembered; by default FLOWCTX_LEDGER_URL, or a SQLite file of your own.",
+    )(command)
+
+
+def there_option(command: _F) -> _F:
+    """Add ``--ledger`` for a command that makes none: one that is not there is refused."""
+    return click.option(
+        "--ledger",
+        envvar="FLOWCTX_LEDGER_URL",
+        metavar="URL",
+        callback=_open_there,
         help="Where runs are remembered; by default FLOWCTX_LEDGER_URL, or a SQLite file of your own.",
     )(command)
 

@@ -8,6 +8,7 @@ from typing import Any
 from flowctx.backfill import Backfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.cli.options import CommandError
+from flowctx.cli.output import echo
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
@@ -47,6 +48,8 @@ def plan_of(
         params = params or _kept_params(known)
     try:
         plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=ledger)
+        if selection is not None and "last:" in selection:
+            echo(f"{selection} is {plan.selection}", err=True)
         plan.reconcile(extend=extend)
     except BatchError as exc:  # later on, it may be one that somebody else is launching
         raise CommandError(str(exc)) from exc

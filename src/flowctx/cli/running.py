@@ -7,6 +7,7 @@ import pdb  # --pdb is what it is for
 import sys
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import click
 from rich.text import Text
@@ -14,6 +15,7 @@ from rich.text import Text
 from flowctx import local
 from flowctx.cli.batches import ENGINES
 from flowctx.cli.completing import run_ids
+from flowctx.cli.continuing import hints_after, told_if_cut
 from flowctx.cli.options import (
     json_option,
     ledger_option,
@@ -21,11 +23,14 @@ from flowctx.cli.options import (
     partition_option,
     read_params,
     target_argument,
+    there_option,
     workflow_option,
 )
 from flowctx.cli.output import echo, print_facts, print_json, print_result, result_data, show, shown
 from flowctx.cli.resuming import resume_on
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import latest_continuation
+from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.replay import Replay
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
@@ -33,6 +38,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult
+from flowctx.ledger.memory import MemoryLedger
 
 
 @click.command(short_help="Run a workflow here, for one partition.")
@@ -67,7 +73,10 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
     """  # noqa: D301 - \b is for click
     workflow = import_workflow(target)
     how["params"] = read_params(workflow, how["params"])
-    _report(local.run(workflow, as_of_date=as_of.date() if as_of else None, **how), as_json)
+    how["run_id"] = how["run_id"] or str(uuid4())
+    with told_if_cut(how["ledger"], how["run_id"]):
+        result = local.run(workflow, as_of_date=as_of.date() if as_of else None, **how)
+    _report(result, as_json, how["ledger"])
 
 
 @click.command(short_help="Continue a run where it stopped, here or on an engine.")
@@ -80,7 +89,7 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
 @click.option("--on", "engine", type=click.Choice(ENGINES), default="local", help="Where it goes on; here by default.")
 @click.option("--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL.")
 @workflow_option
-@ledger_option
+@there_option
 @json_option
 def resume(run_id: str, target: str | None, engine: str, url: str | None, as_json: bool, **how: Any) -> None:
     """Continue a run, whichever engine it ran on; complete steps are not run again.
@@ -94,9 +103,14 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
     Exit code 1: it failed again.
     """  # noqa: D301 - \b is for click
     if engine == "local":
-        workflow, _ = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
+        workflow, before = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
+        before = latest_continuation(how["ledger"], before)
         how["params"] = read_params(workflow, how["params"])
-        _report(local.resume(run_id, workflow, **how), as_json)
+        with told_if_cut(how["ledger"], before.run_id):
+            result = local.resume(run_id, workflow, **how)
+        _report(result, as_json, how["ledger"])
+        if not as_json and _run_of(how["ledger"], result) == before:
+            echo("\nnothing was left to run; to run part of it again, add --from-step STEP")
     elif not resume_on(engine, url, run_id, _workflow(target), as_json=as_json, **how):
         sys.exit(1)
 
@@ -107,7 +121,7 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
 @click.option("--pdb", "debugger", is_flag=True, help="Run the step under the debugger, from its first line.")
 @partition_option("Which partition is meant, where one run id serves several.")
 @workflow_option
-@ledger_option
+@there_option
 @json_option
 def replay(
     run_id: str,
@@ -171,7 +185,19 @@ def _workflow(target: str | None) -> Workflow | None:
     return import_workflow(target) if target else None
 
 
-def _report(result: RunResult, as_json: bool) -> None:
+def _report(result: RunResult, as_json: bool, ledger: Ledger) -> None:
     print_result(result, as_json)
-    if result.status is StepStatus.FAILED:
-        sys.exit(1)
+    if result.status is not StepStatus.FAILED:
+        return
+    run = None if as_json or isinstance(ledger, MemoryLedger) else _run_of(ledger, result)
+    for hint in hints_after(run, raised=any(step.exception for step in result.steps)) if run is not None else ():
+        echo(hint)
+    sys.exit(1)
+
+
+def _run_of(ledger: Ledger, result: RunResult) -> RunRecord | None:
+    """Return a run as the ledger remembers it, if it does."""
+    found = ledger.list_runs(
+        run_id=result.run_id, workflow=result.workflow, partition=result.context.partition, limit=1
+    )
+    return found[0] if found else None

@@ -15,7 +15,7 @@ import click
 
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import CommandError, json_option, ledger_option
+from flowctx.cli.options import CommandError, json_option, there_option
 from flowctx.cli.output import echo, print_json, print_table, write_file
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
@@ -85,7 +85,7 @@ def version_options(command: _F) -> _F:
     "--to", "form", type=click.Choice(["csv", "json", "parquet"]), help="Write it so, not for people to read."
 )
 @click.option("--file", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
-@ledger_option
+@there_option
 def output(
     target: str,
     step: str,
@@ -186,7 +186,7 @@ def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to a file."
 )
-@ledger_option
+@there_option
 @json_option
 def diff(
     target: str,
@@ -274,7 +274,7 @@ def _show_differences(found: Differences, limit: int) -> None:
 @click.option("--code", is_flag=True, help="Also list partitions of which a step ran with other code than it has now.")
 @click.option("--atol", type=click.FloatRange(min=0), default=0.0, help="Numbers that differ by no more are the same.")
 @click.option("--rtol", type=click.FloatRange(min=0), default=0.0, help="The same, as a part of the new number.")
-@ledger_option
+@there_option
 @json_option
 def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
     """List partitions that were built on what has been captured again since, with other content; and by which way.

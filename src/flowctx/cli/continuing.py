@@ -1,0 +1,62 @@
+"""What to type next about a run: only what will work here."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from flowctx.cli.output import echo
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord
+from flowctx.core.errors import LedgerError
+from flowctx.core.workflow.named_workflows import is_named_file
+from flowctx.ledger.memory import MemoryLedger
+
+
+def how_to_continue(run: RunRecord) -> str:
+    """Return what goes on with a run that has not ended well.
+
+    A run of a DAG of somebody's own goes on where Airflow has it. Where a ledger only says in which file a workflow
+    is, or that module is not here, whoever continues the run has to say it.
+    """
+    engine = run.context.metadata.get("engine")
+    dag_id = engine.get("dag_id") if isinstance(engine, Mapping) else None
+    if run.import_path is None and dag_id is not None:
+        return f"to continue: clear the failed tasks of the run in Airflow (DAG {dag_id!r} is of no Workflow)"
+    command = f"to continue: flowctx resume {shlex.quote(run.run_id)}"
+    where, _, name = (run.import_path or "").rpartition(":")
+    if where.endswith(".py"):
+        return command if is_named_file(where, name) else f"{command} --workflow FILE.py:{name}"
+    return command if _is_here(where) else f"{command} --workflow MODULE:{name or 'NAME'}"
+
+
+def _is_here(module: str) -> bool:
+    """Whether Python would find a module here; nothing is imported."""
+    top = module.partition(".")[0]
+    return bool(top) and (top in sys.modules or importlib.util.find_spec(top) is not None)
+
+
+@contextmanager
+def told_if_cut(ledger: Ledger, run_id: str) -> Iterator[None]:
+    """Say how a run stands that Ctrl-C or ``sys.exit`` in a step ended; the exit code is then 1."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as exc:
+        what = "interrupted" if isinstance(exc, KeyboardInterrupt) else f"a step called sys.exit({exc.code!r})"
+        try:
+            run = ledger.list_runs(run_id=run_id, limit=1)
+        except LedgerError:
+            run = []
+        hint = how_to_continue(run[0]) if run and not isinstance(ledger, MemoryLedger) else ""
+        reason = f"; {run[0].error}" if run and run[0].error and not isinstance(exc, KeyboardInterrupt) else ""
+        echo("\n".join(filter(None, [f"Error: run {run_id}: {what}{reason}", hint])), err=True)
+        sys.exit(1)
+
+
+def hints_after(run: RunRecord, *, raised: bool) -> list[str]:
+    """Return what to type after a run that has failed."""
+    where = [f"to see where it failed: flowctx show {shlex.quote(run.run_id)} --traceback"] if raised else []
+    return [*where, how_to_continue(run)]
