@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 from airflow.models.dagrun import DagRun
+from airflow.sdk import DAG, get_current_context, task
 
 from flowctx import Daily, Monthly, PartitionScheme, Workflow, WorkflowError, run
 from flowctx.airflow import PartitionTimetable, _compat, workflow_dag
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.ready import ReadyTrigger, add_starter, inputs_schedule
+from flowctx.ledger import ledger_from_env
 from flowctx.testing import run_dag
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,11 +39,24 @@ def _report(ctx, *, days):
     return {"sum": sum(output["n"] for output in days.values())}
 
 
-def starter_of(month, dag, on_restatement="ignore"):
-    """Return the DAG that starts the runs, which asks at once."""
-    starter = add_starter(dag, inputs_schedule(month, SINCE, on_restatement))
-    starter.get_task("start").poll_seconds = 0.01
-    return starter
+def start_what_is_ready(month, dag):
+    """Start in a real task what the trigger would find; in one process, triggers of old Airflows cannot ask it."""
+    schedule = inputs_schedule(month, SINCE, "ignore")
+    operator = add_starter(dag, schedule).get_task("start")
+    trigger = ReadyTrigger(dag.dag_id, schedule.readiness.to_dict(), SINCE.date().isoformat(), "ignore", 0.0)
+    started = []
+    with DAG(f"{dag.dag_id}_starts") as starts:
+
+        @task
+        def start():
+            ti = get_current_context()["ti"]
+            runs = trigger._new(trigger._ready(schedule.readiness, ledger_from_env()), ti.get_dr_count)
+            started.extend(operator.start({}, {"runs": runs}))
+            assert operator.start({}, {"runs": runs}) == []  # Airflow has them by now
+
+        start()
+    run_dag(starts).raise_for_failure()
+    return started
 
 
 def runs_in_airflow(dag_id):
@@ -51,18 +66,18 @@ def runs_in_airflow(dag_id):
 
 
 def test_each_month_is_started_once_when_its_sessions_are_there(ledger):
-    """A real task in a real Airflow waits in a trigger and starts the run, whose id tells the partition."""
+    """A task in a real Airflow starts the run, whose id tells the partition, and which Airflow takes once."""
     days, month = workflows("started")
     dag = workflow_dag(month, schedule="inputs", start_date=SINCE)
     run_dag(dag, partition="2026-01-31")  # Airflow knows the DAG; the run fails
     before = set(runs_in_airflow(dag.dag_id))
-    starter = starter_of(month, dag)
     for last, key in (("2026-01-30", "2026-01-31"), ("2026-02-27", "2026-02-28")):
         for session in days.partitions.select(f"date=2026-01-26..{last}"):
             run(days, partition=session).raise_for_failure()
-        run_dag(starter).raise_for_failure()
+        started = start_what_is_ready(month, dag)
         found = runs_in_airflow(dag.dag_id)
         (run_id,) = set(found) - before
+        assert started == [run_id]
         assert run_id.startswith(f"inputs__{key}__")
         assert found[run_id] == {"partition": key}
         before.add(run_id)

@@ -78,5 +78,8 @@ def test_rollups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     for symbol in SYMBOLS:
         run(prices, partition=f"2003-01-06|{symbol}").raise_for_failure()
-    made = run_dag(dags()["price_market"], partition="2003-01-06").raise_for_failure()
+    found = dags()
+    assert "when inputs are there" in found["price_month"].timetable.summary
+    assert "price_month__inputs" in found
+    made = run_dag(found["price_market"], partition="2003-01-06").raise_for_failure()
     assert made.context.get_output("breadth", "stocks") == 3

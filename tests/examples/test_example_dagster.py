@@ -89,6 +89,7 @@ def test_rollups(instance, tmp_path, monkeypatch):
         for key in graph.get_all_asset_keys()
     }
     assert parents["price_month/report"] == {"price_market/breadth"}
+    assert defs.get_sensor_def("price_month_inputs").minimum_interval_seconds == 30
     assert parents["price_market/breadth"] == {"daily_prices/returns"}
     monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     for symbol in SYMBOLS:
