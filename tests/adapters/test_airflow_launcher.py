@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Airflow, serving
+from adapters.recorded_parts import record_part
 from backfill.flows import flow
 from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme
 from flowctx.airflow import PartitionTimetable
@@ -46,6 +47,15 @@ def test_each_partition_is_one_run(airflow: Airflow, ledger: Ledger) -> None:
     assert [run["partition_key"] for run in airflow.runs.values()] == [f"2012-01-02|T{n}" for n in (1, 2, 3)]
     assert {run["conf"]["batch_id"] for run in airflow.runs.values()} == {"b"}
     assert all(run_id.startswith("batch__b__2012-01-02~T") for run_id in airflow.runs)
+
+
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_a_part_goes_on(airflow: Airflow, ledger: Ledger, engine: str) -> None:
+    """The run of a partition of which some engine has done a part goes on with that, and the others begin anew."""
+    record_part(ledger, engine)
+    assert fill(airflow, ledger).ended == {PartitionState.OK: 3}
+    found = {run["partition_key"]: run["conf"].get("resume_from") for run in airflow.runs.values()}
+    assert found == {"2012-01-02|T1": "part", "2012-01-02|T2": None, "2012-01-02|T3": None}
 
 
 @pytest.mark.parametrize("trouble", [500, 503, 429, "drop", "lose", "page", "move"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Dagster, serving
+from adapters.recorded_parts import record_part
 from backfill.flows import flow
 from flowctx import Backfill, EngineError
 from flowctx.backfill import LaunchProgress
@@ -43,6 +44,16 @@ def test_each_partition_is_one_run(dagster: Dagster, ledger: Ledger) -> None:
     assert [tag["dagster/partition"] for tag in tags] == [f"2012-01-02|T{n}" for n in (1, 2, 3)]
     assert {tag["dagster/partition/tier"] for tag in tags} == {"T1", "T2", "T3"}
     assert {tag["flowctx/batch_id"] for tag in tags} == {"b"}
+
+
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_a_part_goes_on(dagster: Dagster, ledger: Ledger, engine: str) -> None:
+    """The run of a partition of which some engine has done a part goes on with that, and the others begin anew."""
+    record_part(ledger, engine)
+    assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
+    tags = [{tag["key"]: tag["value"] for tag in run["tags"]} for run in dagster.runs.values()]
+    found = {tag["dagster/partition"]: tag.get("flowctx/resume_from") for tag in tags}
+    assert found == {"2012-01-02|T1": "part", "2012-01-02|T2": None, "2012-01-02|T3": None}
 
 
 @pytest.mark.parametrize("trouble", [503, "drop", "lose", "page", "move"])

@@ -1,0 +1,19 @@
+"""A run of one step of two, as an engine left it in the ledger."""
+
+from __future__ import annotations
+
+from backfill.flows import flow
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_context import begin
+from flowctx.testing.clock import NOON
+
+
+def record_part(ledger: Ledger, engine: str) -> None:
+    """Record that an engine has done the first step of a partition of the batch ``b``."""
+    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-02|T1"), "scheme": flow.partitions}
+    ctx = begin("filled", run_id="part", metadata={"engine": {"name": engine}}, **ids)
+    run = ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps), selected=("load",)))
+    ledger.record(run, [StepRecord(step="load", status=StepStatus.OK, started_at=NOON, output={"tier": "T1"})])
+    ledger.finish(run, RunStatus.PARTIAL)
