@@ -160,13 +160,14 @@ def test_some_assets_are_a_part(dagster: DagsterStack, ledger: Ledger, home: Hom
 
 
 def test_a_part_shadows_no_capture(dagster: DagsterStack, ledger: Ledger) -> None:
-    """A check alone, or an asset that fails, leaves the capture that is there current.
+    """An asset alone, one that fails, or a check leaves the capture that is there current.
 
     A run that skips what is captured does not take a part for that.
     """
     run_parts(dagster, "T2", None, assets=["first"])
     whole = run_parts(dagster, "T2", "d-whole", on_captured="skip")
     assert current(ledger, "T2") == whole["runId"]
+    run_parts(dagster, "T2", None, assets=["first"])
     run_parts(dagster, "T2", "d-whole", assets=[], checks=["first"])
     break_step(dagster, "d-whole", "second")
     failed = run_parts(dagster, "T2", "d-whole", assets=["second"])
