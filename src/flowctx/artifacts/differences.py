@@ -1,6 +1,6 @@
 """What differs between two tables: rows found by their keys, one pair of columns in memory at a time.
 
-Rows are matched by grouping the keys of both tables as numbers: a join of pyarrow's takes several times as long.
+Rows are matched by a number for each key, and an array of where each number stands: a join of pyarrow's takes longer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,6 +25,8 @@ ROW = "row"
 _NESTED_AT_ONCE = 10_000
 #: So many keys can be told apart by numbers.
 _MOST_CODES = 1 << 62
+#: With more numbers than so many for each row, they are made dense first.
+_SPARSE = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,28 +124,27 @@ def _matched(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequ
             raise PlainDataError(f"the tables have no column {name!r} to be a key; they have {', '.join(types)}")
         if pa.types.is_nested(types[name]):
             raise PlainDataError(f"column {name!r} is {type_name(types[name])}, which cannot be a key; choose another")
-    places = {"old": (_numbers(0, old.rows), pa.nulls(new.rows, pa.int64()))}
-    places["new"] = (pa.nulls(old.rows, pa.int64()), _numbers(0, new.rows))
-    sides = {side: pa.chunked_array(arrays) for side, arrays in places.items()}
-    counts = [(side, how) for side in ("old", "new") for how in ("max", "count")]
-    keyed = pa.table({"key": _codes(old, new, types, key), **sides})
-    # One thread: the groups of several have to be merged, which takes longer.
-    groups = keyed.group_by("key", use_threads=False).aggregate(counts)
-    for side, table in (("old", old), ("new", new)):
-        several = groups[f"{side}_max"].filter(pc.greater(groups[f"{side}_count"], 1))
-        if len(several):
-            row = next(_keys_at(table, _flat(several).slice(0, 1), key))
+    codes, several = _codes(old, new, types, key)
+    sides = {"old": codes[: old.rows], "new": codes[old.rows :]}
+    for (side, numbers), table in zip(sides.items(), (old, new), strict=True):
+        counts = np.bincount(numbers, minlength=several)
+        if counts.size and counts.max() > 1:
+            row = next(_keys_at(table, pa.array(np.flatnonzero(counts[numbers] > 1)[:1]), key))
             raise PlainDataError(
-                f"{len(several):,} keys are not unique in the {side} table, such as {_shown(row)}; name more columns"
+                f"{int((counts > 1).sum()):,} keys are not unique in the {side} table, such as {_shown(row)}; name "
+                "more columns"
             )
-    there = [pc.is_valid(groups[f"{side}_max"]) for side in ("old", "new")]
-    pairs = groups.select(["old_max", "new_max"]).filter(pc.and_(*there)).sort_by("old_max")
-    only = [_only(groups, side, other) for side, other in (("new", "old"), ("old", "new"))]
-    return _Rows(_flat(pairs["old_max"]), _flat(pairs["new_max"]), *only)
+    place = np.full(several, -1, np.int64)
+    place[sides["new"]] = np.arange(new.rows)
+    there = place[sides["old"]]
+    in_both = there >= 0
+    place[sides["old"]] = -1  # what is left is only in the new table
+    added = np.sort(place[place >= 0])
+    return _Rows(*map(pa.array, (np.flatnonzero(in_both), there[in_both], added, np.flatnonzero(~in_both))))
 
 
-def _codes(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequence[str]) -> pa.ChunkedArray:
-    """Return a number for each row of both tables, the same for the same key: texts are slow to group by."""
+def _codes(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequence[str]) -> tuple[Any, int]:
+    """Return a number for each row of both tables, the same for the same key, and how many numbers there may be."""
     codes, count = None, 1
     for name in key:
         chunks = [chunk for table in (old, new) for chunk in _column(table, name, types[name]).chunks]
@@ -155,7 +157,9 @@ def _codes(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequen
         codes = pc.add(pc.multiply(codes, several), numbers)
         count *= several
     assert codes is not None  # noqa: S101 - there is a key
-    return codes
+    if count > _SPARSE * len(codes) + 1000:
+        codes, count = _encoded(codes)
+    return codes.to_numpy(), count
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
@@ -166,11 +170,6 @@ def _encoded(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
     return pa.chunked_array(numbers, pa.int64()), several + 1
 
 
-def _only(groups: pa.Table, side: str, other: str) -> pa.Array:
-    found = groups[f"{side}_max"].filter(pc.is_null(groups[f"{other}_max"]))
-    return _flat(found).sort()
-
-
 def _numbers(start: int, stop: int) -> pa.Array:
     return pa.array(range(start, stop), pa.int64()) if stop - start < 1000 else pc.add(_counted(stop - start), start)
 
@@ -179,10 +178,6 @@ def _counted(count: int) -> pa.Array:
     """Return 0, 1, 2, … as an array, without a Python object for each."""
     ones = pa.repeat(pa.scalar(1, pa.int64()), count)
     return pc.subtract(pc.cumulative_sum(ones), 1)
-
-
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.chunks else pa.array([], column.type)
 
 
 def _column(table: Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
