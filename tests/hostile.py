@@ -177,6 +177,8 @@ def rows():
             continue  # no database holds one
         for payload in ({"output": value}, {"output": {"x": value}}, {"output": {}, "after": value, "config": value}):
             yield "step", step | signed("payload", payload)
+        for reads in (value, {"x": value}, {"x": ["w", "a", value]}, {"x": ["w", "a", [value] * 5]}):
+            yield "step", step | signed("payload", {"output": {}, "updates": value, "inputs": reads})
         yield "run", run | signed("context", {**make_context(workflow="w").to_dict(), "params": value})
         if isinstance(value, str):
             for field in ("status", "steps", "heard_at", "selected", "reads", "target"):

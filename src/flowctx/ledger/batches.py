@@ -211,7 +211,7 @@ class SqlBatches:
         query = select(key.label("about"), *columns).where(*conditions)
         for page in self._database.pages(query, {"about": key, "run_key": runs.c.run_key}, _PAGE):
             why = self._failed_steps([row["run_key"] for row in page if row["status"] == PartitionState.FAILED])
-            yield from ((row["about"], _recorded(row, why.get(row["run_key"]), batch_id)) for row in page)
+            yield from ((row["about"], _recorded({**row, "why": why.get(row["run_key"], {})})) for row in page)
 
     def _failed_steps(self, run_keys: list[str]) -> dict[str, Mapping[str, Any]]:
         """Return which step failed first in each run, and how."""
@@ -221,15 +221,13 @@ class SqlBatches:
             some = query.where(steps.c.run_key.in_(run_keys[start : start + 500])).order_by(steps.c.started_at)
             for row in self._database.rows(some):
                 if row["run_key"] not in found:
-                    payload = msgspec.json.decode(row["payload"])
-                    texts = {name: from_json(payload.get(name), name) for name in ("error", "traceback", "category")}
-                    found[row["run_key"]] = {"step": row["step"], **texts}
+                    found[row["run_key"]] = _failure(row)
         return found
 
 
 _OF_RUN = (
     "run_key", "partition", "status", "run_id", "engine", "attempt", "started_at", "finished_at", "heard_at", "error",
-    "selected", "as_of_date", "capture_id",
+    "selected", "as_of_date", "capture_id", "batch_id",
 )  # fmt: skip
 
 
@@ -358,11 +356,22 @@ def _noted(row: Row) -> PartitionRun:
     )
 
 
-def _recorded(row: Row, failure: Mapping[str, Any] | None, batch_id: str) -> PartitionRun:
-    why = failure or {}
+def _failure(row: Row) -> Mapping[str, Any]:
+    """Return which step failed, and how."""
+    try:
+        payload = msgspec.json.decode(row["payload"], type=dict[str, Any])
+        texts = {name: from_json(payload.get(name), name) for name in ("error", "traceback", "category")}
+        return {"step": row["step"], **msgspec.convert(texts, dict[str, str | None])}
+    except (FlowctxError, TypeError, ValueError) as exc:
+        raise damaged(f"what the ledger holds of step {row['step']!r}, which failed,", exc) from exc
+
+
+@_checked("a run of batch")
+def _recorded(row: Row) -> PartitionRun:
+    why = row["why"]
     return PartitionRun(
         partition=row["partition"] or "",
-        occasion="" if row["partition"] else occasion_text(row["as_of_date"], row["capture_id"], batch_id),
+        occasion="" if row["partition"] else occasion_text(row["as_of_date"], row["capture_id"], row["batch_id"]),
         state=PartitionState(row["status"]),
         run_id=row["run_id"],
         engine=row["engine"],

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import select
 
+from flowctx.core.printable import brief
 from flowctx.ledger.database import Database
+from flowctx.ledger.rows import Row, damaged
 from flowctx.ledger.statements import put_fact
 from flowctx.ledger.tables import facts
 
@@ -30,6 +33,14 @@ class SqlEngineNames:
         """Return the names under which an engine has a workflow, with the dimensions of its runs there."""
         of_workflow = [_KIND, engine, workflow]
         begins = json.dumps(of_workflow)[:-1]
-        rows = self._database.rows(select(facts).where(facts.c.name.startswith(begins, autoescape=True)))
-        found = [(json.loads(row["name"]), json.loads(row["value"])) for row in rows]
-        return {name[-1]: tuple(value) for name, value in sorted(found) if name[:-1] == of_workflow}
+        query = select(facts).where(facts.c.name.startswith(begins, autoescape=True)).order_by(facts.c.name)
+        found = map(_engine_name, self._database.rows(query))
+        return {name[-1]: value for name, value in found if name[:-1] == of_workflow}
+
+
+def _engine_name(row: Row) -> tuple[list[str], tuple[str, ...]]:
+    try:
+        name = msgspec.json.decode(row["name"], type=list[str])
+        return name, msgspec.json.decode(row["value"], type=tuple[str, ...])
+    except msgspec.DecodeError as exc:
+        raise damaged(f"what the ledger holds of {brief(row['name'])}", exc) from exc

@@ -10,6 +10,9 @@ import msgspec
 from flowctx.core.durability.records import Reads, VersionRead
 from flowctx.core.partitions.key import PartitionKey
 
+#: The workflow and the step that were read; and of each version its partition, capture, revision, run and digest.
+_HEAD, _ROW = tuple[str, str], tuple[str | None, str, int, str, str | None]
+
 
 def reads_payload(reads: Reads) -> dict[str, Any]:
     """Return what a step has read as JSON-ready data: for each input the workflow and step, and then each version."""
@@ -29,14 +32,16 @@ def reads_of(payload: Mapping[str, Any]) -> dict[str, tuple[VersionRead, ...]]:
 
     Raises:
         PartitionError: A key is damaged.
-        TypeError: It is not of that form.
         ValueError: It is not of that form.
     """
-    return {name: tuple(_read(rows[0], rows[1], row) for row in rows[2:]) for name, rows in payload.items()}
+    form = msgspec.convert(payload, dict[str, list[Any]])
+    return {
+        name: tuple(_read(*msgspec.convert(rows[:2], _HEAD), row) for row in rows[2:]) for name, rows in form.items()
+    }
 
 
 def _read(workflow: str, step: str, row: list[Any]) -> VersionRead:
-    partition, capture_id, revision, run_key, digest = row
+    partition, capture_id, revision, run_key, digest = msgspec.convert(row, _ROW)
     return VersionRead(
         workflow=workflow,
         step=step,
@@ -56,7 +61,7 @@ def reads_text(reads: Mapping[str, Reads]) -> str | None:
 
 
 def reads_in(text: str | None) -> dict[str, Reads]:
-    """Read :func:`reads_text` back."""
+    """Read :func:`reads_text` back; it raises what :func:`reads_of` does."""
     if text is None:
         return {}
-    return {step: reads_of(payload) for step, payload in msgspec.json.decode(text).items()}
+    return {step: reads_of(payload) for step, payload in msgspec.json.decode(text, type=dict[str, Any]).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -81,26 +81,46 @@ def step_record(row: Row, run_id: str) -> StepRecord:
         category = payload.get("category")
         if not isinstance(output, (FrozenDict, ArtifactRef)):
             raise PayloadError("output is no dict")
+        updates, config = (_dict(payload, name) for name in ("updates", "config"))
         return StepRecord(
             step=row["step"],
             status=StepStatus(row["status"]),
             after=tuple(payload.get("after", ())),
             output=output,
-            updates=from_json(payload.get("updates", {}), "updates"),
+            updates=updates,
             quality=QualityMetrics(**from_json(quality, "quality")) if quality is not None else None,
-            error=from_json(payload.get("error"), "error"),
-            traceback=from_json(payload.get("traceback"), "traceback"),
+            error=_text(payload, "error"),
+            traceback=_text(payload, "traceback"),
             category=ErrorCategory(category) if category is not None else None,
-            config=from_json(payload.get("config", {}), "config"),
+            config=config,
             version=row["version"],
             inputs=reads_of(payload.get("inputs") or {}),
-            attempts=row["attempts"],
+            attempts=int(row["attempts"]),
             started_at=datetime.fromisoformat(row["started_at"]),
-            seconds=row["seconds"],
-            run_attempt=row["run_attempt"],
+            seconds=_seconds(row["seconds"]),
+            run_attempt=int(row["run_attempt"]),
         )
-    except (FlowctxError, AttributeError, KeyError, TypeError, ValueError) as exc:
+    except (FlowctxError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
         raise damaged(where, exc) from exc
+
+
+def _dict(payload: Mapping[str, Any], name: str) -> FrozenDict:
+    found = from_json(payload.get(name, {}), name)
+    if not isinstance(found, FrozenDict):
+        raise PayloadError(f"{name} is no dict")
+    return found
+
+
+def _seconds(value: float) -> float:
+    timedelta(seconds=value)  # an error, unless it is a length of time
+    return value
+
+
+def _text(payload: Mapping[str, Any], name: str) -> str | None:
+    found = from_json(payload.get(name), name)
+    if found is not None and not isinstance(found, str):
+        raise PayloadError(f"{name} is no text")
+    return found
 
 
 def run_row(run: RunRecord, last_seen_at: datetime, nonce: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from flowctx.core.errors import LedgerError
+from flowctx.ledger.rows import damaged
 from flowctx.ledger.statements import put_fact
 from flowctx.ledger.tables import facts
 
@@ -56,7 +57,7 @@ def refuse_second_machine(at: Connection, database: str) -> None:
     """
     ours = f"{_machine()} {Path(database.removeprefix('file:')).stat().st_ino}"
     known = at.execute(select(facts.c.value).where(facts.c.name == _USERS)).scalar()
-    users = msgspec.json.decode(known, type=list[str]) if known else []
+    users = _users(known, database)
     if users and users[-1] == ours:
         return
     if ours in users and users[-1].partition(" ")[0] != _machine():
@@ -67,6 +68,13 @@ def refuse_second_machine(at: Connection, database: str) -> None:
     with contextlib.suppress(OperationalError):  # it is read-only, or busy: the next connection writes it
         value = msgspec.json.encode([*(user for user in users if user != ours), ours][-_MOST_USERS:]).decode()
         at.execute(put_fact(at), {"name": _USERS, "value": value})
+
+
+def _users(known: str | None, database: str) -> list[str]:
+    try:
+        return msgspec.json.decode(known, type=list[str]) if known else []
+    except msgspec.DecodeError as exc:
+        raise damaged(f"what the ledger {database} holds of the machines that used it", exc) from exc
 
 
 @cache

@@ -150,13 +150,13 @@ def _version(row: Row, step: str) -> Version:
         return Version(
             partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
             capture_id=row["capture_id"],
-            revision=row["revision"],
+            revision=int(row["revision"]),
             run_key=row["holder"],
             run_id=row["run_id"],
             batch_id=row["batch_id"],
             status=standing(CaptureState(row["state"] or CaptureState.HELD), RunStatus(row["status"])),
             part=row["state"] is None,
-            has_step=row["step_status"] is not None or step in msgspec.json.decode(row["steps"]),
+            has_step=row["step_status"] is not None or step in msgspec.json.decode(row["steps"], type=list[str]),
             error=row["error"],
             completed_at=row["completed_at"],
             first_completed_at=row["first_completed_at"],
@@ -173,7 +173,7 @@ def _pruned_version(row: Row) -> PrunedVersion:
         return PrunedVersion(
             partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
             capture_id=row["capture_id"],
-            revision=row["revision"],
+            revision=int(row["revision"]),
             batch_id=row["batch_id"],
             completed_at=row["completed_at"],
         )
