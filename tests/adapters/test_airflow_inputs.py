@@ -152,10 +152,10 @@ def test_nothing_older_than_the_failure_is_read(ledger, ended, reads):
         inputs.load()
 
 
-def test_the_trigger_fires_when_all_runs_have_ended(monkeypatch):
-    """It asks until nothing is to come, and again when Airflow gives no answer."""
+def test_the_trigger_fires_when_all_runs_have_ended(monkeypatch, caplog):
+    """It asks until nothing is to come, and again when Airflow gives no answer; why is logged without secrets."""
     runs = [DagRuns("nav", ("r1",)), DagRuns("desk", (), (DAY,))]
-    answers = {"nav": [1, ConnectionError("restarts"), 0], "desk": [1, 0]}
+    answers = {"nav": [1, ConnectionError("token=hunter2\x1b[2J"), 0], "desk": [1, 0]}
 
     def count(dag_id, states, **which):
         assert states == ["queued", "running"]
@@ -174,6 +174,8 @@ def test_the_trigger_fires_when_all_runs_have_ended(monkeypatch):
 
     assert [event.payload for event in asyncio.run(first())] == [{"ended": True}]
     assert answers == {"nav": [], "desk": []}
+    assert "ConnectionError: token=***" in caplog.messages[-1]
+    assert "\x1b" not in caplog.text
 
 
 def test_many_runs_are_asked_about_in_few_questions():

@@ -105,14 +105,14 @@ def test_what_is_there_is_not_started_again(ledger):
     assert ReadyTrigger(**arguments).serialize() == (path, arguments)
 
 
-def test_the_trigger_outlives_a_ledger_that_does_not_answer(monkeypatch, ledger):
-    """It asks again."""
+def test_the_trigger_outlives_a_ledger_that_does_not_answer(monkeypatch, ledger, caplog):
+    """It asks again, and logs why as text without secrets."""
     days, month = workflows("outlives")
     for session in days.partitions.select("date=2026-01-26..2026-01-30"):
         run(days, partition=session).raise_for_failure()
     readiness = inputs_schedule(month, SINCE, "ignore").readiness.to_dict()
     trigger = ReadyTrigger("month", readiness, "2026-01-01", "ignore", 0.0)
-    answers = iter([ConnectionError("restarts"), 0])
+    answers = iter([ConnectionError("postgresql://me:hunter2@db\x1b]0;own\x07"), 0])
 
     def count(self, ask, *states):
         if isinstance(answer := next(answers), Exception):
@@ -126,6 +126,7 @@ def test_the_trigger_outlives_a_ledger_that_does_not_answer(monkeypatch, ledger)
 
     (event,) = asyncio.run(first())
     assert list(event.payload["runs"].values()) == ["2026-01-31"]
+    assert "ConnectionError: postgresql://me:***@db\\x1b]0;own\\x07" in caplog.messages[-1]
 
 
 def test_its_schedule_makes_no_runs_and_says_so():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
 
-from flowctx.cli.output import blocks, print_table
+from flowctx.cli.output import blocks, echo_data, print_table
 
 COLUMNS = ("run", "partition", "why")
 ROWS = [["batch__b__2012-10-26~IBM__1", "date=2012-10-26|symbol=IBM", "3 rows of 4 are missing from the file"]]
@@ -55,3 +56,25 @@ def test_a_pipe_gets_a_line_for_each_row(capsys, monkeypatch, columns):
     assert (title, header) == ("runs", header.rstrip())
     assert row.startswith("  ".join(ROWS[0][:2]))
     assert row.endswith("a long reason, in lines")
+
+
+def test_headings_are_text(capsys):
+    """A heading may be a name from data: control characters are shown as escapes, and nothing is taken for markup."""
+    print_table("rows", ["\x1b]0;own\x07", "[red]m[/red]"], [["a", "b"]])
+    assert capsys.readouterr().out.splitlines()[1] == r"\x1b]0;own\x07  [red]m[/red]"
+
+
+class Terminal(io.StringIO):
+    """Somebody looks at it."""
+
+    def isatty(self):
+        return True
+
+
+def test_data_is_exact_unless_somebody_looks_at_it(capsys, monkeypatch):
+    """What goes to a pipe or a file is the data; a terminal is sent nothing that acts on it."""
+    echo_data("a\x1b[2J\x9b\tb\n")
+    assert capsys.readouterr().out == "a\x1b[2J\x9b\tb\n"
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    echo_data("a\x1b[2J\x9b\tb\n")
+    assert sys.stdout.getvalue() == "a\\x1b[2J\\x9b\tb\n"

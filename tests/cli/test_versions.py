@@ -132,3 +132,58 @@ def test_a_run_is_compared_with_its_replay(funds):
 def test_versions_that_cannot_be_compared_are_one_line(funds, args, says):
     """It says what is wrong and what to do."""
     assert says in funds("diff", "fund_nav", *args, exit_code=2)
+
+
+HOSTILE = """
+from flowctx import PartitionScheme, Workflow
+
+flow = Workflow("hostile", partitions=PartitionScheme(tier=["T1", "T2"]), params={"n": 1})
+
+@flow.step()
+def value(ctx):
+    n = ctx.params["n"]
+    return {"\\x1b]0;own\\x07[red]": n, "half": f"\\ud800 {n}", "api_token": f"hunter2-{n}", "seen": f"\\x9b2J {n}"}
+
+@flow.step()
+def mixed(ctx):
+    return {"api_token": "hunter2-x" if ctx.partition.tier == "T1" else 1, "large": 2**70}
+"""
+
+
+@pytest.fixture
+def hostile(shell):
+    """Two partitions, each twice, of a workflow that returns what acts on a terminal, and secrets."""
+    (shell.folder / "hostile_flows.py").write_text(HOSTILE)
+    for tier, batch in [("T1", "b1"), ("T2", "b1"), ("T1", "b2")]:
+        at = ("--partition", f"tier={tier}", "--batch", batch)
+        shell("run", "hostile_flows:flow", *at, "-p", f"n={batch[1]}")
+    yield shell
+    sys.modules.pop("hostile_flows", None)
+
+
+def test_what_is_shown_of_versions_is_text_without_secrets(hostile):
+    """Names and values of outputs, on a terminal, as JSON and in a page."""
+    target = "hostile_flows:flow"
+    shown = [hostile("output", target, "value"), hostile("stale", target)]
+    shown.append(hostile("diff", target, "--batch", "b1", "--html", "diff.html", exit_code=1))
+    shown.append(str(hostile("diff", target, "--batch", "b1", "--json", exit_code=1)["steps"][0]["changes"][2]))
+    shown.append((hostile.folder / "diff.html").read_text("utf-8"))
+    for text in shown:
+        assert not any(part in text for part in ("hunter2", "\x1b", "\x07", "\x9b", "\ud800")), text
+    assert r"\x1b]0;own\x07[red]" in shown[0]
+
+
+def test_other_tools_get_what_the_step_returned(hostile):
+    """Half a surrogate pair stays in JSON, and is an escape where the form has none; what no table holds is refused."""
+    target = "hostile_flows:flow"
+    as_json = json.loads(hostile("output", target, "value", "--to", "json"))
+    assert [(row["half"], row["api_token"]) for row in as_json] == [
+        ("\ud800 2", "hunter2-2"),
+        ("\ud800 1", "hunter2-1"),
+    ]
+    lines = list(csv.DictReader(io.StringIO(hostile("output", target, "value", "--to", "csv"))))
+    assert [line["half"] for line in lines] == ["\\ud800 2", "\\ud800 1"]
+    for step, why in (("value", "the values 'half' fit in no table"), ("mixed", "'api_token' are not of one type")):
+        refused = hostile("output", target, step, "--file", "o.parquet", exit_code=1)
+        assert why in refused
+        assert "hunter2" not in refused

@@ -13,6 +13,7 @@ from airflow.listeners import hookimpl
 
 from flowctx.core.durability.endings import end_engine_run
 from flowctx.core.durability.records import RunStatus
+from flowctx.core.errors import error_text
 
 logger = logging.getLogger("flowctx")
 
@@ -60,7 +61,7 @@ def record_end(ended: Ended) -> None:
             seconds_ago = time.monotonic() - ended.heard
             end_engine_run(found, ended.run_id, engine, ended.status, ended.error, seconds_ago=seconds_ago)
     except Exception as exc:  # noqa: BLE001  # the scheduler goes on whatever it is
-        logger.warning("the end of run %s is not recorded: %s: %s", ended.run_id, type(exc).__name__, exc)
+        logger.warning("the end of run %s is not recorded: %s", ended.run_id, error_text(exc))
 
 
 class RunListener:

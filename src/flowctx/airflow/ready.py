@@ -24,7 +24,7 @@ from flowctx.airflow.recording import ledger
 from flowctx.airflow.run_order import bound_of
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
-from flowctx.core.errors import ContextError, WorkflowError
+from flowctx.core.errors import ContextError, WorkflowError, error_text
 from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
@@ -162,7 +162,7 @@ class ReadyTrigger(BaseTrigger):
                 runs = {} if found is None else await asyncio.to_thread(self._ready, readiness, found)
                 new = await sync_to_async(self._new)(runs, RuntimeTaskInstance.get_dr_count)
             except Exception as exc:  # noqa: BLE001  # a ledger or an API server that restarts must not end it
-                logger.warning("it is not known which inputs are there: %s: %s", type(exc).__name__, exc)
+                logger.warning("it is not known which inputs are there: %s", error_text(exc))
         yield TriggerEvent({"runs": new})  # type: ignore[no-untyped-call]
 
     def _ready(self, readiness: Readiness, ledger: Ledger) -> dict[str, str]:

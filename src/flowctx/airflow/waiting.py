@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from flowctx.airflow.planned_runs import TO_COME, DagRuns
+from flowctx.core.errors import error_text
 
 logger = logging.getLogger("flowctx")
 
@@ -48,7 +49,7 @@ class InputsTrigger(BaseTrigger):
                 while left and not await sync_to_async(left[0].count)(ask, *TO_COME):
                     left.pop(0)
             except Exception as exc:  # noqa: BLE001  # an API server that restarts must not fail who waits
-                logger.warning("Airflow does not say whether runs have ended: %s: %s", type(exc).__name__, exc)
+                logger.warning("Airflow does not say whether runs have ended: %s", error_text(exc))
             if left:
                 await asyncio.sleep(self.poll_seconds)
         yield TriggerEvent({"ended": True})  # type: ignore[no-untyped-call]

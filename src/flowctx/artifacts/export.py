@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from flowctx.artifacts.types import canonical, type_name
 from flowctx.core.data.tables import Table, take_table
 from flowctx.core.errors import PlainDataError
+from flowctx.core.masking import mask_text, secret_values
+from flowctx.core.printable import brief
 
 
 def write_parquet(table: Table, file: BinaryIO) -> None:
@@ -50,16 +52,27 @@ def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
     """Return rows as a table; a list is text there.
 
     Raises:
-        PlainDataError: A column has values of two types.
+        PlainDataError: A column has values of two types, or such that no table holds.
     """
     arrays = {}
     for name in columns:
+        values = [row.get(name) for row in rows]
         try:
-            arrays[name] = pa.array([row.get(name) for row in rows])
+            arrays[name] = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
             raise PlainDataError(
-                f"the values {name!r} are not of one type in all partitions ({exc}); write JSON, or select fewer"
+                f"the values {name!r} are not of one type in all partitions ({_shown(exc, name, values)}); write JSON, "
+                "or select fewer"
+            ) from exc
+        except (OverflowError, UnicodeEncodeError) as exc:
+            raise PlainDataError(
+                f"the values {name!r} fit in no table ({_shown(exc, name, values)}); write JSON"
             ) from exc
     made = take_table(pa.table(arrays), "the outputs")
     assert made is not None  # noqa: S101 - it is a frame
     return made
+
+
+def _shown(exc: Exception, name: str, values: list[Any]) -> str:
+    """Return what an error says, which may quote a value."""
+    return brief(mask_text(str(exc), secret_values({name: values})))

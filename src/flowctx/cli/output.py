@@ -58,8 +58,19 @@ def echo(text: str, *, err: bool = False) -> None:
 
 def print_json(data: object) -> None:
     """Print JSON, in a fixed order, without secrets."""
-    text = json.dumps(mask_data(data), indent=2, ensure_ascii=False)
-    click.echo(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    click.echo(json_text(mask_data(data)))
+
+
+def json_text(data: object) -> str:
+    """Return data as JSON that every terminal and every encoding takes."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def echo_data(text: str) -> None:
+    """Print data for other tools as it is; a terminal gets control characters as escapes."""
+    visible = printable(text, lines=True) if sys.stdout.isatty() else text
+    click.echo(visible, nl=False, color=True)  # or it leaves out what looks like colours
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], *, none: str = "") -> None:
@@ -67,18 +78,22 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
 
     Args:
         title: What it shows; a line of its own.
-        columns: The headings. The last column may be folded where the terminal is narrow.
+        columns: The headings, which may be names from data. The last column may be folded where the terminal is narrow.
         rows: The cells; ``None`` is left empty.
         none: What to say in place of a table without rows.
     """
-    cells = [["" if cell is None else shown(" ".join(str(cell).split())) for cell in row] for row in rows]
+    cells = [["" if cell is None else _one_line(cell) for cell in row] for row in rows]
     if not cells and none:
         echo(none)
         return
     out = console()
     show(Text(shown(title, lines=True), style="bold"), out)
-    for block in blocks(columns, cells, out.width):
+    for block in blocks([_one_line(column) for column in columns], cells, out.width):
         show(block, out)
+
+
+def _one_line(cell: object) -> str:
+    return shown(" ".join(str(cell).split()))
 
 
 def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table | Text]:
@@ -87,8 +102,8 @@ def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     if sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _LEAST_FOLDED) <= width:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in columns[:-1]:
-            table.add_column(column, no_wrap=True)
-        table.add_column(columns[-1], overflow="fold")
+            table.add_column(Text(column), no_wrap=True)  # a text is taken for markup otherwise
+        table.add_column(Text(columns[-1]), overflow="fold")
         for row in rows:
             table.add_row(*map(_cell, row))
         yield table

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +15,13 @@ import click
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.options import CommandError, json_option, there_option
-from flowctx.cli.output import echo, print_json, print_table, write_file
+from flowctx.cli.output import echo, echo_data, json_text, print_json, print_table, write_file
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.errors import MissingExtra
 from flowctx.core.masking import mask_data
+from flowctx.core.printable import well_formed
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_recorded, import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
@@ -105,7 +105,8 @@ def output(
     flowctx output nav value --table rows --to parquet --file rows.parquet
 
     A row for each partition: its dimensions, and the values of its output. With --table, the rows of that table,
-    with the dimensions as columns. The workflow may be the name under which the ledger knows it.
+    with the dimensions as columns. The workflow may be the name under which the ledger knows it. What is written for
+    other tools (--to, --file) is what the step returned, values of secret names too.
     """  # noqa: D301 - \b is for click
     form = form or (file.suffix.removeprefix(".") if file is not None else None)
     if file is not None and form not in ("csv", "json", "parquet"):
@@ -121,7 +122,7 @@ def output(
     made = io.BytesIO()
     _write(found, table, form, made)
     if file is None:
-        click.echo(made.getvalue().decode(), nl=False)
+        echo_data(made.getvalue().decode())
         return
     write_file(file, made.getvalue())
     echo(f"{len(found):,} partitions written to {file}")
@@ -147,11 +148,11 @@ def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None
         writer = csv.writer(texts := io.StringIO(), lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([text(line.get(name)) for name in columns] for line in lines)
-        file.write(texts.getvalue().encode())
+        file.write(well_formed(texts.getvalue()).encode())
     else:
         joined = found.table(table) if table is not None else None
         lines = list(rows(found)) if joined is None else joined.head(joined.rows)
-        file.write(json.dumps([cell(line) for line in lines], indent=2, ensure_ascii=False).encode() + b"\n")
+        file.write(json_text([cell(line) for line in lines]).encode() + b"\n")
 
 
 def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:

@@ -48,6 +48,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowctx.core.masking import mask_text
+from flowctx.core.printable import brief
 
 #: The longest message, in characters; of a longer one, such as one that quotes a payload, the middle is left out.
 _LONGEST = 1500
@@ -63,6 +64,16 @@ class FlowctxError(Exception):
             return text
         left_out = len(text) - _LONGEST
         return f"{text[: _LONGEST // 2]} ... {left_out:,} characters left out ... {text[-_LONGEST // 2 :]}"
+
+
+def error_text(exc: BaseException) -> str:
+    r"""Return an error of anybody's as one short line for a log: its type, and what it says without secrets.
+
+    Example:
+        >>> error_text(OSError("\x1b[2J postgresql://me:hunter2@db is away"))
+        'OSError: \\x1b[2J postgresql://me:***@db is away'
+    """
+    return brief(mask_text(" ".join(f"{type(exc).__name__}: {exc}".split())), 400)
 
 
 class PartitionError(FlowctxError, ValueError):

@@ -15,7 +15,7 @@ from flowctx.core.durability.records import RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, failure_of
 from flowctx.core.durability.run_plan import LOCAL_LEASE
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
-from flowctx.core.errors import LedgerError, LedgerUnavailable, Superseded
+from flowctx.core.errors import LedgerError, LedgerUnavailable, Superseded, error_text
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import (
     MAX_INLINE_BYTES,
@@ -65,7 +65,7 @@ class Progress:
             except (Superseded, LedgerUnavailable):
                 raise  # it is another's, or nobody can be told: its lease runs out
             except BaseException as exc:
-                why = _ENDINGS.get(type(exc), f"{type(exc).__name__}: {exc}")
+                why = _ENDINGS.get(type(exc), error_text(exc))
                 with suppress(LedgerError):
                     self.recorder.finish(RunStatus.FAILED, why)
                 raise
