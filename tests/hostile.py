@@ -195,6 +195,7 @@ def rows():
                     "ended_at",
                     "step",
                     "error",
+                    "kept_at",
                 )
             )
             batch = {
