@@ -233,3 +233,15 @@ def test_slips_of_whoever_runs_a_dag_are_heard() -> None:
         run_dag(dag, params={"bach_id": "y"})
     with pytest.warns(UserWarning, match=r"get_output\('frist'\).*did you mean 'first'"):
         run_dag(dag).raise_for_failure()
+
+
+def test_wrong_arguments_are_told_in_one_sentence() -> None:
+    """A logical date without a zone, a partition that cannot be, and a value in the place of a task are refused."""
+    dag = one_step("wrong_arguments")
+    for wrong in ("2026-01-12", datetime(2026, 1, 12)):  # noqa: DTZ001 - what is refused
+        with pytest.raises(ContextError, match="must be a datetime with a time zone"):
+            run_dag(dag, logical_date=wrong)
+    with pytest.raises(ContextError, match="this DAG has no partitions, and '2026-01-12' no dimension"):
+        run_dag(dag, partition="2026-01-12")
+    with DAG("no_task"), pytest.raises(WorkflowError, match=r"load\(\) got 1, which is no task"):
+        step_task(lambda ctx: None, task_id="load")(1)

@@ -19,7 +19,8 @@ from flowctx import (
     UnknownPartition,
     Workflow,
 )
-from flowctx.core.batches.records import Job, PartitionRun, PartitionState, batch_run_id
+from flowctx.backfill.advice import advice
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -208,3 +209,25 @@ def test_the_last_dates_of_an_endless_cadence_are_those_that_are_due(ledger: Led
     assert plan.total == 3
     assert plan.last is not None
     assert plan.last.date in {str(before), str(days.latest_due(datetime.now(UTC)))}
+
+
+def test_a_scheme_that_has_changed_is_named_as_the_cause(ledger: Ledger) -> None:
+    """Where a batch asks for the same text, the refusal says that the workflow's values are not what they were."""
+
+    def tiers(*values: str) -> Workflow:
+        flow = Workflow("tiers", partitions=PartitionScheme(date=Daily(start="2012-01-02"), tier=list(values)))
+        flow.step("only")(lambda ctx: None)
+        return flow
+
+    select = "date=2012-01-02..2012-01-03"
+    ledger.batches.put(Backfill(tiers("T1", "T2"), select, "b", ledger=ledger).record())
+    with pytest.raises(BatchError, match="a dimension or the calendar of the workflow has changed since"):
+        Backfill(tiers("T1"), select, "b", ledger=ledger).reconcile()
+
+
+def test_runs_of_a_dag_of_ones_own_go_on_in_airflow() -> None:
+    """No command is advised where there is no workflow to name."""
+    batch = BatchRecord(batch_id="b", workflow="own", engine="airflow", created_at=NOW)
+    assert advice([ran("", PartitionState.FAILED, "airflow")], batch) == [
+        "1 INTERNAL: once the code is corrected: clear the failed tasks of these runs in Airflow"
+    ]

@@ -217,7 +217,13 @@ def test_a_wrong_command_ends_with_two(shell, args):
 def test_an_error_in_the_users_module_is_named(shell):
     """An error inside the user's module is named in one line; --debug shows where it is."""
     shell.file.write_text("1 / 0\n")
-    assert "ZeroDivisionError: division by zero (flowctx --debug shows where)" in shell(*RUN, exit_code=1)
+    said = "'cli_flows' cannot be imported: ZeroDivisionError: division by zero (flowctx --debug shows where)"
+    assert said in shell(*RUN, exit_code=2)
+    shell.file.write_text("import no_such_thing\n")
+    assert "ModuleNotFoundError: No module named 'no_such_thing'" in shell(*RUN, exit_code=2)
+    shell.file.write_text("def (\n")
+    assert "SyntaxError" in shell(*RUN, exit_code=2)
+    shell.file.write_text("1 / 0\n")
     assert 'cli_flows.py", line 1' in shell("--debug", *RUN, exit_code=1)
 
 
@@ -402,3 +408,14 @@ def test_only_what_works_is_advised(shell, import_path, engine, words):
     ledger.finish(run, RunStatus.FAILED, "too bad")
     ledger.close()
     assert words in shell("show", "r2")
+
+
+def test_a_date_is_typed_in_one_form(shell):
+    """Another form of a business date is refused with the one to write."""
+    said = shell(*RUN, "--as-of", "06/01/2026", exit_code=2)
+    assert "--as-of is '06/01/2026'; write it as YYYY-MM-DD" in said
+
+
+def test_a_run_that_is_there_is_told_in_a_sentence(failed):
+    """What a run id is taken by is one sentence."""
+    assert "the ledger remembers a run 'r1' already; continue it" in failed(*RUN, exit_code=1)

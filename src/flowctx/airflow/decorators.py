@@ -112,6 +112,11 @@ class StepTask(StepOperator):
             raise WorkflowError(
                 f"{task_id}() got {', '.join(arguments)}; call a step with the tasks it comes after, and config={{...}}"
             )
+        if wrong := [value for value in op_args if not hasattr(value, "set_upstream")]:
+            raise WorkflowError(
+                f"{task_id}() got {wrong[0]!r}, which is no task; call a step with the tasks it comes after, and give "
+                "it other values by name: config={...}"
+            )
         if not getattr(self, "_BaseOperator__from_mapped", False):
             task_id = unique_task_id(task_id, kwargs.get("dag"), kwargs.get("task_group"))
         step = replace(as_step(python_callable, task_id), when=when, retry=retry or RetryPolicy())

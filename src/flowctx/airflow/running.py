@@ -100,7 +100,7 @@ def run_dag(
                 result = run_dag(workflow_dag(prices), partition="2012-10-26|IBM")
                 assert result["validate"].status == "ok"
     """
-    _check(dag)
+    _check(dag, logical_date)
     scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     workflow = _workflow(dag, scheme)
     key = _key(workflow, scheme, partition)
@@ -161,7 +161,9 @@ def _params_restored(dag: DAG) -> Iterator[None]:
             param.value = value
 
 
-def _check(dag: object) -> None:
+def _check(dag: object, logical_date: object) -> None:
+    if logical_date is not None and (not isinstance(logical_date, datetime) or logical_date.tzinfo is None):
+        raise ContextError(f"logical_date={logical_date!r} must be a datetime with a time zone, or as_of_date= a date")
     if isinstance(dag, DAG):
         return
     if isinstance(dag, Workflow):
@@ -187,6 +189,10 @@ def _key(workflow: Workflow | None, scheme: PartitionScheme | None, partition: A
         return workflow.partition_key(partition)
     if partition is None or isinstance(partition, PartitionKey):
         return partition
+    if isinstance(partition, str) and scheme is None and "=" not in partition:
+        raise ContextError(
+            f"this DAG has no partitions, and {partition!r} no dimension; leave it out, or name one: date="
+        )
     if isinstance(partition, str):
         return scheme.parse(partition) if scheme is not None else PartitionKey.parse(partition)
     return PartitionKey(**partition)

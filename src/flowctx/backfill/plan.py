@@ -362,6 +362,8 @@ def _refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
     if known.digest != requested.digest:
         what = f"{known.total:,} partitions ({_brief(known.selection)})"
         now = f"{requested.total:,} ({_brief(requested.selection)})"
+        if known.selection == requested.selection:  # the text is the same, and the values behind it are not
+            now += "; a dimension or the calendar of the workflow has changed since"
     elif digest(before := without_secrets(known.params)) != digest(requested.params):
         what, now = f"the parameters {_brief(dict(before))}", f"{_brief(dict(requested.params))}"
     elif known.params_from != requested.params_from:

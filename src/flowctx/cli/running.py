@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pdb  # --pdb is what it is for
 import sys
-from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -37,6 +36,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_request import read_date
 from flowctx.core.workflow.run_result import RunResult
 from flowctx.ledger.memory import MemoryLedger
 
@@ -47,7 +47,7 @@ from flowctx.ledger.memory import MemoryLedger
 @params_option
 @click.option("--batch", "batch_id", metavar="ID", help="The batch that the run belongs to.")
 @click.option("--trace", "trace_id", metavar="ID", help="An id for tracing.")
-@click.option("--as-of", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="The business date.")
+@click.option("--as-of", metavar="DATE", help="The business date, as YYYY-MM-DD.")
 @click.option("--run-id", metavar="ID", help="Another id than a new UUID.")
 @click.option(
     "--on-captured",
@@ -59,7 +59,7 @@ from flowctx.ledger.memory import MemoryLedger
 @click.option("--known-at", metavar="TIME", help="Read inputs as they were known at this time, with its zone.")
 @ledger_option
 @json_option
-def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
+def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
     """Run a workflow here, for one partition key.
 
     \b
@@ -75,7 +75,7 @@ def run(target: str, as_of: datetime | None, as_json: bool, **how: Any) -> None:
     how["params"] = read_params(workflow, how["params"])
     how["run_id"] = how["run_id"] or str(uuid4())
     with told_if_cut(how["ledger"], how["run_id"]):
-        result = local.run(workflow, as_of_date=as_of.date() if as_of else None, **how)
+        result = local.run(workflow, as_of_date=read_date(as_of, "--as-of"), **how)
     _report(result, as_json, how["ledger"])
 
 

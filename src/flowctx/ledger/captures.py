@@ -80,7 +80,7 @@ def by_subject(capture: Capture) -> tuple[str, int]:
 
 def _about(capture: Capture) -> str:
     what = f"workflow {capture.workflow!r}" if capture.workflow else f"subject {capture.key.idempotency_key}"
-    where = f", partition {capture.partition}," if capture.partition else ""
+    where = f", partition {capture.partition}" if capture.partition else ""
     return f"{what}{where} (capture {capture.key.capture_id})"
 
 

@@ -53,7 +53,7 @@ def refuse_known(run: RunRecord, now: datetime) -> None:
     Raises:
         RunExists: The message says how it can be continued.
     """
-    standing = f" and is under way: {_who(run)}" if is_alive(run, now) else ""
+    standing = f", which is under way: {_who(run)}" if is_alive(run, now) else ""
     raise RunExists(
         f"the ledger remembers a run {run.run_id!r} already{standing}; continue it with resume "
         f"(flowctx resume {run.run_id}), or pass another run_id="

@@ -72,8 +72,11 @@ def test_a_wrong_place_is_explained(target, why):
 
 
 def test_an_error_inside_the_module_is_its_own(tmp_path, monkeypatch):
-    """A module that fails to import something else says so itself."""
+    """A module that fails to import something else is one that cannot be imported, and says what it lacks."""
     (tmp_path / "targets_broken.py").write_text("import no_such_library_at_all\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="no_such_library_at_all"):
+    with pytest.raises(
+        WorkflowError, match="cannot be imported: ModuleNotFoundError: .*no_such_library_at_all"
+    ) as info:
         import_workflow("targets_broken:x")
+    assert isinstance(info.value.__cause__, ModuleNotFoundError)

@@ -67,9 +67,10 @@ class Step:
         if not callable(self.function):
             raise WorkflowError(f"step {self.name!r} is {a_kind(self.function)}; it must be a function")
         if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
+            code = self.function.__code__
             raise WorkflowError(
-                f"step {self.name!r} is a coroutine or generator; a step is a plain function that returns: remove "
-                "`async` or `yield`"
+                f"step {self.name!r} ({code.co_filename}, line {code.co_firstlineno}) is a coroutine or generator; a "
+                "step is a plain function that returns: remove `async` or `yield`"
             )
         object.__setattr__(self, "inputs", declared_inputs(self.inputs, self.name))
         _ = self._style

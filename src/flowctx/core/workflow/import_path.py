@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flowctx.core.errors import WorkflowError
+from flowctx.core.errors import FlowctxError, WorkflowError, error_text
 from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.definition import Workflow
@@ -136,10 +136,14 @@ def _module(where: str, package: str | None = None) -> ModuleType:
         except ModuleNotFoundError as exc:
             wanted = importlib.util.resolve_name(where, package)
             if exc.name is None or not f"{wanted}.".startswith(f"{exc.name}."):
-                raise
+                raise _broken(where, exc) from exc
             raise WorkflowError(
                 f"there is no module {where!r} to import; run this in the folder that has it, or write file.py:name"
             ) from exc
+        except FlowctxError:
+            raise
+        except Exception as exc:
+            raise _broken(where, exc) from exc
     path = Path(where).resolve()
     if not path.is_file():
         raise WorkflowError(f"there is no file {where!r} here; is it another folder's?")
@@ -151,5 +155,16 @@ def _module(where: str, package: str | None = None) -> ModuleType:
         raise WorkflowError(f"{where!r} cannot be imported; is it Python?")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as exc:
+        del sys.modules[path.stem]  # half of it is nothing
+        if isinstance(exc, FlowctxError):
+            raise
+        raise _broken(where, exc) from exc
     return module
+
+
+def _broken(where: str, exc: Exception) -> WorkflowError:
+    """Return the error of code that cannot be imported; ``flowctx --debug`` shows where it is."""
+    return WorkflowError(f"{where!r} cannot be imported: {error_text(exc)} (flowctx --debug shows where)")

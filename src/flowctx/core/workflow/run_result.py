@@ -181,8 +181,9 @@ class RunResult:
         for entry in self.steps:
             if entry.status is StepStatus.FAILED:
                 where = f", partition {self.context.partition}" if self.context.partition else ""
+                why = f" ({entry.category})" if entry.category is not None else ""  # a plain task has none
                 raise RunFailed(
-                    f"workflow {self.workflow!r} failed at step {entry.name!r} ({entry.category}): {entry.error} "
+                    f"workflow {self.workflow!r} failed at step {entry.name!r}{why}: {entry.error} "
                     f"[run {self.run_id}{where}]"
                 ) from entry.exception
         return self
