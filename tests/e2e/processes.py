@@ -68,7 +68,7 @@ class Stack:
             dead = [name for name, pid in self.pids.items() if not _is_alive(pid)]
             assert not dead, f"{dead} died while waiting for {what}\n{self.logs()}"
             assert time.monotonic() < end, f"{what}: not after {seconds} s\n{self.logs()}"
-            time.sleep(0.5)
+            time.sleep(1)
 
     def logs(self, lines: int = 40) -> str:
         """Return the end of each process's log."""
