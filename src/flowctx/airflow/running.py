@@ -254,7 +254,7 @@ def _quiet() -> Iterator[None]:
 
     def hold_record(record: logging.LogRecord) -> bool:
         if record.levelno >= logging.WARNING and record.name.partition(".")[0] == "flowctx":
-            return True
+            return not hasattr(record, "seconds")  # how a step ended, which the result says
         if record.levelno >= logging.WARNING:
             held.append(f"{record.levelname.lower()}: {record.getMessage()}")
         return False
