@@ -46,13 +46,13 @@ def test_stale_partitions_are_listed_and_run_again_in_order(chain):
     shown = chain("stale", "chained:double").splitlines()
     assert shown[0] == "1 partitions of double are stale"
     assert shown[2].split(maxsplit=2) == ["date=2026-01-06", "2026-01-06|first", why]
-    [found] = chain("stale", "total", "--json")
+    [found] = chain("stale", "chained:total", "--json")
     assert [link["workflow"] for link in found["chain"]] == ["double", "source"]
     assert found["chain"][1]["captured_again"] == "2026-01-06|restate"
     early = chain("backfill", "chained:total", "--batch", "refresh", "--stale", exit_code=2)
     assert "mend that before, in this order: flowctx backfill chained:double --stale --batch refresh-double" in early
     chain("backfill", "chained:double", "--batch", "refresh-double", "--stale", "--workers", "1")
-    [row] = [line for line in chain("output", "double", "twice").splitlines() if "2026-01-06" in line]
+    [row] = [line for line in chain("output", "chained:double", "twice").splitlines() if "2026-01-06" in line]
     assert row.split() == ["2026-01-06", "15.0"]
     dry = ("--stale", "--dry-run", "--json")
     again = chain("backfill", "chained:double", "--batch", "refresh-double", *dry)

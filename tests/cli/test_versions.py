@@ -31,6 +31,7 @@ def value(ctx):
 def funds(shell, monkeypatch):
     """Two partitions of a workflow, one of them twice."""
     (shell.folder / "funds.py").write_text(SOURCE)
+    (shell.folder / "pyproject.toml").write_text('[tool.flowctx]\nfund_nav = "funds:nav"\n')
     for key, nav, batch in [("2026-01-06|A", 2, "b1"), ("2026-01-05|B", 1, "b1"), ("2026-01-05|B", 5, "b2")]:
         shell("run", "funds:nav", "--partition", key, "-p", f"nav={nav}", "--batch", batch)
     yield shell
@@ -38,7 +39,7 @@ def funds(shell, monkeypatch):
 
 
 def test_outputs_are_a_row_for_each_partition(funds):
-    """For people a table, as CSV and JSON for other tools; by place of the workflow and by its name in the ledger."""
+    """For people a table, as CSV and JSON for other tools; by place of the workflow and by its name in the project."""
     shown = funds("output", "funds:nav", "value")
     assert shown.splitlines()[0] == "2 partitions"
     assert shown.splitlines()[2].split() == ["2026-01-05", "B", "5.0", "1.10", "2026-01-05", '["x"]']
@@ -76,10 +77,19 @@ def test_plain_outputs_become_parquet_with_their_types(funds):
     assert (str(first["exact"]), str(first["of.day"]), first["tags"]) == ("1.10", "2026-01-05", ["x"])
 
 
+def test_a_name_in_the_ledger_imports_nothing(funds):
+    """What a row says of where a workflow is is shown, for the user to write, and not imported."""
+    (funds.folder / "pyproject.toml").unlink()
+    sys.modules.pop("funds", None)
+    for command in (("output", "fund_nav", "value"), ("diff", "fund_nav", "--batch", "b1"), ("stale", "fund_nav")):
+        assert "as module:name or file.py:name (its runs say funds:nav)" in funds(*command, exit_code=2)
+    assert "funds" not in sys.modules
+
+
 @pytest.mark.parametrize(
     ("args", "exit_code", "says"),
     [
-        (("nowhere", "value"), 2, "write module:name or file.py:name"),
+        (("nowhere", "value"), 2, "as module:name or file.py:name"),
         (("fund_nav", "value", "--batch", "no"), 2, "remembers no batch 'no'"),
         (("fund_nav", "value", "--known-at", "noon"), 2, "known_at='noon' is no time"),
         (("fund_nav", "value", "--known-at", "2020-01-01T00:00Z"), 1, "no partition that is meant has such a version"),

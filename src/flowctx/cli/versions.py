@@ -21,9 +21,9 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.errors import MissingExtra
 from flowctx.core.masking import mask_data
-from flowctx.core.printable import well_formed
+from flowctx.core.printable import brief, well_formed
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_recorded, import_workflow
+from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions import Differences, outputs
@@ -34,7 +34,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def workflow_argument(command: _F) -> _F:
-    """Add the argument that says which workflow: its place, its name in ``[tool.flowctx]``, or in the ledger."""
+    """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
     return click.argument("target", metavar="WORKFLOW", shell_complete=_complete)(command)
 
 
@@ -43,7 +43,7 @@ def _complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[st
 
 
 def workflow_of(target: str, ledger: Ledger) -> Workflow:
-    """Return the workflow that is meant: by its place, or by the name under which the ledger knows its runs.
+    """Return the workflow that is meant; nothing is imported on the word of a row.
 
     Raises:
         CommandError: Nobody knows the name.
@@ -53,12 +53,11 @@ def workflow_of(target: str, ledger: Ledger) -> Workflow:
     named = named_workflows()
     if target in named:
         return import_workflow(str(named[target]))
-    for run in ledger.list_runs(workflow=target, limit=1):
-        if run.import_path is not None:
-            return import_recorded(run.import_path)
+    places = [run.import_path for run in ledger.list_runs(workflow=target, limit=1) if run.import_path]
+    hint = f" (its runs say {brief(places[0])})" if places else ""
     raise CommandError(
-        f"{target!r} is no name in [tool.flowctx] of pyproject.toml, and the ledger has no run of a workflow of this "
-        "name that says where it is; write module:name or file.py:name"
+        f"{target!r} is no name in [tool.flowctx] of pyproject.toml; write where the workflow is, as module:name or "
+        f"file.py:name{hint}"
     )
 
 
@@ -100,13 +99,13 @@ def output(
 
     \b
     flowctx output flows:nav value --select "date=2013-01-02..2013-01-31"
-    flowctx output nav value --batch restate-jan --to csv --file nav.csv
-    flowctx output nav value --known-at 2013-02-15T18:00:00Z --to json
-    flowctx output nav value --table rows --to parquet --file rows.parquet
+    flowctx output flows:nav value --batch restate-jan --to csv --file nav.csv
+    flowctx output flows:nav value --known-at 2013-02-15T18:00:00Z --to json
+    flowctx output flows:nav value --table rows --to parquet --file rows.parquet
 
     A row for each partition: its dimensions, and the values of its output. With --table, the rows of that table,
-    with the dimensions as columns. The workflow may be the name under which the ledger knows it. What is written for
-    other tools (--to, --file) is what the step returned, values of secret names too.
+    with the dimensions as columns. What is written for other tools (--to, --file) is what the step returned, values
+    of secret names too.
     """  # noqa: D301 - \b is for click
     form = form or (file.suffix.removeprefix(".") if file is not None else None)
     if file is not None and form not in ("csv", "json", "parquet"):
@@ -210,10 +209,10 @@ def diff(
 
     \b
     flowctx diff flows:nav --batch first --with restate
-    flowctx diff nav --batch first --select "date=2013-01-02..2013-01-31"
-    flowctx diff nav --known-at 2013-01-15T18:00:00Z --key symbol,date --rtol 1e-9
-    flowctx diff nav --capture "2013-01-02|A|first" --with "2013-01-02|A|restate"
-    flowctx diff nav --replay RUN_ID
+    flowctx diff flows:nav --batch first --select "date=2013-01-02..2013-01-31"
+    flowctx diff flows:nav --known-at 2013-01-15T18:00Z --key symbol --rtol 1e-9
+    flowctx diff flows:nav --capture "2013-01-02|A|one" --with "2013-01-02|A|two"
+    flowctx diff flows:nav --replay RUN_ID
 
     Without --with, the other version is the current one. Rows of tables are compared by --key, else by position.
 
@@ -282,8 +281,8 @@ def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
 
     \b
     flowctx stale flows:month
-    flowctx stale month --select month=2013-01-31 --rtol 1e-9
-    flowctx stale month --code --json
+    flowctx stale flows:month --select month=2013-01-31 --rtol 1e-9
+    flowctx stale flows:month --code --json
 
     The same content makes nothing stale. To run them again: flowctx backfill WORKFLOW --stale --batch ID.
     """  # noqa: D301 - \b is for click
