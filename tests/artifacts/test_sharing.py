@@ -95,10 +95,17 @@ def test_runs_share_what_is_equal(ledger):
     assert second.context.get_output("load", "rows").to_arrow().equals(NUMBERS)
 
 
+def changed(path):
+    """Change one byte of a file, which keeps its size."""
+    content = bytearray(Path(path).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    Path(path).write_bytes(content)
+
+
 def test_what_was_removed_by_hand_is_written_again(store):
-    """An equal table whose file is gone or cut is not referred to; the next writer makes one that is then shared."""
+    """An equal table whose file is gone, cut or changed is not referred to; the next one that is made is shared."""
     table = kept(store)
-    for damage in (os.unlink, lambda path: Path(path).write_bytes(b"PAR1")):
+    for damage in (os.unlink, lambda path: Path(path).write_bytes(b"PAR1"), changed):
         damage(store.local_path(table.reference))
         again = kept(store)
         assert again.reference.path != table.reference.path

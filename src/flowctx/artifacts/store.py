@@ -145,10 +145,15 @@ class PathArtifactStore:
         known = self._ask(lambda index: index.find(reference.digest, form), None)
         if known is None:
             return
+        path, digest = check_path(known.path), hashlib.sha256()
         try:
-            self._files.open(check_path(known.path), known.size).close()
-            self._files.touch(check_path(known.path))
-        except ArtifactError as exc:  # removed by hand, or in another store
+            with self._opened(path, known.size) as file:
+                while data := file.read(_CHUNK):
+                    digest.update(data)
+            if digest.hexdigest() != known.checksum:
+                raise _not_what_was_written(path, self.shown)
+            self._files.touch(path)
+        except ArtifactError as exc:  # removed by hand, damaged, or in another store
             logger.info("an equal table is not shared: %s", exc)
             return
         raise _Known(known)
