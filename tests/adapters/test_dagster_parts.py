@@ -165,8 +165,8 @@ def test_a_batch_here_does_the_rest_of_parts(bench, ledger):
     parts = [bench.run(DAY, tags={"flowctx/batch_id": "b"}, selection=assets(step)) for step in ("one", "two")]
     before = {step.step: step.started_at for part in parts for step in ledger.steps(ledger.get_run(part.run_id).key)}
     Backfill(flow, f"date={DAY}", "b", ledger=ledger).launch(LocalLauncher(ledger, 1))
-    whole = ledger.get_run(ledger.captures(workflow="four")[0].run_id)
-    after = {step.step: step.started_at for step in ledger.steps(whole.key)}
+    complete = ledger.get_run(ledger.captures(workflow="four")[0].run_id)
+    after = {step.step: step.started_at for step in ledger.steps(complete.key)}
     assert (states(ledger), set(after)) == ([(f"{DAY}|b", "complete")], set(flow.steps))
     assert {step: after[step] for step in ("one", "two")} == before
     assert BatchStatus.of(ledger, "b", flow).counts == {"ok": 1}

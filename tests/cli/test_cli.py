@@ -27,8 +27,8 @@ def failed(shell):
 def test_a_run_prints_its_steps(shell):
     """A run prints each step and how it ended; it ends with 0 when all is well."""
     shell.mend()
-    said = shell(*RUN)
-    assert [line.split()[:2] for line in said.splitlines() if line.startswith(("fetch", "check", "load"))] == [
+    printed = shell(*RUN)
+    assert [line.split()[:2] for line in printed.splitlines() if line.startswith(("fetch", "check", "load"))] == [
         ["fetch", "ok"],
         ["check", "ok"],
         ["load", "ok"],
@@ -81,16 +81,16 @@ def test_a_silent_run_says_since_when(shell):
 
 def test_a_run_is_shown(failed):
     """A run is shown with its steps, those that were not run too, and how to go on."""
-    said = failed("show", "r1")
-    assert "load   not_run" in said
-    assert "to continue: flowctx resume r1" in said
+    printed = failed("show", "r1")
+    assert "load   not_run" in printed
+    assert "to continue: flowctx resume r1" in printed
     data = failed("show", "r1", "--json")
     assert data["steps"][0]["output"] == {"rows": [1, 2, 3]}
     assert data["context"]["params"] == {"limit": 3}
 
 
 def test_where_a_step_failed_is_shown(shell):
-    """With --traceback, the lines that raised are printed; where nothing raised, that is said."""
+    """With --traceback, the lines that raised are printed; where nothing raised, that is printed."""
     shell(*RUN, exit_code=1)
     assert "no step of it raised" in shell("show", "r1", "--traceback")
     shell.file.write_text(shell.file.read_text().replace('return StepResult.fail("too bad"', "raise KeyError(ctx"))
@@ -114,9 +114,9 @@ def test_a_changed_workflow_is_explained(failed):
     """A workflow that has changed is explained, and the way on is an option of the same command."""
     failed.file.write_text(failed.file.read_text().replace('[1, 2, ctx.params["limit"]]', "[0]"))
     sys.modules.pop("cli_flows")
-    said = failed("resume", "r1", exit_code=2)
-    assert "the code of step 'fetch' changed" in said
-    assert "--accept-changes" in said
+    printed = failed("resume", "r1", exit_code=2)
+    assert "the code of step 'fetch' changed" in printed
+    assert "--accept-changes" in printed
     failed.mend()
     assert failed("resume", "r1", "--from-step", "fetch", "--json")["context"]["step_outputs"]["check"]["sum"] == 0
 
@@ -125,9 +125,9 @@ def test_a_step_is_replayed(failed):
     """A replayed step says that it is the same as recorded, or shows the difference, and writes nothing."""
     assert "the same as recorded" in failed("replay", "r1", "check", exit_code=1)
     failed.mend()
-    said = failed("replay", "r1", "check")
-    assert '-  "error": "too bad",' in said
-    assert '+    "sum": 6' in said
+    printed = failed("replay", "r1", "check")
+    assert '-  "error": "too bad",' in printed
+    assert '+    "sum": 6' in printed
     assert failed("show", "r1", "--json")["status"] == "failed"
 
 
@@ -155,8 +155,8 @@ def test_captures_are_listed(shell):
         (1, "IBM|b1", False),
         (2, "IBM|b2", True),
     ]
-    said = shell("run", "cli_flows:prices", "--partition", "IBM", "--on-captured", "skip")
-    assert "is captured already by run" in said
+    printed = shell("run", "cli_flows:prices", "--partition", "IBM", "--on-captured", "skip")
+    assert "is captured already by run" in printed
 
 
 def test_the_latest_captures_are_shown(shell):
@@ -166,10 +166,10 @@ def test_the_latest_captures_are_shown(shell):
         shell("run", "cli_flows:prices", "--partition", "symbol=IBM", "--run-id", run_id, "--batch", batch)
     every = shell("captures", "prices", "--json")
     assert [(c["revision"], c["run_id"], c["current"]) for c in every] == [(1, "r3", False), (2, "r2", True)]
-    said = shell("captures", "prices", "--limit", "1")
-    assert "only the latest 1 captures are shown; --limit shows more" in said
-    assert "r3" in said
-    assert "current" not in said
+    printed = shell("captures", "prices", "--limit", "1")
+    assert "only the latest 1 captures are shown; --limit shows more" in printed
+    assert "r3" in printed
+    assert "current" not in printed
 
 
 def test_old_runs_are_pruned(shell):
@@ -201,9 +201,9 @@ def test_old_runs_are_pruned(shell):
 def test_an_error_is_one_line_with_the_remedy(shell, args, why):
     """What cannot be is one line that says what to do, and the command ends with 2."""
     shell(*RUN, exit_code=1)
-    said = shell(*args, exit_code=2)
-    assert why in said
-    assert said.count("\n") == 1
+    printed = shell(*args, exit_code=2)
+    assert why in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_a_wrong_command_ends_with_two(shell, args):
 def test_an_error_in_the_users_module_is_named(shell):
     """An error inside the user's module is named in one line; --debug shows where it is."""
     shell.file.write_text("1 / 0\n")
-    said = "'cli_flows' cannot be imported: ZeroDivisionError: division by zero (flowctx --debug shows where)"
-    assert said in shell(*RUN, exit_code=2)
+    printed = "'cli_flows' cannot be imported: ZeroDivisionError: division by zero (flowctx --debug shows where)"
+    assert printed in shell(*RUN, exit_code=2)
     shell.file.write_text("import no_such_thing\n")
     assert "ModuleNotFoundError: No module named 'no_such_thing'" in shell(*RUN, exit_code=2)
     shell.file.write_text("def (\n")
@@ -265,17 +265,17 @@ def test_a_resumed_run_says_what_was_complete_before(failed):
 
 def test_a_step_that_is_left_in_the_debugger_is_not_compared(failed):
     """Leaving the debugger with q ends the replay; nothing is made of the step's missing answer."""
-    said = failed("replay", "r1", "check", "--pdb", input="q\n", exit_code=1)
-    assert "the step was left in the debugger" in said
-    assert "recorded" not in said
+    printed = failed("replay", "r1", "check", "--pdb", input="q\n", exit_code=1)
+    assert "the step was left in the debugger" in printed
+    assert "recorded" not in printed
 
 
 def test_a_page_that_cannot_be_written_is_one_line(shell):
     """A page in a folder that is not there is a wrong command, and says so in one line."""
     shell.mend()
     shell("backfill", "cli_flows:prices", "--batch", "b")
-    said = shell("status", "b", "--html", "nowhere/b.html", exit_code=2)
-    assert said == "Error: nowhere/b.html cannot be written (No such file or directory); name another file\n"
+    printed = shell("status", "b", "--html", "nowhere/b.html", exit_code=2)
+    assert printed == "Error: nowhere/b.html cannot be written (No such file or directory); name another file\n"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(shell, monkeypatch):
@@ -283,8 +283,8 @@ def test_a_folder_that_cannot_be_made_is_one_line(shell, monkeypatch):
     monkeypatch.delenv("FLOWCTX_LEDGER_URL")
     (shell.folder / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(shell.folder / "file"))
-    said = shell(*RUN, exit_code=2)
-    assert "for the ledger cannot be made (Not a directory); name a ledger elsewhere: --ledger" in said
+    printed = shell(*RUN, exit_code=2)
+    assert "for the ledger cannot be made (Not a directory); name a ledger elsewhere: --ledger" in printed
 
 
 def test_captures_are_in_the_order_of_their_partitions(shell):
@@ -299,8 +299,8 @@ def test_captures_are_in_the_order_of_their_partitions(shell):
 def test_a_name_that_the_project_does_not_have(shell):
     """A workflow that is neither a module nor a name of [tool.flowctx] is told with the names there are."""
     (shell.folder / "pyproject.toml").write_text('[tool.flowctx]\nprices = "cli_flows:prices"\n')
-    said = shell("run", "prises", exit_code=2)
-    assert "there is no module 'prises', and no such name in [tool.flowctx] of pyproject.toml; it has prices" in said
+    printed = shell("run", "prises", exit_code=2)
+    assert "there is no module 'prises', and no such name in [tool.flowctx] of pyproject.toml; it has prices" in printed
 
 
 def test_a_run_without_a_partition_shows_its_date(shell):
@@ -316,8 +316,8 @@ def test_a_run_without_a_partition_shows_its_date(shell):
 def test_what_is_not_installed_is_a_wrong_command(shell, monkeypatch):
     """A driver that is missing is exit code 2: trying the same again does not help."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    said = shell("runs", "--ledger", "postgresql+psycopg://me@localhost/none", exit_code=2)
-    assert "pip install 'flowctx[postgres]'" in said
+    printed = shell("runs", "--ledger", "postgresql+psycopg://me@localhost/none", exit_code=2)
+    assert "pip install 'flowctx[postgres]'" in printed
 
 
 READS = (("runs",), ("show", "r1"), ("captures", "prices"), ("status", "b"), ("batches",), ("resume", "r1"))
@@ -328,8 +328,8 @@ READS = (("runs",), ("show", "r1"), ("captures", "prices"), ("status", "b"), ("b
 )
 def test_a_slip_in_the_name_of_a_ledger_makes_none(shell, command):
     """What only reads a ledger refuses one that is not there, names it, and makes no file."""
-    said = shell(*command, "--ledger", "sqlite:///nosuchyet.db", exit_code=2)
-    assert "there is no ledger sqlite:///nosuchyet.db: no such file" in said
+    printed = shell(*command, "--ledger", "sqlite:///nosuchyet.db", exit_code=2)
+    assert "there is no ledger sqlite:///nosuchyet.db: no such file" in printed
     assert not (shell.folder / "nosuchyet.db").exists()
 
 
@@ -355,9 +355,9 @@ def test_a_date_that_cannot_be_is_no_partition(failed):
 def test_a_step_that_ends_the_process_is_told(shell):
     """``sys.exit`` in a step is a failure of the run, whatever its code, and the ledger's sentence is printed."""
     shell.file.write_text(shell.file.read_text().replace("def fetch(ctx):", "def fetch(ctx):\n    raise SystemExit(0)"))
-    said = shell(*RUN, exit_code=1)
-    assert "Error: run r1: a step called sys.exit(0); a step has ended the process" in said
-    assert "to continue: flowctx resume r1" in said
+    printed = shell(*RUN, exit_code=1)
+    assert "Error: run r1: a step called sys.exit(0); a step has ended the process" in printed
+    assert "to continue: flowctx resume r1" in printed
 
 
 def test_ctrl_c_says_how_to_go_on(shell):
@@ -365,17 +365,17 @@ def test_ctrl_c_says_how_to_go_on(shell):
     shell.file.write_text(
         shell.file.read_text().replace("def check(ctx):", "def check(ctx):\n    raise KeyboardInterrupt")
     )
-    said = shell(*RUN, exit_code=1)
-    assert said.splitlines() == ["Error: run r1: interrupted", "to continue: flowctx resume r1"]
+    printed = shell(*RUN, exit_code=1)
+    assert printed.splitlines() == ["Error: run r1: interrupted", "to continue: flowctx resume r1"]
 
 
 def test_a_failed_run_says_what_to_type(shell):
     """After a failure stand the commands that show where it was and that go on; they work as they stand."""
     shell.file.write_text(shell.file.read_text().replace("def check(ctx):", "def check(ctx):\n    1 / 0"))
-    said = shell(*RUN, exit_code=1)
-    assert "to see where it failed: flowctx show r1 --traceback" in said
+    printed = shell(*RUN, exit_code=1)
+    assert "to see where it failed: flowctx show r1 --traceback" in printed
     assert "1 / 0" in shell("show", "r1", "--traceback")
-    assert "to continue: flowctx resume r1" in said
+    assert "to continue: flowctx resume r1" in printed
 
 
 def test_a_complete_run_is_not_said_to_have_run(shell):
@@ -412,8 +412,8 @@ def test_only_what_works_is_advised(shell, import_path, engine, words):
 
 def test_a_date_is_typed_in_one_form(shell):
     """Another form of a business date is refused with the one to write."""
-    said = shell(*RUN, "--as-of", "06/01/2026", exit_code=2)
-    assert "--as-of is '06/01/2026'; write it as YYYY-MM-DD" in said
+    printed = shell(*RUN, "--as-of", "06/01/2026", exit_code=2)
+    assert "--as-of is '06/01/2026'; write it as YYYY-MM-DD" in printed
 
 
 def test_a_run_that_is_there_is_told_in_a_sentence(failed):
