@@ -27,7 +27,7 @@ from flowctx.core.workflow.code_version import code_version
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.run_request import RunRequest
-from flowctx.ledger import ledger_from_env, open_ledger
+from flowctx.ledger import ledger_or_default
 
 #: Makes the parameters of one partition.
 ParamsOf = Callable[[PartitionKey], Mapping[str, Any]]
@@ -100,7 +100,7 @@ class Backfill:
         self.batch_id = _batch_id(batch_id)
         self.params_of = params if callable(params) else None
         self.params: Mapping[str, Any] = self._read_params({} if callable(params) else params)
-        found = open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+        found = ledger_or_default(ledger)
         if found is None:
             raise LedgerError("a batch has to be remembered; pass ledger= or set FLOWCTX_LEDGER_URL")
         self.ledger: Ledger = found

@@ -14,7 +14,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
 from flowctx.dagster.ordering import unordered
 from flowctx.dagster.run_time import time_dimension
-from flowctx.ledger import ledger_from_env, open_ledger
+from flowctx.ledger import ledger_or_default
 
 
 def read_input(
@@ -49,7 +49,7 @@ def read_input(
             def report(context: dg.AssetExecutionContext) -> None:
                 navs = read_input(workflow_context(context), nav.output("value"))     # of every fund of this date
     """
-    found = open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+    found = ledger_or_default(ledger)
     op = dg.OpExecutionContext.get()
     return read_once(
         ctx,

@@ -14,7 +14,14 @@ from pathlib import Path
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import ContextError
 
-__all__ = ["default_ledger_url", "ledger_from_env", "open_ledger", "shared_ledger", "strict_from_env"]
+__all__ = [
+    "default_ledger_url",
+    "ledger_from_env",
+    "ledger_or_default",
+    "open_ledger",
+    "shared_ledger",
+    "strict_from_env",
+]
 
 
 def open_ledger(url: str, *, owner: str | None = None) -> Ledger:
@@ -44,6 +51,17 @@ def ledger_from_env() -> Ledger | None:
     """Return the ledger that ``FLOWCTX_LEDGER_URL`` names, or ``None``; one per process and URL."""
     url = os.environ.get("FLOWCTX_LEDGER_URL")
     return shared_ledger(url) if url else None
+
+
+def ledger_or_default(ledger: Ledger | str | None) -> Ledger | None:
+    """Return a ledger that a caller gave, the one at a URL, or by default what ``FLOWCTX_LEDGER_URL`` names.
+
+    Example:
+        >>> ledger = open_ledger("memory://")
+        >>> ledger_or_default(ledger) is ledger
+        True
+    """
+    return open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from flowctx.core.errors import ContextError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
-from flowctx.ledger import ledger_from_env, open_ledger
+from flowctx.ledger import ledger_or_default
 
 
 def read_input(
@@ -62,5 +62,5 @@ def read_input(
             f"this context is one of {str(name).capitalize()}'s; use flowctx.{name}.read_input(), which knows what "
             f"{str(name).capitalize()} is still to make"
         )
-    found = open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+    found = ledger_or_default(ledger)
     return read_once(ctx, item, scheme=scheme, ledger=found, store=artifact_store(found))

@@ -17,7 +17,7 @@ from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.ledger import ledger_from_env, open_ledger
+from flowctx.ledger import ledger_or_default
 
 #: How many partitions are looked up at a time.
 _PAGE = 500
@@ -29,7 +29,7 @@ def required_ledger(ledger: Ledger | str | None) -> Ledger:
     Raises:
         LedgerError: There is none.
     """
-    found = open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+    found = ledger_or_default(ledger)
     if found is None:
         raise LedgerError("versions of outputs are in the ledger; pass ledger= or set FLOWCTX_LEDGER_URL")
     return found
