@@ -68,6 +68,7 @@ __all__ = [
     "register",
     "returned_values",
     "run_ready_tasks",
+    "run_type_of",
     "scheduled_interval",
     "start_run",
     "task_decorator_factory",
@@ -162,6 +163,11 @@ def _ticks_after(dag: Any, after: datetime) -> Iterator[datetime]:
         if info is None or info.logical_date is None or info.logical_date <= last:
             return
         yield (last := info.logical_date)
+
+
+def run_type_of(run: Any) -> str:
+    """Return how a run began, such as ``backfill``: Airflow has it as text or as an enumeration."""
+    return str(getattr(run.run_type, "value", run.run_type))
 
 
 def dag_run_state(ti: Any, dag_id: str, run_id: str) -> str | None:

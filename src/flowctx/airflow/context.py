@@ -11,7 +11,7 @@ from typing import Any
 from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
 
-from flowctx.airflow._compat import hide
+from flowctx.airflow._compat import hide, run_type_of
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.run_time import run_time
 from flowctx.core.data.encoding import from_json
@@ -330,7 +330,7 @@ def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:
         "name": "airflow",
         "version": airflow_version,
         "dag_id": dag.dag_id,
-        "run_type": str(getattr(run.run_type, "value", run.run_type)),
+        "run_type": run_type_of(run),
     }
     if run.clear_number:
         facts["clear_number"] = run.clear_number

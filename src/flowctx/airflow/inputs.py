@@ -14,7 +14,6 @@ from flowctx.core.durability.reading_once import read_once
 from flowctx.core.errors import InputMissing
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Input
 
 
@@ -61,8 +60,6 @@ def read_input(ctx: WorkflowContext, item: Input, *, scheme: PartitionScheme | N
 
 class _Task:
     """A task that cannot wait."""
-
-    workflow: Workflow | None = None
 
     def __init__(self, ctx: WorkflowContext, item: Input) -> None:
         self.ctx, self.item = ctx, item

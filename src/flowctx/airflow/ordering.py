@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
+from flowctx.airflow._compat import run_type_of
 from flowctx.airflow.dag_names import dags_of
 from flowctx.airflow.planned_runs import TO_COME, Count, DagRuns, failed_runs, runs_of, together
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import Unmade
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Input
 
 logger = logging.getLogger("flowctx")
@@ -23,8 +23,6 @@ Keys = Sequence[PartitionKey | None]
 
 class Reader(Protocol):
     """What a task that runs a step says of itself."""
-
-    workflow: Workflow | None
 
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context."""
@@ -48,7 +46,7 @@ def await_runs(
         keys: The partitions.
         ledger: The ledger, which knows the DAGs.
     """
-    if _run_type(context["dag_run"]) != "backfill" or ledger is None or not keys:
+    if run_type_of(context["dag_run"]) != "backfill" or ledger is None or not keys:
         return {}
     ask, own_dag = context["ti"].get_dr_count, context["dag"].dag_id
     unmade: dict[PartitionKey | None, Unmade] = {}
@@ -102,11 +100,7 @@ def _failures(
 
 
 def _is_of_batch(run: Any, batch_id: str | None) -> bool:
-    return _run_type(run) == "backfill" and run.end_date is not None and (run.conf or {}).get("batch_id") == batch_id
-
-
-def _run_type(run: Any) -> str:
-    return str(getattr(run.run_type, "value", run.run_type))
+    return run_type_of(run) == "backfill" and run.end_date is not None and (run.conf or {}).get("batch_id") == batch_id
 
 
 def _no_order(dag_id: str) -> str:

@@ -27,7 +27,7 @@ def dated(scheme: PartitionScheme | None, partition: PartitionKey | None, time: 
         '2012-01-04T00:00:00-05:00'
     """
     if scheme is None or partition is None:
-        window, due = _said_by(time), None
+        window, due = _interval_of(time), None
     else:
         window, due = scheme.window(partition), scheme.due(partition)
     found: dict[str, Any] = {}
@@ -39,7 +39,7 @@ def dated(scheme: PartitionScheme | None, partition: PartitionKey | None, time: 
     return found
 
 
-def _said_by(time: RunTiming | None) -> Window | None:
+def _interval_of(time: RunTiming | None) -> Window | None:
     if time is None or time.partition is not None:
         return None
     start, end = time.window_start, time.window_end
