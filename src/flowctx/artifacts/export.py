@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -18,12 +19,8 @@ from flowctx.core.printable import brief
 
 def write_parquet(table: Table, file: BinaryIO) -> None:
     """Write a table as Parquet, batch by batch."""
-    batches = iter(table.batches())
-    first = next(batches, None)
-    schema = first.schema if first is not None else table.to_arrow().schema
+    schema, batches = _schema_and_batches(table)
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for batch in [] if first is None else [first]:
-            writer.write_batch(batch)
         for batch in batches:
             writer.write_batch(batch)
 
@@ -34,18 +31,21 @@ def write_csv(table: Table, file: BinaryIO) -> None:
     Raises:
         PlainDataError: A column holds what CSV has no form for, such as lists.
     """
-    batches = iter(table.batches())
-    first = next(batches, None)
-    schema = first.schema if first is not None else table.to_arrow().schema
+    schema, batches = _schema_and_batches(table)
     nested = next((field for field in schema if pa.types.is_nested(field.type)), None)
     if nested is not None:
         kind = type_name(canonical(nested.type))
         raise PlainDataError(f"column {nested.name!r} is {kind}, for which CSV has no form; write Parquet or JSON")
     with pc.CSVWriter(file, schema) as writer:
-        for batch in [] if first is None else [first]:
-            writer.write_batch(batch)
         for batch in batches:
             writer.write_batch(batch)
+
+
+def _schema_and_batches(table: Table) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return the schema that the batches of a table have, and the batches."""
+    batches = iter(table.batches())
+    first = next(batches, None)
+    return (table.to_arrow().schema, batches) if first is None else (first.schema, chain([first], batches))
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
