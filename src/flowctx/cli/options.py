@@ -140,35 +140,36 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
     return str(named.get(text, text))
 
 
-def _complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+def complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """Return the names in ``[tool.flowctx]`` that begin with what was typed."""
     return [name for name in named_workflows() if name.startswith(begun)]
 
 
 def target_argument(command: _F) -> _F:
     """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
-    return click.argument("target", metavar="WORKFLOW", callback=_place, shell_complete=_complete_name)(command)
+    return click.argument("target", metavar="WORKFLOW", callback=_place, shell_complete=complete_name)(command)
 
 
 def ledger_option(command: _F) -> _F:
     """Add ``--ledger``, which the command gets as an open ledger."""
-    return click.option(
-        "--ledger",
-        envvar="FLOWCTX_LEDGER_URL",
-        metavar="URL",
-        callback=_open,
-        help="Where runs are remembered; by default FLOWCTX_LEDGER_URL, or a SQLite file of your own.",
-    )(command)
+    return _ledger_option(_open)(command)
 
 
 def there_option(command: _F) -> _F:
     """Add ``--ledger`` for a command that makes none: one that is not there is refused."""
+    return _ledger_option(_open_there)(command)
+
+
+def _ledger_option(
+    opening: Callable[[click.Context, click.Parameter, str | None], Ledger | str | None],
+) -> Callable[[_F], _F]:
     return click.option(
         "--ledger",
         envvar="FLOWCTX_LEDGER_URL",
         metavar="URL",
-        callback=_open_there,
+        callback=opening,
         help="Where runs are remembered; by default FLOWCTX_LEDGER_URL, or a SQLite file of your own.",
-    )(command)
+    )
 
 
 def json_option(command: _F) -> _F:

@@ -14,7 +14,7 @@ import click
 
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import CommandError, json_option, there_option
+from flowctx.cli.options import CommandError, complete_name, json_option, there_option
 from flowctx.cli.output import echo, echo_data, json_text, print_json, print_table, write_file
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
@@ -35,11 +35,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def workflow_argument(command: _F) -> _F:
     """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
-    return click.argument("target", metavar="WORKFLOW", shell_complete=_complete)(command)
-
-
-def _complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
-    return [name for name in named_workflows() if name.startswith(begun)]
+    return click.argument("target", metavar="WORKFLOW", shell_complete=complete_name)(command)
 
 
 def workflow_of(target: str, ledger: Ledger) -> Workflow:
