@@ -132,9 +132,9 @@ def test_a_step_is_replayed(failed):
 
 
 def test_a_step_is_replayed_under_the_debugger(failed):
-    """With --pdb, the debugger stops at the step's first line, and its commands work."""
+    """With --pdb, the debugger stops at the step's first line and takes commands; also in `python -m flowctx`."""
     done = subprocess.run(
-        [sys.executable, "-m", "flowctx.cli", "replay", "r1", "check", "--pdb"],
+        [sys.executable, "-m", "flowctx", "replay", "r1", "check", "--pdb"],
         input="p 'params', ctx.params\nc\n",
         capture_output=True,
         text=True,
