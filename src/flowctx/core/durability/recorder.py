@@ -24,7 +24,6 @@ must stop: it is never swallowed, whatever the setting.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +33,7 @@ from typing import Any
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.completeness import Order, end_status, leads_on, status_when_over, steps_of_other_runs
+from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import effective_updates, failure_of
@@ -175,22 +175,17 @@ class Recorder:
         if not self.recording:
             yield
             return
-        done = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(lease, done), name="flowctx-lease", daemon=True)
-        thread.start()
-        try:
+        with LEASES.renewed(lambda: self._renew(lease), lease.total_seconds() / 3):
             yield
-        finally:
-            done.set()
 
-    def _renew(self, lease: timedelta, done: threading.Event) -> None:
-        while not done.wait(lease.total_seconds() / 3):
-            try:
-                self.ledger.renew(self.run, lease)
-            except Superseded:
-                return  # the next record says so, in the thread that can stop the run
-            except LedgerError as exc:
-                logger.warning("run %s: the lease of its capture could not be renewed: %s", self.run.run_id, exc)
+    def _renew(self, lease: timedelta) -> bool:
+        try:
+            self.ledger.renew(self.run, lease)
+        except Superseded:
+            return False  # the next record says so, in the thread that can stop the run
+        except LedgerError as exc:
+            logger.warning("run %s: the lease of its capture could not be renewed: %s", self.run.run_id, exc)
+        return True
 
     def _finish_if_done(self, step: str) -> None:
         """End the run if no step is left to run; on an engine nobody else knows."""
