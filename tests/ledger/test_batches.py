@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from flowctx import BatchError, StepStatus, UnknownBatch
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.ledger.memory import MemoryLedger
@@ -65,6 +65,21 @@ def test_a_batch_comes_back_as_it_was_put(ledger: Ledger) -> None:
     ledger.batches.put(replace(BATCH, total=3, canceled_at=NOON))
     assert ledger.batches.get("b1") == replace(BATCH, total=3, canceled_at=NOON)
     assert ledger.batches.all() == [replace(BATCH, total=3, canceled_at=NOON)]
+
+
+def test_a_batch_of_several_workflows_comes_back(ledger: Ledger) -> None:
+    """Each workflow has its selection and parameters, and what an engine says is told apart by workflow."""
+    other = BatchWorkflow(workflow="other", selection="tier=T1", digest="e", total=1, params={"day": NOON.date()})
+    batch = replace(BATCH, others=(other,))
+    ledger.batches.put(batch)
+    assert ledger.batches.get("b1") == batch
+    assert batch.workflows == ("flow", "other")
+    notes = [a_note("tier=T1", PartitionState.FAILED, workflow="other"), a_note("tier=T1", PartitionState.LAUNCHED)]
+    ledger.batches.record_outcomes("b1", notes)
+    ledger.batches.record_outcomes("b1", [a_note("tier=T1", PartitionState.OK, workflow="flow")])  # of the first
+    for workflow, state in {"flow": PartitionState.OK, "other": PartitionState.FAILED}.items():
+        assert [run.state for run in ledger.batches.iter_outcomes("b1", workflow=workflow)] == [state]
+        assert [run.state for run in ledger.batches.iter_outcomes("b1", ["tier=T1"], workflow=workflow)] == [state]
 
 
 def test_an_unknown_batch_says_where_to_look(ledger: Ledger) -> None:

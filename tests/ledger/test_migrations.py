@@ -70,6 +70,8 @@ def written_rows(revision):
                 row |= {"reads": None}
             if table == "flowctx_capture" and revision >= "0011":
                 row |= {"first_completed_at": None}
+            if table == "flowctx_batch" and revision >= "0012":
+                row |= {"kept_at": None}
             yield table, row
     if revision >= "0007":
         artifact = {"path": TABLE, "digest": "d", "form": "f", "reference": "{}", "removed_at": None}

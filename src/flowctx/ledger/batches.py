@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import heapq
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, TypeVar
 
-import msgspec
 from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
-from flowctx.core.batches.outcomes import occasion_text, winning_outcome
+from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
-from flowctx.core.data.encoding import from_json, to_json
-from flowctx.core.errors import FlowctxError
+from flowctx.ledger.batch_rows import (
+    batch_of,
+    batch_of_runs,
+    batch_row,
+    failure_of,
+    launch_row,
+    noted_run,
+    optional_stamp,
+    recorded_run,
+)
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_batch
-from flowctx.ledger.rows import Row, damaged, stamp, text
+from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, put_launch
 from flowctx.ledger.tables import batches, launches, runs, steps
 
@@ -42,7 +48,7 @@ class SqlBatches:
 
     def put(self, batch: BatchRecord) -> None:
         """Remember a batch, or what has changed about it."""
-        row = _batch_row(batch)
+        row = batch_row(batch)
 
         def work(at: Connection) -> None:
             at.execute(add_batch(at), row)
@@ -53,9 +59,9 @@ class SqlBatches:
     def get(self, batch_id: str) -> BatchRecord:
         """Return a batch, also one of which only runs are known."""
         for row in self._database.rows(select(batches).where(batches.c.batch_id == batch_id)):
-            return _batch(row)
+            return batch_of(row)
         for row in self._database.rows(_first_run(batch_id)):
-            return _batch_of_runs(row)
+            return batch_of_runs(row)
         raise no_batch(batch_id)
 
     def all(self, limit: int = 50) -> list[BatchRecord]:
@@ -66,7 +72,7 @@ class SqlBatches:
             for name in self._database.rows(_of_runs_only(limit))
             for row in self._database.rows(_first_run(name["batch_id"]))
         ]
-        found = [*map(_batch, planned), *map(_batch_of_runs, others)]
+        found = [*map(batch_of, planned), *map(batch_of_runs, others)]
         return sorted(found, key=lambda batch: batch.created_at, reverse=True)[:limit]
 
     # -- who launches them ------------------------------------------------------------------------------------------
@@ -80,10 +86,10 @@ class SqlBatches:
             row = at.execute(select(batches).where(of_batch).with_for_update()).mappings().first()
             if row is not None and _leads_another(row, launcher, now):
                 return _lease_of(row, now)
-            known = _batch(row) if row is not None else None
+            known = batch_of(row) if row is not None else None
             if known is None:
-                known = next(map(_batch_of_runs, at.execute(_first_run(batch_id)).mappings()), None)
-            values = {**_batch_row(replace(decide(known), canceled_at=None)), "batch_id": batch_id}
+                known = next(map(batch_of_runs, at.execute(_first_run(batch_id)).mappings()), None)
+            values = {**batch_row(replace(decide(known), canceled_at=None)), "batch_id": batch_id}
             at.execute(add_batch(at), values)
             owned = {**values, "launcher": launcher, "launcher_until": stamp(now + lease)}
             if not at.execute(update(batches).where(of_batch, _free(launcher, now)).values(**owned)).rowcount:
@@ -100,7 +106,7 @@ class SqlBatches:
 
         def work(at: Connection) -> datetime:
             now = self._database.now(at)
-            at.execute(add_batch(at), _batch_row(known))
+            at.execute(add_batch(at), batch_row(known))
             at.execute(update(batches).where(batches.c.batch_id == batch_id).values(canceled_at=stamp(now)))
             return now
 
@@ -112,8 +118,8 @@ class SqlBatches:
 
         def work(at: Connection) -> datetime | None:
             now = self._database.now(at) if kept else None
-            at.execute(add_batch(at), _batch_row(known))
-            at.execute(update(batches).where(batches.c.batch_id == batch_id).values(kept_at=_stamped(now)))
+            at.execute(add_batch(at), batch_row(known))
+            at.execute(update(batches).where(batches.c.batch_id == batch_id).values(kept_at=optional_stamp(now)))
             return now
 
         return replace(known, kept_at=self._database.transaction(work))
@@ -141,11 +147,12 @@ class SqlBatches:
 
     def record_outcomes(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
         """Remember what an engine said of partitions."""
-        rows = [_launch_row(batch_id, run) for run in runs]
+        rows = [launch_row(batch_id, run) for run in runs]
 
         def work(at: Connection) -> None:
+            first = at.execute(select(batches.c.workflow).where(batches.c.batch_id == batch_id)).scalar()
             for row in rows:
-                at.execute(put_launch(at), row)
+                at.execute(put_launch(at), {**row, "workflow": "" if row["workflow"] == first else row["workflow"]})
 
         if rows:
             self._database.transaction(work)
@@ -155,7 +162,7 @@ class SqlBatches:
     ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         texts = None if partitions is None else list(partitions)
-        noted = self._noted(batch_id, texts) if self._is_of(batch_id, workflow) else iter(())
+        noted = self._noted(batch_id, texts, None if workflow is None else self._name_in_notes(batch_id, workflow))
         accounts = heapq.merge(noted, self._recorded(batch_id, texts, workflow), key=itemgetter(0))
         for _, some in itertools.groupby(accounts, key=itemgetter(0)):
             yield winning_outcome(run for _, run in some)
@@ -168,26 +175,20 @@ class SqlBatches:
             found.setdefault(row["workflow"], {})[row["status"]] = row["runs"]
         return dict(sorted(found.items()))
 
-    def _is_of(self, batch_id: str, workflow: str | None) -> bool:
-        """Whether what engines said of a batch is about a workflow."""
-        if workflow is None:
-            return True
+    def _name_in_notes(self, batch_id: str, workflow: str) -> str:
+        """Return under which name it is noted what engines said of a workflow: the batch's own has none."""
         planned = self._database.rows(select(batches.c.workflow).where(batches.c.batch_id == batch_id))
-        return all(row["workflow"] == workflow for row in planned)
+        return "" if all(row["workflow"] == workflow for row in planned) else workflow
 
-    def _noted(self, batch_id: str, texts: list[str] | None) -> Iterator[tuple[str, PartitionRun]]:
+    def _noted(self, batch_id: str, texts: list[str] | None, name: str | None) -> Iterator[tuple[str, PartitionRun]]:
         query = select(launches).where(launches.c.batch_id == batch_id)
+        if name is not None:
+            query = query.where(launches.c.workflow == name)
         if texts is not None:
             query = query.where(launches.c.partition.in_(texts))
-        after = ""
-        while True:
-            page = self._database.rows(
-                query.where(launches.c.partition > after).order_by(launches.c.partition).limit(_PAGE)
-            )
-            yield from ((row["partition"], _noted(row)) for row in page)
-            if len(page) < _PAGE:
-                return
-            after = page[-1]["partition"]
+        place = {name: launches.c[name] for name in ("partition", "workflow")}
+        for page in self._database.pages(query, place, _PAGE):
+            yield from ((row["partition"], noted_run(row)) for row in page)
 
     def _recorded(
         self, batch_id: str, texts: list[str] | None, workflow: str | None
@@ -211,7 +212,7 @@ class SqlBatches:
         query = select(key.label("about"), *columns).where(*conditions)
         for page in self._database.pages(query, {"about": key, "run_key": runs.c.run_key}, _PAGE):
             why = self._failed_steps([row["run_key"] for row in page if row["status"] == PartitionState.FAILED])
-            yield from ((row["about"], _recorded({**row, "why": why.get(row["run_key"], {})})) for row in page)
+            yield from ((row["about"], recorded_run({**row, "why": why.get(row["run_key"], {})})) for row in page)
 
     def _failed_steps(self, run_keys: list[str]) -> dict[str, Mapping[str, Any]]:
         """Return which step failed first in each run, and how."""
@@ -221,7 +222,7 @@ class SqlBatches:
             some = query.where(steps.c.run_key.in_(run_keys[start : start + 500])).order_by(steps.c.started_at)
             for row in self._database.rows(some):
                 if row["run_key"] not in found:
-                    found[row["run_key"]] = _failure(row)
+                    found[row["run_key"]] = failure_of(row)
         return found
 
 
@@ -265,132 +266,3 @@ def _leads_another(row: Row, launcher: str, now: datetime) -> bool:
 def _lease_of(row: Row, now: datetime) -> LaunchLease:
     until = datetime.fromisoformat(row["launcher_until"] or stamp(now))
     return LaunchLease(str(row["launcher"]), until, until - now)
-
-
-def _batch_row(batch: BatchRecord) -> dict[str, Any]:
-    return {
-        "batch_id": batch.batch_id,
-        "workflow": batch.workflow,
-        "target": batch.import_path,
-        "selection": batch.selection,
-        "digest": batch.digest,
-        "total": batch.total,
-        "params": msgspec.json.encode(to_json(batch.params)).decode(),
-        "params_from": batch.params_from,
-        "created_at": stamp(batch.created_at),
-        "engine": batch.engine,
-        "canceled_at": _stamped(batch.canceled_at),
-    }
-
-
-def _checked(what: str) -> Callable[[Callable[[Row], _T]], Callable[[Row], _T]]:
-    """Make a damaged row an error of ours."""
-
-    def decorate(read: Callable[[Row], _T]) -> Callable[[Row], _T]:
-        @functools.wraps(read)
-        def checked(row: Row) -> _T:
-            try:
-                return read(row)
-            except (FlowctxError, AttributeError, OverflowError, TypeError, ValueError) as exc:
-                raise damaged(f"what the ledger holds of {what} {row['batch_id']}", exc) from exc
-
-        return checked
-
-    return decorate
-
-
-@_checked("batch")
-def _batch(row: Row) -> BatchRecord:
-    return BatchRecord(
-        batch_id=row["batch_id"],
-        workflow=row["workflow"],
-        import_path=row["target"],
-        selection=row["selection"],
-        digest=row["digest"],
-        total=row["total"],
-        params=from_json(msgspec.json.decode(row["params"])),
-        params_from=row["params_from"],
-        created_at=datetime.fromisoformat(row["created_at"]),
-        engine=row["engine"],
-        canceled_at=_time(row["canceled_at"]),
-        kept_at=_time(row["kept_at"]),
-    )
-
-
-@_checked("batch")
-def _batch_of_runs(row: Row) -> BatchRecord:
-    created_at = datetime.fromisoformat(row["created_at"])
-    known = {name: row[name] for name in ("batch_id", "workflow", "engine")} | {"import_path": row["target"]}
-    return BatchRecord(created_at=created_at, **known)
-
-
-def _launch_row(batch_id: str, run: PartitionRun) -> dict[str, Any]:
-    return {
-        "batch_id": batch_id,
-        "partition": run.partition,
-        "run_id": run.run_id,
-        "engine": run.engine,
-        "state": str(run.state),
-        "attempt": run.attempt,
-        "started_at": _stamped(run.started_at),
-        "ended_at": _stamped(run.ended_at),
-        "heard_at": stamp(run.last_seen_at),
-        "step": run.step,
-        "error": text(run.error),
-    }
-
-
-@_checked("a partition of batch")
-def _noted(row: Row) -> PartitionRun:
-    return PartitionRun(
-        partition=row["partition"],
-        state=PartitionState(row["state"]),
-        run_id=row["run_id"],
-        engine=row["engine"],
-        attempt=row["attempt"],
-        started_at=_time(row["started_at"]),
-        ended_at=_time(row["ended_at"]),
-        last_seen_at=datetime.fromisoformat(row["heard_at"]),
-        step=row["step"],
-        error=row["error"],
-    )
-
-
-def _failure(row: Row) -> Mapping[str, Any]:
-    """Return which step failed, and how."""
-    try:
-        payload = msgspec.json.decode(row["payload"], type=dict[str, Any])
-        texts = {name: from_json(payload.get(name), name) for name in ("error", "traceback", "category")}
-        return {"step": row["step"], **msgspec.convert(texts, dict[str, str | None])}
-    except (FlowctxError, TypeError, ValueError) as exc:
-        raise damaged(f"what the ledger holds of step {row['step']!r}, which failed,", exc) from exc
-
-
-@_checked("a run of batch")
-def _recorded(row: Row) -> PartitionRun:
-    why = row["why"]
-    return PartitionRun(
-        partition=row["partition"] or "",
-        occasion="" if row["partition"] else occasion_text(row["as_of_date"], row["capture_id"], row["batch_id"]),
-        state=PartitionState(row["status"]),
-        run_id=row["run_id"],
-        engine=row["engine"],
-        attempt=row["attempt"],
-        started_at=datetime.fromisoformat(row["started_at"]),
-        ended_at=_time(row["finished_at"]),
-        last_seen_at=datetime.fromisoformat(row["heard_at"]),
-        step=why.get("step"),
-        error=why.get("error") or row["error"],
-        traceback=why.get("traceback"),
-        category=why.get("category"),
-        recorded=True,
-        part=row["selected"] is not None,
-    )
-
-
-def _stamped(time: datetime | None) -> str | None:
-    return None if time is None else stamp(time)
-
-
-def _time(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value)

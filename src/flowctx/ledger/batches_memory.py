@@ -32,7 +32,7 @@ class MemoryBatches:
         self._lock = threading.RLock()
         self._batches: dict[str, BatchRecord] = {}
         self._launchers: dict[str, tuple[str, datetime]] = {}
-        self._notes: dict[str, dict[str, PartitionRun]] = {}
+        self._notes: dict[str, dict[tuple[str, str], PartitionRun]] = {}
 
     def put(self, batch: BatchRecord) -> None:
         """Remember a batch, or what has changed about it."""
@@ -112,7 +112,12 @@ class MemoryBatches:
     def record_outcomes(self, batch_id: str, runs: Sequence[PartitionRun]) -> None:
         """Remember what an engine said of partitions."""
         with self._lock:
-            self._notes.setdefault(batch_id, {}).update({run.partition: run for run in runs})
+            planned = self._batches.get(batch_id)
+            first = planned.workflow if planned is not None else ""
+            notes = self._notes.setdefault(batch_id, {})
+            for run in runs:
+                name = "" if run.workflow == first else run.workflow
+                notes[name, run.partition] = replace(run, workflow="")
 
     def iter_outcomes(
         self, batch_id: str, partitions: Collection[str] | None = None, *, workflow: str | None = None
@@ -120,10 +125,12 @@ class MemoryBatches:
         """Yield what became of each partition, in the order of their texts."""
         with self._lock:
             planned = self._batches.get(batch_id)
-            noted = workflow is None or planned is None or planned.workflow == workflow
+            own = "" if planned is None or planned.workflow == workflow else workflow
+            notes = self._notes.get(batch_id, {}).items()
+            noted = [run for (name, _), run in notes if workflow is None or name == own]
             of_workflow = (one for one in self._of_batch(batch_id) if workflow in (None, one[0].workflow))
             accounts = [
-                *(self._notes.get(batch_id, {}).values() if noted else ()),
+                *noted,
                 *itertools.starmap(_partition_run, of_workflow),
             ]
         wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
@@ -146,9 +153,9 @@ class MemoryBatches:
             launched = {name for name, (_, until) in self._launchers.items() if until > before}
             for name in self._notes.keys() - launched:
                 self._notes[name] = {
-                    partition: run
-                    for partition, run in self._notes[name].items()
-                    if run.last_seen_at >= before or (name, partition) in recorded
+                    place: run
+                    for place, run in self._notes[name].items()
+                    if run.last_seen_at >= before or (name, place[1]) in recorded
                 }
             left = {name for name, _ in recorded} | {name for name, notes in self._notes.items() if notes} | launched
             left |= self.kept()

@@ -224,11 +224,12 @@ class Pruning(NamedTuple):
         at.execute(remember_pruned(at, query))
 
     def _note_pages(self) -> Iterator[list[Any]]:
-        return self._pages((launches.c.batch_id, launches.c.partition))
+        return self._pages((launches.c.batch_id, launches.c.workflow, launches.c.partition))
 
     def _forget_notes(self, at: Connection, page: Sequence[Any]) -> int:
-        first, last = (tuple_(literal(row["batch_id"]), literal(row["partition"])) for row in (page[0], page[-1]))
-        place = tuple_(launches.c.batch_id, launches.c.partition)
+        names = ("batch_id", "workflow", "partition")
+        first, last = (tuple_(*(literal(row[name]) for name in names)) for row in (page[0], page[-1]))
+        place = tuple_(*(launches.c[name] for name in names))
         recorded = exists().where(runs.c.batch_id == launches.c.batch_id, runs.c.partition == launches.c.partition)
         launched = exists().where(batches.c.batch_id == launches.c.batch_id, self._launched_since())
         old = (launches.c.heard_at < self.before, ~recorded, ~launched)

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0012"
+REVISION = "0013"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -148,12 +148,14 @@ batches = Table(
     Column("launcher", Text),
     Column("launcher_until", Text),
     Column("kept_at", Text),
+    Column("others", Text),
 )
 
 launches = Table(
     "flowctx_launch",
     metadata,
     Column("batch_id", Text, primary_key=True),
+    Column("workflow", Text, primary_key=True),
     Column("partition", _PARTITION, primary_key=True),
     Column("run_id", Text, nullable=False),
     Column("engine", Text, nullable=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -79,6 +79,8 @@ class PartitionRun:
     recorded: bool = False
     #: Whether it is to do only some steps of the workflow.
     part: bool = False
+    #: The workflow's name, where the batch has several; empty: that of the batch.
+    workflow: str = ""
 
     @property
     def label(self) -> str:
@@ -91,6 +93,26 @@ class PartitionRun:
         if self.started_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchWorkflow:
+    """A further workflow of a batch: what the batch was asked to run of it."""
+
+    #: The workflow's name.
+    workflow: str
+    #: Where to import it from, if that is known.
+    import_path: str | None = None
+    #: The canonical text of the selected partitions.
+    selection: str
+    #: The digest of the selected partitions.
+    digest: str
+    #: How many partitions are selected.
+    total: int
+    #: Parameters of its runs.
+    params: Mapping[str, Any] = field(default_factory=FrozenDict)
+    #: The function that makes further parameters for each partition, and the version of its code.
+    params_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +143,31 @@ class BatchRecord:
     canceled_at: datetime | None = None
     #: Since when its versions are kept, however old they are.
     kept_at: datetime | None = None
+    #: The workflows after the first, where it has several.
+    others: tuple[BatchWorkflow, ...] = ()
+
+    @property
+    def workflows(self) -> tuple[str, ...]:
+        """The names of its workflows, in order."""
+        return (self.workflow, *(other.workflow for other in self.others))
+
+    def by_workflow(self) -> list[BatchRecord]:
+        """Return it as it is for each of its workflows.
+
+        Example:
+            >>> from datetime import UTC, datetime
+            >>> desk = BatchWorkflow(workflow="desk", selection="date=2013-01-02", digest="d", total=1)
+            >>> now = datetime(2026, 1, 9, tzinfo=UTC)
+            >>> batch = BatchRecord(batch_id="b", workflow="nav", created_at=now, others=(desk,))
+            >>> [(one.workflow, one.total) for one in batch.by_workflow()]
+            [('nav', None), ('desk', 1)]
+        """
+        first = replace(self, others=())
+        return [first, *(replace(first, **{f.name: getattr(o, f.name) for f in fields(o)}) for o in self.others)]
+
+    def of(self, workflow: str) -> BatchRecord | None:
+        """Return it as it is for one workflow; ``None`` if it has no such workflow."""
+        return next((one for one in self.by_workflow() if one.workflow == workflow), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +188,8 @@ class Job:
     from_step: str | None = None
     #: Whether the earlier attempt had other parameters, so that no engine can run it again just as it was.
     other_params: bool = False
+    #: The workflow's name, where the batch has several; empty: that of the batch.
+    workflow: str = ""
 
     @property
     def partition(self) -> str:

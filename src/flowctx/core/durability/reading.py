@@ -152,7 +152,8 @@ class StepInputs:
         """Return the partitions that the run's own batch is still to make: nothing older stands in for them."""
         scheme, batch_id = item.workflow.partitions, self.ctx.batch_id
         batch = self.ledger.find_batch(batch_id) if keys and scheme is not None and batch_id is not None else None
-        if batch is None or batch.workflow != item.workflow.name or batch.selection is None or scheme is None:
+        batch = batch.of(item.workflow.name) if batch is not None else None
+        if batch is None or batch.selection is None or scheme is None:
             return set()
         selected = _selection(scheme, batch.selection)
         return {key for key in keys if key in selected}

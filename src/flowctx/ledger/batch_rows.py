@@ -1,0 +1,167 @@
+"""What batches and their partitions are as rows of a ledger's tables, and back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from flowctx.core.batches.outcomes import occasion_text
+from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState
+from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.errors import FlowctxError
+from flowctx.ledger.rows import Row, damaged, stamp, text
+
+_T = TypeVar("_T")
+
+
+def batch_row(batch: BatchRecord) -> dict[str, Any]:
+    """Return the row of a batch."""
+    return {
+        "batch_id": batch.batch_id,
+        "workflow": batch.workflow,
+        "target": batch.import_path,
+        "selection": batch.selection,
+        "digest": batch.digest,
+        "total": batch.total,
+        "params": msgspec.json.encode(to_json(batch.params)).decode(),
+        "params_from": batch.params_from,
+        "created_at": stamp(batch.created_at),
+        "engine": batch.engine,
+        "canceled_at": optional_stamp(batch.canceled_at),
+        "others": msgspec.json.encode([_other_row(other) for other in batch.others]).decode() if batch.others else None,
+    }
+
+
+def _other_row(other: BatchWorkflow) -> dict[str, Any]:
+    return {**{f.name: getattr(other, f.name) for f in fields(other)}, "params": to_json(other.params)}
+
+
+def _others(payload: str | None) -> tuple[BatchWorkflow, ...]:
+    found = msgspec.json.decode(payload, type=list[dict[str, Any]]) if payload else []
+    return tuple(msgspec.convert({**row, "params": from_json(row["params"])}, BatchWorkflow) for row in found)
+
+
+def _checked(what: str) -> Callable[[Callable[[Row], _T]], Callable[[Row], _T]]:
+    """Make a damaged row an error of ours."""
+
+    def decorate(read: Callable[[Row], _T]) -> Callable[[Row], _T]:
+        @functools.wraps(read)
+        def checked(row: Row) -> _T:
+            try:
+                return read(row)
+            except (FlowctxError, AttributeError, OverflowError, TypeError, ValueError) as exc:
+                raise damaged(f"what the ledger holds of {what} {row['batch_id']}", exc) from exc
+
+        return checked
+
+    return decorate
+
+
+@_checked("batch")
+def batch_of(row: Row) -> BatchRecord:
+    """Return the batch of a row."""
+    return BatchRecord(
+        batch_id=row["batch_id"],
+        workflow=row["workflow"],
+        import_path=row["target"],
+        selection=row["selection"],
+        digest=row["digest"],
+        total=row["total"],
+        params=from_json(msgspec.json.decode(row["params"])),
+        params_from=row["params_from"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+        engine=row["engine"],
+        canceled_at=_time(row["canceled_at"]),
+        kept_at=_time(row["kept_at"]),
+        others=_others(row["others"]),
+    )
+
+
+@_checked("batch")
+def batch_of_runs(row: Row) -> BatchRecord:
+    """Return what the row of its first run tells of a batch that nobody planned."""
+    created_at = datetime.fromisoformat(row["created_at"])
+    known = {name: row[name] for name in ("batch_id", "workflow", "engine")} | {"import_path": row["target"]}
+    return BatchRecord(created_at=created_at, **known)
+
+
+def launch_row(batch_id: str, run: PartitionRun) -> dict[str, Any]:
+    """Return the row of what an engine said of a partition."""
+    return {
+        "batch_id": batch_id,
+        "workflow": run.workflow,
+        "partition": run.partition,
+        "run_id": run.run_id,
+        "engine": run.engine,
+        "state": str(run.state),
+        "attempt": run.attempt,
+        "started_at": optional_stamp(run.started_at),
+        "ended_at": optional_stamp(run.ended_at),
+        "heard_at": stamp(run.last_seen_at),
+        "step": run.step,
+        "error": text(run.error),
+    }
+
+
+@_checked("a partition of batch")
+def noted_run(row: Row) -> PartitionRun:
+    """Return what an engine said of a partition."""
+    return PartitionRun(
+        partition=row["partition"],
+        state=PartitionState(row["state"]),
+        run_id=row["run_id"],
+        engine=row["engine"],
+        attempt=row["attempt"],
+        started_at=_time(row["started_at"]),
+        ended_at=_time(row["ended_at"]),
+        last_seen_at=datetime.fromisoformat(row["heard_at"]),
+        step=row["step"],
+        error=row["error"],
+    )
+
+
+def failure_of(row: Row) -> Mapping[str, Any]:
+    """Return which step failed, and how."""
+    try:
+        payload = msgspec.json.decode(row["payload"], type=dict[str, Any])
+        texts = {name: from_json(payload.get(name), name) for name in ("error", "traceback", "category")}
+        return {"step": row["step"], **msgspec.convert(texts, dict[str, str | None])}
+    except (FlowctxError, TypeError, ValueError) as exc:
+        raise damaged(f"what the ledger holds of step {row['step']!r}, which failed,", exc) from exc
+
+
+@_checked("a run of batch")
+def recorded_run(row: Row) -> PartitionRun:
+    """Return what the row of a recorded run tells of its partition; ``why`` is what its failed step does."""
+    why = row["why"]
+    return PartitionRun(
+        partition=row["partition"] or "",
+        occasion="" if row["partition"] else occasion_text(row["as_of_date"], row["capture_id"], row["batch_id"]),
+        state=PartitionState(row["status"]),
+        run_id=row["run_id"],
+        engine=row["engine"],
+        attempt=row["attempt"],
+        started_at=datetime.fromisoformat(row["started_at"]),
+        ended_at=_time(row["finished_at"]),
+        last_seen_at=datetime.fromisoformat(row["heard_at"]),
+        step=why.get("step"),
+        error=why.get("error") or row["error"],
+        traceback=why.get("traceback"),
+        category=why.get("category"),
+        recorded=True,
+        part=row["selected"] is not None,
+    )
+
+
+def optional_stamp(time: datetime | None) -> str | None:
+    """Return a time as text, where there is one."""
+    return None if time is None else stamp(time)
+
+
+def _time(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
