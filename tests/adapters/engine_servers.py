@@ -124,6 +124,7 @@ def serving(server: Server) -> Iterator[Server]:
 class Airflow(Server):
     """The part of Airflow's REST API v2 that launchers use; each run has ended when it is asked for."""
 
+    version = "3.3.2"
     #: What the DAG says of itself.
     dag: Mapping[str, Any] = MappingProxyType({"is_paused": False, "timetable_partitioned": True})
     #: How many runs it lists at a time, whatever it is asked for.
@@ -141,8 +142,13 @@ class Airflow(Server):
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Answer a call as Airflow would."""
-        if path == "/auth/token":
-            return 201, {"access_token": "secret"}
+        fixed = {
+            "/auth/token": (201, {"access_token": "secret"}),
+            "/api/v2/version": (200, {"version": self.version, "git_version": None}),
+            "/api/v2/dags": (200, {"dags": [], "total_entries": 0}),
+        }
+        if path in fixed:
+            return fixed[path]
         if re.fullmatch(r"/api/v2/dags/\w+", path):
             return 200, dict(self.dag)
         if path.endswith("/dagRuns") and method == "POST":
@@ -188,6 +194,7 @@ class Airflow(Server):
 class Dagster(Server):
     """The part of Dagster's GraphQL that launchers use; each run has ended when it is asked for."""
 
+    version = "1.13.27"
     #: What happened in each run; told one by one.
     events: Sequence[Mapping[str, Any]] = ()
     #: How runs end.

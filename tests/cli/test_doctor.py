@@ -1,8 +1,17 @@
-"""`flowctx doctor` says how long calendars are known."""
+"""`flowctx doctor` says what is here, what is broken, and how long calendars are known."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+
+from adapters.engine_servers import Airflow, Dagster, serving
+from flowctx.cli.checks import SETTINGS
+from flowctx.ledger.tables import REVISION
+
+ROOT = Path(__file__).parents[2]
 
 TODAY = datetime.now(UTC).date()
 SOURCE = """
@@ -37,3 +46,100 @@ def test_doctor_says_how_long_a_calendar_is_known(shell, left, exit_code, note):
 def test_doctor_without_workflows_says_what_to_give(shell):
     """Where no workflow is named, the answer says how to name one."""
     assert "give module:name" in shell("doctor")
+
+
+def row_of(answer, what):
+    [row] = [row for row in answer["checks"] if row["what"] == what]
+    return row
+
+
+def test_doctor_says_what_is_here(shell):
+    """Versions, the ledger that is not there yet, and the store, which is written, read and left as it was."""
+    answer = shell("doctor", "--json")
+    assert answer["ok"] is True
+    assert row_of(answer, "Airflow")["found"] == version("apache-airflow-core")
+    assert row_of(answer, "Dagster")["found"] == version("dagster")
+    assert row_of(answer, "SQLAlchemy")["found"] == version("SQLAlchemy")
+    assert {row["engine"] for row in answer["abilities"]} == {"Airflow", "Dagster"}
+    assert "partitioned runs" in shell("doctor", "--abilities")
+    assert row_of(answer, "Airflow's server")["state"] == "-"
+
+
+def test_doctor_looks_into_the_ledger_and_the_store(shell):
+    """Where both are there, the schema is named, and nothing is left in the store."""
+    shell("run", "cli_flows:prices", "--partition", "symbol=IBM", exit_code=1)
+    answer = shell("doctor", "--json")
+    assert row_of(answer, "ledger")["note"] == f"schema {REVISION}"
+    assert row_of(answer, "ledger's clock")["state"] == "ok"
+    store = row_of(answer, "artifacts")
+    assert (store["state"], store["note"]) == ("ok", "written, read and deleted")
+    assert not [path for path in Path(store["found"]).rglob("*") if path.is_file()]
+
+
+def test_doctor_makes_no_ledger(shell, monkeypatch):
+    """A ledger of one's own that is not there yet stays so."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(shell.folder / "state"))
+    assert "a first run makes it" in row_of(shell("doctor", "--json"), "ledger")["note"]
+    assert not (shell.folder / "state").exists()
+
+
+def test_doctor_says_what_is_broken(shell, monkeypatch):
+    """A store that cannot be written, a server that is away, a mode that is none: each with what to do; exit code 1."""
+    (shell.folder / "file").write_text("not a folder")
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(shell.folder / "file" / "artifacts"))
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("FLOWCTX_DAGSTER_URL", "nowhere")
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "strickt")
+    answer = shell("doctor", "--json", exit_code=1)
+    assert answer["ok"] is False
+    broken = {row["what"]: row["note"] for row in answer["checks"] if row["state"] == "failed"}
+    assert set(broken) == {"artifacts", "Airflow's server", "Dagster's server", "ledger's mode"}
+    assert "file/artifacts" in broken["artifacts"]
+    assert "FLOWCTX_AIRFLOW_URL" in broken["Airflow's server"]
+    assert "is no URL of Dagster" in broken["Dagster's server"]
+    assert "'strict' or 'lenient'" in broken["ledger's mode"]
+
+
+def test_doctor_hides_secrets_and_hears_typos(shell, monkeypatch):
+    """Values of secret names are masked; a setting that flowctx does not read is said, with the nearest one."""
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_TOKEN", "hunter2hunter2")
+    monkeypatch.setenv("FLOWCTX_LEGDER_URL", "sqlite:///elsewhere.db")
+    assert "hunter2" not in shell("doctor")
+    answer = shell("doctor", "--json")
+    assert row_of(answer, "FLOWCTX_AIRFLOW_TOKEN")["found"] == "***"
+    typo = row_of(answer, "FLOWCTX_LEGDER_URL")
+    assert (typo["state"], typo["note"]) == (
+        "warning",
+        "flowctx reads no such setting; did you mean FLOWCTX_LEDGER_URL?",
+    )
+
+
+def test_doctor_knows_the_settings_of_the_docs():
+    """The settings that are checked are those that the page lists, and those that the source reads."""
+    page = (ROOT / "docs/settings.md").read_text()
+    read = {
+        name for file in (ROOT / "src").rglob("*.py") for name in re.findall(r"FLOWCTX_[A-Z_]+[A-Z]", file.read_text())
+    }
+    assert set(re.findall(r"FLOWCTX_[A-Z_]+[A-Z]", page)) == set(SETTINGS)
+    assert read == set(SETTINGS)
+
+
+@pytest.mark.parametrize(("name", "server"), [("AIRFLOW", Airflow()), ("DAGSTER", Dagster())])
+def test_doctor_asks_servers_for_their_version(shell, monkeypatch, name, server):
+    """A server that the environment names is asked for its version, with our credentials."""
+    with serving(server):
+        monkeypatch.setenv(f"FLOWCTX_{name}_URL", server.url)
+        row = row_of(shell("doctor", "--json"), f"{name.title()}'s server")
+    assert (row["state"], row["note"]) == ("ok", f"version {server.version}")
+
+
+def test_doctor_says_that_a_server_refuses_us(shell, monkeypatch):
+    """A log-in that is refused is a failure that names what to set."""
+    server = Airflow()
+    server.troubles = [("/auth/token", 401), ("/auth/token", 401)]
+    with serving(server):
+        monkeypatch.setenv("FLOWCTX_AIRFLOW_URL", server.url)
+        row = row_of(shell("doctor", "--json", exit_code=1), "Airflow's server")
+    assert row["state"] == "failed"
+    assert "does not log us in" in row["note"]

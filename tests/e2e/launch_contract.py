@@ -86,6 +86,13 @@ class LaunchContract:
         assert f"failed: date=2012-01-06|tier=T6{lacking}" in err
         assert elsewhere.status("newer")["counts"] == {"ok": 1, "failed": 1}
 
+    def test_doctor_reaches_the_engine(self, engine: str, home: Home) -> None:
+        """The server answers with the version that is installed here, to the credentials that batches use."""
+        out, _ = home.run("doctor", "--json")
+        found = {row["what"]: row for row in json.loads(out)["checks"]}
+        name = engine.title()
+        assert found[f"{name}'s server"]["note"] == f"version {found[name]['found']}"
+
     @pytest.mark.parametrize(("name", "left"), ENDING)
     def test_known_dates_are_launched_before_a_calendar_ends_and_after_it(
         self, engine: str, home: Home, name: str, left: int

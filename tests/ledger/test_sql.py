@@ -178,3 +178,13 @@ def test_a_users_own_ledger_is_in_the_state_folder(monkeypatch, tmp_path):
 def test_a_ledger_may_be_in_memory():
     """``memory://`` is a ledger that nothing outlives."""
     assert isinstance(open_ledger("memory://"), MemoryLedger)
+
+
+def test_asking_for_the_revision_makes_no_tables(sql_url: str) -> None:
+    """An empty database says that it has no ledger, and stays empty; one with a ledger says its revision."""
+    ledger = SqlLedger(sql_url)
+    assert ledger.revision() is None
+    assert ledger.revision() is None
+    ledger.list_runs()
+    assert ledger.revision() == REVISION
+    ledger.close()

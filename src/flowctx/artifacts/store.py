@@ -98,6 +98,21 @@ class PathArtifactStore:
     def __repr__(self) -> str:
         return f"PathArtifactStore({self.shown!r})"
 
+    def probe(self) -> None:
+        """Write, read and delete a small file, as runs will.
+
+        Raises:
+            ArtifactError: One of them cannot be done; the message says which and why.
+        """
+        path, data = f"{SHARED}/probes/{uuid4().hex}.bin", b"written to be read and deleted"
+        with self._created(path) as file:
+            file.write(data)
+        with self._opened(path, len(data)) as file:
+            found = file.read()
+        self._files.remove(path)
+        if found != data:
+            raise _not_what_was_written(path, self.shown)
+
     # -- outputs ----------------------------------------------------------------------------------------------------
 
     def put(self, data: bytes, holds: Collection[str] = ()) -> ArtifactRef:

@@ -125,6 +125,11 @@ class AirflowLauncher(PollingLauncher):
 
     # -- launching --------------------------------------------------------------------------------------------------
 
+    def server_version(self) -> str:
+        """Return the version of the Airflow that answers, once it has let us see DAGs."""
+        self._get("/dags", limit=1)
+        return str(self._get("/version")["version"])
+
     def check(self, workflow: Workflow) -> None:
         """See whether the DAG is there, is partitioned and not paused.
 

@@ -97,6 +97,10 @@ class DagsterLauncher(PollingLauncher):
 
     # -- launching --------------------------------------------------------------------------------------------------
 
+    def server_version(self) -> str:
+        """Return the version of the Dagster that answers."""
+        return str(self._ask(graphql.VERSION))
+
     def check(self, workflow: Workflow) -> None:
         """See whether the job is there, and whether somebody takes runs from the queue.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+VERSION = "{ version }"
+
 JOBS = """
 { repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name } jobs { name } } }

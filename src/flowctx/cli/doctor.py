@@ -1,59 +1,89 @@
-"""``flowctx doctor``: what will stop being right by itself: calendars that end."""
+"""``flowctx doctor``: whether all is there that runs need, and what will stop being right by itself."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowctx.cli.options import json_option
+from flowctx.cli.checks import (
+    FAILED,
+    Check,
+    artifact_checks,
+    calendar_row,
+    engines,
+    ledger_checks,
+    packages,
+    server_checks,
+    settings,
+)
+from flowctx.cli.options import json_option, looked_at_option
 from flowctx.cli.output import print_json, print_table
-from flowctx.core.dates.calendar_end import calendar_end
-from flowctx.core.workflow.import_path import import_workflow
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.workflow.named_workflows import named_workflows
 
+if TYPE_CHECKING:
+    from flowctx.core.engine_versions import Engine
 
-@click.command()
+
+@click.command(short_help="See whether all is there that runs need.")
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
+@click.option("--abilities", "show_abilities", is_flag=True, help="Also list what the engines that are here can do.")
+@looked_at_option
 @json_option
-def doctor(targets: tuple[str, ...], as_json: bool) -> None:
-    """Say how long the calendars of workflows are known.
+def doctor(targets: tuple[str, ...], show_abilities: bool, ledger: Ledger, as_json: bool) -> None:
+    """See whether all is there that runs need: versions, ledger, artifacts, servers, settings, calendars.
 
     TARGET is module:name, file.py:name or a name in [tool.flowctx] of pyproject.toml; all of the latter by default.
-    Exit code 1 if a calendar has ended.
+    The ledger is only read; of the artifact store, a small file is written, read and deleted; servers are asked where
+    FLOWCTX_AIRFLOW_URL or FLOWCTX_DAGSTER_URL names them. Exit code 1 if anything failed or a calendar has ended.
 
     \b
+    flowctx doctor
     flowctx doctor flows:prices
+    flowctx doctor --abilities
     flowctx doctor --json
     """  # noqa: D301 - \b is for click
+    found = list(engines())
+    checks = [
+        *packages(),
+        *(check for check, _ in found),
+        *ledger_checks(ledger),
+        *artifact_checks(ledger),
+        *server_checks(),
+        *settings(),
+    ]
+    abilities = [row for _, engine in found if engine is not None for row in _abilities(engine)]
     named = named_workflows()
-    rows = [_row(named.get(target, target)) for target in targets or named]
+    calendars = [calendar_row(named.get(target, target)) for target in targets or named]
+    ok = not any(check.state == FAILED for check in checks) and not any(row["ended"] for row in calendars)
     if as_json:
-        print_json({"calendars": rows})
+        rows = [check._asdict() for check in checks]
+        print_json({"ok": ok, "checks": rows, "abilities": abilities, "calendars": calendars})
     else:
-        columns = ("workflow", "calendar", "known until", "days left", "note")
-        shown = [[row[name.replace(" ", "_")] or "-" for name in columns[:-1]] + [row["note"]] for row in rows]
-        none = "No workflow is named: give module:name, or name workflows in [tool.flowctx] of pyproject.toml."
-        print_table("Calendars", columns, shown, none=none)
-    if any(row["ended"] for row in rows):
+        _print(checks, abilities if show_abilities else [], calendars)
+    if not ok:
         raise click.exceptions.Exit(1)
 
 
-def _row(import_path: str) -> dict[str, Any]:
-    workflow, now = import_workflow(import_path), datetime.now(UTC)
-    cadence = workflow.partitions.cadence if workflow.partitions is not None else None
-    row: dict[str, Any] = dict.fromkeys(("calendar", "version", "known_until", "days_left", "note"))
-    row |= {"workflow": workflow.name, "ended": False}
-    if cadence is None:
-        return row | {"note": "no dates"}
-    calendar, known, end = cadence.business_calendar, cadence.known_until, calendar_end(cadence, now)
-    left = None if known is None else (known - now.astimezone(cadence.zone).date()).days
-    return row | {
-        "calendar": calendar.name,
-        "version": calendar.version,
-        "known_until": None if known is None else known.isoformat(),
-        "days_left": left,
-        "ended": end is not None and end.ended,
-        "note": "ok" if end is None else str(end),
-    }
+def _abilities(engine: Engine) -> list[dict[str, Any]]:
+    return [
+        {"engine": engine.name, "ability": name, "able": engine.able(name), "since": since, "otherwise": otherwise}
+        for name, (since, otherwise) in engine.abilities.items()
+    ]
+
+
+def _print(checks: Sequence[Check], abilities: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    shown = [(check.what, check.found or "-", check.state, check.note) for check in checks]
+    print_table("Here", ("what", "found", "state", "note"), shown)
+    if abilities:
+        able = [
+            (row["engine"], row["ability"], row["since"], "yes" if row["able"] else f"no: {row['otherwise']}")
+            for row in abilities
+        ]
+        print_table("Abilities", ("engine", "ability", "since", "here"), able)
+    columns = ("workflow", "calendar", "known until", "days left", "note")
+    calendars = [[row[name.replace(" ", "_")] or "-" for name in columns[:-1]] + [row["note"]] for row in rows]
+    none = "No workflow is named: give module:name, or name workflows in [tool.flowctx] of pyproject.toml."
+    print_table("Calendars", columns, calendars, none=none)

@@ -48,17 +48,23 @@ def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger
 
 def _open_there(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
     """Open a ledger that is only read, or changed: a slip in its name is to make no new one."""
+    ledger = _open_if_there(ctx, param, url)
+    if isinstance(ledger, NotYetLedger) and url is not None:
+        raise CommandError(
+            f"there is no ledger {mask_text(url)}: no such file; name one that is there (--ledger, "
+            "FLOWCTX_LEDGER_URL), or make it by a first run or backfill"
+        )
+    return ledger
+
+
+def _open_if_there(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
+    """Open a ledger, or stand in for it where there is none yet: nothing is made."""
     if ctx.resilient_parsing:
         return url
     place = url or default_ledger_url()
     file = Path(place.removeprefix("sqlite:///")) if place.startswith("sqlite:///") else None
     if file is None or file.exists():
         return _open(ctx, param, url)
-    if url is not None:
-        raise CommandError(
-            f"there is no ledger {mask_text(place)}: no such file; name one that is there (--ledger, "
-            "FLOWCTX_LEDGER_URL), or make it by a first run or backfill"
-        )
     ctx.meta[LEDGER] = mask_text(place)
     return NotYetLedger(place)
 
@@ -158,6 +164,11 @@ def ledger_option(command: _F) -> _F:
 def there_option(command: _F) -> _F:
     """Add ``--ledger`` for a command that makes none: one that is not there is refused."""
     return _ledger_option(_open_there)(command)
+
+
+def looked_at_option(command: _F) -> _F:
+    """Add ``--ledger`` for a command that says how the ledger stands, and whether there is one."""
+    return _ledger_option(_open_if_there)(command)
 
 
 def _ledger_option(

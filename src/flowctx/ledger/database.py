@@ -140,6 +140,19 @@ class Database:
 
         self._patiently(work, check=False)
 
+    def revision(self) -> str | None:
+        """Return the revision of the schema that is there, and make none.
+
+        Raises:
+            LedgerVersionError: It is not the one that this flowctx writes.
+        """
+        found: list[str | None] = []
+        self._patiently(lambda connection: found.append(schema.revision_of(connection)), check=False)
+        self.close()  # its next user is to see that there are tables
+        if found[-1] is not None:
+            schema.check(found[-1], self.shown)
+        return found[-1]
+
     def now(self, connection: Connection) -> datetime:
         """Return the time that leases are measured by: the database's own, where several machines share it.
 

@@ -109,6 +109,14 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         """Bring the tables of an older ledger to what this flowctx needs."""
         self._database.upgrade()
 
+    def revision(self) -> str | None:
+        """Return the revision of its tables, which must be this flowctx's; ``None`` if there are none yet.
+
+        Raises:
+            LedgerVersionError: It is another; the message says what to type.
+        """
+        return self._database.revision()
+
     def close(self) -> None:
         """Let go of the connection; a later call opens one again."""
         self._database.close()

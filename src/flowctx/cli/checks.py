@@ -1,0 +1,187 @@
+"""What ``flowctx doctor`` looks at: versions, engines, the ledger, the artifact store, settings and calendars."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowctx.artifacts import MemoryArtifactStore, artifact_store
+from flowctx.cli.options import NotYetLedger
+from flowctx.core.dates.calendar_end import calendar_end
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import FlowctxError, MissingExtra
+from flowctx.core.masking import is_secret_name, mask_text
+from flowctx.core.suggestions import nearest
+from flowctx.core.workflow.import_path import import_workflow
+from flowctx.ledger import strict_from_env
+
+if TYPE_CHECKING:
+    from flowctx.core.engine_versions import Engine
+
+OK, WARNING, FAILED, NONE = "ok", "warning", "failed", "-"
+
+#: The environment variables that flowctx reads.
+SETTINGS = (
+    "FLOWCTX_AIRFLOW_PASSWORD",
+    "FLOWCTX_AIRFLOW_TOKEN",
+    "FLOWCTX_AIRFLOW_URL",
+    "FLOWCTX_AIRFLOW_USER",
+    "FLOWCTX_ARTIFACTS_URL",
+    "FLOWCTX_CACHE_DIR",
+    "FLOWCTX_CALENDARS",
+    "FLOWCTX_DAGSTER_URL",
+    "FLOWCTX_LEDGER_MODE",
+    "FLOWCTX_LEDGER_URL",
+    "FLOWCTX_SECRET_NAMES",
+)
+#: Distributions without which something is missing, and what to install for it.
+_PACKAGES = {
+    "SQLAlchemy": "flowctx",
+    "pyarrow": "'flowctx[tables]'",
+    "psycopg": "'flowctx[postgres]'",
+    "exchange_calendars": "'flowctx[calendars]'",
+}
+#: Clocks of this machine and of the database may differ by this before it is said.
+_LAG = timedelta(seconds=5)
+
+
+class Check(NamedTuple):
+    """One thing that was looked at."""
+
+    #: What it is.
+    what: str
+    #: What was found; masked when it is shown.
+    found: str | None
+    #: ``ok``, ``warning``, ``failed``, or ``-`` for what is not there and need not be.
+    state: str
+    #: What to do about it, or what follows from it.
+    note: str = ""
+
+
+def packages() -> Iterator[Check]:
+    """Yield Python, flowctx and the packages whose absence somebody might notice."""
+    yield Check("Python", platform.python_version(), OK)
+    yield Check("flowctx", version("flowctx"), OK)
+    for name, install in _PACKAGES.items():
+        try:
+            yield Check(name, version(name), OK)
+        except PackageNotFoundError:
+            yield Check(name, None, NONE, f"not installed; pip install {install} brings it")
+
+
+def engines() -> Iterator[tuple[Check, Engine | None]]:
+    """Yield each engine, with its table of abilities where it is one that the adapter takes."""
+    for extra, name in (("airflow", "Airflow"), ("dagster", "Dagster")):
+        try:
+            engine: Engine = getattr(importlib.import_module(f"flowctx.{extra}._versions"), name.upper())
+        except MissingExtra:
+            yield Check(name, None, NONE, f"not installed; pip install 'flowctx[{extra}]' brings it"), None
+        except (FlowctxError, ImportError) as exc:
+            yield Check(name, None, FAILED, str(exc)), None
+        else:
+            yield Check(name, engine.found, OK), engine
+
+
+def ledger_checks(ledger: Ledger) -> Iterator[Check]:
+    """Yield whether the ledger can be reached, its schema and its clock; nothing is made where nothing is."""
+    place = str(getattr(ledger, "url", "memory://"))
+    try:
+        strict_from_env()
+    except FlowctxError as exc:
+        yield Check("ledger's mode", os.environ["FLOWCTX_LEDGER_MODE"], FAILED, str(exc))
+    if isinstance(ledger, NotYetLedger):
+        yield Check("ledger", place, NONE, "not there yet; a first run makes it")
+        return
+    from flowctx.ledger.sql import SqlLedger  # here, because SQLAlchemy is slow to import
+
+    if not isinstance(ledger, SqlLedger):
+        yield Check("ledger", place, WARNING, "it ends with this process: set FLOWCTX_LEDGER_URL")
+        return
+    try:
+        if ledger.revision() is None:
+            yield Check("ledger", place, NONE, "reached; it has no tables yet: a first run makes them")
+            return
+        found, here = ledger.now(), datetime.now(UTC)
+    except FlowctxError as exc:
+        yield Check("ledger", place, FAILED, str(exc))
+        return
+    yield Check("ledger", place, OK, f"schema {ledger.revision()}")
+    lag = found - here
+    note = "leases and the times of captures go by the database's clock; set both clocks by NTP"
+    late = abs(lag) > _LAG
+    yield Check("ledger's clock", f"{lag.total_seconds():+.1f} s", WARNING if late else OK, note if late else "")
+
+
+def artifact_checks(ledger: Ledger) -> Iterator[Check]:
+    """Yield whether the store of tables, files and large outputs can be written, read and deleted from."""
+    try:
+        store = artifact_store(None if isinstance(ledger, NotYetLedger) else ledger)
+    except FlowctxError as exc:
+        yield Check("artifacts", os.environ.get("FLOWCTX_ARTIFACTS_URL"), FAILED, str(exc))
+        return
+    if store is None or isinstance(store, MemoryArtifactStore):
+        note = "nothing says where tables and large outputs go; set FLOWCTX_ARTIFACTS_URL, or each engine decides"
+        yield Check("artifacts", None, NONE, note)
+        return
+    try:
+        store.probe()
+    except (FlowctxError, OSError) as exc:
+        yield Check("artifacts", store.shown, FAILED, str(exc))
+    else:
+        yield Check("artifacts", store.shown, OK, "written, read and deleted")
+
+
+def server_checks() -> Iterator[Check]:
+    """Yield whether the engines' servers that the environment names can be reached with its credentials."""
+    for extra, name in (("airflow", "Airflow"), ("dagster", "Dagster")):
+        what, setting = f"{name}'s server", f"FLOWCTX_{name.upper()}_URL"
+        url = os.environ.get(setting)
+        if not url:
+            yield Check(what, None, NONE, f"not asked; {setting} names none")
+            continue
+        try:
+            launcher = importlib.import_module(f"flowctx.backfill.{extra}").launcher_from_env()
+            yield Check(what, url, OK, f"version {launcher.server_version()}")
+        except FlowctxError as exc:
+            yield Check(what, url, FAILED, str(exc))
+
+
+def settings() -> Iterator[Check]:
+    """Yield what the environment sets, and names that flowctx does not read."""
+    for name, value in sorted(os.environ.items()):
+        if name in SETTINGS:
+            yield Check(name, "***" if is_secret_name(name) else mask_text(value), OK, _file_note(name, value))
+        elif name.startswith("FLOWCTX_"):
+            meant = nearest(name, SETTINGS)
+            advice = f"; did you mean {meant[0]}?" if meant else ""
+            yield Check(name, None, WARNING, f"flowctx reads no such setting{advice}")
+
+
+def _file_note(name: str, value: str) -> str:
+    return "no such file" if name == "FLOWCTX_CALENDARS" and not Path(value).expanduser().is_file() else ""
+
+
+def calendar_row(import_path: str) -> Mapping[str, Any]:
+    """Return how long the calendar of a workflow is known."""
+    workflow, now = import_workflow(import_path), datetime.now(UTC)
+    cadence = workflow.partitions.cadence if workflow.partitions is not None else None
+    row: dict[str, Any] = dict.fromkeys(("calendar", "version", "known_until", "days_left", "note"))
+    row |= {"workflow": workflow.name, "ended": False}
+    if cadence is None:
+        return row | {"note": "no dates"}
+    calendar, known, end = cadence.business_calendar, cadence.known_until, calendar_end(cadence, now)
+    left = None if known is None else (known - now.astimezone(cadence.zone).date()).days
+    return row | {
+        "calendar": calendar.name,
+        "version": calendar.version,
+        "known_until": None if known is None else known.isoformat(),
+        "days_left": left,
+        "ended": end is not None and end.ended,
+        "note": "ok" if end is None else str(end),
+    }
