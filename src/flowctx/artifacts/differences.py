@@ -197,7 +197,7 @@ class _Cells:
         """Compare one column."""
         before = _column(self.old, name, kind).take(self.rows.old)
         after = _column(self.new, name, kind).take(self.rows.new)
-        differs = _differs(before, after, kind, self.how)
+        differs = differing(before, after, kind, self.how)
         count = pc.sum(differs).as_py() or 0
         if not count:
             return
@@ -232,7 +232,7 @@ class _Cells:
             yield CellChange(row=row, column=name, old=old, new=new, delta=delta)
 
 
-def _differs(before: Any, after: Any, kind: pa.DataType, how: Comparison) -> pa.ChunkedArray:
+def differing(before: Any, after: Any, kind: pa.DataType, how: Comparison) -> pa.ChunkedArray:
     """Return for each row whether two values differ: NaN is equal to NaN, and null to null."""
     if pa.types.is_nested(kind):
         return _nested_differ(before, after)

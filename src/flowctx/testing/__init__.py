@@ -10,15 +10,25 @@ from flowctx.testing.contexts import make_context
 if TYPE_CHECKING:
     from flowctx.airflow.running import run_dag
     from flowctx.dagster.running import run_assets
+    from flowctx.parity import assert_parity
     from flowctx.testing.engines import EngineContract
     from flowctx.testing.ledgers import LedgerContract
 
-__all__ = ["EngineContract", "FakeClock", "LedgerContract", "make_context", "run_assets", "run_dag"]
+__all__ = [
+    "EngineContract",
+    "FakeClock",
+    "LedgerContract",
+    "assert_parity",
+    "make_context",
+    "run_assets",
+    "run_dag",
+]
 
 #: Names whose modules need pytest or an engine, and where they are.
 _LAZY = {
     "EngineContract": "flowctx.testing.engines",
     "LedgerContract": "flowctx.testing.ledgers",
+    "assert_parity": "flowctx.parity",
     "run_assets": "flowctx.dagster.running",
     "run_dag": "flowctx.airflow.running",
 }

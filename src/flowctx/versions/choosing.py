@@ -111,13 +111,22 @@ class StepVersions:
         Raises:
             VersionGone: One is there no more: it was pruned meanwhile.
         """
-        store = artifact_store(self.ledger)
-        records = self.ledger.step_records(self.step, [version.run_key for version in versions])
-        for version in versions:
-            if version.run_key not in records:
-                raise VersionGone(
-                    f"capture {version.capture_id} of workflow {self.workflow.name!r} is there no more: its run "
-                    f"{version.run_id} was pruned while it was read; read it again"
-                )
-        found = (records[version.run_key] for version in versions)
-        return [load_output(Envelope(step=self.step, output=record.output), store) for record in found]
+        return load_versions(self.ledger, self.workflow.name, self.step, versions)
+
+
+def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[FrozenDict]:
+    """Return what a step of a workflow recorded in some versions.
+
+    Raises:
+        VersionGone: One is there no more: it was pruned meanwhile.
+    """
+    store = artifact_store(ledger)
+    records = ledger.step_records(step, [version.run_key for version in versions])
+    for version in versions:
+        if version.run_key not in records:
+            raise VersionGone(
+                f"capture {version.capture_id} of workflow {workflow!r} is there no more: its run "
+                f"{version.run_id} was pruned while it was read; read it again"
+            )
+    found = (records[version.run_key] for version in versions)
+    return [load_output(Envelope(step=step, output=record.output), store) for record in found]

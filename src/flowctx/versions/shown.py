@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flowctx.core.data.table_changes import CellChange, TableChange
@@ -49,12 +49,22 @@ def lines(found: Differences) -> Iterator[Line]:
         if not step.changes:
             only = step.after if step.outcome == "added" else step.before
             yield Line(*where, "", str(step.outcome), "", only or "", None)
-        for change in sorted(step.changes, key=lambda one: -abs(one.delta or 0.0)):
-            if change.table is None:
-                old, new = (_masked(change.path, value) for value in (change.old, change.new))
-                yield Line(*where, change.path, change.kind, _text(old), _text(new), change.delta)
-            else:
-                yield from _table_lines(where, change.path, change.table)
+        yield from change_lines(where, step.changes)
+
+
+def change_lines(where: tuple[str, str], found: Iterable[Change]) -> Iterator[Line]:
+    """Yield what differs in one output, the largest changes of numbers first.
+
+    Args:
+        where: The partition and the step, as text.
+        found: What differs.
+    """
+    for change in sorted(found, key=lambda one: -abs(one.delta or 0.0)):
+        if change.table is None:
+            old, new = (_masked(change.path, value) for value in (change.old, change.new))
+            yield Line(*where, change.path, change.kind, _text(old), _text(new), change.delta)
+        else:
+            yield from _table_lines(where, change.path, change.table)
 
 
 def _table_lines(where: tuple[str, str], path: str, table: TableChange) -> Iterator[Line]:
@@ -112,11 +122,12 @@ def _step_data(step: StepDifference) -> dict[str, Any]:
         "outcome": str(step.outcome),
         "before": step.before,
         "after": step.after,
-        "changes": [_change_data(change) for change in step.changes],
+        "changes": [change_data(change) for change in step.changes],
     }
 
 
-def _change_data(change: Change) -> dict[str, Any]:
+def change_data(change: Change) -> dict[str, Any]:
+    """Return what differs in one value as JSON-ready data."""
     data: dict[str, Any] = {"path": change.path, "kind": change.kind, "delta": cell(change.delta)}
     for name, value in (("old", change.old), ("new", change.new)):
         if value is not ABSENT:

@@ -1,0 +1,111 @@
+"""What a side recorded of one partition: the run's identity, and how each step ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flowctx.artifacts import artifact_store
+from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, StepRecord
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.result import StepStatus
+from flowctx.versions.changes import Change, Tolerance, changes
+
+#: What says who a run is, and does not depend on the engine.
+_IDENTITY: Final = ("partition", "as_of_date", "batch_id", "capture_id", "idempotency_key", "trace_id", "params")
+#: What the context says of the dates of a run.
+_DATES: Final = ("calendar", "window", "due")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """What one side recorded of a partition."""
+
+    #: The run; ``None`` if there is none.
+    run: RunRecord | None = None
+    #: Its steps.
+    steps: Mapping[str, StepRecord]
+    #: Their outputs.
+    outputs: Mapping[str, FrozenDict]
+
+    @classmethod
+    def of(cls, ledger: Ledger, workflow: Workflow, key: PartitionKey | None, batch_id: str) -> Recorded:
+        """Read it from the ledger of the side."""
+        found = ledger.list_runs(workflow=workflow.name, batch_id=batch_id, partition=key, limit=1)
+        if not found:
+            return cls(steps={}, outputs={})
+        store = artifact_store(ledger)
+        steps = {record.step: record for record in ledger.steps(found[0].key)}
+        outputs = {
+            name: load_output(Envelope(step=name, output=record.output), store)
+            for name, record in steps.items()
+            if record.status is StepStatus.OK
+        }
+        return cls(run=found[0], steps=steps, outputs=outputs)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Who the run is, for what and with what: the same on every engine."""
+        if self.run is None:
+            return {}
+        ctx = self.run.context
+        found = {name: getattr(ctx, name) for name in _IDENTITY}
+        # Without partition and date, only its id tells a run from another.
+        found["capture_id"] = str(ctx.capture_id).replace(ctx.run_id, "RUN")
+        return found | {name: ctx.metadata.get(name) for name in _DATES}
+
+    def end(self, step: str) -> dict[str, Any]:
+        """Return how a step ended, beside its output."""
+        record = self.steps.get(step)
+        if record is None:
+            return {"status": "not run"}
+        quality = record.quality.to_dict() if record.quality is not None else None
+        return {
+            "status": str(record.status),
+            "attempts": record.attempts,
+            "error": record.error,
+            "category": record.category and str(record.category),
+            "quality": quality,
+            "context_updates": record.updates,
+        }
+
+
+def step_changes(one: Recorded, other: Recorded, step: str, how: Tolerance) -> list[Change]:
+    """Return what differs between two sides of what a step did; the largest part first: how it ended."""
+    ends = list(changes(one.end(step), other.end(step), how))
+    if any(change.path == "status" for change in ends):
+        return ends
+    if step not in one.outputs or step not in other.outputs:
+        return ends
+    before, after = one.outputs[step], other.outputs[step]
+    found = [*ends, *changes(before, after, how, "output")]
+    return found or list(key_order_changes(before, after, "output"))
+
+
+def run_changes(one: Recorded, other: Recorded) -> list[Change]:
+    """Return what differs in who the runs are."""
+    if one.run is None or other.run is None:
+        return [] if one.run is other.run else [Change(path="run", old=_there(one), new=_there(other))]
+    return list(changes(one.identity, other.identity, Tolerance()))
+
+
+def _there(side: Recorded) -> str:
+    return "none recorded" if side.run is None else str(side.run.status)
+
+
+def key_order_changes(one: object, other: object, path: str) -> Iterator[Change]:
+    """Yield where two equal values have their keys in another order: what loops over them may differ."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if list(one) != list(other):
+            yield Change(path=f"{path}, order of keys", old=", ".join(one), new=", ".join(other))
+        for name in one:
+            if name in other:
+                yield from key_order_changes(one[name], other[name], f"{path}.{name}")
+    elif isinstance(one, list) and isinstance(other, list):
+        for number, (before, after) in enumerate(zip(one, other, strict=False)):
+            yield from key_order_changes(before, after, f"{path}[{number}]")

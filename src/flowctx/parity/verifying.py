@@ -1,0 +1,148 @@
+"""Run the same partitions here and on engines, and compare: what a team does that moves from one engine to another."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import PartitionError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.ledger import open_ledger
+from flowctx.parity.comparing import AGAIN, Comparer, Parity
+from flowctx.parity.recorded import Recorded
+from flowctx.parity.running import BATCH, ENGINES, Work, check_engines, ledger_url, prepare_ledger, run_side
+from flowctx.parity.scratch import copy_inputs
+from flowctx.parity.shown import report
+from flowctx.versions.changes import Tolerance
+
+#: Runs the work of all sides, each in its folder, and returns what could not begin, by the folder's name.
+RunSides = Callable[[Work, Mapping[str, tuple[str, Path]]], Mapping[str, Mapping[PartitionKey | None, str]]]
+
+
+def verify(
+    workflow: Workflow,
+    select: Selection | str | None = None,
+    *,
+    on: Sequence[str] = ENGINES,
+    params: Mapping[str, Any] | None = None,
+    ignore: Collection[str] = (),
+    key: Sequence[str] = (),
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    ledger: Ledger | str | None = None,
+    run_sides: RunSides | None = None,
+) -> Parity:
+    """Run partitions here, here again, and on engines with real tasks of theirs, and return what differs.
+
+    Each side has a ledger and artifacts of its own in a temporary folder, so that nothing of the user's is written:
+    what the partitions read of others is copied from the user's ledger first. Two runs here tell steps apart that are
+    not deterministic.
+
+    Args:
+        workflow: The workflow.
+        select: Which partitions, such as ``"date=last:5"``; a workflow without partitions needs none.
+        on: The engines: ``airflow``, ``dagster``.
+        params: Parameters on top of the workflow's own.
+        ignore: Steps, or values such as ``fetch.loaded_at``, that may differ.
+        key: The columns that say which rows of a table are one and the same; without them, the position.
+        atol: Numbers that differ by no more are equal.
+        rtol: Numbers that differ by no more than this part of the engine's are equal.
+        ledger: Where outputs are that the partitions read, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+        run_sides: How the sides are run; by default one after the other in this process.
+
+    Raises:
+        PartitionError: No partitions are selected.
+        MissingExtra: An engine is not installed.
+        InputMissing: The ledger does not have what is read.
+
+    Example:
+        ::
+
+            verify(nav, "date=last:5", on=["airflow"]).equal
+    """
+    check_engines(on)
+    work = Work(workflow=check_workflow(workflow), keys=_keys(workflow, select), params=params or {})
+    comparer = Comparer(workflow=workflow, how=Tolerance(atol=atol, rtol=rtol, key=tuple(key)), ignore=tuple(ignore))
+    with tempfile.TemporaryDirectory(prefix="flowctx-parity-") as root:
+        inputs = Path(root, "inputs")
+        inputs.mkdir()
+        prepare_ledger(inputs)  # once: a new database for each side takes longer than to copy one
+        copy_inputs(work, ledger, inputs)
+        sides = {name: (name, Path(root, name)) for name in dict.fromkeys(on)}
+        sides = {"here": ("local", Path(root, "here")), AGAIN: ("local", Path(root, "again")), **sides}
+        for _, folder in sides.values():
+            copytree(inputs, folder)
+        problems = (run_sides or run_here)(work, sides)
+        return _compare(work, comparer, {name: folder for name, (_, folder) in sides.items()}, problems)
+
+
+def assert_parity(workflow: Workflow, select: Selection | str | None = None, **how: Any) -> Parity:
+    """Assert that partitions come out equal here and on engines: for tests of your own workflows.
+
+    Args:
+        workflow: The workflow.
+        select: Which partitions.
+        how: What :func:`verify` takes: ``on=``, ``params=``, ``ignore=``, ``atol=``, …
+
+    Raises:
+        AssertionError: Something differs; the message names the first step of each partition, and what.
+
+    Example:
+        ::
+
+            def test_engines_agree():
+                assert_parity(nav, "date=2026-01-05..2026-01-09", on=["dagster"])
+    """
+    found = verify(workflow, select, **how)
+    if not found.equal:
+        raise AssertionError(report(found))
+    return found
+
+
+def run_here(work: Work, sides: Mapping[str, tuple[str, Path]]) -> Mapping[str, Mapping[PartitionKey | None, str]]:
+    """Run the sides in this process, one after the other."""
+    return {name: run_side(work, engine, folder) for name, (engine, folder) in sides.items()}
+
+
+def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[PartitionKey | None]:
+    """Return the partitions that are meant, earlier dates first: later ones may read them."""
+    scheme = workflow.partitions
+    if scheme is None:
+        if select is not None:
+            raise PartitionError(f"workflow {workflow.name!r} has no partitions; leave out the selection")
+        return [None]
+    if select is None:
+        example = f"{scheme.cadence_dimension}=last:5" if scheme.cadence_dimension else f"{scheme.dimensions[0]}=…"
+        raise PartitionError(f"say which partitions of {workflow.name!r} are compared, such as {example!r}")
+    found = scheme.select(select) if isinstance(select, str) else select
+    for key in found:
+        scheme.check_due(key, datetime.now(UTC))
+    return sorted(found, key=lambda key: (scheme.as_of_date(key) or date.min, scheme.path_of(key)))
+
+
+def _compare(
+    work: Work,
+    comparer: Comparer,
+    folders: Mapping[str, Path],
+    problems: Mapping[str, Mapping[PartitionKey | None, str]],
+) -> Parity:
+    engines = tuple(name for name in folders if name not in ("here", AGAIN))
+    found = Parity(workflow=work.workflow.name, engines=engines)
+    ledgers = {name: open_ledger(ledger_url(folder)) for name, folder in folders.items()}
+    try:
+        for key in work.keys:
+            here, again, *there = (Recorded.of(one, work.workflow, key, BATCH) for one in ledgers.values())
+            assert here.run is not None  # noqa: S101 - a run here that cannot begin raises
+            found.statuses[str(here.run.status)] += 1
+            found.disagreements += comparer.disagreements(key, here, again, dict(zip(engines, there, strict=True)))
+    finally:
+        for ledger in ledgers.values():
+            ledger.close()
+    return found

@@ -1,0 +1,92 @@
+"""The same partitions here and on both engines: what is equal is, and the first step that differs is named."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import adapters.airflow_support  # noqa: F401  # before Airflow is imported
+
+# isort: split
+import pytest
+
+from adapters.parity_flows import planted
+from flowctx import InputMissing, LedgerError, PartitionError, Workflow, WorkflowError, run
+from flowctx.examples.prices import prices
+from flowctx.parity import assert_parity, verify
+from flowctx.parity.shown import report, to_data
+from versions.real_chain import market, moves, quotes
+
+#: What is planted, and then: which engine differs, in which values, and what explains it.
+PLANTED = [
+    ("engines_name", "airflow", ["output.engine"], None),
+    ("engines_name", "dagster", ["output.engine"], None),
+    ("key_order", "dagster", ["output.quote, order of keys"], "the order of keys, which whoever loops over them sees"),
+    ("float_sum", "airflow", ["output.total"], "the last bits of floats, as when they are added in another order"),
+    ("dates", "dagster", ["output.rows"], "units of time (at); NaN against null (x)"),
+    ("failing", "airflow", ["status", "error", "category"], None),
+    ("retried", "dagster", ["attempts"], None),
+    ("skipped", "dagster", ["status", "error"], None),
+]
+
+
+def test_the_example_is_equal(ledger):
+    """Real prices, an ordinary and a skipped partition; the user's own ledger is not touched."""
+    found = assert_parity(prices, "date=2004-08-18..2004-08-19,symbol=GOOG")
+    assert found.statuses == {"skipped": 1, "ok": 1}
+    assert os.environ["FLOWCTX_LEDGER_URL"] == ledger.url
+    assert not os.path.exists(ledger.url.removeprefix("sqlite:///"))
+
+
+@pytest.mark.parametrize(("name", "engine", "paths", "cause"), PLANTED)
+def test_what_differs_on_one_engine_is_named(name, engine, paths, cause):
+    """The step, the engine, each value here and there, and what explains it; not the step after it."""
+    found = verify(planted(name), on=[engine])
+    [one] = found.disagreements
+    assert (one.step, one.engine, one.cause) == ("odd", engine, cause)
+    assert [change.path for change in one.changes] == paths
+    assert f"step 'odd' differs on {engine.capitalize()}" in report(found)
+    assert all(f"    {path}" in report(found) for path in paths)
+    assert json.dumps(to_data(found)["disagreements"][0]["changes"])
+
+
+def test_a_step_that_is_not_deterministic_is_told_apart():
+    """Two runs here differ; neither it nor what follows it is the engine's doing."""
+    with pytest.raises(AssertionError, match="step 'odd' is not deterministic: two runs here differ"):
+        assert_parity(planted("clock"), on=["dagster"])
+    found = verify(planted("clock"), on=["dagster"], ignore=["after"])
+    [one] = found.disagreements
+    assert (one.step, one.engine, one.deterministic) == ("odd", "here again", False)
+    assert [change.path for change in one.changes] == ["output.at"]
+    assert verify(planted("clock"), on=["dagster"], ignore=["odd.at", "after"]).equal
+
+
+def test_what_is_read_of_others_is_copied(ledger):
+    """The runs read what the user's ledger has, in ledgers of their own: there nothing is superseded."""
+    for symbol in ("AAPL", "IBM"):
+        for day in ("2012-10-01", "2012-10-02"):
+            run(quotes, partition=f"{day}|{symbol}", batch_id="first")
+        run(moves, partition=f"2012-10-02|{symbol}", batch_id="first")
+    before = ledger.list_runs()
+    assert_parity(moves, "date=2012-10-02,symbol=AAPL|IBM", on=["dagster"])
+    assert_parity(market, "date=2012-10-02", on=["airflow"])
+    assert ledger.list_runs() == before
+    with pytest.raises(InputMissing, match=r"2 partitions of workflow 'moves' that are read are not in the ledger .*"):
+        verify(market, "date=2012-10-03")
+
+
+def test_what_cannot_be_compared_is_refused(monkeypatch):
+    """One sentence, before anything runs."""
+    flow = Workflow("plain")
+    flow.step("only")(lambda ctx: {})
+    with pytest.raises(WorkflowError, match="there is no engine 'prefect' to compare with; there are airflow, dagster"):
+        verify(flow, on=["prefect"])
+    with pytest.raises(WorkflowError, match="say which engines a run here is compared with: airflow, dagster"):
+        verify(flow, on=[])
+    with pytest.raises(PartitionError, match="workflow 'plain' has no partitions; leave out the selection"):
+        verify(flow, "date=last:5")
+    with pytest.raises(PartitionError, match="say which partitions of 'daily_prices' are compared, such as 'date="):
+        verify(prices)
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    with pytest.raises(LedgerError, match=r"reads outputs of other partitions, which are in a ledger; pass ledger="):
+        verify(market, "date=2012-10-02")
