@@ -39,7 +39,7 @@ def work_of(flow: Workflow, selection: str | None = None, **known: str) -> tuple
         state = known.get(str(key))
         job = backfill.job(key, None)
         items.append(ended(job, PartitionState(state)) if state else job)
-    return items, InputOrder(flow, iter(items), "local")
+    return items, InputOrder([flow], iter(items), "local")
 
 
 def ended(job: Job, state: PartitionState, step: str | None = None) -> PartitionRun:

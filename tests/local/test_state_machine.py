@@ -50,7 +50,7 @@ class InThisProcess:
     def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun]:
         machine = self.machine
         how = {"clock": machine.clock}
-        runs = _Runs(partial(run, **how), partial(resume, **how), machine.flow, machine.ledger, batch.batch_id)
+        runs = _Runs(partial(run, **how), partial(resume, **how), [machine.flow], machine.ledger, batch.batch_id)
         for job in jobs:
             machine.ask_job(job)
             task = {"partition": job.partition, "run_id": job.run_id, "known": job.before is not None}

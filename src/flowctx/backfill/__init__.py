@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowctx.backfill.html_page import render_html
+from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.launching import LaunchListener, LaunchProgress, import_engine_runs
 from flowctx.backfill.local import LocalLauncher
 from flowctx.backfill.plan import Backfill, Plan
@@ -12,6 +13,7 @@ from flowctx.core.renames import old_names
 __all__ = [
     "Backfill",
     "BatchStatus",
+    "JointBackfill",
     "LaunchListener",
     "LaunchProgress",
     "LocalLauncher",

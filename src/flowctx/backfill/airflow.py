@@ -176,10 +176,8 @@ class AirflowLauncher(PollingLauncher):
             )
         raise EngineError(f"{differs}; let its DAG file have the workflow as it is here")
 
-    def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
-        """Start runs, as many at a time as are allowed, and yield what becomes of them."""
+    def _prepare(self, batch: BatchRecord) -> None:
         self._dag_id = self._named or batch.workflow
-        return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         # A clear keeps the conf that a run has; and a part may have been a run of a DAG with some of the steps.

@@ -69,7 +69,7 @@ class DagsterLauncher(PollingLauncher):
 
     def __init__(self, url: str, *, max_active: int = MAX_ACTIVE, job: str | None = None) -> None:
         super().__init__(JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL"), max_active)
-        self._job = job
+        self._named = job
         self._scheme: PartitionScheme | None = None
         self._steps: set[str] = set()
         self._refreshes = False
@@ -109,7 +109,7 @@ class DagsterLauncher(PollingLauncher):
         """
         self._scheme, self._steps = workflow.partitions, set(workflow.steps)
         self._refreshes = any(step.refresh for step in workflow.steps.values())
-        names = [self._job] if self._job else [f"{workflow.name}_job", workflow.name]
+        names = [self._named] if self._named else [f"{workflow.name}_job", workflow.name]
         nodes = self._read("nodes", graphql.JOBS)
         places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
         self._place = next((place for name in names for place in places if place.job == name), None)
@@ -123,11 +123,9 @@ class DagsterLauncher(PollingLauncher):
         if status["required"] and not status["healthy"]:
             raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
 
-    def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
-        """Start runs, as many at a time as are allowed, and yield what becomes of them."""
+    def _prepare(self, batch: BatchRecord) -> None:
         # A launcher that was killed a moment ago may have asked for one more run than it could note.
         self._looks = self._max_active
-        return super().launch(batch, jobs)
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         old = before.run_id if before is not None else None
@@ -208,7 +206,7 @@ class DagsterLauncher(PollingLauncher):
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield the runs that carry the batch id as a tag, or belong to Dagster's own backfill of that id."""
         self._scheme, self._steps = workflow.partitions, set(workflow.steps)
-        jobs = {self._job, f"{workflow.name}_job", workflow.name}
+        jobs = {self._named, f"{workflow.name}_job", workflow.name}
         for tag in _BATCH_TAGS:
             cursor = None
             while True:

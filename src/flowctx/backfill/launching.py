@@ -8,7 +8,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -116,7 +116,7 @@ class Launch:
         self,
         batches: BatchStore,
         work: InputOrder | Iterator[Job | PartitionRun],
-        workflow: Workflow,
+        workflows: Sequence[Workflow],
         batch: BatchRecord,
         launcher: Launcher,
         *,
@@ -126,12 +126,12 @@ class Launch:
         decide: DecideBatch,
         settle: Callable[[PartitionRun], object] = lambda run: None,
     ) -> None:
-        self.work, self.workflow, self.batch, self.launcher, self.listener = work, workflow, batch, launcher, listener
+        self.work, self.workflows, self.batch, self.launcher, self.listener = work, workflows, batch, launcher, listener
         self.max_failures, self.settle, self.decide = max_failures, settle, decide
         self.batches = batches
         self.progress = LaunchProgress(total=total)
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
-        self.notes: dict[str, PartitionRun] = {}
+        self.notes: dict[tuple[str, str], PartitionRun] = {}
         self.noted_at = self.renewed_at = self.asked_at = time.monotonic()
         self.interrupted = False
 
@@ -139,7 +139,8 @@ class Launch:
         """Launch, follow, remember, and return how far it came."""
         self.lead()
         try:
-            import_engine_runs(self.batches, self.batch, self.found())
+            for workflow in self.workflows:
+                import_engine_runs(self.batches, self.batch, self.found(workflow), workflow.name)
             self.listener.begun(self.progress)
             try:
                 with self.signals():
@@ -151,11 +152,12 @@ class Launch:
             self.batches.acquire_launch_lease(self.batch.batch_id, self.me, timedelta(0))
         return self.progress
 
-    def found(self) -> Iterator[PartitionRun]:
+    def found(self, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
-        for run in self.launcher.find(self.batch, self.workflow):
-            self.settle(run)
-            yield run
+        for run in self.launcher.find(self.batch.of(workflow.name) or self.batch, workflow):
+            named = replace(run, workflow=workflow.name)
+            self.settle(named)
+            yield named
 
     def lead(self) -> None:
         """Be the only one who launches the batch; before that, nothing of it is changed.
@@ -187,7 +189,7 @@ class Launch:
     def decided(self, known: BatchRecord | None) -> BatchRecord:
         """Return what the batch asks for from now on, given what is known of it."""
         self.batch = replace(self.decide(known), engine=self.launcher.engine)
-        self.progress.total = self.batch.total or self.progress.total
+        self.progress.total = sum(one.total or 0 for one in self.batch.by_workflow()) or self.progress.total
         return self.batch
 
     def jobs(self) -> Iterator[Job | None]:
@@ -202,7 +204,7 @@ class Launch:
                 yield item
             else:
                 if item.state is PartitionState.WAITING:
-                    self.notes[item.partition] = item
+                    self.notes[item.workflow, item.partition] = item
                     if len(self.notes) >= _NOTES:
                         self.flush()
                 self.progress.before[item.state] = self.progress.before.get(item.state, 0) + 1
@@ -220,7 +222,7 @@ class Launch:
     def take(self, run: PartitionRun) -> None:
         """Remember and pass on what became of a partition."""
         if not self.launcher.writes_ledger or not run.attempt:
-            self.notes[run.partition] = run
+            self.notes[run.workflow, run.partition] = run
             self.settle(run)
         if run.state.ended:
             self.progress.under_way -= 1
@@ -294,24 +296,33 @@ class Launch:
                 signal.signal(number, handler)
 
 
-def import_engine_runs(batches: BatchStore, batch: BatchRecord, found: Iterator[PartitionRun]) -> int:
-    """Note what an engine knows of a batch, and return how many runs that were."""
+def import_engine_runs(
+    batches: BatchStore, batch: BatchRecord, found: Iterator[PartitionRun], workflow: str | None = None
+) -> int:
+    """Note what an engine knows of a batch, and return how many runs that were.
+
+    Args:
+        batches: Where batches are remembered.
+        batch: The batch.
+        found: What the engine knows of one workflow of it.
+        workflow: That workflow's name; by default that of the batch.
+    """
+    workflow = workflow or batch.workflow
     count = 0
     chunk: list[PartitionRun] = []
     for run in found:
         count += 1
-        chunk.append(run)
+        chunk.append(replace(run, workflow=""))
         if len(chunk) >= _NOTES:
-            _record_chunk(batches, batch, chunk)
+            _record_chunk(batches, batch.batch_id, workflow, chunk)
             chunk = []
-    _record_chunk(batches, batch, chunk)
+    _record_chunk(batches, batch.batch_id, workflow, chunk)
     return count
 
 
-def _record_chunk(batches: BatchStore, batch: BatchRecord, chunk: list[PartitionRun]) -> None:
+def _record_chunk(batches: BatchStore, batch_id: str, workflow: str, chunk: list[PartitionRun]) -> None:
     texts = {run.partition for run in chunk}
-    outcomes = batches.iter_outcomes(batch.batch_id, texts, workflow=batch.workflow)
-    known = {run.partition: run for run in outcomes}
+    known = {run.partition: run for run in batches.iter_outcomes(batch_id, texts, workflow=workflow)}
     best: dict[str, PartitionRun] = {}
     for run in chunk:
         before = best.get(run.partition) or known.get(run.partition)
@@ -323,7 +334,8 @@ def _record_chunk(batches: BatchStore, batch: BatchRecord, chunk: list[Partition
             best[run.partition] = replace(run, last_seen_at=max(run.last_seen_at, before.last_seen_at))
         else:
             best[run.partition] = winning_outcome([run, *([before] if before else [])])
-    batches.record_outcomes(batch.batch_id, [run for text, run in best.items() if run != known.get(text)])
+    news = [replace(run, workflow=workflow) for text, run in best.items() if run != known.get(text)]
+    batches.record_outcomes(batch_id, news)
 
 
 def _stopped(before: PartitionRun, run: PartitionRun) -> bool:

@@ -55,7 +55,7 @@ class LocalLauncher:
         if self.workers < 1:
             raise BatchError(f"workers={workers} runs nothing; use 1 or more")
         self._address = address
-        self._import_path = ""
+        self._import_paths: dict[str, str] = {}
         self._pool: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._taking = True
@@ -72,7 +72,7 @@ class LocalLauncher:
                 f"workflow {workflow.name!r} cannot be imported by worker processes; bind it to a name in a module, "
                 "such as prices = Workflow(...) in flows.py"
             )
-        self._import_path = import_path
+        self._import_paths[workflow.name] = import_path
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Run jobs, and yield how each ended."""
@@ -112,6 +112,7 @@ class LocalLauncher:
                 engine=run.engine,
                 attempt=0,
                 last_seen_at=now,
+                workflow=run.workflow,
             )
 
     # -- workers ----------------------------------------------------------------------------------------------------
@@ -137,7 +138,8 @@ class LocalLauncher:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
         )
         worker = _Worker(process)
-        worker.say({"target": self._import_path, "ledger": self._address, "batch_id": batch.batch_id})
+        targets = [self._import_paths[name] for name in batch.workflows]
+        worker.say({"targets": targets, "ledger": self._address, "batch_id": batch.batch_id})
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
@@ -180,7 +182,8 @@ class _Worker:
         known = job.before is not None
         params = {} if not job.params else {"params": to_json(job.params)}
         again = {} if job.from_step is None else {"from_step": job.from_step}
-        self.say({"partition": job.partition, "run_id": job.run_id, "known": known, **params, **again})
+        workflow = {"workflow": job.workflow} if job.workflow else {}
+        self.say({"partition": job.partition, "run_id": job.run_id, "known": known, **workflow, **params, **again})
 
     def stop(self) -> None:
         self.stopping = True
@@ -248,4 +251,5 @@ def _run_of(job: Job, message: dict[str, Any]) -> PartitionRun:
         last_seen_at=now,
         step=message.get("step"),
         error=message.get("error"),
+        workflow=job.workflow,
     )

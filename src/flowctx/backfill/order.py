@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState
 from flowctx.core.partitions.key import PartitionKey
@@ -20,14 +20,35 @@ MAX_HELD: Final = 1000
 
 #: What is to be done in a batch: a job, or what is known of a partition that is passed over; ``None``: nothing now.
 Item: TypeAlias = Job | PartitionRun | None
-#: The positions of a key's values in the dimensions of its scheme.
+#: Which workflow of the batch, and the positions of a key's values in the dimensions of its scheme.
 Path: TypeAlias = tuple[int, ...]
+
+
+class BatchInput(NamedTuple):
+    """What a workflow of a batch reads of one of its workflows."""
+
+    #: The place of the workflow that is read.
+    source: int
+    #: Which partitions a partition reads.
+    mapping: PartitionMapping
+    #: Whether they are of dates before its own.
+    back: bool
 
 
 def own_mappings(workflow: Workflow) -> list[PartitionMapping]:
     """Return which partitions of its own workflow a partition reads, for each such input."""
-    found = (item for _, _, item in inputs_of(workflow) if item.workflow is workflow)
-    return [mapping for item in found if (mapping := item.mapping(workflow.partitions)) is not None]
+    return [own.mapping for own in batch_inputs([workflow])[0]]
+
+
+def batch_inputs(workflows: Sequence[Workflow]) -> list[list[BatchInput]]:
+    """Return for each workflow what it reads of them, itself among them."""
+    places = {id(workflow): place for place, workflow in enumerate(workflows)}
+    found: list[list[BatchInput]] = []
+    for workflow in workflows:
+        items = [item for _, _, item in inputs_of(workflow) if id(item.workflow) in places]
+        mapped = [(item, item.mapping(workflow.partitions)) for item in items]
+        found.append([BatchInput(places[id(i.workflow)], m, bool(i.back)) for i, m in mapped if m is not None])
+    return found
 
 
 @dataclass
@@ -39,23 +60,24 @@ class _Held:
 
 
 class InputOrder:
-    """The work of a batch, in an order in which each partition comes after what it reads of the same batch.
+    """The work of a batch, in an order in which each partition begins after what it reads of the same batch.
 
     It takes in little more than is under way: a byte for each partition that failed or waits, and the jobs that are
     held back.
 
     Args:
-        workflow: The workflow.
-        work: What is to be done, dates in order.
+        workflows: The batch's workflows.
+        work: What is to be done, each partition after those that it reads.
         engine: The engine that the batch is launched on.
     """
 
-    def __init__(self, workflow: Workflow, work: Iterator[Job | PartitionRun], engine: str) -> None:
-        assert workflow.partitions is not None  # noqa: S101 - a batch has partitions
-        self._scheme: PartitionScheme = workflow.partitions
-        self._mappings = own_mappings(workflow)
+    def __init__(self, workflows: Sequence[Workflow], work: Iterator[Job | PartitionRun], engine: str) -> None:
+        self._schemes = [_scheme(workflow) for workflow in workflows]
+        self._inputs = batch_inputs(workflows)
+        self._places = {"": 0, **{workflow.name: place for place, workflow in enumerate(workflows)}}
         self._work, self._engine = work, engine
-        self._dated = self._scheme.dimensions.index(str(self._scheme.cadence_dimension))
+        # Where the date stands in a path, after the workflow's place.
+        self._dated = [1 + dims.index(date) if date else None for dims, date in map(_dimensions, self._schemes)]
         self._ready: deque[Item] = deque()
         self._held: dict[Path, _Held] = {}
         #: What is under way or held back, and who waits for it.
@@ -78,7 +100,7 @@ class InputOrder:
 
     def ended(self, run: PartitionRun) -> None:
         """Take in that a partition has ended: what waits for it goes on, or waits for good."""
-        path = self._path(run.partition)
+        path = self._path(run)
         if not run.state.done:
             self._block(path, _failure(run))
             return
@@ -93,13 +115,13 @@ class InputOrder:
     # -- one partition --------------------------------------------------------------------------------------------
 
     def _place(self, item: Job | PartitionRun) -> None:
-        path = self._path(item.partition)
+        path = self._path(item)
         if isinstance(item, PartitionRun):
             if not item.state.done:
-                self._block(path, _failure(item) if item.state.ended else f"{item.partition}, under way elsewhere")
+                self._block(path, _failure(item) if item.state.ended else f"{_name(item)}, under way elsewhere")
             self._ready.append(item)
             return
-        before = list(dict.fromkeys(self._before(item)))
+        before = list(dict.fromkeys(self._before(path[0], item)))
         blocked = next((other for other in before if self._is_blocked(other)), None)
         self._pending[path] = []
         if blocked is not None:
@@ -114,8 +136,8 @@ class InputOrder:
         else:
             self._ready.append(item)
 
-    def _before(self, job: Job) -> Iterator[Path]:
-        return (path for mapping in self._mappings for path in mapping.paths(job.key))
+    def _before(self, place: int, job: Job) -> Iterator[Path]:
+        return ((source, *path) for source, mapping, _ in self._inputs[place] for path in mapping.paths(job.key))
 
     def _block(self, path: Path, reason: str) -> None:
         """Note that a partition is not done, and let all that hangs on it wait."""
@@ -124,8 +146,9 @@ class InputOrder:
             at = stack.pop()
             followers = self._pending.pop(at, [])
             dates = self._blocked.setdefault(self._static(at), bytearray())
-            dates.extend(bytes(max(0, at[self._dated] + 1 - len(dates))))
-            dates[at[self._dated]] = 1
+            date = self._date(at)
+            dates.extend(bytes(max(0, date + 1 - len(dates))))
+            dates[date] = 1
             self._reasons[self._static(at)] = reason
             held = self._held.pop(at, None)
             if held is not None:
@@ -141,19 +164,39 @@ class InputOrder:
             attempt=0,
             last_seen_at=datetime.now(UTC),
             error=f"waits for {reason}",
+            workflow=job.workflow,
         )
 
     # -- keys as paths --------------------------------------------------------------------------------------------
 
-    def _path(self, partition: str) -> Path:
-        return tuple(self._scheme.path_of(PartitionKey.parse(partition)))
+    def _path(self, item: Job | PartitionRun) -> Path:
+        place = self._places[item.workflow]
+        return (place, *self._schemes[place].path_of(PartitionKey.parse(item.partition)))
 
     def _static(self, path: Path) -> Path:
-        return path[: self._dated] + path[self._dated + 1 :]
+        dated = self._dated[path[0]]
+        return path if dated is None else path[:dated] + path[dated + 1 :]
+
+    def _date(self, path: Path) -> int:
+        dated = self._dated[path[0]]
+        return 0 if dated is None else path[dated]
 
     def _is_blocked(self, path: Path) -> bool:
-        dates = self._blocked.get(self._static(path))
-        return dates is not None and path[self._dated] < len(dates) and bool(dates[path[self._dated]])
+        dates, date = self._blocked.get(self._static(path)), self._date(path)
+        return dates is not None and date < len(dates) and bool(dates[date])
+
+
+def _scheme(workflow: Workflow) -> PartitionScheme:
+    assert workflow.partitions is not None  # noqa: S101 - a batch has partitions
+    return workflow.partitions
+
+
+def _dimensions(scheme: PartitionScheme) -> tuple[tuple[str, ...], str | None]:
+    return scheme.dimensions, scheme.cadence_dimension
+
+
+def _name(run: PartitionRun) -> str:
+    return f"{run.partition} of {run.workflow}" if run.workflow else run.partition
 
 
 def _failure(run: PartitionRun) -> str:
@@ -161,4 +204,4 @@ def _failure(run: PartitionRun) -> str:
     if run.state is PartitionState.WAITING:
         return (run.error or run.partition).removeprefix("waits for ")
     how = {PartitionState.FAILED: "failed", PartitionState.CANCELED: "was canceled"}.get(run.state, "is not complete")
-    return f"{run.partition}, which {how}" + (f" at step {run.step}" if run.step else "")
+    return f"{_name(run)}, which {how}" + (f" at step {run.step}" if run.step else "")

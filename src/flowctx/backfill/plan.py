@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -49,6 +49,8 @@ class Plan:
     states: Mapping[PartitionState, int]
     #: How many would run.
     would_run: int
+    #: The same of each workflow, where the batch has several.
+    by_workflow: Mapping[str, Plan] = field(default_factory=dict)
 
 
 class Backfill:
@@ -138,6 +140,11 @@ class Backfill:
         requested = self.record()
         if known is None:
             return requested
+        if known.others:
+            raise BatchError(
+                f"batch {self.batch_id!r} is one of the workflows {', '.join(known.workflows)}; launch it with all of "
+                "them, or take another id"
+            )
         if known.workflow != requested.workflow:
             raise BatchError(
                 f"batch {self.batch_id!r} is one of workflow {known.workflow!r}, not of {requested.workflow!r}; "
@@ -169,6 +176,9 @@ class Backfill:
             BatchError: As for :meth:`reconcile`.
         """
         self.reconcile(extend=extend)
+        return self._plan(retry_failed=retry_failed, retry_skipped=retry_skipped)
+
+    def _plan(self, *, retry_failed: bool, retry_skipped: bool) -> Plan:
         states: dict[PartitionState, int] = {}
         not_again = 0
         for run in self._outcomes():
@@ -201,13 +211,20 @@ class Backfill:
     # -- what is to run ---------------------------------------------------------------------------------------------
 
     def iter_work(
-        self, engine: str | None, *, retry_failed: bool, retry_skipped: bool = False, from_step: str | None = None
+        self,
+        engine: str | None,
+        *,
+        retry_failed: bool,
+        retry_skipped: bool = False,
+        from_step: str | None = None,
+        by_date: bool = False,
     ) -> Iterator[Job | PartitionRun]:
         """Yield a job for what is to run and what is known of the rest: in the selection's order.
 
-        Where partitions read others of their workflow, dates come in order, whatever the scheme's order is.
+        Where partitions read others of their workflow, or it is asked for, dates come in order, whatever the scheme's
+        order is.
         """
-        keys = self.selection.by_date() if own_mappings(self.workflow) else iter(self.selection)
+        keys = self.selection.by_date() if by_date or own_mappings(self.workflow) else iter(self.selection)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
             known = {run.partition: run for run in self._outcomes([str(key) for key in chunk])}
@@ -301,8 +318,8 @@ class Backfill:
         )
         launch = Launch(
             self.ledger.batches,
-            InputOrder(self.workflow, work, launcher.engine) if own_mappings(self.workflow) else work,
-            self.workflow,
+            InputOrder([self.workflow], work, launcher.engine) if own_mappings(self.workflow) else work,
+            [self.workflow],
             batch,
             launcher,
             total=len(self.selection),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from flowctx.backfill.http import JsonClient
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.workflow.definition import Workflow
 
 #: So many runs are under way at a time unless the caller says otherwise, so that the engine is not flooded.
 MAX_ACTIVE: Final = 16
@@ -38,6 +39,8 @@ class PollingLauncher(ABC):
 
     engine: str
     writes_ledger = False
+    #: What it launches whatever the workflow is, if it was told so.
+    _named: str | None = None
 
     def __init__(self, client: JsonClient, max_active: int) -> None:
         self._client, self._max_active = client, max_active
@@ -46,6 +49,7 @@ class PollingLauncher(ABC):
     def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Start runs, as many at a time as are allowed, and yield what becomes of them."""
         self._taking = self._watching = True
+        self._prepare(batch)
         active: dict[str, UnderWay] = {}
         while self._watching:
             while self._taking and len(active) < self._max_active:
@@ -72,6 +76,9 @@ class PollingLauncher(ABC):
         """Start no more runs, and leave those under way to the engine."""
         self._taking = self._watching = False
 
+    def _prepare(self, batch: BatchRecord) -> None:  # noqa: B027 - most have nothing to do
+        """Make ready for a launch."""
+
     @abstractmethod
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         """Start the run of a job, or run it again.
@@ -84,6 +91,18 @@ class PollingLauncher(ABC):
         Returns:
             The run, under way or, if the engine will not run it, failed.
         """
+
+    @abstractmethod
+    def check(self, workflow: Workflow) -> None:
+        """See whether the engine is there and can run the workflow."""
+
+    @abstractmethod
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Yield what the engine knows of a batch, whoever started it."""
+
+    @abstractmethod
+    def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
+        """Stop runs that are under way, and yield those that were stopped."""
 
     @abstractmethod
     def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
@@ -127,4 +146,5 @@ class PollingLauncher(ABC):
             attempt=attempt,
             last_seen_at=datetime.now(UTC),
             error=error,
+            workflow=job.workflow,
         )

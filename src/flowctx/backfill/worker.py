@@ -13,7 +13,7 @@ import platform
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
@@ -44,12 +44,12 @@ def main(run: Runner, resume: Runner) -> NoReturn:
     # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
     setup = json.loads(incoming.readline())
-    workflow = import_workflow(setup["target"])
+    workflows = [import_workflow(target) for target in setup["targets"]]
     who = f"{_worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
     ledger = open_ledger(setup["ledger"], owner=who)
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     stopping = threading.Event()
-    runs = _Runs(run, resume, workflow, ledger, setup["batch_id"])
+    runs = _Runs(run, resume, workflows, ledger, setup["batch_id"])
     threading.Thread(target=_listen, args=(incoming, tasks, stopping), daemon=True).start()
     while True:
         task = tasks.get()
@@ -86,8 +86,11 @@ def _listen(incoming: IO[bytes], tasks: queue.SimpleQueue[dict[str, Any]], stopp
 class _Runs:
     """The runs of one batch."""
 
-    def __init__(self, run: Runner, resume: Runner, workflow: Workflow, ledger: Ledger, batch_id: str) -> None:
-        self.run, self.resume, self.workflow, self.ledger, self.batch_id = run, resume, workflow, ledger, batch_id
+    def __init__(
+        self, run: Runner, resume: Runner, workflows: Sequence[Workflow], ledger: Ledger, batch_id: str
+    ) -> None:
+        self.run, self.resume, self.ledger, self.batch_id = run, resume, ledger, batch_id
+        self.workflows = {"": workflows[0], **{workflow.name: workflow for workflow in workflows}}
 
     def outcome(self, task: dict[str, Any]) -> dict[str, Any]:
         """Run a partition and say how it ended."""
@@ -116,8 +119,13 @@ class _Runs:
         return [name for name, how in self.ledger.statuses(run.key).items() if how is StepStatus.SKIPPED]
 
     def _run_of(self, task: dict[str, Any]) -> RunRecord:
-        key = self.workflow.partition_key(task["partition"])
-        return self.ledger.get_run(task["run_id"], workflow=self.workflow.name, partition=key)
+        workflow = self.workflow_of(task)
+        key = workflow.partition_key(task["partition"])
+        return self.ledger.get_run(task["run_id"], workflow=workflow.name, partition=key)
+
+    def workflow_of(self, task: dict[str, Any]) -> Workflow:
+        """Return the workflow that a task is of: the batch's first, unless it says which."""
+        return self.workflows[task.get("workflow", "")]
 
     def result(self, task: dict[str, Any]) -> RunResult:
         params = from_json(task["params"]) if "params" in task else {}
@@ -126,7 +134,7 @@ class _Runs:
                 before = self._run_of(task)
                 return self.resume(
                     task["run_id"],
-                    self.workflow,
+                    self.workflow_of(task),
                     partition=task["partition"],
                     params=changed_params(params, before),
                     from_step=task.get("from_step") or self.skipped_steps(before),
@@ -136,7 +144,7 @@ class _Runs:
             except UnknownRun:
                 pass  # what is known of it happened on another engine, or before it began
         return self.run(
-            self.workflow,
+            self.workflow_of(task),
             partition=task["partition"],
             params=params,
             batch_id=self.batch_id,

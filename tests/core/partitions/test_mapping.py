@@ -91,6 +91,22 @@ def test_the_rule_agrees_with_a_brute_force_reading_of_windows(upstream, downstr
         assert not mapping.one or len(found) <= 1
 
 
+@settings(max_examples=25)
+@given(schemes(), schemes(), st.sampled_from([0, 0, 1, 3]), st.data())
+def test_who_reads_a_selection_is_who_takes_in_one_of_its_keys(upstream, downstream, previous, data):
+    """The way back agrees with asking each key of the reader for what it takes in."""
+    try:
+        mapping = PartitionMapping(upstream, downstream, previous=previous)
+    except PartitionError:
+        return
+    first, length = data.draw(st.integers(0, max(0, len(upstream) - 1))), data.draw(st.integers(1, 9))
+    some = upstream.keys()[first : first + length : data.draw(st.integers(1, 3))]
+    dates = len(downstream.cadence) if downstream.cadence else 0
+    wanted, keys = set(some), list(itertools.islice(downstream, 300))
+    found = set(itertools.islice(mapping.readers(some, dates), 10_000))
+    assert [key for key in keys if key in found] == [k for k in keys if wanted.intersection(mapping.keys(k))]
+
+
 def test_a_week_takes_in_its_sessions_and_a_month_too():
     """A closed day belongs to no window, and a week has the sessions between its Saturday and its Friday."""
     days = PartitionScheme(date=Daily(start="2012-10-01", calendar="XNYS", timezone="America/New_York"))

@@ -30,6 +30,8 @@ def chosen(text, dimensions=BOTH, until=None):
         ("date=2012-01-03..2012-01-05", [1, 2, 3], [0, 1, 2, 3, 4]),
         ("date=2012-01-07..2012-01-10,tier=T1", [5, 6], [0]),
         ("date=..2012-01-04,tier=T1", [0, 1, 2], [0]),
+        ("date=2012-01,tier=T1", list(range(22)), [0]),
+        ("date=2012,tier=T1", list(range(22)), [0]),
         ("date=2012-01-30..,tier=T1", [20, 21], [0]),
         ("date=2012-01-02..2012-01-13/5,tier=T1", [0, 5], [0]),
         ("date=first:2|last:1,tier=T1", [0, 1, 21], [0]),

@@ -124,9 +124,9 @@ class Hourly(Cadence):
         return iso_date(text) or self.parse(text)
 
     def parse_span(self, text: str) -> range:
-        """Return the positions of the hours of a day."""
+        """Return the positions of the hours of a day, a month or a year."""
         day = iso_date(text)
-        return range(0) if day is None else self.indexes(day, day)
+        return super().parse_span(text) if day is None else self.indexes(day, day)
 
     @staticmethod
     def _instant(text: str) -> datetime | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from calendar import monthrange
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Final, overload
@@ -11,6 +13,7 @@ from flowctx.core.suggestions import a_kind
 
 WEEKDAY_NAMES: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MONTH_NAMES: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_MONTH_OR_YEAR: Final = re.compile(r"([1-9]\d{3})(?:-(0[1-9]|1[0-2]))?")
 _LONG_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -57,6 +60,21 @@ def parse_date(value: date | str, what: str) -> date:
     if parsed is None or parsed.isoformat() != value:
         raise CalendarError(f"{what}={value!r} is not a date; write it as YYYY-MM-DD, such as '2012-10-26'")
     return parsed
+
+
+def month_or_year(text: str) -> tuple[date, date] | None:
+    """Return the first and last day of a month or a year, or None if the text is neither.
+
+    Example:
+        >>> month_or_year("2012-02")
+        (datetime.date(2012, 2, 1), datetime.date(2012, 2, 29))
+    """
+    found = _MONTH_OR_YEAR.fullmatch(text)
+    if found is None:
+        return None
+    year, month = int(found[1]), int(found[2] or 0)
+    first, last = date(year, month or 1, 1), date(year, month or 12, 1)
+    return first, last.replace(day=monthrange(year, last.month)[1])
 
 
 def iso_date(text: str) -> date | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
 from flowctx.core.dates.due_rules import Delays, DueRule, parse_delay
-from flowctx.core.dates.parsing import DateSequence, check_date, iso_date, parse_date
+from flowctx.core.dates.parsing import DateSequence, check_date, iso_date, month_or_year, parse_date
 from flowctx.core.dates.periods import Axis
 from flowctx.core.dates.zones import get_zone, zone_name
 from flowctx.core.errors import CalendarError
@@ -187,8 +187,15 @@ class AsOfDates(Sequence[date]):
         return iso_date(text)
 
     def parse_span(self, text: str) -> range:
-        """Return the positions of the as-of dates that a text stands for together: the hours of a day."""
-        return range(0)
+        """Return the positions of the as-of dates that a text stands for together: those of a month or a year.
+
+        Example:
+            >>> from flowctx import Daily
+            >>> Daily(start="2012-01-03", calendar="WEEKDAYS").parse_span("2012-02")
+            range(21, 42)
+        """
+        span = month_or_year(text)
+        return range(0) if span is None else self.indexes(*span)
 
     def goes_backwards(self, a: date, b: date) -> bool:
         """Tell whether a range from ``a`` to ``b`` ends before it starts."""

@@ -6,14 +6,16 @@ window, or the last ones before it. Dimensions that only the upstream has are ta
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import product
 
 from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
+from flowctx.core.dates.zones import Window
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
-from flowctx.core.partitions.index_tree import POINT, Tree, tree_over
+from flowctx.core.partitions.index_tree import POINT, Runs, Tree, blocks, tree_over, union
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -129,9 +131,69 @@ class PartitionMapping:
 
     def _dates(self, cadence: Cadence, key: PartitionKey | None) -> range:
         window = None if key is None or self.downstream is None else self.downstream.window(key)
-        if window is None:
-            return range(len(cadence))
+        return range(len(cadence)) if window is None else self._dates_of(cadence, window)
+
+    def _dates_of(self, cadence: Cadence, window: Window) -> range:
         return cadence.before(window.start, self.previous) if self.previous else cadence.within(window)
+
+    # -- who takes it in ------------------------------------------------------------------------------------------
+
+    def readers(self, selection: Selection, dates: int = 0) -> Selection:
+        """Return the keys of the downstream that take in any of a selection of the upstream.
+
+        Args:
+            selection: Keys of the upstream.
+            dates: How many of the downstream's dates are looked at, from its first on, where it has dates.
+
+        Example:
+            >>> from flowctx import Daily, Monthly, PartitionScheme
+            >>> days = PartitionScheme(date=Daily(start="2012-01-03", calendar="WEEKDAYS"), fund=["A", "B"])
+            >>> months = PartitionScheme(month=Monthly(start="2012-01-31"))
+            >>> some = days.select("date=2012-01-20..2012-02-03,fund=A")
+            >>> [key.month for key in PartitionMapping(days, months).readers(some, dates=12)]
+            ['2012-01-31', '2012-02-29']
+        """
+        assert self.downstream is not None  # noqa: S101 - whoever asks has its keys
+        tree = selection._set()
+        found = [self._reading(block, dates) for block in (() if tree is None else blocks(tree))]
+        return Selection._of(self.downstream, union(found))
+
+    def _reading(self, block: Sequence[Runs], dates: int) -> Tree | None:
+        """Return the paths of the downstream that take in any path of a block: a block, since dimensions are apart."""
+        assert self.downstream is not None  # noqa: S101 - whoever asks has its keys
+        ranges: dict[str, list[range]] = {}
+        for dimension, runs in zip(self.upstream.parts, block, strict=True):
+            if isinstance(dimension, CadenceDimension):
+                ranges[str(self.downstream.cadence_dimension)] = self._dates_reading(dimension.cadence, runs, dates)
+            elif dimension.name in self.where:
+                values = [dimension.values.index(value) for value in self.where[dimension.name]]
+                if not any(value in run for value in values for run in runs):
+                    return None
+            elif dimension.name in self._statics:
+                chosen = {dimension.values[place] for run in runs for place in run}
+                reading = self.downstream.values(dimension.name)
+                ranges[dimension.name] = [range(i, i + 1) for i, value in enumerate(reading) if value in chosen]
+        below: Tree | None = POINT
+        for part in reversed(self.downstream.parts):
+            of_all = [range(dates if isinstance(part, CadenceDimension) else part.size(None))]
+            below = None if below is None else tree_over(ranges.get(part.name, of_all), below)
+        return below
+
+    def _dates_reading(self, cadence: Cadence, runs: Runs, dates: int) -> list[range]:
+        """Return the dates of the downstream that take in any date of some runs."""
+        reading = self.downstream.cadence if self.downstream is not None else None
+        if reading is None:
+            return []
+
+        def taken(place: int) -> range:
+            return self._dates_of(cadence, reading.window(reading[place]))
+
+        found: list[range] = []
+        for run in runs:
+            first = bisect_left(range(dates), True, key=lambda place: taken(place).stop > run[0])
+            after = bisect_left(range(dates), True, key=lambda place: taken(place).start > run[-1])
+            found += (range(i, i + 1) for i in range(first, after) if any(date in run for date in taken(i)))
+        return found
 
     # -- what cannot be -------------------------------------------------------------------------------------------
 

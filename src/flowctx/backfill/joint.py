@@ -1,0 +1,251 @@
+"""A batch of several workflows: one id, in the order of what they read of each other."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any
+
+from flowctx.backfill.launching import Launch, LaunchListener, LaunchProgress
+from flowctx.backfill.order import InputOrder, batch_inputs
+from flowctx.backfill.plan import Backfill, Plan
+from flowctx.backfill.polling import PollingLauncher
+from flowctx.backfill.settling import settle_run
+from flowctx.backfill.workflow_launchers import WorkflowLaunchers
+from flowctx.core.batches.launcher import Launcher
+from flowctx.core.batches.records import BatchRecord, BatchWorkflow, Job, PartitionRun
+from flowctx.core.errors import BatchError
+from flowctx.core.workflow.definition import Workflow, check_workflow
+
+#: Where a workflow's partitions stand among those of the others: stage, end of the window, and rank.
+_Place = tuple[int, float, int]
+
+
+class JointBackfill:
+    """Several workflows under one batch id: a partition begins when what it reads of the batch is done.
+
+    It is launched, planned and gone on with as a :class:`~flowctx.backfill.Backfill` is.
+
+    Args:
+        plans: What is to run of each workflow, all of one batch id and one ledger; in any order.
+
+    Raises:
+        BatchError: There is none, one workflow stands twice, or they are of several batches.
+        WorkflowError: The workflows wait for each other.
+
+    Example:
+        >>> from flowctx import PartitionScheme, Workflow
+        >>> tiers = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2"]))
+        >>> totals = Workflow("totals", partitions=PartitionScheme(tier=["T1", "T2"]))
+        >>> @tiers.step()
+        ... def load(ctx):
+        ...     return {"rows": 1}
+        >>> @totals.step(inputs={"rows": tiers.output(load)})
+        ... def add(ctx, *, rows):
+        ...     return rows
+        >>> from flowctx.ledger import open_ledger
+        >>> ledger = open_ledger("memory://")
+        >>> both = JointBackfill([Backfill(flow, None, "restate", ledger=ledger) for flow in (totals, tiers)])
+        >>> [plan.workflow.name for plan in both.plans], both.plan().total
+        (['tiers', 'totals'], 4)
+    """
+
+    def __init__(self, plans: Sequence[Backfill]) -> None:
+        if not plans:
+            raise BatchError("a batch needs a workflow; pass at least one Backfill")
+        names = [check_workflow(plan.workflow).name for plan in plans]
+        for name in names:
+            if names.count(name) > 1:
+                raise BatchError(f"workflow {name!r} stands twice in the batch; name each once")
+        if len({plan.batch_id for plan in plans}) > 1 or len({id(plan.ledger) for plan in plans}) > 1:
+            raise BatchError(
+                "the workflows of a batch have one batch id and one ledger; pass the same to each Backfill"
+            )
+        #: What is to run of each workflow, those that are read first.
+        self.plans = [plans[place] for place in _ranked([plan.workflow for plan in plans])]
+        self.batch_id, self.ledger = plans[0].batch_id, plans[0].ledger
+
+    @property
+    def workflows(self) -> list[Workflow]:
+        """Its workflows, those that are read first."""
+        return [plan.workflow for plan in self.plans]
+
+    def record(self) -> BatchRecord:
+        """Return what it asks for, as the ledger remembers it."""
+        return _joined([plan.record() for plan in self.plans])
+
+    def reconcile(self, *, extend: bool = False) -> BatchRecord:
+        """Return its record, unless the ledger knows another batch by its id.
+
+        Args:
+            extend: Add workflows and selections to those of the batch, and let the parameters be these from now on.
+
+        Raises:
+            BatchError: The same id with other workflows, selections or parameters.
+        """
+        return self._reconciled(self.ledger.find_batch(self.batch_id), extend=extend)
+
+    def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
+        if known is None:
+            return self.record()
+        ours = [plan.workflow.name for plan in self.plans]
+        forgotten = [name for name in known.workflows if name not in ours]
+        added = [name for name in ours if name not in known.workflows]
+        if forgotten or (added and not extend):
+            how = "name them all" if forgotten else "add the others to it with extend=True (--extend)"
+            raise BatchError(
+                f"batch {self.batch_id!r} is one of {', '.join(known.workflows)}, and this asks for {', '.join(ours)}; "
+                f"{how}, or take another id"
+            )
+        found = [plan._reconciled(known.of(plan.workflow.name), extend=extend) for plan in self.plans]
+        # What engines said of the first workflow is noted without its name, so that it stays the first.
+        found.sort(key=lambda record: record.workflow != known.workflow)
+        return replace(_joined(found), created_at=known.created_at)
+
+    def plan(self, *, retry_failed: bool = False, retry_skipped: bool = False, extend: bool = False) -> Plan:
+        """Return what a launch would do now, and do nothing.
+
+        Raises:
+            BatchError: As for :meth:`reconcile`.
+        """
+        self.reconcile(extend=extend)
+        plans = self.plan_by_workflow(retry_failed=retry_failed, retry_skipped=retry_skipped)
+        states: dict[Any, int] = {}
+        for plan in plans.values():
+            for state, count in plan.states.items():
+                states[state] = states.get(state, 0) + count
+        first, *_, last = [*plans.values(), *plans.values()]
+        total, would_run = sum(p.total for p in plans.values()), sum(p.would_run for p in plans.values())
+        return Plan(
+            total=total, first=first.first, last=last.last, states=states, would_run=would_run, by_workflow=plans
+        )
+
+    def plan_by_workflow(self, *, retry_failed: bool = False, retry_skipped: bool = False) -> dict[str, Plan]:
+        """Return what a launch would do now for each workflow, those that are read first."""
+        how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped}
+        return {plan.workflow.name: plan._plan(**how) for plan in self.plans}
+
+    # -- what is to run ---------------------------------------------------------------------------------------------
+
+    def iter_work(
+        self, engine: str | None, *, retry_failed: bool, retry_skipped: bool = False, from_step: str | None = None
+    ) -> Iterator[Job | PartitionRun]:
+        """Yield a job for what is to run and what is known of the rest: each after what it reads."""
+        stages = _stages(self.workflows)
+        streams = []
+        for rank, (plan, stage) in enumerate(zip(self.plans, stages, strict=True)):
+            work = plan.iter_work(
+                engine,
+                retry_failed=retry_failed,
+                retry_skipped=retry_skipped,
+                from_step=from_step if from_step in plan.workflow.steps else None,
+                by_date=True,
+            )
+            streams.append(_placed(plan, work, stage, rank))
+        return (item for _, item in heapq.merge(*streams, key=itemgetter(0)))
+
+    def launch(
+        self,
+        launcher: Launcher,
+        *,
+        retry_failed: bool = False,
+        retry_skipped: bool = False,
+        from_step: str | None = None,
+        extend: bool = False,
+        max_failures: int | None = None,
+        listener: LaunchListener | None = None,
+    ) -> LaunchProgress:
+        """Run what is missing, and return when it has ended or was stopped; see :meth:`Backfill.launch`.
+
+        Args:
+            launcher: The engine to run it on, all workflows alike.
+            retry_failed: Also run again what has failed.
+            retry_skipped: Also run again what was skipped.
+            from_step: Where what ran before runs again, in the workflows that have such a step.
+            extend: As for :meth:`reconcile`.
+            max_failures: Stop when so many partitions have failed.
+            listener: Is told what happens.
+
+        Raises:
+            BatchError: As for :meth:`reconcile`, some partitions are not due yet, or somebody else launches the batch
+                right now.
+            EngineError: The engine cannot run one of the workflows; nothing was launched.
+        """
+        batch = self.reconcile(extend=extend)
+        launcher = WorkflowLaunchers(launcher) if isinstance(launcher, PollingLauncher) else launcher
+        for plan in self.plans:
+            plan.check_due(datetime.now(UTC))
+            launcher.check(plan.workflow)
+        if from_step is not None and not any(from_step in workflow.steps for workflow in self.workflows):
+            raise BatchError(f"none of the workflows {', '.join(batch.workflows)} has a step {from_step!r}")
+        work = self.iter_work(
+            launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
+        )
+        launch = Launch(
+            self.ledger.batches,
+            InputOrder(self.workflows, work, launcher.engine),
+            self.workflows,
+            batch,
+            launcher,
+            total=sum(len(plan.selection) for plan in self.plans),
+            max_failures=max_failures,
+            listener=listener or LaunchListener(),
+            decide=lambda known: self._reconciled(known, extend=extend),
+            settle=lambda run: settle_run(self.ledger, run.workflow, run),
+        )
+        return launch.to_the_end()
+
+
+def _joined(records: Sequence[BatchRecord]) -> BatchRecord:
+    """Return the record of a batch of several workflows, from that of each."""
+    first, *others = records
+    names = [field.name for field in fields(BatchWorkflow)]
+    return replace(first, others=tuple(BatchWorkflow(**{name: getattr(o, name) for name in names}) for o in others))
+
+
+def _placed(
+    plan: Backfill, work: Iterator[Job | PartitionRun], stage: int, rank: int
+) -> Iterator[tuple[_Place, Job | PartitionRun]]:
+    """Yield work with its place among that of the others, and with its workflow's name."""
+    end_of, end = "", 0.0
+    dated = plan.scheme.cadence_dimension
+    for item in work:
+        key = plan.scheme.check(item.partition)
+        if dated is not None and key[dated] != end_of:
+            window = plan.scheme.window(key)
+            end_of, end = key[dated], window.end.timestamp() if window is not None else 0.0
+        yield (stage, end, rank), replace(item, workflow=plan.workflow.name)
+
+
+def _ranked(workflows: Sequence[Workflow]) -> list[int]:
+    """Return the places of workflows in an order in which each follows those that it reads of the same date."""
+    reads = [[source for source, _, back in some if not back] for some in batch_inputs(workflows)]
+    found: list[int] = []
+
+    def visit(place: int) -> None:
+        if place not in found:
+            for source in reads[place]:
+                visit(source)
+            found.append(place)
+
+    for place in range(len(workflows)):
+        visit(place)
+    return found
+
+
+def _stages(workflows: Sequence[Workflow]) -> list[int]:
+    """Return when each workflow's turn is: all of one stage come before the next, and within one the dates decide.
+
+    A workflow without dates that is read by one with dates comes before it as a whole, and after it if it reads it.
+    """
+    inputs = batch_inputs(workflows)
+    dated = [workflow.partitions is not None and workflow.partitions.cadence is not None for workflow in workflows]
+    stages = [0] * len(workflows)
+    for _ in workflows:
+        for place, some in enumerate(inputs):
+            for source, _mapping, _back in some:
+                stages[place] = max(stages[place], stages[source] + (dated[place] != dated[source]))
+    return stages
