@@ -11,9 +11,10 @@ import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 import pytest
 
 from adapters.parity_flows import planted
-from flowctx import InputMissing, LedgerError, PartitionError, Workflow, WorkflowError, run
+from flowctx import EngineError, InputMissing, LedgerError, PartitionError, Workflow, WorkflowError, run
 from flowctx.examples.prices import prices
 from flowctx.parity import assert_parity, verify
+from flowctx.parity.processes import Processes
 from flowctx.parity.shown import report, to_data
 from versions.real_chain import market, moves, quotes
 
@@ -52,7 +53,7 @@ def test_what_differs_on_one_engine_is_named(name, engine, paths, cause):
 
 def test_a_step_that_is_not_deterministic_is_told_apart():
     """Two runs here differ; neither it nor what follows it is the engine's doing."""
-    with pytest.raises(AssertionError, match="step 'odd' is not deterministic: two runs here differ"):
+    with pytest.raises(AssertionError, match="step 'odd' is not deterministic, .* two runs here differ"):
         assert_parity(planted("clock"), on=["dagster"])
     found = verify(planted("clock"), on=["dagster"], ignore=["after"])
     [one] = found.disagreements
@@ -90,3 +91,11 @@ def test_what_cannot_be_compared_is_refused(monkeypatch):
     monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
     with pytest.raises(LedgerError, match=r"reads outputs of other partitions, which are in a ledger; pass ledger="):
         verify(market, "date=2012-10-02")
+
+
+def test_a_process_that_cannot_run_its_side_says_why(tmp_path):
+    """Its own sentence, or the last lines that it wrote."""
+    flow = Workflow("gone")
+    flow.step("only")(lambda ctx: {})
+    with pytest.raises(EngineError, match="the runs here could not be made: there is no module 'no_such_module'"):
+        verify(flow, on=["dagster"], run_sides=Processes("no_such_module:gone"))

@@ -17,6 +17,7 @@ from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import LEDGER, CommandError
 from flowctx.cli.output import echo, shown
 from flowctx.cli.running import graph, replay, resume, run
+from flowctx.cli.verifying import verify
 from flowctx.cli.versions import diff, output, stale
 from flowctx.core.errors import (
     CalendarError,
@@ -142,6 +143,7 @@ COMMANDS = (
     output,
     diff,
     stale,
+    verify,
     ledger,
     doctor,
 )

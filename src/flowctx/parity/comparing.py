@@ -45,7 +45,7 @@ class Disagreement:
         what = f"step {self.step!r}" if self.step is not None else "the run"
         why = f": {self.cause}" if self.cause else ""
         if not self.deterministic:
-            return f"{where}{what} is not deterministic: two runs here differ{why}"
+            return f"{where}{what} is not deterministic, and what follows it is not compared: two runs here differ{why}"
         return f"{where}{what} differs on {self.engine.capitalize()}{why}"
 
 
@@ -88,9 +88,22 @@ class Comparer:
     ignore: Collection[str] = ()
 
     def disagreements(
-        self, key: PartitionKey | None, here: Recorded, again: Recorded, there: Mapping[str, Recorded]
+        self,
+        key: PartitionKey | None,
+        here: Recorded,
+        again: Recorded,
+        there: Mapping[str, Recorded],
+        problems: Mapping[str, str],
     ) -> Iterator[Disagreement]:
-        """Yield what differs of one partition: where two runs here do, and then on each engine."""
+        """Yield what differs of one partition: where two runs here do, and then on each engine.
+
+        Args:
+            key: The partition.
+            here: What a run here recorded.
+            again: What a second one did.
+            there: What each engine did.
+            problems: Why engines could not begin a run, of those that could not.
+        """
         unsteady = {step: found for step in self.workflow.steps if (found := self._changes(here, again, step))}
         if unsteady:
             yield self._disagreement(key, AGAIN, next(iter(unsteady)), here, again, next(iter(unsteady.values())))
@@ -98,7 +111,8 @@ class Comparer:
         for engine, side in there.items():
             found = [c for c in run_changes(here, side) if not self._is_ignored(c.path)]
             if found:
-                yield Disagreement(partition=key, engine=engine, step=None, changes=tuple(found))
+                why = problems.get(engine)
+                yield Disagreement(partition=key, engine=engine, step=None, changes=tuple(found), cause=why)
             if side.run is None:
                 continue
             for step in self.workflow.steps:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import RunRecord, StepRecord
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -58,6 +58,16 @@ class Recorded:
         # Without partition and date, only its id tells a run from another.
         found["capture_id"] = str(ctx.capture_id).replace(ctx.run_id, "RUN")
         return found | {name: ctx.metadata.get(name) for name in _DATES}
+
+    @property
+    def why(self) -> str | None:
+        """Why the run failed or was skipped, if it was."""
+        if self.run is None or self.run.status is RunStatus.OK:
+            return None
+        found = (
+            f"step {name!r} {record.status}: {record.error}" for name, record in self.steps.items() if record.error
+        )
+        return next(found, self.run.error)
 
     def end(self, step: str) -> dict[str, Any]:
         """Return how a step ended, beside its output."""

@@ -68,6 +68,7 @@ def verify(
             verify(nav, "date=last:5", on=["airflow"]).equal
     """
     check_engines(on)
+    workflow.params_with(params)
     work = Work(workflow=check_workflow(workflow), keys=_keys(workflow, select), params=params or {})
     comparer = Comparer(workflow=workflow, how=Tolerance(atol=atol, rtol=rtol, key=tuple(key)), ignore=tuple(ignore))
     with tempfile.TemporaryDirectory(prefix="flowctx-parity-") as root:
@@ -141,7 +142,11 @@ def _compare(
             here, again, *there = (Recorded.of(one, work.workflow, key, BATCH) for one in ledgers.values())
             assert here.run is not None  # noqa: S101 - a run here that cannot begin raises
             found.statuses[str(here.run.status)] += 1
-            found.disagreements += comparer.disagreements(key, here, again, dict(zip(engines, there, strict=True)))
+            if here.why is not None:
+                found.reasons[here.why] += 1
+            sides = dict(zip(engines, there, strict=True))
+            why = {name: some[key] for name, some in problems.items() if key in some}
+            found.disagreements += comparer.disagreements(key, here, again, sides, why)
     finally:
         for ledger in ledgers.values():
             ledger.close()

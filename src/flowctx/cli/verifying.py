@@ -1,0 +1,74 @@
+"""``flowctx verify``: whether engines agree."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from flowctx.cli.options import json_option, params_option, read_params, target_argument, there_option
+from flowctx.cli.output import echo, print_json, print_table
+from flowctx.core.workflow.import_path import import_workflow
+from flowctx.parity import ENGINES, Parity
+from flowctx.parity import verify as compare
+from flowctx.parity.processes import Processes
+from flowctx.parity.shown import headline, lines, to_data
+
+
+@click.command(short_help="Run partitions here and on engines, and compare.")
+@target_argument
+@click.option("--select", metavar="TEXT", help="Which partitions, such as date=last:5.")
+@click.option("--on", "engines", default=",".join(ENGINES), show_default=True, help="The engines.")
+@params_option
+@click.option("--ignore", multiple=True, metavar="STEP[.PATH]", help="A step, or a value, that may differ; repeat it.")
+@click.option("--key", metavar="COLUMNS", help="The columns that say which rows of a table are one and the same.")
+@click.option("--atol", type=click.FloatRange(min=0), default=0.0, help="Numbers that differ by no more are equal.")
+@click.option("--rtol", type=click.FloatRange(min=0), default=0.0, help="The same, as a part of the engine's number.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", default=50, show_default=True, help="Show so many.")
+@there_option
+@json_option
+def verify(
+    target: str, engines: str, params: dict[str, str], key: str | None, limit: int, as_json: bool, **how: Any
+) -> None:
+    """Run partitions here, here again, and on engines with real tasks; and name the first step that differs.
+
+    \b
+    flowctx verify flows:nav --select "date=last:5"
+    flowctx verify flows:nav --select "date=2026-01-09,fund=GROWTH" --on airflow
+    flowctx verify flows:nav --select "date=last:5" --ignore fetch.at --rtol 1e-9
+
+    Each side is a process with a ledger of its own in a temporary folder, and an engine of its own. What the partitions
+    read of others is copied there from the ledger, which is only read.
+
+    Exit code 1: something differs.
+    """  # noqa: D301 - \b is for click
+    workflow = import_workflow(target)
+    found = compare(
+        workflow,
+        on=[name.strip() for name in engines.split(",") if name.strip()],
+        params=read_params(workflow, params),
+        key=tuple(key.split(",")) if key else (),
+        run_sides=Processes(target),
+        **how,
+    )
+    if as_json:
+        print_json(to_data(found))
+    else:
+        _show(found, limit)
+    if not found.equal:
+        sys.exit(1)
+
+
+def _show(found: Parity, limit: int) -> None:
+    echo(headline(found))
+    for why, count in found.reasons.most_common(5):
+        echo(f"{count:,} alike: {why}")
+    for one in found.disagreements[:limit]:
+        rows = [(line.path, line.old, line.new) for line in lines(one)]
+        there = one.engine if one.deterministic else "here again"
+        print_table(f"\n{one.text}", ("what", "here", there), rows[:limit])
+        if len(rows) > limit:
+            echo("there is more: --limit N or --json")
+    if len(found.disagreements) > limit:
+        echo(f"{len(found.disagreements) - limit:,} more: --limit N or --json")
