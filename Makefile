@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e test-reach lint format docs bench clean
+.PHONY: help setup demo test e2e test-reach lint format docs package bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ format: $(READY)  ## Format the code and fix what ruff can fix
 docs: $(READY)  ## Build the documentation as a site in .cache/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Built in .cache/site; to read and search it: $(BIN)/python -m http.server --bind 127.0.0.1 -d .cache/site"
+
+package: $(READY)  ## Build wheel and sdist, look into them and install them where nothing else is
+	@$(BIN)/python tests/packaging
 
 bench: $(READY)  ## Print measurements side by side
 	@$(BIN)/python tests/bench
