@@ -16,9 +16,11 @@ from flowctx.airflow._compat import most_instances
 from flowctx.airflow.outputs import label_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
+from flowctx.airflow.watching import WATCHER, Watcher
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.business_date import AsOf
+from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
 from flowctx.core.workflow.parameters import Parameter
 
@@ -97,7 +99,7 @@ def workflow_dag(
         arguments["schedule"] = PartitionTimetable(by_inputs.readiness.scheme, by_inputs=True)
     with DAG(**arguments) as dag:
         if not mapped:
-            _add_steps(workflow, as_of=as_of)
+            _watched(_add_steps(workflow, as_of=as_of))
         else:
             group = _mapped(workflow, mapped, instances, as_of)
             if reduce is not None:
@@ -110,6 +112,22 @@ def workflow_dag(
 
         add_starter(dag, by_inputs)
     return dag
+
+
+def _check_always(workflow: Workflow, mapped: list[str]) -> None:
+    always = next((step.name for step in workflow.steps.values() if step.run_if is RunIf.ALWAYS), None)
+    if always is not None and mapped:
+        raise WorkflowError(
+            f"step {always!r} runs whatever happened (run_if='always'), and the instances of map_over= share one run, "
+            "whose state would hide which of them failed; leave out map_over="
+        )
+    if always is not None and WATCHER in workflow.steps:
+        raise WorkflowError(f"step {WATCHER!r} has the name of a task that run_if='always' needs; rename it")
+
+
+def _watched(tasks: list[StepOperator]) -> None:
+    if any(task.step.run_if is RunIf.ALWAYS for task in tasks):
+        Watcher(task_id=WATCHER).set_upstream(tasks)
 
 
 def _rule_of_all(as_of: AsOf | None, dag_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,6 +185,7 @@ def _instances(workflow: Workflow, mapped: list[str]) -> list[dict[str, str]]:
     Raises:
         WorkflowError: A dimension that is not there or has no end, or more instances than Airflow allows.
     """
+    _check_always(workflow, mapped)
     scheme = workflow.partitions
     dimensions = scheme.dimensions if scheme is not None else ()
     for name in mapped:

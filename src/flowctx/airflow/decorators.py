@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, overload
+from typing import Any, Literal, Protocol, overload
 
 from airflow.sdk import XComArg
 
 from flowctx.airflow._compat import task_decorator_factory, unique_task_id
 from flowctx.airflow.steps import StepOperator, as_step, config_of
 from flowctx.core.errors import WorkflowError
+from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import Condition, RetryPolicy, StepFunction
 
 
@@ -43,6 +44,8 @@ def step_task(
     config: Mapping[str, Any] | None = ...,
     retries: int | RetryPolicy | None = ...,
     when: Condition | None = ...,
+    run_if: RunIf | Literal["ok", "not_failed", "always"] = ...,
+    optional: bool = ...,
     **kwargs: Any,
 ) -> Callable[[StepFunction], DecoratedStep]: ...
 
@@ -53,6 +56,8 @@ def step_task(
     config: Mapping[str, Any] | None = None,
     retries: int | RetryPolicy | None = None,
     when: Condition | None = None,
+    run_if: RunIf | Literal["ok", "not_failed", "always"] = RunIf.OK,
+    optional: bool = False,
     **kwargs: Any,
 ) -> Any:
     """Make a function ``(ctx, config) -> StepResult`` a task; Airflow also knows it as ``@task.step``.
@@ -68,6 +73,8 @@ def step_task(
         config: Configuration. Templated; XComs of other tasks may be in it.
         retries: How often it is tried again, as for any task, or a :class:`~flowctx.RetryPolicy`.
         when: It is skipped when this function of the context returns false.
+        run_if: As for :meth:`Workflow.step() <flowctx.Workflow.step>`: the task's trigger rule.
+        optional: Its failure leaves the task a success.
         **kwargs: As for :class:`~flowctx.airflow.StepOperator` and any operator.
 
     Example:
@@ -84,6 +91,7 @@ def step_task(
         kwargs["defaults"] = config  # by another name: expand(config=...) refuses what is given already
     if when is not None:
         kwargs["when"] = when
+    kwargs |= {"run_if": run_if, "optional": optional}
     return task_decorator_factory(python_callable, decorated_operator_class=StepTask, **kwargs)
 
 
@@ -102,6 +110,8 @@ class StepTask(StepOperator):
         defaults: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
         when: Condition | None = None,
+        run_if: RunIf = RunIf.OK,
+        optional: bool = False,
         retry: RetryPolicy | None = None,
         multiple_outputs: bool = False,  # inferred from "-> dict"; an envelope is one value
         **kwargs: Any,
@@ -119,7 +129,13 @@ class StepTask(StepOperator):
             )
         if not getattr(self, "_BaseOperator__from_mapped", False):
             task_id = unique_task_id(task_id, kwargs.get("dag"), kwargs.get("task_group"))
-        step = replace(as_step(python_callable, task_id), when=when, retry=retry or RetryPolicy())
+        step = replace(
+            as_step(python_callable, task_id),
+            when=when,
+            run_if=run_if,
+            optional=optional,
+            retry=retry or RetryPolicy(),
+        )
         own = {**config_of(defaults, step.name), **config_of(config, step.name)}
         super().__init__(step=step, task_id=task_id, config={**own, **on_top}, **kwargs)
         if op_args:

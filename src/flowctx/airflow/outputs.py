@@ -17,12 +17,20 @@ from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.partitions.key import escape_value
+from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 
 _T = TypeVar("_T")
 #: The state in which Airflow leaves a task that wrote an envelope of this status.
-_STATES = {StepStatus.OK: "success", StepStatus.FAILED: "failed", StepStatus.SKIPPED: "skipped"}
+_STATES = {
+    StepStatus.OK: "success",
+    StepStatus.FAILED: "failed",
+    StepStatus.SKIPPED: "skipped",
+    StepStatus.TOLERATED: "success",
+}
+#: When a step runs, in Airflow's words.
+TRIGGER_RULES = {RunIf.OK: "all_success", RunIf.NOT_FAILED: "none_failed", RunIf.ALWAYS: "all_done"}
 
 
 def is_step(task: Any) -> bool:
@@ -100,7 +108,7 @@ def read_upstream(
     places = _places([*((e.step, at) for at, e in found.items()), *(p for e in envelopes for p in e.prior.items())])
     ctx, inherited = merge_upstream(ctx, envelopes, reader.fetch, store=store)
     prior = {name: None if places[name] == name else places[name] for name in inherited.prior}
-    after = (*(e.step for e in found.values() if e.status is StepStatus.OK), *mapped.values())
+    after = (*(e.step for e in found.values()), *mapped.values())
     return StepInput(ctx=ctx, inherited=replace(inherited, prior=prior), after=after)
 
 
@@ -178,7 +186,7 @@ class _Reader:
         envelope = from_payload(payload) if payload is not None else None
         if envelope is None or envelope.status is StepStatus.FAILED:
             envelope = self.recorded(step_name(self.task.dag.get_task(task_id))) or envelope
-        if envelope is None:
+        if envelope is None or envelope.status is StepStatus.FAILED:
             return None
         return (
             envelope

@@ -18,10 +18,9 @@ from flowctx.airflow._compat import (
     xcom_storage_path,
 )
 from flowctx.airflow.ordering import await_runs
-from flowctx.airflow.outputs import instance_states, is_step, read_upstream, step_name
+from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, read_upstream, step_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
-from flowctx.core.durability.completeness import Order
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import recorded_envelope
@@ -35,6 +34,7 @@ from flowctx.core.durability.takeover import begin_or_take_over
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
+from flowctx.core.workflow.cascade import Before, Order, RunIf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -205,8 +205,13 @@ def _own_tasks(task: Any, workflow: Workflow | None) -> dict[str, Any]:
 
 def _order(tasks: Mapping[str, Any], workflow: Workflow | None) -> Order:
     """Return all steps of the run's workflow, and which of them each one follows in the DAG."""
-    own = {step_name(task): tuple(_nearest(task, tasks)) for task in _sorted_tasks(tasks)}
+    own = {step_name(task): Before.of(_nearest(task, tasks), _rule(task)) for task in _sorted_tasks(tasks)}
     return own if workflow is None else {**order_of(workflow), **own}
+
+
+def _rule(task: Any) -> RunIf:
+    """Return of which ends of those before it a task runs, by its trigger rule."""
+    return next((rule for rule, trigger in TRIGGER_RULES.items() if trigger == task.trigger_rule), RunIf.OK)
 
 
 def _sorted_tasks(tasks: Mapping[str, Any]) -> list[Any]:

@@ -27,6 +27,7 @@ from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import from_payload, is_step, step_name
 from flowctx.airflow.recording import ledger, store_of_runs
+from flowctx.airflow.watching import Watcher
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.continuation import resumed_context
@@ -48,9 +49,8 @@ _STATUSES = {
     "upstream_failed": StepStatus.NOT_RUN,
     "removed": StepStatus.NOT_RUN,
 }
-#: Where Airflow is, whose own warnings are of no interest here.
+#: Airflow's own warnings are of no interest here.
 _AIRFLOW_FOLDER = str(Path(airflow.__file__).parent)
-#: States that end when a time has come.
 _WAITING = ("up_for_retry", "up_for_reschedule")
 
 
@@ -150,7 +150,7 @@ def _rules(dag: DAG, histories: Mapping[tuple[str, int], _History]) -> dict[str,
 def _params_restored(dag: DAG) -> Iterator[None]:
     """Let no run change the defaults of the next: Airflow writes ``conf`` into the DAG's own objects.
 
-    It may do so on a worker, where each task is a process of its own.
+    On a worker each task is a process of its own.
     """
     owners = [params for owner in (dag, *dag.tasks) if isinstance(params := owner.params, _compat.ParamsDict)]
     before = [(param := params.get_param(name), param.value) for params in owners for name in params]
@@ -339,13 +339,15 @@ class _Summary:
         return sorted(index for name, index in self.histories if name == task_id)
 
     def result(self) -> RunResult:
-        entries = [self.entry(task, index) for task in self.dag.tasks for index in self.indexes(task.task_id)]
+        tasks = [task for task in self.dag.tasks if not isinstance(task, Watcher)]
+        entries = [self.entry(task, index) for task in tasks for index in self.indexes(task.task_id)]
         return RunResult.of(self.dag.dag_id, self.final_context(), entries)
 
     def entry(self, task: Any, index: int) -> StepRun:
         history = self.histories[task.task_id, index]
-        status = _STATUSES.get(history.state, StepStatus.FAILED)
         envelope = self.envelopes.get((task.task_id, index))
+        found = _STATUSES.get(history.state, StepStatus.FAILED)
+        status = envelope.status if envelope and found is StepStatus.OK else found
         name = step_name(task) if is_step(task) else task.task_id
         return StepRun(
             name=name if index < 0 else f"{name}[{self.label(task, index)}]",
@@ -368,8 +370,7 @@ class _Summary:
             return None
         if status is StepStatus.FAILED:
             return self.histories[task.task_id, index].error or f"task {task.task_id!r} failed before it could run"
-        order = {entry.task_id: position for position, entry in enumerate(self.dag.tasks)}
-        for upstream in sorted(task.upstream_list, key=lambda entry: order[entry.task_id]):
+        for upstream in sorted(task.upstream_list, key=lambda entry: self.dag.task_ids.index(entry.task_id)):
             for at in [index] if (upstream.task_id, index) in self.histories else self.indexes(upstream.task_id):
                 state = self.histories[upstream.task_id, at].state
                 if status is StepStatus.NOT_RUN and state in ("failed", "upstream_failed"):

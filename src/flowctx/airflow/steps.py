@@ -19,7 +19,7 @@ from flowctx.airflow._compat import (
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.dag_names import remember_dag
-from flowctx.airflow.outputs import is_step, step_name, to_payload
+from flowctx.airflow.outputs import TRIGGER_RULES, is_step, step_name, to_payload
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.recording import ledger, step_attempt
 from flowctx.core.data.encoding import to_json
@@ -30,6 +30,7 @@ from flowctx.core.masking import mask_data
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.business_date import AsOf
+from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import NO_RETRIES, RetryPolicy, Step, StepFunction, Workflow
 from flowctx.core.workflow.known_steps import steps_known
@@ -41,7 +42,8 @@ class StepOperator(BaseOperator):
 
     It sees the outputs and updates of all steps before it: the nearest are found through ordinary tasks, task groups
     and branches. A failure whose category is not retryable fails the task at once; a skip skips the tasks after it,
-    as Airflow does. The events of its asset outlets carry the run's batch, trace, business date and partition.
+    as Airflow does. A failure of an optional step leaves its task a success, with the reason in its log and XCom.
+    The events of its asset outlets carry the run's batch, trace, business date and partition.
 
     With a ledger (``FLOWCTX_LEDGER_URL``, or the Airflow connection that ``[flowctx] ledger_conn_id`` names), each
     step is recorded; in a run whose ``conf`` has ``resume_from``, what is complete in that run is handed on as it was.
@@ -98,10 +100,16 @@ class StepOperator(BaseOperator):
             warn_renamed("StepOperator(within=)", "StepOperator(map_values=)")
         self.map_values = within if map_values is None else map_values
         self.workflow_context = _Shown(self)
+        rules = {} if self.step.run_if is RunIf.OK else {"trigger_rule": TRIGGER_RULES[self.step.run_if]}
         super().__init__(
             task_id=task_id or self.step.name,
-            **{**retry_arguments(self.step.retry, kwargs, own=workflow is not None), **kwargs},
+            **{**rules, **retry_arguments(self.step.retry, kwargs, own=workflow is not None), **kwargs},
         )
+        if self.step.optional and self.outlets:
+            raise WorkflowError(
+                f"step {self.step.name!r} is optional and has outlets, which Airflow would call updated when it fails; "
+                "leave out outlets=, or give them to a step that must not fail"
+            )
         if not self.do_xcom_push:
             raise WorkflowError(
                 f"task {self.task_id!r} has do_xcom_push=False; a step hands its output on in XCom: leave it on"
@@ -132,7 +140,10 @@ class StepOperator(BaseOperator):
         with steps_known([step_name(task) for task in self.dag.tasks if is_step(task)]):
             made = step_attempt(self, context).attempt()
         payload = to_payload(made.envelope, context["ti"], self.map_values)
-        if made.ctx is None or made.envelope.status is not StepStatus.OK:
+        status = made.envelope.status
+        if status is StepStatus.TOLERATED:
+            return payload
+        if made.ctx is None or status is not StepStatus.OK:
             # Pushed before the task ends, so that the reason is in XCom, for people and for other trigger rules.
             context["ti"].xcom_push(key=RETURN_VALUE, value=payload)
             _stop(made.outcome)

@@ -36,7 +36,7 @@ def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
     title = html.escape(printable(mask_text(status.batch.batch_id)))
     parts = {
         "TITLE": title,
-        "SKIPS": _skips(status) + _waits(status) + _others(status),
+        "SKIPS": _skips(status) + _tolerated(status) + _waits(status) + _others(status),
         "TABLES": _tables(latest),
         "DATA": data,
     }
@@ -54,6 +54,12 @@ def _waits(status: BatchStatus) -> str:
     """Return what partitions wait for, as a table; nothing where none does."""
     rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.waits.items()]
     return f'<section id="waits">{table("Waiting", ("partitions", "why"), rows)}</section>' if rows else ""
+
+
+def _tolerated(status: BatchStatus) -> str:
+    """Return the optional steps that failed, if some did."""
+    rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.tolerated.items()]
+    return f'<section id="tolerated">{table("Optional steps failed", ("runs", "why"), rows)}</section>' if rows else ""
 
 
 def _others(status: BatchStatus) -> str:

@@ -47,6 +47,8 @@ class BatchStatus:
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
+    #: What optional steps failed of, in runs that are ok, and in how many.
+    tolerated: Mapping[str, int] = field(default_factory=dict)
     #: Its partitions in rows and columns; without the workflow, those of which anything is known.
     grid: Grid | None = field(default=None, repr=False)
 
@@ -114,6 +116,7 @@ class BatchStatus:
             failures=tuple(survey.failures),
             skips=dict(survey.skips.most_common(MAX_REASONS)),
             waits=dict(survey.waits.most_common(MAX_REASONS)),
+            tolerated=dict(survey.tolerated.most_common(MAX_REASONS)),
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             started_at=survey.started_at,
             ended_at=survey.ended_at,
@@ -153,6 +156,7 @@ class BatchStatus:
             ],
             "skips": dict(self.skips),
             "waits": dict(self.waits),
+            "tolerated": dict(self.tolerated),
         }
 
 
@@ -166,6 +170,7 @@ class _Survey:
         self.failures: list[PartitionRun] = []
         self.skips: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
+        self.tolerated: Counter[str] = Counter()
         self.seconds = array("d")
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
@@ -179,6 +184,8 @@ class _Survey:
             if run.state is PartitionState.FAILED and len(self.failures) < MAX_FAILURES:
                 self.failures.append(run)
             reasons = {PartitionState.SKIPPED: self.skips, PartitionState.WAITING: self.waits}.get(run.state)
+            if run.state is PartitionState.OK and run.error:
+                reasons = self.tolerated
             if reasons is not None and (run.error in reasons or len(reasons) < MAX_FAILURES):
                 reasons[run.error or "no reason given"] += 1
             if run.seconds is not None and run.attempt == 1 and run.state is not PartitionState.CANCELED:

@@ -271,10 +271,10 @@ def _show_status(found: BatchStatus, most: int) -> None:
     )
     if found.grid is not None:
         print_grid(found.grid)
-    if found.skips:
-        print_table("\nskipped", ("partitions", "why"), [(f"{n:,}", why) for why, n in found.skips.items()])
-    if found.waits:
-        print_table("\nwaiting", ("partitions", "why"), [(f"{n:,}", why) for why, n in found.waits.items()])
+    reasons = {"skipped": found.skips, "optional steps failed": found.tolerated, "waiting": found.waits}
+    for title, by_reason in reasons.items():
+        if by_reason:
+            print_table(f"\n{title}", ("partitions", "why"), [(f"{n:,}", why) for why, n in by_reason.items()])
     if found.failures and most:
         rows = [(run.label, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)

@@ -36,6 +36,7 @@ _COLOURS = {
     "running": "cyan",
     "held": "cyan",
     "skipped": "yellow",
+    "tolerated": "yellow",
     "not_run": "dim",
     "pending": "dim",
     "released": "dim",

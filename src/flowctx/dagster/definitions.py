@@ -11,9 +11,10 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.errors import ContextError
+from flowctx.core.errors import ContextError, WorkflowError
 from flowctx.core.masking import mask_text
 from flowctx.core.suggestions import nearest
+from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.endings import endings_sensor
@@ -70,7 +71,7 @@ def workflow_assets(
                 resources={"workflow_io_manager": WorkflowIOManager(base_path="s3://bucket/outputs")},
             )
     """
-    check_workflow(workflow)
+    _check_always(workflow)
     checked = (
         {name for name, step in workflow.steps.items() if _reports_quality(step)} if checks is None else set(checks)
     )
@@ -186,7 +187,7 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
 
             defs = dg.Definitions(jobs=[workflow_job(prices, tags={"team": "data"})])
     """
-    check_workflow(workflow)
+    _check_always(workflow)
     job_name = name or workflow.name
     ops = []
     wires: dict[str, dict[str, Any]] = {}
@@ -199,6 +200,16 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
     definition = partitions_def(workflow.partitions)
     job_args.setdefault("description", f"Workflow {workflow.name}, step by step.")
     return graph.to_job(name=job_name, resource_defs=resources, partitions_def=definition, **job_args)
+
+
+def _check_always(workflow: Workflow) -> None:
+    """Refuse what Dagster cannot do: it starts no step after one that failed."""
+    for step in check_workflow(workflow).steps.values():
+        if step.run_if is RunIf.ALWAYS:
+            raise WorkflowError(
+                f"step {step.name!r} runs whatever happened (run_if='always'), and Dagster starts no step after one "
+                "that failed; use a hook or a run failure sensor of Dagster's for it, or run_if='not_failed'"
+            )
 
 
 @lru_cache(maxsize=32)

@@ -149,9 +149,10 @@ def _annotated(capture: StoredOutput, kind: object) -> Any:
 
 
 def _output_of(capture: StoredOutput) -> FrozenDict:
-    if capture.envelope.status is StepStatus.SKIPPED:
+    if capture.envelope.status is not StepStatus.OK:
         named = output_name(capture.asset_path, capture.key)
-        raise ArtifactError(f"{named} was skipped: {capture.envelope.error}; it has no output to load")
+        how = "was skipped" if capture.envelope.status is StepStatus.SKIPPED else "failed, which it may"
+        raise ArtifactError(f"{named} {how}: {capture.envelope.error}; it has no output to load")
     return capture.output
 
 

@@ -184,9 +184,12 @@ class _Summary:
     def entry(self, step: Step) -> StepRun:
         key = asset_key(self.workflow, step.name)
         history = self.histories.get(key.to_python_identifier())
+        before = [self.entries[name] for name in step.after]
+        not_started = StepRun.not_started(step.name, before, step.run_if)
+        if not_started is not None:  # Dagster may have started it, for the sake of steps further on
+            return not_started
         if history is None:
-            before = [self.entries[name] for name in step.after]
-            return StepRun.not_started(step.name, before) or StepRun(name=step.name, status=StepStatus.NOT_RUN)
+            return StepRun(name=step.name, status=StepStatus.NOT_RUN)
         duration = timedelta(seconds=history.ended - history.started)
         if history.failure is not None:
             return self.failed(step, history, duration)

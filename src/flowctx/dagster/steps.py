@@ -21,11 +21,13 @@ from flowctx.core.errors import ArtifactError, FlowctxError
 from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.masking import mask_data
+from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
+from flowctx.dagster.checks import one_check
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import table_metadata
 from flowctx.dagster.logs import logged_in
@@ -120,8 +122,10 @@ class PartitionStep:
         yield from self.checks(result)
         if result.status is StepStatus.FAILED:
             raise self.failure(outcome)
-        if result.status is StepStatus.SKIPPED:
-            self.tell_skip(made)
+        if result.status is not StepStatus.OK:
+            self.tell_no_output(made)
+            if self.leads_on(result):
+                yield dg.Output(Written(count=0), self.body.output_name, metadata=_no_asset_events(self.body))
             return
         if self.body.asset_key is None or self.op.selected_asset_keys:  # a run may be of the check only
             capture = self.stored_output(made.envelope)
@@ -188,7 +192,8 @@ class PartitionStep:
     def received(self, ctx: WorkflowContext) -> StepInput:
         """Return the context that the step sees, and what it hands on."""
         envelopes = [self.envelope_of(name) for name in self.body.step.after]
-        skipped = next((envelope for envelope in envelopes if envelope.status is StepStatus.SKIPPED), None)
+        cascades = self.body.step.run_if is RunIf.OK
+        skipped = next((e for e in envelopes if cascades and e.status is StepStatus.SKIPPED), None)
         ctx, inherited = merge_upstream(ctx, envelopes, self.fetch, store=self.store)
         return StepInput(
             ctx=ctx,
@@ -278,14 +283,23 @@ class PartitionStep:
             metadata={**result.quality.counts, **result.quality.rates, **self.identity()},
         )
 
-    def tell_skip(self, made: AttemptResult) -> dict[str, Any]:
+    def leads_on(self, result: StepResult) -> bool:
+        """Return whether steps after this one may run although it has no output."""
+        if result.status is StepStatus.TOLERATED:
+            return True
+        steps = self.body.workflow.steps.values()
+        rules = [step.run_if for step in steps if self.body.step.name in self.body.workflow.ancestors(step.name)]
+        return any(rule is not RunIf.OK for rule in rules)
+
+    def tell_no_output(self, made: AttemptResult) -> dict[str, Any]:
         """Keep that there is no output, and say why: Dagster has no event of its own for that."""
         result = made.outcome.result
         if not made.refused:  # what is captured already stays as it is
             self.outputs.write(self.stored_output(made.envelope))
         where = f" ({self.ctx.partition})" if self.ctx.partition else ""
-        self.op.log.info(f"step {self.body.step.name} skipped{where}: {result.error}")
-        metadata = {f"{_OURS}status": str(StepStatus.SKIPPED), f"{_OURS}reason": result.error, **self.identity()}
+        tell = self.op.log.info if result.status is StepStatus.SKIPPED else self.op.log.error
+        tell(f"step {self.body.step.name} {result.status}{where}: {result.error}")
+        metadata = {f"{_OURS}status": str(result.status), f"{_OURS}reason": result.error, **self.identity()}
         if self.body.asset_key is not None:
             self.op.log_event(
                 dg.AssetObservation(
@@ -337,6 +351,7 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
     failures: list[tuple[PartitionStep, dg.Failure]] = []
     done: list[tuple[PartitionStep, dict[str, Any]]] = []
     checks: list[dg.AssetCheckResult] = []
+    leads_on = False
     for attempt in attempts:
         made = attempt.to_the_end()
         result = made.outcome.result
@@ -345,13 +360,14 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
             failures.append((attempt, attempt.failure(made.outcome)))
             continue
         metadata = attempt.metadata(result)
-        if result.status is StepStatus.SKIPPED:
-            metadata |= attempt.tell_skip(made)
+        if result.status is not StepStatus.OK:
+            metadata |= attempt.tell_no_output(made)
+            leads_on = leads_on or attempt.leads_on(result)
         else:
             attempt.outputs.write(attempt.stored_output(made.envelope))
             done.append((attempt, metadata))
         attempt.about_partition(metadata)
-    yield from _one_check(checks)
+    yield from one_check(checks)
     body = attempts[0].body
     if failures:
         for attempt, metadata in done:
@@ -360,31 +376,17 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
         for attempt in attempts:
             attempt.end(f"step {body.step.name} failed for other partitions of the range: {names}")
         raise _range_failure(failures, len(attempts)) from failures[0][1]
-    if len(done) == len(attempts) or body.asset_key is None:
-        output_metadata: dict[str, Any] = {}
-    else:  # each by itself, so that what was skipped is not called materialised
-        output_metadata = {NO_ASSET_EVENTS: True}
+    output_metadata = _no_asset_events(body) if len(done) < len(attempts) else {}
+    if output_metadata:  # each by itself, so that what was skipped is not called materialised
         for attempt, metadata in done:
             yield from attempt.done(metadata)
-    if done:
+    if done or leads_on:
         yield dg.Output(Written(count=len(done)), body.output_name, metadata=output_metadata)
 
 
-def _one_check(checks: list[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckResult]:
-    """Yield one result for all partitions: the worst, with what is wrong in each."""
-    if not checks:
-        return
-    wrong = [check for check in checks if not check.passed]
-    severe = any(check.severity is dg.AssetCheckSeverity.ERROR for check in wrong)
-    texts = [f"{check.metadata[f'{_OURS}partition'].value}: {check.description}" for check in wrong]
-    yield dg.AssetCheckResult(
-        passed=not wrong,
-        asset_key=checks[0].asset_key,
-        check_name=checks[0].check_name,
-        severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
-        description="; ".join(texts[:10]) or None,
-        metadata={"partitions": len(checks), "not passed": len(wrong)},
-    )
+def _no_asset_events(body: StepBody) -> dict[str, Any]:
+    """Return the metadata of an output of which Dagster is to call nothing materialised."""
+    return {} if body.asset_key is None else {NO_ASSET_EVENTS: True}
 
 
 def _range_failure(failures: list[tuple[PartitionStep, dg.Failure]], of: int) -> dg.Failure:

@@ -12,7 +12,7 @@ from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
-from flowctx.core.durability.resumption import envelopes, failure_of
+from flowctx.core.durability.resumption import envelopes, reason_of
 from flowctx.core.durability.run_plan import LOCAL_LEASE
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
 from flowctx.core.errors import LedgerError, LedgerUnavailable, Superseded, error_text
@@ -23,6 +23,7 @@ from flowctx.core.execution.envelope import (
     final_context,
     load_output,
     merge_upstream,
+    nearest_complete,
 )
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
@@ -61,7 +62,8 @@ class Progress:
                 for step in self.workflow.steps.values():
                     if step.name not in self.entries:
                         before = [self.entries[name] for name in step.after]
-                        self.entries[step.name] = StepRun.not_started(step.name, before) or self._attempt(step)
+                        left_out = StepRun.not_started(step.name, before, step.run_if)
+                        self.entries[step.name] = left_out or self._attempt(step)
             except (Superseded, LedgerUnavailable):
                 raise  # it is another's, or nobody can be told: its lease runs out
             except BaseException as exc:
@@ -96,9 +98,13 @@ class Progress:
         return replace(entry, exception=made.outcome.exception)
 
     def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
-        before = [self.envelopes[name] for name in step.after]
+        before = nearest_complete(self.workflow, step.name, self._handed_on)
         ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
-        return StepInput(ctx=ctx, inherited=inherited, after=step.after)
+        return StepInput(ctx=ctx, inherited=inherited, after=tuple(envelope.step for envelope in before))
+
+    def _handed_on(self, name: str) -> Envelope | None:
+        envelope = self.envelopes.get(name)
+        return None if envelope is None or envelope.status is StepStatus.FAILED else envelope
 
     def _fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         return load_output(self.envelopes[name], self.store)
@@ -113,8 +119,7 @@ def _entry(record: StepRecord) -> StepRun:
 
 
 def _why(result: RunResult) -> str | None:
-    """Return why a run failed, or was skipped."""
-    first = next((entry for entry in result.steps if entry.status is result.status), None)
-    if first is None or result.status is StepStatus.OK:
-        return None
-    return failure_of(first.name, first.error) if result.status is StepStatus.FAILED else first.error
+    """Return why a run failed or was skipped, or which optional step of it failed."""
+    telling = StepStatus.TOLERATED if result.status is StepStatus.OK else result.status
+    first = next((entry for entry in result.steps if entry.status is telling), None)
+    return None if first is None else reason_of(RunStatus(result.status), first.name, first.error)

@@ -169,6 +169,41 @@ def conditional() -> Workflow:
     return flow
 
 
+def notified() -> Workflow:
+    """A step that may be left out, one that runs all the same, a notification that may fail, and one after that."""
+    flow = Workflow("notified", params={"full": False, "records": 3})
+
+    @flow.step()
+    def fetch(ctx: WorkflowContext) -> StepResult:
+        records = ctx.get_param("records", 0)
+        if not records:
+            return StepResult.fail("No records", category="DATA_QUALITY")
+        return StepResult.ok({"record_count": records}, {"fetched": True})
+
+    @flow.step(when=lambda ctx: bool(ctx.params["full"]))
+    def enrich(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"enriched": ctx.get_output("fetch", "record_count", 0)}
+
+    @flow.step()
+    def rank(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"first": 1}
+
+    @flow.step(run_if="not_failed")
+    def store(ctx: WorkflowContext) -> dict[str, Any]:
+        found = [ctx.get_output("fetch", "record_count", 0), ctx.get_output("enrich", "enriched", 0)]
+        return {"stored": found, "seen": sorted(ctx.step_outputs), "fetched": ctx.params["fetched"]}
+
+    @flow.step(optional=True, retries=RetryPolicy(retries=1, delay=timedelta(milliseconds=10)))
+    def notify(ctx: WorkflowContext) -> StepResult:
+        raise ConnectionError("the mail server does not answer")
+
+    @flow.step()
+    def report(ctx: WorkflowContext) -> dict[str, Any]:
+        return {"sent": ctx.get_output("notify", "sent", False), "stored": ctx.get_output("store", "stored")}
+
+    return flow
+
+
 def _capture(result: RunResult) -> str:
     return str(result.context.capture_id).replace(result.run_id, "RUN")
 
@@ -265,6 +300,25 @@ class EngineContract:
             wanted,
             StepStatus.OK,
         )
+
+    @pytest.mark.parametrize("full", [False, True])
+    def test_a_step_left_out_and_a_failed_notification(self, full: bool) -> None:
+        """A step that asks only that nothing failed runs after skips; what is optional fails without failing the run.
+
+        Its failure is told, and the steps after it run without an output of it.
+        """
+        result = self.assert_same_as_local(notified(), params={"full": full})
+        assert (result.status, result["rank"].status) == (StepStatus.OK, "ok" if full else "skipped")
+        assert result.context.get_output("report") == {"sent": False, "stored": [3, 3 if full else 0]}
+        assert (result["notify"].status, result["notify"].attempts) == (StepStatus.TOLERATED, 2)
+        assert "the mail server does not answer" in str(result["notify"].error)
+        assert (result.failed_steps, result.error_step) == (["notify"], None)
+
+    def test_a_failure_before_a_step_that_asks_for_none(self) -> None:
+        """A step that runs after skips does not run after a failure."""
+        result = self.assert_same_as_local(notified(), params={"records": 0})
+        assert (result.status, result.error_step) == (StepStatus.FAILED, "fetch")
+        assert {result[name].status for name in ("store", "notify", "report")} == {StepStatus.NOT_RUN}
 
     def test_the_cause_of_a_failure(self) -> None:
         """Whoever reads a failure sees the line of the step that raised."""

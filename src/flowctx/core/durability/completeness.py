@@ -7,15 +7,12 @@ a part: it ends as ``partial`` and captures nothing, unless other runs of the sa
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeAlias
 
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
+from flowctx.core.workflow.cascade import Before, Order, RunIf
 from flowctx.core.workflow.result import StepStatus
-
-#: The steps of a run in order, and which of them each one follows.
-Order: TypeAlias = Mapping[str, Collection[str]]
 
 
 def end_status(order: Order, selected: Collection[str], statuses: Mapping[str, StepStatus]) -> RunStatus:
@@ -34,7 +31,7 @@ def end_status(order: Order, selected: Collection[str], statuses: Mapping[str, S
         <RunStatus.OK: 'ok'>
     """
     if selected:
-        own = {step: [name for name in after if name in selected] for step, after in order.items() if step in selected}
+        own = {step: _before(after).among(selected) for step, after in order.items() if step in selected}
         ended = run_status(own, {step: status for step, status in statuses.items() if step in own})
         if ended in (RunStatus.RUNNING, RunStatus.FAILED):
             return ended
@@ -54,14 +51,18 @@ def status_when_over(order: Order, statuses: Mapping[str, StepStatus]) -> RunSta
 
 
 def leads_on(order: Order, step: str, statuses: Mapping[str, StepStatus]) -> bool:
-    """Return whether a step that is ok has others after it that are still to run."""
-    if statuses.get(step) is not StepStatus.OK:
+    """Return whether a step after which others run has some that are still to run."""
+    if statuses.get(step) not in (StepStatus.OK, StepStatus.TOLERATED):
         return False
     after = {step}
     for name, before in order.items():  # each one after all that it follows
         if after.intersection(before):
             after.add(name)
     return not after <= statuses.keys()
+
+
+def _before(after: Collection[str]) -> Before:
+    return after if isinstance(after, Before) else Before.of(after, RunIf.OK)
 
 
 def _or_partial(status: RunStatus, *, over: bool) -> RunStatus:

@@ -30,9 +30,10 @@ def recorded_envelope(ledger: RunLedger | None, run: RunRecord, step: str) -> En
     record: StepRecord | None = records.get(step)
     if record is None:
         return None
-    if record.status is StepStatus.SKIPPED:
+    found = envelopes(run.context, records.values()).get(step)
+    if found is None and record.status is StepStatus.SKIPPED:
         return Envelope(step=step, status=StepStatus.SKIPPED, error=record.error)
-    return envelopes(run.context, records.values()).get(step)
+    return found
 
 
 def latest_continuation(ledger: RunLedger, run: RunRecord) -> RunRecord:

@@ -32,20 +32,28 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
-from flowctx.core.durability.completeness import Order, end_status, leads_on, status_when_over, steps_of_other_runs
+from flowctx.core.durability.completeness import end_status, leads_on, status_when_over, steps_of_other_runs
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.resumption import effective_updates, failure_of
+from flowctx.core.durability.resumption import effective_updates, reason_of
 from flowctx.core.durability.run_ledgers import NoLedger
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.workflow.cascade import Order
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import StepResult, StepStatus
 
 logger = logging.getLogger("flowctx")
+
+#: The steps that say why a run ended so.
+_TELLING = {
+    RunStatus.FAILED: StepStatus.FAILED,
+    RunStatus.SKIPPED: StepStatus.SKIPPED,
+    RunStatus.OK: StepStatus.TOLERATED,
+}
 
 
 class Recorder:
@@ -93,6 +101,7 @@ class Recorder:
                     context_updates=updates,
                     quality=record.quality,
                     error=record.error,
+                    category=record.category,
                 )
         return None
 
@@ -201,12 +210,12 @@ class Recorder:
 
     def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
         """Return why the run failed or was skipped: the word of the first step that did."""
-        worst = {RunStatus.FAILED: StepStatus.FAILED, RunStatus.SKIPPED: StepStatus.SKIPPED}.get(status)
+        worst = _TELLING.get(status)
         names = [name for name, how in statuses.items() if how is worst]
         record = next(iter(self.ledger.steps(self.run.key, names)), None) if names else None
         if record is None:
             return None
-        return failure_of(record.step, record.error) if status is RunStatus.FAILED else record.error
+        return reason_of(status, record.step, record.error)
 
     def _with_other_runs(self, statuses: Mapping[str, StepStatus]) -> RunStatus:
         """Take over what other runs of the same capture have done, and return how the run ends with that.

@@ -103,7 +103,7 @@ class RunRecord:
     import_path: str | None = None
     #: When its latest attempt ended.
     finished_at: datetime | None = None
-    #: Why it failed.
+    #: Why it failed or was skipped; of one that is ok, which optional step failed.
     error: str | None = None
     #: Counts the owners that the run has had; a write with another number comes too late and is refused.
     fencing_token: int = 1
@@ -191,8 +191,8 @@ class StepRecord:
 
     @property
     def complete(self) -> bool:
-        """Whether it need not run again: it is ok, or found that there was nothing to do."""
-        return self.status in (StepStatus.OK, StepStatus.SKIPPED)
+        """Whether it need not run again: it is ok, found that there was nothing to do, or may fail."""
+        return self.status in (StepStatus.OK, StepStatus.SKIPPED, StepStatus.TOLERATED)
 
     def result(self, output: FrozenDict) -> StepResult:
         """Return the result that the step had, with the output that it had."""

@@ -11,10 +11,11 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
 from flowctx.core.execution.envelope import Envelope, merge_upstream
+from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.result import StepStatus, cascaded_status
+from flowctx.core.workflow.result import StepStatus
 
 #: In ``metadata``: which parameters were given when a run was resumed, and at which attempt.
 RESUMED_WITH = "resumed_with"
@@ -109,7 +110,8 @@ def _to_run(workflow: Workflow, found: Mapping[str, StepRecord]) -> list[str]:
     skipped: set[str] = set()
     for step in workflow.steps.values():
         record = found.get(step.name)
-        if (record is not None and record.status is StepStatus.SKIPPED) or skipped.intersection(step.after):
+        cascades = step.run_if is RunIf.OK and skipped.intersection(step.after)
+        if (record is not None and record.status is StepStatus.SKIPPED) or cascades:
             skipped.add(step.name)
     return [name for name in workflow.steps if name in found or name not in skipped]
 
@@ -147,7 +149,7 @@ def _changes(workflow: Workflow, found: Mapping[str, StepRecord]) -> Iterable[tu
             yield (f"step {name!r} was renamed to {renamed!r}" if renamed else f"step {name!r} was removed"), renamed
         elif record.version and step.code_version and record.version != step.code_version:
             yield f"the code of step {name!r} changed: it ran as {record.version} and is {step.code_version} now", name
-        elif set(record.after) != set(step.after):
+        elif step.run_if is RunIf.OK and set(record.after) != set(step.after):  # others look through what has not run
             before, now = (" and ".join(after) or "no step" for after in (record.after, step.after))
             yield f"step {name!r} followed {before} when it ran and follows {now} now", name
 
@@ -181,13 +183,13 @@ def effective_updates(ctx: WorkflowContext, record: StepRecord) -> dict[str, Any
 
 
 def envelopes(ctx: WorkflowContext, records: Iterable[StepRecord]) -> dict[str, Envelope]:
-    """Rebuild what completed steps handed on, by step.
+    """Rebuild what complete steps handed on, by step; skipped and tolerated ones pass on what they had.
 
     Args:
         ctx: What the first step of the attempt in question saw.
         records: Recorded steps; those that did not end well, or that follow none that did, are passed over.
     """
-    fine = {record.step: record for record in records if record.status is StepStatus.OK}
+    fine = {record.step: record for record in records if record.complete}
     bare = replace(ctx, params={}, metadata={}, step_outputs={})
     made: dict[str, Envelope] = {}
     try:
@@ -211,13 +213,13 @@ def _no_fetch(name: str, at: str | None) -> Mapping[str, Any]:
     raise PayloadError(f"the output of step {name!r} is not at hand ({at})")
 
 
-def order_of(workflow: Workflow, names: Container[str] | None = None) -> dict[str, tuple[str, ...]]:
+def order_of(workflow: Workflow, names: Container[str] | None = None) -> dict[str, Before]:
     """Return a workflow's steps, or those named, in order, and which of them each one follows."""
     chosen = [step for name, step in workflow.steps.items() if names is None or name in names]
-    return {step.name: tuple(a for a in step.after if names is None or a in names) for step in chosen}
+    return {step.name: step.before.among(names) for step in chosen}
 
 
-def run_status(order: Mapping[str, Collection[str]], statuses: Mapping[str, StepStatus]) -> RunStatus:
+def run_status(order: Order, statuses: Mapping[str, StepStatus]) -> RunStatus:
     """Return how a run stands whose steps ended as ``statuses`` says.
 
     Args:
@@ -231,7 +233,8 @@ def run_status(order: Mapping[str, Collection[str]], statuses: Mapping[str, Step
     """
     ended: dict[str, StepStatus] = {}
     for step, after in order.items():
-        status = statuses.get(step) or cascaded_status(ended.get(name) for name in after)
+        rule = after.run_if if isinstance(after, Before) else RunIf.OK
+        status = statuses.get(step) or cascaded_status((ended.get(name) for name in after), rule)
         if status is None:
             return RunStatus.RUNNING
         ended[step] = status
@@ -242,6 +245,20 @@ def run_status(order: Mapping[str, Collection[str]], statuses: Mapping[str, Step
         (StepStatus.SKIPPED, RunStatus.SKIPPED),
     )
     return next((run for step, run in ranked if step in found), RunStatus.OK)
+
+
+def reason_of(status: RunStatus, step: str, error: str | None) -> str | None:
+    """Return why a run ended so: the word of the first step that failed or was skipped.
+
+    Of a run that is ok, it is what an optional step failed of.
+
+    Example:
+        >>> reason_of(RunStatus.OK, "notify", "no answer")
+        "optional step 'notify': no answer"
+    """
+    if status is RunStatus.SKIPPED:
+        return error
+    return failure_of(step, error) if status is RunStatus.FAILED else f"optional {failure_of(step, error)}"
 
 
 def failure_of(step: str, error: str | None) -> str:

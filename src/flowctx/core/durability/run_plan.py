@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from flowctx.core.durability.completeness import Order
 from flowctx.core.durability.continuation import (
     EngineRerun,
     check_date,
@@ -22,6 +21,7 @@ from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import ResumePlan, order_of
 from flowctx.core.errors import Superseded
+from flowctx.core.workflow.cascade import Order
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import NO_REQUEST, RunRequest

@@ -13,7 +13,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.reading import AwaitMade, StepInputs, Unordered
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import Reads
-from flowctx.core.errors import CaptureRefused, FlowctxError, Superseded, WorkflowError
+from flowctx.core.errors import CaptureRefused, FlowctxError, LedgerError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream
 from flowctx.core.execution.execute import Outcome, categorize, execute
@@ -132,16 +132,26 @@ class StepAttempt:
             elif received.skipped is not None:
                 outcome = Outcome(result=StepResult.skip(received.skipped))
             else:
-                outcome = self._executed(recorder, received.ctx)
+                outcome = self._tolerated(self._executed(recorder, received.ctx))
             # What is complete is handed on whatever its size: where there is no store, the ledger had it, too.
             limit = None if carried is not None and self.store is None else self.limit
             envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=limit)
         except FlowctxError as exc:
             if outcome.result.status is not StepStatus.FAILED:
                 outcome = Outcome(result=_failure(exc), exception=exc, seconds=outcome.seconds)
+                if self._received is not None and not isinstance(exc, (LedgerError, Superseded)):
+                    outcome = self._tolerated(outcome)
             # A step that failed in its own words keeps them, without the output that could not be handed on.
             return self._ended(recorder.context, outcome)
         return AttemptResult(ctx=received.ctx, outcome=outcome, envelope=envelope, carried=carried is not None)
+
+    def _tolerated(self, outcome: Outcome) -> Outcome:
+        """Return the outcome; a failure of an optional step that is not tried again does not count as one."""
+        result = outcome.result
+        if not self.step.optional or result.status is not StepStatus.FAILED or self.retried(result):
+            return outcome
+        logger.warning("step %s failed and is optional: the run goes on", self.step.name)
+        return replace(outcome, result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
 
     def _executed(self, recorder: Recorder, ctx: WorkflowContext) -> Outcome:
         again: Reads = self._inputs.read if self._inputs is not None else {}
@@ -201,7 +211,7 @@ class StepAttempt:
         )
 
     def _traceback(self, outcome: Outcome) -> str | None:
-        if outcome.exception is None or outcome.result.status is not StepStatus.FAILED:
+        if outcome.exception is None or outcome.result.status not in (StepStatus.FAILED, StepStatus.TOLERATED):
             return None
         params = self._received.ctx.params if self._received else {}
         return traceback_text(outcome.exception, params, self.step.configured(self._recordable_config()))

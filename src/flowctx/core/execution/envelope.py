@@ -22,6 +22,7 @@ from flowctx.core.execution.keeping import NO_STORE
 from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.context import WorkflowContext, check_version
+from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 
 #: Format of ``to_payload()``: a reader takes any minor version of its own major version.
@@ -208,6 +209,30 @@ def merge_upstream(
     if inherited.updates:
         params = FrozenDict({**params, **{key: update.value for key, update in inherited.updates.items()}})
     return replace(ctx, params=params, step_outputs=outputs), inherited
+
+
+def nearest_complete(workflow: Workflow, step: str, read: Callable[[str], Envelope | None]) -> list[Envelope]:
+    """Return what the steps directly before one handed on, those looked through that handed on nothing.
+
+    Args:
+        workflow: The workflow.
+        step: The step that is to run.
+        read: Returns the envelope of a step; ``None`` if it did not run, or failed.
+    """
+    found: dict[str, Envelope] = {}
+    pending = list(reversed(workflow[step].after))
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        envelope = read(name)
+        if envelope is None:
+            pending += reversed(workflow[name].after)
+        else:
+            found[name] = envelope
+    return [found[name] for name in workflow.steps if name in found]
 
 
 @dataclass(frozen=True, kw_only=True)

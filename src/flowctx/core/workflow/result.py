@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,8 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"
     #: It was not started, because a step before it failed.
     NOT_RUN = "not_run"
+    #: It failed, is optional, and the run went on.
+    TOLERATED = "tolerated"
 
 
 class ErrorCategory(StrEnum):
@@ -116,7 +118,7 @@ class StepResult:
     quality: QualityMetrics | None = None
     #: Why it failed or was skipped.
     error: str | None = None
-    #: Whether trying again can help; set on failures only.
+    #: Whether trying again can help; set on failures only, tolerated ones too.
     category: ErrorCategory | None = None
 
     @property
@@ -219,23 +221,6 @@ class StepResult:
         if not isinstance(reason, str) or not reason:
             raise PlainDataError(f"reason is {reason!r}; say in words why there is nothing to do")
         return cls(status=StepStatus.SKIPPED, error=reason)
-
-
-def cascaded_status(before: Iterable[StepStatus | None]) -> StepStatus | None:
-    """Return how a step ends without being started, given how those directly before it ended.
-
-    A failure before it goes before a skip; ``None`` says that nothing before it keeps it from running.
-
-    Example:
-        >>> cascaded_status([StepStatus.OK, StepStatus.SKIPPED, StepStatus.FAILED])
-        <StepStatus.NOT_RUN: 'not_run'>
-        >>> cascaded_status([StepStatus.OK, None]) is None
-        True
-    """
-    found = set(before)
-    if found & {StepStatus.FAILED, StepStatus.NOT_RUN}:
-        return StepStatus.NOT_RUN
-    return StepStatus.SKIPPED if StepStatus.SKIPPED in found else None
 
 
 def as_result(returned: object) -> StepResult:

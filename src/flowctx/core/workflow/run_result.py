@@ -9,9 +9,10 @@ from typing import Protocol
 
 from flowctx.core.data.encoding import digest
 from flowctx.core.errors import RunFailed
+from flowctx.core.workflow.cascade import RunIf, cascaded_status
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.drawing import table
-from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus, cascaded_status
+from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 
 
 class StepEnd(Protocol):
@@ -70,12 +71,13 @@ class StepRun:
         )
 
     @classmethod
-    def not_started(cls, name: str, before: Iterable[StepRun]) -> StepRun | None:
+    def not_started(cls, name: str, before: Iterable[StepRun], run_if: RunIf = RunIf.OK) -> StepRun | None:
         """Make the entry of a step that is not started, or return ``None`` if those before it let it run.
 
         Args:
             name: The step's name.
             before: What happened to the steps that it directly follows.
+            run_if: What the step asks of them.
 
         Example:
             >>> gate = StepRun(name="gate", status=StepStatus.FAILED)
@@ -83,7 +85,7 @@ class StepRun:
             "step 'gate' before it failed"
         """
         entries = list(before)
-        status = cascaded_status(entry.status for entry in entries)
+        status = cascaded_status((entry.status for entry in entries), run_if)
         if status is None:
             return None
         if status is StepStatus.SKIPPED:
@@ -104,7 +106,7 @@ class RunResult:
 
     #: The workflow's name.
     workflow: str
-    #: ``ok``; ``failed`` if any step failed; ``skipped`` if nothing ran to its end.
+    #: ``ok``; ``failed`` if any step failed that is not optional; ``skipped`` if nothing ran to its end.
     status: StepStatus
     #: The context with all outputs and updates.
     context: WorkflowContext
@@ -137,13 +139,13 @@ class RunResult:
 
     @property
     def failed_steps(self) -> list[str]:
-        """The names of the steps that failed."""
-        return [entry.name for entry in self.steps if entry.status is StepStatus.FAILED]
+        """The names of the steps that failed, optional ones too."""
+        return [entry.name for entry in self.steps if entry.status in (StepStatus.FAILED, StepStatus.TOLERATED)]
 
     @property
     def error_step(self) -> str | None:
-        """The first step that failed."""
-        return next(iter(self.failed_steps), None)
+        """The first step that failed the run; an optional one does not."""
+        return next((entry.name for entry in self.steps if entry.status is StepStatus.FAILED), None)
 
     @property
     def started_at(self) -> datetime:

@@ -1,0 +1,89 @@
+"""How a step ends without being started, given how those before it ended: the one rule for all engines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterable, Mapping
+from enum import StrEnum
+from typing import TypeAlias
+
+from flowctx.core.errors import WorkflowError
+from flowctx.core.workflow.result import StepStatus
+
+
+class RunIf(StrEnum):
+    """Of which ends of the steps before it a step runs."""
+
+    #: All are ok, or failed and are optional.
+    OK = "ok"
+    #: None failed: they may have been skipped.
+    NOT_FAILED = "not_failed"
+    #: Whatever happened.
+    ALWAYS = "always"
+
+
+class Before(tuple[str, ...]):
+    """The steps that one follows directly, and how they must have ended for it to run."""
+
+    run_if: RunIf = RunIf.OK
+
+    @classmethod
+    def of(cls, after: Iterable[str], run_if: RunIf) -> Before:
+        """Return the steps with the rule.
+
+        Example:
+            >>> Before.of(["load"], RunIf.ALWAYS).run_if
+            <RunIf.ALWAYS: 'always'>
+        """
+        found = cls(after)
+        found.run_if = run_if
+        return found
+
+    def among(self, names: Container[str] | None) -> Before:
+        """Return those of some steps; all, if ``names`` is ``None``."""
+        return self if names is None else Before.of((name for name in self if name in names), self.run_if)
+
+
+#: The steps of a run in order, and which of them each one follows; a :class:`Before` where its rule is not ``ok``.
+Order: TypeAlias = Mapping[str, Collection[str]]
+
+
+def run_if_of(value: object, step: str) -> RunIf:
+    """Return the rule that a step's author names.
+
+    Raises:
+        WorkflowError: There is no such rule.
+
+    Example:
+        >>> run_if_of("always", "clean_up")
+        <RunIf.ALWAYS: 'always'>
+    """
+    try:
+        return RunIf(str(value))
+    except ValueError:
+        names = ", ".join(repr(str(rule)) for rule in RunIf)
+        raise WorkflowError(f"run_if={value!r} of step {step!r} must be one of {names}") from None
+
+
+def cascaded_status(before: Iterable[StepStatus | None], run_if: RunIf = RunIf.OK) -> StepStatus | None:
+    """Return how a step ends without being started, given how those directly before it ended.
+
+    A failure before it goes before a skip; ``None`` says that nothing before it keeps it from running.
+
+    Args:
+        before: How they ended; ``None`` of one that has not.
+        run_if: What the step asks of them.
+
+    Example:
+        >>> cascaded_status([StepStatus.OK, StepStatus.SKIPPED, StepStatus.FAILED])
+        <StepStatus.NOT_RUN: 'not_run'>
+        >>> cascaded_status([StepStatus.OK, None]) is None
+        True
+        >>> cascaded_status([StepStatus.SKIPPED], RunIf.NOT_FAILED) is None
+        True
+    """
+    found = set(before)
+    if run_if is RunIf.ALWAYS:
+        return None
+    if found & {StepStatus.FAILED, StepStatus.NOT_RUN}:
+        return StepStatus.NOT_RUN
+    return StepStatus.SKIPPED if StepStatus.SKIPPED in found and run_if is RunIf.OK else None
