@@ -49,6 +49,7 @@ def _command(category: str, batch: BatchRecord, *, loose: bool) -> str:
     when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"])
     if loose:
         return f"{when}: clear the failed tasks of these runs in Airflow"
-    workflow, batch_id = shlex.quote(batch.import_path or "MODULE:NAME"), shlex.quote(batch.batch_id)
+    workflow = " ".join(shlex.quote(one.import_path or "MODULE:NAME") for one in batch.by_workflow())
+    batch_id = shlex.quote(batch.batch_id)
     on = f" --on {batch.engine}" if batch.engine not in (None, "local") else ""
     return f"{when}: flowctx backfill {workflow} --batch {batch_id}{on} --retry-failed{more}"

@@ -86,6 +86,8 @@ def _table(found: StoredPreview) -> str:
 def _data(status: BatchStatus) -> dict[str, Any]:
     grid = status.grid
     data = {**status.to_dict(), "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    if status.by_workflow:
+        data["workflows"] = [_data(one) for one in status.by_workflow]
     if grid is not None:
         data["grid"] = {
             "row": grid.row_dimension,

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from flowctx.backfill.launching import Launch, LaunchListener, LaunchProgress
-from flowctx.backfill.order import InputOrder, batch_inputs
+from flowctx.backfill.order import InputOrder, batch_inputs, ranked
 from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.settling import settle_run
@@ -65,7 +65,7 @@ class JointBackfill:
                 "the workflows of a batch have one batch id and one ledger; pass the same to each Backfill"
             )
         #: What is to run of each workflow, those that are read first.
-        self.plans = [plans[place] for place in _ranked([plan.workflow for plan in plans])]
+        self.plans = [plans[place] for place in ranked([plan.workflow for plan in plans])]
         self.batch_id, self.ledger = plans[0].batch_id, plans[0].ledger
 
     @property
@@ -218,22 +218,6 @@ def _placed(
             window = plan.scheme.window(key)
             end_of, end = key[dated], window.end.timestamp() if window is not None else 0.0
         yield (stage, end, rank), replace(item, workflow=plan.workflow.name)
-
-
-def _ranked(workflows: Sequence[Workflow]) -> list[int]:
-    """Return the places of workflows in an order in which each follows those that it reads of the same date."""
-    reads = [[source for source, _, back in some if not back] for some in batch_inputs(workflows)]
-    found: list[int] = []
-
-    def visit(place: int) -> None:
-        if place not in found:
-            for source in reads[place]:
-                visit(source)
-            found.append(place)
-
-    for place in range(len(workflows)):
-        visit(place)
-    return found
 
 
 def _stages(workflows: Sequence[Workflow]) -> list[int]:

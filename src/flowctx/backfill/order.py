@@ -51,6 +51,22 @@ def batch_inputs(workflows: Sequence[Workflow]) -> list[list[BatchInput]]:
     return found
 
 
+def ranked(workflows: Sequence[Workflow]) -> list[int]:
+    """Return the places of workflows in an order in which each follows those that it reads of the same date."""
+    reads = [[source for source, _, back in some if not back] for some in batch_inputs(workflows)]
+    found: list[int] = []
+
+    def visit(place: int) -> None:
+        if place not in found:
+            for source in reads[place]:
+                visit(source)
+            found.append(place)
+
+    for place in range(len(workflows)):
+        visit(place)
+    return found
+
+
 @dataclass
 class _Held:
     """A job that waits, and for how many partitions."""
@@ -118,7 +134,7 @@ class InputOrder:
         path = self._path(item)
         if isinstance(item, PartitionRun):
             if not item.state.done:
-                self._block(path, _failure(item) if item.state.ended else f"{_name(item)}, under way elsewhere")
+                self._block(path, _failure(item) if item.state.ended else f"{item.title}, under way elsewhere")
             self._ready.append(item)
             return
         before = list(dict.fromkeys(self._before(path[0], item)))
@@ -195,13 +211,9 @@ def _dimensions(scheme: PartitionScheme) -> tuple[tuple[str, ...], str | None]:
     return scheme.dimensions, scheme.cadence_dimension
 
 
-def _name(run: PartitionRun) -> str:
-    return f"{run.partition} of {run.workflow}" if run.workflow else run.partition
-
-
 def _failure(run: PartitionRun) -> str:
     """Return what a partition is and how it stands, as the reason why others wait."""
     if run.state is PartitionState.WAITING:
         return (run.error or run.partition).removeprefix("waits for ")
     how = {PartitionState.FAILED: "failed", PartitionState.CANCELED: "was canceled"}.get(run.state, "is not complete")
-    return f"{_name(run)}, which {how}" + (f" at step {run.step}" if run.step else "")
+    return f"{run.title}, which {how}" + (f" at step {run.step}" if run.step else "")

@@ -93,9 +93,9 @@ class Backfill:
         ledger: Ledger | str | None = None,
     ) -> None:
         self.workflow = workflow
-        self.scheme = _scheme(workflow)
+        self.scheme = scheme_of(workflow)
         if not isinstance(selection, Selection):
-            selection = self.scheme.select(selection, until=until or _latest_due(self.scheme, selection))
+            selection = self.scheme.select(selection, until=until or latest_due(self.scheme, selection))
         self.selection = selection
         if self.selection.scheme != self.scheme:
             raise BatchError(f"the selection is not one of the partitions of workflow {workflow.name!r}")
@@ -346,7 +346,7 @@ def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool, retry
     return not run.state.ended and (engine is None or run.engine in ("local", engine))
 
 
-def _latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
+def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
     """Return the date from which ``last:5`` counts, where dates go on for ever: the latest one that is due."""
     cadence = scheme.cadence
     if selection is None or "last:" not in selection or cadence is None or cadence.bounded:
@@ -354,7 +354,8 @@ def _latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
     return cadence.latest_due(datetime.now(UTC))
 
 
-def _scheme(workflow: Workflow) -> PartitionScheme:
+def scheme_of(workflow: Workflow) -> PartitionScheme:
+    """Return the partitions of a workflow; one without has nothing to fill."""
     if workflow.partitions is None:
         raise BatchError(
             f"workflow {workflow.name!r} has no partitions to fill; declare them: Workflow(..., partitions=...)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -49,8 +49,10 @@ class BatchStatus:
     ended_at: datetime | None
     #: What optional steps failed of, in runs that are ok, and in how many.
     tolerated: Mapping[str, int] = field(default_factory=dict)
-    #: Its partitions in rows and columns; without the workflow, those of which anything is known.
+    #: Its partitions in rows and columns; without the workflow, those of which anything is known; of several, none.
     grid: Grid | None = field(default=None, repr=False)
+    #: How each workflow stands, where the batch has several, those that are read first.
+    by_workflow: tuple[BatchStatus, ...] = ()
 
     @property
     def total(self) -> int:
@@ -68,13 +70,14 @@ class BatchStatus:
         return self.counts.get("missing", 0)
 
     @classmethod
-    def of(cls, ledger: Ledger, batch_id: str, workflow: Workflow | None = None) -> BatchStatus:
+    def of(cls, ledger: Ledger, batch_id: str, workflow: Workflow | None = None, *others: Workflow) -> BatchStatus:
         """Read how a batch stands.
 
         Args:
             ledger: Where it is remembered.
             batch_id: The batch.
             workflow: Its workflow, which knows what is missing; nothing is imported because a ledger says so.
+            *others: The others, where it has several, in any order.
 
         Raises:
             UnknownBatch: The ledger remembers no such batch.
@@ -90,10 +93,15 @@ class BatchStatus:
             {'missing': 1}
         """
         batch = ledger.batches.get(batch_id)
+        if batch.others:
+            return _of_several(ledger, batch, [workflow, *others] if workflow is not None else [])
         if workflow is not None and batch.selection is None:  # nobody has planned it, so that whoever asks says whose
             batch = replace(batch, workflow=workflow.name)
-        selection = _selection(batch, workflow)
-        survey = _Survey(selection)
+        return cls._of_one(ledger, batch, workflow, _Survey(_selection(batch, workflow)))
+
+    @classmethod
+    def _of_one(cls, ledger: Ledger, batch: BatchRecord, workflow: Workflow | None, survey: _Survey) -> BatchStatus:
+        batch_id, selection = batch.batch_id, survey.selection
         runs = list(survey.over(ledger.batches.iter_outcomes(batch_id, workflow=batch.workflow)))
         by_workflow = ledger.batches.runs_by_workflow(batch_id)
         known = sum(survey.counts.values())
@@ -111,21 +119,15 @@ class BatchStatus:
         return cls(
             batch=batch,
             counts={str(state): survey.counts[state] for state in PartitionState if state in survey.counts} | missing,
-            engines=survey.engines,
-            seconds=_percentiles(survey.seconds),
-            failures=tuple(survey.failures),
-            skips=dict(survey.skips.most_common(MAX_REASONS)),
-            waits=dict(survey.waits.most_common(MAX_REASONS)),
-            tolerated=dict(survey.tolerated.most_common(MAX_REASONS)),
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
-            started_at=survey.started_at,
-            ended_at=survey.ended_at,
             grid=grid,
+            **survey.facts(),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data, without the grid."""
         batch = self.batch
+        several = {"workflows": [one.to_dict() for one in self.by_workflow]} if self.by_workflow else {}
         return {
             "batch_id": batch.batch_id,
             "workflow": batch.workflow,
@@ -143,6 +145,7 @@ class BatchStatus:
             "ended_at": _iso(self.ended_at),
             "failures": [
                 {
+                    **({"workflow": run.workflow} if run.workflow else {}),
                     "partition": run.label,
                     "step": run.step,
                     "error": run.error,
@@ -157,6 +160,7 @@ class BatchStatus:
             "skips": dict(self.skips),
             "waits": dict(self.waits),
             "tolerated": dict(self.tolerated),
+            **several,
         }
 
 
@@ -174,6 +178,32 @@ class _Survey:
         self.seconds = array("d")
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what it has counted, under the names that a status has for it."""
+        return {
+            "engines": self.engines,
+            "seconds": _percentiles(self.seconds),
+            "failures": tuple(self.failures),
+            "skips": dict(self.skips.most_common(MAX_REASONS)),
+            "waits": dict(self.waits.most_common(MAX_REASONS)),
+            "tolerated": dict(self.tolerated.most_common(MAX_REASONS)),
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+        }
+
+    def add(self, other: _Survey, workflow: str) -> None:
+        """Count what another has counted, of one workflow."""
+        for engine, count in other.engines.items():
+            self.engines[engine] = self.engines.get(engine, 0) + count
+        self.failures += [replace(run, workflow=workflow) for run in other.failures]
+        del self.failures[MAX_FAILURES:]
+        self.skips.update(other.skips)
+        self.waits.update(other.waits)
+        self.tolerated.update(other.tolerated)
+        self.seconds.extend(other.seconds)
+        self.started_at = min(filter(None, (self.started_at, other.started_at)), default=None)
+        self.ended_at = max(filter(None, (self.ended_at, other.ended_at)), default=None)
 
     def over(self, runs: Iterator[PartitionRun]) -> Iterator[PartitionRun]:
         for run in runs:
@@ -195,6 +225,31 @@ class _Survey:
             if run.ended_at is not None:
                 self.ended_at = max(self.ended_at or run.ended_at, run.ended_at)
             yield run
+
+
+def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow]) -> BatchStatus:
+    """Return how a batch of several workflows stands: the whole, and each of them."""
+    known = {workflow.name: workflow for workflow in workflows}
+    total = _Survey(None)
+    found: list[BatchStatus] = []
+    for one in batch.by_workflow():
+        workflow = known.get(one.workflow)
+        survey = _Survey(_selection(one, workflow))
+        status = BatchStatus._of_one(ledger, one, workflow, survey)
+        total.add(survey, one.workflow)
+        found.append(replace(status, others={}))
+    states = [*map(str, PartitionState), "missing"]
+    sums = {state: sum(status.counts.get(state, 0) for status in found) for state in states}
+    others = {
+        n: counts for n, counts in ledger.batches.runs_by_workflow(batch.batch_id).items() if n not in batch.workflows
+    }
+    return BatchStatus(
+        batch=batch,
+        counts={state: count for state, count in sums.items() if count},
+        others=others,
+        by_workflow=tuple(found),
+        **total.facts(),
+    )
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from flowctx.cli.batches import backfill, batches, cancel, status
+from flowctx.cli.batches import backfill, batches
 from flowctx.cli.doctor import doctor
 from flowctx.cli.inspecting import captures, runs, show
 from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import LEDGER, CommandError
 from flowctx.cli.output import echo, shown
 from flowctx.cli.running import graph, replay, resume, run
+from flowctx.cli.standing import cancel, status
 from flowctx.cli.verifying import verify
 from flowctx.cli.versions import diff, output, stale
 from flowctx.core.errors import (

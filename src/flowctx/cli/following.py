@@ -106,7 +106,7 @@ def progress_text(progress: LaunchProgress) -> str:
 def failure_text(run: PartitionRun) -> str:
     """Return what failed and why, in a line."""
     step = f" at {run.step}" if run.step else ""
-    return f"failed: {run.label}{step}: {' '.join((run.error or 'no reason given').split())}"
+    return f"failed: {run.title}{step}: {' '.join((run.error or 'no reason given').split())}"
 
 
 def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step: str | None = None) -> None:

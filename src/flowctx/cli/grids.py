@@ -7,7 +7,7 @@ from rich.text import Text
 
 from flowctx.backfill import Plan
 from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
-from flowctx.cli.output import print_facts, print_json, show
+from flowctx.cli.output import print_facts, print_json, print_table, show
 from flowctx.core.batches.records import PartitionState
 
 #: More rows than this are taken together by month, and then by year; more columns are taken together.
@@ -82,7 +82,9 @@ def print_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
     states = {str(state): count for state, count in plan.states.items()}
     if as_json:
         first, last = (str(key) if key else None for key in (plan.first, plan.last))
-        print_json({"total": plan.total, "first": first, "last": last, "states": states, "would_run": plan.would_run})
+        found = {"total": plan.total, "first": first, "last": last, "states": states, "would_run": plan.would_run}
+        each = {name: {"total": one.total, "would_run": one.would_run} for name, one in plan.by_workflow.items()}
+        print_json({**found, "workflows": each} if each else found)
         return
     print_facts(
         {
@@ -94,3 +96,9 @@ def print_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
             "would run": f"{plan.would_run:,}",
         }
     )
+    if plan.by_workflow:
+        rows = [
+            (name, f"{one.total:,}", one.first, one.last, f"{one.would_run:,}")
+            for name, one in plan.by_workflow.items()
+        ]
+        print_table("\nworkflows", ("workflow", "partitions", "first", "last", "would run"), rows)

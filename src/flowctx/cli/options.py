@@ -151,6 +151,17 @@ def complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> lis
     return [name for name in named_workflows() if name.startswith(begun)]
 
 
+def targets_argument(command: _F) -> _F:
+    """Add the argument that says which workflows: one or more places, or names in ``[tool.flowctx]``."""
+
+    def places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
+        return [_place(ctx, param, text) for text in texts]
+
+    return click.argument(
+        "targets", metavar="WORKFLOW...", nargs=-1, required=True, callback=places, shell_complete=complete_name
+    )(command)
+
+
 def target_argument(command: _F) -> _F:
     """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
     return click.argument("target", metavar="WORKFLOW", callback=_place, shell_complete=complete_name)(command)

@@ -45,7 +45,7 @@ def plan_of(
     known = ledger.find_batch(batch_id)
     if known is not None and known.workflow == workflow.name:
         selection = selection if selection or until else known.selection
-        params = params or _kept_params(known)
+        params = params or kept_params(known)
     try:
         plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=ledger)
         if selection is not None and "last:" in selection:
@@ -99,7 +99,7 @@ def stale_plan_of(
     )
 
 
-def _kept_params(batch: BatchRecord) -> Mapping[str, Any]:
+def kept_params(batch: BatchRecord) -> Mapping[str, Any]:
     """Return a batch's parameters, unless some of them were secrets, which no ledger keeps."""
     lost = [name for name, value in batch.params.items() if MASK in repr(value)]
     if lost:

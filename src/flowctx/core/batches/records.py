@@ -88,6 +88,11 @@ class PartitionRun:
         return self.partition or self.occasion
 
     @property
+    def title(self) -> str:
+        """Its label, and of which workflow it is, where the batch has several."""
+        return f"{self.label} of {self.workflow}" if self.workflow else self.label
+
+    @property
     def seconds(self) -> float | None:
         """How long it took."""
         if self.started_at is None or self.ended_at is None:

@@ -192,7 +192,7 @@ class PartitionMapping:
         for run in runs:
             first = bisect_left(range(dates), True, key=lambda place: taken(place).stop > run[0])
             after = bisect_left(range(dates), True, key=lambda place: taken(place).start > run[-1])
-            found += (range(i, i + 1) for i in range(first, after) if any(date in run for date in taken(i)))
+            found += (range(place, place + 1) for place in range(first, after) if _meet(taken(place), run))
         return found
 
     # -- what cannot be -------------------------------------------------------------------------------------------
@@ -242,6 +242,13 @@ class PartitionMapping:
                 f"it has the dimensions {', '.join(upstream.dimensions)} and the reader has {named}: they have none in "
                 f"common, so all of it would be read; say what is meant: .where({free[0]}=...)"
             )
+
+
+def _meet(one: range, other: range) -> bool:
+    """Whether two ranges, of which the first has no steps, have a number in common."""
+    if other.step == 1:
+        return max(one.start, other.start) < min(one.stop, other.stop)
+    return any(number in other for number in one)
 
 
 def _shared(

@@ -1,0 +1,235 @@
+"""``flowctx status`` and ``cancel``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from flowctx.backfill import BatchStatus, import_engine_runs, render_html
+from flowctx.backfill.advice import advice
+from flowctx.backfill.launching import wait_for_launcher
+from flowctx.backfill.previews import latest_tables
+from flowctx.backfill.settling import settle_run
+from flowctx.backfill.status import counted
+from flowctx.cli.batches import engine_options, launcher_of
+from flowctx.cli.completing import batch_ids
+from flowctx.cli.grids import print_grid
+from flowctx.cli.options import json_option, there_option
+from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent, write_file
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.data.encoding import to_json
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import EngineError, WorkflowError
+from flowctx.core.masking import mask_data
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
+
+
+@click.command(short_help="Show how a batch stands, and what failed.")
+@click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
+@engine_options("The engine to ask first.")
+@click.option(
+    "--workflow",
+    "targets",
+    metavar="MODULE:NAME",
+    multiple=True,
+    help="Where the workflow is, which knows what is missing; may be repeated.",
+)
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to a file."
+)
+@click.option(
+    "--failures", "most", type=click.IntRange(min=0), metavar="N", default=20, show_default=True, help="List so many."
+)
+@there_option
+@json_option
+def status(
+    batch_id: str,
+    engine: str | None,
+    url: str | None,
+    targets: Sequence[str],
+    html_file: Path | None,
+    most: int,
+    ledger: Ledger,
+    as_json: bool,
+) -> None:
+    """Show how a batch stands, whichever engine it ran on and whoever started it.
+
+    With --on, the engine is asked first; a batch that it started by itself is found so, too.
+
+    \b
+    flowctx status restate
+    flowctx status restate --html restate.html
+    flowctx status restate --on airflow --workflow flows:prices
+    """  # noqa: D301 - \b is for click
+    workflows = [import_workflow(target) for target in targets]
+    _ask_engine(ledger, batch_id, engine, url, workflows)
+    found = BatchStatus.of(ledger, batch_id, *workflows)
+    if html_file is not None:
+        write_file(html_file, render_html(found, latest_tables(ledger, found.batch)).encode())
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _show_status(found, most)
+        if html_file is not None:
+            echo(f"\nwritten to {html_file}")
+
+
+def _ask_engine(
+    ledger: Ledger, batch_id: str, engine: str | None, url: str | None, workflows: Sequence[Workflow]
+) -> None:
+    """Note what the engine knows of the batch: the one that is named, or else the one that it was launched on."""
+    known = ledger.find_batch(batch_id) if engine is not None else ledger.batches.get(batch_id)
+    if engine is None and known is not None:
+        if known.selection is None or known.engine in (None, "local") or known.import_path is None:
+            return
+        by_name = {workflow.name: workflow for workflow in workflows}
+        for one in known.by_workflow():
+            workflow = workflows[0] if workflows and not known.others else by_name.get(one.workflow)
+            if workflow is None:
+                whose = f" of {one.workflow}" if known.others else ""
+                echo(
+                    f"{known.engine} was not asked anew{whose}: that needs the workflow (--workflow MODULE:NAME)",
+                    err=True,
+                )
+                continue
+            try:
+                _adopt(ledger, one, str(known.engine), url, workflow)
+            except EngineError as exc:
+                echo(f"not asked anew: {exc}", err=True)
+        return
+    if engine in (None, "local"):
+        return
+    if not workflows:
+        raise click.UsageError(f"with --on {engine} also say whose batch {batch_id} is: --workflow MODULE:NAME")
+    for workflow in workflows:
+        batch = (known.of(workflow.name) if known is not None and known.others else known) or BatchRecord(
+            batch_id=batch_id,
+            workflow=workflow.name,
+            import_path=import_path_of(workflow),
+            engine=engine,
+            created_at=datetime.now(UTC),
+        )
+        if _adopt(ledger, batch, str(engine), url, workflow) and known is None:
+            known = batch
+            ledger.batches.put(batch)
+
+
+def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
+    def found() -> Iterator[PartitionRun]:
+        for run in launcher_of(engine, url, None, ledger).find(batch, workflow):
+            settle_run(ledger, batch.workflow, run)
+            yield run
+
+    return import_engine_runs(ledger.batches, batch, found())
+
+
+def _show_status(found: BatchStatus, most: int) -> None:
+    batch = found.batch
+    counts = {
+        state: f"{count:,}" + (f" ({count / found.total:.1%})" if found.total else "")
+        for state, count in found.counts.items()
+    }
+    times = {name: spent(timedelta(seconds=value)) for name, value in found.seconds.items()}
+    print_facts(
+        {
+            "batch": batch.batch_id,
+            "workflow": ", ".join(batch.workflows),
+            "selection": None if batch.others else batch.selection,
+            "params": None if batch.others else _params(batch),
+            "partitions": f"{found.total:,}",
+            **counts,
+            "other workflows": "; ".join(f"{name}: {counted(n)}" for name, n in found.others.items()) or None,
+            "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
+            "a run took": ", ".join(f"{name} {value}" for name, value in times.items()) or None,
+            "started": f"{clock_time(found.started_at)} UTC" if found.started_at else None,
+            "last ended": f"{clock_time(found.ended_at)} UTC" if found.ended_at else None,
+            "canceled": f"{clock_time(batch.canceled_at)} UTC" if batch.canceled_at else None,
+        }
+    )
+    _show_workflows(found)
+    reasons = {"skipped": found.skips, "optional steps failed": found.tolerated, "waiting": found.waits}
+    for title, by_reason in reasons.items():
+        if by_reason:
+            print_table(f"\n{title}", ("partitions", "why"), [(f"{n:,}", why) for why, n in by_reason.items()])
+    if found.failures and most:
+        rows = [(run.title, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
+        print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
+        for line in advice(found.failures, batch):
+            echo(line)
+        failed = found.counts.get(PartitionState.FAILED, 0)
+        if failed > most:
+            echo(f"{failed - most:,} more: --failures {failed}")
+
+
+def _show_workflows(found: BatchStatus) -> None:
+    """Print the partitions, in rows and columns; those of each workflow where there are several."""
+    for one in found.by_workflow:
+        facts = {"workflow": one.batch.workflow, "selection": one.batch.selection, "params": _params(one.batch)}
+        echo("")
+        print_facts({**facts, "partitions": f"{one.total:,}: {counted(one.counts)}"})
+        if one.grid is not None:
+            print_grid(one.grid)
+    if found.grid is not None:
+        print_grid(found.grid)
+
+
+def _params(batch: BatchRecord) -> str | None:
+    return json.dumps(mask_data(to_json(batch.params))) if batch.params else batch.params_from
+
+
+@click.command(short_help="Stop a batch.")
+@click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
+@engine_options("The engine to stop it on, if not the one it was launched on.")
+@there_option
+def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -> None:
+    """Stop a batch: no more partitions are begun, and runs on engines are stopped; what has ended stays.
+
+    \b
+    flowctx cancel restate
+
+    The backfill command begins it again.
+    """  # noqa: D301 - \b is for click
+    batch = ledger.batches.cancel(batch_id)
+    wait_for_launcher(ledger.batches, batch_id)
+    if workflows := _workflows_on_engine(batch, engine):
+        _ask_engine(ledger, batch_id, engine, url, workflows)
+    stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
+    for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
+        if name not in batch.workflows and (running := counts.get("running")):
+            echo(f"{running:,} runs of workflow {name} carry this batch id and are not stopped", err=True)
+    echo(f"batch {batch_id} is canceled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
+
+
+def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
+    """Stop what is under way of one workflow of a batch, and return how many runs that were."""
+    outcomes = ledger.batches.iter_outcomes(batch.batch_id, workflow=batch.workflow)
+    under_way = [run for run in outcomes if not run.state.ended]
+    stopped = 0
+    for name in sorted({run.engine for run in under_way} - {"local"}):
+        runs = [run for run in under_way if run.engine == name]
+        done = list(launcher_of(name, url, None, ledger).cancel(batch, runs))
+        ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow) for run in done])
+        for run in done:
+            settle_run(ledger, batch.workflow, run)
+        stopped += sum(run.state is PartitionState.CANCELED for run in done)
+        if len(done) < len(runs):
+            echo(f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True)
+    return stopped
+
+
+def _workflows_on_engine(batch: BatchRecord, engine: str | None) -> list[Workflow]:
+    """Return the workflows that an engine is to be asked about; a batch of this machine needs no engine."""
+    if (engine or batch.engine) in (None, "local"):
+        return []
+    places = [one.import_path for one in batch.by_workflow() if one.import_path is not None]
+    try:
+        return [import_recorded(place) for place in places]
+    except WorkflowError as exc:
+        echo(f"{engine or batch.engine} was not asked anew: {exc}", err=True)
+        return []

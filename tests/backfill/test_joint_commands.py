@@ -1,0 +1,87 @@
+"""The commands for a batch of several workflows, as people type them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from flowctx.cli import cli
+
+NAV, DESK, MONTH, ALONE = (f"backfill.desk:{name}" for name in ("nav", "desk", "month", "alone"))
+BAD = "date=2013-01-30|fund=A"
+
+
+def flowctx(url: str, *args: str) -> Result:
+    return CliRunner().invoke(cli, list(args), env={"FLOWCTX_LEDGER_URL": url})
+
+
+def test_three_workflows_in_one_batch_from_the_dry_run_to_the_page(url: str, tmp_path: Path) -> None:
+    """One selection for all of them; status, its JSON and the page have each, and the printed command goes on."""
+    broken, page = tmp_path / "broken", tmp_path / "b.html"
+    broken.write_text(BAD)
+    fill = ["backfill", MONTH, NAV, DESK, "--batch", "b", "--select", "date=2013-01", "-p", f"fail={broken}"]
+    dry = flowctx(url, *fill, "--dry-run")
+    assert re.search(r"would run +67", dry.output)
+    assert re.search(r"desk +22 +date=2013-01-02 +date=2013-01-31 +22", dry.output)
+    failed = flowctx(url, *fill, "--workers", "2")
+    assert failed.exit_code == 1
+    assert f"failed: {BAD} of nav at value: no price" in failed.stderr
+    status = flowctx(url, "status", "b", "--html", str(page), *(f"--workflow={place}" for place in (NAV, DESK, MONTH)))
+    assert re.search(r"workflow +nav, desk, month\n", status.output)
+    assert re.search(
+        r"workflow +desk\nselection +date=2013-01-02..2013-01-31\npartitions +22: 20 ok, 2 waiting", status.output
+    )
+    data = json.loads(flowctx(url, "status", "b", "--json").output)
+    assert (data["total"], data["counts"]) == (67, {"ok": 62, "failed": 1, "waiting": 4})
+    assert [(one["workflow"], one["total"]) for one in data["workflows"]] == [("nav", 44), ("desk", 22), ("month", 1)]
+    assert data["failures"][0]["workflow"] == "nav"
+    assert data["waits"] == {f"waits for {BAD} of nav, which failed at step value": 4}
+    shown = json.loads(re.search(r'type="application/json">(.*?)</script>', page.read_text())[1])  # type: ignore[index]
+    assert [one["grid"]["cells"] for one in shown["workflows"][1:]] == ["o" * 20 + "ww", "w"]
+    (listed,) = json.loads(flowctx(url, "batches", "--json").output)
+    assert (listed["workflows"], listed["total"], listed["counts"]["waiting"]) == (["nav", "desk", "month"], 67, 4)
+    broken.unlink()
+    command = re.search(r"flowctx (backfill .* --retry-failed)", status.output)[1].split()  # type: ignore[index]
+    assert command[:4] == ["backfill", NAV, DESK, MONTH]
+    assert flowctx(url, *command).exit_code == 0
+    assert json.loads(flowctx(url, "status", "b", "--json").output)["counts"] == {"ok": 67}
+    assert "batch b is canceled" in flowctx(url, "cancel", "b").output
+
+
+def test_what_hangs_on_a_selection_is_found_in_the_same_module(url: str) -> None:
+    """The rest of the chain, its sums and the months; typed again without a selection, the batch is the same."""
+    fill = ["backfill", NAV, "--batch", "b", "--downstream"]
+    first = flowctx(url, *fill, "--select", "date=2013-03-28,fund=B", "--dry-run", "--json")
+    assert json.loads(first.stdout)["workflows"] == {
+        name: {"total": total, "would_run": total} for name, total in (("nav", 2), ("desk", 2), ("month", 1))
+    }
+    assert "with all that hangs on it: nav (2), desk (2), month (1)" in first.stderr
+    assert (
+        flowctx(url, "backfill", NAV, DESK, "--batch", "all", "--select", "date=2013-03-28..2013-03-29").exit_code == 1
+    )
+    whole = ["backfill", NAV, "--batch", "all", "--downstream", "--select", "date=2013-01-02"]
+    assert "is one of nav, desk, and this asks for nav, desk, month" in flowctx(url, *whole).stderr
+
+
+def test_what_cannot_be_is_a_sentence(url: str) -> None:
+    """Nothing that reads it, a parameter of none, a selection of none, and options for one workflow."""
+    some = ["--batch", "b", "--select", "date=2013-01-02"]
+    for args, words in (
+        ([ALONE, "--batch", "b", "--downstream"], "nothing that is known here reads alone: --downstream looks into"),
+        ([NAV, DESK, *some, "-p", "speed=1"], "none of the workflows nav, desk has a parameter 'speed'"),
+        ([NAV, ALONE, *some], "workflow 'alone': 'date=2013-01-02' names 'date'"),
+        ([NAV, NAV, *some], "workflow 'nav' stands twice in the batch"),
+        ([NAV, DESK, *some, "--stale"], "--stale and --params-from are for one workflow"),
+    ):
+        refused = flowctx(url, "backfill", *args)
+        assert (words in refused.stderr, refused.exit_code) == (True, 2), refused.output
+
+
+def test_a_batch_of_several_needs_all_its_names(url: str) -> None:
+    """One of them alone is refused with the names of all, and is not run."""
+    assert flowctx(url, "backfill", DESK, NAV, "--batch", "b", "--select", "date=2013-01-02").exit_code == 0
+    alone = flowctx(url, "backfill", NAV, "--batch", "b", "--select", "date=2013-01-03")
+    assert "batch 'b' is one of the workflows nav, desk; launch it with all of them" in alone.stderr
