@@ -69,6 +69,7 @@ __all__ = [
     "returned_values",
     "run_ready_tasks",
     "run_type_of",
+    "runs_without_partition",
     "scheduled_interval",
     "start_run",
     "task_decorator_factory",
@@ -91,15 +92,11 @@ ENGINE_EXCEPTIONS: tuple[type[BaseException], ...] = (
     exceptions.DownstreamTasksSkipped,
 )
 
-#: Key of the XCom that holds what a task returned.
-RETURN_VALUE = "return_value"
+RETURN_VALUE = "return_value"  # key of the XCom that holds what a task returned
 
-#: What :func:`dag_run_state` says of a run that Airflow does not have, or no longer.
-DELETED = "deleted"
+DELETED = "deleted"  # what :func:`dag_run_state` says of a run that Airflow does not have, or no longer
 _NOT_FOUND = 404
-
-#: The bundle that Airflow has by default: the DAG folder.
-_BUNDLE = "dags-folder"
+_BUNDLE = "dags-folder"  # the one that Airflow has by default
 
 
 class TemplateValue(ResolveMixin):
@@ -249,6 +246,17 @@ def open_session() -> Any:
     from airflow.utils.session import create_session
 
     return create_session()
+
+
+def runs_without_partition(dag_id: str) -> list[Any]:
+    """Return ids and logical dates of a DAG's automated runs that have no partition key, the latest first."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:  # Airflow may be in the middle of its own
+        runs = session.query(DagRun.run_id, DagRun.logical_date).order_by(DagRun.logical_date.desc())
+        runs = runs.filter(DagRun.dag_id == dag_id, DagRun.run_type.in_(("scheduled", "backfill")))
+        return list(runs.filter(DagRun.partition_key.is_(None), DagRun.logical_date.is_not(None)).limit(1000))
 
 
 def register(dag: DAG) -> None:

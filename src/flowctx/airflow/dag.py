@@ -89,8 +89,8 @@ def workflow_dag(
     instances = _instances(workflow, mapped)
     scheme = workflow.partitions.without(*mapped) if workflow.partitions is not None else None
     arguments: dict[str, Any] = {
-        "dag_id": workflow.name,
-        "schedule": None if scheme is None else PartitionTimetable(scheme),
+        "dag_id": (dag_id := dag_kwargs.get("dag_id", workflow.name)),
+        "schedule": None if scheme is None else PartitionTimetable(scheme, dag_id=dag_id),
         "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()},
         **dag_kwargs,
         **_rule_of_all(as_of, dag_kwargs),

@@ -16,7 +16,7 @@ from uuid import uuid4
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
 from flowctx.airflow._versions import AIRFLOW
-from flowctx.airflow.run_order import Lane, bound_of, instant_of, lanes_of, to_pendulum
+from flowctx.airflow.run_order import Lane, bound_of, dag_run_info, instant_of, lanes_of, to_pendulum
 from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.errors import CalendarError, MissingExtra, PartitionError
@@ -58,6 +58,8 @@ class PartitionTimetable(Timetable):
       refused.
     * **Where a calendar ends**, dates are scheduled and backfilled for as long as they are known. From 60 days before,
       the schedule's text in the UI, a warning and the log say so.
+    * **After an update from Airflow 3.0 or 3.1**, which has no partitioned runs, the schedule goes on after the latest
+      run that was made there, if ``dag_id`` is known.
     * **Without a cadence** nothing is scheduled: start runs by their key, such as ``{"partition_key": "T1|XNYS"}``.
 
     Values that come from a callable are read when the DAG file is parsed.
@@ -65,6 +67,7 @@ class PartitionTimetable(Timetable):
     Args:
         scheme: Which keys there are.
         by_inputs: Its runs are started elsewhere, when their inputs are there, and the schedule makes none.
+        dag_id: The DAG that it is the schedule of; ``workflow_dag`` says it.
 
     Raises:
         PartitionError: It is no scheme.
@@ -86,13 +89,16 @@ class PartitionTimetable(Timetable):
     #: In the grid, runs stand in the order in which they are due.
     run_ordering = ("run_after", "partition_date" if AIRFLOW.able("partitioned runs") else "logical_date")
 
-    def __init__(self, scheme: PartitionScheme, *, by_inputs: bool = False) -> None:
+    #: Whether it was read from the database, and so is where the database may be asked.
+    _stored = False
+
+    def __init__(self, scheme: PartitionScheme, *, by_inputs: bool = False, dag_id: str | None = None) -> None:
         if not isinstance(scheme, PartitionScheme):
             raise PartitionError(
                 f"PartitionTimetable takes a PartitionScheme, not a {type(scheme).__name__}: "
                 "PartitionTimetable(PartitionScheme(date=Daily(start='2012-01-03'), symbol=['AAPL', 'IBM']))"
             )
-        self._fill(scheme, by_inputs)
+        self._fill(scheme, by_inputs, dag_id)
         for lane in self._lanes:
             if lane.cadence.due_at is not None and lane.cadence.due_at.after_close:
                 lane.cadence.business_calendar.known_closes()
@@ -100,8 +106,8 @@ class PartitionTimetable(Timetable):
             _log.log(logging.ERROR if self._end.ended else logging.WARNING, "%s", self._end)
             warnings.warn(str(self._end), stacklevel=2)
 
-    def _fill(self, scheme: PartitionScheme, by_inputs: bool) -> None:
-        self.scheme, self.by_inputs = scheme, by_inputs
+    def _fill(self, scheme: PartitionScheme, by_inputs: bool, dag_id: str | None) -> None:
+        self.scheme, self.by_inputs, self.dag_id = scheme, by_inputs, dag_id
         self.periodic = scheme.cadence is not None
         self.can_be_scheduled = self.periodic and not by_inputs
         self.description = self._description()
@@ -159,8 +165,26 @@ class PartitionTimetable(Timetable):
         """Return the run after the last one, within what the DAG's dates and catch-up allow; None after the end."""
         if self.by_inputs:
             return None
+        if last_dagrun_info is None:
+            last_dagrun_info = self._last_without_partition()
         found = [self._next(lane, last_dagrun_info, restriction) for lane in self._lanes]
         return min((info for info in found if info is not None), key=_order, default=None)
+
+    def _last_without_partition(self) -> DagRunInfo | None:
+        """Return the last run that an Airflow before 3.2 made, which this one does not take for the DAG's last.
+
+        What another schedule made under the same name is no run of a key: neither its id nor its date is a key's.
+        """
+        if not (self._stored and self.dag_id and AIRFLOW.able("partitioned runs")):
+            return None
+        from flowctx.airflow._compat import runs_without_partition
+
+        for run_id, instant in runs_without_partition(self.dag_id):
+            key = self.key_at(instant)
+            if key is not None and id_text_of_run(run_id) == id_text(key):
+                _log.info("DAG %s goes on after %s, which was run before Airflow 3.2", self.dag_id, key)
+                return dag_run_info(to_pendulum(instant), to_pendulum(instant), key)
+        return None
 
     @staticmethod
     def _next(lane: Lane, last: DagRunInfo | None, restriction: TimeRestriction) -> DagRunInfo | None:
@@ -266,14 +290,16 @@ class PartitionTimetable(Timetable):
 
     def serialize(self) -> dict[str, Any]:
         """Return it as JSON; the values of callables are written out."""
-        return {"scheme": self.scheme.to_dict(), **({"by_inputs": True} if self.by_inputs else {})}
+        more = {"by_inputs": self.by_inputs, "dag_id": self.dag_id}
+        return {"scheme": self.scheme.to_dict(), **{name: value for name, value in more.items() if value}}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> PartitionTimetable:
         """Read :meth:`serialize` back."""
         made = cls.__new__(cls)
         # Whoever schedules has been told of the calendar's end.
-        made._fill(PartitionScheme.from_dict(data["scheme"]), bool(data.get("by_inputs")))
+        made._fill(PartitionScheme.from_dict(data["scheme"]), bool(data.get("by_inputs")), data.get("dag_id"))
+        made._stored = True
         return made
 
 
