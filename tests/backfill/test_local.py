@@ -218,6 +218,22 @@ def test_ctrl_c_finishes_what_is_under_way(url: str, ledger: Ledger, notes: Path
     assert set(called(notes).values()) == {1}
 
 
+def test_what_is_under_way_is_counted(ledger: Ledger) -> None:
+    """While it stops, no more partitions are under way than there are workers, and none is once it has."""
+    counted: list[int] = []
+
+    class Interrupts(LaunchListener):
+        def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
+            os.kill(os.getpid(), signal.SIGINT) if not progress.stopped else None
+
+        def stopping(self, why: str, progress: LaunchProgress) -> None:
+            counted.append(progress.under_way)
+
+    progress = fill(ledger, params={"pause": 0.2}, listener=Interrupts())
+    assert (progress.stopped, counted, progress.under_way) == ("interrupted", [2], 0)
+    assert progress.passed < progress.total
+
+
 def test_ctrl_c_twice_ends_at_once(url: str, ledger: Ledger, notes: Path) -> None:
     """The second Ctrl-C waits for no step: what was under way stays so, for the same command to go on with."""
     process = launch(url, notes, pause=60)

@@ -39,7 +39,7 @@ class Killed(BaseException):
 class InThisProcess:
     """Launches partitions as worker processes do, in this one."""
 
-    engine, writes_ledger = "local", True
+    engine, writes_ledger, under_way = "local", True, 0
 
     def __init__(self, machine: Runs) -> None:
         self.machine = machine

@@ -50,7 +50,7 @@ class LaunchProgress:
     elsewhere: dict[str, int] = field(default_factory=dict)
     #: Partitions that ended in this launch.
     ended: dict[PartitionState, int] = field(default_factory=dict)
-    #: Partitions that are under way.
+    #: Partitions that are under way, or were left so on their engine.
     under_way: int = 0
     #: When it began, by the monotonic clock.
     began: float = field(default_factory=time.monotonic)
@@ -200,7 +200,6 @@ class Launch:
             if item is None:
                 yield None
             elif isinstance(item, Job):
-                self.progress.under_way += 1
                 yield item
             else:
                 if item.state is PartitionState.WAITING:
@@ -214,10 +213,12 @@ class Launch:
     def follow(self) -> None:
         """Take in what the launcher says until there is no more."""
         for run in self.launcher.launch(self.batch, self.jobs()):
+            self.progress.under_way = self.launcher.under_way
             if run is not None:
                 self.take(run)
             self.listener.tick(self.progress)
             self.look_around()
+        self.progress.under_way = self.launcher.under_way
 
     def take(self, run: PartitionRun) -> None:
         """Remember and pass on what became of a partition."""
@@ -225,7 +226,6 @@ class Launch:
             self.notes[run.workflow, run.partition] = run
             self.settle(run)
         if run.state.ended:
-            self.progress.under_way -= 1
             self.progress.ended[run.state] = self.progress.ended.get(run.state, 0) + 1
             if isinstance(self.work, InputOrder):
                 self.work.ended(run)
@@ -261,7 +261,7 @@ class Launch:
 
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""
-        self.progress.stopped = why
+        self.progress.stopped, self.progress.under_way = why, self.launcher.under_way
         self.listener.stopping(why, self.progress)
         if detach:
             self.launcher.detach()

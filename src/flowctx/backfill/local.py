@@ -60,6 +60,11 @@ class LocalLauncher:
         self._selector = selectors.DefaultSelector()
         self._taking = True
 
+    @property
+    def under_way(self) -> int:
+        """How many partitions worker processes are at."""
+        return sum(bool(worker.jobs) for worker in self._pool)
+
     def check(self, workflow: Workflow) -> None:
         """See whether worker processes can import the workflow.
 

@@ -45,12 +45,18 @@ class PollingLauncher(ABC):
     def __init__(self, client: JsonClient, max_active: int) -> None:
         self._client, self._max_active = client, max_active
         self._taking = self._watching = True
+        self._active: dict[str, UnderWay] = {}
+
+    @property
+    def under_way(self) -> int:
+        """How many runs have begun and, as far as was heard, not ended."""
+        return len(self._active)
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Start runs, as many at a time as are allowed, and yield what becomes of them."""
         self._taking = self._watching = True
         self._prepare(batch)
-        active: dict[str, UnderWay] = {}
+        active = self._active = {}
         while self._watching:
             while self._taking and len(active) < self._max_active:
                 job = next(jobs, None)

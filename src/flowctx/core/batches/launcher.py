@@ -17,6 +17,11 @@ class Launcher(Protocol):
     #: Whether its runs are in the ledger as they are, so that nothing has to be noted.
     writes_ledger: bool
 
+    @property
+    def under_way(self) -> int:
+        """How many jobs it runs at the moment, or has left running; those that only wait for a worker are none."""
+        ...
+
     def check(self, workflow: Workflow) -> None:
         """See whether the engine is there and can run the workflow.
 
