@@ -120,13 +120,17 @@ class Home:
     def kill_when(self, holds: Callable[[], bool], *args: str) -> None:
         """Start ``flowctx ...`` and kill it, as the machine would, when something holds."""
         process = self.start(*args)
+        self.wait_for(process, holds)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+    def wait_for(self, process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
+        """Wait until something holds, while a command runs."""
         end = time.monotonic() + 600
         while not holds():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end, "it never did hold"
             time.sleep(0.1)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
 
     def status(self, batch_id: str, *args: str) -> dict[str, Any]:
         """Return what ``flowctx status --json`` says."""

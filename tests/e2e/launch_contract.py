@@ -65,15 +65,22 @@ class LaunchContract:
         assert len({capture for _, _, capture in calls}) == TOTAL - 1
 
     def test_cancel_stops_runs(self, engine: str, home: Home) -> None:
-        """A canceled batch has nothing under way any more; launched again, it is ok when every step has run."""
+        """A launch begins nothing more once ``cancel`` says so, and nothing is under way any more.
+
+        Launched again, the batch is ok when every step has run.
+        """
         some = "date=2012-01-10..2012-01-11"
         # Slow: Dagster 1.13's code server may hang for good if a run is stopped in the moment in which it ends.
         (home.folder / "slow").touch()
-        home.kill_when(lambda: home.known("stopped") >= 2, *backfill(engine, "stopped", some))
+        launch = home.start(*backfill(engine, "stopped", some), "--workers", "3")
+        home.wait_for(launch, lambda: home.known("stopped") >= 2)
         home.run("cancel", "stopped")
+        begun = home.known("stopped")
+        _, err = launch.communicate(timeout=60)
+        assert (launch.returncode, f"no more partitions are begun, {begun} are under way" in err) == (1, True), err
         (home.folder / "slow").unlink()
         counts = home.status("stopped")["counts"]
-        assert not {"running", "launched"} & counts.keys()
+        assert counts == {"canceled": begun, "missing": 6 - begun}
         home.run(*backfill(engine, "stopped", some))
         assert home.status("stopped")["counts"] == {"ok": 6}
         assert len(home.checked("stopped")) == 6

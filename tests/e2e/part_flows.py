@@ -53,12 +53,17 @@ def tick(ctx):
     return {"day": ctx.as_of_date, "capture": ctx.capture_id}
 
 
-holes = Workflow("holes", partitions=PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31")))
+OCTOBER = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
+holes = Workflow("holes", partitions=OCTOBER, params={"fails": "", "exits": ""})
 
 
 @holes.step()
 def fetch(ctx):
-    """Find nothing on one day."""
+    """Find nothing on one day; fail on a day that a parameter names, or die on it without a word."""
+    if str(ctx.as_of_date) == ctx.params["exits"]:
+        os._exit(9)
+    if str(ctx.as_of_date) == ctx.params["fails"]:
+        return StepResult.fail("a bad day", category="DATA_QUALITY")
     return StepResult.skip("a holiday") if ctx.as_of_date.day == 25 else {"day": ctx.as_of_date.day}
 
 

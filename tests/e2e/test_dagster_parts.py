@@ -23,6 +23,12 @@ pytestmark = pytest.mark.e2e
 
 HOLES = ["2012-10-24", "2012-10-25", "2012-10-26"]
 
+#: Days of ranges of which the second fails, or ends its process.
+RANGES = {
+    "fails": ["2012-10-01", "2012-10-02", "2012-10-03"],
+    "exits": ["2012-10-08", "2012-10-09", "2012-10-10"],
+}
+
 STATUSES = """
 query ($keys: [AssetKeyInput!]!) {
   assetNodes(assetKeys: $keys) { assetKey { path } assetPartitionStatuses {
@@ -65,10 +71,11 @@ def backfills(dagster: DagsterStack) -> dict[str, str]:
     answer = dagster.graphql(JOB_BACKFILL, params=job)["launchPartitionBackfill"]
     assert answer["__typename"] == "LaunchBackfillSuccess", answer
     tags, own = {"batch_id": "holes"}, ("holes/fetch", "holes/close", "own_holes")
-    return {
-        "job": str(answer["backfillId"]),
-        "assets": dagster.launch_backfill(HOLES, *own, tags=tags),
-    }
+    found = {"job": str(answer["backfillId"]), "assets": dagster.launch_backfill(HOLES, *own, tags=tags)}
+    for how, dates in RANGES.items():
+        config = {"resources": {"holes_params": {"config": {how: dates[1]}}}}
+        found[how] = dagster.launch_backfill(dates, *own[:2], tags={"batch_id": how}, config=config)
+    return found
 
 
 def launch(
@@ -176,8 +183,11 @@ def test_a_part_shadows_no_capture(dagster: DagsterStack, ledger: Ledger) -> Non
     assert BatchStatus.of(ledger, "d-whole", parts).counts == {"ok": 1}
 
 
-def test_some_steps_of_a_failed_run_are_not_all(dagster: DagsterStack, ledger: Ledger) -> None:
-    """Re-executing steps of a failed run, which succeed, makes it whole only once none is missing."""
+def test_some_steps_of_a_failed_run_are_not_all(dagster: DagsterStack, ledger: Ledger, home: Home) -> None:
+    """Re-executing steps of a failed run, which succeed, makes it whole only once none is missing.
+
+    Then the failed run says how it went on, and a resume of it repeats nothing.
+    """
     break_step(dagster, "d-again", "second")
     failed = run_parts(dagster, "T3", "d-again")
     break_step(dagster, "d-again", "")
@@ -186,6 +196,12 @@ def test_some_steps_of_a_failed_run_are_not_all(dagster: DagsterStack, ledger: L
         assert again["status"] == "SUCCESS"
         assert BatchStatus.of(ledger, "d-again", parts).counts == counts
         assert (captures(ledger, "parts")["T3|d-again"] == "complete") is (counts == {"ok": 1})
+    before = calls(dagster, "d-again")
+    shown, _ = home.run("show", failed["runId"])
+    assert (f"flowctx show {again['runId']}" in shown, "flowctx resume" in shown) == (True, False)
+    resumed = json.loads(home.run("resume", failed["runId"], "--json")[0])
+    assert (resumed["status"], resumed["context"]["run_id"]) == ("ok", again["runId"])
+    assert calls(dagster, "d-again") == before == ["first", "second", "first", "second"]
 
 
 def test_from_a_step_on_is_whole_with_what_came_before(dagster: DagsterStack, ledger: Ledger, home: Home) -> None:
@@ -247,7 +263,11 @@ def test_what_is_skipped_is_not_materialised(
     assert len(nodes) == 3
     for node in nodes:
         ranges = node["assetPartitionStatuses"]["ranges"]
-        made = [(one["startKey"], one["endKey"]) for one in ranges if one["status"] == "MATERIALIZED"]
+        made = [
+            (one["startKey"], one["endKey"])
+            for one in ranges
+            if one["status"] == "MATERIALIZED" and one["startKey"] in HOLES
+        ]
         assert made == [("2012-10-24", "2012-10-24"), ("2012-10-26", "2012-10-26")], node
     assert BatchStatus.of(ledger, "holes", holes).skips == {"a holiday": 1}
     status = home.status("holes", "--html", "page.html")
@@ -264,6 +284,31 @@ def test_a_backfill_of_the_job_with_a_skip_is_completed(
     dagster.wait_until(lambda: ended_backfill(dagster, backfills["job"]), "the backfill of the job", seconds=600)
     assert ended_backfill(dagster, backfills["job"]) == "COMPLETED_SUCCESS"
     assert BatchStatus.of(ledger, "holes-job", holes).counts == {"skipped": 1}
+
+
+@pytest.mark.parametrize(
+    ("how", "states", "why"),
+    [
+        ("fails", ["released"] * 3, {"step 'fetch': a bad day", "step fetch failed for other partitions of the range"}),
+        ("exits", ["released"] * 2, {"Dagster calls it failed"}),
+    ],
+)
+def test_nothing_of_a_failed_range_is_left_running(
+    dagster: DagsterStack, ledger: Ledger, home: Home, backfills: dict[str, str], how: str, states: list[str], why: str
+) -> None:
+    """Where a day of a range fails, or its process dies, each day that began is over, holds nothing, and says why."""
+    dagster.wait_for_runs(1, {"dagster/backfill": backfills[how]})
+    dagster.wait_until(
+        lambda: not [run for run in ledger.list_runs(batch_id=how) if run.status is RunStatus.RUNNING],
+        "the end of the range in the ledger",
+    )
+    print(
+        how,
+        [(str(r.context.partition), r.status, r.error) for r in ledger.list_runs(batch_id=how)],
+        [(c.key.capture_id, c.state) for c in ledger.captures(workflow="holes")],
+    )
+    failed = json.loads(home.run("runs", "--batch", how, "--status", "failed", "--json")[0])
+    assert {run["partition"] for run in failed} >= {f"date={RANGES[how][1]}"}
 
 
 def ended_backfill(dagster: DagsterStack, backfill_id: str) -> str | None:

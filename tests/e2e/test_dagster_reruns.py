@@ -13,11 +13,14 @@ from flowctx.dagster import WorkflowIOManager
 pytestmark = pytest.mark.e2e
 
 
-def launch(dagster: DagsterStack, job: str, key: str, *, location: str = "tests", **tags: str) -> str:
+def launch(
+    dagster: DagsterStack, job: str, key: str, *, location: str = "tests", config: object = None, **tags: str
+) -> str:
     """Start a job for a partition and return the run's id."""
     every = {"dagster/partition": key} | tags
     params = {
         "selector": {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job},
+        "runConfigData": config or {},
         "executionMetadata": {"tags": [{"key": name, "value": value} for name, value in every.items()]},
     }
     answer = dagster.graphql(graphql.LAUNCH, params=params)["launchRun"]

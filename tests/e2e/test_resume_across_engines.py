@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from e2e.airflow_stack import AirflowStack
-from e2e.dagster_stack import DagsterStack
+from e2e.dagster_stack import DagsterStack, by_status
 from e2e.flow_folder import Home
+from e2e.test_airflow_parts import mark
+from e2e.test_airflow_scheduler import clear
+from e2e.test_dagster_reruns import launch
 from flowctx import run
-from flowctx.core.durability.records import CaptureState
+from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.dagster import WorkflowIOManager
 from flowctx.examples.prices import prices
 
 pytestmark = pytest.mark.e2e
@@ -63,3 +67,27 @@ def test_steps_of_engines_are_replayed_here(home: Home) -> None:
     failed = next(r for r in home.ledger.list_runs(batch_id="airflow-dagster") if r.engine == "airflow")
     out, _ = home.run("replay", failed.run_id, "fetch", "--json")
     assert json.loads(out)["diff"] == ""
+
+
+def test_assets_after_a_resume_here(home: Home, dagster: DagsterStack, outputs: WorkflowIOManager) -> None:
+    """An asset that follows a workflow reads on Dagster what a resume here has done."""
+    (made,) = home.ledger.list_runs(batch_id="dagster-local")
+    date, symbol = APPLE.split("|")
+    tags = {"flowctx/batch_id": "dagster-local", "dagster/partition/date": date, "dagster/partition/symbol": symbol}
+    launch(dagster, "report_job", APPLE, location="resumed", test="report", **tags)
+    assert by_status(dagster.wait_for_runs(1, {"test": "report"})) == ["SUCCESS"]
+    (summary,) = home.ledger.steps(made.key, ["summarise"])
+    assert outputs.output("report", APPLE) == summary.output
+
+
+def test_tasks_after_a_resume_here(home: Home, airflow: AirflowStack) -> None:
+    """A task that is cleared reads on Airflow what a resume here has done, where Airflow's own tasks had failed."""
+    (made,) = home.ledger.list_runs(batch_id="airflow-local")
+    (before,) = home.ledger.steps(made.key, ["summarise"])
+    for task in ("validate", "returns", "volatility"):
+        mark(airflow, made.run_id, task, "daily_prices")
+    clear(airflow, "daily_prices", made.run_id, ["summarise"], downstream=False)
+    assert airflow.wait_for_run("daily_prices", made.run_id)["state"] == "success"
+    (after,) = home.ledger.steps(made.key, ["summarise"])
+    assert (after.output, after.started_at > before.started_at) == (before.output, True)
+    assert home.ledger.get_run(made.run_id).status is RunStatus.OK

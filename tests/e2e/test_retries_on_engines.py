@@ -32,6 +32,8 @@ def test_what_was_corrected_is_read_again(
     home.run(*command, code=1)
     first = home.status(f"retry-{engine}")
     assert (first["counts"], first["skips"]) == ({"ok": 1, "skipped": 1, "failed": 1}, {"no file yet": 1})
+    advice = home.run("status", f"retry-{engine}")[0]
+    assert "--retry-failed --from-step STEP" in " ".join(advice.split())
     once = {"fetch T1": 1, "rates T1": 1, "check T1": 1, "fetch T2": 1, "rates T2": 1, "check T2": 1, "fetch T3": 1}
     assert calls() == once
 

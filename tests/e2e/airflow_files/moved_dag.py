@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 
 import chained
+import dying_flow
 import moved
 import retried
 
@@ -14,4 +15,5 @@ from flowctx.airflow import workflow_dag
 os.environ["FLOWCTX_LEDGER_URL"] = os.environ["MOVED_LEDGER_URL"]
 dag = workflow_dag(moved.flow, catchup=False, start_date=datetime(2020, 1, 1))
 again = workflow_dag(retried.flow)
+silent = workflow_dag(dying_flow.flow, dag_id="silent", schedule=None)  # the scheduler does not know its ledger
 chain = workflow_dag(chained.chain, catchup=False, start_date=datetime(2020, 1, 1))

@@ -3,8 +3,20 @@
 import dagster as dg
 from dying_flow import flow
 
-from flowctx.dagster import workflow_definitions
+from flowctx.dagster import asset_key, partitions_def, workflow_definitions
 from flowctx.examples.prices import prices
 from planted import spied
 
-defs = dg.Definitions.merge(*(workflow_definitions(workflow) for workflow in (prices, flow, spied("spied"))))
+
+@dg.asset(
+    partitions_def=partitions_def(prices.partitions),
+    io_manager_key="workflow_io_manager",
+    ins={"summary": dg.AssetIn(asset_key(prices, "summarise"))},
+)
+def report(summary):
+    """Hand on the end of the example, wherever it was made."""
+    return summary
+
+
+own = dg.Definitions([report], jobs=[dg.define_asset_job("report_job", selection=[report])])
+defs = dg.Definitions.merge(*(workflow_definitions(workflow) for workflow in (prices, flow, spied("spied"))), own)
