@@ -18,5 +18,8 @@ def report(summary):
     return summary
 
 
-own = dg.Definitions([report], jobs=[dg.define_asset_job("report_job", selection=[report])])
-defs = dg.Definitions.merge(*(workflow_definitions(workflow) for workflow in (prices, flow, spied("spied"))), own)
+flows = (prices, flow, spied("spied"))
+defs = dg.Definitions.merge(
+    *(workflow_definitions(workflow) for workflow in flows),
+    dg.Definitions([report], jobs=[dg.define_asset_job("report_job", selection=[report])]),
+)
