@@ -261,6 +261,18 @@ def test_a_canceled_batch_stops(url: str, ledger: Ledger, notes: Path) -> None:
     assert states(ledger)["ok"] < 15
 
 
+def test_a_cancel_is_heard_within_a_second(ledger: Ledger) -> None:
+    """What is begun after a cancel is begun before the launch looks again, not within the seconds of the whole batch."""
+
+    class Cancels(LaunchListener):
+        def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
+            if progress.passed == 1:
+                ledger.batches.cancel("b")
+
+    progress = fill(ledger, params={"pause": 0.3}, listener=Cancels())
+    assert (progress.stopped, progress.passed < progress.total) == ("canceled", True)
+
+
 def test_a_run_that_died_with_its_worker_is_over(ledger: Ledger) -> None:
     """What was killed in the middle is failed in the list of runs too, with how it ended."""
     fill(ledger, "date=2012-01-03", params={"die": [BAD]})
