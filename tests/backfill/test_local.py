@@ -262,7 +262,7 @@ def test_a_canceled_batch_stops(url: str, ledger: Ledger, notes: Path) -> None:
 
 
 def test_a_cancel_is_heard_within_a_second(ledger: Ledger) -> None:
-    """What is begun after a cancel is begun before the launch looks again, not within the seconds of the whole batch."""
+    """After a cancel, partitions begin until the launch looks again, which is long before the whole batch is done."""
 
     class Cancels(LaunchListener):
         def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
