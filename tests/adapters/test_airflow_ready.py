@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 
 import pytest
 from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, get_current_context, task
 
-from flowctx import Daily, Monthly, PartitionScheme, Workflow, WorkflowError, run
+from flowctx import Daily, Monthly, PartitionScheme, StepResult, Weekly, Workflow, WorkflowError, run
 from flowctx.airflow import PartitionTimetable, _compat, workflow_dag
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.ready import ReadyTrigger, add_starter, inputs_schedule
+from flowctx.core.durability.readiness import Readiness
 from flowctx.ledger import ledger_from_env
 from flowctx.testing import run_dag
 
@@ -103,6 +105,84 @@ def test_what_is_there_is_not_started_again(ledger):
     path, arguments = trigger.serialize()
     assert path == "flowctx.airflow.ready.ReadyTrigger"
     assert ReadyTrigger(**arguments).serialize() == (path, arguments)
+
+
+def windows(funds, value=_value):
+    """Ten weeks of some funds, and their days."""
+    dates = Daily(start="2026-01-05", end="2026-03-13", calendar="WEEKDAYS")
+    days = Workflow("open_days", partitions=PartitionScheme(date=dates, fund=funds))
+    days.step(name="value")(value)
+    weeks = Workflow(
+        "open_weeks", partitions=PartitionScheme(week=Weekly(start="2026-01-09", end="2026-03-13"), fund=funds)
+    )
+    weeks.step(name="report", inputs={"days": days.output("value")})(_report)
+    return days, weeks
+
+
+def trigger_of(weeks):
+    """The trigger of the weeks, as the triggerer has it: without their code."""
+    readiness = inputs_schedule(weeks, SINCE, "ignore").readiness
+    return ReadyTrigger("open_weeks", json.loads(json.dumps(readiness.to_dict())), "2026-01-01", "ignore", 0.0)
+
+
+def test_with_a_thousand_windows_open_each_runs_once(ledger):
+    """A day that is skipped counts, one that is restated starts nothing, and values that are added come beside."""
+    funds = [f"F{number:03}" for number in range(100)]
+    closed = "date=2026-01-07|fund=F000"
+    days, weeks = windows(funds, lambda c: StepResult.skip("closed") if str(c.partition) == closed else _value(c))
+    assert len(weeks.partitions) == 1000
+    there, texts = set(), []
+
+    def start(weeks):
+        """Start what the trigger finds; as Airflow does, take each run id once."""
+        trigger, found = trigger_of(weeks), ledger_from_env()
+        ready = trigger._ready(Readiness.from_dict(trigger.arguments["readiness"]), found)
+        new = trigger._new(ready, lambda dag_id, states, run_ids: len(there & set(run_ids)))
+        for run_id, text in new.items():
+            if run_id not in there:
+                there.add(run_id)
+                texts.append(text)
+                run(weeks, partition=weeks.partitions.parse(text)).raise_for_failure()
+
+    for session in days.partitions.select("date=2026-01-05..2026-01-08,fund=F000|F001;date=2026-01-12,fund=F000"):
+        run(days, partition=session)
+    start(weeks)
+    assert texts == []
+    for session in days.partitions.select("date=2026-01-09,fund=F000|F001"):
+        run(days, partition=session)
+    start(weeks)
+    assert texts == ["2026-01-09|F000", "2026-01-09|F001"]
+    run(days, partition="2026-01-06|F001", batch_id="restated")
+    days, weeks = windows(["A", *funds])  # before the others
+    for session in days.partitions.select("date=2026-01-05..2026-01-09,fund=A"):
+        run(days, partition=session)
+    start(weeks)
+    start(weeks)
+    assert texts == ["2026-01-09|F000", "2026-01-09|F001", "2026-01-09|A"]
+
+
+def test_windows_that_are_open_delay_no_other_dag(monkeypatch, ledger):
+    """In one triggerer, the trigger of another DAG fires while a thousand windows of this one wait."""
+    _, weeks = windows([f"F{number:03}" for number in range(100)])
+    days, month = workflows("beside")
+    for session in days.partitions.select("date=2026-01-26..2026-01-30"):
+        run(days, partition=session).raise_for_failure()
+    readiness = inputs_schedule(month, SINCE, "ignore").readiness.to_dict()
+    monkeypatch.setattr(DagRuns, "count", lambda self, ask, *states: 0)
+
+    async def first_of(trigger):
+        return await anext(trigger.run())
+
+    async def beside():
+        waits = asyncio.create_task(first_of(trigger_of(weeks)))
+        await asyncio.sleep(0)  # it looks first
+        event = await first_of(ReadyTrigger("month", readiness, "2026-01-01", "ignore", 0.0))
+        still = not waits.done()
+        waits.cancel()
+        return event, still
+
+    event, still_waits = asyncio.run(beside())
+    assert (list(event.payload["runs"].values()), still_waits) == (["2026-01-31"], True)
 
 
 def test_the_trigger_outlives_a_ledger_that_does_not_answer(monkeypatch, ledger, caplog):

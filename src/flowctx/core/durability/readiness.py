@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
@@ -61,18 +62,25 @@ class Need:
             mapping = PartitionMapping(scheme, reader, previous=data["previous"], where=data["where"])
         return cls(workflow=data["workflow"], step=data["step"], mapping=mapping)
 
-    def complete_at(self, ledger: Ledger, key: PartitionKey) -> str | None:
-        """Return when the last of what a partition reads was completed; ``None`` if something is missing."""
-        keys = [None] if self.mapping is None else list(self.mapping.keys(key))
-        if not keys and not self._may_be_empty(key):
-            return None
+    def complete_at(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, str]:
+        """Return when the last of what each partition reads was completed, of those that lack nothing.
+
+        The ledger is asked once for all of them, however many windows are open.
+        """
+        read: dict[PartitionKey, Sequence[PartitionKey | None]] = {
+            key: [None] if self.mapping is None else list(self.mapping.keys(key)) for key in keys
+        }
+        wanted = list(dict.fromkeys(itertools.chain.from_iterable(read.values())))
         found: dict[PartitionKey | None, list[Any]] = {}
-        for version in ledger.versions(self.workflow, self.step, keys):
+        for version in ledger.versions(self.workflow, self.step, wanted) if wanted else ():
             found.setdefault(version.partition, []).append(version)
-        chosen = [version_to_read(found.get(one, ()), None) for one in keys]
-        if any(version is None for version in chosen):
-            return None
-        return max((version.completed_at or "" for version in chosen if version is not None), default="")
+        chosen = {one: version_to_read(versions, None) for one, versions in found.items()}
+        times = {one: version.completed_at or "" for one, version in chosen.items() if version is not None}
+        return {
+            key: max((times[one] for one in some), default="")
+            for key, some in read.items()
+            if times.keys() >= set(some) and (some or self._may_be_empty(key))
+        }
 
     def _may_be_empty(self, key: PartitionKey) -> bool:
         """Whether a partition that reads nothing is right to: the first dates, and a week without a session."""
@@ -162,21 +170,20 @@ class Readiness:
         due = (key for key in self.scheme.due_keys(now) if (self.scheme.as_of_date(key) or since) >= since)
         while some := list(islice(due, _CHUNK)):
             captured = self._captured(ledger, some)
-            for key in some:
-                if key in captured and not restated:
-                    continue
-                complete = self.complete_at(ledger, key)
-                if complete is None:
-                    continue
+            complete = self.complete_at(ledger, [key for key in some if restated or key not in captured])
+            for key, time in complete.items():
                 if key not in captured:
                     yield Ready(key, FIRST)
-                elif complete > captured[key]:
-                    yield Ready(key, complete)
+                elif time > captured[key]:
+                    yield Ready(key, time)
 
-    def complete_at(self, ledger: Ledger, key: PartitionKey) -> str | None:
-        """Return when the last of all that a partition reads was completed; ``None`` if something is missing."""
-        times = [need.complete_at(ledger, key) for need in self.needs]
-        return None if None in times else max((time for time in times if time is not None), default="")
+    def complete_at(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, str]:
+        """Return when the last of all that each partition reads was completed, of those that lack nothing."""
+        found = dict.fromkeys(keys, "")
+        for need in self.needs:
+            times = need.complete_at(ledger, list(found))
+            found = {key: max(time, times[key]) for key, time in found.items() if key in times}
+        return found
 
     def _captured(self, ledger: Ledger, keys: list[PartitionKey]) -> dict[PartitionKey, str]:
         """Return when each partition of the workflow itself was captured last, of those that are."""
