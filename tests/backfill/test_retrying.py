@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from flowctx import Backfill, BatchError, PartitionScheme, StepResult, Workflow, WorkflowError, resume, run
+from flowctx import Backfill, BatchError, PartitionScheme, StepResult, Workflow, WorkflowError, resume
 from flowctx.backfill.advice import advice
 from flowctx.backfill.worker import _Runs
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.local import plan_new_run, run_begun
 from flowctx.testing.clock import NOON
 
 
@@ -39,7 +40,7 @@ class World:
 
     def outcome(self, flow: Workflow, ledger: MemoryLedger, **task: Any) -> Any:
         """Run or retry the partition as a worker of a batch does."""
-        runs = _Runs(run, resume, [flow], ledger, "b")
+        runs = _Runs(resume, plan_new_run, run_begun, [flow], ledger, "b")
         return runs.outcome({"partition": "tier=T1", "run_id": "r", "known": True, **task})["state"]
 
 
@@ -118,7 +119,7 @@ def test_new_parameters_win_in_a_retry(ledger: MemoryLedger) -> None:
             return StepResult.fail("too many", category="DATA_QUALITY")
         return StepResult.ok({"mode": ctx.params["mode"]})
 
-    runs = _Runs(run, resume, [flow], ledger, "b")
+    runs = _Runs(resume, plan_new_run, run_begun, [flow], ledger, "b")
     task = {"partition": "tier=T1", "run_id": "r", "params": {"most": 2, "mode": "a"}}
     assert runs.outcome({**task, "known": False})["state"] == "failed"
     assert runs.outcome({**task, "known": True, "params": {"most": 9, "mode": "a"}})["state"] == "ok"

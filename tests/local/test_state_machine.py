@@ -25,6 +25,7 @@ from flowctx.core.execution.envelope import Upstream
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.local import plan_new_run, run_begun
 from flowctx.testing import FakeClock
 
 TIERS = ["T1", "T2", "T3"]
@@ -50,7 +51,8 @@ class InThisProcess:
     def launch(self, batch: BatchRecord, jobs: Iterator[Job]) -> Iterator[PartitionRun]:
         machine = self.machine
         how = {"clock": machine.clock}
-        runs = _Runs(partial(run, **how), partial(resume, **how), [machine.flow], machine.ledger, batch.batch_id)
+        runners = (partial(runner, **how) for runner in (resume, plan_new_run, run_begun))
+        runs = _Runs(*runners, [machine.flow], machine.ledger, batch.batch_id)
         for job in jobs:
             machine.ask_job(job)
             task = {"partition": job.partition, "run_id": job.run_id, "known": job.before is not None}

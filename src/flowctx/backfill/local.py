@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
@@ -21,11 +21,17 @@ from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
 
-#: Jobs that a worker has at a time: one that it runs and one to go on with, so that it never waits.
+#: Whether what short steps record is committed together, or each step waits for the commit of the one before it.
+Durability: TypeAlias = Literal["group", "step"]
+
+#: Jobs that a worker has at first: one that it runs and one to go on with. It asks for more when they are short.
 _DEPTH = 2
 _TICK_SECONDS = 0.2
 #: What a worker runs: here the worker meets the local runner, of which this package knows nothing.
-_PROGRAM = "from flowctx import local; from flowctx.backfill.worker import main; main(local.run, local.resume)"
+_PROGRAM = (
+    "from flowctx import local; from flowctx.backfill.worker import main; "
+    "main(local.resume, local.plan_new_run, local.run_begun)"
+)
 
 
 class LocalLauncher:
@@ -37,15 +43,18 @@ class LocalLauncher:
     Args:
         ledger: The batch's ledger; it must be in a file or a database, since other processes write to it.
         workers: How many processes; one for each processor by default.
+        durability: ``"group"``: what short steps record is committed together, so that a worker that is killed may
+            run again what took it some 20 ms, and a step of that length or longer is on the disk before the next one
+            begins. ``"step"``: each step is, however short. What is told as ended is on the disk in both.
 
     Raises:
-        BatchError: The ledger is in memory, or there are no workers.
+        BatchError: The ledger is in memory, there are no workers, or no such durability.
     """
 
     engine = "local"
     writes_ledger = True
 
-    def __init__(self, ledger: Ledger, workers: int | None = None) -> None:
+    def __init__(self, ledger: Ledger, workers: int | None = None, *, durability: Durability = "group") -> None:
         address: str | None = getattr(ledger, "address", None)
         if address is None:
             raise BatchError(
@@ -54,6 +63,9 @@ class LocalLauncher:
         self.workers = workers if workers is not None else os.cpu_count() or 1
         if self.workers < 1:
             raise BatchError(f"workers={workers} runs nothing; use 1 or more")
+        if durability not in get_args(Durability):
+            raise BatchError(f"durability={durability!r} must be 'group' or 'step'")
+        self._durability = durability
         self._address = address
         self._import_paths: dict[str, str] = {}
         self._pool: list[_Worker] = []
@@ -123,15 +135,17 @@ class LocalLauncher:
     # -- workers ----------------------------------------------------------------------------------------------------
 
     def _hand_out(self, batch: BatchRecord, jobs: Iterator[Job | None], waiting: list[Job]) -> None:
-        for depth in range(1, _DEPTH + 1):  # one for each before the second for any
+        most = max((worker.depth for worker in self._pool), default=_DEPTH)
+        for depth in range(1, most + 1):  # one for each before the second for any
             for slot in range(self.workers):
                 worker = self._pool[slot] if slot < len(self._pool) else None
-                if worker is not None and len(worker.jobs) >= depth:
+                if worker is not None and len(worker.jobs) >= min(depth, worker.depth):
                     continue
-                job = waiting.pop() if self._taking and waiting else next(jobs, None) if self._taking else None
+                again = bool(waiting)
+                job = waiting.pop(0) if self._taking and waiting else next(jobs, None) if self._taking else None
                 if job is None:
                     return
-                (worker or self._start(batch)).take(_going_on(job))
+                (worker or self._start(batch)).take(_going_on(job), again=again)
 
     def _start(self, batch: BatchRecord) -> _Worker:
         process = subprocess.Popen(  # noqa: S603 - our own program
@@ -144,7 +158,8 @@ class LocalLauncher:
         )
         worker = _Worker(process)
         targets = [self._import_paths[name] for name in batch.workflows]
-        worker.say({"targets": targets, "ledger": self._address, "batch_id": batch.batch_id})
+        setup = {"targets": targets, "ledger": self._address, "batch_id": batch.batch_id}
+        worker.say({**setup, "grouped": self._durability == "group"})
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
@@ -154,7 +169,7 @@ class LocalLauncher:
     def _news(self, waiting: list[Job]) -> Iterator[PartitionRun]:
         for key, _ in self._selector.select(_TICK_SECONDS):
             worker: _Worker = key.data
-            yield from worker.read()
+            yield from worker.read(waiting)
             if worker.gone:
                 self._selector.unregister(key.fileobj)
                 self._pool.remove(worker)
@@ -173,22 +188,29 @@ class _Worker:
     """A process that runs partitions, one after the other."""
 
     process: subprocess.Popen[bytes]
-    #: What it was given and has not told the end of; it is at the first.
+    #: What it was given and has not told the end of.
     jobs: list[Job] = field(default_factory=list)
+    #: How many jobs it is to have.
+    depth: int = _DEPTH
+    #: The run that it is at.
+    at: str | None = None
     #: Whether it has ended.
     gone: bool = False
     #: Whether it was told to end when it has finished what it is at.
     stopping: bool = False
     _rest: bytes = b""
 
-    def take(self, job: Job) -> None:
+    def take(self, job: Job, *, again: bool) -> None:
         self.jobs.append(job)
-        # What died with its worker has no attempt that could be told, and a run that can be gone on with all the same.
-        known = job.before is not None
+        # What died with its worker has no attempt that could be told, and a run that can be gone on with all the same;
+        # what another worker was to do may have one, and may even have ended.
+        again = again and job.before is None
+        known = job.before is not None or again
         params = {} if not job.params else {"params": to_json(job.params)}
-        again = {} if job.from_step is None else {"from_step": job.from_step}
+        step = {} if job.from_step is None else {"from_step": job.from_step}
         workflow = {"workflow": job.workflow} if job.workflow else {}
-        self.say({"partition": job.partition, "run_id": job.run_id, "known": known, **workflow, **params, **again})
+        how = {"known": known, "again": again, **workflow, **params, **step}
+        self.say({"partition": job.partition, "run_id": job.run_id, **how})
 
     def stop(self) -> None:
         self.stopping = True
@@ -202,7 +224,8 @@ class _Worker:
         except BrokenPipeError:
             pass  # it died; that is seen when it is read from
 
-    def read(self) -> Iterator[PartitionRun]:
+    def read(self, returned: list[Job]) -> Iterator[PartitionRun]:
+        """Yield what became of jobs; those that it leaves to others are added to a list."""
         assert self.process.stdout is not None  # noqa: S101 - it is a pipe
         data: bytes | None = self.process.stdout.read()
         if data is None:  # there was nothing to read after all
@@ -211,6 +234,13 @@ class _Worker:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
+            self.at = message.get("at", self.at)
+            self.depth = message.get("depth", self.depth)
+            for run_id in message.get("returned", ()):
+                returned += [job for job in self.jobs if job.run_id == run_id]
+                self.jobs = [job for job in self.jobs if job.run_id != run_id]
+            if "state" not in message:
+                continue
             job = next((job for job in self.jobs if job.run_id == message["run_id"]), None)
             if job is None:
                 continue
@@ -222,7 +252,9 @@ class _Worker:
         code = self.process.wait()
         if not self.jobs or (self.stopping and not code):
             return
-        job = self.jobs.pop(0)
+        # Those before it have ended, and may not have been written yet: they are gone on with.
+        job = next((job for job in self.jobs if job.run_id == self.at), self.jobs[0])
+        self.jobs.remove(job)
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         hint = {-signal.SIGKILL: "; was the memory full?", 0: "; does a step exit?"}.get(code, "")
         yield _run_of(job, {"state": "failed", "error": f"its worker process ended {how}{hint}", "attempt": 0})

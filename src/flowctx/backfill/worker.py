@@ -13,50 +13,63 @@ import platform
 import queue
 import signal
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
 from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.run_ledgers import run_ledger
+from flowctx.core.durability.run_plan import LOCAL_LEASE, RunPlan, begin_run
 from flowctx.core.errors import FlowctxError, UnknownRun
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult
-from flowctx.ledger import open_ledger
+from flowctx.ledger import strict_from_env
+from flowctx.ledger.grouped import GROUP_SECONDS, GroupedLedger
 
-#: Runs a workflow, or continues a run: ``flowctx.run`` and ``flowctx.resume``.
+#: Runs or continues a run, and plans how one begins; the local runner brings them.
 Runner = Callable[..., RunResult]
+Planner = Callable[..., RunPlan]
+Task = dict[str, Any]
+
+#: How many runs are begun in one transaction at most; short ones, which together take no longer than a group of writes.
+_MOST_AHEAD = 16
+#: A partition that takes so long leaves those that wait for it to other workers.
+_SLOW_SECONDS = 0.2
 
 
-def main(run: Runner, resume: Runner) -> NoReturn:
+def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     """Run what comes in until there is no more.
 
     Args:
-        run: Runs a workflow.
         resume: Continues a run that was begun.
+        plan: Works out how a new run begins.
+        run_begun: Runs every step of a run that has been begun.
     """
-    incoming, say = _pipes()
+    incoming, outgoing = _pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
     setup = json.loads(incoming.readline())
     workflows = [import_workflow(target) for target in setup["targets"]]
     who = f"{_worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
-    ledger = open_ledger(setup["ledger"], owner=who)
-    tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    stopping = threading.Event()
-    runs = _Runs(run, resume, workflows, ledger, setup["batch_id"])
-    threading.Thread(target=_listen, args=(incoming, tasks, stopping), daemon=True).start()
-    while True:
-        task = tasks.get()
-        if stopping.is_set() or "stop" in task:
-            break
-        say.write(json.dumps({"run_id": task["run_id"], **runs.outcome(task)}).encode() + b"\n")
-        say.flush()
+    # Where a run that cannot be recorded goes on, it has to hear of each write by itself.
+    seconds = None if not strict_from_env() else GROUP_SECONDS if setup["grouped"] else 0.0
+    ledger = GroupedLedger(setup["ledger"], owner=who, seconds=seconds)
+    runs = _Runs(resume, plan, run_begun, workflows, ledger, setup["batch_id"])
+    worker = _Worker(runs, ledger, _Voice(outgoing))
+    threading.Thread(target=worker.listen, args=(incoming,), daemon=True).start()
+    try:
+        worker.to_the_end()
+    finally:  # a step may end the process
+        ledger.flush()
     # Threads that a step left behind must not keep the batch waiting.
     os._exit(0)
 
@@ -74,38 +87,187 @@ def _pipes() -> tuple[IO[bytes], IO[bytes]]:
     return incoming, say
 
 
-def _listen(incoming: IO[bytes], tasks: queue.SimpleQueue[dict[str, Any]], stopping: threading.Event) -> None:
-    for line in incoming:
-        task = json.loads(line)
-        if "stop" in task:
-            stopping.set()
-        tasks.put(task)
-    os._exit(0)  # whoever started us is gone
+class _Voice:
+    """Says things to whoever started this process."""
+
+    def __init__(self, outgoing: IO[bytes]) -> None:
+        self._outgoing, self._lock = outgoing, threading.Lock()
+
+    def __call__(self, message: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._outgoing.write(json.dumps(message).encode() + b"\n")
+            self._outgoing.flush()
+
+
+class _Worker:
+    """Takes partitions, and runs one after the other."""
+
+    def __init__(self, runs: _Runs, ledger: GroupedLedger, say: _Voice) -> None:
+        self.runs, self.ledger, self.say = runs, ledger, say
+        self.tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self.stopping = threading.Event()
+        #: How many partitions are begun at once.
+        self.ahead = 1
+
+    def listen(self, incoming: IO[bytes]) -> None:
+        """Hear what is to be done, until whoever started us is gone."""
+        for line in incoming:
+            task = json.loads(line)
+            if "stop" in task:
+                self.stopping.set()
+            self.tasks.put(task)
+        os._exit(0)
+
+    def to_the_end(self) -> None:
+        """Run what comes in until there is to be no more; what was begun is finished."""
+        while True:
+            tasks = self._next()
+            if self.stopping.is_set():
+                return
+            started = time.monotonic()
+            with ExitStack() as waiting:
+                begun = self.runs.begin(tasks)
+                for one in begun:
+                    if isinstance(one, Recorder):
+                        waiting.enter_context(one.alive(LOCAL_LEASE))
+                well = [self._run(task, one) for task, one in zip(tasks, begun, strict=True)]
+            seconds = (time.monotonic() - started) / len(tasks)
+            fitting = int(GROUP_SECONDS / seconds) if seconds else _MOST_AHEAD
+            # One that fails may be the last: nothing is begun that would have to be finished then.
+            self.ahead = max(1, min(fitting, 2 * self.ahead, _MOST_AHEAD)) if all(well) else 1
+
+    def _next(self) -> list[Task]:
+        """Return what is to run next; while there is nothing, all that was done is on the disk, and told."""
+        try:
+            tasks = [self.tasks.get_nowait()]
+        except queue.Empty:
+            self.ledger.flush()
+            tasks = [self.tasks.get()]
+        with suppress(queue.Empty):
+            while len(tasks) < self.ahead:
+                tasks.append(self.tasks.get_nowait())
+        return tasks
+
+    def _run(self, task: Task, begun: _Begun) -> bool:
+        """Run a partition, see to it that its end is told, and return whether it ended well."""
+        started = time.monotonic()
+        self.say({"at": task["run_id"]})
+        outcome, run = self.runs.outcome_of_begun(task, begun)
+
+        def tell(refusal: FlowctxError | None) -> None:
+            known = outcome if refusal is None else _not_recorded(refusal)
+            self.say({"run_id": task["run_id"], "depth": 2 * self.ahead, **known})
+
+        if run is None:
+            tell(None)
+        else:
+            self.ledger.when_committed(run, tell)
+        if time.monotonic() - started > _SLOW_SECONDS:
+            self._give_back()
+        return bool(outcome["state"] != str(RunStatus.FAILED))
+
+    def _give_back(self) -> None:
+        """Leave to others what would have to wait, all but one."""
+        self.ahead = 1
+        waiting = []
+        with suppress(queue.Empty):
+            while True:
+                waiting.append(self.tasks.get_nowait())
+        for task in waiting[:1]:
+            self.tasks.put(task)
+        if waiting[1:]:
+            self.say({"returned": [task["run_id"] for task in waiting[1:] if "run_id" in task], "depth": 2})
+
+
+#: How a partition was begun: what records it, why it could not begin, or nothing yet.
+_Begun = Recorder | FlowctxError | None
 
 
 class _Runs:
     """The runs of one batch."""
 
     def __init__(
-        self, run: Runner, resume: Runner, workflows: Sequence[Workflow], ledger: Ledger, batch_id: str
+        self,
+        resume: Runner,
+        plan: Planner,
+        run_begun: Runner,
+        workflows: Sequence[Workflow],
+        ledger: Ledger,
+        batch_id: str,
     ) -> None:
-        self.run, self.resume, self.ledger, self.batch_id = run, resume, ledger, batch_id
+        self.resume, self.plan, self.run_begun = resume, plan, run_begun
+        self.ledger, self.batch_id, self.strict = ledger, batch_id, strict_from_env()
         self.workflows = {"": workflows[0], **{workflow.name: workflow for workflow in workflows}}
 
-    def outcome(self, task: dict[str, Any]) -> dict[str, Any]:
+    def begin(self, tasks: Sequence[Task]) -> list[_Begun]:
+        """Begin those partitions that are new, all of them in one transaction."""
+        planned = [self._planned(task) for task in tasks]
+        new = [plan.run for plan in planned if isinstance(plan, RunPlan)]
+        if new and isinstance(self.ledger, GroupedLedger):
+            self.ledger.begin_ahead(new, LOCAL_LEASE)
+        return [self._begun(plan) if isinstance(plan, RunPlan) else plan for plan in planned]
+
+    def _planned(self, task: Task) -> RunPlan | FlowctxError | None:
+        if task["known"]:
+            return None
+        try:
+            return self.plan(
+                self.workflow_of(task),
+                partition=task["partition"],
+                params=_params(task),
+                batch_id=self.batch_id,
+                run_id=task["run_id"],
+                ledger=self.ledger,
+            )
+        except FlowctxError as exc:
+            return exc
+
+    def _begun(self, plan: RunPlan) -> Recorder | FlowctxError:
+        try:
+            return begin_run(run_ledger(self.ledger, strict=self.strict), plan, lease=LOCAL_LEASE)
+        except FlowctxError as exc:
+            return exc
+
+    def outcome(self, task: Task) -> dict[str, Any]:
         """Run a partition and say how it ended."""
+        (begun,) = self.begin([task])
+        return self.outcome_of_begun(task, begun)[0]
+
+    def outcome_of_begun(self, task: Task, begun: _Begun) -> tuple[dict[str, Any], RunRecord | None]:
+        """Run a partition that was begun, and say how it ended, and which run that was if it is recorded."""
         started = datetime.now(UTC)
         try:
-            result = self.result(task)
+            ended = self._ended(task) if task.get("again") else None
+            if ended is not None:
+                return ended, None
+            result = self.result(task, begun)
         except (FlowctxError, OSError) as exc:  # the run could not begin, or not be recorded
-            return {"state": "failed", "error": f"{type(exc).__name__}: {exc}", "attempt": 0}
+            return _not_recorded(exc), None
         failed = next((entry for entry in result.steps if entry.status is StepStatus.FAILED), None)
-        return {
+        outcome = {
             "state": str(result.status),
             "attempt": result.context.checkpoint.attempt if result.context.checkpoint else 1,
             "started_at": started.isoformat(),
             "step": failed.name if failed else None,
             "error": failed.error if failed else None,
+        }
+        return outcome, RunRecord(workflow=self.workflow_of(task).name, context=result.context)
+
+    def _ended(self, task: Task) -> dict[str, Any] | None:
+        """Return how a partition ended whose worker died before it could tell."""
+        try:
+            run = self._run_of(task)
+        except UnknownRun:
+            return None
+        if run.status is RunStatus.RUNNING:
+            return None
+        failed = next((one for one in self.ledger.steps(run.key) if one.status is StepStatus.FAILED), None)
+        return {
+            "state": str(run.status),
+            "attempt": run.attempt,
+            "started_at": (run.begun_at or run.context.started_at).isoformat(),
+            "step": failed.step if failed else None,
+            "error": failed.error if failed else run.error,
         }
 
     def is_left(self, run: RunRecord) -> bool:
@@ -118,17 +280,17 @@ class _Runs:
             return []
         return [name for name, how in self.ledger.statuses(run.key).items() if how is StepStatus.SKIPPED]
 
-    def _run_of(self, task: dict[str, Any]) -> RunRecord:
+    def _run_of(self, task: Task) -> RunRecord:
         workflow = self.workflow_of(task)
         key = workflow.partition_key(task["partition"])
         return self.ledger.get_run(task["run_id"], workflow=workflow.name, partition=key)
 
-    def workflow_of(self, task: dict[str, Any]) -> Workflow:
+    def workflow_of(self, task: Task) -> Workflow:
         """Return the workflow that a task is of: the batch's first, unless it says which."""
         return self.workflows[task.get("workflow", "")]
 
-    def result(self, task: dict[str, Any]) -> RunResult:
-        params = from_json(task["params"]) if "params" in task else {}
+    def result(self, task: Task, begun: _Begun) -> RunResult:
+        """Run a partition, or go on with it if it was begun before."""
         if task["known"]:
             try:
                 before = self._run_of(task)
@@ -136,18 +298,23 @@ class _Runs:
                     task["run_id"],
                     self.workflow_of(task),
                     partition=task["partition"],
-                    params=changed_params(params, before),
+                    params=changed_params(_params(task), before),
                     from_step=task.get("from_step") or self.skipped_steps(before),
                     ledger=self.ledger,
                     take_over=self.is_left(before),
                 )
             except UnknownRun:
-                pass  # what is known of it happened on another engine, or before it began
-        return self.run(
-            self.workflow_of(task),
-            partition=task["partition"],
-            params=params,
-            batch_id=self.batch_id,
-            run_id=task["run_id"],
-            ledger=self.ledger,
-        )
+                # What is known of it happened on another engine, or before it began.
+                (begun,) = self.begin([{**task, "known": False}])
+        if isinstance(begun, Recorder):
+            return self.run_begun(self.workflow_of(task), begun)
+        assert begun is not None  # noqa: S101 - what is not known was begun, or could not be
+        raise begun
+
+
+def _params(task: Task) -> Mapping[str, Any]:
+    return from_json(task["params"]) if "params" in task else {}
+
+
+def _not_recorded(exc: Exception) -> dict[str, Any]:
+    return {"state": "failed", "error": f"{type(exc).__name__}: {exc}", "attempt": 0}

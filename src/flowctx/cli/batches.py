@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flowctx.backfill import Backfill, JointBackfill, LocalLauncher
+from flowctx.backfill.local import Durability
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
 from flowctx.cli.joining import joint_plan_of
@@ -62,6 +63,12 @@ def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[...
     metavar="N",
     help="So many partitions at a time; by default one for each CPU here, 16 on an engine.",
 )
+@click.option(
+    "--durability",
+    type=click.Choice(["group", "step"]),
+    default=None,
+    help="Here: commit what short steps record together (the default), or each step before the next one begins.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would run.")
 @click.option("--retry-failed", is_flag=True, help="Also run again what has failed.")
 @click.option("--retry-skipped", is_flag=True, help="Also run again what was skipped.")
@@ -82,6 +89,7 @@ def backfill(
     engine: str | None,
     url: str | None,
     workers: int | None,
+    durability: Durability | None,
     dry_run: bool,
     retry_failed: bool,
     retry_skipped: bool,
@@ -132,7 +140,7 @@ def backfill(
     if dry_run:
         print_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
         return
-    launcher = launcher_of(engine or "local", url, workers, ledger)
+    launcher = launcher_of(engine or "local", url, workers, ledger, durability)
     progress = plan.launch(
         launcher,
         retry_failed=retry_failed,
@@ -147,12 +155,16 @@ def backfill(
         sys.exit(1)
 
 
-def launcher_of(engine: str, url: str | None, workers: int | None, ledger: Ledger) -> Launcher:
+def launcher_of(
+    engine: str, url: str | None, workers: int | None, ledger: Ledger, durability: Durability | None = None
+) -> Launcher:
     """Return what runs partitions on an engine."""
     if engine == "local":
         if url is not None:
             raise click.UsageError("--url is for other engines; batches here need none")
-        return LocalLauncher(ledger, workers)
+        return LocalLauncher(ledger, workers, durability=durability or "group")
+    if durability is not None:
+        raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
     launchers = importlib.import_module(f"flowctx.backfill.{engine}")  # one of ENGINES
     launcher: Launcher = launchers.launcher_from_env(url=url, workers=workers)
     return launcher

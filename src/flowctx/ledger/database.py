@@ -94,6 +94,8 @@ class Database:
         self._was_there = False
         self._lock = threading.RLock()
         self._pid = os.getpid()
+        #: Called before each call, without the lock: writes what the call is to find.
+        self.before_call: Callable[[], None] = lambda: None
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -191,6 +193,7 @@ class Database:
     def _patiently(self, work: Callable[[Connection], _T], *, check: bool = True) -> _T:
         deadline: float | None = None
         pause = 0.05
+        self.before_call()
         with self._own_lock():
             while True:
                 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ from flowctx.ledger.tables import attempts, captures, runs, steps
 from flowctx.ledger.versions_sql import SqlVersions, chunks
 
 
-class _Beginning(NamedTuple):
+class Beginning(NamedTuple):
     """What a caller asks for who begins a run; see :meth:`~flowctx.core.durability.ledger.Ledger.begin`."""
 
     run: RunRecord
@@ -60,6 +60,11 @@ class _Beginning(NamedTuple):
     take_over: bool
     seen: Mapping[str, StepStatus] | None
     nonce: str
+
+    @classmethod
+    def of_new_run(cls, run: RunRecord, lease: timedelta) -> Beginning:
+        """Return what is asked for by whoever begins a run that nobody else takes part in."""
+        return cls(run, None, (), "recapture", lease, True, True, None, new_nonce())
 
 
 class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
@@ -140,10 +145,10 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         seen: Mapping[str, StepStatus] | None = None,
     ) -> RunRecord:
         """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        wanted = _Beginning(run, resumes, completed, on_captured, lease, exclusive, take_over, seen, new_nonce())
+        wanted = Beginning(run, resumes, completed, on_captured, lease, exclusive, take_over, seen, new_nonce())
         return self._database.transaction(lambda at: self._begin(at, wanted))
 
-    def _begin(self, at: Connection, wanted: _Beginning) -> RunRecord:
+    def _begin(self, at: Connection, wanted: Beginning) -> RunRecord:
         now = self._database.now(at)
         run, resumes, completed = wanted.run, wanted.resumes, wanted.completed
         # The subject's lock comes before any row's, always in this order, so that two claims cannot deadlock.
@@ -182,7 +187,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         at.execute(put_attempt(at), attempt_row(run))
         return run
 
-    def _take(self, at: Connection, resumes: RunRecord, now: datetime, wanted: _Beginning) -> None:
+    def _take(self, at: Connection, resumes: RunRecord, now: datetime, wanted: Beginning) -> None:
         """Lock the row of a run that is to be continued, and see that it may be."""
         row = at.execute(select(runs).where(runs.c.run_key == resumes.key.digest).with_for_update()).mappings().first()
         if row is None or row["fence"] != resumes.fencing_token:
@@ -211,6 +216,14 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
         """Record how steps ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
+        work = self._recording(run, steps)
+        if len(steps) == 1:
+            self._database.autocommit(work)  # one statement is a transaction by itself
+        else:
+            self._database.transaction(work)
+
+    def _recording(self, run: RunRecord, steps: Sequence[StepRecord]) -> Callable[[Connection], None]:
+        """Return what records how steps ended; it writes nothing if it is refused."""
         key = run.key.digest
         rows = [{**step_row(key, record), "fence": run.fencing_token} for record in steps]
 
@@ -219,13 +232,14 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
                 if not at.execute(record_step(at), row).rowcount:
                     raise superseded(run.key)
 
-        if len(rows) == 1:
-            self._database.autocommit(work)  # one statement is a transaction by itself
-        else:
-            self._database.transaction(work)
+        return work
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
+        self._database.transaction(self._ending(run, status, error))
+
+    def _ending(self, run: RunRecord, status: RunStatus, error: str | None) -> Callable[[Connection], None]:
+        """Return what ends a run; of a whole one, it writes nothing if it is refused."""
 
         def work(at: Connection) -> None:
             now = self._database.now(at)
@@ -242,7 +256,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
             at.execute(update(captures).where(*held_by(run)).values(**how))
 
-        self._database.transaction(work)
+        return work
 
     def renew(self, run: RunRecord, lease: timedelta) -> None:
         """Extend the lease of the run's capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""

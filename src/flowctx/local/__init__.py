@@ -18,7 +18,7 @@ from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.replay import Invoke, Replay, replay_step
 from flowctx.core.durability.resumption import ResumePlan, plan_resume
 from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
-from flowctx.core.durability.run_plan import LOCAL_LEASE, begin_run, plan_next_attempt, plan_run
+from flowctx.core.durability.run_plan import LOCAL_LEASE, RunPlan, begin_run, plan_next_attempt, plan_run
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, Superseded, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
@@ -100,17 +100,16 @@ def run(
     clock = clock or SystemClock()
     day = read_date(as_of_date)
     request = RunRequest(batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured)
-    ctx = begin(
-        workflow.name,
-        run_id=run_id or str(uuid4()),
-        scheme=workflow.partitions,
-        partition=workflow.partition_key(partition),
-        as_of_date=day,
+    ctx = _new_context(
+        workflow,
+        clock,
+        partition=partition,
+        params=params,
         batch_id=batch_id,
         trace_id=trace_id,
-        params=workflow.params_with(params),
-        metadata=ENGINE | _known(known_at, clock.now()),
-        started_at=clock.now(),
+        as_of_date=day,
+        run_id=run_id,
+        known_at=known_at,
     )
     with _open_ledger(ledger) as ledger_in_use:
         try:
@@ -241,11 +240,65 @@ def _known(known_at: datetime | str | None, now: datetime) -> dict[str, str]:
     return {} if time is None else {"known_at": time.isoformat()}
 
 
+def _new_context(
+    workflow: Workflow,
+    clock: Clock,
+    *,
+    partition: PartitionKey | Mapping[str, Any] | str | None,
+    params: Mapping[str, Any] | None,
+    batch_id: str | None,
+    trace_id: str | None = None,
+    as_of_date: date | None = None,
+    run_id: str | None,
+    known_at: datetime | str | None = None,
+) -> WorkflowContext:
+    """Return what the first step of a new run sees."""
+    now = clock.now()
+    return begin(
+        workflow.name,
+        run_id=run_id or str(uuid4()),
+        scheme=workflow.partitions,
+        partition=workflow.partition_key(partition),
+        as_of_date=as_of_date,
+        batch_id=batch_id,
+        trace_id=trace_id,
+        params=workflow.params_with(params),
+        metadata=ENGINE | _known(known_at, now),
+        started_at=now,
+    )
+
+
 def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:
     recorded_in = run_ledger(ledger, strict=strict_from_env())
     import_path = import_path_of(workflow) if ledger is not None else None
     plan = plan_run(recorded_in, workflow, ctx, request=request, import_path=import_path, exclusive=True)
     return begin_run(recorded_in, plan, lease=LOCAL_LEASE)
+
+
+def plan_new_run(
+    workflow: Workflow,
+    *,
+    partition: str,
+    params: Mapping[str, Any],
+    batch_id: str,
+    run_id: str,
+    ledger: Ledger,
+    clock: Clock | None = None,
+) -> RunPlan:
+    """Work out how a new run of a batch begins; nothing is written.
+
+    Raises:
+        UnknownPartition: The workflow has no such partition.
+        ContextError: A parameter cannot be.
+    """
+    clock = clock or SystemClock()
+    ctx = _new_context(workflow, clock, partition=partition, params=params, batch_id=batch_id, run_id=run_id)
+    return plan_run(ledger, workflow, ctx, import_path=import_path_of(workflow), exclusive=True)
+
+
+def run_begun(workflow: Workflow, recorder: Recorder, *, clock: Clock | None = None) -> RunResult:
+    """Run every step of a run that has been begun."""
+    return Progress(workflow, recorder, clock or SystemClock()).to_the_end()
 
 
 def _continued(

@@ -1,0 +1,93 @@
+"""A workflow of short steps and a few long ones, and a worker of a batch of it that can be killed in milliseconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from durable_flow import processes
+from flowctx import PartitionScheme, Workflow, local
+from flowctx.backfill.worker import main
+
+COUNT = 30
+STEPS = ("load", "check", "store")
+#: A step that takes longer than a group may be old, and one that takes long enough to be killed in a group.
+LONG, SHORT = 0.03, 0.0005
+
+short = Workflow("short", partitions=PartitionScheme(n=[f"{n:02}" for n in range(COUNT)]))
+processes.set_forkserver_preload(["killed_worker", "durable_flow", "racing", "wrong_clocks", "time_machine", "psycopg"])
+
+
+def _declare(name):
+    @short.step(name=name)
+    def step(ctx):
+        key = ctx.key.n
+        with open(ctx.params["effects"], "a", encoding="utf-8") as file:
+            file.write(f"{name} {key}\n")
+        time.sleep(LONG if name == "load" and key.endswith("7") else SHORT)
+        return {"n": int(key), "before": len(ctx.step_outputs)}
+
+
+for _name in STEPS:
+    _declare(_name)
+
+
+def effects(path):
+    """Return how often each step of each partition was called."""
+    return Counter(Path(path).read_text(encoding="utf-8").splitlines()) if Path(path).exists() else Counter()
+
+
+def work(incoming: Connection, outgoing: Connection) -> None:
+    """Be a worker of a batch, on two pipes."""
+    os.dup2(incoming.fileno(), 0)
+    os.dup2(outgoing.fileno(), 1)
+    incoming.close()
+    outgoing.close()
+    main(local.resume, local.plan_new_run, local.run_begun)
+
+
+class KillableWorker:
+    """A worker that was given partitions, and has told the ends of some."""
+
+    def __init__(self, url: str, tasks: list[dict[str, object]], *, grouped: bool) -> None:
+        theirs_in, self._ours_out = processes.Pipe(duplex=False)
+        self._ours_in, theirs_out = processes.Pipe(duplex=False)
+        self.process = processes.Process(target=work, args=(theirs_in, theirs_out))
+        self.process.start()
+        theirs_in.close()
+        theirs_out.close()
+        setup = {"targets": ["killed_worker:short"], "ledger": url, "batch_id": "b", "grouped": grouped}
+        for message in (setup, *tasks):
+            os.write(self._ours_out.fileno(), json.dumps(message).encode() + b"\n")
+        self._data, self._count = b"", len(tasks)
+
+    def told(self) -> dict[str, str]:
+        """Return the states that it tells, by run, until it has ended, told or given back all that it was given."""
+        while True:
+            messages = [json.loads(line) for line in self._data.split(b"\n")[:-1]]
+            states = {message["run_id"]: message["state"] for message in messages if "state" in message}
+            returned = sum(len(message.get("returned", ())) for message in messages)
+            if len(states) + returned == self._count:
+                return states
+            chunk = os.read(self._ours_in.fileno(), 1 << 16)
+            if not chunk:
+                return states
+            self._data += chunk
+
+    def begin_to_tell(self) -> None:
+        """Wait until it has begun with something."""
+        self._data += os.read(self._ours_in.fileno(), 1 << 16)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.process.kill()
+
+    def end(self) -> None:
+        """Let it end."""
+        self._ours_out.close()
+        self.process.join(60)
+        self._ours_in.close()
