@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import date
 from decimal import Decimal
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx.artifacts.differences import Comparison, compare_tables
+from flowctx.artifacts.reading import ParquetTable
 from flowctx.core.data.tables import Table, take_table
 
 NAN = float("nan")
@@ -143,3 +145,33 @@ def test_it_is_what_a_dict_says(old, new, seed):
     }
     assert {(row["i"], row["s"]) for row in found.added_rows} == new.keys() - old.keys()
     assert {(row["i"], row["s"]) for row in found.removed_rows} == old.keys() - new.keys()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [-3, -2, 5, 0],
+        [date(1969, 12, 31), date(2026, 1, 9), date(1970, 1, 1), date(2012, 10, 26)],
+        [-(2**63), 2**63 - 1, 0, 1],
+        pa.array([2**64 - 1, 0, 1, 2], pa.uint64()),
+    ],
+)
+def test_keys_are_told_apart_whatever_numbers_they_are(keys):
+    """Close together or far apart, before and after zero, as dates or as numbers."""
+    found = compare_tables(table(k=keys, v=[1, 2, 3, 4]), table(k=keys[::-1], v=[4, 3, 2, 9]), Comparison(key=("k",)))
+    assert [(c.row["k"], c.old, c.new) for c in found.largest] == [(pa.array(keys)[0].as_py(), 1, 9)]
+    assert (found.added, found.removed, found.cells) == (0, 0, 1)
+
+
+def test_each_file_is_opened_once():
+    """However many columns there are."""
+    opened = []
+
+    def counting(last):
+        made = Table(table(a=[1, 2], b=[1, last], c=["x", "y"]).reference)
+        open_bytes = made._open()._open
+        made._reader = ParquetTable(made.reference, lambda: opened.append(last) or open_bytes(), "the table")
+        return made
+
+    assert compare_tables(counting(2), counting(3), Comparison(key=("a",))).columns == {"b": 1}
+    assert opened == [2, 3]

@@ -56,6 +56,11 @@ def compare_tables(old: Table, new: Table, how: Comparison) -> TableChange:
     """
     if old.digest == new.digest:
         return TableChange(rows_before=old.rows, rows_after=new.rows, key=how.key)
+    with old.opened() as before, new.opened() as after:
+        return _compared(before, after, how)
+
+
+def _compared(old: Table, new: Table, how: Comparison) -> TableChange:
     try:
         types = _common_types(old, new)
         rows = _matched(old, new, types, how.key)
@@ -129,7 +134,7 @@ def _matched(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequ
     for (side, numbers), table in zip(sides.items(), (old, new), strict=True):
         counts = np.bincount(numbers, minlength=several)
         if counts.size and counts.max() > 1:
-            row = next(_keys_at(table, pa.array(np.flatnonzero(counts[numbers] > 1)[:1]), key))
+            row = next(_keys_at(table, _array(np.flatnonzero(counts[numbers] > 1)[:1]), key))
             raise PlainDataError(
                 f"{int((counts > 1).sum()):,} keys are not unique in the {side} table, such as {_shown(row)}; name "
                 "more columns"
@@ -140,7 +145,7 @@ def _matched(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequ
     in_both = there >= 0
     place[sides["old"]] = -1  # what is left is only in the new table
     added = np.sort(place[place >= 0])
-    return _Rows(*map(pa.array, (np.flatnonzero(in_both), there[in_both], added, np.flatnonzero(~in_both))))
+    return _Rows(*map(_array, (np.flatnonzero(in_both), there[in_both], added, np.flatnonzero(~in_both))))
 
 
 def _codes(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequence[str]) -> tuple[Any, int]:
@@ -154,30 +159,55 @@ def _codes(old: Table, new: Table, types: Mapping[str, pa.DataType], key: Sequen
             continue
         if count * several >= _MOST_CODES:
             codes, count = _encoded(codes)
-        codes = pc.add(pc.multiply(codes, several), numbers)
+        codes = pc.add(pc.multiply(codes, _scalar(several)), numbers)
         count *= several
     assert codes is not None  # noqa: S101 - there is a key
     if count > _SPARSE * len(codes) + 1000:
         codes, count = _encoded(codes)
-    return codes.to_numpy(), count
+    return _as_numpy(codes), count
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
     """Return a number for each value, nulls too, and how many numbers there may be."""
+    dense = _dense(column)
+    if dense is not None:
+        return dense
     encoded = column.dictionary_encode().unify_dictionaries()
     several = max((len(chunk.dictionary) for chunk in encoded.chunks), default=0)
-    numbers = [pc.fill_null(chunk.indices.cast(pa.int64()), several) for chunk in encoded.chunks]
+    numbers = [pc.fill_null(chunk.indices.cast(pa.int64()), _scalar(several)) for chunk in encoded.chunks]
     return pa.chunked_array(numbers, pa.int64()), several + 1
 
 
+def _dense(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int] | None:
+    """Return integers and dates as they are, from 0 on, if they lie close together; a hash table takes longer."""
+    kind = column.type
+    if not (pa.types.is_signed_integer(kind) or pa.types.is_date32(kind)) or column.null_count or not len(column):
+        return None
+    numbers = column.cast(pa.int32()) if pa.types.is_date32(kind) else column
+    numbers = numbers.cast(pa.int64())
+    ends = pc.min_max(numbers)
+    several = ends["max"].as_py() - ends["min"].as_py() + 1
+    return (pc.subtract(numbers, ends["min"]), several) if several <= _SPARSE * len(column) + 1000 else None
+
+
 def _numbers(start: int, stop: int) -> pa.Array:
-    return pa.array(range(start, stop), pa.int64()) if stop - start < 1000 else pc.add(_counted(stop - start), start)
+    return _array(np.arange(start, stop))
 
 
-def _counted(count: int) -> pa.Array:
-    """Return 0, 1, 2, … as an array, without a Python object for each."""
-    ones = pa.repeat(pa.scalar(1, pa.int64()), count)
-    return pc.subtract(pc.cumulative_sum(ones), 1)
+def _array(numbers: Any) -> pa.Array:
+    """Return numbers as an array; ``pa.array`` would import pandas first, which takes longer than the comparison."""
+    made = np.ascontiguousarray(numbers, np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(made), [None, pa.py_buffer(made)])
+
+
+def _scalar(number: int) -> pa.Scalar:
+    return _array([number])[0]
+
+
+def _as_numpy(numbers: pa.ChunkedArray) -> Any:
+    """Return whole numbers without nulls as numpy has them; ``to_numpy`` would import pandas, too."""
+    chunks = [np.frombuffer(c.buffers()[1], np.int64, len(c), c.offset * 8) for c in numbers.chunks if len(c)]
+    return np.concatenate(chunks) if chunks else np.empty(0, np.int64)
 
 
 def _column(table: Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
@@ -226,7 +256,7 @@ class _Cells:
 
     def largest(self) -> Iterator[CellChange]:
         """Yield the largest changes first, each with its row."""
-        places = pa.array([place for _, place, *_ in self._found], pa.int64())
+        places = _array([place for _, place, *_ in self._found])
         keys = _keys_at(self.old, self.rows.old.take(places), self.how.key)
         for row, (_, _, name, old, new, delta) in zip(keys, self._found, strict=True):
             yield CellChange(row=row, column=name, old=old, new=new, delta=delta)
@@ -238,7 +268,6 @@ def differing(before: Any, after: Any, kind: pa.DataType, how: Comparison) -> pa
         return _nested_differ(before, after)
     if pa.types.is_null(kind):
         return pa.chunked_array([pa.repeat(pa.scalar(value=False), len(before))])
-    one_is_null = pc.xor(pc.is_null(before), pc.is_null(after))
     other = pc.not_equal(before, after)
     if pa.types.is_floating(kind):
         other = pc.and_not(other, pc.and_(pc.is_nan(before), pc.is_nan(after)))
@@ -247,7 +276,10 @@ def differing(before: Any, after: Any, kind: pa.DataType, how: Comparison) -> pa
         allowed = pc.add(pc.multiply(pc.abs(new), how.rtol), how.atol)
         near = pc.and_(pc.less_equal(pc.abs(pc.subtract(new, old)), allowed), pc.is_finite(allowed))
         other = pc.and_not(other, near)
-    return pc.or_(pc.fill_null(other, fill_value=False), one_is_null)
+    if not before.null_count and not after.null_count:
+        return other
+    one_is_null = pc.xor(pc.is_null(before), pc.is_null(after))
+    return pc.or_(pc.and_kleene(other, pc.is_valid(other)), one_is_null)
 
 
 def _nested_differ(before: Any, after: Any) -> pa.ChunkedArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -85,6 +86,10 @@ class JoinedTable:
         from pyarrow import dataset
 
         return dataset.dataset(self.arrow)
+
+    def opened(self) -> AbstractContextManager[JoinedTable]:
+        """Return it as it is: it is in memory."""
+        return nullcontext(self)
 
     def source(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Return its schema and its batches, for whoever stores it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -41,6 +42,7 @@ class ParquetTable:
         self.reference, self.shown = reference, shown
         self._open, self._dataset, self._local_path = open, dataset, local_path
         self._known: tuple[Form, pa.Schema] | None = None
+        self._shared: pq.ParquetFile | None = None
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -122,22 +124,43 @@ class ParquetTable:
         reader = pa.RecordBatchReader.from_batches(schema, self.batches(None, None, _ROWS))
         return reader.__arrow_c_stream__(requested_schema)
 
+    @contextmanager
+    def opened(self) -> Iterator[ParquetTable]:
+        """Open the file once for all that is read in the block; other readers of the table have files of their own."""
+        same = copy(self)
+        with self._open() as raw:
+            with self._clear_errors():
+                same._shared = same._parquet(raw)
+            yield same
+
     # -- how -------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _file(self) -> Iterator[pq.ParquetFile]:
-        """Open the file, and say so clearly if it is not what was written."""
-        with self._open() as raw:
-            try:
-                file = pq.ParquetFile(raw, page_checksum_verification=True)
-                self._check(file)
-                yield file
-            except (pa.ArrowInvalid, pa.ArrowIOError, pa.ArrowKeyError, ValueError) as exc:
-                if isinstance(exc, (ArtifactError, PlainDataError)):
-                    raise
-                raise ArtifactError(
-                    f"{self.shown} is damaged, or cannot be read so: {exc}; run the step that made it again"
-                ) from exc
+        """Open the file, unless it is open already."""
+        if self._shared is not None:
+            with self._clear_errors():
+                yield self._shared
+        else:
+            with self._open() as raw, self._clear_errors():
+                yield self._parquet(raw)
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """Say so clearly if the file is not what was written."""
+        try:
+            yield
+        except (pa.ArrowInvalid, pa.ArrowIOError, pa.ArrowKeyError, ValueError) as exc:
+            if isinstance(exc, (ArtifactError, PlainDataError)):
+                raise
+            raise ArtifactError(
+                f"{self.shown} is damaged, or cannot be read so: {exc}; run the step that made it again"
+            ) from exc
+
+    def _parquet(self, raw: BinaryIO) -> pq.ParquetFile:
+        file = pq.ParquetFile(raw, page_checksum_verification=True)
+        self._check(file)
+        return file
 
     def _check(self, file: pq.ParquetFile) -> None:
         if file.metadata.num_rows != self.reference.rows:

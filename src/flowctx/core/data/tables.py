@@ -7,6 +7,7 @@ Core knows what a table is and where it is kept; what is in it is read by a libr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Protocol
 
 from flowctx.core.data.references import Handle, TableReference
@@ -56,6 +57,7 @@ class TableReader(Protocol):
     def dataset(self) -> Any: ...  # noqa: D102
     def head(self, rows: int) -> list[dict[str, Any]]: ...  # noqa: D102
     def stream(self, requested_schema: object | None) -> object: ...  # noqa: D102
+    def opened(self) -> AbstractContextManager[TableReader]: ...  # noqa: D102
 
 
 class TableLibrary(Protocol):
@@ -225,6 +227,22 @@ class Table(Handle[TableReference, TableSource]):
         """Return the first rows as dicts."""
         known = self._first
         return known[:rows] if known and rows <= len(known) else self._open().head(rows)
+
+    @contextmanager
+    def opened(self) -> Iterator[Table]:
+        """Open its file once for all that is read in the block, such as one column after the other.
+
+        Example:
+            ::
+
+                with prices.opened() as table:
+                    for name in table.columns:
+                        check(table.to_arrow([name]))
+        """
+        same = Table(self.reference, store=self._store, first=self._first)
+        with self._open().opened() as reader:
+            same._reader = reader
+            yield same
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._open().stream(requested_schema)
