@@ -10,6 +10,7 @@ import pytest
 from e2e.airflow_stack import AirflowStack
 from e2e.dagster_stack import DagsterStack
 from e2e.flow_folder import Home
+from flowctx import PartitionKey
 
 pytestmark = pytest.mark.e2e
 
@@ -31,7 +32,9 @@ def test_a_chain_is_the_same_on_every_engine(airflow: AirflowStack, dagster: Dag
         assert home.ledger.steps(last.key)[1].output == {"sum": sum(factor**n for n in range(1, 4))}
 
 
-def test_a_backfill_of_airflows_own_waits_for_the_dates_before(airflow: AirflowStack, session: Path) -> None:
+def test_a_backfill_of_airflows_own_waits_for_the_dates_before(
+    airflow: AirflowStack, dagster: DagsterStack, session: Path
+) -> None:
     """No date reads the older version of the one before, and who waits for a failure says so."""
     home = Home(session / "moved", {})
     old, bad = "date=2012-01-03..2012-01-11", "date=2012-01-10|fund=B"
@@ -55,3 +58,13 @@ def test_a_backfill_of_airflows_own_waits_for_the_dates_before(airflow: AirflowS
     assert "which failed: " in str(steps["date=2012-01-11|fund=B"].error)
     logs = [file.read_text() for file in Path(airflow.home, "logs", "dag_id=chained").rglob("attempt=1.log")]
     assert sum("waiting, without a worker, for runs of DAG chained" in text for text in logs) >= 2
+
+    # The date after them, on both servers: they read the same dates as a run here, and nothing differs.
+    urls = {"FLOWCTX_AIRFLOW_TOKEN": airflow.token}
+    command = ["verify", "chained:chain", "--url", f"airflow={airflow.url}", "--url", f"dagster={dagster.url}"]
+    seen = json.loads(Home(session / "moved", urls).run(*command, "--select", "date=2012-01-12", "--json")[0])
+    assert (seen["equal"], seen["statuses"], seen["engines"]) == (True, {"ok": 2}, ["airflow", "dagster"])
+    made = [run.engine for run in home.ledger.list_runs(partition=PartitionKey(date="2012-01-12", fund="A"))]
+    assert sorted(made) == ["airflow", "dagster"]
+    _, refused = Home(session / "moved", urls).run(*command, "--select", "date=2012-01-12", code=2)
+    assert "the ledger has captures of 2 of these partitions, such as date=2012-01-12|fund=A" in refused

@@ -7,8 +7,11 @@ from typing import Any
 
 import click
 
-from flowctx.cli.options import json_option, params_option, read_params, target_argument, there_option
+from flowctx.cli.batches import launcher_of
+from flowctx.cli.options import CommandError, json_option, params_option, read_params, target_argument, there_option
 from flowctx.cli.output import echo, print_json, print_table
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import BatchError
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.parity import ENGINES, Parity
 from flowctx.parity import verify as compare
@@ -21,6 +24,13 @@ from flowctx.parity.shown import headline, lines, to_data
 @click.option("--select", metavar="TEXT", help="Which partitions, such as date=last:5.")
 @click.option("--on", "engines", default=",".join(ENGINES), show_default=True, help="The engines.")
 @params_option
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    metavar="[ENGINE=]URL",
+    help="Compare with a server; may be repeated.",
+)
 @click.option("--ignore", multiple=True, metavar="STEP[.PATH]", help="A step, or a value, that may differ; repeat it.")
 @click.option("--key", metavar="COLUMNS", help="The columns that say which rows of a table are one and the same.")
 @click.option("--atol", type=click.FloatRange(min=0), default=0.0, help="Numbers that differ by no more are equal.")
@@ -29,7 +39,15 @@ from flowctx.parity.shown import headline, lines, to_data
 @there_option
 @json_option
 def verify(
-    target: str, engines: str, params: dict[str, str], key: str | None, limit: int, as_json: bool, **how: Any
+    target: str,
+    engines: str,
+    params: dict[str, str],
+    key: str | None,
+    urls: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+    ledger: Ledger,
+    **how: Any,
 ) -> None:
     """Run partitions here, here again, and on engines with real tasks; and name the first step that differs.
 
@@ -39,25 +57,48 @@ def verify(
     flowctx verify flows:nav --select "date=last:5" --ignore fetch.at --rtol 1e-9
 
     Each side is a process with a ledger of its own in a temporary folder, and an engine of its own. What the partitions
-    read of others is copied there from the ledger, which is only read.
+    read of others is copied there from the ledger, which is only read. With --url, runs are launched on a server, which
+    records them in its own ledger: --ledger has to be that one, and one for tests.
 
     Exit code 1: something differs.
     """  # noqa: D301 - \b is for click
     workflow = import_workflow(target)
-    found = compare(
-        workflow,
-        on=[name.strip() for name in engines.split(",") if name.strip()],
-        params=read_params(workflow, params),
-        key=tuple(key.split(",")) if key else (),
-        run_sides=Processes(target),
-        **how,
-    )
+    on = [name.strip() for name in engines.split(",") if name.strip()]
+    try:
+        found = compare(
+            workflow,
+            on=on,
+            ledger=ledger,
+            servers={name: launcher_of(name, url, None, ledger) for name, url in _servers(urls, on).items()},
+            params=read_params(workflow, params),
+            key=tuple(key.split(",")) if key else (),
+            run_sides=Processes(target),
+            **how,
+        )
+    except BatchError as exc:  # a server that is not for tests
+        raise CommandError(str(exc)) from exc
     if as_json:
         print_json(to_data(found))
     else:
         _show(found, limit)
     if not found.equal:
         sys.exit(1)
+
+
+def _servers(urls: tuple[str, ...], engines: list[str]) -> dict[str, str]:
+    """Return the URL of the server of each engine that has one."""
+    found: dict[str, str] = {}
+    for text in urls:
+        name, equals, url = text.partition("=")
+        if name in ENGINES and equals:
+            found[name] = url
+        elif len(engines) == 1:
+            found[engines[0]] = text
+        else:
+            raise click.UsageError(f"say whose URL {text} is: --url airflow={text}, or --url dagster={text}")
+    if odd := next((name for name in found if name not in engines), None):
+        raise click.UsageError(f"--url {odd}=… is for an engine that --on does not name")
+    return found
 
 
 def _show(found: Parity, limit: int) -> None:

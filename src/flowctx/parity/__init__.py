@@ -1,7 +1,7 @@
 """Parity: the same partitions on several engines, and the first step of each that differs from a run here.
 
 * :mod:`.running`: one side: the partitions on one engine, recorded in a ledger of its own
-* :mod:`.processes`: the sides as processes of their own
+* :mod:`.processes`, :mod:`.servers`: the sides as processes of their own, or on running servers
 * :mod:`.scratch`: ledgers that are gone afterwards, with copies of what the partitions read
 * :mod:`.comparing`, :mod:`.recorded`, :mod:`.causes`: what differs between two sides, and why it may
 * :mod:`.shown`: that as lines and as data

@@ -17,7 +17,7 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Change, Tolerance, changes
 
 #: What says who a run is, and does not depend on the engine.
-_IDENTITY: Final = ("partition", "as_of_date", "batch_id", "capture_id", "idempotency_key", "trace_id", "params")
+_IDENTITY: Final = ("partition", "as_of_date", "idempotency_key", "params")
 #: What the context says of the dates of a run.
 _DATES: Final = ("calendar", "window", "due")
 
@@ -28,6 +28,8 @@ class Recorded:
 
     #: The run; ``None`` if there is none.
     run: RunRecord | None = None
+    #: The batch that it is of.
+    batch_id: str
     #: Its steps.
     steps: Mapping[str, StepRecord]
     #: Their outputs.
@@ -38,7 +40,7 @@ class Recorded:
         """Read it from the ledger of the side."""
         found = ledger.list_runs(workflow=workflow.name, batch_id=batch_id, partition=key, limit=1)
         if not found:
-            return cls(steps={}, outputs={})
+            return cls(steps={}, outputs={}, batch_id=batch_id)
         store = artifact_store(ledger)
         steps = {record.step: record for record in ledger.steps(found[0].key)}
         outputs = {
@@ -46,7 +48,7 @@ class Recorded:
             for name, record in steps.items()
             if record.status is StepStatus.OK
         }
-        return cls(run=found[0], steps=steps, outputs=outputs)
+        return cls(run=found[0], steps=steps, outputs=outputs, batch_id=batch_id)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -55,8 +57,9 @@ class Recorded:
             return {}
         ctx = self.run.context
         found = {name: getattr(ctx, name) for name in _IDENTITY}
-        # Without partition and date, only its id tells a run from another.
-        found["capture_id"] = str(ctx.capture_id).replace(ctx.run_id, "RUN")
+        # Without partition and date, only its id tells a run from another; on servers each engine has its own batch.
+        texts = {"batch_id": str(ctx.batch_id), "capture_id": str(ctx.capture_id).replace(ctx.run_id, "RUN")}
+        found |= {name: value.replace(self.batch_id, "BATCH") for name, value in texts.items()}
         return found | {name: ctx.metadata.get(name) for name in _DATES}
 
     @property

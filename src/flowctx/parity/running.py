@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -38,8 +38,8 @@ class Work:
     params: Mapping[str, Any]
 
 
-def check_engines(engines: Sequence[str]) -> None:
-    """Refuse engines that nobody knows, or that are not installed.
+def check_engines(engines: Sequence[str], servers: Collection[str] = ()) -> None:
+    """Refuse engines that nobody knows, or that are not installed; those of servers need not be.
 
     Raises:
         WorkflowError: There is no such engine, or none is named.
@@ -50,7 +50,7 @@ def check_engines(engines: Sequence[str]) -> None:
     for name in engines:
         if name not in ENGINES:
             raise WorkflowError(f"there is no engine {name!r} to compare with; there are {', '.join(ENGINES)}")
-        if find_spec(name) is None:
+        if name not in servers and find_spec(name) is None:
             raise MissingExtra(f"comparing with {name.capitalize()}", name)
 
 

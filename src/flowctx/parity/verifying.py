@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from shutil import copytree
+from types import MappingProxyType
 from typing import Any
 
+from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
@@ -19,8 +21,10 @@ from flowctx.parity.comparing import AGAIN, Comparer, Parity
 from flowctx.parity.recorded import Recorded
 from flowctx.parity.running import BATCH, ENGINES, Work, check_engines, ledger_url, prepare_ledger, run_side
 from flowctx.parity.scratch import copy_inputs
+from flowctx.parity.servers import check_servers, launch
 from flowctx.parity.shown import report
 from flowctx.versions.changes import Tolerance
+from flowctx.versions.choosing import required_ledger
 
 #: Runs the work of all sides, each in its folder, and returns what could not begin, by the folder's name.
 RunSides = Callable[[Work, Mapping[str, tuple[str, Path]]], Mapping[str, Mapping[PartitionKey | None, str]]]
@@ -38,6 +42,7 @@ def verify(
     rtol: float = 0.0,
     ledger: Ledger | str | None = None,
     run_sides: RunSides | None = None,
+    servers: Mapping[str, Launcher] = MappingProxyType({}),
 ) -> Parity:
     """Run partitions here, here again, and on engines with real tasks of theirs, and return what differs.
 
@@ -56,8 +61,11 @@ def verify(
         rtol: Numbers that differ by no more than this part of the engine's are equal.
         ledger: Where outputs are that the partitions read, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
         run_sides: How the sides are run; by default one after the other in this process.
+        servers: What launches runs on servers, for engines that are to be compared as they run there. Their runs are
+            recorded in the servers' own ledger, which is to be ``ledger`` and has to be one for tests.
 
     Raises:
+        BatchError: Runs on a server would supersede captures in its ledger.
         PartitionError: No partitions are selected.
         MissingExtra: An engine is not installed.
         InputMissing: The ledger does not have what is read.
@@ -67,21 +75,31 @@ def verify(
 
             verify(nav, "date=last:5", on=["airflow"]).equal
     """
-    check_engines(on)
+    check_engines(on, servers)
     workflow.params_with(params)
     work = Work(workflow=check_workflow(workflow), keys=_keys(workflow, select), params=params or {})
     comparer = Comparer(workflow=workflow, how=Tolerance(atol=atol, rtol=rtol, key=tuple(key)), ignore=tuple(ignore))
+    if servers:
+        check_servers(work, required_ledger(ledger))
     with tempfile.TemporaryDirectory(prefix="flowctx-parity-") as root:
         inputs = Path(root, "inputs")
         inputs.mkdir()
         prepare_ledger(inputs)  # once: a new database for each side takes longer than to copy one
         copy_inputs(work, ledger, inputs)
-        sides = {name: (name, Path(root, name)) for name in dict.fromkeys(on)}
+        sides = {name: (name, Path(root, name)) for name in dict.fromkeys(on) if name not in servers}
         sides = {"here": ("local", Path(root, "here")), AGAIN: ("local", Path(root, "again")), **sides}
         for _, folder in sides.values():
             copytree(inputs, folder)
         problems = (run_sides or run_here)(work, sides)
-        return _compare(work, comparer, {name: folder for name, (_, folder) in sides.items()}, problems)
+        places = {name: (open_ledger(ledger_url(folder)), BATCH) for name, (_, folder) in sides.items()}
+        try:
+            for name, launcher in servers.items():
+                there = required_ledger(ledger)
+                places[name] = (there, launch(work, launcher, there))
+            return _compare(work, comparer, places, problems)
+        finally:
+            for name in sides:
+                places[name][0].close()
 
 
 def assert_parity(workflow: Workflow, select: Selection | str | None = None, **how: Any) -> Parity:
@@ -131,23 +149,26 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
 def _compare(
     work: Work,
     comparer: Comparer,
-    folders: Mapping[str, Path],
+    places: Mapping[str, tuple[Ledger, str]],
     problems: Mapping[str, Mapping[PartitionKey | None, str]],
 ) -> Parity:
-    engines = tuple(name for name in folders if name not in ("here", AGAIN))
+    """Compare what the sides recorded.
+
+    Args:
+        work: What ran.
+        comparer: How it is compared.
+        places: The ledger and the batch of each side, those of the two runs here first.
+        problems: Why sides could not begin partitions, of those that could not.
+    """
+    engines = tuple(name for name in places if name not in ("here", AGAIN))
     found = Parity(workflow=work.workflow.name, engines=engines)
-    ledgers = {name: open_ledger(ledger_url(folder)) for name, folder in folders.items()}
-    try:
-        for key in work.keys:
-            here, again, *there = (Recorded.of(one, work.workflow, key, BATCH) for one in ledgers.values())
-            assert here.run is not None  # noqa: S101 - a run here that cannot begin raises
-            found.statuses[str(here.run.status)] += 1
-            if here.why is not None:
-                found.reasons[here.why] += 1
-            sides = dict(zip(engines, there, strict=True))
-            why = {name: some[key] for name, some in problems.items() if key in some}
-            found.disagreements += comparer.disagreements(key, here, again, sides, why)
-    finally:
-        for ledger in ledgers.values():
-            ledger.close()
+    for key in work.keys:
+        here, again, *there = (Recorded.of(ledger, work.workflow, key, batch) for ledger, batch in places.values())
+        assert here.run is not None  # noqa: S101 - a run here that cannot begin raises
+        found.statuses[str(here.run.status)] += 1
+        if here.why is not None:
+            found.reasons[here.why] += 1
+        sides = dict(zip(engines, there, strict=True))
+        why = {name: some[key] for name, some in problems.items() if key in some}
+        found.disagreements += comparer.disagreements(key, here, again, sides, why)
     return found

@@ -24,8 +24,17 @@ def selection_of(workflow: Workflow, found: Iterable[StalePartition]) -> Selecti
     """
     if workflow.partitions is None:
         raise PartitionError(f"workflow {workflow.name!r} has no partitions; run it again: flowctx run")
-    keys = (one.partition for one in found if one.partition is not None)
-    return workflow.partitions.select(";".join(",".join(f"{n}={escape_value(v)}" for n, v in k.items()) for k in keys))
+    return workflow.partitions.select(selection_text(one.partition for one in found if one.partition is not None))
+
+
+def selection_text(keys: Iterable[PartitionKey]) -> str:
+    """Return a selection of some partitions, as text.
+
+    Example:
+        >>> selection_text([PartitionKey(tier="T1"), PartitionKey(tier="T2")])
+        'tier=T1;tier=T2'
+    """
+    return ";".join(",".join(f"{name}={escape_value(value)}" for name, value in key.items()) for key in keys)
 
 
 def stale_before(workflow: Workflow, found: Iterable[StalePartition]) -> list[str]:
