@@ -42,6 +42,7 @@ def test_a_batch_from_the_dry_run_to_the_page(url: str, notes: Path, tmp_path: P
     status = flowctx(url, "status", "b", "--html", str(html))
     assert "ok          6 (100.0%)" in status.output
     assert '"cells":"oooooo"' in html.read_text()
+    assert '<section id="lineage"><h2>Built from' in html.read_text()
     assert json.loads(flowctx(url, "status", "b", "--json").output)["counts"] == {"ok": 6}
     (listed,) = json.loads(flowctx(url, "batches", "--json").output)
     assert (listed["batch_id"], listed["counts"]) == ("b", {"ok": 6})

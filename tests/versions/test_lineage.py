@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from xml.etree import ElementTree
 
 import pytest
 
@@ -14,6 +15,7 @@ from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 from flowctx.testing.records import a_run, a_step
 from flowctx.versions.lineage import find_captured, lineage
+from flowctx.versions.lineage_drawing import MOST, draw_lineage, lineage_page
 from versions.real_chain import SESSIONS, market, moves, quotes
 
 DAYS, SYMBOLS = ("2012-10-01", "2012-10-02"), ("AAPL", "IBM")
@@ -125,3 +127,27 @@ def test_a_capture_is_found_by_its_id_or_its_run(ledger):
         find_captured(ledger, "2012-10-02|IBM|first", None, None)
     with pytest.raises(UnknownRun, match="'nothing'"):
         find_captured(ledger, "nothing", None, None)
+
+
+def test_the_drawing_has_a_box_for_each_capture_and_a_line_for_each_reading(ledger):
+    """In a page that fetches nothing; who, when and the parameters are in the boxes' titles."""
+    page = lineage_page(of(ledger))
+    drawing = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + len("</svg>")])
+    boxes = drawing.findall("g")
+    assert len(boxes) == 7
+    assert len(drawing.findall("path")) == 2 + 4
+    assert {box.find("rect").get("x") for box in boxes} == {"6", "326", "646"}
+    [first] = [box.find("title").text for box in boxes if box.find("rect").get("x") == "6"]
+    assert first.startswith("market\ndate=2012-10-02\n2012-10-02|first, revision 1\nlocal, ")
+    assert "by night shift" in first
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_drawing_of_many_captures_says_how_many_more_there_are(ledger):
+    """So many of each column are drawn; names from data do no harm, and what is gone is marked."""
+    found = of(ledger)
+    many = [replace(found[1], run_key=str(n), workflow="<b>", problem="pruned", steps=[]) for n in range(MOST + 3)]
+    drawn = draw_lineage([found[0], *many])
+    assert "and 3 more" in drawn
+    assert "<b>" not in drawn
+    assert drawn.count('class="problem"') == MOST

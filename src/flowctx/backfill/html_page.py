@@ -16,15 +16,16 @@ from flowctx.core.printable import printable
 from flowctx.core.workflow.drawing import embedded, table
 
 #: Where the parts stand in the template; what stands in a part is not looked at.
-_PLACES = re.compile("@(TITLE|SKIPS|TABLES|DATA)@")
+_PLACES = re.compile("@(TITLE|SKIPS|TABLES|LINEAGE|DATA)@")
 
 
-def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
+def render_html(status: BatchStatus, latest: LatestTables | None = None, lineage: str = "") -> str:
     """Return the HTML of a page about a batch.
 
     Args:
         status: How it stands.
         latest: Tables to show in small: those of the partition that was captured last.
+        lineage: A drawing of what that partition was built from, as HTML that stands in the page as it is.
 
     Example:
         ::
@@ -38,6 +39,7 @@ def render_html(status: BatchStatus, latest: LatestTables | None = None) -> str:
         "TITLE": title,
         "SKIPS": _skips(status) + _tolerated(status) + _waits(status) + _others(status),
         "TABLES": _tables(latest),
+        "LINEAGE": _lineage(latest, lineage),
         "DATA": data,
     }
     return _PLACES.sub(lambda found: parts[found[1]], template)
@@ -75,6 +77,13 @@ def _tables(latest: LatestTables | None) -> str:
     found = "".join(map(_table, latest.previews))
     subject = html.escape(printable(mask_text(f"of {latest.label or 'its run'}, run {latest.run_id}")))
     return f'<section id="tables"><h2>Tables <span class="dim">{subject}</span></h2>{found}</section>'
+
+
+def _lineage(latest: LatestTables | None, drawn: str) -> str:
+    if latest is None or not drawn:
+        return ""
+    subject = html.escape(printable(mask_text(f"of {latest.label or 'its run'}, run {latest.run_id}")))
+    return f'<section id="lineage"><h2>Built from <span class="dim">{subject}</span></h2>{drawn}</section>'
 
 
 def _table(found: StoredPreview) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flowctx.artifacts.previews import StoredPreview, stored_previews
 from flowctx.core.batches.records import BatchRecord, PartitionState
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord
 from flowctx.core.errors import UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 
@@ -22,6 +23,8 @@ class LatestTables:
     label: str
     #: The run.
     run_id: str
+    #: That run, as the ledger remembers it.
+    run: RunRecord
     #: Its tables and files, in the order of the steps; the first ones, if there are many.
     previews: tuple[StoredPreview, ...]
 
@@ -39,4 +42,4 @@ def latest_tables(ledger: Ledger, batch: BatchRecord) -> LatestTables | None:
     except UnknownRun:  # pruned meanwhile
         return None
     previews = tuple(stored_previews(ledger, ledger.steps(run.key)))[:MAX_TABLES]
-    return LatestTables(label=latest.label, run_id=latest.run_id, previews=previews)
+    return LatestTables(label=latest.label, run_id=latest.run_id, run=run, previews=previews)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 from rich.text import Text
@@ -23,6 +24,7 @@ from flowctx.cli.output import (
     shown,
     spent,
     step_data,
+    write_file,
 )
 from flowctx.cli.output import (
     show as show_block,
@@ -35,6 +37,7 @@ from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.ownership import is_alive
 from flowctx.versions.lineage import Source, find_captured, lineage
+from flowctx.versions.lineage_drawing import lineage_page
 
 
 @click.command(short_help="List runs of all engines, the latest first.")
@@ -111,6 +114,12 @@ def _silence(run: RunRecord, now: datetime) -> str | None:
 @click.option(
     "--lineage", "built_from", is_flag=True, help="Instead, what it was built from, down to the first inputs."
 )
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --lineage: also draw it, as a page.",
+)
 @there_option
 @json_option
 def show(
@@ -119,6 +128,7 @@ def show(
     partition: PartitionKey | None,
     tracebacks: bool,
     built_from: bool,
+    html_file: Path | None,
     ledger: Ledger,
     as_json: bool,
 ) -> None:
@@ -130,10 +140,16 @@ def show(
     flowctx show RUN_ID --traceback
     flowctx show CAPTURE --lineage
     flowctx show CAPTURE --lineage --json
+    flowctx show CAPTURE --lineage --html page.html
     """  # noqa: D301 - \b is for click
     if built_from:
-        _show_lineage(lineage(ledger, find_captured(ledger, run_id, workflow, partition)), as_json)
+        found = lineage(ledger, find_captured(ledger, run_id, workflow, partition))
+        if html_file is not None:
+            write_file(html_file, lineage_page(found).encode())
+        _show_lineage(found, as_json)
         return
+    if html_file is not None:
+        raise click.UsageError("--html draws what something was built from; add --lineage")
     run = ledger.get_run(run_id, workflow=workflow, partition=partition)
     records = ledger.steps(run.key)
     if as_json:

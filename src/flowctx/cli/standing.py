@@ -28,6 +28,8 @@ from flowctx.core.errors import EngineError, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
+from flowctx.versions.lineage import lineage
+from flowctx.versions.lineage_drawing import draw_lineage
 
 
 @click.command(short_help="Show how a batch stands, and what failed.")
@@ -71,7 +73,9 @@ def status(
     _ask_engine(ledger, batch_id, engine, url, workflows)
     found = BatchStatus.of(ledger, batch_id, *workflows)
     if html_file is not None:
-        write_file(html_file, render_html(found, latest_tables(ledger, found.batch)).encode())
+        latest = latest_tables(ledger, found.batch)
+        drawn = draw_lineage(lineage(ledger, latest.run)) if latest is not None else ""
+        write_file(html_file, render_html(found, latest, drawn).encode())
     if as_json:
         print_json(found.to_dict())
     else:
