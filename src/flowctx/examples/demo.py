@@ -7,9 +7,9 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -17,11 +17,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from flowctx import PartitionKey, RunResult, StepStatus, WorkflowContext, run
+from flowctx import Backfill, BatchStatus, PartitionKey, RunResult, StepStatus, WorkflowContext, outputs, run
+from flowctx.backfill import JointBackfill, LaunchListener, LaunchProgress, LocalLauncher
+from flowctx.backfill.selecting import selections_of
 from flowctx.examples.prices import prices
+from flowctx.examples.rollups import market, month, risk
+from flowctx.ledger import open_ledger
 
 PARTITION = PartitionKey(date="2012-10-26", symbol="IBM")
-MONTH = "date=2012-05-01..2012-05-31"
+MONTH, MONTH_NAME, BATCH = "date=2012-05", "May 2012", "demo-2012-05"
 
 
 def on_airflow(partition: PartitionKey, batch_id: str) -> RunResult:
@@ -137,29 +141,46 @@ def _times(results: dict[str, RunResult]) -> Table:
     return table
 
 
+class _Track(LaunchListener):
+    """Shows how far the batch has come."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar, self.task = bar, bar.add_task(f"Batch {BATCH}", total=None)
+
+    def tick(self, progress: LaunchProgress) -> None:
+        self.bar.update(self.task, total=progress.total, completed=progress.passed)
+
+
 def one_month(console: Console) -> bool:
-    """Run a month of sessions for all symbols here, under one batch id, and print a summary."""
-    assert prices.partitions is not None  # noqa: S101  # the example has partitions
-    keys = prices.partitions.select(MONTH)
+    """Run a month of four workflows here, under one batch id, each after what it reads, and print a summary."""
+    flows = [prices, risk, market, month]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    by_symbol: dict[str, Counter[StepStatus]] = {}
     started = time.perf_counter()
-    with Progress(*columns, console=console, transient=True) as progress:
-        for key in progress.track(keys, total=len(keys), description="Batch demo-2012-05"):
-            status = run(prices, partition=key, batch_id="demo-2012-05").status
-            by_symbol.setdefault(key.symbol, Counter())[status] += 1
+    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console, transient=True) as bar:
+        ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
+        selections = selections_of(flows, MONTH, now=datetime.now(UTC))
+        plans = [Backfill(flow, some, BATCH, ledger=ledger) for flow, some in zip(flows, selections, strict=True)]
+        progress = JointBackfill(plans).launch(LocalLauncher(ledger), listener=_Track(bar))
+        status = BatchStatus.of(ledger, BATCH)
+        found = outputs(month, "report", ledger=ledger)
+        report = found[next(iter(found))] if len(found) else {}
+        ledger.close()
     seconds = time.perf_counter() - started
-    table = Table(title="Batch demo-2012-05, here", title_justify="left", box=SIMPLE_HEAD)
-    for column in ("symbol", "ok", "skipped", "failed"):
-        table.add_column(column, justify="left" if column == "symbol" else "right")
-    for symbol, counts in by_symbol.items():
-        table.add_row(symbol, *(str(counts[s]) for s in (StepStatus.OK, StepStatus.SKIPPED, StepStatus.FAILED)))
+    table = Table(title=f"Batch {BATCH}, here: {MONTH}", title_justify="left", box=SIMPLE_HEAD)
+    states = ("ok", "skipped", "failed", "waiting")
+    for column in ("workflow", *states):
+        table.add_column(column, justify="left" if column == "workflow" else "right")
+    for one in status.by_workflow:
+        table.add_row(one.batch.workflow, *(str(one.counts.get(state, 0)) for state in states))
     console.print(table)
     console.print(
-        f"{len(keys)} partitions ({MONTH}) in {seconds:.1f} s.\n"
+        f"{progress.total} partitions in {seconds:.1f} s: a stock's risk after its prices of that date and before, the "
+        "market of a date after all stocks, the month after all dates.\n"
+        f"{MONTH_NAME}: {report.get('sessions')} sessions, of which the mean rose on {report.get('rose')}; "
+        f"return {report.get('return', 0):.2%}.\n"
         "FB was first traded on 2012-05-18; before that it is skipped."
     )
-    return not any(counts[StepStatus.FAILED] for counts in by_symbol.values())
+    return progress.complete
 
 
 def main() -> int:
