@@ -49,8 +49,8 @@ def test_stale_partitions_are_listed_and_run_again_in_order(chain):
     [found] = chain("stale", "chained:total", "--json")
     assert [link["workflow"] for link in found["chain"]] == ["double", "source"]
     assert found["chain"][1]["captured_again"] == "2026-01-06|restate"
-    early = chain("backfill", "chained:total", "--batch", "refresh", "--stale", exit_code=2)
-    assert "mend that before, in this order: flowctx backfill chained:double --stale --batch refresh-double" in early
+    early = chain("backfill", "chained:total", "--batch", "both", "--stale", "--dry-run", "--json")
+    assert (early["total"], early["would_run"]) == (2, 2)
     chain("backfill", "chained:double", "--batch", "refresh-double", "--stale", "--workers", "1")
     [row] = [line for line in chain("output", "chained:double", "twice").splitlines() if "2026-01-06" in line]
     assert row.split() == ["2026-01-06", "15.0"]
@@ -62,6 +62,21 @@ def test_stale_partitions_are_listed_and_run_again_in_order(chain):
     assert chain("stale", "chained:total") == "nothing of total is stale\n"
     assert chain("backfill", "chained:total", "--batch", "none", "--stale") == "nothing of total is stale\n"
     assert chain("backfill", "chained:total", "--batch", "none", "--stale", "--json") == {"total": 0}
+
+
+def test_a_chain_of_workflows_is_mended_under_one_batch_id(chain):
+    """Exactly what is stale, what is read first; each with the parameters that it had, and once."""
+    mend = ("backfill", "chained:total", "--batch", "mend", "--stale", "--workers", "1", "--json")
+    assert chain(*mend)["ended"] == {"ok": 2}
+    assert chain("stale", "chained:total", "--json") == chain("stale", "chained:double", "--json") == []
+    rows = chain("output", "chained:total", "all_of_them", "--batch", "mend").splitlines()
+    assert [row.split() for row in rows[2:]] == [["2026-01-06", "15.0"]]
+    assert chain(*mend, "--dry-run")["would_run"] == 0
+    chain("run", "chained:source", "--partition", "2026-01-05", "-p", "price=7", "--batch", "later")
+    chain("backfill", "chained:double", "--batch", "alone", "--stale", "--workers", "1")
+    other = chain("backfill", "chained:total", "--batch", "alone", "--stale", exit_code=2)
+    assert "batch 'alone' is one of workflow 'double'" in other
+    assert len(chain("runs", "--batch", "mend", "--json")) == 2
 
 
 def test_a_changed_step_is_listed_where_it_is_asked_for(chain):

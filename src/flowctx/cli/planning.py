@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowctx.backfill import Backfill
+from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
@@ -15,7 +16,7 @@ from flowctx.core.errors import BatchError
 from flowctx.core.masking import MASK
 from flowctx.core.workflow.definition import Workflow
 from flowctx.versions import stale
-from flowctx.versions.mending import ParamsAgain, selection_of, stale_before
+from flowctx.versions.mending import ParamsAgain, stale_chain, workflows_read
 
 
 def plan_of(
@@ -64,8 +65,10 @@ def stale_plan_of(
     *,
     until: str | None,
     ledger: Ledger,
-) -> Backfill | None:
+) -> Backfill | JointBackfill | None:
     """Return a batch of the stale partitions, with the parameters that they had; ``None`` if there are none.
+
+    What they were built on and is stale itself runs before them, whichever workflow it is of.
 
     Args:
         workflow: The workflow.
@@ -76,27 +79,29 @@ def stale_plan_of(
         ledger: Where batches are remembered.
 
     Raises:
-        CommandError: What they were built on is stale too, and is to be mended before; or the batch cannot be.
+        CommandError: The batch cannot be.
     """
     if callable(params):
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
-    again = ParamsAgain(workflow, ledger, params)
-    if ledger.find_batch(batch_id) is not None:
-        return plan_of(workflow, batch_id, None, again, until=None, extend=False, ledger=ledger)
-    found = stale(workflow, selection, until=until, ledger=ledger)
-    if not found:
-        return None
-    first = stale_before(workflow, found)
-    if first:
-        batches = (f"{batch_id}-{place.rpartition(':')[2]}" for place in first)
-        commands = "; ".join(f"flowctx backfill {p} --stale --batch {b}" for p, b in zip(first, batches, strict=True))
-        raise CommandError(
-            f"{len(found):,} partitions of {workflow.name} were built on what is stale itself; mend that before, in "
-            f"this order: {commands}"
-        )
-    return plan_of(
-        workflow, batch_id, str(selection_of(workflow, found)), again, until=None, extend=False, ledger=ledger
-    )
+    known = ledger.find_batch(batch_id)
+    if known is not None:
+        there = workflows_read(workflow) if workflow.name in known.workflows else {}
+        chain = {one: of.selection for name, one in there.items() if (of := known.of(name)) is not None}
+    else:
+        found = stale(workflow, selection, until=until, ledger=ledger)
+        chain = {one: str(some) for one, some in stale_chain(workflow, found, ledger).items()} if found else {}
+        if not chain:
+            return None
+    plans = []
+    for one, some in (chain or {workflow: None}).items():
+        again = ParamsAgain(one, ledger, params if one is workflow else {})
+        plans.append(Backfill(one, some, batch_id, params=again, ledger=ledger))
+    plan = plans[0] if len(plans) == 1 else JointBackfill(plans)
+    try:
+        plan.reconcile()
+    except BatchError as exc:
+        raise CommandError(str(exc)) from exc
+    return plan
 
 
 def kept_params(batch: BatchRecord) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowctx.core.durability.ledger import Ledger
@@ -11,9 +11,8 @@ from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.inputs import Source, inputs_of
-from flowctx.versions.staleness import StalePartition
+from flowctx.versions.staleness import StalePartition, stale
 
 
 def selection_of(workflow: Workflow, found: Iterable[StalePartition]) -> Selection:
@@ -37,28 +36,55 @@ def selection_text(keys: Iterable[PartitionKey]) -> str:
     return ";".join(",".join(f"{name}={escape_value(value)}" for name, value in key.items()) for key in keys)
 
 
-def stale_before(workflow: Workflow, found: Iterable[StalePartition]) -> list[str]:
-    """Return the other workflows that stale partitions were built on and that are stale themselves, the first first.
+def stale_chain(workflow: Workflow, found: Sequence[StalePartition], ledger: Ledger) -> dict[Workflow, Selection]:
+    """Return what has to run again so that stale partitions are mended: they, and all that is stale that they read.
 
-    Each is named by its place in the code, where that is known.
+    Args:
+        workflow: The workflow that is to be mended.
+        found: Its stale partitions.
+        ledger: Where runs are remembered.
+
+    Returns:
+        The partitions of each workflow, the workflow itself first.
+
+    Raises:
+        PartitionError: A workflow that is read is stale, and has no partitions.
     """
-    before: dict[str, int] = {}
-    for one in found:
-        others = [link.read.workflow for link in one.chain if link.now is None and link.read.workflow != workflow.name]
-        for depth, name in enumerate(dict.fromkeys(others)):
-            before[name] = max(before.get(name, 0), depth)
-    read = _workflows_read(workflow)
-    names = sorted(before, key=lambda name: -before[name])
-    return [(import_path_of(read[name]) if name in read else None) or name for name in names]
+    chain = {workflow: selection_of(workflow, found)}
+    stale_keys: dict[Workflow, dict[PartitionKey | None, StalePartition]] = {}
+    needed: dict[Workflow, set[PartitionKey | None]] = {workflow: {one.partition for one in found}}
+    pending: list[tuple[Workflow, PartitionKey | None]] = [(workflow, one.partition) for one in found]
+    while pending:
+        reader, key = pending.pop()
+        for source, read in _reads(reader, key):
+            if source is workflow:  # of it, exactly what was asked for
+                continue
+            if source not in stale_keys:
+                stale_keys[source] = {one.partition: one for one in stale(source, ledger=ledger)}
+            if read in stale_keys[source] and read not in needed.setdefault(source, set()):
+                needed[source].add(read)
+                pending.append((source, read))
+    for source, keys in needed.items():
+        if keys and source is not workflow:
+            chain[source] = selection_of(source, [one for key, one in stale_keys[source].items() if key in keys])
+    return chain
 
 
-def _workflows_read(workflow: Source) -> dict[str, Source]:
+def _reads(workflow: Workflow, key: PartitionKey | None) -> Iterator[tuple[Workflow, PartitionKey | None]]:
+    """Yield the partitions of workflows that a partition reads."""
+    for _, _, item in inputs_of(workflow):
+        assert isinstance(item.workflow, Workflow)  # noqa: S101 - there is no other source
+        for read in item.partitions(workflow.partitions, key):
+            yield item.workflow, read
+
+
+def workflows_read(workflow: Workflow) -> dict[str, Workflow]:
     """Return a workflow and all that it reads, however far, by their names."""
-    found: dict[str, Source] = {}
-    pending = [workflow]
+    found: dict[str, Workflow] = {}
+    pending: list[Source] = [workflow]
     while pending:
         one = pending.pop()
-        if one.name not in found:
+        if one.name not in found and isinstance(one, Workflow):
             found[one.name] = one
             pending += [item.workflow for _, _, item in inputs_of(one)]
     return found
