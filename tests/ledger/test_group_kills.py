@@ -13,7 +13,7 @@ from flowctx.ledger.sql import SqlLedger
 from killed_worker import COUNT, STEPS, KillableWorker, effects
 
 #: How often a worker is killed; ``FLOWCTX_TEST_KILLS=300`` for the long run.
-KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "1"))
 
 
 def tasks(path, told, *, again):

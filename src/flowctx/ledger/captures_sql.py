@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import false, func, select, update
+from sqlalchemy import false, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
@@ -15,9 +15,10 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.artifacts import rolled_back
 from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.database import Database
+from flowctx.ledger.driver import execute
 from flowctx.ledger.refusals import no_longer_held, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
-from flowctx.ledger.statements import put_capture, streamed
+from flowctx.ledger.statements import find_rivals, lock_subject, put_capture, streamed
 from flowctx.ledger.tables import captures, runs
 
 #: What no two captures have in common, in the order in which they are read.
@@ -61,7 +62,7 @@ class SqlCaptures:
         claimant: dict[str, Any],
         only_ask: bool = False,
     ) -> Capture:
-        found = at.execute(select(captures).where(captures.c.subject == key.idempotency_key)).mappings()
+        found = execute(at, find_rivals(), {"subject": key.idempotency_key}).mappings()
         rivals = [capture_record(row) for row in found]
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
@@ -70,13 +71,13 @@ class SqlCaptures:
         before = next((rival for rival in rivals if rival.key == key), None)
         if before is not None and before.holder not in (holder, instead_of):
             self._fence_off(at, before.holder, claimant["run_id"])
-        at.execute(put_capture(at), capture_row(granted))
+        execute(at, put_capture(at), capture_row(granted))
         return granted
 
     def _take_turns(self, at: Connection, idempotency_key: str) -> None:
         """Let one claim of a subject at a time pass; in SQLite, BEGIN IMMEDIATE has seen to that."""
         if not self._database.sqlite:
-            at.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(idempotency_key, 0))))
+            execute(at, lock_subject(), {"subject": idempotency_key})
 
     def _fence_off(self, at: Connection, run_key: str, by: str | None) -> None:
         fenced = {"fence": runs.c.fence + 1, "nonce": None, "lease_until": None}

@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import and_, delete, insert, literal, select, true, update
+from sqlalchemy import delete, insert, literal, select, true, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.clock import Clock
@@ -27,6 +27,7 @@ from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
+from flowctx.ledger.driver import execute
 from flowctx.ledger.engine_names import SqlEngineNames
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen
@@ -43,7 +44,15 @@ from flowctx.ledger.rows import (
     step_row,
     text,
 )
-from flowctx.ledger.statements import put_attempt, put_run, record_step
+from flowctx.ledger.statements import (
+    end_run,
+    find_run,
+    put_attempt,
+    put_run,
+    record_step,
+    settle_capture,
+    with_context,
+)
 from flowctx.ledger.tables import attempts, captures, runs, steps
 from flowctx.ledger.versions_sql import SqlVersions, chunks
 
@@ -183,8 +192,8 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         if resumes is not None:
             self._copy_completed(at, run, resumes, completed)
         run = replace(run, **owned(self._owner, now, wanted.lease))
-        at.execute(put_run(at), run_row(run, now, wanted.nonce))
-        at.execute(put_attempt(at), attempt_row(run))
+        execute(at, put_run(at), run_row(run, now, wanted.nonce))
+        execute(at, put_attempt(at), attempt_row(run))
         return run
 
     def _take(self, at: Connection, resumes: RunRecord, now: datetime, wanted: Beginning) -> None:
@@ -211,7 +220,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         at.execute(update(runs).where(runs.c.run_key == old).values(continued_by=run.run_id))
 
     def _known(self, at: Connection, key: RunKey) -> tuple[RunRecord | None, str | None]:
-        row = at.execute(_with_context().where(runs.c.run_key == key.digest)).mappings().first()
+        row = execute(at, find_run(), {"run_key": key.digest}).mappings().first()
         return (run_record(row), row["nonce"]) if row is not None else (None, None)
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
@@ -229,7 +238,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
         def work(at: Connection) -> None:
             for row in rows:
-                if not at.execute(record_step(at), row).rowcount:
+                if not execute(at, record_step(at), row).rowcount:
                     raise superseded(run.key)
 
         return work
@@ -249,12 +258,13 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
                 no_time = timedelta(0)
                 self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant)
             ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
-            ended |= {"lease_until": None}
-            owned = (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
-            if not at.execute(update(runs).where(*owned).values(**ended)).rowcount:
+            owned = {"key": run.key.digest, "token": run.fencing_token}
+            if not execute(at, end_run(), {**ended, "lease_until": None, **owned}).rowcount:
                 raise superseded(run.key)
-            how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
-            at.execute(update(captures).where(*held_by(run)).values(**how))
+            if run.capture is not None:
+                how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
+                capture = {"of_subject": run.capture.idempotency_key, "of_capture": run.capture.capture_id}
+                execute(at, settle_capture(), {**how, **capture, **owned})
 
         return work
 
@@ -294,7 +304,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def _find(self, limit: int, **equal: object) -> list[RunRecord]:
         conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]
-        query = _with_context().where(*conditions).order_by(runs.c.started_at.desc(), runs.c.run_key).limit(limit)
+        query = with_context().where(*conditions).order_by(runs.c.started_at.desc(), runs.c.run_key).limit(limit)
         return [run_record(row) for row in self._database.rows(query)]
 
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
@@ -302,7 +312,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         rows = (
             row
             for some in chunks(list(run_keys))
-            for row in self._database.rows(_with_context().where(runs.c.run_key.in_(some)))
+            for row in self._database.rows(with_context().where(runs.c.run_key.in_(some)))
         )
         return {row["run_key"]: run_record(row) for row in rows}
 
@@ -343,9 +353,3 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
     def artifact_paths(self) -> set[str]:
         """Return where all artifacts are that the ledger refers to, relative to their store."""
         return self._database.autocommit(all_referred_paths)
-
-
-def _with_context() -> Any:
-    """Return the query for runs with what the first step of their latest attempt saw."""
-    latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
-    return select(runs, attempts.c.context, attempts.c.digest, attempts.c.reads).join(attempts, latest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Table, Text, and_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -80,6 +80,49 @@ def record_step(at: Connection) -> Any:
     the run's row against whoever is about to take the run over.
     """
     return _record_step(at.dialect.name)
+
+
+@functools.cache
+def find_run() -> Any:
+    """Return the query for the run of a ``run_key`` with what the first step of its latest attempt saw."""
+    return with_context().where(runs.c.run_key == bindparam("run_key"))
+
+
+@functools.cache
+def find_rivals() -> Any:
+    """Return the query for all captures of a ``subject``."""
+    return select(captures).where(captures.c.subject == bindparam("subject"))
+
+
+@functools.cache
+def lock_subject() -> Any:
+    """Return the statement that waits for the lock of a ``subject`` in PostgreSQL, until the transaction ends."""
+    return select(
+        func.pg_advisory_xact_lock(func.hashtextextended(bindparam("subject", type_=Text), literal_column("0")))
+    )
+
+
+@functools.cache
+def end_run() -> Any:
+    """Return the statement that says how the run of a ``key`` ended, if ``token`` is still its fence."""
+    ended: dict[str, Any] = {
+        name: bindparam(name) for name in ("status", "error", "finished_at", "heard_at", "lease_until")
+    }
+    return update(runs).where(runs.c.run_key == bindparam("key"), runs.c.fence == bindparam("token")).values(**ended)
+
+
+@functools.cache
+def settle_capture() -> Any:
+    """Return the statement that ends the writing of a capture, if ``key`` is still the run that holds it."""
+    captured = (captures.c.subject == bindparam("of_subject"), captures.c.capture_id == bindparam("of_capture"))
+    changed: dict[str, Any] = {name: bindparam(name) for name in ("state", "lease_until", "completed_at")}
+    return update(captures).where(captures.c.holder == bindparam("key"), *captured).values(**changed)
+
+
+def with_context() -> Any:
+    """Return the query for runs with what the first step of their latest attempt saw."""
+    latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
+    return select(runs, attempts.c.context, attempts.c.digest, attempts.c.reads).join(attempts, latest)
 
 
 @functools.cache
