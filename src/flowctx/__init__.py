@@ -59,6 +59,7 @@ from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResu
 
 if TYPE_CHECKING:
     from flowctx.backfill import Backfill, BatchStatus
+    from flowctx.backfill.call import backfill
     from flowctx.calendars import calendar_from_file
     from flowctx.core.workflow.business_date import AsOf
     from flowctx.core.workflow.outputs import Outputs
@@ -140,6 +141,7 @@ __all__ = [
     "WorkflowContext",
     "WorkflowError",
     "Yearly",
+    "backfill",
     "calendar_from_file",
     "diff",
     "get_calendar",
@@ -179,11 +181,13 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("flowctx")
+    import importlib
+
+    if name == "backfill":  # a package that can be called
+        return importlib.import_module("flowctx.backfill")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'flowctx' has no attribute {name!r}")
-    import importlib
-
     value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value

@@ -69,7 +69,7 @@ def test_secrets_of_a_batch_are_to_be_named_again(url: str) -> None:
     ledger.close()
     refused = flowctx(url, "backfill", FLOW, "--batch", "b", "--retry-failed")
     assert refused.exit_code == 2
-    assert "had secrets in api_token, which are not kept; pass all again: -p" in refused.stderr
+    assert "had secrets in api_token, which are not kept; pass all parameters again" in refused.stderr
 
 
 def test_other_parameters_are_refused_in_a_line(url: str) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+from typing import Any
+
+from flowctx.backfill.call import backfill
 from flowctx.backfill.html_page import render_html
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.launching import LaunchListener, LaunchProgress, import_engine_runs
@@ -21,6 +26,17 @@ __all__ = [
     "import_engine_runs",
     "render_html",
 ]
+
+
+class _Callable(ModuleType):
+    """``flowctx.backfill``, which can be called as the command of that name is."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> LaunchProgress:
+        """Run many partitions under one batch id; see :func:`flowctx.backfill.call.backfill`."""
+        return backfill(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 __getattr__ = old_names(
     __name__,

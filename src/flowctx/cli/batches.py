@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,7 +9,8 @@ from typing import Any
 
 import click
 
-from flowctx.backfill import Backfill, JointBackfill, LocalLauncher
+from flowctx.backfill import Backfill, JointBackfill
+from flowctx.backfill.call import ENGINES, launcher_on
 from flowctx.backfill.local import Durability
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
@@ -32,8 +32,6 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.import_path import import_function, import_workflow
-
-ENGINES = ("local", "airflow", "dagster")
 
 
 def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -159,15 +157,11 @@ def launcher_of(
     engine: str, url: str | None, workers: int | None, ledger: Ledger, durability: Durability | None = None
 ) -> Launcher:
     """Return what runs partitions on an engine."""
-    if engine == "local":
-        if url is not None:
-            raise click.UsageError("--url is for other engines; batches here need none")
-        return LocalLauncher(ledger, workers, durability=durability or "group")
-    if durability is not None:
+    if engine == "local" and url is not None:
+        raise click.UsageError("--url is for other engines; batches here need none")
+    if engine != "local" and durability is not None:
         raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
-    launchers = importlib.import_module(f"flowctx.backfill.{engine}")  # one of ENGINES
-    launcher: Launcher = launchers.launcher_from_env(url=url, workers=workers)
-    return launcher
+    return launcher_on(engine, url, workers, ledger, durability)
 
 
 def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:

@@ -29,6 +29,7 @@ from flowctx.cli.output import (
 from flowctx.cli.output import (
     show as show_block,
 )
+from flowctx.cli.run_names import run_named
 from flowctx.cli.tables import print_outputs, print_tables
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
@@ -109,7 +110,7 @@ def _silence(run: RunRecord, now: datetime) -> str | None:
 @click.command(short_help="Show a run: steps, times, errors, context.")
 @click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--workflow", metavar="NAME", help="Which workflow is meant, where one run id serves several.")
-@partition_option("Which partition is meant, where one run id serves several.")
+@partition_option("Which partition is meant, where one run id serves several.", of_run=True)
 @click.option("--traceback", "tracebacks", is_flag=True, help="Also print where failed steps failed.")
 @click.option(
     "--lineage", "built_from", is_flag=True, help="Instead, what it was built from, down to the first inputs."
@@ -125,7 +126,7 @@ def _silence(run: RunRecord, now: datetime) -> str | None:
 def show(
     run_id: str,
     workflow: str | None,
-    partition: PartitionKey | None,
+    partition: PartitionKey | str | None,
     tracebacks: bool,
     built_from: bool,
     html_file: Path | None,
@@ -133,6 +134,8 @@ def show(
     as_json: bool,
 ) -> None:
     """Show a run: its steps, how long they took and how they ended, and its context.
+
+    The first characters of its id are enough, where no other run has them.
 
     \b
     flowctx show RUN_ID
@@ -142,15 +145,16 @@ def show(
     flowctx show CAPTURE --lineage --json
     flowctx show CAPTURE --lineage --html page.html
     """  # noqa: D301 - \b is for click
+    run_id, key = run_named(ledger, run_id, partition)
     if built_from:
-        found = lineage(ledger, find_captured(ledger, run_id, workflow, partition))
+        found = lineage(ledger, find_captured(ledger, run_id, workflow, key))
         if html_file is not None:
             write_file(html_file, lineage_page(found).encode())
         _show_lineage(found, as_json)
         return
     if html_file is not None:
         raise click.UsageError("--html draws what something was built from; add --lineage")
-    run = ledger.get_run(run_id, workflow=workflow, partition=partition)
+    run = ledger.get_run(run_id, workflow=workflow, partition=key)
     records = ledger.steps(run.key)
     if as_json:
         print_json({**run_data(run), "steps": [step_data(r) for r in records], "context": run.context.to_dict()})

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowctx.backfill import Backfill, JointBackfill
+from flowctx.backfill.call import kept_params
 from flowctx.backfill.selecting import downstream, selections_of
 from flowctx.cli.options import CommandError, read_params
 from flowctx.cli.output import echo
-from flowctx.cli.planning import kept_params
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowctx.backfill import Backfill
+from flowctx.backfill.call import kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
-from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
-from flowctx.core.masking import MASK
 from flowctx.core.workflow.definition import Workflow
 from flowctx.versions import stale
 from flowctx.versions.mending import ParamsAgain, stale_chain, workflows_read
@@ -46,8 +45,9 @@ def plan_of(
     known = ledger.find_batch(batch_id)
     if known is not None and known.workflow == workflow.name:
         selection = selection if selection or until else known.selection
-        params = params or kept_params(known)
     try:
+        if known is not None and known.workflow == workflow.name:
+            params = params or kept_params(known)
         plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=ledger)
         if selection is not None and "last:" in selection:
             echo(f"{selection} is {plan.selection}", err=True)
@@ -102,13 +102,3 @@ def stale_plan_of(
     except BatchError as exc:
         raise CommandError(str(exc)) from exc
     return plan
-
-
-def kept_params(batch: BatchRecord) -> Mapping[str, Any]:
-    """Return a batch's parameters, unless some of them were secrets, which no ledger keeps."""
-    lost = [name for name, value in batch.params.items() if MASK in repr(value)]
-    if lost:
-        raise CommandError(
-            f"batch {batch.batch_id!r} had secrets in {', '.join(lost)}, which are not kept; pass all again: -p"
-        )
-    return batch.params

@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from flowctx import local
-from flowctx.cli.batches import ENGINES
+from flowctx.backfill.call import ENGINES
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import hints_after, told_if_cut
 from flowctx.cli.options import (
@@ -27,6 +27,7 @@ from flowctx.cli.options import (
 )
 from flowctx.cli.output import echo, print_facts, print_json, print_result, result_data, show, shown
 from flowctx.cli.resuming import resume_on
+from flowctx.cli.run_names import run_named
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
@@ -85,7 +86,7 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
 @click.option("--from-step", metavar="STEP", help="Run this step again, and all that follow it.")
 @click.option("--accept-changes", is_flag=True, help="Go on although the workflow has changed since.")
 @click.option("--take-over", is_flag=True, help="Go on although somebody is at the run, who is stopped then.")
-@partition_option("Which partition is meant, where one run id serves several.")
+@partition_option("Which partition is meant, where one run id serves several.", of_run=True)
 @click.option("--on", "engine", type=click.Choice(ENGINES), default="local", help="Where it goes on; here by default.")
 @click.option("--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL.")
 @workflow_option
@@ -102,6 +103,7 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
 
     Exit code 1: it failed again.
     """  # noqa: D301 - \b is for click
+    run_id, how["partition"] = run_named(how["ledger"], run_id, how["partition"])
     if engine == "local":
         workflow, before = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
         before = latest_continuation(how["ledger"], before)
@@ -119,7 +121,7 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
 @click.argument("run_id", shell_complete=run_ids)
 @click.argument("step")
 @click.option("--pdb", "debugger", is_flag=True, help="Run the step under the debugger, from its first line.")
-@partition_option("Which partition is meant, where one run id serves several.")
+@partition_option("Which partition is meant, where one run id serves several.", of_run=True)
 @workflow_option
 @there_option
 @json_option
@@ -127,7 +129,7 @@ def replay(
     run_id: str,
     step: str,
     debugger: bool,
-    partition: PartitionKey | None,
+    partition: PartitionKey | str | None,
     target: str | None,
     ledger: Ledger,
     as_json: bool,
@@ -142,7 +144,8 @@ def replay(
     """  # noqa: D301 - \b is for click
     under = pdb.Pdb() if debugger else None
     invoke = under.runcall if under else None
-    done = local.replay(run_id, step, _workflow(target), partition=partition, ledger=ledger, invoke=invoke)
+    run_id, key = run_named(ledger, run_id, partition)
+    done = local.replay(run_id, step, _workflow(target), partition=key, ledger=ledger, invoke=invoke)
     if under and under.quitting:  # pdb then answers for the step with None, which would pass for its result
         raise click.ClickException("the step was left in the debugger, so that there is nothing to compare")
     if as_json:

@@ -210,6 +210,11 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             ]
         return sorted(found, key=lambda run: run.context.started_at, reverse=True)[:limit]
 
+    def run_ids(self, begun: str, *, limit: int = 10) -> list[str]:
+        """Return the ids of runs that begin so, sorted, each once."""
+        with self._lock:
+            return sorted({run.run_id for run in self._all(None, None) if run.run_id.startswith(begun)})[:limit]
+
     def _all(self, workflow: str | None, partition: PartitionKey | None) -> list[RunRecord]:
         return [
             replace(run, last_seen_at=self._heard[key])

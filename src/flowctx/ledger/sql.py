@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, literal, select, true, update
+from sqlalchemy import delete, func, insert, literal, select, true, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.clock import Clock
@@ -301,6 +301,12 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         """Return the runs that fit, the latest first."""
         equal = {"workflow": workflow, "batch_id": batch_id, "status": status, "partition": partition}
         return self._find(limit, capture_id=capture_id, run_id=run_id, **equal)
+
+    def run_ids(self, begun: str, *, limit: int = 10) -> list[str]:
+        """Return the ids of runs that begin so, sorted, each once."""
+        begins = func.substr(runs.c.run_id, 1, len(begun)) == begun
+        query = select(runs.c.run_id).distinct().where(begins).order_by(runs.c.run_id).limit(limit)
+        return [row["run_id"] for row in self._database.rows(query)]
 
     def _find(self, limit: int, **equal: object) -> list[RunRecord]:
         conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]

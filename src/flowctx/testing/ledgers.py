@@ -126,6 +126,13 @@ class LedgerContract(HousekeepingContract, VersionsContract):
         with pytest.raises(UnknownRun, match="no run 'nope'.*flowctx runs"):
             ledger.get_run("nope")
 
+    def test_run_ids_are_found_by_their_beginning(self, ledger: Ledger) -> None:
+        """Ids that begin so come sorted, each once; what stands for anything elsewhere stands for itself."""
+        for run_id, tier in (("ab_2", "T1"), ("ab%1", "T1"), ("ab%1", "T2"), ("AB%3", "T1"), ("abc", "T1")):
+            ledger.begin(a_run(run_id=run_id, partition={"tier": tier}))
+        assert sorted(ledger.run_ids("ab")) == ["ab%1", "ab_2", "abc"]
+        assert (ledger.run_ids("ab%"), len(ledger.run_ids("ab", limit=2)), ledger.run_ids("x")) == (["ab%1"], 2, [])
+
     def test_one_run_id_may_serve_several_partitions(self, ledger: Ledger) -> None:
         """Runs of one id differ by workflow and partition, and the ledger asks which is meant."""
         for tier in ("T1", "T2"):

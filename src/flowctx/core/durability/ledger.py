@@ -170,6 +170,10 @@ class Ledger(RunLedger, Protocol):
     patience, and :class:`~flowctx.PayloadError` when what it holds is damaged.
     """
 
+    def run_ids(self, begun: str, *, limit: int = 10) -> list[str]:
+        """Return the ids of runs that begin so, sorted, each once."""
+        ...
+
     def context(self, key: RunKey, attempt: int) -> WorkflowContext:
         """Return what the first step of an attempt at a run saw.
 

@@ -1,0 +1,136 @@
+"""A batch in one call, as short as in the shell."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Literal, cast
+
+from flowctx.backfill.launching import LaunchListener, LaunchProgress
+from flowctx.backfill.local import Durability, LocalLauncher
+from flowctx.backfill.plan import Backfill, ParamsOf
+from flowctx.core.batches.launcher import Launcher
+from flowctx.core.batches.records import BatchRecord
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import BatchError
+from flowctx.core.masking import MASK
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
+from flowctx.ledger import ledger_or_default
+
+#: Where a batch can run.
+ENGINES = ("local", "airflow", "dagster")
+
+
+def backfill(
+    workflow: Workflow,
+    selection: Selection | str | None = None,
+    *,
+    batch_id: str,
+    params: Mapping[str, Any] | ParamsOf | None = None,
+    until: date | str | None = None,
+    on: Literal["local", "airflow", "dagster"] = "local",
+    url: str | None = None,
+    workers: int | None = None,
+    durability: Durability | None = None,
+    retry_failed: bool = False,
+    retry_skipped: bool = False,
+    from_step: str | None = None,
+    extend: bool = False,
+    max_failures: int | None = None,
+    listener: LaunchListener | None = None,
+    ledger: Ledger | str | None = None,
+) -> LaunchProgress:
+    """Run many partitions of a workflow under one batch id; again, and what is missing runs.
+
+    It is ``flowctx backfill`` of the shell: called again with the id alone, it goes on with the batch as it is.
+
+    Args:
+        workflow: The workflow; other processes import it, so that it has to be bound to a name in a module.
+        selection: Which partitions; by default those of the batch, or all of a new one.
+        batch_id: The id that all its runs carry.
+        params: Parameters, or a function that makes them from the partition key; by default those of the batch.
+        until: The last as-of date, where the scheme has no end and the selection does not say it.
+        on: Where they run.
+        url: Where the engine is; by default what ``FLOWCTX_AIRFLOW_URL`` or ``FLOWCTX_DAGSTER_URL`` says.
+        workers: So many partitions at a time; by default one for each processor here, 16 on an engine.
+        durability: As for :class:`~flowctx.backfill.LocalLauncher`; of batches here.
+        retry_failed: Also run again what has failed.
+        retry_skipped: Also run again what was skipped.
+        from_step: What runs again does so from this step on, although it is complete.
+        extend: Add the selection to a batch that is there, with these parameters.
+        max_failures: Stop when so many partitions have failed.
+        listener: Is told what happens.
+        ledger: Where it is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
+
+    Returns:
+        How many ended how; ``complete`` says whether each partition is done.
+
+    Raises:
+        BatchError: The batch cannot be, or worker processes cannot import the workflow; nothing has run.
+        EngineError: The engine cannot run it; nothing was launched.
+        LedgerError: There is no ledger.
+
+    Example:
+        ::
+
+            done = flowctx.backfill(nav, "date=2026-01", batch_id="restate-january", workers=2)
+            assert done.complete
+    """
+    found = ledger_or_default(ledger)
+    known = found.find_batch(batch_id) if found is not None and isinstance(batch_id, str) else None
+    if known is not None and known.workflow == workflow.name and not known.others:
+        selection = known.selection if selection is None and until is None else selection
+        params = kept_params(known) if params is None else params
+    plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=found)
+    return plan.launch(
+        launcher_on(on, url, workers, plan.ledger, durability),
+        retry_failed=retry_failed,
+        retry_skipped=retry_skipped,
+        from_step=from_step,
+        extend=extend,
+        max_failures=max_failures,
+        listener=listener,
+    )
+
+
+def kept_params(batch: BatchRecord) -> Mapping[str, Any]:
+    """Return a batch's parameters.
+
+    Raises:
+        BatchError: Some of them were secrets, which no ledger keeps.
+    """
+    lost = [name for name, value in batch.params.items() if MASK in repr(value)]
+    if lost:
+        raise BatchError(
+            f"batch {batch.batch_id!r} had secrets in {', '.join(lost)}, which are not kept; pass all parameters again"
+        )
+    return batch.params
+
+
+def launcher_on(
+    engine: str, url: str | None, workers: int | None, ledger: Ledger, durability: Durability | None = None
+) -> Launcher:
+    """Return what runs partitions on an engine.
+
+    Args:
+        engine: One of ``ENGINES``.
+        url: Where it is, if the environment does not say so.
+        workers: So many at a time.
+        ledger: Where the batch is remembered.
+        durability: As for :class:`~flowctx.backfill.LocalLauncher`; of batches here.
+
+    Raises:
+        BatchError: There is no such engine, a URL although they run here, or a durability although they do not.
+    """
+    if engine not in ENGINES:
+        raise BatchError(f"on={engine!r} must be one of {', '.join(map(repr, ENGINES))}")
+    if engine == "local":
+        if url is not None:
+            raise BatchError("url= is for other engines; batches here need none")
+        return LocalLauncher(ledger, workers, durability=durability or "group")
+    if durability is not None:
+        raise BatchError("durability= is for batches here; on an engine, each step is a task of its own")
+    launchers = importlib.import_module(f"flowctx.backfill.{engine}")
+    return cast(Launcher, launchers.launcher_from_env(url=url, workers=workers))

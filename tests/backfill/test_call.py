@@ -1,0 +1,56 @@
+"""``flowctx.backfill(…)``: a batch in one call."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import flowctx
+from backfill.flows import flow
+from flowctx import BatchError, Workflow
+from flowctx.backfill.call import launcher_on
+from flowctx.backfill.local import LocalLauncher
+from flowctx.ledger import open_ledger
+
+SOME = "date=2012-01-02..2012-01-03"
+
+
+def test_a_batch_is_one_call(url: str, notes: Path) -> None:
+    """It runs what is selected, with two workers; called again with the id alone, it goes on with what failed."""
+    bad = "date=2012-01-03|tier=T2"
+    params = {"notes": str(notes), "fail": [bad]}
+    done = flowctx.backfill(flow, SOME, batch_id="b", params=params, workers=2, ledger=url)
+    assert (done.complete, done.total, done.failed) == (False, 6, 1)
+    Path(f"{notes}.mended").touch()
+    again = flowctx.backfill(flow, batch_id="b", retry_failed=True, workers=1, ledger=url)
+    assert (again.complete, again.total) == (True, 6)
+
+
+def test_a_workflow_that_no_worker_can_import_is_refused_before_the_first(url: str) -> None:
+    """One made in a notebook, or on standard input, is named, and nothing is remembered."""
+    nameless = Workflow("nameless", partitions=flow.partitions)
+    nameless.step("only")(lambda ctx: None)
+    with pytest.raises(BatchError, match="cannot be imported by worker processes; bind it to a name in a module"):
+        flowctx.backfill(nameless, SOME, batch_id="b", ledger=url)
+    with closing(open_ledger(url)) as ledger:
+        assert ledger.find_batch("b") is None
+
+
+def test_where_it_runs_is_one_of_three(url: str) -> None:
+    """A slip, or a server where none is needed, is refused before anything runs."""
+    with pytest.raises(BatchError, match="on='airflw' must be one of 'local', 'airflow', 'dagster'"):
+        flowctx.backfill(flow, SOME, batch_id="b", on="airflw", ledger=url)  # type: ignore[arg-type]
+    with pytest.raises(BatchError, match="url= is for other engines"):
+        flowctx.backfill(flow, SOME, batch_id="b", url="http://localhost", ledger=url)
+    with closing(open_ledger(url)) as ledger:
+        assert isinstance(launcher_on("local", None, 1, ledger), LocalLauncher)
+
+
+def test_the_package_of_that_name_is_still_one() -> None:
+    """``flowctx.backfill`` has its classes, called or not."""
+    import flowctx.backfill as package
+
+    assert package.Backfill is flowctx.Backfill
+    assert callable(package)

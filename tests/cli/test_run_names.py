@@ -1,0 +1,51 @@
+"""The run that a command is about, as people type it."""
+
+import pytest
+
+from flowctx import PartitionScheme, Workflow, run
+from flowctx.cli.options import CommandError
+from flowctx.cli.run_names import run_named
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.ledger.memory import MemoryLedger
+
+flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2"], venue=["N"]))
+flow.step("only")(lambda ctx: None)
+
+
+@pytest.fixture
+def ledger():
+    """Four runs, two of which are of one id."""
+    found = MemoryLedger()
+    for run_id, partition in (("abc1", "T1|N"), ("abc2", "T1|N"), ("xyz", "T1|N"), ("abc", "T2|N")):
+        run(flow, partition=partition, run_id=run_id, ledger=found)
+    return found
+
+
+def test_the_beginning_of_an_id_is_enough(ledger):
+    """One run that begins so is meant; a whole id is, whatever begins with it."""
+    assert run_named(ledger, "x", None) == ("xyz", None)
+    assert run_named(ledger, "abc", None) == ("abc", None)
+    assert run_named(ledger, "nope", None) == ("nope", None)
+
+
+def test_a_beginning_of_several_names_them(ledger):
+    """Nothing is guessed."""
+    with pytest.raises(CommandError, match="several runs begin with 'ab': abc, abc1, abc2; type more of it"):
+        run_named(ledger, "ab", None)
+
+
+def test_a_partition_may_be_its_values(ledger):
+    """Values in the scheme's order say which partition; others are refused with those that there are."""
+    assert run_named(ledger, "xyz", "T1|N") == ("xyz", PartitionKey(tier="T1", venue="N"))
+    with pytest.raises(CommandError, match=r"run xyz has no partition 'T9'; it has tier=T1\|venue=N"):
+        run_named(ledger, "xyz", "T9")
+
+
+def test_the_commands_take_both(shell):
+    """`show`, `replay` and `resume` find a run by its beginning and its short key."""
+    run_id = shell("run", "cli_flows:prices", "--partition", "IBM", "--json", exit_code=1)["run_id"]
+    meant = (run_id[:8], "--partition", "IBM")
+    assert shell("show", *meant, "--json")["run_id"] == run_id
+    assert "the same as recorded" in shell("replay", run_id[:8], "fetch", "--partition", "IBM")
+    shell.mend()
+    assert shell("resume", *meant, "--json")["run_id"] == run_id
