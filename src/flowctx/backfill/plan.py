@@ -26,7 +26,7 @@ from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.code_version import code_version
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
-from flowctx.core.workflow.run_request import RunRequest
+from flowctx.core.workflow.run_request import RunRequest, batch_id_problem
 from flowctx.ledger import ledger_or_default
 
 #: Makes the parameters of one partition.
@@ -364,9 +364,9 @@ def scheme_of(workflow: Workflow) -> PartitionScheme:
 
 
 def _batch_id(batch_id: object) -> str:
-    if not isinstance(batch_id, str) or not batch_id.strip() or len(batch_id) > 100 or not batch_id.isprintable():
-        raise BatchError(f"batch_id={batch_id!r} must be text of 1 to 100 printable characters, such as 'restate-2012'")
-    return batch_id
+    if (problem := batch_id_problem(batch_id)) is not None:
+        raise BatchError(problem)
+    return str(batch_id)
 
 
 def _name_of(params_of: ParamsOf | None) -> str | None:

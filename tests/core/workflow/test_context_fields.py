@@ -1,10 +1,11 @@
 """What the fields of a context may be."""
 
+import warnings
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from flowctx import ContextError, PartitionError, PartitionKey, PlainDataError
+from flowctx import ContextError, PartitionError, PartitionKey, PlainDataError, WorkflowContext
 from flowctx.core.workflow.context_fields import as_date, as_dict, as_partition, as_utc
 
 
@@ -41,3 +42,15 @@ def test_a_dict_is_plain_and_frozen() -> None:
     assert kept == {"a": [1]}
     with pytest.raises(PlainDataError, match="params is a list"):
         as_dict([1], "params")
+
+
+def test_other_fields_of_a_payload_are_told() -> None:
+    """A payload without a version, such as another library's, has its unknown fields named; ours says nothing."""
+    payload = {"run_id": "r", "trace_id": "t", "started_at": "2026-01-10T00:00:00+00:00"}
+    with pytest.warns(UserWarning, match="has 'outputs', which is no field.*did you mean 'step_outputs'"):
+        read = WorkflowContext.from_dict({**payload, "outputs": {"fetch": {"rows": 3}}})
+    assert read.step_outputs == {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        WorkflowContext.from_dict({**WorkflowContext.new().to_dict(), "newer": 1})
+        WorkflowContext.from_dict({**payload, "step_outputs": {}})

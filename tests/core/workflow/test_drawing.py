@@ -31,6 +31,20 @@ def test_a_workflow_draws_itself(flow):
     ]
 
 
+def test_a_drawing_shows_what_is_read_and_what_runs_anyway():
+    """Inputs stand before the step that reads them, with a dotted line; a rule stands on its arrow."""
+    desk = Workflow("desk")
+    desk.step("total")(lambda ctx: None)
+    flow = Workflow("month")
+    flow.step("load", inputs={"days": desk.output("total")})(lambda ctx, *, days: None)
+    flow.step("clean", run_if="always")(lambda ctx: None)
+    assert flow.to_mermaid().splitlines()[2:] == [
+        "    desk_total_input([desk: total]) -. days .-> load",
+        "    clean[clean]",
+        "    load -- always --> clean",
+    ]
+
+
 def test_what_is_shown_in_a_terminal_is_short(flow):
     """A result and a context say in a line what matters, however large the outputs are."""
     result = run(flow, partition="A", batch_id="b")

@@ -74,7 +74,7 @@ def test_the_calendar_and_the_source_of_the_date_are_in_the_metadata():
     assert about["calendar"]["name"] == "XNYS"
     assert about["calendar"]["version"]
     assert about["as_of_source"] == "partition.date"
-    assert about["engine"] == {"name": "x"}
+    assert (about["engine"], about["workflow"]) == ({"name": "x"}, "flow")
 
 
 def test_a_date_dimension_is_the_business_date_without_a_scheme():
@@ -111,7 +111,7 @@ def test_a_rule_gives_the_business_date_and_names_its_calendar():
         ({"as_of": "2012-10-26"}, r"as_of='2012-10-26' is no rule; pass one such as AsOf\.previous_session"),
         ({"as_of_date": "2012-10-26"}, r"as_of_date='2012-10-26' is no date; pass a datetime\.date"),
         ({"as_of_date": datetime(2012, 10, 26, tzinfo=UTC)}, r"is no date; pass a datetime\.date"),
-        ({"batch_id": 3}, r"batch_id=3 is no text; pass str\(3\)"),
+        ({"batch_id": 3}, r"batch_id=3 must be text of 1 to 100 printable"),
     ],
 )
 def test_what_is_of_the_wrong_type_is_told_so(about, words):

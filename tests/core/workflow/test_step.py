@@ -14,8 +14,8 @@ from flowctx.core.workflow.cascade import RunIf
     ],
 )
 def test_what_is_no_rule_is_refused_where_it_is_written(arguments, words):
-    """A wrong word names the right ones when the step is declared."""
-    with pytest.raises(WorkflowError, match=words):
+    """A wrong word names the right ones when the step is declared, and the workflow whose step it is."""
+    with pytest.raises(WorkflowError, match=f"workflow 'w': {words}"):
         Workflow("w").step("clean", **arguments)(lambda ctx: None)
 
 

@@ -22,7 +22,7 @@ from flowctx.core.printable import brief as shorten
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context_dates import DUE, WINDOW, read_due, read_window
-from flowctx.core.workflow.context_fields import as_date, as_dict, as_partition, as_utc
+from flowctx.core.workflow.context_fields import as_date, as_dict, as_partition, as_utc, warn_of_others
 from flowctx.core.workflow.drawing import brief, table
 from flowctx.core.workflow.known_steps import warn_of_no_step
 
@@ -373,6 +373,8 @@ def check_version(version: object, own: str, what: str) -> None:
 def _read_fields(data: Mapping[str, Any], *, tagged: bool) -> dict[str, Any]:
     """Read the fields of a payload; without a version, values are raw and a leading ``$`` means nothing."""
     read = from_json if tagged else _as_given
+    if not tagged:
+        warn_of_others(data, [f.name for f in fields(WorkflowContext)])
     checkpoint, partition, as_of_date = data.get("checkpoint"), data.get("partition"), data.get("as_of_date")
     return {
         "run_id": data["run_id"],

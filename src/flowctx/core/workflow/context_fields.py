@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.suggestions import a_kind
+from flowctx.core.suggestions import a_kind, nearest
 
 
 def as_dict(value: object, path: str) -> FrozenDict:
@@ -17,6 +18,15 @@ def as_dict(value: object, path: str) -> FrozenDict:
     if not isinstance(frozen, FrozenDict):
         raise PlainDataError(f"{path} is {a_kind(value)}; it must be a dict with text keys")
     return frozen
+
+
+def warn_of_others(names: Iterable[str], known: Collection[str]) -> None:
+    """Warn of fields of a payload without a version that a context does not have: they are left out."""
+    for name in (name for name in names if name not in known):
+        near = nearest(name, known)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        text = f"the context payload has {name!r}, which is no field of a context and is left out{hint}"
+        warnings.warn(text, stacklevel=4)
 
 
 def as_partition(value: object) -> PartitionKey:

@@ -11,7 +11,7 @@ from flowctx.core.errors import ContextError, PartitionError, PlainDataError, Wo
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import a_kind, nearest
-from flowctx.core.workflow.cascade import RunIf, run_if_of
+from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.drawing import mermaid, table
 from flowctx.core.workflow.inputs import Input, check_inputs
 from flowctx.core.workflow.names import check_name
@@ -123,14 +123,14 @@ class Workflow:
             step_name = str(name or getattr(function, "__name__", ""))
             if step_name in self._steps:
                 raise WorkflowError(f"workflow {self.name!r} has a step {step_name!r} already; pass another name=")
-            self._steps[step_name] = Step(
+            self._steps[step_name] = self._declared(
                 name=step_name,
                 function=function,
                 after=self._after(step_name, after),
                 config=FrozenDict() if config is None else config,
                 retry=_retry_policy(retries),
                 when=when,
-                run_if=run_if_of(run_if, step_name),
+                run_if=run_if,
                 optional=optional,
                 refresh=refresh,
                 version=version,
@@ -142,6 +142,12 @@ class Workflow:
             return function
 
         return declare
+
+    def _declared(self, **arguments: Any) -> Step:
+        try:
+            return Step(**arguments)
+        except WorkflowError as exc:
+            raise WorkflowError(f"workflow {self.name!r}: {exc}") from exc
 
     def _after(self, name: str, after: Iterable[str | StepFunction] | str | StepFunction | None) -> tuple[str, ...]:
         if after is None:

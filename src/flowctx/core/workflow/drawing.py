@@ -25,9 +25,19 @@ class Node(Protocol):
     def when(self) -> Any:
         """Its condition, if it has one."""
 
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """What it reads of other partitions and workflows."""
+
+    @property
+    def run_if(self) -> str:
+        """Of which ends of the steps before it it runs."""
+
 
 def mermaid(steps: Mapping[str, Node]) -> str:
     """Return the steps and their order as a Mermaid flow chart; a step with a condition is a rhomb.
+
+    What a step reads of other partitions and workflows stands before it, with a dotted line.
 
     Example:
         >>> print(mermaid({}))
@@ -37,7 +47,11 @@ def mermaid(steps: Mapping[str, Node]) -> str:
     for step in steps.values():
         shape = f"{{{step.name}}}" if step.when is not None else f"[{step.name}]"
         lines.append(f"    {step.name}{shape}")
-        lines += [f"    {before} --> {step.name}" for before in step.after]
+        arrow = "-->" if step.run_if == "ok" else f"-- {step.run_if} -->"
+        lines += [f"    {before} {arrow} {step.name}" for before in step.after]
+        for name, item in step.inputs.items():
+            source, read = item.workflow.name, item.step_name
+            lines.append(f"    {source}_{read}_input([{source}: {read}]) -. {name} .-> {step.name}")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import dated
+from flowctx.core.workflow.run_request import batch_id_problem
 
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
@@ -69,8 +70,8 @@ def begin(
         first_run_id: The run that this one executes again, where an engine gives that a new id.
         idempotency_key: The caller's; otherwise :func:`idempotency_key_of`.
         params: Parameters.
-        metadata: What the engine says; the calendar with its version, ``as_of_source``, ``window`` and ``due`` are
-            added.
+        metadata: What the engine says; ``workflow`` (the name), the calendar with its version, ``as_of_source``,
+            ``window`` and ``due`` are added.
         started_at: When the run started; now by default.
         checkpoint: How far the run had come.
 
@@ -79,7 +80,7 @@ def begin(
         ContextError: The partition is missing, its date is not ``as_of_date``, there is no date although it is
             required, or one of them is of the wrong type.
     """
-    run_metadata = dict(metadata or {})
+    run_metadata = {"workflow": name, **(metadata or {})}
     first_run_id = first_run_id or run_id
     _check(as_of, as_of_date, batch_id)
     if scheme is not None and partition is not None:
@@ -200,5 +201,5 @@ def _check(as_of: object, as_of_date: object, batch_id: object) -> None:
         raise ContextError(f"as_of={as_of!r} is no rule; pass one such as AsOf.previous_session('XNYS')")
     if as_of_date is not None and (not isinstance(as_of_date, date) or isinstance(as_of_date, datetime)):
         raise ContextError(f"as_of_date={as_of_date!r} is no date; pass a datetime.date")
-    if batch_id is not None and not isinstance(batch_id, str):
-        raise ContextError(f"batch_id={batch_id!r} is no text; pass str({batch_id!r})")
+    if batch_id is not None and (problem := batch_id_problem(batch_id)) is not None:
+        raise ContextError(problem)

@@ -17,6 +17,8 @@ OnCaptured: TypeAlias = Literal["recapture", "skip"]
 
 #: Namespace of our run tags on Dagster.
 TAG_PREFIX = "flowctx/"
+#: An id stands in ids of runs, tags and names of files.
+_LONGEST_BATCH_ID = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,19 @@ class RunRequest:
         if not isinstance(self.partition, str):
             return self.partition
         return PartitionKey.parse(self.partition) if scheme is None else scheme.parse(self.partition)
+
+
+def batch_id_problem(batch_id: object) -> str | None:
+    """Return what is wrong with the id of a batch, of a single run as of a backfill; ``None`` if nothing is.
+
+    Example:
+        >>> batch_id_problem("restate-2012") is None, batch_id_problem(7)
+        (True, "batch_id=7 must be text of 1 to 100 printable characters, such as 'restate-2012'")
+    """
+    if isinstance(batch_id, str) and batch_id.strip() and len(batch_id) <= _LONGEST_BATCH_ID and batch_id.isprintable():
+        return None
+    shown = repr(batch_id) if len(repr(batch_id)) <= _LONGEST_BATCH_ID else f"{repr(batch_id)[:40]}…"
+    return f"batch_id={shown} must be text of 1 to {_LONGEST_BATCH_ID} printable characters, such as 'restate-2012'"
 
 
 def check_param_names(params: Iterable[str]) -> None:
