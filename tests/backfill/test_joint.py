@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backfill.desk import desk, month, nav
 from flowctx import BatchError, Daily, PartitionScheme, Workflow, WorkflowError
 from flowctx.backfill import Backfill, JointBackfill, LaunchProgress, LocalLauncher
-from flowctx.core.batches.records import PartitionState
+from flowctx.backfill.order import InputOrder, batch_inputs
+from flowctx.core.batches.records import Job, PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -87,6 +92,46 @@ def test_nothing_older_stands_in_for_what_the_batch_is_to_make(ledger: Ledger) -
     result = run(month, partition=plan.selection[0], batch_id="c", ledger=ledger)
     assert "22 partitions date=2013-01-02" in str(result["report"].error)
     assert "in the same batch 'c', which has not run" in str(result["report"].error)
+
+
+@settings(max_examples=15)
+@given(st.integers(), st.sets(st.integers(0, PARTITIONS - 1), max_size=3))
+def test_none_begins_before_what_it_reads_and_just_those_wait_that_have_to(seed: int, places: set[int]) -> None:
+    """Whatever ends in which order, with four under way at a time, over all three workflows."""
+    joint = january(open_ledger("memory://"))
+    work = list(joint.iter_work("local", retry_failed=False))
+    failing = {(work[place].workflow, work[place].partition) for place in places}
+    expected: dict[tuple[str, str], str] = {}
+    for item in work:
+        assert isinstance(item, Job)
+        before = [expected[one] for one in _reads(joint, item) if one in expected]
+        waits = any(state != "ok" for state in before)
+        about = (item.workflow, item.partition)
+        expected[about] = "waiting" if waits else "failed" if about in failing else "ok"
+    dice, found, under_way = random.Random(seed), dict[tuple[str, str], str](), list[Job]()
+    order = InputOrder(joint.workflows, iter(work), "local")
+    items = iter(order)
+    while (item := next(items, "end") if len(under_way) < 4 else None) != "end" or under_way:
+        if isinstance(item, Job):
+            assert {found.get(one) for one in _reads(joint, item) if one in expected} <= {"ok"}
+            under_way.append(item)
+        elif isinstance(item, PartitionRun):
+            found[item.workflow, item.partition] = str(item.state)
+        elif under_way:
+            job = under_way.pop(dice.randrange(len(under_way)))
+            about = (job.workflow, job.partition)
+            found[about] = "failed" if about in failing else "ok"
+            state = PartitionState(found[about])
+            how = {"run_id": job.run_id, "engine": "local", "last_seen_at": datetime.now(UTC)}
+            order.ended(PartitionRun(partition=job.partition, workflow=job.workflow, state=state, **how))  # type: ignore[arg-type]
+    assert found == expected
+
+
+def _reads(joint: JointBackfill, job: Job) -> set[tuple[str, str]]:
+    """What a partition reads of the batch's workflows."""
+    place = [workflow.name for workflow in joint.workflows].index(job.workflow)
+    read = batch_inputs(joint.workflows)[place]
+    return {(joint.workflows[one.source].name, str(key)) for one in read for key in one.mapping.keys(job.key)}
 
 
 def test_a_plan_counts_each_workflow(ledger: Ledger) -> None:
