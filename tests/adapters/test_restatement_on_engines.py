@@ -6,14 +6,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flowctx import VersionChoice, diff, outputs, run, stale
+from flowctx import VersionChoice, diff, outputs, stale
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.dagster.running import run_assets
-from versions.real_chain import SYMBOLS, adjusted, market, moves, quotes
+from flowctx.versions.mending import stale_chain
+from versions.real_chain import backfill, market, month, moves, quotes
+from versions.test_restatement import CORRECTED, FACTOR, computed
 
-DAYS = ("2012-10-01", "2012-10-02")
-CORRECTED, FACTOR = "2012-10-02|IBM", 1.5
+#: What each workflow makes, by its step and the name of its value.
+VALUES = {quotes: ("close", "close"), moves: ("move", "move"), market: ("mean", "mean"), month: ("total", "total")}
+FIRST = VersionChoice(batch_id="first")
 
 
 def on_airflow(flow, **how):
@@ -21,31 +24,43 @@ def on_airflow(flow, **how):
     return run_dag(workflow_dag(flow), **how)
 
 
+def values(workflow, ledger, **which):
+    """Return what a workflow has made, by the text of the partition."""
+    step, name = VALUES[workflow]
+    found = outputs(workflow, step, ledger=ledger, **which)
+    return {workflow.partitions.text(key): output[name] for key, output in found.items()}
+
+
 @pytest.mark.parametrize("engine", [on_airflow, run_assets])
 def test_a_restatement_is_followed_on_every_engine(engine, ledger):
-    """Exactly what reads the corrected close differs, is stale until it is run again, and was known before."""
-    for symbol in SYMBOLS:
-        for day in DAYS:
-            run(quotes, partition=f"{day}|{symbol}", batch_id="first")
-        engine(moves, partition=f"{DAYS[1]}|{symbol}", batch_id="first").raise_for_failure()
-    engine(market, partition=DAYS[1], batch_id="first").raise_for_failure()
+    """October, one close corrected: exactly what follows is stale, is mended, differs; before, the old is known."""
+    backfill(ledger, "first", {})
     before = datetime.now(UTC)
     params = {"corrections": {CORRECTED: FACTOR}}
     engine(quotes, partition=CORRECTED, batch_id="restate", params=params).raise_for_failure()
 
-    assert [moves.partitions.text(one.partition) for one in stale(moves, ledger=ledger)] == [CORRECTED]
-    [found] = stale(market, ledger=ledger)
-    assert [link.read.workflow for link in found.chain] == ["moves", "quotes"]
-    assert found.partition.date == DAYS[1]
-    engine(moves, partition=CORRECTED, batch_id="refresh").raise_for_failure()
-    engine(market, partition=DAYS[1], batch_id="refresh").raise_for_failure()
-    assert stale(moves, ledger=ledger) == stale(market, ledger=ledger) == []
+    found = stale(month, ledger=ledger)
+    assert [link.read.workflow for link in found[0].chain] == ["market", "moves", "quotes"]
+    chain = stale_chain(month, found, ledger)
+    assert {one.name: [one.partitions.text(key) for key in keys] for one, keys in chain.items()} == {
+        "month": ["2012-10-31"],
+        "moves": ["2012-10-10|IBM", "2012-10-11|IBM"],
+        "market": ["2012-10-10", "2012-10-11"],
+    }
+    for workflow in (moves, market, month):
+        for key in chain[workflow]:
+            engine(workflow, partition=key, batch_id="refresh").raise_for_failure()
+        assert stale(workflow, ledger=ledger) == []
 
-    [step] = diff(quotes, VersionChoice(batch_id="first"), key=["symbol"], ledger=ledger).steps
-    close = adjusted("IBM", quotes.partitions.as_of_date(step.partition))
-    assert [change.old for change in step.changes if change.path == "close"] == [close]
-    assert [change.table.largest[0].new for change in step.changes if change.table] == [close * FACTOR]
-    changed = {one.partition.date for one in diff(market, VersionChoice(batch_id="first"), ledger=ledger).steps}
-    assert changed == {DAYS[1]}
-    old, new = (outputs(quotes, "close", ledger=ledger, known_at=time) for time in (before, datetime.now(UTC)))
-    assert (old.last["close"], new.last["close"]) == (close, close * FACTOR)
+    old, new = computed({}), computed({CORRECTED: FACTOR})
+    for workflow, (step, name) in VALUES.items():
+        assert values(workflow, ledger) == pytest.approx(new[workflow.name], rel=1e-12)
+        assert values(workflow, ledger, known_at=before) == pytest.approx(old[workflow.name], rel=1e-12)
+        differs = diff(workflow, FIRST, key=["symbol"], step=step, ledger=ledger).steps
+        assert {workflow.partitions.text(one.partition) for one in differs} == {
+            text for text, value in old[workflow.name].items() if value != new[workflow.name][text]
+        }
+        assert all(name in [change.path for change in one.changes] for one in differs)
+    [close] = diff(quotes, FIRST, key=["symbol"], ledger=ledger).steps
+    [cell] = [change.table.largest[0] for change in close.changes if change.table]
+    assert (cell.old, cell.new) == (old["quotes"][CORRECTED], new["quotes"][CORRECTED])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from flowctx import (
 )
 from flowctx.core.data.plain import freeze
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import FakeClock
 from flowctx.versions import diff_replay, render_html
 from flowctx.versions.changes import Tolerance, changes
 from flowctx.versions.shown import lines, to_data
@@ -41,7 +42,8 @@ def rate(ctx: WorkflowContext) -> StepResult:
 @flow.step()
 def rows(ctx: WorkflowContext) -> StepResult:
     """A table of the parameter, and a value from outside."""
-    return StepResult.ok({"t": pa.table({"k": [1, 2], "v": ctx.params.get("v", [1.0, 2.0])}), "source": SOURCE["now"]})
+    columns = {"k": [1, 2], "v": ctx.params.get("v", [1.0, 2.0]), **ctx.params.get("columns", {})}
+    return StepResult.ok({"t": pa.table({k: v for k, v in columns.items() if v}), "source": SOURCE["now"]})
 
 
 @pytest.fixture
@@ -171,14 +173,38 @@ def test_the_largest_changes_come_first(ledger):
 
 
 def test_what_cannot_be_compared_is_one_sentence(ledger):
-    """Unknown batches, versions of nothing in common, and tables of other columns."""
+    """Unknown batches, and versions of nothing in common."""
     make(ledger, "b1", "T1")
     make(ledger, "b2", "T2")
     with pytest.raises(UnknownBatch, match="remembers no batch 'b9'"):
         diff(flow, FIRST, VersionChoice(batch_id="b9"), ledger=ledger)
     with pytest.raises(VersionGone, match="no partition of workflow 'tiers' .* both versions, batch b1 and batch b2"):
         diff(flow, FIRST, SECOND, ledger=ledger)
-    make(ledger, "b2", "T1", v=["a", "b"])
-    [line] = lines(diff(flow, FIRST, SECOND, "tier=T1", ledger=ledger))
-    assert line.kind == "differs"
-    assert "column 'v' is float64 in the old table and string in the new one" in line.path
+
+
+@pytest.mark.parametrize(
+    ("columns", "key", "says"),
+    [
+        ({"v": ["a", "b"]}, (), "column 'v' is float64 in the old table and string in the new one; compare tables of"),
+        ({"v": None}, (), "only the old table has the column 'v'; compare tables of the same columns"),
+        ({"w": [1, 2]}, ("k",), "only the new table has the column 'w'; compare tables of the same columns"),
+        ({"k": [1, 1]}, ("k",), "1 keys are not unique in the new table, such as k=1; name more columns"),
+    ],
+)
+def test_tables_that_cannot_be_compared_say_why(ledger, columns, key, says):
+    """One line, in the place of what differs."""
+    make(ledger, "b1")
+    make(ledger, "b2", columns=columns)
+    [line] = lines(diff(flow, FIRST, SECOND, key=key, ledger=ledger))
+    assert (line.kind, line.path.partition(": ")[2][: len(says)]) == ("differs", says)
+
+
+def test_a_pruned_version_is_not_compared():
+    """It is said to be pruned; nothing older stands in for it."""
+    clock = FakeClock()
+    ledger = MemoryLedger(clock)
+    for batch in ("b1", "b2", "b3"):
+        run(flow, partition="T1", batch_id=batch, params={"out": {"a": batch}}, ledger=ledger, clock=clock)
+    ledger.prune(clock.now() + timedelta(days=1))
+    with pytest.raises(VersionGone, match=r"tier=T1: capture T1\|b2 .* was pruned, and nothing older stands in for it"):
+        diff(flow, SECOND, ledger=ledger)

@@ -12,7 +12,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
-from flowctx.core.errors import LedgerError, VersionGone
+from flowctx.core.errors import LedgerError, UnknownBatch, VersionGone
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
@@ -74,12 +74,14 @@ class StepVersions:
             UnknownBatch: Nobody remembers the batch that is meant.
             VersionGone: A version was there, and was pruned or written over since.
         """
-        self.check(choice)
+        unknown = self._unknown(choice)
         for key, versions, pruned in self.each(keys):
             try:
                 yield key, choice.version(versions, pruned)
             except VersionGone as exc:
                 raise VersionGone(f"{key or self.workflow.name}: {exc}") from exc
+        if unknown is not None:  # nor was any of its versions pruned
+            raise unknown
 
     def each(
         self, keys: Iterable[PartitionKey | None]
@@ -96,14 +98,14 @@ class StepVersions:
             for key in page:
                 yield key, there.get(key, []), gone.get(key, [])
 
-    def check(self, choice: VersionChoice) -> None:
-        """Refuse a batch that nobody remembers.
-
-        Raises:
-            UnknownBatch: Neither the batch nor a run of it is remembered.
-        """
+    def _unknown(self, choice: VersionChoice) -> UnknownBatch | None:
+        """Return the error of a batch that nobody remembers: neither it nor a run of it."""
         if choice.batch_id is not None:
-            self.ledger.batches.get(choice.batch_id)
+            try:
+                self.ledger.batches.get(choice.batch_id)
+            except UnknownBatch as exc:
+                return exc
+        return None
 
     def load(self, versions: Sequence[Version]) -> list[FrozenDict]:
         """Return the outputs of versions.
