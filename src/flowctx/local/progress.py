@@ -95,7 +95,8 @@ class Progress:
         made = attempt.to_the_end()
         self.envelopes[step.name] = made.envelope
         entry = StepRun.of(step.name, made.outcome.result, attempts=attempt.number, duration=self.clock.now() - started)
-        return replace(entry, exception=made.outcome.exception)
+        raised = made.outcome.exception
+        return entry if raised is None else replace(entry, exception=raised)
 
     def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
         before = nearest_complete(self.workflow, step.name, self._handed_on)

@@ -139,6 +139,8 @@ class Recorder:
             Superseded: The run goes on elsewhere; stop.
             LedgerError: It could not be recorded, and the setting is strict.
         """
+        if not self.recording:
+            return
         record = StepRecord(
             step=step.name,
             status=result.status,
@@ -158,7 +160,7 @@ class Recorder:
             run_attempt=self.run.attempt,
         )
         self.ledger.record(self.run, [record])
-        if final and self._order and self.recording:
+        if final and self._order:
             self._finish_if_done(step.name)
 
     def earlier_try(self, step: str) -> StepRecord | None:

@@ -141,7 +141,8 @@ def execute(
     started = time.perf_counter()
     try:
         result, exception = _result(step, ctx, step.configured(config), inputs), None
-        result = replace(result, output=keep_tables(result.output, store, step.name))
+        kept = keep_tables(result.output, store, step.name)
+        result = result if kept is result.output else replace(result, output=kept)
     except reraise:
         raise
     except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure

@@ -101,7 +101,9 @@ class Step:
 
     def configured(self, overrides: Mapping[str, Any] | None) -> FrozenDict:
         """Return the step's configuration with ``overrides`` on top."""
-        return FrozenDict({**self.config, **_config(overrides or {}, self.name)})
+        if not overrides:
+            return _config(self.config, self.name)
+        return FrozenDict({**self.config, **_config(overrides, self.name)})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Step:
         return self
