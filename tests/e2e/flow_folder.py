@@ -53,16 +53,22 @@ def check(ctx):
         checks.write(f"{ctx.partition} {ctx.batch_id}\\n")
     return {"checked": ctx.get_output("load", "limit")}
 """
-#: Net asset values, each from the date before.
+#: Net asset values, each from the date before; and the weeks that read them.
 CHAIN = """
-from flowctx import Daily, PartitionScheme, StepResult, Workflow
+from flowctx import Daily, PartitionScheme, StepResult, Weekly, Workflow
 
 chain = Workflow(
     "chained",
     partitions=PartitionScheme(
-        fund=["A", "B"], date=Daily(start="2012-01-03", end="2012-01-12", calendar="XNYS", timezone="America/New_York")
+        fund=["A", "B"], date=Daily(start="2012-01-03", end="2012-03-28", calendar="XNYS", timezone="America/New_York")
     ),
-    params={"factor": 2, "fails": ""},
+    params={"factor": 2.0, "fails": ""},
+)
+weeks = Workflow(
+    "chained_weeks",
+    partitions=PartitionScheme(
+        fund=["A", "B"], week=Weekly(start="2012-01-05", end="2012-03-22", ends_on="THU", timezone="America/New_York")
+    ),
 )
 
 
@@ -76,6 +82,11 @@ def value(ctx, *, yesterday):
 @chain.step(inputs={"window": chain.output("value").previous(20)})
 def total(ctx, *, window):
     return {"sum": ctx.get_output("value", "nav") + sum(output["nav"] for output in window.values())}
+
+
+@weeks.step(inputs={"days": chain.output("value")})
+def highest(ctx, *, days):
+    return {"days": len(days), "nav": max(output["nav"] for output in days.values())}
 """
 #: 8 sessions and 3 tiers.
 ALL = "date=2012-01-03..2012-01-12"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
+import os
 from pathlib import Path
 
 import pytest
@@ -10,26 +13,54 @@ import pytest
 from e2e.airflow_stack import AirflowStack
 from e2e.dagster_stack import DagsterStack
 from e2e.flow_folder import Home
-from flowctx import PartitionKey
+from flowctx import Daily, PartitionKey
 
 pytestmark = pytest.mark.e2e
 
-SOME = "date=2012-01-03..2012-01-05"  # three sessions of two funds
+#: The sessions of a chain: three of two funds, or more of one, where ``FLOWCTX_TEST_DATES`` says how many.
+SESSIONS = int(os.environ.get("FLOWCTX_TEST_DATES", "3"))
+FUNDS = "AB" if SESSIONS <= 3 else "A"
+DATES = [str(day) for day in Daily(start="2012-01-03", end="2012-03-28", calendar="XNYS")[:SESSIONS]]
+SOME = f"date={DATES[0]}..{DATES[-1]},fund={'|'.join(FUNDS)}"
+
+
+def chain(first: float, factor: float, count: int) -> list[float]:
+    """The values after the first one, each made from the one before."""
+    return list(itertools.accumulate([factor] * count, operator.mul, initial=first))[1:]
+
+
+def navs(home: Home, batch_id: str) -> dict[str, float]:
+    """What a batch has made of each partition of the chain."""
+    runs = home.ledger.list_runs(workflow="chained", batch_id=batch_id, limit=500)
+    steps = {str(run.context.partition): home.ledger.steps(run.key)[0] for run in runs}
+    return {key: step.output["nav"] for key, step in steps.items() if step.output}
 
 
 def test_a_chain_is_the_same_on_every_engine(airflow: AirflowStack, dagster: DagsterStack, session: Path) -> None:
-    """Launched here, on Airflow and on Dagster with other parameters, no batch has read another's dates."""
+    """Launched here, on Airflow and on Dagster with other parameters, no batch has read another's dates.
+
+    The weeks are in the same batch, and have all their sessions.
+    """
     urls = {"FLOWCTX_AIRFLOW_URL": airflow.url, "FLOWCTX_AIRFLOW_TOKEN": airflow.token}
     home = Home(session / "moved", {**urls, "FLOWCTX_DAGSTER_URL": dagster.url})
     for factor, engine in enumerate(("local", "airflow", "dagster"), 2):
-        command = ["backfill", "chained:chain", "--batch", f"chain-{engine}", "--select", SOME, "--on", engine]
-        home.run(*command, "--workers", "4", "-p", f"factor={factor}")
-        runs = home.ledger.list_runs(workflow="chained", batch_id=f"chain-{engine}")
-        found = {str(run.context.partition): home.ledger.steps(run.key)[0].output["nav"] for run in runs}
-        days = ("2012-01-03", "2012-01-04", "2012-01-05")
-        assert found == {f"date={d}|fund={f}": factor**n for n, d in enumerate(days, 1) for f in "AB"}
-        last = next(run for run in runs if str(run.context.partition) == "date=2012-01-05|fund=B")
-        assert home.ledger.steps(last.key)[1].output == {"sum": sum(factor**n for n in range(1, 4))}
+        flows, batch_id = ("chained:weeks", "chained:chain"), f"chain-{engine}"
+        command = ["backfill", *flows, "--batch", batch_id, "--select", SOME, "--on", engine]
+        home.run(*command, "--workers", "4", "-p", f"factor={factor}.0")
+        found = dict(zip(DATES, chain(1, factor, SESSIONS), strict=True))
+        assert navs(home, batch_id) == {f"date={d}|fund={f}": nav for d, nav in found.items() for f in FUNDS}
+        runs = home.ledger.list_runs(workflow="chained", batch_id=batch_id, limit=500)
+        last = next(run for run in runs if str(run.context.partition) == f"date={DATES[-1]}|fund={FUNDS[-1]}")
+        assert home.ledger.steps(last.key)[1].output == {"sum": sum(list(found.values())[-21:])}
+        (week,) = (
+            run
+            for run in home.ledger.list_runs(workflow="chained_weeks", batch_id=batch_id)
+            if str(run.context.partition) == "fund=A|week=2012-01-05"
+        )
+        assert home.ledger.steps(week.key)[0].output == {"days": 3, "nav": factor**3}
+        status = home.status(batch_id)
+        weeks = {one["workflow"]: one["counts"] for one in status["workflows"]}["chained_weeks"]
+        assert (list(status["counts"]), list(weeks)) == (["ok"], ["ok"])
 
 
 def test_a_backfill_of_airflows_own_waits_for_the_dates_before(

@@ -16,4 +16,4 @@ os.environ["FLOWCTX_LEDGER_URL"] = os.environ["MOVED_LEDGER_URL"]
 dag = workflow_dag(moved.flow, catchup=False, start_date=datetime(2020, 1, 1))
 again = workflow_dag(retried.flow)
 silent = workflow_dag(dying_flow.flow, dag_id="silent", schedule=None)  # the scheduler does not know its ledger
-chain = workflow_dag(chained.chain, catchup=False, start_date=datetime(2020, 1, 1))
+chain, weeks = (workflow_dag(f, catchup=False, start_date=datetime(2020, 1, 1)) for f in (chained.chain, chained.weeks))

@@ -12,7 +12,13 @@ import part_flows
 import retried
 
 from flowctx import StepResult
-from flowctx.dagster import partition_outputs, partitions_def, workflow_assets, workflow_definitions, workflow_job
+from flowctx.dagster import (
+    partition_outputs,
+    partitions_def,
+    workflow_assets,
+    workflow_definitions,
+    workflow_job,
+)
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # of policies of backfills
 ranged = dg.BackfillPolicy.single_run()
@@ -39,11 +45,14 @@ def own_holes(context):
 
 silent = workflow_assets(dying_flow.flow)  # without the sensor that says in the ledger which runs are over
 silent_job = dg.define_asset_job("silent_job", selection=dg.AssetSelection.assets(*silent))
-flows = (moved.flow, retried.flow, chained.chain, part_flows.parts, part_flows.days)
+flows = (moved.flow, retried.flow, chained.chain, chained.weeks, part_flows.parts, part_flows.days)
 defs = dg.Definitions.merge(
     *(workflow_definitions(flow) for flow in flows),
     workflow_definitions(part_flows.holes, backfill_policy=ranged),
     dg.Definitions(
-        [own_holes, *silent], jobs=[ticks.job, silent_job], schedules=[ticks], executor=dg.in_process_executor
+        [own_holes, *silent],
+        jobs=[ticks.job, silent_job],
+        schedules=[ticks],
+        executor=dg.in_process_executor,
     ),
 )
