@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 
 import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 
@@ -11,7 +12,17 @@ import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 import pytest
 
 from adapters.parity_flows import planted
-from flowctx import EngineError, InputMissing, LedgerError, PartitionError, Workflow, WorkflowError, run
+from flowctx import (
+    Daily,
+    EngineError,
+    InputMissing,
+    LedgerError,
+    PartitionError,
+    PartitionScheme,
+    Workflow,
+    WorkflowError,
+    run,
+)
 from flowctx.examples.prices import prices
 from flowctx.parity import assert_parity, verify
 from flowctx.parity.processes import Processes
@@ -91,6 +102,23 @@ def test_what_cannot_be_compared_is_refused(monkeypatch):
     monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
     with pytest.raises(LedgerError, match=r"reads outputs of other partitions, which are in a ledger; pass ledger="):
         verify(market, "date=2012-10-02")
+
+
+@pytest.mark.parametrize("selected", ["last:2", "date=last:2"])
+def test_the_latest_dates_are_those_that_are_due(selected):
+    """Also where dates go on for ever."""
+    flow = Workflow("endless", partitions=PartitionScheme(date=Daily(start="2026-01-05")))
+    flow.step("only")(lambda ctx: {"day": ctx.as_of_date})
+    ran = []
+
+    def enough(work, sides):
+        ran.extend(key.date for key in work.keys)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        verify(flow, selected, on=["dagster"], run_sides=enough)
+    due = flow.partitions.cadence.latest_due(datetime.now(UTC))
+    assert ran == [str(due - timedelta(days=1)), str(due)]
 
 
 def test_a_process_that_cannot_run_its_side_says_why(tmp_path):

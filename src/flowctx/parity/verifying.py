@@ -10,6 +10,7 @@ from shutil import copytree
 from types import MappingProxyType
 from typing import Any
 
+from flowctx.backfill.plan import latest_due
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import PartitionError
@@ -52,7 +53,8 @@ def verify(
 
     Args:
         workflow: The workflow.
-        select: Which partitions, such as ``"date=last:5"``; a workflow without partitions needs none.
+        select: Which partitions, such as ``"date=last:5"``, the latest that are due; a workflow without partitions
+            needs none.
         on: The engines: ``airflow``, ``dagster``.
         params: Parameters on top of the workflow's own.
         ignore: Steps, or values such as ``fetch.loaded_at``, that may differ.
@@ -140,7 +142,11 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
     if select is None:
         example = f"{scheme.cadence_dimension}=last:5" if scheme.cadence_dimension else f"{scheme.dimensions[0]}=…"
         raise PartitionError(f"say which partitions of {workflow.name!r} are compared, such as {example!r}")
-    found = scheme.select(select) if isinstance(select, str) else select
+    if isinstance(select, str):
+        # "last:5" alone can only mean dates.
+        text = f"{scheme.cadence_dimension}={select}" if select.startswith("last:") else select
+        select = scheme.select(text, until=latest_due(scheme, text))
+    found = select
     for key in found:
         scheme.check_due(key, datetime.now(UTC))
     return sorted(found, key=lambda key: (scheme.as_of_date(key) or date.min, scheme.path_of(key)))
