@@ -90,6 +90,10 @@ def test_other_parameters_are_refused_in_a_line(url: str) -> None:
         (["backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02,,"], "has no '='"),
         (["backfill", FLOW], "--batch"),
         (["backfill", FLOW, "--batch", "b", "--url", "http://x"], "--url is for other engines"),
+        (
+            ["backfill", FLOW, "--batch", "b", "--on", "airflow", "--durability", "step"],
+            "--durability is for batches here",
+        ),
         (["backfill", FLOW, "--batch", "b", "-p", "a=1", "--params-from", "x:y"], "exclude each other"),
         (["backfill", FLOW, "--batch", "b", "--params-from", "backfill.flows:nothing"], "is no function"),
         (["status", "b", "--on", "airflow"], "--workflow MODULE:NAME"),

@@ -150,6 +150,15 @@ def test_a_batch_that_is_being_launched_is_not_launched_twice(ledger: Ledger) ->
         fill(ledger)
 
 
+def test_each_step_of_a_batch_may_wait_for_its_commit(ledger: Ledger, notes: Path) -> None:
+    """With the durability of a step, every partition has its one run as well; no other word is taken for one."""
+    launcher = LocalLauncher(ledger, 1, durability="step")
+    assert Backfill(flow, "date=2012-01-02", "b", params={"notes": str(notes)}, ledger=ledger).launch(launcher).complete
+    assert set(called(notes).values()) == {1}
+    with pytest.raises(BatchError, match="durability='none' must be 'group' or 'step'"):
+        LocalLauncher(ledger, 1, durability="none")  # type: ignore[arg-type]
+
+
 def test_a_ledger_in_memory_is_refused() -> None:
     """Processes cannot share memory; the message says what to use."""
     with pytest.raises(BatchError, match="use sqlite:////folder/ledger.db"):

@@ -45,11 +45,11 @@ def main() -> None:
             call(key)
         seconds[name] = (time.perf_counter() - started) / len(keys)
     with tempfile.TemporaryDirectory() as folder:
-        for workers in (1, os.cpu_count() or 2):
-            ledger = open_ledger(f"sqlite:///{Path(folder) / f'{workers}.db'}")
+        for workers, durability in ((1, "group"), (os.cpu_count() or 2, "group"), (os.cpu_count() or 2, "step")):
+            ledger = open_ledger(f"sqlite:///{Path(folder) / f'{workers}-{durability}.db'}")
             backfill = Backfill(prices, SOME, "bench", ledger=ledger)
-            tally = backfill.launch(LocalLauncher(ledger, workers))
-            seconds[f"a batch, {workers} workers, SQLite on disk"] = 1 / tally.rate
+            tally = backfill.launch(LocalLauncher(ledger, workers, durability=durability))
+            seconds[f"a batch, {workers} workers, SQLite on disk, durability {durability}"] = 1 / tally.rate
             ledger.close()
     show(f"{len(keys)} partitions of the example, 5 steps each", seconds, unit="a partition")
     for name, value in seconds.items():

@@ -68,7 +68,7 @@ def killed_until_done(url, folder, rng, most, *, grouped):
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120 + 6 * KILLS)
+@pytest.mark.timeout(120 + 30 * KILLS)
 @pytest.mark.parametrize("grouped", [True, False], ids=["group", "step"])
 def test_a_killed_worker_loses_nothing(request, sql_url, tmp_path, grouped):
     """What was told is on the disk, what is recorded never runs again, and each partition has one capture."""
