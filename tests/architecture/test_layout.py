@@ -21,6 +21,7 @@ LONG_FUNCTIONS = {
     "dagster/context.py: context": "what a run begins with, an argument a line",
     "dagster/definitions.py: workflow_assets": SIGNATURE,
     "dagster/running.py: run_assets": SIGNATURE,
+    "local/__init__.py: run": SIGNATURE,
     "ledger/migrations/versions/v0001_ledger.py: upgrade": "all tables of the first version, which never changes",
 }
 #: Participles, pronouns and pictures, where a noun of the field is meant.

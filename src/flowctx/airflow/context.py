@@ -25,6 +25,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest
+from flowctx.core.workflow.step_config import step_config_of
 from flowctx.core.workflow.traceparent import trace_id_of
 
 logger = logging.getLogger("flowctx")
@@ -134,6 +135,7 @@ def run_context(
         params = dict(workflow.params_with(params, known=known))
     hide(params)
     metadata = {"engine": _engine(dag, run, context.get("ti")), **events.many}
+    metadata |= step_config_of(workflow, request.step_config)
     day = request.as_of_date or events.as_of_date
     if day is not None and request.as_of_date is None:
         # What triggered the run has its own business date; a rule, and the run's own partition, come first.

@@ -19,8 +19,10 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.run_order import Lane, bound_of, dag_run_info, instant_of, lanes_of, to_pendulum
 from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
 from flowctx.core.dates.due_rules import Delays
-from flowctx.core.errors import CalendarError, MissingExtra, PartitionError
+from flowctx.core.errors import CalendarError, ContextError, MissingExtra, PartitionError
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.definition import Workflow
 
 if TYPE_CHECKING:
     from airflow.partition_mappers.base import PartitionMapper
@@ -321,3 +323,18 @@ def id_text_of_run(run_id: str) -> str | None:
     """Return what :func:`id_text` made of a run's key, from the id that it was given here; else ``None``."""
     found = _RUN_ID.fullmatch(run_id)
     return found[1] if found else None
+
+
+def requested_key(workflow: Workflow | None, scheme: PartitionScheme | None, partition: Any) -> PartitionKey | None:
+    """Return the partition that somebody asks a DAG to run: of its workflow, of its scheme, or any."""
+    if workflow is not None:
+        return workflow.partition_key(partition)
+    if partition is None or isinstance(partition, PartitionKey):
+        return partition
+    if isinstance(partition, str) and scheme is None and "=" not in partition:
+        raise ContextError(
+            f"this DAG has no partitions, and {partition!r} no dimension; leave it out, or name one: date="
+        )
+    if isinstance(partition, str):
+        return scheme.parse(partition) if scheme is not None else PartitionKey.parse(partition)
+    return PartitionKey(**partition)

@@ -26,6 +26,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import from_payload, is_step, step_name
+from flowctx.airflow.partitions import requested_key
 from flowctx.airflow.recording import ledger, store_of_runs
 from flowctx.airflow.watching import Watcher
 from flowctx.core.data.encoding import to_json
@@ -67,6 +68,7 @@ def run_dag(
     resume_from: str | None = None,
     from_step: str | None = None,
     on_captured: OnCaptured = "recapture",
+    step_config: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunResult:
     """Run a DAG in this process, with real Airflow tasks, and return what happened.
 
@@ -85,6 +87,7 @@ def run_dag(
         resume_from: The id of a run, of any engine, that this one continues; a ledger has to remember it.
         from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
         on_captured: What to do when the ledger says that the partition is captured already.
+        step_config: Configuration of steps, by step, on top of what the workflow says.
 
     Returns:
         One entry per task, in the DAG's order, and the context with all outputs and updates.
@@ -103,7 +106,7 @@ def run_dag(
     _check(dag, logical_date)
     scheme: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     workflow = _workflow(dag, scheme)
-    key = _key(workflow, scheme, partition)
+    key = requested_key(workflow, scheme, partition)
     if scheme is not None and key is not None:
         scheme.check_due(key, datetime.now(UTC))
     native = AIRFLOW.able("partitioned runs")
@@ -115,6 +118,7 @@ def run_dag(
         resume_from=resume_from,
         from_step=from_step,
         on_captured=on_captured,
+        step_config=step_config,
     )
     conf = _params(dag, workflow, params, request) | request.to_conf()
     with _quiet():
@@ -182,20 +186,6 @@ def _workflow(dag: DAG, scheme: PartitionScheme | None) -> Workflow | None:
             partitions = scheme if mapped else workflow.partitions
             found[workflow.name] = workflow.with_partitions(partitions)
     return next(iter(found.values())) if len(found) == 1 else None
-
-
-def _key(workflow: Workflow | None, scheme: PartitionScheme | None, partition: Any) -> PartitionKey | None:
-    if workflow is not None:
-        return workflow.partition_key(partition)
-    if partition is None or isinstance(partition, PartitionKey):
-        return partition
-    if isinstance(partition, str) and scheme is None and "=" not in partition:
-        raise ContextError(
-            f"this DAG has no partitions, and {partition!r} no dimension; leave it out, or name one: date="
-        )
-    if isinstance(partition, str):
-        return scheme.parse(partition) if scheme is not None else PartitionKey.parse(partition)
-    return PartitionKey(**partition)
 
 
 def _params(

@@ -21,6 +21,7 @@ from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, derived_trace_id
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
+from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster._compat import BaseDirectExecutionContext, direct_run_tags, schedule_name
 from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.run_time import check_bare_key, check_one_of_time, schedule_tick, time_dimension, zone_of
@@ -256,7 +257,7 @@ class RunFacts:
             first_run_id=self.first_run_id,
             idempotency_key=request.idempotency_key,
             params=own_params if workflow is None else workflow.params_with(own_params, known=known),
-            metadata={"engine": self.engine},
+            metadata={"engine": self.engine} | step_config_of(workflow, request.step_config),
             started_at=self.started_at,
         )
         if request.as_of_date is None and not self.engine.get("direct"):

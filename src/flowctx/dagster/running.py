@@ -46,6 +46,7 @@ def run_assets(
     resume_from: str | None = None,
     from_step: str | None = None,
     on_captured: OnCaptured = "recapture",
+    step_config: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunResult:
     """Materialize a workflow's assets in this process, on an instance of Dagster that is gone afterwards.
 
@@ -59,6 +60,7 @@ def run_assets(
         resume_from: The id of a run, of any engine, that this one continues; a ledger has to remember it.
         from_step: With ``resume_from``: a step that runs again although it is complete, with all that follow it.
         on_captured: What to do when the ledger says that the partition is captured already.
+        step_config: Configuration of steps, by step, on top of what the workflow says.
 
     Returns:
         What happened, as from :func:`flowctx.run`.
@@ -89,6 +91,7 @@ def run_assets(
         resume_from=resume_from,
         from_step=from_step,
         on_captured=on_captured,
+        step_config=step_config,
     )
     with (
         _ONE_AT_A_TIME,

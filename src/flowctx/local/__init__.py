@@ -30,6 +30,7 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
+from flowctx.core.workflow.step_config import step_config_of
 from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
 from flowctx.local.progress import Progress
 
@@ -51,6 +52,7 @@ def run(
     ledger: Ledger | str | None = None,
     on_captured: OnCaptured = "recapture",
     known_at: datetime | str | None = None,
+    step_config: Mapping[str, Mapping[str, Any]] | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
     """Run a workflow for one partition key in this process, step by step.
@@ -72,6 +74,7 @@ def run(
             ``"skip"`` the run.
         known_at: Read inputs as they were known at this time on the ledger's clock, with its zone. What the run makes
             is a version like any other.
+        step_config: Configuration of steps, by step, on top of what the workflow says.
         clock: Another clock than the machine's.
 
     Returns:
@@ -99,7 +102,9 @@ def run(
     check_workflow(workflow)
     clock = clock or SystemClock()
     day = read_date(as_of_date)
-    request = RunRequest(batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured)
+    request = RunRequest(
+        batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured, step_config=step_config
+    )
     ctx = _new_context(
         workflow,
         clock,
@@ -110,6 +115,7 @@ def run(
         as_of_date=day,
         run_id=run_id,
         known_at=known_at,
+        step_config=request.step_config,
     )
     with _open_ledger(ledger) as ledger_in_use:
         try:
@@ -251,6 +257,7 @@ def _new_context(
     as_of_date: date | None = None,
     run_id: str | None,
     known_at: datetime | str | None = None,
+    step_config: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> WorkflowContext:
     """Return what the first step of a new run sees."""
     now = clock.now()
@@ -263,7 +270,7 @@ def _new_context(
         batch_id=batch_id,
         trace_id=trace_id,
         params=workflow.params_with(params),
-        metadata=ENGINE | _known(known_at, now),
+        metadata=ENGINE | _known(known_at, now) | step_config_of(workflow, step_config),
         started_at=now,
     )
 

@@ -320,6 +320,13 @@ class EngineContract:
         assert (result.status, result.error_step) == (StepStatus.FAILED, "fetch")
         assert {result[name].status for name in ("store", "notify", "report")} == {StepStatus.NOT_RUN}
 
+    def test_the_configuration_of_a_step_is_set_by_who_starts_the_run(self) -> None:
+        """It comes on top of the step's own, as the type that it has there, tagged JSON too; the rest stays."""
+        flow = Workflow("configured")
+        flow.step("gate", config={"limit": 3, "rate": Decimal("0.1"), "note": "x"})(lambda ctx, config: dict(config))
+        result = self.assert_same_as_local(flow, step_config={"gate": {"limit": 4, "rate": "0.25"}})
+        assert result.context.get_output("gate") == {"limit": 4, "rate": Decimal("0.25"), "note": "x"}
+
     def test_the_cause_of_a_failure(self) -> None:
         """Whoever reads a failure sees the line of the step that raised."""
         flow = Workflow("raising")

@@ -52,7 +52,7 @@ def test_nothing_said_is_an_ordinary_run():
 def test_reserved_names_are_the_fields():
     """The names that no parameter may have are those of its fields."""
     assert tuple(field.name for field in fields(RunRequest)) == RESERVED_NAMES
-    assert len(RESERVED_NAMES) == 11
+    assert len(RESERVED_NAMES) == 12
 
 
 @pytest.mark.parametrize("value", [True, "true"])

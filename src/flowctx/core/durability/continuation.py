@@ -15,9 +15,10 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import DUE, WINDOW
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import RunRequest
+from flowctx.core.workflow.step_config import STEP_CONFIG
 
 #: What ``metadata`` says of a run whichever engine it is on.
-_OF_THE_RUN = ("as_of_source", "calendar", WINDOW, DUE, RESUMED_WITH)
+_OF_THE_RUN = ("as_of_source", "calendar", WINDOW, DUE, RESUMED_WITH, STEP_CONFIG)
 _NOTHING = object()
 
 
@@ -61,10 +62,11 @@ def plan_continuation(
         accept_changes=request.accept_changes,
     )
     kept = {name: value for name, value in plan.context.metadata.items() if name in _OF_THE_RUN}
+    own = {name: value for name, value in ctx.metadata.items() if name == STEP_CONFIG}  # given anew
     moved = replace(
         ctx,
         params=plan.context.params,
-        metadata={**ctx.metadata, **kept},
+        metadata={**ctx.metadata, **kept, **own},
         checkpoint=plan.context.checkpoint,
         as_of_date=old.as_of_date,
         batch_id=ctx.batch_id or old.batch_id,

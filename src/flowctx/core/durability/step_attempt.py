@@ -21,6 +21,7 @@ from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import NO_INPUTS, Step
 from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.step_config import STEP_CONFIG
 
 logger = logging.getLogger("flowctx")
 
@@ -169,7 +170,7 @@ class StepAttempt:
         return execute(
             self.step,
             ctx,
-            self.config,
+            self._config(ctx),
             attempt=self.number,
             store=self.store,
             reraise=self.reraise,
@@ -218,11 +219,17 @@ class StepAttempt:
 
     def _recordable_config(self) -> Mapping[str, Any] | None:
         """Return the configuration; ``None`` if it cannot be: the failure says so, and is recorded without it."""
+        config = self._config(self._received.ctx) if self._received else self.config
         try:
-            self.step.configured(self.config)
+            self.step.configured(config)
         except WorkflowError:
             return None
-        return self.config
+        return config
+
+    def _config(self, ctx: WorkflowContext) -> Mapping[str, Any] | None:
+        """Return the configuration on top of the step's own: what the caller of the run sets comes last."""
+        of_run = ctx.metadata.get(STEP_CONFIG, {}).get(self.step.name)
+        return {**(self.config or {}), **of_run} if of_run else self.config
 
 
 def _failure(exc: FlowctxError) -> StepResult:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
+from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.data.plain import freeze
 from flowctx.core.dates.parsing import iso_date
-from flowctx.core.errors import ContextError
+from flowctx.core.errors import ContextError, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 
@@ -61,6 +65,8 @@ class RunRequest:
     take_over: bool = False
     #: What to do when the partition is captured already.
     on_captured: OnCaptured = "recapture"
+    #: Configuration of steps, by step, on top of what the workflow says.
+    step_config: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         for name in RESERVED_NAMES:
@@ -92,6 +98,8 @@ class RunRequest:
         for name, value in self._items():
             if isinstance(value, PartitionKey):
                 conf[name] = value.to_dict()
+            elif name == "step_config":
+                conf[name] = to_json(value)
             else:
                 conf[name] = value.isoformat() if isinstance(value, date) else value
         return conf
@@ -103,7 +111,7 @@ class RunRequest:
             >>> RunRequest(partition=PartitionKey(tier="OTC"), resume_from="r", accept_changes=True).to_tags()
             {'flowctx/partition': 'tier=OTC', 'flowctx/resume_from': 'r', 'flowctx/accept_changes': 'true'}
         """
-        return {TAG_PREFIX + name: "true" if value is True else str(value) for name, value in self._items()}
+        return {TAG_PREFIX + name: _tag(value) for name, value in self._items()}
 
     def _items(self) -> Iterable[tuple[str, Any]]:
         for field in fields(self):
@@ -146,6 +154,32 @@ def check_param_names(params: Iterable[str]) -> None:
         raise ContextError(
             f"params has {', '.join(reserved)}, which say who the run is; pass them as arguments of their own"
         )
+
+
+def _tag(value: Any) -> str:
+    if isinstance(value, Mapping) and not isinstance(value, PartitionKey):
+        return json.dumps(to_json(value))
+    return "true" if value is True else str(value)
+
+
+def _step_config(value: Any, name: str) -> Mapping[str, Any] | None:
+    """Read the configuration of steps: an object of objects, or its text in JSON, as in a tag."""
+    if value is None:
+        return None
+    found: Any = None
+    with suppress(json.JSONDecodeError, FlowctxError):
+        found = _plain(json.loads(value) if isinstance(value, str) else value, name)
+    if isinstance(found, Mapping) and all(isinstance(values, Mapping) for values in found.values()):
+        return found or None
+    raise ContextError(f"{name} is {value!r}; it must be an object of steps, such as {{'validate': {{'limit': 3}}}}")
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return JSON with its tagged values read; what is no JSON is a value of Python's."""
+    try:
+        return from_json(value, name)
+    except FlowctxError:
+        return freeze(value, name)
 
 
 def _read(name: str, value: Any, where: str) -> Any:
@@ -213,6 +247,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "accept_changes": _bool,
     "take_over": _bool,
     "on_captured": _on_captured,
+    "step_config": _step_config,
 }
 
 #: The names that no parameter may have.
