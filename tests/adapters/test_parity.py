@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 
 # isort: split
+import pyarrow as pa
 import pytest
 
 from adapters.parity_flows import planted
@@ -26,6 +27,7 @@ from flowctx import (
 from flowctx.examples.prices import prices
 from flowctx.parity import assert_parity, verify
 from flowctx.parity.processes import Processes
+from flowctx.parity.running import run_side
 from flowctx.parity.shown import report, to_data
 from versions.real_chain import market, moves, quotes
 
@@ -85,6 +87,33 @@ def test_what_is_read_of_others_is_copied(ledger):
     assert ledger.list_runs() == before
     with pytest.raises(InputMissing, match=r"2 partitions of workflow 'moves' that are read are not in the ledger .*"):
         verify(market, "date=2012-10-03")
+
+
+def test_large_outputs_are_read_from_the_users_artifacts(ledger, monkeypatch, tmp_path):
+    """Tables too; what is copied is written elsewhere, and nothing is added there."""
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(tmp_path / "store"))
+    large, reader = Workflow("large"), Workflow("reader")
+    large.step("load")(lambda ctx: {"rows": list(range(20_000)), "t": pa.table({"a": list(range(90_000))})})
+
+    @reader.step(inputs={"loaded": large.output("load")})
+    def use(ctx, *, loaded):
+        return {
+            "rows": len(loaded["rows"]),
+            "sum": sum(loaded["t"].to_arrow()["a"].to_pylist()),
+            "all": loaded["t"],
+            "again": loaded["rows"],
+        }
+
+    run(large, batch_id="first").raise_for_failure()
+    kept = sorted((tmp_path / "store").rglob("*"))
+
+    def here_alone(work, sides):
+        return {name: run_side(work, "local", folder) for name, (_, folder) in sides.items()}
+
+    found = verify(reader, on=["dagster"], run_sides=here_alone)
+    assert (found.equal, found.statuses) == (True, {"ok": 1})
+    assert sorted((tmp_path / "store").rglob("*")) == kept
+    assert len(kept) > 1
 
 
 def test_what_cannot_be_compared_is_refused(monkeypatch):

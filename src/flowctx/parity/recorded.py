@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -20,6 +21,22 @@ from flowctx.versions.changes import Change, Tolerance, changes
 _IDENTITY: Final = ("partition", "as_of_date", "idempotency_key", "params")
 #: What the context says of the dates of a run.
 _DATES: Final = ("calendar", "window", "due")
+
+
+class Place(NamedTuple):
+    """Where a side recorded its runs."""
+
+    #: Its ledger.
+    ledger: Ledger
+    #: The batch that its runs are of.
+    batch_id: str
+    #: Where its large outputs and tables are.
+    store: ArtifactStore | None
+
+    @classmethod
+    def of(cls, ledger: Ledger, batch_id: str) -> Place:
+        """Return the place of a ledger, with its artifacts where the environment says now."""
+        return cls(ledger, batch_id, artifact_store(ledger))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +53,12 @@ class Recorded:
     outputs: Mapping[str, FrozenDict]
 
     @classmethod
-    def of(cls, ledger: Ledger, workflow: Workflow, key: PartitionKey | None, batch_id: str) -> Recorded:
-        """Read it from the ledger of the side."""
+    def of(cls, place: Place, workflow: Workflow, key: PartitionKey | None) -> Recorded:
+        """Read it from where the side recorded it."""
+        ledger, batch_id, store = place
         found = ledger.list_runs(workflow=workflow.name, batch_id=batch_id, partition=key, limit=1)
         if not found:
             return cls(steps={}, outputs={}, batch_id=batch_id)
-        store = artifact_store(ledger)
         steps = {record.step: record for record in ledger.steps(found[0].key)}
         outputs = {
             name: load_output(Envelope(step=name, output=record.output), store)

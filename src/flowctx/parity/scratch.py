@@ -36,11 +36,11 @@ def copy_inputs(work: Work, ledger: Ledger | str | None, folder: Path) -> None:
     if not wanted:
         return
     there = _ledger(work.workflow, ledger)
+    # All of it is found while the environment still names the user's artifacts.
+    found = [(source, key, some) for source, keys in wanted.values() for key, some in _recorded(there, source, keys)]
     with scratch_environment(folder):
-        for source, keys in wanted.values():
-            for key, results in _recorded(there, source, keys):
-                stand_in = _stand_in(source, results)
-                local.run(stand_in, partition=key).raise_for_failure()
+        for source, key, results in found:
+            local.run(_stand_in(source, results), partition=key).raise_for_failure()
 
 
 def _ledger(workflow: Workflow, ledger: Ledger | str | None) -> Ledger:

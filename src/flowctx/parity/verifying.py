@@ -19,8 +19,17 @@ from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.ledger import open_ledger
 from flowctx.parity.comparing import AGAIN, Comparer, Parity
-from flowctx.parity.recorded import Recorded
-from flowctx.parity.running import BATCH, ENGINES, Work, check_engines, ledger_url, prepare_ledger, run_side
+from flowctx.parity.recorded import Place, Recorded
+from flowctx.parity.running import (
+    BATCH,
+    ENGINES,
+    Work,
+    check_engines,
+    ledger_url,
+    prepare_ledger,
+    run_side,
+    scratch_environment,
+)
 from flowctx.parity.scratch import copy_inputs
 from flowctx.parity.servers import check_servers, launch
 from flowctx.parity.shown import report
@@ -93,15 +102,15 @@ def verify(
         for _, folder in sides.values():
             copytree(inputs, folder)
         problems = (run_sides or run_here)(work, sides)
-        places = {name: (open_ledger(ledger_url(folder)), BATCH) for name, (_, folder) in sides.items()}
+        places = {name: _place(folder) for name, (_, folder) in sides.items()}
         try:
             for name, launcher in servers.items():
                 there = required_ledger(ledger)
-                places[name] = (there, launch(work, launcher, there))
+                places[name] = Place.of(there, launch(work, launcher, there))
             return _compare(work, comparer, places, problems)
         finally:
             for name in sides:
-                places[name][0].close()
+                places[name].ledger.close()
 
 
 def assert_parity(workflow: Workflow, select: Selection | str | None = None, **how: Any) -> Parity:
@@ -152,10 +161,15 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
     return sorted(found, key=lambda key: (scheme.as_of_date(key) or date.min, scheme.path_of(key)))
 
 
+def _place(folder: Path) -> Place:
+    with scratch_environment(folder):
+        return Place.of(open_ledger(ledger_url(folder)), BATCH)
+
+
 def _compare(
     work: Work,
     comparer: Comparer,
-    places: Mapping[str, tuple[Ledger, str]],
+    places: Mapping[str, Place],
     problems: Mapping[str, Mapping[PartitionKey | None, str]],
 ) -> Parity:
     """Compare what the sides recorded.
@@ -163,13 +177,13 @@ def _compare(
     Args:
         work: What ran.
         comparer: How it is compared.
-        places: The ledger and the batch of each side, those of the two runs here first.
+        places: Where each side recorded its runs, those of the two runs here first.
         problems: Why sides could not begin partitions, of those that could not.
     """
     engines = tuple(name for name in places if name not in ("here", AGAIN))
     found = Parity(workflow=work.workflow.name, engines=engines)
     for key in work.keys:
-        here, again, *there = (Recorded.of(ledger, work.workflow, key, batch) for ledger, batch in places.values())
+        here, again, *there = (Recorded.of(place, work.workflow, key) for place in places.values())
         assert here.run is not None  # noqa: S101 - a run here that cannot begin raises
         found.statuses[str(here.run.status)] += 1
         if here.why is not None:
