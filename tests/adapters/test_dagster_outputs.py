@@ -81,6 +81,13 @@ def test_a_part_sees_what_the_step_before_it_saw(flow, tmp_path):
     assert bench.outputs.output("flow/last", "2012-10-26") == {"first": "a", "middle": "a"}
 
 
+def test_a_folder_may_be_named_from_home(monkeypatch, tmp_path):
+    """``~`` is the user's home, in a path; a URL stays what it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert WorkflowIOManager(base_path="~/outputs").storage.base == str(tmp_path / "outputs")
+    assert WorkflowIOManager(base_path="memory://outputs").storage.base == "memory://outputs"
+
+
 def test_a_missing_output_says_what_to_materialize(flow, tmp_path):
     """A step without its predecessor's output names partition, asset and command."""
     bench = Bench(flow, tmp_path)

@@ -188,3 +188,13 @@ def test_asking_for_the_revision_makes_no_tables(sql_url: str) -> None:
     ledger.list_runs()
     assert ledger.revision() == REVISION
     ledger.close()
+
+
+def test_a_file_may_be_named_from_home(monkeypatch, tmp_path):
+    """``~`` in the URL of a file is the user's home, and no folder of that name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    ledger = open_ledger("sqlite:///~/ledger.db")
+    assert ledger.list_runs() == []
+    ledger.close()
+    assert [path.name for path in tmp_path.iterdir() if path.name in ("~", "ledger.db")] == ["ledger.db"]

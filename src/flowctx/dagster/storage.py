@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ class RunStorage:
         ledger = ledger_from_env()
         if ledger is None and ledger_url:
             ledger = shared_ledger(ledger_url)
-        return cls(base, ledger)
+        return cls(os.path.expanduser(base) if base else base, ledger)
 
     @cached_property
     def artifacts(self) -> ArtifactStore | None:

@@ -80,6 +80,8 @@ class Database:
             raise ContextError(
                 f"{mask_text(url)!r} names no file; write sqlite:////folder/ledger.db, or memory:// for none"
             )
+        if self.sqlite:
+            parsed = parsed.set(database=os.path.expanduser(str(parsed.database)))  # sqlite:///~/ledger.db
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername=f"postgresql+{POSTGRES_DRIVER}")
         self.url = parsed
