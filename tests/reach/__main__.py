@@ -1,7 +1,7 @@
 """Run the adapters' tests, and a real scheduler, on the oldest engines of each minor version: ``make test-reach``.
 
 Each file beside this one names an engine and all that is installed with it, as of that engine's own time. ``python
-tests/reach airflow-3.0.6`` runs one of them.
+tests/reach airflow-3.0.6`` runs one of them. Those of older versions of pyarrow, with pandas 2, are for tables.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ ENVIRONMENTS = ROOT / ".cache" / "reach"
 SINCE_3_2 = ("run_time", "partitions", "partitions_dag", "endings")
 #: Tests that need what the newest Dagster has inside.
 NEWEST_DAGSTER = {"test_dagster_inputs"}
+#: Whether digests stand and no value is lost.
+OF_TABLES = ("test_digests.py", "test_losses.py")
 
 
 def installed(name: str) -> Path:
@@ -30,8 +32,10 @@ def installed(name: str) -> Path:
 
 
 def tests_of(name: str) -> list[Path]:
-    """Return the test files that an engine alone can run."""
+    """Return the test files that an engine alone can run, or those of tables."""
     engine, version = name.split("-")
+    if engine == "pyarrow":
+        return [ROOT / "tests/artifacts" / file for file in OF_TABLES]
     left_out = set(NEWEST_DAGSTER)
     if engine == "airflow" and version < "3.2":
         left_out |= {f"test_{engine}_{subject}" for subject in SINCE_3_2}
