@@ -188,6 +188,18 @@ def test_workflows_of_one_batch_are_told_apart(ledger: Ledger) -> None:
     assert ledger.batches.runs_by_workflow("b2") == {}
 
 
+def test_what_was_noted_before_a_batch_is_known_is_its_own(ledger: Ledger) -> None:
+    """An engine's own backfill is noted before anybody says whose it is; a later word about it wins."""
+    ledger.batches.record_outcomes("b1", [a_note("tier=T1", PartitionState.OK, workflow="flow")])
+    assert [run.state for run in ledger.batches.iter_outcomes("b1", workflow="flow")] == [PartitionState.OK]
+    ledger.batches.put(BATCH)
+    assert [run.state for run in ledger.batches.iter_outcomes("b1", workflow="flow")] == [PartitionState.OK]
+    assert not list(ledger.batches.iter_outcomes("b1", workflow="other"))
+    later = a_note("tier=T1", PartitionState.OK, last_seen_at=NOON + MINUTE, run_id="again")
+    ledger.batches.record_outcomes("b1", [later])
+    assert [run.run_id for run in ledger.batches.iter_outcomes("b1", workflow="flow")] == ["again"]
+
+
 def test_a_failure_names_its_step(ledger: Ledger) -> None:
     """The first step that failed, and its error, are part of what became of a partition."""
     run = a_run(ledger, "T1")

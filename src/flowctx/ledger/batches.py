@@ -162,7 +162,7 @@ class SqlBatches:
     ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         texts = None if partitions is None else list(partitions)
-        noted = self._noted(batch_id, texts, None if workflow is None else self._name_in_notes(batch_id, workflow))
+        noted = self._noted(batch_id, texts, None if workflow is None else self._names_in_notes(batch_id, workflow))
         accounts = heapq.merge(noted, self._recorded(batch_id, texts, workflow), key=itemgetter(0))
         for _, some in itertools.groupby(accounts, key=itemgetter(0)):
             yield winning_outcome(run for _, run in some)
@@ -175,15 +175,20 @@ class SqlBatches:
             found.setdefault(row["workflow"], {})[row["status"]] = row["runs"]
         return dict(sorted(found.items()))
 
-    def _name_in_notes(self, batch_id: str, workflow: str) -> str:
-        """Return under which name it is noted what engines said of a workflow: the batch's own has none."""
-        planned = self._database.rows(select(batches.c.workflow).where(batches.c.batch_id == batch_id))
-        return "" if all(row["workflow"] == workflow for row in planned) else workflow
+    def _names_in_notes(self, batch_id: str, workflow: str) -> list[str]:
+        """Return under which names it is noted what engines said of a workflow.
 
-    def _noted(self, batch_id: str, texts: list[str] | None, name: str | None) -> Iterator[tuple[str, PartitionRun]]:
+        The batch's own has none, unless it was noted before anybody said whose batch it is.
+        """
+        planned = self._database.rows(select(batches.c.workflow).where(batches.c.batch_id == batch_id))
+        return ["", workflow] if all(row["workflow"] == workflow for row in planned) else [workflow]
+
+    def _noted(
+        self, batch_id: str, texts: list[str] | None, names: list[str] | None
+    ) -> Iterator[tuple[str, PartitionRun]]:
         query = select(launches).where(launches.c.batch_id == batch_id)
-        if name is not None:
-            query = query.where(launches.c.workflow == name)
+        if names is not None:
+            query = query.where(launches.c.workflow.in_(names))
         if texts is not None:
             query = query.where(launches.c.partition.in_(texts))
         place = {name: launches.c[name] for name in ("partition", "workflow")}

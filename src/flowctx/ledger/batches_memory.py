@@ -125,9 +125,10 @@ class MemoryBatches:
         """Yield what became of each partition, in the order of their texts."""
         with self._lock:
             planned = self._batches.get(batch_id)
-            own = "" if planned is None or planned.workflow == workflow else workflow
+            # The batch's own has no name, unless it was noted before anybody said whose batch it is.
+            own = {"", workflow} if planned is None or planned.workflow == workflow else {workflow}
             notes = self._notes.get(batch_id, {}).items()
-            noted = [run for (name, _), run in notes if workflow is None or name == own]
+            noted = [run for (name, _), run in notes if workflow is None or name in own]
             of_workflow = (one for one in self._of_batch(batch_id) if workflow in (None, one[0].workflow))
             accounts = [
                 *noted,
