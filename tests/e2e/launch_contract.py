@@ -38,7 +38,7 @@ class LaunchContract:
     """
 
     def test_a_batch_that_was_killed_runs_each_partition_once(self, engine: str, home: Home, runs: Runs) -> None:
-        """Killed half-way and launched again, a batch of 24 has one run for each partition, and its one failure."""
+        """Killed half-way and launched again, a batch of 15 has one run for each partition, and its one failure."""
         command = [*backfill(engine, "killed"), "-p", "limit=3"]
         home.kill_when(lambda: home.known("killed") >= TOTAL // 2, *command)
         home.run(*command, code=1)
