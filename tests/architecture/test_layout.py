@@ -1,6 +1,7 @@
 """The tree: a test for each file of core, the sizes of files and functions, and the names in them."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def declares_only(path):
     )
 
 
+@cache
 def identifiers(path):
     """Return the names in a file: of variables, parameters, attributes, functions, classes and modules."""
     nodes = ast.walk(ast.parse(path.read_text()))
