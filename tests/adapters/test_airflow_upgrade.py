@@ -11,15 +11,16 @@ import adapters.airflow_support  # noqa: F401 - before Airflow
 import pytest
 from airflow.dag_processing.collection import _RunInfo
 from airflow.models.dagrun import DagRun
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from airflow.timetables.base import TimeRestriction
 
 from adapters.airflow_names import DagSerialization
 from flowctx import Daily, PartitionScheme, Workflow
-from flowctx.airflow import _compat, workflow_dag
+from flowctx.airflow import _compat, workflow_context, workflow_dag
 from flowctx.airflow.partitions import PartitionTimetable, id_text
 from flowctx.airflow.run_order import lanes_of
 from flowctx.airflow.running import run_dag
+from flowctx.core.errors import CalendarError
 
 SCHEME = PartitionScheme(
     date=Daily(start="2012-10-15", calendar="XNYS", timezone="America/New_York"), tier=["T1", "T2"]
@@ -98,6 +99,24 @@ def test_runs_of_another_schedule_are_no_history() -> None:
     dag = made("was_plain")
     with_history(dag, ordered(3), run_id="scheduled__2012-10-1{number}T00:00:00+00:00")
     assert next_key(dag) == ordered(1)[0]
+
+
+def test_a_run_from_before_that_runs_again_knows_its_partition() -> None:
+    """An old run that is cleared, or that was still queued, is about the key of its id and its logical date."""
+    [lane] = lanes_of(SCHEME)
+    key, seen = "2012-10-16|T2", []
+    with DAG("cleared", schedule=PartitionTimetable(SCHEME), start_date=datetime(2012, 10, 15, tzinfo=UTC)) as dag:
+
+        @task
+        def about():
+            seen.append(workflow_context(scheme=SCHEME).partition)
+
+        about()
+    instant = lane._instant(lane_position(lane)(key))
+    run_dag(dag, logical_date=instant, run_id=f"manual__{id_text(key)}__0a1b2c3d").raise_for_failure()
+    with pytest.raises(CalendarError, match="say the zone in the rule"):  # nothing says what another run is about
+        run_dag(dag, logical_date=instant, run_id="by-hand").raise_for_failure()
+    assert seen == [SCHEME.parse(key)]
 
 
 def test_a_timetable_of_an_own_dag_is_told_its_dag() -> None:

@@ -13,6 +13,7 @@ from airflow.sdk import get_current_context
 
 from flowctx.airflow._compat import hide, run_type_of
 from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.run_time import run_time
 from flowctx.core.data.encoding import from_json
 from flowctx.core.errors import CalendarError, ContextError, PayloadError
@@ -243,12 +244,18 @@ class TriggeringEvents:
 
 
 def _key_of_run(dag: Any, run: Any) -> str | None:
-    """Return the partition key that Airflow has for a run, or that its logical date tells where Airflow has none."""
-    if AIRFLOW.able("partitioned runs"):
-        key: str | None = run.partition_key
-        return key
-    key_at = getattr(dag.timetable, "key_at", None)
-    return None if key_at is None or run.logical_date is None else key_at(run.logical_date)
+    """Return the partition key that Airflow has for a run, or that its logical date tells where Airflow has none.
+
+    An Airflow with partitioned runs may have older ones, from before it was updated; of those the id has the key, too.
+    """
+    partitioned = AIRFLOW.able("partitioned runs")
+    if partitioned and run.partition_key is not None:
+        return str(run.partition_key)
+    if run.logical_date is None or not isinstance(dag.timetable, PartitionTimetable):
+        return None
+    if partitioned:
+        return dag.timetable.key_of_earlier_run(run.run_id, run.logical_date)
+    return dag.timetable.key_at(run.logical_date)
 
 
 def _refuse_no_partition(workflow: Workflow, scheme: PartitionScheme) -> None:

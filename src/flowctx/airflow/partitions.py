@@ -182,8 +182,8 @@ class PartitionTimetable(Timetable):
         from flowctx.airflow._compat import runs_without_partition
 
         for run_id, instant in runs_without_partition(self.dag_id):
-            key = self.key_at(instant)
-            if key is not None and id_text_of_run(run_id) == id_text(key):
+            key = self.key_of_earlier_run(run_id, instant)
+            if key is not None:
                 _log.info("DAG %s goes on after %s, which was run before Airflow 3.2", self.dag_id, key)
                 return dag_run_info(to_pendulum(instant), to_pendulum(instant), key)
         return None
@@ -219,6 +219,11 @@ class PartitionTimetable(Timetable):
     def key_at(self, instant: datetime) -> str | None:
         """Return the key whose own instant this is: before Airflow 3.2 it is the logical date of the key's runs."""
         return next((key for lane in self._lanes if (key := lane.key_at(instant)) is not None), None)
+
+    def key_of_earlier_run(self, run_id: str, logical_date: datetime) -> str | None:
+        """Return the key of a run that an Airflow before 3.2 made, which its id and its logical date tell."""
+        key = self.key_at(logical_date)
+        return key if key is not None and id_text_of_run(run_id) == id_text(key) else None
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterator[DagRunInfo]:
         """Yield the runs of a backfill: all keys, due by now, of the as-of dates from ``earliest`` to ``latest``."""
