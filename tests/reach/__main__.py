@@ -51,7 +51,17 @@ def main(names: list[str]) -> int:
         codes = [done.returncode]
         if name.startswith("airflow"):
             codes.append(subprocess.run([python, HERE / "scheduler.py"], cwd=ROOT, check=False).returncode)
+        if name.startswith("airflow-3.1"):  # its database moves to the newest Airflow
+            codes.append(
+                subprocess.run([sys.executable, HERE / "upgrade.py", python], cwd=ROOT, check=False).returncode
+            )
         outcomes[name] = "ok" if not any(codes) else "failed"
+    moved = [
+        ENVIRONMENTS / name / "bin" / "python" for name in outcomes if name.startswith(("airflow-3.1", "airflow-3.2"))
+    ]
+    if len(moved) > 1:
+        done = subprocess.run([sys.executable, HERE / "upgrade.py", *moved], cwd=ROOT, check=False)
+        outcomes["from 3.1 to 3.2"] = "failed" if done.returncode else "ok"
     for name, outcome in outcomes.items():
         print(f"{name:20} {outcome}")
     return int("failed" in outcomes.values())
