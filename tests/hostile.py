@@ -13,19 +13,24 @@ import os
 import resource
 import sys
 import tempfile
+import warnings
 from pathlib import Path
+
+import msgspec
 
 from flowctx import Daily, FlowctxError, PartitionKey, PartitionScheme, WorkflowContext
 from flowctx.artifacts import PathArtifactStore
+from flowctx.core.batches.records import BatchWorkflow
 from flowctx.core.data.encoding import decode, encode, from_json
 from flowctx.core.data.plain import ArtifactRef, freeze
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.workflow.import_path import import_recorded
 from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest
-from flowctx.ledger.batches import _batch, _noted
+from flowctx.ledger.batch_rows import batch_of, noted_run
 from flowctx.ledger.rows import capture_record, run_record, step_record
 from flowctx.testing import make_context
 
+warnings.simplefilter("ignore")  # to show one, Python opens the file that warns
 NAME = "ab" * 16
 ADDRESSES = [
     "/etc/passwd",
@@ -196,6 +201,7 @@ def rows():
                     "step",
                     "error",
                     "kept_at",
+                    "others",
                 )
             )
             batch = {
@@ -208,6 +214,9 @@ def rows():
             yield "batch", empty | batch | {"target": value}
             yield "batch", empty | batch | {"params": json.dumps({"x": value})}
             yield "batch", empty | batch | {"params": value, "created_at": value}
+            for others in ({"x": value}, [value], [{"workflow": value, "params": {}}], [{"params": value}]):
+                yield "batch", empty | batch | {"selection": "x=y", "others": json.dumps(others)}
+            yield "batch", empty | batch | {"others": value}
             note = {"batch_id": "b", "partition": value, "run_id": value, "state": value, "attempt": 1}
             yield "note", empty | note | {"heard_at": value}
 
@@ -254,8 +263,8 @@ def readers(store):
         "conf": lambda data: RunRequest.parse(data.get, "conf"),
         "step": step,
         "run": run_record,
-        "batch": _batch,
-        "note": _noted,
+        "batch": batch_of,
+        "note": noted_run,
         "capture": capture_record,
         "key": PartitionKey.parse,
         "selection": lambda text: SCHEME.select(text, until="2026-02-01"),
@@ -365,6 +374,9 @@ def warm_up(known):
         "encodings.unicode_escape",
     ):
         importlib.import_module(name)
+    msgspec.convert(
+        {"workflow": "w", "selection": "s", "digest": "d", "total": 1}, BatchWorkflow
+    )  # reads its types once
     witness = Witness(())
     good = [
         ("json", {"$decimal": "1.1"}),

@@ -54,7 +54,7 @@ def _checked(what: str) -> Callable[[Callable[[Row], _T]], Callable[[Row], _T]]:
         def checked(row: Row) -> _T:
             try:
                 return read(row)
-            except (FlowctxError, AttributeError, OverflowError, TypeError, ValueError) as exc:
+            except (FlowctxError, AttributeError, LookupError, OverflowError, TypeError, ValueError) as exc:
                 raise damaged(f"what the ledger holds of {what} {row['batch_id']}", exc) from exc
 
         return checked
