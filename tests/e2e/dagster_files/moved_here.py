@@ -15,7 +15,6 @@ from flowctx import StepResult
 from flowctx.dagster import (
     partition_outputs,
     partitions_def,
-    workflow_assets,
     workflow_definitions,
     workflow_job,
 )
@@ -43,14 +42,14 @@ def own_holes(context):
     yield from partition_outputs(context, found)
 
 
-silent = workflow_assets(dying_flow.flow)  # without the sensor that says in the ledger which runs are over
-silent_job = dg.define_asset_job("silent_job", selection=dg.AssetSelection.assets(*silent))
+# As ops, because another location has its assets, and without the sensor that says in the ledger which runs are over.
+silent_job = workflow_job(dying_flow.flow, name="silent_job", executor_def=dg.in_process_executor)
 flows = (moved.flow, retried.flow, chained.chain, chained.weeks, part_flows.parts, part_flows.days)
 defs = dg.Definitions.merge(
     *(workflow_definitions(flow) for flow in flows),
     workflow_definitions(part_flows.holes, backfill_policy=ranged),
     dg.Definitions(
-        [own_holes, *silent],
+        [own_holes],
         jobs=[ticks.job, silent_job],
         schedules=[ticks],
         executor=dg.in_process_executor,
