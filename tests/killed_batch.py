@@ -52,7 +52,7 @@ class KilledBatch:
                 time.sleep(0.1)
             process.send_signal(number)
             process.wait(timeout=60)
-        assert self._start().wait(timeout=900) == 0
+        assert self._start().wait(timeout=900) == 0, [run for run in self.outcomes() if not run.state.done]
 
     def _start(self) -> subprocess.Popen[bytes]:
         selection = ("--select", f"date={self.first}..{self.last}", "--batch", self.batch_id, "--workers", "2")

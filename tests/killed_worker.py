@@ -78,9 +78,16 @@ class KillableWorker:
                 return states
             self._data += chunk
 
-    def begin_to_tell(self) -> None:
-        """Wait until it has begun with something."""
-        self._data += os.read(self._ours_in.fileno(), 1 << 16)
+    def begin_to_tell(self, what: str = "") -> None:
+        """Wait until it has begun with something, or has said a certain text."""
+        while not self._data or what.encode() not in self._data:
+            self._data += os.read(self._ours_in.fileno(), 1 << 16)
+
+    def stop_listening(self) -> None:
+        """Hear nothing more of it, as if we were gone, and wait until it has ended."""
+        self._ours_in.close()
+        self.process.join(60)
+        self._ours_out.close()
 
     def kill(self) -> None:
         """Kill it."""

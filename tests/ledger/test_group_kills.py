@@ -81,6 +81,18 @@ def test_a_killed_worker_loses_nothing(request, sql_url, tmp_path, grouped):
         kills += killed_until_done(url, folder, rng, min(KILLS - kills, 4), grouped=grouped)
 
 
+@pytest.mark.parametrize("grouped", [True, False], ids=["group", "step"])
+def test_a_worker_that_nobody_hears_records_no_failure(sqlite_url, tmp_path, grouped):
+    """A worker whose launch was killed ends, and no partition has failed of that: the next launch goes on."""
+    ledger = SqlLedger(sqlite_url)
+    worker = KillableWorker(sqlite_url, tasks(tmp_path / "effects", {}, again=False), grouped=grouped)
+    worker.begin_to_tell('"at": "r07"')  # a long step: what it records is committed, and the ends before it are told
+    worker.stop_listening()
+    assert worker.process.exitcode == 0
+    assert set(recorded(ledger)[1].values()) <= {RunStatus.OK, RunStatus.RUNNING}
+    ledger.close()
+
+
 def fresh(request, url, folder):
     """Return the URL of another empty database of the same kind."""
     if url.startswith("sqlite"):

@@ -94,9 +94,12 @@ class _Voice:
         self._outgoing, self._lock = outgoing, threading.Lock()
 
     def __call__(self, message: Mapping[str, Any]) -> None:
-        with self._lock:
-            self._outgoing.write(json.dumps(message).encode() + b"\n")
-            self._outgoing.flush()
+        try:
+            with self._lock:
+                self._outgoing.write(json.dumps(message).encode() + b"\n")
+                self._outgoing.flush()
+        except OSError:  # whoever started us is gone; to the run that is at work, this is to be no failure
+            os._exit(0)
 
 
 class _Worker:
