@@ -80,5 +80,7 @@ def test_a_task_that_is_no_step_ends_the_run(ledger, listener):
     done = run_dag(dag, partition="T1")
     listener.wait()
     found = ledger.get_run(done.run_id)
-    assert (found.status, found.error) == (RunStatus.FAILED, "Airflow calls it failed (task_failure)")
+    assert found.status is RunStatus.FAILED
+    # The reason is the scheduler's; `run_dag` itself, which may be first to say that the run is over, knows none.
+    assert str(found.error).removesuffix(" (task_failure)") == "Airflow calls it failed"
     assert ledger.statuses(found.key) == {"load": "ok"}
