@@ -106,8 +106,8 @@ def test_none_begins_before_what_it_reads_and_just_those_wait_that_have_to(seed:
         assert isinstance(item, Job)
         before = [expected[one] for one in _reads(joint, item) if one in expected]
         waits = any(state != "ok" for state in before)
-        about = (item.workflow, item.partition)
-        expected[about] = "waiting" if waits else "failed" if about in failing else "ok"
+        subject = (item.workflow, item.partition)
+        expected[subject] = "waiting" if waits else "failed" if subject in failing else "ok"
     dice, found, under_way = random.Random(seed), dict[tuple[str, str], str](), list[Job]()
     order = InputOrder(joint.workflows, iter(work), "local")
     items = iter(order)
@@ -119,9 +119,9 @@ def test_none_begins_before_what_it_reads_and_just_those_wait_that_have_to(seed:
             found[item.workflow, item.partition] = str(item.state)
         elif under_way:
             job = under_way.pop(dice.randrange(len(under_way)))
-            about = (job.workflow, job.partition)
-            found[about] = "failed" if about in failing else "ok"
-            state = PartitionState(found[about])
+            subject = (job.workflow, job.partition)
+            found[subject] = "failed" if subject in failing else "ok"
+            state = PartitionState(found[subject])
             how = {"run_id": job.run_id, "engine": "local", "last_seen_at": datetime.now(UTC)}
             order.ended(PartitionRun(partition=job.partition, workflow=job.workflow, state=state, **how))  # type: ignore[arg-type]
     assert found == expected

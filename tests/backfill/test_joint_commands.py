@@ -62,8 +62,8 @@ def test_what_hangs_on_a_selection_is_found_in_the_same_module(url: str) -> None
     assert (
         flowctx(url, "backfill", NAV, DESK, "--batch", "all", "--select", "date=2013-03-28..2013-03-29").exit_code == 1
     )
-    whole = ["backfill", NAV, "--batch", "all", "--downstream", "--select", "date=2013-01-02"]
-    assert "is one of nav, desk, and this asks for nav, desk, month" in flowctx(url, *whole).stderr
+    downstream = ["backfill", NAV, "--batch", "all", "--downstream", "--select", "date=2013-01-02"]
+    assert "is one of nav, desk, and this asks for nav, desk, month" in flowctx(url, *downstream).stderr
 
 
 def test_what_cannot_be_is_a_sentence(url: str) -> None:

@@ -61,7 +61,7 @@ def begun(ledger, *names):
     return [ledger.begin(run, exclusive=True, lease=LEASE) for run in wanted]
 
 
-class Told(list):
+class Answers(list):
     """What became of runs, in the order in which it was told."""
 
     def of(self, run):
@@ -71,15 +71,15 @@ class Told(list):
 def test_what_short_steps_record_is_committed_together(grouped, disk):
     """Nobody sees a record of a group before all of it is there, and then it is told."""
     one, other = begun(grouped, "one", "other")
-    told = Told()
+    answers = Answers()
     for run in (one, other):
         grouped.record(run, [step("one")])
         grouped.record(run, [step("two")])
         grouped.finish(run, RunStatus.OK)
-        grouped.when_committed(run, told.of(run))
-    assert (disk.statuses(one.key), disk.get_run(one.run_id).status, told) == ({}, RunStatus.RUNNING, [])
+        grouped.when_committed(run, answers.of(run))
+    assert (disk.statuses(one.key), disk.get_run(one.run_id).status, answers) == ({}, RunStatus.RUNNING, [])
     grouped.flush()
-    assert told == [("one", None), ("other", None)]
+    assert answers == [("one", None), ("other", None)]
     assert {disk.get_run(run.run_id).status for run in (one, other)} == {RunStatus.OK}
     assert {len(disk.statuses(run.key)) for run in (one, other)} == {2}
     assert {capture.state for capture in disk.captures()} == {"complete"}
@@ -134,12 +134,12 @@ def test_a_run_that_was_taken_over_harms_no_other(grouped, disk):
     grouped.flush()
     with pytest.raises(Superseded):
         grouped.record(lost, [step("two")])
-    told = Told()
+    answers = Answers()
     for run in (lost, well):
         grouped.finish(run, RunStatus.OK)
-        grouped.when_committed(run, told.of(run))
+        grouped.when_committed(run, answers.of(run))
     grouped.flush()
-    assert told == [("lost", Superseded), ("well", None)]
+    assert answers == [("lost", Superseded), ("well", None)]
     assert (disk.statuses(lost.key), list(disk.statuses(well.key))) == ({}, ["one"])
     assert disk.get_run(lost.run_id).status is RunStatus.RUNNING
 
@@ -159,10 +159,10 @@ def test_a_record_that_no_database_holds_harms_no_other(grouped, disk):
     grouped.record(bad, [StepRecord(**{**fields(step("two")), "attempts": 2**80})])
     grouped.record(well, [step("one")])
     grouped.finish(bad, RunStatus.OK)
-    told = Told()
-    grouped.when_committed(bad, told.of(bad))
+    answers = Answers()
+    grouped.when_committed(bad, answers.of(bad))
     grouped.flush()
-    assert told == [("bad", LedgerError)]
+    assert answers == [("bad", LedgerError)]
     assert [list(disk.statuses(run.key)) for run in (bad, well)] == [["one"], ["one"]]
     assert disk.get_run(bad.run_id).status is RunStatus.RUNNING
 
@@ -211,13 +211,13 @@ def test_a_group_survives_a_cut_at_any_statement(postgres_url, after):
         for run in (one, two):
             ledger.record(run, [step("one")])
             ledger.finish(run, RunStatus.OK)
-        told = Told()
-        ledger.when_committed(two, told.of(two))
+        answers = Answers()
+        ledger.when_committed(two, answers.of(two))
         ledger.flush()
         found = [ledger.get_run(run.run_id) for run in (one, two)]
         assert [(run.status, run.fencing_token) for run in found] == [(RunStatus.OK, 1)] * 2, number
         assert [list(ledger.statuses(run.key)) for run in (one, two)] == [["one"]] * 2
-        assert told == [(f"{number}b", None)]
+        assert answers == [(f"{number}b", None)]
     captures = ledger.captures()
     assert {capture.revision for capture in captures} == {1}
     assert number > 10

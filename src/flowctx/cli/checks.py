@@ -104,14 +104,15 @@ def ledger_checks(ledger: Ledger) -> Iterator[Check]:
         yield Check("ledger", place, WARNING, "it ends with this process: set FLOWCTX_LEDGER_URL")
         return
     try:
-        if ledger.revision() is None:
+        revision = ledger.revision()
+        if revision is None:
             yield Check("ledger", place, NONE, "reached; it has no tables yet: a first run makes them")
             return
         found, here = ledger.now(), datetime.now(UTC)
     except FlowctxError as exc:
         yield Check("ledger", place, FAILED, str(exc))
         return
-    yield Check("ledger", place, OK, f"schema {ledger.revision()}")
+    yield Check("ledger", place, OK, f"schema {revision}")
     lag = found - here
     note = "leases and the times of captures go by the database's clock; set both clocks by NTP"
     late = abs(lag) > _LAG

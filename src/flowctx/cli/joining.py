@@ -49,12 +49,12 @@ def joint_plan_of(
     """
     known = ledger.find_batch(batch_id)
     chosen = _chosen(workflows, known, selection, until=until, hanging=hanging)
-    given = _params_by_workflow([workflow for workflow, _ in chosen], params)
+    own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
     try:
         for workflow, some in chosen:
             record = known.of(workflow.name) if known is not None else None
-            values = given[workflow.name] or (kept_params(record) if record is not None else {})
+            values = own_params[workflow.name] or (kept_params(record) if record is not None else {})
             plans.append(Backfill(workflow, some, batch_id, params=values, until=until, ledger=ledger))
         plan = JointBackfill(plans)
         plan.reconcile(extend=extend)

@@ -42,9 +42,9 @@ def execute(at: Connection, statement: Any, values: Mapping[str, Any]) -> Any:
         values: The values, of types that drivers know; more of them than it names do no harm.
     """
     text, order = _written(statement, _Dialect(at.dialect))
-    given = values if order is None else tuple(values[name] for name in order)
+    parameters = values if order is None else tuple(values[name] for name in order)
     # SQLAlchemy does not ask the driver how many rows an INSERT has touched, unless it is told to.
-    return at.exec_driver_sql(text, given, execution_options={"preserve_rowcount": True})
+    return at.exec_driver_sql(text, parameters, execution_options={"preserve_rowcount": True})
 
 
 @functools.lru_cache(maxsize=128)

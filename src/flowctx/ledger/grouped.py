@@ -186,11 +186,11 @@ class GroupedLedger(SqlLedger):
         writes = [*first, *self._writes]
         self._writes = []
         try:
-            answers = self._database.transaction(lambda at: _done(at, writes))
+            answers = self._database.transaction(lambda at: _done(writes, lambda work: work(at)))
         except LedgerUnavailable as exc:
             answers = dict.fromkeys(range(len(writes)), exc)
         except FlowctxError:  # one of them is more than the database takes; which, is seen one by one
-            answers = self._one_by_one(writes)
+            answers = _done(writes, self._database.transaction)
         except BaseException:  # interrupted: to do a write twice is to do it once
             self._writes = [*writes[len(first) :], *self._writes]
             raise
@@ -198,16 +198,6 @@ class GroupedLedger(SqlLedger):
             if isinstance(answers[number], FlowctxError):
                 self._refused.setdefault(write.run, answers[number])
         self._answer()
-        return answers
-
-    def _one_by_one(self, writes: Sequence[_Write]) -> _Answers:
-        answers: _Answers = {}
-        refused: dict[str, FlowctxError] = {}
-        for number, write in enumerate(writes):
-            try:
-                answers[number] = refused.get(write.run) or self._database.transaction(write.work)
-            except FlowctxError as exc:
-                answers[number] = refused[write.run] = exc
         return answers
 
     def _answer(self) -> None:
@@ -238,13 +228,13 @@ def _subject(wanted: Beginning) -> str:
     return wanted.run.capture.idempotency_key if wanted.run.capture else wanted.run.key.digest
 
 
-def _done(at: Connection, writes: Sequence[_Write]) -> _Answers:
-    """Do writes within one transaction; what is refused has written nothing."""
+def _done(writes: Sequence[_Write], do: Callable[[Callable[[Connection], Any]], Any]) -> _Answers:
+    """Do writes; what is refused has written nothing, and nor has what follows it of the same run."""
     answers: _Answers = {}
     refused: dict[str, FlowctxError] = {}
     for number, write in enumerate(writes):
         try:
-            answers[number] = refused.get(write.run) or write.work(at)
+            answers[number] = refused.get(write.run) or do(write.work)
         except FlowctxError as exc:
             answers[number] = refused[write.run] = exc
     return answers
