@@ -136,8 +136,10 @@ class _Worker:
                 well = [self._run(task, one) for task, one in zip(tasks, begun, strict=True)]
             seconds = (time.monotonic() - started) / len(tasks)
             fitting = int(GROUP_SECONDS / seconds) if seconds else _MOST_AHEAD
-            # One that fails may be the last: nothing is begun that would have to be finished then.
-            self.ahead = max(1, min(fitting, 2 * self.ahead, _MOST_AHEAD)) if all(well) else 1
+            # One that fails may be the last: nothing is begun that would have to be finished then. And where each step
+            # waits for the commit of the one before it, so does the first of the next run.
+            together = bool(self.ledger.seconds) and all(well)
+            self.ahead = max(1, min(fitting, 2 * self.ahead, _MOST_AHEAD)) if together else 1
 
     def _next(self) -> list[Task]:
         """Return what is to run next; while there is nothing, all that was done is on the disk, and told."""
