@@ -132,6 +132,15 @@ def test_after_the_end_of_the_upstream_nothing_old_stands_in():
     assert not mapping.keys(new.key(date="2012-02-02"))
 
 
+@pytest.mark.parametrize("kind", [Hourly, Daily, Monthly])
+def test_dates_are_read_although_their_workflow_has_ended(kind):
+    """A reader that goes on after the end of what it reads is still found from the dates that there were."""
+    ended = PartitionScheme(date=kind(start="2018-09-01", end="2018-09-30"))
+    going_on = PartitionScheme(date=kind(start="2018-09-01", end="2018-12-31"))
+    found = PartitionMapping(ended, going_on).readers(ended.keys(), len(going_on.cadence))
+    assert str(found) == str(going_on.keys()[: len(ended)])
+
+
 def test_where_takes_the_place_of_what_the_rule_says():
     """A benchmark is read for every fund, and it is one partition."""
     days = PartitionScheme(date=Daily(start="2012-01-03"), fund=["A", "B"])

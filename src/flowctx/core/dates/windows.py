@@ -241,7 +241,8 @@ class Cadence(AsOfDates):
         if self._end is not None:
             last = min(last, self._end)
         if last < max(first, start):
-            return range(0)
+            beyond = self._length if self._length is not None and start > last else 0
+            return range(beyond, beyond)
         self._known(last, "the last day of the window")
         low = self._axis.position(max(start, first)) - self._base
         return range(low, max(low, self._axis.position(last + 1) - self._base))
