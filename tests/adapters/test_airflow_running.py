@@ -157,6 +157,7 @@ def test_what_is_no_dag_is_refused(what, words: str) -> None:
 
 
 QUIET = """
+from airflow.sdk import task
 from flowctx import Workflow
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
@@ -169,16 +170,31 @@ def look(ctx):
         raise ConnectionError("not yet")
     return {}
 
-print(run_dag(workflow_dag(flow)).status)
+def fail(ctx):
+    raise ConnectionError("never")
+
+for name, how in (("nothing", {}), ("never", {"retries": 0})):
+    flow.step(name, after=[], **how)(fail)
+with workflow_dag(flow) as dag:
+    task.step(fail, task_id="mine")()
+    task.step(fail, task_id="mine_never", retries=0)()
+
+print({step.name: step.attempts for step in run_dag(dag).steps})
 """
 
 
 def test_it_makes_an_airflow_of_its_own_and_is_quiet(tmp_path) -> None:
-    """Where no Airflow is configured it uses none, leaves nothing behind, and prints nothing."""
+    """Where no Airflow is configured it uses none, leaves nothing behind, and prints nothing.
+
+    Tasks of the user's own are tried as often as ``[core] default_task_retries`` says, as by a scheduler; steps of a
+    workflow as often as they say.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
-    env |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    env |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "0"}
+    env["AIRFLOW__CORE__DEFAULT_TASK_RETRIES"] = "2"
     done = subprocess.run([sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, timeout=120)
     stdout = done.stdout.removeprefix("[] []\n")  # Airflow before 3.3 prints it while it starts a run
-    assert (stdout, done.stderr) == ("ok\n", "")
+    attempts = {"look": 2, "nothing": 1, "never": 1, "mine": 3, "mine_never": 1}
+    assert (stdout, done.stderr) == (f"{attempts}\n", "")
     assert not (tmp_path / "airflow" / "airflow.db").exists()
     assert not list(tmp_path.glob("flowctx-airflow-*"))

@@ -302,8 +302,8 @@ def start_run(
     interval = None
     if logical_date is not None:
         interval = core_timetable(dag).infer_manual_data_interval(run_after=timezone.coerce_datetime(logical_date))
-    serialization = dag_serialization()
-    stored: Any = serialization.deserialize_dag(serialization.serialize_dag(dag))
+    serialization = dag_serialization()  # the DAG as the scheduler reads it, with the defaults of [core]
+    stored: Any = serialization.from_dict(serialization.to_dict(dag))
     # Functions are not stored with a DAG; a worker has them from the DAG's file.
     stored.on_success_callback, stored.on_failure_callback = dag.on_success_callback, dag.on_failure_callback
     return stored.create_dagrun(
