@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -11,9 +12,20 @@ import pytest
 
 from flowctx import File, OutputTooLarge, StepResult, Table, Workflow, replay, resume, run
 from flowctx.artifacts import PathArtifactStore
+from flowctx.artifacts.library import ArrowTables
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.ledger import open_ledger
 from flowctx.testing import make_context
+
+#: Small tables of plain columns that cannot be written for what is in them, or what they are called.
+REFUSED = [
+    pa.table([[1], [2]], names=["n", "n"]),
+    pa.table({"n\0": [1]}),
+    pa.table({"n": pa.array([None], pa.int64())}, schema=pa.schema([pa.field("n", pa.int64(), nullable=False)])),
+    pa.table(
+        {"s": pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])}
+    ),
+]
 
 
 @pytest.fixture
@@ -205,3 +217,39 @@ def test_order_is_content(book, monkeypatch, tmp_path):
     assert store.get(record.output).startswith(b'{"symbol":"IBM","close":1.5,"adjusted":"xxx')
     assert done.context.get_output("header", "header") == "symbol,close,adjusted"
     assert replay(done.run_id, "header", flow, ledger=book).diff == ""
+
+
+def test_a_small_table_that_nobody_looks_at_is_not_written(monkeypatch):
+    """Without a ledger it stays as it is; whoever asks for its digest gets that of the file it would be."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    frame = pa.table({"n": [1, None], "s": ["a", "b"]})
+    flow = Workflow("small")
+    flow.step(name="load")(lambda ctx: {"t": frame})
+    table = run(flow).context.get_output("load", "t")
+    assert table.source is not None
+    assert table.source.kept
+    assert repr(table).startswith("<Table: 2 rows x 2 columns")
+    assert table.source is None
+    assert table.to_arrow().equals(frame)
+    written = Table(source=ArrowTables().take(frame, "t"))
+    assert (written.digest, written.bytes) == (table.digest, table.bytes)
+
+
+def test_a_kept_table_is_that_of_the_moment_at_which_its_step_ended(monkeypatch):
+    """Arrow shares the memory of numpy: what is changed there later is not in the output."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    numbers = np.arange(3)
+    flow = Workflow("shared_memory")
+    flow.step(name="load")(lambda ctx: {"t": pa.table({"n": numbers})})
+    result = run(flow)
+    numbers[:] = 7
+    assert result.context.get_output("load", "t").to_arrow()["n"].to_pylist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("frame", REFUSED, ids=lambda frame: str(frame.schema).replace("\n", " "))
+def test_what_cannot_be_written_fails_its_step(frame, monkeypatch):
+    """Also where nobody looks at the table: the step that made it fails, and not whoever looks first."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    flow = Workflow("refused")
+    flow.step(name="load")(lambda ctx: {"t": frame})
+    assert run(flow)["load"].status == "failed"

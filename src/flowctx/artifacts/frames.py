@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from flowctx.artifacts.objects import check_objects
-from flowctx.artifacts.parquet import write_parquet
-from flowctx.artifacts.types import bytes_of, rows_of
+from flowctx.artifacts.parquet import check_schema, write_parquet
+from flowctx.artifacts.types import bytes_of, rows_of, surely_written
 from flowctx.core.data.previews import ROWS
 from flowctx.core.data.references import TableReference
+from flowctx.core.data.tables import MAX_INLINE_BYTES
 from flowctx.core.errors import PlainDataError
 
 logger = logging.getLogger("flowctx")
@@ -34,6 +35,7 @@ class ArrowSource:
         once: Whether it can be read only once.
         freq: The frequency of its pandas index.
         nbytes: About how many bytes it has in memory, if that is known.
+        table: What is opened, where it is a table in memory.
     """
 
     def __init__(
@@ -44,12 +46,24 @@ class ArrowSource:
         once: bool = False,
         freq: str | None = None,
         nbytes: int | None = None,
+        table: pa.Table | None = None,
     ) -> None:
         self.path, self.once, self.freq, self.nbytes = path, once, freq, nbytes
         self.first: list[dict[str, Any]] = []
         self.form = ""
-        self._open = open
+        self.kept = False
+        self._open, self._table = open, table
         self._read = False
+
+    def keep(self) -> bool:
+        """Copy a small table of plain columns: whoever made it may change the memory that it is made of."""
+        table = self._table
+        if not self.kept and table is not None and (self.nbytes or 0) <= MAX_INLINE_BYTES and surely_written(table):
+            check_schema(table.schema, self.path)
+            copy = _copied(table)
+            self._open = lambda: _batches(copy)
+            self.kept = True
+        return self.kept
 
     def batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Return its schema and its batches.
@@ -106,8 +120,18 @@ def source_of(value: Any, path: str) -> ArrowSource | None:
 
 
 def _of_table(table: pa.Table, path: str, freq: str | None = None) -> ArrowSource:
-    batches = lambda: (table.schema, iter(table.to_batches(max_chunksize=_ROWS)))  # noqa: E731
-    return ArrowSource(path, batches, freq=freq, nbytes=bytes_of(table))
+    return ArrowSource(path, lambda: _batches(table), freq=freq, nbytes=bytes_of(table), table=table)
+
+
+def _batches(table: pa.Table) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    return table.schema, iter(table.to_batches(max_chunksize=_ROWS))
+
+
+def _copied(table: pa.Table) -> pa.Table:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
 def _of_stream(value: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

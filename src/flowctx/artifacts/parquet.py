@@ -61,10 +61,7 @@ def write_parquet(
     Raises:
         PlainDataError: It has a type that cannot be stored, or rows without columns.
     """
-    try:
-        plan = _planned(schema.serialize().to_pybytes())
-    except TypeError as exc:
-        raise PlainDataError(f"{path} has {exc}") from exc
+    plan = check_schema(schema, path)
     form, digest, sink = Form(schema, freq=freq), ContentDigest(schema), _Hashing(file)
     with pq.ParquetWriter(sink, plan.stored, **plan.options) as writer:
         with _digesting(digest) as feed:
@@ -87,8 +84,20 @@ def write_parquet(
     return reference, sha256(plan.as_read.serialize().to_pybytes() + (text or b""))
 
 
+def check_schema(schema: pa.Schema, path: str) -> Plan:
+    """Return how tables of a schema are written.
+
+    Raises:
+        PlainDataError: They cannot be.
+    """
+    try:
+        return _planned(schema.serialize().to_pybytes())
+    except TypeError as exc:
+        raise PlainDataError(f"{path} has {exc}") from exc
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Plan:
+class Plan:
     """How tables of one schema are written."""
 
     #: The columns and their types, as we name them.
@@ -102,7 +111,7 @@ class _Plan:
 
 
 @lru_cache(maxsize=256)
-def _planned(serialized: bytes) -> _Plan:
+def _planned(serialized: bytes) -> Plan:
     """Return how tables of a schema are written.
 
     Raises:
@@ -120,7 +129,7 @@ def _planned(serialized: bytes) -> _Plan:
         pass
     view = pq.ParquetFile(file)
     options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": _not_floats(view)}
-    return _Plan(columns=columns, stored=kept, as_read=view.schema_arrow, options=options)
+    return Plan(columns=columns, stored=kept, as_read=view.schema_arrow, options=options)
 
 
 def _checked_type(field: pa.Field) -> str:

@@ -303,8 +303,9 @@ class MemoryArtifactStore:
         raise ArtifactError(f"{ref.uri} is in an artifact store; set FLOWCTX_ARTIFACTS_URL here too")
 
     def put_table(self, table: Table) -> Table:
-        """Return a table with its bytes in memory."""
-        table.reference  # noqa: B018  # which puts it there
+        """Return a table with its bytes in memory; a small one is written when it is first looked at."""
+        if table.source is None or not table.source.keep():
+            table.reference  # noqa: B018  # which puts it there
         return table
 
     def put_file(self, file: File) -> File:

@@ -195,9 +195,10 @@ class Handle(Generic[ReferenceT, SourceT]):
     @property
     def reference(self) -> ReferenceT:
         """What stands for it in a payload; what is not stored yet is put into memory for that."""
+        source = self._source  # before the other: a thread that is faster sets them in this order
         if self._reference is None:
-            assert self._source is not None  # noqa: S101  # one of the two is always there
-            self._reference = self._settled(self._source)
+            assert source is not None  # noqa: S101  # one of the two is always there
+            self._reference = self._settled(source)
             self._source = None
         return self._reference
 

@@ -34,6 +34,18 @@ class TableSource(Protocol):
     form: str
     #: About how many bytes it has in memory, if that is known.
     nbytes: int | None
+    #: Whether :meth:`keep` has kept it.
+    kept: bool
+
+    def keep(self) -> bool:
+        """Keep a small frame as it is now, to be written when it is first looked at, and say whether that was done.
+
+        It is not where the frame is large, or where something in it may still be refused when it is written.
+
+        Raises:
+            PlainDataError: It has columns that cannot be stored.
+        """
+        ...
 
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as it is stored, in one pass, and return what stands for it, without a path.
@@ -267,7 +279,7 @@ class Table(Handle[TableReference, TableSource]):
         return hash(self.digest)
 
     def __repr__(self) -> str:
-        if self._reference is None:
+        if self._source is not None and not self._source.kept:
             return "<Table, not stored yet>"
         return f"<Table: {self.rows:,} rows x {len(self.columns)} columns, {self.bytes:,} bytes>"
 
