@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from flowctx.core.data.files import File
@@ -10,17 +12,18 @@ from flowctx.core.data.plain import ArtifactRef, FrozenDict, FrozenList
 from flowctx.core.data.references import Handle
 from flowctx.core.data.tables import Table
 
+#: Types of values that hold no others: most values are of one of them.
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, Decimal})
+
 
 def artifacts_in(value: Any) -> Iterator[ArtifactRef | Table | File]:
     """Yield every artifact, table and file in plain data."""
     if isinstance(value, (ArtifactRef, Table, File)):
         yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from artifacts_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from artifacts_in(item)
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            if type(item) not in _LEAVES:
+                yield from artifacts_in(item)
 
 
 def paths_in(value: Any) -> Iterator[str]:
@@ -35,7 +38,9 @@ def paths_in(value: Any) -> Iterator[str]:
 
 def bind(value: Any, store: object | None) -> None:
     """Say in which store the tables and files in plain data are; those that know it already stay there."""
-    for found in artifacts_in(value) if Handle.met else ():
+    if not Handle.met:
+        return
+    for found in artifacts_in(value):
         if not isinstance(found, ArtifactRef):
             found.bind(store)
 
@@ -47,9 +52,15 @@ def replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     if isinstance(value, (Table, File)):
         return change(value)
     if isinstance(value, dict):
-        items = {key: replaced(item, change) for key, item in value.items()}
-        return FrozenDict(items) if any(items[key] is not value[key] for key in items) else value
+        items = {}
+        for key, item in value.items():
+            new = item if type(item) in _LEAVES else replaced(item, change)
+            if new is not item:
+                items[key] = new
+        return FrozenDict({**value, **items}) if items else value
     if isinstance(value, list):
+        if _LEAVES.issuperset(map(type, value)):
+            return value
         found = [replaced(item, change) for item in value]
         return FrozenList(found) if any(new is not old for new, old in zip(found, value, strict=True)) else value
     return value

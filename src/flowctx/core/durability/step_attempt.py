@@ -196,6 +196,8 @@ class StepAttempt:
         return made
 
     def _record(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> None:
+        if not recorder.recording:
+            return
         result = made.outcome.result
         recorder.record(
             self.step,

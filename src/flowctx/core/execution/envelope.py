@@ -208,7 +208,7 @@ def merge_upstream(
     params = ctx.params
     if inherited.updates:
         params = FrozenDict({**params, **{key: update.value for key, update in inherited.updates.items()}})
-    return replace(ctx, params=params, step_outputs=outputs), inherited
+    return ctx._with(params=params, step_outputs=outputs), inherited
 
 
 def nearest_complete(workflow: Workflow, step: str, read: Callable[[str], Envelope | None]) -> list[Envelope]:
@@ -291,7 +291,7 @@ def final_context(
     fine = [envelope for envelope in envelopes if envelope.status is StepStatus.OK]
     outputs = {envelope.step: load(envelope) for envelope in fine}
     updates = {key: value for envelope in fine for key, value in envelope.own_updates.items()}
-    return replace(ctx, step_outputs=FrozenDict({**ctx.step_outputs, **outputs})).with_updates(updates)
+    return ctx._with(step_outputs=FrozenDict({**ctx.step_outputs, **outputs})).with_updates(updates)
 
 
 def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:

@@ -131,13 +131,6 @@ def execute(
     Returns:
         The result, with exceptions and wrong return values turned into failures.
     """
-    log_fields = {
-        "run_id": ctx.run_id,
-        "batch_id": ctx.batch_id,
-        "step": step.name,
-        "partition": str(ctx.partition) if ctx.partition else None,
-        "attempt": attempt,
-    }
     started = time.perf_counter()
     try:
         result, exception = _result(step, ctx, step.configured(config), inputs), None
@@ -153,8 +146,19 @@ def execute(
         secrets = secret_values(*data)
         result = replace(result, error=well_formed(mask_text(result.error, secrets)))
         exception = secretless(exception, secrets) if exception is not None else None
-    _log(step, result, exception, seconds, log_fields, data)
+    if result.status is not StepStatus.OK or result.quality is not None or logger.isEnabledFor(logging.INFO):
+        _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), data)
     return Outcome(result=result, exception=exception, seconds=seconds)
+
+
+def _log_fields(step: Step, ctx: WorkflowContext, attempt: int) -> dict[str, Any]:
+    return {
+        "run_id": ctx.run_id,
+        "batch_id": ctx.batch_id,
+        "step": step.name,
+        "partition": str(ctx.partition) if ctx.partition else None,
+        "attempt": attempt,
+    }
 
 
 def _result(

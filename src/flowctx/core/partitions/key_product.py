@@ -22,13 +22,14 @@ class KeyProduct:
     What users see of it is :class:`flowctx.core.partitions.scheme.PartitionScheme`.
     """
 
-    __slots__ = ("_by_name", "_cadence", "_dimensions", "_everything", "_fits", "_sorted")
+    __slots__ = ("_by_name", "_cadence", "_checked", "_dimensions", "_everything", "_fits", "_sorted")
     _dimensions: tuple[Dimension, ...]
     _by_name: dict[str, Dimension]
     _everything: Selection | None
     _sorted: tuple[int, ...]  # the dimensions, by name
     _cadence: CadenceDimension | None
     _fits: bool  # whether the longest key is known to be short enough
+    _checked: PartitionKey | None  # the key that was checked last: whoever asks for one thing of it asks for more
 
     def _fill(self, dimensions: tuple[Dimension, ...]) -> None:
         set_field = object.__setattr__
@@ -36,6 +37,7 @@ class KeyProduct:
         set_field(self, "_by_name", {dimension.name: dimension for dimension in dimensions})
         set_field(self, "_everything", None)
         set_field(self, "_fits", False)
+        set_field(self, "_checked", None)
         set_field(self, "_cadence", next((d for d in dimensions if isinstance(d, CadenceDimension)), None))
         order = sorted(range(len(dimensions)), key=lambda i: dimensions[i].name)
         set_field(self, "_sorted", tuple(order))
@@ -202,6 +204,8 @@ class KeyProduct:
             >>> PartitionScheme(tier=["T1", "T2"]).check({"tier": "T2"}).tier
             'T2'
         """
+        if key is self._checked and key is not None:
+            return self._checked  # type: ignore[return-value]  # it is one
         if isinstance(key, str):
             return self.parse(key)
         if isinstance(key, PartitionKey):
@@ -211,6 +215,7 @@ class KeyProduct:
         else:
             raise PartitionError(f"{key!r} is no partition key; pass a PartitionKey, a dict or text")
         self.path_of(checked)
+        object.__setattr__(self, "_checked", checked)
         return checked
 
     def path_of(self, key: PartitionKey) -> list[int]:

@@ -205,8 +205,8 @@ class PartitionScheme(KeyProduct):
         found = (dimension.find(value) for value in values)
         return [range(index, index + 1) for index in found if index is not None]
 
-    def check_due(self, key: PartitionKey, now: datetime) -> None:
-        """Refuse a key that is not due yet, the same on every engine.
+    def check_due(self, key: PartitionKey, now: datetime) -> datetime | None:
+        """Return when a key is due, and refuse one that is not yet, the same on every engine.
 
         Args:
             key: A key of the scheme.
@@ -221,6 +221,7 @@ class PartitionScheme(KeyProduct):
                 f"{key} is not due until {due.isoformat()}, when its data is complete; run it then, or give the "
                 "cadence a smaller delay= or an earlier due="
             )
+        return due
 
     # -- writing it down ----------------------------------------------------------------------------------------
 

@@ -15,7 +15,9 @@ from flowctx.core.workflow.business_date import RunTiming
 WINDOW, DUE = "window", "due"
 
 
-def dated(scheme: PartitionScheme | None, partition: PartitionKey | None, time: RunTiming | None) -> dict[str, Any]:
+def dated(
+    scheme: PartitionScheme | None, partition: PartitionKey | None, due: datetime | None, time: RunTiming | None
+) -> dict[str, Any]:
     """Return what ``metadata`` says of the window of a run and of when it was due, as text with the zone's name.
 
     They are the partition's. A run without a partition has the window that its engine says, and no due time.
@@ -23,13 +25,11 @@ def dated(scheme: PartitionScheme | None, partition: PartitionKey | None, time: 
     Example:
         >>> from flowctx import Daily
         >>> scheme = PartitionScheme(date=Daily(start="2012-01-03", timezone="America/New_York"))
-        >>> dated(scheme, scheme.key(date="2012-01-03"), None)["due"]["at"]
+        >>> key = scheme.key(date="2012-01-03")
+        >>> dated(scheme, key, scheme.due(key), None)["due"]["at"]
         '2012-01-04T00:00:00-05:00'
     """
-    if scheme is None or partition is None:
-        window, due = _interval_of(time), None
-    else:
-        window, due = scheme.window(partition), scheme.due(partition)
+    window = _interval_of(time) if scheme is None or partition is None else scheme.window(partition)
     found: dict[str, Any] = {}
     if window is not None:
         ends = {"start": window.start.isoformat(), "end": window.end.isoformat()}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection
+from contextvars import ContextVar, Token
 
 from flowctx.core.suggestions import nearest
 
@@ -13,14 +12,21 @@ from flowctx.core.suggestions import nearest
 _STEPS: ContextVar[Collection[str]] = ContextVar("flowctx_steps", default=())
 
 
-@contextmanager
-def steps_known(steps: Collection[str]) -> Iterator[None]:
+class steps_known:  # noqa: N801  # used as a function: a generator would take as long as a small step
     """Say, for as long as a step runs, which steps its workflow has: other names are slips."""
-    token = _STEPS.set(steps or _STEPS.get())  # a step of no workflow knows what its engine does
-    try:
-        yield
-    finally:
-        _STEPS.reset(token)
+
+    __slots__ = ("_steps", "_token")
+
+    def __init__(self, steps: Collection[str]) -> None:
+        self._steps = steps
+        self._token: Token[Collection[str]] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _STEPS.set(self._steps or _STEPS.get())  # a step of no workflow knows what its engine does
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._token is not None:
+            _STEPS.reset(self._token)
 
 
 def warn_of_no_step(name: object) -> None:

@@ -83,9 +83,11 @@ def begin(
     run_metadata = {"workflow": name, **(metadata or {})}
     first_run_id = first_run_id or run_id
     _check(as_of, as_of_date, batch_id)
+    started_at = started_at or datetime.now(UTC)
+    due: datetime | None = None
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
-        scheme.check_due(partition, started_at or datetime.now(UTC))
+        due = scheme.check_due(partition, started_at)
         meant = scheme.as_of_date(partition)
         if as_of_date is not None and meant is not None and as_of_date != meant:
             raise ContextError(
@@ -109,12 +111,12 @@ def begin(
     occasion = occasion_of(as_of_date, None if by_caller else time) if partition is None else None
     if calendar is not None:
         run_metadata["calendar"] = calendar.identity
-    run_metadata |= dated(scheme, partition, time)
+    run_metadata |= dated(scheme, partition, due, time)
     return WorkflowContext(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),
         batch_id=batch_id,
-        started_at=started_at or datetime.now(UTC),
+        started_at=started_at,
         params=FrozenDict() if params is None else params,
         metadata=run_metadata,
         checkpoint=checkpoint,

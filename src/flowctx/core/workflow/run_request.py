@@ -69,8 +69,10 @@ class RunRequest:
     step_config: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        for name in RESERVED_NAMES:
-            object.__setattr__(self, name, _read(name, getattr(self, name), ""))
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if value is not default:
+                object.__setattr__(self, name, _read(name, value, ""))
         if self.from_step and not self.resume_from:
             raise ContextError(f"from_step={self.from_step!r} is for a run that continues another; add resume_from")
 
@@ -252,6 +254,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
 
 #: The names that no parameter may have.
 RESERVED_NAMES = tuple(field.name for field in fields(RunRequest))
+_DEFAULTS = {field.name: field.default for field in fields(RunRequest)}
 
 #: A run of which its caller says nothing.
 NO_REQUEST = RunRequest()

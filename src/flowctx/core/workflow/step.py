@@ -102,7 +102,7 @@ class Step:
     def configured(self, overrides: Mapping[str, Any] | None) -> FrozenDict:
         """Return the step's configuration with ``overrides`` on top."""
         if not overrides:
-            return _config(self.config, self.name)
+            return self.config if isinstance(self.config, FrozenDict) else _config(self.config, self.name)
         return FrozenDict({**self.config, **_config(overrides, self.name)})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Step:
