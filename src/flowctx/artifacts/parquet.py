@@ -61,7 +61,10 @@ def write_parquet(
     Raises:
         PlainDataError: It has a type that cannot be stored, or rows without columns.
     """
-    plan = check_schema(schema, path)
+    try:
+        plan = _planned(schema.serialize().to_pybytes())
+    except TypeError as exc:
+        raise PlainDataError(f"{path} has {exc}") from exc
     form, digest, sink = Form(schema, freq=freq), ContentDigest(schema), _Hashing(file)
     with pq.ParquetWriter(sink, plan.stored, **plan.options) as writer:
         with _digesting(digest) as feed:
@@ -84,20 +87,37 @@ def write_parquet(
     return reference, sha256(plan.as_read.serialize().to_pybytes() + (text or b""))
 
 
-def check_schema(schema: pa.Schema, path: str) -> Plan:
-    """Return how tables of a schema are written.
+#: Types of which Parquet keeps every value, as it is.
+_PLAIN = frozenset(
+    {pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.date32()}
+)
 
-    Raises:
-        PlainDataError: They cannot be.
-    """
+
+def surely_written(table: pa.Table) -> bool:
+    """Whether nothing in a table can keep it from being written."""
+    if not _plain(table.schema):
+        return False
     try:
-        return _planned(schema.serialize().to_pybytes())
-    except TypeError as exc:
-        raise PlainDataError(f"{path} has {exc}") from exc
+        table.validate(full=True)  # text that is not UTF-8
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def _plain(schema: pa.Schema) -> bool:
+    """Whether every table of a schema can be written, but for text that is none."""
+    if not len(schema) or not _PLAIN.issuperset(schema.types) or not all(field.nullable for field in schema):
+        return False
+    try:
+        _planned(schema.serialize().to_pybytes())
+    except TypeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class _Plan:
     """How tables of one schema are written."""
 
     #: The columns and their types, as we name them.
@@ -111,7 +131,7 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
-def _planned(serialized: bytes) -> Plan:
+def _planned(serialized: bytes) -> _Plan:
     """Return how tables of a schema are written.
 
     Raises:
@@ -129,7 +149,7 @@ def _planned(serialized: bytes) -> Plan:
         pass
     view = pq.ParquetFile(file)
     options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": _not_floats(view)}
-    return Plan(columns=columns, stored=kept, as_read=view.schema_arrow, options=options)
+    return _Plan(columns=columns, stored=kept, as_read=view.schema_arrow, options=options)
 
 
 def _checked_type(field: pa.Field) -> str:

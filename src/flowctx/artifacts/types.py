@@ -65,24 +65,6 @@ def bytes_of(data: pa.RecordBatch | pa.Table) -> int:
         return int(data.get_total_buffer_size())
 
 
-#: Types of which Parquet keeps every value, as it is.
-_ALWAYS_STORED = frozenset(
-    {pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.date32()}
-)
-
-
-def surely_written(table: pa.Table) -> bool:
-    """Whether nothing in a table can keep it from being written, if the names of its columns are fine."""
-    schema = table.schema
-    if not len(schema) or not _ALWAYS_STORED.issuperset(schema.types) or not all(field.nullable for field in schema):
-        return False
-    try:
-        table.validate(full=True)  # text that is not UTF-8
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
 def children(kind: pa.DataType) -> list[pa.Field]:
     """Return the fields of a nested type."""
     return [kind.field(i) for i in range(kind.num_fields)] if T.is_nested(kind) else []

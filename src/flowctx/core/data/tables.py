@@ -41,9 +41,6 @@ class TableSource(Protocol):
         """Keep a small frame as it is now, to be written when it is first looked at, and say whether that was done.
 
         It is not where the frame is large, or where something in it may still be refused when it is written.
-
-        Raises:
-            PlainDataError: It has columns that cannot be stored.
         """
         ...
 

@@ -26,6 +26,10 @@ from flowctx.core.workflow.step_config import STEP_CONFIG
 logger = logging.getLogger("flowctx")
 
 
+#: Of a step that has not run yet.
+_NO_OUTCOME = Outcome(result=StepResult.ok())
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepInput:
     """What a step has from those before it."""
@@ -123,7 +127,7 @@ class StepAttempt:
         return made
 
     def _made(self, recorder: Recorder) -> AttemptResult:
-        outcome = Outcome(result=StepResult.ok())
+        outcome = _NO_OUTCOME
         try:
             received = self._received = self.receive(recorder.context)
             carried = None if self.runs_anyway else recorder.reused_result(self.step.name, self.store)
