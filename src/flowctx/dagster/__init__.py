@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from flowctx.dagster import _versions  # noqa: F401 - first: it says which Dagster is needed where it is not there
+from flowctx.dagster.asset_keys import asset_key
 from flowctx.dagster.context import workflow_context, workflow_contexts
-from flowctx.dagster.definitions import asset_key, workflow_assets, workflow_definitions, workflow_job
+from flowctx.dagster.definitions import workflow_assets, workflow_definitions, workflow_job
 from flowctx.dagster.endings import endings_sensor
 from flowctx.dagster.mappings import partition_mapping
 from flowctx.dagster.outputs import WorkflowIOManager

@@ -27,6 +27,7 @@ __all__ = [
     "PartitionsSubset",
     "UnresolvedAssetJobDefinition",
     "UpstreamPartitionsResult",
+    "asset_keys_by_op",
     "direct_run_tags",
     "quiet",
     "schedule_name",
@@ -45,6 +46,17 @@ SCHEDULED_TIME_TAG = ".dagster/scheduled_execution_time"
 def quiet() -> AbstractContextManager[Any]:
     """Return a block in which Dagster does not warn that what we use of it is in beta."""
     return disable_dagster_warnings()
+
+
+def asset_keys_by_op(op: dg.OpExecutionContext) -> dict[str, dg.AssetKey]:
+    """Return the keys of the assets of a code location by the names of their ops; of the run alone in this process."""
+    try:
+        graph = op.repository_def.asset_graph
+    except CheckError:  # a run of materialize() or execute_in_process() is of no code location
+        graph = op.job_def.asset_layer.asset_graph
+    found = {str(graph.get(key).assets_def.op.name): key for key in graph.executable_asset_keys}
+    checked = next((check.asset_key for check in op.assets_def.check_keys), None)
+    return found if checked is None else {op.op_def.name: checked, **found}
 
 
 def direct_run_tags(op: Any) -> Mapping[str, str]:

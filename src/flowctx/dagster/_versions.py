@@ -13,6 +13,7 @@ DAGSTER = Engine(
     lowest="1.11.8",
     abilities=MappingProxyType(
         {
+            "partitioned checks": Ability("1.12.13", "all partitions share one check"),
             "partitioned assets in runs without a partition": Ability("1.12.22", "Dagster itself refuses such a run"),
         }
     ),

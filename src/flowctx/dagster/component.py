@@ -76,6 +76,12 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
     deps: dict[str, list[str]] | None = Field(default=None, description="For steps, assets that must be there first.")
     checks: list[str] | None = Field(default=None, description="Steps whose quality metrics are asset checks.")
     backfill: Literal["multi_run", "single_run"] | None = Field(default=None, description="How ranges are run.")
+    key_prefix: str | list[str] | dict[str, str | list[str]] | None = Field(
+        default=None, description="What keys begin with, its own and those of the workflows that it reads."
+    )
+    io_manager_key: str | None = Field(
+        default=None, description="Resource that keeps outputs; another one for each other base_path."
+    )
     catch_up: int = Field(default=0, description="Business dates that the schedule makes up for after an outage.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -93,6 +99,8 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
                 "deps",
                 "checks",
                 "catch_up",
+                "key_prefix",
+                "io_manager_key",
             )
             if (value := getattr(self, name)) is not None
         }

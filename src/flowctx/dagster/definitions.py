@@ -17,13 +17,16 @@ from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.dagster._compat import quiet
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key, key_path
+from flowctx.dagster.checks import QUALITY_CHECK, check_spec
 from flowctx.dagster.endings import endings_sensor
 from flowctx.dagster.inputs import input_deps, input_metadata
-from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
+from flowctx.dagster.outputs import IO_MANAGER_KEY, STEP_METADATA, WorkflowIOManager
 from flowctx.dagster.params import params_key, params_resource
 from flowctx.dagster.partitions import partitions_def
 from flowctx.dagster.schedules import workflow_schedule
-from flowctx.dagster.steps import QUALITY_CHECK, StepBody
+from flowctx.dagster.step_body import StepBody, check_io_manager
+from flowctx.dagster.steps import run_step
 
 
 def workflow_assets(
@@ -38,6 +41,8 @@ def workflow_assets(
     backfill_policy: dg.BackfillPolicy | None = None,
     automation_condition: dg.AutomationCondition[Any] | None = None,
     pool: str | None = None,
+    key_prefix: KeyPrefix | None = None,
+    io_manager_key: str = IO_MANAGER_KEY,
 ) -> list[dg.AssetsDefinition]:
     """Return one asset for each step of a workflow, under the key ``[workflow name, step name]``.
 
@@ -59,6 +64,9 @@ def workflow_assets(
         backfill_policy: One run for each partition by default; ``BackfillPolicy.single_run()`` for one run for a range.
         automation_condition: When Dagster materialises them by itself.
         pool: The concurrency pool of each.
+        key_prefix: What the keys begin with, its own and those of the workflows that it reads; a dict by the name of
+            the workflow where they differ. (Dagster's ``load_assets_from_modules(key_prefix=…)`` does as well.)
+        io_manager_key: The resource that keeps the outputs, where several workflows do not share one.
 
     Raises:
         WorkflowError: The workflow has no steps, or ``deps`` or ``checks`` name a step that it does not have.
@@ -81,11 +89,11 @@ def workflow_assets(
     resources = {params_key(workflow): params_resource(workflow)}
     assets = []
     for step in workflow.steps.values():
-        before = [asset_key(workflow, name) for name in step.after]
+        before = [asset_key(workflow, name, key_prefix) for name in step.after]
         spec = dg.AssetSpec(
-            asset_key(workflow, step.name),
-            deps=[*before, *input_deps(workflow, step), *(deps or {}).get(step.name, ())],
-            metadata=input_metadata(step),
+            asset_key(workflow, step.name, key_prefix),
+            deps=[*before, *input_deps(workflow, step, key_prefix), *(deps or {}).get(step.name, ())],
+            metadata={STEP_METADATA: f"{workflow.name}/{step.name}", **input_metadata(step)},
             skippable=True,
             description=getdoc(step.function),
             automation_condition=automation_condition,
@@ -97,10 +105,11 @@ def workflow_assets(
         body = StepBody(
             workflow=workflow,
             step=step,
-            prefix=(workflow.name,),
+            prefix=key_path(workflow, key_prefix),
             output_name=spec.key.to_python_identifier(),
             asset_key=spec.key,
             checked=step.name in checked,
+            io_manager_key=io_manager_key,
         )
         assets.append(_asset(body, spec, definition, resources, backfill_policy, pool))
     return assets
@@ -112,6 +121,7 @@ def workflow_definitions(
     base_path: str | None = None,
     ledger_url: str | None = None,
     catch_up: int = 0,
+    io_manager_key: str = IO_MANAGER_KEY,
     **asset_args: Any,
 ) -> dg.Definitions:
     """Return all that Dagster needs for a workflow, ready to be a code location or merged into one.
@@ -122,12 +132,14 @@ def workflow_definitions(
             the Dagster instance.
         ledger_url: The ledger in which runs are recorded, where ``FLOWCTX_LEDGER_URL`` names none.
         catch_up: For how many business dates back the schedule makes up for what it missed.
+        io_manager_key: The resource that keeps the outputs: another one for each of several workflows that do not share
+            ``base_path`` and ``ledger_url`` in one code location.
         **asset_args: As for :func:`workflow_assets`.
 
     Returns:
         One asset for each step with its checks, a job ``<workflow name>_job`` of all of them, its schedule
         ``<workflow name>_schedule`` (to be turned on) if the partitions have a cadence, the IO manager as the
-        resource ``workflow_io_manager``, and :func:`endings_sensor` if a ledger is named.
+        resource ``io_manager_key``, and :func:`endings_sensor` if a ledger is named.
 
     Raises:
         WorkflowError: As for :func:`workflow_assets`.
@@ -143,7 +155,7 @@ def workflow_definitions(
         near = nearest(name, [*signature(workflow_definitions).parameters, *signature(workflow_assets).parameters])
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"workflow_definitions() has no argument {name!r}{hint}")
-    assets = workflow_assets(workflow, **asset_args)
+    assets = workflow_assets(workflow, io_manager_key=io_manager_key, **asset_args)
     job = dg.define_asset_job(
         f"{workflow.name}_job",
         selection=dg.AssetSelection.assets(*assets),
@@ -153,22 +165,10 @@ def workflow_definitions(
     schedules = []
     if scheme is not None and scheme.cadence is not None:
         schedules.append(workflow_schedule(job, scheme, name=f"{workflow.name}_schedule", catch_up=catch_up))
-    resources = {IO_MANAGER_KEY: io_manager(base_path, ledger_url)}
+    resources = {io_manager_key: io_manager(base_path, ledger_url)}
     recorded = ledger_url is not None or "FLOWCTX_LEDGER_URL" in os.environ
     sensors = [endings_sensor(workflow, ledger_url=ledger_url)] if recorded else []
     return dg.Definitions(assets=assets, jobs=[job], schedules=schedules, sensors=sensors, resources=resources)
-
-
-def asset_key(workflow: Workflow, step: str) -> dg.AssetKey:
-    """Return the key of a step's asset.
-
-    Example:
-        ::
-
-            @dg.asset(ins={"summary": dg.AssetIn(asset_key(prices, "summarise"))})
-            def report(summary): ...
-    """
-    return dg.AssetKey([workflow.name, step])
 
 
 def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -> dg.JobDefinition:
@@ -197,6 +197,8 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
     graph = dg.GraphDefinition(name=job_name, node_defs=ops, dependencies=wires)
     resources = {params_key(workflow): params_resource(workflow), IO_MANAGER_KEY: io_manager()}
     resources |= job_args.pop("resource_defs", None) or {}
+    if isinstance(resources[IO_MANAGER_KEY], dg.IOManager | dg.IOManagerDefinition | dg.ConfigurableIOManagerFactory):
+        check_io_manager(resources[IO_MANAGER_KEY], IO_MANAGER_KEY)
     definition = partitions_def(workflow.partitions)
     job_args.setdefault("description", f"Workflow {workflow.name}, step by step.")
     return graph.to_job(name=job_name, resource_defs=resources, partitions_def=definition, **job_args)
@@ -235,19 +237,19 @@ def _asset(
 
         @dg.multi_asset(
             name=spec.key.to_python_identifier(),
-            specs=[spec.with_io_manager_key(IO_MANAGER_KEY)],
-            check_specs=[_check(spec)] if body.checked else None,
+            specs=[spec.with_io_manager_key(body.io_manager_key)],
+            check_specs=[check_spec(spec.key, definition)] if body.checked else None,
             # Without this, a check of a skipped step would be missing rather than not evaluated.
             can_subset=body.checked,
             partitions_def=definition,
-            required_resource_keys={IO_MANAGER_KEY},
+            required_resource_keys={body.io_manager_key},
             resource_defs=resources,
             retry_policy=retry_policy(body.step.retry),
             backfill_policy=backfill_policy,
             pool=pool,
         )
         def compute(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from body(context)
+            yield from run_step(body, context)
 
     return compute
 
@@ -262,7 +264,7 @@ def _op(body: StepBody) -> dg.OpDefinition:
         retry_policy=retry_policy(body.step.retry),
     )
     def compute(context: dg.OpExecutionContext) -> Iterator[Any]:
-        yield from body(context)
+        yield from run_step(body, context)
 
     return compute
 
@@ -276,10 +278,6 @@ def retry_policy(policy: RetryPolicy) -> dg.RetryPolicy | None:
         return None
     backoff = dg.Backoff.EXPONENTIAL if policy.backoff > 1 and policy.delay > timedelta(0) else None
     return dg.RetryPolicy(max_retries=policy.retries, delay=policy.delay.total_seconds(), backoff=backoff)
-
-
-def _check(spec: dg.AssetSpec) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(QUALITY_CHECK, asset=spec.key, description="The quality metrics that the step reports.")
 
 
 def _reports_quality(step: Step) -> bool:

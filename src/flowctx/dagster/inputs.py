@@ -12,28 +12,29 @@ from flowctx.core.partitions.mapping import same_dates
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.inputs import Input, inputs_of
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key
 from flowctx.dagster.mappings import partition_mapping, previous_mapping
 
 
-def input_deps(workflow: Workflow, step: Step) -> list[dg.AssetDep]:
+def input_deps(workflow: Workflow, step: Step, key_prefix: KeyPrefix | None = None) -> list[dg.AssetDep]:
     """Return what a step's asset depends on beside the steps before it, so that Dagster keeps the order of inputs.
 
     It depends on the assets of other workflows that it reads, and on its own earlier partitions where a step of its
     workflow reads those: not on those of another step, since Dagster would then part the run of a partition in two.
     What Dagster has no mapping for is left out: it is read all the same, and never from an older version.
     """
-    by_asset: dict[tuple[str, str], list[Input]] = {}
+    by_asset: dict[dg.AssetKey, list[Input]] = {}
     for item in step.inputs.values():
         if item.workflow is not workflow:
-            by_asset.setdefault((item.workflow.name, item.step_name), []).append(item)
+            by_asset.setdefault(asset_key(item.workflow, item.step_name, key_prefix), []).append(item)
     own = [i for _, _, i in inputs_of(workflow) if i.workflow is workflow and i.step_name == step.name]
     if own:
-        by_asset[workflow.name, step.name] = own
+        by_asset[asset_key(workflow, step.name, key_prefix)] = own
     deps = []
-    for path, items in by_asset.items():
+    for key, items in by_asset.items():
         found, mapping = _mapping(workflow.partitions, items)
         if found:
-            deps.append(dg.AssetDep(dg.AssetKey(path), partition_mapping=mapping))
+            deps.append(dg.AssetDep(key, partition_mapping=mapping))
     return deps
 
 

@@ -8,6 +8,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Input
+from flowctx.dagster.asset_keys import is_step_asset
 from flowctx.dagster.partitions import to_dagster_key
 
 
@@ -45,6 +46,6 @@ def _is_target(instance: dg.DagsterInstance, backfill_id: str, item: Input, key:
     name = to_dagster_key(key, scheme)
     if found.asset_backfill_data is None:
         return name in (found.partition_names or ())
-    asset = dg.AssetKey([item.workflow.name, item.step_name])
     target = found.asset_backfill_data.target_subset
-    return asset in target.asset_keys and name in target.get_partitions_subset(asset)
+    assets = [asset for asset in target.asset_keys if is_step_asset(asset, item.workflow, item.step_name)]
+    return any(name in target.get_partitions_subset(asset) for asset in assets)

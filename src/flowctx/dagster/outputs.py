@@ -24,6 +24,8 @@ from flowctx.dagster.storage import RunStorage
 
 #: The resource key of the IO manager.
 IO_MANAGER_KEY = "workflow_io_manager"
+#: Metadata of an asset: the workflow and the step that it is of, whatever its key is.
+STEP_METADATA = "flowctx/step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +87,16 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         asset_path, keys = _upstream(context)
         step = step_context(context)
         facts = RunFacts.of(dg.OpExecutionContext(step)) if step is not None else None
-        storage = self.storage
+        storage, of_step = self.storage, _step_of(context)
         if keys is None:
-            return _annotated(storage.newest(asset_path, None, facts), kind)
+            return _annotated(storage.newest(asset_path, None, facts, of_step), kind)
         if len(keys) == 1 and not _by_partition(context, step):
-            return _annotated(storage.newest(asset_path, keys[0], facts), kind)
+            return _annotated(storage.newest(asset_path, keys[0], facts, of_step), kind)
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
         loaded: dict[Any, Any] = {}
         for key in keys:
             try:
-                capture = storage.newest(asset_path, key, facts)
+                capture = storage.newest(asset_path, key, facts, of_step)
             except ArtifactError:
                 if not lenient:
                     raise
@@ -165,6 +167,13 @@ def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
         )
     keys = list(context.asset_partition_keys) if context.has_asset_partitions else None
     return list(context.asset_key.path), keys
+
+
+def _step_of(context: dg.InputContext) -> list[str] | None:
+    """Return the workflow and the step that an asset is of, if it is one of ours and known here."""
+    upstream = context.upstream_output
+    found = upstream.definition_metadata.get(STEP_METADATA) if upstream is not None else None
+    return None if found is None else str(getattr(found, "value", found)).split("/")
 
 
 def _by_partition(context: dg.InputContext, step: Any) -> bool:

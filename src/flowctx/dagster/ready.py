@@ -11,6 +11,7 @@ from flowctx.core.durability.readiness import Readiness
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.run_request import read_date
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import RunStorage
 
@@ -25,6 +26,7 @@ def inputs_sensor(
     on_restatement: str = "ignore",
     ledger_url: str | None = None,
     name: str | None = None,
+    key_prefix: KeyPrefix | None = None,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> dg.SensorDefinition:
     """Return a sensor that requests each partition of a workflow when it is due and its inputs are there.
@@ -40,6 +42,7 @@ def inputs_sensor(
             it, or ``"run"`` the partition once more.
         ledger_url: The ledger, where ``FLOWCTX_LEDGER_URL`` names none.
         name: The sensor's name; ``<workflow name>_inputs`` by default.
+        key_prefix: As for :func:`workflow_assets`.
         default_status: Whether it is turned on when it is deployed.
 
     Raises:
@@ -52,7 +55,6 @@ def inputs_sensor(
             defs = dg.Definitions(assets=workflow_assets(month), sensors=[ready], ...)
     """
     flow = check_workflow(workflow)
-    sensor_name = name or f"{flow.name}_inputs"
     readiness = Readiness.checked(flow, f"inputs_sensor() of workflow {flow.name!r}", on_restatement)
     since = read_date(start)
     if since is None:
@@ -75,9 +77,9 @@ def inputs_sensor(
             yield dg.SkipReason("no partition is ready that has not been captured")
 
     return dg.SensorDefinition(
-        name=sensor_name,
+        name=name or f"{flow.name}_inputs",
         evaluation_fn=evaluate,
-        asset_selection=dg.AssetSelection.assets(*([flow.name, step] for step in flow.steps)),
+        asset_selection=dg.AssetSelection.assets(*(asset_key(flow, step, key_prefix) for step in flow.steps)),
         description=f"Requests partitions of workflow {flow.name} when all that they read is in flowctx's ledger.",
         default_status=default_status,
         minimum_interval_seconds=30,

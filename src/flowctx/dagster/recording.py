@@ -3,7 +3,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import dagster as dg
 
@@ -15,29 +15,14 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.takeover import begin_or_take_over
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.run_request import RunRequest
+from flowctx.dagster.step_body import StepBody
 from flowctx.ledger import strict_from_env
 
 
-class StepNode(Protocol):
-    """What an op that runs a step says of itself."""
-
-    @property
-    def workflow(self) -> Workflow:
-        """The workflow that the step is of."""
-
-    @property
-    def asset_key(self) -> dg.AssetKey | None:
-        """The asset, if it is one."""
-
-    def node(self, step: str) -> str:
-        """Return Dagster's name for a step of the same workflow."""
-
-
 def record_run(
-    body: StepNode,
+    body: StepBody,
     op: dg.OpExecutionContext,
     ctx: WorkflowContext,
     request: RunRequest,
@@ -56,8 +41,6 @@ def record_run(
         params_key: The resource whose configuration is the run's parameters.
     """
     flow = body.workflow
-    if body.asset_key is not None and not op.selected_asset_keys:
-        ledger = None  # a check alone captures nothing
     recorded_in = run_ledger(ledger, strict=strict_from_env())
     selected = _selected(body, op)
     parent, rerun = op.run.parent_run_id, None
@@ -90,7 +73,7 @@ def end_of_run(run: dg.DagsterRun) -> RunStatus | None:
     return ends.get(run.status, RunStatus.FAILED) if run.is_finished else None
 
 
-def _selected(body: StepNode, op: dg.OpExecutionContext) -> Collection[str]:
+def _selected(body: StepBody, op: dg.OpExecutionContext) -> Collection[str]:
     """Return the steps of the workflow that are part of the run: one may be about some assets only."""
     keys = op.run.step_keys_to_execute
     nodes = {node.name for node in op.job_def.nodes} if keys is None else set(keys)

@@ -21,8 +21,9 @@ from flowctx.core.workflow.definition import Step, Workflow, check_workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
+from flowctx.dagster.asset_keys import asset_key
 from flowctx.dagster.context import RunFacts
-from flowctx.dagster.definitions import asset_key, workflow_assets
+from flowctx.dagster.definitions import workflow_assets
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.params import params_key, params_of

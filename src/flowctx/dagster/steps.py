@@ -4,7 +4,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -23,69 +23,45 @@ from flowctx.core.execution.execute import Outcome
 from flowctx.core.masking import mask_data
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
-from flowctx.dagster.checks import one_check
+from flowctx.dagster.checks import QUALITY_CHECK, CheckEvent, of_partition, quality_check, range_checks
 from flowctx.dagster.context import RunFacts
 from flowctx.dagster.frames import table_metadata
 from flowctx.dagster.logs import logged_in
 from flowctx.dagster.ordering import unordered
 from flowctx.dagster.output_store import StoredOutput
-from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager, Written
+from flowctx.dagster.outputs import Written
 from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.recording import record_run
+from flowctx.dagster.step_body import StepBody
 
-#: Name of the check that shows a step's quality metrics.
-QUALITY_CHECK = "quality"
-#: Name of an op's only output.
-RESULT = "result"
 #: Prefix of our own entries in metadata, beside the numbers of outputs.
 _OURS = TAG_PREFIX
 
-Event: TypeAlias = dg.Output[Any] | dg.AssetCheckResult | dg.AssetMaterialization
+Event: TypeAlias = dg.Output[Any] | CheckEvent | dg.AssetMaterialization
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepBody:
-    """What an op does for a step."""
-
-    workflow: Workflow
-    step: Step
-    #: Where outputs of this workflow are kept: the path before the step's name.
-    prefix: tuple[str, ...]
-    #: Name of the op's output.
-    output_name: str = RESULT
-    #: The asset, if it is one.
-    asset_key: dg.AssetKey | None = None
-    #: Whether the op has the quality check.
-    checked: bool = False
-
-    def __call__(self, context: Any) -> Iterator[Event]:
-        """Run the step for every partition of the run."""
-        op: dg.OpExecutionContext = context.op_execution_context
-        try:
-            facts = RunFacts.of(context)
-            params = params_of(getattr(op.resources, params_key(self.workflow)), "params")
-            request = facts.request(params)
-            attempts = [
-                PartitionStep(self, op, key, facts.context(key, workflow=self.workflow, params=params), request)
-                for key in facts.keys or (None,)
-            ]
-        except FlowctxError as exc:
-            raise dg.Failure(f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
-        _name_batch(op, attempts[0].ctx)
-        return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
-
-    def asset_path(self, step: str) -> tuple[str, ...]:
-        """Return where the outputs of a step are kept."""
-        return (*self.prefix, step)
-
-    def node(self, step: str) -> str:
-        """Return Dagster's name for a step of the same workflow."""
-        return step if self.asset_key is None else dg.AssetKey(self.asset_path(step)).to_python_identifier()
+def run_step(body: StepBody, context: Any) -> Iterator[Event]:
+    """Run a step for every partition of the run; a run of its check alone runs no step, and reports what is stored."""
+    op: dg.OpExecutionContext = context.op_execution_context
+    try:
+        body = body.in_run(op)
+        facts = RunFacts.of(context)
+        params = params_of(getattr(op.resources, params_key(body.workflow)), "params")
+        request = facts.request(params)
+        attempts = [
+            PartitionStep(body, op, key, facts.context(key, workflow=body.workflow, params=params), request)
+            for key in facts.keys or (None,)
+        ]
+        if body.asset_key is not None and not op.selected_asset_keys:
+            return range_checks([check for attempt in attempts for check in attempt.stored_checks(facts)])
+    except FlowctxError as exc:
+        raise dg.Failure(f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
+    _name_batch(op, attempts[0].ctx)
+    return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
 
 
 class PartitionStep:
@@ -106,8 +82,7 @@ class PartitionStep:
         if key is None and scheme is not None and ctx.partition is not None:  # the caller's word, as for a check alone
             key = to_dagster_key(ctx.partition, scheme)
         self.key = key
-        manager: WorkflowIOManager = getattr(op.resources, IO_MANAGER_KEY)
-        self.storage = manager.storage
+        self.storage = body.io_manager(op).storage
         self.outputs, self.store = self.storage.outputs, self.storage.artifacts
         self.number = op.retry_number + 1
         self.recorder: Recorder | None = None
@@ -127,9 +102,7 @@ class PartitionStep:
             if self.leads_on(result):
                 yield dg.Output(Written(count=0), self.body.output_name, metadata=_no_asset_events(self.body))
             return
-        if self.body.asset_key is None or self.op.selected_asset_keys:  # a run may be of the check only
-            capture = self.stored_output(made.envelope)
-            yield dg.Output(capture, self.body.output_name, metadata=self.metadata(result))
+        yield dg.Output(self.stored_output(made.envelope), self.body.output_name, metadata=self.metadata(result))
 
     def once(self) -> AttemptResult:
         """Run the step; a partition whose predecessor was skipped is skipped."""
@@ -269,19 +242,20 @@ class PartitionStep:
         }
         return {f"{_OURS}{name}": value for name, value in facts.items() if value is not None}
 
-    def checks(self, result: StepResult) -> Iterator[dg.AssetCheckResult]:
+    def checks(self, result: StepResult) -> Iterator[CheckEvent]:
         """Yield the quality metrics as an asset check: an error where the step stopped at them, else a warning."""
-        if result.quality is None or not self.body.checked or not self.op.selected_asset_check_keys:
+        if not (self.op.selected_asset_check_keys and self.body.checked and result.quality is not None):
             return
-        failed = result.status is StepStatus.FAILED
-        yield dg.AssetCheckResult(
-            passed=result.quality.passed,
-            asset_key=self.body.asset_key,
-            check_name=QUALITY_CHECK,
-            severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
-            description="; ".join(result.quality.reasons) or result.error,
-            metadata={**result.quality.counts, **result.quality.rates, **self.identity()},
-        )
+        check = quality_check(self.body.asset_key, result.quality, result.status, result.error, self.identity())
+        yield check if self.op.has_partition_key else of_partition(check, self.key)
+
+    def stored_checks(self, facts: RunFacts) -> Iterator[CheckEvent]:
+        """Yield the check of what is stored of the partition: that of the run's batch, else the newest."""
+        envelope = self.storage.newest(self.body.asset_path(self.body.step.name), self.key, facts).envelope
+        result = StepResult(status=envelope.status, error=envelope.error, quality=envelope.quality)
+        if result.quality is None:
+            self.op.log.warning(f"step {self.body.step.name} {result.status} without quality metrics ({self.key})")
+        yield from self.checks(result)
 
     def leads_on(self, result: StepResult) -> bool:
         """Return whether steps after this one may run although it has no output."""
@@ -350,7 +324,7 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
     """Run a step for a range of partitions: each by itself, with its own attempts, stored as soon as it is done."""
     failures: list[tuple[PartitionStep, dg.Failure]] = []
     done: list[tuple[PartitionStep, dict[str, Any]]] = []
-    checks: list[dg.AssetCheckResult] = []
+    checks: list[CheckEvent] = []
     leads_on = False
     for attempt in attempts:
         made = attempt.to_the_end()
@@ -367,7 +341,7 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
             attempt.outputs.write(attempt.stored_output(made.envelope))
             done.append((attempt, metadata))
         attempt.about_partition(metadata)
-    yield from one_check(checks)
+    yield from range_checks(checks)
     body = attempts[0].body
     if failures:
         for attempt, metadata in done:

@@ -50,29 +50,35 @@ class RunStorage:
             raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
         return OutputStore(self.base, self.artifacts)
 
-    def newest(self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None) -> StoredOutput:
+    def newest(
+        self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None, of_step: Sequence[str] | None = None
+    ) -> StoredOutput:
         """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one.
 
         Args:
             asset_path: Path of the asset's key.
             key: Dagster's key of the partition.
             facts: The run that asks; None outside of a run.
+            of_step: The workflow and the step that the asset is of, by which the ledger knows it; by default the end of
+                its path.
 
         Raises:
             ArtifactError: There is no such output.
         """
-        found = None if facts is None else self._of_the_run(asset_path, key, facts)
+        found = None if facts is None else self._of_the_run(asset_path, key, facts, of_step or asset_path)
         if found is not None:
             return found
         try:
             return self.outputs.read(asset_path, key)
         except ArtifactError:
-            current = current_output(self.ledger, asset_path, key, self.artifacts)
+            current = current_output(self.ledger, of_step or asset_path, key, self.artifacts)
             if current is None:
                 raise
             return current
 
-    def _of_the_run(self, asset_path: Sequence[str], key: str | None, facts: RunFacts) -> StoredOutput | None:
+    def _of_the_run(
+        self, asset_path: Sequence[str], key: str | None, facts: RunFacts, of_step: Sequence[str]
+    ) -> StoredOutput | None:
         found = self.outputs.of_run(asset_path, key, facts.tag("capture_id") or facts.batch_id or facts.first_run_id)
         # Of several dates in one batch, that of this run; a run about none of them reads the latest.
         by_run = next((output for output in found if output.run_id in (facts.run_id, facts.first_run_id)), None)
@@ -80,7 +86,7 @@ class RunStorage:
             return by_run
         capture_ids = _capture_ids(facts, key)
         if not found:
-            return output_of_capture(self.ledger, asset_path, key, capture_ids, self.artifacts)
+            return output_of_capture(self.ledger, of_step, key, capture_ids, self.artifacts)
         return next((output for output in found if output.capture_id in capture_ids), found[-1])
 
 

@@ -1,0 +1,42 @@
+"""The keys of the assets of workflows: a prefix, the workflow's name, the step's."""
+# No `from __future__ import annotations`: like its neighbours, which Dagster reads.
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import dagster as dg
+
+from flowctx.core.workflow.inputs import Source
+
+#: What keys begin with: a name, several, or by the name of the workflow where those differ.
+KeyPrefix: TypeAlias = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+
+
+def asset_key(workflow: Source, step: str, key_prefix: KeyPrefix | None = None) -> dg.AssetKey:
+    """Return the key of a step's asset.
+
+    Args:
+        workflow: The workflow.
+        step: The step's name.
+        key_prefix: As for :func:`workflow_assets`.
+
+    Example:
+        ::
+
+            @dg.asset(ins={"summary": dg.AssetIn(asset_key(prices, "summarise"))})
+            def report(summary): ...
+    """
+    return dg.AssetKey([*key_path(workflow, key_prefix), step])
+
+
+def key_path(workflow: Source, key_prefix: KeyPrefix | None) -> tuple[str, ...]:
+    """Return what the keys of a workflow's steps begin with."""
+    if isinstance(key_prefix, Mapping):
+        key_prefix = key_prefix.get(workflow.name)
+    parts = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix or ())
+    return (*parts, workflow.name)
+
+
+def is_step_asset(key: dg.AssetKey, workflow: Source, step: str) -> bool:
+    """Whether a key is that of a step's asset, under whatever prefix."""
+    return list(key.path[-2:]) == [workflow.name, step]

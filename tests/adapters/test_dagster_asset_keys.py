@@ -1,0 +1,203 @@
+"""The keys of a workflow's assets may be renamed, and their outputs kept apart; its checks are those of its assets."""
+
+from types import ModuleType
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+from adapters.abilities import require
+from adapters.dagster_support import QUIET, Bench, counted
+from flowctx import ContextError, Daily, PartitionScheme, QualityMetrics, StepResult, Workflow
+from flowctx.dagster import WorkflowIOManager, asset_key, workflow_assets, workflow_definitions, workflow_job
+from flowctx.dagster._versions import DAGSTER
+
+DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS"))
+DAY = "2012-10-26"
+EVENT = dg.DagsterEventType
+
+
+def checked(name="flow", calls=None):
+    """Return a workflow whose second step reports its quality, and whose third has what the first found."""
+    flow = Workflow(name, partitions=DAYS)
+    flow.step("fetch")(lambda ctx: {"rows": 3})
+    metrics = QualityMetrics(counts={"rows": 3})
+    flow.step("check")(counted([] if calls is None else calls, lambda ctx: StepResult.ok({"n": 1}, quality=metrics)))
+    flow.step("tell")(lambda ctx: {"rows": ctx.get_output("fetch", "rows")})
+    return flow
+
+
+def loaded(assets, **how):
+    """Return assets as Dagster loads them from a module."""
+    module = ModuleType("definitions_of_flow")
+    module.assets = assets
+    return list(dg.load_assets_from_modules([module], **how))
+
+
+def replaced(assets, keys):
+    """Return assets whose keys are replaced by others."""
+    return [each.with_attributes(asset_key_replacements=keys) for each in assets]
+
+
+RENAMES = {
+    "key_prefix=": (lambda flow: workflow_assets(flow, key_prefix="desk", checks=["check"]), "desk/flow/{}"),
+    "Dagster's own": (
+        lambda flow: loaded(workflow_assets(flow, checks=["check"]), key_prefix=["eu", "desk"]),
+        "eu/desk/flow/{}",
+    ),
+    "any other": (
+        lambda flow: replaced(
+            workflow_assets(flow, checks=["check"]),
+            {asset_key(flow, name): dg.AssetKey([name, "of_flow"]) for name in flow.steps},
+        ),
+        "{}/of_flow",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", RENAMES)
+def test_assets_may_be_renamed(how, tmp_path):
+    """Whatever renames the keys, steps find what was before them, checks their asset, and readers the outputs."""
+    make, key = RENAMES[how]
+    flow = checked()
+    bench = Bench(flow, tmp_path)
+    upstream = dg.AssetIn(dg.AssetKey(key.format("tell").split("/")))
+    days = workflow_assets(flow)[0].partitions_def
+
+    @dg.asset(ins={"told": upstream}, partitions_def=days)
+    def reader(told: dict) -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata=told)
+
+    bench.assets = [*make(flow), reader]
+    done = bench.run(DAY)
+    assert done.success
+    made = {event.asset_key.to_user_string() for event in bench.events(done, EVENT.ASSET_MATERIALIZATION)}
+    assert made == {"reader", *(key.format(name) for name in flow.steps)}
+    (check,) = done.get_asset_check_evaluations()
+    assert check.asset_key.to_user_string() == key.format("check")
+    (told,) = done.asset_materializations_for_node("reader")
+    assert (bench.outputs.output(key.format("fetch"), DAY), told.metadata["rows"].value) == ({"rows": 3}, 3)
+    if how != "any other":  # without a code location, only a prefix tells what the keys are of what is not in the run
+        assert bench.run(DAY, selection=[key.format("tell"), "reader"]).success
+
+
+LOCATION = """
+import dagster as dg
+from adapters.test_dagster_asset_keys import RENAMES, checked
+from flowctx.dagster import WorkflowIOManager
+
+outputs = WorkflowIOManager(base_path={folder!r})
+assets = RENAMES["any other"][0](checked())
+defs = dg.Definitions(assets, resources={{"workflow_io_manager": outputs}}, executor=dg.in_process_executor)
+"""
+
+
+def test_a_part_of_a_code_location_is_found_by_other_names(tmp_path):
+    """A run of one asset reads what steps further back made, whatever the code location calls their assets."""
+    file = tmp_path / "location.py"
+    file.write_text(LOCATION.format(folder=str(tmp_path)))
+    job = ReconstructableRepository.for_file(str(file), "defs").get_reconstructable_job("__ASSET_JOB")
+    tell = dg.AssetKey(["tell", "of_flow"])
+    with dg.DagsterInstance.ephemeral() as instance:
+        for part in (job, job.get_subset(asset_selection=frozenset({tell}))):
+            with dg.execute_job(part, instance, run_config=QUIET, tags={"dagster/partition": DAY}) as done:
+                assert done.success
+    assert WorkflowIOManager(base_path=str(tmp_path)).output(tell, DAY) == {"rows": 3}
+
+
+def test_the_prefix_is_that_of_what_is_read_too():
+    """A workflow that reads another depends on the keys of that one: with its own prefix, or another one by name."""
+    source = checked("source")
+    reader = Workflow("reader", partitions=DAYS)
+    reader.step("use", inputs={"rows": source.output("fetch")})(lambda ctx, *, rows: None)
+    for prefix, wanted in (("desk", ["desk", "source", "fetch"]), ({"source": ["eu"]}, ["eu", "source", "fetch"])):
+        (spec,) = workflow_assets(reader, key_prefix=prefix)[0].specs
+        assert [dep.asset_key.path for dep in spec.deps] == [wanted]
+        assert spec.key == asset_key(reader, "use", prefix)
+
+
+def test_outputs_of_several_workflows_lie_apart(tmp_path):
+    """Workflows with different base paths stand in one code location, each with a resource of its own, and are read."""
+    one, two = checked("one"), checked("two")
+
+    @dg.asset(ins={"a": dg.AssetIn(asset_key(one, "fetch")), "b": dg.AssetIn(asset_key(two, "fetch"))})
+    def both(a: dict, b: dict) -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata={"rows": a[DAY_KEY]["rows"] + b[DAY_KEY]["rows"]})
+
+    DAY_KEY = next(key for key in DAYS if key.date == DAY)
+    location = dg.Definitions.merge(
+        workflow_definitions(one, base_path=str(tmp_path / "a")),
+        workflow_definitions(two, base_path=str(tmp_path / "b"), io_manager_key="funds_io_manager"),
+        dg.Definitions([both]),
+    )
+    dg.Definitions.validate_loadable(location)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for flow in (one, two):
+            job = location.resolve_job_def(f"{flow.name}_job")
+            assert job.execute_in_process(partition_key=DAY, instance=instance, run_config=QUIET).success
+    assert sorted(path.relative_to(tmp_path).parts[:2] for path in tmp_path.glob("*/*")) == [("a", "one"), ("b", "two")]
+
+
+class Counting(WorkflowIOManager):
+    """Keeps outputs as usual, and counts them."""
+
+    def handle_output(self, context, obj):
+        """Note that it was called."""
+        context.add_output_metadata({"counted": 1})
+        super().handle_output(context, obj)
+
+
+class Other(dg.ConfigurableIOManager):
+    """Keeps nothing."""
+
+    def handle_output(self, context, obj):
+        """Do nothing."""
+
+    def load_input(self, context):
+        """Have nothing."""
+
+
+def test_an_io_manager_of_ones_own_extends_ours(tmp_path):
+    """What extends the IO manager takes its place; any other is refused, with what to write."""
+    flow = checked()
+    bench = Bench(flow, tmp_path)
+    bench.outputs = Counting(base_path=str(tmp_path))
+    found = bench.materializations(bench.run(DAY))
+    assert {metadata["counted"] for metadata in found.values()} == {1}
+    bench.outputs = Other()
+    (failed,) = [event for event in bench.run(DAY).all_events if event.is_step_failure]
+    assert "'workflow_io_manager' is Other" in failed.step_failure_data.error.message
+    with pytest.raises(ContextError, match="is Other.*a class of your own that extends it"):
+        workflow_job(flow, resource_defs={"workflow_io_manager": bench.outputs})
+
+
+def evaluations(result):
+    return {
+        (check.partition, check.passed, check.metadata["rows"].value) for check in result.get_asset_check_evaluations()
+    }
+
+
+def test_a_check_is_partitioned_as_its_asset(tmp_path):
+    """Each partition has a light of its own, in a run of a range too."""
+    require("dagster", "partitioned checks")
+    flow = checked()
+    one = Bench(flow, tmp_path, checks=["check"])
+    assert evaluations(one.run(DAY)) == {(DAY, True, 3)}
+    ranged = Bench(flow, tmp_path, checks=["check"], backfill_policy=dg.BackfillPolicy.single_run())
+    days = ("2012-10-25", "2012-10-26")
+    assert evaluations(ranged.run(span=days)) == {(day, True, 3) for day in days}
+
+
+def test_a_check_alone_runs_no_step(tmp_path):
+    """A run of a check reports what was found when the asset was made, and runs nothing; without one it says so."""
+    calls = []
+    bench = Bench(checked(calls=calls), tmp_path, checks=["check"])
+    alone = dg.AssetSelection.checks_for_assets(dg.AssetKey(["flow", "check"]))
+    tags = {"flowctx/partition": DAY}
+    refused = bench.run(tags=tags, selection=alone)
+    (failed,) = [event for event in refused.all_events if event.is_step_failure]
+    assert "has no output under" in failed.step_failure_data.error.message
+    assert (bench.run(DAY).success, len(calls)) == (True, 1)
+    partition = DAY if DAGSTER.able("partitioned checks") else None
+    for how in ({"tags": tags}, {"span": (DAY, DAY)}):
+        assert (evaluations(bench.run(selection=alone, **how)), len(calls)) == ({(partition, True, 3)}, 1)
