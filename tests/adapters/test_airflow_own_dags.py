@@ -7,11 +7,12 @@ from datetime import UTC, date, datetime
 
 import pytest
 from airflow.models.dagrun import DagRun
-from airflow.sdk import DAG, CronTriggerTimetable, task
+from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 from airflow.utils.session import create_session
 
+from adapters.airflow_names import CronTriggerTimetable
 from flowctx import AsOf, CaptureHeld, ContextError, Daily, PartitionScheme, Workflow, WorkflowError, resume
 from flowctx.airflow import _compat, step_task, workflow_context, workflow_dag
 from flowctx.core.durability.records import RunRecord, RunStatus

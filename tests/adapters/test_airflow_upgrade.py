@@ -22,6 +22,7 @@ from flowctx.airflow.run_order import lanes_of
 from flowctx.airflow.running import run_dag
 from flowctx.core.errors import CalendarError
 
+pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # it is the newer Airflow that goes on
 SCHEME = PartitionScheme(
     date=Daily(start="2012-10-15", calendar="XNYS", timezone="America/New_York"), tier=["T1", "T2"]
 )

@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
@@ -41,10 +41,8 @@ if AIRFLOW.able("retry policies"):
 else:
     RetryDecision = AirflowRetryPolicy = object  # type: ignore[misc, assignment]
 
+# What is passed on as it is.
 __all__ = [
-    "DELETED",
-    "ENGINE_EXCEPTIONS",
-    "RETURN_VALUE",
     "AirflowException",
     "AirflowFailException",
     "AirflowRetryPolicy",
@@ -52,29 +50,9 @@ __all__ = [
     "MappedOperator",
     "ParamsDict",
     "RetryDecision",
-    "TemplateValue",
     "conf",
-    "core_timetable",
-    "dag_run_state",
-    "dag_serialization",
-    "hide",
-    "migrate",
-    "most_instances",
-    "next_ticks",
-    "open_session",
-    "partition_date",
-    "plain_sequences",
-    "read_settings_again",
-    "register",
-    "returned_values",
-    "run_ready_tasks",
-    "run_type_of",
-    "runs_without_partition",
-    "scheduled_interval",
-    "start_run",
     "task_decorator_factory",
     "unique_task_id",
-    "warm_up",
 ]
 
 AirflowException = exceptions.AirflowException
@@ -264,6 +242,7 @@ def register(dag: DAG) -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    _forget(dag.dag_id)
     if AIRFLOW.able("settings in the SDK"):
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
@@ -277,6 +256,19 @@ def register(dag: DAG) -> None:
         dag.relative_fileloc = os.path.basename(dag.fileloc)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, _BUNDLE, None)
+
+
+def _forget(dag_id: str) -> None:
+    """Let another DAG of the same id take the place of one from a moment ago, which Airflow keeps for half a minute."""
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.sdk.execution_time.supervisor import in_process_api_server
+    from airflow.utils.session import create_session
+
+    with create_session(scoped=False) as session:
+        stored = session.query(SerializedDagModel).filter_by(dag_id=dag_id)
+        stored.update({"last_updated": datetime.fromtimestamp(0, UTC)})
+    api = in_process_api_server().app  # what tasks talk to keeps DAGs too
+    getattr(getattr(api.state, "dag_bag", None), "_dags", {}).clear()
 
 
 def start_run(

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -222,8 +223,9 @@ def _prepare() -> None:
         )
         # Whoever made the DAG has imported Airflow, which then read its settings.
         _compat.read_settings_again()
-    _compat.migrate()
-    _compat.warm_up()
+    with warnings.catch_warnings(action="ignore"):  # what Airflow warns of as it starts is its own business
+        _compat.migrate()
+        _compat.warm_up()
 
 
 @contextmanager
