@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 import random
+import tempfile
+import tracemalloc
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx.artifacts.differences import Comparison, compare_tables
+from flowctx.artifacts.changed_cells import Comparison
+from flowctx.artifacts.differences import compare_tables
 from flowctx.artifacts.reading import ParquetTable
+from flowctx.artifacts.table_parts import PART_BYTES
+from flowctx.core.data.references import TableReference
 from flowctx.core.data.tables import Table, take_table
+from flowctx.core.errors import ArtifactError
 
 NAN = float("nan")
 
@@ -126,9 +134,9 @@ ROWS = st.dictionaries(
 
 
 @settings(max_examples=60)
-@given(old=ROWS, new=ROWS, seed=st.integers(0, 9))
-def test_it_is_what_a_dict_says(old, new, seed):
-    """For any rows in any order: what was added, removed and changed."""
+@given(old=ROWS, new=ROWS, seed=st.integers(0, 9), part_bytes=st.sampled_from([1, 64, PART_BYTES]))
+def test_it_is_what_a_dict_says(old, new, seed, part_bytes):
+    """For any rows in any order, in memory and in parts on disk: what was added, removed and changed."""
 
     def made(rows):
         keys = list(rows)
@@ -138,7 +146,7 @@ def test_it_is_what_a_dict_says(old, new, seed):
             **{name: pa.array(column, pa.string() if name == "s" else pa.int64()) for name, column in columns.items()}
         )
 
-    found = compare_tables(made(old), made(new), Comparison(key=("i", "s")))
+    found = compare_tables(made(old), made(new), Comparison(key=("i", "s"), part_bytes=part_bytes))
     assert found.problem is None
     assert {(c.row["i"], c.row["s"]): (c.old, c.new) for c in found.largest} == {
         key: (value, new[key]) for key, value in old.items() if key in new and new[key] != value
@@ -161,6 +169,91 @@ def test_keys_are_told_apart_whatever_numbers_they_are(keys):
     found = compare_tables(table(k=keys, v=[1, 2, 3, 4]), table(k=keys[::-1], v=[4, 3, 2, 9]), Comparison(key=("k",)))
     assert [(c.row["k"], c.old, c.new) for c in found.largest] == [(pa.array(keys)[0].as_py(), 1, 9)]
     assert (found.added, found.removed, found.cells) == (0, 0, 1)
+
+
+class Made:
+    """Reads a table that is made as it is read: ten keys of its own, and ten cells that the other side has not."""
+
+    def __init__(self, rows: int, side: int) -> None:
+        self.rows, self.side = rows, side
+
+    @contextmanager
+    def opened(self):
+        yield self
+
+    def batches(self, columns, where, rows):
+        for start in range(0, self.rows, min(rows, 4000)):
+            place = np.arange(start, min(start + min(rows, 4000), self.rows))
+            if self.side:
+                place = self.rows - 1 - place
+            day = np.where(place % (self.rows // 10) == 5, -1 - 2 * place - self.side, place // 5)
+            value = np.where(place % (self.rows // 10) == 3, place * (self.side + 1), place % 97 / 8)
+            made = {"day": day, "symbol": place % 5, "v": value, "w": place}
+            batch = pa.RecordBatch.from_pydict(made)
+            yield batch if columns is None else batch.select(columns)
+
+
+def pair(rows: int) -> tuple[Table, Table]:
+    """Return two such tables, in opposite order."""
+    found = []
+    for side in range(2):
+        reference = TableReference(rows=rows, columns=None, size=0, digest=str(side), checksum="", path="made")
+        found.append(Table(reference))
+        found[-1]._reader = Made(rows, side)
+    return found[0], found[1]
+
+
+def peak(rows: int, key: tuple[str, ...]) -> int:
+    """Return the most memory that a comparison of so many rows has, in parts of about 2,500."""
+    old, new = pair(rows)
+    before = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(counted)
+    tracemalloc.start()
+    try:
+        found = compare_tables(old, new, Comparison(key=key, part_bytes=100_000, most=100))
+        assert (found.columns, found.added, found.removed) == ({"v": 10}, 10, 10) or not key
+        return counted.max_memory() + tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+
+
+@pytest.mark.parametrize("key", [("day", "symbol"), ()])
+def test_memory_stays_flat(key):
+    """With four times as many rows, by key and by position: one or two parts of each table are held."""
+    assert peak(80_000, key) < 2 * peak(20_000, key)
+
+
+def test_the_largest_changes_are_the_same_in_parts():
+    """And the first rows that were added and removed: how many parts there are makes no difference."""
+    old, new = pair(2000)
+    for most in (1, 1000):
+        found = [
+            compare_tables(old, new, Comparison(key=("day", "symbol"), most=most, part_bytes=size))
+            for size in (8000, 30_000, PART_BYTES)
+        ]
+        assert found[0] == found[1] == found[2]
+        assert len(found[0].added_rows) == min(most, 10)
+
+
+def test_keys_that_are_not_unique_are_counted_over_all_parts():
+    """With the first row of one, however the rows are sorted; a key with many rows does not need them in memory."""
+    old = table(k=[*range(1000), *range(10, 15)], v=[0.5] * 1005)
+    problem = compare_tables(old, table(k=[1, 1], v=[0.5] * 2), Comparison(key=("k",), part_bytes=200)).problem
+    assert problem == "5 keys are not unique in the old table, such as k=10; name more columns"
+    same = table(k=["A"] * 1000, v=range(1000))
+    problem = compare_tables(table(k=["A"], v=[1]), same, Comparison(key=("k",), part_bytes=200)).problem
+    assert problem == "1 keys are not unique in the new table, such as k=A; name more columns"
+
+
+def test_no_room_for_temporary_files_is_one_sentence(monkeypatch, tmp_path):
+    """It says where they would be."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    old, new = pair(100)
+    with pytest.raises(ArtifactError, match="cannot write temporary files, .* No such file .* folder in TMPDIR"):
+        compare_tables(old, new, Comparison(key=("day", "symbol"), part_bytes=1))
+    assert compare_tables(old, new, Comparison(key=("day", "symbol"))).cells == 10
 
 
 def test_each_file_is_opened_once():

@@ -17,7 +17,8 @@ NAMES = ("old.parquet", "new.parquet")
 
 def here(folder: Path) -> Callable[[], tuple[int, int, int]]:
     """Ours."""
-    from flowctx.artifacts.differences import Comparison, compare_tables
+    from flowctx.artifacts.changed_cells import Comparison
+    from flowctx.artifacts.differences import compare_tables
     from flowctx.core.data.references import TableReference
     from flowctx.core.data.tables import Table
 

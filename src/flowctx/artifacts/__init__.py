@@ -3,6 +3,7 @@
 * :mod:`.store`: :class:`~.store.PathArtifactStore`, on :mod:`.folder` or on :mod:`.bucket`
 * :mod:`.library`: what core asks for when it meets a frame or looks into a table (pyarrow; loaded then)
 * :mod:`.frames`, :mod:`.parquet`, :mod:`.reading`: frames of any library as Parquet, and back
+* :mod:`.differences`, :mod:`.table_parts`, :mod:`.row_keys`, :mod:`.changed_cells`: what differs between two tables
 * :mod:`.content`, :mod:`.form`: the digest of what is in a table, and what its writer has to find again
 """
 

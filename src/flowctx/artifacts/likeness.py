@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flowctx.artifacts.differences import Comparison, differing
+from flowctx.artifacts.changed_cells import Comparison, differing
 from flowctx.artifacts.types import canonical
 from flowctx.core.data.tables import Table
 

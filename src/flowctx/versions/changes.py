@@ -108,7 +108,8 @@ def _table_changes(old: Table, new: Table, how: Tolerance, path: str) -> Iterato
     if old.digest == new.digest:
         return
     try:
-        from flowctx.artifacts.differences import Comparison, compare_tables
+        from flowctx.artifacts.changed_cells import Comparison
+        from flowctx.artifacts.differences import compare_tables
     except ModuleNotFoundError as exc:
         raise MissingExtra("comparing tables", "tables") from exc
     # Tables that have none of the columns are other tables than the key is for.

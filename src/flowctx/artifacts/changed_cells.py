@@ -1,0 +1,180 @@
+"""Which cells of matched rows differ, one pair of columns in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flowctx.artifacts.row_keys import Matches, as_array, as_numpy, floats
+from flowctx.artifacts.table_parts import PART_BYTES, PLACE
+from flowctx.artifacts.types import rows_of
+from flowctx.core.data.table_changes import CellChange
+
+#: The name of a row's number, where rows are compared by position.
+ROW: Final = "row"
+#: So many nested values are compared at a time.
+_NESTED_AT_ONCE: Final = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How tables are compared.
+
+    Args:
+        key: The columns that say which rows are one and the same; none: rows are compared by position.
+        atol: Numbers that differ by no more are equal.
+        rtol: Numbers that differ by no more than this part of the new one are equal.
+        most: So many changed cells, added rows and removed rows are returned.
+        part_bytes: A part of a table has about so many bytes in memory; larger tables are sorted into temporary files.
+    """
+
+    key: tuple[str, ...] = ()
+    atol: float = 0.0
+    rtol: float = 0.0
+    most: int = 1000
+    part_bytes: int = PART_BYTES
+
+
+class Cell(NamedTuple):
+    """A cell that differs."""
+
+    #: How large the change is; -1 of what was or is no number.
+    size: float
+    #: The place of its row in the old table.
+    place: int
+    #: What changed.
+    change: CellChange
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """What the largest changes are sorted by."""
+        return -self.size, self.place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangedCells:
+    """Which cells of a pair of parts differ."""
+
+    #: In how many rows.
+    rows: int = 0
+    #: In how many rows each column has another value.
+    columns: Mapping[str, int] = field(default_factory=dict)
+    #: The largest changes of each column.
+    largest: Sequence[Cell] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatchedParts:
+    """The values of a pair of parts whose rows are matched."""
+
+    #: The key columns of the old part, and the places of its rows.
+    keys: pa.Table
+    #: Which rows are one and the same.
+    rows: Matches
+    #: The other columns of the old part.
+    old: pa.Table
+    #: Those of the new part.
+    new: pa.Table
+
+    def changed_cells(self, how: Comparison, floor: Cell | None) -> ChangedCells:
+        """Compare all columns.
+
+        Args:
+            how: How.
+            floor: Smaller changes than this one need not be returned.
+        """
+        columns: dict[str, int] = {}
+        largest: list[Cell] = []
+        any_differs = None
+        for name in self.old.schema.names:
+            if name == PLACE:
+                continue
+            before, after = self.old.column(name).take(self.rows.old), self.new.column(name).take(self.rows.new)
+            differs = differing(before, after, before.type, how)
+            count = pc.sum(differs).as_py() or 0
+            if count:
+                columns[name] = count
+                any_differs = differs if any_differs is None else pc.or_(any_differs, differs)
+                at = pc.indices_nonzero(differs)
+                largest += self._largest(name, before.take(at), after.take(at), self.rows.old.take(at), how.most, floor)
+        rows = 0 if any_differs is None else int(pc.sum(any_differs).as_py())
+        return ChangedCells(rows=rows, columns=columns, largest=largest)
+
+    def _largest(
+        self, name: str, before: Any, after: Any, at: pa.Array, most: int, floor: Cell | None
+    ) -> Iterator[Cell]:
+        """Yield the largest changes of a column."""
+        deltas = _deltas(before, after)
+        sizes = np.full(len(at), -1.0) if deltas is None else _sizes(deltas)
+        places = as_numpy(self.keys.column(PLACE).take(at))
+        found = np.arange(len(sizes))
+        if floor is not None:
+            found = found[(sizes > floor.size) | ((sizes == floor.size) & (places < floor.place))]
+        found = found[np.lexsort((places[found], -sizes[found]))[:most]]
+        best = as_array(found)
+        picked = pa.table({"old": before.take(best), "new": after.take(best)})
+        values = [row for batch in picked.to_batches() for row in rows_of(batch)]
+        shown = deltas.take(best).to_pylist() if deltas is not None else [None] * len(values)
+        rows = keys_at(self.keys, at.take(best))
+        for number, row, value, delta in zip(found.tolist(), rows, values, shown, strict=True):
+            change = CellChange(row=row, column=name, old=value["old"], new=value["new"], delta=delta)
+            yield Cell(float(sizes[number]), int(places[number]), change)
+
+
+def _sizes(deltas: Any) -> Any:
+    """Return how large changes of numbers are; what was or is no number comes after all others."""
+    found = np.abs(floats(deltas))
+    return np.where(np.isnan(found), -1.0, found)
+
+
+def differing(before: Any, after: Any, kind: pa.DataType, how: Comparison) -> pa.ChunkedArray:
+    """Return for each row whether two values differ: NaN is equal to NaN, and null to null."""
+    if pa.types.is_nested(kind):
+        return _nested_differ(before, after)
+    if pa.types.is_null(kind):
+        return pa.chunked_array([pa.repeat(pa.scalar(value=False), len(before))])
+    other = pc.not_equal(before, after)
+    if pa.types.is_floating(kind):
+        other = pc.and_not(other, pc.and_(pc.is_nan(before), pc.is_nan(after)))
+    if (how.atol or how.rtol) and _is_number(kind):
+        old, new = before.cast(pa.float64(), safe=False), after.cast(pa.float64(), safe=False)
+        allowed = pc.add(pc.multiply(pc.abs(new), how.rtol), how.atol)
+        near = pc.and_(pc.less_equal(pc.abs(pc.subtract(new, old)), allowed), pc.is_finite(allowed))
+        other = pc.and_not(other, near)
+    if not before.null_count and not after.null_count:
+        return other
+    one_is_null = pc.xor(pc.is_null(before), pc.is_null(after))
+    return pc.or_(pc.and_kleene(other, pc.is_valid(other)), one_is_null)
+
+
+def _nested_differ(before: Any, after: Any) -> pa.ChunkedArray:
+    found = []
+    for start in range(0, len(before), _NESTED_AT_ONCE):
+        some = [side.slice(start, _NESTED_AT_ONCE).to_pylist() for side in (before, after)]
+        found.append(pa.array([repr(old) != repr(new) for old, new in zip(*some, strict=True)], pa.bool_()))
+    return pa.chunked_array(found, pa.bool_())
+
+
+def _deltas(before: Any, after: Any) -> Any:
+    if not _is_number(before.type):
+        return None
+    return pc.subtract(after.cast(pa.float64(), safe=False), before.cast(pa.float64(), safe=False))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def keys_at(keys: pa.Table, at: pa.Array) -> Iterator[dict[str, Any]]:
+    """Yield what some rows are known by: their keys, or their numbers."""
+    names = [name for name in keys.schema.names if name != PLACE]
+    if not names:
+        yield from ({ROW: place} for place in as_numpy(keys.column(PLACE).take(at)).tolist())
+    elif len(at):
+        for batch in keys.select(names).take(at).to_batches():
+            yield from rows_of(batch)
