@@ -62,6 +62,23 @@ def dates(ctx: WorkflowContext) -> dict[str, Any]:
     return {"rows": pa.table({"at": times, "x": pa.array([0.5, float("nan") if there else None])})}
 
 
+def layouts(ctx: WorkflowContext) -> dict[str, Any]:
+    """Write tables with an index, with other numbers, and with the columns in another order, on Dagster."""
+    there = engine_of(ctx) == "dagster"
+    plain = {"a": pa.array([1, 2]), "b": pa.array(["x", "y"])}
+    index = {"__index_level_0__": pa.array([4, 7])} if there else {}
+    return {
+        "indexed": pa.table({**plain, **index}),
+        "numbers": pa.table({"a": pa.array([1, 2], pa.float64() if there else pa.int64())}),
+        "turned": pa.table(dict(reversed(plain.items())) if there else plain),
+    }
+
+
+def set_order(ctx: WorkflowContext) -> dict[str, Any]:
+    """Depend on the order of a set, which is another one in each process."""
+    return {"symbols": list({f"symbol {number}" for number in range(50)}), "rows": 50}
+
+
 def failing(ctx: WorkflowContext) -> StepResult:
     """Fail on Airflow."""
     return StepResult.fail("no line", category="CONFIGURATION") if engine_of(ctx) == "airflow" else StepResult.ok({})
@@ -77,3 +94,7 @@ def retried(ctx: WorkflowContext) -> dict[str, Any]:
 def skipped(ctx: WorkflowContext) -> StepResult:
     """Find nothing to do on Dagster."""
     return StepResult.skip("no trades") if engine_of(ctx) == "dagster" else StepResult.ok({"rows": 1})
+
+
+#: For processes, which import a workflow by its name.
+ordered_set = planted("set_order")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from shutil import copytree
 
 import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 
@@ -12,7 +13,7 @@ import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 import pyarrow as pa
 import pytest
 
-from adapters.parity_flows import planted
+from adapters.parity_flows import ordered_set, planted
 from flowctx import (
     Daily,
     EngineError,
@@ -24,9 +25,12 @@ from flowctx import (
     WorkflowError,
     run,
 )
+from flowctx.core.data.tables import take_table
 from flowctx.examples.prices import prices
 from flowctx.parity import assert_parity, verify
+from flowctx.parity.causes import cause_of
 from flowctx.parity.processes import Processes
+from flowctx.parity.recorded import order_changes
 from flowctx.parity.running import run_side
 from flowctx.parity.shown import report, to_data
 from versions.real_chain import market, moves, quotes
@@ -38,6 +42,12 @@ PLANTED = [
     ("key_order", "dagster", ["output.quote, order of keys"], "the order of keys, which whoever loops over them sees"),
     ("float_sum", "airflow", ["output.total"], "the last bits of floats, as when they are added in another order"),
     ("dates", "dagster", ["output.rows"], "units of time (at); NaN against null (x)"),
+    (
+        "layouts",
+        "dagster",
+        ["output.indexed", "output.numbers"],
+        "an index column (__index_level_0__); types of numbers (a)",
+    ),
     ("failing", "airflow", ["status", "error", "category"], None),
     ("retried", "dagster", ["attempts"], None),
     ("skipped", "dagster", ["status", "error"], None),
@@ -73,6 +83,31 @@ def test_a_step_that_is_not_deterministic_is_told_apart():
     assert (one.step, one.engine, one.deterministic) == ("odd", "here again", False)
     assert [change.path for change in one.changes] == ["output.at"]
     assert verify(planted("clock"), on=["dagster"], ignore=["odd.at", "after"]).equal
+
+
+def test_the_order_of_a_set_is_told_apart():
+    """Processes have each their own, so that two runs here differ; the count of what is in it does not."""
+
+    def twice(work, sides):
+        engine = sides.pop("dagster")
+        problems = Processes("adapters.parity_flows:ordered_set")(work, sides)
+        copytree(sides["here again"][1], engine[1], dirs_exist_ok=True)  # an engine with the order of the second
+        return problems
+
+    found = verify(ordered_set, on=["dagster"], run_sides=lambda work, sides: twice(work, dict(sides)))
+    [one] = found.disagreements
+    assert (one.step, one.engine) == ("odd", "here again")
+    assert {change.path.partition("[")[0] for change in one.changes} == {"output.symbols"}
+
+
+def test_the_order_of_columns_alone_is_a_difference():
+    """Of a table in plain data, too; it has the same cells, so that only its digest is another one."""
+    plain = {"a": [1, 2], "b": ["x", "y"]}
+    here, there = (take_table(pa.table(some), "t") for some in (plain, dict(reversed(plain.items()))))
+    [one] = order_changes({"t": here}, {"t": there}, "output")
+    assert (one.path, one.old, one.new) == ("output.t, order of columns", "a, b", "b, a")
+    assert cause_of({"t": here}, {"t": there}, [one]) == "the order of columns"
+    assert not list(order_changes({"t": here}, {"t": here}, "output"))
 
 
 def test_what_is_read_of_others_is_copied(ledger):

@@ -34,6 +34,8 @@ def cause_of(
 def _cause(change: Change, before: Mapping[str, object], after: Mapping[str, object]) -> str | None:
     if change.path.endswith(", order of keys"):
         return "the order of keys, which whoever loops over them sees"
+    if change.path.endswith(", order of columns"):
+        return "the order of columns"
     if ABSENT in (change.old, change.new):
         return None
     if change.table is not None:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -114,7 +115,7 @@ def step_changes(one: Recorded, other: Recorded, step: str, how: Tolerance) -> l
         return ends
     before, after = one.outputs[step], other.outputs[step]
     found = [*ends, *changes(before, after, how, "output")]
-    return found or list(key_order_changes(before, after, "output"))
+    return found or list(order_changes(before, after, "output"))
 
 
 def run_changes(one: Recorded, other: Recorded) -> list[Change]:
@@ -128,14 +129,20 @@ def _there(side: Recorded) -> str:
     return "none recorded" if side.run is None else str(side.run.status)
 
 
-def key_order_changes(one: object, other: object, path: str) -> Iterator[Change]:
-    """Yield where two equal values have their keys in another order: what loops over them may differ."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        if list(one) != list(other):
-            yield Change(path=f"{path}, order of keys", old=", ".join(one), new=", ".join(other))
+def order_changes(one: object, other: object, path: str) -> Iterator[Change]:
+    """Yield where two equal values have their keys or columns in another order: what loops over them may differ."""
+    if isinstance(one, Table) and isinstance(other, Table):
+        yield from _order_change(one.columns, other.columns, f"{path}, order of columns")
+    elif isinstance(one, Mapping) and isinstance(other, Mapping):
+        yield from _order_change(one, other, f"{path}, order of keys")
         for name in one:
             if name in other:
-                yield from key_order_changes(one[name], other[name], f"{path}.{name}")
+                yield from order_changes(one[name], other[name], f"{path}.{name}")
     elif isinstance(one, list) and isinstance(other, list):
         for number, (before, after) in enumerate(zip(one, other, strict=False)):
-            yield from key_order_changes(before, after, f"{path}[{number}]")
+            yield from order_changes(before, after, f"{path}[{number}]")
+
+
+def _order_change(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> Iterator[Change]:
+    if list(one) != list(other):
+        yield Change(path=path, old=", ".join(one), new=", ".join(other))
