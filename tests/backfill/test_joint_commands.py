@@ -41,6 +41,7 @@ def test_three_workflows_in_one_batch_from_the_dry_run_to_the_page(url: str, tmp
     assert data["waits"] == {f"waits for {BAD} of nav, which failed at step value": 4}
     shown = json.loads(re.search(r'type="application/json">(.*?)</script>', page.read_text())[1])  # type: ignore[index]
     assert [one["grid"]["cells"] for one in shown["workflows"][1:]] == ["o" * 20 + "ww", "w"]
+    assert re.findall(r'Built from <span class="dim">of (\w+) date=2013-01-', page.read_text()) == ["nav", "desk"]
     (listed,) = json.loads(flowctx(url, "batches", "--json").output)
     assert (listed["workflows"], listed["total"], listed["counts"]["waiting"]) == (["nav", "desk", "month"], 67, 4)
     broken.unlink()

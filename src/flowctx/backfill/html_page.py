@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -19,13 +20,12 @@ from flowctx.core.workflow.drawing import embedded, table
 _PLACES = re.compile("@(TITLE|SKIPS|TABLES|LINEAGE|DATA)@")
 
 
-def render_html(status: BatchStatus, latest: LatestTables | None = None, lineage: str = "") -> str:
+def render_html(status: BatchStatus, latest: Sequence[LatestTables] = ()) -> str:
     """Return the HTML of a page about a batch.
 
     Args:
         status: How it stands.
-        latest: Tables to show in small: those of the partition that was captured last.
-        lineage: A drawing of what that partition was built from, as HTML that stands in the page as it is.
+        latest: Tables to show in small: those of the partition of each workflow that was captured last.
 
     Example:
         ::
@@ -39,7 +39,7 @@ def render_html(status: BatchStatus, latest: LatestTables | None = None, lineage
         "TITLE": title,
         "SKIPS": _skips(status) + _tolerated(status) + _waits(status) + _others(status),
         "TABLES": _tables(latest),
-        "LINEAGE": _lineage(latest, lineage),
+        "LINEAGE": _lineage(latest),
         "DATA": data,
     }
     return _PLACES.sub(lambda found: parts[found[1]], template)
@@ -70,20 +70,23 @@ def _others(status: BatchStatus) -> str:
     return f'<section id="others">{table("Other workflows", ("workflow", "runs"), rows)}</section>' if rows else ""
 
 
-def _tables(latest: LatestTables | None) -> str:
-    """Return the tables of one partition in small, as they stand in the page."""
-    if latest is None or not latest.previews:
-        return ""
-    found = "".join(map(_table, latest.previews))
-    subject = html.escape(printable(mask_text(f"of {latest.label or 'its run'}, run {latest.run_id}")))
-    return f'<section id="tables"><h2>Tables <span class="dim">{subject}</span></h2>{found}</section>'
+def _tables(latest: Sequence[LatestTables]) -> str:
+    """Return the tables of some partitions in small, as they stand in the page."""
+    return _section("tables", "Tables", [(one, "".join(map(_table, one.previews))) for one in latest])
 
 
-def _lineage(latest: LatestTables | None, drawn: str) -> str:
-    if latest is None or not drawn:
-        return ""
-    subject = html.escape(printable(mask_text(f"of {latest.label or 'its run'}, run {latest.run_id}")))
-    return f'<section id="lineage"><h2>Built from <span class="dim">{subject}</span></h2>{drawn}</section>'
+def _lineage(latest: Sequence[LatestTables]) -> str:
+    return _section("lineage", "Built from", [(one, one.lineage) for one in latest])
+
+
+def _section(name: str, title: str, parts: Sequence[tuple[LatestTables, str]]) -> str:
+    """Return a section with a heading for each partition that has something to show."""
+    found = "".join(f'<h2>{title} <span class="dim">{_subject(one)}</span></h2>{part}' for one, part in parts if part)
+    return f'<section id="{name}">{found}</section>' if found else ""
+
+
+def _subject(latest: LatestTables) -> str:
+    return html.escape(printable(mask_text(f"of {latest.label or 'its run'}, run {latest.run_id}")))
 
 
 def _table(found: StoredPreview) -> str:

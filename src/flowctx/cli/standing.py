@@ -73,9 +73,10 @@ def status(
     _ask_engine(ledger, batch_id, engine, url, workflows)
     found = BatchStatus.of(ledger, batch_id, *workflows)
     if html_file is not None:
-        latest = latest_tables(ledger, found.batch)
-        drawn = draw_lineage(lineage(ledger, latest.run)) if latest is not None else ""
-        write_file(html_file, render_html(found, latest, drawn).encode())
+        latest = [
+            replace(one, lineage=draw_lineage(lineage(ledger, one.run))) for one in latest_tables(ledger, found.batch)
+        ]
+        write_file(html_file, render_html(found, latest).encode())
     if as_json:
         print_json(found.to_dict())
     else:
