@@ -19,17 +19,22 @@ STEPS = ("load", "check", "store")
 LONG, SHORT = 0.03, 0.0005
 
 short = Workflow("short", partitions=PartitionScheme(n=[f"{n:02}" for n in range(COUNT)]))
+#: What the same steps read that have inputs, and those.
+made = Workflow("made", partitions=short.partitions)
+reading = Workflow("reading", partitions=short.partitions)
+made.step(name="make")(lambda ctx: {"price": int(ctx.key.n) * 10})
 processes.set_forkserver_preload(["killed_worker", "durable_flow", "racing", "wrong_clocks", "time_machine", "psycopg"])
 
 
 def _declare(name):
+    @reading.step(name=name, inputs={"price": made.output("make")})
     @short.step(name=name)
-    def step(ctx):
+    def step(ctx, price=None):
         key = ctx.key.n
         with open(ctx.params["effects"], "a", encoding="utf-8") as file:
             file.write(f"{name} {key}\n")
         time.sleep(LONG if name == "load" and key.endswith("7") else SHORT)
-        return {"n": int(key), "before": len(ctx.step_outputs)}
+        return {"n": int(key), "before": len(ctx.step_outputs)} | (price or {})
 
 
 for _name in STEPS:
@@ -53,14 +58,14 @@ def work(incoming: Connection, outgoing: Connection) -> None:
 class KillableWorker:
     """A worker that was given partitions, and has told the ends of some."""
 
-    def __init__(self, url: str, tasks: list[dict[str, object]], *, grouped: bool) -> None:
+    def __init__(self, url: str, tasks: list[dict[str, object]], *, workflow: str = "short", grouped: bool) -> None:
         theirs_in, self._ours_out = processes.Pipe(duplex=False)
         self._ours_in, theirs_out = processes.Pipe(duplex=False)
         self.process = processes.Process(target=work, args=(theirs_in, theirs_out))
         self.process.start()
         theirs_in.close()
         theirs_out.close()
-        setup = {"targets": ["killed_worker:short"], "ledger": url, "batch_id": "b", "grouped": grouped}
+        setup = {"targets": [f"killed_worker:{workflow}"], "ledger": url, "batch_id": "b", "grouped": grouped}
         for message in (setup, *tasks):
             os.write(self._ours_out.fileno(), json.dumps(message).encode() + b"\n")
         self._data, self._count = b"", len(tasks)

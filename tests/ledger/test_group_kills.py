@@ -10,7 +10,8 @@ import pytest
 
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.sql import SqlLedger
-from killed_worker import COUNT, STEPS, KillableWorker, effects
+from flowctx.local import run
+from killed_worker import COUNT, STEPS, KillableWorker, effects, made
 
 #: How often a worker is killed; ``FLOWCTX_TEST_KILLS=300`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "1"))
@@ -30,13 +31,15 @@ def recorded(ledger):
     return steps, {run.run_id: run.status for run in runs}
 
 
-def killed_until_done(url, folder, rng, most, *, grouped):
+def killed_until_done(url, folder, rng, most, *, workflow, grouped):
     """Kill workers of one batch, and let one get to its end; return how many were killed, and check what must hold."""
     path, ledger, kills, again = folder / "effects", SqlLedger(url), 0, False
+    for key in made.partitions if workflow == "reading" else ():
+        run(made, partition=key, ledger=ledger)
     told, most_repeated = {}, 0
     while True:
         known, before = recorded(ledger)[0], effects(path)
-        worker = KillableWorker(url, tasks(path, told, again=again), grouped=grouped)
+        worker = KillableWorker(url, tasks(path, told, again=again), workflow=workflow, grouped=grouped)
         worker.begin_to_tell()
         killing = kills < most
         if killing:
@@ -59,18 +62,29 @@ def killed_until_done(url, folder, rng, most, *, grouped):
     steps, statuses = recorded(ledger)
     assert steps == {f"{step} {n:02}" for n in range(COUNT) for step in STEPS} == set(effects(path))
     assert set(statuses.values()) == {RunStatus.OK}
-    captures = ledger.captures(workflow="short")
+    captures = ledger.captures(workflow=workflow)
     assert ([c.state for c in captures], {c.revision for c in captures}) == (["complete"] * COUNT, {1})
-    outputs = {run.context.key.n: ledger.steps(run.key)[-1].output for run in ledger.list_runs(limit=COUNT)}
-    assert outputs == {f"{n:02}": {"n": n, "before": 2} for n in range(COUNT)}
+    check_what_was_made(ledger, workflow)
     ledger.close()
     return kills
 
 
+def check_what_was_made(ledger, workflow):
+    """Check the last step of each partition: its output, and what it is recorded to have read."""
+    last = {run.context.key.n: ledger.steps(run.key)[-1] for run in ledger.list_runs(workflow=workflow, limit=COUNT)}
+    read = workflow == "reading"
+    expected = {f"{n:02}": {"n": n, "before": 2} | ({"price": n * 10} if read else {}) for n in range(COUNT)}
+    assert {n: record.output for n, record in last.items()} == expected
+    for n, record in last.items():
+        versions = record.inputs["price"] if read else ()
+        assert [version.partition.n for version in versions] == ([n] if read else [])
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(120 + 30 * KILLS)
+@pytest.mark.parametrize("workflow", ["short", "reading"])
 @pytest.mark.parametrize("grouped", [True, False], ids=["group", "step"])
-def test_a_killed_worker_loses_nothing(request, sql_url, tmp_path, grouped):
+def test_a_killed_worker_loses_nothing(request, sql_url, tmp_path, grouped, workflow):
     """What was told is on the disk, what is recorded never runs again, and each partition has one capture."""
     rng, kills, number = random.Random(11), 0, 0
     while kills < KILLS:
@@ -78,7 +92,7 @@ def test_a_killed_worker_loses_nothing(request, sql_url, tmp_path, grouped):
         folder = tmp_path / str(number)
         folder.mkdir()
         url = sql_url if number == 1 else fresh(request, sql_url, folder)
-        kills += killed_until_done(url, folder, rng, min(KILLS - kills, 4), grouped=grouped)
+        kills += killed_until_done(url, folder, rng, min(KILLS - kills, 12), workflow=workflow, grouped=grouped)
 
 
 @pytest.mark.parametrize("grouped", [True, False], ids=["group", "step"])
