@@ -15,7 +15,7 @@ from flowctx import PartitionKey, StepStatus
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
-from flowctx.ledger.batches import _batch_row, _launch_row
+from flowctx.ledger.batch_rows import batch_row, launch_row
 from flowctx.ledger.rows import attempt_row, capture_row, run_row, stamp, step_row
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import make_context
@@ -27,7 +27,7 @@ BEGUN = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def fill(url: str, runs: int) -> None:
-    """Make a ledger and write so many runs into it, each with its attempt, two steps, a capture and a launch."""
+    """Make a ledger and write so many runs into it, each with its attempt, three steps, a capture and a launch."""
     ledger = SqlLedger(url)
     ledger.list_runs(limit=1)
     ledger.close()
@@ -64,7 +64,7 @@ def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
     run = RunRecord(
         workflow=WORKFLOW,
         context=ctx,
-        steps=("fetch", "load"),
+        steps=("fetch", "check", "load"),
         status=RunStatus.FAILED if failed else RunStatus.OK,
         finished_at=began,
         error="step 'load': no rows" if failed else None,
@@ -94,10 +94,10 @@ def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "flowctx_capture", capture_row(capture)
     state = PartitionState.FAILED if failed else PartitionState.OK
     launched = PartitionRun(partition=str(key), state=state, run_id=run.run_id, engine="local", last_seen_at=began)
-    yield "flowctx_launch", _launch_row(batch, launched)
+    yield "flowctx_launch", launch_row(batch, launched)
     if number % BATCH == 0:
         record = BatchRecord(batch_id=batch, workflow=WORKFLOW, selection="date=..", total=BATCH, created_at=began)
-        yield "flowctx_batch", _batch_row(record)
+        yield "flowctx_batch", batch_row(record)
 
 
 class _Sqlite:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from cutting_proxy import CuttingProxy
 from flowctx import CaptureHeld, LedgerError, LedgerUnavailable, RunExists, StepStatus, Superseded
@@ -223,3 +226,74 @@ def test_a_group_survives_a_cut_at_any_statement(postgres_url, after):
     assert number > 10
     ledger.close()
     proxy.close()
+
+
+@contextmanager
+def statements():
+    """Collect the statements that are executed."""
+    found = []
+
+    def collect(connection, cursor, statement, parameters, context, many):
+        found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", collect)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", collect)
+
+
+def run_all(ledger, names):
+    """Begin runs, record their steps, and end each in another way."""
+    runs = begun(ledger, *names)
+    for number, run in enumerate(runs):
+        status = (RunStatus.OK, RunStatus.SKIPPED, RunStatus.FAILED)[number % 3]
+        ledger.record(run, [step("one", n=number)])
+        ledger.record(run, [step("two", n=number)])
+        ledger.finish(run, status, None if status is RunStatus.OK else "why")
+    return runs
+
+
+def test_a_group_takes_as_few_statements_as_a_run(sql_url):
+    """However many runs there are in it: their rows travel together, with no round trip for each."""
+    ledger = GroupedLedger(sql_url, seconds=NEVER)
+    ledger.list_runs()
+    counts = []
+    for number in (2, 30):
+        with statements() as found:
+            run_all(ledger, [f"{number}-{n:02}" for n in range(number)])
+            ledger.flush()
+        counts.append(len(found))
+    ledger.close()
+    assert max(counts) < 30
+
+
+def test_what_is_written_together_is_what_is_written_one_by_one(sql_url, tmp_path):
+    """Row for row, but for the times and what only the writer knows."""
+
+    def rows(ledger, runs):
+        tables = ("flowctx_run", "flowctx_attempt", "flowctx_step", "flowctx_capture")
+        names = {run.run_id: run.context.idempotency_key for run in runs}
+        keys = {run.key.digest: run.context.idempotency_key for run in runs}
+        found = ledger._database.autocommit(
+            lambda at: [(t, dict(row)) for t in tables for row in at.exec_driver_sql(f"SELECT * FROM {t}").mappings()]
+        )
+        apart = {"nonce", "started_at", "seconds", "context", "digest", "payload", "owner"}
+        return sorted(
+            (table, sorted((k, str(keys.get(v, names.get(v, v)))) for k, v in row.items() if not varies(k, v, apart)))
+            for table, row in found
+        )
+
+    def varies(name, value, apart):
+        return name in apart or (name.endswith(("_at", "_until")) and value is not None)
+
+    together, apart = GroupedLedger(sql_url, seconds=NEVER), GroupedLedger(f"sqlite:///{tmp_path}/o.db", seconds=None)
+    names = [f"n{number}" for number in range(6)]
+    found = []
+    for ledger in (together, apart):
+        runs = run_all(ledger, names)
+        ledger.flush()
+        found.append(rows(ledger, runs))
+        ledger.close()
+    assert found[0] == found[1]
+    assert len(found[0]) == 6 + 6 + 12 + 6

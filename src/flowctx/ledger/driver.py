@@ -6,7 +6,7 @@ To look at a statement anew each time takes it longer than a database in a file 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Connection
@@ -45,6 +45,25 @@ def execute(at: Connection, statement: Any, values: Mapping[str, Any]) -> Any:
     parameters = values if order is None else tuple(values[name] for name in order)
     # SQLAlchemy does not ask the driver how many rows an INSERT has touched, unless it is told to.
     return at.exec_driver_sql(text, parameters, execution_options={"preserve_rowcount": True})
+
+
+def execute_many(at: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Run a statement once for each row of values, and return how many rows it has touched in all.
+
+    Args:
+        at: The connection.
+        statement: As for :func:`execute`; it returns nothing.
+        rows: Values; where there are none, nothing is run.
+
+    Returns:
+        The number, or another one where the driver does not count.
+    """
+    if not rows:
+        return 0
+    text, order = _written(statement, _Dialect(at.dialect))
+    values: Any = rows if order is None else [tuple(row[name] for name in order) for row in rows]
+    done = at.exec_driver_sql(text, list(values), execution_options={"preserve_rowcount": True})
+    return int(done.rowcount)
 
 
 @functools.lru_cache(maxsize=128)

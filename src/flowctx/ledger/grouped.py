@@ -28,6 +28,7 @@ from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus, St
 from flowctx.core.errors import FlowctxError, LedgerUnavailable
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.sql import Beginning, SqlLedger
+from flowctx.ledger.together import Ending, Together, subject_of
 
 #: How old the work may be that no commit stands for yet.
 GROUP_SECONDS: Final = 0.02
@@ -45,6 +46,8 @@ class _Write:
     run: str
     #: Does it within a transaction, and raises before it has written anything if it is refused.
     work: Callable[[Connection], Any]
+    #: The same as a part of what is written together: a beginning, an end, or the rows of steps.
+    part: Beginning | Ending | Sequence[Mapping[str, Any]]
 
 
 #: What became of writes: what they returned, or why they were refused.
@@ -88,8 +91,8 @@ class GroupedLedger(SqlLedger):
     def begin_ahead(self, runs: Sequence[RunRecord], lease: timedelta) -> None:
         """Begin several new runs in the transaction of what was put off; :meth:`begin` gives the answer to each."""
         # The subjects' locks come before any row's and in one order, so that two groups cannot deadlock.
-        wanted = sorted((Beginning.of_new_run(run, lease) for run in runs), key=_subject)
-        writes = [_Write(one.run.key.digest, partial(self._begin, wanted=one)) for one in wanted]
+        wanted = sorted((Beginning.of_new_run(run, lease) for run in runs), key=subject_of)
+        writes = [_Write(one.run.key.digest, partial(self._begin, wanted=one), one) for one in wanted]
         with self._own():
             answers = self._commit(writes)
             for number, write in enumerate(writes):
@@ -130,16 +133,18 @@ class GroupedLedger(SqlLedger):
         if self.seconds is None:
             super().record(run, steps)
             return
-        work = self._recording(run, steps)
+        rows = self._step_rows(run, steps)
+        write = _Write(run.key.digest, self._recording_rows(run, rows), rows)
         is_last = bool(run.steps) and any(record.step == run.steps[-1] for record in steps)
-        self._put_off(run, work, sum(record.seconds for record in steps), waits=not is_last)
+        self._put_off(write, sum(record.seconds for record in steps), waits=not is_last)
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended, soon; :meth:`when_committed` tells when that is on the disk."""
         if run.is_part or self.seconds is None:
             super().finish(run, status, error)
         else:
-            self._put_off(run, self._ending(run, status, error), 0.0, waits=False)
+            write = _Write(run.key.digest, self._ending(run, status, error), Ending(run, status, error))
+            self._put_off(write, 0.0, waits=False)
 
     # -- groups ---------------------------------------------------------------------------------------------------
 
@@ -161,14 +166,14 @@ class GroupedLedger(SqlLedger):
         self.flush()
         super().close()
 
-    def _put_off(self, run: RunRecord, work: Callable[[Connection], None], seconds: float, *, waits: bool) -> None:
-        key, most_seconds = run.key.digest, self.seconds or 0.0
+    def _put_off(self, write: _Write, seconds: float, *, waits: bool) -> None:
+        key, most_seconds = write.run, self.seconds or 0.0
         with self._own():
             self._raise_if_refused(key)
             now = time.monotonic()
             began = now - seconds
             self._since = min(self._since, began) if self._writes else began
-            self._writes.append(_Write(key, work))
+            self._writes.append(write)
             is_old = now - self._since >= most_seconds and (waits or most_seconds > 0)
             if is_old or len(self._writes) >= _MOST_WRITES:
                 self.flush()
@@ -186,7 +191,7 @@ class GroupedLedger(SqlLedger):
         writes = [*first, *self._writes]
         self._writes = []
         try:
-            answers = self._database.transaction(lambda at: _done(writes, lambda work: work(at)))
+            answers = self._written(writes)
         except LedgerUnavailable as exc:
             answers = dict.fromkeys(range(len(writes)), exc)
         except FlowctxError:  # one of them is more than the database takes; which, is seen one by one
@@ -199,6 +204,19 @@ class GroupedLedger(SqlLedger):
                 self._refused.setdefault(write.run, answers[number])
         self._answer()
         return answers
+
+    def _written(self, writes: Sequence[_Write]) -> _Answers:
+        """Do writes in one transaction: by a few statements, or one by one where anything is out of the ordinary."""
+        if len(writes) > 1:
+            group = _together(writes)
+            try:
+                begun = self._database.transaction(lambda at: group.write(at, self._database.now(at), self._owner))
+                return {n: begun.get(w.run) if isinstance(w.part, Beginning) else None for n, w in enumerate(writes)}
+            except LedgerUnavailable:
+                raise
+            except FlowctxError:
+                pass  # whose it is, is seen now
+        return self._database.transaction(lambda at: _done(writes, lambda work: work(at)))
 
     def _answer(self) -> None:
         awaiting, self._awaiting = self._awaiting, []
@@ -224,8 +242,16 @@ class GroupedLedger(SqlLedger):
             time.sleep(-late)
 
 
-def _subject(wanted: Beginning) -> str:
-    return wanted.run.capture.idempotency_key if wanted.run.capture else wanted.run.key.digest
+def _together(writes: Sequence[_Write]) -> Together:
+    group = Together()
+    for write in writes:
+        if isinstance(write.part, Beginning):
+            group.begins.append(write.part)
+        elif isinstance(write.part, Ending):
+            group.ends.append(write.part)
+        else:
+            group.steps += write.part
+    return group
 
 
 def _done(writes: Sequence[_Write], do: Callable[[Callable[[Connection], Any]], Any]) -> _Answers:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, literal, select, true, update
 from sqlalchemy.engine import Connection
@@ -233,8 +233,15 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def _recording(self, run: RunRecord, steps: Sequence[StepRecord]) -> Callable[[Connection], None]:
         """Return what records how steps ended; it writes nothing if it is refused."""
+        return self._recording_rows(run, self._step_rows(run, steps))
+
+    def _step_rows(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[dict[str, Any]]:
+        """Return the rows of steps, with the fence of their run."""
         key = run.key.digest
-        rows = [{**step_row(key, record), "fence": run.fencing_token} for record in steps]
+        return [{**step_row(key, record), "fence": run.fencing_token} for record in steps]
+
+    def _recording_rows(self, run: RunRecord, rows: Sequence[Mapping[str, Any]]) -> Callable[[Connection], None]:
+        """Return what records the rows of steps."""
 
         def work(at: Connection) -> None:
             for row in rows:

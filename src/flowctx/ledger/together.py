@@ -1,0 +1,129 @@
+"""Writes of many runs as a few statements, where nothing stands against any of them.
+
+A statement with many rows costs a fraction of as many statements, above all where each of them is a round trip. It does
+not say which row was refused: where anything is out of the ordinary, nothing is written (:class:`OneByOne`), and the
+caller does the writes one by one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from flowctx.core.durability.records import Capture, RunRecord, RunStatus
+from flowctx.core.errors import FlowctxError
+from flowctx.ledger.captures import decide_claim, requested_capture
+from flowctx.ledger.captures_sql import settled
+from flowctx.ledger.driver import execute_many
+from flowctx.ledger.ownership import owned
+from flowctx.ledger.rows import attempt_row, capture_record, capture_row, run_row, stamp, text
+from flowctx.ledger.sql import Beginning
+from flowctx.ledger.statements import (
+    end_run,
+    lock_subject,
+    put_attempt,
+    put_capture,
+    put_run,
+    record_step,
+    settle_capture,
+)
+from flowctx.ledger.tables import captures, runs
+
+
+class OneByOne(FlowctxError):
+    """Something is out of the ordinary, so that writes are to be done one by one; nothing was written."""
+
+
+class Ending(NamedTuple):
+    """How a run has ended."""
+
+    run: RunRecord
+    status: RunStatus
+    error: str | None
+
+
+@dataclass
+class Together:
+    """Writes of one transaction: of each run in their order, beginnings first."""
+
+    #: New runs.
+    begins: list[Beginning] = field(default_factory=list)
+    #: Rows of steps, with the fences of their runs.
+    steps: list[Mapping[str, Any]] = field(default_factory=list)
+    #: Ends of whole runs.
+    ends: list[Ending] = field(default_factory=list)
+
+    def write(self, at: Connection, now: datetime, owner: str | None) -> dict[str, RunRecord]:
+        """Write, and return the runs that have begun, by the digests of their keys.
+
+        Args:
+            at: The connection, in a transaction.
+            now: The time that leases are measured by.
+            owner: Who begins runs.
+
+        Raises:
+            FlowctxError: Something is out of the ordinary; the transaction is to be rolled back.
+        """
+        begun = self._begin(at, now, owner) if self.begins else {}
+        if self.steps and execute_many(at, record_step(at), self.steps) != len(self.steps):
+            raise OneByOne("a run was taken over")
+        if self.ends:
+            self._end(at, now)
+        return begun
+
+    def _begin(self, at: Connection, now: datetime, owner: str | None) -> dict[str, RunRecord]:
+        subjects = [subject_of(wanted) for wanted in self.begins]
+        if at.dialect.name == "postgresql":
+            execute_many(at, lock_subject(), [{"subject": subject} for subject in subjects])
+        keys = [wanted.run.key.digest for wanted in self.begins]
+        known = at.execute(select(runs.c.run_key).where(runs.c.run_key.in_(keys)).limit(1)).first()
+        if known is not None or len(set(subjects)) < len(subjects):
+            raise OneByOne("a run is known, or there are two of one subject")
+        rivals: dict[str, list[Capture]] = defaultdict(list)
+        for row in at.execute(select(captures).where(captures.c.subject.in_(subjects))).mappings():
+            rivals[row["subject"]].append(capture_record(row))
+        granted = [_granted(wanted, rivals[subject_of(wanted)], now) for wanted in self.begins if wanted.run.capture]
+        begun = [replace(wanted.run, **owned(owner, now, wanted.lease)) for wanted in self.begins]
+        rows = [run_row(run, now, wanted.nonce) for run, wanted in zip(begun, self.begins, strict=True)]
+        for statement, some in (
+            (put_capture(at), [capture_row(capture) for capture in granted]),
+            (put_run(at), rows),
+            (put_attempt(at), [attempt_row(run) for run in begun]),
+        ):
+            execute_many(at, statement, some)
+        return dict(zip(keys, begun, strict=True))
+
+    def _end(self, at: Connection, now: datetime) -> None:
+        time, ended, settling = stamp(now), [], []
+        for run, status, error in self.ends:
+            owner = {"key": run.key.digest, "token": run.fencing_token}
+            how = {"status": str(status), "error": text(error), "finished_at": time, "heard_at": time}
+            ended.append({**how, "lease_until": None, **owner})
+            if run.capture is not None:
+                capture = {"of_subject": run.capture.idempotency_key, "of_capture": run.capture.capture_id}
+                how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
+                settling.append({**how, **capture, **owner})
+        if execute_many(at, end_run(), ended) != len(ended):
+            raise OneByOne("a run was taken over")
+        execute_many(at, settle_capture(), settling)
+
+
+def subject_of(wanted: Beginning) -> str:
+    """Return what only one begins at a time."""
+    return wanted.run.capture.idempotency_key if wanted.run.capture else wanted.run.key.digest
+
+
+def _granted(wanted: Beginning, rivals: Sequence[Capture], now: datetime) -> Capture:
+    """Return the capture of a new run, unless somebody is to be fenced off for it."""
+    run = wanted.run
+    if run.is_part or run.capture is None or any(rival.key == run.capture for rival in rivals):
+        raise OneByOne("the capture is there, or the run only asks for it")
+    claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
+    claim = requested_capture(run.capture, holder=run.key.digest, now=now, lease=wanted.lease, **claimant)
+    return decide_claim(rivals, claim, now=now, on_captured=wanted.on_captured, instead_of=None)
