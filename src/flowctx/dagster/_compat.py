@@ -29,6 +29,7 @@ __all__ = [
     "UpstreamPartitionsResult",
     "asset_keys_by_op",
     "direct_run_tags",
+    "hook_step_context",
     "quiet",
     "schedule_name",
     "step_context",
@@ -73,6 +74,11 @@ def schedule_name(context: dg.ScheduleEvaluationContext) -> str | None:
 def ticks_from(schedule: dg.ScheduleDefinition, tick: datetime) -> Iterator[datetime]:
     """Yield the ticks of a schedule from one on."""
     return schedule_execution_time_iterator(tick.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
+
+
+def hook_step_context(context: dg.HookContext) -> Any:
+    """Return what a hook's context knows of the step; None for one of ``build_hook_context``."""
+    return getattr(context, "_step_execution_context", None)
 
 
 def step_context(context: dg.InputContext | dg.OutputContext) -> Any:

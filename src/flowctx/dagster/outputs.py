@@ -16,10 +16,11 @@ from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context
-from flowctx.dagster.context import RunFacts
+from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import StoredOutput, output_name
 from flowctx.dagster.range_outputs import PartitionOutputs, is_skip
+from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.storage import RunStorage
 
 #: The resource key of the IO manager.
@@ -86,7 +87,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         each = get_args(kind)[-1] if get_args(kind) else kind
         asset_path, keys = _upstream(context)
         step = step_context(context)
-        facts = RunFacts.of(dg.OpExecutionContext(step)) if step is not None else None
+        facts = run_facts(dg.OpExecutionContext(step)) if step is not None else None
         storage, of_step = self.storage, _step_of(context)
         if keys is None:
             return _annotated(storage.newest(asset_path, None, facts, of_step), kind)
@@ -191,7 +192,7 @@ def _captures_of_values(context: dg.OutputContext, obj: Any, store: ArtifactStor
     step = step_context(context)
     if step is None or not context.has_asset_key:
         raise ContextError(f"WorkflowIOManager keeps outputs of assets in a run; {context.name!r} is none")
-    facts = RunFacts.of(dg.OpExecutionContext(step))
+    facts = run_facts(dg.OpExecutionContext(step))
     asset_path = tuple(context.asset_key.path)
     for key, value in _by_key(context, obj):
         ctx = facts.context(key)

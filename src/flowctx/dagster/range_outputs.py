@@ -10,7 +10,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX
 from flowctx.dagster._compat import NO_ASSET_EVENTS
-from flowctx.dagster.context import RunFacts
+from flowctx.dagster.engine_contexts import run_facts
 
 
 class PartitionOutputs(dict[PartitionKey | str, Any]):
@@ -38,7 +38,7 @@ def partition_outputs(
                 found = {key: read(key) or StepResult.skip("a holiday") for key in context.partition_keys}
                 yield from partition_outputs(context, found)
     """
-    facts = RunFacts.of(context)
+    facts = run_facts(context)
     native = {facts.partition(key, None): key for key in context.partition_keys}
     # Without events of its own, since Dagster would call all partitions of the run materialised; stored first.
     yield dg.Output(PartitionOutputs(outputs), metadata={NO_ASSET_EVENTS: True})

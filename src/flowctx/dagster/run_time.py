@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeAlias
 
@@ -12,7 +13,7 @@ from flowctx.core.dates.parsing import iso_date
 from flowctx.core.errors import ContextError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.run_context import fires_within_day
-from flowctx.dagster._compat import SCHEDULED_TIME_TAG, CheckError, ticks_from
+from flowctx.dagster._compat import SCHEDULED_TIME_TAG, ticks_from
 
 _SCHEDULE_TAG: Final = "dagster/schedule_name"
 #: The part of a key that names a window of time, and its definition.
@@ -60,8 +61,8 @@ def check_bare_key(key: str | None, as_of: AsOf | None) -> None:
         return
     if as_of is not None or iso_date(key) is not None:
         raise ContextError(
-            f"this context has the key {key!r} and no partitions definition, so no date; in a unit test call the asset "
-            f"with it, loaded(dg.build_asset_context(partition_key={key!r})), or pass scheme="
+            f"this context has the key {key!r} and no partitions definition, so no date; pass workflow= or scheme=, or "
+            f"in a unit test call the asset with it: loaded(dg.build_asset_context(partition_key={key!r}))"
         )
 
 
@@ -76,24 +77,23 @@ class Tick(NamedTuple):
     within_day: bool = False
 
 
-def schedule_tick(op: dg.OpExecutionContext) -> Tick:
-    """Return the tick of the schedule that launched a run."""
-    text = op.run.tags.get(SCHEDULED_TIME_TAG)
+def schedule_tick(tags: Mapping[str, str], repository: dg.RepositoryDefinition | None) -> Tick:
+    """Return the tick of the schedule that launched a run, by the run's tags and its code location."""
+    text = tags.get(SCHEDULED_TIME_TAG)
     if text is None:
         return Tick()
-    fired_at, schedule = datetime.fromisoformat(text), _schedule(op)
+    fired_at, schedule = datetime.fromisoformat(text), _schedule(tags.get(_SCHEDULE_TAG), repository)
     if schedule is None:
         return Tick(fired_at=fired_at)
     within_day = fires_within_day(itertools.islice(ticks_from(schedule, fired_at), 4))
     return Tick(schedule.execution_timezone or "UTC", fired_at, within_day)
 
 
-def _schedule(op: dg.OpExecutionContext) -> dg.ScheduleDefinition | None:
+def _schedule(name: str | None, repository: dg.RepositoryDefinition | None) -> dg.ScheduleDefinition | None:
     """Return the schedule that launched the run, unless it is gone, or the run outside of any code location."""
-    name = op.run.tags.get(_SCHEDULE_TAG)
     try:
-        return op.repository_def.get_schedule_def(name) if name else None
-    except (dg.DagsterInvariantViolationError, CheckError):
+        return repository.get_schedule_def(name) if name and repository is not None else None
+    except dg.DagsterInvariantViolationError:
         return None
 
 

@@ -22,12 +22,12 @@ from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStat
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.dagster.asset_keys import asset_key
-from flowctx.dagster.context import RunFacts
 from flowctx.dagster.definitions import workflow_assets
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
+from flowctx.dagster.run_facts import RunFacts
 from flowctx.ledger import ledger_from_env
 
 #: Two runs in one process deadlock (Dagster 1.13 configures logging at the start of each).

@@ -27,7 +27,7 @@ from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
 from flowctx.dagster.checks import QUALITY_CHECK, CheckEvent, of_partition, quality_check, range_checks
-from flowctx.dagster.context import RunFacts
+from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.frames import table_metadata
 from flowctx.dagster.logs import logged_in
 from flowctx.dagster.ordering import unordered
@@ -36,6 +36,7 @@ from flowctx.dagster.outputs import Written
 from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.recording import record_run
+from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.step_body import StepBody
 
 #: Prefix of our own entries in metadata, beside the numbers of outputs.
@@ -49,7 +50,7 @@ def run_step(body: StepBody, context: Any) -> Iterator[Event]:
     op: dg.OpExecutionContext = context.op_execution_context
     try:
         body = body.in_run(op)
-        facts = RunFacts.of(context)
+        facts = run_facts(context)
         params = params_of(getattr(op.resources, params_key(body.workflow)), "params")
         request = facts.request(params)
         attempts = [

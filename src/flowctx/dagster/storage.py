@@ -11,9 +11,9 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.dagster.context import RunFacts
 from flowctx.dagster.output_store import OutputStore, StoredOutput
 from flowctx.dagster.recorded_outputs import current_output, output_of_capture
+from flowctx.dagster.run_facts import RunFacts
 from flowctx.ledger import ledger_from_env, shared_ledger
 
 

@@ -1,0 +1,206 @@
+"""What each kind of Dagster's contexts says of the run that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+from uuid import uuid4
+
+import dagster as dg
+
+from flowctx.core.errors import ContextError
+from flowctx.dagster._compat import (
+    BaseDirectExecutionContext,
+    CheckError,
+    direct_run_tags,
+    hook_step_context,
+    schedule_name,
+)
+from flowctx.dagster.run_facts import RunFacts
+from flowctx.dagster.run_time import schedule_tick, zone_of
+
+_ENGINE: Final[dict[str, Any]] = {"name": "dagster", "version": dg.__version__}
+_RUN_RETRY_TAG = "dagster/retry_number"
+_PARTITION_TAG = "dagster/partition"
+
+
+def run_facts(context: Any) -> RunFacts:
+    """Read what Dagster says of a run from any kind of context.
+
+    Raises:
+        ContextError: It is no context of Dagster's.
+    """
+    if isinstance(context, dg.ScheduleEvaluationContext | dg.SensorEvaluationContext):
+        return _of_tick(context)
+    if isinstance(context, dg.RunStatusSensorContext):
+        return _of_run_status(context)
+    if isinstance(context, dg.HookContext):
+        return _of_hook(context)
+    op = getattr(context, "op_execution_context", None)
+    if not isinstance(op, dg.OpExecutionContext):
+        raise ContextError(
+            f"{type(context).__name__} is no context of a Dagster op, asset, asset check, hook, schedule or sensor; "
+            "pass the `context` of the decorated function"
+        )
+    return _of_direct(op) if isinstance(op, BaseDirectExecutionContext) else _of_op(op)
+
+
+def _of_op(op: dg.OpExecutionContext) -> RunFacts:
+    run = op.run
+    step = op.get_step_execution_context()
+    root = op.instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
+    assets = op.assets_def.keys if op.has_assets_def else ()
+    engine: dict[str, Any] = _ENGINE | {
+        "job_name": run.job_name,
+        "step_key": step.step.key,
+        "retry_number": int(run.tags.get(_RUN_RETRY_TAG, 0)) + op.retry_number,
+    }
+    if run.root_run_id:
+        engine |= {"root_run_id": run.root_run_id, "parent_run_id": run.parent_run_id}
+    return RunFacts(
+        run_id=run.run_id,
+        name="/".join(next(iter(assets)).path) if len(assets) == 1 else op.op_def.name if assets else run.job_name,
+        tags=run.tags,
+        config=op.op_config if isinstance(op.op_config, Mapping) else {},
+        root=root,
+        keys=_engine_keys(op) or _lost_key(op, root),
+        partitions_def=step.run_partitions_def,
+        **schedule_tick(run.tags, _repository(op))._asdict(),
+        started_at=_started(op.instance, run.run_id),
+        log=op.log,
+        engine=engine,
+    )
+
+
+def _engine_keys(op: dg.OpExecutionContext) -> tuple[str, ...]:
+    # One key is not asked for as a list: Dagster would enumerate all of a multi-partitioned definition for it.
+    if op.has_partition_key:
+        return (op.partition_key,)
+    if not op.has_partition_key_range:
+        return ()
+    keys = tuple(op.partition_keys)
+    if not keys:
+        raise ContextError(
+            f"no partition lies in the range {op.partition_key_range}: Dagster ranges follow the order in which the "
+            "values of each dimension were defined; give both ends in that order"
+        )
+    return keys
+
+
+def _lost_key(op: dg.OpExecutionContext, root: dg.DagsterRun | None) -> tuple[str, ...]:
+    """Return the key of a re-executed job of ops: ``ReexecutionOptions`` in Python drops its tag with all others.
+
+    Assets cannot be helped, since Dagster itself then has no partition to record them for.
+    """
+    key = root.tags.get(_PARTITION_TAG) if root is not None and not op.has_assets_def else None
+    return (key,) if key else ()
+
+
+@lru_cache(maxsize=1)
+def _started(instance: dg.DagsterInstance, run_id: str) -> datetime | None:
+    """Return when a run started; asked once by all steps that share a process."""
+    record = instance.get_run_record_by_id(run_id)
+    if record is None or record.start_time is None:
+        return None
+    return datetime.fromtimestamp(record.start_time, UTC)
+
+
+def _repository(context: Any) -> dg.RepositoryDefinition | None:
+    """Return the code location that a run is of, if it is of any."""
+    try:
+        found: dg.RepositoryDefinition | None = context.repository_def
+    except CheckError:
+        return None
+    return found
+
+
+def _of_direct(op: Any) -> RunFacts:
+    """Read a context of ``build_asset_context`` or ``build_op_context``, which has tags and a key but no run."""
+    assets_def = op.assets_def if op.is_bound and op.has_assets_def else None
+    assets = assets_def.keys if assets_def else ()
+    config = op.op_config
+    keys: tuple[str, ...] = ()
+    if op.has_partition_key:
+        keys = (op.partition_key,)
+    elif op.has_partition_key_range:
+        keys = tuple(op.partition_keys)
+    return RunFacts(
+        run_id=op.run_id,
+        name="/".join(next(iter(assets)).path) if len(assets) == 1 else op.op_def.name if op.is_bound else op.run_id,
+        tags=direct_run_tags(op),
+        config=config if isinstance(config, Mapping) else {},
+        keys=keys,
+        partitions_def=assets_def.partitions_def if assets_def else None,
+        engine=_ENGINE | {"direct": True},
+        bare=assets_def is None,
+    )
+
+
+def _of_tick(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext) -> RunFacts:
+    if isinstance(context, dg.SensorEvaluationContext):
+        name = _asked(context, "sensor_name") or "sensor"  # one of build_sensor_context() has none
+        return RunFacts(run_id=f"{name}/{uuid4()}", name=name, engine=_ENGINE | {"tick": "sensor"})
+    name = schedule_name(context) or "schedule"
+    fired_at = _asked(context, "scheduled_execution_time")
+    return RunFacts(
+        run_id=f"{name}/{fired_at.isoformat() if fired_at else uuid4()}",
+        name=name,
+        timezone=zone_of(fired_at) if fired_at else None,
+        fired_at=fired_at,
+        engine=_ENGINE | {"tick": "schedule"},
+    )
+
+
+def _asked(context: Any, name: str) -> Any:
+    """Return what a context says, or None where a unit test has made it without."""
+    try:
+        return getattr(context, name)
+    except (CheckError, dg.DagsterError):
+        return None
+
+
+def _of_hook(context: dg.HookContext) -> RunFacts:
+    """Read the context of a hook, which is that of the op after which it is called."""
+    step = hook_step_context(context)
+    if step is not None:
+        return _of_op(dg.OpExecutionContext(step))
+    run_id, job_name = _asked(context, "run_id") or "EPHEMERAL", _asked(context, "job_name")
+    return RunFacts(run_id=run_id, name=job_name or run_id, engine=_ENGINE | {"direct": True}, bare=True)
+
+
+def _of_run_status(context: dg.RunStatusSensorContext) -> RunFacts:
+    """Read the run that a run status sensor is told of, as that run itself is read."""
+    run, instance = context.dagster_run, context.instance
+    repository = _repository(context)
+    job = repository.get_job(run.job_name) if repository is not None and repository.has_job(run.job_name) else None
+    first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    if first != last:
+        raise ContextError(
+            f"run {run.run_id} is about the partitions {first} to {last}; use workflow_contexts(context) in its assets"
+        )
+    key = run.tags.get(_PARTITION_TAG) or first or context.partition_key
+    return RunFacts(
+        run_id=run.run_id,
+        name=run.job_name,
+        tags=run.tags,
+        root=instance.get_run_by_id(run.root_run_id) if run.root_run_id else None,
+        keys=() if key is None else (_with_dimensions(key, run.tags),),
+        partitions_def=job.partitions_def if job is not None else None,
+        **schedule_tick(run.tags, repository)._asdict(),
+        started_at=_started(instance, run.run_id),
+        log=context.log,
+        engine=_ENGINE | {"job_name": run.job_name},
+        bare=job is None,
+    )
+
+
+def _with_dimensions(key: str, tags: Mapping[str, str]) -> str:
+    """Return a key of a run's tags as Dagster has it inside of the run."""
+    dimensions = {
+        name.removeprefix(f"{_PARTITION_TAG}/"): value
+        for name, value in tags.items()
+        if name.startswith(f"{_PARTITION_TAG}/")
+    }
+    return dg.MultiPartitionKey(dimensions) if dimensions else key

@@ -1,0 +1,188 @@
+"""What Dagster says of a run, and the workflow's context that is made of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from flowctx.core.errors import ContextError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.business_date import AsOf, RunTiming
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.dates_of_runs import DatesOfRuns
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_context import begin, derived_trace_id
+from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
+from flowctx.core.workflow.step_config import step_config_of
+from flowctx.dagster.partitions import from_dagster_key
+from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension
+from flowctx.dagster.tags import check_tags
+
+logger = logging.getLogger("flowctx")
+_DATES = DatesOfRuns()
+
+_BACKFILL_TAG = "dagster/backfill"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What Dagster says of a run, of whichever kind of context it was asked."""
+
+    #: The run's id, or of a tick one made of it.
+    run_id: str
+    #: What runs: an asset's key, else the job, schedule or sensor.
+    name: str
+    #: The run's tags.
+    tags: Mapping[str, str] = field(default_factory=dict)
+    #: Configuration of the op.
+    config: Mapping[str, Any] = field(default_factory=dict)
+    #: The first run of a chain of re-executions, if this one is not the first.
+    root: dg.DagsterRun | None = None
+    #: Dagster's partition keys: one, those of a range, or none.
+    keys: tuple[str, ...] = ()
+    #: The definition that the keys are of.
+    partitions_def: dg.PartitionsDefinition[str] | None = None
+    #: Time zone of the schedule; None if it is not known.
+    timezone: str | None = "UTC"
+    #: The time for which a schedule fired, and whether it does so several times a day.
+    fired_at: datetime | None = None
+    within_day: bool = False
+    #: When the run started, where that is known.
+    started_at: datetime | None = None
+    #: Where the run's own log is.
+    log: logging.Logger = logger
+    #: Whether nobody says what a key is a key of: the context of an op, or of nothing, in a unit test.
+    bare: bool = False
+    #: For ``metadata["engine"]``.
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+    def tag(self, name: str) -> str | None:
+        """Return the value of one of our tags, with or without its prefix: this run's, else the re-executed one's."""
+        for tags in (self.tags, self.root.tags if self.root else {}):
+            value = tags.get(TAG_PREFIX + name) or tags.get(name)
+            if value:
+                return value
+        return None
+
+    def request(self, params: Mapping[str, Any]) -> RunRequest:
+        """Return what the caller says of the run, in tags or beside its parameters.
+
+        Raises:
+            ContextError: Something that cannot be.
+        """
+        return RunRequest.parse(lambda name: self.tag(name) or params.get(name))
+
+    @property
+    def batch_id(self) -> str | None:
+        """The caller's batch, else Dagster's own backfill."""
+        root = self.root.tags.get(_BACKFILL_TAG) if self.root else None
+        return self.tag("batch_id") or self.tags.get(_BACKFILL_TAG) or root
+
+    @property
+    def first_run_id(self) -> str:
+        """The run from which the ids derive: a re-execution continues the run that it started from."""
+        return self.root.run_id if self.root else self.run_id
+
+    def context(
+        self,
+        key: str | None,
+        *,
+        as_of: AsOf | None = None,
+        required: bool = False,
+        workflow: Workflow | None = None,
+        scheme: PartitionScheme | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> WorkflowContext:
+        """Make the context for one of the run's keys.
+
+        Args:
+            key: Dagster's key.
+            as_of: The rule for the business date.
+            required: Refuse a run without one.
+            workflow: The workflow.
+            scheme: The scheme, where there is no workflow.
+            params: Parameters, and what the caller says of the run; the op's config, parameters alone, if None.
+        """
+        check_tags(self.tags, self.log, strict=params is not None)
+        request = self.request(params or {})
+        own_params = dict(self.config)
+        if params is not None:
+            own_params = {name: value for name, value in params.items() if name not in RESERVED_NAMES}
+        if workflow is not None:
+            scheme = workflow.partitions
+            key = key if scheme is not None else None  # an unpartitioned asset may sit in a partitioned run
+        partition = request.partition_key(scheme) if key is None else self.partition(key, scheme)
+        if key is not None and request.partition is not None and request.partition_key(scheme) != partition:
+            raise ContextError(
+                f"the run's partition is {partition}, and {TAG_PREFIX}partition says {str(request.partition)!r}; "
+                "they must mean the same: leave the tag out"
+            )
+        if workflow is not None and key is None and "tick" not in self.engine:
+            partition = workflow.partition_key(partition)
+        batch_id = request.batch_id or self.batch_id
+        if request.as_of_date is None and scheme is None:
+            check_one_of_time(key, self.partitions_def, as_of)
+            if self.bare:
+                check_bare_key(key, as_of)
+        known = own_params if request.resume_from else ()  # what steps have written is known to the ledger
+        ctx = begin(
+            workflow.name if workflow is not None else self.name,
+            run_id=self.run_id,
+            scheme=scheme,
+            partition=partition,
+            as_of_date=request.as_of_date,
+            as_of=as_of,
+            required=required,
+            time=self.time(key, partition, scheme),
+            batch_id=batch_id,
+            trace_id=request.trace_id or derived_trace_id(self.first_run_id),
+            capture_id=request.capture_id,
+            first_run_id=self.first_run_id,
+            idempotency_key=request.idempotency_key,
+            params=own_params if workflow is None else workflow.params_with(own_params, known=known),
+            metadata={"engine": self.engine} | step_config_of(workflow, request.step_config),
+            started_at=self.started_at,
+        )
+        if request.as_of_date is None and not self.engine.get("direct"):
+            self._warn_of_other_date(ctx)
+        return ctx
+
+    def _warn_of_other_date(self, ctx: WorkflowContext) -> None:
+        run = (self.run_id, str(ctx.partition))
+        differing = _DATES.differing(run, ctx.as_of_date, ctx.metadata["as_of_source"])
+        if differing is not None:
+            which = f"partition {ctx.partition} of run {self.run_id}" if ctx.partition else f"run {self.run_id}"
+            self.log.warning(
+                f"{which} has two business dates, {differing}; say the rule once for all assets of the code location, "
+                "in a WorkflowContextResource(as_of=...)"
+            )
+
+    def partition(self, key: str, scheme: PartitionScheme | None) -> PartitionKey:
+        """Return the partition key that Dagster's key means."""
+        if scheme is not None:
+            return from_dagster_key(key, scheme)
+        if isinstance(key, dg.MultiPartitionKey):
+            return PartitionKey(**key.keys_by_dimension)
+        is_time = isinstance(self.partitions_def, dg.TimeWindowPartitionsDefinition)
+        return PartitionKey(**{"date" if is_time else "partition": str(key)})
+
+    def time(self, key: str | None, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTiming:
+        """Return what Dagster knows of the time of a key, for the rules of business dates."""
+        found = None if scheme is not None else time_dimension(key, self.partitions_def)
+        window = found[1].time_window_for_partition_key(found[0]) if found else None
+        return RunTiming(
+            timezone=found[1].timezone if found else self.timezone,
+            no_timezone=f"the schedule of run {self.run_id!r} is not known here, nor its time zone",
+            window_start=window.start if window else None,
+            window_end=window.end if window else None,
+            fired_at=self.fired_at if partition is None or scheme is None else None,
+            within_day=self.within_day,
+            partition=partition,
+            scheme=scheme,
+        )
