@@ -22,6 +22,7 @@ from flowctx.core.data.plain import freeze
 from flowctx.core.execution.envelope import Envelope
 from flowctx.dagster import WorkflowIOManager, asset_key, partition_outputs, partitions_def
 from flowctx.dagster.output_store import StoredOutput
+from flowctx.dagster.partitions import to_dagster_key
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS"))
 WEEKS = PartitionScheme(week=Weekly(start="2012-10-05", end="2012-10-26"))
@@ -166,6 +167,33 @@ def test_an_unpartitioned_asset_gets_every_partition(flow, tmp_path):
     bench.run(span=("2012-10-01", "2012-10-31"), selection=["flow/fetch"])
     assert bench.run(selection=["whole"]).success
     assert seen == [23]
+
+
+def test_several_partitions_are_loaded_in_the_order_of_the_scheme(tmp_path):
+    """Whatever its dimensions are called, and in whatever order Dagster asks, keys come as the scheme has them."""
+    scheme = PartitionScheme(symbol=["MSFT", "FB"], date=Daily(start="2012-10-24", end="2012-10-25"), tier=["T2", "T1"])
+    flow = Workflow("flow", partitions=scheme)
+    flow.step("fetch")(lambda ctx: {})
+    seen = []
+
+    @dg.asset(ins={"found": dg.AssetIn(asset_key(flow, "fetch"), partition_mapping=dg.AllPartitionMapping())})
+    def whole(found: dict[PartitionKey, dict]) -> None:
+        seen.extend(found)
+
+    bench = Bench(flow, tmp_path, whole)
+    written = Envelope(step="fetch")
+    for key in reversed(list(scheme)):
+        capture = StoredOutput(
+            asset_path=("flow", "fetch"),
+            key=to_dagster_key(key, scheme),
+            partition=key,
+            capture_id="b",
+            run_id="r",
+            envelope=written,
+        )
+        bench.outputs.storage.outputs.write(capture)
+    assert bench.run(selection=["whole"]).success
+    assert seen == list(scheme)
 
 
 def test_assets_of_the_users_may_keep_their_outputs_here(tmp_path):

@@ -26,7 +26,7 @@ from flowctx import (
     Weekly,
 )
 from flowctx.dagster._compat import quiet
-from flowctx.dagster.partitions import from_dagster_key, partition_keys, partitions_def, to_dagster_key
+from flowctx.dagster.partitions import from_dagster_key, in_order, partition_keys, partitions_def, to_dagster_key
 
 XNYS = PartitionScheme(
     date=Daily(start="2000-03-01", end="2013-03-01", calendar="XNYS", timezone="America/New_York"),
@@ -279,3 +279,15 @@ def test_what_is_due_on_its_own_day_is_a_partition_of_that_day() -> None:
     ended = partitions_def(PartitionScheme(date=replace(evening, end="2026-01-06")))
     assert ended.get_partition_keys() == ["2026-01-02", "2026-01-05", "2026-01-06"]
     assert not ended.has_partition_key("2026-01-07")
+
+
+def test_keys_of_other_definitions_are_in_their_order() -> None:
+    """Days come as they follow each other, however they are written, and values as they are defined."""
+    days = dg.DailyPartitionsDefinition("31-01-2012", fmt="%d-%m-%Y")
+    assert in_order(["01-02-2012", "31-01-2012"], days) == ["31-01-2012", "01-02-2012"]
+    venues = dg.StaticPartitionsDefinition(["XNYS", "XLON", "XTKS"])
+    assert in_order(["XTKS", "XLON"], venues) == ["XLON", "XTKS"]
+    both = dg.MultiPartitionsDefinition({"venue": venues, "date": days})
+    keys = ["01-02-2012|XLON", "31-01-2012|XTKS", "31-01-2012|XNYS"]
+    assert in_order(keys, both) == ["31-01-2012|XNYS", "31-01-2012|XTKS", "01-02-2012|XLON"]
+    assert in_order(["b", "a"], dg.DynamicPartitionsDefinition(name="users")) == ["a", "b"]

@@ -19,7 +19,7 @@ LONG_FUNCTIONS = {
     "airflow/running.py: run_dag": SIGNATURE,
     "cli/batches.py: backfill": "one decorator a line for each option of the command",
     "core/workflow/run_context.py: begin": SIGNATURE,
-    "dagster/context.py: context": "what a run begins with, an argument a line",
+    "dagster/run_facts.py: context": "what a run begins with, an argument a line",
     "dagster/definitions.py: workflow_assets": SIGNATURE,
     "dagster/running.py: run_assets": SIGNATURE,
     "local/__init__.py: run": SIGNATURE,

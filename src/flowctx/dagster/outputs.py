@@ -19,6 +19,7 @@ from flowctx.dagster._compat import step_context
 from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import StoredOutput, output_name
+from flowctx.dagster.partitions import in_order
 from flowctx.dagster.range_outputs import PartitionOutputs, is_skip
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.storage import RunStorage
@@ -166,7 +167,9 @@ def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
             f"input {context.name!r} is the output of an op, which has no asset key; use workflow_assets "
             "for values that others read, or another IO manager for ops of your own"
         )
-    keys = list(context.asset_partition_keys) if context.has_asset_partitions else None
+    if not context.has_asset_partitions:
+        return list(context.asset_key.path), None
+    keys = in_order(context.asset_partition_keys, context.asset_partitions_def)
     return list(context.asset_key.path), keys
 
 

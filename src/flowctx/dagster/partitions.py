@@ -7,7 +7,7 @@ these are the same text, and for a week, month or quarter they are not: the week
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -32,6 +32,9 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import old_names
 
 _A_WEEK: Final = timedelta(days=6)
+#: The definitions that were made here, by their identity, with the schemes that they were made of: equal definitions
+#: are made of schemes whose dimensions come in another order.
+_SCHEMES: Final[dict[int, tuple[dg.PartitionsDefinition[str], PartitionScheme]]] = {}
 
 
 class PartitionedContext(Protocol):
@@ -76,6 +79,12 @@ def partitions_def(scheme: PartitionScheme | None) -> dg.PartitionsDefinition[st
 
 @lru_cache(maxsize=64)
 def _partitions_def(scheme: PartitionScheme) -> dg.PartitionsDefinition[str]:
+    definition = _definition_of(scheme)
+    _SCHEMES[id(definition)] = definition, scheme
+    return definition
+
+
+def _definition_of(scheme: PartitionScheme) -> dg.PartitionsDefinition[str]:
     made: dict[str, dg.PartitionsDefinition[str]] = {}
     if scheme.cadence is not None and scheme.cadence_dimension is not None:
         made[scheme.cadence_dimension] = _time_windows(scheme.cadence)
@@ -250,6 +259,33 @@ def partition_keys(context: PartitionedContext, scheme: PartitionScheme) -> list
     if not (context.has_partition_key or context.has_partition_key_range):
         return []
     return [parse_dagster_key(key, scheme) for key in context.partition_keys]
+
+
+def in_order(keys: Iterable[str], definition: dg.PartitionsDefinition[Any] | None) -> list[str]:
+    """Return Dagster's keys in the order of the scheme that their definition was made of, else in the definition's own.
+
+    Dagster itself hands several keys on in an order that differs from run to run.
+    """
+    made = _SCHEMES.get(id(definition))
+    if made is None:
+        return sorted(keys, key=_place_in(definition))
+    scheme = made[1]
+    return sorted(keys, key=lambda key: scheme.index(parse_dagster_key(key, scheme)))
+
+
+def _place_in(definition: object) -> Callable[[str], Any]:
+    """Return what tells where a key stands in a definition."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        parts = [(part.name, _place_in(part.partitions_def)) for part in definition.partitions_defs]
+        values = definition.get_partition_key_from_str
+        return lambda key: [place(values(key).keys_by_dimension[name]) for name, place in parts]
+    if isinstance(definition, dg.StaticPartitionsDefinition):
+        numbers = {key: number for number, key in enumerate(definition.get_partition_keys())}
+        return lambda key: numbers.get(key, len(numbers))
+    if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        fmt = definition.fmt
+        return lambda key: datetime.strptime(key, fmt)  # noqa: DTZ007 - in the zone of the definition, all of them
+    return str
 
 
 __getattr__ = old_names(__name__, {"engine_key": "to_dagster_key", "partition_key": "from_dagster_key"}, globals())
