@@ -199,6 +199,8 @@ class Dagster(Server):
     events: Sequence[Mapping[str, Any]] = ()
     #: How runs end.
     status = "SUCCESS"
+    #: The code locations, each with the job.
+    locations: Sequence[str] = ("l",)
     #: A text, and what the queries that have it are answered.
     instead: Sequence[tuple[str, Any]] = ()
 
@@ -212,9 +214,10 @@ class Dagster(Server):
         return 200, answer
 
     def repositoriesOrError(self, info: Any) -> Any:
-        """Return one repository with one job."""
+        """Return one repository with one job for each code location."""
         jobs = [{"name": "filled_job"}]
-        return {"__typename": "RepositoryConnection", "nodes": [{"name": "r", "location": {"name": "l"}, "jobs": jobs}]}
+        nodes = [{"name": "r", "location": {"name": name}, "jobs": jobs} for name in self.locations]
+        return {"__typename": "RepositoryConnection", "nodes": nodes}
 
     def instance(self, info: Any) -> Any:
         """Return that the daemon is well."""
@@ -225,6 +228,7 @@ class Dagster(Server):
         run_id = f"run-{len(self.runs)}"
         self.runs[run_id] = _dagster_run(run_id, executionParams["executionMetadata"]["tags"], self.status)
         self.runs[run_id]["config"] = executionParams.get("runConfigData")
+        self.runs[run_id]["location"] = executionParams["selector"]["repositoryLocationName"]
         return {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}
 
     def launchRunReexecution(self, info: Any, reexecutionParams: Any) -> Any:

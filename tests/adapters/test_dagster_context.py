@@ -377,7 +377,7 @@ def test_a_bare_key_is_no_date():
     """A context of a unit test that is bound to no asset says how to get a date, rather than that there is none."""
     bare = dg.build_asset_context(partition_key="2026-01-12")
     for rule in (None, AsOf.last_session("XNYS")):
-        with pytest.raises(ContextError, match=r"call the asset with it, loaded\(dg.build_asset_context\("):
+        with pytest.raises(ContextError, match=r"call the asset with it: loaded\(dg.build_asset_context\("):
             workflow_context(bare, rule)
     assert workflow_context(dg.build_asset_context(partition_key="LSE")).partition == {"partition": "LSE"}
     with_date = dg.build_asset_context(partition_key="2026-01-12", run_tags={"as_of_date": "2026-01-12"})

@@ -11,9 +11,9 @@ import pytest
 from adapters.engine_servers import Dagster, serving
 from adapters.recorded_parts import record_part
 from backfill.flows import flow
-from flowctx import Backfill, EngineError
+from flowctx import Backfill, BatchError, EngineError, backfill
 from flowctx.backfill import LaunchProgress
-from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.backfill.dagster import DagsterLauncher, launcher_from_env
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -44,6 +44,22 @@ def test_each_partition_is_one_run(dagster: Dagster, ledger: Ledger) -> None:
     assert [tag["dagster/partition"] for tag in tags] == [f"2012-01-02|T{n}" for n in (1, 2, 3)]
     assert {tag["dagster/partition/tier"] for tag in tags} == {"T1", "T2", "T3"}
     assert {tag["flowctx/batch_id"] for tag in tags} == {"b"}
+
+
+def test_of_several_code_locations_one_is_named(dagster: Dagster, ledger: Ledger, monkeypatch) -> None:
+    """Where two code locations have the workflow, a batch is refused until one is named; then its job is run."""
+    dagster.locations = ("market", "research")
+    with pytest.raises(EngineError, match="'filled_job' in 2 code locations, market, research; say which one"):
+        fill(dagster, ledger)
+    with pytest.raises(EngineError, match="in the code location 'funds'; it is in market, research"):
+        launcher_from_env(url=dagster.url, location="funds").check(flow)
+    assert dagster.runs == {}
+    monkeypatch.setenv("FLOWCTX_DAGSTER_LOCATION", "funds")
+    done = backfill(flow, SOME, batch_id="b", on="dagster", url=dagster.url, location="research", ledger=ledger)
+    assert done.ended == {PartitionState.OK: 3}
+    assert {run["location"] for run in dagster.runs.values()} == {"research"}
+    with pytest.raises(BatchError, match="leave it out, or say on='dagster'"):
+        backfill(flow, SOME, batch_id="b", location="research", ledger=ledger)
 
 
 @pytest.mark.parametrize("engine", ["airflow", "dagster"])

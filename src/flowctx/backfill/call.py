@@ -32,6 +32,7 @@ def backfill(
     until: date | str | None = None,
     on: Literal["local", "airflow", "dagster"] = "local",
     url: str | None = None,
+    location: str | None = None,
     workers: int | None = None,
     durability: Durability | None = None,
     retry_failed: bool = False,
@@ -54,6 +55,7 @@ def backfill(
         until: The last as-of date, where the scheme has no end and the selection does not say it.
         on: Where they run.
         url: Where the engine is; by default what ``FLOWCTX_AIRFLOW_URL`` or ``FLOWCTX_DAGSTER_URL`` says.
+        location: The code location of Dagster's that has the workflow, where several have.
         workers: So many partitions at a time; by default one for each processor here, 16 on an engine.
         durability: As for :class:`~flowctx.backfill.LocalLauncher`; of batches here.
         retry_failed: Also run again what has failed.
@@ -85,7 +87,7 @@ def backfill(
         params = kept_params(known) if params is None else params
     plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=found)
     return plan.launch(
-        launcher_on(on, url, workers, plan.ledger, durability),
+        launcher_on(on, url, workers, plan.ledger, durability, location),
         retry_failed=retry_failed,
         retry_skipped=retry_skipped,
         from_step=from_step,
@@ -110,7 +112,12 @@ def kept_params(batch: BatchRecord) -> Mapping[str, Any]:
 
 
 def launcher_on(
-    engine: str, url: str | None, workers: int | None, ledger: Ledger, durability: Durability | None = None
+    engine: str,
+    url: str | None,
+    workers: int | None,
+    ledger: Ledger,
+    durability: Durability | None = None,
+    location: str | None = None,
 ) -> Launcher:
     """Return what runs partitions on an engine.
 
@@ -120,12 +127,15 @@ def launcher_on(
         workers: So many at a time.
         ledger: Where the batch is remembered.
         durability: As for :class:`~flowctx.backfill.LocalLauncher`; of batches here.
+        location: The code location of Dagster's.
 
     Raises:
-        BatchError: There is no such engine, a URL although they run here, or a durability although they do not.
+        BatchError: There is no such engine, or it takes no URL, durability or code location.
     """
     if engine not in ENGINES:
         raise BatchError(f"on={engine!r} must be one of {', '.join(map(repr, ENGINES))}")
+    if location is not None and engine != "dagster":
+        raise BatchError("location= is a code location of Dagster's; leave it out, or say on='dagster'")
     if engine == "local":
         if url is not None:
             raise BatchError("url= is for other engines; batches here need none")
@@ -133,4 +143,5 @@ def launcher_on(
     if durability is not None:
         raise BatchError("durability= is for batches here; on an engine, each step is a task of its own")
     launchers = importlib.import_module(f"flowctx.backfill.{engine}")
-    return cast(Launcher, launchers.launcher_from_env(url=url, workers=workers))
+    where = {} if location is None else {"location": location}
+    return cast(Launcher, launchers.launcher_from_env(url=url, workers=workers, **where))

@@ -35,10 +35,14 @@ _STATES = {
 _LIVE = ["QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING"]
 
 
-def launcher_from_env(*, url: str | None = None, workers: int | None = None) -> DagsterLauncher:
-    """Make a launcher from ``FLOWCTX_DAGSTER_URL``."""
+def launcher_from_env(
+    *, url: str | None = None, workers: int | None = None, location: str | None = None
+) -> DagsterLauncher:
+    """Make a launcher from ``FLOWCTX_DAGSTER_URL`` and ``FLOWCTX_DAGSTER_LOCATION``."""
     return DagsterLauncher(
-        url or os.environ.get("FLOWCTX_DAGSTER_URL") or "http://localhost:3000", max_active=workers or MAX_ACTIVE
+        url or os.environ.get("FLOWCTX_DAGSTER_URL") or "http://localhost:3000",
+        max_active=workers or MAX_ACTIVE,
+        location=location or os.environ.get("FLOWCTX_DAGSTER_LOCATION"),
     )
 
 
@@ -60,6 +64,7 @@ class DagsterLauncher(PollingLauncher):
         url: Where the web server is.
         max_active: So many runs are under way at a time.
         job: The job, if it is not named ``<workflow>_job`` or as the workflow.
+        location: The code location that has it, where several have.
 
     Raises:
         EngineError: It is no URL.
@@ -67,9 +72,11 @@ class DagsterLauncher(PollingLauncher):
 
     engine = "dagster"
 
-    def __init__(self, url: str, *, max_active: int = MAX_ACTIVE, job: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, max_active: int = MAX_ACTIVE, job: str | None = None, location: str | None = None
+    ) -> None:
         super().__init__(JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL"), max_active)
-        self._named = job
+        self._named, self._location = job, location
         self._scheme: PartitionScheme | None = None
         self._steps: set[str] = set()
         self._refreshes = False
@@ -109,19 +116,33 @@ class DagsterLauncher(PollingLauncher):
         """
         self._scheme, self._steps = workflow.partitions, set(workflow.steps)
         self._refreshes = any(step.refresh for step in workflow.steps.values())
-        names = [self._named] if self._named else [f"{workflow.name}_job", workflow.name]
-        nodes = self._read("nodes", graphql.JOBS)
-        places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
-        self._place = next((place for name in names for place in places if place.job == name), None)
+        self._place = self._found(workflow)
         where = f"Dagster at {self._client.url}"
-        if self._place is None:
-            raise EngineError(
-                f"{where} has no job {' or '.join(map(repr, names))}; put defs = workflow_definitions({workflow.name}) "
-                "into a code location, and see whether it loads: dg check defs"
-            )
         status = self._read("daemonHealth", graphql.DAEMON)["daemonStatus"]
         if status["required"] and not status["healthy"]:
             raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
+
+    def _found(self, workflow: Workflow) -> _Place:
+        """Return where the workflow's job is: in one code location, or in the one that is named."""
+        names = [self._named] if self._named else [f"{workflow.name}_job", workflow.name]
+        nodes = self._read("nodes", graphql.JOBS)
+        places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
+        here = [place for place in places if self._location in (None, place.location)]
+        found = next((found for name in names if (found := [place for place in here if place.job == name])), [])
+        where = f"Dagster at {self._client.url}"
+        if not found:
+            there = f" in the code location {self._location!r}" if self._location else ""
+            others = ", ".join(sorted({place.location for place in places if place.job in names}))
+            made = f"put defs = workflow_definitions({workflow.name}) into a code location"
+            remedy = f"it is in {others}" if others else f"{made}, and see whether it loads: dg check defs"
+            raise EngineError(f"{where} has no job {' or '.join(map(repr, names))}{there}; {remedy}")
+        if len(found) > 1:
+            locations = ", ".join(sorted(place.location for place in found))
+            raise EngineError(
+                f"{where} has the job {found[0].job!r} in {len(found)} code locations, {locations}; say which one: "
+                "--location NAME (in Python location=), or FLOWCTX_DAGSTER_LOCATION"
+            )
+        return found[0]
 
     def _prepare(self, batch: BatchRecord) -> None:
         # A launcher that was killed a moment ago may have asked for one more run than it could note.

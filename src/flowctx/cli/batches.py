@@ -18,6 +18,7 @@ from flowctx.cli.joining import joint_plan_of
 from flowctx.cli.options import (
     json_option,
     ledger_option,
+    location_option,
     name_of,
     params_option,
     read_params,
@@ -55,6 +56,7 @@ def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[...
 @params_option
 @click.option("--params-from", metavar="MODULE:FUNCTION", help="Makes the parameters of each partition from its key.")
 @engine_options("Where they run; here by default.")
+@location_option
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -86,6 +88,7 @@ def backfill(
     params_from: str | None,
     engine: str | None,
     url: str | None,
+    location: str | None,
     workers: int | None,
     durability: Durability | None,
     dry_run: bool,
@@ -138,7 +141,7 @@ def backfill(
     if dry_run:
         print_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
         return
-    launcher = launcher_of(engine or "local", url, workers, ledger, durability)
+    launcher = launcher_of(engine or "local", url, workers, ledger, durability, location)
     progress = plan.launch(
         launcher,
         retry_failed=retry_failed,
@@ -154,14 +157,21 @@ def backfill(
 
 
 def launcher_of(
-    engine: str, url: str | None, workers: int | None, ledger: Ledger, durability: Durability | None = None
+    engine: str,
+    url: str | None,
+    workers: int | None,
+    ledger: Ledger,
+    durability: Durability | None = None,
+    location: str | None = None,
 ) -> Launcher:
     """Return what runs partitions on an engine."""
     if engine == "local" and url is not None:
         raise click.UsageError("--url is for other engines; batches here need none")
     if engine != "local" and durability is not None:
         raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
-    return launcher_on(engine, url, workers, ledger, durability)
+    if engine != "dagster" and location is not None:
+        raise click.UsageError("--location is a code location of Dagster's; leave it out, or add --on dagster")
+    return launcher_on(engine, url, workers, ledger, durability, location)
 
 
 def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:

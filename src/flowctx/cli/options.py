@@ -226,6 +226,12 @@ def _of_run(ctx: click.Context, param: click.Parameter, text: str | None) -> Par
     return text if text and "=" not in text else _partition(ctx, param, text)
 
 
+def location_option(command: _F) -> _F:
+    """Add ``--location``, to commands that start runs."""
+    text = "The code location of Dagster's, where several have the workflow."
+    return click.option("--location", metavar="NAME", help=text)(command)
+
+
 def workflow_option(command: _F) -> _F:
     """Add ``--workflow`` for a run whose workflow is to be found elsewhere than where it was."""
     return click.option(

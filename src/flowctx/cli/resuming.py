@@ -13,6 +13,7 @@ from flowctx import local
 from flowctx.cli.batches import launcher_of
 from flowctx.cli.options import read_params
 from flowctx.cli.output import echo, print_facts, print_json
+from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
@@ -28,6 +29,7 @@ from flowctx.ledger.ownership import refuse_alive
 def resume_on(
     engine: str,
     url: str | None,
+    location: str | None,
     run_id: str,
     workflow: Workflow | None,
     *,
@@ -62,7 +64,7 @@ def resume_on(
         params=read,
         request=_request(before, workflow, from_step=from_step, accept_changes=accept_changes, take_over=take_over),
     )
-    ended = _run(engine, url, ledger, workflow, job)
+    ended = _run(launcher_of(engine, url, None, ledger, location=location), engine, workflow, job)
     _show(ended, before, as_json)
     return ended.state.done
 
@@ -86,8 +88,7 @@ def _run_id(before: RunRecord) -> str:
     return f"resume__{readable}__{before.key.digest[:12]}__{before.attempt + 1}.{before.fencing_token}"
 
 
-def _run(engine: str, url: str | None, ledger: Ledger, workflow: Workflow, job: Job) -> PartitionRun:
-    launcher = launcher_of(engine, url, None, ledger)
+def _run(launcher: Launcher, engine: str, workflow: Workflow, job: Job) -> PartitionRun:
     launcher.check(workflow)
     batch = BatchRecord(
         batch_id=job.request.batch_id or "", workflow=workflow.name, engine=engine, created_at=datetime.now(UTC)

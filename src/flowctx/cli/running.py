@@ -18,6 +18,7 @@ from flowctx.cli.continuing import hints_after, told_if_cut
 from flowctx.cli.options import (
     json_option,
     ledger_option,
+    location_option,
     params_option,
     partition_option,
     read_params,
@@ -89,10 +90,13 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
 @partition_option("Which partition is meant, where one run id serves several.", of_run=True)
 @click.option("--on", "engine", type=click.Choice(ENGINES), default="local", help="Where it goes on; here by default.")
 @click.option("--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL.")
+@location_option
 @workflow_option
 @there_option
 @json_option
-def resume(run_id: str, target: str | None, engine: str, url: str | None, as_json: bool, **how: Any) -> None:
+def resume(
+    run_id: str, target: str | None, engine: str, url: str | None, location: str | None, as_json: bool, **how: Any
+) -> None:
     """Continue a run, whichever engine it ran on; complete steps are not run again.
 
     \b
@@ -105,6 +109,8 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
     """  # noqa: D301 - \b is for click
     run_id, how["partition"] = run_named(how["ledger"], run_id, how["partition"])
     if engine == "local":
+        if location is not None:
+            raise click.UsageError("--location is a code location of Dagster's; leave it out, or add --on dagster")
         workflow, before = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
         before = latest_continuation(how["ledger"], before)
         how["params"] = read_params(workflow, how["params"])
@@ -113,7 +119,7 @@ def resume(run_id: str, target: str | None, engine: str, url: str | None, as_jso
         _report(result, as_json, how["ledger"])
         if not as_json and _run_of(how["ledger"], result) == before:
             echo("\nnothing was left to run; to run part of it again, add --from-step STEP")
-    elif not resume_on(engine, url, run_id, _workflow(target), as_json=as_json, **how):
+    elif not resume_on(engine, url, location, run_id, _workflow(target), as_json=as_json, **how):
         sys.exit(1)
 
 
