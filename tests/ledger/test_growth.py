@@ -68,6 +68,8 @@ def a_run(number=1, batch_id="b1"):
 QUESTIONS = {
     "the runs of a batch": lambda ledger: ledger.list_runs(batch_id="b1"),
     "the runs that are running": lambda ledger: ledger.list_runs(workflow="flow", status=RunStatus.RUNNING),
+    "the runs of a workflow": lambda ledger: ledger.list_runs(workflow="flow"),
+    "the runs of a partition": lambda ledger: ledger.list_runs(partition=a_run().context.partition),
     "the runs of an engine's run": lambda ledger: ledger.list_runs(run_id="r1", status=RunStatus.RUNNING),
     "a run": lambda ledger: ledger.steps(ledger.get_run("r1").key),
     "the captures of a partition": lambda ledger: ledger.captures(

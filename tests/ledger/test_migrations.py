@@ -72,6 +72,10 @@ def written_rows(revision):
                 row |= {"first_completed_at": None}
             if table == "flowctx_batch" and revision >= "0012":
                 row |= {"kept_at": None}
+            if table == "flowctx_batch" and revision >= "0013":
+                row |= {"others": None}
+            if table == "flowctx_launch" and revision >= "0013":
+                row |= {"workflow": ""}
             yield table, row
     if revision >= "0007":
         artifact = {"path": TABLE, "digest": "d", "form": "f", "reference": "{}", "removed_at": None}

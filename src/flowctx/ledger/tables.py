@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0013"
+REVISION = "0014"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -51,6 +51,8 @@ runs = Table(
     Index("ix_flowctx_run_capture", "capture_id"),
     Index("ix_flowctx_run_batch_started", "batch_id", "started_at"),
     Index("ix_flowctx_run_status", "status", "started_at"),
+    Index("ix_flowctx_run_workflow_started", "workflow", "started_at"),
+    Index("ix_flowctx_run_partition_started", "partition", "started_at"),
 )
 
 attempts = Table(
