@@ -33,21 +33,21 @@ def frame(seed: int) -> pa.Table:
     return pa.table({f"c{i}": column for i, column in enumerate(columns)})
 
 
-def by_hand(folder: Path, rows: bool) -> float:
-    """Read twenty files and join them; plain outputs are tables of one row."""
+def by_hand(folder: Path, rows: bool) -> Callable[[], object]:
+    """Return what reads twenty files and joins them; plain outputs are tables of one row."""
     for day in range(DAYS):
         pq.write_table(frame(day) if rows else pa.table({"n": [day]}), folder / f"{day}.parquet", compression="zstd")
-    return median(lambda: pa.concat_tables([pq.read_table(folder / f"{day}.parquet") for day in range(DAYS)]))
+    return lambda: pa.concat_tables([pq.read_table(folder / f"{day}.parquet") for day in range(DAYS)])
 
 
-def as_input(folder: Path, rows: bool) -> float:
-    """Read the window of the last date through an input, inside a step."""
+def as_input(folder: Path, rows: bool) -> Callable[[], object]:
+    """Return what reads the window of the last date through an input, inside a step."""
     ledger = open_ledger(f"sqlite:///{folder / 'ledger.db'}")
     made = Workflow("made", partitions=SCHEME)
     made.step(name="load")(lambda ctx: {"n": ctx.key.date, **({"rows": frame(ctx.as_of_date.day)} if rows else {})})
     for key in SCHEME.select(f"date=2026-01-01..2026-01-{DAYS}"):
         run(made, partition=key, ledger=ledger).raise_for_failure()
-    return median(lambda: _read(made, ledger, rows))
+    return lambda: _read(made, ledger, rows)
 
 
 def _read(made: Workflow, ledger: Any, rows: bool) -> object:
@@ -109,15 +109,15 @@ def listed_seconds() -> float:
     return (time.perf_counter() - began) / len(backfill.selection)
 
 
-def median(work: Callable[[], object]) -> float:
-    """The median time of some repetitions, after one that warms up."""
-    work()
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def medians(*works: Callable[[], object]) -> list[float]:
+    """The median times of some works in turn, so that what else the machine does slows all of them."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(1 + REPEATS):  # the first one warms up
+        for work, found in zip(works, times, strict=True):
+            began = time.perf_counter()
+            work()
+            found.append(time.perf_counter() - began)
+    return [statistics.median(found[1:]) for found in times]
 
 
 def main() -> None:
@@ -125,7 +125,7 @@ def main() -> None:
     table = Table("twenty outputs", "by hand, ms", "as an input, ms", "times", title="Reading earlier outputs (<= 2)")
     for words, rows in (("plain", False), (f"tables of {ROWS:,} x 10", True)):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-            hand, ours = by_hand(Path(one), rows), as_input(Path(other), rows)
+            hand, ours = medians(by_hand(Path(one), rows), as_input(Path(other), rows))
         table.add_row(words, f"{hand * 1e3:.2f}", f"{ours * 1e3:.2f}", f"{ours / hand:.2f}")
     console.print(table)
     plainly, ordered, listed = batch_seconds(), order_seconds(chained), listed_seconds()

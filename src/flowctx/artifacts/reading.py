@@ -19,6 +19,8 @@ from flowctx.core.errors import ArtifactError, MissingExtra, PlainDataError
 
 #: Rows that a reader takes at once.
 _ROWS = 1 << 16
+#: A file of no more bytes is read in one piece: its columns, one by one, take longer.
+_READ_AT_ONCE = 1 << 21
 
 
 class ParquetTable:
@@ -158,7 +160,8 @@ class ParquetTable:
             ) from exc
 
     def _parquet(self, raw: BinaryIO) -> pq.ParquetFile:
-        file = pq.ParquetFile(raw, page_checksum_verification=True)
+        source = pa.BufferReader(raw.read()) if self.reference.size <= _READ_AT_ONCE else raw
+        file = pq.ParquetFile(source, page_checksum_verification=True)
         self._check(file)
         return file
 
