@@ -66,6 +66,14 @@ def test_what_passes_is_tried_again(airflow: Airflow, ledger: Ledger, trouble: i
     assert len(airflow.runs) == 3
 
 
+def test_runs_of_a_dag_that_is_not_there_are_no_empty_answer(airflow: Airflow, ledger: Ledger) -> None:
+    """Whoever asks for the runs of a DAG that Airflow does not have is told so."""
+    fill(airflow, ledger)
+    airflow.troubles = [("GET /api/v2/dags/filled", 404)]
+    with pytest.raises(EngineError, match="has no DAG 'filled'"):
+        list(AirflowLauncher(airflow.url).find(ledger.batches.get("b"), flow))
+
+
 def test_a_run_that_is_there_is_taken_over(airflow: Airflow, ledger: Ledger) -> None:
     """A launcher that was killed before it could note its runs finds them there: 409 means that all is well."""
     fill(airflow, open_ledger("memory://"))

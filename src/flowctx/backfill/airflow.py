@@ -141,16 +141,19 @@ class AirflowLauncher(PollingLauncher):
         dag_id, answer = self._dag_id, self._call("GET", f"/dags/{self._dag_id}")
         where = f"Airflow at {self._client.url}"
         if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
-            raise EngineError(
-                f"{where} has no DAG {dag_id!r}; put dag = workflow_dag({workflow.name}) into its DAG folder, and see "
-                "whether it parses: airflow dags list-import-errors"
-            )
+            raise self._no_dag(workflow)
         if answer.status != 200:
             raise EngineError(f"{where} answers {answer.status}: {answer.detail}")
         if answer.data.get("is_paused"):
             raise EngineError(f"DAG {dag_id!r} at {where} is paused; type: airflow dags unpause {dag_id}")
         if self._scheme is not None:
             self._check_partitions(workflow.name, self._scheme, answer.data)
+
+    def _no_dag(self, workflow: Workflow) -> EngineError:
+        return EngineError(
+            f"Airflow at {self._client.url} has no DAG {self._dag_id!r}; put dag = workflow_dag({workflow.name}) into "
+            "its DAG folder, and see whether it parses: airflow dags list-import-errors"
+        )
 
     def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
         """Refuse a DAG that has not one run for each key of the scheme."""
@@ -252,10 +255,14 @@ class AirflowLauncher(PollingLauncher):
     # -- what Airflow knows -----------------------------------------------------------------------------------------
 
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
-        """Yield the runs whose ``conf`` has the batch id, whoever started them: a launcher, a backfill or a person."""
+        """Yield the runs whose ``conf`` has the batch id, whoever started them: a launcher, a backfill or a person.
+
+        Raises:
+            EngineError: There is no such DAG.
+        """
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
         if self._call("GET", f"/dags/{self._dag_id}").status == 404:
-            return
+            raise self._no_dag(workflow)
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
         for run in self._runs(conf_contains=piece):
             batch_of_run = (run.get("conf") or {}).get("batch_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_file_is_imported_once(tmp_path):
     file.write_text(SOURCE)
     assert import_workflow(f"{file}:prices") is import_workflow(str(file))
     del sys.modules["targets_by_file"]
+
+
+def test_a_module_that_nobody_else_finds_is_a_file(module, monkeypatch):
+    """Airflow makes up module names for its DAG files; another process finds the workflow by the file."""
+    spec = importlib.util.spec_from_file_location("unusual_prefix_5f3d_targets_example", module)
+    loaded = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, loaded)
+    source = module.read_text().replace("lambda ctx: {}", "load") + "\n"
+    exec(compile(f"def load(ctx): return {{}}\n{source}", str(module), "exec"), vars(loaded))
+    assert import_path_of(loaded.prices) == f"{module}:prices"
 
 
 def test_a_workflow_of_no_module_has_no_place():

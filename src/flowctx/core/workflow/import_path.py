@@ -38,13 +38,22 @@ def import_path_of(workflow: Source) -> str | None:
 
 
 def _where(module: ModuleType) -> str | None:
-    if module.__name__ != "__main__":
-        return module.__name__
-    spec = module.__spec__
-    if spec is not None:
-        return spec.name
+    """Return the name that Python finds a module by, or its file: Airflow makes up names for its DAG files."""
+    found_by, main = module.__name__, module.__name__ == "__main__"
+    if main and module.__spec__ is not None:
+        return module.__spec__.name
+    if not main and _is_found(found_by):
+        return found_by
     file: str | None = getattr(module, "__file__", None)  # none in a notebook or on standard input
-    return file if file is not None and file.endswith(".py") else None
+    if file is not None and file.endswith(".py"):
+        return file
+    return None if main else found_by
+
+
+def _is_found(module: str) -> bool:
+    """Whether another process would find a module; ``importlib.util.find_spec`` answers for those that are here."""
+    top = module.partition(".")[0]
+    return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
 
 
 def import_workflow(import_path: str, package: str | None = None) -> Workflow:
