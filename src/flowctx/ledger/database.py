@@ -356,6 +356,11 @@ def _storable(
 
 
 def _well_formed(row: Any) -> Any:
+    for value in row.values() if isinstance(row, dict) else row if isinstance(row, (tuple, list)) else ():
+        if isinstance(value, str) and not (value.isascii() and "\0" not in value):
+            break
+    else:
+        return row  # as most are
     if isinstance(row, dict):
         return {name: _text(value) for name, value in row.items()}
     return type(row)(_text(value) for value in row) if isinstance(row, (tuple, list)) else row

@@ -16,6 +16,13 @@ from flowctx.core.data.tables import Table
 _LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, Decimal})
 
 
+def _plain(value: Any) -> bool:
+    """Whether a dict or list holds nothing but such values: most outputs are so, and need no walk."""
+    if isinstance(value, dict):
+        return _LEAVES.issuperset(map(type, value.values()))
+    return isinstance(value, list) and _LEAVES.issuperset(map(type, value))
+
+
 def artifacts_in(value: Any) -> Iterator[ArtifactRef | Table | File]:
     """Yield every artifact, table and file in plain data."""
     if isinstance(value, (ArtifactRef, Table, File)):
@@ -38,7 +45,7 @@ def paths_in(value: Any) -> Iterator[str]:
 
 def bind(value: Any, store: object | None) -> None:
     """Say in which store the tables and files in plain data are; those that know it already stay there."""
-    if not Handle.met:
+    if not Handle.met or _plain(value):
         return
     for found in artifacts_in(value):
         if not isinstance(found, ArtifactRef):
@@ -47,7 +54,7 @@ def bind(value: Any, store: object | None) -> None:
 
 def replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     """Return plain data with other tables and files; what has none is returned as it is."""
-    if not Handle.met:
+    if not Handle.met or _plain(value):
         return value
     if isinstance(value, (Table, File)):
         return change(value)
@@ -59,8 +66,6 @@ def replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
                 items[key] = new
         return FrozenDict({**value, **items}) if items else value
     if isinstance(value, list):
-        if _LEAVES.issuperset(map(type, value)):
-            return value
         found = [replaced(item, change) for item in value]
         return FrozenList(found) if any(new is not old for new, old in zip(found, value, strict=True)) else value
     return value

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
@@ -31,6 +32,11 @@ class RunStatus(StrEnum):
     CANCELED = "canceled"
 
 
+@lru_cache(maxsize=256)  # each step of a run asks for it several times
+def _key_digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunKey:
     """What a run is known by: an engine's run id may serve several workflows, and several partitions of one.
@@ -50,8 +56,7 @@ class RunKey:
     @property
     def digest(self) -> str:
         """32 hexadecimal characters, equal for equal keys on every machine."""
-        parts = (self.workflow, self.run_id, str(self.partition or ""))
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+        return _key_digest(self.workflow, self.run_id, str(self.partition or ""))
 
     @property
     def text(self) -> str:
