@@ -204,6 +204,18 @@ def test_an_older_schema_says_what_to_type(ran):
         SqlLedger(ran).list_runs()
 
 
+def test_a_schema_that_is_upgraded_meanwhile_says_what_to_type(ran):
+    """A worker that has the ledger open while a newer flowctx upgrades it hears so, not which column is missing."""
+    ledger = SqlLedger(ran)
+    ledger.list_runs()
+    with sqlite3.connect(file_of(ran)) as raw:
+        raw.execute("ALTER TABLE flowctx_run RENAME COLUMN workflow TO flow")
+        raw.execute("UPDATE flowctx_schema SET version_num = '9999'")
+    with pytest.raises(LedgerVersionError, match="has schema 9999, newer than .*pip install --upgrade flowctx"):
+        ledger.list_runs()
+    ledger.close()
+
+
 def test_a_newer_schema_says_what_to_type(ran):
     """Tables of a newer flowctx are an error that says to upgrade it."""
     with sqlite3.connect(file_of(ran)) as raw:

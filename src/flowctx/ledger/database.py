@@ -25,7 +25,14 @@ from sqlalchemy.pool import NullPool
 
 from flowctx.core.clock import Clock
 from flowctx.core.engine_versions import numbers
-from flowctx.core.errors import ContextError, FlowctxError, MissingExtra
+from flowctx.core.errors import (
+    ContextError,
+    FlowctxError,
+    LedgerError,
+    LedgerUnavailable,
+    LedgerVersionError,
+    MissingExtra,
+)
 from flowctx.core.masking import mask_text
 from flowctx.core.printable import brief, well_formed
 from flowctx.ledger import schema, sqlite_file
@@ -205,9 +212,20 @@ class Database:
                     now = time.monotonic()
                     deadline = deadline or now + self._patience_seconds
                     if not again or now + pause > deadline:
-                        raise error from exc
+                        raise self._with_schema(error) from exc
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
+
+    def _with_schema(self, error: LedgerError) -> LedgerError:
+        """Return why a statement was refused: somebody may have upgraded the schema since we connected."""
+        if not isinstance(error, LedgerUnavailable):
+            try:
+                self._connected(check=True)
+            except LedgerVersionError as version:
+                return version
+            except (SQLAlchemyError, LedgerError):
+                pass  # what was first is what is said
+        return error
 
     def _once(self, work: Callable[[Connection], _T], check: bool) -> _T:
         try:
