@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowctx.airflow import _versions  # noqa: F401 - it says which Airflow is needed where it is not there
 
 if TYPE_CHECKING:
+    from flowctx.airflow.bulk import workflow_bulk_dag
     from flowctx.airflow.context import workflow_context
     from flowctx.airflow.dag import workflow_dag
     from flowctx.airflow.decorators import step_task
@@ -23,6 +24,7 @@ __all__ = [
     "load_table",
     "read_input",
     "step_task",
+    "workflow_bulk_dag",
     "workflow_context",
     "workflow_dag",
 ]
@@ -36,6 +38,7 @@ _HOME = {
     "load_table": "flowctx.airflow.tables",
     "read_input": "flowctx.airflow.inputs",
     "step_task": "flowctx.airflow.decorators",
+    "workflow_bulk_dag": "flowctx.airflow.bulk",
     "workflow_context": "flowctx.airflow.context",
     "workflow_dag": "flowctx.airflow.dag",
 }

@@ -9,9 +9,10 @@ from typing import Any
 from flowctx.backfill.call import backfill
 from flowctx.backfill.html_page import render_html
 from flowctx.backfill.joint import JointBackfill
-from flowctx.backfill.launching import LaunchListener, LaunchProgress, import_engine_runs
+from flowctx.backfill.leading import import_engine_runs
 from flowctx.backfill.local import LocalLauncher
 from flowctx.backfill.plan import Backfill, Plan
+from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.status import BatchStatus
 from flowctx.core.renames import old_names
 

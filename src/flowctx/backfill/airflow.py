@@ -20,7 +20,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 
-_LIVE = ("queued", "running")
+LIVE = ("queued", "running")
 _STATES = {"success": "ok", "failed": "failed"}
 #: How a PartitionTimetable says which dimensions the DAG's runs have.
 _KEYS: Final = re.compile(r"One run for each key ([^:,]+)")
@@ -138,21 +138,31 @@ class AirflowLauncher(PollingLauncher):
         """
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
         self._refreshing = {step.name for step in workflow.steps.values() if step.refresh}
-        dag_id, answer = self._dag_id, self._call("GET", f"/dags/{self._dag_id}")
+        dag = self._active_dag(self._dag_id, f"dag = workflow_dag({workflow.name})")
+        if self._scheme is not None:
+            self._check_partitions(workflow.name, self._scheme, dag)
+
+    def _active_dag(self, dag_id: str, made_by: str) -> Mapping[str, Any]:
+        """Return what Airflow has of a DAG whose runs can be started.
+
+        Raises:
+            EngineError: It has no such DAG, or it is paused.
+        """
+        answer = self._call("GET", f"/dags/{dag_id}")
         where = f"Airflow at {self._client.url}"
         if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
-            raise self._no_dag(workflow)
+            raise self._no_dag(dag_id, made_by)
         if answer.status != 200:
             raise EngineError(f"{where} answers {answer.status}: {answer.detail}")
         if answer.data.get("is_paused"):
             raise EngineError(f"DAG {dag_id!r} at {where} is paused; type: airflow dags unpause {dag_id}")
-        if self._scheme is not None:
-            self._check_partitions(workflow.name, self._scheme, answer.data)
+        found: Mapping[str, Any] = answer.data
+        return found
 
-    def _no_dag(self, workflow: Workflow) -> EngineError:
+    def _no_dag(self, dag_id: str, made_by: str) -> EngineError:
         return EngineError(
-            f"Airflow at {self._client.url} has no DAG {self._dag_id!r}; put dag = workflow_dag({workflow.name}) into "
-            "its DAG folder, and see whether it parses: airflow dags list-import-errors"
+            f"Airflow at {self._client.url} has no DAG {dag_id!r}; put {made_by} into its DAG folder, and see whether "
+            "it parses: airflow dags list-import-errors"
         )
 
     def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
@@ -211,7 +221,7 @@ class AirflowLauncher(PollingLauncher):
         found = self._call("GET", self._path(job.run_id))
         if found.status != 200:
             return self._refused(job, answer.detail)
-        if found.data["state"] in _LIVE:
+        if found.data["state"] in LIVE:
             return self._launched(job, job.run_id)
         outcome = self._told(found.data, job.partition)
         if not outcome.state.done and self._run_again(job, outcome):
@@ -243,12 +253,12 @@ class AirflowLauncher(PollingLauncher):
         return answer.status == 200
 
     def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
-        live = {run["dag_run_id"] for run in self._runs(state=list(_LIVE))}
+        live = {run["dag_run_id"] for run in self._runs(state=list(LIVE))}
         for run_id in [run_id for run_id in active if run_id not in live]:
             answer = self._call("GET", self._path(run_id))
             if answer.status == 404:
                 yield self._deleted(active[run_id])
-            elif answer.data["state"] not in _LIVE:  # else it is one that began since we looked
+            elif answer.data["state"] not in LIVE:  # else it is one that began since we looked
                 job, run = active[run_id]
                 yield self._told(answer.data, job.partition, run.attempt)
 
@@ -262,7 +272,7 @@ class AirflowLauncher(PollingLauncher):
         """
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
         if self._call("GET", f"/dags/{self._dag_id}").status == 404:
-            raise self._no_dag(workflow)
+            raise self._no_dag(self._dag_id, f"dag = workflow_dag({workflow.name})")
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
         for run in self._runs(conf_contains=piece):
             batch_of_run = (run.get("conf") or {}).get("batch_id")
@@ -302,7 +312,7 @@ class AirflowLauncher(PollingLauncher):
 
     def _told(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Airflow says of a run: ok if any task was, and with the step that failed and why."""
-        state = PartitionState.RUNNING if run["state"] in _LIVE else PartitionState(_STATES[run["state"]])
+        state = PartitionState.RUNNING if run["state"] in LIVE else PartitionState(_STATES[run["state"]])
         started, ended = _time(run["start_date"]), _time(run["end_date"])
         step = error = None
         if state.ended:

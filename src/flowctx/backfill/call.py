@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal, cast
 
-from flowctx.backfill.launching import LaunchListener, LaunchProgress
+from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Backfill, ParamsOf
+from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
@@ -35,6 +36,7 @@ def backfill(
     location: str | None = None,
     workers: int | None = None,
     durability: Durability | None = None,
+    bulk: bool = False,
     retry_failed: bool = False,
     retry_skipped: bool = False,
     from_step: str | None = None,
@@ -58,6 +60,9 @@ def backfill(
         location: The code location of Dagster's that has the workflow, where several have.
         workers: So many partitions at a time; by default one for each processor here, 16 on an engine.
         durability: As for :class:`~flowctx.backfill.LocalLauncher`; of batches here.
+        bulk: On an engine: run many partitions in each of a few tasks, of the DAG that
+            :func:`~flowctx.airflow.workflow_bulk_dag` makes or the job of :func:`~flowctx.dagster.workflow_bulk_job`;
+            ``workers`` is then how many such tasks are meant to run at a time, by default 4.
         retry_failed: Also run again what has failed.
         retry_skipped: Also run again what was skipped.
         from_step: What runs again does so from this step on, although it is complete.
@@ -87,7 +92,9 @@ def backfill(
         params = kept_params(known) if params is None else params
     plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=found)
     return plan.launch(
-        launcher_on(on, url, workers, plan.ledger, durability, location),
+        bulk_launcher_on(on, url, workers, plan.ledger, durability, location)
+        if bulk
+        else launcher_on(on, url, workers, plan.ledger, durability, location),
         retry_failed=retry_failed,
         retry_skipped=retry_skipped,
         from_step=from_step,
@@ -134,8 +141,7 @@ def launcher_on(
     """
     if engine not in ENGINES:
         raise BatchError(f"on={engine!r} must be one of {', '.join(map(repr, ENGINES))}")
-    if location is not None and engine != "dagster":
-        raise BatchError("location= is a code location of Dagster's; leave it out, or say on='dagster'")
+    where = _location(engine, location)
     if engine == "local":
         if url is not None:
             raise BatchError("url= is for other engines; batches here need none")
@@ -143,5 +149,49 @@ def launcher_on(
     if durability is not None:
         raise BatchError("durability= is for batches here; on an engine, each step is a task of its own")
     launchers = importlib.import_module(f"flowctx.backfill.{engine}")
-    where = {} if location is None else {"location": location}
     return cast(Launcher, launchers.launcher_from_env(url=url, workers=workers, **where))
+
+
+def bulk_launcher_on(
+    engine: str,
+    url: str | None,
+    workers: int | None,
+    ledger: Ledger,
+    durability: Durability | None = None,
+    location: str | None = None,
+) -> BulkLauncher:
+    """Return what runs slices of a batch on an engine.
+
+    Args:
+        engine: ``"airflow"`` or ``"dagster"``.
+        url: Where it is, if the environment does not say so.
+        workers: So many slices are meant to run at a time.
+        ledger: Where the batch is remembered.
+        durability: As for :class:`~flowctx.backfill.LocalLauncher`.
+        location: The code location of Dagster's that has the workflow.
+
+    Raises:
+        BatchError: There is no such engine, or it is this machine; or the ledger is in memory.
+    """
+    if engine not in ENGINES[1:]:
+        raise BatchError(
+            f"in bulk, partitions run inside tasks of {' or '.join(ENGINES[1:])}, and not on {engine!r}; name one of "
+            "them with on= (--on), or leave bulk out: a batch here does the same"
+        )
+    if getattr(ledger, "address", None) is None:
+        raise BatchError(
+            "a ledger in memory cannot be shared with the tasks of an engine, which go on from it; use "
+            "postgresql://user@host/db, or a file that they reach"
+        )
+    where = _location(engine, location)
+    launchers = importlib.import_module(f"flowctx.backfill.{engine}_bulk")
+    made = cast(BulkLauncher, launchers.launcher_from_env(url=url, workers=workers, **where))
+    made.durability = durability or made.durability
+    return made
+
+
+def _location(engine: str, location: str | None) -> dict[str, str]:
+    """Return the argument that names a code location."""
+    if location is not None and engine != "dagster":
+        raise BatchError("location= is a code location of Dagster's; leave it out, or say on='dagster'")
+    return {} if location is None else {"location": location}

@@ -23,7 +23,7 @@ from flowctx.core.workflow.definition import Workflow
 _STOP_SECONDS = 60.0
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
 #: Our name for the run, which Dagster cannot be told to use for its id.
-_RUN_TAG = "flowctx/run"
+RUN_TAG = "flowctx/run"
 _STATES = {
     "SUCCESS": PartitionState.OK,
     "FAILURE": PartitionState.FAILED,
@@ -32,7 +32,7 @@ _STATES = {
     "STARTED": PartitionState.RUNNING,
     "CANCELING": PartitionState.CANCELED,
 }
-_LIVE = ["QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING"]
+LIVE = ["QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING"]
 
 
 def launcher_from_env(
@@ -46,7 +46,7 @@ def launcher_from_env(
     )
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where a job is."""
 
     location: str
@@ -80,7 +80,7 @@ class DagsterLauncher(PollingLauncher):
         self._scheme: PartitionScheme | None = None
         self._steps: set[str] = set()
         self._refreshes = False
-        self._place: _Place | None = None
+        self._place: Place | None = None
         self._looks = 0
 
     def _ask(self, query: str, *, repeat: bool = True, **variables: Any) -> Mapping[str, Any]:
@@ -116,24 +116,24 @@ class DagsterLauncher(PollingLauncher):
         """
         self._scheme, self._steps = workflow.partitions, set(workflow.steps)
         self._refreshes = any(step.refresh for step in workflow.steps.values())
-        self._place = self._found(workflow)
-        where = f"Dagster at {self._client.url}"
-        status = self._read("daemonHealth", graphql.DAEMON)["daemonStatus"]
-        if status["required"] and not status["healthy"]:
-            raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
-
-    def _found(self, workflow: Workflow) -> _Place:
-        """Return where the workflow's job is: in one code location, or in the one that is named."""
         names = [self._named] if self._named else [f"{workflow.name}_job", workflow.name]
+        self._place = self._find_job(names, f"defs = workflow_definitions({workflow.name})")
+
+    def _find_job(self, names: Sequence[str], made_by: str) -> Place:
+        """Return where one of some jobs is: in one code location, or in the one that is named.
+
+        Raises:
+            EngineError: There is none of them, or nobody who takes runs from the queue.
+        """
         nodes = self._read("nodes", graphql.JOBS)
-        places = [_Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
+        places = [Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
         here = [place for place in places if self._location in (None, place.location)]
         found = next((found for name in names if (found := [place for place in here if place.job == name])), [])
         where = f"Dagster at {self._client.url}"
         if not found:
             there = f" in the code location {self._location!r}" if self._location else ""
             others = ", ".join(sorted({place.location for place in places if place.job in names}))
-            made = f"put defs = workflow_definitions({workflow.name}) into a code location"
+            made = f"put {made_by} into a code location"
             remedy = f"it is in {others}" if others else f"{made}, and see whether it loads: dg check defs"
             raise EngineError(f"{where} has no job {' or '.join(map(repr, names))}{there}; {remedy}")
         if len(found) > 1:
@@ -142,6 +142,9 @@ class DagsterLauncher(PollingLauncher):
                 f"{where} has the job {found[0].job!r} in {len(found)} code locations, {locations}; say which one: "
                 "--location NAME (in Python location=), or FLOWCTX_DAGSTER_LOCATION"
             )
+        status = self._read("daemonHealth", graphql.DAEMON)["daemonStatus"]
+        if status["required"] and not status["healthy"]:
+            raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
         return found[0]
 
     def _prepare(self, batch: BatchRecord) -> None:
@@ -189,23 +192,26 @@ class DagsterLauncher(PollingLauncher):
             again = {"parentRunId": before.run_id, "strategy": strategy}
             return self._ask(graphql.AGAIN, params=again, repeat=False)
         assert self._place is not None  # noqa: S101 - check() saw to it
-        tags = {_RUN_TAG: job.run_id, **job.request.to_tags()}
+        tags = {RUN_TAG: job.run_id, **job.request.to_tags()}
         if self._scheme is not None and job.key is not None:
             values = dagster_key_parts(job.key, self._scheme)
             tags["dagster/partition"] = dagster_key_text(values)
             if len(values) > 1:
                 tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
-        location, repository, name = self._place
+        return self._launch(self._place, _config(batch.workflow, job), tags)
+
+    def _launch(self, place: Place, config: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
+        location, repository, name = place
         params = {
             "selector": {"repositoryLocationName": location, "repositoryName": repository, "jobName": name},
-            "runConfigData": _config(batch.workflow, job),
+            "runConfigData": config,
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
         }
         return self._ask(graphql.LAUNCH, params=params, repeat=False)
 
     def _started(self, job: Job) -> str | None:
         """Return the latest run of a job, if there is one."""
-        runs = self._runs(_tagged(_RUN_TAG, job.run_id), 1)
+        runs = self._runs(tagged(RUN_TAG, job.run_id), 1)
         return runs[0]["runId"] if runs else None
 
     def _runs(self, wanted: Mapping[str, Any], limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
@@ -219,7 +225,7 @@ class DagsterLauncher(PollingLauncher):
             run = found.get(run_id)
             if run is None:
                 yield self._deleted(active[run_id])
-            elif run["status"] not in _LIVE:
+            elif run["status"] not in LIVE:
                 yield self._partition_run(run, job.partition, last.attempt)
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
@@ -231,7 +237,7 @@ class DagsterLauncher(PollingLauncher):
         for tag in _BATCH_TAGS:
             cursor = None
             while True:
-                page = self._runs(_tagged(tag, batch.batch_id), PAGE, cursor)
+                page = self._runs(tagged(tag, batch.batch_id), PAGE, cursor)
                 for run in page:
                     ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow.name}
                     of_checks = bool(run["assetCheckSelection"]) and not run["assetSelection"]
@@ -336,7 +342,8 @@ def _config(workflow: str, job: Job) -> dict[str, Any]:
     return {"resources": {f"{workflow}_params": {"config": to_json(job.params)}}} if job.params else {}
 
 
-def _tagged(tag: str, value: str) -> dict[str, Any]:
+def tagged(tag: str, value: str) -> dict[str, Any]:
+    """Return the filter for runs with a tag."""
     return {"tags": [{"key": tag, "value": value}]}
 
 

@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from flowctx.backfill.launching import Launch, LaunchListener, LaunchProgress
+from flowctx.backfill.bulk import BulkLauncher
+from flowctx.backfill.launching import Launch
+from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, batch_inputs, ranked
 from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.polling import PollingLauncher
+from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.settling import settle_run
 from flowctx.backfill.workflow_launchers import WorkflowLaunchers
 from flowctx.core.batches.launcher import Launcher
@@ -149,7 +152,7 @@ class JointBackfill:
 
     def launch(
         self,
-        launcher: Launcher,
+        launcher: Launcher | BulkLauncher,
         *,
         retry_failed: bool = False,
         retry_skipped: bool = False,
@@ -174,6 +177,8 @@ class JointBackfill:
                 right now.
             EngineError: The engine cannot run one of the workflows; nothing was launched.
         """
+        if isinstance(launcher, BulkLauncher):
+            raise BatchError(_not_in_bulk(self.workflows))
         batch = self.reconcile(extend=extend)
         launcher = WorkflowLaunchers(launcher) if isinstance(launcher, PollingLauncher) else launcher
         for plan in self.plans:
@@ -190,13 +195,20 @@ class JointBackfill:
             self.workflows,
             batch,
             launcher,
-            total=sum(len(plan.selection) for plan in self.plans),
-            max_failures=max_failures,
-            listener=listener or LaunchListener(),
-            decide=lambda known: self._reconciled(known, extend=extend),
-            settle=lambda run: settle_run(self.ledger, run.workflow, run),
+            LaunchOptions(
+                total=sum(len(plan.selection) for plan in self.plans),
+                max_failures=max_failures,
+                listener=listener or LaunchListener(),
+                decide=lambda known: self._reconciled(known, extend=extend),
+                settle=lambda run: settle_run(self.ledger, run.workflow, run),
+            ),
         )
         return launch.to_the_end()
+
+
+def _not_in_bulk(workflows: Sequence[Workflow]) -> str:
+    names = ", ".join(workflow.name for workflow in workflows)
+    return f"in bulk, a batch is of one workflow; launch each alone, under an id of its own, in this order: {names}"
 
 
 def _joined(records: Sequence[BatchRecord]) -> BatchRecord:

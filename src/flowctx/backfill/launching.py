@@ -2,115 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import platform
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from types import FrameType
-from typing import Any
-from uuid import uuid4
+from collections.abc import Iterator, Sequence
 
+from flowctx.backfill.leading import NOTES, LaunchOptions, LeadLaunch
 from flowctx.backfill.order import InputOrder
 from flowctx.core.batches.launcher import Launcher
-from flowctx.core.batches.ledger import BatchStore, DecideBatch
-from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
 
-logger = logging.getLogger("flowctx")
 
-#: How long nobody else may launch a batch without a sign of life of who does, and how often that is given.
-_LEASE, _RENEW_SECONDS = timedelta(seconds=30), 5.0
-#: How often somebody who wants to launch it too looks whether it may.
-_LOOK_SECONDS = 0.5
-#: How often a launch asks whether its batch was canceled; no partition begins later than this after it was.
-CANCEL_SECONDS = 0.5
-#: What ends within this time of being stopped was stopped.
-_STOP_TAKES = timedelta(seconds=10)
-#: How many notes are written at once, and how long they may wait.
-_NOTES, _NOTE_SECONDS = 200, 1.0
-
-
-@dataclass
-class LaunchProgress:
-    """How far a launch has come."""
-
-    #: How many partitions are selected.
-    total: int
-    #: Partitions that were passed over because they are done, have failed before, or run elsewhere.
-    before: dict[PartitionState, int] = field(default_factory=dict)
-    #: Partitions that are under way elsewhere, by engine.
-    elsewhere: dict[str, int] = field(default_factory=dict)
-    #: Partitions that ended in this launch.
-    ended: dict[PartitionState, int] = field(default_factory=dict)
-    #: Partitions that are under way, or were left so on their engine.
-    under_way: int = 0
-    #: When it began, by the monotonic clock.
-    began: float = field(default_factory=time.monotonic)
-    #: Why it stopped before the end, if it did.
-    stopped: str | None = None
-
-    @property
-    def passed(self) -> int:
-        """How many partitions need no more attention now."""
-        return sum(self.before.values()) + sum(self.ended.values())
-
-    @property
-    def failed(self) -> int:
-        """How many partitions stand as failed, from this launch or before."""
-        return self.ended.get(PartitionState.FAILED, 0) + self.before.get(PartitionState.FAILED, 0)
-
-    @property
-    def waiting(self) -> int:
-        """How many partitions wait for others that failed."""
-        return self.before.get(PartitionState.WAITING, 0)
-
-    @property
-    def complete(self) -> bool:
-        """Whether each partition is done."""
-        counts = (*self.before.items(), *self.ended.items())
-        return sum(count for state, count in counts if state.done) == self.total
-
-    @property
-    def rate(self) -> float:
-        """Partitions that ended in a second, since it began."""
-        spent = time.monotonic() - self.began
-        return sum(self.ended.values()) / spent if spent > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the rest will take at this rate."""
-        return (self.total - self.passed) / self.rate if self.rate else None
-
-
-class LaunchListener:
-    """Is told what happens while a batch is launched; this one does nothing with it."""
-
-    def begun(self, progress: LaunchProgress) -> None:
-        """The launch begins."""
-
-    def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
-        """Something became of a partition."""
-
-    def tick(self, progress: LaunchProgress) -> None:
-        """Time has passed; called at least every second."""
-
-    def stopping(self, why: str, progress: LaunchProgress) -> None:
-        """No more partitions are begun."""
-
-    def over(self, progress: LaunchProgress) -> None:
-        """The launch is over, whatever ended it."""
-
-
-class Launch:
-    """One launch of a batch in progress."""
+class Launch(LeadLaunch):
+    """One launch of a batch, partition by partition."""
 
     def __init__(
         self,
@@ -119,78 +22,10 @@ class Launch:
         workflows: Sequence[Workflow],
         batch: BatchRecord,
         launcher: Launcher,
-        *,
-        total: int,
-        max_failures: int | None,
-        listener: LaunchListener,
-        decide: DecideBatch,
-        settle: Callable[[PartitionRun], object] = lambda run: None,
+        options: LaunchOptions,
     ) -> None:
-        self.work, self.workflows, self.batch, self.launcher, self.listener = work, workflows, batch, launcher, listener
-        self.max_failures, self.settle, self.decide = max_failures, settle, decide
-        self.batches = batches
-        self.progress = LaunchProgress(total=total)
-        self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
-        self.notes: dict[tuple[str, str], PartitionRun] = {}
-        self.noted_at = self.renewed_at = self.asked_at = time.monotonic()
-        self.interrupted = False
-
-    def to_the_end(self) -> LaunchProgress:
-        """Launch, follow, remember, and return how far it came."""
-        self.lead()
-        try:
-            for workflow in self.workflows:
-                import_engine_runs(self.batches, self.batch, self.found(workflow), workflow.name)
-            self.listener.begun(self.progress)
-            try:
-                with self.signals():
-                    self.follow()
-            finally:
-                self.listener.over(self.progress)
-        finally:
-            self.flush()
-            self.batches.acquire_launch_lease(self.batch.batch_id, self.me, timedelta(0))
-        return self.progress
-
-    def found(self, workflow: Workflow) -> Iterator[PartitionRun]:
-        """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
-        for run in self.launcher.find(self.batch.of(workflow.name) or self.batch, workflow):
-            named = replace(run, workflow=workflow.name)
-            self.settle(named)
-            yield named
-
-    def lead(self) -> None:
-        """Be the only one who launches the batch; before that, nothing of it is changed.
-
-        Raises:
-            BatchError: Somebody else does, or has changed what the batch asks for.
-        """
-        first: datetime | None = None
-        while True:
-            lease = self.batches.lead(self.batch.batch_id, self.me, _LEASE, self.decided)
-            if lease.launcher == self.me:
-                return
-            # Whoever leads gives a sign of life every few seconds; who has died gives none, and its lease runs out.
-            if first not in (None, lease.until) or lease.remaining > _LEASE:
-                raise BatchError(
-                    f"batch {self.batch.batch_id!r} is being launched by {_who(lease.launcher)}; wait for it or end it "
-                    f"(if it is gone, its lease ends at {lease.until:%H:%M:%S} UTC)"
-                )
-            if first is None:
-                first = lease.until
-                logger.warning(
-                    "batch %s: %s launched it last; waiting for a sign of life of it until %s UTC",
-                    self.batch.batch_id,
-                    _who(lease.launcher),
-                    f"{lease.until:%H:%M:%S}",
-                )
-            time.sleep(_LOOK_SECONDS)
-
-    def decided(self, known: BatchRecord | None) -> BatchRecord:
-        """Return what the batch asks for from now on, given what is known of it."""
-        self.batch = replace(self.decide(known), engine=self.launcher.engine)
-        self.progress.total = sum(one.total or 0 for one in self.batch.by_workflow()) or self.progress.total
-        return self.batch
+        super().__init__(batches, workflows, batch, launcher, options)
+        self.work, self.launcher = work, launcher
 
     def jobs(self) -> Iterator[Job | None]:
         """Yield what is to run, counting what is passed over; ``None`` while all that is left waits."""
@@ -204,7 +39,7 @@ class Launch:
             else:
                 if item.state is PartitionState.WAITING:
                     self.notes[item.workflow, item.partition] = item
-                    if len(self.notes) >= _NOTES:
+                    if len(self.notes) >= NOTES:
                         self.flush()
                 self.progress.before[item.state] = self.progress.before.get(item.state, 0) + 1
                 if not item.state.ended:
@@ -234,31 +69,6 @@ class Launch:
         if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
             self.stop(f"{failed} partitions failed")
 
-    def look_around(self) -> None:
-        """Do what is due: write notes, give a sign of life, and see whether the launch is to stop."""
-        now = time.monotonic()
-        if self.notes and (len(self.notes) >= _NOTES or now - self.noted_at > _NOTE_SECONDS):
-            self.flush()
-        if self.interrupted and not self.progress.stopped:
-            self.stop("interrupted", detach=True)
-        if now - self.renewed_at > _RENEW_SECONDS:
-            self.renewed_at = now
-            if self.batches.acquire_launch_lease(self.batch.batch_id, self.me, _LEASE) != self.me:
-                self.launcher.detach()
-                raise BatchError(
-                    f"somebody else launches batch {self.batch.batch_id!r} by now; this launch has stopped"
-                )
-        self.canceled()
-
-    def canceled(self) -> bool:
-        """Whether the batch was canceled; if so, no more partitions are begun."""
-        now = time.monotonic()
-        if not self.progress.stopped and now - self.asked_at >= CANCEL_SECONDS:
-            self.asked_at = now
-            if self.batches.get(self.batch.batch_id).canceled_at:
-                self.stop("canceled", detach=True)
-        return self.progress.stopped == "canceled"
-
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""
         self.progress.stopped, self.progress.under_way = why, self.launcher.under_way
@@ -267,101 +77,3 @@ class Launch:
             self.launcher.detach()
         else:
             self.launcher.stop()
-
-    def flush(self) -> None:
-        """Write the notes."""
-        if self.notes:
-            self.batches.record_outcomes(self.batch.batch_id, list(self.notes.values()))
-        self.notes, self.noted_at = {}, time.monotonic()
-
-    @contextmanager
-    def signals(self) -> Iterator[None]:
-        """Take the first Ctrl-C (or SIGTERM) for a wish to stop cleanly."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def interrupt(number: int, frame: FrameType | None) -> Any:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-
-        for number in before:
-            signal.signal(number, interrupt)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def import_engine_runs(
-    batches: BatchStore, batch: BatchRecord, found: Iterator[PartitionRun], workflow: str | None = None
-) -> int:
-    """Note what an engine knows of a batch, and return how many runs that were.
-
-    Args:
-        batches: Where batches are remembered.
-        batch: The batch.
-        found: What the engine knows of one workflow of it.
-        workflow: That workflow's name; by default that of the batch.
-    """
-    workflow = workflow or batch.workflow
-    count = 0
-    chunk: list[PartitionRun] = []
-    for run in found:
-        count += 1
-        chunk.append(replace(run, workflow=""))
-        if len(chunk) >= _NOTES:
-            _record_chunk(batches, batch.batch_id, workflow, chunk)
-            chunk = []
-    _record_chunk(batches, batch.batch_id, workflow, chunk)
-    return count
-
-
-def _record_chunk(batches: BatchStore, batch_id: str, workflow: str, chunk: list[PartitionRun]) -> None:
-    texts = {run.partition for run in chunk}
-    known = {run.partition: run for run in batches.iter_outcomes(batch_id, texts, workflow=workflow)}
-    best: dict[str, PartitionRun] = {}
-    for run in chunk:
-        before = best.get(run.partition) or known.get(run.partition)
-        if before is not None and before.run_id == run.run_id and _stopped(before, run):
-            best[run.partition] = before
-        elif before is not None and before.run_id == run.run_id and before.recorded:
-            best[run.partition] = before if before.state.ended else run
-        elif before is not None and before.run_id == run.run_id and not before.state.done:
-            best[run.partition] = replace(run, last_seen_at=max(run.last_seen_at, before.last_seen_at))
-        else:
-            best[run.partition] = winning_outcome([run, *([before] if before else [])])
-    news = [replace(run, workflow=workflow) for text, run in best.items() if run != known.get(text)]
-    batches.record_outcomes(batch_id, news)
-
-
-def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
-    """Whether we stopped the run, whatever its engine takes that for.
-
-    Airflow 3.3 calls a run that is stopped failed, and now and then, when its scheduler comes in between, successful.
-    """
-    if before.state is not PartitionState.CANCELED or not run.state.ended:
-        return False
-    return run.ended_at is None or before.ended_at is None or run.ended_at <= before.ended_at + _STOP_TAKES
-
-
-def wait_for_launcher(batches: BatchStore, batch_id: str, seconds: float = 3.0) -> None:
-    """Wait until whoever launches a batch has seen that it was canceled: it begins no more, and has noted what it did.
-
-    A launch here ends only with the partitions that are under way; for those nobody waits.
-    """
-    end = time.monotonic() + seconds
-    me = f"{platform.node()}:{os.getpid()}:cancel"
-    while time.monotonic() < end:
-        leader = batches.acquire_launch_lease(batch_id, me, timedelta(0))
-        if leader == me:
-            return
-        time.sleep(0.1)
-
-
-def _who(launcher: str) -> str:
-    host, pid, *_ = [*launcher.split(":"), "?"]
-    return f"process {pid} on {host}"

@@ -8,9 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from flowctx.backfill.launching import Launch, LaunchListener, LaunchProgress
+from flowctx.backfill.again import RunsAgain, runs_again
+from flowctx.backfill.bulk import BulkLaunch, BulkLauncher, BulkWork
+from flowctx.backfill.launching import Launch
+from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
+from flowctx.backfill.progress import LaunchListener, LaunchProgress
+from flowctx.backfill.same_batch import brief, refuse_another
 from flowctx.backfill.settling import settle_run
+from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
@@ -157,7 +163,7 @@ class Backfill:
             self._params_before = known.params
             self._refuse_forgotten(known.params)
             return replace(self.record(), created_at=known.created_at)
-        _refuse_another(known, requested)
+        refuse_another(known, requested)
         return replace(requested, created_at=known.created_at)
 
     def _refuse_forgotten(self, before: Mapping[str, Any]) -> None:
@@ -165,7 +171,7 @@ class Backfill:
         left_out = {name: value for name, value in before.items() if name not in self.params}
         if left_out and self.params_of is None:
             raise BatchError(
-                f"batch {self.batch_id!r} has the parameters {_brief(left_out)}, of which this says nothing; name them "
+                f"batch {self.batch_id!r} has the parameters {brief(left_out)}, of which this says nothing; name them "
                 "too, with the values that they are to have from now on"
             )
 
@@ -184,7 +190,7 @@ class Backfill:
         for run in self._outcomes():
             if run.partition and run.partition in self.selection:
                 states[run.state] = states.get(run.state, 0) + 1
-                not_again += not _runs_again(run, None, retry_failed, retry_skipped)
+                not_again += not runs_again(run, None, retry_failed, retry_skipped)
         keys = self.selection
         return Plan(
             total=len(keys),
@@ -230,7 +236,7 @@ class Backfill:
             known = {run.partition: run for run in self._outcomes([str(key) for key in chunk])}
             for key in chunk:
                 before = known.get(str(key))
-                if before is None or _runs_again(before, engine, retry_failed, retry_skipped):
+                if before is None or runs_again(before, engine, retry_failed, retry_skipped):
                     job = self.job(key, before)
                     if before is None:
                         yield job
@@ -275,7 +281,7 @@ class Backfill:
 
     def launch(
         self,
-        launcher: Launcher,
+        launcher: Launcher | BulkLauncher,
         *,
         retry_failed: bool = False,
         retry_skipped: bool = False,
@@ -313,37 +319,35 @@ class Backfill:
         launcher.check(self.workflow)
         if from_step is not None:
             self.workflow[from_step]  # refused now if there is no such step
-        work = self.iter_work(
-            launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
-        )
-        launch = Launch(
-            self.ledger.batches,
-            InputOrder([self.workflow], work, launcher.engine) if own_mappings(self.workflow) else work,
-            [self.workflow],
-            batch,
-            launcher,
+        options = LaunchOptions(
             total=len(self.selection),
             max_failures=max_failures,
             listener=listener or LaunchListener(),
             decide=lambda known: self._reconciled(known, extend=extend),
             settle=lambda run: settle_run(self.ledger, self.workflow.name, run),
         )
-        return launch.to_the_end()
+        if isinstance(launcher, BulkLauncher):
+            again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
+            return BulkLaunch(self._bulk_work(again), batch, launcher, options).to_the_end()
+        work = self.iter_work(
+            launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
+        )
+        ordered = InputOrder([self.workflow], work, launcher.engine) if own_mappings(self.workflow) else work
+        return Launch(self.ledger.batches, ordered, [self.workflow], batch, launcher, options).to_the_end()
 
+    def _bulk_work(self, again: RunsAgain) -> BulkWork:
+        """Return what there is to do in bulk.
 
-def _runs_again(run: PartitionRun, engine: str | None, retry_failed: bool, retry_skipped: bool) -> bool:
-    """Whether a partition of which something is known runs again.
-
-    A local run that is under way although nobody launches the batch was interrupted. On another engine it may well be
-    running: there it is followed, and from elsewhere it is left alone.
-    """
-    if run.state is PartitionState.FAILED:
-        return retry_failed
-    if run.state is PartitionState.SKIPPED:
-        return retry_skipped
-    if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL, PartitionState.WAITING):
-        return True
-    return not run.state.ended and (engine is None or run.engine in ("local", engine))
+        Raises:
+            BatchError: No slice could do it.
+        """
+        if self.params_of is not None:
+            raise BatchError(
+                f"batch {self.batch_id!r} has parameters that a function makes of each partition, and its slices would "
+                "run where that function is not; give all partitions the same parameters, or run it without bulk"
+            )
+        importable(self.workflow)
+        return BulkWork(self.ledger, self.workflow, self.selection, self.params, again)
 
 
 def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
@@ -374,26 +378,3 @@ def _name_of(params_of: ParamsOf | None) -> str | None:
         return None
     name = getattr(params_of, "__qualname__", type(params_of).__name__)
     return f"{params_of.__module__}:{name}@{code_version(params_of) or '?'}"
-
-
-def _refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
-    if known.digest != requested.digest:
-        what = f"{known.total:,} partitions ({_brief(known.selection)})"
-        now = f"{requested.total:,} ({_brief(requested.selection)})"
-        if known.selection == requested.selection:  # the text is the same, and the values behind it are not
-            now += "; a dimension or the calendar of the workflow has changed since"
-    elif digest(before := without_secrets(known.params)) != digest(requested.params):
-        what, now = f"the parameters {_brief(dict(before))}", f"{_brief(dict(requested.params))}"
-    elif known.params_from != requested.params_from:
-        what, now = f"parameters of {known.params_from or 'no function'}", f"{requested.params_from or 'no function'}"
-    else:
-        return
-    raise BatchError(
-        f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for the same, take another id, or add "
-        "this to it with extend=True (--extend)"
-    )
-
-
-def _brief(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -53,7 +53,7 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
         plan: Works out how a new run begins.
         run_begun: Runs every step of a run that has been begun.
     """
-    incoming, outgoing = _pipes()
+    incoming, outgoing = pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
@@ -64,7 +64,7 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     seconds = None if not strict_from_env() else GROUP_SECONDS if setup["grouped"] else 0.0
     ledger = GroupedLedger(setup["ledger"], owner=who, seconds=seconds)
     runs = _Runs(resume, plan, run_begun, workflows, ledger, setup["batch_id"])
-    worker = _Worker(runs, ledger, _Voice(outgoing))
+    worker = _Worker(runs, ledger, Voice(outgoing))
     threading.Thread(target=worker.listen, args=(incoming,), daemon=True).start()
     try:
         worker.to_the_end()
@@ -78,8 +78,8 @@ def _worker_of(batch_id: str) -> str:
     return f"a worker of batch {batch_id!r}"
 
 
-def _pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """Keep standard input and output to ourselves; what steps print goes to standard error."""
+def pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Keep standard input and output to ourselves, and return them; what steps print goes to standard error."""
     incoming, say = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -87,13 +87,14 @@ def _pipes() -> tuple[IO[bytes], IO[bytes]]:
     return incoming, say
 
 
-class _Voice:
+class Voice:
     """Says things to whoever started this process."""
 
     def __init__(self, outgoing: IO[bytes]) -> None:
         self._outgoing, self._lock = outgoing, threading.Lock()
 
     def __call__(self, message: Mapping[str, Any]) -> None:
+        """Say something; end at once if nobody hears it."""
         try:
             with self._lock:
                 self._outgoing.write(json.dumps(message).encode() + b"\n")
@@ -105,7 +106,7 @@ class _Voice:
 class _Worker:
     """Takes partitions, and runs one after the other."""
 
-    def __init__(self, runs: _Runs, ledger: GroupedLedger, say: _Voice) -> None:
+    def __init__(self, runs: _Runs, ledger: GroupedLedger, say: Voice) -> None:
         self.runs, self.ledger, self.say = runs, ledger, say
         self.tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self.stopping = threading.Event()

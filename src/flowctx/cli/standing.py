@@ -12,7 +12,7 @@ import click
 
 from flowctx.backfill import BatchStatus, import_engine_runs, render_html
 from flowctx.backfill.advice import advice
-from flowctx.backfill.launching import wait_for_launcher
+from flowctx.backfill.leading import wait_for_launcher
 from flowctx.backfill.previews import latest_tables
 from flowctx.backfill.settling import settle_run
 from flowctx.backfill.status import counted

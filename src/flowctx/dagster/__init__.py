@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowctx.dagster import _versions  # noqa: F401 - first: it says which Dagster is needed where it is not there
 from flowctx.dagster.asset_keys import asset_key
+from flowctx.dagster.bulk import workflow_bulk_job
 from flowctx.dagster.context import workflow_context, workflow_contexts
 from flowctx.dagster.definitions import workflow_assets, workflow_definitions, workflow_job
 from flowctx.dagster.endings import endings_sensor
@@ -29,6 +30,7 @@ __all__ = [
     "read_input",
     "run_assets",
     "workflow_assets",
+    "workflow_bulk_job",
     "workflow_context",
     "workflow_contexts",
     "workflow_definitions",

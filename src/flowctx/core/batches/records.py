@@ -220,10 +220,11 @@ def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> 
     """
     parts = "\0".join((workflow, batch_id, str(key)))
     digest = hashlib.sha256(parts.encode()).hexdigest()[:12]
-    values = _id_text(text.replace("|", "~"))
-    return f"batch__{_id_text(batch_id)[:50]}__{values[:70]}__{digest}"
+    values = id_text(text.replace("|", "~"))
+    return f"batch__{id_text(batch_id)[:50]}__{values[:70]}__{digest}"
 
 
-def _id_text(text: str) -> str:
+def id_text(text: str) -> str:
+    """Return text as it can stand in the id of a run, and in the name of a file."""
     # Airflow refuses an id with two dots in a row: it becomes the name of a folder.
     return re.sub(r"\.{2,}", ".", _NOT_IN_IDS.sub("-", text))

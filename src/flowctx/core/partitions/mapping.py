@@ -89,6 +89,21 @@ class PartitionMapping:
         reading = self.downstream.cadence if self.downstream is not None else None
         return reading is not None and (self.previous == 1 if self.previous else same_dates(dimension.cadence, reading))
 
+    @property
+    def kept(self) -> frozenset[str]:
+        """The dimensions of the upstream in which a partition takes in its own value and no other.
+
+        Example:
+            >>> from flowctx import Daily, PartitionScheme
+            >>> funds = PartitionScheme(date=Daily(start="2012-01-03"), fund=["A", "B"])
+            >>> sorted(PartitionMapping(funds, funds, previous=1).kept)
+            ['fund']
+        """
+        reading = self.downstream.cadence if self.downstream is not None else None
+        theirs = self.upstream.cadence
+        same = not self.previous and theirs is not None and reading is not None and same_dates(theirs, reading)
+        return self._statics | ({str(self.upstream.cadence_dimension)} if same else set())
+
     def positions(self, key: PartitionKey | None) -> list[Positions]:
         """Return for each dimension of the upstream the positions that a key takes in.
 

@@ -12,6 +12,9 @@ from flowctx.core.partitions.index_tree import Runs, Tree, blocks, box, combine,
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection_text import block_text
 
+#: More dates than any cadence has.
+_DATES = 10**9
+
 
 class Keys(Protocol):
     """What a selection asks of its scheme."""
@@ -119,6 +122,26 @@ class Selection(Sequence[PartitionKey]):
     def _position(self, path: list[int]) -> int | None:
         position = None if self._tree is None else self._tree.position(path)
         return self._view.index(position) if position is not None and position in self._view else None
+
+    def by_value(self, name: str) -> Iterator[tuple[str, Selection]]:
+        """Yield what is selected of each value of a static dimension, where anything is.
+
+        Example:
+            >>> from flowctx import Daily, PartitionScheme
+            >>> scheme = PartitionScheme(date=Daily(start="2012-01-03", end="2012-01-04"), fund=["A", "B"])
+            >>> [(fund, len(some)) for fund, some in scheme.select("fund=B").by_value("fund")]
+            [('B', 2)]
+        """
+        tree, parts = self._set(), self.scheme.parts
+        at = next(i for i, part in enumerate(parts) if part.name == name)
+        dimension = parts[at]
+        assert isinstance(dimension, StaticDimension)  # noqa: S101 - dates are no values to be listed
+        every = [range(part.size(None)) if isinstance(part, StaticDimension) else range(_DATES) for part in parts]
+        for index, value in enumerate(dimension.values):
+            of_value = box([range(index, index + 1) if i == at else some for i, some in enumerate(every)])
+            found = combine(tree, of_value, lambda a, b: a and b)
+            if found is not None:
+                yield value, Selection._of(self.scheme, found)
 
     def __contains__(self, key: object) -> bool:
         try:

@@ -1,0 +1,171 @@
+"""The bulk lane: a DAG that runs slices of a batch, many partitions in each task, for ``flowctx backfill --bulk``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Final
+
+from airflow.sdk import DAG, Asset, BaseOperator, Context
+
+from flowctx.airflow._compat import AirflowFailException
+from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.recording import ledger
+from flowctx.bulk import SliceProcess, importable, not_done, slice_counts
+from flowctx.core.batches.bulk import BULK, RUN_SLICE, BulkRequest, Slice, bulk_name
+from flowctx.core.batches.records import PartitionState
+from flowctx.core.errors import BatchError, LedgerError, WorkflowError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow, check_workflow
+
+logger = logging.getLogger("flowctx")
+
+#: The tasks of the DAG.
+PLAN, RESULT = "plan", "result"
+#: A task that was killed is tried again so often, and goes on from where it was.
+_RETRIES, _RETRY_DELAY = 2, timedelta(seconds=10)
+#: So long is a label in Airflow's own table at most.
+_LABEL: Final = 200
+
+
+def workflow_bulk_dag(workflow: Workflow, *, outlets: Sequence[Asset] = (), **dag_kwargs: Any) -> DAG:
+    """Return a DAG that runs a workflow's batches in bulk: many partitions inside few tasks.
+
+    ``flowctx backfill --on airflow --bulk`` starts its runs. A mapped task runs one slice of the batch as a batch runs
+    on one machine, with the ledger as memory, so that a slice that is retried, cleared or killed goes on from where it
+    was. How partitions stand is in the ledger (``flowctx status``); a last task fails the run if some have not ended
+    well.
+
+    Args:
+        workflow: The workflow; it must be bound to a name in a module that tasks can import.
+        outlets: Assets of which each partition that ends well makes an event, with its partition and batch; by default
+            there are none. Before Airflow 3.3, one event for each slice lists the partitions in its ``extra``.
+        **dag_kwargs: As for ``DAG``; they win over what follows from the workflow. ``default_args`` may have the
+            ``retries`` of slices, their ``pool``, or ``max_active_tis_per_dagrun``.
+
+    Raises:
+        WorkflowError: It has no partitions or no steps, or tasks cannot import it.
+
+    Example:
+        ::
+
+            dag = workflow_dag(prices)
+            bulk = workflow_bulk_dag(prices, outlets=[Asset("prices")])
+    """
+    check_workflow(workflow)
+    if workflow.partitions is None:
+        raise WorkflowError(f"workflow {workflow.name!r} has no partitions to run in bulk; workflow_dag is enough")
+    try:
+        importable(workflow)
+    except BatchError as exc:
+        raise WorkflowError(str(exc)) from None
+    arguments: dict[str, Any] = {
+        "dag_id": bulk_name(workflow.name),
+        "schedule": None,
+        "description": f"Runs slices of batches of workflow {workflow.name}; started by flowctx backfill --bulk",
+        **dag_kwargs,
+    }
+    with DAG(**arguments) as dag:
+        label = f"{{{{ ti.task.part['select'][:{_LABEL}] }}}}"
+        plan = Slices(task_id=PLAN, retries=0)
+        slices = RunSlice.partial(task_id=RUN_SLICE, workflow=workflow, outlets=list(outlets), map_index_template=label)
+        ran = slices.expand(part=plan.output)
+        ran >> BatchResult(task_id=RESULT, workflow=workflow, trigger_rule="all_done", retries=0)
+    return dag
+
+
+def _bulk_of(context: Context) -> Mapping[str, Any]:
+    bulk = (context["dag_run"].conf or {}).get(BULK)
+    if not isinstance(bulk, Mapping):
+        raise AirflowFailException(
+            "a run of this DAG is started by a batch: flowctx backfill MODULE:NAME --batch ID --on airflow --bulk"
+        )
+    return bulk
+
+
+class Slices(BaseOperator):
+    """Hands on the slices that the launch of a batch has made."""
+
+    ui_color = "#f4f4f4"
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return them."""
+        return list(_bulk_of(context)["slices"])
+
+
+class RunSlice(BaseOperator):
+    """Runs one slice of a batch.
+
+    Args:
+        workflow: The workflow.
+        part: The slice, as the launch has made it.
+        **kwargs: As for any operator.
+    """
+
+    template_fields: Sequence[str] = ("part",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"part": "json"}
+    ui_color = "#e6f2ef"
+
+    def __init__(self, *, workflow: Workflow, part: Any, **kwargs: Any) -> None:
+        self.workflow, self.part = workflow, part
+        self._process: SliceProcess | None = None
+        super().__init__(**{"retries": _RETRIES, "retry_delay": _RETRY_DELAY, **kwargs})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run it, and return how many of its partitions stand how.
+
+        Raises:
+            BatchError: It cannot run; what has run is recorded, and the next try goes on from there.
+        """
+        request = BulkRequest.from_dict(_bulk_of(context))
+        self._process = SliceProcess(self.workflow, request, Slice(**self.part), ledger())
+        well = [news.partition for news in self._process.run() if news.state is PartitionState.OK]
+        end = self._process.end
+        assert end is not None  # noqa: S101 - it has run to its end
+        logger.info("%s", json.dumps(end.to_dict()))
+        self._tell_assets(context, request, well)
+        return end.to_dict()
+
+    def on_kill(self) -> None:
+        """End the processes of the slice when somebody ends the task."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _tell_assets(self, context: Any, request: BulkRequest, partitions: Sequence[str]) -> None:
+        """Say of the outlets which partitions were captured."""
+        scheme = self.workflow.partitions
+        assert scheme is not None  # noqa: S101 - the DAG has seen to it
+        for outlet in self.outlets:
+            event = context["outlet_events"][outlet]
+            event.extra["batch_id"] = request.batch_id
+            if not AIRFLOW.able("partitions in events"):
+                event.extra["partitions"] = partitions
+            elif partitions:
+                event.add_partitions([scheme.text(PartitionKey.parse(text)) for text in partitions])
+
+
+class BatchResult(BaseOperator):
+    """Fails the run if partitions of its slices have not ended well."""
+
+    ui_color = "#f4f4f4"
+
+    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
+        self.workflow = workflow
+        super().__init__(**kwargs)
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Return how many partitions of the batch stand how.
+
+        Raises:
+            AirflowFailException: Some have not ended well.
+        """
+        bulk, found = _bulk_of(context), ledger()
+        if found is None:
+            raise LedgerError("no ledger is named here; set FLOWCTX_LEDGER_URL for whatever runs tasks")
+        counts = slice_counts(found, self.workflow, bulk["batch_id"], [Slice(**part) for part in bulk["slices"]])
+        short = not_done(counts)
+        if short:
+            raise AirflowFailException(f"batch {bulk['batch_id']!r}: {short}; see: flowctx status {bulk['batch_id']}")
+        return counts

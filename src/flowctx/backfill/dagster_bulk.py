@@ -1,0 +1,140 @@
+"""Run a batch in bulk on Dagster: a run of the bulk job for each slice, as many at a time as there are lanes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from flowctx.backfill.bulk import LANES, BulkLauncher
+from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place, tagged
+from flowctx.backfill.dagster import launcher_from_env as native_from_env
+from flowctx.backfill.polling import PAGE
+from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
+from flowctx.core.batches.records import BatchRecord
+from flowctx.core.errors import EngineError, EngineUnavailable
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import RunRequest
+
+#: So often a slice is started whose run died; it goes on from where it was.
+_ATTEMPTS: Final = 3
+#: The tag that says in whose name a slice runs.
+_LAUNCHER_TAG: Final = "flowctx/launcher"
+
+
+def launcher_from_env(
+    *, url: str | None = None, workers: int | None = None, location: str | None = None
+) -> DagsterBulkLauncher:
+    """Make a launcher; see :func:`flowctx.backfill.dagster.launcher_from_env`."""
+    return DagsterBulkLauncher(native_from_env(url=url, location=location), workers or LANES)
+
+
+class DagsterBulkLauncher(BulkLauncher):
+    """Runs slices as runs of the workflow's bulk job, as ``workflow_bulk_job`` makes it.
+
+    Args:
+        dagster: Asks that Dagster, and knows what runs there partition by partition.
+        lanes: So many slices run at a time.
+        job: The bulk job, if it is not named after the workflow.
+    """
+
+    def __init__(self, dagster: DagsterLauncher, lanes: int = LANES, *, job: str | None = None) -> None:
+        super().__init__(dagster, lanes)
+        self._dagster, self._named = dagster, job
+        self._place: Place | None = None
+        self._request: BulkRequest | None = None
+        self._waiting: list[tuple[int, Slice]] = []
+        #: The slices of runs under way; those of an earlier launch are not known.
+        self._active: dict[str, tuple[int, Slice] | None] = {}
+        self._attempts: Counter[int] = Counter()
+        self._failed = 0
+
+    def check(self, workflow: Workflow) -> None:
+        """See whether the bulk job is there, and whether somebody takes runs from the queue.
+
+        Raises:
+            EngineError: It is not; the message says what to do.
+        """
+        name = self._named or bulk_name(workflow.name)
+        self._place = self._dagster._find_job([name], f"workflow_bulk_job({workflow.name})")
+
+    def launcher_under_way(self, batch: BatchRecord) -> str | None:
+        """Return who launched slices of the batch that are queued or running, and follow them."""
+        wanted = {**tagged("flowctx/batch_id", batch.batch_id), "statuses": LIVE}
+        found = [run for run in self._dagster._runs(wanted, PAGE) if _tags(run).get(_LAUNCHER_TAG)]
+        self._active = {run["runId"]: None for run in found}
+        return _tags(found[0])[_LAUNCHER_TAG] if found else None
+
+    def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
+        """Start runs of as many slices as there are lanes.
+
+        Raises:
+            EngineError: Dagster does not take one.
+        """
+        self._request, self._waiting, self._active = request, list(enumerate(slices)), {}
+        self._fill()
+
+    def is_over(self) -> bool:
+        """Return whether all slices have ended, having started those for which there is room by now."""
+        if self._active:
+            found = {run["runId"]: run for run in self._dagster._runs({"runIds": list(self._active)}, PAGE)}
+            for run_id in [one for one in self._active if found.get(one, {}).get("status") not in LIVE]:
+                self._take_end(self._active.pop(run_id), found.get(run_id, {}))
+        self._fill()
+        return not self._active and not self._waiting
+
+    def failure(self) -> str | None:
+        """Return how many slices did not get through."""
+        if not self._failed:
+            return None
+        return f"{self._failed:,} slices did not get through; see the runs of job {self._job.job} in Dagster"
+
+    def detach(self) -> None:
+        """Start no more slices, and leave those under way to Dagster."""
+        self._waiting = []
+
+    @property
+    def _job(self) -> Place:
+        assert self._place is not None  # noqa: S101 - check() saw to it
+        return self._place
+
+    def _take_end(self, part: tuple[int, Slice] | None, run: dict[str, Any]) -> None:
+        status = run.get("status")
+        if status == "SUCCESS" or GOT_THROUGH_TAG in _tags(run):
+            return
+        if part is not None and status == "FAILURE" and self._attempts[part[0]] < _ATTEMPTS:
+            self._waiting.append(part)
+        else:
+            self._failed += 1
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._active) < self.lanes:
+            number, part = self._waiting.pop(0)
+            self._attempts[number] += 1
+            self._active[self._start(number, part)] = (number, part)
+
+    def _start(self, number: int, part: Slice) -> str:
+        request = self._request
+        assert request is not None  # noqa: S101 - start() has it
+        mark = f"{request.launcher}/{request.launched_at:%Y%m%dT%H%M%S%f}/{number}/{self._attempts[number]}"
+        tags = {RUN_TAG: mark, _LAUNCHER_TAG: request.launcher, **RunRequest(batch_id=request.batch_id).to_tags()}
+        config = {"ops": {RUN_SLICE: {"config": {BULK: request.to_dict(), "slice": asdict(part)}}}}
+        try:
+            answer = self._dagster._launch(self._job, config, tags)
+        except EngineUnavailable:  # whether it has begun is not known
+            found = self._dagster._runs(tagged(RUN_TAG, mark), 1)
+            if found:
+                return str(found[0]["runId"])
+            answer = self._dagster._launch(self._job, config, tags)
+        if answer["__typename"] == "LaunchRunSuccess":
+            return str(answer["run"]["runId"])
+        errors = answer.get("errors") or [answer]
+        why = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
+        raise EngineError(
+            f"Dagster does not start a slice of batch {request.batch_id!r}: {' '.join(why.split())[:500]}"
+        )
+
+
+def _tags(run: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in run.get("tags", ())}

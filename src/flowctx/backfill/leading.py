@@ -1,0 +1,301 @@
+"""Be the one who launches a batch: whatever the engine, one at a time, until it is over or somebody stops it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import FrameType
+from typing import Any, Protocol
+from uuid import uuid4
+
+from flowctx.backfill.progress import LaunchListener, LaunchProgress
+from flowctx.core.batches.ledger import BatchStore, DecideBatch
+from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.errors import BatchError
+from flowctx.core.workflow.definition import Workflow
+
+logger = logging.getLogger("flowctx")
+
+#: How long nobody else may launch a batch without a sign of life of who does, and how often that is given.
+LEASE, _RENEW_SECONDS = timedelta(seconds=30), 5.0
+#: How often somebody who wants to launch it too looks whether it may.
+_LOOK_SECONDS = 0.5
+#: How often a launch asks whether its batch was canceled; no partition begins later than this after it was.
+CANCEL_SECONDS = 0.5
+#: What ends within this time of being stopped was stopped.
+_STOP_TAKES = timedelta(seconds=10)
+#: How many notes are written at once, and how long they may wait.
+NOTES, _NOTE_SECONDS = 200, 1.0
+
+
+class EngineRuns(Protocol):
+    """What a launch asks of whatever runs its work."""
+
+    engine: str
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Yield what the engine knows of a batch."""
+
+    def detach(self) -> None:
+        """Take no more work, and leave what is under way to the engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions:
+    """How a batch is launched."""
+
+    #: How many partitions are selected.
+    total: int
+    #: Returns what the batch is to ask for, given what is known of it.
+    decide: DecideBatch
+    #: Stop when so many partitions have failed.
+    max_failures: int | None = None
+    #: Is told what happens.
+    listener: LaunchListener = field(default_factory=LaunchListener)
+    #: Ends a recorded run that its engine calls over.
+    settle: Callable[[PartitionRun], object] = lambda run: None
+
+
+class LeadLaunch(ABC):
+    """One launch of a batch in progress: the only one, which gives signs of life and heeds those who want it to stop.
+
+    Args:
+        batches: Where batches are remembered.
+        workflows: The batch's.
+        batch: Its record.
+        launcher: Runs it.
+        options: How it is launched.
+    """
+
+    def __init__(
+        self,
+        batches: BatchStore,
+        workflows: Sequence[Workflow],
+        batch: BatchRecord,
+        launcher: EngineRuns,
+        options: LaunchOptions,
+    ) -> None:
+        self.batches, self.workflows, self.batch, self.listener = batches, workflows, batch, options.listener
+        self.max_failures, self.settle, self.decide = options.max_failures, options.settle, options.decide
+        self._engine = launcher
+        self.progress = LaunchProgress(total=options.total)
+        #: When it began to lead, on the ledger's clock.
+        self.led_at: datetime | None = None
+        self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.notes: dict[tuple[str, str], PartitionRun] = {}
+        self.noted_at = self.renewed_at = self.asked_at = time.monotonic()
+        self.interrupted = False
+
+    @abstractmethod
+    def follow(self) -> None:
+        """Have the work done, and take in what becomes of it until there is no more."""
+
+    @abstractmethod
+    def stop(self, why: str, *, detach: bool = False) -> None:
+        """Begin no more partitions.
+
+        Args:
+            why: What is the matter.
+            detach: Leave those under way to the engine.
+        """
+
+    def to_the_end(self) -> LaunchProgress:
+        """Launch, follow, remember, and return how far it came."""
+        self.lead()
+        try:
+            for workflow in self.workflows:
+                import_engine_runs(self.batches, self.batch, self.found(workflow), workflow.name)
+            self.listener.begun(self.progress)
+            try:
+                with self.signals():
+                    self.follow()
+            finally:
+                self.listener.over(self.progress)
+        finally:
+            self.flush()
+            self.release()
+        return self.progress
+
+    def release(self) -> None:
+        """Let others launch the batch."""
+        self.batches.acquire_launch_lease(self.batch.batch_id, self.me, timedelta(0))
+
+    def found(self, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
+        for run in self._engine.find(self.batch.of(workflow.name) or self.batch, workflow):
+            named = replace(run, workflow=workflow.name)
+            self.settle(named)
+            yield named
+
+    def lead(self) -> None:
+        """Be the only one who launches the batch; before that, nothing of it is changed.
+
+        Raises:
+            BatchError: Somebody else does, or has changed what the batch asks for.
+        """
+        first: datetime | None = None
+        while True:
+            lease = self.batches.lead(self.batch.batch_id, self.me, LEASE, self.decided)
+            if lease.launcher == self.me:
+                self.led_at = lease.until - lease.remaining
+                return
+            # Whoever leads gives a sign of life every few seconds; who has died gives none, and its lease runs out.
+            if first not in (None, lease.until) or lease.remaining > LEASE:
+                raise BatchError(
+                    f"batch {self.batch.batch_id!r} is being launched by {_who(lease.launcher)}; wait for it or end it "
+                    f"(if it is gone, its lease ends at {lease.until:%H:%M:%S} UTC)"
+                )
+            if first is None:
+                first = lease.until
+                logger.warning(
+                    "batch %s: %s launched it last; waiting for a sign of life of it until %s UTC",
+                    self.batch.batch_id,
+                    _who(lease.launcher),
+                    f"{lease.until:%H:%M:%S}",
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    def decided(self, known: BatchRecord | None) -> BatchRecord:
+        """Return what the batch asks for from now on, given what is known of it."""
+        self.batch = replace(self.decide(known), engine=self._engine.engine)
+        self.progress.total = sum(one.total or 0 for one in self.batch.by_workflow()) or self.progress.total
+        return self.batch
+
+    def look_around(self) -> None:
+        """Do what is due: write notes, give a sign of life, and see whether the launch is to stop."""
+        now = time.monotonic()
+        if self.notes and (len(self.notes) >= NOTES or now - self.noted_at > _NOTE_SECONDS):
+            self.flush()
+        if self.interrupted and not self.progress.stopped:
+            self.stop("interrupted", detach=True)
+        if now - self.renewed_at > _RENEW_SECONDS:
+            self.renewed_at = now
+            if self.batches.acquire_launch_lease(self.batch.batch_id, self.me, LEASE) != self.me:
+                self.lost()
+        self.canceled()
+
+    def lost(self) -> None:
+        """End, since somebody else leads the batch.
+
+        Raises:
+            BatchError: Always.
+        """
+        self._engine.detach()
+        raise BatchError(f"somebody else launches batch {self.batch.batch_id!r} by now; this launch has stopped")
+
+    def canceled(self) -> bool:
+        """Whether the batch was canceled; if so, no more partitions are begun."""
+        now = time.monotonic()
+        if not self.progress.stopped and now - self.asked_at >= CANCEL_SECONDS:
+            self.asked_at = now
+            if self.batches.get(self.batch.batch_id).canceled_at:
+                self.stop("canceled", detach=True)
+        return self.progress.stopped == "canceled"
+
+    def flush(self) -> None:
+        """Write the notes."""
+        if self.notes:
+            self.batches.record_outcomes(self.batch.batch_id, list(self.notes.values()))
+        self.notes, self.noted_at = {}, time.monotonic()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take the first Ctrl-C (or SIGTERM) for a wish to stop cleanly."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def interrupt(number: int, frame: FrameType | None) -> Any:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        for number in before:
+            signal.signal(number, interrupt)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def import_engine_runs(
+    batches: BatchStore, batch: BatchRecord, found: Iterator[PartitionRun], workflow: str | None = None
+) -> int:
+    """Note what an engine knows of a batch, and return how many runs that were.
+
+    Args:
+        batches: Where batches are remembered.
+        batch: The batch.
+        found: What the engine knows of one workflow of it.
+        workflow: That workflow's name; by default that of the batch.
+    """
+    workflow = workflow or batch.workflow
+    count = 0
+    chunk: list[PartitionRun] = []
+    for run in found:
+        count += 1
+        chunk.append(replace(run, workflow=""))
+        if len(chunk) >= NOTES:
+            _record_chunk(batches, batch.batch_id, workflow, chunk)
+            chunk = []
+    _record_chunk(batches, batch.batch_id, workflow, chunk)
+    return count
+
+
+def _record_chunk(batches: BatchStore, batch_id: str, workflow: str, chunk: list[PartitionRun]) -> None:
+    texts = {run.partition for run in chunk}
+    known = {run.partition: run for run in batches.iter_outcomes(batch_id, texts, workflow=workflow)}
+    best: dict[str, PartitionRun] = {}
+    for run in chunk:
+        before = best.get(run.partition) or known.get(run.partition)
+        if before is not None and before.run_id == run.run_id and _stopped(before, run):
+            best[run.partition] = before
+        elif before is not None and before.run_id == run.run_id and before.recorded:
+            best[run.partition] = before if before.state.ended else run
+        elif before is not None and before.run_id == run.run_id and not before.state.done:
+            best[run.partition] = replace(run, last_seen_at=max(run.last_seen_at, before.last_seen_at))
+        else:
+            best[run.partition] = winning_outcome([run, *([before] if before else [])])
+    news = [replace(run, workflow=workflow) for text, run in best.items() if run != known.get(text)]
+    batches.record_outcomes(batch_id, news)
+
+
+def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
+    """Whether we stopped the run, whatever its engine takes that for.
+
+    Airflow 3.3 calls a run that is stopped failed, and now and then, when its scheduler comes in between, successful.
+    """
+    if before.state is not PartitionState.CANCELED or not run.state.ended:
+        return False
+    return run.ended_at is None or before.ended_at is None or run.ended_at <= before.ended_at + _STOP_TAKES
+
+
+def wait_for_launcher(batches: BatchStore, batch_id: str, seconds: float = 3.0) -> None:
+    """Wait until whoever launches a batch has seen that it was canceled: it begins no more, and has noted what it did.
+
+    A launch here ends only with the partitions that are under way; for those nobody waits.
+    """
+    end = time.monotonic() + seconds
+    me = f"{platform.node()}:{os.getpid()}:cancel"
+    while time.monotonic() < end:
+        leader = batches.acquire_launch_lease(batch_id, me, timedelta(0))
+        if leader == me:
+            return
+        time.sleep(0.1)
+
+
+def _who(launcher: str) -> str:
+    host, pid, *_ = [*launcher.split(":"), "?"]
+    return f"process {pid} on {host}"

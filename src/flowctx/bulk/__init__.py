@@ -1,0 +1,8 @@
+"""The bulk lane: a slice of a batch, run in a process beside the task or run of an engine that was given it."""
+
+from __future__ import annotations
+
+from flowctx.bulk.counts import not_done, slice_counts
+from flowctx.bulk.process import SliceEnd, SliceNews, SliceProcess, importable
+
+__all__ = ["SliceEnd", "SliceNews", "SliceProcess", "importable", "not_done", "slice_counts"]

@@ -1,0 +1,47 @@
+"""How the partitions of slices stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flowctx.core.batches.bulk import Slice
+from flowctx.core.batches.records import PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
+
+
+def slice_counts(ledger: Ledger, workflow: Workflow, batch_id: str, slices: Sequence[Slice]) -> dict[str, int]:
+    """Return how many partitions of slices stand how; ``missing`` are those of which nothing is known.
+
+    Args:
+        ledger: Where the batch is remembered.
+        workflow: Its workflow.
+        batch_id: The batch.
+        slices: The slices, which have no partition in common.
+    """
+    scheme = workflow.partitions
+    assert scheme is not None  # noqa: S101 - a batch has partitions
+    selected: Selection | None = None
+    for part in slices:
+        some = scheme.select(part.select)
+        selected = some if selected is None else selected | some
+    counts: dict[str, int] = {}
+    for run in ledger.batches.iter_outcomes(batch_id, workflow=workflow.name):
+        if selected is not None and run.partition and run.partition in selected:
+            counts[str(run.state)] = counts.get(str(run.state), 0) + 1
+    missing = sum(part.partitions for part in slices) - sum(counts.values())
+    return {**counts, "missing": missing} if missing else counts
+
+
+def not_done(counts: Mapping[str, int]) -> str:
+    """Return in words how many partitions have not ended well; empty if all have.
+
+    Example:
+        >>> not_done({"ok": 1200, "failed": 3, "missing": 10})
+        '3 failed, 10 missing'
+        >>> not_done({"ok": 1200, "skipped": 3})
+        ''
+    """
+    done = [str(state) for state in PartitionState if state.done]
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items() if state not in done)

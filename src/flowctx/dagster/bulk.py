@@ -1,0 +1,176 @@
+"""The bulk lane: a job that runs slices of a batch, many partitions in each run, for ``flowctx backfill --bulk``."""
+# No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import dagster as dg
+
+from flowctx.bulk import SliceNews, SliceProcess, importable, not_done, slice_counts
+from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
+from flowctx.core.batches.records import PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunKey
+from flowctx.core.errors import BatchError, WorkflowError
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.result import StepStatus
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key
+from flowctx.dagster.partitions import to_dagster_key
+from flowctx.dagster.storage import RunStorage
+
+#: Which assets a partition materialises: that of its last step, those of all its steps, or none.
+Materialize: TypeAlias = Literal["last", "steps", "none"]
+
+#: So many partitions are asked for at a time.
+_PAGE = 500
+
+
+def workflow_bulk_job(
+    workflow: Workflow,
+    *,
+    materialize: Materialize = "last",
+    key_prefix: KeyPrefix | None = None,
+    ledger_url: str | None = None,
+    **job_args: Any,
+) -> dg.JobDefinition:
+    """Return a job that runs a workflow's batches in bulk: many partitions inside one run.
+
+    ``flowctx backfill --on dagster --bulk`` starts its runs. A run does one slice of the batch as a batch runs on one
+    machine, with the ledger as memory, so that a slice that is retried, re-executed or killed goes on from where it
+    was. How partitions stand is in the ledger (``flowctx status``); a run fails if some of its partitions have not
+    ended well.
+
+    Args:
+        workflow: The workflow; it must be bound to a name in a module that runs can import.
+        materialize: What Dagster is told of each partition that ends well, at some 10 ms an event: ``"last"``, that the
+            asset of its last step is materialised; ``"steps"``, those of all its steps; ``"none"``.
+        key_prefix: What the keys of its assets begin with, as for :func:`workflow_assets`.
+        ledger_url: The ledger, where ``FLOWCTX_LEDGER_URL`` names none.
+        **job_args: For Dagster's ``GraphDefinition.to_job``: ``name``, ``tags``, ``hooks``, ``executor_def`` …
+
+    Raises:
+        WorkflowError: It has no partitions or no steps, runs cannot import it, or ``materialize`` is none of these.
+
+    Example:
+        ::
+
+            defs = dg.Definitions.merge(workflow_definitions(prices), dg.Definitions(jobs=[workflow_bulk_job(prices)]))
+    """
+    check_workflow(workflow)
+    if workflow.partitions is None:
+        raise WorkflowError(f"workflow {workflow.name!r} has no partitions to run in bulk; workflow_job is enough")
+    if materialize not in get_args(Materialize):
+        raise WorkflowError(f"materialize={materialize!r} must be one of {', '.join(map(repr, get_args(Materialize)))}")
+    try:
+        importable(workflow)
+    except BatchError as exc:
+        raise WorkflowError(str(exc)) from None
+
+    @dg.op(
+        name=RUN_SLICE,
+        description=f"Runs a slice of a batch of workflow {workflow.name}.",
+        config_schema={BULK: dict, "slice": dict},
+        out=dg.Out(dg.Nothing),
+    )
+    def run_slice(context: dg.OpExecutionContext) -> None:
+        url = ledger_url.get_value() if isinstance(ledger_url, dg.EnvVar) else ledger_url
+        assets = {step: asset_key(workflow, step, key_prefix) for step in workflow.steps}
+        _SliceOfRun(workflow, assets, materialize, RunStorage.at(None, url).ledger, context).to_the_end()
+
+    name = job_args.pop("name", bulk_name(workflow.name))
+    graph = dg.GraphDefinition(name=name, node_defs=[run_slice])
+    job_args.setdefault("description", f"Slices of batches of workflow {workflow.name}, for flowctx backfill --bulk.")
+    job_args.setdefault("executor_def", dg.in_process_executor)
+    return graph.to_job(name=name, **job_args)
+
+
+class _SliceOfRun:
+    """The slice that a run of Dagster does."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        assets: Mapping[str, dg.AssetKey],
+        materialize: Materialize,
+        ledger: Ledger | None,
+        context: dg.OpExecutionContext,
+    ) -> None:
+        self.assets = assets
+        self.workflow, self.materialize, self.ledger, self.context = workflow, materialize, ledger, context
+        config: Mapping[str, Any] = context.op_config
+        self.request, self.part = BulkRequest.from_dict(config[BULK]), Slice(**config["slice"])
+        assert workflow.partitions is not None  # noqa: S101 - the job has seen to it
+        self.scheme = workflow.partitions
+
+    def to_the_end(self) -> None:
+        """Run it, and tell Dagster of each partition.
+
+        Raises:
+            Failure: Partitions have not ended well.
+            BatchError: It cannot run; what has run is recorded, and the next attempt goes on from there.
+        """
+        process, before = SliceProcess(self.workflow, self.request, self.part, self.ledger), list[SliceNews]()
+        for news in process.run():
+            if news.state is not PartitionState.OK:
+                continue
+            if news.before:
+                before.append(news)
+            else:
+                self._tell(news)
+        for news in self._untold(before):
+            self._tell(news)
+        assert process.end is not None and self.ledger is not None  # noqa: S101, PT018 - it has run to its end
+        counts = slice_counts(self.ledger, self.workflow, self.request.batch_id, [self.part])
+        self.context.instance.add_run_tags(self.context.run_id, {GOT_THROUGH_TAG: process.end.stopped or "yes"})
+        if short := not_done(counts):
+            raise dg.Failure(
+                f"{short} of the {self.part.partitions:,} partitions of this slice of batch {self.request.batch_id}; "
+                f"see: flowctx status {self.request.batch_id}",
+                metadata=dict(counts),
+                allow_retries=False,
+            )
+
+    def _tell(self, news: SliceNews) -> None:
+        """Report what a partition materialises."""
+        key = PartitionKey.parse(news.partition)
+        for step in self._made(news, key):
+            self.context.log_event(
+                dg.AssetMaterialization(
+                    self.assets[step],
+                    partition=to_dagster_key(key, self.scheme),
+                    metadata={"flowctx/run_id": news.run_id, "flowctx/batch_id": self.request.batch_id},
+                )
+            )
+
+    def _made(self, news: SliceNews, key: PartitionKey) -> Sequence[str]:
+        """Return the steps of a partition whose assets are materialised."""
+        if self.materialize == "none" or self.ledger is None:
+            return ()
+        statuses = self.ledger.statuses(RunKey(run_id=news.run_id, workflow=self.workflow.name, partition=key))
+        steps = [name for name in self.workflow.steps if statuses.get(name) is StepStatus.OK]
+        return steps if self.materialize == "steps" else steps[-1:]
+
+    def _untold(self, news: Sequence[SliceNews]) -> Iterator[SliceNews]:
+        """Yield what ended in an earlier attempt at the slice, and was not told of in it."""
+        if self.materialize == "none":
+            return
+        asset = self.assets[list(self.workflow.steps)[-1]]
+        since = self.request.launched_at.timestamp()
+        for start in range(0, len(news), _PAGE):
+            some = {to_dagster_key(PartitionKey.parse(one.partition), self.scheme): one for one in news[start:][:_PAGE]}
+            known = _materialized(self.context.instance, asset, list(some), since)
+            yield from (one for key, one in some.items() if str(key) not in known)
+
+
+def _materialized(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: list[str], since: float) -> set[str]:
+    """Return which partitions of an asset were materialised since a time."""
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=keys, after_timestamp=since)
+    found: set[str] = set()
+    cursor = None
+    while True:
+        page = instance.fetch_materializations(wanted, limit=_PAGE, cursor=cursor)
+        found |= {str(record.partition_key) for record in page.records}
+        if not page.has_more:
+            return found
+        cursor = page.cursor

@@ -1,0 +1,159 @@
+"""Starting slices on an Airflow or a Dagster that loses answers, has slices under way, or sees them die."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from adapters.engine_servers import Airflow, Dagster, serving
+from backfill.flows import flow
+from flowctx import Backfill, EngineError
+from flowctx.backfill import LaunchProgress
+from flowctx.backfill.airflow import AirflowLauncher
+from flowctx.backfill.airflow_bulk import AirflowBulkLauncher
+from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.backfill.dagster_bulk import DagsterBulkLauncher
+from flowctx.backfill.leading import LEASE
+from flowctx.core.batches.bulk import GOT_THROUGH_TAG, BulkRequest
+from flowctx.core.durability.ledger import Ledger
+from flowctx.ledger import open_ledger
+
+SOME = "date=2012-01-02..2012-01-06"  # 15 partitions
+#: The REST API that the server here has.
+AIRFLOW = pytest.mark.needs("airflow", "partitioned runs")
+
+
+class BulkDagster(Dagster):
+    """A Dagster with the bulk job."""
+
+    def repositoriesOrError(self, info: Any) -> Any:
+        """Return one repository with two jobs."""
+        nodes = super().repositoriesOrError(info)["nodes"]
+        nodes[0]["jobs"].append({"name": "filled__bulk"})
+        return {"__typename": "RepositoryConnection", "nodes": nodes}
+
+
+@pytest.fixture
+def airflow() -> Iterator[Airflow]:
+    """An Airflow that has the bulk DAG."""
+    with serving(Airflow()) as server:
+        assert isinstance(server, Airflow)
+        yield server
+
+
+@pytest.fixture
+def dagster() -> Iterator[Dagster]:
+    """A Dagster that has the bulk job."""
+    with serving(BulkDagster()) as server:
+        assert isinstance(server, Dagster)
+        yield server
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """A ledger: nothing really runs."""
+    return open_ledger("memory://")
+
+
+def on_airflow(airflow: Airflow, ledger: Ledger) -> LaunchProgress:
+    """Launch a batch in bulk on an Airflow."""
+    launcher = AirflowBulkLauncher(AirflowLauncher(airflow.url), 2)
+    return Backfill(flow, SOME, "b", params={"number": 7}, ledger=ledger).launch(launcher)
+
+
+def on_dagster(dagster: Dagster, ledger: Ledger) -> LaunchProgress:
+    """Launch a batch in bulk on a Dagster."""
+    launcher = DagsterBulkLauncher(DagsterLauncher(dagster.url), 2)
+    return Backfill(flow, SOME, "b", params={"number": 7}, ledger=ledger).launch(launcher)
+
+
+@AIRFLOW
+@pytest.mark.parametrize("trouble", [None, 503, "drop", "lose"])
+def test_a_batch_is_one_run_of_the_bulk_dag(airflow: Airflow, ledger: Ledger, trouble: int | str | None) -> None:
+    """Its conf has the batch, the parameters and twice as many slices as lanes; a lost answer makes no second run."""
+    airflow.troubles = [("POST", trouble)] if trouble else []
+    on_airflow(airflow, ledger)
+    (run,) = airflow.runs.values()
+    bulk = run["conf"]["bulk"]
+    request = BulkRequest.from_dict(bulk)
+    assert (request.batch_id, dict(request.params)) == ("b", {"number": 7})
+    assert [part["left"] for part in bulk["slices"]] == [3, 4, 4, 4]
+    assert run["dag_run_id"].startswith("bulk__b__")
+    assert any(call == "POST /api/v2/dags/filled__bulk/dagRuns" for call in airflow.calls)
+
+
+@AIRFLOW
+def test_slices_under_way_are_followed_by_the_next_launch(airflow: Airflow, ledger: Ledger) -> None:
+    """They run in the name of the launch that was cut off; nobody else may launch the batch, and none are started."""
+    request = BulkRequest(batch_id="b", launcher="gone:1:ab", launched_at=datetime(2026, 1, 9, tzinfo=UTC))
+    batch = Backfill(flow, SOME, "b", params={"number": 7}, ledger=ledger)
+    ledger.batches.lead("b", "gone:1:ab", LEASE, lambda known: batch.record())
+    # The server lists runs that have a certain word in their conf, here as any run that has not ended.
+    conf = {"bulk": {**request.to_dict(), "slices": []}, "note": "nothing"}
+    airflow.most, airflow.runs = 10, {"theirs": {"dag_run_id": "theirs", "conf": conf, "state": "success"}}
+    on_airflow(airflow, ledger)
+    assert list(airflow.runs) == ["theirs"]
+    assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
+
+
+@AIRFLOW
+def test_slices_that_do_not_get_through_are_logged(
+    airflow: Airflow, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With how many there are, and where their logs are."""
+    airflow.tasks = [{"task_id": "run_slice", "state": "failed", "map_index": n, "try_number": 3} for n in range(2)]
+    with caplog.at_level(logging.ERROR):
+        assert not on_airflow(airflow, ledger).complete
+    assert "2 slices did not get through; see their logs in run bulk__b__" in caplog.text
+
+
+def test_each_slice_is_a_run_of_the_bulk_job(dagster: Dagster, ledger: Ledger) -> None:
+    """Its configuration has the batch and its slice, its tags the batch's id and in whose name it runs."""
+    on_dagster(dagster, ledger)
+    configs = [run["config"]["ops"]["run_slice"]["config"] for run in dagster.runs.values()]
+    assert [config["slice"]["left"] for config in configs] == [3, 4, 4, 4]
+    assert {BulkRequest.from_dict(config["bulk"]).batch_id for config in configs} == {"b"}
+    tags = [{tag["key"]: tag["value"] for tag in run["tags"]} for run in dagster.runs.values()]
+    assert {tag["flowctx/batch_id"] for tag in tags} == {"b"}
+    assert len({tag["flowctx/launcher"] for tag in tags}) == 1
+
+
+@pytest.mark.parametrize(("status", "runs"), [("FAILURE", 3), ("CANCELED", 1), ("SUCCESS", 1)])
+def test_a_slice_whose_run_dies_is_started_again(
+    dagster: Dagster, ledger: Ledger, status: str, runs: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three times in all; one that somebody stopped is not."""
+    dagster.status = status
+    on_dagster(dagster, ledger)
+    slices = Counter(run["config"]["ops"]["run_slice"]["config"]["slice"]["select"] for run in dagster.runs.values())
+    assert set(slices.values()) == {runs}
+    assert ("4 slices did not get through" in caplog.text) is (status != "SUCCESS")
+
+
+def test_a_slice_that_got_through_is_not_started_again(dagster: Dagster, ledger: Ledger) -> None:
+    """Its run fails if partitions of it have, and its tag says that there is no more to run."""
+    dagster.status = "FAILURE"
+    real = dagster.launchRun
+
+    def tagged(info: Any, executionParams: Any) -> Any:
+        answer = real(info, executionParams)
+        dagster.runs[answer["run"]["runId"]]["tags"].append({"key": GOT_THROUGH_TAG, "value": "yes"})
+        return answer
+
+    dagster.launchRun = tagged  # type: ignore[method-assign]
+    on_dagster(dagster, ledger)
+    assert len(dagster.runs) == 4
+
+
+def test_without_a_bulk_job_nothing_is_remembered(ledger: Ledger) -> None:
+    """The message says what to put into a code location."""
+    with serving(Dagster()) as server:
+        assert isinstance(server, Dagster)
+        with pytest.raises(EngineError, match=r"put workflow_bulk_job\(filled\) into a code location"):
+            on_dagster(server, ledger)
+    assert ledger.find_batch("b") is None

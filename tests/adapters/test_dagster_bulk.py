@@ -1,0 +1,71 @@
+"""The bulk job: its run does a slice of a batch, and tells Dagster what each partition materialises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from backfill.bulk_batch import Bulk
+from backfill.flows import flow
+from flowctx import Workflow, WorkflowError
+from flowctx.core.durability.ledger import Ledger
+from flowctx.dagster import asset_key, workflow_bulk_job
+from flowctx.ledger import open_ledger
+
+BAD = "date=2012-01-02|tier=T2"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """The ledger that the environment of runs names."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url := f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger = open_ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def ran(job: dg.JobDefinition, bulk: Bulk, instance: dg.DagsterInstance) -> Any:
+    """Run the only slice of a batch."""
+    conf = bulk.conf
+    (part,) = conf.pop("slices")
+    config = {"ops": {"run_slice": {"config": {"bulk": conf, "slice": part}}}}
+    return job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+
+
+def test_each_partition_is_one_materialisation(ledger: Ledger) -> None:
+    """Of its last step; a partition that failed makes the run fail; an attempt after that tells of nothing twice."""
+    bulk = Bulk(ledger, "date=2012-01-02", fail=[BAD])
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = workflow_bulk_job(flow)
+        assert not ran(job, bulk, instance).success
+        assert not ran(job, bulk, instance).success
+        keys = {"2012-01-02|T1": 1, "2012-01-02|T3": 1}
+        counts = instance.event_log_storage.get_materialized_partitions(asset_key(flow, "check"))
+        assert counts == set(keys)
+        found = instance.fetch_materializations(asset_key(flow, "check"), limit=10).records
+        assert sorted(str(record.partition_key) for record in found) == sorted(keys)
+        assert not instance.get_materialized_partitions(asset_key(flow, "load"))
+    assert bulk.counts() == {"ok": 2, "failed": 1}
+
+
+def test_steps_can_be_told_one_by_one(ledger: Ledger) -> None:
+    """With ``materialize="steps"``, the asset of each step is materialised."""
+    bulk = Bulk(ledger, "date=2012-01-02,tier=T1")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert ran(workflow_bulk_job(flow, materialize="steps"), bulk, instance).success
+        made = {step: instance.get_materialized_partitions(asset_key(flow, step)) for step in flow.steps}
+    assert made == {"load": {"2012-01-02|T1"}, "check": {"2012-01-02|T1"}}
+
+
+def test_what_cannot_be_a_bulk_job_is_refused() -> None:
+    """A workflow without partitions, and a word that is none of those for ``materialize``."""
+    plain = Workflow("plain")
+    plain.step("only")(lambda ctx: None)
+    with pytest.raises(WorkflowError, match="workflow 'plain' has no partitions to run in bulk"):
+        workflow_bulk_job(plain)
+    with pytest.raises(WorkflowError, match="materialize='all' must be one of 'last', 'steps', 'none'"):
+        workflow_bulk_job(flow, materialize="all")  # type: ignore[arg-type]

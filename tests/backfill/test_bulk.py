@@ -1,0 +1,113 @@
+"""A batch in bulk: slices of what is left are started once, the ledger tells how they come along."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowctx
+from backfill.flows import flow, numbered
+from flowctx import Backfill, BatchError, Workflow
+from flowctx.backfill import JointBackfill, LaunchListener, LocalLauncher
+from flowctx.backfill.bulk import BulkLauncher
+from flowctx.backfill.leading import LEASE
+from flowctx.bulk import SliceProcess
+from flowctx.core.batches.bulk import BulkRequest, Slice
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.ledger import open_ledger
+
+SOME = "date=2012-01-02..2012-01-05"
+BAD = "date=2012-01-03|tier=T2"
+
+
+class Threads(BulkLauncher):
+    """An engine whose tasks are threads of this process."""
+
+    def __init__(self, ledger: Ledger, lanes: int = 1) -> None:
+        super().__init__(LocalLauncher(ledger), lanes)
+        self.ledger, self.threads, self.started = ledger, list[threading.Thread](), list[Slice]()
+
+    def check(self, workflow: Workflow) -> None:
+        """They can run any."""
+
+    def launcher_under_way(self, batch: BatchRecord) -> str | None:
+        return None
+
+    def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
+        self.started = list(slices)
+        processes = [SliceProcess(flow, request, part, self.ledger) for part in slices]
+        self.threads = [threading.Thread(target=list, args=(process.run(),)) for process in processes]
+        for thread in self.threads:
+            thread.start()
+
+    def is_over(self) -> bool:
+        return not any(thread.is_alive() for thread in self.threads)
+
+    def failure(self) -> str | None:
+        return None
+
+    def detach(self) -> None:
+        """They end by themselves."""
+
+
+class Heard(LaunchListener):
+    """Keeps what it is told of failures."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def news(self, run: PartitionRun, progress: Any) -> None:
+        if run.state is PartitionState.FAILED:
+            self.failures.append(f"{run.partition} at {run.step}: {run.error}")
+
+
+def test_what_is_left_is_in_slices_and_the_launch_counts_how_it_ends(ledger: Ledger, notes: Path) -> None:
+    """Launched again, nothing is started; with ``retry_failed`` only the partition that failed is."""
+    engine, heard = Threads(ledger), Heard()
+    batch = Backfill(flow, SOME, "b", params={"notes": str(notes), "fail": [BAD]}, ledger=ledger)
+    progress = batch.launch(engine, listener=heard)
+    assert (progress.ended, progress.before, progress.under_way) == (
+        {PartitionState.OK: 11, PartitionState.FAILED: 1},
+        {},
+        0,
+    )
+    assert heard.failures == [f"{BAD} at check: 12 rows are missing"]
+    assert [part.left for part in engine.started] == [6, 6]
+    engine = Threads(ledger)
+    again = batch.launch(engine)
+    assert (again.before, again.ended) == (progress.ended, {})
+    assert engine.started == []
+    Path(f"{notes}.mended").touch()
+    engine = Threads(ledger)
+    assert batch.launch(engine, retry_failed=True).complete
+    assert [(part.select, part.left) for part in engine.started] == [(engine.started[0].select, 1)]
+
+
+def test_a_batch_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None:
+    """No more partitions begin in any slice, and the batch can be launched again at once."""
+    keys = [str(key) for key in flow.partitions] if flow.partitions else []
+    batch = Backfill(flow, None, "b", params={"fail": keys, "pause": 0.1}, ledger=ledger)
+    progress = batch.launch(Threads(ledger), max_failures=2)
+    assert progress.stopped is not None
+    assert 2 <= progress.failed < 40
+    assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
+
+
+def test_what_no_slice_can_do_is_refused_before_anything_starts(ledger: Ledger) -> None:
+    """Parameters made by a function, several workflows, a ledger in memory and this machine, each in a sentence."""
+    engine = Threads(ledger)
+    with pytest.raises(BatchError, match="parameters that a function makes of each partition"):
+        Backfill(flow, SOME, "b", params=numbered, ledger=ledger).launch(engine)
+    with pytest.raises(BatchError, match="in bulk, a batch is of one workflow; launch each alone"):
+        JointBackfill([Backfill(flow, SOME, "b", ledger=ledger)]).launch(engine)
+    with pytest.raises(BatchError, match="run inside tasks of airflow or dagster, and not on 'local'"):
+        flowctx.backfill(flow, SOME, batch_id="b", bulk=True, ledger=ledger)
+    with pytest.raises(BatchError, match="a ledger in memory cannot be shared with the tasks of an engine"):
+        flowctx.backfill(flow, SOME, batch_id="b", on="airflow", bulk=True, ledger=open_ledger("memory://"))
+    assert engine.started == []
+    assert ledger.find_batch("b") is None
