@@ -27,10 +27,11 @@ from flowctx import (
 )
 from flowctx.core.data.tables import take_table
 from flowctx.examples.prices import prices
+from flowctx.ledger.memory import MemoryLedger
 from flowctx.parity import assert_parity, verify
 from flowctx.parity.causes import cause_of
 from flowctx.parity.processes import Processes
-from flowctx.parity.recorded import order_changes
+from flowctx.parity.recorded import Place, Recorded, order_changes, run_changes
 from flowctx.parity.running import run_side
 from flowctx.parity.shown import report, to_data
 from versions.real_chain import market, moves, quotes
@@ -108,6 +109,22 @@ def test_the_order_of_columns_alone_is_a_difference():
     assert (one.path, one.old, one.new) == ("output.t, order of columns", "a, b", "b, a")
     assert cause_of({"t": here}, {"t": there}, [one]) == "the order of columns"
     assert not list(order_changes({"t": here}, {"t": here}, "output"))
+
+
+def test_dates_and_ids_of_runs_are_compared():
+    """A run of another date has another window, capture and key; that each side has its own batch is no change."""
+    flow = Workflow("dated", partitions=PartitionScheme(date=Daily(start="2026-01-05", end="2026-01-09")))
+    flow.step("only")(lambda ctx: {})
+    sides = []
+    for batch, day in (("b1", "2026-01-05"), ("b2", "2026-01-06"), ("b3", "2026-01-05")):
+        ledger = MemoryLedger()
+        key = flow.partition_key(run(flow, partition=day, batch_id=batch, ledger=ledger).context.partition)
+        sides.append(Recorded.of(Place.of(ledger, batch), flow, key))
+    found = {change.path.partition(".")[0] for change in run_changes(sides[0], sides[1])}
+    assert found == {"partition", "as_of_date", "idempotency_key", "capture_id", "window", "due"}
+    assert run_changes(sides[0], sides[2]) == []
+    [one] = run_changes(sides[0], Recorded(batch_id="b4", steps={}, outputs={}))
+    assert (one.path, one.old, one.new) == ("run", "ok", "none recorded")
 
 
 def test_what_is_read_of_others_is_copied(ledger):

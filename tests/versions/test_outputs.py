@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import duckdb
+import polars
 import pyarrow as pa
 import pytest
 
@@ -127,6 +129,16 @@ def test_one_table_of_all_has_the_dimensions_as_columns(ledger, clock):
     assert frame.column_names == ["date", "fund", "asset", "price"]
     assert frame.to_pylist()[0] == {"date": "2026-01-05", "fund": "GROWTH", "asset": "a", "price": 1.0}
     assert frame["price"].to_pylist() == [1.0, 1.0, 2.0, 1.0]
+
+
+def test_the_table_of_all_is_taken_by_other_libraries_as_it_is(ledger, clock):
+    """DuckDB and polars need nothing of pyarrow's or pandas' between."""
+    for key, number in (("2026-01-06|GROWTH", 2), ("2026-01-05|GROWTH", 1)):
+        make(ledger, clock, key, number)
+    joined = outputs(nav, "value", ledger=ledger).table("holdings")
+    rows = [(row["date"], row["fund"]) for row in joined.head(joined.rows)]
+    assert duckdb.connect().sql("select date, fund from joined").fetchall() == rows
+    assert polars.DataFrame(joined).select("date", "fund").rows() == rows
 
 
 def test_plain_outputs_are_rows_too(ledger, clock):
