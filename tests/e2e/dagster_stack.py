@@ -46,6 +46,12 @@ query ($tags: [ExecutionTag!], $limit: Int!) {
 
 _LOCATIONS = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name location { name } } } } }"
 
+_START_SENSOR = """
+mutation ($selector: SensorSelector!) {
+  startSensor(sensorSelector: $selector) { __typename ... on PythonError { message } }
+}
+"""
+
 _START = """
 mutation ($selector: ScheduleSelector!) {
   startSchedule(scheduleSelector: $selector) { __typename ... on PythonError { message } }
@@ -81,6 +87,12 @@ class DagsterStack(Stack):
         where = {"repositoryName": "__repository__", "repositoryLocationName": location}
         answer = self.graphql(_START, selector={**where, "scheduleName": name})["startSchedule"]
         assert answer["__typename"] == "ScheduleStateResult", answer
+
+    def start_sensor(self, name: str, location: str) -> None:
+        """Turn a sensor on."""
+        where = {"repositoryName": "__repository__", "repositoryLocationName": location}
+        answer = self.graphql(_START_SENSOR, selector={**where, "sensorName": name})["startSensor"]
+        assert answer["__typename"] == "Sensor", answer
 
     def launch_backfill(
         self, keys: Sequence[str], *assets: str, tags: Mapping[str, str] | None = None, config: object = None

@@ -63,6 +63,18 @@ def test_a_chain_is_the_same_on_every_engine(airflow: AirflowStack, dagster: Dag
         assert (list(status["counts"]), list(weeks)) == (["ok"], ["ok"])
 
 
+def test_a_backfill_of_dagsters_own_keeps_the_order_of_dates(dagster: DagsterStack, session: Path) -> None:
+    """Each date runs after the one before it, whatever the order in which Dagster has the keys."""
+    config = {"resources": {"chained_params": {"config": {"factor": 6.0}}}}
+    tags = {"flowctx/batch_id": "chain-own"}
+    keys = [f"{date}|{fund}" for date in reversed(DATES) for fund in FUNDS[:1]]
+    dagster.launch_backfill(keys, "chained/value", "chained/total", tags=tags, config=config)
+    runs = dagster.wait_for_runs(len(keys), tags, seconds=800)
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    found = dict(zip(DATES, chain(1, 6.0, SESSIONS), strict=True))
+    assert navs(Home(session / "moved", {}), "chain-own") == {f"date={d}|fund=A": nav for d, nav in found.items()}
+
+
 def test_a_backfill_of_airflows_own_waits_for_the_dates_before(
     airflow: AirflowStack, dagster: DagsterStack, session: Path
 ) -> None:

@@ -28,12 +28,13 @@ def inputs_sensor(
     name: str | None = None,
     key_prefix: KeyPrefix | None = None,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds: int = 30,
 ) -> dg.SensorDefinition:
     """Return a sensor that requests each partition of a workflow when it is due and its inputs are there.
 
     The ledger decides: each partition that it reads has been captured or skipped, on whichever engine. (Dagster's
     ``AutomationCondition.eager()`` waits for ever for a partition that was skipped, since nothing was materialised.)
-    Every 30 seconds it requests what is ready, each partition once.
+    Every 30 seconds, or as often as is said, it requests what is ready, each partition once.
 
     Args:
         workflow: The workflow; its assets are materialised.
@@ -44,6 +45,7 @@ def inputs_sensor(
         name: The sensor's name; ``<workflow name>_inputs`` by default.
         key_prefix: As for :func:`workflow_assets`.
         default_status: Whether it is turned on when it is deployed.
+        minimum_interval_seconds: How often the ledger is asked at most.
 
     Raises:
         WorkflowError: It has no dates, or reads nothing.
@@ -67,14 +69,11 @@ def inputs_sensor(
             yield dg.SkipReason("no ledger is named; set FLOWCTX_LEDGER_URL")
             return
         found = readiness.ready(ledger, datetime.now(UTC), since, restated=on_restatement == "run")
-        count = 0
-        for ready in islice(found, _AT_ONCE):
-            count += 1
-            yield dg.RunRequest(
-                run_key=f"{ready.key}@{ready.occasion}", partition_key=to_dagster_key(ready.key, readiness.scheme)
-            )
-        if not count:
-            yield dg.SkipReason("no partition is ready that has not been captured")
+        requests = [
+            dg.RunRequest(f"{ready.key}@{ready.occasion}", partition_key=to_dagster_key(ready.key, readiness.scheme))
+            for ready in islice(found, _AT_ONCE)
+        ]
+        yield from requests or [dg.SkipReason("no partition is ready that has not been captured")]
 
     return dg.SensorDefinition(
         name=name or f"{flow.name}_inputs",
@@ -82,5 +81,5 @@ def inputs_sensor(
         asset_selection=dg.AssetSelection.assets(*(asset_key(flow, step, key_prefix) for step in flow.steps)),
         description=f"Requests partitions of workflow {flow.name} when all that they read is in flowctx's ledger.",
         default_status=default_status,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=minimum_interval_seconds,
     )

@@ -9,10 +9,12 @@ import dagster as dg
 import dying_flow
 import moved
 import part_flows
+import ready_flow
 import retried
 
 from flowctx import StepResult
 from flowctx.dagster import (
+    inputs_sensor,
     partition_outputs,
     partitions_def,
     workflow_definitions,
@@ -44,7 +46,8 @@ def own_holes(context):
 
 # As ops, because another location has its assets, and without the sensor that says in the ledger which runs are over.
 silent_job = workflow_job(dying_flow.flow, name="silent_job", executor_def=dg.in_process_executor)
-flows = (moved.flow, retried.flow, chained.chain, chained.weeks, part_flows.parts, part_flows.days)
+flows = (moved.flow, retried.flow, chained.chain, chained.weeks, part_flows.parts, part_flows.days, ready_flow.month)
+month = inputs_sensor(ready_flow.month, start="2026-01-01", minimum_interval_seconds=5)
 defs = dg.Definitions.merge(
     *(workflow_definitions(flow) for flow in flows),
     workflow_definitions(part_flows.holes, backfill_policy=ranged),
@@ -52,6 +55,7 @@ defs = dg.Definitions.merge(
         [own_holes],
         jobs=[ticks.job, silent_job],
         schedules=[ticks],
+        sensors=[month],
         executor=dg.in_process_executor,
     ),
 )
