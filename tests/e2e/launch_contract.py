@@ -24,7 +24,7 @@ class EngineRun(NamedTuple):
 
 
 #: Workflows, and in how many days their calendars end.
-ENDING = [("ends_40", 40), ("ends_5", 5), ("ends_ago_1", -1)]
+ENDING = [("ends_5", 5), ("ends_ago_1", -1)]
 #: Returns the runs of a batch.
 Runs: TypeAlias = Callable[[str], list[EngineRun]]
 
@@ -38,7 +38,7 @@ class LaunchContract:
     """
 
     def test_a_batch_that_was_killed_runs_each_partition_once(self, engine: str, home: Home, runs: Runs) -> None:
-        """Killed half-way and launched again, a batch of 15 has one run for each partition, and its one failure."""
+        """Killed half-way and launched again, a batch of 9 has one run for each partition, and its one failure."""
         command = [*backfill(engine, "killed"), "-p", "limit=3"]
         home.kill_when(lambda: home.known("killed") >= TOTAL // 2, *command)
         home.run(*command, code=1)
@@ -69,10 +69,10 @@ class LaunchContract:
 
         Launched again, the batch is ok when every step has run.
         """
-        some = "date=2012-01-10..2012-01-11"
+        some = "date=2012-01-10..2012-01-11,tier=T1|T2"
         # Slow: Dagster 1.13's code server may hang for good if a run is stopped in the moment in which it ends.
         (home.folder / "slow").touch()
-        launch = home.start(*backfill(engine, "stopped", some), "--workers", "3")
+        launch = home.start(*backfill(engine, "stopped", some), "--workers", "2")
         home.wait_for(launch, lambda: home.known("stopped") >= 2)
         home.run("cancel", "stopped")
         begun = home.known("stopped")
@@ -80,10 +80,10 @@ class LaunchContract:
         assert (launch.returncode, f"no more partitions are begun, {begun} are under way" in err) == (1, True), err
         (home.folder / "slow").unlink()
         counts = home.status("stopped")["counts"]
-        assert counts == {"canceled": begun, "missing": 6 - begun}
+        assert counts == {"canceled": begun, "missing": 4 - begun}
         home.run(*backfill(engine, "stopped", some))
-        assert home.status("stopped")["counts"] == {"ok": 6}
-        assert len(home.checked("stopped")) == 6
+        assert home.status("stopped")["counts"] == {"ok": 4}
+        assert len(home.checked("stopped")) == 4
 
     def test_a_partition_that_the_engine_lacks_fails_alone(self, engine: str, home: Home, lacking: str) -> None:
         """A partition that the engine does not have is a failure that says so; the others run."""

@@ -23,9 +23,9 @@ def note(dag_run=None):
 
 ny = {"calendar": "XNYS", "timezone": "America/New_York"}
 sessions = PartitionScheme(
-    date=Daily(start="2012-10-15", end="2012-11-02", **ny), tier=["T1", "T2"], venue=["XNYS", "dark/..p|ol"]
+    date=Daily(start="2012-10-15", end="2012-10-31", **ny), tier=["T1", "T2"], venue=["XNYS", "dark/..p|ol"]
 )
-days = {"start_date": datetime(2012, 10, 15), "end_date": datetime(2012, 10, 22)}
+days = {"start_date": datetime(2012, 10, 15), "end_date": datetime(2012, 10, 17)}
 with DAG("sessions", schedule=PartitionTimetable(sessions), catchup=True, **days):
     note()
 

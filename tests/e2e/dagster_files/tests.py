@@ -114,7 +114,7 @@ for name, scheme in own_times.items():
     own = dg.define_asset_job(f"{name}_job", [name], partitions_def=partitions_def(scheme))
     schedules.append(workflow_schedule(own, scheme, default_status=dg.DefaultScheduleStatus.RUNNING))
 job = dg.define_asset_job("caught_up_job", ["caught_up"], partitions_def=partitions_def(caught_up))
-schedule = workflow_schedule(job, caught_up, catch_up=2, default_status=dg.DefaultScheduleStatus.RUNNING)
+schedule = workflow_schedule(job, caught_up, catch_up=1, default_status=dg.DefaultScheduleStatus.RUNNING)
 
 defs = dg.Definitions.merge(
     *(workflow_definitions(workflow) for workflow in (again, live, restated, *end_flows.flows)),
