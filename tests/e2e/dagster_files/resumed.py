@@ -1,4 +1,4 @@
-"""The example, and workflows that die and fail, with Dagster's own default of one process for each step."""
+"""The example, and workflows that die and fail, with one process for each step, each forked from one with Dagster."""
 
 import dagster as dg
 from dying_flow import flow
@@ -18,8 +18,13 @@ def report(summary):
     return summary
 
 
+forked = {"start_method": {"forkserver": {"preload_modules": ["dagster", "flowctx.dagster", "flowctx.ledger.sql"]}}}
 flows = (prices, flow, spied("spied"))
 defs = dg.Definitions.merge(
     *(workflow_definitions(workflow) for workflow in flows),
-    dg.Definitions([report], jobs=[dg.define_asset_job("report_job", selection=[report])]),
+    dg.Definitions(
+        [report],
+        jobs=[dg.define_asset_job("report_job", selection=[report])],
+        executor=dg.multiprocess_executor.configured(forked),
+    ),
 )
