@@ -112,6 +112,15 @@ def test_the_page_holds_everything_and_fetches_nothing(ledger: Ledger) -> None:
     assert found["counts"] == {"ok": 2, "failed": 1, "missing": 3}
 
 
+def test_the_page_can_be_read_where_scripts_do_not_run(ledger: Ledger) -> None:
+    """Without a script, as in a mail, there are still how many partitions stand how, and what failed."""
+    page = render_html(BatchStatus.of(ledger, "b", flow))
+    plain = page.split("<noscript>")[1].split("</noscript>")[0]
+    assert "<td>2 ok, 1 failed, 3 missing</td>" in plain
+    assert "<td>&lt;/script&gt; is no row</td>" in plain
+    assert "Failures (1)" in plain
+
+
 def test_the_page_says_why_partitions_were_skipped(ledger: Ledger) -> None:
     """Each reason stands in the page with the number of partitions that it holds for, escaped."""
     page = render_html(BatchStatus.of(ledger, "b", flow))

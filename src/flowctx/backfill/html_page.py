@@ -11,13 +11,13 @@ from typing import Any
 
 from flowctx.artifacts.previews import StoredPreview
 from flowctx.backfill.previews import LatestTables
-from flowctx.backfill.status import BatchStatus, counted
+from flowctx.backfill.status import MAX_TRACEBACKS, BatchStatus, counted
 from flowctx.core.masking import mask_text
 from flowctx.core.printable import printable
 from flowctx.core.workflow.drawing import embedded, table
 
 #: Where the parts stand in the template; what stands in a part is not looked at.
-_PLACES = re.compile("@(TITLE|SKIPS|TABLES|LINEAGE|DATA)@")
+_PLACES = re.compile("@(TITLE|PLAIN|SKIPS|TABLES|LINEAGE|DATA)@")
 
 
 def render_html(status: BatchStatus, latest: Sequence[LatestTables] = ()) -> str:
@@ -37,12 +37,35 @@ def render_html(status: BatchStatus, latest: Sequence[LatestTables] = ()) -> str
     title = html.escape(printable(mask_text(status.batch.batch_id)))
     parts = {
         "TITLE": title,
+        "PLAIN": _plain(status),
         "SKIPS": _skips(status) + _tolerated(status) + _waits(status) + _others(status),
         "TABLES": _tables(latest),
         "LINEAGE": _lineage(latest),
         "DATA": data,
     }
     return _PLACES.sub(lambda found: parts[found[1]], template)
+
+
+def _plain(status: BatchStatus) -> str:
+    """Return what is shown where scripts do not run, as in a mail: how many partitions stand how, and what failed."""
+    several = status.by_workflow or (status,)
+    counts = [(printable(one.batch.workflow), counted(one.counts)) for one in several]
+    rows = [
+        (
+            printable(mask_text(f"{run.workflow or status.batch.workflow}: {run.label}")),
+            run.step or "",
+            _text(run.error),
+        )
+        for run in status.failures[:MAX_TRACEBACKS]
+    ]
+    failed = (
+        table(f"Failures ({status.counts.get('failed', 0):,})", ("partition", "step", "error"), rows) if rows else ""
+    )
+    return table(f"Batch {_text(status.batch.batch_id)}", ("workflow", "partitions"), counts) + failed
+
+
+def _text(value: str | None) -> str:
+    return printable(mask_text(value or ""))
 
 
 def _skips(status: BatchStatus) -> str:
