@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from uuid import uuid4
+
 import pytest
 from moto.server import ThreadedMotoServer
 
 from flowctx.artifacts import PathArtifactStore
+
+#: URLs of more stores to test with, such as emulators of other clouds.
+OTHERS = os.environ.get("FLOWCTX_TEST_STORES", "").split()
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +42,13 @@ def bucket(s3_server, monkeypatch, tmp_path):
     return f"s3://{name}/artifacts"
 
 
-@pytest.fixture(params=["folder", "s3", "memory"])
+@pytest.fixture(params=["folder", "s3", "memory", *OTHERS])
 def store(request, tmp_path):
     """A store of each kind."""
     if request.param == "folder":
         return PathArtifactStore(str(tmp_path / "store"), patience=(), inline_bytes=0)
+    if request.param in OTHERS:
+        return PathArtifactStore(f"{request.param}/{uuid4().hex}", patience=(), inline_bytes=0)
     if request.param == "memory":
         return PathArtifactStore(f"memory://{tmp_path.name}", patience=(), inline_bytes=0)
     return PathArtifactStore(request.getfixturevalue("bucket"), patience=(), inline_bytes=0)

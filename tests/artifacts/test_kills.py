@@ -9,10 +9,12 @@ import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pyarrow.parquet as pq
 import pytest
 
+from artifacts.conftest import OTHERS
 from artifacts.killed_writer import write_until_killed
 from flowctx.artifacts import PathArtifactStore
 from flowctx.core.data.encoding import from_json
@@ -28,7 +30,7 @@ FORKS.set_forkserver_preload(["flowctx.artifacts.frames", "flowctx.artifacts.lib
 def killed(url: str, moment: random.Random) -> list[dict]:
     """Start a writer, kill it some time after its first table, and return the references that it has handed on."""
     receiver, sender = FORKS.Pipe(duplex=False)
-    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    environment = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "AZURE_", "STORAGE_"))}
     writer = FORKS.Process(target=write_until_killed, args=(url, environment, sender))
     writer.start()
     sender.close()
@@ -43,10 +45,12 @@ def killed(url: str, moment: random.Random) -> list[dict]:
 
 
 @pytest.mark.timeout(900 + 30 * KILLS)
-@pytest.mark.parametrize("kind", ["folder", "s3"])
+@pytest.mark.parametrize("kind", ["folder", "s3", *OTHERS])
 def test_a_killed_writer_leaves_no_half(kind, request, tmp_path):
     """Every reference that was handed on can be read, every complete file is whole, prune removes the rest."""
-    url = str(tmp_path / "store") if kind == "folder" else request.getfixturevalue("bucket")
+    url = f"{kind}/{uuid4().hex}" if kind in OTHERS else str(tmp_path / "store")
+    if kind == "s3":
+        url = request.getfixturevalue("bucket")
     store, moment = PathArtifactStore(url), random.Random(1)
     handed_on = [reference for _ in range(KILLS) for reference in killed(url, moment)]
     assert len(handed_on) >= KILLS
