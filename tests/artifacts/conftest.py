@@ -17,7 +17,7 @@ OTHERS = os.environ.get("FLOWCTX_TEST_STORES", "").split()
 @pytest.fixture(scope="session")
 def s3_server():
     """The endpoint of an S3 server on this machine."""
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
