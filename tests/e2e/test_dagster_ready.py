@@ -29,7 +29,7 @@ def test_a_month_is_requested_once_after_its_last_session(dagster: DagsterStack,
     assert dagster.runs(tags) == []
     run(days, partition="2026-01-30", ledger=ledger)
     (started,) = dagster.wait_for_runs(1, tags)
-    assert (started["status"], started["tags"]["dagster/partition"]) == ("SUCCESS", "2026-01-31")
+    assert started["status"] == "SUCCESS"
     (found,) = ledger.list_runs(workflow=month.name)
     assert (found.run_id, str(found.context.partition)) == (started["runId"], "month=2026-01-31")
     assert ledger.steps(found.key)[0].output == {"days": [26, 27, 29, 30]}

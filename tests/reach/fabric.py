@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -148,6 +149,7 @@ def try_with_a_killed_worker(stack: AirflowStack, ledger: Ledger, folder: Path, 
 
 def main() -> None:
     """Start everything, try, and end it."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the S3 server tells of each request
     with ExitStack() as held:
         root = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="flowctx-fabric-")))
         server = held.enter_context(postgres_server())
