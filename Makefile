@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e test-reach lint format docs package bench clean
+.PHONY: help setup demo test e2e test-reach test-fabric lint format docs package bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web serv
 
 test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler, on the oldest engines
 	@$(BIN)/python tests/reach $(ENGINE)
+
+test-fabric: $(READY)  ## Run batches on an Airflow with two Celery workers, one of which is killed
+	@$(BIN)/python tests/fabric
 
 lint: $(READY)  ## Check style, types and the arrows between the modules
 	@$(BIN)/ruff check

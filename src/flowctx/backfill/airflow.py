@@ -194,7 +194,7 @@ class AirflowLauncher(PollingLauncher):
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         # A clear keeps the conf that a run has; and a part may have been a run of a DAG with some of the steps.
-        if before is not None and (job.other_params or before.part):
+        if before is not None and (job.other_params or before.part or _died(before)):
             job, before = _as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
@@ -369,6 +369,11 @@ class AirflowLauncher(PollingLauncher):
 
     def _path(self, run_id: str) -> str:
         return f"/dags/{self._dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _died(run: PartitionRun) -> bool:
+    """Whether a run failed without a word of a step: a clear would run those that Airflow has not heard of again."""
+    return run.recorded and run.state is PartitionState.FAILED and run.step is None
 
 
 def _as_another_run(job: Job, before: PartitionRun) -> Job:

@@ -127,6 +127,16 @@ def test_a_captured_partition_is_skipped_if_that_is_asked_for(flow, ledger, call
     assert [run.run_id for run in ledger.list_runs()] == ["e1"]
 
 
+def test_a_step_of_which_the_engine_has_not_heard_is_handed_on(flow, ledger, calls):
+    """A process that dies after the record and before it says so has its step tried again: it is complete."""
+    run = StepByStep(flow, ledger)
+    run.attempt("load")
+    again = run.attempt("load", number=2)
+    assert (calls, again.carried) == (["load"], True)
+    assert run.attempt("use").outcome.result.output == {"rows": 3, "cursor": 7}
+    assert run.attempt("load", number=3, runs_anyway=True).carried is False  # somebody asked for it
+
+
 def test_a_step_that_is_complete_is_not_called_again(flow, ledger, calls):
     """A run that continues another takes over its complete steps: their outputs and parameters, not a new record."""
     StepByStep(flow, ledger, run_id="e1", params={"broken": True}).all_steps()

@@ -5,7 +5,7 @@ A step that runs in a process of its own, as on an engine, does this (in :mod:`.
     ledger = run_ledger(ledger, strict=...)                                    # or one that only logs, or none
     recorder = begin_run(ledger, plan_run(ledger, workflow, ctx, request=...)) # begins the run, or finds it begun
     ctx, inherited = merge_upstream(recorder.context, envelopes, fetch, store=store)
-    result = recorder.reused_result(step.name, store)  # complete in the run that this one continues: do not run it
+    result = recorder.reused_result(step.name, store)  # complete already: do not run it
     if result is None:
         started_at = now
         outcome = execute(step, ctx, config, attempt=attempt)
@@ -15,10 +15,10 @@ A step that runs in a process of its own, as on an engine, does this (in :mod:`.
         envelope = inherited.envelope(step.name, result, store=store, limit=MAX_INLINE_BYTES)
     ...hand the envelope on
 
-It records before it hands on: a process that dies between the two runs the step again, and one that dies before
-leaves no record of it. :class:`~flowctx.CaptureRefused` from ``begin_run`` with ``on_captured="skip"`` means that the
-step is to be skipped; :class:`~flowctx.Superseded` from anywhere means that the run goes on elsewhere and this process
-must stop: it is never swallowed, whatever the setting.
+It records before it hands on: a step whose process dies between the two is complete, and is handed on when the engine
+tries it again; one that dies before leaves no record, and runs again. :class:`~flowctx.CaptureRefused` from
+``begin_run`` with ``on_captured="skip"`` means that the step is to be skipped; :class:`~flowctx.Superseded` from
+anywhere means that the run goes on elsewhere and this process must stop: it is never swallowed, whatever the setting.
 """
 
 from __future__ import annotations
@@ -82,17 +82,26 @@ class Recorder:
         """Whether anything is remembered of the run."""
         return not isinstance(self.ledger, NoLedger)
 
-    def reused_result(self, step: str, store: ArtifactStore | None = None) -> StepResult | None:
-        """Return the result of a step that is complete in the run that this one continues.
+    def reused_result(
+        self, step: str, store: ArtifactStore | None = None, *, tried_before: bool = False
+    ) -> StepResult | None:
+        """Return the result of a step that is complete in the run that this one continues, or in this one already.
+
+        Args:
+            step: The step's name.
+            store: Where large outputs are.
+            tried_before: Whether the engine has begun it before, in this run. An engine that tries a step again which
+                is complete has not heard so, because the process ended before it could say it.
 
         Raises:
             ArtifactError: Its output was put in the artifact store and is gone.
         """
         checkpoint = self.context.checkpoint
-        if not self.resumes or checkpoint is None or step not in checkpoint.completed:
-            return None
-        for record in self.ledger.steps(self.run.key, [step]):
-            if record.run_attempt < self.run.attempt:
+        continued = self.resumes and checkpoint is not None and step in checkpoint.completed
+        for record in self.ledger.steps(self.run.key, [step]) if continued or tried_before else ():
+            earlier = continued and record.run_attempt < self.run.attempt
+            unheard = tried_before and record.run_attempt == self.run.attempt and record.complete
+            if earlier or unheard:
                 output = load_output(Envelope(step=step, output=record.output), store)
                 updates = FrozenDict(effective_updates(self.context, record))
                 return StepResult(

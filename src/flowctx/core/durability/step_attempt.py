@@ -130,9 +130,11 @@ class StepAttempt:
         outcome = _NO_OUTCOME
         try:
             received = self._received = self.receive(recorder.context)
-            carried = None if self.runs_anyway else recorder.reused_result(self.step.name, self.store)
+            carried = None
+            if not self.runs_anyway:
+                carried = recorder.reused_result(self.step.name, self.store, tried_before=self.number > 1)
             if carried is not None:
-                logger.info("step %s is complete in the run that this one continues", self.step.name)
+                logger.info("step %s is complete already", self.step.name)
                 outcome = Outcome(result=carried)
             elif received.skipped is not None:
                 outcome = Outcome(result=StepResult.skip(received.skipped))
