@@ -73,7 +73,9 @@ def inputs_sensor(
             dg.RunRequest(f"{ready.key}@{ready.occasion}", partition_key=to_dagster_key(ready.key, readiness.scheme))
             for ready in islice(found, _AT_ONCE)
         ]
-        yield from requests or [dg.SkipReason("no partition is ready that has not been captured")]
+        yield from requests
+        if not requests:
+            yield dg.SkipReason("no partition is ready that has not been captured")
 
     return dg.SensorDefinition(
         name=name or f"{flow.name}_inputs",
