@@ -99,6 +99,25 @@ def test_no_table_of_runs_is_read_from_end_to_end(ledger, question):
     assert scanned(ledger, found) == set()
 
 
+def test_pages_of_outcomes_are_not_sorted(sqlite_url):
+    """Each page is read where the one before it has ended, in the order of an index."""
+    ledger = SqlLedger(sqlite_url)
+    ledger.begin(a_run())
+    for workflow in ("", "other"):
+        told = {"state": PartitionState.OK, "run_id": "r", "engine": "airflow", "last_seen_at": NOON}
+        ledger.batches.record_outcomes("b1", [PartitionRun(partition="n=2", workflow=workflow, **told)])
+    with statements() as found:
+        assert [run.partition for run in ledger.batches.iter_outcomes("b1")] == ["n=1", "n=2"]
+    paged = [(text, values) for text, values in found if "LIMIT" in text and "coalesce" not in text]
+    assert len(paged) == 3
+    for text, values in paged:
+        plan = ledger._database.autocommit(
+            lambda at, text=text, values=values: at.exec_driver_sql("EXPLAIN QUERY PLAN " + text, values).all()
+        )
+        assert not any("TEMP B-TREE" in str(row[-1]) for row in plan), text
+    ledger.close()
+
+
 def test_the_list_of_batches_reads_no_run_but_the_first_of_each(ledger):
     """Batches are listed by the index of their ids; of the runs' table no row is read for that."""
     ledger.begin(a_run())

@@ -186,13 +186,17 @@ class SqlBatches:
     def _noted(
         self, batch_id: str, texts: list[str] | None, names: list[str] | None
     ) -> Iterator[tuple[str, PartitionRun]]:
-        query = select(launches).where(launches.c.batch_id == batch_id)
-        if names is not None:
-            query = query.where(launches.c.workflow.in_(names))
+        if names is None:
+            every = select(launches.c.workflow).where(launches.c.batch_id == batch_id).distinct()
+            names = sorted(row["workflow"] for row in self._database.rows(every))
+        # One workflow after the other, in the order of the table's key: else each page would sort what is left.
+        return heapq.merge(*(self._noted_of(batch_id, texts, name) for name in names), key=itemgetter(0))
+
+    def _noted_of(self, batch_id: str, texts: list[str] | None, name: str) -> Iterator[tuple[str, PartitionRun]]:
+        query = select(launches).where(launches.c.batch_id == batch_id, launches.c.workflow == name)
         if texts is not None:
             query = query.where(launches.c.partition.in_(texts))
-        place = {name: launches.c[name] for name in ("partition", "workflow")}
-        for page in self._database.pages(query, place, _PAGE):
+        for page in self._database.pages(query, {"partition": launches.c.partition}, _PAGE):
             yield from ((row["partition"], noted_run(row)) for row in page)
 
     def _recorded(
