@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
+
+from adapters.engine_servers import Airflow, Dagster, serving
 
 SOURCE = """
 from flowctx import Daily, PartitionScheme, Workflow
@@ -77,6 +80,29 @@ def test_a_chain_of_workflows_is_mended_under_one_batch_id(chain):
     other = chain("backfill", "chained:total", "--batch", "alone", "--stale", exit_code=2)
     assert "batch 'alone' is one of workflow 'double'" in other
     assert len(chain("runs", "--batch", "mend", "--json")) == 2
+
+
+class Doubling(Dagster):
+    """A Dagster that has one of these workflows."""
+
+    def answer(self, method, path, body):
+        status, found = super().answer(method, path, body)
+        return status, json.loads(json.dumps(found).replace("filled_job", "double_job"))
+
+
+@pytest.mark.parametrize(("name", "server"), [("airflow", Airflow), ("dagster", Doubling)])
+def test_an_engine_is_told_to_run_what_is_stale(chain, name, server):
+    """That partition alone, under the new batch id, with the parameters that it had."""
+    with serving(server()) as engine:
+        done = chain("backfill", "chained:double", "--batch", "mend", "--stale", "--on", name, "--url", engine.url)
+    assert "1 ok" in done
+    (run,) = engine.runs.values()
+    if name == "airflow":
+        assert (run["partition_key"], run["conf"]["batch_id"], run["conf"]["by"]) == ("2026-01-06", "mend", 3.0)
+        return
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    assert (tags["dagster/partition"], tags["flowctx/batch_id"]) == ("2026-01-06", "mend")
+    assert run["config"]["resources"]["double_params"]["config"] == {"by": 3.0}
 
 
 def test_a_changed_step_is_listed_where_it_is_asked_for(chain):
