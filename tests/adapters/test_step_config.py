@@ -1,10 +1,16 @@
 """The configuration of a step, set where people start a run."""
 
+from datetime import date
+from decimal import Decimal
+
 import dagster as dg
 import pytest
 
-from flowctx import Workflow
+from flowctx import ContextError, Workflow
+from flowctx.airflow import workflow_dag
+from flowctx.cli.options import CommandError, read_step_config
 from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
+from flowctx.testing import run_dag
 
 flow = Workflow("configured", params={"note": "x"})
 flow.step("gate", config={"limit": 3})(lambda ctx, config: dict(config))
@@ -44,3 +50,38 @@ def test_a_slip_in_the_launchpad_fails_the_first_step_in_one_sentence(tmp_path, 
     done, _ = launched(tmp_path, wanted)
     (failed,) = done.get_step_failure_events()
     assert words in str(failed.step_failure_data.user_failure_data.description)
+
+
+typed = Workflow("typed_steps", params={"note": "x"})
+typed.step("gate", config={"limit": 3, "since": date(2012, 1, 3), "rate": Decimal("0.1")})(
+    lambda ctx, config: dict(config)
+)
+
+
+def test_the_trigger_form_of_airflow_sets_it():
+    """The form has a field for it that knows the types, and what is written there reaches the step."""
+    dag = workflow_dag(typed)
+    field = dag.params.get_param("step_config")
+    assert "gate: limit, since, rate" in field.description
+    for wrong in ({"gate": {"limit": "abc"}}, {"gate": {"since": "26/10/2012"}}, {"gate": 3}):
+        with pytest.raises(ValueError, match="Invalid input"):
+            field.resolve(wrong)
+    assert field.resolve({}) == {}
+    wanted = {"gate": {"limit": 4, "since": "2012-10-26"}}
+    assert field.resolve(wanted) == wanted
+    result = run_dag(dag, step_config=wanted)
+    assert result.context.get_output("gate") == {"limit": 4, "since": date(2012, 10, 26), "rate": Decimal("0.1")}
+    assert "step_config" not in result.context.params
+
+
+def test_the_shell_sets_it():
+    """What is typed has the type of the step's own value, or of JSON where it has none."""
+    texts = {"gate.limit": "4", "gate.since": "2012-10-26", "gate.rate": "0.25", "gate.more": "[1]"}
+    read = read_step_config(typed, texts)
+    assert read == {"gate": {"limit": 4, "since": date(2012, 10, 26), "rate": Decimal("0.25"), "more": [1]}}
+    for name, words in (
+        ("gate.limit", r"step_config\['gate'\]\['limit'\] is 'abc'; it must be"),
+        ("limit", "NAME=VALUE"),
+    ):
+        with pytest.raises((ContextError, CommandError), match=words):
+            read_step_config(typed, {name: "abc"})

@@ -23,6 +23,7 @@ from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
 from flowctx.core.workflow.parameters import Parameter
+from flowctx.core.workflow.step_config import STEP_CONFIG
 
 if TYPE_CHECKING:
     from flowctx.airflow.ready import InputsSchedule
@@ -91,7 +92,7 @@ def workflow_dag(
     arguments: dict[str, Any] = {
         "dag_id": (dag_id := dag_kwargs.get("dag_id", workflow.name)),
         "schedule": None if scheme is None else PartitionTimetable(scheme, dag_id=dag_id),
-        "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()},
+        "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()} | _step_config(workflow),
         **dag_kwargs,
         **_rule_of_all(as_of, dag_kwargs),
     }
@@ -152,10 +153,32 @@ def _by_inputs(
 
 def _param(parameter: Parameter) -> Param:
     """Return a parameter as the trigger form shows it and Airflow checks it: with the type of its default."""
+    return Param(parameter.form_default, **_schema(parameter))
+
+
+def _schema(parameter: Parameter) -> dict[str, Any]:
     schema: dict[str, Any] = dict(_SCHEMAS.get(parameter.kind, {}))
     if parameter.choices:
         schema["enum"] = [to_json(choice) for choice in parameter.choices]
-    return Param(parameter.form_default, **schema)
+    return schema
+
+
+def _step_config(workflow: Workflow) -> dict[str, Param]:
+    """Return the field of the trigger form in which the configuration of steps is set, if any step has some."""
+    steps = {
+        step.name: [Parameter.of(name, value) for name, value in step.config.items()]
+        for step in workflow.steps.values()
+        if step.config
+    }
+    if not steps:
+        return {}
+    names = "; ".join(f"{step}: {', '.join(each.name for each in own)}" for step, own in steps.items())
+    schemas = {
+        step: {"type": "object", "properties": {each.name: _schema(each) for each in own}}
+        for step, own in steps.items()
+    }
+    text = f"Configuration of steps, on top of the workflow's: {names}"
+    return {STEP_CONFIG: Param({}, type=["object", "null"], properties=schemas, description=text)}
 
 
 def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:

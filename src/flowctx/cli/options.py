@@ -12,12 +12,12 @@ import click
 
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import CalendarError
+from flowctx.core.errors import CalendarError, ContextError
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.named_workflows import named_workflows
-from flowctx.core.workflow.parameters import typed_value
+from flowctx.core.workflow.parameters import Parameter, typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
 from flowctx.ledger.memory import MemoryLedger
 
@@ -197,6 +197,38 @@ def _ledger_option(
 def json_option(command: _F) -> _F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def read_step_config(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what was typed as ``--step-config step.name=value``, read as the types of the steps' own, or as JSON.
+
+    Raises:
+        CommandError: It names no step.
+        ContextError: A value is none of its type.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for place, text in texts.items():
+        step, dot, name = place.partition(".")
+        if not dot or not name:
+            raise CommandError(f"--step-config {place}={text} names no step; write {place}.NAME=VALUE of a step")
+        own = workflow.steps[step].config if step in workflow.steps else {}
+        try:
+            value = Parameter.of(name, own[name]).read_text(text) if name in own else typed_value(text)
+        except ContextError as exc:
+            raise ContextError(str(exc).replace("params[", f"step_config[{step!r}][", 1)) from None
+        found.setdefault(step, {})[name] = value
+    return found
+
+
+def step_config_option(command: _F) -> _F:
+    """Add ``--step-config``, which the command gets as a dict of texts; see :func:`read_step_config`."""
+    return click.option(
+        "--step-config",
+        metavar="STEP.NAME=VALUE",
+        multiple=True,
+        callback=_params,
+        help="Configuration of a step, on top of its own; may be repeated.",
+    )(command)
 
 
 def params_option(command: _F) -> _F:

@@ -22,6 +22,8 @@ from flowctx.cli.options import (
     params_option,
     partition_option,
     read_params,
+    read_step_config,
+    step_config_option,
     target_argument,
     there_option,
     workflow_option,
@@ -47,6 +49,7 @@ from flowctx.ledger.memory import MemoryLedger
 @target_argument
 @click.option("--partition", metavar="KEY", help="Such as date=2012-10-26,symbol=IBM or 2012-10-26|IBM.")
 @params_option
+@step_config_option
 @click.option("--batch", "batch_id", metavar="ID", help="The batch that the run belongs to.")
 @click.option("--trace", "trace_id", metavar="ID", help="An id for tracing.")
 @click.option("--as-of", metavar="DATE", help="The business date, as YYYY-MM-DD.")
@@ -67,6 +70,7 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
     \b
     flowctx run flows:prices --partition date=2012-10-26,symbol=IBM
     flowctx run flows.py:prices --partition "2012-10-26|IBM" -p limit=3
+    flowctx run flows:prices --partition "2012-10-26|IBM" --step-config validate.max_move=0.3
 
     The workflow is module:name or file.py:name, or a name that the table [tool.flowctx] of pyproject.toml has for one:
     prices = "flows:prices".
@@ -75,6 +79,7 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
     """  # noqa: D301 - \b is for click
     workflow = import_workflow(target)
     how["params"] = read_params(workflow, how["params"])
+    how["step_config"] = read_step_config(workflow, how["step_config"]) or None
     how["run_id"] = how["run_id"] or str(uuid4())
     with told_if_cut(how["ledger"], how["run_id"]):
         result = local.run(workflow, as_of_date=read_date(as_of, "--as-of"), **how)
