@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
@@ -16,6 +16,7 @@ from flowctx.core.workflow.drawing import mermaid, table
 from flowctx.core.workflow.inputs import Input, check_inputs
 from flowctx.core.workflow.names import check_name
 from flowctx.core.workflow.parameters import Parameter, check_known, declared
+from flowctx.core.workflow.params_model import ParamsModel, ParamsType
 from flowctx.core.workflow.retry_policy import NO_RETRIES as NO_RETRIES
 from flowctx.core.workflow.retry_policy import RetryPolicy as RetryPolicy
 from flowctx.core.workflow.run_request import check_param_names
@@ -35,7 +36,8 @@ class Workflow:
         name: Letters, digits and ``_``; it becomes the id of the DAG, and the prefix of Dagster's assets.
         partitions: The partition keys there are; without, the workflow is not partitioned.
         params: Parameters with their defaults, which give them their types; a run may override them, in either
-            engine's UI too. A run of a workflow that declares none may have any.
+            engine's UI too. A run of a workflow that declares none may have any. A dataclass, a msgspec ``Struct`` or
+            a pydantic model with defaults may be passed instead of a dict: those of each run are checked against it.
         extra_params: Whether a run may have others beside those.
 
     Raises:
@@ -55,7 +57,7 @@ class Workflow:
         name: str,
         *,
         partitions: PartitionScheme | None = None,
-        params: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | ParamsType | None = None,
         extra_params: bool = False,
     ) -> None:
         self.name = check_name(name, "workflow")
@@ -63,8 +65,10 @@ class Workflow:
             raise WorkflowError(f"partitions= of workflow {name!r} must be a PartitionScheme, not {partitions!r}")
         self.partitions = partitions
         try:
+            self._params_model = None if params is None or isinstance(params, Mapping) else ParamsModel(params)
+            defaults = self._params_model.defaults if self._params_model else dict(cast(Any, params) or {})
             #: The declared parameters by name.
-            self.parameters: Mapping[str, Parameter] = declared(dict(params or {}))
+            self.parameters: Mapping[str, Parameter] = declared(defaults)
         except (ContextError, PlainDataError, TypeError, ValueError) as exc:
             raise WorkflowError(f"the params of workflow {name!r} cannot be: {exc}") from exc
         #: Their defaults.
@@ -243,7 +247,10 @@ class Workflow:
         check_known(frozen, [*self.params, *known], extra=self.extra_params, what=f"workflow {self.name!r}")
         declared_params = self.parameters
         read = {n: declared_params[n].read(v) if n in declared_params else v for n, v in frozen.items()}
-        return FrozenDict({**self.params, **read})
+        merged = {**self.params, **read}
+        if self._params_model is not None:
+            merged |= self._params_model.check({name: merged[name] for name in declared_params})
+        return FrozenDict(merged)
 
     def with_partitions(self, partitions: PartitionScheme | None) -> Workflow:
         """Return a workflow of the same name and parameters, without steps, for other partitions."""
