@@ -70,7 +70,7 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
     \b
     flowctx run flows:prices --partition date=2012-10-26,symbol=IBM
     flowctx run flows.py:prices --partition "2012-10-26|IBM" -p limit=3
-    flowctx run flows:prices --partition "2012-10-26|IBM" --step-config validate.max_move=0.3
+    flowctx run flows:prices --partition … --step-config validate.max_move=0.3
 
     The workflow is module:name or file.py:name, or a name that the table [tool.flowctx] of pyproject.toml has for one:
     prices = "flows:prices".
