@@ -12,9 +12,10 @@ from typing import Any
 from flowctx.artifacts.previews import StoredPreview
 from flowctx.backfill.previews import LatestTables
 from flowctx.backfill.status import MAX_TRACEBACKS, BatchStatus, counted
+from flowctx.core.html_tables import table
 from flowctx.core.masking import mask_text
 from flowctx.core.printable import printable
-from flowctx.core.workflow.drawing import embedded, table
+from flowctx.core.workflow.drawing import embedded
 
 #: Where the parts stand in the template; what stands in a part is not looked at.
 _PLACES = re.compile("@(TITLE|PLAIN|SKIPS|TABLES|LINEAGE|DATA)@")

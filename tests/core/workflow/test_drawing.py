@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flowctx import PartitionScheme, StepResult, Workflow, WorkflowContext, run
+from flowctx import Daily, PartitionScheme, StepResult, Workflow, WorkflowContext, run
 from flowctx.core.workflow.definition import Step
 
 
@@ -62,6 +62,17 @@ def test_what_is_shown_in_a_notebook_is_escaped(flow):
         assert "<x>" not in html
         assert "<few>" not in html
         assert "<b>" not in html
+
+
+def test_a_selection_shows_its_first_keys_and_the_last():
+    """In a notebook a selection is a table, as short for a million keys as for twelve."""
+    days = PartitionScheme(venue=["<x>"], date=Daily(start="2012-01-01", end="2012-12-31"))
+    html = days.select("date=2012-01")._repr_html_()
+    assert "<caption>selection of 31 keys</caption><thead><tr><th>venue</th><th>date</th></tr>" in html
+    assert html.count("<tr>") == 1 + 10 + 1 + 1
+    assert html.endswith("<tr><td>&lt;x&gt;</td><td>2012-01-31</td></tr></tbody></table>")
+    assert "…" not in days.select("date=2012-01-01..2012-01-11")._repr_html_()
+    assert "selection of 0 keys" in days.select("date=2012-01")[:0]._repr_html_()
 
 
 def test_a_result_says_which_steps_ended_how(flow):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.hashing import sha256
+from flowctx.core.html_tables import table
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import Runs, Tree, blocks, box, combine, tree_over
 from flowctx.core.partitions.key import PartitionKey
@@ -14,6 +15,9 @@ from flowctx.core.partitions.selection_text import block_text
 
 #: More dates than any cadence has.
 _DATES = 10**9
+
+#: So many keys are shown in a notebook, and the last one.
+_SHOWN = 10
 
 
 class Keys(Protocol):
@@ -228,6 +232,14 @@ class Selection(Sequence[PartitionKey]):
         if not self:
             return "<Selection: no keys>"
         return f"<Selection: {len(self)} keys from {self[0]} to {self[-1]}>"
+
+    def _repr_html_(self) -> str:
+        names = self.scheme.dimensions
+        ends = [*self[:_SHOWN], *self[-1:]] if len(self) > _SHOWN + 1 else list(self)
+        rows: list[Iterable[object]] = [[key[name] for name in names] for key in ends]
+        if len(ends) < len(self):
+            rows.insert(_SHOWN, ["…" for _ in names])
+        return table(f"selection of {len(self)} keys", names, rows)
 
 
 def _walk(scheme: Keys, tree: Tree) -> Iterator[PartitionKey]:

@@ -17,13 +17,13 @@ from flowctx.core.errors import (
     PayloadError,
     PayloadVersionError,
 )
+from flowctx.core.html_tables import brief, table
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import brief as shorten
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context_dates import DUE, WINDOW, read_due, read_window
 from flowctx.core.workflow.context_fields import as_date, as_dict, as_partition, as_utc, warn_of_others
-from flowctx.core.workflow.drawing import brief, table
 from flowctx.core.workflow.known_steps import warn_of_no_step
 
 #: Format of ``to_dict()``: a reader takes any minor version of its own major version, and the spec's unversioned shape.

@@ -8,11 +8,12 @@ from typing import Any, Literal, TypeVar, cast
 
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
+from flowctx.core.html_tables import table
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import a_kind, nearest
 from flowctx.core.workflow.cascade import RunIf
-from flowctx.core.workflow.drawing import mermaid, table
+from flowctx.core.workflow.drawing import mermaid
 from flowctx.core.workflow.inputs import Input, check_inputs
 from flowctx.core.workflow.names import check_name
 from flowctx.core.workflow.parameters import Parameter, check_known, declared

@@ -1,10 +1,9 @@
-"""Workflows, contexts and results drawn for people: Mermaid, and HTML for notebooks."""
+"""Workflows drawn for people: Mermaid, and data in a page."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from flowctx.core.masking import mask_data
@@ -55,13 +54,6 @@ def mermaid(steps: Mapping[str, Node]) -> str:
     return "\n".join(lines)
 
 
-def table(caption: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a small HTML table, every text escaped."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(brief(cell))}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
 def embedded(data: object) -> str:
     """Return JSON-ready data as it may stand in a script of an HTML page, without secrets.
 
@@ -73,14 +65,3 @@ def embedded(data: object) -> str:
     """
     text = json.dumps(mask_data(data), separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def brief(value: object, width: int = 120) -> str:
-    """Return the text of a value, cut where it is long; nothing for ``None``.
-
-    Example:
-        >>> brief("x" * 200, 10)
-        'xxxxxxxxx…'
-    """
-    text = "" if value is None else str(value)
-    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from flowctx.core.data.encoding import digest
 from flowctx.core.errors import RunFailed
+from flowctx.core.html_tables import table
 from flowctx.core.workflow.cascade import RunIf, cascaded_status
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.drawing import table
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 
 
