@@ -51,6 +51,13 @@ def test_slices_are_mapped_tasks_and_partitions_are_events(ledger: Ledger) -> No
     assert bulk.counts() == {"ok": 11, "failed": 1}
 
 
+@pytest.mark.parametrize(("defaults", "tries"), [({}, (2, 10)), ({"retries": 5, "owner": "me"}, (5, 10))])
+def test_a_slice_is_tried_again(defaults: dict[str, Any], tries: tuple[int, int]) -> None:
+    """Twice, after ten seconds, unless the DAG says how often."""
+    task = workflow_bulk_dag(flow, default_args=defaults).get_task("run_slice")
+    assert (task.retries, task.retry_delay.total_seconds()) == tries
+
+
 def test_a_workflow_that_tasks_cannot_import_is_refused() -> None:
     """So is one without partitions: both when the DAG is made."""
     nameless = Workflow("nameless", partitions=flow.partitions)

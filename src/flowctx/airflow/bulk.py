@@ -70,10 +70,20 @@ def workflow_bulk_dag(workflow: Workflow, *, outlets: Sequence[Asset] = (), **da
     with DAG(**arguments) as dag:
         label = f"{{{{ ti.task.part['select'][:{_LABEL}] }}}}"
         plan = Slices(task_id=PLAN, retries=0)
-        slices = RunSlice.partial(task_id=RUN_SLICE, workflow=workflow, outlets=list(outlets), map_index_template=label)
+        # Airflow's defaults win over those of an operator's own when it is mapped.
+        tries = {"retries": _RETRIES, "retry_delay": _RETRY_DELAY, **_defaults_of(dag_kwargs, "retries", "retry_delay")}
+        slices = RunSlice.partial(
+            task_id=RUN_SLICE, workflow=workflow, outlets=list(outlets), map_index_template=label, **tries
+        )
         ran = slices.expand(part=plan.output)
         ran >> BatchResult(task_id=RESULT, workflow=workflow, trigger_rule="all_done", retries=0)
     return dag
+
+
+def _defaults_of(dag_kwargs: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return what the arguments of a DAG have for all its tasks, of some names."""
+    defaults = dag_kwargs.get("default_args") or {}
+    return {name: defaults[name] for name in names if name in defaults}
 
 
 def _bulk_of(context: Context) -> Mapping[str, Any]:
@@ -111,7 +121,7 @@ class RunSlice(BaseOperator):
     def __init__(self, *, workflow: Workflow, part: Any, **kwargs: Any) -> None:
         self.workflow, self.part = workflow, part
         self._process: SliceProcess | None = None
-        super().__init__(**{"retries": _RETRIES, "retry_delay": _RETRY_DELAY, **kwargs})
+        super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run it, and return how many of its partitions stand how.
