@@ -62,7 +62,7 @@ def _causes(one: Any, other: Any) -> list[str] | None:
         one, other, cause = alike
         causes.append(cause)
     kind = one.type
-    if _T.is_floating(kind) and _nulls(one) != _nulls(other):
+    if _T.is_floating(kind) and not pc.is_null(one).equals(pc.is_null(other)):
         one, other = (pc.if_else(pc.is_nan(side), pa.scalar(None, kind), side) for side in (one, other))
         causes.append("NaN against null")
     if _count(one, other, Comparison()):
@@ -70,10 +70,6 @@ def _causes(one: Any, other: Any) -> list[str] | None:
             return None
         causes.append("the last bits of floats")
     return causes
-
-
-def _nulls(column: Any) -> Any:
-    return pc.is_null(column).to_pylist()
 
 
 def _count(one: Any, other: Any, how: Comparison) -> int:
