@@ -16,7 +16,15 @@ import pyarrow as pa
 
 from flowctx.artifacts.changed_cells import Cell, ChangedCells, Comparison, MatchedParts, keys_at
 from flowctx.artifacts.row_keys import Matches, Repeats, as_array, as_numpy, match_keys, match_positions
-from flowctx.artifacts.table_parts import PLACE, Part, pairs_by_key, pairs_by_position, part_of, temporary_folder
+from flowctx.artifacts.table_parts import (
+    PLACE,
+    Part,
+    pairs_by_key,
+    pairs_by_position,
+    part_of,
+    sample_of,
+    temporary_folder,
+)
 from flowctx.artifacts.types import canonical, type_name
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
@@ -42,9 +50,10 @@ def compare_tables(old: Table, new: Table, how: Comparison) -> TableChange:
 
 def _compared(old: Table, new: Table, how: Comparison) -> TableChange:
     try:
-        types = _common_types(old, new)
+        samples = sample_of(old), sample_of(new)
+        types = _common_types(*samples)
         _check_key(types, how.key)
-        sides = part_of(old, types), part_of(new, types)
+        sides = part_of(old, types, samples[0]), part_of(new, types, samples[1])
         needs_room = bool(how.key) and max(side.bytes for side in sides) > how.part_bytes
         with (
             temporary_folder() if needs_room else nullcontext(Path()) as folder,
@@ -78,9 +87,9 @@ def _pairs(
     return pairs_by_position(old, new, how.part_bytes)
 
 
-def _common_types(old: Table, new: Table) -> dict[str, pa.DataType]:
+def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
     """Return the columns with their types, which have to be the same in both tables."""
-    before, after = (_schema(table) for table in (old, new))
+    before, after = ({field.name: canonical(field.type) for field in sample.schema} for sample in (old, new))
     odd = sorted(before.keys() ^ after.keys())
     if odd:
         where = "the old" if odd[0] in before else "the new"
@@ -95,12 +104,6 @@ def _common_types(old: Table, new: Table) -> dict[str, pa.DataType]:
                 "tables of the same types"
             )
     return types
-
-
-def _schema(table: Table) -> dict[str, pa.DataType]:
-    first = next(iter(table.batches(rows=1)), None)
-    schema = table.to_arrow().schema if first is None else first.schema
-    return {field.name: canonical(field.type) for field in schema}
 
 
 def _check_key(types: Mapping[str, pa.DataType], key: Sequence[str]) -> None:

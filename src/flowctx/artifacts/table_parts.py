@@ -33,6 +33,7 @@ _MOST_PARTS: Final = 128
 #: What is too large after being sorted so many times has many rows of one key, or rows larger than a part.
 _MOST_LEVELS: Final = 2
 _SAMPLE_ROWS: Final = 1000
+_PLACE_BYTES: Final = 8
 _BATCH_ROWS: Final = 1 << 16
 
 
@@ -55,8 +56,19 @@ class Part:
         return pa.Table.from_batches(self.batches(names), schema).combine_chunks()
 
 
-def part_of(table: Table, types: Mapping[str, pa.DataType]) -> Part:
-    """Return a whole table as a part."""
+def sample_of(table: Table) -> pa.RecordBatch | pa.Table:
+    """Return the first rows of a table, for its types and the size of a row."""
+    return next(iter(table.batches(rows=_SAMPLE_ROWS)), None) or table.to_arrow()
+
+
+def part_of(table: Table, types: Mapping[str, pa.DataType], sample: pa.RecordBatch | pa.Table) -> Part:
+    """Return a whole table as a part.
+
+    Args:
+        table: The table.
+        types: Its columns, and as which types they are compared.
+        sample: Its first rows.
+    """
 
     def batches(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         start = 0
@@ -64,10 +76,9 @@ def part_of(table: Table, types: Mapping[str, pa.DataType]) -> Part:
             yield _cast(batch, names, types, numbers(start, start + batch.num_rows))
             start += batch.num_rows
 
-    names = list(types)
-    first = next(iter(table.batches(names, rows=_SAMPLE_ROWS)), None)
-    row = bytes_of(_cast(first, names, types, numbers(0, first.num_rows))) / first.num_rows if first else 0
-    return Part(table.rows, int(row * table.rows), batches, types)
+    rows = sample.num_rows
+    size = sum(sample.column(name).cast(kind).nbytes for name, kind in types.items()) / rows if rows else 0
+    return Part(table.rows, int((size + _PLACE_BYTES) * table.rows), batches, types)
 
 
 def _cast(batch: Any, names: Sequence[str], types: Mapping[str, pa.DataType], places: pa.Array) -> pa.RecordBatch:
