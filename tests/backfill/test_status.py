@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from backfill.flows import flow
-from flowctx import Backfill, BatchStatus, File, PartitionScheme, UnknownBatch, Workflow, WorkflowContext, run
+from flowctx import Backfill, BatchStatus, Daily, File, PartitionScheme, UnknownBatch, Workflow, WorkflowContext, run
 from flowctx.backfill import import_engine_runs, render_html
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.previews import latest_tables
@@ -68,6 +68,28 @@ def test_partitions_outside_the_selection_do_not_count(ledger: Ledger) -> None:
     """A run that carries the batch id for another partition is not one of the batch."""
     ledger.batches.record_outcomes("b", [ran("date=2012-02-02|tier=T1", "ok")])
     assert BatchStatus.of(ledger, "b").total == 6
+
+
+@pytest.mark.parametrize(
+    "dimensions",
+    [
+        {"tier": ["T1", "T2", "T3", "T4"]},
+        {"tier": ["T1"]},
+        {"tier": ["T1", "T2", "T3"], "date": Daily(start="2012-01-03", calendar="WEEKDAYS")},
+        {"level": ["T1", "T2", "T3"]},
+    ],
+)
+def test_a_finished_batch_stays_what_it_was(ledger: Ledger, dimensions: dict[str, Any]) -> None:
+    """A value, a date or a dimension that joins or leaves the scheme later changes no batch that is complete."""
+    keys = Backfill(flow, SOME, "b", ledger=ledger).selection
+    ledger.batches.record_outcomes("b", [ran(str(key), "ok") for key in keys])
+    scheme = PartitionScheme(**{"date": Daily(start="2012-01-02", calendar="WEEKDAYS"), **dimensions})
+    later = Workflow(flow.name, partitions=scheme)
+    later.step("fill")(lambda ctx: None)
+    status = BatchStatus.of(ledger, "b", later)
+    assert (status.counts, status.total, status.complete) == ({"ok": len(keys)}, len(keys), True)
+    assert status.grid is not None
+    assert status.grid.cells.count(b".") == 0
 
 
 def test_a_batch_without_a_plan_has_what_ran(ledger: Ledger) -> None:

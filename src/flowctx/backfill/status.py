@@ -111,6 +111,8 @@ class BatchStatus:
         if selection is None:
             keys = [PartitionKey.parse(run.partition) for run in runs if run.partition]
         scheme = workflow.partitions if workflow else None
+        if selection is None and scheme is not None and any(key.keys() != set(scheme.dimensions) for key in keys):
+            scheme = None  # its dimensions were others then
         occasions = [run for run in runs if run.occasion]
         if scheme is not None:
             grid: Grid | None = Grid.of(scheme, keys, runs)
@@ -266,9 +268,10 @@ def _selection(batch: BatchRecord, workflow: Workflow | None) -> Selection | Non
     if workflow is None or workflow.partitions is None or batch.selection is None:
         return None
     try:
-        return workflow.partitions.select(batch.selection)
+        found = workflow.partitions.select(batch.selection)
     except FlowctxError:  # the scheme has changed since
         return None
+    return found if batch.digest in (None, found.digest()) else None  # else it has changed, and the batch has not
 
 
 def _percentiles(seconds: array[float]) -> dict[str, float]:
