@@ -30,7 +30,7 @@ class Comparison:
         atol: Numbers that differ by no more are equal.
         rtol: Numbers that differ by no more than this part of the new one are equal.
         most: So many changed cells, added rows and removed rows are returned.
-        part_bytes: A part of a table has about so many bytes in memory; larger tables are sorted into temporary files.
+        part_bytes: A part of a table has about so many bytes in memory; larger tables are sorted in temporary files.
     """
 
     key: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from flowctx.artifacts.changed_cells import Cell, ChangedCells, Comparison, Matc
 from flowctx.artifacts.row_keys import Matches, Repeats, as_array, as_numpy, match_keys, match_positions
 from flowctx.artifacts.table_parts import (
     PLACE,
+    UNSORTED_PARTS,
     Part,
     pairs_by_key,
     pairs_by_position,
@@ -54,7 +55,7 @@ def _compared(old: Table, new: Table, how: Comparison) -> TableChange:
         types = _common_types(*samples)
         _check_key(types, how.key)
         sides = part_of(old, types, samples[0]), part_of(new, types, samples[1])
-        needs_room = bool(how.key) and max(side.bytes for side in sides) > how.part_bytes
+        needs_room = bool(how.key) and max(side.bytes for side in sides) > UNSORTED_PARTS * how.part_bytes
         with (
             temporary_folder() if needs_room else nullcontext(Path()) as folder,
             ThreadPoolExecutor(_THREADS) as threads,

@@ -28,6 +28,8 @@ from flowctx.core.errors import ArtifactError
 PLACE: Final = "\0place"
 #: A part of one table has about so many bytes in memory.
 PART_BYTES: Final = 4 * 1024 * 1024
+#: A table of no more parts is compared as it is, in memory: to sort it would take longer.
+UNSORTED_PARTS: Final = 4
 #: Rows are sorted into at most so many parts at once.
 _MOST_PARTS: Final = 128
 #: What is too large after being sorted so many times has many rows of one key, or rows larger than a part.
@@ -162,7 +164,7 @@ def pairs_by_key(
         ArtifactError: There is no room for the temporary files.
     """
     larger = max(old.bytes, new.bytes)
-    if larger <= part_bytes or level == _MOST_LEVELS:
+    if larger <= UNSORTED_PARTS * part_bytes or level == _MOST_LEVELS:
         yield old, new
         return
     count = min(-(-larger // part_bytes), _MOST_PARTS)
