@@ -18,6 +18,7 @@ from flowctx.airflow import workflow_dag
 from flowctx.airflow.context import run_context
 from flowctx.cli.options import read_params
 from flowctx.dagster import workflow_context, workflow_definitions
+from flowctx.dagster.component import WorkflowComponent
 
 flow = Workflow(
     "typed",
@@ -31,7 +32,7 @@ def only(ctx):
     return {"params": ctx.params}
 
 
-def on_airflow(conf, *, own=True, key="A", params=None):
+def on_airflow(conf, *, own=True, key="A", params=None, flow=flow):
     """Return the context of a run of the workflow's DAG, or of a task in a DAG of the user's own."""
     dag = workflow_dag(flow) if own else DAG("mine", schedule=None, params=params or {})
     run = SimpleNamespace(
@@ -88,11 +89,11 @@ def test_an_adopted_dag_is_warned_of_slips(caplog):
     assert caplog.records == []
 
 
-def launched(config=None, tags=None, key="A"):
+def launched(config=None, tags=None, key="A", flow=flow):
     """Return how a run of the workflow's job on Dagster ended, or why Dagster refuses it."""
-    job = workflow_definitions(flow).resolve_job_def("typed_job")
+    job = workflow_definitions(flow).resolve_job_def(f"{flow.name}_job")
     run_config = {
-        "resources": {"typed_params": {"config": config or {}}},
+        "resources": {f"{flow.name}_params": {"config": config or {}}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
     with dg.DagsterInstance.ephemeral() as instance:
@@ -179,7 +180,43 @@ def on_own_asset(tags):
     return "taken"
 
 
+def on_yaml(attributes):
+    lines = [f"{name}: {value}" for name, value in {"workflow": "flows:prices", **attributes}.items()]
+    try:
+        WorkflowComponent.resolve_from_yaml("\n".join(lines))
+    except ValueError:
+        return "refused when it is loaded"
+    return "taken"
+
+
+configured = Workflow("configured", partitions=PartitionScheme(tier=["A", "B"]))
+configured.step("gate", config={"limit": 3})(lambda ctx, config: dict(config))
+
+
+def configured_in_python(values):
+    run(configured, partition="A", step_config={"gate": values})
+
+
+def configured_on_airflow(values):
+    wanted = {"gate": values}
+    try:
+        workflow_dag(configured).params.get_param("step_config").resolve(wanted)
+    except ValueError:
+        return "refused at launch"
+    try:
+        on_airflow({"step_config": wanted}, flow=configured)
+    except ContextError:
+        return "the first step fails"
+    return "taken"
+
+
+def configured_on_dagster(values):
+    ended = launched({"step_config": {"gate": values}}, flow=configured)
+    return "taken" if ended == "ok" else "refused at launch" if "refused at launch" in ended else "the first step fails"
+
+
 UNKNOWN, WRONG, SLIP = {"limmit": "4"}, {"limit": "abc"}, {"bach_id": "b"}
+CONFIG = {"colour": "red"}, {"limit": "abc"}, {"limitt": 4}
 #: For each row of the table: what is passed to it, and how.
 WAYS = {
     "Python": (on_python, (UNKNOWN, WRONG, SLIP)),
@@ -192,6 +229,10 @@ WAYS = {
         ({"flowctx/limmit": "4"}, {"flowctx/as_of_date": "today"}, {"flowctx/bach_id": "b"}),
     ),
     "Dagster: tags of an asset": (on_own_asset, ({"limmit": "4"}, {"as_of_date": "today"}, SLIP)),
+    "Dagster: YAML of a `WorkflowComponent`": (on_yaml, ({"colour": "red"}, {"catch_up": "abc"}, {"base_pth": "x"})),
+    "`step_config` in Python": (configured_in_python, CONFIG),
+    "`step_config` in Airflow's": (configured_on_airflow, CONFIG),
+    "`step_config` in Dagster's": (configured_on_dagster, CONFIG),
 }
 PAGE = Path(__file__).parents[2] / "docs" / "tags-and-conf.md"
 TABLE = PAGE.read_text().split("| Way in |")[1].split("\n\n")[0].splitlines()[2:]
