@@ -2,6 +2,7 @@
 
 Each file beside this one names an engine and all that is installed with it, as of that engine's own time. ``python
 tests/reach airflow-3.0.6`` runs one of them. Those of older versions of pyarrow, with pandas 2, are for tables.
+Besides: ``lowest``, one run on the oldest version of each engine; ``rolling``, a ledger that two versions share.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+
+from flowctx.core.engine_versions import numbers
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -22,10 +25,11 @@ OF_TABLES = ("test_digests.py", "test_losses.py")
 
 
 def installed(name: str) -> Path:
-    """Make the environment of an engine, and return its Python."""
+    """Make the environment of an engine unless it is there, and return its Python."""
     python = ENVIRONMENTS / name / "bin" / "python"
     uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--clear", ENVIRONMENTS / name], check=True)
+    if not python.exists():
+        subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, ENVIRONMENTS / name], check=True)
     subprocess.run([*uv, "pip", "install", "-q", "--python", python, "-r", HERE / f"{name}.txt"], check=True)
     subprocess.run([*uv, "pip", "install", "-q", "--python", python, "--no-deps", "--editable", ROOT], check=True)
     return python
@@ -42,10 +46,26 @@ def tests_of(name: str) -> list[Path]:
     return [file for file in sorted((ROOT / "tests/adapters").glob(f"test_{engine}_*.py")) if file.stem not in left_out]
 
 
+def try_lowest() -> int:
+    """Run a workflow on the oldest version of each engine."""
+    files = sorted((file.stem for file in HERE.glob("*.txt")), key=lambda name: numbers(name.partition("-")[2]))
+    failed = 0
+    for engine in ("airflow", "dagster"):
+        python = installed(next(name for name in files if name.startswith(engine)))
+        failed |= subprocess.run([python, HERE / "one_run.py", engine], cwd=ROOT, check=False).returncode
+    return failed
+
+
 def main(names: list[str]) -> int:
     """Try each engine, and say at the end what each gave."""
+    if names == ["lowest"]:
+        return try_lowest()
     outcomes = {}
-    for name in names or sorted(file.stem for file in HERE.glob("*.txt")):
+    for name in names or [*sorted(file.stem for file in HERE.glob("*.txt")), "rolling"]:
+        if name == "rolling":
+            done = subprocess.run([sys.executable, HERE / "rolling.py"], cwd=ROOT, check=False)
+            outcomes[name] = "failed" if done.returncode else "ok"
+            continue
         python = installed(name)
         done = subprocess.run([python, "-m", "pytest", "-q", "-m", "not e2e", *tests_of(name)], cwd=ROOT, check=False)
         codes = [done.returncode]
