@@ -27,11 +27,14 @@ OF_TABLES = ("test_digests.py", "test_losses.py")
 def installed(name: str) -> Path:
     """Make the environment of an engine unless it is there, and return its Python."""
     python = ENVIRONMENTS / name / "bin" / "python"
-    uv = [sys.executable, "-m", "uv"]
     if not python.exists():
-        subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, ENVIRONMENTS / name], check=True)
-    subprocess.run([*uv, "pip", "install", "-q", "--python", python, "-r", HERE / f"{name}.txt"], check=True)
-    subprocess.run([*uv, "pip", "install", "-q", "--python", python, "--no-deps", "--editable", ROOT], check=True)
+        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENTS / name], check=True)
+    for what in (["-r", HERE / f"{name}.txt"], ["--no-deps", "--editable", ROOT]):
+        by_uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, *what]
+        if subprocess.run(by_uv, check=False).returncode:
+            print("uv could not; trying pip ...")
+            by_pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what]
+            subprocess.run(by_pip, check=True)
     return python
 
 
