@@ -6,6 +6,7 @@ import itertools
 import json
 import operator
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,28 @@ def test_a_chain_is_the_same_on_every_engine(airflow: AirflowStack, dagster: Dag
         status = home.status(batch_id)
         weeks = {one["workflow"]: one["counts"] for one in status["workflows"]}["chained_weeks"]
         assert (list(status["counts"]), list(weeks)) == (["ok"], ["ok"])
+    _mend_a_correction_on_each_engine(home, found)
+
+
+def _mend_a_correction_on_each_engine(home: Home, found: dict[str, float]) -> None:
+    """The first date is corrected here: a server makes exactly what is stale again, of both workflows."""
+    before = datetime.now(UTC).isoformat()
+    for fund, engine in zip(FUNDS, ("airflow", "dagster"), strict=False):
+        first = f"date={DATES[0]},fund={fund}"
+        home.run("run", "chained:chain", "--partition", first, "--batch", f"corrected-{fund}", "-p", "factor=8.0")
+        seen = [one["partition"] for one in json.loads(home.run("stale", "chained:chain", "--json")[0])]
+        assert seen == [f"date={d}|fund={fund}" for d in DATES[1:]]
+        batch_id = f"refresh-{engine}"
+        home.run("backfill", "chained:weeks", "--stale", "--batch", batch_id, "--on", engine)
+        assert navs(home, batch_id) == {f"date={d}|fund={fund}": 2 * found[d] for d in DATES[1:]}
+        assert {run.engine for run in home.ledger.list_runs(batch_id=batch_id)} == {engine}
+        for workflow in ("chained:chain", "chained:weeks"):
+            assert "is stale" in home.run("stale", workflow)[0]
+            assert json.loads(home.run("stale", workflow, "--json")[0]) == []
+    known = ("output", "chained:chain", "value", "--select", SOME, "--to", "json")
+    now, then = (json.loads(home.run(*known, *options)[0]) for options in ((), ("--known-at", before)))
+    assert {row["nav"] / found[row["date"]] for row in now} == {2}
+    assert {row["nav"] / found[row["date"]] for row in then} == {1}
 
 
 def test_a_backfill_of_dagsters_own_keeps_the_order_of_dates(dagster: DagsterStack, session: Path) -> None:
