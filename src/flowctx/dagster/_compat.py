@@ -56,8 +56,9 @@ def asset_keys_by_op(op: dg.OpExecutionContext) -> dict[str, dg.AssetKey]:
     except CheckError:  # a run of materialize() or execute_in_process() is of no code location
         graph = op.job_def.asset_layer.asset_graph
     found = {str(graph.get(key).assets_def.op.name): key for key in graph.executable_asset_keys}
-    checked = next((check.asset_key for check in op.assets_def.check_keys), None)
-    return found if checked is None else {op.op_def.name: checked, **found}
+    # Of a check that runs alone, and before Dagster 1.12 of a run that continues another one, it is not there.
+    own = next(iter([*op.assets_def.keys, *(check.asset_key for check in op.assets_def.check_keys)]), None)
+    return found if own is None else {op.op_def.name: own, **found}
 
 
 def direct_run_tags(op: Any) -> Mapping[str, str]:
