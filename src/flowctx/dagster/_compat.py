@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -50,15 +50,14 @@ def quiet() -> AbstractContextManager[Any]:
 
 
 def asset_keys_by_op(op: dg.OpExecutionContext) -> dict[str, dg.AssetKey]:
-    """Return the keys of the assets of a code location by the names of their ops; of the run alone in this process."""
-    try:
-        graph = op.repository_def.asset_graph
-    except CheckError:  # a run of materialize() or execute_in_process() is of no code location
-        graph = op.job_def.asset_layer.asset_graph
-    found = {str(graph.get(key).assets_def.op.name): key for key in graph.executable_asset_keys}
+    """Return the keys of the assets of a run, and of its code location, by the names of their ops."""
+    graphs = [op.job_def.asset_layer.asset_graph]
+    with suppress(CheckError):  # a run of materialize() or execute_in_process() is of no code location
+        graphs.insert(0, op.repository_def.asset_graph)
+    found = {str(graph.get(key).assets_def.op.name): key for graph in graphs for key in graph.executable_asset_keys}
     # Of a check that runs alone, and before Dagster 1.12 of a run that continues another one, it is not there.
     own = next(iter([*op.assets_def.keys, *(check.asset_key for check in op.assets_def.check_keys)]), None)
-    return found if own is None else {op.op_def.name: own, **found}
+    return found if own is None else {**found, op.op_def.name: own}
 
 
 def direct_run_tags(op: Any) -> Mapping[str, str]:
