@@ -1,7 +1,8 @@
-"""The DAG of the workflow that runs on several machines."""
+"""The DAGs of the workflow that runs on several machines."""
 
 from fabric_flow import fabric
 
-from flowctx.airflow import workflow_dag
+from flowctx.airflow import workflow_bulk_dag, workflow_dag
 
 dag = workflow_dag(fabric, schedule=None)
+bulk = workflow_bulk_dag(fabric)

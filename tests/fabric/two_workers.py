@@ -26,6 +26,7 @@ from e2e.airflow_stack import AirflowStack, airflow_stack  # noqa: E402
 from e2e.processes import free_ports, listens  # noqa: E402
 from flowctx import Backfill, BatchStatus  # noqa: E402
 from flowctx.backfill.airflow import AirflowLauncher  # noqa: E402
+from flowctx.backfill.airflow_bulk import AirflowBulkLauncher  # noqa: E402
 from flowctx.core.durability.ledger import Ledger  # noqa: E402
 from flowctx.ledger import open_ledger  # noqa: E402
 from postgres import postgres_database, postgres_server  # noqa: E402
@@ -147,6 +148,23 @@ def try_with_a_killed_worker(stack: AirflowStack, ledger: Ledger, folder: Path, 
     print(f"killed: after the kill {broken}; {Counter(map(len, after.values()))} steps ended so often")
 
 
+def try_in_bulk(stack: AirflowStack, ledger: Ledger, folder: Path) -> None:
+    """A worker dies in the middle of slices: they go on elsewhere, and what the ledger had is never run again."""
+    batch = Backfill(fabric, SELECTION, "bulk", ledger=ledger)
+    launching = threading.Thread(target=lambda: batch.launch(AirflowBulkLauncher(AirflowLauncher(stack.url), 2)))
+    launching.start()
+    stack.wait_until(lambda: len(recorded(ledger, "bulk")) >= 6, "some steps")
+    kill_worker(stack, "two")
+    done = recorded(ledger, "bulk")
+    before = {key: len(workers) for key, workers in calls(folder, "bulk").items() if key in done}
+    launching.join(timeout=600)
+    assert not launching.is_alive()
+    assert_done(ledger, "bulk")
+    after = calls(folder, "bulk")
+    assert {key: len(after[key]) for key in before} == before
+    print(f"bulk: {Counter(map(len, after.values()))} steps ended so often")
+
+
 def main() -> None:
     """Start everything, try, and end it."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the S3 server tells of each request
@@ -179,6 +197,7 @@ def main() -> None:
         held.callback(ledger.close)
         try_natively(stack, ledger, root / "calls")
         try_with_a_killed_worker(stack, ledger, root / "calls", ports[0])
+        try_in_bulk(stack, ledger, root / "calls")
 
 
 if __name__ == "__main__":
