@@ -50,7 +50,9 @@ def main(url: str, kind: str) -> str:
             return str(run(rolling, partition="1", batch_id="run", run_id="run", ledger=ledger).status)
         if kind == "late":
             return str(run(rolling, partition="2", batch_id="late", run_id="late", ledger=ledger).status)
-        batch = Backfill(rolling, "number=1|2|3|4", "batch", ledger=ledger).launch(LocalLauncher(ledger, workers=1))
+        batch = Backfill(rolling, "number=1|2|3|4", "batch", ledger=ledger).launch(
+            LocalLauncher(ledger, workers=1), retry_failed=True
+        )
         return str(dict(batch.ended))
     except FlowctxError as exc:
         return f"{type(exc).__name__}: {exc}"
