@@ -154,7 +154,7 @@ def test_asset_events_carry_who_the_run_is() -> None:
         result = run_dag(made, partition=partition, batch_id="b", trace_id="t").raise_for_failure()
         with create_session() as session:
             (event,) = session.query(AssetEvent).filter_by(source_run_id=result.run_id).all()
-        assert getattr(event, "partition_key", None) == (key if AIRFLOW.able("partitions in events") else None)
+        assert getattr(event, "partition_key", None) == (key if AIRFLOW.able("partitioned runs") else None)
         assert event.extra == {
             "batch_id": "b",
             "trace_id": "t",

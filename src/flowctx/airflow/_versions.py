@@ -17,7 +17,7 @@ AIRFLOW = Engine(
             "settings in the SDK": Ability("3.2.0", "they, and the exceptions, are imported from there too"),
             "partitioned runs": Ability("3.2.0", "each key has a run whose logical date tells the key"),
             "retry policies": Ability("3.3.0", "a step's retries wait by Airflow's own doubling and jitter"),
-            "partitions in events": Ability("3.3.0", "an outlet's event has the partition in `extra` only"),
+            "partitions in events": Ability("3.3.0", "an event has the partition of its run (3.2) or in `extra` only"),
             "partition dates for tasks": Ability("3.3.0", "a partition's date comes from a scheme or from `conf`"),
             "operator_triggered runs": Ability("3.3.0", "such runs are manual ones"),
             "one API server for all tasks": Ability("3.3.0", "`run_dag` keeps one"),
