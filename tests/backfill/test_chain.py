@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,42 +16,48 @@ from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
 
 SOME = "date=2012-01-03..2012-01-20"  # 13 sessions of five symbols
+#: So many sessions are a product of five symbols, with so many kills on the way; 754 are three years.
+SESSIONS, KILLS = int(os.environ.get("FLOWCTX_TEST_DATES", "13")), int(os.environ.get("FLOWCTX_TEST_KILLS", "5"))
+LONG = f"date=first:{SESSIONS}"
 BAD = "date=2012-01-10|symbol=IBM"
 
 
-def fill(ledger: Ledger, batch_id: str, workers: int = 4, again: bool = False, **params: object) -> LaunchProgress:
+def fill(
+    ledger: Ledger, batch_id: str, workers: int = 4, again: bool = False, dates: str = SOME, **params: object
+) -> LaunchProgress:
     """Launch a batch, or launch it again."""
-    backfill = Backfill(chain, SOME, batch_id, params=params, ledger=ledger)
+    backfill = Backfill(chain, dates, batch_id, params=params, ledger=ledger)
     return backfill.launch(LocalLauncher(ledger, workers), retry_failed=again)
 
 
-def navs(ledger: Ledger, batch_id: str, symbol: str) -> list[float]:
+def navs(ledger: Ledger, batch_id: str, symbol: str, dates: str = SOME) -> list[float]:
     """What a batch has made of a symbol, in order."""
-    runs = {run.context.partition: run for run in ledger.list_runs(batch_id=batch_id, limit=1000)}
-    found = [ledger.steps(runs[key].key)[0].output for key in chain.partitions.select(f"{SOME},symbol={symbol}")]
+    runs = {run.context.partition: run for run in ledger.list_runs(batch_id=batch_id, limit=10_000)}
+    found = [ledger.steps(runs[key].key)[0].output for key in chain.partitions.select(f"{dates},symbol={symbol}")]
     assert {output["batch"] for output in found} == {batch_id}
     return [output["nav"] for output in found]
 
 
-def product(symbol: str, scale: float) -> list[float]:
+def product(symbol: str, scale: float, dates: str = SOME) -> list[float]:
     """What numpy makes of the same returns."""
-    keys = chain.partitions.select(f"{SOME},symbol={symbol}")
+    keys = chain.partitions.select(f"{dates},symbol={symbol}")
     return np.cumprod([100.0, *(1 + daily_return(key, scale) for key in keys)])[1:].tolist()
 
 
 def test_two_batches_are_each_a_product_of_their_own_returns(ledger: Ledger, tmp_path: Path) -> None:
     """With four workers, kills on the way and another batch before, no date reads a wrong one before it."""
-    for number in range(5):
-        (tmp_path / "kills").mkdir(exist_ok=True)
-        (tmp_path / "kills" / str(number)).touch()
+    (tmp_path / "kills").mkdir()
     for batch_id, scale in (("v1", 1.0), ("v2", 2.5)):
-        progress = fill(ledger, batch_id, scale=scale, kills=str(tmp_path / "kills"))
-        for _ in range(20):
+        for number in range(KILLS):
+            (tmp_path / "kills" / str(number)).touch()
+        begin = partial(fill, ledger, batch_id, dates=LONG, scale=scale, kills=str(tmp_path / "kills"))
+        progress = begin()
+        for _ in range(4 * KILLS):
             if progress.complete:
                 break
-            progress = fill(ledger, batch_id, again=True, scale=scale, kills=str(tmp_path / "kills"))
+            progress = begin(again=True)
         assert progress.complete
-        assert {s: navs(ledger, batch_id, s) for s in SYMBOLS} == {s: product(s, scale) for s in SYMBOLS}
+        assert {s: navs(ledger, batch_id, s, LONG) for s in SYMBOLS} == {s: product(s, scale, LONG) for s in SYMBOLS}
 
 
 def test_what_hangs_on_a_failure_waits_and_goes_on_after_it(ledger: Ledger, tmp_path: Path) -> None:
