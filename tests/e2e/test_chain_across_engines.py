@@ -51,7 +51,7 @@ def test_a_chain_is_the_same_on_every_engine(airflow: AirflowStack, dagster: Dag
         flows, batch_id = ("chained:weeks", "chained:chain"), f"chain-{engine}"
         command = ["backfill", *flows, "--batch", batch_id, "--select", SOME, "--on", engine]
         home.run(*command, "--workers", "4", "-p", f"factor={factor}.0")
-        found = dict(zip(DATES, chain(1, factor, SESSIONS), strict=True))
+        found = dict(zip(DATES, chain(1, float(factor), SESSIONS), strict=True))
         assert navs(home, batch_id) == {f"date={d}|fund={f}": nav for d, nav in found.items() for f in FUNDS}
         runs = home.ledger.list_runs(workflow="chained", batch_id=batch_id, limit=500)
         last = next(run for run in runs if str(run.context.partition) == f"date={DATES[-1]}|fund={FUNDS[-1]}")
@@ -93,7 +93,7 @@ def test_a_backfill_of_dagsters_own_keeps_the_order_of_dates(dagster: DagsterSta
     tags = {"flowctx/batch_id": "chain-own"}
     keys = [f"{date}|{fund}" for date in reversed(DATES) for fund in FUNDS[:1]]
     dagster.launch_backfill(keys, "chained/value", "chained/total", tags=tags, config=config)
-    runs = dagster.wait_for_runs(len(keys), tags, seconds=800)
+    runs = dagster.wait_for_runs(len(keys), tags, seconds=max(800, 40 * SESSIONS))  # a look every half minute
     assert {run["status"] for run in runs} == {"SUCCESS"}
     found = dict(zip(DATES, chain(1, 6.0, SESSIONS), strict=True))
     assert navs(Home(session / "moved", {}), "chain-own") == {f"date={d}|fund=A": nav for d, nav in found.items()}
@@ -119,7 +119,7 @@ def test_a_backfill_of_airflows_own_waits_for_the_dates_before(
     runs = {str(run.context.partition): run for run in home.ledger.list_runs(batch_id="chain-native")}
     steps = {key: home.ledger.steps(run.key)[0] for key, run in runs.items()}
     made = {key: step.output["nav"] for key, step in steps.items() if step.output}
-    found = dict(zip(days, chain(125, 7, len(days)), strict=True))
+    found = dict(zip(days, chain(125, 7.0, len(days)), strict=True))
     ran = {f"date={day}|fund={fund}": nav for day, nav in found.items() for fund in "AB"}
     last = f"date={days[-1]}|fund=B"
     assert made == {key: nav for key, nav in ran.items() if key not in (bad, last)}
