@@ -25,6 +25,8 @@ SESSIONS_OF_CHAIN = [str(day) for day in Daily(start="2012-01-03", end="2012-03-
 DATES = SESSIONS_OF_CHAIN[:SESSIONS]
 #: Airflow's own backfill is of dates up to this one; the date after them is run by itself.
 LAST = min(max(7, SESSIONS), len(SESSIONS_OF_CHAIN) - 1)
+#: The last date that a week reads.
+LAST_WEEK = "2012-03-22"
 SOME = f"date={DATES[0]}..{DATES[-1]},fund={'|'.join(FUNDS)}"
 
 
@@ -70,7 +72,7 @@ def test_a_chain_is_the_same_on_every_engine(airflow: AirflowStack, dagster: Dag
 
 def _mend_a_correction_on_each_engine(home: Home, found: dict[str, float]) -> None:
     """The first date is corrected here: a server makes exactly what is stale again, of both workflows."""
-    before = datetime.now(UTC).isoformat()
+    before, mended = datetime.now(UTC).isoformat(), [d for d in DATES[1:] if d <= LAST_WEEK]
     for fund, engine in zip(FUNDS, ("airflow", "dagster"), strict=False):
         first = f"date={DATES[0]},fund={fund}"
         home.run("run", "chained:chain", "--partition", first, "--batch", f"corrected-{fund}", "-p", "factor=8.0")
@@ -78,12 +80,12 @@ def _mend_a_correction_on_each_engine(home: Home, found: dict[str, float]) -> No
         assert seen == [f"date={d}|fund={fund}" for d in DATES[1:]]
         batch_id = f"refresh-{engine}"
         home.run("backfill", "chained:weeks", "--stale", "--batch", batch_id, "--on", engine)
-        assert navs(home, batch_id) == {f"date={d}|fund={fund}": 2 * found[d] for d in DATES[1:]}
+        assert navs(home, batch_id) == {f"date={d}|fund={fund}": 2 * found[d] for d in mended}
         assert {run.engine for run in home.ledger.list_runs(batch_id=batch_id)} == {engine}
         assert json.loads(home.run("stale", "chained:weeks", "--json")[0]) == []
     known = ("output", "chained:chain", "value", "--select", SOME, "--to", "json")
     now, then = (json.loads(home.run(*known, *options)[0]) for options in ((), ("--known-at", before)))
-    assert {row["nav"] / found[row["date"]] for row in now} == {2}
+    assert {row["nav"] / found[row["date"]] for row in now if row["date"] <= LAST_WEEK} == {2}
     assert {row["nav"] / found[row["date"]] for row in then} == {1}
 
 
