@@ -25,6 +25,8 @@ SESSIONS_OF_CHAIN = [str(day) for day in Daily(start="2012-01-03", end="2012-03-
 DATES = SESSIONS_OF_CHAIN[:SESSIONS]
 #: Airflow's own backfill is of dates up to this one; the date after them is run by itself.
 LAST = min(max(7, SESSIONS), len(SESSIONS_OF_CHAIN) - 1)
+#: Funds of Airflow's own backfill; it makes no run for a partition that has one.
+OTHERS = "AB" if SESSIONS <= 3 else "B"
 #: The last date that a week reads.
 LAST_WEEK = "2012-03-22"
 SOME = f"date={DATES[0]}..{DATES[-1]},fund={'|'.join(FUNDS)}"
@@ -115,14 +117,14 @@ def test_a_backfill_of_airflows_own_waits_for_the_dates_before(
 
     def ended() -> bool:
         states = [run["state"] for run in airflow.runs("chained", run_type="backfill")]
-        return len(states) == 2 * len(days) and not {"queued", "running"} & set(states)
+        return len(states) == len(OTHERS) * len(days) and not {"queued", "running"} & set(states)
 
     airflow.wait_until(ended, "the runs of the backfill", seconds=800)
     runs = {str(run.context.partition): run for run in home.ledger.list_runs(batch_id="chain-native")}
     steps = {key: home.ledger.steps(run.key)[0] for key, run in runs.items()}
     made = {key: step.output["nav"] for key, step in steps.items() if step.output}
     found = dict(zip(days, chain(125, 7.0, len(days)), strict=True))
-    ran = {f"date={day}|fund={fund}": nav for day, nav in found.items() for fund in "AB"}
+    ran = {f"date={day}|fund={fund}": nav for day, nav in found.items() for fund in OTHERS}
     last = f"date={days[-1]}|fund=B"
     assert made == {key: nav for key, nav in ran.items() if key not in (bad, last)}
     assert steps[bad].error == "no prices"
@@ -131,6 +133,8 @@ def test_a_backfill_of_airflows_own_waits_for_the_dates_before(
     logs = [file.read_text() for file in Path(airflow.home, "logs", "dag_id=chained").rglob("attempt=1.log")]
     assert sum("waiting, without a worker, for runs of DAG chained" in text for text in logs) >= 2
 
+    if SESSIONS > 3:
+        return  # the date after them has been launched before
     # The date after them, on both servers: they read the same dates as a run here, and nothing differs.
     urls = {"FLOWCTX_AIRFLOW_TOKEN": airflow.token}
     command = ["verify", "chained:chain", "--url", f"airflow={airflow.url}", "--url", f"dagster={dagster.url}"]
