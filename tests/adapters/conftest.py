@@ -14,6 +14,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture
+def airflow():
+    """A server with the API of Airflow."""
+    from adapters.engine_servers import Airflow, serving
+
+    with serving(Airflow()) as server:
+        yield server
+
+
+@pytest.fixture
+def dagster():
+    """A server with the API of Dagster."""
+    from adapters.engine_servers import Dagster, serving
+
+    with serving(Dagster()) as server:
+        yield server
+
+
+@pytest.fixture
 def ledger(tmp_path, monkeypatch):
     """A ledger in a file, which the environment names."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"

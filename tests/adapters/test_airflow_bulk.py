@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,18 +13,8 @@ from backfill.flows import flow
 from flowctx import Workflow, WorkflowError
 from flowctx.airflow import _compat, workflow_bulk_dag
 from flowctx.core.durability.ledger import Ledger
-from flowctx.ledger import open_ledger
 
 BAD = "date=2012-01-03|tier=T2"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """The ledger that the environment of tasks names."""
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url := f"sqlite:///{tmp_path / 'ledger.db'}")
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 def ran(dag: Any, conf: dict[str, Any]) -> Any:

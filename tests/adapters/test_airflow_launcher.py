@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from adapters.engine_servers import Airflow, serving
+from adapters.engine_servers import Airflow
 from adapters.recorded_parts import record_part
 from backfill.flows import flow
 from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server h
 
 SOME = "date=2012-01-02"  # 3 partitions
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def airflow() -> Iterator[Airflow]:
-    with serving(Airflow()) as server:
-        assert isinstance(server, Airflow)
-        yield server
 
 
 @pytest.fixture

@@ -39,14 +39,6 @@ class BulkDagster(Dagster):
 
 
 @pytest.fixture
-def airflow() -> Iterator[Airflow]:
-    """An Airflow that has the bulk DAG."""
-    with serving(Airflow()) as server:
-        assert isinstance(server, Airflow)
-        yield server
-
-
-@pytest.fixture
 def dagster() -> Iterator[Dagster]:
     """A Dagster that has the bulk job."""
     with serving(BulkDagster()) as server:

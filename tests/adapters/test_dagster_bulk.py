@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,18 +12,8 @@ from backfill.flows import flow
 from flowctx import Workflow, WorkflowError
 from flowctx.core.durability.ledger import Ledger
 from flowctx.dagster import asset_key, workflow_bulk_job
-from flowctx.ledger import open_ledger
 
 BAD = "date=2012-01-02|tier=T2"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """The ledger that the environment of runs names."""
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url := f"sqlite:///{tmp_path / 'ledger.db'}")
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 def ran(job: dg.JobDefinition, bulk: Bulk, instance: dg.DagsterInstance) -> Any:

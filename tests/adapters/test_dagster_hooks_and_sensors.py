@@ -88,10 +88,10 @@ def test_hooks_and_run_status_sensors_see_the_context_of_the_run(tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
         done = run_of(job, instance)
         event = next(event for event in done.all_events if event.event_type is dg.DagsterEventType.RUN_SUCCESS)
-        told = dg.build_run_status_sensor_context("ended", event, instance, done.dagster_run)
-        seen += [workflow_context(context, workflow=flow) for context in (told, told.for_run_failure())]
+        sensor = dg.build_run_status_sensor_context("ended", event, instance, done.dagster_run)
+        seen += [workflow_context(context, workflow=flow) for context in (sensor, sensor.for_run_failure())]
         with pytest.raises(ContextError, match=f"has the key '{DAY}' and no partitions definition"):
-            workflow_context(told)
+            workflow_context(sensor)
         location = dg.Definitions(jobs=[job]).get_repository_def()
         known = dg.build_run_status_sensor_context("ended", event, instance, done.dagster_run, repository_def=location)
         seen.append(workflow_context(known))
@@ -107,6 +107,6 @@ def test_a_run_of_a_range_has_no_one_context_in_a_sensor():
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize([several], tags=tags, instance=instance, run_config=QUIET, raise_on_error=False)
         event = done.all_events[-1]
-        told = dg.build_run_status_sensor_context("ended", event, instance, done.dagster_run)
+        sensor = dg.build_run_status_sensor_context("ended", event, instance, done.dagster_run)
         with pytest.raises(ContextError, match=f"is about the partitions {DAY} to 2026-01-07"):
-            workflow_context(told, workflow=flow)
+            workflow_context(sensor, workflow=flow)

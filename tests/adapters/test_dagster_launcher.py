@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from adapters.engine_servers import Dagster, serving
+from adapters.engine_servers import Dagster
 from adapters.recorded_parts import record_part
 from backfill.flows import flow
 from flowctx import Backfill, BatchError, EngineError, backfill
@@ -19,13 +18,6 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02"  # 3 partitions
-
-
-@pytest.fixture
-def dagster() -> Iterator[Dagster]:
-    with serving(Dagster()) as server:
-        assert isinstance(server, Dagster)
-        yield server
 
 
 @pytest.fixture

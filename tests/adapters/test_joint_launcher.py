@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from adapters.engine_servers import Airflow, serving
+from adapters.engine_servers import Airflow
 from backfill.desk import desk, month, nav
 from flowctx import Backfill, BatchError, EngineError
 from flowctx.backfill import JointBackfill
@@ -22,13 +21,6 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
-
-
-@pytest.fixture
-def airflow() -> Iterator[Airflow]:
-    with serving(Airflow()) as server:
-        assert isinstance(server, Airflow)
-        yield server
 
 
 @pytest.fixture

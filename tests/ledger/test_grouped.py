@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from cutting_proxy import CuttingProxy
 from flowctx import CaptureHeld, LedgerError, LedgerUnavailable, RunExists, StepStatus, Superseded
@@ -20,6 +17,7 @@ from flowctx.core.workflow.run_context import begin
 from flowctx.ledger.grouped import GroupedLedger
 from flowctx.ledger.sql import SqlLedger
 from ledger.test_cuts import through
+from ledger.test_growth import statements
 
 LEASE = timedelta(minutes=1)
 #: So old that no group gets so old in a test.
@@ -226,21 +224,6 @@ def test_a_group_survives_a_cut_at_any_statement(postgres_url, after):
     assert number > 10
     ledger.close()
     proxy.close()
-
-
-@contextmanager
-def statements():
-    """Collect the statements that are executed."""
-    found = []
-
-    def collect(connection, cursor, statement, parameters, context, many):
-        found.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", collect)
-    try:
-        yield found
-    finally:
-        event.remove(Engine, "before_cursor_execute", collect)
 
 
 def run_all(ledger, names):

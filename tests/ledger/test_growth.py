@@ -106,8 +106,8 @@ def test_pages_of_outcomes_are_not_sorted(sqlite_url):
     ledger = SqlLedger(sqlite_url)
     ledger.begin(a_run())
     for workflow in ("", "other"):
-        told = {"state": PartitionState.OK, "run_id": "r", "engine": "airflow", "last_seen_at": NOON}
-        ledger.batches.record_outcomes("b1", [PartitionRun(partition="n=2", workflow=workflow, **told)])
+        facts = {"state": PartitionState.OK, "run_id": "r", "engine": "airflow", "last_seen_at": NOON}
+        ledger.batches.record_outcomes("b1", [PartitionRun(partition="n=2", workflow=workflow, **facts)])
     with statements() as found:
         assert [run.partition for run in ledger.batches.iter_outcomes("b1")] == ["n=1", "n=2"]
     paged = [(text, values) for text, values in found if "LIMIT" in text and "coalesce" not in text]
