@@ -267,8 +267,10 @@ def _forget(dag_id: str) -> None:
     with create_session(scoped=False) as session:
         stored = session.query(SerializedDagModel).filter_by(dag_id=dag_id)
         stored.update({"last_updated": datetime.fromtimestamp(0, UTC)})
-    api = in_process_api_server().app  # what tasks talk to keeps DAGs too
-    getattr(getattr(api.state, "dag_bag", None), "_dags", {}).clear()
+    # What tasks talk to keeps DAGs too; in Airflow 3.0 it has none of its own, and is given the DAG for each task.
+    bag = getattr(in_process_api_server().app.state, "dag_bag", None)
+    if bag is not None:
+        bag._dags.clear()
 
 
 def start_run(

@@ -13,12 +13,12 @@ from airflow.sdk import DAG, Asset, BaseOperator, Context
 from flowctx.airflow._compat import AirflowFailException
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.recording import ledger
-from flowctx.bulk import SliceProcess, importable, not_done, slice_counts
+from flowctx.bulk import SliceProcess, check_bulk, not_done, slice_counts
 from flowctx.core.batches.bulk import BULK, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import PartitionState
-from flowctx.core.errors import BatchError, LedgerError, WorkflowError
+from flowctx.core.errors import LedgerError
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
 
@@ -54,13 +54,7 @@ def workflow_bulk_dag(workflow: Workflow, *, outlets: Sequence[Asset] = (), **da
             dag = workflow_dag(prices)
             bulk = workflow_bulk_dag(prices, outlets=[Asset("prices")])
     """
-    check_workflow(workflow)
-    if workflow.partitions is None:
-        raise WorkflowError(f"workflow {workflow.name!r} has no partitions to run in bulk; workflow_dag is enough")
-    try:
-        importable(workflow)
-    except BatchError as exc:
-        raise WorkflowError(str(exc)) from None
+    check_bulk(workflow, "workflow_dag")
     arguments: dict[str, Any] = {
         "dag_id": bulk_name(workflow.name),
         "schedule": None,

@@ -176,9 +176,7 @@ class DagsterLauncher(PollingLauncher):
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
         if before is not None and not self._runs({"runIds": [before.run_id]}, 1):  # it was deleted since
             return self._begin(batch, job, None)
-        errors = answer.get("errors") or [answer]
-        error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
-        return self._refused(job, " ".join(error.split())[:500])
+        return self._refused(job, why_not_started(answer))
 
     def _goes_on_anew(self, job: Job, before: PartitionRun) -> bool:
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
@@ -340,6 +338,13 @@ class DagsterLauncher(PollingLauncher):
 
 def _config(workflow: str, job: Job) -> dict[str, Any]:
     return {"resources": {f"{workflow}_params": {"config": to_json(job.params)}}} if job.params else {}
+
+
+def why_not_started(answer: Mapping[str, Any]) -> str:
+    """Return why Dagster has not started a run: what its errors say, else what the answer is called."""
+    errors = answer.get("errors") or [answer]
+    error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
+    return " ".join(error.split())[:500]
 
 
 def tagged(tag: str, value: str) -> dict[str, Any]:

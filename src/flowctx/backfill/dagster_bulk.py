@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from flowctx.backfill.bulk import LANES, BulkLauncher
-from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place, tagged
+from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place, tagged, why_not_started
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
 from flowctx.backfill.polling import PAGE
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
@@ -129,11 +129,7 @@ class DagsterBulkLauncher(BulkLauncher):
             answer = self._dagster._launch(self._job, config, tags)
         if answer["__typename"] == "LaunchRunSuccess":
             return str(answer["run"]["runId"])
-        errors = answer.get("errors") or [answer]
-        why = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
-        raise EngineError(
-            f"Dagster does not start a slice of batch {request.batch_id!r}: {' '.join(why.split())[:500]}"
-        )
+        raise EngineError(f"Dagster does not start a slice of batch {request.batch_id!r}: {why_not_started(answer)}")
 
 
 def _tags(run: dict[str, Any]) -> dict[str, str]:

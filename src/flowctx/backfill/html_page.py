@@ -35,7 +35,7 @@ def render_html(status: BatchStatus, latest: Sequence[LatestTables] = ()) -> str
     """
     template = files("flowctx.backfill").joinpath("page.html").read_text("utf-8")
     data = embedded(_data(status))
-    title = html.escape(printable(mask_text(status.batch.batch_id)))
+    title = html.escape(_text(status.batch.batch_id))
     parts = {
         "TITLE": title,
         "PLAIN": _plain(status),
@@ -53,7 +53,7 @@ def _plain(status: BatchStatus) -> str:
     counts = [(printable(one.batch.workflow), counted(one.counts)) for one in several]
     rows = [
         (
-            printable(mask_text(f"{run.workflow or status.batch.workflow}: {run.label}")),
+            _text(f"{run.workflow or status.batch.workflow}: {run.label}"),
             run.step or "",
             _text(run.error),
         )
@@ -71,26 +71,26 @@ def _text(value: str | None) -> str:
 
 def _skips(status: BatchStatus) -> str:
     """Return why partitions were skipped, as a table; it stands in the page as it is."""
-    rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.skips.items()]
+    rows = [(f"{count:,}", _text(why)) for why, count in status.skips.items()]
     hidden = "" if rows else " hidden"
     return f'<section id="skips"{hidden}>{table("Skipped", ("partitions", "why"), rows)}</section>'
 
 
 def _waits(status: BatchStatus) -> str:
     """Return what partitions wait for, as a table; nothing where none does."""
-    rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.waits.items()]
+    rows = [(f"{count:,}", _text(why)) for why, count in status.waits.items()]
     return f'<section id="waits">{table("Waiting", ("partitions", "why"), rows)}</section>' if rows else ""
 
 
 def _tolerated(status: BatchStatus) -> str:
     """Return the optional steps that failed, if some did."""
-    rows = [(f"{count:,}", printable(mask_text(why))) for why, count in status.tolerated.items()]
+    rows = [(f"{count:,}", _text(why)) for why, count in status.tolerated.items()]
     return f'<section id="tolerated">{table("Optional steps failed", ("runs", "why"), rows)}</section>' if rows else ""
 
 
 def _others(status: BatchStatus) -> str:
     """Return the runs of other workflows that carry the batch's id, as a table; nothing where there are none."""
-    rows = [(printable(mask_text(name)), counted(counts)) for name, counts in status.others.items()]
+    rows = [(_text(name), counted(counts)) for name, counts in status.others.items()]
     return f'<section id="others">{table("Other workflows", ("workflow", "runs"), rows)}</section>' if rows else ""
 
 
@@ -110,12 +110,12 @@ def _section(name: str, title: str, parts: Sequence[tuple[LatestTables, str]]) -
 
 
 def _subject(latest: LatestTables) -> str:
-    return html.escape(printable(mask_text(f"of {latest.label or 'its run'}, run {latest.run_id}")))
+    return html.escape(_text(f"of {latest.label or 'its run'}, run {latest.run_id}"))
 
 
 def _table(found: StoredPreview) -> str:
     rows = [[printable(cell) for cell in row] for row in found.rows]
-    text = printable(mask_text(f"{found.name}: {found.problem or found.facts}"))
+    text = _text(f"{found.name}: {found.problem or found.facts}")
     return f'<div class="wide">{table(text, map(printable, found.columns), rows)}</div>'
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from flowctx.bulk.counts import not_done, slice_counts
-from flowctx.bulk.process import SliceEnd, SliceNews, SliceProcess, importable
+from flowctx.bulk.process import SliceEnd, SliceNews, SliceProcess, check_bulk, importable
 
-__all__ = ["SliceEnd", "SliceNews", "SliceProcess", "importable", "not_done", "slice_counts"]
+__all__ = ["SliceEnd", "SliceNews", "SliceProcess", "check_bulk", "importable", "not_done", "slice_counts"]

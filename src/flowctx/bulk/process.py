@@ -19,8 +19,8 @@ from typing import Any, Final
 from flowctx.core.batches.bulk import BulkRequest, Slice
 from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.errors import BatchError, WorkflowError
+from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.import_path import import_path_of
 
 #: What the process runs; the package that has it does not know this one.
@@ -120,6 +120,24 @@ class SliceProcess:
             self.end = SliceEnd(**message)
         else:
             yield SliceNews(**{**message, "state": PartitionState(message["state"])})
+
+
+def check_bulk(workflow: Workflow, instead: str) -> None:
+    """Refuse a workflow whose batches cannot run in bulk.
+
+    Args:
+        workflow: The workflow.
+        instead: What is enough for a workflow without partitions.
+
+    Raises:
+        WorkflowError: It has no partitions or no steps, or other processes cannot import it.
+    """
+    if check_workflow(workflow).partitions is None:
+        raise WorkflowError(f"workflow {workflow.name!r} has no partitions to run in bulk; {instead} is enough")
+    try:
+        importable(workflow)
+    except BatchError as exc:
+        raise WorkflowError(str(exc)) from None
 
 
 def importable(workflow: Workflow) -> str:

@@ -23,6 +23,7 @@ from flowctx.cli.options import (
     name_of,
     params_option,
     read_params,
+    refuse_location,
     targets_argument,
     there_option,
 )
@@ -176,8 +177,7 @@ def launcher_of(
         raise click.UsageError("--url is for other engines; batches here need none")
     if engine != "local" and durability is not None:
         raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
-    if engine != "dagster" and location is not None:
-        raise click.UsageError("--location is a code location of Dagster's; leave it out, or add --on dagster")
+    refuse_location(engine, location)
     return launcher_on(engine, url, workers, ledger, durability, location)
 
 

@@ -264,6 +264,12 @@ def location_option(command: _F) -> _F:
     return click.option("--location", metavar="NAME", help=text)(command)
 
 
+def refuse_location(engine: str, location: str | None) -> None:
+    """Refuse ``--location`` of an engine that has no code locations."""
+    if engine != "dagster" and location is not None:
+        raise click.UsageError("--location is a code location of Dagster's; leave it out, or add --on dagster")
+
+
 def workflow_option(command: _F) -> _F:
     """Add ``--workflow`` for a run whose workflow is to be found elsewhere than where it was."""
     return click.option(

@@ -23,6 +23,7 @@ from flowctx.cli.options import (
     partition_option,
     read_params,
     read_step_config,
+    refuse_location,
     step_config_option,
     target_argument,
     there_option,
@@ -114,8 +115,7 @@ def resume(
     """  # noqa: D301 - \b is for click
     run_id, how["partition"] = run_named(how["ledger"], run_id, how["partition"])
     if engine == "local":
-        if location is not None:
-            raise click.UsageError("--location is a code location of Dagster's; leave it out, or add --on dagster")
+        refuse_location(engine, location)
         workflow, before = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
         before = latest_continuation(how["ledger"], before)
         how["params"] = read_params(workflow, how["params"])

@@ -6,18 +6,18 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import dagster as dg
 
-from flowctx.bulk import SliceNews, SliceProcess, importable, not_done, slice_counts
+from flowctx.bulk import SliceNews, SliceProcess, check_bulk, not_done, slice_counts
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunKey
-from flowctx.core.errors import BatchError, WorkflowError
+from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key
 from flowctx.dagster.partitions import to_dagster_key
-from flowctx.dagster.storage import RunStorage
+from flowctx.dagster.storage import ledger_at
 
 #: Which assets a partition materialises: that of its last step, those of all its steps, or none.
 Materialize: TypeAlias = Literal["last", "steps", "none"]
@@ -57,15 +57,9 @@ def workflow_bulk_job(
 
             defs = dg.Definitions.merge(workflow_definitions(prices), dg.Definitions(jobs=[workflow_bulk_job(prices)]))
     """
-    check_workflow(workflow)
-    if workflow.partitions is None:
-        raise WorkflowError(f"workflow {workflow.name!r} has no partitions to run in bulk; workflow_job is enough")
+    check_bulk(workflow, "workflow_job")
     if materialize not in get_args(Materialize):
         raise WorkflowError(f"materialize={materialize!r} must be one of {', '.join(map(repr, get_args(Materialize)))}")
-    try:
-        importable(workflow)
-    except BatchError as exc:
-        raise WorkflowError(str(exc)) from None
 
     @dg.op(
         name=RUN_SLICE,
@@ -74,9 +68,8 @@ def workflow_bulk_job(
         out=dg.Out(dg.Nothing),
     )
     def run_slice(context: dg.OpExecutionContext) -> None:
-        url = ledger_url.get_value() if isinstance(ledger_url, dg.EnvVar) else ledger_url
         assets = {step: asset_key(workflow, step, key_prefix) for step in workflow.steps}
-        _SliceOfRun(workflow, assets, materialize, RunStorage.at(None, url).ledger, context).to_the_end()
+        _SliceOfRun(workflow, assets, materialize, ledger_at(ledger_url), context).to_the_end()
 
     name = job_args.pop("name", bulk_name(workflow.name))
     graph = dg.GraphDefinition(name=name, node_defs=[run_slice])

@@ -8,7 +8,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.dagster.recording import end_of_run
-from flowctx.dagster.storage import RunStorage
+from flowctx.dagster.storage import ledger_at
 
 _WORDS = {RunStatus.FAILED: "Dagster calls it failed", RunStatus.CANCELED: "it was canceled in Dagster"}
 #: So many runs are looked at in one tick, and so many are asked for at a time.
@@ -45,8 +45,7 @@ def endings_sensor(
         minimum_interval_seconds=30,
     )
     def endings(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        url = ledger_url.get_value() if isinstance(ledger_url, dg.EnvVar) else ledger_url
-        ledger = RunStorage.at(None, url).ledger
+        ledger = ledger_at(ledger_url)
         if ledger is None:
             return dg.SkipReason("no ledger is named; set FLOWCTX_LEDGER_URL")
         count = end_runs(ledger, context.instance, flow)

@@ -13,7 +13,7 @@ from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.run_request import read_date
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key
 from flowctx.dagster.partitions import to_dagster_key
-from flowctx.dagster.storage import RunStorage
+from flowctx.dagster.storage import ledger_at
 
 #: So many runs are requested in one tick.
 _AT_ONCE = 1000
@@ -63,8 +63,7 @@ def inputs_sensor(
         raise WorkflowError(f"start={start!r} must be the first as-of date, such as '2026-01-01'")
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        url = ledger_url.get_value() if isinstance(ledger_url, dg.EnvVar) else ledger_url
-        ledger = RunStorage.at(None, url).ledger
+        ledger = ledger_at(ledger_url)
         if ledger is None:
             yield dg.SkipReason("no ledger is named; set FLOWCTX_LEDGER_URL")
             return

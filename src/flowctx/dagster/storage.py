@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import dagster as dg
+
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
@@ -15,6 +17,19 @@ from flowctx.dagster.output_store import OutputStore, StoredOutput
 from flowctx.dagster.recorded_outputs import current_output, output_of_capture
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.ledger import ledger_from_env, shared_ledger
+
+
+def ledger_at(url: str | dg.EnvVar | None) -> Ledger | None:
+    """Return the ledger that the environment names, else the one at a URL, which a variable may hold; if there is one.
+
+    Args:
+        url: The URL, as ``ledger_url=`` has it.
+    """
+    ledger = ledger_from_env()
+    if ledger is not None:
+        return ledger
+    named = url.get_value() if isinstance(url, dg.EnvVar) else url
+    return shared_ledger(named) if named else None
 
 
 @dataclass(frozen=True)
@@ -29,10 +44,7 @@ class RunStorage:
     @classmethod
     def at(cls, base: str | None, ledger_url: str | None) -> RunStorage:
         """Return the storage with the ledger that the environment names, else the one at a URL, if there is one."""
-        ledger = ledger_from_env()
-        if ledger is None and ledger_url:
-            ledger = shared_ledger(ledger_url)
-        return cls(os.path.expanduser(base) if base else base, ledger)
+        return cls(os.path.expanduser(base) if base else base, ledger_at(ledger_url))
 
     @cached_property
     def artifacts(self) -> ArtifactStore | None:

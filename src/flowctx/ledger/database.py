@@ -374,14 +374,16 @@ def _storable(
 
 
 def _well_formed(row: Any) -> Any:
-    for value in row.values() if isinstance(row, dict) else row if isinstance(row, (tuple, list)) else ():
-        if isinstance(value, str) and not (value.isascii() and "\0" not in value):
-            break
-    else:
-        return row  # as most are
     if isinstance(row, dict):
-        return {name: _text(value) for name, value in row.items()}
-    return type(row)(_text(value) for value in row) if isinstance(row, (tuple, list)) else row
+        return row if all(map(_is_plain, row.values())) else {name: _text(value) for name, value in row.items()}
+    if isinstance(row, (tuple, list)):
+        return row if all(map(_is_plain, row)) else type(row)(map(_text, row))
+    return row
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is written as it is, as most are: it is no text, or text that every database takes."""
+    return not isinstance(value, str) or (value.isascii() and "\0" not in value)
 
 
 def _text(value: Any) -> Any:
