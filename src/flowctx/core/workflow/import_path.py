@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,7 +43,7 @@ def _where(module: ModuleType) -> str | None:
     found_by, main = module.__name__, module.__name__ == "__main__"
     if main and module.__spec__ is not None:
         return module.__spec__.name
-    if not main and _is_found(found_by):
+    if not main and _is_found(found_by.partition(".")[0], tuple(sys.path)):
         return found_by
     file: str | None = getattr(module, "__file__", None)  # none in a notebook or on standard input
     if file is not None and file.endswith(".py"):
@@ -50,9 +51,9 @@ def _where(module: ModuleType) -> str | None:
     return None if main else found_by
 
 
-def _is_found(module: str) -> bool:
+@lru_cache(maxsize=64)  # it looks into folders, and each run asks for it
+def _is_found(top: str, places: tuple[str, ...]) -> bool:
     """Whether another process would find a module; ``importlib.util.find_spec`` answers for those that are here."""
-    top = module.partition(".")[0]
     return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
 
 
