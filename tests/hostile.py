@@ -125,11 +125,17 @@ def payloads():
     for value in values():
         yield "json", value
         yield "context", {**ctx, "params": {"x": value}}
+        yield "bytes", json.dumps({**ctx, "step_outputs": {"x": value}})
+        yield (
+            "bytes",
+            json.dumps({**ctx, "step_outputs": {"x": {"y": value}}}, separators=(",", ":"), ensure_ascii=False),
+        )
         yield "envelope", {**envelope, "output": {"x": value}}
         yield "envelope", {**envelope, "output": value}
     for value in itertools.islice(values(), 0, None, 7):  # every tag and every address comes by
         for field in (*ctx, "checkpoint", "partition"):
             yield "context", {**ctx, field: value}
+            yield "bytes", json.dumps({**ctx, field: value})
         for field in (*envelope, "status", "updates", "prior", "quality", "error"):
             yield "envelope", {**envelope, field: value}
         for name in RESERVED_NAMES:
@@ -139,6 +145,8 @@ def payloads():
         nested = [nested]
     yield "json", nested
     yield "context", {**ctx, "params": {"x": nested}}
+    yield "bytes", json.dumps({**ctx, "step_outputs": {"x": "HERE"}}).replace('"HERE"', "[" * 900 + "]" * 900)
+    yield "bytes", json.dumps(ctx).replace("null", "[" * 5000)
     yield "envelope", {**envelope, "output": {"x": nested}}
 
 
@@ -259,6 +267,7 @@ def readers(store):
     return {
         "json": opened,
         "context": WorkflowContext.from_dict,
+        "bytes": lambda text: WorkflowContext.from_bytes(text).to_dict(),
         "envelope": lambda data: load_output(Envelope.from_payload(data), store),
         "conf": lambda data: RunRequest.parse(data.get, "conf"),
         "step": step,
@@ -391,6 +400,7 @@ def warm_up(known):
         ("target", "/no/such.py:flow"),
         ("conf", {"as_of_date": "2026-01-09"}),
         ("json", {"$str": "x"}),
+        ("bytes", make_context(workflow="w").to_bytes()),
     ]
     for kind, value in good:
         witness.look(known[kind], kind, value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.data.encoding import from_json, to_wire
 from flowctx.core.data.plain import ArtifactRef, FrozenDict, freeze
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import FlowctxError, PayloadError
@@ -35,19 +35,19 @@ def text(value: str | None) -> str | None:
 
 def step_row(run_key: str, record: StepRecord) -> dict[str, Any]:
     """Return the row of a step."""
-    payload: dict[str, Any] = {"output": to_json(record.output)}
+    payload: dict[str, Any] = {"output": to_wire(record.output)}
     if record.after:
         payload["after"] = record.after
     if record.updates:
-        payload["updates"] = to_json(record.updates)
+        payload["updates"] = to_wire(record.updates)
     if record.config:
-        payload["config"] = to_json(record.config)
+        payload["config"] = to_wire(record.config)
     if record.quality is not None:
-        payload["quality"] = to_json(freeze(record.quality))
+        payload["quality"] = to_wire(freeze(record.quality))
     if record.error is not None:
-        payload["error"] = to_json(record.error)
+        payload["error"] = to_wire(record.error)
     if record.traceback is not None:
-        payload["traceback"] = to_json(record.traceback)
+        payload["traceback"] = to_wire(record.traceback)
     if record.category is not None:
         payload["category"] = str(record.category)
     if record.inputs:
@@ -156,7 +156,7 @@ def run_row(run: RunRecord, last_seen_at: datetime, nonce: str) -> dict[str, Any
 
 def attempt_row(run: RunRecord) -> dict[str, Any]:
     """Return the row of an attempt at a run."""
-    data = msgspec.json.encode(run.context.to_dict())
+    data = run.context.to_bytes()
     return {
         "run_key": run.key.digest,
         "attempt": run.attempt,

@@ -7,13 +7,15 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowctx import PayloadError
-from flowctx.core.data.encoding import decode, digest, encode, from_json, to_json
-from flowctx.core.data.plain import freeze
+from flowctx.core.data.encoding import decode, digest, encode, from_json, to_json, to_wire
+from flowctx.core.data.plain import EMPTY, FrozenDict, FrozenList, JsonDict, JsonList, freeze, is_json, thaw
+from flowctx.core.hashing import sha256
 from strategies import plain_data, same
 
 
@@ -24,6 +26,73 @@ def test_the_json_form_loses_nothing(value):
     assert same(from_json(json.loads(json.dumps(to_json(frozen), allow_nan=False))), frozen)
     assert same(decode(encode(frozen)), from_json(json.loads(encode(frozen))))
     assert [from_json(json.loads(json.dumps(to_json(frozen))))] == [frozen]
+
+
+def unmarked(value):
+    """Return frozen data of which nothing says that it is its own JSON form, so that every value is looked at."""
+    if isinstance(value, dict):
+        return FrozenDict({key: unmarked(item) for key, item in value.items()})
+    return FrozenList(map(unmarked, value)) if isinstance(value, list) else value
+
+
+def parts(value):
+    """Yield a value and all that is in it."""
+    yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from parts(item)
+
+
+@given(plain_data())
+def test_what_is_its_own_json_form_is_written_as_by_looking_at_it(value):
+    """Bytes, digest and built-ins are the same as where every value is looked at."""
+    frozen = freeze(value)
+    slow = to_json(unmarked(frozen))
+    assert encode(frozen) == msgspec.json.encode(slow) == encode(from_json(slow))
+    assert digest(frozen) == sha256(msgspec.json.encode(slow, order="sorted"))
+    assert same(to_json(frozen), slow)
+    assert same(msgspec.json.decode(msgspec.json.encode(to_wire(frozen))), slow)
+
+
+@given(plain_data())
+def test_a_value_says_exactly_whether_it_is_its_own_json_form(value):
+    """It does so where its JSON form is the value itself: frozen, read back, and in every part."""
+    frozen = freeze(value)
+    for part in (*parts(frozen), *parts(from_json(to_json(frozen)))):
+        assert is_json(part) == same(to_json(unmarked(part)), thaw(part))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        math.nan,
+        -math.inf,
+        2**63,
+        -(2**63) - 1,
+        "\0",
+        "\ud800",
+        Decimal(1),
+        date(2026, 1, 9),
+        b"",
+        {"$a": 1},
+        {"__a": 1},
+    ],
+)
+@pytest.mark.parametrize("place", [lambda x: {"a": x}, lambda x: [x], lambda x: {"a": [{"b": [1, x]}]}])
+def test_one_value_that_needs_a_tag_is_enough(value, place):
+    """However deep it lies, nothing around it is taken for its own JSON form; frozen, read, added or merged."""
+    frozen = freeze(place(value))
+    read = from_json(json.loads(json.dumps(to_json(frozen))))
+    added = EMPTY.plus("a", 1).plus("b", frozen)
+    merged = EMPTY.plus("a", 1).merged(freeze({"b": place(value)}))
+    assert not {type(found) for found in (frozen, read, added, merged)} & {JsonDict, JsonList}
+    assert encode(merged) == encode(added) == encode({"a": 1, "b": read})
+
+
+def test_a_reserved_key_that_is_added_is_escaped():
+    """A dict that is its own JSON form is not, once it has such a key; otherwise it still is."""
+    assert encode(EMPTY.plus("$date", 1)) == b'{"$$date":1}'
+    assert encode(EMPTY.plus("__a", 1)) == b'{"$__a":1}'
+    assert type(EMPTY.plus("a", 1).merged(EMPTY.plus("b", 2))) is JsonDict
 
 
 def test_a_datetime_keeps_its_offset():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flowctx import ReadOnlyError
 from flowctx.core.data.encoding import to_json
-from flowctx.core.data.lazy import LazyDict
+from flowctx.core.data.lazy import LazyDict, UnreadDict
+from flowctx.core.data.plain import freeze
 
 ITEMS = {"a": 1, "b": 2, "c": 3}
 
@@ -72,6 +73,13 @@ def test_it_equals_an_ordinary_dict(lazy):
     assert lazy != LazyDict(ITEMS, {"c": 4}, ITEMS.__getitem__)
 
 
+def test_a_read_only_dict_equals_it_too(lazy):
+    """Whichever stands on the left, and however deep, the values are fetched and compared."""
+    assert freeze(ITEMS) == lazy
+    assert freeze({"x": [ITEMS]}) == {"x": [lazy]}
+    assert freeze({**ITEMS, "c": 4}) != LazyDict(ITEMS, {}, ITEMS.__getitem__)
+
+
 def test_one_more_item_fetches_nothing(lazy, fetched):
     """A dict with one more item shares what is not fetched yet, and leaves the first as it was."""
     more = lazy.plus("d", 4)
@@ -92,3 +100,39 @@ def test_what_is_at_hand_makes_no_difference(items, data):
     """Whichever values were there from the start, it is the same dict in the same order."""
     ready = {key: value for key, value in items.items() if data.draw(st.booleans())}
     assert list(LazyDict(items, ready, items.__getitem__).items()) == list(items.items())
+
+
+@pytest.fixture
+def unread(fetched):
+    """``a``, ``b`` and ``c`` are not read yet."""
+
+    def read(key):
+        fetched.append(key)
+        return ITEMS[key]
+
+    return UnreadDict({key: str(value).encode() for key, value in ITEMS.items()}, read)
+
+
+def test_what_is_unread_is_handed_on_as_it_came(unread, fetched):
+    """One more item reads none of the others, and their encoded form is there, read or not."""
+    more = unread.plus("d", 4)
+    assert (more["b"], fetched) == (2, ["b"])
+    assert more.encoded(repr) == {"a": b"1", "b": b"2", "c": b"3", "d": "4"}
+    assert (list(unread), more) == (["a", "b", "c"], {**ITEMS, "d": 4})
+
+
+def test_an_item_in_the_place_of_one_that_is_unread_wins(unread, fetched):
+    """It stands where the other stood, is what one sees, and is what is encoded."""
+    other = unread.plus("b", 7)
+    assert other.encoded(repr) == {"a": b"1", "b": "7", "c": b"3"}
+    assert (other["b"], fetched) == (7, [])
+    assert unread["b"] == 2
+    assert list(other.items()) == [("a", 1), ("b", 7), ("c", 3)]
+
+
+def test_what_is_unread_is_a_read_only_dict_like_any_other(unread):
+    """It compares, copies, pickles and prints with all its values, and refuses every change."""
+    assert unread == ITEMS == freeze(ITEMS) == unread
+    assert pickle.loads(pickle.dumps(unread)) == copy.deepcopy(unread) == dict(unread) == eval(repr(unread)) == ITEMS
+    with pytest.raises(ReadOnlyError, match="copy it first"):
+        unread.update(a=1)

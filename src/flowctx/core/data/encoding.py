@@ -25,31 +25,14 @@ No pickle, no class names: reading a payload builds these types and nothing else
 
 from __future__ import annotations
 
-import math
-import re
-from binascii import a2b_base64, b2a_base64  # base64 would import struct too
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
-from flowctx.core.data.files import File
+from flowctx.core.data.conversions import ValuePath, shown
 from flowctx.core.data.handles import replaced
-from flowctx.core.data.lazy import LazyDict
-from flowctx.core.data.plain import (
-    NAN,
-    ArtifactRef,
-    FrozenDict,
-    FrozenList,
-    ValuePath,
-    encodable,
-    plain_datetime,
-    plain_decimal,
-    shown,
-)
-from flowctx.core.data.references import FileReference, TableReference, check_path
-from flowctx.core.data.tables import Table
+from flowctx.core.data.lazy import LazyDict, UnreadDict
+from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_json, is_reserved
+from flowctx.core.data.tags import TAG_ERRORS, TAG_READERS, TAG_WRITERS
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
 from flowctx.core.printable import brief
@@ -60,6 +43,7 @@ def to_json(value: Any) -> Any:
     """Return frozen data as JSON-ready built-ins: ``json.dumps`` never fails on the result.
 
     Example:
+        >>> from decimal import Decimal
         >>> from flowctx.core.data.plain import freeze
         >>> to_json(freeze({"price": Decimal("1.10"), "$": 1, "__id__": 2}))
         {'price': {'$decimal': '1.10'}, '$$': 1, '$__id__': 2}
@@ -67,34 +51,55 @@ def to_json(value: Any) -> Any:
     return _WRITERS[type(value)](value)
 
 
-def _write_dict(value: dict[str, Any]) -> dict[str, Any]:
+def to_wire(value: Any) -> Any:
+    """Return frozen data in its JSON form for msgspec to encode: what is its own JSON form is not copied.
+
+    Example:
+        >>> from datetime import date
+        >>> from flowctx.core.data.plain import freeze
+        >>> data = freeze({"n": {"a": 1}, "day": date(2026, 1, 10)})
+        >>> to_wire(data), to_wire(data)["n"] is data["n"]
+        ({'n': {'a': 1}, 'day': {'$date': '2026-01-10'}}, True)
+    """
+    return _WIRE_WRITERS[type(value)](value)
+
+
+def _dict_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    unchanged = {kind for kind, writer in writers.items() if writer is _as_it_is}
+
+    def write(value: dict[str, Any]) -> dict[str, Any]:
+        data = dict(value)
+        for key, item in value.items():
+            kind = type(item)
+            if kind is str:  # most values are short text and small numbers: no call for these
+                if item.isascii() and "\0" not in item:
+                    continue
+            elif kind is int:
+                if -(2**63) <= item < 2**63:
+                    continue
+            elif kind in unchanged or (kind is float and item - item == 0.0):
+                continue
+            data[key] = writers[kind](item)
+        names = "".join(data)  # one look at all keys: hardly any dict has one to escape
+        return {escape_key(key): item for key, item in data.items()} if "$" in names or "__" in names else data
+
+    return write
+
+
+def _list_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[list[Any]], list[Any]]:
+    return lambda value: [writers[type(item)](item) for item in value]
+
+
+def _copy_dict(value: JsonDict) -> dict[str, Any]:
     data = dict(value)
     for key, item in value.items():
-        kind = type(item)
-        if kind is str:  # most values are short text and small numbers: no call for these
-            if item.isascii() and "\0" not in item:
-                continue
-        elif kind is int and -(2**63) <= item < 2**63:
-            continue
-        data[key] = _WRITERS[kind](item)
-    names = "".join(data)  # one look at all keys: hardly any dict has one to escape
-    return {escape_key(key): item for key, item in data.items()} if "$" in names or "__" in names else data
+        if type(item) in _COPIES:
+            data[key] = _COPIES[type(item)](item)
+    return data
 
 
-def _write_list(value: list[Any]) -> list[Any]:
-    return [_WRITERS[type(item)](item) for item in value]
-
-
-def _write_str(value: str) -> Any:
-    return value if "\0" not in value and encodable(value) else {"$str": _escaped(value)}
-
-
-def _write_int(value: int) -> Any:
-    return value if -(2**63) <= value < 2**63 else {"$int": hex(value)}
-
-
-def _write_float(value: float) -> Any:
-    return value if math.isfinite(value) else {"$float": str(value)}
+def _copy_list(value: JsonList) -> list[Any]:
+    return [_COPIES[type(item)](item) if type(item) in _COPIES else item for item in value]
 
 
 def _as_it_is(value: Any) -> Any:
@@ -103,7 +108,7 @@ def _as_it_is(value: Any) -> Any:
 
 def escape_key(key: str) -> str:
     """Return a user's own key as it is written: ``$`` begins our tags, and ``__`` Airflow's reserved keys."""
-    return f"${key}" if key.startswith(("$", "__")) else key
+    return f"${key}" if is_reserved(key) else key
 
 
 def unescape_key(key: str) -> str:
@@ -137,23 +142,36 @@ def _from_json(data: Any, path: ValuePath) -> Any:
 def _read_dict(data: dict[str, Any], path: ValuePath) -> Any:
     if len(data) == 1:
         ((tag, text),) = data.items()
-        if tag in _DECODERS:
+        if tag in TAG_READERS:
             return _untag(tag, text, path)
-    if "$" in "".join(data):
+    names, json = "".join(data), True
+    if "$" in names or "__" in names:
         data = _own_keys(data, path)
-    read = FrozenDict(data)
+        json = not any(map(is_reserved, data))
+    read = JsonDict(data)
     for key, item in data.items():
-        if type(item) not in _BUILT_INS:
-            dict.__setitem__(read, key, _READERS.get(type(item), _read_other)(item, (path, key)))
-    return read
+        kind = type(item)
+        if kind is str:
+            if item.isascii() and "\0" not in item:
+                continue
+        elif kind is int:
+            if -(2**63) <= item < 2**63:
+                continue
+        elif kind is float and item - item == 0.0:
+            continue
+        elif kind not in _BUILT_INS:
+            item = _READERS.get(kind, _read_other)(item, (path, key))
+            dict.__setitem__(read, key, item)
+        json = json and is_json(item)
+    return read if json else FrozenDict(read)
 
 
 def _read_list(data: list[Any], path: ValuePath) -> FrozenList:
-    read = FrozenList(data)
+    read = JsonList(data)
     if not _BUILT_INS.issuperset(map(type, data)):
         for i, item in enumerate(data):
             list.__setitem__(read, i, _from_json(item, (path, i)))
-    return read
+    return read if all(map(is_json, read)) else FrozenList(read)
 
 
 def _read_built_in(data: Any, path: ValuePath) -> Any:
@@ -170,8 +188,8 @@ def _read_other(data: Any, path: ValuePath) -> Any:
 
 def _untag(tag: str, text: Any, path: ValuePath) -> Any:
     try:
-        return _DECODERS[tag](text)
-    except (AttributeError, ValueError, TypeError, KeyError, ArithmeticError) as exc:
+        return TAG_READERS[tag](text)
+    except TAG_ERRORS as exc:
         raise PayloadError(f"{shown(path)} has a damaged {tag}: {_brief(text)} ({brief(str(exc))})") from exc
 
 
@@ -194,76 +212,18 @@ def _own_keys(data: dict[str, Any], path: ValuePath) -> dict[str, Any]:
     return {unescape_key(key): item for key, item in data.items()}
 
 
-def _escaped(text: str) -> str:
-    import json
-
-    return json.dumps(text)[1:-1]
-
-
-def _unescaped(text: str) -> str:
-    import json
-
-    return str(json.loads(f'"{text}"'))
-
-
-def _timedelta_text(value: timedelta) -> str:
-    return f"P{value.days}DT{value.seconds}.{value.microseconds:06d}S"
-
-
-_DURATION = re.compile(r"P(-?\d+)DT(\d+)\.(\d{6})S")
-
-
-def _read_timedelta(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError("not of the form P1DT2.000003S")
-    days, seconds, microseconds = map(int, match.groups())
-    return timedelta(days, seconds, microseconds)
-
-
-def _read_artifact(data: dict[str, Any]) -> ArtifactRef:
-    holds = tuple(map(check_path, data.get("holds", ())))
-    return ArtifactRef(uri=str(data["uri"]), digest=str(data["digest"]), size=int(data["size"]), holds=holds)
-
-
-def _write_artifact(ref: ArtifactRef) -> dict[str, Any]:
-    holds = {"holds": list(ref.holds)} if ref.holds else {}
-    return {"$artifact": {"uri": ref.uri, "digest": ref.digest, "size": ref.size, **holds}}
-
-
-def _read_datetime(text: str) -> datetime:
-    return plain_datetime(datetime.fromisoformat(text), "it")
-
-
-def _read_float(text: str) -> float:
-    known = {"nan": NAN, "inf": math.inf, "-inf": -math.inf}
-    return known[text] if text in known else float(text)
-
-
-def _read_decimal(text: str) -> Decimal:
-    return plain_decimal(Decimal(text), "it")
-
-
 #: A function for each exact type that frozen data is made of.
 _WRITERS: dict[type, Callable[[Any], Any]] = {
-    type(None): _as_it_is,
-    bool: _as_it_is,
-    int: _write_int,
-    float: _write_float,
-    str: _write_str,
-    **dict.fromkeys((dict, FrozenDict, LazyDict), _write_dict),
-    **dict.fromkeys((list, FrozenList), _write_list),
-    datetime: lambda value: {"$datetime": value.isoformat()},
-    date: lambda value: {"$date": value.isoformat()},
-    time: lambda value: {"$time": value.isoformat()},
-    timedelta: lambda value: {"$timedelta": _timedelta_text(value)},
-    Decimal: lambda value: {"$decimal": str(value)},
-    UUID: lambda value: {"$uuid": str(value)},
-    bytes: lambda value: {"$bytes": b2a_base64(value, newline=False).decode("ascii")},
-    ArtifactRef: _write_artifact,
-    Table: lambda table: {"$table": table.reference.to_json()},
-    File: lambda file: {"$file": file.reference.to_json()},
+    **dict.fromkeys((type(None), bool), _as_it_is),
+    **TAG_WRITERS,
+    JsonDict: _copy_dict,
+    JsonList: _copy_list,
 }
+_COPIES: dict[type, Callable[[Any], Any]] = {JsonDict: _copy_dict, JsonList: _copy_list}
+_WIRE_WRITERS: dict[type, Callable[[Any], Any]] = {**_WRITERS, JsonDict: _as_it_is, JsonList: _as_it_is}
+for _writers in (_WRITERS, _WIRE_WRITERS):
+    _writers.update(dict.fromkeys((dict, FrozenDict, LazyDict, UnreadDict), _dict_writer(_writers)))
+    _writers.update(dict.fromkeys((list, FrozenList), _list_writer(_writers)))
 _BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 _READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
     **dict.fromkeys(_BUILT_INS, _read_built_in),
@@ -272,21 +232,6 @@ _READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
 }
 #: How a key begins that :func:`escape_key` changed; no tag does.
 _ESCAPED = ("$$", "$__")
-_DECODERS: dict[str, Callable[[Any], Any]] = {
-    "$datetime": _read_datetime,
-    "$date": date.fromisoformat,
-    "$time": time.fromisoformat,
-    "$timedelta": _read_timedelta,
-    "$decimal": _read_decimal,
-    "$uuid": UUID,
-    "$bytes": lambda text: a2b_base64(text, strict_mode=True),
-    "$artifact": _read_artifact,
-    "$table": lambda data: Table(TableReference.from_json(data)),
-    "$file": lambda data: File.of(FileReference.from_json(data)),
-    "$float": _read_float,
-    "$int": lambda text: int(text, 16),
-    "$str": _unescaped,
-}
 
 
 def digest(value: Any) -> str:
@@ -296,7 +241,7 @@ def digest(value: Any) -> str:
     """
     from msgspec import json
 
-    return sha256(json.encode(to_json(by_content(value)), order="sorted"))
+    return sha256(json.encode(to_wire(by_content(value)), order="sorted"))
 
 
 def by_content(value: Any) -> Any:
@@ -308,11 +253,15 @@ def encode(value: Any) -> bytes:
     """Return frozen data as compact UTF-8 JSON, with its keys in their order."""
     from msgspec import json
 
-    return json.encode(to_json(value))
+    return json.encode(to_wire(value))
 
 
-def decode(data: bytes | str) -> Any:
+def decode(data: bytes | str, path: str = "value") -> Any:
     """Rebuild frozen data from :func:`encode`'s bytes.
+
+    Args:
+        data: The bytes.
+        path: How to name the data in an error.
 
     Raises:
         PayloadError: The bytes are no JSON, or hold a damaged tag.
@@ -323,4 +272,4 @@ def decode(data: bytes | str) -> Any:
         loaded = json.decode(data)
     except (DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError(f"the payload is not JSON: {exc}") from exc
-    return from_json(loaded)
+    return from_json(loaded, path)

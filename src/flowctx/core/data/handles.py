@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from flowctx.core.data.files import File
-from flowctx.core.data.plain import ArtifactRef, FrozenDict, FrozenList
+from flowctx.core.data.plain import ArtifactRef, FrozenDict, FrozenList, is_json
 from flowctx.core.data.references import Handle
 from flowctx.core.data.tables import Table
 
@@ -18,6 +18,8 @@ _LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, D
 
 def _plain(value: Any) -> bool:
     """Whether a dict or list holds nothing but such values: most outputs are so, and need no walk."""
+    if is_json(value):
+        return True
     if isinstance(value, dict):
         return _LEAVES.issuperset(map(type, value.values()))
     return isinstance(value, list) and _LEAVES.issuperset(map(type, value))

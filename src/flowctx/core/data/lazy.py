@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any
 
-from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.plain import FrozenDict, JsonDict
 
 #: Stands for a value that was not looked at yet. One object for all of them: a step far down a long chain has a
 #: thousand outputs before it, and making an object for each costs more than the step.
 _LATER: Any = object()
 
 
-class LazyDict(FrozenDict):
+class LazyDict(JsonDict):  # of all kinds the last, so that Python asks it first whether it equals another
     """A read-only dict whose values are fetched when they are first looked at, and once.
 
     Keys, length and membership cost nothing; comparing, copying or listing the values fetches what is missing.
@@ -77,3 +77,38 @@ class LazyDict(FrozenDict):
 
     def __repr__(self) -> str:
         return repr(self._all())
+
+
+class UnreadDict(LazyDict):
+    """A read-only dict whose values are read from their JSON when they are first looked at, and once.
+
+    Args:
+        encoded: For each key the JSON of its value.
+        read: Given a key, reads its value.
+        items: All items, if some have been read or are not encoded.
+    """
+
+    __slots__ = ("_encoded",)
+    _encoded: Mapping[str, Any]
+
+    def __init__(
+        self, encoded: Mapping[str, Any], read: Callable[[str], Any], items: Mapping[str, Any] | None = None
+    ) -> None:
+        dict.__init__(self, dict.fromkeys(encoded, _LATER) if items is None else items)
+        self._fetch, self._encoded = read, encoded
+
+    def plus(self, key: str, value: Any) -> FrozenDict:
+        """Return a new dict with one more item, without reading the others."""
+        encoded = self._encoded
+        if key in encoded:
+            encoded = {name: data for name, data in encoded.items() if name != key}
+        return UnreadDict(encoded, self._fetch, {**dict(dict.items(self)), key: value})
+
+    def encoded(self, write: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return a new dict with the JSON of all values as it came, and what ``write`` makes of those that have none.
+
+        Args:
+            write: Returns the JSON form of a value.
+        """
+        encoded = self._encoded
+        return {key: encoded[key] if key in encoded else write(value) for key, value in dict.items(self)}

@@ -7,30 +7,32 @@ Their JSON form is in :mod:`flowctx.core.data.encoding`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 from uuid import UUID
 
+from flowctx.core.data.conversions import (
+    ValuePath,
+    plain_datetime,
+    plain_decimal,
+    plain_float,
+    plain_memory,
+    plain_time,
+    plain_timedelta,
+    shown,
+)
 from flowctx.core.data.files import File
 from flowctx.core.data.numbers import plain_numpy
 from flowctx.core.data.tables import Table, speaks_arrow, take_table
 from flowctx.core.errors import MissingKey, PlainDataError, ReadOnlyError
 from flowctx.core.suggestions import a_kind, nearest, with_article
 
-#: The way to a value, from the outside in; written out only when there is an error to tell.
-ValuePath: TypeAlias = "str | tuple[ValuePath, object]"
-
 #: Nesting deeper than this is taken for a structure that contains itself.
 MAX_DEPTH = 100
-
-#: One NaN of each kind: containers compare by identity first, so a NaN that is read back equals the one written.
-NAN = math.nan
-DECIMAL_NAN = Decimal("NaN")
 
 _REMEDIES = {
     "set": "use sorted(...)",
@@ -112,7 +114,17 @@ class FrozenDict(dict[str, Any]):
 
     def plus(self, key: str, value: Any) -> FrozenDict:
         """Return a new read-only dict with one more (or one other) item; ``value`` must be frozen."""
-        return FrozenDict({**self, key: value})
+        kind = JsonDict if type(self) is JsonDict and is_json(value) and not is_reserved(key) else FrozenDict
+        new = kind(self)
+        dict.__setitem__(new, key, value)
+        return new
+
+    def merged(self, other: FrozenDict) -> FrozenDict:
+        """Return a new read-only dict with the items of another on top."""
+        kind = JsonDict if type(self) is JsonDict is type(other) else FrozenDict
+        new = kind(self)
+        dict.update(new, other)
+        return new
 
     def __copy__(self) -> dict[str, Any]:
         return dict(self)
@@ -122,6 +134,16 @@ class FrozenDict(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return freeze, (thaw(self),)
+
+
+class JsonDict(FrozenDict):
+    """A read-only dict that is its own JSON form: nothing in it needs a tag, and none of its keys an escape.
+
+    Only what has looked at every value makes one; :func:`is_json` asks for exactly this type, and not for those
+    derived from it.
+    """
+
+    __slots__ = ()
 
 
 class FrozenList(list[Any]):
@@ -140,6 +162,41 @@ class FrozenList(list[Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return freeze, (thaw(self),)
+
+
+class JsonList(FrozenList):
+    """A read-only list that is its own JSON form, as :class:`JsonDict` is."""
+
+    __slots__ = ()
+
+
+#: A read-only dict without items.
+EMPTY = JsonDict()
+
+#: Types of which every value is its own JSON form.
+JSON_TYPES: frozenset[type] = frozenset({type(None), bool, JsonDict, JsonList})
+
+
+def is_json(value: Any) -> bool:
+    """Whether a frozen value is its own JSON form: it needs no tag, and nothing in it does.
+
+    Example:
+        >>> is_json(freeze({"n": [1, 1.5, "x", None]})), is_json(freeze({"n": [2**63]})), is_json(float("nan"))
+        (True, False, False)
+    """
+    kind = type(value)
+    if kind is str:
+        return "\0" not in value and encodable(value)
+    if kind is int:
+        return bool(-(2**63) <= value < 2**63)
+    if kind is float:
+        return bool(value - value == 0.0)
+    return kind in JSON_TYPES
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a key is written with a ``$`` in front: ``$`` begins our tags, and ``__`` Airflow's own keys."""
+    return key.startswith(("$", "__"))
 
 
 def freeze(value: object, path: str = "value") -> Any:
@@ -177,24 +234,43 @@ def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
     if kind is dict:
         return _freeze_items(value.items(), path, depth)
     if kind is list or kind is tuple:
-        return FrozenList([_freeze(item, (path, i), depth + 1) for i, item in enumerate(value)])
+        return _freeze_list(value, path, depth)
     return _freeze_other(value, path, depth)
 
 
 def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: int) -> FrozenDict:
-    frozen = FrozenDict(
-        {
-            k if type(k) is str and k.isprintable() else _key(k, path): (
-                item if type(item) in _AS_THEY_ARE else _freeze(item, (path, k), depth + 1)
-            )
-            for k, item in items
-        }
-    )
+    frozen: dict[str, Any] = {}
+    json = True
+    for name, item in items:
+        key = name if type(name) is str and name.isprintable() else _key(name, path)
+        frozen[key] = item
+        kind = type(item)
+        if kind is str:  # most values are short text and small numbers: no call for these
+            if item.isascii() and "\0" not in item:
+                continue
+        elif kind is int:
+            if -(2**63) <= item < 2**63:
+                continue
+        elif kind is float and item - item == 0.0:
+            continue
+        elif kind not in _AS_THEY_ARE:
+            frozen[key] = _freeze(item, (path, key), depth + 1)
+        json = json and is_json(frozen[key])
     if len(frozen) != len(items):
         raise PlainDataError(
             f"{shown(path)} has two keys that become the same text, as an enum member and its value do; rename one"
         )
-    return frozen
+    names = "".join(frozen)  # one look at all keys: hardly any dict has one to escape
+    if json and ("$" in names or "__" in names):
+        json = not any(map(is_reserved, frozen))
+    return JsonDict(frozen) if json else FrozenDict(frozen)
+
+
+def _freeze_list(items: Sequence[Any], path: ValuePath, depth: int) -> FrozenList:
+    frozen = [
+        item if type(item) in _AS_THEY_ARE else _freeze(item, (path, i), depth + 1) for i, item in enumerate(items)
+    ]
+    return JsonList(frozen) if all(map(is_json, frozen)) else FrozenList(frozen)
 
 
 def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
@@ -219,11 +295,6 @@ def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
     if hasattr(value, "dtype") and type(value).__module__ == "numpy":
         return _freeze(plain_numpy(value, shown(path)), path, depth + 1)
     return _refuse(value, path)
-
-
-def shown(path: ValuePath) -> str:
-    """Write out the way to a value: ``output['rows'][3]``."""
-    return path if isinstance(path, str) else f"{shown(path[0])}[{path[1]!r}]"
 
 
 def _refuse(value: object, path: ValuePath) -> NoReturn:
@@ -264,68 +335,12 @@ def encodable(text: str) -> bool:
     return True
 
 
-def plain_float(value: float, path: ValuePath) -> float:
-    """Return a float as it is kept: there is one NaN."""
-    value = float(value)
-    return NAN if value != value else value
-
-
-def plain_decimal(value: Decimal, path: ValuePath) -> Decimal:
-    """Return a decimal as it is kept: exact, and there is one NaN."""
-    if value.is_snan():
-        raise PlainDataError(f"{shown(path)} is a signalling NaN, which cannot be compared; use Decimal('NaN') or None")
-    if value.is_nan():
-        return DECIMAL_NAN
-    return value if type(value) is Decimal else Decimal(value)
-
-
-def plain_datetime(value: datetime, path: ValuePath) -> datetime:
-    """Return a datetime as it is kept: with its offset, and without its zone."""
-    if value != value:  # pandas.NaT is an instance of datetime
-        raise PlainDataError(f"{shown(path)} is not a time (NaT); use None")
-    offset = value.utcoffset()
-    if offset is None:
-        raise PlainDataError(
-            f"{shown(path)} is {value!r}, a datetime without a time zone; add tzinfo=timezone.utc or its own"
-        )
-    if getattr(value, "nanosecond", 0):
-        raise PlainDataError(f"{shown(path)} has nanoseconds, which a datetime cannot keep; use an int or round it")
-    zone = UTC if not offset else timezone(offset)
-    if type(value) is datetime and value.tzinfo == zone and isinstance(value.tzinfo, timezone) and not value.fold:
-        return value
-    return datetime.combine(value.date(), value.time(), zone).replace(fold=0)
-
-
-def _time(value: time, path: ValuePath) -> time:
-    offset = value.utcoffset()
-    if value.tzinfo is not None and offset is None:
-        raise PlainDataError(f"{shown(path)} is a time in a zone whose offset depends on the day; use a datetime")
-    zone = None if offset is None else timezone(offset)
-    return time(value.hour, value.minute, value.second, value.microsecond, zone)
-
-
-def _memory(value: memoryview, path: ValuePath) -> bytes:
-    if value.ndim != 1 or value.format not in ("B", "c"):
-        raise PlainDataError(f"{shown(path)} is a memoryview of {value.format!r} values; use value.tolist()")
-    return bytes(value)
-
-
-def _timedelta(value: timedelta, path: ValuePath) -> timedelta:
-    if value != value:  # pandas.NaT
-        raise PlainDataError(f"{shown(path)} is not a duration (NaT); use None")
-    if getattr(value, "nanoseconds", 0):
-        raise PlainDataError(f"{shown(path)} has nanoseconds, which a timedelta cannot keep; use an int or round it")
-    return timedelta(value.days, value.seconds, value.microseconds)
-
-
-_AS_THEY_ARE = frozenset(
-    {type(None), bool, int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef, Table, File}
-)
+_AS_THEY_ARE = JSON_TYPES | {int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef, Table, File}
 _EXACT: dict[type, Callable[[Any, ValuePath], Any]] = {
     float: plain_float,
     Decimal: plain_decimal,
     datetime: plain_datetime,
-    time: _time,
+    time: plain_time,
 }
 # In this order: datetime is a date.
 _BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, ValuePath], Any]], ...] = (
@@ -333,11 +348,11 @@ _BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any, ValuePath], Any]], .
     (int, lambda value, path: int.__int__(value)),
     (float, lambda value, path: plain_float(float.__float__(value), path)),
     ((bytes, bytearray), lambda value, path: bytes(value)),
-    (memoryview, _memory),
+    (memoryview, plain_memory),
     (datetime, plain_datetime),
     (date, lambda value, path: date(value.year, value.month, value.day)),
-    (time, _time),
-    (timedelta, _timedelta),
+    (time, plain_time),
+    (timedelta, plain_timedelta),
     (Decimal, plain_decimal),
     (UUID, lambda value, path: UUID(int=value.int)),
 )

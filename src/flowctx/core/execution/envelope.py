@@ -21,7 +21,8 @@ from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.keeping import NO_STORE
 from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
-from flowctx.core.workflow.context import WorkflowContext, check_version
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context_payload import check_version
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 

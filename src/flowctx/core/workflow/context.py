@@ -8,14 +8,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
 
-from flowctx.core.data.encoding import from_json, to_json
-from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.encoding import to_json
+from flowctx.core.data.plain import EMPTY, FrozenDict
 from flowctx.core.dates.zones import Window
 from flowctx.core.errors import (
     ContextError,
     FlowctxError,
     PayloadError,
-    PayloadVersionError,
 )
 from flowctx.core.html_tables import brief, table
 from flowctx.core.partitions.key import PartitionKey
@@ -23,11 +22,17 @@ from flowctx.core.printable import brief as shorten
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context_dates import DUE, WINDOW, read_due, read_window
-from flowctx.core.workflow.context_fields import as_date, as_dict, as_partition, as_utc, warn_of_others
+from flowctx.core.workflow.context_fields import as_date, as_dict, as_partition, as_utc
+from flowctx.core.workflow.context_payload import (
+    FORMAT_VERSION,
+    check_version,
+    decode_payload,
+    encode_payload,
+    payload_of,
+    read_bytes,
+    read_fields,
+)
 from flowctx.core.workflow.known_steps import warn_of_no_step
-
-#: Format of ``to_dict()``: a reader takes any minor version of its own major version, and the spec's unversioned shape.
-FORMAT_VERSION = "1.0"
 
 
 def _new_id() -> str:
@@ -131,7 +136,7 @@ class WorkflowContext:
             'OTC'
         """
         return cls(
-            params=FrozenDict() if params is None else params,
+            params=EMPTY if params is None else params,
             batch_id=batch_id,
             trace_id=trace_id or _new_id(),
             partition=as_partition(partition) if partition else None,
@@ -154,7 +159,7 @@ class WorkflowContext:
         """
         if not isinstance(step_name, str) or not step_name:
             raise ContextError(f"step_name={step_name!r} must be the name of a step")
-        frozen = FrozenDict() if output is None else as_dict(output, f"the output of step {step_name!r}")
+        frozen = EMPTY if output is None else as_dict(output, f"the output of step {step_name!r}")
         before = self.step_outputs
         assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
         return self._with(step_outputs=before.plus(step_name, frozen))
@@ -171,7 +176,9 @@ class WorkflowContext:
         """
         if not updates:
             return self
-        return self._with(params=FrozenDict({**self.params, **as_dict(updates, "updates")}))
+        before = self.params
+        assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
+        return self._with(params=before.merged(as_dict(updates, "updates")))
 
     def with_partition(self, **dims: object) -> WorkflowContext:
         """Return a new context for the partition ``dims``.
@@ -285,21 +292,19 @@ class WorkflowContext:
             >>> WorkflowContext.from_dict(json.loads(json.dumps(ctx.to_dict()))) == ctx
             True
         """
-        return {
-            "format_version": FORMAT_VERSION,
-            "run_id": self.run_id,
-            "trace_id": self.trace_id,
-            "batch_id": self.batch_id,
-            "started_at": self.started_at.isoformat(),
-            "params": to_json(self.params),
-            "step_outputs": to_json(self.step_outputs),
-            "metadata": to_json(self.metadata),
-            "checkpoint": self.checkpoint.to_dict() if self.checkpoint else None,
-            "partition": self.partition.to_dict() if self.partition else None,
-            "as_of_date": self.as_of_date.isoformat() if self.as_of_date else None,
-            "capture_id": self.capture_id,
-            "idempotency_key": self.idempotency_key,
-        }
+        return payload_of(vars(self), to_json)
+
+    def to_bytes(self) -> bytes:
+        """Return all fields as JSON: what :meth:`to_dict` returns, encoded. It takes a fraction of the time.
+
+        An output that nobody has looked at since :meth:`from_bytes` is passed on as it came.
+
+        Example:
+            >>> ctx = WorkflowContext.new(params={"symbol": "AAPL"})
+            >>> WorkflowContext.from_bytes(ctx.to_bytes()) == ctx
+            True
+        """
+        return encode_payload(vars(self))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> WorkflowContext:
@@ -321,11 +326,31 @@ class WorkflowContext:
         if missing:
             raise PayloadError(f"the context payload has no {' and no '.join(missing)}; is it a context?")
         try:
-            return cls(**_read_fields(data, tagged=version is not None))
+            return cls(**read_fields(data, _NAMES, tagged=version is not None))
         except PayloadError:
             raise
         except (FlowctxError, AttributeError, OverflowError, TypeError, ValueError) as exc:
             raise PayloadError(f"the context payload is damaged: {shorten(str(exc))}") from exc
+
+    @classmethod
+    def from_bytes(cls, data: bytes | str) -> WorkflowContext:
+        """Rebuild a context from :meth:`to_bytes`, or from any JSON of :meth:`to_dict`.
+
+        What is damaged is refused here; the outputs of steps become dicts when they are first looked at.
+
+        Args:
+            data: The JSON.
+
+        Raises:
+            PayloadVersionError: It was written in a newer major version of the format.
+            PayloadError: It is no JSON, or something is missing or damaged; the message names the field.
+        """
+        checked = read_bytes(data)
+        if checked is None:
+            return cls.from_dict(decode_payload(data))
+        new = object.__new__(cls)
+        new.__dict__.update(checked)
+        return new
 
     def _repr_html_(self) -> str:
         facts = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -352,45 +377,4 @@ class WorkflowContext:
         return self
 
 
-def check_version(version: object, own: str, what: str) -> None:
-    """Refuse a payload of a newer major version.
-
-    Raises:
-        PayloadVersionError: The payload's major version is newer than ``own``; both are named.
-        PayloadError: The version is no version.
-    """
-    try:
-        major = int(str(version).split(".", 1)[0])
-    except ValueError:
-        raise PayloadError(f"the {what} payload has the version {shorten(repr(version), 60)}, which is none") from None
-    if major > int(own.split(".", 1)[0]):
-        raise PayloadVersionError(
-            f"the {what} payload has format version {shorten(str(version), 60)}, this flowctx reads up to {own}; "
-            "upgrade flowctx here"
-        )
-
-
-def _read_fields(data: Mapping[str, Any], *, tagged: bool) -> dict[str, Any]:
-    """Read the fields of a payload; without a version, values are raw and a leading ``$`` means nothing."""
-    read = from_json if tagged else _as_given
-    if not tagged:
-        warn_of_others(data, [f.name for f in fields(WorkflowContext)])
-    checkpoint, partition, as_of_date = data.get("checkpoint"), data.get("partition"), data.get("as_of_date")
-    return {
-        "run_id": data["run_id"],
-        "trace_id": data["trace_id"],
-        "batch_id": data.get("batch_id"),
-        "started_at": datetime.fromisoformat(data["started_at"]),
-        "params": read(data.get("params") or {}, "params"),
-        "step_outputs": read(data.get("step_outputs") or {}, "step_outputs"),
-        "metadata": read(data.get("metadata") or {}, "metadata"),
-        "checkpoint": CheckpointState.from_dict(checkpoint) if checkpoint else None,
-        "partition": as_partition(partition) if partition else None,
-        "as_of_date": date.fromisoformat(as_of_date) if as_of_date else None,
-        "capture_id": data.get("capture_id"),
-        "idempotency_key": data.get("idempotency_key"),
-    }
-
-
-def _as_given(value: Any, path: str) -> Any:
-    return value
+_NAMES = tuple(f.name for f in fields(WorkflowContext))
