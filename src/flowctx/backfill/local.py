@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ Durability: TypeAlias = Literal["group", "step"]
 
 #: Jobs that a worker has at first: one that it runs and one to go on with. It asks for more when they are short.
 _DEPTH = 2
+#: A worker with so many jobs has something to do while what workers say is gathered for a moment.
+_MANY = 8
+_GATHER_SECONDS = 0.005
 _TICK_SECONDS = 0.2
 #: What a worker runs: here the worker meets the local runner, of which this package knows nothing.
 _PROGRAM = (
@@ -135,17 +139,20 @@ class LocalLauncher:
     # -- workers ----------------------------------------------------------------------------------------------------
 
     def _hand_out(self, batch: BatchRecord, jobs: Iterator[Job | None], waiting: list[Job]) -> None:
-        most = max((worker.depth for worker in self._pool), default=_DEPTH)
-        for depth in range(1, most + 1):  # one for each before the second for any
-            for slot in range(self.workers):
-                worker = self._pool[slot] if slot < len(self._pool) else None
-                if worker is not None and len(worker.jobs) >= min(depth, worker.depth):
-                    continue
-                again = bool(waiting)
-                job = waiting.pop(0) if self._taking and waiting else next(jobs, None) if self._taking else None
-                if job is None:
-                    return
-                (worker or self._start(batch)).take(_going_on(job), again=again)
+        """Hand out jobs: one for each worker before the second for any."""
+        while self._taking:
+            idle = min(self._pool, key=_share, default=None)
+            to_start = len(self._pool) < self.workers and (idle is None or bool(idle.jobs))
+            if not to_start and (idle is None or len(idle.jobs) >= idle.depth):
+                break
+            again = bool(waiting)
+            job = waiting.pop(0) if waiting else next(jobs, None)
+            if job is None:
+                break
+            worker = self._start(batch) if to_start or idle is None else idle
+            worker.take(_going_on(job), again=again)
+        for worker in self._pool:
+            worker.send()
 
     def _start(self, batch: BatchRecord) -> _Worker:
         process = subprocess.Popen(  # noqa: S603 - our own program
@@ -167,6 +174,8 @@ class LocalLauncher:
         return worker
 
     def _news(self, waiting: list[Job]) -> Iterator[PartitionRun]:
+        if self._pool and all(len(worker.jobs) >= _MANY for worker in self._pool):
+            time.sleep(_GATHER_SECONDS)  # to be woken for each word would take time from those who work
         for key, _ in self._selector.select(_TICK_SECONDS):
             worker: _Worker = key.data
             yield from worker.read(waiting)
@@ -199,6 +208,7 @@ class _Worker:
     #: Whether it was told to end when it has finished what it is at.
     stopping: bool = False
     _rest: bytes = b""
+    _words: list[bytes] = field(default_factory=list)
 
     def take(self, job: Job, *, again: bool) -> None:
         self.jobs.append(job)
@@ -211,15 +221,26 @@ class _Worker:
         workflow = {"workflow": job.workflow} if job.workflow else {}
         how = {"known": known, "again": again, **workflow, **params, **step}
         self.say({"partition": job.partition, "run_id": job.run_id, **how})
+        if len(self.jobs) < _MANY:  # it may have nothing else to do
+            self.send()
 
     def stop(self) -> None:
         self.stopping = True
         self.say({"stop": True})
+        self.send()
 
     def say(self, message: dict[str, Any]) -> None:
+        """Say something with what is sent next."""
+        self._words.append(json.dumps(message).encode() + b"\n")
+
+    def send(self) -> None:
+        """Send what was said."""
         assert self.process.stdin is not None  # noqa: S101 - it is a pipe
+        if not self._words:
+            return
+        words, self._words = b"".join(self._words), []
         try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.write(words)
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # it died; that is seen when it is read from
@@ -266,6 +287,11 @@ class _Worker:
         self.process.wait()
         assert self.process.stdout is not None  # noqa: S101 - it is a pipe
         self.process.stdout.close()
+
+
+def _share(worker: _Worker) -> tuple[bool, int]:
+    """Return how soon a worker is to have a job, the least first."""
+    return len(worker.jobs) >= worker.depth, len(worker.jobs)
 
 
 def _going_on(job: Job) -> Job:

@@ -39,8 +39,9 @@ Runner = Callable[..., RunResult]
 Planner = Callable[..., RunPlan]
 Task = dict[str, Any]
 
-#: How many runs are begun in one transaction at most; short ones, which together take no longer than a group of writes.
+#: How many runs are begun in one transaction at most, and how long those together may take.
 _MOST_AHEAD = 16
+_AHEAD_SECONDS = 0.1
 #: A partition that takes so long leaves those that wait for it to other workers.
 _SLOW_SECONDS = 0.2
 
@@ -93,13 +94,27 @@ class Voice:
     def __init__(self, outgoing: IO[bytes]) -> None:
         self._outgoing, self._lock = outgoing, threading.Lock()
 
-    def __call__(self, message: Mapping[str, Any]) -> None:
-        """Say something; end at once if nobody hears it."""
+    def __call__(self, message: Mapping[str, Any], *, more: bool = False) -> None:
+        """Say something; end at once if nobody hears it.
+
+        Args:
+            message: What.
+            more: Whether more is said at once, with which it is sent.
+        """
         try:
             with self._lock:
                 self._outgoing.write(json.dumps(message).encode() + b"\n")
-                self._outgoing.flush()
+                if not more:
+                    self._outgoing.flush()
         except OSError:  # whoever started us is gone; to the run that is at work, this is to be no failure
+            os._exit(0)
+
+    def send(self) -> None:
+        """Send what was said."""
+        try:
+            with self._lock:
+                self._outgoing.flush()
+        except OSError:
             os._exit(0)
 
 
@@ -108,6 +123,7 @@ class _Worker:
 
     def __init__(self, runs: _Runs, ledger: GroupedLedger, say: Voice) -> None:
         self.runs, self.ledger, self.say = runs, ledger, say
+        ledger.after_answers = say.send
         self.tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self.stopping = threading.Event()
         #: How many partitions are begun at once.
@@ -136,7 +152,7 @@ class _Worker:
                         waiting.enter_context(one.alive(LOCAL_LEASE))
                 well = [self._run(task, one) for task, one in zip(tasks, begun, strict=True)]
             seconds = (time.monotonic() - started) / len(tasks)
-            fitting = int(GROUP_SECONDS / seconds) if seconds else _MOST_AHEAD
+            fitting = int(_AHEAD_SECONDS / seconds) if seconds else _MOST_AHEAD
             # One that fails may be the last: nothing is begun that would have to be finished then. And where each step
             # waits for the commit of the one before it, so does the first of the next run.
             together = bool(self.ledger.seconds) and all(well)
@@ -162,7 +178,7 @@ class _Worker:
 
         def tell(refusal: FlowctxError | None) -> None:
             known = outcome if refusal is None else _not_recorded(refusal)
-            self.say({"run_id": task["run_id"], "depth": 2 * self.ahead, **known})
+            self.say({"run_id": task["run_id"], "depth": 2 * self.ahead, **known}, more=run is not None)
 
         if run is None:
             tell(None)

@@ -68,6 +68,8 @@ class GroupedLedger(SqlLedger):
         super().__init__(url, owner=owner)
         self.seconds = seconds
         self._database.before_call = self.flush
+        #: Called when all have been told whose writes were committed.
+        self.after_answers: Callable[[], None] = lambda: None
         self._clear()
 
     def _clear(self) -> None:
@@ -222,6 +224,8 @@ class GroupedLedger(SqlLedger):
         awaiting, self._awaiting = self._awaiting, []
         for key, call in awaiting:
             call(self._refused.pop(key, None))
+        if awaiting:
+            self.after_answers()
 
     # -- the thread -----------------------------------------------------------------------------------------------
 

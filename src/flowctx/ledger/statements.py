@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Table, Text, and_, bindparam, func, literal_column, select, update
@@ -92,6 +93,27 @@ def find_run() -> Any:
 def find_rivals() -> Any:
     """Return the query for all captures of a ``subject``."""
     return select(captures).where(captures.c.subject == bindparam("subject"))
+
+
+@functools.cache
+def find_runs_of(count: int) -> Any:
+    """Return the query for those of so many :func:`numbered` keys that runs have."""
+    return select(runs.c.run_key).where(runs.c.run_key.in_(_numbers(count)))
+
+
+@functools.cache
+def find_rivals_of(count: int) -> Any:
+    """Return the query for all captures of so many :func:`numbered` subjects."""
+    return select(captures).where(captures.c.subject.in_(_numbers(count)))
+
+
+def numbered(values: Sequence[str]) -> dict[str, str]:
+    """Return values by the names that they have in a statement that takes many."""
+    return {f"n{number}": value for number, value in enumerate(values)}
+
+
+def _numbers(count: int) -> list[Any]:
+    return [bindparam(f"n{number}", type_=Text) for number in range(count)]
 
 
 @functools.cache

@@ -13,27 +13,28 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
 from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.captures_sql import settled
-from flowctx.ledger.driver import execute_many
+from flowctx.ledger.driver import execute, execute_many
 from flowctx.ledger.ownership import owned
 from flowctx.ledger.rows import attempt_row, capture_record, capture_row, run_row, stamp, text
 from flowctx.ledger.sql import Beginning
 from flowctx.ledger.statements import (
     end_run,
+    find_rivals_of,
+    find_runs_of,
     lock_subject,
+    numbered,
     put_attempt,
     put_capture,
     put_run,
     record_step,
     settle_capture,
 )
-from flowctx.ledger.tables import captures, runs
 
 
 class OneByOne(FlowctxError):
@@ -82,11 +83,11 @@ class Together:
         if at.dialect.name == "postgresql":
             execute_many(at, lock_subject(), [{"subject": subject} for subject in subjects])
         keys = [wanted.run.key.digest for wanted in self.begins]
-        known = at.execute(select(runs.c.run_key).where(runs.c.run_key.in_(keys)).limit(1)).first()
+        known = execute(at, find_runs_of(len(keys)), numbered(keys)).first()
         if known is not None or len(set(subjects)) < len(subjects):
             raise OneByOne("a run is known, or there are two of one subject")
         rivals: dict[str, list[Capture]] = defaultdict(list)
-        for row in at.execute(select(captures).where(captures.c.subject.in_(subjects))).mappings():
+        for row in execute(at, find_rivals_of(len(subjects)), numbered(subjects)).mappings():
             rivals[row["subject"]].append(capture_record(row))
         granted = [_granted(wanted, rivals[subject_of(wanted)], now) for wanted in self.begins if wanted.run.capture]
         begun = [replace(wanted.run, **owned(owner, now, wanted.lease)) for wanted in self.begins]
