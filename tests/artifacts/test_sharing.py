@@ -95,6 +95,13 @@ def test_runs_share_what_is_equal(ledger):
     assert second.context.get_output("load", "rows").to_arrow().equals(NUMBERS)
 
 
+def test_a_ledger_waits_for_the_disk_after_a_table(ledger, store):
+    """What it knows of files is on the disk with the next commit, which waits as all others do."""
+    kept(store)
+    full = 2
+    assert ledger._database.autocommit(lambda at: at.exec_driver_sql("PRAGMA synchronous").scalar()) == full
+
+
 def changed(path):
     """Change one byte of a file, which keeps its size."""
     content = bytearray(Path(path).read_bytes())

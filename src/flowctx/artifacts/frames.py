@@ -22,6 +22,8 @@ logger = logging.getLogger("flowctx")
 
 #: Rows of a batch that is cut from a frame.
 _ROWS = 1 << 16
+#: So many cells of pandas are converted before threads have begun.
+_FEW_CELLS = 1 << 20
 #: Readers and generators that were handed on; they can be read once, and the second time they are empty.
 _TAKEN: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -244,7 +246,8 @@ def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) 
 
     _check_names(frame, path)
     for i, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
-        _check_dtype(dtype, frame.iloc[:, i], name, path)
+        objects = frame.iloc[:, i] if str(dtype) == "object" else ()  # of other types, the type says it all
+        _check_dtype(dtype, objects, name, path)
     index = frame.index
     for level in range(index.nlevels):
         values = index.get_level_values(level)
@@ -260,7 +263,8 @@ def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) 
             path,
         )
     try:
-        return pa.Table.from_pandas(frame, preserve_index=preserve_index)
+        threads = 1 if frame.size <= _FEW_CELLS else None
+        return pa.Table.from_pandas(frame, preserve_index=preserve_index, nthreads=threads)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError) as exc:
         raise PlainDataError(f"{path} is a DataFrame that Arrow cannot hold: {exc}") from exc
 

@@ -56,24 +56,16 @@ class ParquetTable:
     def to_arrow(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a ``pyarrow.Table``."""
         with self._file() as file:
-            names = self._names(columns)
-            if not file.num_row_groups:
-                table = self._stored(names).empty_table()
-            elif where is None:
-                table = file.read(names)
-            else:
-                table = pa.Table.from_batches(self._filtered(file, names, where, _ROWS), self._stored(names))
-            return self._form[0].restore(table.select(names))
+            return self._read(file, columns, where)
 
     def to_pandas(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a pandas DataFrame."""
         need_library("pandas")
-        if columns is not None:
-            with self._file():
+        with self._file() as file:
+            if columns is not None:
                 columns = [*columns, *(name for name in self._index_columns() if name not in columns)]
-        frame = self.to_arrow(columns, where).to_pandas(self_destruct=True)
-        with self._file():
-            freq = self._form[0].freq
+            table, freq = self._read(file, columns, where), self._form[0].freq
+        frame = table.to_pandas(self_destruct=True)
         if freq is not None and where is None:
             frame.index.freq = freq
         return frame
@@ -136,6 +128,16 @@ class ParquetTable:
             yield same
 
     # -- how -------------------------------------------------------------------------------------------------------
+
+    def _read(self, file: pq.ParquetFile, columns: Sequence[str] | None, where: Any) -> pa.Table:
+        names = self._names(columns)
+        if not file.num_row_groups:
+            table = self._stored(names).empty_table()
+        elif where is None:
+            table = file.read(names)
+        else:
+            table = pa.Table.from_batches(self._filtered(file, names, where, _ROWS), self._stored(names))
+        return self._form[0].restore(table.select(names))
 
     @contextmanager
     def _file(self) -> Iterator[pq.ParquetFile]:

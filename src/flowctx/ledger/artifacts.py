@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection
 
 from flowctx.core.data.references import TableReference, paths_in_text
 from flowctx.ledger.database import Database
+from flowctx.ledger.driver import execute
 from flowctx.ledger.rows import stamp
-from flowctx.ledger.statements import add_artifact, intend_artifact, release_artifact, streamed
+from flowctx.ledger.statements import add_artifact, find_artifact, intend_artifact, release_artifact, streamed
 from flowctx.ledger.tables import artifacts, attempts, facts, steps
 
 
@@ -31,6 +32,19 @@ def rolled_back(at: Connection) -> Iterator[None]:
         yield
     finally:
         at.exec_driver_sql("ROLLBACK")
+
+
+@contextmanager
+def unsynced(at: Connection) -> Iterator[None]:
+    """Let SQLite not wait for the disk in a block: only a power cut could undo it, before the next transaction ends."""
+    if at.dialect.name != "sqlite":
+        yield
+        return
+    at.exec_driver_sql("PRAGMA synchronous=NORMAL")
+    try:
+        yield
+    finally:
+        at.exec_driver_sql("PRAGMA synchronous=FULL")
 
 
 def all_referred_paths(at: Connection) -> set[str]:
@@ -70,12 +84,9 @@ class SqlArtifacts:
 
     def find(self, digest: str, form: str) -> TableReference | None:
         """Return a stored table of this content and form, which is about to be referred to anew."""
-        stored = (artifacts.c.digest == digest, artifacts.c.form == form, artifacts.c.removed_at.is_(None))
-        newest = select(artifacts.c.path, artifacts.c.reference).where(*stored)
-        newest = newest.order_by(artifacts.c.intended_at.desc()).limit(1)
 
         def work(at: Connection) -> str | None:
-            found = at.execute(newest).first()
+            found = execute(at, find_artifact(), {"digest": digest, "form": form}).first()
             if found is None:
                 return None
             known = (artifacts.c.path == found.path, artifacts.c.removed_at.is_(None))
@@ -88,8 +99,13 @@ class SqlArtifacts:
     def add(self, reference: TableReference, form: str) -> None:
         """Remember a table that is stored, for others to find."""
         row = {"path": reference.path, "digest": reference.digest, "form": form}
-        row["reference"] = json.dumps(reference.to_json())
-        self._database.autocommit(lambda at: at.execute(add_artifact(at), row | {"intended_at": self._now(at)}))
+        row |= {"reference": json.dumps(reference.to_json()), "removed_at": None}
+
+        def work(at: Connection) -> None:
+            with unsynced(at):
+                execute(at, add_artifact(at), row | {"intended_at": self._now(at)})
+
+        self._database.autocommit(work)
 
     def reuse(self, path: str) -> bool:
         """Say that a file is about to be referred to anew; returns whether it stays."""

@@ -51,7 +51,15 @@ def remember_pruned(at: Connection, query: Any) -> Any:
 
 def add_artifact(at: Connection) -> Any:
     """Return the statement that inserts a file's row, or does nothing if it is there."""
-    return _insert(at.dialect.name, artifacts).on_conflict_do_nothing()
+    return _add(at.dialect.name, artifacts)
+
+
+@functools.cache
+def find_artifact() -> Any:
+    """Return the query for the stored tables of a ``digest`` and a ``form``, the newest first."""
+    content = (artifacts.c.digest == bindparam("digest"), artifacts.c.form == bindparam("form"))
+    newest = select(artifacts.c.path, artifacts.c.reference).where(*content, artifacts.c.removed_at.is_(None))
+    return newest.order_by(artifacts.c.intended_at.desc())
 
 
 def intend_artifact(at: Connection) -> Any:
@@ -145,6 +153,11 @@ def with_context() -> Any:
     """Return the query for runs with what the first step of their latest attempt saw."""
     latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
     return select(runs, attempts.c.context, attempts.c.digest, attempts.c.reads).join(attempts, latest)
+
+
+@functools.cache
+def _add(dialect: str, table: Table) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing()
 
 
 @functools.cache
