@@ -1,6 +1,7 @@
 """One way to hand a frame from one step to the next, in a process of its own: ``table_case.py NAME ROWS FOLDER``.
 
-Prints JSON: seconds, memory at its peak beyond what was there before, and bytes on disk.
+Says ``ready``, then makes one call for each line that it reads, and prints JSON: seconds of wall clock and of CPU, the
+memory at the peak beyond what was there before, and, after the first call, bytes on disk. So others can take turns.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +27,18 @@ def frame_of(rows: int) -> pd.DataFrame:
     return pd.DataFrame({**numbers, "i": rng.integers(0, 1000, rows), "s": names, "t": times})
 
 
+def write(frame: pd.DataFrame, file: str) -> None:
+    """Write a frame as everybody does."""
+    frame.to_parquet(file, compression="zstd")
+
+
 def parquet(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
     """Pandas' own way."""
+    file = str(folder / "x.parquet")
 
     def call() -> None:
-        frame.to_parquet(folder / "x.parquet", compression="zstd")
-        assert len(pd.read_parquet(folder / "x.parquet")) == len(frame)
+        write(frame, file)
+        assert len(pd.read_parquet(file)) == len(frame)
 
     return call
 
@@ -75,31 +81,32 @@ def airflow(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
     return call
 
 
+def airflow_parquet(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
+    """Two plain tasks, which write and read a file by hand."""
+
+    def load() -> str:
+        write(frame, file := str(folder / "x.parquet"))
+        return file
+
+    return _plain_tasks(load, lambda file: len(pd.read_parquet(file)))
+
+
 def airflow_xcom(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
     """Two plain tasks, whose frames Airflow's own backend writes to files."""
+    # Airflow looks once for the place: the warm-up is to find the same.
+    files = (folder.parent if folder.name == "warm" else folder) / "files"
+    os.environ["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] = files.as_uri()
+    return _plain_tasks(lambda: frame, len)
+
+
+def _plain_tasks(first: Callable[[], Any], second: Callable[[Any], int]) -> Callable[[], None]:
     from airflow.sdk import DAG, task
 
     from flowctx.testing import run_dag
 
-    # Airflow looks once for the place: the warm-up is to find the same.
-    files = (folder.parent if folder.name == "warm" else folder) / "files"
-
-    @task
-    def load() -> pd.DataFrame:
-        return frame
-
-    @task
-    def use(frame: pd.DataFrame) -> int:
-        return len(frame)
-
     with DAG("plain_frames") as dag:
-        use(load())
-
-    def call() -> None:
-        os.environ["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] = files.as_uri()
-        run_dag(dag).raise_for_failure()
-
-    return call
+        task(task_id="use")(lambda found: second(found))(task(task_id="load")(lambda: first())())
+    return lambda: run_dag(dag).raise_for_failure()
 
 
 def dagster(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
@@ -112,8 +119,38 @@ def dagster(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
     return lambda: _materialize(dg, assets, {"workflow_io_manager": outputs})
 
 
+def dagster_parquet(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
+    """Two plain assets, which write and read a file by hand."""
+    import dagster as dg
+
+    file = str(folder / "x.parquet")
+
+    @dg.asset
+    def load() -> None:
+        write(frame, file)
+
+    @dg.asset(deps=[load])
+    def use() -> None:
+        assert len(pd.read_parquet(file)) == len(frame)
+
+    return lambda: _materialize(dg, [load, use], {})
+
+
 def dagster_fs(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
     """Two plain assets with Dagster's filesystem IO manager, which pickles."""
+    import dagster as dg
+
+    return _plain_assets(frame, dg.FilesystemIOManager(base_dir=str(folder)))
+
+
+def dagster_duckdb(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
+    """Two plain assets with the IO manager of dagster-duckdb-pandas."""
+    from dagster_duckdb_pandas import DuckDBPandasIOManager
+
+    return _plain_assets(frame, DuckDBPandasIOManager(database=str(folder / "frames.duckdb")))
+
+
+def _plain_assets(frame: pd.DataFrame, manager: Any) -> Callable[[], None]:
     import dagster as dg
 
     @dg.asset
@@ -121,10 +158,11 @@ def dagster_fs(frame: pd.DataFrame, folder: Path) -> Callable[[], None]:
         return frame
 
     @dg.asset
-    def use(load: pd.DataFrame) -> int:
-        return len(load)
+    def use(load: pd.DataFrame) -> None:
+        assert len(load) == len(frame)
 
-    return lambda: _materialize(dg, [load, use], {"io_manager": dg.FilesystemIOManager(base_dir=str(folder))})
+    # What the second hands on is nothing, and nobody's to keep.
+    return lambda: _materialize(dg, [load, use], {"io_manager": manager})
 
 
 def _materialize(dg: Any, assets: Any, resources: dict[str, Any]) -> None:
@@ -133,12 +171,18 @@ def _materialize(dg: Any, assets: Any, resources: dict[str, Any]) -> None:
 
 
 CASES = {
-    "parquet": parquet,
-    "here": here,
-    "dagster": dagster,
-    "dagster_fs": dagster_fs,
-    "airflow": airflow,
-    "airflow_xcom": airflow_xcom,
+    call.__name__: call
+    for call in (
+        parquet,
+        here,
+        airflow_parquet,
+        airflow,
+        airflow_xcom,
+        dagster_parquet,
+        dagster,
+        dagster_fs,
+        dagster_duckdb,
+    )
 }
 
 
@@ -153,36 +197,42 @@ def set_up_airflow(home: Path) -> None:
     )
 
 
-def memory() -> int:
-    """Return the resident memory in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+def memory(name: str) -> int:
+    """Return a figure of this process's memory in bytes."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[name].split()[0]) * 1024
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes on disk, but for what an engine keeps of its runs."""
+    apart = {"warm", "warm-airflow"}
+    files = [path for path in folder.rglob("*") if path.is_file() and not apart & set(path.parts)]
+    return sum(path.stat().st_size for path in files if not path.name.startswith("ledger.db"))
+
+
+def measured(call: Callable[[], None]) -> dict[str, float]:
+    """Make one call and return what it took."""
+    Path("/proc/self/clear_refs").write_text("5")  # forget the former peak
+    before, cpu, started = memory("VmRSS"), time.process_time(), time.perf_counter()
+    call()
+    wall, used = time.perf_counter() - started, time.process_time() - cpu
+    return {"wall": wall, "cpu": used, "peak": memory("VmHWM") - before}
 
 
 def main(name: str, rows: int, folder: Path) -> None:
-    """Warm up, then take the best time of three and the highest memory."""
+    """Warm up, then make a call for each line."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what engines print is no answer
+    warm = folder / "warm"
+    warm.mkdir(parents=True)
     if name.startswith("airflow"):
         set_up_airflow(folder / "warm-airflow")
+    CASES[name](frame_of(100), warm)()
     call = CASES[name](frame_of(rows), folder)
-    CASES[name](frame_of(100), folder / "warm")() if (folder / "warm").mkdir() is None else None
-    before, peak, done = memory(), [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.002):
-            peak[0] = max(peak[0], memory())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    done.set()
-    files = [p for p in folder.rglob("*") if p.is_file() and not {"warm", "warm-airflow"} & set(p.parts)]
-    data = [p for p in files if "ledger.db" not in p.name and p.stat().st_size > 100]
-    runs = 3 if name in ("here", "dagster", "airflow", "airflow_xcom") else 1
-    size = sum(p.stat().st_size for p in data) / runs
-    print(json.dumps({"seconds": min(times), "peak": peak[0] - before, "bytes": size}))
+    print("ready", file=answers)
+    for number, _ in enumerate(sys.stdin):
+        found = measured(call)
+        print(json.dumps({**found, "bytes": size_of(folder)} if not number else found), file=answers)
 
 
 if __name__ == "__main__":
