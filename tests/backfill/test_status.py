@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -260,3 +262,16 @@ def test_who_asks_says_whose_a_batch_is_that_nobody_planned(ledger: Ledger) -> N
     assert (found.batch.workflow, found.total, list(found.others)) == ("other", 2, [flow.name])
     found = BatchStatus.of(ledger, "both", flow)
     assert (found.batch.workflow, found.total, found.others) == (flow.name, 1, {"other": {"ok": 2}})
+
+
+def test_the_page_of_a_hundred_thousand_partitions_is_small(ledger: Ledger) -> None:
+    """Each cell is a letter and a short number in one text, whatever the size; nothing of it is masked or lost."""
+    rows, columns = [f"{number:04}" for number in range(2000)], [f"c{number}" for number in range(50)]
+    cells = bytearray(b"oosmf" * 20_000)
+    seconds = array("f", [0.25, 12.3456, -1.0, -1.0, 3600.0] * 20_000)
+    grid = Grid("date", ("column",), dated=True, rows=rows, columns=columns, cells=cells, seconds=seconds)
+    page = render_html(replace(BatchStatus.of(ledger, "b", flow), grid=grid))
+    found = json.loads(page.split('type="application/json">')[1].split("</script>")[0])["grid"]
+    assert (found["rows"], found["columns"], found["cells"]) == (rows, columns, cells.decode())
+    assert found["milliseconds"] == ",".join(["250", "12346", "", "", "3600000"] * 20_000)
+    assert len(page) < 1_000_000

@@ -51,9 +51,10 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o755)  # a server run by root is another user's
         with postgres_url(folder) as postgres:
-            for kind, url in (("SQLite", f"sqlite:///{folder / 'ledger.db'}"), ("PostgreSQL", postgres)):
-                fill(url, RUNS)
-                measure(kind, url)
+            sqlite = f"sqlite:///{folder / 'ledger.db'}"
+            fill([sqlite, postgres], RUNS)
+            measure("SQLite", sqlite)
+            measure("PostgreSQL", postgres)
 
 
 def measure(kind: str, url: str) -> None:

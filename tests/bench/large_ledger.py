@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,23 @@ BATCH = 40_000
 BEGUN = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-def fill(url: str, runs: int) -> None:
-    """Make a ledger and write so many runs into it, each with its attempt, three steps, a capture and a launch."""
-    ledger = SqlLedger(url)
-    ledger.list_runs(limit=1)
-    ledger.close()
+def fill(urls: Sequence[str], runs: int) -> None:
+    """Make ledgers and write so many runs into each, each with its attempt, three steps, a capture and a launch."""
+    for url in urls:
+        ledger = SqlLedger(url)
+        ledger.list_runs(limit=1)
+        ledger.close()
+    writers = [_Sqlite(url) if url.startswith("sqlite") else _Postgres(url) for url in urls]
     tables: dict[str, list[dict[str, Any]]] = {}
-    write = _Sqlite(url) if url.startswith("sqlite") else _Postgres(url)
     for start in range(0, runs, 5000):
         some = range(start, min(start + 5000, runs))
         for table, row in itertools.chain.from_iterable(map(_rows, some)):
             tables.setdefault(table, []).append(row)
-        for table, rows in tables.items():
+        for write, (table, rows) in itertools.product(writers, tables.items()):
             write(table, rows)
         tables.clear()
-    write.close()
+    for write in writers:
+        write.close()
 
 
 def partition(number: int) -> PartitionKey:
@@ -101,11 +103,16 @@ def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class _Sqlite:
-    """Writes rows into a SQLite file."""
+    """Writes rows into a SQLite file; the indexes are made when all rows are there."""
 
     def __init__(self, url: str) -> None:
         self._raw = sqlite3.connect(Path(url.removeprefix("sqlite:///")), isolation_level=None)
         self._raw.execute("PRAGMA synchronous=OFF")
+        self._raw.execute("PRAGMA cache_size=-200000")
+        found = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        self._indexes = self._raw.execute(found).fetchall()
+        for name, _ in self._indexes:
+            self._raw.execute(f"DROP INDEX {name}")
 
     def __call__(self, table: str, rows: list[dict[str, Any]]) -> None:
         names = list(rows[0])
@@ -116,20 +123,27 @@ class _Sqlite:
         self._raw.execute("COMMIT")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Make the indexes, and let go of the file."""
+        for _, statement in self._indexes:
+            self._raw.execute(statement)
+        self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._raw.close()
 
 
 class _Postgres:
-    """Writes rows into PostgreSQL."""
+    """Writes rows into PostgreSQL; the indexes are made when all rows are there."""
 
     def __init__(self, url: str) -> None:
         import psycopg
 
         self._raw = psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False))
+        found = "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix\\_flowctx%'"
+        self._indexes = self._raw.execute(found).fetchall()
+        for name, _ in self._indexes:
+            self._raw.execute(f"DROP INDEX {name}")
+        self._raw.commit()
 
-    def __call__(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
-        rows = list(rows)
+    def __call__(self, table: str, rows: list[dict[str, Any]]) -> None:
         names = ", ".join(f'"{name}"' for name in rows[0])
         with self._raw.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
             for row in rows:
@@ -137,7 +151,9 @@ class _Postgres:
         self._raw.commit()
 
     def close(self) -> None:
-        """Let it count what there is, as it does by itself in time."""
+        """Make the indexes, and let it count what there is, as it does by itself in time."""
+        for _, statement in self._indexes:
+            self._raw.execute(statement)
         self._raw.execute("ANALYZE")
         self._raw.commit()
         self._raw.close()
