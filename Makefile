@@ -39,7 +39,7 @@ test: $(READY)  ## Run the tests (the slow end-to-end ones are in `make e2e`)
 e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web servers
 	@$(BIN)/python -m pytest -m e2e -n 3 --dist loadfile -q
 
-test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler, on the oldest engines
+test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler or daemon, on each engine
 	@$(BIN)/python tests/reach $(ENGINE)
 
 test-fabric: $(READY)  ## Run batches on an Airflow with two Celery workers, one of which is killed

@@ -8,9 +8,14 @@ from flowctx.ledger import open_ledger
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what the engine that is installed cannot do: ``@pytest.mark.needs("airflow", "retry policies")``."""
+    """Skip what the engine that is installed cannot do: ``@pytest.mark.needs("airflow", "retry policies")``.
+
+    What a test needs is written into the report, by which ``make test-reach`` counts.
+    """
     for mark in item.iter_markers("needs"):
-        require(*mark.args)
+        engine, ability = mark.args
+        require(engine, ability)
+        item.user_properties.append(("needs", ability))
 
 
 @pytest.fixture

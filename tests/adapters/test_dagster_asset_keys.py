@@ -6,7 +6,6 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-from adapters.abilities import require
 from adapters.dagster_support import QUIET, Bench, counted
 from flowctx import ContextError, Daily, PartitionScheme, QualityMetrics, StepResult, Workflow
 from flowctx.dagster import WorkflowIOManager, asset_key, workflow_assets, workflow_definitions, workflow_job
@@ -177,9 +176,9 @@ def evaluations(result):
     return {(getattr(check, "partition", None), check.passed, check.metadata["rows"].value) for check in found}
 
 
+@pytest.mark.needs("dagster", "partitioned checks")
 def test_a_check_is_partitioned_as_its_asset(tmp_path):
     """Each partition has a light of its own, in a run of a range too."""
-    require("dagster", "partitioned checks")
     flow = checked()
     one = Bench(flow, tmp_path, checks=["check"])
     assert evaluations(one.run(DAY)) == {(DAY, True, 3)}

@@ -1,5 +1,6 @@
 """What the pages list is what there is: settings, reserved names, tables, files and public names."""
 
+import json
 import re
 
 import pytest
@@ -10,11 +11,13 @@ import flowctx.dagster
 import flowctx.testing
 from documentation.pages import PAGES, ROOT
 from flowctx.airflow._versions import AIRFLOW
+from flowctx.core.engine_versions import numbers
 from flowctx.core.execution.envelope import ENVELOPE_VERSION
 from flowctx.core.workflow.context import FORMAT_VERSION
 from flowctx.core.workflow.run_request import RESERVED_NAMES
 from flowctx.dagster._versions import DAGSTER
 from flowctx.ledger.tables import REVISION, metadata
+from reach import results
 
 SOURCE = ROOT / "src" / "flowctx"
 CODE = {path: path.read_text() for path in SOURCE.rglob("*.py")}
@@ -53,6 +56,24 @@ def test_the_versions_of_engines_are_listed(engine):
     table = text.partition(f"| {engine.name} | since | before |")[2].partition("\n\n")[0]
     listed = re.findall(r"^\| ([^|-]+) \| ([0-9.]+) \| ([^|]+) \|$", table, re.MULTILINE)
     assert listed == [(name, ability.since, ability.otherwise) for name, ability in engine.abilities.items()]
+
+
+@pytest.mark.parametrize("engine", [AIRFLOW, DAGSTER, results.PYTHON, results.PYARROW], ids=lambda engine: engine.name)
+def test_what_was_tried_of_an_engine_is_what_was_found(engine):
+    """``versions.md`` has the results of test-reach, of each environment (to write them: ``tests/reach show``)."""
+    known = json.loads(results.FILE.read_text())
+    assert {file.stem for file in results.FILE.parent.glob(f"{engine.extra}-*.txt")} <= known.keys()
+    assert results.table(engine, known) in page("versions.md")
+
+
+@pytest.mark.parametrize("engine", [AIRFLOW, DAGSTER], ids=lambda engine: engine.name)
+def test_abilities_are_tried_where_they_are(engine):
+    """No test that needs an ability passed on an engine that the table of abilities denies it."""
+    known = json.loads(results.FILE.read_text())
+    tried = {name.partition("-")[2]: found for name, found in known.items() if name.startswith(f"{engine.extra}-")}
+    for version, found in tried.items():
+        able = {name for name, ability in engine.abilities.items() if numbers(version) >= numbers(ability.since)}
+        assert found.get("tests", {"needs": {}})["needs"].keys() <= able, version
 
 
 @pytest.mark.parametrize("name", sorted(metadata.tables))

@@ -8,4 +8,4 @@ import dagster as dg
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return what the folder defines."""
-    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    return dg.load_from_defs_folder(project_root=Path(__file__).parents[2])
