@@ -59,18 +59,16 @@ class StepByStep:
             seen, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
             return StepInput(ctx=seen, inherited=inherited, after=step.after, skipped=skipped)
 
-        attempt = StepAttempt(
+        return StepAttempt(
             step=step,
             open=self.open,
             receive=receive,
-            retried=lambda result: result.retryable and attempt.number <= step.retry.retries,
             number=number,
             store=self.store,
             limit=self.limit,
             skips_captured=self.request.on_captured == "skip",
             **how,
         )
-        return attempt
 
     def _handed_on(self, made):
         self.payloads[made.envelope.step] = json.dumps(made.envelope.to_payload())

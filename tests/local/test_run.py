@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -40,6 +42,19 @@ def test_a_step_sees_all_outputs_and_updates_before_it(flow):
     ctx = run(flow, params={"limit": 4}).context
     assert ctx.step_outputs["c"] == {"sum": 3, "cursor": 7, "limit": 4}
     assert ctx.params == {"limit": 4, "cursor": 7}
+
+
+def test_a_run_leaves_nothing_to_the_garbage_collector(flow):
+    """What the steps saw is freed with the result: nothing that a run makes refers to itself."""
+    seen = []
+    for name in ("a", "b", "c"):
+        flow.step(name=name, retries=1)(lambda ctx: seen.append(weakref.ref(ctx)))
+    gc.disable()
+    try:
+        run(flow, params={"limit": 4})
+        assert [ref() for ref in seen] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_skip_cascades(flow):

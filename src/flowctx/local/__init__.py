@@ -240,6 +240,8 @@ def replay(
 
 def _known(known_at: datetime | str | None, now: datetime) -> dict[str, str]:
     """Return what a run's context says of the time at which its inputs are read."""
+    if known_at is None:
+        return {}
     time = VersionChoice(known_at=read_time(known_at)).known_at
     if time is not None and time > now:
         raise ContextError(f"known_at={time.isoformat()} lies ahead; what will be known then is not known yet")

@@ -86,7 +86,6 @@ class Progress:
             step=step,
             open=lambda: self.recorder,
             receive=lambda ctx: self._receive(step, ctx),
-            retried=lambda result: result.retryable and attempt.number <= step.retry.retries,
             store=self.store,
             limit=MAX_INLINE_BYTES if self.recorder.recording else None,
             ends_run=False,

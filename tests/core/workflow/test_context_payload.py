@@ -44,6 +44,16 @@ def test_what_is_read_late_is_written_as_it_came(ctx):
     assert found.to_bytes() == wanted.to_bytes()
 
 
+def test_names_of_steps_are_escaped_beside_unread_ones():
+    """A step may have any name, and what is unread before it changes nothing in how its output is written."""
+    ctx = CTX.with_step_output("a", {"n": 1})
+    found = WorkflowContext.from_bytes(ctx.to_bytes())
+    for name in ("$date", "__b"):
+        ctx, found = ctx.with_step_output(name, {"n": 2}), found.with_step_output(name, {"n": 2})
+        assert found.to_bytes() == ctx.to_bytes()
+        assert WorkflowContext.from_bytes(found.to_bytes()) == ctx
+
+
 def test_outputs_are_read_when_they_are_looked_at():
     """Reading, deriving and writing a context reads no output; a look at one reads that one."""
     ctx = CTX.with_step_output("a", {"n": 1}).with_step_output("b", {"n": 2})

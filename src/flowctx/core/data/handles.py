@@ -8,21 +8,22 @@ from decimal import Decimal
 from typing import Any
 
 from flowctx.core.data.files import File
-from flowctx.core.data.plain import ArtifactRef, FrozenDict, FrozenList, is_json
+from flowctx.core.data.plain import JSON_TYPES, ArtifactRef, FrozenDict, FrozenList, JsonDict
 from flowctx.core.data.references import Handle
 from flowctx.core.data.tables import Table
 
 #: Types of values that hold no others: most values are of one of them.
-_LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, Decimal})
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, Decimal}) | JSON_TYPES
 
 
-def _plain(value: Any) -> bool:
-    """Whether a dict or list holds nothing but such values: most outputs are so, and need no walk."""
-    if is_json(value):
-        return True
+def may_hold_handles(value: Any) -> bool:
+    """Whether a walk through plain data may find a table or file: most outputs hold nothing but plain values."""
+    kind = type(value)
+    if not Handle.met or kind is JsonDict:
+        return False
     if isinstance(value, dict):
-        return _LEAVES.issuperset(map(type, value.values()))
-    return isinstance(value, list) and _LEAVES.issuperset(map(type, value))
+        return not _LEAVES.issuperset(map(type, value.values()))
+    return not (isinstance(value, list) and _LEAVES.issuperset(map(type, value)))
 
 
 def artifacts_in(value: Any) -> Iterator[ArtifactRef | Table | File]:
@@ -47,7 +48,7 @@ def paths_in(value: Any) -> Iterator[str]:
 
 def bind(value: Any, store: object | None) -> None:
     """Say in which store the tables and files in plain data are; those that know it already stay there."""
-    if not Handle.met or _plain(value):
+    if not may_hold_handles(value):
         return
     for found in artifacts_in(value):
         if not isinstance(found, ArtifactRef):
@@ -56,7 +57,7 @@ def bind(value: Any, store: object | None) -> None:
 
 def replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     """Return plain data with other tables and files; what has none is returned as it is."""
-    if not Handle.met or _plain(value):
+    if not may_hold_handles(value):
         return value
     if isinstance(value, (Table, File)):
         return change(value)

@@ -143,16 +143,21 @@ def tags_are_sound(data: bytes) -> bool:
     return tags <= _SOUND or all(map(_is_sound, tags))
 
 
-#: An object with one key, which is a tag, and a text without escapes as its value.
-_TAGS = re.compile(rb'\{"\$([a-z]+":"[^"\\]*)"\}')
+#: What begins as an object with a tag, up to the next closing brace.
+_TAGS = re.compile(rb'\{"\$([^}]*)\}')
+#: Such an object with one key, and a text without escapes as its value.
+_TAG = re.compile(rb'([a-z]+)":"([^"\\]*)"')
 #: Tags with their values that were found sound: many outputs have the same date.
 _SOUND: set[bytes] = set()
 
 
 def _is_sound(tag: bytes) -> bool:
-    name, _, value = tag.partition(b'":"')
+    parts = _TAG.fullmatch(tag)
+    if parts is None:
+        return False
+    name, text = parts.groups()
     try:
-        TAG_READERS[f"${name.decode()}"](value.decode())
+        TAG_READERS[f"${name.decode()}"](text.decode())
     except TAG_ERRORS:
         return False
     if len(tag) <= _LONGEST_KEPT:

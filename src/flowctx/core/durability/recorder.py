@@ -70,17 +70,14 @@ class Recorder:
         over: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ledger, self.run = ledger, run
+        #: Whether anything is remembered of the run.
+        self.recording = not isinstance(ledger, NoLedger)
         #: What the first step of this attempt sees; with a checkpoint, if it continues another.
         self.context = context or run.context
         #: Whether the caller wished that complete steps are not run again.
         self.resumes = resumes
         self._order = order or {}
         self._over = over
-
-    @property
-    def recording(self) -> bool:
-        """Whether anything is remembered of the run."""
-        return not isinstance(self.ledger, NoLedger)
 
     def reused_result(
         self, step: str, store: ArtifactStore | None = None, *, tried_before: bool = False

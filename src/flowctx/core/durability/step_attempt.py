@@ -70,8 +70,8 @@ class StepAttempt:
     open: Callable[[], Recorder]
     #: Returns what the steps before handed on, given the run's context.
     receive: Callable[[WorkflowContext], StepInput]
-    #: Whether a failure will be tried again.
-    retried: Callable[[StepResult], bool]
+    #: Whether a failure will be tried again; ``None``: as the step's own policy says.
+    retried: Callable[[StepResult], bool] | None = None
     #: Configuration on top of the step's own.
     config: Mapping[str, Any] | None = None
     #: Which attempt this is, from 1.
@@ -119,12 +119,18 @@ class StepAttempt:
         """
         started_at = self.clock.now()
         recorder = self.open()
-        while self.retried((made := self._made(recorder)).outcome.result):
+        while self._retried((made := self._made(recorder)).outcome.result):
             self.clock.sleep(self.step.retry.wait(self.number))
             self.number += 1
         if not made.carried:
             self._record(recorder, made, started_at)
         return made
+
+    def _retried(self, result: StepResult) -> bool:
+        """Return whether a step that ended so is tried again."""
+        if self.retried is not None:
+            return self.retried(result)
+        return result.retryable and self.number <= self.step.retry.retries
 
     def _made(self, recorder: Recorder) -> AttemptResult:
         outcome = _NO_OUTCOME
@@ -155,7 +161,7 @@ class StepAttempt:
     def _tolerated(self, outcome: Outcome) -> Outcome:
         """Return the outcome; a failure of an optional step that is not tried again does not count as one."""
         result = outcome.result
-        if not self.step.optional or result.status is not StepStatus.FAILED or self.retried(result):
+        if not self.step.optional or result.status is not StepStatus.FAILED or self._retried(result):
             return outcome
         logger.warning("step %s failed and is optional: the run goes on", self.step.name)
         return replace(outcome, result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
@@ -216,7 +222,7 @@ class StepAttempt:
             after=self._received.after if self._received else None,
             traceback=self._traceback(made.outcome),
             inputs=self._inputs.read if self._inputs is not None else None,
-            final=self.ends_run and not self.retried(result),
+            final=self.ends_run and not self._retried(result),
         )
 
     def _traceback(self, outcome: Outcome) -> str | None:

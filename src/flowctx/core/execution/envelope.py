@@ -14,7 +14,7 @@ from typing import Any
 from flowctx.core.data.encoding import decode, digest, encode, escape_key, from_json, to_json, unescape_key
 from flowctx.core.data.handles import bind, paths_in
 from flowctx.core.data.lazy import LazyDict
-from flowctx.core.data.plain import ArtifactRef, FrozenDict
+from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict
 from flowctx.core.data.tables import MAX_INLINE_BYTES as MAX_INLINE_BYTES
 from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -192,13 +192,17 @@ def merge_upstream(
         ContextConflict: Two predecessors wrote one parameter with different values.
     """
     envelopes = list(envelopes)
+    if not envelopes:
+        return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), _NOTHING
     inherited = Upstream(updates=_merge_updates(envelopes), prior=_merge_prior(envelopes))
-    ready = {
-        e.step: load_output(e, store)
-        for e in envelopes
-        if e.status is StepStatus.OK and not isinstance(e.output, ArtifactRef)
-    }
-    stowed = {e.step: e for e in envelopes if isinstance(e.output, ArtifactRef)}
+    ready: dict[str, FrozenDict] = {}
+    stowed: dict[str, Envelope] = {}
+    for envelope in envelopes:
+        if isinstance(envelope.output, ArtifactRef):
+            stowed[envelope.step] = envelope
+        elif envelope.status is StepStatus.OK:
+            bind(envelope.output, store)
+            ready[envelope.step] = envelope.output
     prior = inherited.prior
 
     def later(name: str) -> Any:
@@ -206,9 +210,9 @@ def merge_upstream(
 
     all_here = len(ready) == len(prior)
     outputs = FrozenDict({n: ready[n] for n in prior}) if all_here else LazyDict(prior, ready, later)
-    params = ctx.params
-    if inherited.updates:
-        params = FrozenDict({**params, **{key: update.value for key, update in inherited.updates.items()}})
+    if not inherited.updates:
+        return ctx._with(step_outputs=outputs), inherited
+    params = FrozenDict({**ctx.params, **{key: update.value for key, update in inherited.updates.items()}})
     return ctx._with(params=params, step_outputs=outputs), inherited
 
 
@@ -275,6 +279,10 @@ class Upstream:
             updates=updates,
             prior=self.prior,
         )
+
+
+#: Of a step that follows none.
+_NOTHING = Upstream()
 
 
 def final_context(

@@ -141,12 +141,13 @@ def execute(
     except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
         result, exception = _failure(step, exc), exc
     seconds = time.perf_counter() - started
-    data = (ctx.params, step.config, config or {})
     if result.error is not None:
-        secrets = secret_values(*data)
+        secrets = secret_values(ctx.params, step.config, config or {})
         result = replace(result, error=well_formed(mask_text(result.error, secrets)))
         exception = secretless(exception, secrets) if exception is not None else None
-    if result.status is not StepStatus.OK or result.quality is not None or logger.isEnabledFor(logging.INFO):
+    passed = result.quality is None or result.quality.passed
+    if result.status is not StepStatus.OK or not passed or logger.isEnabledFor(logging.INFO):
+        data = (ctx.params, step.config, config or {})
         _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), data)
     return Outcome(result=result, exception=exception, seconds=seconds)
 

@@ -88,16 +88,17 @@ class WorkflowContext:
     idempotency_key: str | None = None
 
     def __post_init__(self) -> None:
+        values = self.__dict__
         for name in ("params", "step_outputs", "metadata"):
-            value = getattr(self, name)
+            value = values[name]
             if not isinstance(value, FrozenDict):
                 object.__setattr__(self, name, as_dict(value, name))
         for name in ("run_id", "trace_id"):
-            value = getattr(self, name)
+            value = values[name]
             if not isinstance(value, str) or not value:
                 raise ContextError(f"{name}={value!r} must be text and not empty")
         for name in ("batch_id", "capture_id", "idempotency_key"):
-            value = getattr(self, name)
+            value = values[name]
             if value is not None and (not isinstance(value, str) or not value):
                 raise ContextError(f"{name}={value!r} must be text and not empty, or None")
         object.__setattr__(self, "started_at", as_utc(self.started_at))
@@ -195,7 +196,9 @@ class WorkflowContext:
     def _with(self, **checked: Any) -> WorkflowContext:
         """Return a new context with fields that need no further check."""
         new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__, **checked)
+        values = new.__dict__
+        values.update(self.__dict__)
+        values.update(checked)
         return new
 
     # --- looking -------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowctx.core.data.encoding import decode, escape_key, from_json, to_wire
 from flowctx.core.data.lazy import UnreadDict
-from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.plain import EMPTY, FrozenDict
 from flowctx.core.data.tags import tags_are_sound
 from flowctx.core.errors import PayloadError, PayloadVersionError
 from flowctx.core.partitions.key import PartitionKey
@@ -34,7 +34,7 @@ def payload_of(values: Mapping[str, Any], write: Callable[[Any], Any]) -> dict[s
         "run_id": values["run_id"],
         "trace_id": values["trace_id"],
         "batch_id": values["batch_id"],
-        "started_at": values["started_at"].isoformat(),
+        "started_at": _text(values["started_at"]),
         "params": write(values["params"]),
         "step_outputs": write(values["step_outputs"]),
         "metadata": write(values["metadata"]),
@@ -110,7 +110,9 @@ def _to_wire(value: Any) -> Any:
     """Return plain data for msgspec to encode; what is unread is not read for that."""
     if type(value) is not UnreadDict:
         return to_wire(value)
-    return {escape_key(name): data for name, data in value.encoded(to_wire).items()}
+    data = value.encoded(to_wire)
+    names = "".join(data)
+    return {escape_key(name): item for name, item in data.items()} if "$" in names or "__" in names else data
 
 
 def decode_payload(data: bytes | str) -> Any:
@@ -146,7 +148,8 @@ def read_bytes(data: bytes | str) -> dict[str, Any] | None:
 
 def _checked(found: Any) -> dict[str, Any] | None:
     """Return the fields of a payload whose types are right; ``None`` where one of them cannot be."""
-    params, metadata = from_json(found.params, "params"), from_json(found.metadata, "metadata")
+    params = from_json(found.params, "params")
+    metadata = from_json(found.metadata, "metadata") if found.metadata else EMPTY
     ids = (found.batch_id, found.capture_id, found.idempotency_key)
     if found.format_version != FORMAT_VERSION or not found.run_id or not found.trace_id or "" in ids:
         return None
@@ -173,6 +176,12 @@ def _checked(found: Any) -> dict[str, Any] | None:
 def _partition(items: tuple[tuple[str, str], ...]) -> PartitionKey:
     """Return a partition key: a run has one, whose context is read again and again."""
     return PartitionKey(**dict(items))
+
+
+@lru_cache(maxsize=256)
+def _text(started_at: datetime) -> str:
+    """Return a time in UTC as text: that at which a run started is in all of its contexts."""
+    return started_at.isoformat()
 
 
 @cache
