@@ -240,8 +240,6 @@ def replay(
 
 def _known(known_at: datetime | str | None, now: datetime) -> dict[str, str]:
     """Return what a run's context says of the time at which its inputs are read."""
-    if known_at is None:
-        return {}
     time = VersionChoice(known_at=read_time(known_at)).known_at
     if time is not None and time > now:
         raise ContextError(f"known_at={time.isoformat()} lies ahead; what will be known then is not known yet")
@@ -272,7 +270,7 @@ def _new_context(
         batch_id=batch_id,
         trace_id=trace_id,
         params=workflow.params_with(params),
-        metadata=ENGINE | _known(known_at, now) | step_config_of(workflow, step_config),
+        metadata=ENGINE | ({} if known_at is None else _known(known_at, now)) | step_config_of(workflow, step_config),
         started_at=now,
     )
 

@@ -81,7 +81,6 @@ class Progress:
         return RunResult.of(self.workflow.name, self._final_context(), entries)
 
     def _attempt(self, step: Step) -> StepRun:
-        started = self.clock.now()
         attempt = StepAttempt(
             step=step,
             open=lambda: self.recorder,
@@ -93,7 +92,8 @@ class Progress:
         )
         made = attempt.to_the_end()
         self.envelopes[step.name] = made.envelope
-        entry = StepRun.of(step.name, made.outcome.result, attempts=attempt.number, duration=self.clock.now() - started)
+        duration = self.clock.now() - (attempt.started_at or self.ctx.started_at)
+        entry = StepRun.of(step.name, made.outcome.result, attempts=attempt.number, duration=duration)
         raised = made.outcome.exception
         return entry if raised is None else replace(entry, exception=raised)
 

@@ -94,6 +94,8 @@ class StepAttempt:
     ends_run: bool = True
     #: The time, of attempts and of waits between them.
     clock: Clock = field(default_factory=SystemClock)
+    #: When the first attempt in this process began.
+    started_at: datetime | None = field(default=None, init=False)
     _received: StepInput | None = field(default=None, init=False)
     _inputs: StepInputs | None = field(default=None, init=False)
 
@@ -117,7 +119,7 @@ class StepAttempt:
             Superseded: The run goes on elsewhere; stop.
             LedgerError: It could not be recorded, and the setting is strict.
         """
-        started_at = self.clock.now()
+        started_at = self.started_at = self.clock.now()
         recorder = self.open()
         while self._retried((made := self._made(recorder)).outcome.result):
             self.clock.sleep(self.step.retry.wait(self.number))

@@ -224,8 +224,13 @@ def nearest_complete(workflow: Workflow, step: str, read: Callable[[str], Envelo
         step: The step that is to run.
         read: Returns the envelope of a step; ``None`` if it did not run, or failed.
     """
+    after = workflow[step].after
+    if not after:
+        return []
+    if len(after) == 1 and (only := read(after[0])) is not None:
+        return [only]
     found: dict[str, Envelope] = {}
-    pending = list(reversed(workflow[step].after))
+    pending = list(reversed(after))
     seen: set[str] = set()
     while pending:
         name = pending.pop()
@@ -337,8 +342,8 @@ def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, l
 
 
 def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
-    prior: dict[str, str | None] = {}
-    for envelope in envelopes:
+    prior: dict[str, str | None] = dict(envelopes[0].prior)
+    for envelope in envelopes[1:]:
         prior.update(envelope.prior)
     for envelope in envelopes:
         if envelope.status is StepStatus.OK:

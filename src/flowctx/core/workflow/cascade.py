@@ -84,6 +84,6 @@ def cascaded_status(before: Iterable[StepStatus | None], run_if: RunIf = RunIf.O
     found = set(before)
     if run_if is RunIf.ALWAYS:
         return None
-    if found & {StepStatus.FAILED, StepStatus.NOT_RUN}:
+    if StepStatus.FAILED in found or StepStatus.NOT_RUN in found:
         return StepStatus.NOT_RUN
     return StepStatus.SKIPPED if StepStatus.SKIPPED in found and run_if is RunIf.OK else None

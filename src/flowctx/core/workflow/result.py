@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from flowctx.core.data.encoding import to_json
-from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.data.plain import EMPTY, FrozenDict, freeze
 from flowctx.core.data.tables import TABLE, ArrowStream, is_frame
 from flowctx.core.errors import PlainDataError
 from flowctx.core.suggestions import a_kind
@@ -242,8 +242,8 @@ def as_result(returned: object) -> StepResult:
 
 def _dict(value: object, path: str) -> FrozenDict:
     if value is None:
-        return FrozenDict()
-    if path == "output" and is_frame(value):
+        return EMPTY
+    if type(value) is not dict and path == "output" and is_frame(value):
         value = {TABLE: value}
     frozen = freeze(value, path)
     if not isinstance(frozen, FrozenDict):

@@ -85,7 +85,7 @@ class StepRun:
             "step 'gate' before it failed"
         """
         entries = list(before)
-        status = cascaded_status((entry.status for entry in entries), run_if)
+        status = cascaded_status([entry.status for entry in entries], run_if)
         if status is None:
             return None
         if status is StepStatus.SKIPPED:
