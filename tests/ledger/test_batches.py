@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -157,6 +158,31 @@ def test_the_latest_of_several_failures_counts(ledger: Ledger) -> None:
     a_run(ledger, "T1", status=RunStatus.FAILED)
     ledger.batches.record_outcomes("b1", [a_note("tier=T1", PartitionState.LAUNCHED, last_seen_at=NOON + MINUTE)])
     assert [run.state for run in ledger.batches.iter_outcomes("b1", ["tier=T1"])] == [PartitionState.LAUNCHED]
+
+
+def test_counts_are_those_of_the_outcomes(ledger: Ledger) -> None:
+    """However many accounts there are of a partition, it is counted once, as its outcome stands."""
+    ledger.batches.put(BATCH)
+    for tier, status in (
+        ("one", RunStatus.OK),
+        ("two", RunStatus.FAILED),
+        ("three", None),
+        ("four", RunStatus.SKIPPED),
+    ):
+        a_run(ledger, tier, status=status)
+    ledger.finish(a_run(ledger, "two", workflow="other"), RunStatus.OK)
+    notes = [("one", "ok"), ("two", "ok"), ("three", "failed"), ("five", "launched"), ("six", "waiting")]
+    ledger.batches.record_outcomes(
+        "b1", [a_note(f"tier={tier}", PartitionState(state), run_id=f"r-{tier}") for tier, state in notes]
+    )
+    found = Counter(str(run.state) for run in ledger.batches.iter_outcomes("b1", workflow="flow"))
+    assert ledger.batches.count_outcomes("b1", "flow") == found
+    assert sum(found.values()) == 6
+    assert ledger.batches.count_outcomes("b1", "other") == {"ok": 1}
+    assert ledger.batches.count_outcomes("b2", "flow") == {}
+    ctx = make_context(workflow="flow", run_id="r-none", partition=None, batch_id="b1")
+    ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",)))
+    assert ledger.batches.count_outcomes("b1", "flow") == found + Counter(running=1)
 
 
 def test_outcomes_of_some_partitions(ledger: Ledger) -> None:

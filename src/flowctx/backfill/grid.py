@@ -57,21 +57,18 @@ class Grid:
         row = scheme.cadence_dimension or scheme.dimensions[0]
         rest = tuple(name for name in scheme.dimensions if name != row)
         grid = cls(row, rest, dated=scheme.cadence is not None)
-        places = list(grid._places(keys))
-        grid._lay_out(places, [_index(scheme.values(name)) for name in rest])
+        places = {str(key): grid._place(key) for key in keys}
+        grid._lay_out(list(places.values()), [_index(scheme.values(name)) for name in rest])
         rows, columns = _index(grid.rows), _index(grid.columns)
         width = len(grid.columns)
-        for label, column in places:
+        for label, column in places.values():
             grid.cells[rows[label] * width + columns[column]] = ord(MISSING)
         for run in runs:
-            key = PartitionKey.parse(run.partition) if run.partition else None
-            if key is None or key.keys() != set(scheme.dimensions):
-                continue
-            label, column = grid._place(key)
-            if label in rows and column in columns:
-                at = rows[label] * width + columns[column]
+            place = places.get(run.partition) or grid._place_of(scheme, run.partition)
+            if place is not None and place[0] in rows and place[1] in columns:
+                at, seconds = rows[place[0]] * width + columns[place[1]], run.seconds
                 grid.cells[at] = ord(LETTERS[run.state])
-                grid.seconds[at] = -1.0 if run.seconds is None else run.seconds
+                grid.seconds[at] = -1.0 if seconds is None else seconds
         return grid
 
     @classmethod
@@ -107,6 +104,11 @@ class Grid:
 
     def _place(self, key: PartitionKey) -> tuple[str, str]:
         return key[self.row_dimension], "|".join([key[name] for name in self.column_dimensions])
+
+    def _place_of(self, scheme: PartitionScheme, partition: str) -> tuple[str, str] | None:
+        """Return the place of a text that no key of the grid has as it stands, if it is one of the scheme's."""
+        key = PartitionKey.parse(partition) if partition else None
+        return self._place(key) if key is not None and key.keys() == set(scheme.dimensions) else None
 
     def _places(self, keys: Iterable[PartitionKey]) -> Iterator[tuple[str, str]]:
         return map(self._place, keys)

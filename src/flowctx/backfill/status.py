@@ -171,6 +171,7 @@ class _Survey:
 
     def __init__(self, selection: Selection | None) -> None:
         self.selection = selection
+        self._texts = frozenset(map(str, selection)) if selection is not None else frozenset()
         self.counts: dict[PartitionState, int] = {}
         self.engines: dict[str, int] = {}
         self.failures: list[PartitionRun] = []
@@ -207,9 +208,13 @@ class _Survey:
         self.started_at = min(filter(None, (self.started_at, other.started_at)), default=None)
         self.ended_at = max(filter(None, (self.ended_at, other.ended_at)), default=None)
 
+    def _selects(self, selection: Selection, partition: str) -> bool:
+        """Whether a partition is selected, also one whose text somebody else wrote, in another order."""
+        return partition in self._texts or (bool(partition) and partition in selection)
+
     def over(self, runs: Iterator[PartitionRun]) -> Iterator[PartitionRun]:
         for run in runs:
-            if self.selection is not None and (not run.partition or run.partition not in self.selection):
+            if self.selection is not None and not self._selects(self.selection, run.partition):
                 continue
             self.counts[run.state] = self.counts.get(run.state, 0) + 1
             self.engines[run.engine] = self.engines.get(run.engine, 0) + 1

@@ -236,8 +236,10 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
 
 
 def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
-    outcomes = (ledger.batches.iter_outcomes(batch.batch_id, workflow=name) for name in batch.workflows)
-    return Counter(str(run.state) for some in outcomes for run in some)
+    counts: Counter[str] = Counter()
+    for name in batch.workflows:
+        counts.update(ledger.batches.count_outcomes(batch.batch_id, name))
+    return counts
 
 
 def _total(batch: BatchRecord) -> int | None:

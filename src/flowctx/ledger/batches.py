@@ -27,6 +27,7 @@ from flowctx.ledger.batch_rows import (
     recorded_run,
 )
 from flowctx.ledger.database import Database
+from flowctx.ledger.outcome_counts import OutcomeCounts
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, put_launch
@@ -166,6 +167,15 @@ class SqlBatches:
         accounts = heapq.merge(noted, self._recorded(batch_id, texts, workflow), key=itemgetter(0))
         for _, some in itertools.groupby(accounts, key=itemgetter(0)):
             yield winning_outcome(run for _, run in some)
+
+    def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
+        """Return how many partitions of a workflow stand how in a batch."""
+        names = self._names_in_notes(batch_id, workflow)
+
+        def weigh(texts: list[str] | None) -> Iterator[PartitionRun]:
+            return self.iter_outcomes(batch_id, texts, workflow=workflow)
+
+        return OutcomeCounts(self._database, batch_id, workflow, names, weigh).counts()
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""

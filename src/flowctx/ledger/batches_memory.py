@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -137,6 +138,11 @@ class MemoryBatches:
         wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
         for _, some in itertools.groupby(wanted, key=_about):
             yield winning_outcome(some)
+
+    def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
+        """Return how many partitions of a workflow stand how in a batch."""
+        found = Counter(run.state for run in self.iter_outcomes(batch_id, workflow=workflow))
+        return {str(state): found[state] for state in PartitionState if found[state]}
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""

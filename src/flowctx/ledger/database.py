@@ -123,7 +123,13 @@ class Database:
 
     def rows(self, query: Any) -> list[Any]:
         """Return the rows of a query, by the names of their columns."""
-        return self.autocommit(lambda at: list(at.execute(query).mappings()))
+
+        def work(at: Connection) -> list[Any]:
+            found = at.execute(query)
+            names = tuple(found.keys())
+            return [dict(zip(names, row, strict=True)) for row in found]  # a mapping of SQLAlchemy's is read slowly
+
+        return self.autocommit(work)
 
     def pages(self, query: Any, place: Mapping[str, Any], size: int) -> Iterator[list[Any]]:
         """Yield the rows of a query in the order of their places, so many at a time; each page is read anew.

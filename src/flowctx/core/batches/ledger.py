@@ -107,6 +107,18 @@ class BatchStore(Protocol):
         """
         ...
 
+    def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
+        """Return how many partitions of a workflow stand how in a batch: what :meth:`iter_outcomes` yields, counted.
+
+        Args:
+            batch_id: The batch.
+            workflow: The workflow; a batch may have several.
+
+        Returns:
+            Counts by state, in the order of the states, without those of which there is none.
+        """
+        ...
+
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""
         ...

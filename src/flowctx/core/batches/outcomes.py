@@ -17,6 +17,9 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
     Raises:
         ValueError: There is no account.
     """
+    accounts = list(accounts)
+    if len(accounts) == 1:
+        return accounts[0]
     by_run: dict[str, list[PartitionRun]] = {}
     for account in accounts:
         by_run.setdefault(account.run_id, []).append(account)
