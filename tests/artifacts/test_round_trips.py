@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,24 @@ def test_a_table_comes_back_as_it_was(table):
     assert texts(batches) == texts(table)
     for name in table.column_names[-1:]:
         assert texts(found.to_arrow([name])) == texts(table.select([name]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.list_(pa.null(), 1), [[None], None, [None]]),
+        (pa.list_(pa.float32(), 3), [None, [1, 2, None], None, [4, 5, 6], None]),
+        (pa.struct([("a", pa.list_(pa.int8(), 2))]), [{"a": None}, None, {"a": [1, 2]}]),
+        (pa.map_(pa.string(), pa.list_(pa.int8(), 2)), [[("a", [1, 2]), ("b", None)], None, []]),
+        (pa.list_(pa.list_(pa.string(), 2), 2), [[["a", "b"], None], None, [None, ["c", None]]]),
+    ],
+    ids=str,
+)
+def test_a_list_of_fixed_length_may_be_null(kind, values):
+    """It comes back, though pyarrow before 26 writes such lists and cannot read them again."""
+    table = pa.table({"x": pa.array(values, kind)})
+    for part in (table, table[1:], pa.concat_tables([table, table])):
+        assert stored(part).to_arrow().equals(part)
 
 
 @MANY

@@ -37,8 +37,8 @@ PYTHONS = ["python-3.12", "python-3.13", "python-3.14"]
 SINCE_3_2 = ("run_time", "partitions", "partitions_dag", "endings")
 #: Tests that need what the newest Dagster has inside.
 NEWEST_DAGSTER = {"test_dagster_inputs"}
-#: Whether digests stand and no value is lost.
-OF_TABLES = ("test_digests.py", "test_losses.py")
+#: Whether digests stand, no value is lost, and every table comes back.
+OF_TABLES = ("test_digests.py", "test_losses.py", "test_round_trips.py")
 #: How many times as long as on the newest Airflow may ``run_dag`` take.
 SLOWER = 1.5
 

@@ -92,14 +92,15 @@ def flat(array: pa.Array, kind: pa.DataType) -> pa.Array:
         inner = [flat(child, field.type) for child, field in zip(array.flatten(), kind, strict=True)]
         return pa.StructArray.from_arrays(inner, fields=list(kind), mask=_mask(array))
     if T.is_large_list(kind):
-        return _flat_list(array, kind)
+        return flat_list(array, kind)
     if T.is_fixed_size_list(kind):
-        values = flat(_fixed_values(array), kind.value_type)
+        values = flat(fixed_values(array), kind.value_type)
         return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=_mask(array))
     return array.cast(kind)
 
 
-def _flat_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
+def flat_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return lists or maps in the layout of a type of large lists, which begins at their first one."""
     if T.is_map(array.type):
         pair = pa.struct([array.type.key_field.with_name("key"), array.type.item_field.with_name("value")])
         array = array.cast(pa.list_(pa.field("entries", pair, nullable=False)))
@@ -109,7 +110,7 @@ def _flat_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values, type=kind, mask=_mask(array))
 
 
-def _fixed_values(array: pa.Array) -> pa.Array:
+def fixed_values(array: pa.Array) -> pa.Array:
     """Return all elements of lists of one length, those of null lists too."""
     size = array.type.list_size
     return array.values.slice(array.offset * size, len(array) * size)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flowctx.artifacts.content import flat
+from flowctx.artifacts.content import fixed_values, flat, flat_list
 from flowctx.artifacts.types import T, canonical, children, is_binary, is_list, is_text, is_view
 
 #: Whether pyarrow can cast to views and hand them to other libraries.
@@ -39,17 +41,23 @@ def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
             raise TypeError("run-end encoded")
         if not is_list(kind):
             return canonical(kind)
+    if T.is_fixed_size_list(kind):  # one that is null: pyarrow before 26 writes it and cannot read it again
         return pa.large_list(_stored_field(kind.field(0)))
+    return _with_children(kind, _stored_field)
+
+
+def _with_children(kind: pa.DataType, change: Callable[[pa.Field], pa.Field]) -> pa.DataType:
+    """Return a type with other fields in it, and none of views; one that is not nested stays."""
     if T.is_list(kind):
-        return pa.list_(_stored_field(kind.field(0)))
-    if T.is_large_list(kind):
-        return pa.large_list(_stored_field(kind.field(0)))
+        return pa.list_(change(kind.field(0)))
+    if is_list(kind):
+        return pa.large_list(change(kind.field(0)))
     if T.is_fixed_size_list(kind):
-        return pa.list_(_stored_field(kind.field(0)), kind.list_size)
+        return pa.list_(change(kind.field(0)), kind.list_size)
     if T.is_map(kind):
-        return pa.map_(_stored_field(kind.key_field), _stored_field(kind.item_field))
+        return pa.map_(change(kind.key_field), change(kind.item_field))
     if T.is_struct(kind):
-        return pa.struct([_stored_field(field) for field in children(kind)])
+        return pa.struct([change(field) for field in children(kind)])
     return kind
 
 
@@ -74,30 +82,59 @@ def cast(array: Any, kind: pa.DataType) -> Any:
     """Return an array in another layout of the same content."""
     if array.type == kind:
         return array
+    if isinstance(array, pa.ChunkedArray):
+        return pa.chunked_array([cast(chunk, kind) for chunk in array.chunks], kind)
+    if _has_fixed_lists(array.type) or _has_fixed_lists(kind):
+        return _cast_by_hand(array, kind)
     try:
         return array.cast(kind)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        if isinstance(array, pa.ChunkedArray):
-            return pa.chunked_array([cast(chunk, kind) for chunk in array.chunks], kind)
         return _cast_by_hand(array, kind)
+
+
+@lru_cache(maxsize=1024)
+def _has_fixed_lists(kind: pa.DataType) -> bool:
+    """Whether there are lists of one length in a type: pyarrow leaves elements in those that are null, or puts any."""
+    return T.is_fixed_size_list(kind) or any(_has_fixed_lists(field.type) for field in children(kind))
 
 
 def _cast_by_hand(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """Cast what pyarrow cannot: what is nested, element by element."""
-    if T.is_struct(kind):
-        inner = [cast(child, field.type) for child, field in zip(array.flatten(), children(kind), strict=True)]
-        return pa.StructArray.from_arrays(inner, fields=children(kind), mask=pc.is_null(array))
-    if is_list(kind) and is_list(array.type):
-        large = flat(array, pa.large_list(pa.field("item", array.type.value_type)))
-        values = cast(large.values, kind.value_type)
-        offsets = large.offsets
-        made = pa.LargeListArray.from_arrays(
-            offsets, values, type=pa.large_list(kind.field(0)), mask=pc.is_null(array) if array.null_count else None
-        )
-        return made if made.type == kind else made.cast(kind)
     if isinstance(array, pa.ExtensionArray):
         return cast(array.storage, kind)
+    mask = pc.is_null(array) if array.null_count else None
+    if T.is_struct(kind):
+        inner = [cast(child, field.type) for child, field in zip(array.flatten(), children(kind), strict=True)]
+        return pa.StructArray.from_arrays(inner, fields=children(kind), mask=mask)
+    if T.is_fixed_size_list(kind):
+        values = cast(_all_elements(array, kind.list_size), kind.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=mask)
+    if T.is_map(kind):
+        pair = pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])
+        large = flat_list(array, pa.large_list(pa.field("item", pair)))
+        keys, items = (cast(large.values.field(i), kind.field(0).type.field(i).type) for i in range(2))
+        return pa.MapArray.from_arrays(large.offsets.cast(pa.int32()), keys, items, type=kind, mask=mask)
+    if is_list(kind):
+        large = flat_list(array, pa.large_list(pa.field("item", array.type.value_type)))
+        values = cast(large.values, kind.value_type)
+        made = pa.LargeListArray.from_arrays(large.offsets, values, type=pa.large_list(kind.field(0)), mask=mask)
+        return made if made.type == kind else made.cast(kind)
     return array.cast(kind)
+
+
+def _all_elements(array: pa.Array, size: int) -> pa.Array:
+    """Return the elements of lists of one length, and nulls for those of each list that is null."""
+    if T.is_fixed_size_list(array.type):
+        return fixed_values(array)
+    if pc.any(pc.not_equal(pc.list_value_length(array), size)).as_py():
+        raise pa.ArrowInvalid(f"lists have not all {size} elements")
+    values = array.flatten()
+    if not array.null_count:
+        return values
+    valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
+    firsts = (np.cumsum(valid) - 1) * size
+    places = (firsts[:, np.newaxis] + np.arange(size)).ravel()
+    return values.take(pa.array(places, pa.int64(), mask=np.repeat(~valid, size)))
 
 
 class Form:
@@ -192,7 +229,9 @@ def _as_restored(kind: pa.DataType) -> pa.DataType:
         return kind
     if T.is_dictionary(kind):
         return pa.dictionary(kind.index_type, _as_restored(kind.value_type), kind.ordered)
-    return stored_type(kind) if is_view(kind) or T.is_nested(kind) else kind
+    if is_view(kind) and not is_list(kind):
+        return stored_type(kind)
+    return _with_children(kind, lambda field: field.with_type(_as_restored(field.type)))
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:
