@@ -80,7 +80,9 @@ class ArrowSource:
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as Parquet in one pass, and return what stands for it, without a path in a store."""
         schema, batches = self.batches()
-        reference, self.form = write_parquet(schema, self._noted(batches), file, path=self.path, freq=self.freq)
+        reference, self.form = write_parquet(
+            schema, self._noted(batches), file, path=self.path, freq=self.freq, nbytes=self.nbytes
+        )
         return reference
 
     def _noted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -31,6 +31,8 @@ _GROUP_BYTES = 32 * 1024 * 1024
 _GROUP_ROWS = 1 << 20
 #: So many bytes are hashed before a thread has begun.
 _SMALL = 4 * 1024 * 1024
+#: So few bytes take longer to compress and to pass on piece by piece than anything else that is done with them.
+_TINY = 2048
 #: More columns than this are left out of a reference; they are in the file.
 _MOST_COLUMNS = 64
 #: Under which names metadata of files that we write stands.
@@ -44,6 +46,7 @@ def write_parquet(
     *,
     path: str = "the table",
     freq: str | None = None,
+    nbytes: int | None = None,
 ) -> tuple[TableReference, str]:
     """Write batches as Parquet, in one pass and flat memory.
 
@@ -53,6 +56,7 @@ def write_parquet(
         file: Where to; it is not closed.
         path: The way to the table, for messages.
         freq: The frequency of its pandas index.
+        nbytes: About how many bytes they have in memory, if that is known.
 
     Returns:
         What stands for the table, but for where it is, and a digest of its form: all that a reader finds beside the
@@ -66,7 +70,10 @@ def write_parquet(
     except TypeError as exc:
         raise PlainDataError(f"{path} has {exc}") from exc
     form, digest, sink = Form(schema, freq=freq), ContentDigest(schema), _Hashing(file)
-    with pq.ParquetWriter(sink, plan.stored, **plan.options) as writer:
+    tiny = nbytes is not None and nbytes <= _TINY
+    buffer = pa.BufferOutputStream() if tiny else None
+    options = {**plan.options, "compression": "none"} if tiny else plan.options
+    with pq.ParquetWriter(sink if buffer is None else buffer, plan.stored, **options) as writer:
         with _digesting(digest) as feed:
             for group in _groups(batches):
                 feed(group)
@@ -77,6 +84,8 @@ def write_parquet(
         text = form.text(plan.as_read)
         if text is not None:
             writer.add_key_value_metadata({FORM_KEY: text})
+    if buffer is not None:
+        sink.write(buffer.getvalue())
     reference = TableReference(
         rows=digest.rows,
         columns=plan.columns if len(plan.columns) <= _MOST_COLUMNS else None,
