@@ -33,7 +33,7 @@ _GATHER_SECONDS = 0.005
 _TICK_SECONDS = 0.2
 #: What a worker runs: here the worker meets the local runner, of which this package knows nothing.
 _PROGRAM = (
-    "from flowctx import local; from flowctx.backfill.worker import main; "
+    "import gc; gc.disable(); from flowctx import local; from flowctx.backfill.worker import main; "
     "main(local.resume, local.plan_new_run, local.run_begun)"
 )
 

@@ -6,6 +6,7 @@ next launch, from the step that it was at.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -67,6 +68,8 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     runs = _Runs(resume, plan, run_begun, workflows, ledger, setup["batch_id"])
     worker = _Worker(runs, ledger, Voice(outgoing))
     threading.Thread(target=worker.listen, args=(incoming,), daemon=True).start()
+    gc.freeze()  # what is imported stays: nothing is gained by looking through it again and again
+    gc.enable()
     try:
         worker.to_the_end()
     finally:  # a step may end the process

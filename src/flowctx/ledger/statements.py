@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Table, Text, and_, bindparam, func, literal_column, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
 from flowctx.ledger.tables import artifacts, attempts, batches, captures, facts, launches, pruned_captures, runs, steps
@@ -174,7 +174,11 @@ def _record_step(dialect: str) -> Any:
 
 
 def _insert(dialect: str, table: Table) -> Any:
-    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    if dialect != "postgresql":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # which brings six drivers, for nobody who has a file
+
+    return postgresql.insert(table)
 
 
 def _replacing(statement: Any, table: Table) -> Any:

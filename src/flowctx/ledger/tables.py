@@ -7,7 +7,6 @@ shell, on any database.
 from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text
-from sqlalchemy.dialects import postgresql
 
 metadata = MetaData()
 
@@ -18,7 +17,7 @@ REVISION = "0014"
 VERSION_TABLE = "flowctx_schema"
 
 #: Texts of keys sort by code points, as Python and SQLite sort them, whatever the database's language is.
-_PARTITION = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_PARTITION = Text().with_variant(Text(collation="C"), "postgresql")
 
 runs = Table(
     "flowctx_run",
