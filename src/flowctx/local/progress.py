@@ -100,7 +100,7 @@ class Progress:
     def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
         before = nearest_complete(self.workflow, step.name, self._handed_on)
         ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
-        return StepInput(ctx=ctx, inherited=inherited, after=tuple(envelope.step for envelope in before))
+        return StepInput(ctx=ctx, inherited=inherited, after=tuple([envelope.step for envelope in before]))
 
     def _handed_on(self, name: str) -> Envelope | None:
         envelope = self.envelopes.get(name)

@@ -19,7 +19,7 @@ from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream
 from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.definition import NO_INPUTS, Step
+from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.step_config import STEP_CONFIG
 
@@ -124,12 +124,14 @@ class StepAttempt:
         while self._retried((made := self._made(recorder)).outcome.result):
             self.clock.sleep(self.step.retry.wait(self.number))
             self.number += 1
-        if not made.carried:
+        if recorder.recording and not made.carried:
             self._record(recorder, made, started_at)
         return made
 
     def _retried(self, result: StepResult) -> bool:
         """Return whether a step that ended so is tried again."""
+        if result.status is not StepStatus.FAILED:
+            return False
         if self.retried is not None:
             return self.retried(result)
         return result.retryable and self.number <= self.step.retry.retries
@@ -147,7 +149,9 @@ class StepAttempt:
             elif received.skipped is not None:
                 outcome = Outcome(result=StepResult.skip(received.skipped))
             else:
-                outcome = self._tolerated(self._executed(recorder, received.ctx))
+                outcome = self._executed(recorder, received.ctx)
+                if outcome.result.status is StepStatus.FAILED:
+                    outcome = self._tolerated(outcome)
             # What is complete is handed on whatever its size: where there is no store, the ledger had it, too.
             limit = None if carried is not None and self.store is None else self.limit
             envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=limit)
@@ -163,7 +167,7 @@ class StepAttempt:
     def _tolerated(self, outcome: Outcome) -> Outcome:
         """Return the outcome; a failure of an optional step that is not tried again does not count as one."""
         result = outcome.result
-        if not self.step.optional or result.status is not StepStatus.FAILED or self._retried(result):
+        if not self.step.optional or self._retried(result):
             return outcome
         logger.warning("step %s failed and is optional: the run goes on", self.step.name)
         return replace(outcome, result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
@@ -188,7 +192,7 @@ class StepAttempt:
             attempt=self.number,
             store=self.store,
             reraise=self.reraise,
-            inputs=self._inputs.load if self._inputs is not None else lambda: NO_INPUTS,
+            inputs=self._inputs.load if self._inputs is not None else None,
         )
 
     def _ended(self, ctx: WorkflowContext | None, outcome: Outcome) -> AttemptResult:

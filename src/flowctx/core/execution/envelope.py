@@ -194,7 +194,8 @@ def merge_upstream(
     envelopes = list(envelopes)
     if not envelopes:
         return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), _NOTHING
-    inherited = Upstream(updates=_merge_updates(envelopes), prior=_merge_prior(envelopes))
+    updates = envelopes[0].updates if len(envelopes) == 1 else _merge_updates(envelopes)
+    inherited = Upstream(updates=updates, prior=_merge_prior(envelopes))
     ready: dict[str, FrozenDict] = {}
     stowed: dict[str, Envelope] = {}
     for envelope in envelopes:
@@ -274,10 +275,11 @@ class Upstream:
             for key, value in result.context_updates.items():
                 seen = updates.get(key)
                 updates[key] = Update(value=value, by=step, over=(seen.by, *seen.over) if seen else ())
+        output: Any = result.output if limit is None else _stowed(step, result.output, store, limit)
         return Envelope(
             step=step,
             status=result.status,
-            output=_stowed(step, result.output, store, limit),
+            output=output,
             quality=result.quality,
             error=result.error,
             category=result.category,
@@ -304,7 +306,7 @@ def final_context(
     """
     fine = [envelope for envelope in envelopes if envelope.status is StepStatus.OK]
     outputs = {envelope.step: load(envelope) for envelope in fine}
-    updates = {key: value for envelope in fine for key, value in envelope.own_updates.items()}
+    updates = {k: value for envelope in fine if envelope.updates for k, value in envelope.own_updates.items()}
     return ctx._with(step_outputs=FrozenDict({**ctx.step_outputs, **outputs})).with_updates(updates)
 
 
@@ -330,8 +332,8 @@ def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
     return output
 
 
-def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, limit: int | None) -> Any:
-    if limit is None or (store is not None and store.in_memory):
+def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, limit: int) -> Any:
+    if store is not None and store.in_memory:
         return output
     data = encode(output)
     if len(data) <= limit:
@@ -352,8 +354,6 @@ def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
 
 
 def _merge_updates(envelopes: list[Envelope]) -> Mapping[str, Update]:
-    if len(envelopes) == 1:
-        return envelopes[0].updates
     merged: dict[str, Update] = {}
     for envelope in envelopes:
         for key, update in envelope.updates.items():

@@ -115,7 +115,7 @@ def execute(
     attempt: int = 1,
     store: ArtifactStore | None = None,
     reraise: tuple[type[BaseException], ...] = (),
-    inputs: Callable[[], Mapping[str, Any] | StepResult] = lambda: NO_INPUTS,
+    inputs: Callable[[], Mapping[str, Any] | StepResult] | None = None,
 ) -> Outcome:
     """Run one attempt at one step and say how it ended; never raises for what the step does.
 
@@ -126,7 +126,8 @@ def execute(
         attempt: Which attempt this is, from 1; for the log.
         store: Where the tables and files of its output go; where there is none, small ones travel inside.
         reraise: Exceptions that belong to the engine and pass through.
-        inputs: Returns what it reads of other partitions, by name, or how it ends without having run.
+        inputs: Returns what it reads of other partitions, by name, or how it ends without having run; ``None``: it
+            reads nothing.
 
     Returns:
         The result, with exceptions and wrong return values turned into failures.
@@ -166,11 +167,11 @@ def _result(
     step: Step,
     ctx: WorkflowContext,
     config: Mapping[str, Any],
-    inputs: Callable[[], Mapping[str, Any] | StepResult],
+    inputs: Callable[[], Mapping[str, Any] | StepResult] | None,
 ) -> StepResult:
     if step.when is not None and not step.when(ctx):
         return StepResult.skip(f"the condition of step {step.name!r} does not hold")
-    found = inputs()
+    found = NO_INPUTS if inputs is None else inputs()
     return found if isinstance(found, StepResult) else as_result(step.call(ctx, config, found))
 
 
