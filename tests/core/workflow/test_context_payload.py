@@ -48,7 +48,7 @@ def test_names_of_steps_are_escaped_beside_unread_ones():
     """A step may have any name, and what is unread before it changes nothing in how its output is written."""
     ctx = CTX.with_step_output("a", {"n": 1})
     found = WorkflowContext.from_bytes(ctx.to_bytes())
-    for name in ("$date", "__b"):
+    for name in ("$date", "__b", "a"):
         ctx, found = ctx.with_step_output(name, {"n": 2}), found.with_step_output(name, {"n": 2})
         assert found.to_bytes() == ctx.to_bytes()
         assert WorkflowContext.from_bytes(found.to_bytes()) == ctx

@@ -26,6 +26,7 @@ No pickle, no class names: reading a payload builds these types and nothing else
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from flowctx.core.data.conversions import ValuePath, shown
@@ -239,9 +240,7 @@ def digest(value: Any) -> str:
 
     The order of keys does not count, and of a table or file only its content does.
     """
-    from msgspec import json
-
-    return sha256(json.encode(to_wire(by_content(value)), order="sorted"))
+    return sha256(_codec()[1](to_wire(by_content(value))))
 
 
 def by_content(value: Any) -> Any:
@@ -251,9 +250,7 @@ def by_content(value: Any) -> Any:
 
 def encode(value: Any) -> bytes:
     """Return frozen data as compact UTF-8 JSON, with its keys in their order."""
-    from msgspec import json
-
-    return json.encode(to_wire(value))
+    return _codec()[0](to_wire(value))
 
 
 def decode(data: bytes | str, path: str = "value") -> Any:
@@ -266,10 +263,16 @@ def decode(data: bytes | str, path: str = "value") -> Any:
     Raises:
         PayloadError: The bytes are no JSON, or hold a damaged tag.
     """
-    from msgspec import DecodeError, json
-
     try:
-        loaded = json.decode(data)
-    except (DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        loaded = _codec()[2](data)
+    except (ValueError, RecursionError) as exc:  # msgspec's own is a ValueError
         raise PayloadError(f"the payload is not JSON: {exc}") from exc
     return from_json(loaded, path)
+
+
+@cache
+def _codec() -> tuple[Callable[[Any], bytes], Callable[[Any], bytes], Callable[[bytes | str], Any]]:
+    """Return what encodes JSON, what does so with sorted keys, and what decodes it; msgspec is loaded for that."""
+    from msgspec.json import Decoder, Encoder
+
+    return Encoder().encode, Encoder(order="sorted").encode, Decoder().decode

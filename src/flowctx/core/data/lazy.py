@@ -85,30 +85,30 @@ class UnreadDict(LazyDict):
     Args:
         encoded: For each key the JSON of its value.
         read: Given a key, reads its value.
-        items: All items, if some have been read or are not encoded.
     """
 
-    __slots__ = ("_encoded",)
+    __slots__ = ("_added", "_encoded")
     _encoded: Mapping[str, Any]
+    _added: Mapping[str, Any]
 
-    def __init__(
-        self, encoded: Mapping[str, Any], read: Callable[[str], Any], items: Mapping[str, Any] | None = None
-    ) -> None:
-        dict.__init__(self, dict.fromkeys(encoded, _LATER) if items is None else items)
-        self._fetch, self._encoded = read, encoded
+    def __init__(self, encoded: Mapping[str, Any], read: Callable[[str], Any]) -> None:
+        dict.__init__(self, dict.fromkeys(encoded, _LATER))
+        self._fetch, self._encoded, self._added = read, encoded, {}
 
     def plus(self, key: str, value: Any) -> FrozenDict:
         """Return a new dict with one more item, without reading the others."""
-        encoded = self._encoded
-        if key in encoded:
-            encoded = {name: data for name, data in encoded.items() if name != key}
-        return UnreadDict(encoded, self._fetch, {**dict(dict.items(self)), key: value})
+        if key in self._encoded:
+            return super().plus(key, value)  # which has a place among the others
+        new = UnreadDict.__new__(UnreadDict)
+        dict.__init__(new, dict.items(self))
+        dict.__setitem__(new, key, value)
+        new._fetch, new._encoded, new._added = self._fetch, self._encoded, {**self._added, key: value}
+        return new
 
     def encoded(self, write: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return a new dict with the JSON of all values as it came, and what ``write`` makes of those that have none.
+        """Return a new dict with the JSON of all values: as it came, or what ``write`` makes of those that were added.
 
         Args:
             write: Returns the JSON form of a value.
         """
-        encoded = self._encoded
-        return {key: encoded[key] if key in encoded else write(value) for key, value in dict.items(self)}
+        return {**self._encoded, **{key: write(value) for key, value in self._added.items()}}

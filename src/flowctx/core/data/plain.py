@@ -217,7 +217,7 @@ def freeze(value: object, path: str = "value") -> Any:
         >>> freeze({"when": (1, 2)})
         {'when': [1, 2]}
     """
-    return _freeze(value, path, 0)
+    return _freeze_items(value.items(), path, 0) if type(value) is dict else _freeze(value, path, 0)
 
 
 def _freeze(value: Any, path: ValuePath, depth: int) -> Any:

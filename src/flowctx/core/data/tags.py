@@ -133,14 +133,14 @@ def tags_are_sound(data: bytes) -> bool:
     """
     if b"\\" in data and b"\\u" in data:
         return False
-    if b"$" not in data:
+    dollars = data.count(b"$")
+    if not dollars:
         return True
     # In JSON, a quote and a dollar stand beside each other where a text begins, or after a backslash within one.
     found = _TAGS.findall(data)
-    if len(found) != data.count(b"$") and len(found) != data.count(b'"$'):
+    if len(found) != dollars and len(found) != data.count(b'"$'):
         return False
-    tags = set(found)
-    return tags <= _SOUND or all(map(_is_sound, tags))
+    return _SOUND.issuperset(found) or all(map(_is_sound, found))
 
 
 #: What begins as an object with a tag, up to the next closing brace.

@@ -196,9 +196,7 @@ class WorkflowContext:
     def _with(self, **checked: Any) -> WorkflowContext:
         """Return a new context with fields that need no further check."""
         new = object.__new__(type(self))
-        values = new.__dict__
-        values.update(self.__dict__)
-        values.update(checked)
+        object.__setattr__(new, "__dict__", {**self.__dict__, **checked})
         return new
 
     # --- looking -------------------------------------------------------------------------------------------------
@@ -352,7 +350,7 @@ class WorkflowContext:
         if checked is None:
             return cls.from_dict(decode_payload(data))
         new = object.__new__(cls)
-        new.__dict__.update(checked)
+        object.__setattr__(new, "__dict__", checked)
         return new
 
     def _repr_html_(self) -> str:

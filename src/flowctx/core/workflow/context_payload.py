@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache, lru_cache
 from typing import Any
 
@@ -40,7 +40,7 @@ def payload_of(values: Mapping[str, Any], write: Callable[[Any], Any]) -> dict[s
         "metadata": write(values["metadata"]),
         "checkpoint": checkpoint.to_dict() if checkpoint else None,
         "partition": partition.to_dict() if partition else None,
-        "as_of_date": as_of_date.isoformat() if as_of_date else None,
+        "as_of_date": _text(as_of_date) if as_of_date else None,
         "capture_id": values["capture_id"],
         "idempotency_key": values["idempotency_key"],
     }
@@ -156,11 +156,12 @@ def _checked(found: Any) -> dict[str, Any] | None:
     if not isinstance(params, FrozenDict) or not isinstance(metadata, FrozenDict):
         return None
     outputs: Mapping[str, Any] = found.step_outputs
+    started_at = datetime.fromisoformat(found.started_at)
     return {
         "run_id": found.run_id,
         "trace_id": found.trace_id,
         "batch_id": found.batch_id,
-        "started_at": as_utc(datetime.fromisoformat(found.started_at)),
+        "started_at": started_at if started_at.tzinfo is UTC else as_utc(started_at),
         "params": params,
         "step_outputs": UnreadDict(outputs, lambda name: decode(outputs[name], f"step_outputs[{name!r}]")),
         "metadata": metadata,
@@ -179,9 +180,9 @@ def _partition(items: tuple[tuple[str, str], ...]) -> PartitionKey:
 
 
 @lru_cache(maxsize=256)
-def _text(started_at: datetime) -> str:
-    """Return a time in UTC as text: that at which a run started is in all of its contexts."""
-    return started_at.isoformat()
+def _text(time: date) -> str:
+    """Return a date, or a time in UTC, as text: a run's own are in all of its contexts."""
+    return time.isoformat()
 
 
 @cache
