@@ -14,17 +14,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowctx.artifacts.content import ContentDigest
+from flowctx.artifacts.encodings import SAMPLE, encodings
 from flowctx.artifacts.form import Form, stored, stored_type
 from flowctx.artifacts.types import bytes_of, canonical, type_name
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
 from flowctx.core.hashing import sha256
+
+#: Batches that are written at once.
+_Group = list[pa.RecordBatch]
 
 #: A row group ends at so many bytes in memory, or rows.
 _GROUP_BYTES = 32 * 1024 * 1024
@@ -72,10 +77,12 @@ def write_parquet(
     form, digest, sink = Form(schema, freq=freq), ContentDigest(schema), _Hashing(file)
     tiny = nbytes is not None and nbytes <= _TINY
     buffer = pa.BufferOutputStream() if tiny else None
-    options = {**plan.options, "compression": "none"} if tiny else plan.options
+    groups = _groups(batches)
+    begun = list(islice(groups, 1))
+    options = {"compression": "none" if tiny else "zstd", "write_page_checksum": True, **plan.encodings(begun)}
     with pq.ParquetWriter(sink if buffer is None else buffer, plan.stored, **options) as writer:
         with _digesting(digest) as feed:
-            for group in _groups(batches):
+            for group in _not_kept(begun, groups):
                 feed(group)
                 form.see(group)
                 _write(writer, group, plan.stored, path)
@@ -135,8 +142,21 @@ class _Plan:
     stored: pa.Schema
     #: The schema that a reader finds.
     as_read: pa.Schema
-    #: How Parquet is written.
-    options: dict[str, Any]
+    #: The path and the physical type of each column in the file.
+    leaves: tuple[tuple[str, str], ...]
+
+    #: How they are encoded where nothing is known of what they hold.
+    usual: dict[str, Any]
+
+    def encodings(self, groups: list[_Group]) -> dict[str, Any]:
+        """Return how the columns of a table are encoded that begins with these rows."""
+        batch = groups[0][0] if groups else None
+        if batch is None or batch.num_rows < SAMPLE:
+            return self.usual
+        samples = {
+            name: stored(column.slice(0, SAMPLE)) for name, column in zip(self.stored.names, batch.columns, strict=True)
+        }
+        return encodings(self.leaves, samples, batch.num_rows)
 
 
 @lru_cache(maxsize=256)
@@ -157,8 +177,8 @@ def _planned(serialized: bytes) -> _Plan:
     with pq.ParquetWriter(file, kept):  # without rows, to see how the schema comes back
         pass
     view = pq.ParquetFile(file)
-    options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": _not_floats(view)}
-    return _Plan(columns=columns, stored=kept, as_read=view.schema_arrow, options=options)
+    leaves = tuple((column.path, column.physical_type) for column in map(view.schema.column, range(len(view.schema))))
+    return _Plan(columns=columns, stored=kept, as_read=view.schema_arrow, leaves=leaves, usual=encodings(leaves, {}, 0))
 
 
 def _checked_type(field: pa.Field) -> str:
@@ -221,6 +241,13 @@ def _feed(digest: ContentDigest, group: list[pa.RecordBatch]) -> None:
         digest.update(batch)
 
 
+def _not_kept(begun: list[_Group], groups: Iterator[_Group]) -> Iterator[_Group]:
+    """Yield the groups that were begun with, and the others, and keep none in memory."""
+    while begun:
+        yield begun.pop(0)
+    yield from groups
+
+
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     """Gather batches into row groups: many small ones would make a file large and slow."""
     group: list[pa.RecordBatch] = []
@@ -236,13 +263,6 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]
             group, size, rows = [], 0, 0
     if group:
         yield group
-
-
-def _not_floats(view: pq.ParquetFile) -> list[str] | bool:
-    """Return the columns worth a dictionary: floats hardly repeat, and are smaller and faster without."""
-    columns = [view.schema.column(i) for i in range(len(view.schema))]
-    names = [column.path for column in columns if column.physical_type not in ("FLOAT", "DOUBLE")]
-    return names or False
 
 
 class _Hashing(io.RawIOBase):
