@@ -48,9 +48,14 @@ def statements():
         event.remove(Engine, "before_cursor_execute", collect)
 
 
-def scanned(ledger, found):
-    """Return which tables these statements read from end to end, where there is no index for them."""
+def plans_of(ledger, found):
+    """Return the lines of the plans of these statements; PostgreSQL is told to take an index wherever it can.
+
+    For tables as small as these it would not.
+    """
     database, plans = ledger._database, []
+    if not database.sqlite:
+        database.autocommit(lambda at: at.exec_driver_sql("SET enable_seqscan = off; SET enable_sort = off"))
     for statement, parameters in found:
         if statement.startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
             explain = "EXPLAIN QUERY PLAN " if database.sqlite else "EXPLAIN "
@@ -59,7 +64,15 @@ def scanned(ledger, found):
                     str(row[-1]) for row in at.exec_driver_sql(text, values)
                 ]
             )
-    return {name for plan in plans for name in re.findall(r"(?:^SCAN|Seq Scan on) (flowctx_\w+)", plan)}
+    return plans
+
+
+def scanned(ledger, found):
+    """Return which tables these statements read from end to end, where there is no index for them."""
+    plans = plans_of(ledger, found)
+    # The index of rows that refer to others has these alone: it is read as a whole, and the table is not.
+    few = [plan for plan in plans if not re.search(r"USING .*INDEX ix_\w+_references", plan)]
+    return {name for plan in few for name in re.findall(r"(?:^SCAN|Seq Scan on) (flowctx_\w+)", plan)}
 
 
 def a_run(number=1, batch_id="b1"):
@@ -85,6 +98,10 @@ QUESTIONS = {
         "flow", "a", [ledger.get_run("r1").context.partition], batch_id="b1"
     ),
     "what a step of some runs recorded": lambda ledger: ledger.step_records("a", [a_run().key.digest]),
+    "the latest captures of a workflow": lambda ledger: ledger.captures(workflow="flow", limit=50),
+    "the ids of runs that begin so": lambda ledger: ledger.run_ids("r"),
+    "how many partitions of a batch stand how": lambda ledger: ledger.batches.count_outcomes("b1", "flow"),
+    "the artifacts that rows refer to": lambda ledger: ledger.artifact_paths(),
     "the end of a run": lambda ledger: ledger.finish(ledger.get_run("r1"), RunStatus.OK),
 }
 
@@ -95,10 +112,28 @@ def test_no_table_of_runs_is_read_from_end_to_end(ledger, question):
     ledger.begin(a_run())
     with statements() as found:
         QUESTIONS[question](ledger)
-    if not ledger._database.sqlite:  # which takes no index for tables as small as these, unless it must
-        ledger._database.autocommit(lambda at: at.exec_driver_sql("SET enable_seqscan = off"))
     assert found
     assert scanned(ledger, found) == set()
+
+
+@pytest.mark.parametrize("question", ["the latest captures of a workflow", "the ids of runs that begin so"])
+def test_the_first_few_are_found_without_sorting_all(ledger, question):
+    """What is limited is read in the order of an index, which ends where enough is found."""
+    ledger.begin(a_run())
+    with statements() as found:
+        QUESTIONS[question](ledger)
+    plans = plans_of(ledger, found)
+    assert plans
+    assert not [plan for plan in plans if "FOR ORDER BY" in plan or re.search(r"(^|> )\s*Sort  ", plan)]
+
+
+def test_run_ids_are_found_by_how_they_begin(ledger):
+    """By code points, whatever the language of the database is; of one that is asked for, nothing else is read."""
+    for number in ("1", "10", "2", "é", "É", "1\U0001f600"):
+        ledger.begin(a_run(number))
+    assert ledger.run_ids("r1") == ["r1", "r10", "r1\U0001f600"]
+    assert ledger.run_ids("r") == ["r1", "r10", "r1\U0001f600", "r2", "rÉ", "ré"]
+    assert (ledger.run_ids("r", limit=2), ledger.run_ids("r3"), ledger.run_ids("R")) == (["r1", "r10"], [], [])
 
 
 def test_pages_of_outcomes_are_not_sorted(sqlite_url):
@@ -125,8 +160,6 @@ def test_the_list_of_batches_reads_no_run_but_the_first_of_each(ledger):
     ledger.begin(a_run())
     with statements() as found:
         assert [batch.batch_id for batch in ledger.batches.all()] == ["b1"]
-    if not ledger._database.sqlite:
-        ledger._database.autocommit(lambda at: at.exec_driver_sql("SET enable_seqscan = off"))
     assert scanned(ledger, found) <= {"flowctx_batch"}
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.data.references import TableReference, paths_in_text
@@ -16,7 +16,10 @@ from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.rows import stamp
 from flowctx.ledger.statements import add_artifact, find_artifact, intend_artifact, release_artifact, streamed
-from flowctx.ledger.tables import artifacts, attempts, facts, steps
+from flowctx.ledger.tables import ARTIFACTS, INPUTS, artifacts, attempts, facts, holds, runs, steps
+
+#: How many runs are looked at with one query.
+_PAGE = 500
 
 
 def prefix_of(at: Connection) -> str:
@@ -58,18 +61,31 @@ def referred_paths(at: Connection, staying: Any = None) -> set[str]:
 
     Args:
         at: Where.
-        staying: A query for the keys of those runs whose rows count; by default all.
+        staying: A query for the keys of those runs whose rows count, which is asked of some runs at a time; by default
+            all count.
     """
     found: set[str] = set()
-    for column in (steps.c.payload, attempts.c.context):
-        tags = or_(*(column.contains(f'"${tag}"', autoescape=True) for tag in ("artifact", "table", "file")))
-        query = select(column).where(tags)
-        if staying is not None:
-            query = query.where(column.table.c.run_key.in_(staying))
-        rows = streamed(at, query)
-        for text in rows.scalars():
-            found.update(paths_in_text(text))
+    # The condition is that of an index, word for word: SQLite else reads all rows.
+    for column, texts in ((steps.c.payload, (INPUTS, *ARTIFACTS)), (attempts.c.context, ARTIFACTS)):
+        refer = holds(at.dialect.name, column.name, *texts)
+        if staying is None:
+            found.update(*map(paths_in_text, streamed(at, select(column).where(refer)).scalars()))
+            continue
+        run_key = column.table.c.run_key
+        for keys in pages_of_keys(at, run_key, refer):
+            left = at.execute(staying.where(runs.c.run_key.in_(keys))).scalars().all()
+            rows = at.execute(select(column).where(refer, run_key.in_(left)))
+            found.update(*map(paths_in_text, rows.scalars()))
     return found
+
+
+def pages_of_keys(at: Connection, run_key: Any, condition: Any) -> Iterator[list[str]]:
+    """Within a transaction, yield the keys of runs of which rows fulfil a condition, so many at a time."""
+    query = select(run_key).where(condition).distinct().order_by(run_key).limit(_PAGE)
+    page = list(at.execute(query).scalars())
+    while page:
+        yield page
+        page = list(at.execute(query.where(run_key > page[-1])).scalars())
 
 
 class SqlArtifacts:

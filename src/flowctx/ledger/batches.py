@@ -30,7 +30,7 @@ from flowctx.ledger.database import Database
 from flowctx.ledger.outcome_counts import OutcomeCounts
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
-from flowctx.ledger.statements import add_batch, put_launch
+from flowctx.ledger.statements import add_batch, of_all_times, put_launch
 from flowctx.ledger.tables import batches, launches, runs, steps
 
 _T = TypeVar("_T")
@@ -267,7 +267,8 @@ def _of_runs_only(limit: int) -> Any:
 def _first_run(batch_id: str) -> Any:
     """Return the query for the first run of a batch, which tells what is known of a batch without a plan."""
     columns = (runs.c.batch_id, runs.c.workflow, runs.c.target, runs.c.engine, runs.c.started_at.label("created_at"))
-    return select(*columns).where(runs.c.batch_id == batch_id).order_by(runs.c.started_at).limit(1)
+    in_batch = of_all_times(runs.c.batch_id, batch_id)
+    return select(*columns).where(*in_batch).order_by(runs.c.batch_id, runs.c.started_at).limit(1)
 
 
 def _free(launcher: str, now: datetime, instead_of: str | None = None) -> Any:

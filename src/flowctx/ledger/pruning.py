@@ -17,12 +17,12 @@ from sqlalchemy.sql import ColumnElement
 
 from flowctx.core.durability.records import CaptureState, Pruned, PrunedRuns, RunStatus
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.artifacts import referred_paths, rolled_back
+from flowctx.ledger.artifacts import pages_of_keys, referred_paths, rolled_back
 from flowctx.ledger.database import Database
 from flowctx.ledger.reads import reads_of
 from flowctx.ledger.rows import damaged
-from flowctx.ledger.statements import remember_pruned, streamed
-from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
+from flowctx.ledger.statements import remember_pruned
+from flowctx.ledger.tables import INPUTS, attempts, batches, captures, holds, launches, runs, steps
 from flowctx.ledger.versions_sql import chunks
 
 #: How many rows are looked at in one transaction.
@@ -71,14 +71,15 @@ class Pruning(NamedTuple):
             staying = exists().where(runs.c.batch_id == batches.c.batch_id, ~goes)
             left = exists().where(runs.c.run_key == captures.c.holder, ~goes)
             old = (*self._batch_is_old(), ~young, ~staying)
+            of = self._by_batch(at, goes, some)
             of_needed = {name for keys in some for name in self._batches_of(at, keys)}
             pruned = Pruned(
-                runs=count(goes) - len(needed),
+                runs=sum(one.runs for one in of),
                 captures=count(*self._capture_goes(), ~left)
                 - sum(count(*self._capture_goes(), ~left, captures.c.holder.in_(keys)) for keys in some),
                 batches=count(*old)
                 - sum(count(*old, batches.c.batch_id.in_(names)) for names in chunks(sorted(of_needed))),
-                of=self._by_batch(at, goes, some),
+                of=of,
             )
             paths = referred_paths(at, select(runs.c.run_key).where(~goes))
             for keys in some:
@@ -105,10 +106,13 @@ class Pruning(NamedTuple):
         found: set[str] = set()
         with rolled_back(at):
             goes = and_(*self._run_goes())
-            reading = steps.c.payload.contains('"inputs":', autoescape=True)
+            reading = holds(at.dialect.name, "payload", INPUTS)
             query = select(steps.c.run_key, steps.c.payload).where(reading)
-            staying = query.join(runs, runs.c.run_key == steps.c.run_key).where(~goes)
-            read = self._read_in(streamed(at, staying))
+            read: set[str] = set()
+            for keys in pages_of_keys(at, steps.c.run_key, reading):
+                staying = select(runs.c.run_key).where(runs.c.run_key.in_(keys), ~goes)
+                left = at.execute(staying).scalars().all()
+                read |= self._read_in(at.execute(query.where(steps.c.run_key.in_(left))))
             while read:
                 new: list[str] = []
                 for keys in chunks(sorted(read - found)):
@@ -133,7 +137,8 @@ class Pruning(NamedTuple):
     def _run_goes(self) -> tuple[ColumnElement[bool], ...]:
         written = exists().where(captures.c.holder == runs.c.run_key, self._capture_stays())
         kept = exists().where(batches.c.batch_id == runs.c.batch_id, batches.c.kept_at.is_not(None))
-        return runs.c.heard_at < self.before, ~written, ~kept
+        # Nothing was heard of a run before it began, and for that there is an index.
+        return runs.c.started_at < self.before, runs.c.heard_at < self.before, ~written, ~kept
 
     def _capture_goes(self) -> tuple[ColumnElement[bool], ...]:
         writer = runs.alias("keeper")
@@ -181,7 +186,6 @@ class Pruning(NamedTuple):
         return self.database.pages(select(*place).where(*conditions), {c.name: c for c in place}, _PAGE)
 
     def _run_pages(self) -> Iterator[list[Any]]:
-        # Nothing was heard of a run before it began, and for that there is an index.
         return self._pages((runs.c.started_at, runs.c.run_key), runs.c.started_at < self.before)
 
     def _forget_runs(self, at: Connection, page: Sequence[Any]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, literal, select, true, update
+from sqlalchemy import delete, insert, literal, select, true, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.clock import Clock
@@ -47,6 +47,7 @@ from flowctx.ledger.rows import (
 from flowctx.ledger.statements import (
     end_run,
     find_run,
+    of_all_times,
     put_attempt,
     put_run,
     record_step,
@@ -55,6 +56,13 @@ from flowctx.ledger.statements import (
 )
 from flowctx.ledger.tables import attempts, captures, runs, steps
 from flowctx.ledger.versions_sql import SqlVersions, chunks
+
+#: Columns of which few runs have the same value.
+_FEW = {"run_id", "capture_id"}
+#: Columns with an index of when their runs started, those that fewer runs share first.
+_LISTED = ("partition", "batch_id", "status", "workflow")
+#: The last of all characters: what begins with a text comes before that text with it.
+_LAST = "\U0010ffff"
 
 
 class Beginning(NamedTuple):
@@ -311,13 +319,20 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def run_ids(self, begun: str, *, limit: int = 10) -> list[str]:
         """Return the ids of runs that begin so, sorted, each once."""
-        begins = func.substr(runs.c.run_id, 1, len(begun)) == begun
-        query = select(runs.c.run_id).distinct().where(begins).order_by(runs.c.run_id).limit(limit)
+        begins = (runs.c.run_id >= begun, runs.c.run_id <= begun + _LAST)
+        query = select(runs.c.run_id).distinct().where(*begins).order_by(runs.c.run_id).limit(limit)
         return [row["run_id"] for row in self._database.rows(query)]
 
     def _find(self, limit: int, **equal: object) -> list[RunRecord]:
-        conditions = [runs.c[name] == str(value) for name, value in equal.items() if value is not None]
-        query = with_context().where(*conditions).order_by(runs.c.started_at.desc(), runs.c.run_key).limit(limit)
+        wanted = {name: str(value) for name, value in equal.items() if value is not None}
+        chosen = None if wanted.keys() & _FEW else next((name for name in _LISTED if name in wanted), None)
+        query, order = with_context(), [runs.c.started_at.desc(), runs.c.run_key]
+        if chosen is not None:
+            column = runs.c[chosen]
+            query = query.where(*of_all_times(column, wanted.pop(chosen)))
+            order.insert(0, column.desc())
+        conditions = [runs.c[name] == value for name, value in wanted.items()]
+        query = query.where(*conditions).order_by(*order).limit(limit)
         return [run_record(row) for row in self._database.rows(query)]
 
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:

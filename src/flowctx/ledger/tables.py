@@ -6,26 +6,37 @@ shell, on any database.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text
+from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, TextClause, text
 
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0014"
+REVISION = "0015"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
 
-#: Texts of keys sort by code points, as Python and SQLite sort them, whatever the database's language is.
-_PARTITION = Text().with_variant(Text(collation="C"), "postgresql")
+#: Texts of keys and run ids sort by code points, as Python and SQLite sort them, whatever the database's language is.
+_SORTED = Text().with_variant(Text(collation="C"), "postgresql")
+
+#: What stands in the payload of a step that has read others, and in texts that refer to artifacts.
+INPUTS = '"inputs":'
+ARTIFACTS = ('"$artifact"', '"$table"', '"$file"')
+_FUNCTIONS = {"sqlite": "instr", "postgresql": "strpos"}
+
+
+def holds(dialect: str, column: str, *texts: str) -> TextClause:
+    """Return the condition that one of some texts stands in a column, as the index of such rows has it."""
+    return text("({})".format(" OR ".join(f"{_FUNCTIONS[dialect]}({column}, '{one}') > 0" for one in texts)))
+
 
 runs = Table(
     "flowctx_run",
     metadata,
     Column("run_key", Text, primary_key=True),
     Column("workflow", Text, nullable=False),
-    Column("run_id", Text, nullable=False, index=True),
-    Column("partition", _PARTITION),
+    Column("run_id", _SORTED, nullable=False, index=True),
+    Column("partition", _SORTED),
     Column("as_of_date", Text),
     Column("batch_id", Text),
     Column("status", Text, nullable=False),
@@ -62,6 +73,7 @@ attempts = Table(
     Column("context", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("reads", Text),
+    Index("ix_flowctx_attempt_references", "run_key"),  # only of rows that hold one of ARTIFACTS, say the migrations
 )
 
 steps = Table(
@@ -77,6 +89,7 @@ steps = Table(
     Column("version", Text),
     Column("payload", Text, nullable=False),
     Column("digest", Text, nullable=False),
+    Index("ix_flowctx_step_references", "run_key"),  # only of rows that hold INPUTS or one of ARTIFACTS
 )
 
 captures = Table(
@@ -98,6 +111,7 @@ captures = Table(
     Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
     Index("ix_flowctx_capture_workflow", "workflow", "partition"),
     Index("ix_flowctx_capture_holder", "holder"),
+    Index("ix_flowctx_capture_claimed", "workflow", "claimed_at"),
 )
 
 pruned_captures = Table(
@@ -157,7 +171,7 @@ launches = Table(
     metadata,
     Column("batch_id", Text, primary_key=True),
     Column("workflow", Text, primary_key=True),
-    Column("partition", _PARTITION, primary_key=True),
+    Column("partition", _SORTED, primary_key=True),
     Column("run_id", Text, nullable=False),
     Column("engine", Text, nullable=False),
     Column("state", Text, nullable=False),
