@@ -50,10 +50,15 @@ def _containers(children):
 
 def same(a, b):
     """Compare more strictly than ==: types, digits, signs of zero and offsets too."""
-    if type(a) is not type(b):
+    if _kind(a) is not _kind(b):
         return False
     if isinstance(a, dict):
         return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
     if isinstance(a, list):
         return len(a) == len(b) and all(map(same, a, b))
     return repr(a) == repr(b)
+
+
+def _kind(value):
+    """Return the type of a value; that of a read-only dict or list does not count."""
+    return next((kind for kind in (dict, list) if isinstance(value, kind)), type(value))

@@ -32,7 +32,7 @@ from typing import Any
 from flowctx.core.data.conversions import ValuePath, shown
 from flowctx.core.data.handles import replaced
 from flowctx.core.data.lazy import LazyDict, UnreadDict
-from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_json, is_reserved
+from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved
 from flowctx.core.data.tags import TAG_ERRORS, TAG_READERS, TAG_WRITERS
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
@@ -145,34 +145,21 @@ def _read_dict(data: dict[str, Any], path: ValuePath) -> Any:
         ((tag, text),) = data.items()
         if tag in TAG_READERS:
             return _untag(tag, text, path)
-    names, json = "".join(data), True
-    if "$" in names or "__" in names:
+    if "$" in "".join(data):
         data = _own_keys(data, path)
-        json = not any(map(is_reserved, data))
-    read = JsonDict(data)
+    read = FrozenDict(data)
     for key, item in data.items():
-        kind = type(item)
-        if kind is str:
-            if item.isascii() and "\0" not in item:
-                continue
-        elif kind is int:
-            if -(2**63) <= item < 2**63:
-                continue
-        elif kind is float and item - item == 0.0:
-            continue
-        elif kind not in _BUILT_INS:
-            item = _READERS.get(kind, _read_other)(item, (path, key))
-            dict.__setitem__(read, key, item)
-        json = json and is_json(item)
-    return read if json else FrozenDict(read)
+        if type(item) not in _BUILT_INS:
+            dict.__setitem__(read, key, _READERS.get(type(item), _read_other)(item, (path, key)))
+    return read
 
 
 def _read_list(data: list[Any], path: ValuePath) -> FrozenList:
-    read = JsonList(data)
+    read = FrozenList(data)
     if not _BUILT_INS.issuperset(map(type, data)):
         for i, item in enumerate(data):
             list.__setitem__(read, i, _from_json(item, (path, i)))
-    return read if all(map(is_json, read)) else FrozenList(read)
+    return read
 
 
 def _read_built_in(data: Any, path: ValuePath) -> Any:

@@ -7,6 +7,7 @@ Their JSON form is in :mod:`flowctx.core.data.encoding`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -267,10 +268,16 @@ def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: in
 
 
 def _freeze_list(items: Sequence[Any], path: ValuePath, depth: int) -> FrozenList:
-    frozen = [
-        item if type(item) in _AS_THEY_ARE else _freeze(item, (path, i), depth + 1) for i, item in enumerate(items)
-    ]
-    return JsonList(frozen) if all(map(is_json, frozen)) else FrozenList(frozen)
+    kinds = set(map(type, items))
+    if kinds == {float} and all(map(math.isfinite, items)):
+        return JsonList(items)
+    frozen = items
+    if not kinds <= _AS_THEY_ARE:
+        frozen = [
+            item if type(item) in _AS_THEY_ARE else _freeze(item, (path, i), depth + 1) for i, item in enumerate(items)
+        ]
+        kinds = set(map(type, frozen))
+    return JsonList(frozen) if kinds <= _MAY_BE_JSON and all(map(is_json, frozen)) else FrozenList(frozen)
 
 
 def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
@@ -335,6 +342,7 @@ def encodable(text: str) -> bool:
     return True
 
 
+_MAY_BE_JSON = JSON_TYPES | {str, int, float}
 _AS_THEY_ARE = JSON_TYPES | {int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef, Table, File}
 _EXACT: dict[type, Callable[[Any, ValuePath], Any]] = {
     float: plain_float,
