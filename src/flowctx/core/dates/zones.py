@@ -141,6 +141,7 @@ def _offset_at(seconds: int, zone: ZoneInfo) -> timedelta | None:
     return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=UTC).astimezone(zone).utcoffset()
 
 
+@lru_cache(maxsize=1024)  # a batch asks for each day once for each key that has it, and for the end of the day before
 def first_instant(day: date, zone: ZoneInfo) -> datetime:
     """Return the first instant of a local day: its midnight, or where that does not exist the first time that does.
 

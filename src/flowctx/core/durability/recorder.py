@@ -24,8 +24,8 @@ anywhere means that the run goes on elsewhere and this process must stop: it is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -186,14 +186,11 @@ class Recorder:
         except CaptureRefused as exc:  # of a part, whose capture a whole run has by now
             self.ledger.finish(self.run, RunStatus.PARTIAL, str(exc))
 
-    @contextmanager
-    def alive(self, lease: timedelta) -> Iterator[None]:
+    def alive(self, lease: timedelta) -> AbstractContextManager[None]:
         """Keep the run's capture its own for as long as the block takes."""
         if not self.recording:
-            yield
-            return
-        with LEASES.renewed(lambda: self._renew(lease), lease.total_seconds() / 3):
-            yield
+            return nullcontext()
+        return LEASES.renewed(lambda: self._renew(lease), lease.total_seconds() / 3)
 
     def _renew(self, lease: timedelta) -> bool:
         try:

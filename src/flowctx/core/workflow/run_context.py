@@ -18,6 +18,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import dated
 from flowctx.core.workflow.run_request import batch_id_problem
 
+_DEFAULT_RULE = AsOf.default()
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
 
@@ -95,7 +96,7 @@ def begin(
             )
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
     if as_of_date is None:
-        found = (as_of or AsOf.default()).resolve(time or RunTiming(partition=partition, scheme=scheme))
+        found = (as_of or _DEFAULT_RULE).resolve(time or RunTiming(partition=partition, scheme=scheme))
         as_of_date, calendar = found.date, found.calendar or calendar
         run_metadata["as_of_source"] = found.source
     elif as_of is not None:
