@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from airflow.utils.session import create_session
 
 from flowctx import AsOf, ContextError, Daily, PartitionScheme, RunResult, StepResult, Workflow, run
 from flowctx.airflow import workflow_context, workflow_dag
+from flowctx.airflow._compat import dag_serialization
 from flowctx.testing import run_dag
 from flowctx.testing.engines import EngineContract
 
@@ -69,6 +71,24 @@ def test_another_dag_of_the_same_id_runs_at_once() -> None:
         stored = session.query(SerializedDagModel).filter_by(dag_id="replaced")
         latest = stored.order_by(SerializedDagModel.created_at.desc()).first()
         assert [task.task_id for task in latest.dag.tasks] == ["look_1"]
+
+
+def test_a_dag_is_written_down_once_for_all_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of three steps writes its DAG down as often as a run of one."""
+    serialization, written = dag_serialization(), Counter[str]()
+    write = serialization.to_dict.__func__
+
+    def counted(cls: type, dag: Any) -> Any:
+        written[dag.dag_id] += 1
+        return write(cls, dag)
+
+    monkeypatch.setattr(serialization, "to_dict", classmethod(counted))
+    for steps in (1, 3):
+        flow = Workflow(f"of_{steps}")
+        for number in range(steps):
+            flow.step(f"look_{number}")(lambda ctx: {})
+        run_dag(workflow_dag(flow)).raise_for_failure()
+    assert written["of_1"] == written["of_3"] > 0
 
 
 def test_dag_test_takes_a_partition_in_conf() -> None:

@@ -75,6 +75,7 @@ RETURN_VALUE = "return_value"  # key of the XCom that holds what a task returned
 DELETED = "deleted"  # what :func:`dag_run_state` says of a run that Airflow does not have, or no longer
 _NOT_FOUND = 404
 _BUNDLE = "dags-folder"  # the one that Airflow has by default
+_CLIENT: list[Any] = [None, None]  # the DAG that runs, and by what its tasks talk to Airflow, where each would make it
 
 
 class TemplateValue(ResolveMixin):
@@ -114,8 +115,7 @@ def partition_date(run: Any) -> datetime | None:
 def next_ticks(dag: Any, after: datetime, count: int = 4) -> Iterator[datetime]:
     """Yield some ticks of a DAG's schedule after an instant, or of listed events those around it.
 
-    Nothing, where the timetable cannot be asked in a worker: a user's own that is registered nowhere, or that does not
-    say what comes next.
+    Nothing, where the timetable cannot be asked in a worker: a user's own that is registered nowhere or cannot say.
     """
     listed = getattr(dag.timetable, "event_dates", None)
     if listed is not None:  # those of the SDK cannot say in a worker what comes next (seen with 3.3.2)
@@ -182,12 +182,10 @@ def hide(params: Mapping[str, Any]) -> None:
 
 def _names(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from _names(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _names(item)
+        yield from value
+        value = list(value.values())
+    for item in value if isinstance(value, list) else ():
+        yield from _names(item)
 
 
 # --- running a DAG in this process: what ``DAG.test()`` does, whose arguments know neither run id nor partition key ---
@@ -212,11 +210,19 @@ def migrate() -> None:
 def warm_up() -> None:
     """Build the API that tasks talk to; otherwise the first task would seem to take seconds."""
     from airflow.sdk.execution_time import supervisor
-    from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
 
     if not AIRFLOW.able("one API server for all tasks") and not hasattr(supervisor.in_process_api_server, "cache_info"):
         supervisor.in_process_api_server = functools.lru_cache(maxsize=1)(supervisor.in_process_api_server)
-    InProcessTestSupervisor._api_client().get("health/ping")  # type: ignore[no-untyped-call]
+        if not AIRFLOW.able("one DAG for all tasks"):
+            make = functools.partial(_client, supervisor.InProcessTestSupervisor._api_client)
+            supervisor.InProcessTestSupervisor._api_client = staticmethod(make)  # type: ignore[method-assign]
+    supervisor.InProcessTestSupervisor._api_client().get("health/ping")  # type: ignore[no-untyped-call]
+
+
+def _client(make: Any, dag: DAG | None = None) -> Any:
+    if dag is None or dag is not _CLIENT[0]:
+        _CLIENT[:] = dag, make(dag)
+    return _CLIENT[1]
 
 
 def open_session() -> Any:
@@ -267,7 +273,8 @@ def _forget(dag_id: str) -> None:
     with create_session(scoped=False) as session:
         stored = session.query(SerializedDagModel).filter_by(dag_id=dag_id)
         stored.update({"last_updated": datetime.fromtimestamp(0, UTC)})
-    # What tasks talk to keeps DAGs too; in Airflow 3.0 it has none of its own, and is given the DAG for each task.
+    _CLIENT[:] = None, None
+    # What tasks talk to keeps DAGs too; in Airflow 3.0 it has none of its own, and is given the DAG.
     bag = getattr(in_process_api_server().app.state, "dag_bag", None)
     if bag is not None:
         bag._dags.clear()
@@ -346,10 +353,9 @@ def core_timetable(dag: DAG) -> Any:
 
 def dag_serialization() -> Any:
     """Return what writes DAGs down and reads them back."""
-    from airflow.serialization import serialized_objects
+    from airflow.serialization import serialized_objects as found
 
-    name = "DagSerialization" if hasattr(serialized_objects, "DagSerialization") else "SerializedDAG"
-    return getattr(serialized_objects, name)
+    return getattr(found, "DagSerialization" if hasattr(found, "DagSerialization") else "SerializedDAG")
 
 
 def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[tuple[Any, BaseException | None]]:

@@ -14,6 +14,7 @@ AIRFLOW = Engine(
     abilities=MappingProxyType(
         {
             "time zones in the SDK": Ability("3.1.0", "they are imported from the scheduler's packages"),
+            "one DAG for all tasks": Ability("3.1.0", "`run_dag` makes it once, not for each task"),
             "settings in the SDK": Ability("3.2.0", "they, and the exceptions, are imported from there too"),
             "partitioned runs": Ability("3.2.0", "each key has a run whose logical date tells the key"),
             "retry policies": Ability("3.3.0", "a step's retries wait by Airflow's own doubling and jitter"),
