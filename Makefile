@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e test-reach test-fabric lint format docs package bench clean
+.PHONY: help setup demo test e2e test-reach test-fabric test-pooled lint format docs package bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler or daemon
 
 test-fabric: $(READY)  ## Run batches on an Airflow with two Celery workers, one of which is killed
 	@$(BIN)/python tests/fabric
+
+test-pooled: $(READY)  ## Run 64 workers and a batch on a ledger behind PgBouncer
+	@$(BIN)/python tests/pooled
 
 lint: $(READY)  ## Check style, types and the arrows between the modules
 	@$(BIN)/ruff check

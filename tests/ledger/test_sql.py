@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event, inspect
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Connection, make_url
 
 from durable_flow import flow, processes, run_or_resume
 from flowctx import ContextError, run
@@ -198,3 +198,21 @@ def test_a_file_may_be_named_from_home(monkeypatch, tmp_path):
     assert ledger.list_runs() == []
     ledger.close()
     assert [path.name for path in tmp_path.iterdir() if path.name in ("~", "ledger.db")] == ["ledger.db"]
+
+
+def test_behind_a_pooler_nothing_outlives_a_transaction(postgres_url: str) -> None:
+    """With pgbouncer=true no statement is prepared and no setting made but within a transaction, nor in a copy's."""
+    ledger = SqlLedger(f"{postgres_url}&pgbouncer=true" if "?" in postgres_url else f"{postgres_url}?pgbouncer=true")
+
+    def shown(at: Connection) -> str:
+        return str(at.exec_driver_sql("SHOW lock_timeout").scalar_one())
+
+    for one in (ledger, SqlLedger(ledger.address)):
+        for _ in range(10):
+            one.list_runs(workflow="flow")
+        prepared = one._database.autocommit(
+            lambda at: at.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar_one()
+        )
+        assert prepared == 0
+        assert (one._database.autocommit(shown), one._database.transaction(shown)) == ("0", "15s")
+        one.close()

@@ -34,18 +34,25 @@ from flowctx.core.errors import (
     MissingExtra,
 )
 from flowctx.core.masking import mask_text
-from flowctx.core.printable import brief, well_formed
+from flowctx.core.printable import brief
 from flowctx.ledger import schema, sqlite_file
 from flowctx.ledger.database_errors import DatabaseErrors
+from flowctx.ledger.storable import storable
 from flowctx.ledger.tables import REVISION
 
 _T = TypeVar("_T")
+
+#: In the URL of a PgBouncer whose connections are for a transaction: pgbouncer=true.
+_POOLED = "pgbouncer"
 
 #: How long SQLite itself waits for another process's lock before it says that the file is locked.
 SQLITE_WAIT_SECONDS = 10
 
 #: How libpq notices that a server is gone although nothing says so.
 _POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+#: A server that has not seen that we were cut off would keep our own locks from us.
+_LIMITS = ("idle_in_transaction_session_timeout = '10s'", "lock_timeout = '15s'")
 
 #: How long a connection to a server is kept that nothing uses.
 _UNUSED_SECONDS = 1.0
@@ -92,6 +99,7 @@ class Database:
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername=f"postgresql+{POSTGRES_DRIVER}")
         self.url = parsed
+        self._pooled = parsed.query.get(_POOLED) == "true"
         self.shown = mask_text(parsed.render_as_string(hide_password=True))
         self._errors = DatabaseErrors(self.shown, Path(str(parsed.database)) if self.sqlite else None)
         self._clock = clock
@@ -280,10 +288,12 @@ class Database:
 
     def _connect(self) -> Connection:
         wait = min(SQLITE_WAIT_SECONDS, self._patience_seconds)
-        arguments = {"timeout": wait, "check_same_thread": False} if self.sqlite else _POSTGRES
+        arguments: dict[str, Any] = {"timeout": wait, "check_same_thread": False} if self.sqlite else {**_POSTGRES}
+        if self._pooled and self.url.get_driver_name() == "psycopg":
+            arguments["prepare_threshold"] = None  # the next transaction may be another server connection's
         try:
             engine = create_engine(
-                self.url,
+                self.url.difference_update_query([_POOLED]),
                 future=True,  # SQLAlchemy 1.4 then behaves as 2.0 does
                 poolclass=NullPool,
                 isolation_level="AUTOCOMMIT",
@@ -298,7 +308,7 @@ class Database:
         if self.sqlite:
             sqlite_file.make_private(self.url.database)
             sqlite_file.warn_of_network(self.url.database)
-        event.listen(engine, "before_cursor_execute", _storable, retval=True)
+        event.listen(engine, "before_cursor_execute", storable, retval=True)
         if self.sqlite:
             event.listen(engine, "handle_error", _roll_back_sqlite)
         connection = engine.connect()
@@ -314,8 +324,7 @@ class Database:
             # FULL: a commit is on the disk, not only in the log's buffer; a step that is recorded survives a power cut.
             settings = [f"PRAGMA {pragma}" for pragma in ("journal_mode=WAL", "synchronous=FULL")]
         else:
-            # A server that has not seen that we were cut off would keep our own locks from us.
-            settings = ["SET idle_in_transaction_session_timeout = '10s'", "SET lock_timeout = '15s'"]
+            settings = [] if self._pooled else [f"SET {limit}" for limit in _LIMITS]
         for setting in settings:
             connection.exec_driver_sql(setting)
 
@@ -337,7 +346,8 @@ class Database:
 
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
+        begin = "; ".join(["BEGIN", *(f"SET LOCAL {limit}" for limit in _LIMITS)]) if self._pooled else "BEGIN"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else begin)
         try:
             yield
         except FlowctxError:
@@ -370,27 +380,3 @@ def _discard(connection: Connection) -> None:
 def _ticks() -> float:
     """Return seconds that never jump, those of sleep included where the machine counts them."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def _storable(
-    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> tuple[str, Any]:
-    """Make every text one that a database takes, as the last thing before it is sent."""
-    return statement, [_well_formed(row) for row in parameters] if many else _well_formed(parameters)
-
-
-def _well_formed(row: Any) -> Any:
-    if isinstance(row, dict):
-        return row if all(map(_is_plain, row.values())) else {name: _text(value) for name, value in row.items()}
-    if isinstance(row, (tuple, list)):
-        return row if all(map(_is_plain, row)) else type(row)(map(_text, row))
-    return row
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is written as it is, as most are: it is no text, or text that every database takes."""
-    return not isinstance(value, str) or (value.isascii() and "\0" not in value)
-
-
-def _text(value: Any) -> Any:
-    return well_formed(value) if isinstance(value, str) and not (value.isascii() and "\0" not in value) else value

@@ -5,13 +5,15 @@ A run beside it waits for one such transaction at most, and is let in before the
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import and_, delete, exists, func, literal, or_, select, tuple_
+from sqlalchemy import and_, delete, exists, func, or_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
@@ -199,10 +201,10 @@ class Pruning(NamedTuple):
         return len(keys)
 
     def _capture_pages(self) -> Iterator[list[Any]]:
-        return self._pages((captures.c.subject, captures.c.revision))
+        return self._pages((captures.c.subject, captures.c.revision), captures.c.claimed_at < self.before)
 
     def _forget_captures(self, at: Connection, page: Sequence[Any]) -> int:
-        among = captures.c.subject.between(page[0]["subject"], page[-1]["subject"])
+        among = captures.c.subject.in_(sorted({row["subject"] for row in page}))
         # Runs went before: one that is left is needed, and so is its capture.
         writer = runs.alias("left")
         left = exists().where(writer.c.run_key == captures.c.holder)
@@ -228,16 +230,19 @@ class Pruning(NamedTuple):
         at.execute(remember_pruned(at, query))
 
     def _note_pages(self) -> Iterator[list[Any]]:
-        return self._pages((launches.c.batch_id, launches.c.workflow, launches.c.partition))
+        place = (launches.c.batch_id, launches.c.workflow, launches.c.partition)
+        return self._pages(place, launches.c.heard_at < self.before)
 
     def _forget_notes(self, at: Connection, page: Sequence[Any]) -> int:
-        names = ("batch_id", "workflow", "partition")
-        first, last = (tuple_(*(literal(row[name]) for name in names)) for row in (page[0], page[-1]))
-        place = tuple_(*(launches.c[name] for name in names))
         recorded = exists().where(runs.c.batch_id == launches.c.batch_id, runs.c.partition == launches.c.partition)
         launched = exists().where(batches.c.batch_id == launches.c.batch_id, self._launched_since())
         old = (launches.c.heard_at < self.before, ~recorded, ~launched)
-        return at.execute(delete(launches).where(place >= first, place <= last, *old)).rowcount
+        forgotten = 0
+        for (batch_id, workflow), rows in itertools.groupby(page, key=itemgetter("batch_id", "workflow")):
+            among = launches.c.partition.in_([row["partition"] for row in rows])
+            of_batch = (launches.c.batch_id == batch_id, launches.c.workflow == workflow)
+            forgotten += at.execute(delete(launches).where(*of_batch, among, *old)).rowcount
+        return forgotten
 
     def _forget_batches(self, at: Connection) -> int:
         of_run = exists().where(runs.c.batch_id == batches.c.batch_id)

