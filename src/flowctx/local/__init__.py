@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -337,17 +337,11 @@ def _continued(
                 raise
 
 
-@contextmanager
-def _open_ledger(ledger: Ledger | str | None) -> Iterator[Ledger | None]:
+def _open_ledger(ledger: Ledger | str | None) -> AbstractContextManager[Ledger | None]:
     """Open the ledger that is meant, and close it again if it was given by its URL."""
-    if not isinstance(ledger, str):
-        yield ledger_from_env() if ledger is None else ledger
-        return
-    opened = open_ledger(ledger)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    if isinstance(ledger, str):
+        return closing(open_ledger(ledger))
+    return nullcontext(ledger_from_env() if ledger is None else ledger)
 
 
 def _require_ledger(ledger: Ledger | None) -> Ledger:

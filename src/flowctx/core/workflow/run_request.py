@@ -69,8 +69,9 @@ class RunRequest:
     step_config: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
+        values = self.__dict__
         for name, default in _DEFAULTS.items():
-            value = getattr(self, name)
+            value = values[name]
             if value is not default:
                 object.__setattr__(self, name, _read(name, value, ""))
         if self.from_step and not self.resume_from:
