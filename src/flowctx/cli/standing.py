@@ -213,6 +213,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
 
 def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
     """Stop what is under way of one workflow of a batch, and return how many runs that were."""
+    if all(PartitionState(state).ended for state in ledger.batches.count_outcomes(batch.batch_id, batch.workflow)):
+        return 0
     outcomes = ledger.batches.iter_outcomes(batch.batch_id, workflow=batch.workflow)
     under_way = [run for run in outcomes if not run.state.ended]
     stopped = 0

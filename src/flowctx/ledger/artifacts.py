@@ -15,7 +15,7 @@ from flowctx.core.data.references import TableReference, paths_in_text
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.rows import stamp
-from flowctx.ledger.statements import add_artifact, find_artifact, intend_artifact, release_artifact, streamed
+from flowctx.ledger.statements import add_artifact, find_artifact, intend_artifact, release_artifact
 from flowctx.ledger.tables import ARTIFACTS, INPUTS, artifacts, attempts, facts, holds, runs, steps
 
 #: How many runs are looked at with one query.
@@ -68,13 +68,11 @@ def referred_paths(at: Connection, staying: Any = None) -> set[str]:
     # The condition is that of an index, word for word: SQLite else reads all rows.
     for column, texts in ((steps.c.payload, (INPUTS, *ARTIFACTS)), (attempts.c.context, ARTIFACTS)):
         refer = holds(at.dialect.name, column.name, *texts)
-        if staying is None:
-            found.update(*map(paths_in_text, streamed(at, select(column).where(refer)).scalars()))
-            continue
         run_key = column.table.c.run_key
         for keys in pages_of_keys(at, run_key, refer):
-            left = at.execute(staying.where(runs.c.run_key.in_(keys))).scalars().all()
-            rows = at.execute(select(column).where(refer, run_key.in_(left)))
+            if staying is not None:
+                keys = list(at.execute(staying.where(runs.c.run_key.in_(keys))).scalars())
+            rows = at.execute(select(column).where(refer, run_key.in_(keys)))
             found.update(*map(paths_in_text, rows.scalars()))
     return found
 

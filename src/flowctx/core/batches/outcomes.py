@@ -24,6 +24,8 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
     for account in accounts:
         by_run.setdefault(account.run_id, []).append(account)
     runs = [_merged(some) for some in by_run.values()]
+    if len(runs) == 1:
+        return runs[0]
     writers = [run for run in runs if _writes(run)]
     last = max(writers, key=lambda run: _wrote(by_run[run.run_id]), default=None)
     if last is None:

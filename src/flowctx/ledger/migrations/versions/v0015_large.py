@@ -30,6 +30,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         # No row is written anew, only the index; SQLite sorts by code points as it is.
         op.execute('ALTER TABLE flowctx_run ALTER COLUMN run_id TYPE text COLLATE "C"')
+        op.execute("ANALYZE flowctx_run (run_id)")  # what the server knew of the values is lost with their old type
 
 
 def downgrade() -> None:
