@@ -29,6 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import yaml
 
 from documentation.commands import check_commands
@@ -63,7 +64,8 @@ class Session:
         if block.title is None:
             self.typed(block)
         elif Path(block.title).name.startswith("test_"):
-            check(block, subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", block.title]))
+            code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", block.title])
+            assert code == 0, f"{block.where}: {block.title}: exit code {code}"
         elif "/" in block.title:
             runpy.run_path(block.title)
         else:
@@ -151,11 +153,6 @@ def compare(value: Any, comment: str, where: str) -> None:
             return
         assert value == said or repr(value) == text, f"{where}: the comment says {text}, and it is {value!r}"
         return
-
-
-def check(block: Block, done: subprocess.CompletedProcess[bytes]) -> None:
-    """Fail unless a command of a block ended well."""
-    assert done.returncode == 0, f"{block.where}: exit code {done.returncode}"
 
 
 def shift(statement: ast.stmt, lines: int) -> None:

@@ -18,7 +18,7 @@ def test_the_blocks_of_a_page_run(name, tmp_path):
     env = {
         **{key: value for key, value in os.environ.items() if not key.startswith("FLOWCTX_LEDGER")},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT / 'tests'}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
         "COLUMNS": "100",
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "AIRFLOW_HOME": str(tmp_path / "airflow"),

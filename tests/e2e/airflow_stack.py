@@ -57,6 +57,12 @@ class AirflowStack(Stack):
         assert status == 200, f"trigger {dag_id} {body}: {status} {answer}"
         return dict(answer)
 
+    def backfill(self, dag_id: str, first: str, last: str, **body: object) -> None:
+        """Start a backfill over dates (``dag_run_conf=``, ``reprocess_behavior=``, ...); it must be accepted."""
+        dates = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        status, answer = self.request("POST", "/backfills", {"dag_id": dag_id, **dates, **body})
+        assert status == 200, f"backfill {dag_id} {dates} {body}: {status} {answer}"
+
     def runs(self, dag_id: str, **query: object) -> list[dict[str, Any]]:
         """Return all runs of a DAG, oldest first."""
         found: list[dict[str, Any]] = []
@@ -130,7 +136,6 @@ def _environment(home: Path, port: int, database: str) -> dict[str, str]:
         # A file that changed is read all the same.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     }
 
 

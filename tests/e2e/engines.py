@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,10 @@ HERE = Path(__file__).parent
 
 def _in_minutes(minutes: int) -> str:
     return (datetime.now(UTC) + timedelta(minutes=minutes)).replace(second=0, microsecond=0).isoformat()
+
+
+def _path(*folders: Path) -> str:
+    return os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
 
 
 @contextmanager
@@ -50,7 +55,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
             "AIRFLOW__CORE__XCOM_BACKEND": "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend",
             "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": (home / "xcoms").as_uri(),
             "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": "10000",
-            "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}:{HERE}",
+            "PYTHONPATH": _path(home / "flows", session / "moved", HERE),
             "FLOWCTX_LEDGER_URL": server["ledger"],  # of the scheduler and the API server; DAG files may have others
             "DYING": str(session / "airflow"),
             "AIRFLOW_CONN_LAKE": f"postgresql://me:{CONNECTION}@host/lake",
@@ -76,7 +81,7 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
     files = HERE / "dagster_files"
     (home / "seen").mkdir()
     env = {
-        "PYTHONPATH": f"{home / 'flows'}:{session / 'moved'}:{HERE}",
+        "PYTHONPATH": _path(home / "flows", session / "moved", HERE),
         "DYING": str(session / "dagster"),
         "AIRFLOW_CONN_LAKE": f"postgresql://me:{CONNECTION}@host/lake",
         "FLAG": str(home / "flag"),

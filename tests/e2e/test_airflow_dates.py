@@ -97,9 +97,8 @@ def test_a_calendar_that_ends_is_scheduled_and_backfilled(airflow: AirflowStack,
     assert f"(calendar {'ended' if left < 0 else 'ends'} " in summary
     yesterday = (today - timedelta(days=1)).isoformat()
     assert yesterday in [key for key, _ in runs(airflow, dag_id, 1)]
-    span = {"from_date": f"{today - timedelta(days=2)}T00:00:00Z", "to_date": f"{last + timedelta(days=30)}T00:00:00Z"}
-    status, answer = airflow.request("POST", "/backfills", {"dag_id": dag_id, "max_active_runs": 9, **span})
-    assert status == 200, answer
+    first, beyond = (str(day) for day in (today - timedelta(days=2), last + timedelta(days=30)))
+    airflow.backfill(dag_id, first, beyond, max_active_runs=9)
     wanted = {(today - timedelta(days=n)).isoformat() for n in (1, 2)}
     airflow.wait_until(lambda: {run["partition_key"] for run in airflow.runs(dag_id)} >= wanted, "the backfill's runs")
     unknown = (last + timedelta(days=9)).isoformat()

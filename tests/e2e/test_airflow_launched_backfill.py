@@ -62,12 +62,10 @@ def test_runs_are_given_their_parameters(airflow: AirflowStack, home: Home) -> N
 
 
 def test_a_native_backfill_is_found(airflow: AirflowStack, home: Home) -> None:
-    """Runs of ``airflow backfill create`` are found by the batch id in their conf; launching adds only the rest."""
+    """Runs of a backfill of Airflow's own are found by the batch id in their conf; launching adds only the rest."""
     (home.folder / "mended").touch()
-    dates = ["--from-date", "2012-01-04", "--to-date", "2012-01-04", "--reprocess-behavior", "completed"]
-    airflow.cli(
-        "backfill", "create", "--dag-id", "restated", *dates, "--dag-run-conf", json.dumps({"batch_id": "native"})
-    )
+    again = {"reprocess_behavior": "completed", "dag_run_conf": {"batch_id": "native"}}
+    airflow.backfill("restated", "2012-01-04", "2012-01-04", **again)
 
     def found() -> dict[str, int]:
         return home.status("native", "--on", "airflow", "--workflow", "restated:flow")["counts"]

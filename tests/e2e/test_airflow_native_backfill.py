@@ -88,7 +88,7 @@ def test_a_value_that_is_added_is_backfilled_alone(airflow: AirflowStack) -> Non
     )
     airflow.wait_until(lambda: "3 tier" in airflow.get("/dags/sessions")["timetable_summary"], "the new tier")
     day = SCHEDULED[0][:10]
-    airflow.cli("backfill", "create", "--dag-id", "sessions", "--from-date", day, "--to-date", day)
+    airflow.backfill("sessions", day, day)
     runs = ended(airflow, "sessions", len(SCHEDULED) + len(BACKFILLED) + 2)
     new = [run["partition_key"] for run in runs[len(SCHEDULED) + len(BACKFILLED) :]]
     assert sorted(new) == sorted(f"{day}|T0|{venue}" for venue in ("XNYS", "dark%2F..p%7Col"))

@@ -103,15 +103,14 @@ def test_by_hand(airflow: AirflowStack, logical_date: str | None) -> None:
 
 def test_backfill(airflow: AirflowStack) -> None:
     """Runs of a backfill have its conf and the date of their own tick; processed again, they write the same capture."""
-    dates = ["--from-date", "2012-10-25", "--to-date", "2012-10-26"]
-    airflow.cli("backfill", "create", "--dag-id", "cron_trigger", *dates, "--dag-run-conf", '{"batch_id": "restate"}')
+    conf = {"batch_id": "restate"}
+    airflow.backfill("cron_trigger", "2012-10-25", "2012-10-26", dag_run_conf=conf)
     run = a_run(airflow, "cron_trigger", "backfill")
     ctx = seen(airflow, "cron_trigger", run["dag_run_id"])
     assert (ctx.batch_id, ctx.metadata["engine"]["run_type"]) == ("restate", "backfill")
     assert str(ctx.as_of_date)[:8] == "2012-10-"
     airflow.wait_until(lambda: finished(airflow, "cron_trigger"), "the end of the backfill")
-    reprocess = ["--reprocess-behavior", "completed", "--dag-run-conf", '{"batch_id": "restate"}']
-    airflow.cli("backfill", "create", "--dag-id", "cron_trigger", *dates, *reprocess)
+    airflow.backfill("cron_trigger", "2012-10-25", "2012-10-26", reprocess_behavior="completed", dag_run_conf=conf)
 
     last = airflow.home / "seen" / "cron_trigger" / run["dag_run_id"] / "2.json"
     airflow.wait_until(lambda: ctx.trace_id not in last.read_text(), "the run to be processed again")

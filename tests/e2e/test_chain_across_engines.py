@@ -112,8 +112,7 @@ def test_a_backfill_of_airflows_own_waits_for_the_dates_before(
     bad = f"date={days[-2]}|fund=B"
     home.run("backfill", "chained:chain", "--batch", "chain-old", "--select", f"date=..{days[-1]}", "-p", "factor=5")
     conf = {"batch_id": "chain-native", "factor": 7, "fails": bad}
-    dates = ["--from-date", days[0], "--to-date", days[-1], "--max-active-runs", "8"]
-    airflow.cli("backfill", "create", "--dag-id", "chained", *dates, "--dag-run-conf", json.dumps(conf))
+    airflow.backfill("chained", days[0], days[-1], max_active_runs=8, dag_run_conf=conf)
 
     def ended() -> bool:
         states = [run["state"] for run in airflow.runs("chained", run_type="backfill")]

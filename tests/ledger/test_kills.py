@@ -31,17 +31,21 @@ def killed(url, run_id, params, after_seconds):
     return child.exitcode == -signal.SIGKILL and not ours.poll()
 
 
-def complete_steps(url, run_id):
-    """Return the steps that the ledger holds as complete."""
+def kill_and_resume(url, folder, kills):
+    """Kill runs until so many kills have come in time, and check each time what must hold."""
     ledger = open_ledger(url)
     try:
-        return set(ledger.statuses(RunKey(workflow="durable", run_id=run_id)))
+        return kill_and_look(url, ledger, folder, kills)
     finally:
         ledger.close()
 
 
-def kill_and_resume(url, folder, kills):
-    """Kill runs until so many kills have come in time, and check each time what must hold."""
+def kill_and_look(url, ledger, folder, kills):
+    """Do what :func:`kill_and_resume` says, looking into an open ledger."""
+
+    def complete_steps(run_id):
+        return set(ledger.statuses(RunKey(workflow="durable", run_id=run_id)))
+
     rng = random.Random(7)
     whole = run(flow, params={"effects": str(folder / "whole")}).outputs_digest
     landed = round_number = 0
@@ -49,26 +53,23 @@ def kill_and_resume(url, folder, kills):
         round_number += 1
         run_id, path = f"run-{round_number}", folder / f"effects-{round_number}"
         for _ in range(4):
-            complete, called = complete_steps(url, run_id), len(effects(path))
+            complete, called = complete_steps(run_id), len(effects(path))
             landed += killed(url, run_id, {"effects": str(path)}, rng.uniform(0, 0.08))
             assert complete.isdisjoint(effects(path)[called:]), "a complete step ran again"
-        complete, called = complete_steps(url, run_id), len(effects(path))
-        result = finished(url, run_id, path)
+        complete, called = complete_steps(run_id), len(effects(path))
+        result = finished(ledger, run_id, path)
         assert complete.isdisjoint(effects(path)[called:]), "a complete step ran again"
         assert set(effects(path)) == {f"s{n}" for n in range(STEPS)}
         assert result.outputs_digest == whole
     return landed
 
 
-def finished(url, run_id, path):
+def finished(ledger, run_id, path):
     """Go on with a run here, to its end."""
-    ledger = open_ledger(url)
     try:
         return durable_flow.resume(run_id, flow, ledger=ledger, take_over=True)
     except UnknownRun:
         return run(flow, run_id=run_id, params={"effects": str(path)}, ledger=ledger)
-    finally:
-        ledger.close()
 
 
 @pytest.mark.timeout(120 + 4 * KILLS)

@@ -1,4 +1,4 @@
-"""The example, and workflows that die and fail, with one process for each step, each forked from one with Dagster."""
+"""The example, a workflow of many partitions, and one whose steps die, each in a process of its own."""
 
 import bulk_flow
 import dagster as dg
@@ -19,13 +19,21 @@ def report(summary):
     return summary
 
 
-forked = {"start_method": {"forkserver": {"preload_modules": ["dagster", "flowctx.dagster", "flowctx.ledger.sql"]}}}
-flows = (prices, flow, spied("spied"), bulk_flow.flow)
+modules = ["dagster", "dagster._core.storage.sqlite_storage", "flowctx.dagster", "flowctx.ledger.sql"]
+forked = {"start_method": {"forkserver": {"preload_modules": modules}}}
+# A step that dies takes no run with it where each has a process; in the other workflows none dies.
+dying = workflow_definitions(flow)
+dying_job = dg.define_asset_job(
+    f"{flow.name}_job",
+    selection=dg.AssetSelection.assets(*dying.assets or ()),
+    executor_def=dg.multiprocess_executor.configured(forked),
+)
 defs = dg.Definitions.merge(
-    *(workflow_definitions(workflow) for workflow in flows),
+    *(workflow_definitions(workflow) for workflow in (prices, spied("spied"), bulk_flow.flow)),
+    dg.Definitions(assets=dying.assets, jobs=[dying_job], sensors=dying.sensors, resources=dying.resources),
     dg.Definitions(
         [report],
         jobs=[dg.define_asset_job("report_job", selection=[report]), workflow_bulk_job(bulk_flow.flow)],
-        executor=dg.multiprocess_executor.configured(forked),
+        executor=dg.in_process_executor,
     ),
 )
