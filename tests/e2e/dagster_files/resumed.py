@@ -21,16 +21,22 @@ def report(summary):
 
 modules = ["dagster", "dagster._core.storage.sqlite_storage", "flowctx.dagster", "flowctx.ledger.sql"]
 forked = {"start_method": {"forkserver": {"preload_modules": modules}}}
-# A step that dies takes no run with it where each has a process; in the other workflows none dies.
-dying = workflow_definitions(flow)
-dying_job = dg.define_asset_job(
-    f"{flow.name}_job",
-    selection=dg.AssetSelection.assets(*dying.assets or ()),
-    executor_def=dg.multiprocess_executor.configured(forked),
-)
+
+
+def one_process_for_each_step(workflow):
+    """Return what Dagster needs for a workflow whose steps die, and do not take their run with them."""
+    found = workflow_definitions(workflow)
+    job = dg.define_asset_job(
+        f"{workflow.name}_job",
+        selection=dg.AssetSelection.assets(*found.assets or ()),
+        executor_def=dg.multiprocess_executor.configured(forked),
+    )
+    return dg.Definitions(assets=found.assets, jobs=[job], sensors=found.sensors, resources=found.resources)
+
+
 defs = dg.Definitions.merge(
     *(workflow_definitions(workflow) for workflow in (prices, spied("spied"), bulk_flow.flow)),
-    dg.Definitions(assets=dying.assets, jobs=[dying_job], sensors=dying.sensors, resources=dying.resources),
+    one_process_for_each_step(flow),
     dg.Definitions(
         [report],
         jobs=[dg.define_asset_job("report_job", selection=[report]), workflow_bulk_job(bulk_flow.flow)],
