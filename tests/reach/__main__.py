@@ -73,7 +73,7 @@ def tests_of(name: str) -> list[Path]:
     """Return the test files that an engine alone can run, or those of tables, or of the core."""
     engine, number = name.split("-")
     if engine == "python":
-        return [ROOT / "tests" / folder for folder in ("core", "local", "ledger")]
+        return [ROOT / "tests" / folder for folder in ("core", "local")]
     if engine == "pyarrow":
         return [ROOT / "tests/artifacts" / file for file in OF_TABLES]
     left_out = set() if name in NEWEST else set(NEWEST_DAGSTER)

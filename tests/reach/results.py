@@ -83,8 +83,8 @@ def _ability(able: bool, passed: int) -> str:
 def _speed(found: Mapping[str, float] | None, newest: Mapping[str, float]) -> str:
     if found is None:
         return "not tried"
-    ratio = found["processor"] / newest["processor"]
-    return f"{found['processor']:.2f} s of processor, {found['wall']:.2f} s; {ratio:.2f}×"
+    processor, wall = (found[name] / newest[name] for name in ("processor", "wall"))
+    return f"{found['processor']:.2f} s of processor: {processor:.2f}×, on the clock {wall:.2f}×"
 
 
 def written(page: str, tables: list[str]) -> str:
