@@ -34,14 +34,19 @@ def questions(ledger: SqlLedger) -> dict[str, Callable[[], object]]:
         "runs --workflow (none)": lambda: ledger.list_runs(workflow="other", limit=50),
         "runs --batch": lambda: ledger.list_runs(batch_id=batch, limit=50),
         "runs --partition": lambda: ledger.list_runs(partition=partition(7), limit=50),
+        "the beginning of a run id": lambda: ledger.run_ids("run-77"),
         "show RUN": lambda: ledger.steps(ledger.get_run("run-77").key),
         "captures --partition": lambda: ledger.captures(workflow=WORKFLOW, partition=partition(7)),
+        "captures (the latest 50)": lambda: ledger.captures(workflow=WORKFLOW, limit=50),
         "captures (all of a workflow)": lambda: ledger.captures(workflow=WORKFLOW),
         "batches": lambda: ledger.batches.all(20),
+        "batches: the counts of 40,000": lambda: ledger.batches.count_outcomes(batch, WORKFLOW),
         "one batch": lambda: ledger.batches.get(batch),
         "status: outcomes of 40,000": lambda: sum(1 for _ in ledger.batches.iter_outcomes(batch)),
         "outcomes of 200 partitions": lambda: list(ledger.batches.iter_outcomes(batch, some)),
-        "prune --dry-run": lambda: ledger.would_prune(BEGUN + timedelta(days=365)),
+        "artifacts that are referred to": ledger.artifact_paths,
+        "prune --dry-run, a hundredth is old": lambda: ledger.would_prune(BEGUN + timedelta(seconds=20 * RUNS // 100)),
+        "prune --dry-run, half is old": lambda: ledger.would_prune(BEGUN + timedelta(seconds=20 * RUNS // 2)),
     }
 
 
