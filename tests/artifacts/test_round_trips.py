@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arrow_strategies import tables
+from flowctx.artifacts.form import _as_restored
 from stored_tables import stored
 
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -25,11 +26,14 @@ def test_a_table_comes_back_as_it_was(table):
     found = stored(table)
     back = found.to_arrow()
     back.validate(full=True)
-    assert back.schema.equals(table.schema, check_metadata=True)
+    # Old versions of pyarrow get plain types for views.
+    fields = [field.with_type(_as_restored(field.type)) for field in table.schema]
+    schema = pa.schema(fields, table.schema.metadata)
+    assert back.schema.equals(schema, check_metadata=True)
     assert texts(back) == texts(table)
     assert found.rows == table.num_rows
     assert list(found.columns) == table.column_names
-    batches = pa.Table.from_batches(found.batches(rows=2), table.schema)
+    batches = pa.Table.from_batches(found.batches(rows=2), schema)
     assert texts(batches) == texts(table)
     for name in table.column_names[-1:]:
         assert texts(found.to_arrow([name])) == texts(table.select([name]))
