@@ -38,6 +38,8 @@ def test_show_prints_tables_in_small(tables):
     """Columns with types, the first rows, size and digest; files by name; what is gone is said."""
     run = tables("run", "cli_tables:flow", "--partition", "IBM", "--json")["run_id"]
     shown = tables("show", run)
+    assert "$table" not in shown
+    assert "<Table: 100 rows x" in shown.replace("\n", " ")
     assert "load.prices: " in shown
     assert "100 rows" in shown
     assert "symbol string" in shown

@@ -9,7 +9,9 @@ from typing import Final
 from flowctx.artifacts.previews import stored_previews
 from flowctx.cli.output import echo, print_table
 from flowctx.core.data.encoding import to_json
+from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
+from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord
 from flowctx.core.masking import mask_data
@@ -29,10 +31,15 @@ def print_outputs(records: Iterable[StepRecord]) -> None:
             masked = mask_data(to_json(record.output))
             shown = masked.items() if isinstance(masked, dict) else [("", masked)]
             rows += [
-                (record.step, name, brief(json.dumps(value, ensure_ascii=False), _MOST_SHOWN)) for name, value in shown
+                (record.step, name, brief(_text(record.output.get(name), value), _MOST_SHOWN)) for name, value in shown
             ]
     if rows:
         print_table("\noutputs", ("step", "name", "value"), rows)
+
+
+def _text(value: object, masked: object) -> str:
+    """Return a value as it is shown: a table or a file by what it is, not by what stands for it in a payload."""
+    return repr(value) if isinstance(value, (Table, File)) else json.dumps(masked, ensure_ascii=False)
 
 
 def print_tables(ledger: Ledger, records: Iterable[StepRecord]) -> None:
