@@ -106,7 +106,6 @@ def try_tests(name: str, python: Path) -> bool:
 
 def try_engine(name: str, python: Path) -> bool:
     """Start a real scheduler or daemon, keep what its last line tells, and return whether it ended well."""
-    keep_versions(name, python)
     script = HERE / f"on_{name.partition('-')[0]}.py"
     done = subprocess.run([python, script], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
     print(done.stdout, end="", flush=True)
@@ -141,6 +140,7 @@ def try_all(name: str, outcomes: dict[str, bool]) -> None:
         print(f"{name} cannot be installed: {exc}")
         outcomes[name] = False
         return
+    keep_versions(name, python)
     done = [try_tests(name, python)]
     if name.startswith(ENGINES):
         done.append(try_engine(name, python))
