@@ -239,11 +239,9 @@ def test_links_pipes_and_folders_are_not_opened(tmp_path):
         elif made == "folder":
             os.mkdir(path)
         else:
-            away = tmp_path / "away" / os.path.basename(os.path.dirname(path))
-            away.mkdir(parents=True)
-            (away / os.path.basename(path)).write_bytes(secret.read_bytes())
-            os.rmdir(os.path.dirname(path))
-            os.symlink(away, os.path.dirname(path))
+            Path(path).write_bytes(secret.read_bytes())
+            os.rename(os.path.dirname(path), tmp_path / "away")
+            os.symlink(tmp_path / "away", os.path.dirname(path))
         for read in (Table.to_arrow, Table.scan_polars, Table.dataset):
             with pytest.raises(ArtifactRefused):
                 read(read_back(table, store))

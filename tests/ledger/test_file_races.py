@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from flowctx.artifacts import artifact_store
 from flowctx.ledger.sql import SqlLedger
 from flowctx.ledger.tables import artifacts
 
-NUMBERS = pa.table({"n": range(5000)})
+NUMBERS = pa.table({"n": random.Random(5).choices(range(2**60), k=5000)})
 #: How often they meet.
 ROUNDS = 25
 

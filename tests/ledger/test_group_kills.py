@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from itertools import product
 
 import pytest
 
@@ -15,6 +16,14 @@ from killed_worker import COUNT, STEPS, KillableWorker, effects, made
 
 #: How often a worker is killed; ``FLOWCTX_TEST_KILLS=300`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "1"))
+#: Databases, without inputs and with, a group or a step in each commit: all pairs, and in the long run all.
+PAIRS = [
+    ("sqlite", "short", True),
+    ("sqlite", "reading", False),
+    ("postgres", "short", False),
+    ("postgres", "reading", True),
+]
+CASES = PAIRS if KILLS < 10 else list(product(("sqlite", "postgres"), ("short", "reading"), (True, False)))
 
 
 def tasks(path, told, *, again):
@@ -82,10 +91,10 @@ def check_what_was_made(ledger, workflow):
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120 + 30 * KILLS)
-@pytest.mark.parametrize("workflow", ["short", "reading"])
-@pytest.mark.parametrize("grouped", [True, False], ids=["group", "step"])
-def test_a_killed_worker_loses_nothing(request, sql_url, tmp_path, grouped, workflow):
+@pytest.mark.parametrize(("database", "workflow", "grouped"), CASES)
+def test_a_killed_worker_loses_nothing(request, tmp_path, database, grouped, workflow):
     """What was told is on the disk, what is recorded never runs again, and each partition has one capture."""
+    sql_url = request.getfixturevalue(f"{database}_url")
     rng, kills, number = random.Random(11), 0, 0
     while kills < KILLS:
         number += 1

@@ -6,7 +6,8 @@ shell, on any database.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, TextClause, text
+from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy.sql.elements import TextClause
 
 metadata = MetaData()
 

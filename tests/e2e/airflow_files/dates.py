@@ -26,7 +26,7 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 #: Of each zone, the days whose nights are tried: clocks are put on or back in them, but in Tokyo.
 CHANGES = {
     NEW_YORK: {"spring": (2026, 3, 7), "autumn": (2026, 10, 31)},
-    "Australia/Lord_Howe": {"autumn": (2026, 4, 4), "spring": (2026, 10, 3)},
+    "Australia/Lord_Howe": {"autumn": (2026, 4, 4)},
     TOKYO: {"none": (2026, 3, 7)},
 }
 NIGHT = "30 0,23 * * *"
