@@ -13,7 +13,7 @@ from airflow.utils.types import DagRunType
 
 from adapters.input_flows import workflows
 from flowctx import run
-from flowctx.airflow import _compat, workflow_dag
+from flowctx.airflow import _compat, waiting, workflow_dag
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.planned_runs import DagRuns, together
@@ -166,7 +166,7 @@ def test_the_trigger_fires_when_all_runs_have_ended(monkeypatch, caplog):
         return answer
 
     monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", staticmethod(count))
-    path, arguments = InputsTrigger([one.to_dict() for one in runs], poll_seconds=0).serialize()
+    path, arguments = InputsTrigger([one.to_dict() for one in runs], 0, first_seconds=0).serialize()
     assert path == "flowctx.airflow.waiting.InputsTrigger"
 
     async def first():
@@ -176,6 +176,22 @@ def test_the_trigger_fires_when_all_runs_have_ended(monkeypatch, caplog):
     assert answers == {"nav": [], "desk": []}
     assert "ConnectionError: token=***" in caplog.messages[-1]
     assert "\x1b" not in caplog.text
+
+
+def test_the_trigger_never_fires_at_once(monkeypatch):
+    """Airflow fails a task that is woken before it has heard that the task waits; triggers stored earlier wait too."""
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr(waiting.asyncio, "sleep", sleep)
+
+    async def first():
+        return [event async for event in InputsTrigger(runs=[], poll_seconds=5.0).run()]
+
+    assert len(asyncio.run(first())) == 1
+    assert waits == [waiting.FIRST_SECONDS]
 
 
 def test_many_runs_are_asked_about_in_few_questions():

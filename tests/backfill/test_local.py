@@ -198,6 +198,7 @@ def test_a_launch_that_is_killed_goes_on(url: str, ledger: Ledger, notes: Path) 
     for calls in (4, 12):
         process = launch(url, notes, pause=0.2)
         wait_for(notes, calls)
+        time.sleep(0.1)  # what short steps recorded is on the disk by then, and long ones are at work
         process.kill()
         process.communicate()
     process = launch(url, notes, pause=0.2)

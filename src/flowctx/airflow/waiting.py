@@ -20,6 +20,9 @@ logger = logging.getLogger("flowctx")
 
 #: How often Airflow is asked.
 POLL_SECONDS: Final = 5.0
+#: When it is asked first. Airflow hears some five seconds late that a task has begun to wait; one whose trigger fires
+#: before that is failed by the scheduler, up to 3.3 at least (apache/airflow#67287, #72716).
+FIRST_SECONDS: Final = 10.0
 
 
 class InputsTrigger(BaseTrigger):
@@ -28,15 +31,22 @@ class InputsTrigger(BaseTrigger):
     Args:
         runs: The runs, as :meth:`DagRuns.to_dict <flowctx.airflow.planned_runs.DagRuns.to_dict>` has them.
         poll_seconds: How often Airflow is asked.
+        first_seconds: When it is asked first.
     """
 
-    def __init__(self, runs: Sequence[dict[str, Any]], poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        runs: Sequence[dict[str, Any]],
+        poll_seconds: float = POLL_SECONDS,
+        first_seconds: float = FIRST_SECONDS,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.runs, self.poll_seconds = list(runs), poll_seconds
+        self.runs, self.poll_seconds, self.first_seconds = list(runs), poll_seconds, first_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return where the class is, and its arguments."""
-        return f"{__name__}.{type(self).__name__}", {"runs": self.runs, "poll_seconds": self.poll_seconds}
+        when = {"poll_seconds": self.poll_seconds, "first_seconds": self.first_seconds}
+        return f"{__name__}.{type(self).__name__}", {"runs": self.runs, **when}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; what Airflow does not answer is asked again."""
@@ -44,6 +54,7 @@ class InputsTrigger(BaseTrigger):
 
         ask = RuntimeTaskInstance.get_dr_count
         left = [DagRuns.from_dict(runs) for runs in self.runs]
+        await asyncio.sleep(self.first_seconds)
         while left:
             try:
                 while left and not await sync_to_async(left[0].count)(ask, *TO_COME):
