@@ -21,7 +21,7 @@ from rich.table import Table
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 #: Rows, and how many times each way is measured.
-SIZES = {10_000: 15, 100_000: 9, 1_000_000: 5}
+SIZES = {10_000: 15, 100_000: 11, 1_000_000: 11}
 
 
 class Way(NamedTuple):
