@@ -43,15 +43,13 @@ def start_runs(stack: AirflowStack) -> None:
     if PARTITIONED:
         stack.trigger("cron_partition", partition_key="2012-10-26", conf={"batch_id": "b"})
         stack.trigger("tells_prices", partition_key="2012-10-26")
-    start_backfill(stack, "cron_trigger", "2012-10-25T00:00:00Z", "2012-10-26T00:00:00Z", batch_id="restate")
+    start_backfill(stack, "cron_trigger", "2012-10-25", "2012-10-26", batch_id="restate")
 
 
 def start_backfill(stack: AirflowStack, dag_id: str, first: str, last: str, *, batch_id: str) -> None:
-    """Start a backfill of Airflow's own."""
-    more = {"dag_run_conf": {"batch_id": batch_id}, "reprocess_behavior": "none", "max_active_runs": 16}
-    body = {"dag_id": dag_id, "from_date": first, "to_date": last, **more}
-    status, answer = stack.request("POST", "/backfills", body)
-    assert status == 200, answer
+    """Start a backfill of Airflow's own over dates, for a batch."""
+    conf = {"batch_id": batch_id}
+    stack.backfill(dag_id, first, last, dag_run_conf=conf, reprocess_behavior="none", max_active_runs=16)
 
 
 def by_cron(stack: AirflowStack) -> None:

@@ -49,7 +49,7 @@ def try_scheme(stack: AirflowStack) -> dict[str, str]:
     """Each key runs once, by catch-up or by Airflow's own backfill, with its own date."""
     seen = sessions(stack, len(SCHEDULED))
     assert Counter(SESSIONS.text(ctx.partition) for ctx in seen) == Counter(SCHEDULED)
-    start_backfill(stack, "sessions", "2012-10-24T00:00:00Z", "2012-11-01T00:00:00Z", batch_id="sandy")
+    start_backfill(stack, "sessions", "2012-10-24", "2012-11-01", batch_id="sandy")
     seen = sessions(stack, len(SCHEDULED) + len(BACKFILLED))
     assert Counter(SESSIONS.text(ctx.partition) for ctx in seen) == Counter(SCHEDULED + BACKFILLED)
     assert all(ctx.as_of_date == SESSIONS.as_of_date(ctx.partition) for ctx in seen)
