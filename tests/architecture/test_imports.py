@@ -50,6 +50,24 @@ def test_importing_flowctx_loads_only_these_third_party_modules():
     assert python(code).stdout.strip() == "['flowctx']"
 
 
+def test_commands_that_look_load_no_launcher(tmp_path, monkeypatch):
+    """A command imports what it needs: no database where there is no ledger, no engine's client, no table library."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    slow = [*(name for name in HEAVY if name not in ("rich", "click")), "pyarrow", "http.client"]
+    code = (
+        "import sys\n"
+        "from flowctx.cli import cli\n"
+        "for args in (['runs'], ['batches'], ['status', '--help'], ['captures', '--help'], ['show', '--help']):\n"
+        "    try: cli.main(args, standalone_mode=False)\n"
+        "    except SystemExit: pass\n"
+        f"print([name for name in {slow} if name in sys.modules])"
+    )
+    done = python(code)
+    assert "is not there yet" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     ("code", "missing", "remedy"),
     [

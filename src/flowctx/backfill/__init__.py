@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flowctx.backfill.call import backfill
-from flowctx.backfill.html_page import render_html
-from flowctx.backfill.joint import JointBackfill
-from flowctx.backfill.leading import import_engine_runs
-from flowctx.backfill.local import LocalLauncher
-from flowctx.backfill.plan import Backfill, Plan
-from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.status import BatchStatus
 from flowctx.core.renames import old_names
+
+if TYPE_CHECKING:
+    from flowctx.backfill.html_page import render_html
+    from flowctx.backfill.joint import JointBackfill
+    from flowctx.backfill.leading import import_engine_runs
+    from flowctx.backfill.local import LocalLauncher
+    from flowctx.backfill.plan import Backfill, Plan
+    from flowctx.backfill.progress import LaunchListener, LaunchProgress
+    from flowctx.backfill.status import BatchStatus
 
 __all__ = [
     "Backfill",
@@ -29,17 +31,34 @@ __all__ = [
 ]
 
 
+#: Names that are imported when first used, and where they are: who only looks at a batch needs no launcher.
+_LAZY = {
+    "Backfill": "flowctx.backfill.plan",
+    "BatchStatus": "flowctx.backfill.status",
+    "JointBackfill": "flowctx.backfill.joint",
+    "LaunchListener": "flowctx.backfill.progress",
+    "LaunchProgress": "flowctx.backfill.progress",
+    "LocalLauncher": "flowctx.backfill.local",
+    "Plan": "flowctx.backfill.plan",
+    "backfill": "flowctx.backfill.call",
+    "import_engine_runs": "flowctx.backfill.leading",
+    "render_html": "flowctx.backfill.html_page",
+}
+
+
 class _Callable(ModuleType):
     """``flowctx.backfill``, which can be called as the command of that name is."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> LaunchProgress:
         """Run many partitions under one batch id; see :func:`flowctx.backfill.call.backfill`."""
+        from flowctx.backfill.call import backfill
+
         return backfill(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _Callable
 
-__getattr__ = old_names(
+_renamed = old_names(
     __name__,
     {
         "Follower": "LaunchListener",
@@ -47,5 +66,15 @@ __getattr__ = old_names(
         "adopt": "import_engine_runs",
         "page": "render_html",
     },
-    globals(),
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        return _renamed(name)
+    globals()[name] = value = getattr(importlib.import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

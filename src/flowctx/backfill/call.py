@@ -11,7 +11,7 @@ from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Backfill, ParamsOf
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.core.batches.launcher import Launcher
+from flowctx.core.batches.launcher import ENGINES, Launcher
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
@@ -19,9 +19,6 @@ from flowctx.core.masking import MASK
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 from flowctx.ledger import ledger_or_default
-
-#: Where a batch can run.
-ENGINES = ("local", "airflow", "dagster")
 
 
 def backfill(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -10,16 +11,8 @@ from typing import Any
 
 import click
 
-from flowctx.cli.batches import backfill, batches
-from flowctx.cli.doctor import doctor
-from flowctx.cli.inspecting import captures, runs, show
-from flowctx.cli.ledgers import ledger
 from flowctx.cli.options import LEDGER, CommandError
 from flowctx.cli.output import echo, shown
-from flowctx.cli.running import graph, replay, resume, run
-from flowctx.cli.standing import cancel, status
-from flowctx.cli.verifying import verify
-from flowctx.cli.versions import diff, output, stale
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -45,6 +38,26 @@ _WRONG = (
     VersionGone,
     WorkflowError,
 )
+#: Each command, in the order of their use, and the module that has it: nothing is imported for the others.
+_MODULES = {
+    "run": "running",
+    "graph": "running",
+    "backfill": "batches",
+    "status": "standing",
+    "batches": "listing",
+    "cancel": "standing",
+    "runs": "inspecting",
+    "show": "inspecting",
+    "resume": "running",
+    "replay": "running",
+    "captures": "captures",
+    "output": "versions",
+    "diff": "versions",
+    "stale": "versions",
+    "verify": "verifying",
+    "ledger": "ledgers",
+    "doctor": "doctor",
+}
 #: Since click 8.2: a group without a command shows its help.
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", click.exceptions.Exit)
 
@@ -85,7 +98,12 @@ class _Group(click.Group):
             raise click.ClickException(shown(text)) from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # in the order in which they are added, not in that of the alphabet
+        return list(_MODULES)  # not in the order of the alphabet
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for name in [cmd_name] if cmd_name in _MODULES else _MODULES:  # all, to say which one is nearly called so
+            self.commands[name] = getattr(importlib.import_module(f"flowctx.cli.{_MODULES[name]}"), name)
+        return super().get_command(ctx, cmd_name)
 
 
 class _Formatter(logging.Formatter):
@@ -127,29 +145,6 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
         logging.basicConfig(level=logging.INFO, handlers=[handler])
     # `flowctx run flows:prices` means the flows.py in this folder, as `python -m` would.
     sys.path.insert(0, os.getcwd())
-
-
-COMMANDS = (
-    run,
-    graph,
-    backfill,
-    status,
-    batches,
-    cancel,
-    runs,
-    show,
-    resume,
-    replay,
-    captures,
-    output,
-    diff,
-    stale,
-    verify,
-    ledger,
-    doctor,
-)
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -1,9 +1,8 @@
-"""``flowctx backfill`` and ``batches``."""
+"""``flowctx backfill``."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +10,9 @@ import click
 
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.bulk import BulkLauncher
-from flowctx.backfill.call import ENGINES, bulk_launcher_on, launcher_on
+from flowctx.backfill.call import bulk_launcher_on
 from flowctx.backfill.local import Durability
+from flowctx.cli.engines import engine_options, launcher_of
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
 from flowctx.cli.joining import joint_plan_of
@@ -20,30 +20,17 @@ from flowctx.cli.options import (
     json_option,
     ledger_option,
     location_option,
-    name_of,
     params_option,
     read_params,
-    refuse_location,
     targets_argument,
-    there_option,
 )
-from flowctx.cli.output import clock_time, echo, print_json, print_table
+from flowctx.cli.output import echo, print_json
 from flowctx.cli.planning import plan_of, stale_plan_of
 from flowctx.core.batches.launcher import Launcher
-from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.import_path import import_function, import_workflow
-
-
-def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--on`` and ``--url``."""
-    url = click.option(
-        "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
-    )
-    on = click.option("--on", "engine", type=click.Choice(ENGINES), help=what_for)
-    return lambda command: on(url(command))
 
 
 @click.command(short_help="Run many partitions under one batch id.")
@@ -164,84 +151,8 @@ def backfill(
         sys.exit(1)
 
 
-def launcher_of(
-    engine: str,
-    url: str | None,
-    workers: int | None,
-    ledger: Ledger,
-    durability: Durability | None = None,
-    location: str | None = None,
-) -> Launcher:
-    """Return what runs partitions on an engine."""
-    if engine == "local" and url is not None:
-        raise click.UsageError("--url is for other engines; batches here need none")
-    if engine != "local" and durability is not None:
-        raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
-    refuse_location(engine, location)
-    return launcher_on(engine, url, workers, ledger, durability, location)
-
-
 def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:
     try:
         return import_function(text)
     except (WorkflowError, ImportError) as exc:
         raise click.BadParameter(f"{text!r} is no function: {exc}", param_hint="--params-from") from exc
-
-
-@click.command(short_help="List batches, the latest first.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="How many.")
-@there_option
-@json_option
-def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
-    """List the batches that the ledger remembers, the latest first.
-
-    \b
-    flowctx batches
-    flowctx batches --limit 5 --json
-    """  # noqa: D301 - \b is for click
-    found = [(batch, _counts(ledger, batch)) for batch in ledger.batches.all(limit)]
-    if as_json:
-        print_json(
-            [
-                {
-                    "batch_id": batch.batch_id,
-                    "workflow": batch.workflow,
-                    "selection": batch.selection,
-                    **({"workflows": list(batch.workflows)} if batch.others else {}),
-                    "total": _total(batch),
-                    "counts": counts,
-                    "engine": batch.engine,
-                    "created_at": batch.created_at.isoformat(),
-                    "canceled_at": batch.canceled_at.isoformat() if batch.canceled_at else None,
-                }
-                for batch, counts in found
-            ]
-        )
-        return
-    rows = [
-        (
-            batch.batch_id,
-            ", ".join(batch.workflows),
-            f"{total:,}" if (total := _total(batch)) is not None else "",
-            batch.engine,
-            clock_time(batch.created_at),
-            ", ".join(
-                [f"{count:,} {state}" for state, count in counts.items()] + ["canceled"] * bool(batch.canceled_at)
-            ),
-        )
-        for batch, counts in found
-    ]
-    columns = ("batch", "workflow", "partitions", "engine", "made (UTC)", "so far")
-    print_table("batches", columns, rows, none=f"{name_of(ledger)} remembers no batch; flowctx backfill makes one")
-
-
-def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for name in batch.workflows:
-        counts.update(ledger.batches.count_outcomes(batch.batch_id, name))
-    return counts
-
-
-def _total(batch: BatchRecord) -> int | None:
-    totals = [one.total for one in batch.by_workflow()]
-    return None if None in totals else sum(total or 0 for total in totals)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
-from flowctx.cli.options import NotYetLedger
+from flowctx.cli.not_yet import NotYetLedger
 from flowctx.core.dates.calendar_end import calendar_end
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError, MissingExtra

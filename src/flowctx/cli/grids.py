@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 from rich.text import Text
 
-from flowctx.backfill import Plan
 from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
 from flowctx.cli.output import print_facts, print_json, print_table, show
 from flowctx.core.batches.records import PartitionState
+
+if TYPE_CHECKING:
+    from flowctx.backfill import Plan
 
 #: More rows than this are taken together by month, and then by year; more columns are taken together.
 _MOST_ROWS, _MOST_COLUMNS = 36, 10

@@ -13,7 +13,7 @@ from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import how_to_continue
 from flowctx.cli.options import CommandError, json_option, name_of, partition_option, there_option
 from flowctx.cli.output import (
-    capture_data,
+    as_of,
     clock_time,
     context_facts,
     echo,
@@ -33,7 +33,7 @@ from flowctx.cli.run_names import run_named
 from flowctx.cli.tables import print_outputs, print_tables
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.ownership import is_alive
@@ -82,7 +82,7 @@ def runs(
         (
             run.run_id,
             run.workflow,
-            run.context.partition or _as_of(run),
+            run.context.partition or as_of(run),
             run.context.batch_id,
             run.engine,
             run.status,
@@ -93,11 +93,6 @@ def runs(
     ]
     columns = ("run", "workflow", "partition", "batch", "engine", "status", "started (UTC)", "why")
     print_table("runs", columns, rows, none=f"{name_of(ledger)} remembers no such run")
-
-
-def _as_of(run: RunRecord) -> str | None:
-    """Return what tells a run without a partition from others: the date that it is about."""
-    return f"as of {run.context.as_of_date}" if run.context.as_of_date else None
 
 
 def _silence(run: RunRecord, now: datetime) -> str | None:
@@ -249,60 +244,3 @@ def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, 
     recorded = {record.step for record in records}
     rest = "pending" if run.status is RunStatus.RUNNING else "not_run"
     return rows + [(name, rest, None, None, None, None) for name in run.steps if name not in recorded]
-
-
-@click.command(short_help="List what each partition was captured by.")
-@click.argument("workflow", metavar="NAME")
-@partition_option("Only captures of this partition.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", default=1000, show_default=True, help="How many.")
-@there_option
-@json_option
-def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: Ledger, as_json: bool) -> None:
-    """List the captures of a workflow, the latest so many: each partition's revisions, and which one is current.
-
-    \b
-    flowctx captures daily_prices
-    flowctx captures daily_prices --partition date=2012-10-26,symbol=IBM
-
-    The workflow is meant by its own name, such as flowctx runs shows.
-    """  # noqa: D301 - \b is for click
-    found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)
-    if not found and not ledger.list_runs(workflow=workflow, limit=1):
-        raise CommandError(f"in {name_of(ledger)} no workflow {workflow!r} has captures; see: flowctx runs")
-    current = _current(found)
-    if len(found) > limit:
-        found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
-        # What is current of these may have been granted earlier than what is shown.
-        for subject in {capture.key.idempotency_key for capture in found}:
-            current |= _current(ledger.captures(idempotency_key=subject))
-        echo(f"only the latest {limit:,} captures are shown; --limit shows more", err=True)
-    found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))
-    if as_json:
-        print_json([{**capture_data(c), "current": current.get(c.key.idempotency_key) == c.revision} for c in found])
-        return
-    rows = [
-        (
-            capture.partition or _as_of_capture(ledger, capture),
-            capture.revision,
-            capture.state,
-            "current" if current.get(capture.key.idempotency_key) == capture.revision else None,
-            capture.key.capture_id,
-            capture.run_id,
-            clock_time(capture.completed_at or capture.claimed_at),
-        )
-        for capture in found
-    ]
-    columns = ("partition", "revision", "state", "now", "capture", "run", "when (UTC)")
-    none = f"{name_of(ledger)} remembers no such capture of workflow {workflow!r}"
-    print_table(f"captures of {workflow}", columns, rows, none=none)
-
-
-def _as_of_capture(ledger: Ledger, capture: Capture) -> str | None:
-    """Return the date of a capture without a partition, as the run that wrote it has it."""
-    runs = ledger.list_runs(workflow=capture.workflow, capture_id=capture.key.capture_id, limit=1)
-    return _as_of(runs[0]) if runs else None
-
-
-def _current(found: list[Capture]) -> dict[str, int]:
-    """Return the current revision of each subject; captures come by subject and revision."""
-    return {c.key.idempotency_key: c.revision for c in found if c.state is CaptureState.COMPLETE}

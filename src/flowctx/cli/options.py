@@ -19,7 +19,6 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.parameters import Parameter, typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
-from flowctx.ledger.memory import MemoryLedger
 
 #: Under this name a command's context has the ledger's URL, for the messages of errors.
 LEDGER = "flowctx.ledger"
@@ -48,13 +47,12 @@ def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger
 
 def _open_there(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
     """Open a ledger that is only read, or changed: a slip in its name is to make no new one."""
-    ledger = _open_if_there(ctx, param, url)
-    if isinstance(ledger, NotYetLedger) and url is not None:
+    if url is not None and not ctx.resilient_parsing and not _is_there(url):
         raise CommandError(
             f"there is no ledger {mask_text(url)}: no such file; name one that is there (--ledger, "
             "FLOWCTX_LEDGER_URL), or make it by a first run or backfill"
         )
-    return ledger
+    return _open_if_there(ctx, param, url)
 
 
 def _open_if_there(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
@@ -62,32 +60,28 @@ def _open_if_there(ctx: click.Context, param: click.Parameter, url: str | None) 
     if ctx.resilient_parsing:
         return url
     place = url or default_ledger_url()
-    file = Path(place.removeprefix("sqlite:///")) if place.startswith("sqlite:///") else None
-    if file is None or file.exists():
+    if _is_there(place):
         return _open(ctx, param, url)
+    from flowctx.cli.not_yet import NotYetLedger
+
     ctx.meta[LEDGER] = mask_text(place)
     return NotYetLedger(place)
 
 
-class NotYetLedger(MemoryLedger):
-    """Stands for the user's own ledger before a first run makes it: it remembers nothing."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        #: Where it will be.
-        self.url = url
+def _is_there(url: str) -> bool:
+    """Whether a ledger may be there: of what is no file, nobody knows before it is opened."""
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
 
 
 def name_of(ledger: Ledger) -> str:
     """Return a ledger's name for messages, without secrets.
 
     Example:
-        >>> name_of(MemoryLedger())
+        >>> name_of(open_ledger("memory://"))
         'the ledger memory://'
     """
-    if isinstance(ledger, NotYetLedger):
-        return f"the ledger {ledger.url} is not there yet: it"
-    return f"the ledger {mask_text(str(getattr(ledger, 'url', 'memory://')))}"
+    name = f"the ledger {mask_text(str(getattr(ledger, 'url', 'memory://')))}"
+    return f"{name} is not there yet: it" if getattr(ledger, "not_yet", False) else name
 
 
 def _make_folder(folder: Path) -> None:

@@ -114,6 +114,11 @@ def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
         yield Text()
 
 
+def as_of(run: RunRecord) -> str | None:
+    """Return what tells a run without a partition from others: the date that it is about."""
+    return f"as of {run.context.as_of_date}" if run.context.as_of_date else None
+
+
 def write_file(file: Path, data: bytes) -> None:
     """Write a file that is its owner's alone, all or nothing.
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from flowctx import local
-from flowctx.cli.batches import launcher_of
+from flowctx.cli.engines import launcher_of
 from flowctx.cli.options import read_params
 from flowctx.cli.output import echo, print_facts, print_json
 from flowctx.core.batches.launcher import Launcher

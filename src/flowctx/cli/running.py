@@ -12,7 +12,6 @@ import click
 from rich.text import Text
 
 from flowctx import local
-from flowctx.backfill.call import ENGINES
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import hints_after, told_if_cut
 from flowctx.cli.options import (
@@ -32,6 +31,7 @@ from flowctx.cli.options import (
 from flowctx.cli.output import echo, print_facts, print_json, print_result, result_data, show, shown
 from flowctx.cli.resuming import resume_on
 from flowctx.cli.run_names import run_named
+from flowctx.core.batches.launcher import ENGINES
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord

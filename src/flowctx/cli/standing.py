@@ -10,17 +10,15 @@ from pathlib import Path
 
 import click
 
-from flowctx.backfill import BatchStatus, import_engine_runs, render_html
 from flowctx.backfill.advice import advice
-from flowctx.backfill.leading import wait_for_launcher
-from flowctx.backfill.previews import latest_tables
+from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.settling import settle_run
-from flowctx.backfill.status import counted
-from flowctx.cli.batches import engine_options, launcher_of
+from flowctx.backfill.status import BatchStatus, counted
 from flowctx.cli.completing import batch_ids
+from flowctx.cli.engines import engine_options, launcher_of
 from flowctx.cli.grids import print_grid
 from flowctx.cli.options import json_option, there_option
-from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent, write_file
+from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
@@ -28,8 +26,6 @@ from flowctx.core.errors import EngineError, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
-from flowctx.versions.lineage import lineage
-from flowctx.versions.lineage_drawing import draw_lineage
 
 
 @click.command(short_help="Show how a batch stands, and what failed.")
@@ -73,10 +69,9 @@ def status(
     _ask_engine(ledger, batch_id, engine, url, workflows)
     found = BatchStatus.of(ledger, batch_id, *workflows)
     if html_file is not None:
-        latest = [
-            replace(one, lineage=draw_lineage(lineage(ledger, one.run))) for one in latest_tables(ledger, found.batch)
-        ]
-        write_file(html_file, render_html(found, latest).encode())
+        from flowctx.cli.pages import write_page
+
+        write_page(ledger, found, html_file)
     if as_json:
         print_json(found.to_dict())
     else:

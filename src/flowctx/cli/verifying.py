@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flowctx.cli.batches import launcher_of
+from flowctx.cli.engines import launcher_of
 from flowctx.cli.options import CommandError, json_option, params_option, read_params, target_argument, there_option
 from flowctx.cli.output import echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger

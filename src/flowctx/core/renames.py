@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,19 +41,18 @@ def old_method(owner: str, old: str, new: str) -> Callable[..., Any]:
     return method
 
 
-def old_names(module: str, names: Mapping[str, str], namespace: Mapping[str, Any]) -> Callable[[str], Any]:
+def old_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """Return a module's ``__getattr__`` that finds its objects by their old names, with a warning.
 
     Args:
         module: The module's name.
         names: New name by old name.
-        namespace: The module's ``globals()``.
     """
 
     def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         warn_renamed(f"{module}.{name}", f"{module}.{names[name]}")
-        return namespace[names[name]]
+        return getattr(sys.modules[module], names[name])
 
     return find

@@ -288,4 +288,4 @@ def _place_in(definition: object) -> Callable[[str], Any]:
     return str
 
 
-__getattr__ = old_names(__name__, {"engine_key": "to_dagster_key", "partition_key": "from_dagster_key"}, globals())
+__getattr__ = old_names(__name__, {"engine_key": "to_dagster_key", "partition_key": "from_dagster_key"})

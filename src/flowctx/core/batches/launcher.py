@@ -8,6 +8,9 @@ from typing import Protocol
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
 from flowctx.core.workflow.definition import Workflow
 
+#: Where a batch can run.
+ENGINES = ("local", "airflow", "dagster")
+
 
 class Launcher(Protocol):
     """Runs the partitions of a batch on an engine."""

@@ -1,0 +1,43 @@
+"""Where partitions run: the options that say it, and what runs them there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowctx.cli.options import refuse_location
+from flowctx.core.batches.launcher import ENGINES, Launcher
+from flowctx.core.durability.ledger import Ledger
+
+if TYPE_CHECKING:
+    from flowctx.backfill.local import Durability
+
+
+def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``--on`` and ``--url``."""
+    url = click.option(
+        "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
+    )
+    on = click.option("--on", "engine", type=click.Choice(ENGINES), help=what_for)
+    return lambda command: on(url(command))
+
+
+def launcher_of(
+    engine: str,
+    url: str | None,
+    workers: int | None,
+    ledger: Ledger,
+    durability: Durability | None = None,
+    location: str | None = None,
+) -> Launcher:
+    """Return what runs partitions on an engine."""
+    if engine == "local" and url is not None:
+        raise click.UsageError("--url is for other engines; batches here need none")
+    if engine != "local" and durability is not None:
+        raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
+    refuse_location(engine, location)
+    from flowctx.backfill.call import launcher_on  # here, because an engine's client is slow to import
+
+    return launcher_on(engine, url, workers, ledger, durability, location)
