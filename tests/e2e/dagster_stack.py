@@ -149,7 +149,11 @@ class Location:
 
 @contextmanager
 def dagster_stack(
-    home: Path, locations: Mapping[str, Location], *, env: Mapping[str, str] | None = None
+    home: Path,
+    locations: Mapping[str, Location],
+    *,
+    env: Mapping[str, str] | None = None,
+    code_server: Sequence[str] = ("dagster", "api", "grpc"),
 ) -> Iterator[DagsterStack]:
     """Start a Dagster, wait until it has loaded the definitions, and end it again.
 
@@ -157,6 +161,7 @@ def dagster_stack(
         home: An empty or new folder; it becomes DAGSTER_HOME.
         locations: The code locations by name.
         env: More environment for every process.
+        code_server: The module that runs a code server, and what comes first of its arguments.
     """
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_INSTANCE)
@@ -171,7 +176,7 @@ def dagster_stack(
     try:
         for (name, location), port in zip(locations.items(), ports, strict=True):
             where = ("-f", str(location.file), "-h", local, "-p", str(port))
-            stack.start(f"code {name}", "dagster", "api", "grpc", *where, env=location.env)
+            stack.start(f"code {name}", *code_server, *where, env=location.env)
             # One after the other: the first makes the instance's tables.
             stack.wait_until(partial(listens, port), f"the code server of {name}")
         stack.start("web", "dagster_webserver", "-h", local, "-p", str(web), "-w", workspace)
