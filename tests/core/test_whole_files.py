@@ -24,6 +24,23 @@ def test_a_file_takes_its_place_in_one_step(tmp_path: Path) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"new")]
 
 
+def test_a_link_leads_to_the_file_that_is_replaced(tmp_path: Path) -> None:
+    """It is a link as before, and the file has the bytes."""
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    write_whole(tmp_path / "link", b"new")
+    assert ((tmp_path / "link").is_symlink(), (tmp_path / "file").read_bytes()) == (True, b"new")
+
+
+def test_a_pipe_or_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
+    """A file of its name would take the place of /dev/null for everybody."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, b"new")
+    assert (os.read(reader, 9), pipe.is_fifo()) == (b"new", True)
+    os.close(reader)
+
+
 def test_a_file_that_is_discarded_leaves_nothing(tmp_path: Path) -> None:
     """What was written is gone, and the place is as it was."""
     new = WholeFile(tmp_path / "file")

@@ -55,7 +55,7 @@ class WholeFile:
 
 
 def write_whole(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a file all or nothing.
+    """Write a file all or nothing; a device or a pipe is written to, and a link leads to the file that is replaced.
 
     Args:
         path: Its place; the folder must be there.
@@ -72,7 +72,12 @@ def write_whole(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
         ...     [(path.name, path.read_bytes()) for path in Path(folder).iterdir()]
         [('names.txt', b'all of it')]
     """
-    whole_file = WholeFile(path, mode=mode)
+    place = os.path.realpath(path)
+    if os.path.exists(place) and not os.path.isfile(place):
+        with open(place, "wb") as device:
+            device.write(data)
+        return
+    whole_file = WholeFile(place, mode=mode)
     try:
         whole_file.file.write(data)
         whole_file.commit()
