@@ -1,6 +1,7 @@
 """A dict whose values are fetched when they are first looked at."""
 
 import copy
+import json
 import pickle
 
 import pytest
@@ -106,9 +107,9 @@ def test_what_is_at_hand_makes_no_difference(items, data):
 def unread(fetched):
     """``a``, ``b`` and ``c`` are not read yet."""
 
-    def read(key):
+    def read(key, data):
         fetched.append(key)
-        return ITEMS[key]
+        return json.loads(data)
 
     return UnreadDict({key: str(value).encode() for key, value in ITEMS.items()}, read)
 

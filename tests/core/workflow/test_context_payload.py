@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 
 from core.workflow.test_context import CONTEXTS
 from flowctx import FlowctxError, PayloadError, PayloadVersionError, WorkflowContext
+from flowctx.core.data.encoding import digest
 from flowctx.core.data.lazy import UnreadDict
 
 CTX = WorkflowContext.new(params={"a": 1}, partition={"date": "2026-01-09"})
@@ -18,7 +20,7 @@ CTX = WorkflowContext.new(params={"a": 1}, partition={"date": "2026-01-09"})
 def unread(ctx):
     """Return which outputs of a context are unread."""
     outputs = ctx.step_outputs
-    return [name for name, value in dict.items(outputs) if type(value) is object]
+    return [name for name, value in dict.items(outputs) if value is outputs._encoded.get(name)]
 
 
 @given(CONTEXTS)
@@ -151,3 +153,48 @@ def test_what_a_newer_or_older_program_wrote_is_read():
     assert WorkflowContext.from_bytes(json.dumps(older)) == WorkflowContext.from_dict(older) == ctx
     with pytest.raises(PayloadVersionError, match=r"version 2.0"):
         WorkflowContext.from_bytes(json.dumps({**newer, "format_version": "2.0"}))
+
+
+FOREIGN = [
+    {"params": {"__x": 1, "y": 2}},
+    {"params": {"n": 2**63, "m": -(2**63)}},
+    {"params": {"n": 2**70}},
+    {"params": {"n": {"a": [2**64, {"__b": 1}]}, "when": {"$date": "2026-01-29"}}},
+    {"params": {"price": {"$decimal": "1.10"}, "text": "a $5 note"}},
+    {"step_outputs": {"__s": {"n": 1}, "t": {"n": 1}}},
+    {"metadata": {"__m": {"n": 2**64}}},
+    {"metadata": {"engine": {"name": "local"}, "day": {"$date": "2024-02-29"}}},
+]
+
+
+@pytest.mark.parametrize("change", FOREIGN, ids=str)
+def test_what_another_program_wrote_is_written_as_we_do(change):
+    """Large integers get their tags and reserved keys their escapes, wherever they came from and whatever is added."""
+    payload = {**CTX.to_dict(), **change}
+    found, wanted = WorkflowContext.from_bytes(msgspec.json.encode(payload)), WorkflowContext.from_dict(payload)
+    assert found == wanted
+    for more in (
+        lambda ctx: ctx.with_updates({"z": 1}),
+        lambda ctx: ctx.with_step_output("last", {"n": 2**70, "$": Decimal("1.10")}),
+    ):
+        found, wanted = more(found), more(wanted)
+        assert found.to_bytes() == wanted.to_bytes() == msgspec.json.encode(wanted.to_dict())
+        assert digest(found.step_outputs) == digest(wanted.step_outputs)
+        assert found == wanted
+
+
+def test_outputs_that_are_a_tag_are_refused():
+    """All outputs together are a dict of steps, and never the value of a tag."""
+    payload = {**CTX.to_dict(), "step_outputs": {"$date": "2026-01-09"}}
+    with pytest.raises(PayloadError, match=r"step_outputs"):
+        WorkflowContext.from_bytes(msgspec.json.encode(payload))
+
+
+def test_what_was_read_stays_read_further_on():
+    """A context that is derived from one of which an output was read does not read it again."""
+    ctx = WorkflowContext.from_bytes(CTX.with_step_output("a", {"n": 1}).with_step_output("b", {"n": 2}).to_bytes())
+    first = ctx.step_outputs["a"]
+    more = ctx.with_step_output("c", {"n": 3})
+    assert unread(more) == ["b"]
+    assert more.step_outputs["a"] is first
+    assert more.with_step_output("a", {"n": 4}).step_outputs["c"] is more.step_outputs["c"]

@@ -32,7 +32,7 @@ from typing import Any
 from flowctx.core.data.conversions import ValuePath, shown
 from flowctx.core.data.handles import replaced
 from flowctx.core.data.lazy import LazyDict, UnreadDict
-from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved
+from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved, may_hold_reserved
 from flowctx.core.data.tags import TAG_ERRORS, TAG_READERS, TAG_WRITERS
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
@@ -81,8 +81,7 @@ def _dict_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[dict[st
             elif kind in unchanged or (kind is float and item - item == 0.0):
                 continue
             data[key] = writers[kind](item)
-        names = "".join(data)  # one look at all keys: hardly any dict has one to escape
-        return {escape_key(key): item for key, item in data.items()} if "$" in names or "__" in names else data
+        return {escape_key(key): item for key, item in data.items()} if may_hold_reserved(data) else data
 
     return write
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any
 
-from flowctx.core.data.plain import FrozenDict, JsonDict
+from flowctx.core.data.plain import FrozenDict, JsonDict, is_reserved
 
 #: Stands for a value that was not looked at yet. One object for all of them: a step far down a long chain has a
 #: thousand outputs before it, and making an object for each costs more than the step.
@@ -83,26 +83,36 @@ class UnreadDict(LazyDict):
     """A read-only dict whose values are read from their JSON when they are first looked at, and once.
 
     Args:
-        encoded: For each key the JSON of its value.
-        read: Given a key, reads its value.
+        encoded: For each key, none of them reserved, the JSON of its value.
+        read: Given a key and its JSON, reads the value.
     """
 
-    __slots__ = ("_added", "_encoded")
+    __slots__ = ("_added", "_encoded", "_known", "_read")
     _encoded: Mapping[str, Any]
-    _added: Mapping[str, Any]
+    _read: Callable[[str, Any], Any]
+    _known: dict[str, Any]
+    _added: tuple[str, ...]
 
-    def __init__(self, encoded: Mapping[str, Any], read: Callable[[str], Any]) -> None:
-        dict.__init__(self, dict.fromkeys(encoded, _LATER))
-        self._fetch, self._encoded, self._added = read, encoded, {}
+    def __init__(self, encoded: Mapping[str, Any], read: Callable[[str, Any], Any]) -> None:
+        dict.__init__(self, encoded)  # a value that is its own JSON has not been read
+        self._encoded, self._read, self._known, self._added = encoded, read, {}, ()
+
+    def __getitem__(self, key: str) -> Any:
+        value = super(LazyDict, self).__getitem__(key)
+        if value is self._encoded.get(key, _LATER):
+            value = self._known[key] = self._read(key, value)
+            dict.__setitem__(self, key, value)
+        return value
 
     def plus(self, key: str, value: Any) -> FrozenDict:
         """Return a new dict with one more item, without reading the others."""
-        if key in self._encoded:
-            return super().plus(key, value)  # which has a place among the others
+        known = {**self._known, key: value}
+        if key in self._encoded or is_reserved(key):  # it has a place among the others, or another name in JSON
+            return LazyDict((*self, key), known, self.__getitem__)
         new = UnreadDict.__new__(UnreadDict)
-        dict.__init__(new, dict.items(self))
-        dict.__setitem__(new, key, value)
-        new._fetch, new._encoded, new._added = self._fetch, self._encoded, {**self._added, key: value}
+        dict.__init__(new, self._encoded)  # of this one, all values would be read
+        dict.update(new, known)
+        new._encoded, new._read, new._known, new._added = self._encoded, self._read, known, (*self._added, key)
         return new
 
     def encoded(self, write: Callable[[Any], Any]) -> dict[str, Any]:
@@ -111,4 +121,4 @@ class UnreadDict(LazyDict):
         Args:
             write: Returns the JSON form of a value.
         """
-        return {**self._encoded, **{key: write(value) for key, value in self._added.items()}}
+        return {**self._encoded, **{key: write(self._known[key]) for key in self._added}}

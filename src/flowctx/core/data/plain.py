@@ -8,7 +8,7 @@ Their JSON form is in :mod:`flowctx.core.data.encoding`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -195,6 +195,12 @@ def is_json(value: Any) -> bool:
     return kind in JSON_TYPES
 
 
+def may_hold_reserved(keys: Iterable[str]) -> bool:
+    """Whether keys may have a reserved one among them, by one look at all: hardly any dict has one."""
+    names = "".join(keys)
+    return "$" in names or "__" in names
+
+
 def is_reserved(key: str) -> bool:
     """Whether a key is written with a ``$`` in front: ``$`` begins our tags, and ``__`` Airflow's own keys."""
     return key.startswith(("$", "__"))
@@ -218,7 +224,7 @@ def freeze(value: object, path: str = "value") -> Any:
         >>> freeze({"when": (1, 2)})
         {'when': [1, 2]}
     """
-    return _freeze_items(value.items(), path, 0) if type(value) is dict else _freeze(value, path, 0)
+    return _freeze_dict(value, path, 0) if type(value) is dict else _freeze(value, path, 0)
 
 
 def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
@@ -233,18 +239,18 @@ def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
             f"{shown(path)[:80]}... is nested more than {MAX_DEPTH} deep, or contains itself; flatten it"
         )
     if kind is dict:
-        return _freeze_items(value.items(), path, depth)
+        return _freeze_dict(value, path, depth)
     if kind is list or kind is tuple:
         return _freeze_list(value, path, depth)
     return _freeze_other(value, path, depth)
 
 
-def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: int) -> FrozenDict:
-    frozen: dict[str, Any] = {}
+def _freeze_dict(value: dict[Any, Any], path: ValuePath, depth: int) -> FrozenDict:
+    frozen = JsonDict(value)
     json = True
-    for name, item in items:
-        key = name if type(name) is str and name.isprintable() else _key(name, path)
-        frozen[key] = item
+    for name, item in value.items():
+        if (type(name) is not str or not name.isprintable()) and _key(name, path) is not name:
+            return _freeze_items(value.items(), path, depth)
         kind = type(item)
         if kind is str:  # most values are short text and small numbers: no call for these
             if item.isascii() and "\0" not in item:
@@ -255,16 +261,21 @@ def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: in
         elif kind is float and item - item == 0.0:
             continue
         elif kind not in _AS_THEY_ARE:
-            frozen[key] = _freeze(item, (path, key), depth + 1)
-        json = json and is_json(frozen[key])
-    if len(frozen) != len(items):
+            item = _freeze(item, (path, name), depth + 1)
+            dict.__setitem__(frozen, name, item)
+        json = json and is_json(item)
+    if json and may_hold_reserved(frozen):
+        json = not any(map(is_reserved, frozen))
+    return frozen if json else FrozenDict(frozen)
+
+
+def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: int) -> FrozenDict:
+    named = {_key(name, path): item for name, item in items}
+    if len(named) != len(items):
         raise PlainDataError(
             f"{shown(path)} has two keys that become the same text, as an enum member and its value do; rename one"
         )
-    names = "".join(frozen)  # one look at all keys: hardly any dict has one to escape
-    if json and ("$" in names or "__" in names):
-        json = not any(map(is_reserved, frozen))
-    return JsonDict(frozen) if json else FrozenDict(frozen)
+    return _freeze_dict(named, path, depth)
 
 
 def _freeze_list(items: Sequence[Any], path: ValuePath, depth: int) -> FrozenList:

@@ -133,9 +133,9 @@ def tags_are_sound(data: bytes) -> bool:
     """
     if b"\\" in data and b"\\u" in data:
         return False
-    dollars = data.count(b"$")
-    if not dollars:
+    if _NOT_PLAIN.search(data) is None:
         return True
+    dollars = data.count(b"$")
     # In JSON, a quote and a dollar stand beside each other where a text begins, or after a backslash within one.
     found = _TAGS.findall(data)
     if len(found) != dollars and len(found) != data.count(b'"$'):
@@ -143,6 +143,11 @@ def tags_are_sound(data: bytes) -> bool:
     return _SOUND.issuperset(found) or all(map(_is_sound, found))
 
 
+#: A dollar that does not begin the tag of a date up to the 28th or of a decimal in digits: most tags are of those.
+_NOT_PLAIN = re.compile(
+    rb'\$(?:(?<!\{"\$)|(?!date":"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"\}'
+    rb'|decimal":"-?[0-9]{1,30}(?:\.[0-9]{1,30})?"\}))'
+)
 #: What begins as an object with a tag, up to the next closing brace.
 _TAGS = re.compile(rb'\{"\$([^}]*)\}')
 #: Such an object with one key, and a text without escapes as its value.

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
 
-from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import EMPTY, FrozenDict
 from flowctx.core.dates.zones import Window
 from flowctx.core.errors import (
@@ -196,7 +195,9 @@ class WorkflowContext:
     def _with(self, **checked: Any) -> WorkflowContext:
         """Return a new context with fields that need no further check."""
         new = object.__new__(type(self))
-        object.__setattr__(new, "__dict__", {**self.__dict__, **checked})
+        values = new.__dict__
+        values.update(self.__dict__)
+        values.update(checked)
         return new
 
     # --- looking -------------------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ class WorkflowContext:
             >>> WorkflowContext.from_dict(json.loads(json.dumps(ctx.to_dict()))) == ctx
             True
         """
-        return payload_of(vars(self), to_json)
+        return payload_of(vars(self))
 
     def to_bytes(self) -> bytes:
         """Return all fields as JSON: what :meth:`to_dict` returns, encoded. It takes a fraction of the time.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from functools import cache, lru_cache
-from typing import Any
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from flowctx.core.data.encoding import decode, escape_key, from_json, to_wire
+from flowctx.core.data.encoding import decode, from_json, to_json, to_wire
 from flowctx.core.data.lazy import UnreadDict
-from flowctx.core.data.plain import EMPTY, FrozenDict
+from flowctx.core.data.plain import EMPTY, FrozenDict, JsonDict, may_hold_reserved
 from flowctx.core.data.tags import tags_are_sound
 from flowctx.core.errors import PayloadError, PayloadVersionError
 from flowctx.core.partitions.key import PartitionKey
@@ -21,29 +21,40 @@ from flowctx.core.workflow.context_fields import as_partition, as_utc, warn_of_o
 FORMAT_VERSION = "1.0"
 
 
-def payload_of(values: Mapping[str, Any], write: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return the payload of a context.
+#: What a payload is made of, in its order.
+NAMES: Final = (
+    *("format_version", "run_id", "trace_id", "batch_id", "started_at", "params", "step_outputs", "metadata"),
+    *("checkpoint", "partition", "as_of_date", "capture_id", "idempotency_key"),
+)
+
+
+def payload_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the payload of a context in built-ins.
 
     Args:
         values: Its fields.
-        write: Returns the JSON form of plain data: in built-ins, or for msgspec to encode.
     """
+    return dict(zip(NAMES, _payload_items(values, to_json), strict=True))
+
+
+def _payload_items(values: Mapping[str, Any], write: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Return what a payload is made of; ``write`` makes the JSON form of plain data."""
     checkpoint, partition, as_of_date = values["checkpoint"], values["partition"], values["as_of_date"]
-    return {
-        "format_version": FORMAT_VERSION,
-        "run_id": values["run_id"],
-        "trace_id": values["trace_id"],
-        "batch_id": values["batch_id"],
-        "started_at": _text(values["started_at"]),
-        "params": write(values["params"]),
-        "step_outputs": write(values["step_outputs"]),
-        "metadata": write(values["metadata"]),
-        "checkpoint": checkpoint.to_dict() if checkpoint else None,
-        "partition": partition.to_dict() if partition else None,
-        "as_of_date": _text(as_of_date) if as_of_date else None,
-        "capture_id": values["capture_id"],
-        "idempotency_key": values["idempotency_key"],
-    }
+    return (
+        FORMAT_VERSION,
+        values["run_id"],
+        values["trace_id"],
+        values["batch_id"],
+        _text(values["started_at"]),
+        write(values["params"]),
+        write(values["step_outputs"]),
+        write(values["metadata"]),
+        checkpoint.to_dict() if checkpoint else None,
+        partition.to_dict() if partition else None,
+        _text(as_of_date) if as_of_date else None,
+        values["capture_id"],
+        values["idempotency_key"],
+    )
 
 
 def check_version(version: object, own: str, what: str) -> None:
@@ -102,17 +113,17 @@ def encode_payload(values: Mapping[str, Any]) -> bytes:
     Args:
         values: Its fields.
     """
-    encoded: bytes = _codec()[0](payload_of(values, _to_wire))
+    codec = _codec()
+    encoded: bytes = codec.encode(codec.payload(*_payload_items(values, _to_wire)))
     return encoded
 
 
 def _to_wire(value: Any) -> Any:
     """Return plain data for msgspec to encode; what is unread is not read for that."""
-    if type(value) is not UnreadDict:
-        return to_wire(value)
-    data = value.encoded(to_wire)
-    names = "".join(data)
-    return {escape_key(name): item for name, item in data.items()} if "$" in names or "__" in names else data
+    kind = type(value)
+    if kind is JsonDict:
+        return value
+    return value.encoded(to_wire) if kind is UnreadDict else to_wire(value)
 
 
 def decode_payload(data: bytes | str) -> Any:
@@ -141,21 +152,26 @@ def read_bytes(data: bytes | str) -> dict[str, Any] | None:
             encoded.decode()
         if not tags_are_sound(encoded):
             return None
-        return _checked(_codec()[1](encoded))
+        return _decoded(encoded)
     except (ValueError, OverflowError, RecursionError, TypeError, AttributeError):
         return None  # the errors of FlowctxError that are met here are of these, too
 
 
-def _checked(found: Any) -> dict[str, Any] | None:
-    """Return the fields of a payload whose types are right; ``None`` where one of them cannot be."""
-    params = from_json(found.params, "params")
+def _decoded(data: bytes) -> dict[str, Any] | None:
+    """Return the fields of a context from JSON whose tags are sound; ``None`` where one of them cannot be."""
+    codec = _codec()
+    try:
+        found = codec.decode_flat(data)
+    except ValueError:
+        found = codec.decode(data)
+        params = from_json(found.params, "params")
+    else:
+        params = JsonDict(found.params)
     metadata = from_json(found.metadata, "metadata") if found.metadata else EMPTY
-    ids = (found.batch_id, found.capture_id, found.idempotency_key)
-    if found.format_version != FORMAT_VERSION or not found.run_id or not found.trace_id or "" in ids:
+    if type(params) not in _DICTS or type(metadata) not in _DICTS:
         return None
-    if not isinstance(params, FrozenDict) or not isinstance(metadata, FrozenDict):
+    if may_hold_reserved((*found.params, *found.step_outputs)):
         return None
-    outputs: Mapping[str, Any] = found.step_outputs
     started_at = datetime.fromisoformat(found.started_at)
     return {
         "run_id": found.run_id,
@@ -163,7 +179,7 @@ def _checked(found: Any) -> dict[str, Any] | None:
         "batch_id": found.batch_id,
         "started_at": started_at if started_at.tzinfo is UTC else as_utc(started_at),
         "params": params,
-        "step_outputs": UnreadDict(outputs, lambda name: decode(outputs[name], f"step_outputs[{name!r}]")),
+        "step_outputs": UnreadDict(found.step_outputs, _read_output),
         "metadata": metadata,
         "checkpoint": CheckpointState.from_dict(found.checkpoint) if found.checkpoint else None,
         "partition": _partition(tuple(found.partition.items())) if found.partition else None,
@@ -171,6 +187,13 @@ def _checked(found: Any) -> dict[str, Any] | None:
         "capture_id": found.capture_id,
         "idempotency_key": found.idempotency_key,
     }
+
+
+_DICTS = frozenset({JsonDict, FrozenDict})
+
+
+def _read_output(name: str, data: Any) -> Any:
+    return decode(data, f"step_outputs[{name!r}]")
 
 
 @lru_cache(maxsize=256)
@@ -185,18 +208,36 @@ def _text(time: date) -> str:
     return time.isoformat()
 
 
-@cache
-def _codec() -> tuple[Callable[[Any], Any], Callable[[bytes], Any]]:
-    """Return what encodes a payload, and what decodes one; importing msgspec takes as long as the whole of flowctx."""
-    from msgspec import Raw, defstruct, json
+class _Codec(NamedTuple):
+    """What reads and writes payloads."""
 
-    text, data = str | None, dict[str, Any]
+    #: Encodes a payload.
+    encode: Callable[[Any], bytes]
+    #: Makes a payload of what is in it, in order.
+    payload: Callable[..., Any]
+    #: Decodes a payload whose parameters are JSON as they stand, and none of them a dict or list.
+    decode_flat: Callable[[bytes], Any]
+    #: Decodes any payload.
+    decode: Callable[[bytes], Any]
+
+
+@cache
+def _codec() -> _Codec:
+    """Return what reads and writes payloads; importing msgspec takes as long as the whole of flowctx."""
+    from msgspec import Meta, Raw, defstruct, json
+
+    text = Annotated[str, Meta(min_length=1)]
+    data = dict[str, Any]
     types: dict[str, Any] = {
-        **dict.fromkeys(("format_version", "run_id", "trace_id", "started_at"), str),
-        **dict.fromkeys(("batch_id", "as_of_date", "capture_id", "idempotency_key"), text),
+        **dict.fromkeys(NAMES, text | None),
+        **dict.fromkeys(("run_id", "trace_id", "started_at"), text),
         **dict.fromkeys(("params", "metadata"), data),
+        "format_version": Literal[FORMAT_VERSION],
         "step_outputs": dict[str, Raw],
         "checkpoint": data | None,
         "partition": dict[str, str] | None,
     }
-    return json.Encoder().encode, json.Decoder(defstruct("ContextPayload", list(types.items()), gc=False)).decode
+    integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+    flat_types = {**types, "params": dict[str, integer | str | float | bool | None]}
+    payload, flat = (defstruct("ContextPayload", list(kinds.items()), gc=False) for kinds in (types, flat_types))
+    return _Codec(json.Encoder().encode, payload, json.Decoder(flat).decode, json.Decoder(payload).decode)
