@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -183,6 +184,28 @@ def test_counts_are_those_of_the_outcomes(ledger: Ledger) -> None:
     ctx = make_context(workflow="flow", run_id="r-none", partition=None, batch_id="b1")
     ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",)))
     assert ledger.batches.count_outcomes("b1", "flow") == found + Counter(running=1)
+
+
+def test_partitions_with_several_accounts_are_counted_as_they_stand(ledger: Ledger, clock: FakeClock) -> None:
+    """Whatever two runs and an engine say of a partition, counts are those of the outcomes."""
+    ledger.batches.put(BATCH)
+    ends = (None, RunStatus.OK, RunStatus.FAILED)
+    notes = (None, PartitionState.OK, PartitionState.LAUNCHED)
+    for number, (first, second, note) in enumerate(itertools.product(ends, (*ends, "none"), notes)):
+        for run_id, status in (("one", first), ("two", second)):
+            if status != "none":
+                clock.advance(2 * MINUTE)  # after the lease of the first
+                ctx = make_context(workflow="flow", run_id=run_id, partition={"tier": str(number)}, batch_id="b1")
+                run = ledger.begin(
+                    RunRecord(workflow="flow", context=ctx, steps=("a", "b"), selected=("a",) * (number % 2))
+                )
+                if status is not None:
+                    ledger.finish(run, RunStatus(status))
+        if note is not None:
+            ledger.batches.record_outcomes("b1", [a_note(f"tier={number}", note, run_id=("one", "three")[number % 2])])
+    found = Counter(str(run.state) for run in ledger.batches.iter_outcomes("b1", workflow="flow"))
+    assert ledger.batches.count_outcomes("b1", "flow") == found
+    assert sum(found.values()) == number + 1
 
 
 def test_outcomes_of_some_partitions(ledger: Ledger) -> None:

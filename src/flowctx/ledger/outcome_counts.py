@@ -1,4 +1,4 @@
-"""How many partitions of a batch stand how: the database counts those of which there is one account."""
+"""How many partitions of a batch stand how: the database counts those of which all accounts agree."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, exists, func, literal, not_, or_, select
+from sqlalchemy import case, exists, func, literal, select
 
 from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.database import Database
 from flowctx.ledger.tables import launches, runs
 from flowctx.ledger.versions_sql import chunks
 
 
 class OutcomeCounts(NamedTuple):
-    """Counts the partitions of one workflow of a batch, of which many thousands are alike."""
+    """Counts the partitions of one workflow of a batch, of which many thousands are alike.
+
+    Whichever of several accounts of a partition counts, it stands as they say if all say the same.
+    """
 
     database: Database
     batch_id: str
@@ -30,13 +34,14 @@ class OutcomeCounts(NamedTuple):
         names = [name for name in self.names if self._some(self._notes(name))]
         if len(names) > 1 or self._some((*self._runs(), runs.c.partition.is_(None))):
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
-        name = names[0] if names else self.workflow
-        found = self._clear(name)
-        unclear = self._unclear(name) if found.pop(None, 0) else []
-        counts = Counter({str(state): count for state, count in found.items()})
-        counts.update(self._only_noted(name) if names else {})
-        counts.update(str(run.state) for texts in chunks(unclear) for run in self.weigh(texts))
-        return _in_order(counts)
+        found, unclear = self._of_runs()
+        if names and self._rows(select(literal(1)).where(*self._notes(names[0]), ~self._recorded(alike=True)).limit(1)):
+            found.update(self._only_noted(names[0]))
+            contradicted = self._contradicted(names[0])
+            found.subtract(contradicted[text] for text in contradicted.keys() - unclear)
+            unclear |= contradicted.keys()
+        found.update(str(run.state) for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
+        return _in_order(found)
 
     def _runs(self) -> tuple[Any, ...]:
         return runs.c.batch_id == self.batch_id, runs.c.workflow == self.workflow
@@ -45,43 +50,43 @@ class OutcomeCounts(NamedTuple):
         return launches.c.batch_id == self.batch_id, launches.c.workflow == name
 
     def _some(self, conditions: tuple[Any, ...]) -> bool:
-        return bool(self.database.rows(select(literal(1)).where(*conditions).limit(1)))
+        return bool(self._rows(select(literal(1)).where(*conditions).limit(1)))
 
-    def _joined(self, name: str) -> tuple[Any, Any, Any]:
-        """Return the runs of each partition, their join with what engines said, and whether there is one account."""
-        one = (
-            select(
-                runs.c.partition,
-                func.min(runs.c.status).label("status"),
-                func.min(runs.c.run_id).label("run_id"),
-                func.count().label("number"),
-                func.count(runs.c.selected).label("parts"),
-            )
-            .where(*self._runs(), runs.c.partition.is_not(None))
-            .group_by(runs.c.partition)
-            .subquery("one")
-        )
-        joined = one.outerjoin(launches, and_(*self._notes(name), launches.c.partition == one.c.partition))
-        alike = and_(launches.c.run_id == one.c.run_id, launches.c.state == one.c.status)
-        clear = and_(one.c.number == 1, one.c.parts == 0, or_(launches.c.partition.is_(None), alike))
-        return one, joined, clear
+    def _rows(self, query: Any) -> list[Any]:
+        return self.database.rows(query)
 
-    def _clear(self, name: str) -> dict[str | None, int]:
-        """Return how many stand how of which there is one account; under ``None``, how many others there are."""
-        one, joined, clear = self._joined(name)
-        status = case((clear, one.c.status), else_=None).label("state")
-        rows = self.database.rows(select(status, func.count().label("number")).select_from(joined).group_by(status))
-        return {row["state"]: row["number"] for row in rows}
+    def _recorded(self, *, alike: bool) -> Any:
+        """Return the condition that there is a run of what is noted, or one that stands as the note says."""
+        same = (runs.c.status == launches.c.state,) if alike else ()
+        return exists().where(*self._runs(), runs.c.partition == launches.c.partition, *same)
 
-    def _unclear(self, name: str) -> list[str]:
-        one, joined, clear = self._joined(name)
-        query = select(one.c.partition).select_from(joined).where(not_(clear))
-        return [row["partition"] for row in self.database.rows(query)]
+    def _of_runs(self) -> tuple[Counter[str], set[str]]:
+        """Return how many partitions with runs stand how, and those whose runs do not stand alike."""
+        with_key = (*self._runs(), runs.c.partition.is_not(None))
+        sums = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
+        numbers = (func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
+        (row,) = self._rows(select(*sums, *numbers).where(*with_key))
+        if row["runs"] == row["partitions"]:
+            return Counter({str(status): row[str(status)] for status in RunStatus}), set()
+        by_partition = select(runs.c.partition, func.min(runs.c.status).label("status")).where(*with_key)
+        by_partition = by_partition.group_by(runs.c.partition)
+        agree = func.min(runs.c.status) == func.max(runs.c.status)
+        one = by_partition.having(agree).subquery("one")
+        counted = self._rows(select(one.c.status, func.count().label("number")).group_by(one.c.status))
+        unclear = {row["partition"] for row in self._rows(by_partition.having(~agree))}
+        return Counter({row["status"]: row["number"] for row in counted}), unclear
+
+    def _contradicted(self, name: str) -> dict[str, str]:
+        """Return how a run of each partition stands of which an engine says something else."""
+        other = (runs.c.partition == launches.c.partition, runs.c.status != launches.c.state)
+        query = select(runs.c.partition, runs.c.status).where(*self._runs(), *self._notes(name), *other)
+        return {row["partition"]: row["status"] for row in self._rows(query)}
 
     def _only_noted(self, name: str) -> dict[str, int]:
-        recorded = exists().where(*self._runs(), runs.c.partition == launches.c.partition)
-        query = select(launches.c.state, func.count().label("number")).where(*self._notes(name), ~recorded)
-        return {row["state"]: row["number"] for row in self.database.rows(query.group_by(launches.c.state))}
+        query = select(launches.c.state, func.count().label("number")).where(
+            *self._notes(name), ~self._recorded(alike=False)
+        )
+        return {row["state"]: row["number"] for row in self._rows(query.group_by(launches.c.state))}
 
 
 def _in_order(counts: Counter[str]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import TextClause
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0015"
+REVISION = "0016"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -58,7 +58,7 @@ runs = Table(
     Column("owner", Text),
     Column("begun_at", Text),
     Column("lease_until", Text),
-    Index("ix_flowctx_run_batch", "batch_id", "partition", "run_key"),
+    Index("ix_flowctx_run_batch", "batch_id", "partition", "run_key", "workflow", "status"),
     Index("ix_flowctx_run_capture", "capture_id"),
     Index("ix_flowctx_run_batch_started", "batch_id", "started_at"),
     Index("ix_flowctx_run_status", "status", "started_at"),
