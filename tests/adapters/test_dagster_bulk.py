@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -11,8 +13,11 @@ from backfill.bulk_batch import Bulk
 from backfill.flows import flow
 from flowctx import Workflow, WorkflowError
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster import asset_key, workflow_bulk_job
+from flowctx.dagster.partitions import to_dagster_key
 
+SCHEME: PartitionScheme = flow.partitions  # type: ignore[assignment]
 BAD = "date=2012-01-02|tier=T2"
 
 
@@ -38,6 +43,21 @@ def test_each_partition_is_one_materialisation(ledger: Ledger) -> None:
         assert sorted(str(record.partition_key) for record in found) == sorted(keys)
         assert not instance.get_materialized_partitions(asset_key(flow, "load"))
     assert bulk.counts() == {"ok": 2, "failed": 1}
+
+
+def test_what_was_recorded_and_not_told_is_told_by_the_next_launch(ledger: Ledger) -> None:
+    """Where a run died before it told Dagster of all that is recorded, each partition is one materialisation."""
+    bulk = Bulk(ledger, "date=2012-01-02..2012-01-03")
+    news = list(bulk.process().run())
+    keys = [to_dagster_key(one.partition, SCHEME) for one in news]
+    bulk.request = replace(bulk.request, launched_at=datetime.now(UTC))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset_key(flow, "check"), partition=keys[0]))
+        assert ran(workflow_bulk_job(flow, materialize="steps"), bulk, instance).success
+        for step in flow.steps:
+            found = instance.fetch_materializations(asset_key(flow, step), limit=99).records
+            assert sorted(str(one.partition_key) for one in found) == sorted(keys)
+    assert bulk.counts() == {"ok": 6}
 
 
 def test_steps_can_be_told_one_by_one(ledger: Ledger) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,18 @@ def test_a_slice_that_is_killed_goes_on_from_what_is_recorded(ledger: Ledger, no
     calls = Counter(notes.read_text().splitlines())
     assert sum(count > 1 for count in calls.values()) <= 1  # the step that it was at when it was killed
     assert len(calls) == 15 + 14
+
+
+def test_what_ended_in_an_earlier_launch_is_told_with_when_it_did(ledger: Ledger) -> None:
+    """Whoever was to hear of it then may have died; it does not run again."""
+    bulk = Bulk(ledger, "date=2012-01-02")
+    first = list(bulk.process().run())
+    bulk.request = replace(bulk.request, launched_at=datetime.now(UTC))
+    again = list(bulk.process().run())
+    assert [(one.partition, one.run_id, one.before) for one in again] == [
+        (one.partition, one.run_id, True) for one in first
+    ]
+    assert all(one.ended_at < bulk.request.launched_at for one in again)
 
 
 def test_slices_stand_in_the_ledger_as_any_batch(ledger: Ledger) -> None:

@@ -125,7 +125,9 @@ class RunSlice(BaseOperator):
         """
         request = BulkRequest.from_dict(_bulk_of(context))
         self._process = SliceProcess(self.workflow, request, Slice(**self.part), ledger())
-        well = [news.partition for news in self._process.run() if news.state is PartitionState.OK]
+        # Airflow was told of what ended in an earlier launch by the tasks of that one.
+        heard = (news for news in self._process.run() if not news.before or news.ended_at >= request.launched_at)
+        well = [news.partition for news in heard if news.state is PartitionState.OK]
         end = self._process.end
         assert end is not None  # noqa: S101 - it has run to its end
         logger.info("%s", json.dumps(end.to_dict()))
@@ -141,12 +143,14 @@ class RunSlice(BaseOperator):
         """Say of the outlets which partitions were captured."""
         scheme = self.workflow.partitions
         assert scheme is not None  # noqa: S101 - the DAG has seen to it
+        if not partitions:
+            self.outlets = []  # the task ends well, which is an event of each of its outlets otherwise
         for outlet in self.outlets:
             event = context["outlet_events"][outlet]
             event.extra["batch_id"] = request.batch_id
             if not AIRFLOW.able("partitions in events"):
                 event.extra["partitions"] = partitions
-            elif partitions:
+            else:
                 event.add_partitions([scheme.text(PartitionKey.parse(text)) for text in partitions])
 
 

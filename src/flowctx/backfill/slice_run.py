@@ -32,6 +32,9 @@ from flowctx.ledger import open_ledger
 
 logger = logging.getLogger("flowctx")
 
+#: Partitions that stand so and are not asked for again are over.
+_ENDED = (PartitionState.FAILED, PartitionState.SKIPPED, PartitionState.OK)
+
 
 def main() -> NoReturn:
     """Run the slice that standard input names."""
@@ -92,7 +95,10 @@ class SliceRun:
         return {"counts": dict(counts), "stopped": progress.stopped}
 
     def work(self) -> Iterator[Job | PartitionRun]:
-        """Yield what is to run, and what is known of the rest: what ended since the launch does not run again."""
+        """Yield what is to run, and what is known of the rest: what ended since the launch does not run again.
+
+        What is known of partitions that ended here or in bulk is told, too: whoever was to hear of it may have died.
+        """
         since: datetime = self.request.launched_at
         for item in self.plan.iter_work(
             "local",
@@ -101,17 +107,17 @@ class SliceRun:
             from_step=self.request.from_step,
         ):
             before = item.before if isinstance(item, Job) else item
-            if before is None or before.last_seen_at < since:
-                yield item
-            elif before.state in (PartitionState.FAILED, PartitionState.SKIPPED, PartitionState.OK):
+            ended = before is not None and before.state in _ENDED
+            if before is not None and ended and before.last_seen_at >= since:
+                item = before
+            if before is not None and item is before and ended and before.engine == "local":
                 self.tell(before, before=True)
-                yield before
-            else:
-                yield item
+            yield item
 
     def tell(self, run: PartitionRun, *, before: bool = False) -> None:
         """Say how a partition ended."""
-        self.say({"partition": run.partition, "state": str(run.state), "run_id": run.run_id, "before": before})
+        what = {"partition": run.partition, "state": str(run.state), "run_id": run.run_id}
+        self.say({**what, "ended_at": run.last_seen_at.isoformat(), "before": before})
 
 
 class _Teller(LaunchListener):

@@ -11,10 +11,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import IO, Any, Final
 
 from flowctx.core.batches.bulk import BulkRequest, Slice
 from flowctx.core.batches.records import PartitionState
@@ -25,6 +27,8 @@ from flowctx.core.workflow.import_path import import_path_of
 
 #: What the process runs; the package that has it does not know this one.
 _PROGRAM: Final = "from flowctx.backfill.slice_run import main; main()"
+#: As much as a pipe holds.
+_MOST_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +38,16 @@ class SliceNews:
     partition: str
     state: PartitionState
     run_id: str
-    #: Whether it ended in an earlier attempt at the slice, which may have told of it already.
+    #: When it ended, as the ledger has it.
+    ended_at: datetime
+    #: Whether it had ended before this attempt at the slice began, so that an earlier one may have told of it.
     before: bool = False
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SliceNews:
+        """Read what the process says."""
+        read = {"state": PartitionState(data["state"]), "ended_at": datetime.fromisoformat(data["ended_at"])}
+        return cls(**{**data, **read})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +88,24 @@ class SliceProcess:
         self._setup = json.dumps(setup).encode() + b"\n"
         self._what = f"a slice of batch {request.batch_id!r}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._refusal: str | None = None
         #: How it ended, once it has.
         self.end: SliceEnd | None = None
 
     def run(self) -> Iterator[SliceNews]:
         """Run it, and yield how each partition ended, on the disk by then; at last, ``end`` says how all of them did.
+
+        Raises:
+            BatchError: It cannot run, or its process died.
+        """
+        for news in self.run_in_groups():
+            yield from news
+
+    def run_in_groups(self, gather_seconds: float = 0.0) -> Iterator[list[SliceNews]]:
+        """Run it, and yield together what has ended since the last time.
+
+        Args:
+            gather_seconds: How long what ends is gathered, for who needs less time for many than for each.
 
         Raises:
             BatchError: It cannot run, or its process died.
@@ -96,10 +121,12 @@ class SliceProcess:
             with suppress(BrokenPipeError):  # it died; that is seen when it is read from
                 process.stdin.write(self._setup)
                 process.stdin.flush()
-            for line in process.stdout:
-                yield from self._news(json.loads(line))
+            for lines in _lines(process.stdout, gather_seconds):
+                yield [news for line in lines for news in self._news(json.loads(line))]
         finally:
             self.kill()
+        if self._refusal is not None:
+            raise BatchError(self._refusal)
         if self.end is None:
             raise BatchError(f"{self._what} was not finished: its process ended {_how(process.returncode)}")
 
@@ -115,11 +142,11 @@ class SliceProcess:
 
     def _news(self, message: Mapping[str, Any]) -> Iterator[SliceNews]:
         if "refused" in message:
-            raise BatchError(str(message["refused"]))
-        if "counts" in message:
+            self._refusal = str(message["refused"])
+        elif "counts" in message:
             self.end = SliceEnd(**message)
         else:
-            yield SliceNews(**{**message, "state": PartitionState(message["state"])})
+            yield SliceNews.from_dict(message)
 
 
 def check_bulk(workflow: Workflow, instead: str) -> None:
@@ -153,6 +180,16 @@ def importable(workflow: Workflow) -> str:
             "module, such as prices = Workflow(...) in flows.py"
         )
     return import_path
+
+
+def _lines(pipe: IO[bytes], gather_seconds: float) -> Iterator[list[bytes]]:
+    """Yield the lines that have come since the last time, as soon as there are any."""
+    rest = b""
+    while some := os.read(pipe.fileno(), _MOST_BYTES):
+        *lines, rest = (rest + some).split(b"\n")
+        if lines:
+            yield lines
+            time.sleep(gather_seconds)
 
 
 def _how(code: int) -> str:

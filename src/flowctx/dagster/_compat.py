@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any
@@ -14,7 +17,12 @@ from dagster._core.definitions.partitions.mapping.multi.base import DimensionDep
 from dagster._core.definitions.partitions.subset import PartitionsSubset
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.events import DagsterEvent
+from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.invocation import BaseDirectExecutionContext
+from dagster._core.storage.event_log import EventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.sqlalchemy_compat import db_select
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster._utils.warnings import disable_dagster_warnings
 
@@ -31,6 +39,7 @@ __all__ = [
     "direct_run_tags",
     "hook_step_context",
     "quiet",
+    "report_materializations",
     "schedule_name",
     "step_context",
     "ticks_from",
@@ -39,6 +48,8 @@ __all__ = [
 #: Metadata of an output for which Dagster makes no events of assets: it would call all partitions of a range
 #: materialised, those too that were skipped.
 NO_ASSET_EVENTS = SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+_ENTRY: Any = EventLogEntry  # its constructor has no types
 
 #: Hidden tag with the time for which a schedule or sensor launched the run, ISO 8601.
 SCHEDULED_TIME_TAG = ".dagster/scheduled_execution_time"
@@ -64,6 +75,63 @@ def direct_run_tags(op: Any) -> Mapping[str, str]:
     """Return the ``run_tags=`` of a context made by ``build_asset_context``, whose ``run`` cannot be asked."""
     tags: Mapping[str, str] = op._run_tags
     return tags
+
+
+def report_materializations(op: dg.OpExecutionContext, made: Sequence[dg.AssetMaterialization]) -> None:
+    """Report that partitions are materialised, in few transactions where ``log_event`` needs several for each event.
+
+    Those of one asset are written together, the assets one after the other. An event log that cannot write many
+    together gets one event at a time, and so does a Dagster that learns to write them to SQLite gets them its way.
+    """
+    step, storage = _Unlogged(op._step_execution_context), op.instance.event_log_storage
+    by_asset: dict[dg.AssetKey, list[Any]] = defaultdict(list)
+    for one in made:
+        by_asset[one.asset_key].append(step.entry(op.run_id, one))
+    own = type(storage).store_event_batch is EventLogStorage.store_event_batch
+    for events in by_asset.values():
+        if own and isinstance(storage, SqliteEventLogStorage):
+            _store_in_sqlite(storage, events)
+        else:
+            storage.store_event_batch(events)
+
+
+class _Unlogged:
+    """A step as an event is made of it that is not logged at once."""
+
+    def __init__(self, context: Any) -> None:
+        self.job_name, self.step, self.event_tags, self.log = context.job_name, context.step, context.event_tags, self
+
+    def log_dagster_event(self, **_: Any) -> None:
+        """Do nothing."""
+
+    def entry(self, run_id: str, materialization: dg.AssetMaterialization) -> Any:
+        """Return a materialisation as the event log takes it."""
+        context: Any = self
+        event = DagsterEvent.asset_materialization(context, materialization)
+        return _ENTRY(
+            error_info=None,
+            level=logging.DEBUG,
+            user_message=event.message or "",
+            run_id=run_id,
+            timestamp=time.time(),
+            step_key=event.step_key,
+            job_name=self.job_name,
+            dagster_event=event,
+        )
+
+
+def _store_in_sqlite(storage: SqliteEventLogStorage, events: Sequence[EventLogEntry]) -> None:
+    """Write events of one asset as ``store_event`` writes each: to the run's file, and then to that of all assets."""
+    table, run_id = SqlEventLogStorageTable, events[0].run_id
+    rows = [storage._event_to_row(event) for event in events]
+    with storage.run_connection(run_id) as at:
+        at.execute(table.insert(), rows)
+    latest = db_select([table.c.id]).where(table.c.run_id == run_id).order_by(table.c.id.desc()).limit(len(rows))
+    with storage.index_connection() as at:
+        at.execute(table.insert(), rows)
+        ids = [row[0] for row in at.execute(latest)][::-1]  # nobody else writes before this is committed
+    storage.store_asset_event(events[-1], ids[-1])
+    storage.store_asset_event_tags(events, ids)
 
 
 def schedule_name(context: dg.ScheduleEvaluationContext) -> str | None:

@@ -1,7 +1,8 @@
 """The bulk lane: a job that runs slices of a batch, many partitions in each run, for ``flowctx backfill --bulk``."""
 # No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 import dagster as dg
@@ -15,6 +16,7 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
+from flowctx.dagster._compat import report_materializations
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import ledger_at
@@ -22,8 +24,10 @@ from flowctx.dagster.storage import ledger_at
 #: Which assets a partition materialises: that of its last step, those of all its steps, or none.
 Materialize: TypeAlias = Literal["last", "steps", "none"]
 
-#: So many partitions are asked for at a time.
-_PAGE = 500
+#: So many materialisations are asked for at a time.
+_PAGE = 1000
+#: How long what ends is gathered, to be reported together.
+_GATHER_SECONDS = 0.25
 
 
 def workflow_bulk_job(
@@ -43,8 +47,8 @@ def workflow_bulk_job(
 
     Args:
         workflow: The workflow; it must be bound to a name in a module that runs can import.
-        materialize: What Dagster is told of each partition that ends well, at some 10 ms an event: ``"last"``, that the
-            asset of its last step is materialised; ``"steps"``, those of all its steps; ``"none"``.
+        materialize: What Dagster is told of each partition that ends well: ``"last"``, that the asset of its last step
+            is materialised; ``"steps"``, those of all its steps; ``"none"``.
         key_prefix: What the keys of its assets begin with, as for :func:`workflow_assets`.
         ledger_url: The ledger, where ``FLOWCTX_LEDGER_URL`` names none.
         **job_args: For Dagster's ``GraphDefinition.to_job``: ``name``, ``tags``, ``hooks``, ``executor_def`` …
@@ -103,16 +107,9 @@ class _SliceOfRun:
             Failure: Partitions have not ended well.
             BatchError: It cannot run; what has run is recorded, and the next attempt goes on from there.
         """
-        process, before = SliceProcess(self.workflow, self.request, self.part, self.ledger), list[SliceNews]()
-        for news in process.run():
-            if news.state is not PartitionState.OK:
-                continue
-            if news.before:
-                before.append(news)
-            else:
-                self._tell(news)
-        for news in self._untold(before):
-            self._tell(news)
+        process = SliceProcess(self.workflow, self.request, self.part, self.ledger)
+        for news in process.run_in_groups(_GATHER_SECONDS):
+            self._tell([one for one in news if one.state is PartitionState.OK])
         assert process.end is not None and self.ledger is not None  # noqa: S101, PT018 - it has run to its end
         counts = slice_counts(self.ledger, self.workflow, self.request.batch_id, [self.part])
         self.context.instance.add_run_tags(self.context.run_id, {GOT_THROUGH_TAG: process.end.stopped or "yes"})
@@ -124,46 +121,50 @@ class _SliceOfRun:
                 allow_retries=False,
             )
 
-    def _tell(self, news: SliceNews) -> None:
-        """Report what a partition materialises."""
-        key = PartitionKey.parse(news.partition)
-        for step in self._made(news, key):
-            self.context.log_event(
-                dg.AssetMaterialization(
-                    self.assets[step],
-                    partition=to_dagster_key(key, self.scheme),
-                    metadata={"flowctx/run_id": news.run_id, "flowctx/batch_id": self.request.batch_id},
-                )
+    def _tell(self, news: Sequence[SliceNews]) -> None:
+        """Report what partitions materialise, unless an earlier attempt has."""
+        for asset, partitions in self._made(news).items():
+            before = {key: one.ended_at for key, one in partitions.items() if one.before}
+            known = _materialized(self.context.instance, asset, before) if before else set()
+            report_materializations(
+                self.context,
+                [
+                    dg.AssetMaterialization(
+                        asset,
+                        partition=key,
+                        metadata={"flowctx/run_id": one.run_id, "flowctx/batch_id": self.request.batch_id},
+                    )
+                    for key, one in partitions.items()
+                    if key not in known
+                ],
             )
 
-    def _made(self, news: SliceNews, key: PartitionKey) -> Sequence[str]:
-        """Return the steps of a partition whose assets are materialised."""
+    def _made(self, news: Sequence[SliceNews]) -> dict[dg.AssetKey, dict[str, SliceNews]]:
+        """Return the assets that partitions materialise in the order of their steps, and the news by Dagster's keys."""
+        made: dict[dg.AssetKey, dict[str, SliceNews]] = {asset: {} for asset in self.assets.values()}
         if self.materialize == "none" or self.ledger is None:
-            return ()
-        statuses = self.ledger.statuses(RunKey(run_id=news.run_id, workflow=self.workflow.name, partition=key))
-        steps = [name for name in self.workflow.steps if statuses.get(name) is StepStatus.OK]
-        return steps if self.materialize == "steps" else steps[-1:]
-
-    def _untold(self, news: Sequence[SliceNews]) -> Iterator[SliceNews]:
-        """Yield what ended in an earlier attempt at the slice, and was not told of in it."""
-        if self.materialize == "none":
-            return
-        asset = self.assets[list(self.workflow.steps)[-1]]
-        since = self.request.launched_at.timestamp()
-        for start in range(0, len(news), _PAGE):
-            some = {to_dagster_key(PartitionKey.parse(one.partition), self.scheme): one for one in news[start:][:_PAGE]}
-            known = _materialized(self.context.instance, asset, list(some), since)
-            yield from (one for key, one in some.items() if str(key) not in known)
+            return {}
+        keys = [PartitionKey.parse(one.partition) for one in news]
+        pairs = zip(news, keys, strict=True)
+        runs = [RunKey(run_id=one.run_id, workflow=self.workflow.name, partition=key).digest for one, key in pairs]
+        statuses = self.ledger.statuses_of(runs)
+        for one, key, run in zip(news, keys, runs, strict=True):
+            steps = [step for step in self.assets if statuses.get(run, {}).get(step) is StepStatus.OK]
+            for step in steps if self.materialize == "steps" else steps[-1:]:
+                made[self.assets[step]][to_dagster_key(key, self.scheme)] = one
+        return made
 
 
-def _materialized(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: list[str], since: float) -> set[str]:
-    """Return which partitions of an asset were materialised since a time."""
-    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=keys, after_timestamp=since)
+def _materialized(instance: dg.DagsterInstance, asset: dg.AssetKey, since: Mapping[str, datetime]) -> set[str]:
+    """Return which partitions of an asset were materialised since a time of each."""
+    first = min(since.values()).timestamp()
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=list(since), after_timestamp=first)
     found: set[str] = set()
     cursor = None
     while True:
         page = instance.fetch_materializations(wanted, limit=_PAGE, cursor=cursor)
-        found |= {str(record.partition_key) for record in page.records}
+        times = [(str(record.partition_key), record.timestamp) for record in page.records]
+        found |= {key for key, time in times if time >= since[key].timestamp()}
         if not page.has_more:
             return found
         cursor = page.cursor

@@ -10,6 +10,7 @@ from datetime import datetime
 from flowctx.core.durability.records import Capture, CaptureKey, RunKey, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.standing import FindBatch, version_of
 
 
@@ -63,6 +64,11 @@ class MemoryVersions(FindBatch):
         with self._lock:
             found = {key.digest: list(records.values()) for key, records in self._steps.items() if key.digest in wanted}
         return {digest: sorted(some, key=lambda one: one.started_at) for digest, some in found.items() if some}
+
+    def statuses_of(self, run_keys: Collection[str]) -> dict[str, dict[str, StepStatus]]:
+        """Return how the recorded steps of several runs ended, by the digests of their keys."""
+        recorded = self.recorded_steps(run_keys)
+        return {digest: {one.step: one.status for one in some} for digest, some in recorded.items()}
 
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
         """Return several runs, by the digests of their keys; those that nobody knows are left out."""

@@ -92,6 +92,15 @@ class SqlVersions(FindBatch):
                 found.setdefault(row["run_key"], []).append(step_record(row, row["run_key"]))
         return found
 
+    def statuses_of(self, run_keys: Collection[str]) -> dict[str, dict[str, StepStatus]]:
+        """Return how the recorded steps of several runs ended, by the digests of their keys."""
+        query = select(steps.c.run_key, steps.c.step, steps.c.status)
+        found: dict[str, dict[str, StepStatus]] = {}
+        for some in chunks(list(run_keys)):
+            for row in self._database.rows(query.where(steps.c.run_key.in_(some))):
+                found.setdefault(row["run_key"], {})[row["step"]] = StepStatus(row["status"])
+        return found
+
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
         query = select(steps).where(steps.c.step == step)

@@ -116,6 +116,8 @@ class VersionsContract:
             two.key.digest: ["value"],
         }
         assert found[one.key.digest] == ledger.steps(one.key)
+        statuses = ledger.statuses_of([one.key.digest, two.key.digest, "nothing"])
+        assert statuses == {run.key.digest: ledger.statuses(run.key) for run in (one, two)}
 
     def test_several_runs_are_found_by_their_keys(self, ledger: Ledger) -> None:
         """Each as it is when it is asked for alone."""

@@ -245,6 +245,10 @@ class Ledger(RunLedger, Protocol):
         """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         ...
 
+    def statuses_of(self, run_keys: Collection[str]) -> dict[str, dict[str, StepStatus]]:
+        """Return how the recorded steps of several runs ended, by the digests of their keys."""
+        ...
+
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
         """Return several runs, by the digests of their keys; those that nobody knows are left out."""
         ...
