@@ -15,9 +15,16 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @contextmanager
-def persistent_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """An instance on SQLite in a folder, without telemetry."""
-    with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as instance:
+def persistent_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> Iterator[dg.DagsterInstance]:
+    """An instance on SQLite in a folder, without telemetry, with one file for the events of all runs."""
+    events = {"module": "dagster._core.storage.event_log", "class": "ConsolidatedSqliteEventLogStorage"}
+    home.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "telemetry": {"enabled": False},
+        "event_log_storage": {**events, "config": {"base_dir": str(home / "events")}},
+        **(overrides or {}),
+    }
+    with dg.DagsterInstance.local_temp(str(home), overrides=settings) as instance:
         yield instance
 
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.dagster_schemes import cadences
-from adapters.dagster_support import QUIET
+from adapters.dagster_support import QUIET, persistent_instance
 from adapters.input_flows import DAYS, workflows
 from adapters.test_dagster_mappings import IN_MEMORY
 from flowctx import PartitionScheme, run
@@ -99,10 +99,9 @@ def backfill(folder: Path, assets: list[tuple[str, str]]) -> tuple[BulkActionSta
     (folder / "definitions.py").write_text(DEFINITIONS)
     place = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(folder / "definitions.py"))
     target = InProcessTestWorkspaceLoadTarget(InProcessCodeLocationOrigin(place, location_name="tests"))
-    (folder / "home").mkdir()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     with (
-        dg.DagsterInstance.local_temp(str(folder / "home"), overrides=IN_MEMORY) as instance,
+        persistent_instance(folder / "home", IN_MEMORY) as instance,
         WorkspaceProcessContext(instance, target) as workspace,
     ):
         made = PartitionBackfill.from_asset_partitions(

@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.dagster_schemes import CALENDARS, ZONES
+from adapters.dagster_support import persistent_instance
 from flowctx import Daily, Hourly, Monthly, PartitionError, PartitionScheme, Quarterly, Weekly, Yearly
 from flowctx.core.dates.calendar import get_calendar
 from flowctx.dagster.mappings import partition_mapping
@@ -241,7 +242,6 @@ defs = dg.Definitions([fine, coarse], resources={"io_manager": Keys()}, executor
 """
 
 IN_MEMORY = {
-    "telemetry": {"enabled": False},
     "run_launcher": {
         "module": "dagster._core.launcher.sync_in_memory_run_launcher",
         "class": "SyncInMemoryRunLauncher",
@@ -256,10 +256,9 @@ def test_a_backfill_of_days_and_their_week_ends(tmp_path: Path) -> None:
     (tmp_path / "definitions.py").write_text(BACKFILL)
     place = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(tmp_path / "definitions.py"))
     target = InProcessTestWorkspaceLoadTarget(InProcessCodeLocationOrigin(place, location_name="tests"))
-    (tmp_path / "home").mkdir()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     with (
-        dg.DagsterInstance.local_temp(str(tmp_path / "home"), overrides=IN_MEMORY) as instance,
+        persistent_instance(tmp_path / "home", IN_MEMORY) as instance,
         WorkspaceProcessContext(instance, target) as workspace,
     ):
         backfill = PartitionBackfill.from_asset_partitions(
