@@ -212,7 +212,7 @@ def test_the_page_shows_tables_in_small(tmp_path: Path) -> None:
         run(tabled, partition=tier, batch_id="b", ledger=ledger)
     status = BatchStatus.of(ledger, "b", tabled)
     assert 'id="tables"' not in render_html(status)
-    page = render_html(status, latest_tables(ledger, status.batch))
+    page = render_html(status, latest_tables(ledger, status))
     assert "of tier=T1, run " in page
     assert "<th>word string</th><th>n int64</th>" in page
     assert "<td>&lt;b&gt;T10&lt;/b&gt;</td><td>0</td>" in page
@@ -220,14 +220,14 @@ def test_the_page_shows_tables_in_small(tmp_path: Path) -> None:
     assert "load.doc: test_status.py, " in page
     for file in tmp_path.glob("*.artifacts/**/*.parquet"):
         file.unlink()
-    assert "it is gone; run the step that made it again" in render_html(status, latest_tables(ledger, status.batch))
+    assert "it is gone; run the step that made it again" in render_html(status, latest_tables(ledger, status))
     ledger.close()
 
 
 def test_a_page_without_tables_has_no_such_section(ledger: Ledger) -> None:
     """What an engine told of, and what was not run here, has no tables to show."""
     status = BatchStatus.of(ledger, "b", flow)
-    assert latest_tables(ledger, status.batch) == []
+    assert latest_tables(ledger, status) == []
     assert 'id="tables"' not in render_html(status)
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from flowctx import BatchError, StepStatus, UnknownBatch
-from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.ledger.memory import MemoryLedger
@@ -184,10 +184,13 @@ def test_counts_are_those_of_the_outcomes(ledger: Ledger) -> None:
     ctx = make_context(workflow="flow", run_id="r-none", partition=None, batch_id="b1")
     ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",)))
     assert ledger.batches.count_outcomes("b1", "flow") == found + Counter(running=1)
+    for workflow in ("flow", "other"):
+        outcomes = ledger.batches.iter_outcomes("b1", workflow=workflow)
+        assert list(ledger.batches.iter_standings("b1", workflow)) == list(map(Standing.of, outcomes))
 
 
 def test_partitions_with_several_accounts_are_counted_as_they_stand(ledger: Ledger, clock: FakeClock) -> None:
-    """Whatever two runs and an engine say of a partition, counts are those of the outcomes."""
+    """Whatever two runs and an engine say of a partition, counts and standings are those of the outcomes."""
     ledger.batches.put(BATCH)
     ends = (None, RunStatus.OK, RunStatus.FAILED)
     notes = (None, PartitionState.OK, PartitionState.LAUNCHED)
@@ -206,6 +209,8 @@ def test_partitions_with_several_accounts_are_counted_as_they_stand(ledger: Ledg
     found = Counter(str(run.state) for run in ledger.batches.iter_outcomes("b1", workflow="flow"))
     assert ledger.batches.count_outcomes("b1", "flow") == found
     assert sum(found.values()) == number + 1
+    outcomes = ledger.batches.iter_outcomes("b1", workflow="flow")
+    assert list(ledger.batches.iter_standings("b1", "flow")) == list(map(Standing.of, outcomes))
 
 
 def test_outcomes_of_some_partitions(ledger: Ledger) -> None:

@@ -101,6 +101,7 @@ QUESTIONS = {
     "the latest captures of a workflow": lambda ledger: ledger.captures(workflow="flow", limit=50),
     "the ids of runs that begin so": lambda ledger: ledger.run_ids("r"),
     "how many partitions of a batch stand how": lambda ledger: ledger.batches.count_outcomes("b1", "flow"),
+    "how each partition of a batch stands": lambda ledger: list(ledger.batches.iter_standings("b1", "flow")),
     "the artifacts that rows refer to": lambda ledger: ledger.artifact_paths(),
     "the end of a run": lambda ledger: ledger.finish(ledger.get_run("r1"), RunStatus.OK),
 }

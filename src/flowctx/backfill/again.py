@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class RunsAgain:
     from_step: str | None = None
 
 
-def runs_again(run: PartitionRun, engine: str | None, retry_failed: bool, retry_skipped: bool) -> bool:
+def runs_again(run: PartitionRun | Standing, engine: str | None, retry_failed: bool, retry_skipped: bool) -> bool:
     """Return whether a partition of which something is known runs again.
 
     A local run that is under way although nobody launches the batch was interrupted. On another engine it may well be

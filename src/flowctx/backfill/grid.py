@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.batches.records import PartitionState, Standing
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -50,9 +51,7 @@ class Grid:
     seconds: array[float] = field(default_factory=lambda: array("f"))
 
     @classmethod
-    def of(
-        cls, scheme: PartitionScheme, keys: Selection | Iterable[PartitionKey], runs: Iterable[PartitionRun]
-    ) -> Grid:
+    def of(cls, scheme: PartitionScheme, keys: Selection | Iterable[PartitionKey], runs: Iterable[Standing]) -> Grid:
         """Make the grid of some keys of a scheme and of what became of them."""
         row = scheme.cadence_dimension or scheme.dimensions[0]
         rest = tuple(name for name in scheme.dimensions if name != row)
@@ -72,7 +71,7 @@ class Grid:
         return grid
 
     @classmethod
-    def of_occasions(cls, runs: Iterable[PartitionRun]) -> Grid:
+    def of_occasions(cls, runs: Iterable[Standing]) -> Grid:
         """Make the grid of runs without partitions: a row for each as-of date, or for what else tells them apart."""
         by_row = {run.occasion: run for run in runs}
         grid = cls("run", (), dated=False, rows=sorted(by_row), columns=[""])
@@ -83,20 +82,25 @@ class Grid:
         return grid
 
     @classmethod
-    def of_runs(cls, runs: Iterable[PartitionRun]) -> Grid | None:
+    def of_runs(cls, runs: Iterable[Standing]) -> Grid | None:
         """Make the grid of what became of partitions whose scheme is not at hand; what is missing is not in it."""
-        known = {key: run for run in runs if run.partition and (key := _key(run.partition)) is not None}
-        names = {tuple(key) for key in known}
+        known = {parts: run for run in runs if run.partition and (parts := _parts(run.partition)) is not None}
+        names = {tuple([name for name, _ in parts]) for parts in known}
         if len(names) != 1:
             return None
         dimensions = next(iter(names))
-        dated = next((name for name in dimensions if all(_is_date(key[name]) for key in known)), None)
+        values = [{parts[at][1] for parts in known} for at in range(len(dimensions))]
+        dated = next((name for name, some in zip(dimensions, values, strict=True) if all(map(_is_date, some))), None)
         row = dated or dimensions[0]
         grid = cls(row, tuple(name for name in dimensions if name != row), dated=dated is not None)
-        grid._lay_out(list(grid._places(known)), [])
+        at_row = dimensions.index(row)
+        places = [
+            (parts[at_row][1], "|".join([part[1] for place, part in enumerate(parts) if place != at_row]))
+            for parts in known
+        ]
+        grid._lay_out(places, [])
         rows, columns = _index(grid.rows), _index(grid.columns)
-        for key, run in known.items():
-            label, column = grid._place(key)
+        for (label, column), run in zip(places, known.values(), strict=True):
             at = rows[label] * len(grid.columns) + columns[column]
             grid.cells[at] = ord(LETTERS[run.state])
             grid.seconds[at] = -1.0 if run.seconds is None else run.seconds
@@ -109,9 +113,6 @@ class Grid:
         """Return the place of a text that no key of the grid has as it stands, if it is one of the scheme's."""
         key = PartitionKey.parse(partition) if partition else None
         return self._place(key) if key is not None and key.keys() == set(scheme.dimensions) else None
-
-    def _places(self, keys: Iterable[PartitionKey]) -> Iterator[tuple[str, str]]:
-        return map(self._place, keys)
 
     def _lay_out(self, places: list[tuple[str, str]], ranks: list[dict[str, int]]) -> None:
         rows = dict.fromkeys(row for row, _ in places)
@@ -134,11 +135,25 @@ def _index(labels: Iterable[str]) -> dict[str, int]:
     return {label: index for index, label in enumerate(labels)}
 
 
-def _key(text: str) -> PartitionKey | None:
+def _parts(text: str) -> tuple[tuple[str, str], ...] | None:
+    """Return the names and values of a key's text, sorted; ``None`` if somebody else wrote it, and it is none."""
+    found = [_part(part) for part in text.split("|")]
+    parts = tuple(sorted([part for part in found if part is not None]))
+    if len(parts) < len(found) or len(dict(parts)) < len(parts):
+        try:
+            return tuple(PartitionKey.parse(text).items())
+        except PartitionError:
+            return None
+    return parts
+
+
+@lru_cache(maxsize=100_000)  # a few thousand values make a hundred thousand keys
+def _part(text: str) -> tuple[str, str] | None:
     try:
-        return PartitionKey.parse(text)
-    except PartitionError:  # a row that somebody else wrote
+        ((name, value),) = PartitionKey.parse(text).items()
+    except (PartitionError, ValueError):
         return None
+    return name, value
 
 
 def _is_date(text: str) -> bool:

@@ -187,7 +187,7 @@ class Backfill:
     def _plan(self, *, retry_failed: bool, retry_skipped: bool) -> Plan:
         states: dict[PartitionState, int] = {}
         not_again = 0
-        for run in self._outcomes():
+        for run in self.ledger.batches.iter_standings(self.batch_id, self.workflow.name):
             if run.partition and run.partition in self.selection:
                 states[run.state] = states.get(run.state, 0) + 1
                 not_again += not runs_again(run, None, retry_failed, retry_skipped)
@@ -248,7 +248,7 @@ class Backfill:
                     yield before
             size = _CHUNK
 
-    def _outcomes(self, partitions: list[str] | None = None) -> Iterator[PartitionRun]:
+    def _outcomes(self, partitions: list[str]) -> Iterator[PartitionRun]:
         """Yield what became of partitions of this workflow; others may carry the same batch id."""
         return self.ledger.batches.iter_outcomes(self.batch_id, partitions, workflow=self.workflow.name)
 

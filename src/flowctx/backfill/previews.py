@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowctx.artifacts.previews import StoredPreview, stored_previews
-from flowctx.core.batches.records import BatchRecord, PartitionState
+from flowctx.backfill.status import BatchStatus
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.errors import UnknownRun
@@ -31,23 +31,26 @@ class LatestTables:
     lineage: str = ""
 
 
-def latest_tables(ledger: Ledger, batch: BatchRecord) -> list[LatestTables]:
+def latest_tables(ledger: Ledger, status: BatchStatus) -> list[LatestTables]:
     """Return the tables of the partition that was captured last, of each workflow of a batch that recorded one."""
-    found = (_latest(ledger, one, several=bool(batch.others)) for one in batch.by_workflow())
+    found = (_latest(ledger, one, several=bool(status.by_workflow)) for one in status.by_workflow or (status,))
     return [latest for latest in found if latest is not None]
 
 
-def _latest(ledger: Ledger, batch: BatchRecord, *, several: bool) -> LatestTables | None:
-    outcomes = ledger.batches.iter_outcomes(batch.batch_id, workflow=batch.workflow)
-    done = (one for one in outcomes if one.state is PartitionState.OK and one.recorded)
-    latest = max(done, key=lambda one: one.ended_at or one.last_seen_at, default=None)
+def _latest(ledger: Ledger, status: BatchStatus, *, several: bool) -> LatestTables | None:
+    batch, latest = status.batch, status.latest
     if latest is None:
         return None
+    texts = [latest.partition] if latest.partition else None
+    outcomes = ledger.batches.iter_outcomes(batch.batch_id, texts, workflow=batch.workflow)
+    outcome = next((one for one in outcomes if one.label == (latest.partition or latest.occasion)), None)
     partition = PartitionKey.parse(latest.partition) if latest.partition else None
+    if outcome is None:  # pruned meanwhile
+        return None
     try:
-        run = ledger.get_run(latest.run_id, workflow=batch.workflow, partition=partition)
-    except UnknownRun:  # pruned meanwhile
+        run = ledger.get_run(outcome.run_id, workflow=batch.workflow, partition=partition)
+    except UnknownRun:
         return None
     previews = tuple(stored_previews(ledger, ledger.steps(run.key)))[:MAX_TABLES]
-    label = " ".join(text for text in (batch.workflow if several else "", latest.label) if text)
-    return LatestTables(label=label, run_id=latest.run_id, run=run, previews=previews)
+    label = " ".join(text for text in (batch.workflow if several else "", outcome.label) if text)
+    return LatestTables(label=label, run_id=run.run_id, run=run, previews=previews)

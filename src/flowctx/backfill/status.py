@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from flowctx.backfill.grid import Grid
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError
@@ -22,6 +23,8 @@ from flowctx.core.workflow.definition import Workflow
 MAX_FAILURES = 1000
 #: So many of them with the traceback, and so many reasons of skips.
 MAX_TRACEBACKS, MAX_REASONS = 100, 20
+#: So many outcomes are asked for at a time.
+_PAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ class BatchStatus:
     tolerated: Mapping[str, int] = field(default_factory=dict)
     #: Its partitions in rows and columns; without the workflow, those of which anything is known; of several, none.
     grid: Grid | None = field(default=None, repr=False)
+    #: The partition that was captured last; of several workflows, each has its own.
+    latest: Standing | None = field(default=None, repr=False)
     #: How each workflow stands, where the batch has several, those that are read first.
     by_workflow: tuple[BatchStatus, ...] = ()
 
@@ -102,15 +107,17 @@ class BatchStatus:
     @classmethod
     def _of_one(cls, ledger: Ledger, batch: BatchRecord, workflow: Workflow | None, survey: _Survey) -> BatchStatus:
         batch_id, selection = batch.batch_id, survey.selection
-        runs = list(survey.over(ledger.batches.iter_outcomes(batch_id, workflow=batch.workflow)))
+        runs = list(survey.over(ledger.batches.iter_standings(batch_id, batch.workflow)))
+        failed = [run.partition for run in runs if run.state is PartitionState.FAILED][:MAX_FAILURES]
+        survey.failures = list(_failures(ledger, batch, failed))
         by_workflow = ledger.batches.runs_by_workflow(batch_id)
         known = sum(survey.counts.values())
         total = len(selection) if selection is not None else batch.total or known
         missing = {"missing": total - known} if total > known else {}
-        keys: Any = selection
-        if selection is None:
-            keys = [PartitionKey.parse(run.partition) for run in runs if run.partition]
         scheme = workflow.partitions if workflow else None
+        keys: Any = selection
+        if selection is None and scheme is not None:
+            keys = [PartitionKey.parse(run.partition) for run in runs if run.partition]
         if selection is None and scheme is not None and any(key.keys() != set(scheme.dimensions) for key in keys):
             scheme = None  # its dimensions were others then
         occasions = [run for run in runs if run.occasion]
@@ -123,6 +130,7 @@ class BatchStatus:
             counts={str(state): survey.counts[state] for state in PartitionState if state in survey.counts} | missing,
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             grid=grid,
+            latest=max((run for run in runs if _is_captured(run)), key=_last, default=None),
             **survey.facts(),
         )
 
@@ -212,26 +220,51 @@ class _Survey:
         """Whether a partition is selected, also one whose text somebody else wrote, in another order."""
         return partition in self._texts or (bool(partition) and partition in selection)
 
-    def over(self, runs: Iterator[PartitionRun]) -> Iterator[PartitionRun]:
+    def over(self, runs: Iterator[Standing]) -> Iterator[Standing]:
+        ok, counts, engines = PartitionState.OK, self.counts, self.engines
         for run in runs:
             if self.selection is not None and not self._selects(self.selection, run.partition):
                 continue
-            self.counts[run.state] = self.counts.get(run.state, 0) + 1
-            self.engines[run.engine] = self.engines.get(run.engine, 0) + 1
-            if run.state is PartitionState.FAILED and len(self.failures) < MAX_FAILURES:
-                self.failures.append(run)
-            reasons = {PartitionState.SKIPPED: self.skips, PartitionState.WAITING: self.waits}.get(run.state)
-            if run.state is PartitionState.OK and run.error:
-                reasons = self.tolerated
-            if reasons is not None and (run.error in reasons or len(reasons) < MAX_FAILURES):
-                reasons[run.error or "no reason given"] += 1
-            if run.seconds is not None and run.attempt == 1 and run.state is not PartitionState.CANCELED:
-                self.seconds.append(run.seconds)
-            if run.started_at is not None:
-                self.started_at = min(self.started_at or run.started_at, run.started_at)
-            if run.ended_at is not None:
-                self.ended_at = max(self.ended_at or run.ended_at, run.ended_at)
+            state, started_at, ended_at = run.state, run.started_at, run.ended_at
+            counts[state] = counts.get(state, 0) + 1
+            engines[run.engine] = engines.get(run.engine, 0) + 1
+            if state is not ok or run.error:
+                self._add_reason(run)
+            if run.attempt == 1 and state is not PartitionState.CANCELED and (seconds := run.seconds) is not None:
+                self.seconds.append(seconds)
+            if started_at is not None and (self.started_at is None or started_at < self.started_at):
+                self.started_at = started_at
+            if ended_at is not None and (self.ended_at is None or ended_at > self.ended_at):
+                self.ended_at = ended_at
             yield run
+
+    def _add_reason(self, run: Standing) -> None:
+        kinds = {
+            PartitionState.SKIPPED: self.skips,
+            PartitionState.WAITING: self.waits,
+            PartitionState.OK: self.tolerated,
+        }
+        reasons = kinds.get(run.state)
+        if reasons is not None and (run.error in reasons or len(reasons) < MAX_FAILURES):
+            reasons[run.error or "no reason given"] += 1
+
+
+def _failures(ledger: Ledger, batch: BatchRecord, partitions: Sequence[str]) -> Iterator[PartitionRun]:
+    """Yield the outcomes of partitions that failed; those of runs without partitions are looked for among all."""
+    pages: list[Sequence[str] | None] = [partitions[at : at + _PAGE] for at in range(0, len(partitions), _PAGE)]
+    if not all(partitions):
+        pages = [None]
+    found = (ledger.batches.iter_outcomes(batch.batch_id, page, workflow=batch.workflow) for page in pages)
+    failed = (run for run in itertools.chain.from_iterable(found) if run.state is PartitionState.FAILED)
+    return itertools.islice(failed, len(partitions))
+
+
+def _is_captured(run: Standing) -> bool:
+    return run.recorded and run.state is PartitionState.OK and run.ended_at is not None
+
+
+def _last(run: Standing) -> Any:
+    return run.ended_at
 
 
 def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow]) -> BatchStatus:

@@ -16,7 +16,5 @@ from flowctx.versions.lineage_drawing import draw_lineage
 
 def write_page(ledger: Ledger, status: BatchStatus, file: Path) -> None:
     """Write the page about a batch, with its latest tables and what they were built from."""
-    latest = [
-        replace(one, lineage=draw_lineage(lineage(ledger, one.run))) for one in latest_tables(ledger, status.batch)
-    ]
+    latest = [replace(one, lineage=draw_lineage(lineage(ledger, one.run))) for one in latest_tables(ledger, status)]
     write_file(file, render_html(status, latest).encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,12 +11,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from flowctx.core.batches.outcomes import occasion_text
-from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.errors import FlowctxError
 from flowctx.ledger.rows import Row, damaged, stamp, text
 
 _T = TypeVar("_T")
+
+#: What a damaged row raises when it is read.
+_WRONG = (FlowctxError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
+_STATES = {str(state): state for state in PartitionState}
 
 
 def batch_row(batch: BatchRecord) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def _checked(what: str) -> Callable[[Callable[[Row], _T]], Callable[[Row], _T]]:
         def checked(row: Row) -> _T:
             try:
                 return read(row)
-            except (FlowctxError, AttributeError, LookupError, OverflowError, TypeError, ValueError) as exc:
+            except _WRONG as exc:
                 raise damaged(f"what the ledger holds of {what} {row['batch_id']}", exc) from exc
 
         return checked
@@ -135,27 +139,47 @@ def failure_of(row: Row) -> Mapping[str, Any]:
         raise damaged(f"what the ledger holds of step {row['step']!r}, which failed,", exc) from exc
 
 
-@_checked("a run of batch")
-def recorded_run(row: Row) -> PartitionRun:
+def recorded_run(row: Row, why: Mapping[str, Any]) -> PartitionRun:
     """Return what the row of a recorded run tells of its partition; ``why`` is what its failed step does."""
-    why = row["why"]
-    return PartitionRun(
-        partition=row["partition"] or "",
-        occasion="" if row["partition"] else occasion_text(row["as_of_date"], row["capture_id"], row["batch_id"]),
-        state=PartitionState(row["status"]),
-        run_id=row["run_id"],
-        engine=row["engine"],
-        attempt=row["attempt"],
-        started_at=datetime.fromisoformat(row["started_at"]),
-        ended_at=_time(row["finished_at"]),
-        last_seen_at=datetime.fromisoformat(row["heard_at"]),
-        step=why.get("step"),
-        error=why.get("error") or row["error"],
-        traceback=why.get("traceback"),
-        category=why.get("category"),
-        recorded=True,
-        part=row["selected"] is not None,
-    )
+    try:
+        partition, ended_at = row["partition"], row["finished_at"]
+        return PartitionRun(
+            partition=partition or "",
+            occasion="" if partition else occasion_text(row["as_of_date"], row["capture_id"], row["batch_id"]),
+            state=_STATES[row["status"]],
+            run_id=row["run_id"],
+            engine=row["engine"],
+            attempt=row["attempt"],
+            started_at=datetime.fromisoformat(row["started_at"]),
+            ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),
+            last_seen_at=datetime.fromisoformat(row["heard_at"]),
+            step=why.get("step"),
+            error=why.get("error") or row["error"],
+            traceback=why.get("traceback"),
+            category=why.get("category"),
+            recorded=True,
+            part=row["selected"] is not None,
+        )
+    except _WRONG as exc:
+        raise damaged(f"what the ledger holds of a run of batch {row['batch_id']}", exc) from exc
+
+
+def standing_of(row: Sequence[Any]) -> Standing:
+    """Return how a partition stands: of a run, whose key comes second, or of what an engine said, without a key."""
+    partition, run_key, state, engine, attempt, started_at, ended_at, error, batch_id = row
+    try:
+        return Standing(
+            partition,
+            _STATES[state],
+            engine,
+            attempt,
+            None if started_at is None else datetime.fromisoformat(started_at),
+            None if ended_at is None else datetime.fromisoformat(ended_at),
+            None if state == PartitionState.FAILED else error,
+            run_key is not None,
+        )
+    except _WRONG as exc:
+        raise damaged(f"what the ledger holds of a partition of batch {batch_id}", exc) from exc
 
 
 def optional_stamp(time: datetime | None) -> str | None:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import winning_outcome
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.ledger.batch_rows import (
     batch_of,
     batch_of_runs,
@@ -27,13 +27,14 @@ from flowctx.ledger.batch_rows import (
     recorded_run,
 )
 from flowctx.ledger.database import Database
-from flowctx.ledger.outcome_counts import OutcomeCounts
+from flowctx.ledger.outcome_counts import OutcomeCounts, told_by_run
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, of_all_times, put_launch
 from flowctx.ledger.tables import batches, launches, runs, steps
 
 _T = TypeVar("_T")
+_NOTHING: Mapping[str, Any] = {}
 
 #: How many rows are read at a time, so that a batch of a million takes no more memory than one of ten.
 _PAGE = 2000
@@ -163,19 +164,25 @@ class SqlBatches:
     ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         texts = None if partitions is None else list(partitions)
-        noted = self._noted(batch_id, texts, None if workflow is None else self._names_in_notes(batch_id, workflow))
+        noted = self._noted(batch_id, texts, workflow)
         accounts = heapq.merge(noted, self._recorded(batch_id, texts, workflow), key=itemgetter(0))
         for _, some in itertools.groupby(accounts, key=itemgetter(0)):
             yield winning_outcome(run for _, run in some)
 
+    def iter_standings(self, batch_id: str, workflow: str) -> Iterator[Standing]:
+        """Yield how each partition of a workflow stands in a batch."""
+        return self._counts(batch_id, workflow).standings()
+
     def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
         """Return how many partitions of a workflow stand how in a batch."""
-        names = self._names_in_notes(batch_id, workflow)
+        return self._counts(batch_id, workflow).counts()
 
+    def _counts(self, batch_id: str, workflow: str) -> OutcomeCounts:
         def weigh(texts: list[str] | None) -> Iterator[PartitionRun]:
             return self.iter_outcomes(batch_id, texts, workflow=workflow)
 
-        return OutcomeCounts(self._database, batch_id, workflow, names, weigh).counts()
+        names = self._names_in_notes(batch_id, workflow)
+        return OutcomeCounts(self._database, batch_id, workflow, names, weigh)
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""
@@ -194,18 +201,23 @@ class SqlBatches:
         return ["", workflow] if all(row["workflow"] == workflow for row in planned) else [workflow]
 
     def _noted(
-        self, batch_id: str, texts: list[str] | None, names: list[str] | None
+        self, batch_id: str, texts: list[str] | None, workflow: str | None
     ) -> Iterator[tuple[str, PartitionRun]]:
-        if names is None:
+        """Yield what engines said, but for what runs of a workflow tell as well."""
+        query = select(launches).where(launches.c.batch_id == batch_id)
+        if texts is not None:
+            query = query.where(launches.c.partition.in_(texts))
+        if workflow is not None:
+            names = self._names_in_notes(batch_id, workflow)
+            query = query.where(~told_by_run(batch_id, workflow))
+        else:
             every = select(launches.c.workflow).where(launches.c.batch_id == batch_id).distinct()
             names = sorted(row["workflow"] for row in self._database.rows(every))
         # One workflow after the other, in the order of the table's key: else each page would sort what is left.
-        return heapq.merge(*(self._noted_of(batch_id, texts, name) for name in names), key=itemgetter(0))
+        of_each = (self._noted_in(query.where(launches.c.workflow == name)) for name in names)
+        return heapq.merge(*of_each, key=itemgetter(0))
 
-    def _noted_of(self, batch_id: str, texts: list[str] | None, name: str) -> Iterator[tuple[str, PartitionRun]]:
-        query = select(launches).where(launches.c.batch_id == batch_id, launches.c.workflow == name)
-        if texts is not None:
-            query = query.where(launches.c.partition.in_(texts))
+    def _noted_in(self, query: Any) -> Iterator[tuple[str, PartitionRun]]:
         for page in self._database.pages(query, {"partition": launches.c.partition}, _PAGE):
             yield from ((row["partition"], noted_run(row)) for row in page)
 
@@ -231,7 +243,7 @@ class SqlBatches:
         query = select(key.label("about"), *columns).where(*conditions)
         for page in self._database.pages(query, {"about": key, "run_key": runs.c.run_key}, _PAGE):
             why = self._failed_steps([row["run_key"] for row in page if row["status"] == PartitionState.FAILED])
-            yield from ((row["about"], recorded_run({**row, "why": why.get(row["run_key"], {})})) for row in page)
+            yield from ((row["about"], recorded_run(row, why.get(row["run_key"], _NOTHING))) for row in page)
 
     def _failed_steps(self, run_keys: list[str]) -> dict[str, Mapping[str, Any]]:
         """Return which step failed first in each run, and how."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.refusals import no_batch
@@ -138,6 +138,10 @@ class MemoryBatches:
         wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
         for _, some in itertools.groupby(wanted, key=_about):
             yield winning_outcome(some)
+
+    def iter_standings(self, batch_id: str, workflow: str) -> Iterator[Standing]:
+        """Yield how each partition of a workflow stands in a batch."""
+        return map(Standing.of, self.iter_outcomes(batch_id, workflow=workflow))
 
     def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
         """Return how many partitions of a workflow stand how in a batch."""

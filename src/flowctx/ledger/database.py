@@ -139,21 +139,34 @@ class Database:
 
         return self.autocommit(work)
 
-    def pages(self, query: Any, place: Mapping[str, Any], size: int) -> Iterator[list[Any]]:
+    def tuples(self, query: Any) -> list[Any]:
+        """Return the rows of a query as tuples, which takes half as long."""
+        return self.autocommit(lambda at: list(at.execute(query)))
+
+    def pages(
+        self,
+        query: Any,
+        place: Mapping[str, Any],
+        size: int,
+        read: Callable[[Any], list[Any]] | None = None,
+    ) -> Iterator[list[Any]]:
         """Yield the rows of a query in the order of their places, so many at a time; each page is read anew.
 
         Args:
             query: The query, without an order.
             place: What no two rows have in common: columns, by their names in the rows.
             size: How many rows a page has.
+            read: Reads rows, such as :meth:`tuples`; then the query has the place in its first columns.
         """
         columns = tuple(place.values())
         query = query.order_by(*columns).limit(size)
-        page = self.rows(query)
+        names = list(place) if read is None else range(len(place))
+        read = read or self.rows
+        page = read(query)
         while page:
             yield page
-            last = tuple_(*(literal(page[-1][name]) for name in place))
-            page = self.rows(query.where(tuple_(*columns) > last)) if len(page) == size else []
+            last = tuple_(*(literal(page[-1][name]) for name in names))
+            page = read(query.where(tuple_(*columns) > last)) if len(page) == size else []
 
     def upgrade(self) -> None:
         """Bring the schema to the newest revision."""

@@ -1,18 +1,27 @@
-"""How many partitions of a batch stand how: the database counts those of which all accounts agree."""
+"""How the partitions of a batch stand: the database counts and tells those of which all accounts agree."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import case, exists, func, literal, select
+from sqlalchemy import case, exists, func, literal, or_, select
 
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunStatus
+from flowctx.ledger.batch_rows import standing_of
 from flowctx.ledger.database import Database
 from flowctx.ledger.tables import launches, runs
 from flowctx.ledger.versions_sql import chunks
+
+#: How many rows are read at a time.
+_PAGE = 5000
+#: A run that ended so tells all that counts, if its engine says the same.
+_OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
 
 
 class OutcomeCounts(NamedTuple):
@@ -31,8 +40,8 @@ class OutcomeCounts(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """Return how many partitions stand how."""
-        names = [name for name in self.names if self._some(self._notes(name))]
-        if len(names) > 1 or self._some((*self._runs(), runs.c.partition.is_(None))):
+        names = self._noted_names()
+        if names is None:
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
         found, unclear = self._of_runs()
         if names and self._rows(select(literal(1)).where(*self._notes(names[0]), ~self._recorded(alike=True)).limit(1)):
@@ -42,6 +51,57 @@ class OutcomeCounts(NamedTuple):
             unclear |= contradicted.keys()
         found.update(str(run.state) for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
         return _in_order(found)
+
+    def standings(self) -> Iterator[Standing]:
+        """Yield how each partition stands, in the order of their texts."""
+        names = self._noted_names()
+        if names is None:
+            return map(Standing.of, self.weigh(None))
+        unclear = self._of_several_runs()
+        noted: list[Standing] = []
+        for name in names:
+            unclear |= self._noted_otherwise(name)
+            noted += self._noted_alone(name)
+        weighed = (run for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
+        clear = (one for one in self._clear() if one.partition not in unclear) if unclear else self._clear()
+        others = [*noted, *map(Standing.of, weighed)]
+        return heapq.merge(clear, sorted(others, key=itemgetter(0)), key=itemgetter(0)) if others else clear
+
+    def _noted_names(self) -> list[str] | None:
+        """Return under which names anything is noted; ``None`` if only accounts that are weighed tell how all stand."""
+        names = [name for name in self.names if self._some(self._notes(name))]
+        several = len(names) > 1 or self._some((*self._runs(), runs.c.partition.is_(None)))
+        return None if several else names
+
+    def _clear(self) -> Iterator[Standing]:
+        """Yield how the runs with partitions stand, page by page in the order of an index."""
+        place = {"partition": runs.c.partition, "run_key": runs.c.run_key}
+        columns = (runs.c[name] for name in ("status", "engine", "attempt", "started_at", "finished_at", "error"))
+        query = select(*place.values(), *columns, runs.c.batch_id).where(*self._runs(), runs.c.partition.is_not(None))
+        pages = self.database.pages(query, place, _PAGE, self.database.tuples)
+        return map(standing_of, itertools.chain.from_iterable(pages))
+
+    def _of_several_runs(self) -> set[str]:
+        with_key = (*self._runs(), runs.c.partition.is_not(None))
+        numbers = select(func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
+        (row,) = self._rows(numbers.where(*with_key))
+        if row["runs"] == row["partitions"]:
+            return set()
+        several = select(runs.c.partition).where(*with_key).group_by(runs.c.partition).having(func.count() > 1)
+        return {row["partition"] for row in self._rows(several)}
+
+    def _noted_otherwise(self, name: str) -> set[str]:
+        """Return the partitions of which an engine says more or something else than its run that is over."""
+        more = ~told_by_run(self.batch_id, self.workflow)
+        query = select(launches.c.partition).where(*self._notes(name), more, self._recorded(alike=False))
+        return {row["partition"] for row in self._rows(query)}
+
+    def _noted_alone(self, name: str) -> Iterator[Standing]:
+        """Yield how the partitions stand of which there is no run."""
+        columns = (launches.c[name] for name in ("state", "engine", "attempt", "started_at", "ended_at", "error"))
+        query = select(launches.c.partition, literal(None), *columns, launches.c.batch_id)
+        query = query.where(*self._notes(name), ~self._recorded(alike=False))
+        return map(standing_of, self.database.tuples(query))
 
     def _runs(self) -> tuple[Any, ...]:
         return runs.c.batch_id == self.batch_id, runs.c.workflow == self.workflow
@@ -87,6 +147,19 @@ class OutcomeCounts(NamedTuple):
             *self._notes(name), ~self._recorded(alike=False)
         )
         return {row["state"]: row["number"] for row in self._rows(query.group_by(launches.c.state))}
+
+
+def told_by_run(batch_id: str, workflow: str) -> Any:
+    """Return the condition that a run that is over tells all that counts of what its engine says of it."""
+    return exists().where(
+        runs.c.batch_id == batch_id,
+        runs.c.workflow == workflow,
+        runs.c.partition == launches.c.partition,
+        runs.c.run_id == launches.c.run_id,
+        runs.c.status == launches.c.state,
+        runs.c.status.in_(_OVER),
+        or_(launches.c.error.is_(None), runs.c.error.is_not(None)),
+    )
 
 
 def _in_order(counts: Counter[str]) -> dict[str, int]:

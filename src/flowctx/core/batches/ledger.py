@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeAlias
 
-from flowctx.core.batches.records import BatchRecord, PartitionRun
+from flowctx.core.batches.records import BatchRecord, PartitionRun, Standing
 
 #: Returns what a batch is to ask for, given what is known of it.
 DecideBatch: TypeAlias = Callable[[BatchRecord | None], BatchRecord]
@@ -104,6 +104,15 @@ class BatchStore(Protocol):
             partitions: Only these; by default all of which anything is known.
             workflow: Only runs of this workflow: others may carry the same batch id, and have partitions of the same
                 names. Notes are of the workflow that the batch was made for.
+        """
+        ...
+
+    def iter_standings(self, batch_id: str, workflow: str) -> Iterator[Standing]:
+        """Yield how each partition of a workflow stands in a batch: what :meth:`iter_outcomes` yields, in short.
+
+        Args:
+            batch_id: The batch.
+            workflow: The workflow; a batch may have several.
         """
         ...
 

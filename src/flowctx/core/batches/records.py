@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.partitions.key import PartitionKey
@@ -91,6 +91,51 @@ class PartitionRun:
     def title(self) -> str:
         """Its label, and of which workflow it is, where the batch has several."""
         return f"{self.label} of {self.workflow}" if self.workflow else self.label
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+class Standing(NamedTuple):
+    """How a partition of a batch stands: what is told of it where there are a hundred thousand."""
+
+    #: The canonical text of its key; empty in a batch of runs without partitions.
+    partition: str
+    #: How it stands.
+    state: PartitionState
+    #: The engine.
+    engine: str
+    #: Counts the attempts at the run.
+    attempt: int
+    #: When it started.
+    started_at: datetime | None
+    #: When it ended.
+    ended_at: datetime | None
+    #: Why it was skipped or waits, or which optional steps failed; not why it failed, which its outcome tells.
+    error: str | None
+    #: Whether the ledger recorded its steps.
+    recorded: bool
+    #: What tells a run without a partition from others.
+    occasion: str = ""
+
+    @classmethod
+    def of(cls, run: PartitionRun) -> Standing:
+        """Return what is told of a run."""
+        return cls(
+            run.partition,
+            run.state,
+            run.engine,
+            run.attempt,
+            run.started_at,
+            run.ended_at,
+            None if run.state is PartitionState.FAILED else run.error,
+            run.recorded,
+            run.occasion,
+        )
 
     @property
     def seconds(self) -> float | None:
