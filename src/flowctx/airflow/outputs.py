@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
@@ -109,7 +108,7 @@ def read_upstream(
     ctx, inherited = merge_upstream(ctx, envelopes, reader.fetch, store=store)
     prior = {name: None if places[name] == name else places[name] for name in inherited.prior}
     after = (*(e.step for e in found.values()), *mapped.values())
-    return StepInput(ctx=ctx, inherited=replace(inherited, prior=prior), after=after)
+    return StepInput(ctx=ctx, inherited=inherited._replace(prior=prior), after=after)
 
 
 def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock
+from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, reason_of
@@ -48,6 +48,8 @@ class Progress:
             self.store = MemoryArtifactStore()
         self.entries: dict[str, StepRun] = {}
         self.envelopes: dict[str, Envelope] = {}
+        #: Outputs that are in this process already.
+        self.outputs: dict[str, Mapping[str, Any]] = {}
 
     def load_completed(self, records: Mapping[str, StepRecord]) -> Progress:
         """Take over what the steps recorded that are not run again."""
@@ -92,14 +94,19 @@ class Progress:
         )
         made = attempt.to_the_end()
         self.envelopes[step.name] = made.envelope
-        duration = self.clock.now() - (attempt.started_at or self.ctx.started_at)
-        entry = StepRun.of(step.name, made.outcome.result, attempts=attempt.number, duration=duration)
-        raised = made.outcome.exception
-        return entry if raised is None else replace(entry, exception=raised)
+        if made.envelope.status is StepStatus.OK and not isinstance(made.envelope.output, ArtifactRef):
+            self.outputs[step.name] = load_output(made.envelope, self.store)
+        return StepRun.of(
+            step.name,
+            made.outcome.result,
+            attempts=attempt.number,
+            duration=self.clock.now() - (attempt.started_at or self.ctx.started_at),
+            exception=made.outcome.exception,
+        )
 
     def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
         before = nearest_complete(self.workflow, step.name, self._handed_on)
-        ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store)
+        ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
         return StepInput(ctx=ctx, inherited=inherited, after=tuple([envelope.step for envelope in before]))
 
     def _handed_on(self, name: str) -> Envelope | None:

@@ -6,6 +6,7 @@ import re
 from calendar import monthrange
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Final, overload
 
 from flowctx.core.errors import CalendarError
@@ -77,6 +78,7 @@ def month_or_year(text: str) -> tuple[date, date] | None:
     return first, last.replace(day=monthrange(year, last.month)[1])
 
 
+@lru_cache(maxsize=1024)  # a run reads the date of its key several times, and a batch those of all its keys
 def iso_date(text: str) -> date | None:
     """Return the date that a text is in ISO 8601 form, or None if it is not exactly that.
 

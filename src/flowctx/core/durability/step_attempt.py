@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.data.plain import FrozenDict
@@ -30,8 +30,7 @@ logger = logging.getLogger("flowctx")
 _NO_OUTCOME = Outcome(result=StepResult.ok())
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepInput:
+class StepInput(NamedTuple):
     """What a step has from those before it."""
 
     #: The context that it sees.
@@ -44,8 +43,7 @@ class StepInput:
     skipped: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttemptResult:
+class AttemptResult(NamedTuple):
     """How an attempt ended."""
 
     #: The context that the step saw, or would have seen; ``None`` where not even the run could begin.
@@ -106,7 +104,7 @@ class StepAttempt:
             recorder = self.open()
         except CaptureRefused as exc:
             result = StepResult.skip(str(exc)) if self.skips_captured else _failure(exc)
-            return replace(self._ended(None, Outcome(result=result, exception=exc)), refused=True)
+            return self._ended(None, Outcome(result=result, exception=exc))._replace(refused=True)
         except FlowctxError as exc:
             return self._ended(None, Outcome(result=_failure(exc), exception=exc))
         made = self._made(recorder)
@@ -170,7 +168,7 @@ class StepAttempt:
         if not self.step.optional or self._retried(result):
             return outcome
         logger.warning("step %s failed and is optional: the run goes on", self.step.name)
-        return replace(outcome, result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
+        return outcome._replace(result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
 
     def _executed(self, recorder: Recorder, ctx: WorkflowContext) -> Outcome:
         again: Reads = self._inputs.read if self._inputs is not None else {}

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowctx.core.data.encoding import decode, digest, encode, escape_key, from_json, to_json, unescape_key
 from flowctx.core.data.handles import bind, paths_in
 from flowctx.core.data.lazy import LazyDict
-from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict
+from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict, freeze
 from flowctx.core.data.tables import MAX_INLINE_BYTES as MAX_INLINE_BYTES
 from flowctx.core.errors import ContextConflict, FlowctxError, OutputTooLarge, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -77,7 +77,7 @@ class Envelope:
             "output": to_json(self.output),
         }
         if self.quality is not None:
-            payload["quality"] = to_json(_frozen(self.quality.to_dict()))
+            payload["quality"] = to_json(freeze(self.quality.to_dict()))
         if self.error is not None:
             payload["error"] = to_json(self.error)
         if self.category is not None:
@@ -176,6 +176,7 @@ def merge_upstream(
     fetch: Callable[[str, str | None], Mapping[str, Any]],
     *,
     store: ArtifactStore | None = None,
+    at_hand: Mapping[str, Mapping[str, Any]] = EMPTY,
 ) -> tuple[WorkflowContext, Upstream]:
     """Return the context that a step sees: the run's, with what the steps before it handed on.
 
@@ -184,6 +185,7 @@ def merge_upstream(
         envelopes: One for each direct predecessor, in their order.
         fetch: Given a step further back and where it is kept, returns its output; called when first looked at.
         store: Where outputs that became artifacts are.
+        at_hand: Outputs of steps that need not be fetched.
 
     Returns:
         The context, and what has to be handed on in turn.
@@ -195,8 +197,24 @@ def merge_upstream(
     if not envelopes:
         return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), _NOTHING
     updates = envelopes[0].updates if len(envelopes) == 1 else _merge_updates(envelopes)
-    inherited = Upstream(updates=updates, prior=_merge_prior(envelopes))
-    ready: dict[str, FrozenDict] = {}
+    prior = _merge_prior(envelopes)
+    new: dict[str, Any] = {"step_outputs": _outputs_of(prior, envelopes, fetch, store, at_hand)}
+    if updates:
+        new["params"] = FrozenDict({**ctx.params, **{key: update.value for key, update in updates.items()}})
+    return ctx._with(**new), Upstream(updates, prior)
+
+
+def _outputs_of(
+    prior: Mapping[str, str | None],
+    envelopes: Iterable[Envelope],
+    fetch: Callable[[str, str | None], Mapping[str, Any]],
+    store: ArtifactStore | None,
+    at_hand: Mapping[str, Mapping[str, Any]],
+) -> FrozenDict:
+    """Return the outputs of all steps before one; those that are neither at hand nor in an envelope are read late."""
+    if at_hand.keys() >= prior.keys():
+        return FrozenDict({name: at_hand[name] for name in prior})
+    ready: dict[str, Any] = {name: at_hand[name] for name in prior if name in at_hand}
     stowed: dict[str, Envelope] = {}
     for envelope in envelopes:
         if isinstance(envelope.output, ArtifactRef):
@@ -204,17 +222,12 @@ def merge_upstream(
         elif envelope.status is StepStatus.OK:
             bind(envelope.output, store)
             ready[envelope.step] = envelope.output
-    prior = inherited.prior
 
     def later(name: str) -> Any:
         return load_output(stowed[name], store) if name in stowed else fetch(name, prior[name])
 
     all_here = len(ready) == len(prior)
-    outputs = FrozenDict({n: ready[n] for n in prior}) if all_here else LazyDict(prior, ready, later)
-    if not inherited.updates:
-        return ctx._with(step_outputs=outputs), inherited
-    params = FrozenDict({**ctx.params, **{key: update.value for key, update in inherited.updates.items()}})
-    return ctx._with(params=params, step_outputs=outputs), inherited
+    return FrozenDict({n: ready[n] for n in prior}) if all_here else LazyDict(prior, ready, later)
 
 
 def nearest_complete(workflow: Workflow, step: str, read: Callable[[str], Envelope | None]) -> list[Envelope]:
@@ -246,14 +259,13 @@ def nearest_complete(workflow: Workflow, step: str, read: Callable[[str], Envelo
     return [found[name] for name in workflow.steps if name in found]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Upstream:
+class Upstream(NamedTuple):
     """What a step has from the steps before it, to be handed on with its own."""
 
     #: Parameters written so far.
-    updates: Mapping[str, Update] = field(default_factory=dict)
+    updates: Mapping[str, Update] = EMPTY
     #: Complete steps so far and where they are kept.
-    prior: Mapping[str, str | None] = field(default_factory=dict)
+    prior: Mapping[str, str | None] = EMPTY
 
     def envelope(
         self, step: str, result: StepResult, *, store: ArtifactStore | None = None, limit: int | None = None
@@ -275,17 +287,18 @@ class Upstream:
             for key, value in result.context_updates.items():
                 seen = updates.get(key)
                 updates[key] = Update(value=value, by=step, over=(seen.by, *seen.over) if seen else ())
-        output: Any = result.output if limit is None else _stowed(step, result.output, store, limit)
-        return Envelope(
+        envelope = object.__new__(Envelope)  # to set its fields one by one takes longer than all else here
+        envelope.__dict__.update(
             step=step,
             status=result.status,
-            output=output,
+            output=result.output if limit is None else _stowed(step, result.output, store, limit),
             quality=result.quality,
             error=result.error,
             category=result.category,
             updates=updates,
             prior=self.prior,
         )
+        return envelope
 
 
 #: Of a step that follows none.
@@ -304,10 +317,15 @@ def final_context(
         envelopes: What the steps handed on, in the order in which they are declared.
         load: Returns the output of an envelope.
     """
-    fine = [envelope for envelope in envelopes if envelope.status is StepStatus.OK]
-    outputs = {envelope.step: load(envelope) for envelope in fine}
-    updates = {k: value for envelope in fine if envelope.updates for k, value in envelope.own_updates.items()}
-    return ctx._with(step_outputs=FrozenDict({**ctx.step_outputs, **outputs})).with_updates(updates)
+    outputs: dict[str, Any] = dict(ctx.step_outputs)
+    updates: dict[str, Any] = {}
+    for envelope in envelopes:
+        if envelope.status is StepStatus.OK:
+            outputs[envelope.step] = load(envelope)
+            if envelope.updates:
+                updates.update(envelope.own_updates)
+    params = FrozenDict({**ctx.params, **updates}) if updates else ctx.params
+    return ctx._with(params=params, step_outputs=FrozenDict(outputs))
 
 
 def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
@@ -373,12 +391,6 @@ def _newer(key: str, one: Update, other: Update) -> Update:
             f"{_brief(one.value)} and {_brief(other.value)}; use two names, or put one step after the other"
         )
     return replace(one, over=tuple(dict.fromkeys((*one.over, other.by, *other.over))))
-
-
-def _frozen(value: dict[str, Any]) -> Any:
-    from flowctx.core.data.plain import freeze
-
-    return freeze(value)
 
 
 def _brief(value: Any) -> str:

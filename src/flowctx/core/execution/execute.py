@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from flowctx.core.errors import (
     ArtifactError,
@@ -77,8 +77,7 @@ _BY_NAME = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one attempt at a step ended."""
 
     #: What the step returned, or the failure that its exception stands for.

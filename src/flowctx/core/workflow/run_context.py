@@ -89,8 +89,8 @@ def begin(
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
         due = scheme.check_due(partition, started_at)
-        meant = scheme.as_of_date(partition)
-        if as_of_date is not None and meant is not None and as_of_date != meant:
+        meant = None if as_of_date is None else scheme.as_of_date(partition)
+        if meant is not None and as_of_date != meant:
             raise ContextError(
                 f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
             )

@@ -35,6 +35,10 @@ class StepEnd(Protocol):
         """What it found out about its data."""
 
 
+#: Ends of steps after which any step may run.
+_FINE = frozenset({StepStatus.OK})
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepRun:
     """What happened to one step."""
@@ -58,9 +62,18 @@ class StepRun:
     exception: BaseException | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, name: str, ended: StepEnd, *, attempts: int, duration: timedelta) -> StepRun:
+    def of(
+        cls,
+        name: str,
+        ended: StepEnd,
+        *,
+        attempts: int,
+        duration: timedelta,
+        exception: BaseException | None = None,
+    ) -> StepRun:
         """Make the entry of a step that ran, from what says how it ended."""
-        return cls(
+        entry = object.__new__(cls)  # to set its fields one by one takes longer than all else here
+        entry.__dict__.update(
             name=name,
             status=ended.status,
             attempts=attempts,
@@ -68,7 +81,9 @@ class StepRun:
             error=ended.error,
             category=ended.category,
             quality=ended.quality,
+            exception=exception,
         )
+        return entry
 
     @classmethod
     def not_started(cls, name: str, before: Iterable[StepRun], run_if: RunIf = RunIf.OK) -> StepRun | None:
@@ -85,6 +100,8 @@ class StepRun:
             "step 'gate' before it failed"
         """
         entries = list(before)
+        if {entry.status for entry in entries} <= _FINE:
+            return None
         status = cascaded_status([entry.status for entry in entries], run_if)
         if status is None:
             return None
