@@ -7,7 +7,6 @@ import click
 from flowctx.cli.options import CommandError, json_option, name_of, partition_option, there_option
 from flowctx.cli.output import as_of, capture_data, clock_time, echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import Capture, CaptureState
 from flowctx.core.partitions.key import PartitionKey
 
 
@@ -29,20 +28,19 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
     found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)
     if not found and not ledger.list_runs(workflow=workflow, limit=1):
         raise CommandError(f"in {name_of(ledger)} no workflow {workflow!r} has captures; see: flowctx runs")
-    current = _current(found)
     if len(found) > limit:
         found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
-        # What is current of these may have been granted earlier than what is shown.
-        for subject in {capture.key.idempotency_key for capture in found}:
-            current |= _current(ledger.captures(idempotency_key=subject))
         echo(f"only the latest {limit:,} captures are shown; --limit shows more", err=True)
+    # What is current of these may have been granted earlier than what is shown.
+    current = ledger.current_revisions({capture.key.idempotency_key for capture in found})
     found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))
     if as_json:
         print_json([{**capture_data(c), "current": current.get(c.key.idempotency_key) == c.revision} for c in found])
         return
+    runs = ledger.runs_of([capture.holder for capture in found if capture.partition is None])
     rows = [
         (
-            capture.partition or _as_of_capture(ledger, capture),
+            capture.partition or (as_of(runs[capture.holder]) if capture.holder in runs else None),
             capture.revision,
             capture.state,
             "current" if current.get(capture.key.idempotency_key) == capture.revision else None,
@@ -55,14 +53,3 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
     columns = ("partition", "revision", "state", "now", "capture", "run", "when (UTC)")
     none = f"{name_of(ledger)} remembers no such capture of workflow {workflow!r}"
     print_table(f"captures of {workflow}", columns, rows, none=none)
-
-
-def _as_of_capture(ledger: Ledger, capture: Capture) -> str | None:
-    """Return the date of a capture without a partition, as the run that wrote it has it."""
-    runs = ledger.list_runs(workflow=capture.workflow, capture_id=capture.key.capture_id, limit=1)
-    return as_of(runs[0]) if runs else None
-
-
-def _current(found: list[Capture]) -> dict[str, int]:
-    """Return the current revision of each subject; captures come by subject and revision."""
-    return {c.key.idempotency_key: c.revision for c in found if c.state is CaptureState.COMPLETE}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import false, select, update
+from sqlalchemy import false, func, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
@@ -20,6 +20,7 @@ from flowctx.ledger.refusals import no_longer_held, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
 from flowctx.ledger.statements import find_rivals, lock_subject, put_capture, streamed
 from flowctx.ledger.tables import captures, runs
+from flowctx.ledger.versions_sql import chunks
 
 #: What no two captures have in common, in the order in which they are read.
 _PLACE = (captures.c.subject, captures.c.revision)
@@ -142,6 +143,16 @@ class SqlCaptures:
                 return [capture_record(row) for row in rows]
 
         return self._database.autocommit(work)
+
+    def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
+        """Return the revision of the last complete capture of each of some subjects that has one."""
+        complete = captures.c.state == str(CaptureState.COMPLETE)
+        query = select(captures.c.subject, func.max(captures.c.revision)).where(complete).group_by(captures.c.subject)
+        return {
+            subject: revision
+            for some in chunks(list(idempotency_keys))
+            for subject, revision in self._database.tuples(query.where(captures.c.subject.in_(some)))
+        }
 
 
 def _is(key: CaptureKey) -> tuple[Any, ...]:

@@ -325,6 +325,12 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         latest = sorted(found, key=lambda capture: capture.claimed_at, reverse=True)[:limit]
         return sorted(latest, key=by_subject)
 
+    def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
+        """Return the revision of the last complete capture of each of some subjects that has one."""
+        found = (capture for capture in self.captures() if capture.state is CaptureState.COMPLETE)
+        revisions = {capture.key.idempotency_key: capture.revision for capture in found}
+        return {key: revisions[key] for key in idempotency_keys if key in revisions}
+
     def remember_engine_name(self, engine: str, workflow: str, name: str, dimensions: Sequence[str] = ()) -> None:
         """Remember a name under which an engine has a workflow."""
         with self._lock:

@@ -277,6 +277,13 @@ class LedgerContract(HousekeepingContract, VersionsContract):
             ledger.close_capture(ledger.claim(a_key(batch), holder=batch, lease=MINUTE), complete=True)
         assert [c.key.capture_id for c in ledger.captures(limit=2)] == ["b1", "b3"]
 
+    def test_the_current_revisions_of_subjects(self, ledger: Ledger) -> None:
+        """Of each subject the last complete capture counts; one without any is left out."""
+        for batch, complete in (("b1", True), ("b2", True), ("b3", False)):
+            ledger.close_capture(ledger.claim(a_key(batch), holder=batch, lease=MINUTE), complete=complete)
+        ledger.claim(a_key("b1", "other"), holder="one", lease=MINUTE)
+        assert ledger.current_revisions(["subject", "other", "none"]) == {"subject": 2}
+
     def test_what_is_captured_can_be_left_at_that(self, ledger: Ledger) -> None:
         """With ``skip``, a subject that is captured or being captured under any id is refused."""
         held = ledger.claim(a_key("b1"), holder="one", lease=MINUTE)

@@ -241,6 +241,10 @@ class Ledger(RunLedger, Protocol):
         """
         ...
 
+    def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
+        """Return the revision of the last complete capture of each of some subjects that has one."""
+        ...
+
     def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
         """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         ...
