@@ -19,7 +19,7 @@ from rich.text import Text
 from flowctx.cli.options import CommandError
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
-from flowctx.core.masking import mask_data, mask_text
+from flowctx.core.masking import mask_data, mask_text, text_masker
 from flowctx.core.printable import printable
 from flowctx.core.whole_files import write_whole
 from flowctx.core.workflow.context import WorkflowContext
@@ -83,18 +83,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
         rows: The cells; ``None`` is left empty.
         none: What to say in place of a table without rows.
     """
-    cells = [["" if cell is None else _one_line(cell) for cell in row] for row in rows]
+    mask = text_masker()
+    cells = [["" if cell is None else printable(mask(_one_line(cell))) for cell in row] for row in rows]
     if not cells and none:
         echo(none)
         return
     out = console()
     show(Text(shown(title, lines=True), style="bold"), out)
-    for block in blocks([_one_line(column) for column in columns], cells, out.width):
+    for block in blocks([printable(mask(_one_line(column))) for column in columns], cells, out.width):
         show(block, out)
 
 
 def _one_line(cell: object) -> str:
-    return shown(" ".join(str(cell).split()))
+    return " ".join(str(cell).split())
 
 
 def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table | Text]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -47,12 +47,27 @@ def mask_text(text: str, secrets: Iterable[str] = ()) -> str:
         >>> mask_text("login of hunter2 failed", ["hunter2"])
         'login of *** failed'
     """
-    for secret in sorted({*secrets, *_environment()}, key=len, reverse=True):
-        text = _hide(secret, text)
-    if "://" in text and "@" in text:
-        text = _WORD.sub(_without_password, text)
-    text = _BEARER.sub(rf"\g<kind> {MASK}", text)
-    return _pairs(secret_names()).sub(_hide_pair, text)
+    return text_masker(secrets)(text)
+
+
+def text_masker(secrets: Iterable[str] = ()) -> Callable[[str], str]:
+    """Return :func:`mask_text` for many texts: what is secret is looked up once for all of them.
+
+    Args:
+        secrets: Values that are known to be secret.
+    """
+    known = sorted({*secrets, *_environment()}, key=len, reverse=True)
+    pairs = _pairs(secret_names())
+
+    def mask(text: str) -> str:
+        for secret in known:
+            text = _hide(secret, text)
+        if "://" in text and "@" in text:
+            text = _WORD.sub(_without_password, text)
+        text = _BEARER.sub(rf"\g<kind> {MASK}", text)
+        return pairs.sub(_hide_pair, text)
+
+    return mask
 
 
 def mask_data(value: Any) -> Any:
@@ -62,8 +77,7 @@ def mask_data(value: Any) -> Any:
         >>> mask_data({"db_password": "hunter2", "limit": 3, "hosts": ["a"], "tokens": ["b"]})
         {'db_password': '***', 'limit': 3, 'hosts': ['a'], 'tokens': '***'}
     """
-    known = [*secret_values(value)]
-    return _masked(value, known)
+    return _masked(value, text_masker(secret_values(value)))
 
 
 def is_secret_name(name: str) -> bool:
@@ -80,6 +94,8 @@ def is_secret_name(name: str) -> bool:
 def secret_names() -> tuple[str, ...]:
     """Return the words of which a secret's name has one: the known ones, and those that the environment adds."""
     more = ",".join(filter(None, (os.environ.get(name) for name in _MORE_NAMES)))
+    if not more:
+        return SECRET_NAMES
     added = (name.strip().lower().replace("-", "_") for name in more.split(","))
     return SECRET_NAMES + tuple(filter(None, added))
 
@@ -107,17 +123,15 @@ def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
             yield text
 
 
-def _masked(value: Any, known: list[str]) -> Any:
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
         return {
-            mask_text(str(name), known): MASK
-            if is_secret_name(str(name)) and not _harmless(inner)
-            else _masked(inner, known)
+            mask(str(name)): MASK if is_secret_name(str(name)) and not _harmless(inner) else _masked(inner, mask)
             for name, inner in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [_masked(inner, known) for inner in value]
-    return mask_text(value, known) if isinstance(value, str) else value
+        return [_masked(inner, mask) for inner in value]
+    return mask(value) if isinstance(value, str) else value
 
 
 def _harmless(value: object) -> bool:
