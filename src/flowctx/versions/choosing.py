@@ -74,14 +74,25 @@ class StepVersions:
             UnknownBatch: Nobody remembers the batch that is meant.
             VersionGone: A version was there, and was pruned or written over since.
         """
-        unknown = self._unknown(choice)
+        return ((key, version) for key, (version,) in self.all_chosen(keys, choice))
+
+    def all_chosen(
+        self, keys: Iterable[PartitionKey | None], *choices: VersionChoice
+    ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...]]]:
+        """Yield partitions in their order, each with the versions that are meant, those that there are; read once.
+
+        Raises:
+            UnknownBatch: Nobody remembers a batch that is meant.
+            VersionGone: A version was there, and was pruned or written over since.
+        """
+        unknown = [error for choice in choices if (error := self._unknown(choice)) is not None]
         for key, versions, pruned in self.each(keys):
             try:
-                yield key, choice.version(versions, pruned)
+                yield key, tuple([choice.version(versions, pruned) for choice in choices])
             except VersionGone as exc:
                 raise VersionGone(f"{key or self.workflow.name}: {exc}") from exc
-        if unknown is not None:  # nor was any of its versions pruned
-            raise unknown
+        if unknown:  # nor was any of their versions pruned
+            raise unknown[0]
 
     def each(
         self, keys: Iterable[PartitionKey | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Change, Tolerance, changes
 from flowctx.versions.choosing import StepVersions, required_ledger
+
+#: How many partitions are compared at a time.
+_PAGE = 100
 
 
 class Outcome(StrEnum):
@@ -147,12 +151,13 @@ def diff(
     keys, in_common = _keys(StepVersions(there, workflow, names[0]), before, after, select, until), 0
     for name in names:
         versions = StepVersions(there, workflow, name)
-        pairs = zip(versions.chosen(keys, before), versions.chosen(keys, after), strict=True)
-        for (partition, old), (_, new) in pairs:
-            in_common += old is not None and new is not None
-            if (old is None and new is None) or (common and (old is None or new is None)):
-                continue
-            found.add(_difference(versions, partition, old, new, how))
+        pairs = versions.all_chosen(keys, before, after)
+        while page := list(itertools.islice(pairs, _PAGE)):
+            both = [(key, old, new) for key, (old, new) in page if old is not None or new is not None]
+            shared = [one for one in both if one[1] is not None and one[2] is not None]
+            in_common += len(shared)
+            for difference in _differences(versions, shared if common else both, how):
+                found.add(difference)
     if not in_common:
         raise VersionGone(
             f"no partition of workflow {workflow.name!r} that is meant has both versions, {before.text} and "
@@ -230,22 +235,29 @@ def _keys(
     return list(dict.fromkeys(run.context.partition for run in runs))
 
 
-def _difference(
-    versions: StepVersions, partition: PartitionKey | None, old: Version | None, new: Version | None, how: Tolerance
-) -> StepDifference:
-    holes = [version is None or version.is_hole for version in (old, new)]
-    captures: dict[str, Any] = {"before": old and old.capture_id, "after": new and new.capture_id}
-    outcome, found = Outcome.EQUAL, []
-    if all(holes):
-        pass
-    elif any(holes):
-        outcome = Outcome.ADDED if holes[0] else Outcome.REMOVED
-    elif old is not None and new is not None and old.run_key != new.run_key and old.digest != new.digest:
-        found = list(_changes(versions, old, new, how))
-        outcome = Outcome.CHANGED if found else Outcome.EQUAL
-    return StepDifference(partition=partition, step=versions.step, outcome=outcome, changes=tuple(found), **captures)
+def _differences(
+    versions: StepVersions, pairs: Sequence[tuple[PartitionKey | None, Version | None, Version | None]], how: Tolerance
+) -> Iterator[StepDifference]:
+    """Yield how the versions of partitions stand to each other; what is compared of them is read at once."""
+    compared = [one for _, old, new in pairs for one in (old, new) if _may_differ(old, new) and one is not None]
+    outputs = iter(versions.load(compared) if compared else [])
+    for partition, old, new in pairs:
+        captures: dict[str, Any] = {"before": old and old.capture_id, "after": new and new.capture_id}
+        outcome, found = Outcome.EQUAL, tuple[Change, ...]()
+        if _may_differ(old, new):
+            found = tuple(changes(next(outputs), next(outputs), how))
+            outcome = Outcome.CHANGED if found else Outcome.EQUAL
+        elif _is_hole(old) != _is_hole(new):
+            outcome = Outcome.ADDED if _is_hole(old) else Outcome.REMOVED
+        yield StepDifference(partition=partition, step=versions.step, outcome=outcome, changes=found, **captures)
 
 
-def _changes(versions: StepVersions, old: Version, new: Version, how: Tolerance) -> Iterator[Change]:
-    before, after = versions.load([old, new])
-    yield from changes(before, after, how)
+def _is_hole(version: Version | None) -> bool:
+    return version is None or version.is_hole
+
+
+def _may_differ(old: Version | None, new: Version | None) -> bool:
+    """Whether both versions have an output, and not the same one."""
+    if old is None or new is None or old.is_hole or new.is_hole:
+        return False
+    return old.run_key != new.run_key and old.digest != new.digest
