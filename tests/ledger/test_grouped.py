@@ -280,3 +280,26 @@ def test_what_is_written_together_is_what_is_written_one_by_one(sql_url, tmp_pat
         ledger.close()
     assert found[0] == found[1]
     assert len(found[0]) == 6 + 6 + 12 + 6
+
+
+def test_any_text_comes_back_from_a_group(sql_url):
+    """Whatever stands in it, in the context, an output, an error or a name; of a step recorded twice, the latest."""
+    odd = "a\\ \\u0000 \" ' % %s {} \0 \ud800 é \u2028 \U0001f4c8\n"
+    ledger = GroupedLedger(sql_url, seconds=NEVER)
+    wanted = [replace(run, context=replace(run.context, params={"text": odd})) for run in (new_run("1"), new_run("2é"))]
+    ledger.begin_ahead(wanted, LEASE)
+    runs = [ledger.begin(run, exclusive=True, lease=LEASE) for run in wanted]
+    records = [replace(step("one", text=odd), error=odd), step("two")]
+    for run in runs:
+        ledger.record(run, [step("one", text="at first")])
+        ledger.record(run, records)
+        ledger.finish(run, RunStatus.FAILED, odd)
+    with statements() as found:
+        ledger.flush()
+    assert len(found) < 12
+    for run in runs:
+        assert fields(ledger.steps(run.key, ["one"])[0]) == fields(records[0])
+        known = ledger.get_run(run.run_id)
+        assert known.context.params == {"text": odd}
+        assert known.error is not None
+    ledger.close()

@@ -9,7 +9,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy.engine import Connection
+
+from flowctx.ledger.storable import well_formed_row
 
 
 class _Written(NamedTuple):
@@ -64,6 +67,14 @@ def execute_many(at: Connection, statement: Any, rows: Sequence[Mapping[str, Any
     values: Any = rows if order is None else [tuple(row[name] for name in order) for row in rows]
     done = at.exec_driver_sql(text, list(values), execution_options={"preserve_rowcount": True})
     return int(done.rowcount)
+
+
+def execute_all(at: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Run a statement of PostgreSQL's that takes all ``rows`` as one JSON text; see :func:`execute_many`."""
+    if not rows:
+        return 0
+    text = msgspec.json.encode([well_formed_row(row) for row in rows]).decode()
+    return int(execute(at, statement, {"rows": text}).rowcount)
 
 
 @functools.lru_cache(maxsize=128)

@@ -6,7 +6,23 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, Text, and_, bindparam, func, literal, literal_column, select, tuple_, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
@@ -89,6 +105,39 @@ def record_step(at: Connection) -> Any:
     the run's row against whoever is about to take the run over.
     """
     return _record_step(at.dialect.name)
+
+
+@functools.cache
+def put_all(table: Table) -> Any:
+    """Return the statement of PostgreSQL's that puts all ``rows``, one JSON text, as :func:`put_run` puts one.
+
+    A statement for each row costs the driver and the server several times as much.
+    """
+    columns = table.c.keys()
+    given = _given(*table.c)
+    chosen = select(*(given.c[name] for name in columns))
+    return _replacing(_insert("postgresql", table).from_select(columns, chosen), table)
+
+
+@functools.cache
+def record_all() -> Any:
+    """Return the statement of PostgreSQL's that does for all ``rows``, one JSON text, what :func:`record_step` does.
+
+    The run of each is looked up by its key: in a join, the plan that is good for an empty table would stay for a while.
+    """
+    columns = steps.c.keys()
+    given = _given(*steps.c, runs.c.fence)
+    owned = (runs.c.run_key == given.c.run_key, runs.c.fence == given.c.fence)
+    locked = select(literal_column("1").label("owned")).where(*owned).with_for_update(read=True).lateral()
+    chosen = select(*(given.c[name] for name in columns)).join(locked, true())
+    return _replacing(_insert("postgresql", steps).from_select(columns, chosen), steps)
+
+
+def _given(*columns: Column[Any]) -> Any:
+    """Return the rows of a JSON text as a table with some columns."""
+    typed = [column(one.name, Text if isinstance(one.type, Text) else one.type) for one in columns]
+    rows = func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+    return rows.table_valued(*typed).render_derived(name="given", with_types=True)
 
 
 @functools.cache

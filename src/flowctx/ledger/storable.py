@@ -13,10 +13,11 @@ def storable(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> tuple[str, Any]:
     """Make every text one that a database takes, as the last thing before it is sent."""
-    return statement, [_well_formed(row) for row in parameters] if many else _well_formed(parameters)
+    return statement, [well_formed_row(row) for row in parameters] if many else well_formed_row(parameters)
 
 
-def _well_formed(row: Any) -> Any:
+def well_formed_row(row: Any) -> Any:
+    """Return the values of a row, with every text as databases take it."""
     if isinstance(row, dict):
         return row if all(map(_is_plain, row.values())) else {name: _text(value) for name, value in row.items()}
     if isinstance(row, (tuple, list)):

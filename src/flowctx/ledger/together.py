@@ -8,18 +8,19 @@ caller does the writes one by one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from sqlalchemy import Table
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
 from flowctx.ledger.captures import decide_claim, requested_capture
 from flowctx.ledger.captures_sql import settled
-from flowctx.ledger.driver import execute, execute_many
+from flowctx.ledger.driver import execute, execute_all, execute_many
 from flowctx.ledger.ownership import owned
 from flowctx.ledger.rows import attempt_row, capture_record, capture_row, run_row, stamp, text
 from flowctx.ledger.sql import Beginning
@@ -29,12 +30,15 @@ from flowctx.ledger.statements import (
     find_runs_of,
     lock_subject,
     numbered,
+    put_all,
     put_attempt,
     put_capture,
     put_run,
+    record_all,
     record_step,
     settle_capture,
 )
+from flowctx.ledger.tables import attempts, captures, runs
 
 
 class OneByOne(FlowctxError):
@@ -72,8 +76,8 @@ class Together:
             FlowctxError: Something is out of the ordinary; the transaction is to be rolled back.
         """
         begun = self._begin(at, now, owner) if self.begins else {}
-        if self.steps and execute_many(at, record_step(at), self.steps) != len(self.steps):
-            raise OneByOne("a run was taken over")
+        if self.steps:
+            self._record(at)
         if self.ends:
             self._end(at, now)
         return begun
@@ -92,13 +96,17 @@ class Together:
         granted = [_granted(wanted, rivals[subject_of(wanted)], now) for wanted in self.begins if wanted.run.capture]
         begun = [replace(wanted.run, **owned(owner, now, wanted.lease)) for wanted in self.begins]
         rows = [run_row(run, now, wanted.nonce) for run, wanted in zip(begun, self.begins, strict=True)]
-        for statement, some in (
-            (put_capture(at), [capture_row(capture) for capture in granted]),
-            (put_run(at), rows),
-            (put_attempt(at), [attempt_row(run) for run in begun]),
-        ):
-            execute_many(at, statement, some)
+        _put(at, captures, put_capture, [capture_row(capture) for capture in granted])
+        _put(at, runs, put_run, rows)
+        _put(at, attempts, put_attempt, [attempt_row(run) for run in begun])
         return dict(zip(keys, begun, strict=True))
+
+    def _record(self, at: Connection) -> None:
+        latest = list({(row["run_key"], row["step"]): row for row in self.steps}.values())
+        many = at.dialect.name == "postgresql"
+        written = execute_all(at, record_all(), latest) if many else execute_many(at, record_step(at), latest)
+        if written != len(latest):
+            raise OneByOne("a run was taken over")
 
     def _end(self, at: Connection, now: datetime) -> None:
         time, ended, settling = stamp(now), [], []
@@ -113,6 +121,14 @@ class Together:
         if execute_many(at, end_run(), ended) != len(ended):
             raise OneByOne("a run was taken over")
         execute_many(at, settle_capture(), settling)
+
+
+def _put(at: Connection, table: Table, one: Callable[[Connection], Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put rows of a table, by the statement for one of them or by that for all."""
+    if at.dialect.name == "postgresql":
+        execute_all(at, put_all(table), rows)
+    else:
+        execute_many(at, one(at), rows)
 
 
 def subject_of(wanted: Beginning) -> str:
