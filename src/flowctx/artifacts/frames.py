@@ -61,9 +61,9 @@ class ArrowSource:
         """Copy a small table of plain columns: whoever made it may change the memory that it is made of."""
         table = self._table
         if not self.kept and table is not None and (self.nbytes or 0) <= MAX_INLINE_BYTES and surely_written(table):
-            copy = _copied(table)
-            self._open = lambda: _batches(copy)
-            self.kept = True
+            schema, copies = table.schema, [batch.serialize() for batch in table.to_batches(max_chunksize=_ROWS)]
+            self._open = lambda: (schema, (pa.ipc.read_record_batch(copy, schema) for copy in copies))
+            self.kept, self._table = True, None
         return self.kept
 
     def batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -128,10 +128,6 @@ def _of_table(table: pa.Table, path: str, freq: str | None = None) -> ArrowSourc
 
 def _batches(table: pa.Table) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     return table.schema, iter(table.to_batches(max_chunksize=_ROWS))
-
-
-def _copied(table: pa.Table) -> pa.Table:
-    return pa.concat_tables([table, table.slice(0, 0)]).combine_chunks()  # one chunk alone would not be copied
 
 
 def _of_stream(value: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

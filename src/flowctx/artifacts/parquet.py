@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from flowctx.artifacts.content import ContentDigest
 from flowctx.artifacts.encodings import SAMPLE, encodings
 from flowctx.artifacts.form import Form, stored, stored_type
-from flowctx.artifacts.types import bytes_of, canonical, type_name
+from flowctx.artifacts.types import TINY, bytes_of, canonical, type_name
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
 from flowctx.core.hashing import sha256
@@ -36,8 +36,6 @@ _GROUP_BYTES = 32 * 1024 * 1024
 _GROUP_ROWS = 1 << 20
 #: So many bytes are hashed before a thread has begun.
 _SMALL = 4 * 1024 * 1024
-#: So few bytes take longer to compress and to pass on piece by piece than anything else that is done with them.
-_TINY = 2048
 #: More columns than this are left out of a reference; they are in the file.
 _MOST_COLUMNS = 64
 #: Under which names metadata of files that we write stands.
@@ -75,7 +73,7 @@ def write_parquet(
     except TypeError as exc:
         raise PlainDataError(f"{path} has {exc}") from exc
     form, digest, sink = Form(schema, freq=freq), ContentDigest(schema), _Hashing(file)
-    tiny = nbytes is not None and nbytes <= _TINY
+    tiny = nbytes is not None and nbytes <= TINY
     buffer = pa.BufferOutputStream() if tiny else None
     groups = _groups(batches)
     begun = list(islice(groups, 1))

@@ -57,12 +57,19 @@ def _values(column: pa.Array) -> list[Any]:
         return [None if item is None else str(item) for item in storage.cast(pa.string()).to_pylist()]
 
 
+#: So few bytes take longer to compress, and to pass on piece by piece, than anything else that is done with them.
+TINY = 2048
+
+
 def bytes_of(data: pa.RecordBatch | pa.Table) -> int:
     """Return about how many bytes a batch or table has in memory."""
+    held = int(data.get_total_buffer_size())
+    if held <= TINY:  # some of it may have been cut away; to count without that takes longer than to copy it
+        return held
     try:
         return int(data.nbytes)
     except pa.ArrowException:  # pyarrow before 23 cannot tell of views
-        return int(data.get_total_buffer_size())
+        return held
 
 
 def children(kind: pa.DataType) -> list[pa.Field]:
