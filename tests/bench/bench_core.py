@@ -16,6 +16,7 @@ import pydantic
 from report import compare, show
 
 from flowctx import WorkflowContext
+from flowctx.core.data.plain import FrozenDict
 
 
 def sample() -> WorkflowContext:
@@ -60,6 +61,10 @@ def contexts() -> None:
         found.get_output("step_3", "rows")
         return derived(found).to_bytes()
 
+    def never_written() -> WorkflowContext:
+        outputs = {name: FrozenDict(output) for name, output in ctx.step_outputs.items()}
+        return WorkflowContext.from_bytes(derived(ctx._with(step_outputs=FrozenDict(outputs))).to_bytes())
+
     def by_dicts() -> WorkflowContext:
         return WorkflowContext.from_dict(msgspec.json.decode(msgspec.json.encode(derived(ctx).to_dict())))
 
@@ -71,6 +76,7 @@ def contexts() -> None:
             "as a step received it": lambda: WorkflowContext.from_bytes(derived(received).to_bytes()),
             "received, one of eight outputs read, sent": one_read,
             "all outputs made here, with dates": lambda: WorkflowContext.from_bytes(derived(ctx).to_bytes()),
+            "all outputs made here, none written before": never_written,
             "all outputs made here, by way of dicts": by_dicts,
             "pydantic, built-ins": lambda: Model.model_validate_json(Model(data=data).model_dump_json()),
             "json and asdict, built-ins": lambda: Plain(**json.loads(json.dumps(dataclasses.asdict(Plain(data))))),

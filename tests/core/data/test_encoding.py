@@ -2,12 +2,14 @@
 
 import json
 import math
+import pickle
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -190,3 +192,21 @@ def test_equal_data_has_equal_digests():
     """The order in which keys were set does not matter, the values do."""
     assert digest(freeze({"a": 1, "b": 2})) == digest(freeze({"b": 2, "a": 1}))
     assert digest(freeze({"a": Decimal("1.0")})) != digest(freeze({"a": Decimal("1.00")}))
+
+
+@given(plain_data())
+def test_what_was_written_is_written_the_same_again(value):
+    """A frozen value keeps its JSON form, which changes nothing in how it is written, compared, copied or pickled."""
+    frozen = freeze({"a": value, "day": date(2026, 1, 9)})
+    first, before = encode(frozen), digest(frozen)
+    assert encode(frozen) == first == encode(freeze({"a": value, "day": date(2026, 1, 9)}))
+    assert (digest(frozen), decode(first)) == (before, frozen)
+    assert pickle.loads(pickle.dumps(frozen)) == frozen == frozen.plus("day", date(2026, 1, 9))
+    assert encode(frozen.plus("b", date(2026, 1, 10))) != first
+
+
+def test_the_form_of_a_table_is_not_kept():
+    """What refers to a table or a file is written anew: the reference may hold all of it."""
+    frozen = freeze({"t": pa.table({"a": [1]}), "day": date(2026, 1, 9)})
+    assert encode(frozen) == encode(frozen)
+    assert getattr(frozen, "_wire", None) is None

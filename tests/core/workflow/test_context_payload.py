@@ -100,6 +100,8 @@ CHANGES = [
     {"started_at": "0001-01-01T00:00:00+12:00"},
     {"partition": {"a": ""}},
     {"partition": "a=1"},
+    {"partition": {"a": {"$date": "2026-01-09"}}},
+    {"partition": [1]},
     {"as_of_date": "2026-13-01"},
     {"checkpoint": {"attempt": 0}},
     {"format_version": "x"},

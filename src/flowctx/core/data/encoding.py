@@ -30,7 +30,7 @@ from functools import cache
 from typing import Any
 
 from flowctx.core.data.conversions import ValuePath, shown
-from flowctx.core.data.handles import replaced
+from flowctx.core.data.handles import may_hold_handles, replaced
 from flowctx.core.data.lazy import LazyDict, UnreadDict
 from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved, may_hold_reserved
 from flowctx.core.data.tags import TAG_ERRORS, TAG_READERS, TAG_WRITERS
@@ -84,6 +84,20 @@ def _dict_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[dict[st
         return {escape_key(key): item for key, item in data.items()} if may_hold_reserved(data) else data
 
     return write
+
+
+def _write_once(write: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[FrozenDict], dict[str, Any]]:
+    """Return what writes a read-only dict once, and knows it from then on; tables and files in it may be large."""
+
+    def written(value: FrozenDict) -> dict[str, Any]:
+        wire: dict[str, Any] | None = getattr(value, "_wire", None)
+        if wire is None:
+            wire = write(value)
+            if not may_hold_handles(value):
+                value._wire = wire
+        return wire
+
+    return written
 
 
 def _list_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[list[Any]], list[Any]]:
@@ -211,6 +225,7 @@ _WIRE_WRITERS: dict[type, Callable[[Any], Any]] = {**_WRITERS, JsonDict: _as_it_
 for _writers in (_WRITERS, _WIRE_WRITERS):
     _writers.update(dict.fromkeys((dict, FrozenDict, LazyDict, UnreadDict), _dict_writer(_writers)))
     _writers.update(dict.fromkeys((list, FrozenList), _list_writer(_writers)))
+_WIRE_WRITERS[FrozenDict] = _write_once(_WIRE_WRITERS[FrozenDict])
 _BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 _READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
     **dict.fromkeys(_BUILT_INS, _read_built_in),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import Any
 
-from flowctx.core.data.plain import FrozenDict, JsonDict, is_reserved
+from flowctx.core.data.plain import RESERVED, FrozenDict, JsonDict
 
 #: Stands for a value that was not looked at yet. One object for all of them: a step far down a long chain has a
 #: thousand outputs before it, and making an object for each costs more than the step.
@@ -107,7 +107,7 @@ class UnreadDict(LazyDict):
     def plus(self, key: str, value: Any) -> FrozenDict:
         """Return a new dict with one more item, without reading the others."""
         known = {**self._known, key: value}
-        if key in self._encoded or is_reserved(key):  # it has a place among the others, or another name in JSON
+        if key in self._encoded or key.startswith(RESERVED):  # it has a place among the others, or another name in JSON
             return LazyDict((*self, key), known, self.__getitem__)
         new = UnreadDict.__new__(UnreadDict)
         dict.__init__(new, self._encoded)  # of this one, all values would be read
@@ -121,4 +121,7 @@ class UnreadDict(LazyDict):
         Args:
             write: Returns the JSON form of a value.
         """
-        return {**self._encoded, **{key: write(self._known[key]) for key in self._added}}
+        data = dict(self._encoded)
+        for key in self._added:
+            data[key] = write(self._known[key])
+        return data

@@ -103,7 +103,9 @@ def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:
 class FrozenDict(dict[str, Any]):
     """A read-only dict: equal to a plain one, shared between contexts, refusing every change."""
 
-    __slots__ = ()
+    #: Its JSON form, once it was asked for: an output is written with every context after it.
+    __slots__ = ("_wire",)
+    _wire: dict[str, Any]
 
     __setitem__ = __delitem__ = __ior__ = _refuse_change
     clear = pop = popitem = setdefault = update = _refuse_change
@@ -171,6 +173,8 @@ class JsonList(FrozenList):
     __slots__ = ()
 
 
+#: How keys begin that are written with a ``$`` in front: ``$`` begins our tags, and ``__`` Airflow's own keys.
+RESERVED = ("$", "__")
 #: A read-only dict without items.
 EMPTY = JsonDict()
 
@@ -202,8 +206,8 @@ def may_hold_reserved(keys: Iterable[str]) -> bool:
 
 
 def is_reserved(key: str) -> bool:
-    """Whether a key is written with a ``$`` in front: ``$`` begins our tags, and ``__`` Airflow's own keys."""
-    return key.startswith(("$", "__"))
+    """Whether a key is written with a ``$`` in front."""
+    return key.startswith(RESERVED)
 
 
 def freeze(value: object, path: str = "value") -> Any:

@@ -145,7 +145,7 @@ def tags_are_sound(data: bytes) -> bool:
 
 #: A dollar that does not begin the tag of a date up to the 28th or of a decimal in digits: most tags are of those.
 _NOT_PLAIN = re.compile(
-    rb'\$(?:(?<!\{"\$)|(?!date":"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"\}'
+    rb'\$(?!(?<=\{"\$)(?:date":"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"\}'
     rb'|decimal":"-?[0-9]{1,30}(?:\.[0-9]{1,30})?"\}))'
 )
 #: What begins as an object with a tag, up to the next closing brace.

@@ -14,7 +14,9 @@ from flowctx.core.suggestions import a_kind, nearest
 
 def as_dict(value: object, path: str) -> FrozenDict:
     """Return a dict of plain data that nothing can change."""
-    frozen = value if type(value) is JsonDict else freeze(value, path)
+    if type(value) is JsonDict:
+        return value
+    frozen = freeze(value, path)
     if not isinstance(frozen, FrozenDict):
         raise PlainDataError(f"{path} is {a_kind(value)}; it must be a dict with text keys")
     return frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cache, lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -150,9 +150,7 @@ def read_bytes(data: bytes | str) -> dict[str, Any] | None:
         encoded = data if isinstance(data, bytes) else data.encode()
         if not encoded.isascii():
             encoded.decode()
-        if not tags_are_sound(encoded):
-            return None
-        return _decoded(encoded)
+        return _decoded(encoded) if tags_are_sound(encoded) else None
     except (ValueError, OverflowError, RecursionError, TypeError, AttributeError):
         return None  # the errors of FlowctxError that are met here are of these, too
 
@@ -168,28 +166,23 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
     else:
         params = JsonDict(found.params)
     metadata = from_json(found.metadata, "metadata") if found.metadata else EMPTY
-    if type(params) not in _DICTS or type(metadata) not in _DICTS:
+    dicts = isinstance(params, FrozenDict) and isinstance(metadata, FrozenDict)
+    if not dicts or may_hold_reserved((*found.params, *found.step_outputs)):
         return None
-    if may_hold_reserved((*found.params, *found.step_outputs)):
-        return None
-    started_at = datetime.fromisoformat(found.started_at)
     return {
         "run_id": found.run_id,
         "trace_id": found.trace_id,
         "batch_id": found.batch_id,
-        "started_at": started_at if started_at.tzinfo is UTC else as_utc(started_at),
+        "started_at": _time(found.started_at),
         "params": params,
         "step_outputs": UnreadDict(found.step_outputs, _read_output),
         "metadata": metadata,
         "checkpoint": CheckpointState.from_dict(found.checkpoint) if found.checkpoint else None,
-        "partition": _partition(tuple(found.partition.items())) if found.partition else None,
+        "partition": _partition(bytes(found.partition)),
         "as_of_date": date.fromisoformat(found.as_of_date) if found.as_of_date else None,
         "capture_id": found.capture_id,
         "idempotency_key": found.idempotency_key,
     }
-
-
-_DICTS = frozenset({JsonDict, FrozenDict})
 
 
 def _read_output(name: str, data: Any) -> Any:
@@ -197,9 +190,16 @@ def _read_output(name: str, data: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _partition(items: tuple[tuple[str, str], ...]) -> PartitionKey:
-    """Return a partition key: a run has one, whose context is read again and again."""
-    return PartitionKey(**dict(items))
+def _partition(data: bytes) -> PartitionKey | None:
+    """Return a partition key from its JSON: a run has one, whose context is read again and again."""
+    found = decode_payload(data)
+    return as_partition(found) if found else None
+
+
+@lru_cache(maxsize=256)
+def _time(text: str) -> datetime:
+    """Return a time in UTC from its text."""
+    return as_utc(datetime.fromisoformat(text))
 
 
 @lru_cache(maxsize=256)
@@ -235,7 +235,7 @@ def _codec() -> _Codec:
         "format_version": Literal[FORMAT_VERSION],
         "step_outputs": dict[str, Raw],
         "checkpoint": data | None,
-        "partition": dict[str, str] | None,
+        "partition": Raw,
     }
     integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     flat_types = {**types, "params": dict[str, integer | str | float | bool | None]}
