@@ -55,7 +55,7 @@ class ContentDigest:
         at = 0
         while at < batch.num_rows:
             taken = min(BLOCK - self._waits, batch.num_rows - at)
-            self._waiting.append(batch.slice(at, taken))
+            self._waiting.append(batch if taken == batch.num_rows else batch.slice(at, taken))
             self._waits += taken
             at += taken
             if self._waits == BLOCK:

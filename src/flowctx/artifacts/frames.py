@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from flowctx.artifacts.objects import check_objects
 from flowctx.artifacts.parquet import surely_written, write_parquet
-from flowctx.artifacts.types import bytes_of, rows_of
+from flowctx.artifacts.types import TINY, bytes_of, rows_of
 from flowctx.core.data.previews import ROWS
 from flowctx.core.data.references import TableReference
 from flowctx.core.data.tables import MAX_INLINE_BYTES
@@ -80,9 +80,9 @@ class ArrowSource:
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as Parquet in one pass, and return what stands for it, without a path in a store."""
         schema, batches = self.batches()
-        reference, self.form = write_parquet(
-            schema, self._noted(batches), file, path=self.path, freq=self.freq, nbytes=self.nbytes
-        )
+        if self.nbytes is None or self.nbytes > TINY:  # one that is tiny is read again as soon
+            batches = self._noted(batches)
+        reference, self.form = write_parquet(schema, batches, file, path=self.path, freq=self.freq, nbytes=self.nbytes)
         return reference
 
     def _noted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
