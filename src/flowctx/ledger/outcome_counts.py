@@ -155,7 +155,7 @@ def told_by_run(batch_id: str, workflow: str) -> Any:
         runs.c.batch_id == batch_id,
         runs.c.workflow == workflow,
         runs.c.partition == launches.c.partition,
-        runs.c.run_id == launches.c.run_id,
+        runs.c.run_id + "" == launches.c.run_id,  # not by its index: one run id may serve all partitions of a batch
         runs.c.status == launches.c.state,
         runs.c.status.in_(_OVER),
         or_(launches.c.error.is_(None), runs.c.error.is_not(None)),

@@ -1,0 +1,297 @@
+"""What is asked of a ledger, and the plans by which SQLite and PostgreSQL answer: ``python tests/query_plans.py``.
+
+It prints ``docs/query-plans.md``; ``tests/ledger/test_query_plans.py`` holds it true.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import FakeClock, make_context
+from flowctx.testing.clock import NOON
+
+#: So many runs, a hundred of each batch; more, and the test would take long.
+RUNS = 10_000
+#: Tables that have a row for each partition or run. The others have a row for a batch, or a handful.
+LARGE = ("flowctx_run", "flowctx_attempt", "flowctx_step", "flowctx_capture", "flowctx_launch")
+KEY = PartitionKey(n="7")
+
+Question = Callable[[SqlLedger], object]
+
+
+def a_run(run_id: str = "first", batch_id: str = "first") -> RunRecord:
+    """A run of three steps, the first of all or another one."""
+    ctx = make_context(workflow="flow", run_id=run_id, partition={"n": run_id}, batch_id=batch_id)
+    return RunRecord(workflow="flow", context=ctx, steps=("a", "b", "c"))
+
+
+#: What is asked, by who asks; those that write come last.
+QUESTIONS: dict[str, Question] = {
+    "`flowctx runs`": lambda ledger: ledger.list_runs(limit=20),
+    "`flowctx runs --status`": lambda ledger: ledger.list_runs(status=RunStatus.RUNNING, limit=20),
+    "`flowctx runs --workflow`": lambda ledger: ledger.list_runs(workflow="flow", limit=20),
+    "`flowctx runs --batch`": lambda ledger: ledger.list_runs(batch_id="b7", limit=20),
+    "`flowctx runs --partition`": lambda ledger: ledger.list_runs(partition=KEY, limit=20),
+    "`flowctx show`: a run by its id": lambda ledger: ledger.get_run("r107"),
+    "`flowctx show`: run ids by how they begin": lambda ledger: ledger.run_ids("r10"),
+    "`flowctx show`: the steps of a run": lambda ledger: ledger.steps(a_run().key),
+    "`flowctx captures`": lambda ledger: ledger.captures(workflow="flow", limit=50),
+    "`flowctx captures --partition`": lambda ledger: ledger.captures(workflow="flow", partition=KEY),
+    "`flowctx captures`: which are current": lambda ledger: ledger.current_revisions(["s7", "s8"]),
+    "`flowctx batches`: the list": lambda ledger: ledger.batches.all(20),
+    "`flowctx batches`: how many partitions stand how": lambda ledger: ledger.batches.count_outcomes("b7", "flow"),
+    "`flowctx status`": lambda ledger: list(ledger.batches.iter_standings("b7", "flow")),
+    "`flowctx status`: what failed": lambda ledger: list(
+        ledger.batches.iter_outcomes("b7", ["n=7", "n=8"], workflow="flow")
+    ),
+    "`flowctx status`: runs of other workflows": lambda ledger: ledger.batches.runs_by_workflow("b7"),
+    "`flowctx cancel`: all outcomes of a batch": lambda ledger: list(
+        ledger.batches.iter_outcomes("b7", workflow="flow")
+    ),
+    "`flowctx backfill`: what has become of some partitions": lambda ledger: list(
+        ledger.batches.iter_outcomes("b7", [f"n={n}" for n in range(50)], workflow="flow")
+    ),
+    "a step that reads others: their versions": lambda ledger: ledger.versions("flow", "a", [KEY], batch_id="b7"),
+    "a step that reads others: what was pruned": lambda ledger: ledger.pruned_versions("flow", [KEY]),
+    "`flowctx output`, `diff`: what a step of some runs recorded": lambda ledger: ledger.step_records(
+        "a", ["k1", "k2"]
+    ),
+    "`flowctx output`, `diff`: which partitions are captured": lambda ledger: list(ledger.captured_partitions("flow")),
+    "`flowctx show --lineage`: runs by their keys": lambda ledger: ledger.runs_of(["k1", "k2"]),
+    "`flowctx stale`: all steps of some runs": lambda ledger: ledger.recorded_steps(["k1", "k2"]),
+    "`flowctx ledger prune`: which artifacts are referred to": lambda ledger: ledger.artifact_paths(),
+    "`flowctx ledger prune --dry-run`": lambda ledger: ledger.would_prune(NOON + timedelta(microseconds=100_100)),
+    "a run begins": lambda ledger: ledger.begin(a_run("second")),
+    "a step ends": lambda ledger: ledger.record(a_run("second"), [StepRecord(step="a", status="ok", started_at=NOON)]),  # type: ignore[arg-type]
+    "a run ends": lambda ledger: ledger.finish(ledger.get_run("second"), RunStatus.OK),
+    "`flowctx resume`": lambda ledger: ledger.begin(a_run("third"), resumes=ledger.get_run("first")),
+    "`flowctx ledger prune`": lambda ledger: ledger.prune(NOON + timedelta(microseconds=100_100)),
+}
+
+
+def small_ledger(url: str) -> SqlLedger:
+    """Make a ledger of ten thousand runs, of which the database knows how many there are of what."""
+    ledger = SqlLedger(url, clock=FakeClock())
+    ledger.finish(ledger.begin(a_run()), RunStatus.FAILED)
+    ledger.record(ledger.get_run("first"), [StepRecord(step="a", status="ok", started_at=NOON)])  # type: ignore[arg-type]
+
+    def execute(at: Connection, statement: str) -> None:
+        at.exec_driver_sql(statement if ledger._database.sqlite else statement.replace("%", "%%"))
+
+    def fill(at: Connection) -> None:
+        numbers = f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {RUNS - 1})"
+        for table, values in _COPIES.items():
+            names = [row[0] for row in at.exec_driver_sql(f"SELECT * FROM {table} LIMIT 0").cursor.description]  # type: ignore[union-attr]
+            columns = ", ".join(f'"{name}"' for name in names)
+            chosen = ", ".join(values.get(name, f'{table}."{name}"') for name in names)
+            first = f"{'holder' if 'holder' in names else 'run_key'} = '{a_run().key.digest}'"
+            execute(at, f"INSERT INTO {table} ({columns}) {numbers} SELECT {chosen} FROM n, {table} WHERE {first}")
+        columns = "batch_id, workflow, partition, run_id, engine, state, attempt, started_at, ended_at, heard_at"
+        values = f"'b' || (i / 100), '', 'n=' || (i % 100), 'r' || i, 'airflow', 'ok', 1, {_TIME}, {_TIME}, {_TIME}"
+        execute(at, f"INSERT INTO flowctx_launch ({columns}) {numbers} SELECT {values} FROM n")
+
+    ledger._database.transaction(fill)
+    ledger._database.autocommit(lambda at: at.exec_driver_sql("ANALYZE"))
+    if not ledger._database.sqlite:
+        # Of tables as small as these it would read all; what counts is that an index can be taken.
+        ledger._database.autocommit(lambda at: at.exec_driver_sql("SET enable_seqscan = off"))
+    return ledger
+
+
+_TIME = "'2026-01-09T12:00:00.' || (100000 + i) || '+00:00'"
+_RUN_KEY = f"'k' || (i * 7919 % {RUNS + 7})"
+_CAPTURE_ID = "(i % 100) || '|b' || (i / 100)"
+#: What differs between the rows of many runs and those of the first one.
+_COPIES: dict[str, dict[str, str]] = {
+    "flowctx_run": {
+        "run_key": _RUN_KEY,
+        "run_id": "'r' || i",
+        "partition": "'n=' || (i % 100)",
+        "batch_id": "'b' || (i / 100)",
+        "status": "CASE WHEN i % 100 = 7 THEN 'failed' ELSE 'ok' END",
+        "started_at": _TIME,
+        "heard_at": _TIME,
+        "capture_id": _CAPTURE_ID,
+    },
+    "flowctx_attempt": {"run_key": _RUN_KEY},
+    "flowctx_step": {"run_key": _RUN_KEY},
+    "flowctx_capture": {
+        "subject": "'s' || (i % 100)",
+        "capture_id": _CAPTURE_ID,
+        "revision": "(i / 100) + 1",
+        "holder": _RUN_KEY,
+        "state": "'complete'",
+        "partition": "'n=' || (i % 100)",
+        "run_id": "'r' || i",
+        "claimed_at": _TIME,
+    },
+}
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements that are executed, with their parameters."""
+    found: list[tuple[str, Any]] = []
+
+    def collect(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        found.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", collect)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", collect)
+
+
+def plans(ledger: SqlLedger, question: Question) -> list[tuple[str, list[str]]]:
+    """Ask a question, and return each statement that it takes, and the lines of its plan."""
+    with statements() as found:
+        question(ledger)
+    explain = "EXPLAIN QUERY PLAN " if ledger._database.sqlite else "EXPLAIN (COSTS OFF) "
+    explained: dict[str, list[str]] = {}
+    for statement, parameters in found:
+        if statement.startswith(("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")) and "flowctx_" in statement:
+            text = short(statement)
+            if text not in explained:
+                rows = ledger._database.tuples(_Raw(explain + statement, parameters))
+                explained[text] = _lines(rows)
+    return [(text, plan) for text, plan in explained.items() if plan]
+
+
+class _Raw:
+    """A statement as the driver takes it, executed as SQLAlchemy executes its own."""
+
+    def __init__(self, statement: str, parameters: Any) -> None:
+        self.statement, self.parameters = statement, parameters
+
+    def _execute_on_connection(self, connection: Connection, *_: Any) -> Any:
+        return connection.exec_driver_sql(self.statement, self.parameters)
+
+
+def _lines(rows: list[Any]) -> list[str]:
+    """Return the lines of a plan; SQLite says in numbers what is part of what."""
+    if not rows or len(rows[0]) == 1:  # SQLite has nothing to say of an insert of values
+        return [str(row[0]) for row in rows]
+    depths: dict[int, int] = {0: -1}
+    lines = []
+    for number, parent, _, text in rows:
+        depths[number] = depths[parent] + 1
+        lines.append("  " * depths[number] + text)
+    return lines
+
+
+def short(statement: str) -> str:
+    """Return a statement as both databases have it, without names of columns and the number of its parameters."""
+    text = " ".join(statement.split())
+    text = re.sub(r"%\(\w+\)s(::\w+)?( COLLATE \"C\")?", "?", text)
+    text = re.sub(r"\?(, \?)+", "?, …", text).replace(" OFFSET ?", "").replace("strpos(", "instr(")
+    text = re.sub(
+        r"SELECT ((?:DISTINCT )?)(?:flowctx_\w+\.\w+|coalesce)(?:(?!SELECT ).)*?, .*? FROM", r"SELECT \1… FROM", text
+    )
+    text = re.sub(r"SELECT count\(CASE .*? FROM", "SELECT count(CASE …), … FROM", text)
+    text = re.sub(r"(INSERT INTO \w+) \(.*?\)", r"\1 (…)", text)
+    text = re.sub(r"DO UPDATE SET .*", "DO UPDATE SET …", text)
+    return re.sub(r"(SET \w+=\?).*? WHERE", r"\1, … WHERE", text).replace("flowctx_", "")
+
+
+def scanned(plan: list[str]) -> set[str]:
+    """Return the large tables that are read from end to end, where there is no index for what is looked for."""
+    found = (re.search(r"^\s*SCAN (flowctx_\w+)(?! USING)|Seq Scan on (flowctx_\w+)", line) for line in plan)
+    return {table for match in found if match for table in match.groups() if table in LARGE}
+
+
+def indexes(text: str) -> list[str]:
+    """Return the indexes that plans use, as the databases name them."""
+    names = re.findall(r"USING (?:COVERING )?INDEX (\w+)", text)
+    return sorted({*names, *re.findall(r"(?:Scan(?: Backward)? using|Bitmap Index Scan on) (\w+)", text)})
+
+
+def by_question(page: str) -> dict[str, list[str]]:
+    """Return the indexes that a page says of each question."""
+    parts = (part.partition("\n") for part in page.split("\n## ")[1:])
+    return {title: indexes(text) for title, _, text in parts}
+
+
+#: Lines of PostgreSQL's plans that name no index.
+_BESIDE = re.compile(r"\s*(Filter|(Sort|Presorted|Group) Key|(Recheck|Hash|Merge) Cond|Join Filter):")
+
+_PAGE = """\
+# Query plans
+
+What commands, steps and batches ask of a [ledger](ledger.md), and by which indexes SQLite and PostgreSQL answer: so
+they answer a ledger of a million runs as soon as one of ten thousand. Made by `python tests/query_plans.py` from a
+ledger of {runs:,} runs that has been analyzed. A test asks again, and fails where an index that stands here is not
+used, or where runs, attempts, steps, captures or notes are read from end to end. PostgreSQL is told to take an index
+where it can: tables of ten thousand rows are read as soon without. A statement that stands above is not repeated.
+
+Names begin with `flowctx_` in the database; `sqlite_autoindex_run_1` and `run_pkey` are the index of the table's key.
+Where SQLite says `SCAN … USING INDEX`, it reads in the order of an index until it has enough, or (the indexes of
+references) all rows that refer to others. `prune` alone looks through the captures and notes of all times so, page by
+page.
+"""
+
+
+#: The plans of each question: by database, the statements that it takes, each with the lines of its plan.
+Plans = dict[str, dict[str, list[tuple[str, list[str]]]]]
+
+
+def all_plans(ledgers: dict[str, SqlLedger]) -> Plans:
+    """Ask every question of a ledger in each database."""
+    return {
+        title: {kind: plans(one, question) for kind, one in ledgers.items()} for title, question in QUESTIONS.items()
+    }
+
+
+def page(found: Plans) -> str:
+    """Return the page of the documentation."""
+    parts, shown = [_PAGE.format(runs=RUNS)], set[str]()
+    for title, by_database in found.items():
+        asked: dict[str, dict[str, list[str]]] = {}
+        for kind, explained in by_database.items():
+            for statement, plan in explained:
+                asked.setdefault(statement, {})[kind] = plan
+        news = {statement: by_kind for statement, by_kind in asked.items() if statement not in shown}
+        shown |= news.keys()
+        parts.append(f"\n## {title[0].upper()}{title[1:]}\n")
+        parts.append("" if news else "\nAs above.\n")
+        for statement, by_kind in news.items():
+            lines = [*wrap(statement, 98)]
+            for kind, plan in by_kind.items():
+                lines += [f"  {kind}:", *(f"    {line}" for line in map(_short_line, plan) if line)]
+            parts.append("\n```text\n" + "\n".join(lines).replace("flowctx_", "") + "\n```\n")
+    return "".join(parts)
+
+
+def _short_line(line: str) -> str:
+    if re.match(
+        r"\s*(Filter|Sort Key|Presorted Key|Recheck Cond|Group Key|Join Filter|Hash Cond|Merge Cond|Disabled):?", line
+    ):
+        return ""
+    line = re.sub(r"'\{[^}]*\}'::text\[\]", "'{…}'", line.replace("flowctx_", "")).replace("::text", "")
+    return line if len(line) <= 94 else f"{line[:93]}…"
+
+
+def main() -> None:
+    """Print the page."""
+    from postgres import postgres_database, postgres_server
+
+    with tempfile.TemporaryDirectory() as folder, postgres_server() as server, postgres_database(server) as url:
+        urls = {"SQLite": f"sqlite:///{Path(folder, 'ledger.db')}", "PostgreSQL": url}
+        print(page(all_plans({kind: small_ledger(url) for kind, url in urls.items()})), end="")
+
+
+if __name__ == "__main__":
+    main()
