@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e test-reach test-fabric test-pooled lint format docs package bench clean
+.PHONY: help setup demo test e2e test-reach test-fabric test-pooled test-page lint format docs package bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ demo: $(READY)  ## Run the example here, on Airflow and on Dagster, and compare
 test e2e: export PYTHONPATH := $(CURDIR)/tests/startup
 
 test: $(READY)  ## Run the tests (the slow end-to-end ones are in `make e2e`)
-	@$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile -q --ignore=tests/e2e
+	@$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile -q --ignore=tests/e2e --ignore=tests/page
 
 # They mostly wait, hence three at a time; all of them share one Airflow and one Dagster. Other files are not looked at.
 e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web servers
@@ -50,6 +50,9 @@ test-fabric: $(READY)  ## Run batches on an Airflow with two Celery workers, one
 
 test-pooled: $(READY)  ## Run 64 workers and a batch on a ledger behind PgBouncer
 	@$(BIN)/python tests/pooled
+
+test-page: $(READY)  ## Open the page of a batch of 100,000 partitions in Chromium, and use it
+	@$(BIN)/python -m pytest -q tests/page
 
 lint: $(READY)  ## Check style, types and the arrows between the modules
 	@$(BIN)/ruff check
