@@ -25,7 +25,12 @@ MANY = "date=2006-01-03..2012-12-28,symbol=AAPL|IBM"
 
 
 def directly(key: PartitionKey) -> None:
-    """Call the steps of one partition, one after the other, as a script would."""
+    """Call the steps of one partition, one after the other, as a script would that knows that none of them fails.
+
+    Each gets a context with the outputs and parameters of those before it, as in a run. What a run does beside that is
+    left out: it checks the key and its due time against the scheme, says the window, follows branches, skips and
+    retries, takes the time of each step, and copies a table whose maker may still change it.
+    """
     from flowctx.testing import make_context
 
     ctx = make_context(
@@ -34,7 +39,7 @@ def directly(key: PartitionKey) -> None:
     for step in prices.steps.values():
         result = step.call(ctx, step.config)
         result = result if isinstance(result, StepResult) else StepResult.ok(result)
-        ctx = ctx.with_step_output(step.name, dict(result.output)).with_updates(dict(result.context_updates))
+        ctx = ctx.with_step_output(step.name, result.output).with_updates(result.context_updates)
 
 
 def main() -> None:

@@ -118,7 +118,11 @@ class Progress:
 
     def _final_context(self) -> WorkflowContext:
         made = [self.envelopes[name] for name in self.workflow.steps if name in self.envelopes]
-        return final_context(self.ctx, made, lambda envelope: load_output(envelope, self.store))
+        return final_context(self.ctx, made, self._load)
+
+    def _load(self, envelope: Envelope) -> Mapping[str, Any]:
+        found = self.outputs.get(envelope.step)
+        return load_output(envelope, self.store) if found is None else found
 
 
 def _entry(record: StepRecord) -> StepRun:
