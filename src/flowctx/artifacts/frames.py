@@ -80,10 +80,21 @@ class ArrowSource:
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as Parquet in one pass, and return what stands for it, without a path in a store."""
         schema, batches = self.batches()
-        if self.nbytes is None or self.nbytes > TINY:  # one that is tiny is read again as soon
-            batches = self._noted(batches)
+        tiny = self.nbytes is not None and self.nbytes <= TINY  # it is read again as soon as its rows are noted
+        batches = self._valid(batches) if tiny else self._noted(batches)
         reference, self.form = write_parquet(schema, batches, file, path=self.path, freq=self.freq, nbytes=self.nbytes)
         return reference
+
+    def _valid(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pass batches on; refuse what nobody could read."""
+        for batch in batches:
+            try:
+                batch.validate(full=True)
+            except pa.ArrowInvalid as exc:
+                raise PlainDataError(
+                    f"{self.path} has values that cannot be read: {exc}; check how it is made"
+                ) from exc
+            yield batch
 
     def _noted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Pass batches on, and note the first rows."""
