@@ -205,8 +205,11 @@ def test_what_was_written_is_written_the_same_again(value):
     assert encode(frozen.plus("b", date(2026, 1, 10))) != first
 
 
-def test_the_form_of_a_table_is_not_kept():
-    """What refers to a table or a file is written anew: the reference may hold all of it."""
-    frozen = freeze({"t": pa.table({"a": [1]}), "day": date(2026, 1, 9)})
+@pytest.mark.parametrize("value", [pa.table({"a": [1]}), [date(2026, 1, 9)], {"rows": [date(2026, 1, 9)]}])
+def test_the_form_of_what_may_be_large_is_not_kept(value):
+    """What has a table, or holds more than plain values, is written anew: to keep its form would be to keep a copy."""
+    frozen = freeze({"a": value, "day": date(2026, 1, 9)})
     assert encode(frozen) == encode(frozen)
     assert getattr(frozen, "_wire", None) is None
+    assert encode(flat := freeze({"rows": [1], "day": date(2026, 1, 9)})) == encode(flat)
+    assert flat._wire == {"rows": [1], "day": {"$date": "2026-01-09"}}

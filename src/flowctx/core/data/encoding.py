@@ -30,7 +30,7 @@ from functools import cache
 from typing import Any
 
 from flowctx.core.data.conversions import ValuePath, shown
-from flowctx.core.data.handles import may_hold_handles, replaced
+from flowctx.core.data.handles import is_flat, replaced
 from flowctx.core.data.lazy import LazyDict, UnreadDict
 from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved, may_hold_reserved
 from flowctx.core.data.tags import TAG_ERRORS, TAG_READERS, TAG_WRITERS
@@ -87,13 +87,13 @@ def _dict_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[dict[st
 
 
 def _write_once(write: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[FrozenDict], dict[str, Any]]:
-    """Return what writes a read-only dict once, and knows it from then on; tables and files in it may be large."""
+    """Return what writes a read-only dict once, and knows it from then on; of a nested one that would be a copy."""
 
     def written(value: FrozenDict) -> dict[str, Any]:
         wire: dict[str, Any] | None = getattr(value, "_wire", None)
         if wire is None:
             wire = write(value)
-            if not may_hold_handles(value):
+            if is_flat(value):
                 value._wire = wire
         return wire
 

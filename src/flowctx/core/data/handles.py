@@ -16,13 +16,18 @@ from flowctx.core.data.tables import Table
 _LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, Decimal}) | JSON_TYPES
 
 
+def is_flat(value: dict[str, Any]) -> bool:
+    """Whether no value of a frozen dict holds another that is not JSON as it stands, nor stands for a table or file."""
+    return _LEAVES.issuperset(map(type, value.values()))
+
+
 def may_hold_handles(value: Any) -> bool:
     """Whether a walk through plain data may find a table or file: most outputs hold nothing but plain values."""
     kind = type(value)
     if not Handle.met or kind is JsonDict:
         return False
     if isinstance(value, dict):
-        return not _LEAVES.issuperset(map(type, value.values()))
+        return not is_flat(value)
     return not (isinstance(value, list) and _LEAVES.issuperset(map(type, value)))
 
 
