@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 import pydantic
+from curve_case import curve
 from report import compare, show
 
-from flowctx import WorkflowContext
+from flowctx import WorkflowContext, run
 from flowctx.core.data.plain import FrozenDict
 
 
@@ -88,6 +89,28 @@ def contexts() -> None:
     )
 
 
+def context_of_a_run() -> None:
+    """Derive, encode and decode the context at the end of a run, whose metadata has its window, due time and engine."""
+    ctx = run(curve, partition="2022-01-03|001", ledger=None).context
+    received, data = WorkflowContext.from_bytes(ctx.to_bytes()), ctx.to_dict()
+
+    def handed_on(before: WorkflowContext) -> bytes:
+        return before.with_updates({"x": 1}).with_step_output("last", {"rows": 1}).to_bytes()
+
+    compare(
+        f"The context of a run, {len(ctx.to_bytes())} bytes: derived, encoded, decoded",
+        {
+            "msgspec alone, built-ins": lambda: msgspec.json.decode(msgspec.json.encode(data)),
+            "as a step received it": lambda: WorkflowContext.from_bytes(handed_on(received)),
+            "made here": lambda: WorkflowContext.from_bytes(handed_on(ctx)),
+            "pydantic, built-ins": lambda: Model.model_validate_json(Model(data=data).model_dump_json()),
+        },
+        rounds=15,
+        repeat=200,
+        clock=time.process_time,
+    )
+
+
 def imports() -> None:
     """Import in fresh processes, bytecode warm."""
     names = ["flowctx", "msgspec", "dataclasses, logging, decimal, uuid, zoneinfo", "airflow.sdk", "dagster"]
@@ -105,6 +128,7 @@ def main() -> None:
     """Print both."""
     imports()
     contexts()
+    context_of_a_run()
 
 
 if __name__ == "__main__":

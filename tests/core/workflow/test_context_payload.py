@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from datetime import date
 from decimal import Decimal
 
 import msgspec
@@ -92,6 +93,7 @@ OUTPUTS = [
 CHANGES = [
     *({"step_outputs": outputs} for outputs in OUTPUTS),
     *({"params": outputs} for outputs in OUTPUTS),
+    *({"metadata": outputs} for outputs in OUTPUTS),
     {"run_id": ""},
     {"run_id": 5},
     {"batch_id": ""},
@@ -185,11 +187,26 @@ def test_what_another_program_wrote_is_written_as_we_do(change):
         assert found == wanted
 
 
-def test_outputs_that_are_a_tag_are_refused():
-    """All outputs together are a dict of steps, and never the value of a tag."""
-    payload = {**CTX.to_dict(), "step_outputs": {"$date": "2026-01-09"}}
-    with pytest.raises(PayloadError, match=r"step_outputs"):
+@pytest.mark.parametrize("name", ["step_outputs", "metadata", "params"])
+def test_fields_that_are_a_tag_are_refused(name):
+    """All outputs together are a dict of steps, and never the value of a tag; so are metadata and parameters."""
+    payload = {**CTX.to_dict(), name: {"$date": "2026-01-09"}}
+    with pytest.raises(PayloadError, match=name):
         WorkflowContext.from_bytes(msgspec.json.encode(payload))
+
+
+def test_metadata_is_read_when_it_is_looked_at():
+    """What a run says of itself is passed from step to step as it came, and is a read-only dict like any other."""
+    metadata = {"engine": {"name": "local", "day": date(2026, 1, 9)}, "workflow": "prices"}
+    ctx = WorkflowContext(metadata=metadata)
+    found = WorkflowContext.from_bytes(ctx.to_bytes())
+    assert isinstance(found.metadata, UnreadDict)
+    assert found.with_updates({"x": 1}).to_bytes() == ctx.with_updates({"x": 1}).to_bytes()
+    assert [name for name, value in dict.items(found.metadata) if value is found.metadata._encoded[name]] == [*metadata]
+    assert found.metadata["engine"]["day"] == date(2026, 1, 9)
+    assert found.metadata == ctx.metadata == metadata
+    with pytest.raises(TypeError, match="copy it first"):
+        found.metadata["engine"]["name"] = "other"
 
 
 def test_what_was_read_stays_read_further_on():

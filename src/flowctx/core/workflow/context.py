@@ -299,7 +299,7 @@ class WorkflowContext:
     def to_bytes(self) -> bytes:
         """Return all fields as JSON: what :meth:`to_dict` returns, encoded. It takes a fraction of the time.
 
-        An output that nobody has looked at since :meth:`from_bytes` is passed on as it came.
+        An output or metadata that nobody has looked at since :meth:`from_bytes` is passed on as it came.
 
         Example:
             >>> ctx = WorkflowContext.new(params={"symbol": "AAPL"})
@@ -338,7 +338,7 @@ class WorkflowContext:
     def from_bytes(cls, data: bytes | str) -> WorkflowContext:
         """Rebuild a context from :meth:`to_bytes`, or from any JSON of :meth:`to_dict`.
 
-        What is damaged is refused here; the outputs of steps become dicts when they are first looked at.
+        What is damaged is refused here; outputs and metadata become dicts when they are first looked at.
 
         Args:
             data: The JSON.

@@ -141,7 +141,9 @@ def decode_payload(data: bytes | str) -> Any:
 
 
 def read_bytes(data: bytes | str) -> dict[str, Any] | None:
-    """Return the fields of a context from its JSON, checked, the outputs unread; ``None`` where all must be looked at.
+    """Return the fields of a context from its JSON, checked; ``None`` where all must be looked at.
+
+    Outputs and metadata are read when they are first looked at.
 
     Nothing is taken on trust: what is not read here is known to be readable, but for numbers that no float holds and
     nesting without end, which are refused when they are met.
@@ -165,9 +167,9 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
         params = from_json(found.params, "params")
     else:
         params = JsonDict(found.params)
-    metadata = from_json(found.metadata, "metadata") if found.metadata else EMPTY
-    dicts = isinstance(params, FrozenDict) and isinstance(metadata, FrozenDict)
-    if not dicts or may_hold_reserved((*found.params, *found.step_outputs)):
+    if not isinstance(params, FrozenDict):
+        return None
+    if may_hold_reserved((*found.params, *found.step_outputs, *found.metadata)):
         return None
     return {
         "run_id": found.run_id,
@@ -176,7 +178,7 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
         "started_at": _time(found.started_at),
         "params": params,
         "step_outputs": UnreadDict(found.step_outputs, _read_output),
-        "metadata": metadata,
+        "metadata": UnreadDict(found.metadata, _read_metadata) if found.metadata else EMPTY,
         "checkpoint": CheckpointState.from_dict(found.checkpoint) if found.checkpoint else None,
         "partition": _partition(bytes(found.partition)),
         "as_of_date": date.fromisoformat(found.as_of_date) if found.as_of_date else None,
@@ -187,6 +189,10 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
 
 def _read_output(name: str, data: Any) -> Any:
     return decode(data, f"step_outputs[{name!r}]")
+
+
+def _read_metadata(name: str, data: Any) -> Any:
+    return decode(data, f"metadata[{name!r}]")
 
 
 @lru_cache(maxsize=256)
@@ -231,9 +237,9 @@ def _codec() -> _Codec:
     types: dict[str, Any] = {
         **dict.fromkeys(NAMES, text | None),
         **dict.fromkeys(("run_id", "trace_id", "started_at"), text),
-        **dict.fromkeys(("params", "metadata"), data),
+        **dict.fromkeys(("step_outputs", "metadata"), dict[str, Raw]),
         "format_version": Literal[FORMAT_VERSION],
-        "step_outputs": dict[str, Raw],
+        "params": data,
         "checkpoint": data | None,
         "partition": Raw,
     }
