@@ -69,37 +69,44 @@ class Pruning(NamedTuple):
         some = list(chunks(sorted(needed)))
         with rolled_back(at):
             goes = and_(*self._run_goes())
-            young = exists().where(launches.c.batch_id == batches.c.batch_id, launches.c.heard_at >= self.before)
-            staying = exists().where(runs.c.batch_id == batches.c.batch_id, ~goes)
-            left = exists().where(runs.c.run_key == captures.c.holder, ~goes)
-            old = (*self._batch_is_old(), ~young, ~staying)
-            of = self._by_batch(at, goes, some)
-            of_needed = {name for keys in some for name in self._batches_of(at, keys)}
-            pruned = Pruned(
-                runs=sum(one.runs for one in of),
-                captures=count(*self._capture_goes(), ~left)
-                - sum(count(*self._capture_goes(), ~left, captures.c.holder.in_(keys)) for keys in some),
-                batches=count(*old)
-                - sum(count(*old, batches.c.batch_id.in_(names)) for names in chunks(sorted(of_needed))),
-                of=of,
-            )
+            of, gone_captures = self._by_batch(at, goes, some)
+            going: Counter[str] = Counter()
+            for one in of:
+                going[one.batch_id or ""] += one.runs
+            gone_batches = sum(going[name] == number for name, number in self._old_batches(at).items())
+            runs_gone = sum(one.runs for one in of)
+            pruned = Pruned(runs=runs_gone, captures=gone_captures, batches=gone_batches, of=of)
             paths = referred_paths(at, select(runs.c.run_key).where(~goes))
             for keys in some:
                 paths |= referred_paths(at, select(runs.c.run_key).where(runs.c.run_key.in_(keys)))
             return pruned, paths
 
-    def _batches_of(self, at: Connection, keys: Sequence[str]) -> list[str]:
-        query = select(runs.c.batch_id).where(runs.c.run_key.in_(keys), runs.c.batch_id.is_not(None)).distinct()
-        return list(at.execute(query).scalars())
+    def _old_batches(self, at: Connection) -> dict[str, int]:
+        """Return how many runs each batch has that goes with its last run."""
+        young = exists().where(launches.c.batch_id == batches.c.batch_id, launches.c.heard_at >= self.before)
+        number = select(func.count()).where(runs.c.batch_id == batches.c.batch_id).scalar_subquery()
+        query = select(batches.c.batch_id, number).where(*self._batch_is_old(), ~young)
+        return {str(name): int(count) for name, count in at.execute(query)}
 
-    def _by_batch(self, at: Connection, goes: ColumnElement[bool], needed: list[list[str]]) -> tuple[PrunedRuns, ...]:
-        """Return how many runs of each workflow and batch would be forgotten."""
-        query = select(runs.c.workflow, runs.c.batch_id, func.count()).group_by(runs.c.workflow, runs.c.batch_id)
-        found = Counter({(row[0], row[1]): row[2] for row in at.execute(query.where(goes))})
-        for keys in needed:
-            found.subtract({(row[0], row[1]): row[2] for row in at.execute(query.where(runs.c.run_key.in_(keys)))})
+    def _by_batch(
+        self, at: Connection, goes: ColumnElement[bool], needed: list[list[str]]
+    ) -> tuple[tuple[PrunedRuns, ...], int]:
+        """Return how many runs of each workflow and batch would be forgotten, and how many captures.
+
+        A run that goes has no capture that stays: all of them go that are old. Others have lost their run.
+        """
+        own = select(func.count()).where(captures.c.holder == runs.c.run_key, captures.c.claimed_at < self.before)
+        numbers = (func.count(), func.sum(own.scalar_subquery()))
+        query = select(runs.c.workflow, runs.c.batch_id, *numbers).group_by(runs.c.workflow, runs.c.batch_id)
+        found: Counter[tuple[str, str | None]] = Counter()
+        lost = (~exists().where(runs.c.run_key == captures.c.holder), ~self._capture_stays())
+        gone = int(at.execute(select(func.count()).where(captures.c.claimed_at < self.before, *lost)).scalar_one())
+        for sign, condition in [(1, goes), *((-1, runs.c.run_key.in_(keys)) for keys in needed)]:
+            for workflow, batch_id, number, of_captures in at.execute(query.where(condition)):
+                found[workflow, batch_id] += sign * number
+                gone += sign * int(of_captures)
         order = sorted(found.items(), key=lambda one: (one[0][0], one[0][1] or ""))
-        return tuple(PrunedRuns(workflow=w, batch_id=b, runs=number) for (w, b), number in order if number)
+        return tuple(PrunedRuns(workflow=w, batch_id=b, runs=number) for (w, b), number in order if number), gone
 
     # -- what goes ----------------------------------------------------------------------------------------------------
 
