@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock, SystemClock
+from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.recorder import Recorder
@@ -37,7 +38,7 @@ from flowctx.local.progress import Progress
 __all__ = ["SystemClock", "replay", "resume", "run"]
 
 #: What ``ctx.metadata`` says of where a run runs.
-ENGINE = {"engine": {"name": "local"}}
+ENGINE: FrozenDict = freeze({"engine": {"name": "local"}})
 
 
 def run(

@@ -241,6 +241,8 @@ class Workflow:
             PlainDataError: They are no dict of plain data.
             ContextError: The workflow has no parameter of that name, or of another type.
         """
+        if params is None and self._params_model is None and isinstance(self.params, FrozenDict):
+            return self.params
         frozen = freeze({} if params is None else params, "params")
         if not isinstance(frozen, FrozenDict):
             raise PlainDataError(f"params is {a_kind(params)}; it must be a dict with text keys")
