@@ -1,4 +1,4 @@
-"""What is asked of a ledger of many runs: seconds and memory of each question, on SQLite and PostgreSQL."""
+"""What is asked of a ledger of a million runs, and each command on it: seconds, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from bench_ledger import postgres_url
-from large_ledger import BEGUN, WORKFLOW, fill, partition
+from growth_commands import Took, commands, launches, run, server_time
+from large_ledger import BATCH, BEGUN, WORKFLOW, fill, partition
 from report import console, human
 from rich.table import Table
 
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.sql import SqlLedger
 
-#: How many runs; a batch has 40,000.
-RUNS = int(os.environ.get("FLOWCTX_BENCH_RUNS", "200000"))
+#: How many runs; a batch has 40,000, and half of the last one is missing.
+RUNS = int(os.environ.get("FLOWCTX_BENCH_RUNS", "1000000")) // BATCH * BATCH + BATCH // 2
 
 
 def questions(ledger: SqlLedger) -> dict[str, Callable[[], object]]:
@@ -58,8 +59,26 @@ def main() -> None:
         with postgres_url(folder) as postgres:
             sqlite = f"sqlite:///{folder / 'ledger.db'}"
             fill([sqlite, postgres], RUNS)
-            measure("SQLite", sqlite)
-            measure("PostgreSQL", postgres)
+            for kind, url in (("SQLite", sqlite), ("PostgreSQL", postgres)):
+                run_commands(kind, url)
+                measure(kind, url)
+
+
+def run_commands(kind: str, url: str) -> None:
+    """Run each command once, as in a shell."""
+    title = f"{kind}: commands on a ledger of {RUNS:,} runs"
+    table = Table(title=title, caption="budget: 1 s a command, and 1 s until a batch starts", title_justify="left")
+    for column in ("command", "seconds", "until the first step", "processor", "of the server"):
+        table.add_column(column, justify="left" if column == "command" else "right")
+    clock = server_time(url)
+    for name, args in {**commands(RUNS), **launches(RUNS)}.items():
+        table.add_row(name, *_cells(run(url, args, clock)))
+    console.print(table)
+
+
+def _cells(took: Took) -> list[str]:
+    first = human(took.first) if took.first is not None else ""
+    return [human(took.seconds), first, human(took.cpu), human(took.server) if took.server else ""]
 
 
 def measure(kind: str, url: str) -> None:

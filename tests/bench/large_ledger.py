@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from growth_flow import growth
 from sqlalchemy import make_url
 
-from flowctx import PartitionKey, StepStatus
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx import Backfill, PartitionKey, StepStatus
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.ledger.batch_rows import batch_row, launch_row
@@ -20,7 +22,7 @@ from flowctx.ledger.rows import attempt_row, capture_row, run_row, stamp, step_r
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import make_context
 
-WORKFLOW = "growth"
+WORKFLOW = growth.name
 #: Runs of one batch; each next batch captures the same partitions again.
 BATCH = 40_000
 BEGUN = datetime(2025, 1, 1, tzinfo=UTC)
@@ -70,7 +72,7 @@ def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
         status=RunStatus.FAILED if failed else RunStatus.OK,
         finished_at=began,
         error="step 'load': no rows" if failed else None,
-        import_path="flows:growth",
+        import_path="growth_flow:growth",
     )
     yield "flowctx_run", {**run_row(run, began, f"{number:032x}"), "started_at": stamp(began)}
     yield "flowctx_attempt", attempt_row(run)
@@ -98,8 +100,10 @@ def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
     launched = PartitionRun(partition=str(key), state=state, run_id=run.run_id, engine="local", last_seen_at=began)
     yield "flowctx_launch", launch_row(batch, launched)
     if number % BATCH == 0:
-        record = BatchRecord(batch_id=batch, workflow=WORKFLOW, selection="date=..", total=BATCH, created_at=began)
-        yield "flowctx_batch", batch_row(record)
+        yield (
+            "flowctx_batch",
+            batch_row(replace(Backfill(growth, None, batch, ledger="memory://").record(), created_at=began)),
+        )
 
 
 class _Sqlite:
