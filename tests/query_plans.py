@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, make_context
@@ -66,6 +67,9 @@ QUESTIONS: dict[str, Question] = {
     ),
     "a step that reads others: their versions": lambda ledger: ledger.versions("flow", "a", [KEY], batch_id="b7"),
     "a step that reads others: what was pruned": lambda ledger: ledger.pruned_versions("flow", [KEY]),
+    "`flowctx output`, `diff`: the versions of a batch, and the current ones": lambda ledger: ledger.versions_meant(
+        "flow", "a", [KEY], [VersionChoice(batch_id="b7"), VersionChoice()]
+    ),
     "`flowctx output`, `diff`: what a step of some runs recorded": lambda ledger: ledger.step_records(
         "a", ["k1", "k2"]
     ),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from flowctx.core.durability.records import Capture, CaptureKey, RunKey, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
@@ -51,6 +52,16 @@ class MemoryVersions(FindBatch):
             return found + [
                 version_of(run, step, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
             ]
+
+    def versions_meant(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        choices: Collection[VersionChoice],
+    ) -> list[Version]:
+        """Return of all captures of some partitions those that one of some choices may mean: here, all."""
+        return self.versions(workflow, step, partitions)
 
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
         """Return what is still known of the captures of some partitions that were complete and are pruned."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, literal, select
+from sqlalchemy import and_, exists, literal, or_, select, true
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
+from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
@@ -39,21 +40,10 @@ class SqlVersions(FindBatch):
         batch_id: str | None = None,
     ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended."""
-        named = _conditions(partitions)
-        of_step = and_(steps.c.run_key == captures.c.holder, steps.c.step == step)
-        query = (
-            select(*_COLUMNS)
-            .join(runs, runs.c.run_key == captures.c.holder)
-            .outerjoin(steps, of_step)
-            .where(captures.c.workflow == workflow)
-        )
-        found = [
-            _version(row, step)
-            for is_one in named
-            for row in self._database.rows(query.where(is_one(captures.c.partition)))
-        ]
+        found = self._captured(workflow, step, partitions)
         if batch_id is None:
             return found
+        named = _conditions(partitions)
         parts = (
             select(*_PART_COLUMNS)
             .join(steps, and_(steps.c.run_key == runs.c.run_key, steps.c.step == step))
@@ -63,6 +53,32 @@ class SqlVersions(FindBatch):
         )
         rows = (row for is_one in named for row in self._database.rows(parts.where(is_one(runs.c.partition))))
         return found + [_version(row, step) for row in rows]
+
+    def versions_meant(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        choices: Collection[VersionChoice],
+    ) -> list[Version]:
+        """Return of all captures of some partitions those that one of some choices may mean."""
+        return self._captured(workflow, step, partitions, or_(*(_may_mean(choice, step) for choice in choices)))
+
+    def _captured(
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], *conditions: Any
+    ) -> list[Version]:
+        of_step = and_(steps.c.run_key == captures.c.holder, steps.c.step == step)
+        query = (
+            select(*_COLUMNS)
+            .join(runs, runs.c.run_key == captures.c.holder)
+            .outerjoin(steps, of_step)
+            .where(captures.c.workflow == workflow, *conditions)
+        )
+        return [
+            _version(row, step)
+            for is_one in _conditions(partitions)
+            for row in self._database.rows(query.where(is_one(captures.c.partition)))
+        ]
 
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
         """Return what is still known of the captures of some partitions that were complete and are pruned."""
@@ -139,6 +155,30 @@ _PART_COLUMNS = (
     *(literal(None).label(name) for name in ("completed_at", "first_completed_at", "claimed_at")),
     *_COLUMNS[8:],
 )
+
+
+def _may_mean(choice: VersionChoice, step: str) -> Any:
+    """Return the condition under which a choice may mean a capture.
+
+    The current one is not one after which another was completed by a run that has the step.
+    """
+    if choice.known_at is not None:
+        return true()
+    if choice.batch_id is not None:
+        return runs.c.batch_id == choice.batch_id
+    if choice.capture_id is not None:
+        return captures.c.capture_id == choice.capture_id
+    if choice.revision is not None:
+        return captures.c.revision == choice.revision
+    newer, recorded = captures.alias("newer"), steps.alias("recorded")
+    superseded = exists().where(
+        newer.c.subject == captures.c.subject,
+        newer.c.revision > captures.c.revision,
+        newer.c.state == str(CaptureState.COMPLETE),
+        recorded.c.run_key == newer.c.holder,
+        recorded.c.step == step,
+    )
+    return or_(captures.c.partition.is_(None), ~superseded)
 
 
 def _conditions(partitions: Collection[PartitionKey | None]) -> list[Callable[[Any], Any]]:

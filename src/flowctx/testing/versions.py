@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord, VersionRead
+from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.testing.clock import NOON
@@ -64,6 +66,26 @@ class VersionsContract:
         assert (found["b1"].step_status, found["b2"].error, found["b1"].run_id) == (StepStatus.OK, "a reason", "r1")
         assert found["b1"].is_hole is False
         assert found["b2"].is_hole is True
+
+    def test_a_choice_finds_among_those_it_may_mean_the_version_it_means(self, ledger: Ledger) -> None:
+        """Whatever became of later versions, and whether their runs have the step, what is left out is not meant."""
+        other = PartitionKey(date="2026-01-09", fund="B")
+        _recorded(ledger, _run("r1", "b1"))
+        _recorded(ledger, _run("r2", "b2"))
+        _recorded(ledger, replace(_run("r3", "b3"), steps=("total",)), step="total")
+        _recorded(ledger, _run("r4", "b4"), RunStatus.FAILED, status=StepStatus.FAILED)
+        _recorded(ledger, _run("r5", "b1", other))
+        _recorded(ledger, _run("r6", "b2", other), RunStatus.SKIPPED, status=StepStatus.SKIPPED)
+        for number in (7, 8):
+            _recorded(ledger, _run(f"r{number}", f"b{number}", None))
+        choices = [VersionChoice(), VersionChoice(known_at=ledger.now()), VersionChoice(capture_id="2026-01-09|A|b1")]
+        choices += [VersionChoice(batch_id=f"b{number}") for number in range(9)]
+        choices += [VersionChoice(revision=number) for number in range(1, 4)]
+        for choice in choices:
+            for key, step in itertools.product((_KEY, other, None), ("value", "total")):
+                meant = choice.version(ledger.versions(step=step, workflow="nav", partitions=[key]))
+                assert choice.version(ledger.versions_meant("nav", step, [key], [choice])) == meant
+                assert choice.version(ledger.versions_meant("nav", step, [key], [choice, choices[-1]])) == meant
 
     def test_versions_are_those_of_the_partitions_that_are_meant(self, ledger: Ledger) -> None:
         """Other partitions, workflows and runs without partitions are not among them, unless they are asked for."""

@@ -86,7 +86,7 @@ class StepVersions:
             VersionGone: A version was there, and was pruned or written over since.
         """
         unknown = [error for choice in choices if (error := self._unknown(choice)) is not None]
-        for key, versions, pruned in self.each(keys):
+        for key, versions, pruned in self.each(keys, choices):
             try:
                 yield key, tuple([choice.version(versions, pruned) for choice in choices])
             except VersionGone as exc:
@@ -95,14 +95,14 @@ class StepVersions:
             raise unknown[0]
 
     def each(
-        self, keys: Iterable[PartitionKey | None]
+        self, keys: Iterable[PartitionKey | None], choices: Sequence[VersionChoice]
     ) -> Iterator[tuple[PartitionKey | None, list[Version], list[PrunedVersion]]]:
-        """Yield partitions in their order, each with all its captures, and with those that were pruned."""
+        """Yield partitions in their order, each with the captures that may be meant, and those that were pruned."""
         rest = iter(keys)
         while page := list(itertools.islice(rest, _PAGE)):
             there: dict[PartitionKey | None, list[Version]] = {}
             gone: dict[PartitionKey | None, list[PrunedVersion]] = {}
-            for version in self.ledger.versions(self.workflow.name, self.step, page):
+            for version in self.ledger.versions_meant(self.workflow.name, self.step, page, choices):
                 there.setdefault(version.partition, []).append(version)
             for one in self.ledger.pruned_versions(self.workflow.name, page):
                 gone.setdefault(one.partition, []).append(one)

@@ -18,6 +18,7 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
+from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.execution.artifacts import ArtifactIndex
 from flowctx.core.partitions.key import PartitionKey
@@ -238,6 +239,23 @@ class Ledger(RunLedger, Protocol):
             workflow: Only those of this workflow.
             partition: Only those of this partition.
             limit: Only so many: those that were granted last.
+        """
+        ...
+
+    def versions_meant(
+        self,
+        workflow: str,
+        step: str,
+        partitions: Collection[PartitionKey | None],
+        choices: Collection[VersionChoice],
+    ) -> list[Version]:
+        """Return of :meth:`versions` those that one of some choices may mean, among which it finds the one it means.
+
+        Args:
+            workflow: The workflow's name.
+            step: The step.
+            partitions: Partition keys; ``None`` stands for runs without partitions.
+            choices: Which versions are meant.
         """
         ...
 
