@@ -182,6 +182,13 @@ def lock_subject() -> Any:
 
 
 @functools.cache
+def lock_all() -> Any:
+    """Return the statement that waits for the locks of the subjects in ``rows``, one JSON text, in their order."""
+    subject = _given(captures.c.subject).c.subject
+    return select(func.pg_advisory_xact_lock(func.hashtextextended(subject, literal_column("0"))))
+
+
+@functools.cache
 def end_run() -> Any:
     """Return the statement that says how the run of a ``key`` ended, if ``token`` is still its fence."""
     ended: dict[str, Any] = {

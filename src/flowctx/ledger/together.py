@@ -28,7 +28,7 @@ from flowctx.ledger.statements import (
     end_run,
     find_rivals_of,
     find_runs_of,
-    lock_subject,
+    lock_all,
     numbered,
     put_all,
     put_attempt,
@@ -85,7 +85,7 @@ class Together:
     def _begin(self, at: Connection, now: datetime, owner: str | None) -> dict[str, RunRecord]:
         subjects = [subject_of(wanted) for wanted in self.begins]
         if at.dialect.name == "postgresql":
-            execute_many(at, lock_subject(), [{"subject": subject} for subject in subjects])
+            execute_all(at, lock_all(), [{"subject": subject} for subject in subjects])
         keys = [wanted.run.key.digest for wanted in self.begins]
         known = execute(at, find_runs_of(len(keys)), numbered(keys)).first()
         if known is not None or len(set(subjects)) < len(subjects):
