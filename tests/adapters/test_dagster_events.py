@@ -67,13 +67,16 @@ def test_reported_together_is_as_logged_one_by_one(instance: dg.DagsterInstance)
 
 
 def test_many_are_written_to_sqlite_in_as_few_transactions_as_one(tmp_path: Path) -> None:
-    """Fifty events of an asset are committed as often as a single one."""
+    """Fifty events of an asset are committed as often as a single one, and whoever listens hears of each."""
     commits: list[list[Any]] = []
 
     def committed(connection: Any) -> None:
         commits[-1].append(connection)
 
+    heard: list[Any] = []
+
     def report(context: dg.OpExecutionContext) -> None:
+        context.instance.add_event_listener(context.run_id, heard.append)
         for count in (1, 1, 50):  # the first one makes files and tables
             commits.append([])
             sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", committed)
@@ -85,6 +88,7 @@ def test_many_are_written_to_sqlite_in_as_few_transactions_as_one(tmp_path: Path
         assert len(instance.get_materialized_partitions(dg.AssetKey("load"))) == 50
     _, one, fifty = map(len, commits)
     assert 0 < fifty == one
+    assert sum(event.dagster_event.is_step_materialization for event in heard) == 52
 
 
 def run(instance: dg.DagsterInstance, report: Callable[[dg.OpExecutionContext], None]) -> str:

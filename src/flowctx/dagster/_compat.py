@@ -80,10 +80,12 @@ def direct_run_tags(op: Any) -> Mapping[str, str]:
 def report_materializations(op: dg.OpExecutionContext, made: Sequence[dg.AssetMaterialization]) -> None:
     """Report that partitions are materialised, in few transactions where ``log_event`` needs several for each event.
 
-    Those of one asset are written together, the assets one after the other. An event log that cannot write many
-    together gets one event at a time, and so does a Dagster that learns to write them to SQLite gets them its way.
+    Those of one asset are written together, the assets one after the other, and then told to whoever listens to the
+    run, as a step launcher does. An event log that has no way of its own to write many gets them one by one, except for
+    Dagster's on SQLite; once that has a way of its own, it is used.
     """
-    step, storage = _Unlogged(op._step_execution_context), op.instance.event_log_storage
+    instance = op.instance
+    step, storage = _Unlogged(op._step_execution_context), instance.event_log_storage
     by_asset: dict[dg.AssetKey, list[Any]] = defaultdict(list)
     for one in made:
         by_asset[one.asset_key].append(step.entry(op.run_id, one))
@@ -93,6 +95,9 @@ def report_materializations(op: dg.OpExecutionContext, made: Sequence[dg.AssetMa
             _store_in_sqlite(storage, events)
         else:
             storage.store_event_batch(events)
+        for listener in instance._subscribers.get(op.run_id, ()):
+            for event in events:
+                listener(event)
 
 
 class _Unlogged:
