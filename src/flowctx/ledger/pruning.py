@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import and_, delete, exists, func, or_, select
+from sqlalchemy import and_, delete, exists, func, literal, or_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
@@ -99,8 +99,9 @@ class Pruning(NamedTuple):
         numbers = (func.count(), func.sum(own.scalar_subquery()))
         query = select(runs.c.workflow, runs.c.batch_id, *numbers).group_by(runs.c.workflow, runs.c.batch_id)
         found: Counter[tuple[str, str | None]] = Counter()
-        lost = (~exists().where(runs.c.run_key == captures.c.holder), ~self._capture_stays())
-        gone = int(at.execute(select(func.count()).where(captures.c.claimed_at < self.before, *lost)).scalar_one())
+        old = (captures.c.claimed_at < self.before, ~exists().where(runs.c.run_key == captures.c.holder))
+        lost = at.execute(select(literal(1)).where(*old).limit(1)).first() is not None
+        gone = int(at.execute(select(func.count()).where(*old, ~self._capture_stays())).scalar_one()) if lost else 0
         for sign, condition in [(1, goes), *((-1, runs.c.run_key.in_(keys)) for keys in needed)]:
             for workflow, batch_id, number, of_captures in at.execute(query.where(condition)):
                 found[workflow, batch_id] += sign * number
