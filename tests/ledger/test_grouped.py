@@ -303,3 +303,15 @@ def test_any_text_comes_back_from_a_group(sql_url):
         assert known.context.params == {"text": odd}
         assert known.error is not None
     ledger.close()
+
+
+def test_rows_are_looked_up_by_index_in_the_smallest_table(postgres_url):
+    """A plan stays while the table grows: one that reads all of it would take longer for each run than for the last."""
+    ledger = GroupedLedger(postgres_url, seconds=NEVER)
+    run_all(ledger, ["only"])
+    ledger.flush()
+    query = "EXPLAIN UPDATE flowctx_run SET status = 'ok' WHERE run_key = 'one' AND fence = 1"
+    plan = ledger._database.autocommit(lambda at: "".join(at.exec_driver_sql(query).scalars()))
+    ledger.close()
+    assert "Index Scan using flowctx_run_pkey" in plan
+    assert "Seq Scan" not in plan

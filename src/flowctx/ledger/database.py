@@ -113,6 +113,8 @@ class Database:
         self._pid = os.getpid()
         #: Called before each call, without the lock: writes what the call is to find.
         self.before_call: Callable[[], None] = lambda: None
+        #: More settings of each connection to PostgreSQL.
+        self.settings: tuple[str, ...] = ()
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -337,7 +339,7 @@ class Database:
             # FULL: a commit is on the disk, not only in the log's buffer; a step that is recorded survives a power cut.
             settings = [f"PRAGMA {pragma}" for pragma in ("journal_mode=WAL", "synchronous=FULL")]
         else:
-            settings = [] if self._pooled else [f"SET {limit}" for limit in _LIMITS]
+            settings = [] if self._pooled else [f"SET {setting}" for setting in (*_LIMITS, *self.settings)]
         for setting in settings:
             connection.exec_driver_sql(setting)
 

@@ -68,6 +68,9 @@ class GroupedLedger(SqlLedger):
         super().__init__(url, owner=owner)
         self.seconds = seconds
         self._database.before_call = self.flush
+        # Rows are looked up by their keys. A plan that was made for a table of one page would read all of it for each,
+        # and is kept while the table grows, until somebody analyses it.
+        self._database.settings = ("enable_seqscan = off",)
         #: Called when all have been told whose writes were committed.
         self.after_answers: Callable[[], None] = lambda: None
         self._clear()
