@@ -50,7 +50,7 @@ QUESTIONS: dict[str, Question] = {
     "`flowctx show`: run ids by how they begin": lambda ledger: ledger.run_ids("r10"),
     "`flowctx show`: the steps of a run": lambda ledger: ledger.steps(a_run().key),
     "`flowctx captures`": lambda ledger: ledger.captures(workflow="flow", limit=50),
-    "`flowctx captures --partition`": lambda ledger: ledger.captures(workflow="flow", partition=KEY),
+    "`flowctx captures --partition`": lambda ledger: ledger.captures(workflow="flow", partition=KEY, limit=50),
     "`flowctx captures`: which are current": lambda ledger: ledger.current_revisions(["s7", "s8"]),
     "`flowctx batches`: the list": lambda ledger: ledger.batches.all(20),
     "`flowctx batches`: how many partitions stand how": lambda ledger: ledger.batches.count_outcomes("b7", "flow"),

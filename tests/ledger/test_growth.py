@@ -72,6 +72,17 @@ def test_the_first_few_are_found_without_sorting_all(ledger, question):
     assert not [plan for plan in plans if "FOR ORDER BY" in plan or re.search(r"(^|> )\s*Sort  ", plan)]
 
 
+def test_the_captures_of_a_partition_are_found_by_it(sqlite_url):
+    """Also in a file that has never been analyzed, and where the latest ones are asked for."""
+    ledger = SqlLedger(sqlite_url)
+    run = ledger.begin(a_run())
+    with statements() as found:
+        assert len(ledger.captures(workflow="flow", partition=run.context.partition, limit=50)) == 1
+    (plan, *_) = plans_of(ledger, found)
+    assert "ix_flowctx_capture_workflow (workflow=? AND partition=?)" in plan
+    ledger.close()
+
+
 def test_run_ids_are_found_by_how_they_begin(ledger):
     """By code points, whatever the language of the database is; of one that is asked for, nothing else is read."""
     for number in ("1", "10", "2", "é", "É", "1\U0001f600"):
