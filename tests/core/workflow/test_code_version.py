@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+from types import ModuleType
 
 import pytest
 
@@ -34,6 +36,24 @@ def test_comments_layout_and_names_do_not_count():
 def test_what_the_function_does_counts():
     """A function that does something else has another version."""
     assert code_version(plain) != code_version(other)
+
+
+def test_no_other_module_is_looked_at():
+    """The source is found without a search in all modules, of which an engine has thousands."""
+
+    class Watched(ModuleType):
+        @property
+        def __file__(self):
+            raise AssertionError("looked at")
+
+    def step(ctx):
+        return {"n": 3}
+
+    sys.modules["watched"] = Watched("watched")
+    try:
+        assert code_version(step) is not None
+    finally:
+        del sys.modules["watched"]
 
 
 def test_wrappers_are_looked_through():

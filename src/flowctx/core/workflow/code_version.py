@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import linecache
 import textwrap
 from collections.abc import Callable
 from types import CodeType
@@ -38,7 +39,7 @@ def code_version(function: Callable[..., Any]) -> str | None:
 @functools.lru_cache(maxsize=4096)
 def _digest(code: CodeType) -> str | None:
     try:
-        lines, _ = inspect.getsourcelines(code)
+        lines = _source(code)
     except (OSError, TypeError, IndexError):
         return None
     text = textwrap.dedent("".join(lines))
@@ -56,6 +57,15 @@ def _digest(code: CodeType) -> str | None:
         tree.body[0].name = "step"  # so that a renamed step is known again by what it does
     # unparse and not dump: the dump's text differs between Python versions, and a run may be resumed on another.
     return _hash(ast.unparse(tree))
+
+
+def _source(code: CodeType) -> list[str]:
+    """Return the lines of a function, without a look at each module that is loaded, as ``inspect`` takes for them."""
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename)
+    if code.co_firstlineno > len(lines):  # it may come out of an archive
+        return inspect.getsourcelines(code)[0]
+    return inspect.getblock(lines[code.co_firstlineno - 1 :])
 
 
 def _hash(text: str) -> str:
