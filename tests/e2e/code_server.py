@@ -11,8 +11,8 @@ from multiprocessing import context
 from dagster._cli import main
 
 if __name__ == "__main__":
-    # Flows are not among them: each run imports its own.
-    multiprocessing.set_forkserver_preload(["dagster._grpc.server", "flowctx.dagster", "flowctx.ledger"])
+    # Flows are not in it: each run imports its own.
+    multiprocessing.set_forkserver_preload(["e2e.warm_dagster"])
     context._concrete_contexts["spawn"] = multiprocessing.get_context("forkserver")  # type: ignore[attr-defined]
     sys.argv[1:1] = ["api", "grpc"]
     main()

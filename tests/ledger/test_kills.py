@@ -16,7 +16,7 @@ from flowctx.core.durability.records import RunKey
 from flowctx.ledger import open_ledger
 
 #: How often runs are killed; ``FLOWCTX_TEST_KILLS=300`` for the long run.
-KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "24"))
+KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "12"))
 
 
 def killed(url, run_id, params, after_seconds):
