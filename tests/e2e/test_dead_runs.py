@@ -134,6 +134,7 @@ def ops(dagster: DagsterStack) -> tuple[str, str]:
     folder = Path(dagster.env["DYING"])
     dagster.wait_until((folder / held).exists, "the first step", seconds=900)  # others may be queued before it
     dagster.graphql(graphql.STOP, ids=[held])
+    dagster.wait_for_runs(1, {"batch_id": "stop-op"})  # Dagster only asks it to stop: until then its step may go on
     (folder / "go-stop-op").touch()
     return dead, held
 

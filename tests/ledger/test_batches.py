@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from flowctx import BatchError, StepStatus, UnknownBatch
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
@@ -88,6 +90,28 @@ def test_an_unknown_batch_says_where_to_look(ledger: Ledger) -> None:
     """A batch that nobody remembers is an error that names the command that lists them."""
     with pytest.raises(UnknownBatch, match="flowctx batches"):
         ledger.batches.get("b2")
+
+
+def test_who_lets_go_while_another_asks_leaves_the_lead(postgres_url: str) -> None:
+    """Between two statements of the one who asks, the other lets go: the batch is there, and free."""
+    one, two = SqlLedger(postgres_url), SqlLedger(postgres_url)
+    one.batches.put(BATCH)
+    one.batches.acquire_launch_lease("b1", "one", MINUTE)
+    left: list[str] = []
+
+    def let_go(*args: object) -> None:
+        if "UPDATE flowctx_batch" in str(args[2]) and not left:
+            left.append("one")
+            one.batches.acquire_launch_lease("b1", "one", timedelta(0))
+
+    event.listen(Engine, "after_cursor_execute", let_go)
+    try:
+        assert two.batches.acquire_launch_lease("b1", "two", MINUTE) == "two"
+    finally:
+        event.remove(Engine, "after_cursor_execute", let_go)
+    assert left == ["one"]
+    one.close()
+    two.close()
 
 
 def test_a_batch_of_which_only_runs_are_known_is_found(ledger: Ledger) -> None:

@@ -136,12 +136,13 @@ class SqlBatches:
             free = _free(launcher, now, instead_of)
             owned = {"launcher": launcher if lease else None, "launcher_until": stamp(now + lease)}
             of_batch = batches.c.batch_id == batch_id
-            if at.execute(update(batches).where(of_batch, free).values(**owned)).rowcount:
-                return launcher
-            found: str | None = at.execute(select(batches.c.launcher).where(of_batch)).scalar()
-            if found is None:
-                raise no_batch(batch_id)
-            return found
+            while not at.execute(update(batches).where(of_batch, free).values(**owned)).rowcount:
+                row = at.execute(select(batches.c.launcher).where(of_batch)).first()
+                if row is None:
+                    raise no_batch(batch_id)
+                if row[0] is not None:  # else whoever led it has let go in between
+                    return str(row[0])
+            return launcher
 
         return self._database.transaction(work)
 
