@@ -5,6 +5,8 @@ from importlib import import_module
 
 import dagster as dg
 
+from adapters.dagster_support import QUIET
+
 import_module("migrations_once")
 for name in ("dagster._grpc.server", "flowctx.dagster", "flowctx.ledger.sql", "psycopg"):
     import_module(name)
@@ -15,6 +17,5 @@ def nothing() -> None:
     """Do nothing."""
 
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
-    dg.materialize([nothing], instance=instance, partition_key="one", run_config=_QUIET)
+    dg.materialize([nothing], instance=instance, partition_key="one", run_config=QUIET)

@@ -107,11 +107,11 @@ class SliceRun:
             from_step=self.request.from_step,
         ):
             before = item.before if isinstance(item, Job) else item
-            ended = before is not None and before.state in _ENDED
-            if before is not None and ended and before.last_seen_at >= since:
-                item = before
-            if before is not None and item is before and ended and before.engine == "local":
-                self.tell(before, before=True)
+            if before is not None and before.state in _ENDED:
+                if before.last_seen_at >= since:
+                    item = before
+                if item is before and before.engine == "local":
+                    self.tell(before, before=True)
             yield item
 
     def tell(self, run: PartitionRun, *, before: bool = False) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from flowctx.backfill.grid import Grid
@@ -130,7 +131,7 @@ class BatchStatus:
             counts={str(state): survey.counts[state] for state in PartitionState if state in survey.counts} | missing,
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             grid=grid,
-            latest=max((run for run in runs if _is_captured(run)), key=_last, default=None),
+            latest=max((run for run in runs if _is_captured(run)), key=attrgetter("ended_at"), default=None),
             **survey.facts(),
         )
 
@@ -261,10 +262,6 @@ def _failures(ledger: Ledger, batch: BatchRecord, partitions: Sequence[str]) -> 
 
 def _is_captured(run: Standing) -> bool:
     return run.recorded and run.state is PartitionState.OK and run.ended_at is not None
-
-
-def _last(run: Standing) -> Any:
-    return run.ended_at
 
 
 def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow]) -> BatchStatus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -84,18 +84,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
         none: What to say in place of a table without rows.
     """
     mask = text_masker()
-    cells = [["" if cell is None else printable(mask(_one_line(cell))) for cell in row] for row in rows]
+    cells = [["" if cell is None else _one_line(cell, mask) for cell in row] for row in rows]
     if not cells and none:
         echo(none)
         return
     out = console()
     show(Text(shown(title, lines=True), style="bold"), out)
-    for block in blocks([printable(mask(_one_line(column))) for column in columns], cells, out.width):
+    for block in blocks([_one_line(column, mask) for column in columns], cells, out.width):
         show(block, out)
 
 
-def _one_line(cell: object) -> str:
-    return " ".join(str(cell).split())
+def _one_line(cell: object, mask: Callable[[str], str]) -> str:
+    return printable(mask(" ".join(str(cell).split())))
 
 
 def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table | Text]:

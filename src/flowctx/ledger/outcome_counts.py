@@ -22,6 +22,8 @@ from flowctx.ledger.versions_sql import chunks
 _PAGE = 5000
 #: A run that ended so tells all that counts, if its engine says the same.
 _OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
+#: How many runs there are, and of how many partitions: where they are as many, each has one.
+_NUMBERS = (func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
 
 
 class OutcomeCounts(NamedTuple):
@@ -44,7 +46,7 @@ class OutcomeCounts(NamedTuple):
         if names is None:
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
         found, unclear = self._of_runs()
-        if names and self._rows(select(literal(1)).where(*self._notes(names[0]), ~self._recorded(alike=True)).limit(1)):
+        if names and self._some((*self._notes(names[0]), ~self._recorded(alike=True))):
             found.update(self._only_noted(names[0]))
             contradicted = self._contradicted(names[0])
             found.subtract(contradicted[text] for text in contradicted.keys() - unclear)
@@ -77,24 +79,22 @@ class OutcomeCounts(NamedTuple):
         """Yield how the runs with partitions stand, page by page in the order of an index."""
         place = {"partition": runs.c.partition, "run_key": runs.c.run_key}
         columns = (runs.c[name] for name in ("status", "engine", "attempt", "started_at", "finished_at", "error"))
-        query = select(*place.values(), *columns, runs.c.batch_id).where(*self._runs(), runs.c.partition.is_not(None))
+        query = select(*place.values(), *columns, runs.c.batch_id).where(*self._with_key())
         pages = self.database.pages(query, place, _PAGE, self.database.tuples)
         return map(standing_of, itertools.chain.from_iterable(pages))
 
     def _of_several_runs(self) -> set[str]:
-        with_key = (*self._runs(), runs.c.partition.is_not(None))
-        numbers = select(func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
-        (row,) = self._rows(numbers.where(*with_key))
+        (row,) = self.database.rows(select(*_NUMBERS).where(*self._with_key()))
         if row["runs"] == row["partitions"]:
             return set()
-        several = select(runs.c.partition).where(*with_key).group_by(runs.c.partition).having(func.count() > 1)
-        return {row["partition"] for row in self._rows(several)}
+        several = select(runs.c.partition).where(*self._with_key()).group_by(runs.c.partition).having(func.count() > 1)
+        return {row["partition"] for row in self.database.rows(several)}
 
     def _noted_otherwise(self, name: str) -> set[str]:
         """Return the partitions of which an engine says more or something else than its run that is over."""
         more = ~told_by_run(self.batch_id, self.workflow)
         query = select(launches.c.partition).where(*self._notes(name), more, self._recorded(alike=False))
-        return {row["partition"] for row in self._rows(query)}
+        return {row["partition"] for row in self.database.rows(query)}
 
     def _noted_alone(self, name: str) -> Iterator[Standing]:
         """Yield how the partitions stand of which there is no run."""
@@ -106,14 +106,14 @@ class OutcomeCounts(NamedTuple):
     def _runs(self) -> tuple[Any, ...]:
         return runs.c.batch_id == self.batch_id, runs.c.workflow == self.workflow
 
+    def _with_key(self) -> tuple[Any, ...]:
+        return *self._runs(), runs.c.partition.is_not(None)
+
     def _notes(self, name: str) -> tuple[Any, ...]:
         return launches.c.batch_id == self.batch_id, launches.c.workflow == name
 
     def _some(self, conditions: tuple[Any, ...]) -> bool:
-        return bool(self._rows(select(literal(1)).where(*conditions).limit(1)))
-
-    def _rows(self, query: Any) -> list[Any]:
-        return self.database.rows(query)
+        return bool(self.database.rows(select(literal(1)).where(*conditions).limit(1)))
 
     def _recorded(self, *, alike: bool) -> Any:
         """Return the condition that there is a run of what is noted, or one that stands as the note says."""
@@ -122,31 +122,29 @@ class OutcomeCounts(NamedTuple):
 
     def _of_runs(self) -> tuple[Counter[str], set[str]]:
         """Return how many partitions with runs stand how, and those whose runs do not stand alike."""
-        with_key = (*self._runs(), runs.c.partition.is_not(None))
         sums = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
-        numbers = (func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
-        (row,) = self._rows(select(*sums, *numbers).where(*with_key))
+        (row,) = self.database.rows(select(*sums, *_NUMBERS).where(*self._with_key()))
         if row["runs"] == row["partitions"]:
             return Counter({str(status): row[str(status)] for status in RunStatus}), set()
-        by_partition = select(runs.c.partition, func.min(runs.c.status).label("status")).where(*with_key)
+        by_partition = select(runs.c.partition, func.min(runs.c.status).label("status")).where(*self._with_key())
         by_partition = by_partition.group_by(runs.c.partition)
         agree = func.min(runs.c.status) == func.max(runs.c.status)
         one = by_partition.having(agree).subquery("one")
-        counted = self._rows(select(one.c.status, func.count().label("number")).group_by(one.c.status))
-        unclear = {row["partition"] for row in self._rows(by_partition.having(~agree))}
+        counted = self.database.rows(select(one.c.status, func.count().label("number")).group_by(one.c.status))
+        unclear = {row["partition"] for row in self.database.rows(by_partition.having(~agree))}
         return Counter({row["status"]: row["number"] for row in counted}), unclear
 
     def _contradicted(self, name: str) -> dict[str, str]:
         """Return how a run of each partition stands of which an engine says something else."""
         other = (runs.c.partition == launches.c.partition, runs.c.status != launches.c.state)
         query = select(runs.c.partition, runs.c.status).where(*self._runs(), *self._notes(name), *other)
-        return {row["partition"]: row["status"] for row in self._rows(query)}
+        return {row["partition"]: row["status"] for row in self.database.rows(query)}
 
     def _only_noted(self, name: str) -> dict[str, int]:
         query = select(launches.c.state, func.count().label("number")).where(
             *self._notes(name), ~self._recorded(alike=False)
         )
-        return {row["state"]: row["number"] for row in self._rows(query.group_by(launches.c.state))}
+        return {row["state"]: row["number"] for row in self.database.rows(query.group_by(launches.c.state))}
 
 
 def told_by_run(batch_id: str, workflow: str) -> Any:

@@ -114,8 +114,8 @@ def put_all(table: Table) -> Any:
     A statement for each row costs the driver and the server several times as much.
     """
     columns = table.c.keys()
-    given = _given(*table.c)
-    chosen = select(*(given.c[name] for name in columns))
+    rows = _json_rows(*table.c)
+    chosen = select(*(rows.c[name] for name in columns))
     return _replacing(_insert("postgresql", table).from_select(columns, chosen), table)
 
 
@@ -126,18 +126,18 @@ def record_all() -> Any:
     The run of each is looked up by its key: in a join, the plan that is good for an empty table would stay for a while.
     """
     columns = steps.c.keys()
-    given = _given(*steps.c, runs.c.fence)
-    owned = (runs.c.run_key == given.c.run_key, runs.c.fence == given.c.fence)
+    rows = _json_rows(*steps.c, runs.c.fence)
+    owned = (runs.c.run_key == rows.c.run_key, runs.c.fence == rows.c.fence)
     locked = select(literal_column("1").label("owned")).where(*owned).with_for_update(read=True).lateral()
-    chosen = select(*(given.c[name] for name in columns)).join(locked, true())
+    chosen = select(*(rows.c[name] for name in columns)).join(locked, true())
     return _replacing(_insert("postgresql", steps).from_select(columns, chosen), steps)
 
 
-def _given(*columns: Column[Any]) -> Any:
+def _json_rows(*columns: Column[Any]) -> Any:
     """Return the rows of a JSON text as a table with some columns."""
     typed = [column(one.name, Text if isinstance(one.type, Text) else one.type) for one in columns]
-    rows = func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
-    return rows.table_valued(*typed).render_derived(name="given", with_types=True)
+    read = func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+    return read.table_valued(*typed).render_derived(name="json_rows", with_types=True)
 
 
 @functools.cache
@@ -184,7 +184,7 @@ def lock_subject() -> Any:
 @functools.cache
 def lock_all() -> Any:
     """Return the statement that waits for the locks of the subjects in ``rows``, one JSON text, in their order."""
-    subject = _given(captures.c.subject).c.subject
+    subject = _json_rows(captures.c.subject).c.subject
     return select(func.pg_advisory_xact_lock(func.hashtextextended(subject, literal_column("0"))))
 
 

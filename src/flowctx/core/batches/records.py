@@ -95,9 +95,7 @@ class PartitionRun:
     @property
     def seconds(self) -> float | None:
         """How long it took."""
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return (self.ended_at - self.started_at).total_seconds()
+        return _seconds(self.started_at, self.ended_at)
 
 
 class Standing(NamedTuple):
@@ -140,9 +138,11 @@ class Standing(NamedTuple):
     @property
     def seconds(self) -> float | None:
         """How long it took."""
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return (self.ended_at - self.started_at).total_seconds()
+        return _seconds(self.started_at, self.ended_at)
+
+
+def _seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
+    return None if started_at is None or ended_at is None else (ended_at - started_at).total_seconds()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
