@@ -8,13 +8,13 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+from flowctx.backfill.worker_process import start_worker
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
@@ -31,11 +31,6 @@ _DEPTH = 2
 _MANY = 8
 _GATHER_SECONDS = 0.005
 _TICK_SECONDS = 0.2
-#: What a worker runs: here the worker meets the local runner, of which this package knows nothing.
-_PROGRAM = (
-    "import gc; gc.disable(); from flowctx import local; from flowctx.backfill.worker import main; "
-    "main(local.resume, local.plan_new_run, local.run_begun)"
-)
 
 
 class LocalLauncher:
@@ -75,6 +70,7 @@ class LocalLauncher:
         self._pool: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._taking = True
+        self._prepared: _Prepared | None = None
 
     @property
     def under_way(self) -> int:
@@ -94,6 +90,29 @@ class LocalLauncher:
                 "such as prices = Workflow(...) in flows.py"
             )
         self._import_paths[workflow.name] = import_path
+
+    def prepare(self, workflows: Sequence[Workflow], batch_id: str) -> None:
+        """Start the first worker of a batch that is about to be launched: it begins to import the workflows now.
+
+        Args:
+            workflows: The batch's, as far as they are known.
+            batch_id: The batch.
+        """
+        targets = [path for path in map(import_path_of, workflows) if path is not None]
+        setup = self._setup(targets, batch_id)
+        if self._prepared is None:
+            self._prepared = _Prepared(setup, start_worker(setup))
+
+    def close(self) -> None:
+        """End the worker that was started for a batch and has not been needed."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            prepared.process.kill()  # it has nothing to do
+            prepared.process.communicate()
+
+    def _setup(self, targets: list[str], batch_id: str) -> dict[str, Any]:
+        grouped = self._durability == "group"
+        return {"targets": targets, "ledger": self._address, "batch_id": batch_id, "grouped": grouped}
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
         """Run jobs, and yield how each ended."""
@@ -155,18 +174,12 @@ class LocalLauncher:
             worker.send()
 
     def _start(self, batch: BatchRecord) -> _Worker:
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C is for this process alone to hear; it lets the workers finish what they are at.
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
-        )
+        setup = self._setup([self._import_paths[name] for name in batch.workflows], batch.batch_id)
+        if self._prepared is not None and self._prepared.setup == setup:
+            process, self._prepared = self._prepared.process, None
+        else:
+            process = start_worker(setup)
         worker = _Worker(process)
-        targets = [self._import_paths[name] for name in batch.workflows]
-        setup = {"targets": targets, "ledger": self._address, "batch_id": batch.batch_id}
-        worker.say({**setup, "grouped": self._durability == "group"})
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
@@ -186,10 +199,18 @@ class LocalLauncher:
                 waiting += worker.jobs
 
     def _end(self) -> None:
+        self.close()
         for worker in self._pool:
             worker.end()
         self._selector.close()
         self._selector, self._pool = selectors.DefaultSelector(), []
+
+
+class _Prepared(NamedTuple):
+    """A worker that was started before there was work, and what it was told its batch is."""
+
+    setup: dict[str, Any]
+    process: subprocess.Popen[bytes]
 
 
 @dataclass

@@ -6,11 +6,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from flowctx.backfill.http import JsonClient
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.workflow.definition import Workflow
+
+if TYPE_CHECKING:
+    from flowctx.backfill.http import JsonClient
 
 #: So many runs are under way at a time unless the caller says otherwise, so that the engine is not flooded.
 MAX_ACTIVE: Final = 16

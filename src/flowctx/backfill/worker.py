@@ -20,6 +20,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
+from flowctx.backfill.worker_process import take_place
 from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
@@ -59,7 +60,11 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
-    setup = json.loads(incoming.readline())
+    line = incoming.readline()
+    if not line:  # there was nothing to do after all
+        os._exit(0)
+    setup = json.loads(line)
+    take_place(setup["place"])
     workflows = [import_workflow(target) for target in setup["targets"]]
     who = f"{_worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
     # Where a run that cannot be recorded goes on, it has to hear of each write by itself.
@@ -70,6 +75,8 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     threading.Thread(target=worker.listen, args=(incoming,), daemon=True).start()
     gc.freeze()  # what is imported stays: nothing is gained by looking through it again and again
     gc.enable()
+    with suppress(FlowctxError):  # whoever has the first partition is told
+        ledger.now()  # to connect takes as long as the first partition
     try:
         worker.to_the_end()
     finally:  # a step may end the process

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from flowctx.backfill.worker_process import start_early
 from flowctx.cli.options import LEDGER, CommandError
 from flowctx.cli.output import echo, shown
 from flowctx.core.errors import (
@@ -152,4 +153,13 @@ def main() -> None:
     """Run the command; the entry point of the ``flowctx`` script."""
     # A command makes many values and soon ends: to look for garbage among them takes a third of the time of some.
     gc.set_threshold(50_000, 20, 50)
+    if _runs_here(sys.argv[1:]):
+        start_early()
     cli()
+
+
+def _runs_here(args: list[str]) -> bool:
+    """Return whether arguments ask for a batch here, whose first worker can begin to import what it needs."""
+    without = ("--on", "--bulk", "--dry-run", "--help", "-h")
+    command = next((arg for arg in args if not arg.startswith("-")), None)
+    return command == "backfill" and not any(arg.startswith(without) for arg in args)

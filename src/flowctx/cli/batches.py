@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,7 +11,7 @@ import click
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.call import bulk_launcher_on
-from flowctx.backfill.local import Durability
+from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.cli.engines import engine_options, launcher_of
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
@@ -30,6 +30,7 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_function, import_workflow
 
 
@@ -115,6 +116,10 @@ def backfill(
     workflow, several = workflows[0], len(workflows) > 1 or downstream
     if several and (stale or params_from):
         raise click.UsageError("--stale and --params-from are for one workflow; leave them out, or fill it alone")
+    launcher: Launcher | BulkLauncher | None = None
+    if engine in (None, "local") and not (bulk or dry_run):
+        launcher = launcher_of("local", url, workers, ledger, durability, location)
+        _prepare(launcher, workflows, batch_id)
     plan: Backfill | JointBackfill
     made = {} if several else _function(params_from) if params_from else read_params(workflow, params)
     if several:
@@ -132,7 +137,7 @@ def backfill(
     if dry_run:
         print_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
         return
-    launcher: Launcher | BulkLauncher = (
+    launcher = launcher or (
         bulk_launcher_on(engine or "local", url, workers, ledger, durability, location)
         if bulk
         else launcher_of(engine or "local", url, workers, ledger, durability, location)
@@ -149,6 +154,13 @@ def backfill(
     show_tally(progress, batch_id, as_json, from_step)
     if not progress.complete:
         sys.exit(1)
+
+
+def _prepare(launcher: Launcher, workflows: Sequence[Workflow], batch_id: str) -> None:
+    """Let the first worker import the workflows while the batch is planned."""
+    if isinstance(launcher, LocalLauncher):
+        launcher.prepare(workflows, batch_id)
+        click.get_current_context().call_on_close(launcher.close)
 
 
 def _function(text: str) -> Callable[[PartitionKey], Mapping[str, Any]]:

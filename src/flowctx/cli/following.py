@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.cli.output import echo, print_facts, print_json, shown, spent
 from flowctx.core.batches.records import PartitionRun, PartitionState
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 #: How often a log gets a line, in seconds.
 _EVERY_SECONDS = 10.0
@@ -66,6 +69,8 @@ class _Bar(_Lines):
 
     def __init__(self, console: Console) -> None:
         super().__init__()
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # here: a log has no bar
+
         bar = [BarColumn()] if console.width >= _WIDE else []
         columns = (*bar, MofNCompleteColumn(), TextColumn("{task.fields[more]}"))
         self.progress = Progress(*columns, console=console, transient=False)

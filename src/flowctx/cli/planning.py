@@ -14,8 +14,6 @@ from flowctx.cli.output import echo
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
-from flowctx.versions import stale
-from flowctx.versions.mending import ParamsAgain, stale_chain, workflows_read
 
 
 def plan_of(
@@ -81,6 +79,9 @@ def stale_plan_of(
     Raises:
         CommandError: The batch cannot be.
     """
+    from flowctx.versions.mending import ParamsAgain, stale_chain, workflows_read  # here: others need nothing of it
+    from flowctx.versions.staleness import stale
+
     if callable(params):
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
     known = ledger.find_batch(batch_id)
