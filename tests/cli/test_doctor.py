@@ -13,7 +13,6 @@ from flowctx.ledger.tables import REVISION
 
 ROOT = Path(__file__).parents[2]
 
-TODAY = datetime.now(UTC).date()
 SOURCE = """
 from datetime import date, timedelta
 from flowctx import BusinessCalendar, Daily, PartitionScheme, Workflow
@@ -32,9 +31,10 @@ tiers.step(name="s")(lambda ctx: {{}})
 )
 def test_doctor_says_how_long_a_calendar_is_known(shell, left, exit_code, note):
     """The calendar, its version, its last day and the days left; a calendar that has ended is exit code 1."""
-    last = TODAY + timedelta(days=left)
+    today = datetime.now(UTC).date()
+    last = today + timedelta(days=left)
     name = f"cli_days_{abs(left)}"
-    source = SOURCE.format(first=TODAY.toordinal() - 30, last=last.toordinal())
+    source = SOURCE.format(first=today.toordinal() - 30, last=last.toordinal())
     (shell.folder / f"{name}.py").write_text(source)
     [row] = shell("doctor", f"{name}:flow", "--json", exit_code=exit_code)["calendars"]
     assert (row["workflow"], row["calendar"], row["version"]) == ("flow", "DESK", "7")

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from flowctx import BusinessCalendar, Daily, PartitionScheme, Workflow
 
-TODAY = datetime.now(UTC).date()
+#: On an engine the day on which it started, however long its tests take.
+TODAY = datetime.fromisoformat(os.environ.get("TICK") or os.environ.get("DUE") or datetime.now(UTC).isoformat()).date()
 #: On Dagster, days are due at the tick of its schedules.
 TICK = datetime.fromisoformat(os.environ["TICK"]) if "TICK" in os.environ else None
 DELAY = timedelta(hours=TICK.hour, minutes=TICK.minute) if TICK else timedelta(0)

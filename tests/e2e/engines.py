@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,14 @@ from postgres import postgres_database, postgres_server
 HERE = Path(__file__).parent
 
 
-def _in_minutes(minutes: int) -> str:
-    return (datetime.now(UTC) + timedelta(minutes=minutes)).replace(second=0, microsecond=0).isoformat()
+def _today_in_minutes(minutes: int) -> str:
+    """Return a time so many minutes from now, on the day on which the engine starts: shortly before midnight, wait."""
+    now = datetime.now(UTC)
+    then = now + timedelta(minutes=minutes)
+    if then.date() > now.date():
+        time.sleep((then.replace(hour=0, minute=0, second=1, microsecond=0) - now).total_seconds())
+        return _today_in_minutes(minutes)
+    return then.replace(second=0, microsecond=0).isoformat()
 
 
 def _path(*folders: Path) -> str:
@@ -60,7 +67,7 @@ def airflow(session: Path) -> Iterator[dict[str, Any]]:
             "DYING": str(session / "airflow"),
             "AIRFLOW_CONN_LAKE": f"postgresql://me:{CONNECTION}@host/lake",
             "MOVED_LEDGER_URL": f"sqlite:///{session / 'moved' / 'ledger.db'}",
-            "DUE": _in_minutes(4),
+            "DUE": _today_in_minutes(4),
         }
         with airflow_stack(home, database, sorted((HERE / "airflow_files").glob("*.py")), env=env) as stack:
             yield stack.to_dict()
@@ -86,7 +93,7 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
         "AIRFLOW_CONN_LAKE": f"postgresql://me:{CONNECTION}@host/lake",
         "FLAG": str(home / "flag"),
         "SEEN": str(home / "seen"),
-        "TICK": _in_minutes(4),
+        "TICK": _today_in_minutes(4),
     }
     with shared("postgres", session) as server:
         locations = {

@@ -145,7 +145,7 @@ def test_known_dates_of_a_calendar_that_ends_are_backfilled(
 
 def test_a_day_beyond_a_calendar_fails_and_names_the_end(dagster: DagsterStack) -> None:
     """A run for a day that is not known says until when the calendar is."""
-    last = datetime.now(UTC).date() + timedelta(days=5)
+    last = datetime.fromisoformat(dagster.env["TICK"]).date() + timedelta(days=5)
     run_id = launch(dagster, "ends_5_job", str(last + timedelta(days=1)), test="beyond")
     (run,) = dagster.wait_for_runs(1, {"test": "beyond"})
     events = dagster.graphql(graphql.EVENTS, id=run_id)["runOrError"]["eventConnection"]["events"]

@@ -71,12 +71,13 @@ storm = PartitionScheme(
 )
 caught_up = PartitionScheme(date=Daily(start=today - timedelta(days=20), calendar=desk, delay=delay), **static)
 
-# Due on the day itself, at the tick: by the clock, and half an hour after a session that ends early.
+# Due on the day itself, at the tick: by the clock, and half an hour after a session that ends early. No other is
+# due within the hour.
 lead = min(30, tick.hour * 60 + tick.minute)
 short = BusinessCalendar.from_sessions(
     "SHORT",
     [today + timedelta(days=n) for n in range(-3, 200)],
-    close="23:59",
+    close="23:59" if tick.hour >= 12 else "20:00",
     timezone="UTC",
     special_closes={today: f"{tick - timedelta(minutes=lead):%H:%M}"},
 )
