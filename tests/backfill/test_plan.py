@@ -20,6 +20,7 @@ from flowctx import (
     Workflow,
 )
 from flowctx.backfill.advice import advice
+from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -231,3 +232,14 @@ def test_runs_of_a_dag_of_ones_own_go_on_in_airflow() -> None:
     assert advice([ran("", PartitionState.FAILED, "airflow")], batch) == [
         "1 INTERNAL: once the code is corrected: clear the failed tasks of these runs in Airflow"
     ]
+
+
+def test_texts_are_selected_as_their_keys_are() -> None:
+    """However many are asked of, a text is selected if its key is, in whatever order; other text is not."""
+    scheme = PartitionScheme(tier=["T1", "T2"], lot=[str(number) for number in range(100)])
+    selection = scheme.select("tier=T1,lot=10..99")
+    texts = SelectedTexts(selection)
+    for key in [*scheme.keys(), *scheme.keys()]:
+        assert (str(key) in texts) == (key in selection)
+        assert (f"tier={key.tier}|lot={key.lot}" in texts) == (key in selection)
+    assert not [text for text in ("", "nightly", "lot=10", "tier=T3|lot=10") if text in texts]

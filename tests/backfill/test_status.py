@@ -18,7 +18,7 @@ from flowctx import Backfill, BatchStatus, Daily, File, PartitionScheme, Unknown
 from flowctx.backfill import import_engine_runs, render_html
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.previews import latest_tables
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -123,6 +123,27 @@ def test_a_grid_without_dates_has_the_first_dimension_as_rows() -> None:
     grid = Grid.of(scheme, scheme.select("tier=T1,venue=X;tier=T2,venue=Y,lot=b"), [])
     assert (grid.rows, grid.columns) == (["T2", "T1"], ["X|a", "X|b", "Y|b"])
     assert [grid.row(0), grid.row(1)] == [b"  m", b"mm "]
+
+
+@pytest.mark.parametrize(
+    ("texts", "grid"),
+    [
+        (["date=2012-01-02|tier=T1", "date=2012-01-03|tier=T2"], (["2012-01-02", "2012-01-03"], ["T1", "T2"], b"o  o")),
+        (["tier=T2|date=2012-01-03", "date=2012-01-02|tier=T1"], (["2012-01-02", "2012-01-03"], ["T2", "T1"], b" oo ")),
+        (["date=2012-01-02|tier=a%2Fb", "nightly", "a=1|a=2"], (["2012-01-02"], ["a/b"], b"o")),
+        (["tier=T2", "tier=T1"], (["T2", "T1"], [""], b"oo")),
+        (["tier=T%31", "tier=T1"], (["T1"], [""], b"o")),
+        (["date=2012-01-02|tier=T1", "tier=T1"], None),
+        (["date=2012-01-02|tier=T1", "date=2012-01-02|venue=T1"], None),
+        (["nightly"], None),
+    ],
+)
+def test_a_grid_of_what_ran_needs_no_workflow(
+    texts: list[str], grid: tuple[list[str], list[str], bytes] | None
+) -> None:
+    """Its rows and columns are what the texts of the partitions say, whoever wrote them; what is no key is left out."""
+    found = Grid.of_runs([Standing.of(ran(text, "ok")) for text in texts])
+    assert (found and (found.rows, found.columns, bytes(found.cells))) == grid
 
 
 def test_the_page_holds_everything_and_fetches_nothing(ledger: Ledger) -> None:

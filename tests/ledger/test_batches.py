@@ -237,6 +237,37 @@ def test_partitions_with_several_accounts_are_counted_as_they_stand(ledger: Ledg
     assert list(ledger.batches.iter_standings("b1", "flow")) == list(map(Standing.of, outcomes))
 
 
+@pytest.mark.parametrize(
+    ("ran", "noted"),
+    [
+        ({"a": 1, "b": 1}, "ab"),
+        ({"a": 2, "b": 0}, "ab"),
+        ({"a": 2, "b": 1}, "ab"),
+        ({"a": 2, "b": 1}, "a"),
+        ({"a": 2}, ""),
+        ({"a": 0, "b": 0}, "ab"),
+        ({"a": 1, "b": 1}, "abc"),
+    ],
+)
+def test_as_many_runs_as_notes_are_not_all_of_one_each(
+    ledger: Ledger, clock: FakeClock, ran: dict[str, int], noted: str
+) -> None:
+    """Each partition is counted once, whether it has a run, several, or only a note."""
+    ledger.batches.put(BATCH)
+    for tier, number in ran.items():
+        for run_id in range(number):
+            clock.advance(2 * MINUTE)
+            ctx = make_context(workflow="flow", run_id=f"{tier}{run_id}", partition={"tier": tier}, batch_id="b1")
+            ledger.finish(ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",))), RunStatus.OK)
+    notes = [a_note(f"tier={tier}", PartitionState.OK, run_id=f"{tier}0") for tier in noted]
+    ledger.batches.record_outcomes("b1", notes)
+    known = {*noted, *(tier for tier, number in ran.items() if number)}
+    assert ledger.batches.count_outcomes("b1", "flow") == {"ok": len(known)}
+    assert [one.partition for one in ledger.batches.iter_standings("b1", "flow")] == [
+        f"tier={t}" for t in sorted(known)
+    ]
+
+
 def test_outcomes_of_some_partitions(ledger: Ledger) -> None:
     """Only the partitions that are asked for come back, and of this batch alone."""
     for tier in ("T1", "T2", "T3"):

@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
 
 from flowctx.core.batches.records import PartitionState, Standing
 from flowctx.core.errors import PartitionError
@@ -26,6 +25,7 @@ LETTERS = {
     PartitionState.WAITING: "w",
 }
 MISSING, NONE = "m", " "
+_CODES = {state: ord(letter) for state, letter in LETTERS.items()}
 
 
 @dataclass
@@ -65,9 +65,7 @@ class Grid:
         for run in runs:
             place = places.get(run.partition) or grid._place_of(scheme, run.partition)
             if place is not None and place[0] in rows and place[1] in columns:
-                at, seconds = rows[place[0]] * width + columns[place[1]], run.seconds
-                grid.cells[at] = ord(LETTERS[run.state])
-                grid.seconds[at] = -1.0 if seconds is None else seconds
+                grid._fill(rows[place[0]] * width + columns[place[1]], run)
         return grid
 
     @classmethod
@@ -77,34 +75,38 @@ class Grid:
         grid = cls("run", (), dated=False, rows=sorted(by_row), columns=[""])
         for row in grid.rows:
             run = by_row[row]
-            grid.cells.append(ord(LETTERS[run.state]))
+            grid.cells.append(_CODES[run.state])
             grid.seconds.append(-1.0 if run.seconds is None else run.seconds)
         return grid
 
     @classmethod
     def of_runs(cls, runs: Iterable[Standing]) -> Grid | None:
         """Make the grid of what became of partitions whose scheme is not at hand; what is missing is not in it."""
-        known = {parts: run for run in runs if run.partition and (parts := _parts(run.partition)) is not None}
-        names = {tuple([name for name, _ in parts]) for parts in known}
-        if len(names) != 1:
+        some = {run.partition: run for run in runs if run.partition}
+        values = _values(list(some))
+        if values is None:  # somebody else wrote some of them
+            some = {text: run for partition, run in some.items() if (text := _canonical(partition)) is not None}
+            values = _values(list(some))
+        if values is None:
             return None
-        dimensions = next(iter(names))
-        values = [{parts[at][1] for parts in known} for at in range(len(dimensions))]
-        dated = next((name for name, some in zip(dimensions, values, strict=True) if all(map(_is_date, some))), None)
-        row = dated or dimensions[0]
-        grid = cls(row, tuple(name for name in dimensions if name != row), dated=dated is not None)
-        at_row = dimensions.index(row)
-        places = [
-            (parts[at_row][1], "|".join([part[1] for place, part in enumerate(parts) if place != at_row]))
-            for parts in known
-        ]
+        dated = next((name for name, labels in values.items() if all(map(_is_date, set(labels)))), None)
+        row = dated or next(iter(values))
+        rest = tuple(name for name in values if name != row)
+        grid = cls(row, rest, dated=dated is not None)
+        columns = list(map("|".join, zip(*(values[name] for name in rest), strict=True))) if rest else [""] * len(some)
+        places = list(zip(values[row], columns, strict=True))
         grid._lay_out(places, [])
-        rows, columns = _index(grid.rows), _index(grid.columns)
-        for (label, column), run in zip(places, known.values(), strict=True):
-            at = rows[label] * len(grid.columns) + columns[column]
-            grid.cells[at] = ord(LETTERS[run.state])
-            grid.seconds[at] = -1.0 if run.seconds is None else run.seconds
+        at_row, at_column = _index(grid.rows), _index(grid.columns)
+        width = len(grid.columns)
+        for (label, column), run in zip(places, some.values(), strict=True):
+            grid._fill(at_row[label] * width + at_column[column], run)
         return grid
+
+    def _fill(self, at: int, run: Standing) -> None:
+        """Say in a cell how a partition stands."""
+        self.cells[at] = _CODES[run.state]
+        if run.started_at is not None and run.ended_at is not None:
+            self.seconds[at] = (run.ended_at - run.started_at).total_seconds()
 
     def _place(self, key: PartitionKey) -> tuple[str, str]:
         return key[self.row_dimension], "|".join([key[name] for name in self.column_dimensions])
@@ -135,25 +137,39 @@ def _index(labels: Iterable[str]) -> dict[str, int]:
     return {label: index for index, label in enumerate(labels)}
 
 
-def _parts(text: str) -> tuple[tuple[str, str], ...] | None:
-    """Return the names and values of a key's text, sorted; ``None`` if somebody else wrote it, and it is none."""
-    found = [_part(part) for part in text.split("|")]
-    parts = tuple(sorted([part for part in found if part is not None]))
-    if len(parts) < len(found) or len(dict(parts)) < len(parts):
-        try:
-            return tuple(PartitionKey.parse(text).items())
-        except PartitionError:
+def _values(texts: list[str]) -> dict[str, list[str]] | None:
+    """Return the value that each key has in each dimension, sorted by name; ``None`` if the texts are not all alike.
+
+    A few thousand parts make a hundred thousand keys: each part is read once.
+    """
+    split = [text.split("|") for text in texts]
+    found: dict[str, list[str]] = {}
+    if len({len(parts) for parts in split}) != 1:
+        return None
+    for column in zip(*split, strict=True):
+        read = {part: _part(part) for part in set(column)}
+        names = {name for name, _ in read.values()}
+        if len(names) != 1 or len(set(read.values())) < len(read):
             return None
-    return parts
+        found[names.pop()] = [read[part][1] for part in column]
+    return found if "" not in found and list(found) == sorted(found) and len(found) == len(split[0]) else None
 
 
-@lru_cache(maxsize=100_000)  # a few thousand values make a hundred thousand keys
-def _part(text: str) -> tuple[str, str] | None:
+def _part(text: str) -> tuple[str, str]:
+    """Return the name and the value of one part of a key's text; no name, if it is none."""
     try:
         ((name, value),) = PartitionKey.parse(text).items()
     except (PartitionError, ValueError):
-        return None
+        return "", text
     return name, value
+
+
+def _canonical(text: str) -> str | None:
+    """Return the text of a key as we write it; ``None`` if it is none."""
+    try:
+        return str(PartitionKey.parse(text))
+    except PartitionError:
+        return None
 
 
 def _is_date(text: str) -> bool:

@@ -15,6 +15,7 @@ from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import brief, refuse_another
+from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import settle_run
 from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
@@ -186,9 +187,9 @@ class Backfill:
 
     def _plan(self, *, retry_failed: bool, retry_skipped: bool) -> Plan:
         states: dict[PartitionState, int] = {}
-        not_again = 0
+        not_again, selected = 0, SelectedTexts(self.selection)
         for run in self.ledger.batches.iter_standings(self.batch_id, self.workflow.name):
-            if run.partition and run.partition in self.selection:
+            if run.partition in selected:
                 states[run.state] = states.get(run.state, 0) + 1
                 not_again += not runs_again(run, None, retry_failed, retry_skipped)
         keys = self.selection

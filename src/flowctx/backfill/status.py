@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 from flowctx.backfill.grid import Grid
+from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
@@ -26,6 +27,7 @@ MAX_FAILURES = 1000
 MAX_TRACEBACKS, MAX_REASONS = 100, 20
 #: So many outcomes are asked for at a time.
 _PAGE = 500
+_CANCELED = PartitionState.CANCELED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ class BatchStatus:
     @classmethod
     def _of_one(cls, ledger: Ledger, batch: BatchRecord, workflow: Workflow | None, survey: _Survey) -> BatchStatus:
         batch_id, selection = batch.batch_id, survey.selection
-        runs = list(survey.over(ledger.batches.iter_standings(batch_id, batch.workflow)))
+        runs = survey.over(ledger.batches.iter_standings(batch_id, batch.workflow))
         failed = [run.partition for run in runs if run.state is PartitionState.FAILED][:MAX_FAILURES]
         survey.failures = list(_failures(ledger, batch, failed))
         by_workflow = ledger.batches.runs_by_workflow(batch_id)
@@ -180,7 +182,6 @@ class _Survey:
 
     def __init__(self, selection: Selection | None) -> None:
         self.selection = selection
-        self._texts = frozenset(map(str, selection)) if selection is not None else frozenset()
         self.counts: dict[PartitionState, int] = {}
         self.engines: dict[str, int] = {}
         self.failures: list[PartitionRun] = []
@@ -217,27 +218,21 @@ class _Survey:
         self.started_at = min(filter(None, (self.started_at, other.started_at)), default=None)
         self.ended_at = max(filter(None, (self.ended_at, other.ended_at)), default=None)
 
-    def _selects(self, selection: Selection, partition: str) -> bool:
-        """Whether a partition is selected, also one whose text somebody else wrote, in another order."""
-        return partition in self._texts or (bool(partition) and partition in selection)
-
-    def over(self, runs: Iterator[Standing]) -> Iterator[Standing]:
-        ok, counts, engines = PartitionState.OK, self.counts, self.engines
-        for run in runs:
-            if self.selection is not None and not self._selects(self.selection, run.partition):
-                continue
-            state, started_at, ended_at = run.state, run.started_at, run.ended_at
-            counts[state] = counts.get(state, 0) + 1
-            engines[run.engine] = engines.get(run.engine, 0) + 1
-            if state is not ok or run.error:
+    def over(self, runs: Iterable[Standing]) -> list[Standing]:
+        """Return the runs of partitions that are selected, and count them."""
+        selection = SelectedTexts(self.selection) if self.selection is not None else None
+        found = [run for run in runs if selection is None or run.partition in selection]
+        ok = PartitionState.OK
+        self.counts = dict(Counter([run.state for run in found]))
+        self.engines = dict(Counter([run.engine for run in found]))
+        for run in found:
+            if run.state is not ok or run.error:
                 self._add_reason(run)
-            if run.attempt == 1 and state is not PartitionState.CANCELED and (seconds := run.seconds) is not None:
-                self.seconds.append(seconds)
-            if started_at is not None and (self.started_at is None or started_at < self.started_at):
-                self.started_at = started_at
-            if ended_at is not None and (self.ended_at is None or ended_at > self.ended_at):
-                self.ended_at = ended_at
-            yield run
+        times = ((run.started_at, run.ended_at) for run in found if run.attempt == 1 and run.state is not _CANCELED)
+        self.seconds.extend([(end - start).total_seconds() for start, end in times if start and end])
+        self.started_at = min([run.started_at for run in found if run.started_at], default=None)
+        self.ended_at = max([run.ended_at for run in found if run.ended_at], default=None)
+        return found
 
     def _add_reason(self, run: Standing) -> None:
         kinds = {

@@ -137,13 +137,14 @@ class Database:
         def work(at: Connection) -> list[Any]:
             found = at.execute(query)
             names = tuple(found.keys())
-            return [dict(zip(names, row, strict=True)) for row in found]  # a mapping of SQLAlchemy's is read slowly
+            # A mapping of SQLAlchemy's is read slowly, and so are rows that are fetched one by one.
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
         return self.autocommit(work)
 
     def tuples(self, query: Any) -> list[Any]:
         """Return the rows of a query as tuples, which takes half as long."""
-        return self.autocommit(lambda at: list(at.execute(query)))
+        return self.autocommit(lambda at: list(at.execute(query).fetchall()))
 
     def pages(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
@@ -13,7 +12,7 @@ from sqlalchemy import case, exists, func, literal, or_, select
 
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunStatus
-from flowctx.ledger.batch_rows import standing_of
+from flowctx.ledger.batch_rows import standings_of
 from flowctx.ledger.database import Database
 from flowctx.ledger.tables import launches, runs
 from flowctx.ledger.versions_sql import chunks
@@ -22,8 +21,9 @@ from flowctx.ledger.versions_sql import chunks
 _PAGE = 5000
 #: A run that ended so tells all that counts, if its engine says the same.
 _OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
-#: How many runs there are, and of how many partitions: where they are as many, each has one.
-_NUMBERS = (func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
+#: How many runs stand how, how many there are, and how many of them have no partition.
+_SUMS = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
+_NUMBERS = (func.count().label("runs"), func.count(case((runs.c.partition.is_(None), 1))).label("loose"))
 
 
 class OutcomeCounts(NamedTuple):
@@ -42,66 +42,66 @@ class OutcomeCounts(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """Return how many partitions stand how."""
-        names = self._noted_names()
-        if names is None:
+        noted = self._noted()
+        (row,) = self.database.rows(select(*_SUMS, *_NUMBERS).where(*self._runs()))
+        if len(noted) > 1 or row["loose"]:
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
-        found, unclear = self._of_runs()
-        if names and self._some((*self._notes(names[0]), ~self._recorded(alike=True))):
-            found.update(self._only_noted(names[0]))
-            contradicted = self._contradicted(names[0])
-            found.subtract(contradicted[text] for text in contradicted.keys() - unclear)
-            unclear |= contradicted.keys()
+        found, unclear = Counter({str(status): row[str(status)] for status in RunStatus}), set[str]()
+        name, number = next(iter(noted.items()), ("", 0))
+        contradicted = bool(noted) and self._some((*self._notes(name), ~self._recorded(alike=True)))
+        # Where each note has a run that stands alike, and there are as many runs, each partition has one.
+        if (contradicted or number < row["runs"]) and self.database.rows(self._several_runs().limit(1)):
+            found, unclear = self._of_runs()
+        if contradicted:
+            found.update(self._only_noted(name))
+            otherwise = self._contradicted(name)
+            found.subtract(otherwise[text] for text in otherwise.keys() - unclear)
+            unclear |= otherwise.keys()
         found.update(str(run.state) for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
         return _in_order(found)
 
     def standings(self) -> Iterator[Standing]:
         """Yield how each partition stands, in the order of their texts."""
-        names = self._noted_names()
-        if names is None:
+        noted = self._noted()
+        if len(noted) > 1 or self._some((*self._runs(), runs.c.partition.is_(None))):
             return map(Standing.of, self.weigh(None))
-        unclear = self._of_several_runs()
-        noted: list[Standing] = []
-        for name in names:
-            unclear |= self._noted_otherwise(name)
-            noted += self._noted_alone(name)
+        unclear = {row["partition"] for row in self.database.rows(self._several_runs())}
+        alone: list[Standing] = []
+        for name in noted:
+            more = self._noted_more(name)
+            unclear |= {row[0] for row, has_run in more if has_run}
+            alone += standings_of(self.batch_id, [row for row, has_run in more if not has_run])
         weighed = (run for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
         clear = (one for one in self._clear() if one.partition not in unclear) if unclear else self._clear()
-        others = [*noted, *map(Standing.of, weighed)]
+        others = [*alone, *map(Standing.of, weighed)]
         return heapq.merge(clear, sorted(others, key=itemgetter(0)), key=itemgetter(0)) if others else clear
 
-    def _noted_names(self) -> list[str] | None:
-        """Return under which names anything is noted; ``None`` if only accounts that are weighed tell how all stand."""
-        names = [name for name in self.names if self._some(self._notes(name))]
-        several = len(names) > 1 or self._some((*self._runs(), runs.c.partition.is_(None)))
-        return None if several else names
+    def _noted(self) -> dict[str, int]:
+        """Return how many partitions are noted under each name under which any is."""
+        query = select(launches.c.workflow, func.count().label("number")).where(
+            launches.c.batch_id == self.batch_id, launches.c.workflow.in_(self.names)
+        )
+        rows = self.database.rows(query.group_by(launches.c.workflow))
+        return {row["workflow"]: row["number"] for row in rows}
 
     def _clear(self) -> Iterator[Standing]:
         """Yield how the runs with partitions stand, page by page in the order of an index."""
         place = {"partition": runs.c.partition, "run_key": runs.c.run_key}
         columns = (runs.c[name] for name in ("status", "engine", "attempt", "started_at", "finished_at", "error"))
-        query = select(*place.values(), *columns, runs.c.batch_id).where(*self._with_key())
-        pages = self.database.pages(query, place, _PAGE, self.database.tuples)
-        return map(standing_of, itertools.chain.from_iterable(pages))
+        query = select(*place.values(), *columns).where(*self._with_key())
+        for page in self.database.pages(query, place, _PAGE, self.database.tuples):
+            yield from standings_of(self.batch_id, page)
 
-    def _of_several_runs(self) -> set[str]:
-        (row,) = self.database.rows(select(*_NUMBERS).where(*self._with_key()))
-        if row["runs"] == row["partitions"]:
-            return set()
-        several = select(runs.c.partition).where(*self._with_key()).group_by(runs.c.partition).having(func.count() > 1)
-        return {row["partition"] for row in self.database.rows(several)}
+    def _several_runs(self) -> Any:
+        """Return the query for the partitions that have several runs."""
+        return select(runs.c.partition).where(*self._with_key()).group_by(runs.c.partition).having(func.count() > 1)
 
-    def _noted_otherwise(self, name: str) -> set[str]:
-        """Return the partitions of which an engine says more or something else than its run that is over."""
-        more = ~told_by_run(self.batch_id, self.workflow)
-        query = select(launches.c.partition).where(*self._notes(name), more, self._recorded(alike=False))
-        return {row["partition"] for row in self.database.rows(query)}
-
-    def _noted_alone(self, name: str) -> Iterator[Standing]:
-        """Yield how the partitions stand of which there is no run."""
+    def _noted_more(self, name: str) -> list[tuple[Sequence[Any], bool]]:
+        """Return what engines say that no run tells which is over, and whether there is a run of it at all."""
         columns = (launches.c[name] for name in ("state", "engine", "attempt", "started_at", "ended_at", "error"))
-        query = select(launches.c.partition, literal(None), *columns, launches.c.batch_id)
-        query = query.where(*self._notes(name), ~self._recorded(alike=False))
-        return map(standing_of, self.database.tuples(query))
+        query = select(launches.c.partition, literal(None), *columns, self._recorded(alike=False).label("has_run"))
+        query = query.where(*self._notes(name), ~told_by_run(self.batch_id, self.workflow))
+        return [(row[:-1], bool(row[-1])) for row in self.database.tuples(query)]
 
     def _runs(self) -> tuple[Any, ...]:
         return runs.c.batch_id == self.batch_id, runs.c.workflow == self.workflow
@@ -122,10 +122,6 @@ class OutcomeCounts(NamedTuple):
 
     def _of_runs(self) -> tuple[Counter[str], set[str]]:
         """Return how many partitions with runs stand how, and those whose runs do not stand alike."""
-        sums = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
-        (row,) = self.database.rows(select(*sums, *_NUMBERS).where(*self._with_key()))
-        if row["runs"] == row["partitions"]:
-            return Counter({str(status): row[str(status)] for status in RunStatus}), set()
         by_partition = select(runs.c.partition, func.min(runs.c.status).label("status")).where(*self._with_key())
         by_partition = by_partition.group_by(runs.c.partition)
         agree = func.min(runs.c.status) == func.max(runs.c.status)

@@ -53,6 +53,9 @@ def test_a_selection_is_what_a_list_would_be(made):
     assert len(selection) == len(keys)
     assert [selection.index(key) for key in keys] == list(range(len(keys)))
     assert [key in selection for key in KEYS] == [key in keys for key in KEYS]
+    assert [list(some.texts()) for some in (selection, selection[2:-1], selection[::-2])] == [
+        [str(key) for key in some] for some in (keys, keys[2:-1], keys[::-2])
+    ]
 
 
 @given(clauses(), clauses())
