@@ -51,7 +51,7 @@ def test_a_run_that_died_is_over(ledger, event, status, why):
     """Every partition of it stands as Dagster says, and holds no capture; steps that never ran leave a part."""
     with dg.DagsterInstance.ephemeral() as instance:
         run_id = running(ledger, instance, event)
-        assert tick(instance) == "2 runs were over and are so in the ledger now"
+        assert tick(instance) == "ended in the ledger: 2 runs"
         assert tick(instance) == "no run was over"
     found = [run for run in ledger.list_runs() if run.run_id == run_id]
     assert {(run.status, run.error) for run in found} == {(status, why)}
@@ -78,4 +78,4 @@ def test_definitions_have_the_sensor_where_there_is_a_ledger(ledger, monkeypatch
     with dg.DagsterInstance.ephemeral() as instance:
         running(ledger, instance, dg.DagsterEventType.RUN_FAILURE)
         assert tick(instance).startswith("no ledger is named")
-        assert tick(instance, named.resolve_sensor_def("dying_endings")).startswith("2 runs were over")
+        assert tick(instance, named.resolve_sensor_def("dying_endings")).startswith("ended in the ledger: 2 runs")

@@ -83,7 +83,7 @@ def test_a_cancel_stops_the_runs_of_every_workflow(airflow: Airflow, tmp_path: P
         ledger.batches.record_outcomes("b", [run])
     env = {"FLOWCTX_LEDGER_URL": url, "FLOWCTX_AIRFLOW_URL": airflow.url}
     done = CliRunner().invoke(cli, ["cancel", "b"], env=env)
-    assert "batch b is canceled; 2 runs were stopped" in done.output
+    assert "batch b is canceled; stopped 2 runs" in done.output
     stopped = [call.removeprefix("PATCH /api/v2") for call in airflow.calls if call.startswith("PATCH")]
     assert stopped == ["/dags/nav/dagRuns/r0", "/dags/desk/dagRuns/r1"]
     assert [str(r.state) for name in ("nav", "desk") for r in ledger.batches.iter_outcomes("b", workflow=name)] == [

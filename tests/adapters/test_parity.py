@@ -137,7 +137,7 @@ def test_what_is_read_of_others_is_copied(ledger):
     assert_parity(moves, "date=2012-10-02,symbol=AAPL|IBM", on=["dagster"])
     assert_parity(market, "date=2012-10-02", on=["airflow"])
     assert ledger.list_runs() == before
-    with pytest.raises(InputMissing, match=r"2 partitions of workflow 'moves' that are read are not in the ledger .*"):
+    with pytest.raises(InputMissing, match=r"not in the ledger: 2 partitions of workflow 'moves' to read .*"):
         verify(market, "date=2012-10-03")
 
 

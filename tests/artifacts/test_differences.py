@@ -99,8 +99,8 @@ def test_nested_values_are_compared_whole():
         ({"a": [1]}, {"b": [1]}, (), "only the old table has the column 'a'"),
         ({"a": [1]}, {"a": [1], "b": [1]}, (), "only the new table has the column 'b'"),
         ({"a": [1]}, {"a": [1.5]}, (), "column 'a' is int64 in the old table and float64 in the new one"),
-        ({"a": [1, 1, 2]}, {"a": [1, 2]}, ("a",), "1 keys are not unique in the old table, such as a=1; name more"),
-        ({"a": [1], "v": [1]}, {"a": [2, 2], "v": [1, 1]}, ("a",), "1 keys are not unique in the new table"),
+        ({"a": [1, 1, 2]}, {"a": [1, 2]}, ("a",), "1 key not unique in the old table, such as a=1; name more"),
+        ({"a": [1], "v": [1]}, {"a": [2, 2], "v": [1, 1]}, ("a",), "1 key not unique in the new table"),
         ({"a": [1]}, {"a": [2]}, ("z",), "have no column 'z' to be a key; they have a"),
         ({"a": [[1]]}, {"a": [[2]]}, ("a",), "column 'a' is list<int64>, which cannot be a key"),
     ],
@@ -241,10 +241,10 @@ def test_keys_that_are_not_unique_are_counted_over_all_parts():
     """With the first row of one, however the rows are sorted; a key with many rows does not need them in memory."""
     old = table(k=[*range(1000), *range(10, 15)], v=[0.5] * 1005)
     problem = compare_tables(old, table(k=[1, 1], v=[0.5] * 2), Comparison(key=("k",), part_bytes=200)).problem
-    assert problem == "5 keys are not unique in the old table, such as k=10; name more columns"
+    assert problem == "5 keys not unique in the old table, such as k=10; name more columns"
     same = table(k=["A"] * 1000, v=range(1000))
     problem = compare_tables(table(k=["A"], v=[1]), same, Comparison(key=("k",), part_bytes=200)).problem
-    assert problem == "1 keys are not unique in the new table, such as k=A; name more columns"
+    assert problem == "1 key not unique in the new table, such as k=A; name more columns"
 
 
 def test_no_room_for_temporary_files_is_one_sentence(monkeypatch, tmp_path):

@@ -167,7 +167,7 @@ def test_the_latest_captures_are_shown(shell):
     every = shell("captures", "prices", "--json")
     assert [(c["revision"], c["run_id"], c["current"]) for c in every] == [(1, "r3", False), (2, "r2", True)]
     printed = shell("captures", "prices", "--limit", "1")
-    assert "only the latest 1 captures are shown; --limit shows more" in printed
+    assert "there are more than 1 capture: only the latest are shown; --limit shows more" in printed
     assert "r3" in printed
     assert "current" not in printed
 

@@ -47,7 +47,7 @@ def test_stale_partitions_are_listed_and_run_again_in_order(chain):
     """With the parameters that they had; what reads them comes after, and then nothing is stale."""
     why = "source date=2026-01-06 was captured again by 2026-01-06|restate after 2026-01-06|first, with other content"
     shown = chain("stale", "chained:double").splitlines()
-    assert shown[0] == "1 partitions of double are stale"
+    assert shown[0] == "stale: 1 partition of double"
     assert shown[2].split(maxsplit=2) == ["date=2026-01-06", "2026-01-06|first", why]
     [found] = chain("stale", "chained:total", "--json")
     assert [link["workflow"] for link in found["chain"]] == ["double", "source"]

@@ -188,7 +188,7 @@ def test_what_cannot_be_compared_is_one_sentence(ledger):
         ({"v": ["a", "b"]}, (), "column 'v' is float64 in the old table and string in the new one; compare tables of"),
         ({"v": None}, (), "only the old table has the column 'v'; compare tables of the same columns"),
         ({"w": [1, 2]}, ("k",), "only the new table has the column 'w'; compare tables of the same columns"),
-        ({"k": [1, 1]}, ("k",), "1 keys are not unique in the new table, such as k=1; name more columns"),
+        ({"k": [1, 1]}, ("k",), "1 key not unique in the new table, such as k=1; name more columns"),
     ],
 )
 def test_tables_that_cannot_be_compared_say_why(ledger, columns, key, says):

@@ -30,6 +30,7 @@ from flowctx.artifacts.types import canonical, type_name
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import PlainDataError
+from flowctx.core.printable import amount
 
 #: So many pairs of parts are compared at the same time: what takes long leaves Python to others.
 _THREADS = 2
@@ -213,5 +214,5 @@ class _Found:
             if rows.count:
                 row = ", ".join(f"{name}={value}" for name, value in rows.shown[0].items())
                 raise PlainDataError(
-                    f"{rows.count:,} keys are not unique in the {side} table, such as {row}; name more columns"
+                    f"{amount(rows.count, 'key')} not unique in the {side} table, such as {row}; name more columns"
                 )

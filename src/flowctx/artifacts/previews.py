@@ -12,6 +12,7 @@ from flowctx.core.data.tables import Table
 from flowctx.core.durability.records import StepRecord
 from flowctx.core.errors import FlowctxError
 from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.printable import amount
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,7 @@ def _preview_of(name: str, handle: Table | File) -> StoredPreview:
         return StoredPreview(name=name, facts=facts, problem=str(exc))
     return StoredPreview(
         name=name,
-        facts=f"{facts}, {handle.rows:,} rows" + (f", {wide} more columns" if wide else ""),
+        facts=f"{facts}, {amount(handle.rows, 'row')}" + (f", {wide} more columns" if wide else ""),
         columns=tuple(f"{column} {kind}" for column, kind in small["columns"].items()),
         rows=tuple(map(tuple, small["first"])),
     )

@@ -13,6 +13,7 @@ from flowctx.backfill.bulk import LANES, BulkLauncher
 from flowctx.core.batches.bulk import BULK, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord, PartitionRun, id_text
 from flowctx.core.errors import EngineError
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -84,7 +85,7 @@ class AirflowBulkLauncher(BulkLauncher):
         tasks = self._airflow._pages(f"{self._path}/taskInstances", "task_instances")
         failed = sum(task["task_id"] == RUN_SLICE and task["state"] != "success" for task in tasks)
         where = f"see their logs in run {self._run_id} of DAG {self._dag_id}"
-        return f"{failed:,} slices did not get through; {where}" if failed else None
+        return f"{amount(failed, 'slice')} did not get through; {where}" if failed else None
 
     def detach(self) -> None:
         """Leave the run to Airflow, which has all slices."""

@@ -21,6 +21,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
@@ -206,7 +207,7 @@ class BulkLaunch(LeadLaunch):
         if failed > len(self.shown) < _FAILURES:
             self._tell_failures()
         if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
-            self.stop(f"{failed} partitions failed")
+            self.stop(f"{amount(failed, 'partition')} failed")
 
     def _tell_failures(self) -> None:
         batch_id, name = self.batch.batch_id, self.bulk_work.workflow.name

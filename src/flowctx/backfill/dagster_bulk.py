@@ -14,6 +14,7 @@ from flowctx.backfill.polling import PAGE
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.errors import EngineError, EngineUnavailable
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import RunRequest
 
@@ -88,7 +89,7 @@ class DagsterBulkLauncher(BulkLauncher):
         """Return how many slices did not get through."""
         if not self._failed:
             return None
-        return f"{self._failed:,} slices did not get through; see the runs of job {self._job.job} in Dagster"
+        return f"{amount(self._failed, 'slice')} did not get through; see the runs of job {self._job.job} in Dagster"
 
     def detach(self) -> None:
         """Start no more slices, and leave those under way to Dagster."""

@@ -9,6 +9,7 @@ from flowctx.backfill.order import InputOrder
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -67,7 +68,7 @@ class Launch(LeadLaunch):
         self.listener.news(run, self.progress)
         failed = self.progress.ended.get(PartitionState.FAILED, 0)
         if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
-            self.stop(f"{failed} partitions failed")
+            self.stop(f"{amount(failed, 'partition')} failed")
 
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""

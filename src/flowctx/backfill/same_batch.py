@@ -6,6 +6,7 @@ from flowctx.core.batches.records import BatchRecord
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.errors import BatchError
+from flowctx.core.printable import amount
 
 
 def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
@@ -15,7 +16,7 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
         BatchError: They are others.
     """
     if known.digest != requested.digest:
-        what = f"{known.total:,} partitions ({brief(known.selection)})"
+        what = f"{amount(known.total or 0, 'partition')} ({brief(known.selection)})"
         now = f"{requested.total:,} ({brief(requested.selection)})"
         if known.selection == requested.selection:  # the text is the same, and the values behind it are not
             now += "; a dimension or the calendar of the workflow has changed since"

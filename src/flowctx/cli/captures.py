@@ -8,6 +8,7 @@ from flowctx.cli.options import CommandError, json_option, name_of, partition_op
 from flowctx.cli.output import as_of, capture_data, clock_time, echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.printable import amount
 
 
 @click.command(short_help="List what each partition was captured by.")
@@ -30,7 +31,7 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
         raise CommandError(f"in {name_of(ledger)} no workflow {workflow!r} has captures; see: flowctx runs")
     if len(found) > limit:
         found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
-        echo(f"only the latest {limit:,} captures are shown; --limit shows more", err=True)
+        echo(f"there are more than {amount(limit, 'capture')}: only the latest are shown; --limit shows more", err=True)
     # What is current of these may have been granted earlier than what is shown.
     current = ledger.current_revisions({capture.key.idempotency_key for capture in found})
     found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))

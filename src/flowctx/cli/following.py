@@ -12,6 +12,7 @@ from rich.text import Text
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.cli.output import echo, print_facts, print_json, shown, spent
 from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.printable import amount
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -38,7 +39,7 @@ class _Lines(LaunchListener):
         self.failures = 0
 
     def begun(self, progress: LaunchProgress) -> None:
-        self.say(f"{progress.total:,} partitions")
+        self.say(amount(progress.total, "partition"))
 
     def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
         if run.state is PartitionState.FAILED:

@@ -11,6 +11,7 @@ from flowctx.cli.completing import batch_ids
 from flowctx.cli.options import json_option, ledger_option, there_option
 from flowctx.cli.output import echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.printable import amount
 
 
 @click.group(short_help="Look after the database that remembers runs.")
@@ -77,13 +78,13 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
     if dry_run and pruned.of:
         rows = [(one.workflow, one.batch_id, f"{one.runs:,}") for one in pruned.of]
         print_table("would forget", ("workflow", "batch", "runs"), rows)
-    what = f"{pruned.runs} runs, {pruned.captures} captures and {pruned.batches} batches"
+    what = ", ".join((amount(pruned.runs, "run"), amount(pruned.captures, "capture"), f"{pruned.batches:,} batches"))
     echo(f"{'would forget' if dry_run else 'forgot'} {what}")
     if removed is None:
         echo("artifacts stay: nothing says where they are; set FLOWCTX_ARTIFACTS_URL to remove some")
         return
     what = "would remove" if dry_run else "removed"
-    echo(f"{what} {removed.files} artifacts, {removed.bytes:,} bytes")
+    echo(f"{what} {amount(removed.files, 'artifact')}, {removed.bytes:,} bytes")
 
 
 @ledger.command(short_help="Keep all of a batch, however old it is.")

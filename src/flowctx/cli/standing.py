@@ -24,6 +24,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import EngineError, WorkflowError
 from flowctx.core.masking import mask_data
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
 
@@ -202,8 +203,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
         if name not in batch.workflows and (running := counts.get("running")):
-            echo(f"{running:,} runs of workflow {name} carry this batch id and are not stopped", err=True)
-    echo(f"batch {batch_id} is canceled" + (f"; {stopped:,} runs were stopped" if stopped else ""))
+            echo(f"not stopped: {amount(running, 'run')} of workflow {name} with this batch id", err=True)
+    echo(f"batch {batch_id} is canceled" + (f"; stopped {amount(stopped, 'run')}" if stopped else ""))
 
 
 def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
@@ -221,7 +222,9 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
             settle_run(ledger, batch.workflow, run)
         stopped += sum(run.state is PartitionState.CANCELED for run in done)
         if len(done) < len(runs):
-            echo(f"{len(runs) - len(done):,} runs on {name} do not stop; say it again, or look at them there", err=True)
+            echo(
+                f"{amount(len(runs) - len(done), 'run')} on {name} did not stop; say it again, or look there", err=True
+            )
     return stopped
 
 

@@ -21,7 +21,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.errors import MissingExtra
 from flowctx.core.masking import mask_data
-from flowctx.core.printable import brief, well_formed
+from flowctx.core.printable import amount, brief, well_formed
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
@@ -120,7 +120,7 @@ def output(
         echo_data(made.getvalue().decode())
         return
     write_file(file, made.getvalue())
-    echo(f"{len(found):,} partitions written to {file}")
+    echo(f"{amount(len(found), 'partition')} written to {file}")
 
 
 def _show(found: Outputs, table: str | None) -> None:
@@ -131,7 +131,7 @@ def _show(found: Outputs, table: str | None) -> None:
         joined = found.table(table)
         lines, columns = joined.head(joined.rows), list(joined.columns)
     cells = mask_data([{name: cell(line.get(name)) for name in columns} for line in lines])
-    print_table(f"{len(found):,} partitions", columns, [[text(value) for value in line.values()] for line in cells])
+    print_table(amount(len(found), "partition"), columns, [[text(value) for value in line.values()] for line in cells])
 
 
 def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
@@ -290,5 +290,5 @@ def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
     rows = [(one.partition, one.capture_id, one.reason) for one in found]
     none = f"nothing of {workflow.name} is stale"
     print_table(
-        f"{len(found):,} partitions of {workflow.name} are stale", ("partition", "capture", "why"), rows, none=none
+        f"stale: {amount(len(found), 'partition')} of {workflow.name}", ("partition", "capture", "why"), rows, none=none
     )

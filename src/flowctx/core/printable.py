@@ -44,5 +44,19 @@ def brief(value: object, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def amount(count: int, noun: str) -> str:
+    """Return how many there are of what, for messages.
+
+    Args:
+        count: How many.
+        noun: One of them, as in ``"partition"``; several take an s.
+
+    Example:
+        >>> amount(1, "partition"), amount(12000, "partition")
+        ('1 partition', '12,000 partitions')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")

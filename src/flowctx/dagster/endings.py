@@ -6,6 +6,7 @@ import dagster as dg
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.dagster.recording import end_of_run
 from flowctx.dagster.storage import ledger_at
@@ -49,7 +50,7 @@ def endings_sensor(
         if ledger is None:
             return dg.SkipReason("no ledger is named; set FLOWCTX_LEDGER_URL")
         count = end_runs(ledger, context.instance, flow)
-        return dg.SkipReason(f"{count} runs were over and are so in the ledger now" if count else "no run was over")
+        return dg.SkipReason(f"ended in the ledger: {amount(count, 'run')}" if count else "no run was over")
 
     return endings
 

@@ -11,6 +11,7 @@ from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version
 from flowctx.core.errors import InputMissing, LedgerError
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.printable import amount
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -89,7 +90,7 @@ def _recorded(
     if missing:
         some = ", ".join(str(key or source.name) for key in missing[:3]) + (", …" if len(missing) > 3 else "")
         raise InputMissing(
-            f"{len(missing):,} partitions of workflow {source.name!r} that are read are not in the ledger ({some}); "
+            f"not in the ledger: {amount(len(missing), 'partition')} of workflow {source.name!r} to read ({some}); "
             f"make them: flowctx backfill {import_path_of(source) or f'MODULE:{source.name}'} --batch NEW_ID --select …"
         )
 

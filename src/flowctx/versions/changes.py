@@ -14,6 +14,7 @@ from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import MissingExtra
+from flowctx.core.printable import amount
 
 #: What stands for a value that is not there.
 ABSENT: Final = object()
@@ -137,7 +138,7 @@ def _are_equal(old: object, new: object) -> bool:
 def _shown(value: object) -> Any:
     """Return a value as it is shown: of a table or file its size."""
     if isinstance(value, Table):
-        return f"table of {value.rows:,} rows"
+        return f"table of {amount(value.rows, 'row')}"
     if isinstance(value, File):
         return f"file of {value.bytes:,} bytes, SHA-256 {value.digest[:12]}"
     return value

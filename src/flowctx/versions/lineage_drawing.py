@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from flowctx.core.masking import mask_text
-from flowctx.core.printable import printable
+from flowctx.core.printable import amount, printable
 from flowctx.versions.lineage import Source
 
 #: So many captures of a column are drawn.
@@ -55,7 +55,7 @@ def draw_lineage(found: Sequence[Source]) -> str:
     rows = max((min(len(sources), MOST) for sources in columns.values()), default=0)
     width = len(columns) * (_WIDTH + _BETWEEN) - _BETWEEN + 2 * _PAD
     height = (rows + 1) * (_HEIGHT + _GAP)
-    words = f"{len(found):,} captures, {len(columns):,} columns"
+    words = f"{amount(len(found), 'capture')}, {amount(len(columns), 'column')}"
     return (
         f'{_STYLE}<div class="lineage"><svg role="img" aria-label="{words}" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}">{"".join(_lines(found, places))}{"".join(boxes)}</svg></div>'

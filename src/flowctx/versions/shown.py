@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from flowctx.core.data.table_changes import CellChange, TableChange
 from flowctx.core.masking import mask_data
+from flowctx.core.printable import amount
 from flowctx.versions.changes import ABSENT, Change
 from flowctx.versions.differences import Differences, Outcome, StepDifference
 from flowctx.versions.rows import cell, text
@@ -68,12 +69,13 @@ def change_lines(where: tuple[str, str], found: Iterable[Change]) -> Iterator[Li
 
 
 def _table_lines(where: tuple[str, str], path: str, table: TableChange) -> Iterator[Line]:
-    rows = (f"{table.rows_before:,} rows", f"{table.rows_after:,} rows")
+    rows = (amount(table.rows_before, "row"), amount(table.rows_after, "row"))
     if table.problem is not None:
         yield Line(*where, f"{path}: {table.problem}", "differs", *rows, None)
         return
     how = f"by {', '.join(table.key)}" if table.key else "by position"
-    counts = f"{table.cells:,} cells in {table.changed_rows:,} rows, {table.added:,} added, {table.removed:,} removed"
+    changed = f"{amount(table.cells, 'cell')} in {amount(table.changed_rows, 'row')}"
+    counts = f"{changed}, {table.added:,} added, {table.removed:,} removed"
     yield Line(*where, f"{path}: {counts}; rows {how}", "changed", *rows, None)
     for one in table.largest:
         old, new = (_masked(one.column, value) for value in (one.old, one.new))

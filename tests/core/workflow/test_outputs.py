@@ -41,7 +41,7 @@ def test_a_test_makes_them_of_a_dict():
     outputs = Outputs({KEYS[0]: {"rows": [1]}})
     with pytest.raises(TypeError, match="copy it first"):
         outputs[KEYS[0]]["rows"].append(2)
-    assert (outputs == {KEYS[0]: {"rows": [1]}}, repr(outputs)) == (True, "<Outputs: 1 partitions from day=0 to day=0>")
+    assert (outputs == {KEYS[0]: {"rows": [1]}}, repr(outputs)) == (True, "<Outputs: 1 partition from day=0 to day=0>")
 
 
 def test_there_may_be_none():

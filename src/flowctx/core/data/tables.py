@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Protocol
 
 from flowctx.core.data.references import Handle, TableReference
+from flowctx.core.printable import amount
 
 #: Largest table or output, in bytes as it is stored, that travels inside where there is no artifact store.
 MAX_INLINE_BYTES = 48 * 1024
@@ -278,7 +279,7 @@ class Table(Handle[TableReference, TableSource]):
     def __repr__(self) -> str:
         if self._source is not None and not self._source.kept:
             return "<Table, not stored yet>"
-        return f"<Table: {self.rows:,} rows x {len(self.columns)} columns, {self.bytes:,} bytes>"
+        return f"<Table: {amount(self.rows, 'row')} x {amount(len(self.columns), 'column')}, {self.bytes:,} bytes>"
 
     def _repr_html_(self) -> str:
         return preview_html(self)

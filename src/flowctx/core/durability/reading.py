@@ -19,6 +19,7 @@ from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.printable import amount
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.import_path import import_path_of
@@ -264,7 +265,7 @@ def _named(item: Input, keys: Sequence[PartitionKey | None]) -> str:
         return f"workflow {item.workflow.name!r}"
     some = ", ".join(str(key) for key in keys[:_NAMED])
     more = f" and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else ""
-    partitions = "partition" if len(keys) == 1 else f"{len(keys):,} partitions"
+    partitions = "partition" if len(keys) == 1 else amount(len(keys), "partition")
     return f"{partitions} {some}{more} of workflow {item.workflow.name!r}"
 
 

@@ -12,6 +12,7 @@ from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, Stat
 from flowctx.core.partitions.index_tree import Runs, Tree, blocks, box, combine, tree_over
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection_text import block_text
+from flowctx.core.printable import amount
 
 #: More dates than any cadence has.
 _DATES = 10**9
@@ -245,7 +246,7 @@ class Selection(Sequence[PartitionKey]):
     def __repr__(self) -> str:
         if not self:
             return "<Selection: no keys>"
-        return f"<Selection: {len(self)} keys from {self[0]} to {self[-1]}>"
+        return f"<Selection: {amount(len(self), 'key')} from {self[0]} to {self[-1]}>"
 
     def _repr_html_(self) -> str:
         names = self.scheme.dimensions
@@ -253,7 +254,7 @@ class Selection(Sequence[PartitionKey]):
         rows: list[Iterable[object]] = [[key[name] for name in names] for key in ends]
         if len(ends) < len(self):
             rows.insert(_SHOWN, ["…" for _ in names])
-        return table(f"selection of {len(self)} keys", names, rows)
+        return table(f"selection of {amount(len(self), 'key')}", names, rows)
 
 
 def _walk(scheme: Keys, tree: Tree) -> Iterator[PartitionKey]:

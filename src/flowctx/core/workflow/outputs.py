@@ -9,6 +9,7 @@ from flowctx.core.data.plain import freeze
 from flowctx.core.data.tables import Table, join_tables
 from flowctx.core.errors import PlainDataError
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.printable import amount
 
 #: So many outputs are loaded at once: few, so that one that is looked at does not wait for all.
 _AT_ONCE: Final = 64
@@ -129,4 +130,4 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
 
     def __repr__(self) -> str:
         ends = f" from {self._keys[0]} to {self._keys[-1]}" if self._keys else ""
-        return f"<Outputs: {len(self)} partitions{ends}>"
+        return f"<Outputs: {amount(len(self), 'partition')}{ends}>"
