@@ -68,6 +68,16 @@ def test_commands_that_look_load_no_launcher(tmp_path, monkeypatch):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_which_engine_is_there_is_told_without_importing_it(engine):
+    """`flowctx doctor` asks; each public name of the adapter is imported when it is used."""
+    code = (
+        f"import sys, flowctx.{engine} as adapter\n"
+        f"print({engine!r} in sys.modules, set(adapter.__all__) <= set(dir(adapter)), hasattr(adapter, 'other'))"
+    )
+    assert python(code).stdout.split() == ["False", "True", "False"]
+
+
 @pytest.mark.parametrize(
     ("code", "missing", "remedy"),
     [
@@ -117,10 +127,12 @@ def test_a_broken_library_is_not_called_missing():
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'dagster_shared': raise ModuleNotFoundError('No module named ' + name, name=name)\n"
         "sys.meta_path.insert(0, Break())\n"
-        "import flowctx.dagster"
+        "import flowctx.dagster\n"
+        "print('not yet')\n"
+        "flowctx.dagster.workflow_job"
     )
     done = python(code)
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout) == (1, "not yet\n")
     assert "dagster_shared" in done.stderr
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from flowctx.dagster import _versions  # noqa: F401 - first: it says which Dagster is needed where it is not there
-from flowctx.dagster.asset_keys import asset_key
-from flowctx.dagster.bulk import workflow_bulk_job
-from flowctx.dagster.context import workflow_context, workflow_contexts
-from flowctx.dagster.definitions import workflow_assets, workflow_definitions, workflow_job
-from flowctx.dagster.endings import endings_sensor
-from flowctx.dagster.mappings import partition_mapping
-from flowctx.dagster.outputs import WorkflowIOManager
-from flowctx.dagster.partitions import partitions_def
-from flowctx.dagster.range_outputs import partition_outputs
-from flowctx.dagster.reading import read_input
-from flowctx.dagster.ready import inputs_sensor
-from flowctx.dagster.resource import WorkflowContextResource
-from flowctx.dagster.running import run_assets
-from flowctx.dagster.schedules import workflow_schedule
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from flowctx.dagster import _versions  # noqa: F401 - it says which Dagster is needed where it is not there
+
+if TYPE_CHECKING:
+    from flowctx.dagster.asset_keys import asset_key
+    from flowctx.dagster.bulk import workflow_bulk_job
+    from flowctx.dagster.context import workflow_context, workflow_contexts
+    from flowctx.dagster.definitions import workflow_assets, workflow_definitions, workflow_job
+    from flowctx.dagster.endings import endings_sensor
+    from flowctx.dagster.mappings import partition_mapping
+    from flowctx.dagster.outputs import WorkflowIOManager
+    from flowctx.dagster.partitions import partitions_def
+    from flowctx.dagster.range_outputs import partition_outputs
+    from flowctx.dagster.reading import read_input
+    from flowctx.dagster.ready import inputs_sensor
+    from flowctx.dagster.resource import WorkflowContextResource
+    from flowctx.dagster.running import run_assets
+    from flowctx.dagster.schedules import workflow_schedule
 
 __all__ = [
     "WorkflowContextResource",
@@ -37,3 +42,36 @@ __all__ = [
     "workflow_job",
     "workflow_schedule",
 ]
+
+#: Public names and where they are: who only asks which Dagster is there need not import it.
+_HOME = {
+    "WorkflowContextResource": "flowctx.dagster.resource",
+    "WorkflowIOManager": "flowctx.dagster.outputs",
+    "asset_key": "flowctx.dagster.asset_keys",
+    "endings_sensor": "flowctx.dagster.endings",
+    "inputs_sensor": "flowctx.dagster.ready",
+    "partition_mapping": "flowctx.dagster.mappings",
+    "partition_outputs": "flowctx.dagster.range_outputs",
+    "partitions_def": "flowctx.dagster.partitions",
+    "read_input": "flowctx.dagster.reading",
+    "run_assets": "flowctx.dagster.running",
+    "workflow_assets": "flowctx.dagster.definitions",
+    "workflow_bulk_job": "flowctx.dagster.bulk",
+    "workflow_context": "flowctx.dagster.context",
+    "workflow_contexts": "flowctx.dagster.context",
+    "workflow_definitions": "flowctx.dagster.definitions",
+    "workflow_job": "flowctx.dagster.definitions",
+    "workflow_schedule": "flowctx.dagster.schedules",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'flowctx.dagster' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
