@@ -6,8 +6,11 @@ import io
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
+from flowctx.cli.blocks import Block, Cell, Paragraph
 from flowctx.cli.output import blocks, echo_data, print_table
 
 COLUMNS = ("run", "partition", "why")
@@ -56,6 +59,27 @@ def test_a_pipe_gets_a_line_for_each_row(capsys, monkeypatch, columns):
     assert (title, header) == ("runs", header.rstrip())
     assert row.startswith("  ".join(ROWS[0][:2]))
     assert row.endswith("a long reason, in lines")
+
+
+WORDS = st.text(st.sampled_from("ab [/]=日é✗"), max_size=6).map(str.strip)
+CELLS = st.builds(Cell, WORDS, st.sampled_from(["", "red", "bold yellow"]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1), st.tuples(WORDS, WORDS, WORDS), st.booleans())
+def test_a_pipe_gets_what_a_wide_terminal_shows(rows, headings, right):
+    """Columns are as wide, and each text is where it is, whatever characters are in it."""
+    facts = Block(rows=[row[:2] for row in rows if row[1].text] or [(Cell("a"), Cell("b"))])
+    for block in (
+        Block(rows=rows, headings=headings, right=right),
+        facts,
+        Paragraph([cell for row in rows for cell in row]),
+    ):
+        out = Console(file=io.StringIO(), width=1000)
+        out.print(block)
+        assert [line.rstrip() for line in block.lines()] == [
+            line.rstrip() for line in out.file.getvalue().removesuffix("\n").split("\n")
+        ]
 
 
 def test_headings_are_text(capsys):

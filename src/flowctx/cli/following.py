@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.text import Text
 
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.cli.output import echo, print_facts, print_json, shown, spent
@@ -15,6 +13,7 @@ from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.printable import amount
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import TaskID
 
 #: How often a log gets a line, in seconds.
@@ -27,8 +26,11 @@ _WIDE = 80
 
 def listener() -> LaunchListener:
     """Return what shows progress on standard error, as suits it."""
-    console = Console(stderr=True, highlight=False)
-    return _Bar(console) if console.is_terminal else _Lines()
+    if not sys.stderr.isatty():
+        return _Lines()
+    from rich.console import Console  # here: a log needs neither
+
+    return _Bar(Console(stderr=True, highlight=False))
 
 
 class _Lines(LaunchListener):
@@ -91,6 +93,8 @@ class _Bar(_Lines):
         self.progress.stop()
 
     def say(self, text: str) -> None:
+        from rich.text import Text
+
         self.progress.console.print(Text(shown(text)))
 
 

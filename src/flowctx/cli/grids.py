@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
 from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
+from flowctx.cli.blocks import Block, Cell, Paragraph
 from flowctx.cli.output import print_facts, print_json, print_table, show
 from flowctx.core.batches.records import PartitionState
 
@@ -36,18 +34,16 @@ def print_grid(grid: Grid) -> None:
     groups = _groups(grid)
     together = len(grid.columns) > _MOST_COLUMNS
     columns = [f"all {len(grid.columns)}"] if together else grid.columns
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(grid.row_dimension, style="dim")
-    for column in columns:
-        table.add_column(column or "", justify="right")
     seen: set[str] = set()
+    shown: list[list[Cell]] = []
     for label, rows in groups:
         letters = [grid.row(row).decode() for row in rows]
         cells = ["".join(letters)] if together else ["".join(some) for some in zip(*letters, strict=True)]
         seen.update(*cells)
-        table.add_row(label, *map(_cell, cells))
-    for block in (Text(), table, _legend(seen)):
-        show(block)
+        shown.append([Cell(label, "dim"), *map(_cell, cells)])
+    show(Paragraph())
+    show(Block(rows=shown, headings=[grid.row_dimension, *columns], right=True))
+    show(_legend(seen))
 
 
 def _groups(grid: Grid) -> list[tuple[str, list[int]]]:
@@ -60,25 +56,23 @@ def _groups(grid: Grid) -> list[tuple[str, list[int]]]:
     return [(f"{grid.rows[0]} … {grid.rows[-1]}", list(range(len(grid.rows))))]
 
 
-def _cell(letters: str) -> Text:
+def _cell(letters: str) -> Cell:
     there = letters.replace(NONE, "")
     if not there:
-        return Text("")
+        return Cell("")
     worst = next(letter for letter in _STYLES if letter in there)
     sign, style = _STYLES[worst]
     if len(there) == 1:
-        return Text(sign, style=style)
-    done = sum(letter in _DONE for letter in there)
-    return Text(f"{done}/{len(there)} {sign}", style=style)
+        return Cell(sign, style)
+    done = sum(map(there.count, _DONE))
+    return Cell(f"{done}/{len(there)} {sign}", style)
 
 
-def _legend(seen: set[str]) -> Text:
-    legend = Text()
-    for letter, (sign, style) in _STYLES.items():
-        if letter in seen:
-            legend.append(f"{sign} ", style=style)
-            legend.append(f"{_WORDS[letter]}   ", style="dim")
-    return legend
+def _legend(seen: set[str]) -> Paragraph:
+    signs = [(*_STYLES[letter], _WORDS[letter]) for letter in _STYLES if letter in seen]
+    return Paragraph(
+        [cell for sign, style, word in signs for cell in (Cell(f"{sign} ", style), Cell(f"{word}   ", "dim"))]
+    )
 
 
 def print_plan(plan: Plan, batch_id: str, as_json: bool) -> None:

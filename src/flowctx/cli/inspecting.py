@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
+from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import how_to_continue
 from flowctx.cli.options import CommandError, json_option, name_of, partition_option, there_option
@@ -30,15 +31,15 @@ from flowctx.cli.output import (
     show as show_block,
 )
 from flowctx.cli.run_names import run_named
-from flowctx.cli.tables import print_outputs, print_tables
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.ownership import is_alive
-from flowctx.versions.lineage import Source, find_captured, lineage
-from flowctx.versions.lineage_drawing import lineage_page
+
+if TYPE_CHECKING:
+    from flowctx.versions.lineage import Source
 
 
 @click.command(short_help="List runs of all engines, the latest first.")
@@ -142,10 +143,7 @@ def show(
     """  # noqa: D301 - \b is for click
     run_id, key = run_named(ledger, run_id, partition)
     if built_from:
-        found = lineage(ledger, find_captured(ledger, run_id, workflow, key))
-        if html_file is not None:
-            write_file(html_file, lineage_page(found).encode())
-        _show_lineage(found, as_json)
+        _print_lineage(ledger, run_id, workflow, key, html_file, as_json)
         return
     if html_file is not None:
         raise click.UsageError("--html draws what something was built from; add --lineage")
@@ -154,6 +152,8 @@ def show(
     if as_json:
         print_json({**run_data(run), "steps": [step_data(r) for r in records], "context": run.context.to_dict()})
         return
+    from flowctx.cli.tables import print_outputs, print_tables  # here, because a list of runs has no tables
+
     _print_run(run, ledger)
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
     _print_inputs(records)
@@ -186,6 +186,18 @@ def _print_run(run: RunRecord, ledger: Ledger) -> None:
             "did only": ", ".join(run.selected) or None,
         }
     )
+
+
+def _print_lineage(
+    ledger: Ledger, run_id: str, workflow: str | None, key: PartitionKey | None, html_file: Path | None, as_json: bool
+) -> None:
+    from flowctx.versions.lineage import find_captured, lineage  # here, because few ask for it
+    from flowctx.versions.lineage_drawing import lineage_page
+
+    found = lineage(ledger, find_captured(ledger, run_id, workflow, key))
+    if html_file is not None:
+        write_file(html_file, lineage_page(found).encode())
+    _show_lineage(found, as_json)
 
 
 def _show_lineage(found: list[Source], as_json: bool) -> None:
@@ -231,7 +243,7 @@ def _print_tracebacks(records: list[StepRecord]) -> None:
     for record in records:
         if record.traceback is not None:
             echo(f"\nstep {record.step}:")
-            show_block(Text(shown(record.traceback, lines=True)))
+            show_block(Paragraph([Cell(shown(record.traceback, lines=True))]))
     if not any(record.traceback for record in records):
         echo("\nno step of it raised")
 

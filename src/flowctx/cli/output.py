@@ -8,14 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
 
+from flowctx.cli.blocks import Block, Cell, Paragraph, cells_of
 from flowctx.cli.options import CommandError
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
@@ -25,6 +22,9 @@ from flowctx.core.whole_files import write_whole
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult
 from flowctx.core.workflow.run_result import RunResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: What JSON may hold and no terminal should be sent: C1 controls, separators of lines, marks that turn a text around.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -88,31 +88,25 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
     if not cells and none:
         echo(none)
         return
-    out = console()
-    show(Text(shown(title, lines=True), style="bold"), out)
-    for block in blocks([_one_line(column, mask) for column in columns], cells, out.width):
-        show(block, out)
+    show(Paragraph([Cell(shown(title, lines=True), "bold")]))
+    width = console().width if sys.stdout.isatty() else _NO_END
+    for block in blocks([_one_line(column, mask) for column in columns], cells, width):
+        show(block)
 
 
 def _one_line(cell: object, mask: Callable[[str], str]) -> str:
     return printable(mask(" ".join(str(cell).split())))
 
 
-def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table | Text]:
+def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Block | Paragraph]:
     """Yield a table, or a block of names and values for each row if the table cannot be read at this width."""
-    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    widths = [max(map(cells_of, column)) for column in zip(columns, *rows, strict=True)]
     if sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _LEAST_FOLDED) <= width:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for column in columns[:-1]:
-            table.add_column(Text(column), no_wrap=True)  # a text is taken for markup otherwise
-        table.add_column(Text(columns[-1]), overflow="fold")
-        for row in rows:
-            table.add_row(*map(_cell, row))
-        yield table
+        yield Block(rows=[[_cell(text) for text in row] for row in rows], headings=columns)
         return
     for row in rows:
         yield _facts(zip(columns, map(_cell, row), strict=True))
-        yield Text()
+        yield Paragraph()
 
 
 def as_of(run: RunRecord) -> str | None:
@@ -137,33 +131,27 @@ def print_facts(facts: Mapping[str, object]) -> None:
     show(_facts((name, _cell(shown(str(value)))) for name, value in facts.items() if value is not None))
 
 
-def _facts(facts: Iterable[tuple[str, Text]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for name, value in facts:
-        if value:
-            grid.add_row(Text(name, style="dim", no_wrap=True), value)
-    return grid
+def _facts(facts: Iterable[tuple[str, Cell]]) -> Block:
+    return Block(rows=[(Cell(name, "dim"), value) for name, value in facts if value.text])
 
 
-def _cell(text: str) -> Text:
-    return Text(text, style=_COLOURS.get(text, ""), overflow="fold")
+def _cell(text: str) -> Cell:
+    return Cell(text, _COLOURS.get(text, ""))
 
 
-def show(block: RenderableType, out: Console | None = None) -> None:
+def show(block: Block | Paragraph) -> None:
     """Print what is to be seen; a pipe gets whole lines without blanks at their ends."""
-    out = out or console()
     if sys.stdout.isatty():
-        out.print(block)
+        console().print(block)
         return
-    with out.capture() as printed:
-        out.print(block)
-    for line in printed.get().splitlines():
-        click.echo(line.rstrip())
+    click.echo("\n".join([line.rstrip() for line in block.lines()]))
 
 
 def console() -> Console:
-    """Return a console for standard output as it is now; a pipe is as wide as its longest line."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _NO_END)
+    """Return a console for the terminal that standard output is now."""
+    from rich.console import Console  # here, because it is slow to import
+
+    return Console(highlight=False)
 
 
 def print_result(result: RunResult, as_json: bool) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 import click
-from rich.text import Text
 
 from flowctx import local
+from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import hints_after, told_if_cut
 from flowctx.cli.options import (
@@ -188,7 +188,7 @@ def _show_replay(done: Replay) -> None:
     else:
         for line in done.diff.splitlines():
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-            show(Text(shown(line), style=style))
+            show(Paragraph([Cell(shown(line), style)]))
 
 
 def _brief(value: object) -> str:
