@@ -8,7 +8,8 @@ from flowctx import LedgerUnavailable, StepStatus
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import begin_run, plan_run
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output, merge_upstream
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, load_output
+from flowctx.core.execution.upstream import merge_upstream
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from flowctx import PayloadError, StepResult
 from flowctx.airflow.json_columns import for_column, from_column
 from flowctx.core.data.plain import freeze
-from flowctx.core.execution.envelope import Envelope, Upstream
+from flowctx.core.execution.envelope import Envelope
+from flowctx.core.execution.upstream import Upstream
 from postgres import postgres_database, postgres_server
 from strategies import plain_data, plain_dicts, same
 

@@ -21,7 +21,7 @@ from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, 
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import begin_run, plan_run
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
-from flowctx.core.execution.envelope import Upstream
+from flowctx.core.execution.upstream import Upstream
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.ledger.memory import MemoryLedger

@@ -14,7 +14,8 @@ from flowctx.core.data.tables import Table
 from flowctx.core.durability.step_attempt import StepInput
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.upstream import merge_upstream
 from flowctx.core.partitions.key import escape_value
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext

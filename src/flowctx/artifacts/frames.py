@@ -61,9 +61,7 @@ class ArrowSource:
         """Copy a small table of plain columns: whoever made it may change the memory that it is made of."""
         table = self._table
         if not self.kept and table is not None and (self.nbytes or 0) <= MAX_INLINE_BYTES and surely_written(table):
-            schema, copies = table.schema, [batch.serialize() for batch in table.to_batches(max_chunksize=_ROWS)]
-            self._open = lambda: (schema, (pa.ipc.read_record_batch(copy, schema) for copy in copies))
-            self.kept, self._table = True, None
+            self._open, self.kept, self._table = _copied(table), True, None
         return self.kept
 
     def batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -139,6 +137,16 @@ def _of_table(table: pa.Table, path: str, freq: str | None = None) -> ArrowSourc
 
 def _batches(table: pa.Table) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     return table.schema, iter(table.to_batches(max_chunksize=_ROWS))
+
+
+def _copied(table: pa.Table) -> Callable[[], tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """Copy a table, and return what returns its schema and its batches."""
+    schema, batches = table.schema, table.to_batches(max_chunksize=_ROWS)
+    if table.get_total_buffer_size() <= TINY:  # of a larger one, nothing is copied that was cut away
+        copies = [batch.copy_to(pa.default_cpu_memory_manager()) for batch in batches]
+        return lambda: (schema, iter(copies))
+    messages = [batch.serialize() for batch in batches]
+    return lambda: (schema, (pa.ipc.read_record_batch(message, schema) for message in messages))
 
 
 def _of_stream(value: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

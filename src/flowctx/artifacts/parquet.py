@@ -107,10 +107,17 @@ _PLAIN = frozenset(
 )
 
 
+#: The last schema of which every table can be written: to compare two takes a fraction of what it takes to hash one.
+_PLAIN_SCHEMAS: list[pa.Schema] = []
+
+
 def surely_written(table: pa.Table) -> bool:
     """Whether nothing in a table can keep it from being written."""
-    if not _plain(table.schema):
-        return False
+    schema = table.schema
+    if not any(schema.equals(known, check_metadata=True) for known in _PLAIN_SCHEMAS):
+        if not _plain(schema):
+            return False
+        _PLAIN_SCHEMAS[:] = [schema]
     try:
         table.validate(full=True)  # text that is not UTF-8
     except pa.ArrowInvalid:

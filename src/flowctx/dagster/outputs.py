@@ -11,8 +11,9 @@ from pydantic import Field, PrivateAttr
 from flowctx.core.data.plain import FrozenDict, thaw
 from flowctx.core.errors import ArtifactError, ContextError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Upstream
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES
 from flowctx.core.execution.keeping import keep_tables
+from flowctx.core.execution.upstream import Upstream
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.dagster._compat import step_context

@@ -18,8 +18,9 @@ from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
 from flowctx.core.errors import ArtifactError, FlowctxError
-from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
+from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.execution.execute import Outcome
+from flowctx.core.execution.upstream import merge_upstream
 from flowctx.core.masking import mask_data
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
-from uuid import uuid4
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock, SystemClock
@@ -28,7 +27,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded
 from flowctx.core.workflow.result import StepStatus
-from flowctx.core.workflow.run_context import begin
+from flowctx.core.workflow.run_context import begin, new_run_id
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.core.workflow.step_config import step_config_of
@@ -264,7 +263,7 @@ def _new_context(
     now = clock.now()
     return begin(
         workflow.name,
-        run_id=run_id or str(uuid4()),
+        run_id=run_id or new_run_id(),
         scheme=workflow.partitions,
         partition=workflow.partition_key(partition),
         as_of_date=as_of_date,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
@@ -17,19 +19,14 @@ from flowctx.core.durability.run_plan import LOCAL_LEASE
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
 from flowctx.core.errors import LedgerError, LedgerUnavailable, Superseded, error_text
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import (
-    MAX_INLINE_BYTES,
-    Envelope,
-    final_context,
-    load_output,
-    merge_upstream,
-    nearest_complete,
-)
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, final_context, load_output
+from flowctx.core.execution.upstream import merge_upstream, nearest_complete
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult, StepRun
 
+_step = attrgetter("step")
 #: What ends a process from within a step.
 _ENDINGS: Mapping[type[BaseException], str] = {
     KeyboardInterrupt: "interrupted",
@@ -47,6 +44,7 @@ class Progress:
         if self.store is None and not recorder.recording:
             self.store = MemoryArtifactStore()
         self.entries: dict[str, StepRun] = {}
+        #: What the steps handed on; one that failed hands on nothing.
         self.envelopes: dict[str, Envelope] = {}
         #: Outputs that are in this process already.
         self.outputs: dict[str, Mapping[str, Any]] = {}
@@ -74,7 +72,8 @@ class Progress:
                     self.recorder.finish(RunStatus.FAILED, why)
                 raise
             result = self.result()
-            self.recorder.finish(RunStatus(result.status), _why(result))
+            if self.recorder.recording:
+                self.recorder.finish(RunStatus(result.status), _why(result))
         return result
 
     def result(self) -> RunResult:
@@ -85,44 +84,44 @@ class Progress:
     def _attempt(self, step: Step) -> StepRun:
         attempt = StepAttempt(
             step=step,
-            open=lambda: self.recorder,
-            receive=lambda ctx: self._receive(step, ctx),
+            open=self._begun,
+            receive=partial(self._receive, step),
             store=self.store,
             limit=MAX_INLINE_BYTES if self.recorder.recording else None,
             ends_run=False,
             clock=self.clock,
         )
         made = attempt.to_the_end()
-        self.envelopes[step.name] = made.envelope
-        if made.envelope.status is StepStatus.OK and not isinstance(made.envelope.output, ArtifactRef):
-            self.outputs[step.name] = load_output(made.envelope, self.store)
+        result, envelope = made.outcome.result, made.envelope
+        if result.status is not StepStatus.FAILED:
+            self.envelopes[step.name] = envelope
+        if result.status is StepStatus.OK and not isinstance(envelope.output, ArtifactRef):
+            self.outputs[step.name] = envelope.output
         return StepRun.of(
             step.name,
-            made.outcome.result,
+            result,
             attempts=attempt.number,
             duration=self.clock.now() - (attempt.started_at or self.ctx.started_at),
             exception=made.outcome.exception,
         )
 
-    def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
-        before = nearest_complete(self.workflow, step.name, self._handed_on)
-        ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
-        return StepInput(ctx=ctx, inherited=inherited, after=tuple([envelope.step for envelope in before]))
+    def _begun(self) -> Recorder:
+        return self.recorder
 
-    def _handed_on(self, name: str) -> Envelope | None:
-        envelope = self.envelopes.get(name)
-        return None if envelope is None or envelope.status is StepStatus.FAILED else envelope
+    def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
+        before = nearest_complete(self.workflow, step, self.envelopes.get)
+        ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
+        return StepInput(ctx, inherited, tuple(map(_step, before)))
 
     def _fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         return load_output(self.envelopes[name], self.store)
 
     def _final_context(self) -> WorkflowContext:
         made = [self.envelopes[name] for name in self.workflow.steps if name in self.envelopes]
-        return final_context(self.ctx, made, self._load)
+        return final_context(self.ctx, made, self._load, self.outputs)
 
     def _load(self, envelope: Envelope) -> Mapping[str, Any]:
-        found = self.outputs.get(envelope.step)
-        return load_output(envelope, self.store) if found is None else found
+        return load_output(envelope, self.store)
 
 
 def _entry(record: StepRecord) -> StepRun:

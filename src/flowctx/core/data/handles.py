@@ -62,8 +62,10 @@ def bind(value: Any, store: object | None) -> None:
 
 def replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     """Return plain data with other tables and files; what has none is returned as it is."""
-    if not may_hold_handles(value):
-        return value
+    return _replaced(value, change) if may_hold_handles(value) else value
+
+
+def _replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     if isinstance(value, (Table, File)):
         return change(value)
     if isinstance(value, dict):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypedDict
 
 from flowctx.core.dates.calendar import BusinessCalendar
 from flowctx.core.dates.due_rules import Delays, DueRule
+from flowctx.core.dates.moments import Moments
 from flowctx.core.dates.sequence import EARLIEST, LATEST, AsOfDates
 from flowctx.core.dates.zones import Window, check_aware, first_instant, resolve_wall_time
 from flowctx.core.errors import CalendarError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _KINDS: Final[dict[str, type[Cadence]]] = {}
 
+#: Of so many as-of dates the moments are kept.
+_KEPT: Final = 1024
 _DEFAULTS: Final[dict[str, object]] = {
     "end": None,
     "calendar": "EVERY_DAY",
@@ -80,6 +84,25 @@ class Cadence(AsOfDates):
         self.index(as_of)
         return self._due(self._ordinal(as_of, "as_of"))
 
+    def moments(self, as_of: date) -> Moments:
+        """Return the window and the due time of an as-of date: a batch asks for each day once for each of its keys.
+
+        Raises:
+            CalendarError: As for :meth:`window` and :meth:`due`.
+        """
+        if type(as_of) is not date:  # of two hours that clocks show alike, Python takes one for the other
+            return Moments.of(self.window(as_of), self.due(as_of))
+        found = self._moments.get(as_of)
+        if found is None:
+            if len(self._moments) >= _KEPT:
+                self._moments.clear()
+            found = self._moments[as_of] = Moments.of(self.window(as_of), self.due(as_of))
+        return found
+
+    @cached_property
+    def _moments(self) -> dict[date, Moments]:
+        return {}
+
     def due_wall_time(self, as_of: date) -> datetime:
         """Return what clocks of the zone are meant to show when the run is due, a time that they may leave out.
 
@@ -108,7 +131,10 @@ class Cadence(AsOfDates):
 
     def with_delay(self, delay: timedelta) -> Self:
         """Return the cadence with another delay, the same for all keys."""
-        return type(self)(**self._options() | {"delay": delay})
+        known: dict[timedelta, Self] = self.__dict__.setdefault("_delayed", {})
+        if delay not in known:
+            known[delay] = type(self)(**self._options() | {"delay": delay})
+        return known[delay]
 
     def _due(self, ordinal: int) -> datetime:
         if self.due_at is not None and self.due_at.after_close:

@@ -18,8 +18,9 @@ from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output, merge_upstream
+from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.execution.execute import execute
+from flowctx.core.execution.upstream import merge_upstream
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, StepReturn, Workflow
 from flowctx.core.workflow.result import StepResult

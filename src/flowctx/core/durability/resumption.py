@@ -10,7 +10,8 @@ from typing import Any
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
-from flowctx.core.execution.envelope import Envelope, merge_upstream
+from flowctx.core.execution.envelope import Envelope
+from flowctx.core.execution.upstream import merge_upstream
 from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext

@@ -15,9 +15,10 @@ from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import Reads
 from flowctx.core.errors import CaptureRefused, FlowctxError, LedgerError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, Upstream
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope
 from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.execution.tracebacks import traceback_text
+from flowctx.core.execution.upstream import Upstream
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import StepResult, StepStatus
@@ -139,7 +140,7 @@ class StepAttempt:
         try:
             received = self._received = self.receive(recorder.context)
             carried = None
-            if not self.runs_anyway:
+            if not self.runs_anyway and (recorder.resumes or self.number > 1):
                 carried = recorder.reused_result(self.step.name, self.store, tried_before=self.number > 1)
             if carried is not None:
                 logger.info("step %s is complete already", self.step.name)
@@ -160,7 +161,7 @@ class StepAttempt:
                     outcome = self._tolerated(outcome)
             # A step that failed in its own words keeps them, without the output that could not be handed on.
             return self._ended(recorder.context, outcome)
-        return AttemptResult(ctx=received.ctx, outcome=outcome, envelope=envelope, carried=carried is not None)
+        return AttemptResult(received.ctx, outcome, envelope, carried is not None)
 
     def _tolerated(self, outcome: Outcome) -> Outcome:
         """Return the outcome; a failure of an optional step that is not tried again does not count as one."""
@@ -246,7 +247,9 @@ class StepAttempt:
 
     def _config(self, ctx: WorkflowContext) -> Mapping[str, Any] | None:
         """Return the configuration on top of the step's own: what the caller of the run sets comes last."""
-        of_run = ctx.metadata.get(STEP_CONFIG, {}).get(self.step.name)
+        if STEP_CONFIG not in ctx.metadata:
+            return self.config
+        of_run = ctx.metadata[STEP_CONFIG].get(self.step.name)
         return {**(self.config or {}), **of_run} if of_run else self.config
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from flowctx.core.errors import (
@@ -131,7 +131,7 @@ def execute(
     Returns:
         The result, with exceptions and wrong return values turned into failures.
     """
-    started = time.perf_counter()
+    started = perf_counter()
     try:
         result, exception = _result(step, ctx, step.configured(config), inputs), None
         kept = keep_tables(result.output, store, step.name)
@@ -140,7 +140,7 @@ def execute(
         raise
     except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
         result, exception = _failure(step, exc), exc
-    seconds = time.perf_counter() - started
+    seconds = perf_counter() - started
     if result.error is not None:
         secrets = secret_values(ctx.params, step.config, config or {})
         result = replace(result, error=well_formed(mask_text(result.error, secrets)))
@@ -149,7 +149,7 @@ def execute(
     if result.status is not StepStatus.OK or not passed or logger.isEnabledFor(logging.INFO):
         data = (ctx.params, step.config, config or {})
         _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), data)
-    return Outcome(result=result, exception=exception, seconds=seconds)
+    return Outcome(result, exception, seconds)
 
 
 def _log_fields(step: Step, ctx: WorkflowContext, attempt: int) -> dict[str, Any]:

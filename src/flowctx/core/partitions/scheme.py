@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from flowctx.core.dates.cadence import Cadence, Window
 from flowctx.core.dates.due_rules import Delays
+from flowctx.core.dates.moments import Moments
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension, Values, make_dimension
 from flowctx.core.partitions.index_tree import POINT, Tree, combine, tree_over
@@ -129,6 +130,11 @@ class PartitionScheme(KeyProduct):
         period = self.period(key)
         return None if period is None else self.cadence_of(self.check(key)).due(period)
 
+    def moments(self, key: PartitionKey) -> Moments | None:
+        """Return the window and the due time of a key together, or None if the scheme has no cadence."""
+        period = self.period(key)
+        return None if period is None else self.cadence_of(self.check(key)).moments(period)
+
     def cadence_of(self, key: Mapping[str, str]) -> Cadence:
         """Return the cadence with the delay that a key has, where delays differ by a static dimension.
 
@@ -215,13 +221,15 @@ class PartitionScheme(KeyProduct):
         Raises:
             PartitionError: It is not due; the message says when it is.
         """
-        due = self.due(key)
-        if due is not None and due.astimezone(UTC) - CLOCK_SKEW > now:
+        moments = self.moments(key)
+        if moments is None:
+            return None
+        if moments.due_utc > now and moments.due_utc - CLOCK_SKEW > now:
             raise PartitionError(
-                f"{key} is not due until {due.isoformat()}, when its data is complete; run it then, or give the "
+                f"{key} is not due until {moments.due_text[0]}, when its data is complete; run it then, or give the "
                 "cadence a smaller delay= or an earlier due="
             )
-        return due
+        return moments.due
 
     # -- writing it down ----------------------------------------------------------------------------------------
 

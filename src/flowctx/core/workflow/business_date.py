@@ -255,7 +255,7 @@ class AsOf:
         if self.kind == "key":
             return self._from_key(run)
         if self.kind == "default":
-            return _from_partition(run) or _start(run) or _fired(run) or _NOTHING
+            return date_of_partition(run.partition, run.scheme) or _start(run) or _fired(run) or _NOTHING
         return (_end(run) if self.kind == "window_end" else _start(run)) or _fired(run) or _NOTHING
 
     def check(self, day: date) -> BusinessCalendar | None:
@@ -291,7 +291,7 @@ class AsOf:
 
     def _session(self, run: RunTiming) -> AsOfResult:
         before = self.kind == "previous_session"
-        found = (_run_day(run) if before else _end(run)) or _fired(run) or _from_partition(run)
+        found = (_run_day(run) if before else _end(run)) or _fired(run) or date_of_partition(run.partition, run.scheme)
         if found is None or found.date is None:
             return _NOTHING
         calendar = get_calendar(self.calendar or "")
@@ -332,15 +332,20 @@ def _fired(run: RunTiming) -> AsOfResult | None:
     return AsOfResult(run.local_date, "fired_at")
 
 
-def _from_partition(run: RunTiming) -> AsOfResult | None:
-    if run.partition is None:
+def date_of_partition(partition: PartitionKey | None, scheme: PartitionScheme | None) -> AsOfResult | None:
+    """Return the business date that a partition says, as the default rule takes it before anything else.
+
+    Raises:
+        CalendarError: Two of its dimensions could be the date.
+    """
+    if partition is None:
         return None
-    if run.scheme is not None and run.scheme.cadence_dimension is not None:
-        return AsOfResult(run.scheme.as_of_date(run.partition), f"partition.{run.scheme.cadence_dimension}")
-    days = {name: day for name in DATE_DIMENSIONS if (day := iso_date(run.partition.get(name, ""))) is not None}
+    if scheme is not None and scheme.cadence_dimension is not None:
+        return AsOfResult(scheme.as_of_date(partition), f"partition.{scheme.cadence_dimension}")
+    days = {name: day for name in DATE_DIMENSIONS if (day := iso_date(partition.get(name, ""))) is not None}
     if "as_of_date" not in days and len(set(days.values())) > 1:
         raise CalendarError(
-            f"the partition {run.partition} has {len(days)} dates, {' and '.join(days)}; say which one is the business "
+            f"the partition {partition} has {len(days)} dates, {' and '.join(days)}; say which one is the business "
             f"date: as_of=AsOf.key({next(iter(days))!r})"
         )
     return next((AsOfResult(day, f"partition.{name}") for name, day in days.items()), None)

@@ -100,7 +100,9 @@ class WorkflowContext:
             value = values[name]
             if value is not None and (not isinstance(value, str) or not value):
                 raise ContextError(f"{name}={value!r} must be text and not empty, or None")
-        object.__setattr__(self, "started_at", as_utc(self.started_at))
+        started_at = as_utc(values["started_at"])
+        if started_at is not values["started_at"]:
+            object.__setattr__(self, "started_at", started_at)
         if self.partition is not None and not isinstance(self.partition, PartitionKey):
             raise ContextError(f"partition={self.partition!r} must be a PartitionKey; use PartitionKey(**dims)")
         if self.as_of_date is not None and type(self.as_of_date) is not date:
@@ -195,9 +197,7 @@ class WorkflowContext:
     def _with(self, **checked: Any) -> WorkflowContext:
         """Return a new context with fields that need no further check."""
         new = object.__new__(type(self))
-        values = new.__dict__
-        values.update(self.__dict__)
-        values.update(checked)
+        object.__setattr__(new, "__dict__", self.__dict__ | checked)
         return new
 
     # --- looking -------------------------------------------------------------------------------------------------

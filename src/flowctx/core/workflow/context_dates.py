@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from flowctx.core.data.plain import JsonDict
+from flowctx.core.dates.moments import window_text
 from flowctx.core.dates.zones import Window, get_zone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -15,9 +17,7 @@ from flowctx.core.workflow.business_date import RunTiming
 WINDOW, DUE = "window", "due"
 
 
-def dated(
-    scheme: PartitionScheme | None, partition: PartitionKey | None, due: datetime | None, time: RunTiming | None
-) -> dict[str, Any]:
+def dated(scheme: PartitionScheme | None, partition: PartitionKey | None, time: RunTiming | None) -> dict[str, Any]:
     """Return what ``metadata`` says of the window of a run and of when it was due, as text with the zone's name.
 
     They are the partition's. A run without a partition has the window that its engine says, and no due time.
@@ -26,17 +26,24 @@ def dated(
         >>> from flowctx import Daily
         >>> scheme = PartitionScheme(date=Daily(start="2012-01-03", timezone="America/New_York"))
         >>> key = scheme.key(date="2012-01-03")
-        >>> dated(scheme, key, scheme.due(key), None)["due"]["at"]
+        >>> dated(scheme, key, None)["due"]["at"]
         '2012-01-04T00:00:00-05:00'
     """
-    window = _interval_of(time) if scheme is None or partition is None else scheme.window(partition)
-    found: dict[str, Any] = {}
-    if window is not None:
-        ends = {"start": window.start.isoformat(), "end": window.end.isoformat()}
-        found[WINDOW] = {**ends, "timezone": str(window.start.tzinfo), "partition": str(partition or "")}
-    if due is not None:
-        found[DUE] = {"at": due.isoformat(), "timezone": str(due.tzinfo), "partition": str(partition or "")}
-    return found
+    text = str(partition or "")
+    if scheme is not None and partition is not None:
+        moments = scheme.moments(partition)
+        if moments is None:
+            return {}
+        at, zone = moments.due_text
+        # Times in ISO 8601, names of zones and texts of keys are ASCII: all of it is JSON as it stands.
+        return {WINDOW: _window(moments.window_text, text), DUE: JsonDict(at=at, timezone=zone, partition=text)}
+    window = _interval_of(time)
+    return {} if window is None else {WINDOW: _window(window_text(window), text)}
+
+
+def _window(ends: tuple[str, str, str], partition: str) -> JsonDict:
+    start, end, zone = ends
+    return JsonDict(start=start, end=end, timezone=zone, partition=partition)
 
 
 def _interval_of(time: RunTiming | None) -> Window | None:

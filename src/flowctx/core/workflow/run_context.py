@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.dates.calendar import BusinessCalendar
 from flowctx.core.errors import ContextError
 from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import AsOf, RunTiming
+from flowctx.core.workflow.business_date import AsOf, RunTiming, date_of_partition
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import dated
@@ -85,10 +88,9 @@ def begin(
     first_run_id = first_run_id or run_id
     _check(as_of, as_of_date, batch_id)
     started_at = started_at or datetime.now(UTC)
-    due: datetime | None = None
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
-        due = scheme.check_due(partition, started_at)
+        scheme.check_due(partition, started_at)
         meant = None if as_of_date is None else scheme.as_of_date(partition)
         if meant is not None and as_of_date != meant:
             raise ContextError(
@@ -96,7 +98,9 @@ def begin(
             )
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
     if as_of_date is None:
-        found = (as_of or _DEFAULT_RULE).resolve(time or RunTiming(partition=partition, scheme=scheme))
+        found = date_of_partition(partition, scheme) if as_of is None and time is None else None
+        if found is None:
+            found = (as_of or _DEFAULT_RULE).resolve(time or RunTiming(partition=partition, scheme=scheme))
         as_of_date, calendar = found.date, found.calendar or calendar
         run_metadata["as_of_source"] = found.source
     elif as_of is not None:
@@ -111,8 +115,8 @@ def begin(
     by_caller = run_metadata["as_of_source"] == "caller"
     occasion = occasion_of(as_of_date, None if by_caller else time) if partition is None else None
     if calendar is not None:
-        run_metadata["calendar"] = calendar.identity
-    run_metadata |= dated(scheme, partition, due, time)
+        run_metadata["calendar"] = _identity(calendar)
+    run_metadata |= dated(scheme, partition, time)
     return WorkflowContext(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),
@@ -144,11 +148,11 @@ def capture_id_of(
         >>> capture_id_of(None, None, "batch-1", "2026-01-09")
         '2026-01-09|batch-1'
     """
-    names = [] if partition is None else list(scheme.dimensions) if scheme is not None else list(partition)
-    values = [escape_value(partition[name]) for name in names] if partition is not None else []
-    if partition is None and occasion:
-        values = [escape_value(occasion)]
-    return "|".join([*values, batch_or_run])
+    if partition is None:
+        return f"{escape_value(occasion)}|{batch_or_run}" if occasion else batch_or_run
+    values = map(partition.__getitem__, partition if scheme is None else scheme.dimensions)
+    escaped = map(escape_value, values) if "%" in str(partition) else values  # its text has all escapes
+    return "|".join([*escaped, batch_or_run])
 
 
 def occasion_of(as_of_date: date | None, time: RunTiming | None = None) -> str | None:
@@ -187,6 +191,24 @@ def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: da
     """
     parts = (name, str(partition or ""), str(as_of_date or ""))
     return sha256("\0".join(parts))[:32]
+
+
+def new_run_id() -> str:
+    """Return a random UUID (RFC 9562, version 4) as text: what ``str(uuid4())`` is, in a third of its time.
+
+    Example:
+        >>> from uuid import UUID
+        >>> UUID(new_run_id()).version
+        4
+    """
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+
+
+@lru_cache(maxsize=64)  # each run asks for that of its calendar
+def _identity(calendar: BusinessCalendar) -> FrozenDict:
+    identity: FrozenDict = freeze(calendar.identity)
+    return identity
 
 
 def derived_trace_id(run_id: str) -> str:

@@ -35,10 +35,6 @@ class StepEnd(Protocol):
         """What it found out about its data."""
 
 
-#: Ends of steps after which any step may run.
-_FINE = frozenset({StepStatus.OK})
-
-
 @dataclass(frozen=True, kw_only=True)
 class StepRun:
     """What happened to one step."""
@@ -72,17 +68,18 @@ class StepRun:
         exception: BaseException | None = None,
     ) -> StepRun:
         """Make the entry of a step that ran, from what says how it ended."""
-        entry = object.__new__(cls)  # to set its fields one by one takes longer than all else here
-        entry.__dict__.update(
-            name=name,
-            status=ended.status,
-            attempts=attempts,
-            duration=duration,
-            error=ended.error,
-            category=ended.category,
-            quality=ended.quality,
-            exception=exception,
-        )
+        entry = object.__new__(cls)
+        fields = {
+            "name": name,
+            "status": ended.status,
+            "attempts": attempts,
+            "duration": duration,
+            "error": ended.error,
+            "category": ended.category,
+            "quality": ended.quality,
+            "exception": exception,
+        }
+        object.__setattr__(entry, "__dict__", fields)  # to set them one by one takes longer than all else here
         return entry
 
     @classmethod
@@ -100,9 +97,10 @@ class StepRun:
             "step 'gate' before it failed"
         """
         entries = list(before)
-        if {entry.status for entry in entries} <= _FINE:
+        statuses = [entry.status for entry in entries]
+        if statuses.count(StepStatus.OK) == len(statuses):
             return None
-        status = cascaded_status([entry.status for entry in entries], run_if)
+        status = cascaded_status(statuses, run_if)
         if status is None:
             return None
         if status is StepStatus.SKIPPED:
