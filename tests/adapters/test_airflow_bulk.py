@@ -5,16 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from airflow.models.asset import AssetEvent
 from airflow.sdk import Asset
+from airflow.utils.session import create_session
 
 import adapters.airflow_support  # noqa: F401 - before Airflow
 from backfill.bulk_batch import Bulk
 from backfill.flows import flow
-from flowctx import Workflow, WorkflowError
+from flowctx import PartitionKey, Workflow, WorkflowError
 from flowctx.airflow import _compat, workflow_bulk_dag
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.core.durability.ledger import Ledger
 
+ABLE = AIRFLOW.able("partitions in events")
 BAD = "date=2012-01-03|tier=T2"
+
+
+def key(partition: str) -> str:
+    """Return Airflow's key of a partition."""
+    return "|".join(PartitionKey.parse(partition).values())
+
+
+def told(run: Any) -> list[str]:
+    """Return the partitions of which a run told assets, as often as it did."""
+    with create_session() as session:
+        events = session.query(AssetEvent).filter_by(source_run_id=run.run_id).all()
+        if ABLE:
+            return [event.partition_key for event in events]
+        return [key(text) for event in events for text in event.extra["partitions"]]
 
 
 def ran(dag: Any, conf: dict[str, Any]) -> Any:
@@ -33,10 +51,24 @@ def test_slices_are_mapped_tasks_and_partitions_are_events(ledger: Ledger) -> No
         ("plan", -1): "success",
         ("run_slice", 0): "success",
         ("run_slice", 1): "success",
+        ("tell", -1): "success",
         ("result", -1): "failed",
     }
     assert str(run.state) == "failed"
     assert bulk.counts() == {"ok": 11, "failed": 1}
+    assert sorted(told(run)) == sorted(key(text) for text in bulk.partitions() if text != BAD)
+
+
+def test_assets_are_told_of_what_a_failed_slice_has_captured(ledger: Ledger) -> None:
+    """A slice that dies for good makes no events of what it captured: a task after it does, and of nothing else."""
+    bulk = Bulk(ledger, "date=2012-01-02..2012-01-05", 2)
+    list(bulk.process().run())  # as a try does that dies later
+    first, second = bulk.conf["slices"]
+    conf = {**bulk.conf, "slices": [{**first, "digest": "another"}, second]}
+    run = ran(workflow_bulk_dag(flow, outlets=[Asset("filled")], default_args={"retries": 0}), {"bulk": conf})
+    states = {(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()}
+    assert (states["run_slice", 0], states["run_slice", 1], states["tell", -1]) == ("failed", "success", "success")
+    assert sorted(told(run)) == sorted(map(key, bulk.partitions()))
 
 
 @pytest.mark.parametrize(("defaults", "tries"), [({}, (2, 10)), ({"retries": 5, "owner": "me"}, (5, 10))])

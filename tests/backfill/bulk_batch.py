@@ -36,6 +36,10 @@ class Bulk:
         """Return how the batch stands."""
         return dict(BatchStatus.of(self.ledger, "b", flow).counts)
 
+    def partitions(self) -> list[str]:
+        """Return the texts of its partitions."""
+        return [str(key) for key in self.plan.selection]
+
     @property
     def conf(self) -> dict[str, Any]:
         """What a launch hands to the run of an engine."""

@@ -13,9 +13,10 @@ from airflow.sdk import DAG, Asset, BaseOperator, Context
 from flowctx.airflow._compat import AirflowFailException
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.recording import ledger
-from flowctx.bulk import SliceProcess, check_bulk, not_done, slice_counts
+from flowctx.bulk import SliceProcess, captured_since, check_bulk, not_done, slice_counts
 from flowctx.core.batches.bulk import BULK, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import PartitionState
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import LedgerError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -23,7 +24,7 @@ from flowctx.core.workflow.definition import Workflow
 logger = logging.getLogger("flowctx")
 
 #: The tasks of the DAG.
-PLAN, RESULT = "plan", "result"
+PLAN, TELL, RESULT = "plan", "tell", "result"
 #: A task that was killed is tried again so often, and goes on from where it was.
 _RETRIES, _RETRY_DELAY = 2, timedelta(seconds=10)
 #: So long is a label in Airflow's own table at most.
@@ -41,7 +42,8 @@ def workflow_bulk_dag(workflow: Workflow, *, outlets: Sequence[Asset] = (), **da
     Args:
         workflow: The workflow; it must be bound to a name in a module that tasks can import.
         outlets: Assets of which each partition that ends well makes an event, with its partition and batch; by default
-            there are none. Before Airflow 3.3, one event for each slice lists the partitions in its ``extra``.
+            there are none. A slice that ends tells of its own; of what a slice captured that failed for good, the task
+            ``tell`` does. Before Airflow 3.3, one event for each of these tasks lists the partitions in its ``extra``.
         **dag_kwargs: As for ``DAG``; they win over what follows from the workflow. ``default_args`` may have the
             ``retries`` of slices, their ``pool``, or ``max_active_tis_per_dagrun``.
 
@@ -71,6 +73,10 @@ def workflow_bulk_dag(workflow: Workflow, *, outlets: Sequence[Asset] = (), **da
         )
         ran = slices.expand(part=plan.output)
         ran >> BatchResult(task_id=RESULT, workflow=workflow, trigger_rule="all_done", retries=0)
+        if outlets:
+            ran >> TellOfFailed(
+                task_id=TELL, workflow=workflow, outlets=list(outlets), trigger_rule="all_done", **tries
+            )
     return dag
 
 
@@ -131,7 +137,7 @@ class RunSlice(BaseOperator):
         end = self._process.end
         assert end is not None  # noqa: S101 - it has run to its end
         logger.info("%s", json.dumps(end.to_dict()))
-        self._tell_assets(context, request, well)
+        _tell_assets(self, context, request, well)
         return end.to_dict()
 
     def on_kill(self) -> None:
@@ -139,19 +145,25 @@ class RunSlice(BaseOperator):
         if self._process is not None:
             self._process.kill()
 
-    def _tell_assets(self, context: Any, request: BulkRequest, partitions: Sequence[str]) -> None:
-        """Say of the outlets which partitions were captured."""
-        scheme = self.workflow.partitions
-        assert scheme is not None  # noqa: S101 - the DAG has seen to it
-        if not partitions:
-            self.outlets = []  # the task ends well, which is an event of each of its outlets otherwise
-        for outlet in self.outlets:
-            event = context["outlet_events"][outlet]
-            event.extra["batch_id"] = request.batch_id
-            if not AIRFLOW.able("partitions in events"):
-                event.extra["partitions"] = partitions
-            else:
-                event.add_partitions([scheme.text(PartitionKey.parse(text)) for text in partitions])
+
+class TellOfFailed(BaseOperator):
+    """Tells assets of what slices have captured that failed for good: a task that fails tells of nothing."""
+
+    ui_color = "#f4f4f4"
+
+    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
+        self.workflow = workflow
+        super().__init__(**kwargs)
+
+    def execute(self, context: Context) -> int:
+        """Return of how many partitions it tells."""
+        bulk, found = _bulk_of(context), _ledger()
+        request, slices = BulkRequest.from_dict(bulk), [Slice(**part) for part in bulk["slices"]]
+        ends = context["ti"].xcom_pull(task_ids=RUN_SLICE, map_indexes=list(range(len(slices))))
+        failed = [part for part, end in zip(slices, ends, strict=True) if end is None]
+        captured = captured_since(found, self.workflow, request.batch_id, failed, request.launched_at)
+        _tell_assets(self, context, request, captured)
+        return len(captured)
 
 
 class BatchResult(BaseOperator):
@@ -169,11 +181,31 @@ class BatchResult(BaseOperator):
         Raises:
             AirflowFailException: Some have not ended well.
         """
-        bulk, found = _bulk_of(context), ledger()
-        if found is None:
-            raise LedgerError("no ledger is named here; set FLOWCTX_LEDGER_URL for whatever runs tasks")
+        bulk, found = _bulk_of(context), _ledger()
         counts = slice_counts(found, self.workflow, bulk["batch_id"], [Slice(**part) for part in bulk["slices"]])
         short = not_done(counts)
         if short:
             raise AirflowFailException(f"batch {bulk['batch_id']!r}: {short}; see: flowctx status {bulk['batch_id']}")
         return counts
+
+
+def _ledger() -> Ledger:
+    found = ledger()
+    if found is None:
+        raise LedgerError("no ledger is named here; set FLOWCTX_LEDGER_URL for whatever runs tasks")
+    return found
+
+
+def _tell_assets(task: RunSlice | TellOfFailed, context: Any, request: BulkRequest, partitions: Sequence[str]) -> None:
+    """Say of the outlets of a task which partitions were captured."""
+    scheme = task.workflow.partitions
+    assert scheme is not None  # noqa: S101 - the DAG has seen to it
+    if not partitions:
+        task.outlets = []  # the task ends well, which is an event of each of its outlets otherwise
+    for outlet in task.outlets:
+        event = context["outlet_events"][outlet]
+        event.extra["batch_id"] = request.batch_id
+        if not AIRFLOW.able("partitions in events"):
+            event.extra["partitions"] = partitions
+        else:
+            event.add_partitions([scheme.text(PartitionKey.parse(text)) for text in partitions])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from flowctx.core.batches.bulk import Slice
-from flowctx.core.batches.records import PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
@@ -20,18 +21,45 @@ def slice_counts(ledger: Ledger, workflow: Workflow, batch_id: str, slices: Sequ
         batch_id: The batch.
         slices: The slices, which have no partition in common.
     """
+    counts: dict[str, int] = {}
+    for run in _outcomes(ledger, workflow, batch_id, slices):
+        counts[str(run.state)] = counts.get(str(run.state), 0) + 1
+    missing = sum(part.partitions for part in slices) - sum(counts.values())
+    return {**counts, "missing": missing} if missing else counts
+
+
+def captured_since(
+    ledger: Ledger, workflow: Workflow, batch_id: str, slices: Sequence[Slice], since: datetime
+) -> list[str]:
+    """Return the partitions of slices that have ended well since a time on the ledger's clock.
+
+    Args:
+        ledger: Where the batch is remembered.
+        workflow: Its workflow.
+        batch_id: The batch.
+        slices: The slices; of none, it is none.
+        since: The time, with its zone.
+    """
+    return [
+        run.partition
+        for run in _outcomes(ledger, workflow, batch_id, slices)
+        if run.state is PartitionState.OK and run.ended_at is not None and run.ended_at >= since
+    ]
+
+
+def _outcomes(ledger: Ledger, workflow: Workflow, batch_id: str, slices: Sequence[Slice]) -> Iterator[PartitionRun]:
+    """Yield how the partitions of slices stand."""
     scheme = workflow.partitions
     assert scheme is not None  # noqa: S101 - a batch has partitions
     selected: Selection | None = None
     for part in slices:
         some = scheme.select(part.select)
         selected = some if selected is None else selected | some
-    counts: dict[str, int] = {}
+    if selected is None:
+        return
     for run in ledger.batches.iter_outcomes(batch_id, workflow=workflow.name):
-        if selected is not None and run.partition and run.partition in selected:
-            counts[str(run.state)] = counts.get(str(run.state), 0) + 1
-    missing = sum(part.partitions for part in slices) - sum(counts.values())
-    return {**counts, "missing": missing} if missing else counts
+        if run.partition and run.partition in selected:
+            yield run
 
 
 def not_done(counts: Mapping[str, int]) -> str:
