@@ -61,3 +61,13 @@ def test_what_is_encoded_so_is_read_by_all(tmp_path):
     file.write_bytes(kept.reference.data)
     assert pl.read_parquet(file).equals(pl.from_arrow(table))
     assert duckdb.read_parquet(str(file)).arrow().read_all().cast(table.schema).equals(table)
+
+
+def test_a_tiny_table_is_written_plainly():
+    """A few rows have no dictionary and no statistics, which would take longer than all else; its rows are found."""
+    table = pa.table({"name": ["a", "b", "a", None], "n": [1, 2, None, 4]})
+    kept = stored(table)
+    group = pq.ParquetFile(io.BytesIO(kept.reference.data)).metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    assert not any(column.has_dictionary_page or column.is_stats_set for column in columns)
+    assert kept.to_arrow(where=[("n", ">", 1)]).equals(table.take([1, 3]))

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,9 +43,8 @@ class ContentDigest:
     """
 
     def __init__(self, schema: pa.Schema) -> None:
-        self.types = [canonical(field.type) for field in schema]
-        self.head = [(field.name, type_name(kind)) for field, kind in zip(schema, self.types, strict=True)]
-        self.columns = [hashlib.sha256() for _ in self.head]
+        self.kinds = _columns(schema.serialize().to_pybytes())
+        self.columns = [hashlib.sha256() for _ in self.kinds]
         self.rows = 0
         self._waiting: list[pa.RecordBatch] = []
         self._waits = 0
@@ -66,18 +66,50 @@ class ContentDigest:
         if self._waits:
             self._feed()
         root = hashlib.sha256()
-        for (name, kind), column in zip(self.head, self.columns, strict=True):
-            for text in (name.encode(), kind.encode()):
-                root.update(struct.pack("<q", len(text)) + text)
-            root.update(column.digest())
+        for kind, column in zip(self.kinds, self.columns, strict=True):
+            root.update(kind.head + column.digest())
         root.update(struct.pack("<q", self.rows))
         return root.hexdigest()
 
     def _feed(self) -> None:
         blocks, self._waiting, self._waits = self._waiting, [], 0
-        for i, (digest, kind) in enumerate(zip(self.columns, self.types, strict=True)):
-            arrays = [flat(block.column(i), kind) for block in blocks]
-            _feed(digest, arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays), kind)
+        for i, (digest, kind) in enumerate(zip(self.columns, self.kinds, strict=True)):
+            arrays = [flat(block.column(i), kind.type) for block in blocks]
+            array = arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
+            if kind.width and len(array):
+                _feed_numbers(digest, array, kind.width, kind.floating)
+            else:
+                _feed(digest, array, kind.type)
+
+
+class _Kind(NamedTuple):
+    """What is known of a column before its values."""
+
+    #: Its canonical type.
+    type: pa.DataType
+    #: The name and the type, as the root of a digest has them.
+    head: bytes
+    #: How many bytes a value has, if it is a number.
+    width: int
+    #: Whether it is a number with a fraction.
+    floating: bool
+
+
+@lru_cache(maxsize=256)
+def _columns(serialized: bytes) -> list[_Kind]:
+    """Return what is known of the columns of a schema."""
+    found = []
+    for field in pa.ipc.read_schema(pa.py_buffer(serialized)):
+        kind = canonical(field.type)
+        texts = (field.name.encode(), type_name(kind).encode())
+        head = b"".join(struct.pack("<q", len(text)) + text for text in texts)
+        found.append(_Kind(kind, head, _width(kind), T.is_floating(kind)))
+    return found
+
+
+def _width(kind: pa.DataType) -> int:
+    """Return how many bytes a number of a type has; 0 if it is no type of numbers, dates or times."""
+    return kind.bit_width // 8 if T.is_primitive(kind) and not T.is_boolean(kind) else 0
 
 
 def flat(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -123,6 +155,9 @@ def _mask(array: pa.Array) -> pa.Array | None:
 def _feed(digest: Any, array: pa.Array, kind: pa.DataType) -> None:
     """Feed one array of a canonical type."""
     nulls = array.null_count
+    if len(array) and (width := _width(kind)):
+        _feed_numbers(digest, array, width, T.is_floating(kind))
+        return
     digest.update(struct.pack("<qq", len(array), nulls))
     if T.is_null(kind) or not len(array):
         return
@@ -149,13 +184,11 @@ def _parts(array: pa.Array, kind: pa.DataType, nulls: int) -> Iterator[Any]:
         yield from _text(array.drop_null() if nulls else array)
     elif T.is_boolean(kind):
         yield _bits(array.fill_null(False) if nulls else array)
-    elif T.is_fixed_size_binary(kind) or T.is_decimal(kind):
+    else:  # fixed-size binary, decimals
         array = array.drop_null() if nulls else array
         width = kind.byte_width
         if width and len(array):
             yield memoryview(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]
-    else:
-        yield _numbers(array, kind, nulls)
 
 
 def _text(array: pa.Array) -> Iterator[Any]:
@@ -168,17 +201,27 @@ def _text(array: pa.Array) -> Iterator[Any]:
         yield memoryview(data)[int(ends[0]) : int(ends[-1])]
 
 
-def _numbers(array: pa.Array, kind: pa.DataType, nulls: int) -> Any:
-    width = kind.bit_width // 8
+def _valid(array: pa.Array) -> Any:
+    """Return whether each value is one, and no null."""
+    first, start = divmod(array.offset, 8)
+    bitmap = np.frombuffer(array.buffers()[0], "u1", offset=first)
+    return np.unpackbits(bitmap, count=start + len(array), bitorder="little")[start:].view("?")
+
+
+def _feed_numbers(digest: Any, array: pa.Array, width: int, floating: bool) -> None:
+    """Feed values of one width, with zero under nulls and one NaN."""
+    nulls = array.null_count
+    digest.update(struct.pack("<qq", len(array), nulls))
     values = np.frombuffer(array.buffers()[1], f"<u{width}", len(array), array.offset * width)
-    if T.is_floating(kind):
+    if floating:
         strange = np.isnan(values.view(f"<f{width}"))
-        if strange.any():
+        if np.count_nonzero(strange):
             values = np.where(strange, values.dtype.type(_NAN[width]), values)
     if nulls:
-        valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
+        valid = _valid(array)
+        digest.update(np.packbits(valid, bitorder="little"))
         values = np.where(valid, values, values.dtype.type(0))
-    return np.ascontiguousarray(values)
+    digest.update(values)
 
 
 def _bits(array: pa.Array) -> Any:

@@ -38,6 +38,8 @@ _GROUP_ROWS = 1 << 20
 _SMALL = 4 * 1024 * 1024
 #: More columns than this are left out of a reference; they are in the file.
 _MOST_COLUMNS = 64
+#: How so few bytes are written: what makes large files small and quick to search takes longer here than all else.
+_TINY: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
 #: Under which names metadata of files that we write stands.
 FORM_KEY = b"flowctx.form"
 
@@ -77,13 +79,13 @@ def write_parquet(
     buffer = pa.BufferOutputStream() if tiny else None
     groups = _groups(batches)
     begun = list(islice(groups, 1))
-    options = {"compression": "none" if tiny else "zstd", "write_page_checksum": True, **plan.encodings(begun)}
+    options = {"write_page_checksum": True, **(_TINY if tiny else {"compression": "zstd", **plan.encodings(begun)})}
     with pq.ParquetWriter(sink if buffer is None else buffer, plan.stored, **options) as writer:
         with _digesting(digest) as feed:
             for group in _not_kept(begun, groups):
                 feed(group)
                 form.see(group)
-                _write(writer, group, plan.stored, path)
+                _write(writer, plan.as_stored(group), path)
         if not len(schema) and digest.rows:
             raise PlainDataError(f"{path} has {digest.rows:,} rows and no columns, and Parquet keeps no such rows")
         text = form.text(plan.as_read)
@@ -152,6 +154,16 @@ class _Plan:
 
     #: How they are encoded where nothing is known of what they hold.
     usual: dict[str, Any]
+    #: Whether they are stored as they are.
+    unchanged: bool
+
+    def as_stored(self, group: _Group) -> pa.Table:
+        """Return batches as the table that is stored."""
+        schema = self.stored
+        if self.unchanged:
+            return pa.Table.from_batches(group, schema)
+        columns = [[stored(batch.column(i)) for batch in group] for i in range(len(schema))]
+        return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 
     def encodings(self, groups: list[_Group]) -> dict[str, Any]:
         """Return how the columns of a table are encoded that begins with these rows."""
@@ -183,7 +195,14 @@ def _planned(serialized: bytes) -> _Plan:
         pass
     view = pq.ParquetFile(file)
     leaves = tuple((column.path, column.physical_type) for column in map(view.schema.column, range(len(view.schema))))
-    return _Plan(columns=columns, stored=kept, as_read=view.schema_arrow, leaves=leaves, usual=encodings(leaves, {}, 0))
+    return _Plan(
+        columns=columns,
+        stored=kept,
+        as_read=view.schema_arrow,
+        leaves=leaves,
+        usual=encodings(leaves, {}, 0),
+        unchanged=_PLAIN.issuperset(schema.types),
+    )
 
 
 def _checked_type(field: pa.Field) -> str:
@@ -198,19 +217,13 @@ def _checked_type(field: pa.Field) -> str:
         ) from exc
 
 
-def _write(writer: pq.ParquetWriter, group: list[pa.RecordBatch], schema: pa.Schema, path: str) -> None:
-    table = _as_stored(group, schema)
+def _write(writer: pq.ParquetWriter, table: pa.Table, path: str) -> None:
     try:
         writer.write_table(table, row_group_size=_GROUP_ROWS)
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as exc:
         raise PlainDataError(
             f"{path} has what pyarrow {pa.__version__} cannot write as Parquet: {exc}; install a newer one, or cast it"
         ) from exc
-
-
-def _as_stored(group: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    columns = [[stored(batch.column(i)) for batch in group] for i in range(len(schema))]
-    return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 
 
 @contextmanager
