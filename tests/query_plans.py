@@ -244,7 +244,7 @@ where it can: tables of ten thousand rows are read as soon without. A statement 
 Names begin with `flowctx_` in the database; `sqlite_autoindex_run_1` and `run_pkey` are the index of the table's key.
 Where SQLite says `SCAN … USING INDEX`, it reads in the order of an index until it has enough, or (the indexes of
 references) all rows that refer to others. `prune` alone looks through the captures and notes of all times so, page by
-page.
+page; and where more than 20,000 runs are old, its dry run reads all captures once, for those that are being written.
 """
 
 

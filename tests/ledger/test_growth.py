@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sqlite3
 import time
@@ -14,6 +15,9 @@ from sqlalchemy.engine import Engine
 
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.ledger.pruning import Pruning
+from flowctx.ledger.pruning_counts import PruningCounts
+from flowctx.ledger.rows import stamp
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
@@ -52,8 +56,8 @@ def plans_of(ledger, found):
     return plans
 
 
-def a_run(number=1, batch_id="b1"):
-    ctx = make_context(workflow="flow", run_id=f"r{number}", partition={"n": str(number)}, batch_id=batch_id)
+def a_run(number=1, batch_id="b1", again=""):
+    ctx = make_context(workflow="flow", run_id=f"r{number}{again}", partition={"n": str(number)}, batch_id=batch_id)
     return RunRecord(workflow="flow", context=ctx, steps=("a",))
 
 
@@ -164,9 +168,33 @@ def test_forgetting_takes_many_transactions(ledger, clock):
         pruned = ledger.prune(clock.now())
     finally:
         event.remove(Engine, "after_cursor_execute", begun)
-    assert (pruned.runs, sizes, beside) == (3500, [1000, 1000, 1000, 500], [1, 2, 3])
+    assert (pruned.runs, sum(sizes), beside) == (3500, 3500, [1, 2, 3])
+    assert max(sizes) <= 1000
     assert {run.run_id for run in ledger.list_runs()} == {f"rbeside-{number}" for number in beside}
     assert list(ledger.batches.iter_outcomes("b1")) == []
+
+
+@pytest.mark.parametrize("versions", [1, 2, 3])
+def test_however_many_runs_are_old_the_same_are_counted(ledger, clock, versions):
+    """Of few runs, each is looked at; of many, those that stay are found by subject; and as many are then forgotten."""
+    endings = ["ok", "failed", "ok", "skipped", None, "ok", "failed", "ok"]  # of one the lease runs still
+    for subject, shift in itertools.product(range(6), range(8)):
+        run = ledger.begin(a_run(subject, f"b{shift}", f"-{shift}"), lease=timedelta(days=91))
+        if (how := endings[(shift + 3 * subject) % 8]) is not None:
+            ledger.finish(run, RunStatus(how))
+        clock.advance(timedelta(minutes=1))
+    for at, key in [(2, "n=1"), (5, "n=2")]:  # as if a prune had been cut off in between
+        which = f"partition = '{key}' AND batch_id = 'b{at}'"
+        ledger._database.transaction(lambda at, sql=which: at.exec_driver_sql(f"DELETE FROM flowctx_run WHERE {sql}"))
+    ledger.batches.keep("b4")
+    before = clock.now() - timedelta(minutes=5)
+    clock.advance(timedelta(days=90))
+    would = ledger.would_prune(before, versions=versions)
+    pruning = Pruning(ledger._database, stamp(before), versions)
+    assert ledger._database.autocommit(lambda at: PruningCounts(pruning, at, each=0).found()) == would
+    assert would[0].runs > 10
+    assert ledger.prune(before, versions=versions) == would[0]
+    assert ledger.would_prune(before, versions=versions)[0].runs == 0
 
 
 def test_looking_at_what_would_go_locks_nothing(sqlite_url, clock):

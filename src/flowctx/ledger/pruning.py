@@ -1,6 +1,6 @@
 """Forget old runs, captures and batches, but never what is still current: so many rows in a transaction.
 
-A run beside it waits for one such transaction at most, and is let in before the next one.
+A run beside it waits for one such transaction at most, a second or less, and is let in before the next one.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
-from sqlalchemy import and_, delete, exists, func, literal, or_, select
+from sqlalchemy import and_, delete, exists, func, or_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
-from flowctx.core.durability.records import CaptureState, Pruned, PrunedRuns, RunStatus
+from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.artifacts import pages_of_keys, referred_paths, rolled_back
+from flowctx.ledger.artifacts import pages_of_keys, rolled_back
 from flowctx.ledger.database import Database
 from flowctx.ledger.reads import reads_of
 from flowctx.ledger.rows import damaged
@@ -27,10 +27,14 @@ from flowctx.ledger.statements import remember_pruned
 from flowctx.ledger.tables import INPUTS, attempts, batches, captures, holds, launches, runs, steps
 from flowctx.ledger.versions_sql import chunks
 
-#: How many rows are looked at in one transaction.
-_PAGE = 1000
-#: For how long at most others are let in after a transaction; it is as long as the transaction was.
+#: How many rows are forgotten in one transaction at most, and how many at least.
+MOST, _LEAST = 1000, 50
+#: How long a transaction may take; the next one forgets as much as fits. Many short ones cost a file more.
+_SECONDS = 1.0
+#: For how long at most others are let into a file after a transaction; it is as long as the transaction was.
 _MOST_PAUSE_SECONDS = 0.5
+
+_Row: TypeAlias = Any
 
 
 class Pruning(NamedTuple):
@@ -51,71 +55,24 @@ class Pruning(NamedTuple):
 
     def to_the_end(self) -> Pruned:
         """Forget, and return how much."""
-        return self._replace(needed=self.database.autocommit(self._needed))._to_the_end()
+        return self._replace(needed=self.database.autocommit(self.runs_needed))._to_the_end()
 
     def _to_the_end(self) -> Pruned:
-        gone_runs = sum(self._each(self._run_pages(), self._forget_runs))
-        gone_captures = sum(self._each(self._capture_pages(), self._forget_captures))
-        sum(self._each(self._note_pages(), self._forget_notes))
-        return Pruned(runs=gone_runs, captures=gone_captures, batches=self.database.transaction(self._forget_batches))
-
-    def would(self, at: Connection) -> tuple[Pruned, set[str]]:
-        """Return what would be forgotten, and which artifacts would still be referred to; nothing is written."""
-
-        def count(*conditions: Any) -> int:
-            return int(at.execute(select(func.count()).where(*conditions)).scalar_one())
-
-        needed = self._needed(at)
-        some = list(chunks(sorted(needed)))
-        with rolled_back(at):
-            goes = and_(*self._run_goes())
-            of, gone_captures = self._by_batch(at, goes, some)
-            going: Counter[str] = Counter()
-            for one in of:
-                going[one.batch_id or ""] += one.runs
-            gone_batches = sum(going[name] == number for name, number in self._old_batches(at).items())
-            runs_gone = sum(one.runs for one in of)
-            pruned = Pruned(runs=runs_gone, captures=gone_captures, batches=gone_batches, of=of)
-            paths = referred_paths(at, select(runs.c.run_key).where(~goes))
-            for keys in some:
-                paths |= referred_paths(at, select(runs.c.run_key).where(runs.c.run_key.in_(keys)))
-            return pruned, paths
-
-    def _old_batches(self, at: Connection) -> dict[str, int]:
-        """Return how many runs each batch has that goes with its last run."""
-        young = exists().where(launches.c.batch_id == batches.c.batch_id, launches.c.heard_at >= self.before)
-        number = select(func.count()).where(runs.c.batch_id == batches.c.batch_id).scalar_subquery()
-        query = select(batches.c.batch_id, number).where(*self._batch_is_old(), ~young)
-        return {str(name): int(count) for name, count in at.execute(query)}
-
-    def _by_batch(
-        self, at: Connection, goes: ColumnElement[bool], needed: list[list[str]]
-    ) -> tuple[tuple[PrunedRuns, ...], int]:
-        """Return how many runs of each workflow and batch would be forgotten, and how many captures.
-
-        A run that goes has no capture that stays: all of them go that are old. Others have lost their run.
-        """
-        own = select(func.count()).where(captures.c.holder == runs.c.run_key, captures.c.claimed_at < self.before)
-        numbers = (func.count(), func.sum(own.scalar_subquery()))
-        query = select(runs.c.workflow, runs.c.batch_id, *numbers).group_by(runs.c.workflow, runs.c.batch_id)
-        found: Counter[tuple[str, str | None]] = Counter()
-        old = (captures.c.claimed_at < self.before, ~exists().where(runs.c.run_key == captures.c.holder))
-        lost = at.execute(select(literal(1)).where(*old).limit(1)).first() is not None
-        gone = int(at.execute(select(func.count()).where(*old, ~self._capture_stays())).scalar_one()) if lost else 0
-        for sign, condition in [(1, goes), *((-1, runs.c.run_key.in_(keys)) for keys in needed)]:
-            for workflow, batch_id, number, of_captures in at.execute(query.where(condition)):
-                found[workflow, batch_id] += sign * number
-                gone += sign * int(of_captures)
-        order = sorted(found.items(), key=lambda one: (one[0][0], one[0][1] or ""))
-        return tuple(PrunedRuns(workflow=w, batch_id=b, runs=number) for (w, b), number in order if number), gone
+        gone: Counter[str] = Counter()
+        gone.update(self._a_little_at_a_time(self._runs_to_forget(), self._forget_runs))
+        gone.update(self._a_little_at_a_time(self._captures_to_forget(), self._forget_captures))
+        self._a_little_at_a_time(self._notes_to_forget(), self._forget_notes)
+        return Pruned(
+            runs=gone["runs"], captures=gone["captures"], batches=self.database.transaction(self._forget_batches)
+        )
 
     # -- what goes ----------------------------------------------------------------------------------------------------
 
-    def _needed(self, at: Connection) -> frozenset[str]:
+    def runs_needed(self, at: Connection) -> frozenset[str]:
         """Return the runs that would go, but were read by what stays, however far."""
         found: set[str] = set()
         with rolled_back(at):
-            goes = and_(*self._run_goes())
+            goes = and_(*self.run_goes())
             reading = holds(at.dialect.name, "payload", INPUTS)
             query = select(steps.c.run_key, steps.c.payload).where(reading)
             read: set[str] = set()
@@ -144,11 +101,19 @@ class Pruning(NamedTuple):
             found.update(read.run_key for some in reads.values() for read in some)
         return found
 
-    def _run_goes(self) -> tuple[ColumnElement[bool], ...]:
-        written = exists().where(captures.c.holder == runs.c.run_key, self._capture_stays())
-        kept = exists().where(batches.c.batch_id == runs.c.batch_id, batches.c.kept_at.is_not(None))
-        # Nothing was heard of a run before it began, and for that there is an index.
-        return runs.c.started_at < self.before, runs.c.heard_at < self.before, ~written, ~kept
+    def run_goes(self) -> tuple[ColumnElement[bool], ...]:
+        """Return the conditions that a run goes, unless something that stays has read it."""
+        written = exists().where(captures.c.holder == runs.c.run_key, self.capture_stays())
+        return *self.run_is_old(), ~written, ~self.run_is_kept()
+
+    def run_is_old(self) -> tuple[ColumnElement[bool], ...]:
+        """Return the conditions that nothing was heard of a run since the time."""
+        # Nothing was heard of it before it began, and for that there is an index.
+        return runs.c.started_at < self.before, runs.c.heard_at < self.before
+
+    def run_is_kept(self) -> ColumnElement[bool]:
+        """Return the condition that a run's batch is kept."""
+        return exists().where(batches.c.batch_id == runs.c.batch_id, batches.c.kept_at.is_not(None))
 
     def _capture_goes(self) -> tuple[ColumnElement[bool], ...]:
         writer = runs.alias("keeper")
@@ -157,9 +122,10 @@ class Pruning(NamedTuple):
             batches.c.batch_id == writer.c.batch_id,
             batches.c.kept_at.is_not(None),
         )
-        return captures.c.claimed_at < self.before, ~self._capture_stays(), ~kept
+        return captures.c.claimed_at < self.before, ~self.capture_stays(), ~kept
 
-    def _capture_stays(self) -> ColumnElement[bool]:
+    def capture_stays(self) -> ColumnElement[bool]:
+        """Return the condition that a capture stays, and so does its run."""
         newer = captures.alias("newer")
         complete = str(CaptureState.COMPLETE)
         after = (newer.c.subject == captures.c.subject, newer.c.revision > captures.c.revision)
@@ -167,57 +133,79 @@ class Pruning(NamedTuple):
         if self.versions > 1:
             later = select(func.count()).where(*after, newer.c.state == complete).scalar_subquery()
             superseded = later >= self.versions
-        live = and_(captures.c.state == str(CaptureState.HELD), captures.c.lease_until > self.before)
-        # The last word may be that there is nothing: without it an older capture would be read as the current one.
+        return or_(self.capture_is_live(), and_(self.capture_tells(), ~superseded))
+
+    def capture_is_live(self) -> ColumnElement[bool]:
+        """Return the condition that a capture is written, as far as is known."""
+        return and_(captures.c.state == str(CaptureState.HELD), captures.c.lease_until > self.before)
+
+    def capture_tells(self) -> ColumnElement[bool]:
+        """Return the condition that a capture tells what there was, or that there was nothing."""
+        # Where that is the last word, an older capture would be read as the current one without it.
         writer = runs.alias("writer")
         is_hole = exists().where(writer.c.run_key == captures.c.holder, writer.c.status == str(RunStatus.SKIPPED))
-        return or_(live, and_(or_(captures.c.state == complete, is_hole), ~superseded))
+        return or_(captures.c.state == str(CaptureState.COMPLETE), is_hole)
 
-    def _batch_is_old(self) -> tuple[ColumnElement[bool], ...]:
+    def batch_is_old(self) -> tuple[ColumnElement[bool], ...]:
+        """Return the conditions that a batch goes with the last of its runs and notes."""
         return batches.c.created_at < self.before, ~self._launched_since(), batches.c.kept_at.is_(None)
 
     def _launched_since(self) -> ColumnElement[bool]:
         return and_(batches.c.launcher.is_not(None), batches.c.launcher_until > self.before)
 
-    # -- forgetting, a page at a time ---------------------------------------------------------------------------------
+    # -- forgetting, a little at a time -------------------------------------------------------------------------------
 
-    def _each(
-        self, pages: Iterator[Sequence[Any]], forget: Callable[[Connection, Sequence[Any]], int]
-    ) -> Iterator[int]:
+    def _a_little_at_a_time(
+        self, pages: Iterator[list[_Row]], forget: Callable[[Connection, list[_Row]], Mapping[str, int]]
+    ) -> Counter[str]:
+        """Forget what pages have, so much in a transaction as takes a moment; return how much of what was forgotten."""
+        gone: Counter[str] = Counter()
+        size = MOST
         for page in pages:
-            began = time.monotonic()
-            forgotten = self.database.transaction(lambda at, page=page: forget(at, page))  # type: ignore[misc]
-            yield forgotten
-            if forgotten:
-                time.sleep(min(time.monotonic() - began, _MOST_PAUSE_SECONDS))
+            while page:
+                some, page = page[:size], page[size:]
+                began = time.monotonic()
+                gone.update(self.database.transaction(lambda at, some=some: forget(at, some)))  # type: ignore[misc]
+                took = time.monotonic() - began
+                size = max(_LEAST, min(MOST, int(len(some) * _SECONDS / took)))
+                if self.database.sqlite:  # where nobody else can write meanwhile, and who waits looks again and again
+                    time.sleep(min(took, _MOST_PAUSE_SECONDS))
+        return gone
 
-    def _pages(self, place: tuple[Any, ...], *conditions: Any) -> Iterator[list[Any]]:
+    def _pages(self, place: tuple[Any, ...], *conditions: Any) -> Iterator[list[_Row]]:
         """Yield the places of rows in their order, so many at a time; what is forgotten meanwhile does not matter."""
-        return self.database.pages(select(*place).where(*conditions), {c.name: c for c in place}, _PAGE)
+        return self.database.pages(select(*place).where(*conditions), {c.name: c for c in place}, MOST)
 
-    def _run_pages(self) -> Iterator[list[Any]]:
-        return self._pages((runs.c.started_at, runs.c.run_key), runs.c.started_at < self.before)
+    def _runs_to_forget(self) -> Iterator[list[_Row]]:
+        """Yield pages of what goes: of most pages nothing does, and no transaction begins for that."""
+        for page in self._pages((runs.c.started_at, runs.c.run_key), runs.c.started_at < self.before):
+            keys = [row["run_key"] for row in page]
+            found = self.database.rows(select(runs.c.run_key).where(runs.c.run_key.in_(keys), *self.run_goes()))
+            yield [row for row in found if row["run_key"] not in self.needed]
 
-    def _forget_runs(self, at: Connection, page: Sequence[Any]) -> int:
+    def _forget_runs(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
         among = runs.c.run_key.in_([row["run_key"] for row in page])
         # Locked, so that nobody goes on with one while it is forgotten.
-        going = select(runs.c.run_key).where(among, *self._run_goes()).with_for_update(of=runs)
-        keys = [key for key in at.execute(going).scalars() if key not in self.needed]
+        going = select(runs.c.run_key).where(among, *self.run_goes()).with_for_update(of=runs)
+        keys = list(at.execute(going).scalars())
+        # None of their captures is one that stays, or they would.
+        own = (captures.c.holder.in_(keys), captures.c.claimed_at < self.before)
         self._remember_pruned(at, captures.c.holder.in_(keys))
+        gone = at.execute(delete(captures).where(*own)).rowcount
         for table in (steps, attempts, runs):
             at.execute(delete(table).where(table.c.run_key.in_(keys)))
-        return len(keys)
+        return {"runs": len(keys), "captures": gone}
 
-    def _capture_pages(self) -> Iterator[list[Any]]:
-        return self._pages((captures.c.subject, captures.c.revision), captures.c.claimed_at < self.before)
+    def _captures_to_forget(self) -> Iterator[list[_Row]]:
+        """Yield pages of what has lost its run, found by an index: those of runs that go went with them."""
+        lost = select(captures.c.holder).where(~_has_run()).distinct()
+        return self.database.pages(lost, {"holder": captures.c.holder}, MOST)
 
-    def _forget_captures(self, at: Connection, page: Sequence[Any]) -> int:
-        among = captures.c.subject.in_(sorted({row["subject"] for row in page}))
-        # Runs went before: one that is left is needed, and so is its capture.
-        writer = runs.alias("left")
-        left = exists().where(writer.c.run_key == captures.c.holder)
-        self._remember_pruned(at, and_(among, ~left))
-        return at.execute(delete(captures).where(among, ~left, *self._capture_goes())).rowcount
+    def _forget_captures(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
+        among = captures.c.holder.in_([row["holder"] for row in page])
+        self._remember_pruned(at, and_(among, ~_has_run()))
+        goes = (captures.c.claimed_at < self.before, ~self.capture_stays())
+        return {"captures": at.execute(delete(captures).where(among, ~_has_run(), *goes)).rowcount}
 
     def _remember_pruned(self, at: Connection, among: ColumnElement[bool]) -> None:
         """Keep of captures that go, and were complete, that they were: nothing older is what was known then."""
@@ -237,22 +225,30 @@ class Pruning(NamedTuple):
         )
         at.execute(remember_pruned(at, query))
 
-    def _note_pages(self) -> Iterator[list[Any]]:
+    def _notes_to_forget(self) -> Iterator[list[_Row]]:
         place = (launches.c.batch_id, launches.c.workflow, launches.c.partition)
-        return self._pages(place, launches.c.heard_at < self.before)
+        return self._pages(place, *self._note_goes())
 
-    def _forget_notes(self, at: Connection, page: Sequence[Any]) -> int:
+    def _note_goes(self) -> tuple[ColumnElement[bool], ...]:
         recorded = exists().where(runs.c.batch_id == launches.c.batch_id, runs.c.partition == launches.c.partition)
         launched = exists().where(batches.c.batch_id == launches.c.batch_id, self._launched_since())
-        old = (launches.c.heard_at < self.before, ~recorded, ~launched)
+        return launches.c.heard_at < self.before, ~recorded, ~launched
+
+    def _forget_notes(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
         forgotten = 0
         for (batch_id, workflow), rows in itertools.groupby(page, key=itemgetter("batch_id", "workflow")):
             among = launches.c.partition.in_([row["partition"] for row in rows])
             of_batch = (launches.c.batch_id == batch_id, launches.c.workflow == workflow)
-            forgotten += at.execute(delete(launches).where(*of_batch, among, *old)).rowcount
-        return forgotten
+            forgotten += at.execute(delete(launches).where(*of_batch, among, *self._note_goes())).rowcount
+        return {"notes": forgotten}
 
     def _forget_batches(self, at: Connection) -> int:
         of_run = exists().where(runs.c.batch_id == batches.c.batch_id)
         of_note = exists().where(launches.c.batch_id == batches.c.batch_id)
-        return at.execute(delete(batches).where(*self._batch_is_old(), ~of_run, ~of_note)).rowcount
+        return at.execute(delete(batches).where(*self.batch_is_old(), ~of_run, ~of_note)).rowcount
+
+
+def _has_run() -> ColumnElement[bool]:
+    """Return the condition that the run of a capture is still there."""
+    writer = runs.alias("left")
+    return exists().where(writer.c.run_key == captures.c.holder)

@@ -32,6 +32,7 @@ from flowctx.ledger.engine_names import SqlEngineNames
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning import Pruning
+from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.refusals import no_attempt, one_run, superseded
 from flowctx.ledger.rows import (
     attempt_context,
@@ -371,7 +372,8 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def would_prune(self, before: datetime, *, versions: int = 1) -> tuple[Pruned, set[str]]:
         """Return what :meth:`prune` would forget, and where the artifacts are that would still be referred to."""
-        return self._database.autocommit(Pruning(self._database, stamp(before), versions).would)
+        pruning = Pruning(self._database, stamp(before), versions)
+        return self._database.autocommit(lambda at: PruningCounts(pruning, at).found())
 
     @functools.cached_property
     def artifact_prefix(self) -> str:
