@@ -124,6 +124,28 @@ def test_outcomes_come_in_order_page_by_page(ledger):
     assert [run.run_id for run in found if not run.partition] == sorted(occasions)
 
 
+@pytest.mark.parametrize("number", [4000, 6000])
+def test_thousands_that_failed_are_counted(sqlite_url, number):
+    """However many have failed, as their runs and an engine say, they are counted; so is one of which both differ."""
+    ledger = SqlLedger(sqlite_url)
+    ledger.begin(a_run())
+    names = "workflow, batch_id, attempt, fence, engine, steps, started_at, heard_at"
+    statements = [
+        f"INSERT INTO flowctx_run (run_key, run_id, partition, status, {names}) WITH RECURSIVE n(i) AS (SELECT 2 UNION "
+        f"ALL SELECT i + 1 FROM n WHERE i <= {number}) SELECT i, i, 'n=' || i, 'failed', {names} FROM n, flowctx_run",
+        "INSERT INTO flowctx_launch (batch_id, workflow, partition, run_id, engine, state, attempt, heard_at) "
+        "SELECT batch_id, '', partition, run_id, engine, status, 1, heard_at FROM flowctx_run",
+        "UPDATE flowctx_launch SET state = 'launched', heard_at = '2999' || substr(heard_at, 5) WHERE run_id = '7'",
+    ]
+    counts = []
+    for statement in statements:
+        ledger._database.transaction(lambda at, text=statement: at.exec_driver_sql(text))
+        counts.append(ledger.batches.count_outcomes("b1", "flow"))
+    assert counts[0] == counts[1] == {"running": 1, "failed": number}
+    assert counts[2] == {"launched": 1, "running": 1, "failed": number - 1}
+    ledger.close()
+
+
 def add_runs(ledger, some):
     """Add rows of runs of batch ``b1``: their partitions, and their ids."""
     ledger.begin(a_run())

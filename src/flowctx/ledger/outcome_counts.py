@@ -21,9 +21,10 @@ from flowctx.ledger.versions_sql import chunks
 _PAGE = 5000
 #: A run that ended so tells all that counts, if its engine says the same.
 _OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
-#: How many runs stand how, how many there are, and how many of them have no partition.
-_SUMS = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
-_NUMBERS = (func.count().label("runs"), func.count(case((runs.c.partition.is_(None), 1))).label("loose"))
+#: How many runs there are, and of how many partitions: where they are as many, each has one.
+_NUMBERS = (func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
+#: So many partitions that are not ok are compared one by one.
+_FEW = 5000
 
 
 class OutcomeCounts(NamedTuple):
@@ -42,32 +43,49 @@ class OutcomeCounts(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """Return how many partitions stand how."""
-        noted = self._noted()
-        (row,) = self.database.rows(select(*_SUMS, *_NUMBERS).where(*self._runs()))
-        if len(noted) > 1 or row["loose"]:
+        names = self._noted_names()
+        if names is None:
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
-        found, unclear = Counter({str(status): row[str(status)] for status in RunStatus}), set[str]()
-        name, number = next(iter(noted.items()), ("", 0))
-        contradicted = bool(noted) and self._some((*self._notes(name), ~self._recorded(alike=True)))
-        # Where each note has a run that stands alike, and there are as many runs, each partition has one.
-        if (contradicted or number < row["runs"]) and self.database.rows(self._several_runs().limit(1)):
-            found, unclear = self._of_runs()
-        if contradicted:
-            found.update(self._only_noted(name))
-            otherwise = self._contradicted(name)
-            found.subtract(otherwise[text] for text in otherwise.keys() - unclear)
-            unclear |= otherwise.keys()
+        # PostgreSQL joins notes and runs in the order of their indexes; SQLite would look for the run of each note.
+        quick = self._told_twice(names[0]) if names and self.database.sqlite else None
+        if quick is not None:
+            return _in_order(quick)
+        found, unclear = self._of_runs()
+        if names and self._some((*self._notes(names[0]), ~self._recorded(alike=True))):
+            found.update(self._only_noted(names[0]))
+            contradicted = self._contradicted(names[0])
+            found.subtract(contradicted[text] for text in contradicted.keys() - unclear)
+            unclear |= contradicted.keys()
         found.update(str(run.state) for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
         return _in_order(found)
 
+    def _told_twice(self, name: str) -> Counter[str] | None:
+        """Return how many partitions stand how if each has a run and a note that stands alike; ``None`` if not.
+
+        Notes are of one partition each. So where each has a run, and there are as many runs, each partition has one.
+        """
+        (noted,) = self.database.rows(select(func.count().label("number")).where(*self._notes(name)))
+        (recorded,) = self.database.rows(select(func.count().label("number")).where(*self._with_key()))
+        ran = select(runs.c.partition).where(*self._with_key())
+        without = select(launches.c.partition).where(*self._notes(name)).except_(ran).order_by("partition").limit(1)
+        if noted != recorded or self.database.rows(without):
+            return None
+        ok = str(PartitionState.OK)
+        others = select(runs.c.partition, runs.c.status).where(*self._with_key(), runs.c.status != ok)
+        notes = select(launches.c.partition, launches.c.state).where(*self._notes(name), launches.c.state != ok)
+        of_runs, of_notes = (set(map(tuple, self.database.tuples(query.limit(_FEW)))) for query in (others, notes))
+        if of_runs != of_notes or len(of_runs) == _FEW:
+            return None
+        return Counter(state for _, state in of_runs) + Counter({ok: recorded["number"] - len(of_runs)})
+
     def standings(self) -> Iterator[Standing]:
         """Yield how each partition stands, in the order of their texts."""
-        noted = self._noted()
-        if len(noted) > 1 or self._some((*self._runs(), runs.c.partition.is_(None))):
+        names = self._noted_names()
+        if names is None:
             return map(Standing.of, self.weigh(None))
         unclear = {row["partition"] for row in self.database.rows(self._several_runs())}
         alone: list[Standing] = []
-        for name in noted:
+        for name in names:
             more = self._noted_more(name)
             unclear |= {row[0] for row, has_run in more if has_run}
             alone += standings_of(self.batch_id, [row for row, has_run in more if not has_run])
@@ -76,13 +94,11 @@ class OutcomeCounts(NamedTuple):
         others = [*alone, *map(Standing.of, weighed)]
         return heapq.merge(clear, sorted(others, key=itemgetter(0)), key=itemgetter(0)) if others else clear
 
-    def _noted(self) -> dict[str, int]:
-        """Return how many partitions are noted under each name under which any is."""
-        query = select(launches.c.workflow, func.count().label("number")).where(
-            launches.c.batch_id == self.batch_id, launches.c.workflow.in_(self.names)
-        )
-        rows = self.database.rows(query.group_by(launches.c.workflow))
-        return {row["workflow"]: row["number"] for row in rows}
+    def _noted_names(self) -> list[str] | None:
+        """Return under which names anything is noted; ``None`` if only accounts that are weighed tell how all stand."""
+        names = [name for name in self.names if self._some(self._notes(name))]
+        several = len(names) > 1 or self._some((*self._runs(), runs.c.partition.is_(None)))
+        return None if several else names
 
     def _clear(self) -> Iterator[Standing]:
         """Yield how the runs with partitions stand, page by page in the order of an index."""
@@ -122,6 +138,10 @@ class OutcomeCounts(NamedTuple):
 
     def _of_runs(self) -> tuple[Counter[str], set[str]]:
         """Return how many partitions with runs stand how, and those whose runs do not stand alike."""
+        sums = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
+        (row,) = self.database.rows(select(*sums, *_NUMBERS).where(*self._with_key()))
+        if row["runs"] == row["partitions"]:
+            return Counter({str(status): row[str(status)] for status in RunStatus}), set()
         by_partition = select(runs.c.partition, func.min(runs.c.status).label("status")).where(*self._with_key())
         by_partition = by_partition.group_by(runs.c.partition)
         agree = func.min(runs.c.status) == func.max(runs.c.status)
