@@ -116,7 +116,8 @@ _PLAIN_SCHEMAS: list[pa.Schema] = []
 def surely_written(table: pa.Table) -> bool:
     """Whether nothing in a table can keep it from being written."""
     schema = table.schema
-    if not any(schema.equals(known, check_metadata=True) for known in _PLAIN_SCHEMAS):
+    known = _PLAIN_SCHEMAS[0] if _PLAIN_SCHEMAS else None
+    if known is None or not schema.equals(known, check_metadata=True):
         if not _plain(schema):
             return False
         _PLAIN_SCHEMAS[:] = [schema]

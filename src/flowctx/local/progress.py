@@ -40,8 +40,9 @@ class Progress:
     def __init__(self, workflow: Workflow, recorder: Recorder, clock: Clock) -> None:
         self.workflow, self.recorder, self.clock = workflow, recorder, clock
         self.ctx = recorder.context
-        self.store: ArtifactStore | None = artifact_store(recorder.ledger)
-        if self.store is None and not recorder.recording:
+        ledger = recorder.ledger if recorder.recording else None
+        self.store: ArtifactStore | None = artifact_store(ledger)
+        if self.store is None and ledger is None:
             self.store = MemoryArtifactStore()
         self.entries: dict[str, StepRun] = {}
         #: What the steps handed on; one that failed hands on nothing.

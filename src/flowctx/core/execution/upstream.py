@@ -146,8 +146,8 @@ def nearest_complete(workflow: Workflow, step: Step, read: Callable[[str], Envel
         return []
     if len(after) == 1 and (only := read(after[0])) is not None:
         return [only]
-    found: dict[str, Envelope] = {}
-    pending = list(reversed(after))
+    found = {name: envelope for name in after if (envelope := read(name)) is not None}
+    pending = [] if len(found) == len(after) else list(reversed(after))
     seen: set[str] = set()
     while pending:
         name = pending.pop()
@@ -191,6 +191,9 @@ def _with_itself(envelope: Envelope) -> Mapping[str, str | None]:
 
 
 def _merge_updates(envelopes: list[Envelope]) -> Mapping[str, Update]:
+    first = envelopes[0].updates
+    if all(envelope.updates is first for envelope in envelopes):
+        return first  # of steps that wrote none themselves, after one and the same
     merged: dict[str, Update] = {}
     for envelope in envelopes:
         for key, update in envelope.updates.items():
