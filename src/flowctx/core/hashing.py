@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 
 def sha256(data: bytes | str) -> str:
     """Return the SHA-256 of bytes, or of a text in UTF-8, in hexadecimal.
@@ -10,6 +14,12 @@ def sha256(data: bytes | str) -> str:
         >>> sha256("")[:8]
         'e3b0c442'
     """
-    import hashlib
+    digest: str = _sha256()(data.encode() if isinstance(data, str) else data).hexdigest()
+    return digest
 
-    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+@cache
+def _sha256() -> Callable[[bytes], Any]:
+    from hashlib import sha256
+
+    return sha256

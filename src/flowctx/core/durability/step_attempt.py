@@ -187,7 +187,7 @@ class StepAttempt:
         return execute(
             self.step,
             ctx,
-            self._config(ctx),
+            self._config(ctx) if STEP_CONFIG in ctx.metadata else self.config,
             attempt=self.number,
             store=self.store,
             reraise=self.reraise,
@@ -247,9 +247,7 @@ class StepAttempt:
 
     def _config(self, ctx: WorkflowContext) -> Mapping[str, Any] | None:
         """Return the configuration on top of the step's own: what the caller of the run sets comes last."""
-        if STEP_CONFIG not in ctx.metadata:
-            return self.config
-        of_run = ctx.metadata[STEP_CONFIG].get(self.step.name)
+        of_run = ctx.metadata.get(STEP_CONFIG, {}).get(self.step.name)
         return {**(self.config or {}), **of_run} if of_run else self.config
 
 

@@ -133,7 +133,7 @@ def execute(
     """
     started = perf_counter()
     try:
-        result, exception = _result(step, ctx, step.configured(config), inputs), None
+        result, exception = _result(step, ctx, step.configured(config) if config else step.config, inputs), None
         kept = keep_tables(result.output, store, step.name)
         result = result if kept is result.output else replace(result, output=kept)
     except reraise:
@@ -171,7 +171,10 @@ def _result(
     if step.when is not None and not step.when(ctx):
         return StepResult.skip(f"the condition of step {step.name!r} does not hold")
     found = NO_INPUTS if inputs is None else inputs()
-    return found if isinstance(found, StepResult) else as_result(step.call(ctx, config, found))
+    if isinstance(found, StepResult):
+        return found
+    returned = step.call(ctx, config, found)
+    return returned if isinstance(returned, StepResult) else as_result(returned)
 
 
 def _failure(step: Step, exc: Exception) -> StepResult:

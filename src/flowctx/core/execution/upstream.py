@@ -92,11 +92,12 @@ def merge_upstream(
     envelopes = list(envelopes)
     if not envelopes:
         return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), _NOTHING
-    if len(envelopes) == 1:
-        updates, prior = envelopes[0].updates, _with_itself(envelopes[0])
+    updates = envelopes[0].updates if len(envelopes) == 1 else _merge_updates(envelopes)
+    prior = _merge_prior(envelopes)
+    if list(at_hand) == list(prior):
+        outputs = FrozenDict(at_hand)
     else:
-        updates, prior = _merge_updates(envelopes), _merge_prior(envelopes)
-    outputs = _outputs_of(prior, envelopes, fetch, store, at_hand)
+        outputs = _outputs_of(prior, envelopes, fetch, store, at_hand)
     if not updates:
         return ctx._with(step_outputs=outputs), Upstream(updates, prior)
     params = FrozenDict(ctx.params)
@@ -113,8 +114,6 @@ def _outputs_of(
     at_hand: Mapping[str, Mapping[str, Any]],
 ) -> FrozenDict:
     """Return the outputs of all steps before one; those that are neither at hand nor in an envelope are read late."""
-    if list(at_hand) == list(prior):
-        return FrozenDict(at_hand)
     if at_hand.keys() >= prior.keys():
         return FrozenDict({name: at_hand[name] for name in prior})
     ready: dict[str, Any] = {name: at_hand[name] for name in prior if name in at_hand}
@@ -176,18 +175,11 @@ def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, l
 def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
     prior: dict[str, str | None] = {}
     for envelope in envelopes:
-        prior.update(envelope.prior)
+        prior |= envelope.prior
     for envelope in envelopes:
-        if envelope.status is StepStatus.OK:
-            prior.setdefault(envelope.step, None)
+        if envelope.status is StepStatus.OK and envelope.step not in prior:
+            prior[envelope.step] = None
     return prior
-
-
-def _with_itself(envelope: Envelope) -> Mapping[str, str | None]:
-    prior = envelope.prior
-    if envelope.status is not StepStatus.OK or envelope.step in prior:
-        return prior
-    return {**prior, envelope.step: None}
 
 
 def _merge_updates(envelopes: list[Envelope]) -> Mapping[str, Update]:

@@ -225,10 +225,11 @@ class Workflow:
             )
         if isinstance(value, str):
             return PartitionKey.parse(value) if scheme is None else scheme.parse(value)
-        if not isinstance(value, Mapping):
-            raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
-        key = value if isinstance(value, PartitionKey) else PartitionKey(**value)
-        return key if scheme is None else scheme.check(key)
+        if not isinstance(value, PartitionKey):
+            if not isinstance(value, Mapping):
+                raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
+            value = PartitionKey(**value)
+        return value if scheme is None else scheme.check(value)
 
     def params_with(self, params: Mapping[str, Any] | None, *, known: Iterable[str] = ()) -> FrozenDict:
         """Return the workflow's parameters with ``params`` on top, each read as the type of its default.

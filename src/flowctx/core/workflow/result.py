@@ -232,7 +232,7 @@ def as_result(returned: object) -> StepResult:
     if isinstance(returned, StepResult):
         return returned
     output: Any = returned
-    if output is None or isinstance(output, Mapping) or is_frame(output):
+    if output is None or type(output) is dict or isinstance(output, Mapping) or is_frame(output):
         return StepResult.ok(output)
     raise PlainDataError(
         f"it returned {a_kind(returned)}; a step returns a StepResult, a dict, a frame or None: "
