@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flowctx.artifacts.types import T, canonical, is_list, type_name
+from flowctx.artifacts.types import T, canonical, is_list, schema_bytes, type_name
 
 #: Rows of a block.
 BLOCK = 1 << 16
@@ -43,7 +43,7 @@ class ContentDigest:
     """
 
     def __init__(self, schema: pa.Schema) -> None:
-        self.kinds = _columns(schema.serialize().to_pybytes())
+        self.kinds = _columns(schema_bytes(schema))
         self.columns = [hashlib.sha256() for _ in self.kinds]
         self.rows = 0
         self._waiting: list[pa.RecordBatch] = []

@@ -11,9 +11,9 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from flowctx.artifacts.content import ContentDigest
 from flowctx.artifacts.encodings import SAMPLE, encodings
 from flowctx.artifacts.form import Form, stored, stored_type
-from flowctx.artifacts.types import TINY, bytes_of, canonical, type_name
+from flowctx.artifacts.types import TINY, bytes_of, canonical, schema_bytes, type_name
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import PlainDataError
 from flowctx.core.hashing import sha256
@@ -71,36 +71,42 @@ def write_parquet(
         PlainDataError: It has a type that cannot be stored, or rows without columns.
     """
     try:
-        plan = _planned(schema.serialize().to_pybytes())
+        plan = _planned(schema_bytes(schema))
     except TypeError as exc:
         raise PlainDataError(f"{path} has {exc}") from exc
-    form, digest, sink = Form(schema, freq=freq), ContentDigest(schema), _Hashing(file)
+    form = Form(schema, freq=freq) if freq is not None or not plan.is_found_again else None
+    digest, sink = ContentDigest(schema), _Hashing(file)
     tiny = nbytes is not None and nbytes <= TINY
     buffer = pa.BufferOutputStream() if tiny else None
     groups = _groups(batches)
     begun = list(islice(groups, 1))
     options = {"write_page_checksum": True, **(_TINY if tiny else {"compression": "zstd", **plan.encodings(begun)})}
     with pq.ParquetWriter(sink if buffer is None else buffer, plan.stored, **options) as writer:
-        with _digesting(digest) as feed:
+        with nullcontext(partial(_feed, digest)) if tiny else _digesting(digest) as feed:
             for group in _not_kept(begun, groups):
                 feed(group)
-                form.see(group)
+                if form is not None:
+                    form.see(group)
                 _write(writer, plan.as_stored(group), path)
         if not len(schema) and digest.rows:
             raise PlainDataError(f"{path} has {digest.rows:,} rows and no columns, and Parquet keeps no such rows")
-        text = form.text(plan.as_read)
+        text = None if form is None else form.text(plan.as_read)
         if text is not None:
             writer.add_key_value_metadata({FORM_KEY: text})
     if buffer is not None:
         sink.write(buffer.getvalue())
-    reference = TableReference(
+    reference = _reference(plan, digest, sink)
+    return reference, plan.usual_form if text is None else sha256(plan.as_read.serialize().to_pybytes() + text)
+
+
+def _reference(plan: _Plan, digest: ContentDigest, sink: _Hashing) -> TableReference:
+    return TableReference(
         rows=digest.rows,
         columns=plan.columns if len(plan.columns) <= _MOST_COLUMNS else None,
         size=sink.size,
         digest=digest.hexdigest(),
         checksum=sink.digest.hexdigest(),
     )
-    return reference, sha256(plan.as_read.serialize().to_pybytes() + (text or b""))
 
 
 #: Types of which Parquet keeps every value, as it is.
@@ -109,18 +115,10 @@ _PLAIN = frozenset(
 )
 
 
-#: The last schema of which every table can be written: to compare two takes a fraction of what it takes to hash one.
-_PLAIN_SCHEMAS: list[pa.Schema] = []
-
-
 def surely_written(table: pa.Table) -> bool:
     """Whether nothing in a table can keep it from being written."""
-    schema = table.schema
-    known = _PLAIN_SCHEMAS[0] if _PLAIN_SCHEMAS else None
-    if known is None or not schema.equals(known, check_metadata=True):
-        if not _plain(schema):
-            return False
-        _PLAIN_SCHEMAS[:] = [schema]
+    if not _plain(schema_bytes(table.schema)):
+        return False
     try:
         table.validate(full=True)  # text that is not UTF-8
     except pa.ArrowInvalid:
@@ -129,12 +127,13 @@ def surely_written(table: pa.Table) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _plain(schema: pa.Schema) -> bool:
+def _plain(serialized: bytes) -> bool:
     """Whether every table of a schema can be written, but for text that is none."""
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
     if not len(schema) or not _PLAIN.issuperset(schema.types) or not all(field.nullable for field in schema):
         return False
     try:
-        _planned(schema.serialize().to_pybytes())
+        _planned(serialized)
     except TypeError:
         return False
     return True
@@ -157,6 +156,10 @@ class _Plan:
     usual: dict[str, Any]
     #: Whether they are stored as they are.
     unchanged: bool
+    #: Whether a reader finds the whole of the schema again.
+    is_found_again: bool
+    #: The digest of their form where nothing is kept of it.
+    usual_form: str
 
     def as_stored(self, group: _Group) -> pa.Table:
         """Return batches as the table that is stored."""
@@ -196,13 +199,16 @@ def _planned(serialized: bytes) -> _Plan:
         pass
     view = pq.ParquetFile(file)
     leaves = tuple((column.path, column.physical_type) for column in map(view.schema.column, range(len(view.schema))))
+    as_read, unchanged = view.schema_arrow, _PLAIN.issuperset(schema.types)
     return _Plan(
         columns=columns,
         stored=kept,
-        as_read=view.schema_arrow,
+        as_read=as_read,
         leaves=leaves,
         usual=encodings(leaves, {}, 0),
-        unchanged=_PLAIN.issuperset(schema.types),
+        unchanged=unchanged,
+        is_found_again=unchanged and as_read.equals(schema, check_metadata=True),
+        usual_form=sha256(as_read.serialize().to_pybytes()),
     )
 
 

@@ -57,6 +57,23 @@ def _values(column: pa.Array) -> list[Any]:
         return [None if item is None else str(item) for item in storage.cast(pa.string()).to_pylist()]
 
 
+#: The schema that was written last, and its bytes.
+_WRITTEN: list[tuple[pa.Schema, bytes]] = []
+
+
+def schema_bytes(schema: pa.Schema) -> bytes:
+    """Return a schema as bytes.
+
+    A step makes many tables of one schema, and to compare two takes a fraction of what it takes to write or hash one.
+    """
+    last = _WRITTEN[0] if _WRITTEN else None
+    if last is not None and schema.equals(last[0], check_metadata=True):
+        return last[1]
+    written: bytes = schema.serialize().to_pybytes()
+    _WRITTEN[:] = [(schema, written)]
+    return written
+
+
 #: So few bytes take longer to compress, and to pass on piece by piece, than anything else that is done with them.
 TINY = 2048
 
