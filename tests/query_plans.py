@@ -76,6 +76,9 @@ QUESTIONS: dict[str, Question] = {
     "`flowctx output`, `diff`: which partitions are captured": lambda ledger: list(ledger.captured_partitions("flow")),
     "`flowctx show --lineage`: runs by their keys": lambda ledger: ledger.runs_of(["k1", "k2"]),
     "`flowctx stale`: all steps of some runs": lambda ledger: ledger.recorded_steps(["k1", "k2"]),
+    "`flowctx stale`: steps of some runs that have read others": lambda ledger: ledger.recorded_steps(
+        ["k1", "k2"], reading=True
+    ),
     "`flowctx ledger prune`: which artifacts are referred to": lambda ledger: ledger.artifact_paths(),
     "`flowctx ledger prune --dry-run`": lambda ledger: ledger.would_prune(NOON + timedelta(microseconds=100_100)),
     "a run begins": lambda ledger: ledger.begin(a_run("second")),

@@ -69,11 +69,15 @@ class MemoryVersions(FindBatch):
         with self._lock:
             return [one for of, one in self._pruned.values() if of == workflow and one.partition in wanted]
 
-    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
+    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
         """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         wanted = set(run_keys)
         with self._lock:
-            found = {key.digest: list(records.values()) for key, records in self._steps.items() if key.digest in wanted}
+            found = {
+                key.digest: [one for one in records.values() if one.inputs or not reading]
+                for key, records in self._steps.items()
+                if key.digest in wanted
+            }
         return {digest: sorted(some, key=lambda one: one.started_at) for digest, some in found.items() if some}
 
     def statuses_of(self, run_keys: Collection[str]) -> dict[str, dict[str, StepStatus]]:

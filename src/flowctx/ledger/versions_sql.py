@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, exists, literal, or_, select, true
+from sqlalchemy import and_, func, literal, select, true
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
@@ -18,7 +19,7 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.database import Database
 from flowctx.ledger.rows import Row, damaged, step_record
 from flowctx.ledger.standing import FindBatch, standing
-from flowctx.ledger.tables import captures, pruned_captures, runs, steps
+from flowctx.ledger.tables import INPUTS, captures, holds, pruned_captures, runs, steps
 
 #: How many partitions or runs one query asks for.
 _CHUNK = 500
@@ -62,18 +63,16 @@ class SqlVersions(FindBatch):
         choices: Collection[VersionChoice],
     ) -> list[Version]:
         """Return of all captures of some partitions those that one of some choices may mean."""
-        return self._captured(workflow, step, partitions, or_(*(_may_mean(choice, step) for choice in choices)))
+        keys = {str(key): key for key in partitions if key is not None}
+        found = {} if len(keys) == len(partitions) else {v.run_key: v for v in self._captured(workflow, step, [None])}
+        for choice, texts in itertools.product(choices, chunks(list(keys))):
+            for row in self._database.rows(_meant(choice, workflow, step, texts, self._database.sqlite)):
+                if (key := keys.get(row["partition"])) is not None:
+                    found[row["holder"]] = _version(row, step, key)
+        return list(found.values())
 
-    def _captured(
-        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], *conditions: Any
-    ) -> list[Version]:
-        of_step = and_(steps.c.run_key == captures.c.holder, steps.c.step == step)
-        query = (
-            select(*_COLUMNS)
-            .join(runs, runs.c.run_key == captures.c.holder)
-            .outerjoin(steps, of_step)
-            .where(captures.c.workflow == workflow, *conditions)
-        )
+    def _captured(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
+        query = _reading(step).where(captures.c.workflow == workflow)
         return [
             _version(row, step)
             for is_one in _conditions(partitions)
@@ -99,13 +98,17 @@ class SqlVersions(FindBatch):
                 except FlowctxError as exc:
                     raise damaged(f"what the ledger holds of the partitions of workflow {workflow}", exc) from exc
 
-    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
+    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
         """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         query = select(steps).order_by(steps.c.run_key, steps.c.started_at)
+        if reading:  # for which there is an index
+            query = query.where(holds("sqlite" if self._database.sqlite else "postgresql", "payload", INPUTS))
         found: dict[str, list[StepRecord]] = {}
         for some in chunks(list(run_keys)):
             for row in self._database.rows(query.where(steps.c.run_key.in_(some))):
-                found.setdefault(row["run_key"], []).append(step_record(row, row["run_key"]))
+                record = step_record(row, row["run_key"])
+                if record.inputs or not reading:
+                    found.setdefault(row["run_key"], []).append(record)
         return found
 
     def statuses_of(self, run_keys: Collection[str]) -> dict[str, dict[str, StepStatus]]:
@@ -128,15 +131,10 @@ class SqlVersions(FindBatch):
         return {row["run_key"]: step_record(row, row["run_key"]) for row in rows}
 
 
-_COLUMNS = (
-    captures.c.partition,
-    captures.c.capture_id,
-    captures.c.revision,
-    captures.c.state,
-    captures.c.holder,
-    captures.c.completed_at,
-    captures.c.first_completed_at,
-    captures.c.claimed_at,
+_OF_CAPTURE = (
+    "partition", "capture_id", "revision", "state", "holder", "completed_at", "first_completed_at", "claimed_at",
+)  # fmt: skip
+_OF_RUN = (
     runs.c.run_id,
     runs.c.batch_id,
     runs.c.status,
@@ -153,32 +151,53 @@ _PART_COLUMNS = (
     literal(None).label("state"),
     runs.c.run_key.label("holder"),
     *(literal(None).label(name) for name in ("completed_at", "first_completed_at", "claimed_at")),
-    *_COLUMNS[8:],
+    *_OF_RUN,
 )
 
 
-def _may_mean(choice: VersionChoice, step: str) -> Any:
-    """Return the condition under which a choice may mean a capture.
+def _reading(step: str, first: Any = captures, captured: Any = captures) -> Any:
+    """Return the query for captures, with the runs that hold them and what those recorded of a step.
 
-    The current one is not one after which another was completed by a run that has the step.
+    Args:
+        step: The step.
+        first: What the captures are read from.
+        captured: What has their columns there.
     """
-    if choice.known_at is not None:
-        return true()
+    of_step = and_(steps.c.run_key == captured.c.holder, steps.c.step == step)
+    joined = first.join(runs, runs.c.run_key == captured.c.holder).outerjoin(steps, of_step)
+    return select(*(captured.c[name] for name in _OF_CAPTURE), *_OF_RUN).select_from(joined)
+
+
+def _meant(choice: VersionChoice, workflow: str, step: str, partitions: list[str], sqlite: bool) -> Any:
+    """Return the query for what a choice may mean of some partitions, where it may also find others."""
+    # Of a partition there may be many: those of a batch, and the last ones, are found by other indexes.
+    of_workflow = captures.c.workflow + "" == workflow
     if choice.batch_id is not None:
-        return runs.c.batch_id == choice.batch_id
+        of_batch = (runs.c.batch_id == choice.batch_id, runs.c.partition.in_(partitions))
+        return _reading(step).where(of_workflow, *of_batch)
+    if choice.text == "current":
+        return _reading_last(workflow, step, partitions, sqlite)
+    query = _reading(step).where(captures.c.workflow == workflow, captures.c.partition.in_(partitions))
     if choice.capture_id is not None:
-        return captures.c.capture_id == choice.capture_id
-    if choice.revision is not None:
-        return captures.c.revision == choice.revision
-    newer, recorded = captures.alias("newer"), steps.alias("recorded")
-    superseded = exists().where(
-        newer.c.subject == captures.c.subject,
-        newer.c.revision > captures.c.revision,
-        newer.c.state == str(CaptureState.COMPLETE),
-        recorded.c.run_key == newer.c.holder,
-        recorded.c.step == step,
-    )
-    return or_(captures.c.partition.is_(None), ~superseded)
+        return query.where(captures.c.capture_id == choice.capture_id)
+    return query if choice.revision is None else query.where(captures.c.revision == choice.revision)
+
+
+def _reading_last(workflow: str, step: str, partitions: list[str], sqlite: bool) -> Any:
+    """Return the query for captures of partitions after which none was completed by a run that has a step."""
+    those, newer, recorded = captures.alias("those"), captures.alias("newer"), steps.alias("recorded")
+    of_them = (those.c.workflow == workflow, those.c.partition.in_(partitions))
+    subjects = select(those.c.subject).distinct().where(*of_them).subquery("subjects")
+    complete = (newer.c.subject == subjects.c.subject, newer.c.state == str(CaptureState.COMPLETE))
+    has_step = and_(recorded.c.run_key == newer.c.holder, recorded.c.step == step)
+    last = select(newer.c.revision).join(recorded, has_step).where(*complete).order_by(newer.c.revision.desc()).limit(1)
+    since = func.coalesce(last.correlate(subjects).scalar_subquery(), 0)
+    of_subject = and_(captures.c.subject == subjects.c.subject, captures.c.revision >= since)
+    if sqlite:
+        return _reading(step, subjects.join(captures, of_subject)).where(captures.c.workflow + "" == workflow)
+    # PostgreSQL takes the subjects for many more than they are, and would read all captures, but for the OFFSET.
+    found = select(captures).where(of_subject).correlate(subjects).offset(0).lateral("found")
+    return _reading(step, subjects.join(found, true()), found).where(found.c.workflow == workflow)
 
 
 def _conditions(partitions: Collection[PartitionKey | None]) -> list[Callable[[Any], Any]]:
@@ -194,10 +213,10 @@ def _in(texts: list[str], column: Any) -> Any:
     return column.in_(texts)
 
 
-def _version(row: Row, step: str) -> Version:
+def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
     try:
         return Version(
-            partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
+            partition=PartitionKey.parse(row["partition"]) if row["partition"] and key is None else key,
             capture_id=row["capture_id"],
             revision=int(row["revision"]),
             run_key=row["holder"],

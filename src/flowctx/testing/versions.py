@@ -141,6 +141,16 @@ class VersionsContract:
         statuses = ledger.statuses_of([one.key.digest, two.key.digest, "nothing"])
         assert statuses == {run.key.digest: ledger.statuses(run.key) for run in (one, two)}
 
+    def test_the_steps_of_several_runs_that_have_read_others(self, ledger: Ledger) -> None:
+        """They come without those beside them; to return what is called inputs is not to read."""
+        one, two = (_recorded(ledger, _run(f"r{n}", f"b{n}"), output={"inputs": {"nav": n}}) for n in (1, 2))
+        read = {"nav": (_READ,)}
+        later = replace(_step(step="later", started_at=NOON + timedelta(minutes=1)), inputs=read)
+        ledger.record(replace(ledger.get_run("r1"), fencing_token=one.fencing_token), [later])
+        found = ledger.recorded_steps([one.key.digest, two.key.digest, "nothing"], reading=True)
+        assert found == {one.key.digest: ledger.steps(one.key, ["later"])}
+        assert found[one.key.digest][0].inputs == read
+
     def test_several_runs_are_found_by_their_keys(self, ledger: Ledger) -> None:
         """Each as it is when it is asked for alone."""
         digests = [_recorded(ledger, _run(f"r{n}", f"b{n}")).key.digest for n in (1, 2)]

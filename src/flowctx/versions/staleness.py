@@ -134,7 +134,7 @@ def stale(
     chosen = versions.chosen(versions.keys(select, until), _CURRENT)
     while page := list(itertools.islice(chosen, _PAGE)):
         current = {Made(workflow.name, key, None): version for key, version in page if version is not None}
-        records = graph.explore(current)
+        records = graph.explore(current, every=code)
         for made, version in current.items():
             changed = _changed(records.get(version.run_key, ()), now)
             if made in graph.stale or changed:
@@ -163,13 +163,19 @@ class _Graph:
         self._versions: dict[Made, list[Version]] = {}
         self._same: dict[tuple[str, str, str], bool] = {}
 
-    def explore(self, current: dict[Made, Version]) -> dict[str, list[StepRecord]]:
-        """Follow what has been read, find what is stale, and return what the runs of the first ones have recorded."""
+    def explore(self, current: dict[Made, Version], *, every: bool) -> dict[str, list[StepRecord]]:
+        """Follow what has been read, find what is stale, and return what the runs of the first ones have recorded.
+
+        Args:
+            current: The current versions of what is asked about, each with all its steps.
+            every: Return every step of those, also those that have read nothing.
+        """
         first: dict[str, list[StepRecord]] | None = None
         found: deque[Made] = deque()
         while current:
             self._explored |= current.keys()
-            records = self.ledger.recorded_steps({version.run_key for version in current.values()})
+            reading = first is None and not every  # further on, what a step has read may be that of one before it
+            records = self.ledger.recorded_steps({v.run_key for v in current.values()}, reading=reading)
             first = records if first is None else first
             reads = [
                 (made, read)

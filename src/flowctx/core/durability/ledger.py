@@ -263,8 +263,13 @@ class Ledger(RunLedger, Protocol):
         """Return the revision of the last complete capture of each of some subjects that has one."""
         ...
 
-    def recorded_steps(self, run_keys: Collection[str]) -> dict[str, list[StepRecord]]:
-        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
+    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
+        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began.
+
+        Args:
+            run_keys: The digests.
+            reading: Only steps that have read others; of the runs that have none, nothing is returned.
+        """
         ...
 
     def statuses_of(self, run_keys: Collection[str]) -> dict[str, dict[str, StepStatus]]:

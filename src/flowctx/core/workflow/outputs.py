@@ -38,6 +38,7 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
             key: freeze(output, f"the output of {key}") for key, output in (outputs or {}).items()
         }
         self._load: Load | None = None
+        self._at_once = _AT_ONCE
         self._places = {key: place for place, key in enumerate(self._keys)}
 
     @classmethod
@@ -58,7 +59,7 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
         found = self._loaded.get(key)
         if found is None:
             assert self._load is not None  # noqa: S101 - what was given is there
-            some = [key for key in self._keys[place : place + _AT_ONCE] if key not in self._loaded]
+            some = [key for key in self._keys[place : place + self._at_once] if key not in self._loaded]
             self._loaded.update(self._load(some))
             found = self._loaded[key]
         return found
@@ -73,7 +74,7 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
         return len(self._keys)
 
     def pages(self, size: int) -> Iterator[Outputs]:
-        """Yield these outputs so many at a time; what was loaded of one is let go with it.
+        """Yield these outputs so many at a time: all of a page are loaded at once, and let go with it.
 
         Args:
             size: How many partitions.
@@ -86,6 +87,7 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
         for start in range(0, len(self._keys), size):
             keys = self._keys[start : start + size]
             page = Outputs.lazy(keys, self._load) if self._load is not None else Outputs()
+            page._at_once = size
             page._keys, page._places = keys, {key: place for place, key in enumerate(keys)}
             page._loaded = {key: self._loaded[key] for key in keys if key in self._loaded}
             yield page
