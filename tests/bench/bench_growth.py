@@ -72,7 +72,8 @@ def run_commands(kind: str, url: str) -> None:
         table.add_column(column, justify="left" if column == "command" else "right")
     clock = server_time(url)
     for name, args in {**commands(RUNS), **launches(RUNS)}.items():
-        table.add_row(name, *_cells(run(url, args, clock)))
+        took = run(url, args, clock)
+        table.add_row(name if took.code in (0, 1) else f"{name}: exit code {took.code}", *_cells(took))
     console.print(table)
 
 
