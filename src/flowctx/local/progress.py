@@ -60,11 +60,7 @@ class Progress:
         """Run every step that is left, and say what happened."""
         with self.recorder.alive(LOCAL_LEASE):
             try:
-                for step in self.workflow.steps.values():
-                    if step.name not in self.entries:
-                        before = [self.entries[name] for name in step.after]
-                        left_out = StepRun.not_started(step.name, before, step.run_if)
-                        self.entries[step.name] = left_out or self._attempt(step)
+                self._run_steps()
             except (Superseded, LedgerUnavailable):
                 raise  # it is another's, or nobody can be told: its lease runs out
             except BaseException as exc:
@@ -76,6 +72,18 @@ class Progress:
             if self.recorder.recording:
                 self.recorder.finish(RunStatus(result.status), _why(result))
         return result
+
+    def _run_steps(self) -> None:
+        entries = self.entries
+        all_ok = all(entry.status is StepStatus.OK for entry in entries.values())
+        for step in self.workflow.steps.values():
+            if step.name not in entries:
+                left_out = None if all_ok else self._left_out(step)
+                entry = entries[step.name] = left_out or self._attempt(step)
+                all_ok = all_ok and entry.status is StepStatus.OK
+
+    def _left_out(self, step: Step) -> StepRun | None:
+        return StepRun.not_started(step.name, [self.entries[name] for name in step.after], step.run_if)
 
     def result(self) -> RunResult:
         """Return what happened, once every step has an entry."""
