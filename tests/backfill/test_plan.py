@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -243,3 +244,18 @@ def test_texts_are_selected_as_their_keys_are() -> None:
         assert (str(key) in texts) == (key in selection)
         assert (f"tier={key.tier}|lot={key.lot}" in texts) == (key in selection)
     assert not [text for text in ("", "nightly", "lot=10", "tier=T3|lot=10") if text in texts]
+
+
+@pytest.mark.parametrize("retry_skipped", [False, True])
+def test_what_is_done_may_be_counted_without_a_word(ledger: Ledger, retry_skipped: bool) -> None:
+    """A launch takes its first job at once, however much is done; what failed is told, and all runs as otherwise."""
+    backfill = Backfill(flow, SOME, "b", ledger=ledger)
+    keys = list(map(str, backfill.selection))
+    states = [PartitionState.OK, PartitionState.SKIPPED, PartitionState.FAILED, PartitionState.CANCELED]
+    ledger.batches.put(backfill.record())
+    ledger.batches.record_outcomes("b", [ran(key, state) for key, state in zip(keys[:12], 3 * states, strict=True)])
+    how = {"retry_failed": False, "retry_skipped": retry_skipped}
+    every, done = list(backfill.iter_work("local", **how)), dict[PartitionState, int]()
+    over = [one for one in every if isinstance(one, PartitionRun) and one.state.done]
+    assert list(backfill.iter_work("local", **how, done=done)) == [one for one in every if one not in over]
+    assert done == Counter(one.state for one in over) == Counter(states[: 1 if retry_skipped else 2] * 3)

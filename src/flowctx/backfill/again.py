@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
+from flowctx.core.partitions.key import PartitionKey
+
+#: Of so many partitions, it is read at once how they stand: in a second at most, before anything runs.
+_MOST_STANDINGS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +36,25 @@ def runs_again(run: PartitionRun | Standing, engine: str | None, retry_failed: b
     if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL, PartitionState.WAITING):
         return True
     return not run.state.ended and (engine is None or run.engine in ("local", engine))
+
+
+def not_done(
+    keys: Iterator[PartitionKey],
+    batches: BatchStore,
+    batch_id: str,
+    workflow: str,
+    done: dict[PartitionState, int],
+    *,
+    retry_skipped: bool,
+) -> Iterator[PartitionKey]:
+    """Yield those of some keys of a batch that are not done, and count the others; of very many, yield all."""
+    few = sum(batches.count_outcomes(batch_id, workflow).values()) <= _MOST_STANDINGS
+    over = {PartitionState.OK} if retry_skipped else {PartitionState.OK, PartitionState.SKIPPED}
+    standings = batches.iter_standings(batch_id, workflow) if few else ()
+    known = {one.partition: one.state for one in standings if one.state in over}
+    for key in keys:
+        state = known.get(str(key))
+        if state is None:
+            yield key
+        else:
+            done[state] = done.get(state, 0) + 1

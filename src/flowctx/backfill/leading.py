@@ -58,6 +58,8 @@ class LaunchOptions:
     total: int
     #: Returns what the batch is to ask for, given what is known of it.
     decide: DecideBatch
+    #: How many partitions stand how that are passed over; the work counts those that are done, the launch all others.
+    before: dict[PartitionState, int] = field(default_factory=dict)
     #: Stop when so many partitions have failed.
     max_failures: int | None = None
     #: Is told what happens.
@@ -88,7 +90,7 @@ class LeadLaunch(ABC):
         self.batches, self.workflows, self.batch, self.listener = batches, workflows, batch, options.listener
         self.max_failures, self.settle, self.decide = options.max_failures, options.settle, options.decide
         self._engine = launcher
-        self.progress = LaunchProgress(total=options.total)
+        self.progress = LaunchProgress(total=options.total, before=options.before)
         #: When it began to lead, on the ledger's clock.
         self.led_at: datetime | None = None
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from flowctx.backfill.again import RunsAgain, runs_again
+from flowctx.backfill.again import RunsAgain, not_done, runs_again
 from flowctx.backfill.bulk import BulkLaunch, BulkLauncher, BulkWork
 from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
@@ -225,13 +225,17 @@ class Backfill:
         retry_skipped: bool = False,
         from_step: str | None = None,
         by_date: bool = False,
+        done: dict[PartitionState, int] | None = None,
     ) -> Iterator[Job | PartitionRun]:
         """Yield a job for what is to run and what is known of the rest: in the selection's order.
 
         Where partitions read others of their workflow, or it is asked for, dates come in order, whatever the scheme's
-        order is.
+        order is. Where ``done`` is given, what is done is only counted there, so that what is missing comes at once.
         """
         keys = self.selection.by_date() if by_date or own_mappings(self.workflow) else iter(self.selection)
+        if done is not None:
+            batch = (self.ledger.batches, self.batch_id, self.workflow.name)
+            keys = not_done(keys, *batch, done, retry_skipped=retry_skipped)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
             known = {run.partition: run for run in self._outcomes([str(key) for key in chunk])}
@@ -331,7 +335,11 @@ class Backfill:
             again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
             return BulkLaunch(self._bulk_work(again), batch, launcher, options).to_the_end()
         work = self.iter_work(
-            launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
+            launcher.engine,
+            retry_failed=retry_failed,
+            retry_skipped=retry_skipped,
+            from_step=from_step,
+            done=options.before,
         )
         ordered = InputOrder([self.workflow], work, launcher.engine) if own_mappings(self.workflow) else work
         return Launch(self.ledger.batches, ordered, [self.workflow], batch, launcher, options).to_the_end()
