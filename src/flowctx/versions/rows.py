@@ -34,12 +34,13 @@ def rows(found: Outputs) -> Iterator[dict[str, Any]]:
     for page in found.pages(_PAGE):
         for key, output in page.items():
             row: dict[str, Any] = key.to_dict()
+            own = dict(row)
             for name, value in _flat(output, ""):
-                if name in key and str(value) != key[name]:
+                if name in own and str(value) != own[name]:
                     raise PlainDataError(
                         f"the output of {key} has a value {name!r} that is not the partition's own {name}; rename it"
                     )
-                row[name] = key.get(name, value)
+                row[name] = own.get(name, value)
             yield row
 
 
