@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -83,7 +83,7 @@ class StepRun:
         return entry
 
     @classmethod
-    def not_started(cls, name: str, before: Sequence[StepRun], run_if: RunIf = RunIf.OK) -> StepRun | None:
+    def not_started(cls, name: str, before: Iterable[StepRun], run_if: RunIf = RunIf.OK) -> StepRun | None:
         """Make the entry of a step that is not started, or return ``None`` if those before it let it run.
 
         Args:
@@ -96,18 +96,14 @@ class StepRun:
             >>> StepRun.not_started("load", [gate]).error
             "step 'gate' before it failed"
         """
-        for entry in before:
-            if entry.status is not StepStatus.OK:
-                break
-        else:
-            return None
-        status = cascaded_status([entry.status for entry in before], run_if)
+        entries = list(before)
+        status = cascaded_status([entry.status for entry in entries], run_if)
         if status is None:
             return None
         if status is StepStatus.SKIPPED:
-            reason = next(entry.error for entry in before if entry.status is StepStatus.SKIPPED)
+            reason = next(entry.error for entry in entries if entry.status is StepStatus.SKIPPED)
             return cls(name=name, status=status, error=reason)
-        cause = next(e.name for e in before if e.status in (StepStatus.FAILED, StepStatus.NOT_RUN))
+        cause = next(e.name for e in entries if e.status in (StepStatus.FAILED, StepStatus.NOT_RUN))
         return cls(name=name, status=status, error=failure_before(cause))
 
 
