@@ -59,6 +59,9 @@ def test_doctor_says_what_is_here(shell):
     assert answer["ok"] is True
     assert row_of(answer, "Airflow")["found"] == version("apache-airflow-core")
     assert row_of(answer, "Dagster")["found"] == version("dagster")
+    assert {row_of(answer, name)["note"] for name in ("Airflow", "Dagster")} == {
+        "its version fits; it was not imported"
+    }
     assert row_of(answer, "SQLAlchemy")["found"] == version("SQLAlchemy")
     assert {row["engine"] for row in answer["abilities"]} == {"Airflow", "Dagster"}
     assert "partitioned runs" in shell("doctor", "--abilities")

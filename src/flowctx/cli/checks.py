@@ -86,7 +86,7 @@ def engines() -> Iterator[tuple[Check, Engine | None]]:
         except (FlowctxError, ImportError) as exc:
             yield Check(name, None, FAILED, str(exc)), None
         else:
-            yield Check(name, engine.found, OK), engine
+            yield Check(name, engine.found, OK, "its version fits; it was not imported"), engine
 
 
 def ledger_checks(ledger: Ledger) -> Iterator[Check]:

@@ -187,7 +187,7 @@ class StepAttempt:
         return execute(
             self.step,
             ctx,
-            self._config(ctx) if STEP_CONFIG in ctx.metadata else self.config,
+            self._config(ctx),
             attempt=self.number,
             store=self.store,
             reraise=self.reraise,
