@@ -12,6 +12,7 @@ from pathlib import Path
 from durable_flow import processes
 from flowctx import PartitionScheme, Workflow, local
 from flowctx.backfill.worker import main
+from flowctx.backfill.worker_process import place_here
 
 COUNT = 30
 STEPS = ("load", "check", "store")
@@ -66,6 +67,7 @@ class KillableWorker:
         theirs_in.close()
         theirs_out.close()
         setup = {"targets": [f"killed_worker:{workflow}"], "ledger": url, "batch_id": "b", "grouped": grouped}
+        setup["place"] = place_here()
         for message in (setup, *tasks):
             os.write(self._ours_out.fileno(), json.dumps(message).encode() + b"\n")
         self._data, self._count = b"", len(tasks)
@@ -86,7 +88,9 @@ class KillableWorker:
     def begin_to_tell(self, what: str = "") -> None:
         """Wait until it has begun with something, or has said a certain text."""
         while not self._data or what.encode() not in self._data:
-            self._data += os.read(self._ours_in.fileno(), 1 << 16)
+            chunk = os.read(self._ours_in.fileno(), 1 << 16)
+            assert chunk, "it has ended without a word; see its standard error"
+            self._data += chunk
 
     def stop_listening(self) -> None:
         """Hear nothing more of it, as if we were gone, and wait until it has ended."""

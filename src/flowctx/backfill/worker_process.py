@@ -38,12 +38,16 @@ def start_worker(setup: Mapping[str, Any]) -> subprocess.Popen[bytes]:
     process = _early.pop() if _early else _start()
     if process.poll() is not None:
         process = _start()
-    # What a worker is to find may have changed since it was started, when the workflow was imported.
-    place = {"path": _path(), "env": dict(os.environ), "cwd": os.getcwd()}
     assert process.stdin is not None  # noqa: S101 - it is a pipe
-    process.stdin.write(json.dumps({**setup, "place": place}).encode() + b"\n")
+    # What a worker is to find may have changed since it was started, when the workflow was imported.
+    process.stdin.write(json.dumps({**setup, "place": place_here()}).encode() + b"\n")
     process.stdin.flush()
     return process
+
+
+def place_here() -> dict[str, Any]:
+    """Return where this process is: its folder, its environment and where it finds modules."""
+    return {"path": _path(), "env": dict(os.environ), "cwd": os.getcwd()}
 
 
 def take_place(place: Mapping[str, Any]) -> None:
