@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import create_engine, event, literal, tuple_
-from sqlalchemy.engine import Connection, ExceptionContext, make_url
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -326,7 +325,7 @@ class Database:
             sqlite_file.warn_of_network(self.url.database)
         event.listen(engine, "before_cursor_execute", storable, retval=True)
         if self.sqlite:
-            event.listen(engine, "handle_error", _roll_back_sqlite)
+            event.listen(engine, "handle_error", sqlite_file.roll_back)
         connection = engine.connect()
         try:
             self._set_up(connection)
@@ -373,17 +372,6 @@ class Database:
                 self._drop()
             raise
         connection.exec_driver_sql("COMMIT")
-
-
-def _roll_back_sqlite(context: ExceptionContext) -> None:
-    """Roll back before SQLAlchemy closes a connection that was interrupted.
-
-    A cursor that a traceback still holds would keep the closed connection's lock until it is collected.
-    """
-    if context.connection is not None and not isinstance(context.original_exception, Exception):
-        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
-            raw: Any = context.connection.connection.dbapi_connection
-            raw.rollback()
 
 
 def _discard(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The file of a SQLite ledger: readable by its owner alone, and on a disk of this machine."""
+"""The file of a SQLite ledger: readable by its owner alone, on a disk of this machine, and unlocked in time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import contextlib
 import logging
 import os
 import platform
+import sqlite3
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.engine import Connection, ExceptionContext
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flowctx.core.errors import LedgerError
 from flowctx.ledger.rows import damaged
@@ -99,3 +101,14 @@ def _filesystem(file: Path) -> str:
         if (mount == folder or mount in folder.parents) and len(mount.parts) >= best:
             best, kind = len(mount.parts), name
     return kind
+
+
+def roll_back(context: ExceptionContext) -> None:
+    """Roll back before SQLAlchemy closes a connection that was interrupted.
+
+    A cursor that a traceback still holds would keep the closed connection's lock until it is collected.
+    """
+    if context.connection is not None and not isinstance(context.original_exception, Exception):
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+            raw: Any = context.connection.connection.dbapi_connection
+            raw.rollback()
