@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event, inspect
+from sqlalchemy import create_engine, event, func, inspect, select
 from sqlalchemy.engine import Connection, make_url
 
 from durable_flow import flow, processes, run_or_resume
@@ -216,3 +216,14 @@ def test_behind_a_pooler_nothing_outlives_a_transaction(postgres_url: str) -> No
         assert prepared == 0
         assert (one._database.autocommit(shown), one._database.transaction(shown)) == ("0", "15s")
         one.close()
+
+
+@pytest.mark.parametrize("pooled", ["", "pgbouncer=true"])
+def test_no_question_is_compiled_for_itself(postgres_url: str, pooled: str) -> None:
+    """PostgreSQL does not compile what is read, nor what is asked within a transaction; behind a pooler neither."""
+    ledger = SqlLedger(f"{postgres_url}{'&' if '?' in postgres_url else '?'}{pooled}" if pooled else postgres_url)
+    jit = select(func.current_setting("jit").label("jit"))
+    assert ledger._database.rows(jit) == [{"jit": "off"}]
+    assert ledger._database.tuples(jit) == [("off",)]
+    assert ledger._database.transaction(lambda at: at.execute(jit).scalar_one()) == "off"
+    ledger.close()

@@ -50,8 +50,9 @@ SQLITE_WAIT_SECONDS = 10
 #: How libpq notices that a server is gone although nothing says so.
 _POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
-#: A server that has not seen that we were cut off would keep our own locks from us.
-_LIMITS = ("idle_in_transaction_session_timeout = '10s'", "lock_timeout = '15s'")
+#: A server that has not seen that we were cut off would keep our own locks from us; and to compile a question takes it
+#: longer than to answer it.
+_SETTINGS = ("idle_in_transaction_session_timeout = '10s'", "lock_timeout = '15s'", "jit = off")
 
 #: How long a connection to a server is kept that nothing uses.
 _UNUSED_SECONDS = 1.0
@@ -139,11 +140,15 @@ class Database:
             # A mapping of SQLAlchemy's is read slowly, and so are rows that are fetched one by one.
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-        return self.autocommit(work)
+        return self._read(work)
 
     def tuples(self, query: Any) -> list[Any]:
         """Return the rows of a query as tuples, which takes half as long."""
-        return self.autocommit(lambda at: list(at.execute(query).fetchall()))
+        return self._read(lambda at: list(at.execute(query).fetchall()))
+
+    def _read(self, work: Callable[[Connection], _T]) -> _T:
+        """Call what only reads; behind a pooler, settings are made within a transaction only."""
+        return self.transaction(work) if self._pooled else self.autocommit(work)
 
     def pages(
         self,
@@ -337,11 +342,10 @@ class Database:
     def _set_up(self, connection: Connection) -> None:
         if self.sqlite:
             # FULL: a commit is on the disk, not only in the log's buffer; a step that is recorded survives a power cut.
-            settings = [f"PRAGMA {pragma}" for pragma in ("journal_mode=WAL", "synchronous=FULL")]
-        else:
-            settings = [] if self._pooled else [f"SET {setting}" for setting in (*_LIMITS, *self.settings)]
-        for setting in settings:
-            connection.exec_driver_sql(setting)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+                connection.exec_driver_sql(f"PRAGMA {pragma}")
+        elif not self._pooled:
+            connection.exec_driver_sql("; ".join(f"SET {one}" for one in (*_SETTINGS, *self.settings)))
 
     def _check_schema(self, connection: Connection) -> None:
         revision = schema.revision_of(connection)
@@ -361,7 +365,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:
-        begin = "; ".join(["BEGIN", *(f"SET LOCAL {limit}" for limit in _LIMITS)]) if self._pooled else "BEGIN"
+        begin = "; ".join(["BEGIN", *(f"SET LOCAL {one}" for one in _SETTINGS)]) if self._pooled else "BEGIN"
         connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else begin)
         try:
             yield
