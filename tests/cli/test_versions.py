@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
+import sqlite3
 import sys
 
 import pyarrow.parquet as pq
 import pytest
+
+from flowctx.cli.output import json_list, json_text
 
 SOURCE = """
 import datetime, decimal
@@ -75,6 +79,32 @@ def test_plain_outputs_become_parquet_with_their_types(funds):
     funds("output", "fund_nav", "value", "--file", "nav.parquet")
     [first, _] = pq.read_table(funds.folder / "nav.parquet").to_pylist()
     assert (str(first["exact"]), str(first["of.day"]), first["tags"]) == ("1.10", "2026-01-05", ["x"])
+
+
+def test_json_is_the_same_however_it_is_written():
+    """Row by row it is the text of the whole list: nested values, signs that no terminal should get, or none."""
+    flat = [{"day": "2026-01-05", "rate": 1e16, "n": None}, {"text": 'a"b\n\x9b\u2028', "ok": True}, {}]
+    nested = [{"of": {"a": [1, {"b": []}]}, "empty": {}}]
+    for items in ([], flat, nested, [*nested, *flat]):
+        assert "".join(json_list(items)) == json_text(items) + "\n"
+
+
+def test_json_is_written_as_it_is_read(funds, monkeypatch):
+    """A row is there before the next partition is read; a file has all of them, or is what it was."""
+    monkeypatch.setattr(importlib.import_module("flowctx.versions.outputs"), "_PAGE", 1)
+    monkeypatch.setattr("flowctx.cli.versions._BLOCK", 1)
+    said = funds("output", "fund_nav", "value", "--file", "nav.json")
+    assert said == "2 partitions written to nav.json\n"
+    written = (funds.folder / "nav.json").read_text()
+    assert written == funds("output", "fund_nav", "value", "--to", "json")
+    with sqlite3.connect(funds.folder / "ledger.db") as raw:
+        raw.execute("UPDATE flowctx_step SET payload = '{}' WHERE payload LIKE '%2026-01-06%'")
+    shown = funds("output", "fund_nav", "value", "--to", "json", exit_code=1)
+    assert shown.startswith(written[: written.index("},\n")])
+    assert "is damaged" in shown
+    assert "is damaged" in funds("output", "fund_nav", "value", "--file", "nav.json", exit_code=1)
+    assert (funds.folder / "nav.json").read_text() == written
+    assert not list(funds.folder.glob("*.part"))
 
 
 def test_a_name_in_the_ledger_imports_nothing(funds):

@@ -18,7 +18,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
 from flowctx.core.masking import mask_data, mask_text, text_masker
 from flowctx.core.printable import printable
-from flowctx.core.whole_files import write_whole
+from flowctx.core.whole_files import whole_file
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult
 from flowctx.core.workflow.run_result import RunResult
@@ -41,6 +41,9 @@ _COLOURS = {
     "pending": "dim",
     "released": "dim",
 }
+#: Writes values that hold no others, one to a line.
+_FLAT = json.JSONEncoder(ensure_ascii=False, separators=(",\n    ", ": "))
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 #: A last column of free text is folded if it has so many characters to itself; else each row becomes a block.
 _LEAST_FOLDED = 24
 #: Wider than any line, in characters.
@@ -64,8 +67,25 @@ def print_json(data: object) -> None:
 
 def json_text(data: object) -> str:
     """Return data as JSON that every terminal and every encoding takes."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return _escaped(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def json_list(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the text that :func:`json_text` returns of a list, with a newline, item by item."""
+    before = "["
+    for item in items:
+        yield before + (_flat_json(item) if _SCALARS.issuperset(map(type, item.values())) else json_text([item])[1:-2])
+        before = ","
+    yield "\n]\n" if before == "," else "[]\n"
+
+
+def _flat_json(item: Mapping[str, Any]) -> str:
+    text = _FLAT.encode(item)[1:-1]  # json's fast encoder takes no indents
+    return _escaped(f"\n  {{\n    {text}\n  }}" if item else "\n  {}")
 
 
 def echo_data(text: str) -> None:
@@ -114,14 +134,15 @@ def as_of(run: RunRecord) -> str | None:
     return f"as of {run.context.as_of_date}" if run.context.as_of_date else None
 
 
-def write_file(file: Path, data: bytes) -> None:
+def write_file(file: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file that is its owner's alone, all or nothing.
 
     Raises:
         CommandError: It cannot be written.
     """
     try:
-        write_whole(file, data, mode=0o600)
+        with whole_file(file, mode=0o600) as place:
+            place.writelines([data] if isinstance(data, bytes) else data)
     except OSError as exc:
         raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 

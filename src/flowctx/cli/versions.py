@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -15,7 +15,7 @@ import click
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.options import CommandError, complete_name, json_option, there_option
-from flowctx.cli.output import echo, echo_data, json_text, print_json, print_table, write_file
+from flowctx.cli.output import echo, echo_data, json_list, print_json, print_table, write_file
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
@@ -27,10 +27,15 @@ from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions import Differences, outputs
+from flowctx.versions.outputs import output_pages
 from flowctx.versions.rows import cell, columns_of, rows, text
 from flowctx.versions.shown import counts, lines, stale_data, title, to_data
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+_NO_OUTPUT = "no partition that is meant has such a version with an output"
+#: So many rows are written at a time.
+_BLOCK = 100
 
 
 def workflow_argument(command: _F) -> _F:
@@ -108,9 +113,13 @@ def output(
         raise click.UsageError(f"say what {file} is to be: --to csv, --to json or --to parquet")
     if form == "parquet" and file is None:
         raise click.UsageError("Parquet is not for a terminal; say where it goes: --file NAME.parquet")
-    found = outputs(workflow_of(target, ledger), step, select, ledger=ledger, **which)
+    workflow = workflow_of(target, ledger)
+    if form == "json" and table is None:
+        _write_json(output_pages(workflow, step, select, ledger=ledger, **which), file)
+        return
+    found = outputs(workflow, step, select, ledger=ledger, **which)
     if not found:
-        raise click.ClickException("no partition that is meant has such a version with an output")
+        raise click.ClickException(_NO_OUTPUT)
     if form is None:
         _show(found, table)
         return
@@ -121,6 +130,28 @@ def output(
         return
     write_file(file, made.getvalue())
     echo(f"{amount(len(found), 'partition')} written to {file}")
+
+
+def _write_json(pages: Iterator[Outputs], file: Path | None) -> None:
+    """Write a row for each partition as it is found, so that there may be any number of them."""
+    written = 0
+
+    def found() -> Iterator[dict[str, Any]]:
+        nonlocal written
+        for page in pages:
+            yield from (cell(line) for line in rows(page))
+            written += len(page)
+        if not written:
+            raise click.ClickException(_NO_OUTPUT)
+
+    texts = json_list(found())
+    blocks = iter(lambda: "".join(itertools.islice(texts, _BLOCK)), "")
+    if file is None:
+        for block in blocks:
+            echo_data(block)
+        return
+    write_file(file, (block.encode() for block in blocks))
+    echo(f"{amount(written, 'partition')} written to {file}")
 
 
 def _show(found: Outputs, table: str | None) -> None:
@@ -145,9 +176,8 @@ def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None
         writer.writerows([text(line.get(name)) for name in columns] for line in lines)
         file.write(well_formed(texts.getvalue()).encode())
     else:
-        joined = found.table(table) if table is not None else None
-        lines = list(rows(found)) if joined is None else joined.head(joined.rows)
-        file.write(json_text([cell(line) for line in lines]).encode() + b"\n")
+        joined = found.table(table or "")
+        file.write("".join(json_list(map(cell, joined.head(joined.rows)))).encode())
 
 
 def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:

@@ -6,7 +6,8 @@ The bytes go to a file beside the place, are flushed to the disk, and take the p
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -55,7 +56,7 @@ class WholeFile:
 
 
 def write_whole(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a file all or nothing; a device or a pipe is written to, and a link leads to the file that is replaced.
+    """Write a file all or nothing; see :func:`whole_file`.
 
     Args:
         path: Its place; the folder must be there.
@@ -72,17 +73,34 @@ def write_whole(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
         ...     [(path.name, path.read_bytes()) for path in Path(folder).iterdir()]
         [('names.txt', b'all of it')]
     """
+    with whole_file(path, mode=mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: str | Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Yield what takes the bytes of a file, which is there when the block ends; if it raises, nothing has changed.
+
+    A device or a pipe is written to, and a link leads to the file that is replaced.
+
+    Args:
+        path: Its place; the folder must be there.
+        mode: Who may read and write it, less the process's umask.
+
+    Raises:
+        OSError: It cannot be written; what was there is still there.
+    """
     place = os.path.realpath(path)
     if os.path.exists(place) and not os.path.isfile(place):
         with open(place, "wb") as device:
-            device.write(data)
+            yield device
         return
-    whole_file = WholeFile(place, mode=mode)
+    made = WholeFile(place, mode=mode)
     try:
-        whole_file.file.write(data)
-        whole_file.commit()
+        yield made.file
+        made.commit()
     except BaseException:
-        whole_file.discard()
+        made.discard()
         raise
 
 

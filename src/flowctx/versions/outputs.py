@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
+from flowctx.core.durability.versions import Version
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions.choosing import StepVersions, required_ledger
+
+#: How many partitions are on a page.
+_PAGE = 500
 
 
 def outputs(
@@ -64,16 +70,62 @@ def outputs(
         >>> {str(key): output["rate"] for key, output in outputs(flow, "rate", ledger=ledger).items()}
         {'tier=T2': 0.01}
     """
+    which: dict[str, Any] = {"batch_id": batch_id, "revision": revision, "known_at": known_at, "until": until}
+    found = _found(workflow, step, ledger)
+    return _lazy(found, dict(_meant(found, select, **which)))
+
+
+def output_pages(
+    workflow: Workflow,
+    step: str,
+    select: Selection | str | None = None,
+    *,
+    ledger: Ledger | str | None = None,
+    **which: Any,
+) -> Iterator[Outputs]:
+    """Yield what :func:`outputs` returns so many partitions at a time, each page as soon as it is found.
+
+    Args:
+        workflow: The workflow; it must have partitions.
+        step: The step's name.
+        select: Which partitions; ``None``: all that were captured.
+        ledger: Where they are remembered, or its URL.
+        **which: Which versions, and ``until``.
+
+    Raises:
+        FlowctxError: What :func:`outputs` raises; a version that is gone, when its page comes.
+    """
+    found = _found(workflow, step, ledger)
+    meant = _meant(found, select, **which)
+    while page := dict(itertools.islice(meant, _PAGE)):
+        yield _lazy(found, page)
+
+
+def _found(workflow: Workflow, step: str, ledger: Ledger | str | None) -> StepVersions:
     if workflow.partitions is None:
         raise PartitionError(
             f"workflow {workflow.name!r} has no partitions, so that it has no outputs of many; see: flowctx captures "
             f"{workflow.name}"
         )
-    found = StepVersions(required_ledger(ledger), workflow, workflow[step].name)
+    return StepVersions(required_ledger(ledger), workflow, workflow[step].name)
+
+
+def _meant(
+    found: StepVersions,
+    select: Selection | str | None,
+    *,
+    batch_id: str | None = None,
+    revision: int | None = None,
+    known_at: datetime | str | None = None,
+    until: date | str | None = None,
+) -> Iterator[tuple[PartitionKey, Version]]:
+    """Yield the partitions that have an output, each with the version that is meant."""
     choice = VersionChoice(batch_id=batch_id, revision=revision, known_at=read_time(known_at))
     chosen = found.chosen(found.keys(select, until), choice)
-    versions = {key: v for key, v in chosen if v is not None and key is not None and not v.is_hole}
+    return ((key, v) for key, v in chosen if v is not None and key is not None and not v.is_hole)
 
+
+def _lazy(found: StepVersions, versions: Mapping[PartitionKey, Version]) -> Outputs:
     def load(keys: Sequence[PartitionKey]) -> dict[PartitionKey, FrozenDict]:
         return dict(zip(keys, found.load([versions[key] for key in keys]), strict=True))
 
