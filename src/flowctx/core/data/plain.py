@@ -262,7 +262,7 @@ def _freeze_dict(value: dict[Any, Any], path: ValuePath, depth: int) -> FrozenDi
         elif kind is int:
             if -(2**63) <= item < 2**63:
                 continue
-        elif kind is float and item - item == 0.0:
+        elif (kind is float and item - item == 0.0) or kind in JSON_TYPES:
             continue
         elif kind not in _AS_THEY_ARE:
             item = _freeze(item, (path, name), depth + 1)
