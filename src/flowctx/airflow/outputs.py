@@ -15,7 +15,7 @@ from flowctx.core.durability.step_attempt import StepInput
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
-from flowctx.core.execution.upstream import merge_upstream
+from flowctx.core.execution.upstream import Upstream, merge_upstream
 from flowctx.core.partitions.key import escape_value
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext
@@ -109,7 +109,7 @@ def read_upstream(
     ctx, inherited = merge_upstream(ctx, envelopes, reader.fetch, store=store)
     prior = {name: None if places[name] == name else places[name] for name in inherited.prior}
     after = (*(e.step for e in found.values()), *mapped.values())
-    return StepInput(ctx=ctx, inherited=inherited._replace(prior=prior), after=after)
+    return StepInput(ctx=ctx, inherited=Upstream(inherited.updates, prior), after=after)
 
 
 def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:

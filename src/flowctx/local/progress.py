@@ -23,7 +23,7 @@ from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, final_co
 from flowctx.core.execution.upstream import merge_upstream, nearest_complete
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
-from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.result import FAILED, OK, StepStatus
 from flowctx.core.workflow.run_result import RunResult, StepRun
 
 _step = attrgetter("step")
@@ -75,12 +75,12 @@ class Progress:
 
     def _run_steps(self) -> None:
         entries = self.entries
-        all_ok = all(entry.status is StepStatus.OK for entry in entries.values())
+        all_ok = all(entry.status is OK for entry in entries.values())
         for step in self.workflow.steps.values():
             if step.name not in entries:
                 left_out = None if all_ok else self._left_out(step)
                 entry = entries[step.name] = left_out or self._attempt(step)
-                all_ok = all_ok and entry.status is StepStatus.OK
+                all_ok = all_ok and entry.status is OK
 
     def _left_out(self, step: Step) -> StepRun | None:
         return StepRun.not_started(step.name, [self.entries[name] for name in step.after], step.run_if)
@@ -102,15 +102,15 @@ class Progress:
         )
         made = attempt.to_the_end()
         result, envelope = made.outcome.result, made.envelope
-        if result.status is not StepStatus.FAILED:
+        if result.status is not FAILED:
             self.envelopes[step.name] = envelope
-        if result.status is StepStatus.OK and not isinstance(envelope.output, ArtifactRef):
+        if result.status is OK and not isinstance(envelope.output, ArtifactRef):
             self.outputs[step.name] = envelope.output
         return StepRun.of(
             step.name,
             result,
             attempts=attempt.number,
-            duration=self.clock.now() - (attempt.started_at or self.ctx.started_at),
+            duration=attempt.duration,
             exception=made.outcome.exception,
         )
 
@@ -139,6 +139,6 @@ def _entry(record: StepRecord) -> StepRun:
 
 def _why(result: RunResult) -> str | None:
     """Return why a run failed or was skipped, or which optional step of it failed."""
-    telling = StepStatus.TOLERATED if result.status is StepStatus.OK else result.status
+    telling = StepStatus.TOLERATED if result.status is OK else result.status
     first = next((entry for entry in result.steps if entry.status is telling), None)
     return None if first is None else reason_of(RunStatus(result.status), first.name, first.error)

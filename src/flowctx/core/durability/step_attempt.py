@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any
 
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.data.plain import FrozenDict
@@ -21,7 +21,7 @@ from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.execution.upstream import Upstream
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
-from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.result import FAILED, StepResult, StepStatus
 from flowctx.core.workflow.step_config import STEP_CONFIG
 
 logger = logging.getLogger("flowctx")
@@ -31,7 +31,8 @@ logger = logging.getLogger("flowctx")
 _NO_OUTCOME = Outcome(result=StepResult.ok())
 
 
-class StepInput(NamedTuple):
+@dataclass(slots=True)
+class StepInput:
     """What a step has from those before it."""
 
     #: The context that it sees.
@@ -44,7 +45,8 @@ class StepInput(NamedTuple):
     skipped: str | None = None
 
 
-class AttemptResult(NamedTuple):
+@dataclass(slots=True)
+class AttemptResult:
     """How an attempt ended."""
 
     #: The context that the step saw, or would have seen; ``None`` where not even the run could begin.
@@ -59,7 +61,7 @@ class AttemptResult(NamedTuple):
     refused: bool = False
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class StepAttempt:
     """What an engine, or a run in this process, knows of an attempt before it is made."""
 
@@ -93,8 +95,8 @@ class StepAttempt:
     ends_run: bool = True
     #: The time, of attempts and of waits between them.
     clock: Clock = field(default_factory=SystemClock)
-    #: When the first attempt in this process began.
-    started_at: datetime | None = field(default=None, init=False)
+    #: How long all attempts in this process took, and the waits between them.
+    duration: timedelta = field(default=timedelta(0), init=False)
     _received: StepInput | None = field(default=None, init=False)
     _inputs: StepInputs | None = field(default=None, init=False)
 
@@ -105,7 +107,7 @@ class StepAttempt:
             recorder = self.open()
         except CaptureRefused as exc:
             result = StepResult.skip(str(exc)) if self.skips_captured else _failure(exc)
-            return self._ended(None, Outcome(result=result, exception=exc))._replace(refused=True)
+            return replace(self._ended(None, Outcome(result=result, exception=exc)), refused=True)
         except FlowctxError as exc:
             return self._ended(None, Outcome(result=_failure(exc), exception=exc))
         made = self._made(recorder)
@@ -118,18 +120,19 @@ class StepAttempt:
             Superseded: The run goes on elsewhere; stop.
             LedgerError: It could not be recorded, and the setting is strict.
         """
-        started_at = self.started_at = self.clock.now()
+        started_at = self.clock.now()
         recorder = self.open()
         while self._retried((made := self._made(recorder)).outcome.result):
             self.clock.sleep(self.step.retry.wait(self.number))
             self.number += 1
+        self.duration = self.clock.now() - started_at
         if recorder.recording and not made.carried:
             self._record(recorder, made, started_at)
         return made
 
     def _retried(self, result: StepResult) -> bool:
         """Return whether a step that ended so is tried again."""
-        if result.status is not StepStatus.FAILED:
+        if result.status is not FAILED:
             return False
         if self.retried is not None:
             return self.retried(result)
@@ -149,13 +152,13 @@ class StepAttempt:
                 outcome = Outcome(result=StepResult.skip(received.skipped))
             else:
                 outcome = self._executed(recorder, received.ctx)
-                if outcome.result.status is StepStatus.FAILED:
+                if outcome.result.status is FAILED:
                     outcome = self._tolerated(outcome)
             # What is complete is handed on whatever its size: where there is no store, the ledger had it, too.
             limit = None if carried is not None and self.store is None else self.limit
             envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=limit)
         except FlowctxError as exc:
-            if outcome.result.status is not StepStatus.FAILED:
+            if outcome.result.status is not FAILED:
                 outcome = Outcome(result=_failure(exc), exception=exc, seconds=outcome.seconds)
                 if self._received is not None and not isinstance(exc, (LedgerError, Superseded)):
                     outcome = self._tolerated(outcome)
@@ -169,11 +172,11 @@ class StepAttempt:
         if not self.step.optional or self._retried(result):
             return outcome
         logger.warning("step %s failed and is optional: the run goes on", self.step.name)
-        return outcome._replace(result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
+        return replace(outcome, result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
 
     def _executed(self, recorder: Recorder, ctx: WorkflowContext) -> Outcome:
-        again: Reads = self._inputs.read if self._inputs is not None else {}
         if self.step.inputs:
+            again: Reads = self._inputs.read if self._inputs is not None else {}
             again = again or recorder.reads_before(self.step.name, self.number)
             self._inputs = StepInputs(
                 recorder.ledger,
@@ -204,9 +207,11 @@ class StepAttempt:
         result = made.outcome.result
         try:
             earlier = recorder.earlier_try(self.step.name) if self.number > 1 else None
-            self._record(recorder, made, earlier.started_at if earlier else started_at)
+            started_at = earlier.started_at if earlier else started_at
+            self.duration = self.clock.now() - started_at
+            self._record(recorder, made, started_at)
         except FlowctxError as exc:
-            if result.status is StepStatus.FAILED and not isinstance(exc, Superseded):
+            if result.status is FAILED and not isinstance(exc, Superseded):
                 logger.warning("step %s: its failure is not recorded: %s", self.step.name, exc)
                 return made
             return self._ended(made.ctx, Outcome(result=_failure(exc), exception=exc, seconds=made.outcome.seconds))
@@ -222,7 +227,7 @@ class StepAttempt:
             made.envelope,
             attempts=self.number,
             started_at=started_at,
-            seconds=(self.clock.now() - started_at).total_seconds(),
+            seconds=self.duration.total_seconds(),
             config=self._recordable_config(),
             after=self._received.after if self._received else None,
             traceback=self._traceback(made.outcome),
@@ -231,7 +236,7 @@ class StepAttempt:
         )
 
     def _traceback(self, outcome: Outcome) -> str | None:
-        if outcome.exception is None or outcome.result.status not in (StepStatus.FAILED, StepStatus.TOLERATED):
+        if outcome.exception is None or outcome.result.status not in (FAILED, StepStatus.TOLERATED):
             return None
         params = self._received.ctx.params if self._received else {}
         return traceback_text(outcome.exception, params, self.step.configured(self._recordable_config()))
@@ -247,7 +252,8 @@ class StepAttempt:
 
     def _config(self, ctx: WorkflowContext) -> Mapping[str, Any] | None:
         """Return the configuration on top of the step's own: what the caller of the run sets comes last."""
-        of_run = ctx.metadata.get(STEP_CONFIG, {}).get(self.step.name)
+        of_steps = ctx.metadata.get(STEP_CONFIG)
+        of_run = of_steps.get(self.step.name) if of_steps else None
         return {**(self.config or {}), **of_run} if of_run else self.config
 
 

@@ -21,7 +21,7 @@ from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_payload import check_version
-from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.workflow.result import OK, ErrorCategory, QualityMetrics, StepStatus
 
 #: Format of ``to_payload()``: a reader takes any minor version of its own major version.
 ENVELOPE_VERSION = "1.0"
@@ -186,7 +186,7 @@ def final_context(
     outputs: dict[str, Any] = dict(ctx.step_outputs)
     updates: dict[str, Any] = {}
     for envelope in envelopes:
-        if envelope.status is StepStatus.OK:
+        if envelope.status is OK:
             step = envelope.step
             found = at_hand.get(step)
             outputs[step] = load(envelope) if found is None else found

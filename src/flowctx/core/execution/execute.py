@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from flowctx.core.errors import (
     ArtifactError,
@@ -31,7 +31,7 @@ from flowctx.core.masking import mask_text, secret_values
 from flowctx.core.printable import printable, well_formed
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import NO_INPUTS, Step
-from flowctx.core.workflow.result import ErrorCategory, StepResult, StepStatus, as_result
+from flowctx.core.workflow.result import OK, ErrorCategory, StepResult, StepStatus, as_result
 
 logger = logging.getLogger("flowctx")
 # A library says nothing until its user configures logging.
@@ -77,7 +77,8 @@ _BY_NAME = {
 }
 
 
-class Outcome(NamedTuple):
+@dataclass(slots=True)
+class Outcome:
     """How one attempt at a step ended."""
 
     #: What the step returned, or the failure that its exception stands for.
@@ -146,7 +147,7 @@ def execute(
         result = replace(result, error=well_formed(mask_text(result.error, secrets)))
         exception = secretless(exception, secrets) if exception is not None else None
     passed = result.quality is None or result.quality.passed
-    if result.status is not StepStatus.OK or not passed or logger.isEnabledFor(logging.INFO):
+    if result.status is not OK or not passed or logger.isEnabledFor(logging.INFO):
         data = (ctx.params, step.config, config or {})
         _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), data)
     return Outcome(result, exception, seconds)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from flowctx.core.data.encoding import digest, encode
 from flowctx.core.data.handles import bind, paths_in
@@ -16,16 +16,17 @@ from flowctx.core.execution.envelope import Envelope, Update, load_output
 from flowctx.core.execution.keeping import NO_STORE
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
-from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.result import OK, StepResult
 
 
-class Upstream(NamedTuple):
+@dataclass(slots=True)
+class Upstream:
     """What a step has from the steps before it, to be handed on with its own."""
 
     #: Parameters written so far.
-    updates: Mapping[str, Update] = EMPTY
+    updates: Mapping[str, Update] = field(default_factory=FrozenDict)
     #: Complete steps so far and where they are kept.
-    prior: Mapping[str, str | None] = EMPTY
+    prior: Mapping[str, str | None] = field(default_factory=FrozenDict)
 
     def envelope(
         self, step: str, result: StepResult, *, store: ArtifactStore | None = None, limit: int | None = None
@@ -121,7 +122,7 @@ def _outputs_of(
     for envelope in envelopes:
         if isinstance(envelope.output, ArtifactRef):
             stowed[envelope.step] = envelope
-        elif envelope.status is StepStatus.OK:
+        elif envelope.status is OK:
             bind(envelope.output, store)
             ready[envelope.step] = envelope.output
 
@@ -177,8 +178,8 @@ def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
     for envelope in envelopes:
         prior |= envelope.prior
     for envelope in envelopes:
-        if envelope.status is StepStatus.OK and envelope.step not in prior:
-            prior[envelope.step] = None
+        if envelope.status is OK:
+            prior.setdefault(envelope.step, None)
     return prior
 
 

@@ -26,6 +26,10 @@ class StepStatus(StrEnum):
     TOLERATED = "tolerated"
 
 
+#: What each step is asked for: in Python 3.11, to find a member of an enum takes as long as to call a function.
+OK, FAILED = StepStatus.OK, StepStatus.FAILED
+
+
 class ErrorCategory(StrEnum):
     """Why a step failed; decides whether trying again can help."""
 
@@ -171,7 +175,7 @@ class StepResult:
             PlainDataError: ``output`` or ``context_updates`` is no dict of plain data.
         """
         return cls(
-            status=StepStatus.OK,
+            status=OK,
             output=_dict(output, "output"),
             context_updates=_dict(context_updates, "context_updates"),
             quality=_quality(quality),

@@ -12,7 +12,10 @@ from flowctx.core.errors import RunFailed
 from flowctx.core.html_tables import table
 from flowctx.core.workflow.cascade import RunIf, cascaded_status
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.core.workflow.result import FAILED, OK, ErrorCategory, QualityMetrics, StepStatus
+
+#: How a run ends: by the first of these that one of its steps ended with.
+_RANKED = (FAILED, OK, StepStatus.SKIPPED)
 
 
 class StepEnd(Protocol):
@@ -129,9 +132,8 @@ class RunResult:
     def of(cls, workflow: str, context: WorkflowContext, steps: Iterable[StepRun]) -> RunResult:
         """Make the result of a run from what happened to each step."""
         entries = tuple(steps)
-        found = {entry.status for entry in entries}
-        ranked = (StepStatus.FAILED, StepStatus.OK, StepStatus.SKIPPED)
-        status = next((status for status in ranked if status in found), StepStatus.OK)
+        found = [entry.status for entry in entries]
+        status = next((status for status in _RANKED if status in found), OK)
         return cls(workflow=workflow, status=status, context=context, steps=entries)
 
     @property
