@@ -205,6 +205,7 @@ def short(statement: str) -> str:
     text = " ".join(statement.split())
     text = re.sub(r"%\(\w+\)s(::\w+)?( COLLATE \"C\")?", "?", text)
     text = re.sub(r"\?(, \?)+", "?, …", text).replace(" OFFSET ?", "").replace("strpos(", "instr(")
+    text = re.sub(r"IN \(\?(, …)?\)|= ANY \(\?\[\]\)", "IN (…)", text)
     text = re.sub(
         r"SELECT ((?:DISTINCT )?)(?:flowctx_\w+\.\w+|coalesce)(?:(?!SELECT ).)*?, .*? FROM", r"SELECT \1… FROM", text
     )
@@ -248,6 +249,7 @@ Names begin with `flowctx_` in the database; `sqlite_autoindex_run_1` and `run_p
 Where SQLite says `SCAN … USING INDEX`, it reads in the order of an index until it has enough, or (the indexes of
 references) all rows that refer to others. `prune` alone looks through the captures and notes of all times so, page by
 page; and where more than 20,000 runs are old, its dry run reads all captures once, for those that are being written.
+`IN (…)` may be one value for PostgreSQL: `= ANY (?)`.
 """
 
 

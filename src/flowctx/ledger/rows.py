@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from flowctx.core.data.encoding import from_json, to_wire
-from flowctx.core.data.plain import ArtifactRef, FrozenDict, freeze
+from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict, freeze
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import FlowctxError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
@@ -81,20 +81,19 @@ def step_record(row: Row, run_id: str) -> StepRecord:
         category = payload.get("category")
         if not isinstance(output, (FrozenDict, ArtifactRef)):
             raise PayloadError("output is no dict")
-        updates, config = (_dict(payload, name) for name in ("updates", "config"))
         return StepRecord(
             step=row["step"],
             status=StepStatus(row["status"]),
             after=tuple(payload.get("after", ())),
             output=output,
-            updates=updates,
+            updates=_dict(payload, "updates"),
             quality=QualityMetrics(**from_json(quality, "quality")) if quality is not None else None,
             error=_text(payload, "error"),
             traceback=_text(payload, "traceback"),
             category=ErrorCategory(category) if category is not None else None,
-            config=config,
+            config=_dict(payload, "config"),
             version=row["version"],
-            inputs=reads_of(payload.get("inputs") or {}),
+            inputs=reads_of(read) if (read := payload.get("inputs")) else EMPTY,
             attempts=int(row["attempts"]),
             started_at=datetime.fromisoformat(row["started_at"]),
             seconds=_seconds(row["seconds"]),
@@ -105,7 +104,9 @@ def step_record(row: Row, run_id: str) -> StepRecord:
 
 
 def _dict(payload: Mapping[str, Any], name: str) -> FrozenDict:
-    found = from_json(payload.get(name, {}), name)
+    if name not in payload:
+        return EMPTY
+    found = from_json(payload[name], name)
     if not isinstance(found, FrozenDict):
         raise PayloadError(f"{name} is no dict")
     return found
@@ -117,7 +118,9 @@ def _seconds(value: float) -> float:
 
 
 def _text(payload: Mapping[str, Any], name: str) -> str | None:
-    found = from_json(payload.get(name), name)
+    if name not in payload:
+        return None
+    found = from_json(payload[name], name)
     if found is not None and not isinstance(found, str):
         raise PayloadError(f"{name} is no text")
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, func, literal, select, true
+from sqlalchemy import ARRAY, Text, and_, any_, func, literal, select, true
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
@@ -44,7 +44,7 @@ class SqlVersions(FindBatch):
         found = self._captured(workflow, step, partitions)
         if batch_id is None:
             return found
-        named = _conditions(partitions)
+        named = self._conditions(partitions)
         parts = (
             select(*_PART_COLUMNS)
             .join(steps, and_(steps.c.run_key == runs.c.run_key, steps.c.step == step))
@@ -75,7 +75,7 @@ class SqlVersions(FindBatch):
         query = _reading(step).where(captures.c.workflow == workflow)
         return [
             _version(row, step)
-            for is_one in _conditions(partitions)
+            for is_one in self._conditions(partitions)
             for row in self._database.rows(query.where(is_one(captures.c.partition)))
         ]
 
@@ -84,7 +84,7 @@ class SqlVersions(FindBatch):
         query = select(pruned_captures).where(pruned_captures.c.workflow == workflow)
         return [
             _pruned_version(row)
-            for is_one in _conditions(partitions)
+            for is_one in self._conditions(partitions)
             for row in self._database.rows(query.where(is_one(pruned_captures.c.partition)))
         ]
 
@@ -105,7 +105,7 @@ class SqlVersions(FindBatch):
             query = query.where(holds("sqlite" if self._database.sqlite else "postgresql", "payload", INPUTS))
         found: dict[str, list[StepRecord]] = {}
         for some in chunks(list(run_keys)):
-            for row in self._database.rows(query.where(steps.c.run_key.in_(some))):
+            for row in self._database.rows(query.where(self._is_one(some, steps.c.run_key))):
                 record = step_record(row, row["run_key"])
                 if record.inputs or not reading:
                     found.setdefault(row["run_key"], []).append(record)
@@ -116,7 +116,7 @@ class SqlVersions(FindBatch):
         query = select(steps.c.run_key, steps.c.step, steps.c.status)
         found: dict[str, dict[str, StepStatus]] = {}
         for some in chunks(list(run_keys)):
-            for row in self._database.rows(query.where(steps.c.run_key.in_(some))):
+            for row in self._database.rows(query.where(self._is_one(some, steps.c.run_key))):
                 found.setdefault(row["run_key"], {})[row["step"]] = StepStatus(row["status"])
         return found
 
@@ -126,9 +126,28 @@ class SqlVersions(FindBatch):
         rows = (
             row
             for some in chunks(list(run_keys))
-            for row in self._database.rows(query.where(steps.c.run_key.in_(some)))
+            for row in self._database.rows(query.where(self._is_one(some, steps.c.run_key)))
         )
         return {row["run_key"]: step_record(row, row["run_key"]) for row in rows}
+
+    def _conditions(self, partitions: Collection[PartitionKey | None]) -> list[Callable[[Any], Any]]:
+        """Return conditions for a column of partitions, each for so many of them that one query can ask for."""
+        texts = [str(key) for key in partitions if key is not None]
+        named: list[Callable[[Any], Any]] = [functools.partial(self._is_one, some) for some in chunks(texts)]
+        if len(texts) < len(partitions):
+            named.append(lambda column: column.is_(None))
+        return named
+
+    def _is_one(self, texts: list[str], column: Any) -> Any:
+        return is_one_of(texts, column, self._database.sqlite)
+
+
+def is_one_of(texts: list[str], column: Any, sqlite: bool) -> Any:
+    """Return the condition that a column has one of some texts.
+
+    PostgreSQL takes them as one value: of hundreds, to send, read and plan each takes longer than to find its row.
+    """
+    return column.in_(texts) if sqlite else column == any_(literal(texts, ARRAY(Text)))
 
 
 _OF_CAPTURE = (
@@ -173,11 +192,11 @@ def _meant(choice: VersionChoice, workflow: str, step: str, partitions: list[str
     # Of a partition there may be many: those of a batch, and the last ones, are found by other indexes.
     of_workflow = captures.c.workflow + "" == workflow
     if choice.batch_id is not None:
-        of_batch = (runs.c.batch_id == choice.batch_id, runs.c.partition.in_(partitions))
+        of_batch = (runs.c.batch_id == choice.batch_id, is_one_of(partitions, runs.c.partition, sqlite))
         return _reading(step).where(of_workflow, *of_batch)
     if choice.text == "current":
         return _reading_last(workflow, step, partitions, sqlite)
-    query = _reading(step).where(captures.c.workflow == workflow, captures.c.partition.in_(partitions))
+    query = _reading(step).where(captures.c.workflow == workflow, is_one_of(partitions, captures.c.partition, sqlite))
     if choice.capture_id is not None:
         return query.where(captures.c.capture_id == choice.capture_id)
     return query if choice.revision is None else query.where(captures.c.revision == choice.revision)
@@ -186,7 +205,7 @@ def _meant(choice: VersionChoice, workflow: str, step: str, partitions: list[str
 def _reading_last(workflow: str, step: str, partitions: list[str], sqlite: bool) -> Any:
     """Return the query for captures of partitions after which none was completed by a run that has a step."""
     those, newer, recorded = captures.alias("those"), captures.alias("newer"), steps.alias("recorded")
-    of_them = (those.c.workflow == workflow, those.c.partition.in_(partitions))
+    of_them = (those.c.workflow == workflow, is_one_of(partitions, those.c.partition, sqlite))
     subjects = select(those.c.subject).distinct().where(*of_them).subquery("subjects")
     complete = (newer.c.subject == subjects.c.subject, newer.c.state == str(CaptureState.COMPLETE))
     has_step = and_(recorded.c.run_key == newer.c.holder, recorded.c.step == step)
@@ -198,19 +217,6 @@ def _reading_last(workflow: str, step: str, partitions: list[str], sqlite: bool)
     # PostgreSQL takes the subjects for many more than they are, and would read all captures, but for the OFFSET.
     found = select(captures).where(of_subject).correlate(subjects).offset(0).lateral("found")
     return _reading(step, subjects.join(found, true()), found).where(found.c.workflow == workflow)
-
-
-def _conditions(partitions: Collection[PartitionKey | None]) -> list[Callable[[Any], Any]]:
-    """Return conditions for a column of partitions, each for so many of them that one query can ask for."""
-    texts = [str(key) for key in partitions if key is not None]
-    named: list[Callable[[Any], Any]] = [functools.partial(_in, some) for some in chunks(texts)]
-    if len(texts) < len(partitions):
-        named.append(lambda column: column.is_(None))
-    return named
-
-
-def _in(texts: list[str], column: Any) -> Any:
-    return column.in_(texts)
 
 
 def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:

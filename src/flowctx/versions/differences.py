@@ -25,7 +25,7 @@ from flowctx.versions.changes import Change, Tolerance, changes
 from flowctx.versions.choosing import StepVersions, required_ledger
 
 #: How many partitions are compared at a time.
-_PAGE = 100
+_PAGE = 250
 
 
 class Outcome(StrEnum):
