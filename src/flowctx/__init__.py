@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flowctx.core.data.files import File, set_file_library
@@ -48,6 +49,7 @@ from flowctx.core.errors import (
     WorkflowChanged,
     WorkflowError,
 )
+from flowctx.core.lazy_names import lazy_names
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -154,47 +156,40 @@ __all__ = [
     "thaw",
 ]
 
-#: Names that are imported when first used, and where they are.
-_LAZY = {
-    "AsOf": "flowctx.core.workflow.business_date",
-    "Backfill": "flowctx.backfill",
-    "BatchStatus": "flowctx.backfill",
-    "Differences": "flowctx.versions",
-    "Outputs": "flowctx.core.workflow.outputs",
-    "RunResult": "flowctx.core.workflow.run_result",
-    "StalePartition": "flowctx.versions",
-    "StepRun": "flowctx.core.workflow.run_result",
-    "VersionChoice": "flowctx.core.durability.version_choice",
-    "calendar_from_file": "flowctx.calendars",
-    "diff": "flowctx.versions",
-    "outputs": "flowctx.versions",
-    "read_input": "flowctx.local.reading",
-    "replay": "flowctx.local",
-    "resume": "flowctx.local",
-    "run": "flowctx.local",
-    "stale": "flowctx.versions",
-}
 
-
-def __getattr__(name: str) -> Any:
+def _otherwise(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("flowctx")
-    import importlib
-
     if name == "backfill":  # a package that can be called
-        return importlib.import_module("flowctx.backfill")
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'flowctx' has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
+        return import_module("flowctx.backfill")
+    raise AttributeError(f"module 'flowctx' has no attribute {name!r}")
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AsOf": "flowctx.core.workflow.business_date",
+        "Backfill": "flowctx.backfill",
+        "BatchStatus": "flowctx.backfill",
+        "Differences": "flowctx.versions",
+        "Outputs": "flowctx.core.workflow.outputs",
+        "RunResult": "flowctx.core.workflow.run_result",
+        "StalePartition": "flowctx.versions",
+        "StepRun": "flowctx.core.workflow.run_result",
+        "VersionChoice": "flowctx.core.durability.version_choice",
+        "calendar_from_file": "flowctx.calendars",
+        "diff": "flowctx.versions",
+        "outputs": "flowctx.versions",
+        "read_input": "flowctx.local.reading",
+        "replay": "flowctx.local",
+        "resume": "flowctx.local",
+        "run": "flowctx.local",
+        "stale": "flowctx.versions",
+    },
+    otherwise=_otherwise,
+)
 
 
 def _load_calendar(name: str) -> BusinessCalendar:

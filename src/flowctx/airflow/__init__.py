@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowctx.airflow import _versions  # noqa: F401 - it says which Airflow is needed where it is not there
+from flowctx.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from flowctx.airflow.bulk import workflow_bulk_dag
@@ -29,28 +29,19 @@ __all__ = [
     "workflow_dag",
 ]
 
-#: Public names and where they are. Airflow loads providers and plugins in the middle of its own import, so that
-#: importing this package must not import Airflow.
-_HOME = {
-    "PartitionTimetable": "flowctx.airflow.partitions",
-    "StepOperator": "flowctx.airflow.steps",
-    "load_file": "flowctx.airflow.tables",
-    "load_table": "flowctx.airflow.tables",
-    "read_input": "flowctx.airflow.inputs",
-    "step_task": "flowctx.airflow.decorators",
-    "workflow_bulk_dag": "flowctx.airflow.bulk",
-    "workflow_context": "flowctx.airflow.context",
-    "workflow_dag": "flowctx.airflow.dag",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'flowctx.airflow' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Airflow loads providers and plugins in the middle of its own import, so that
+# importing this package must not import Airflow.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "PartitionTimetable": "flowctx.airflow.partitions",
+        "StepOperator": "flowctx.airflow.steps",
+        "load_file": "flowctx.airflow.tables",
+        "load_table": "flowctx.airflow.tables",
+        "read_input": "flowctx.airflow.inputs",
+        "step_task": "flowctx.airflow.decorators",
+        "workflow_bulk_dag": "flowctx.airflow.bulk",
+        "workflow_context": "flowctx.airflow.context",
+        "workflow_dag": "flowctx.airflow.dag",
+    },
+)

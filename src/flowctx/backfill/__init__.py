@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from flowctx.core.lazy_names import lazy_names
 from flowctx.core.renames import old_names
 
 if TYPE_CHECKING:
@@ -31,21 +31,6 @@ __all__ = [
 ]
 
 
-#: Names that are imported when first used, and where they are: who only looks at a batch needs no launcher.
-_LAZY = {
-    "Backfill": "flowctx.backfill.plan",
-    "BatchStatus": "flowctx.backfill.status",
-    "JointBackfill": "flowctx.backfill.joint",
-    "LaunchListener": "flowctx.backfill.progress",
-    "LaunchProgress": "flowctx.backfill.progress",
-    "LocalLauncher": "flowctx.backfill.local",
-    "Plan": "flowctx.backfill.plan",
-    "backfill": "flowctx.backfill.call",
-    "import_engine_runs": "flowctx.backfill.leading",
-    "render_html": "flowctx.backfill.html_page",
-}
-
-
 class _Callable(ModuleType):
     """``flowctx.backfill``, which can be called as the command of that name is."""
 
@@ -58,23 +43,28 @@ class _Callable(ModuleType):
 
 sys.modules[__name__].__class__ = _Callable
 
-_renamed = old_names(
+# Who only looks at a batch needs no launcher.
+__getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "Follower": "LaunchListener",
-        "Tally": "LaunchProgress",
-        "adopt": "import_engine_runs",
-        "page": "render_html",
+        "Backfill": "flowctx.backfill.plan",
+        "BatchStatus": "flowctx.backfill.status",
+        "JointBackfill": "flowctx.backfill.joint",
+        "LaunchListener": "flowctx.backfill.progress",
+        "LaunchProgress": "flowctx.backfill.progress",
+        "LocalLauncher": "flowctx.backfill.local",
+        "Plan": "flowctx.backfill.plan",
+        "backfill": "flowctx.backfill.call",
+        "import_engine_runs": "flowctx.backfill.leading",
+        "render_html": "flowctx.backfill.html_page",
     },
+    otherwise=old_names(
+        __name__,
+        {
+            "Follower": "LaunchListener",
+            "Tally": "LaunchProgress",
+            "adopt": "import_engine_runs",
+            "page": "render_html",
+        },
+    ),
 )
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        return _renamed(name)
-    globals()[name] = value = getattr(importlib.import_module(_LAZY[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flowctx.core.lazy_names import lazy_names
 from flowctx.dagster import _versions  # noqa: F401 - it says which Dagster is needed where it is not there
 
 if TYPE_CHECKING:
@@ -43,35 +43,26 @@ __all__ = [
     "workflow_schedule",
 ]
 
-#: Public names and where they are: who only asks which Dagster is there need not import it.
-_HOME = {
-    "WorkflowContextResource": "flowctx.dagster.resource",
-    "WorkflowIOManager": "flowctx.dagster.outputs",
-    "asset_key": "flowctx.dagster.asset_keys",
-    "endings_sensor": "flowctx.dagster.endings",
-    "inputs_sensor": "flowctx.dagster.ready",
-    "partition_mapping": "flowctx.dagster.mappings",
-    "partition_outputs": "flowctx.dagster.range_outputs",
-    "partitions_def": "flowctx.dagster.partitions",
-    "read_input": "flowctx.dagster.reading",
-    "run_assets": "flowctx.dagster.running",
-    "workflow_assets": "flowctx.dagster.definitions",
-    "workflow_bulk_job": "flowctx.dagster.bulk",
-    "workflow_context": "flowctx.dagster.context",
-    "workflow_contexts": "flowctx.dagster.context",
-    "workflow_definitions": "flowctx.dagster.definitions",
-    "workflow_job": "flowctx.dagster.definitions",
-    "workflow_schedule": "flowctx.dagster.schedules",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'flowctx.dagster' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Who only asks which Dagster is there need not import it.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "WorkflowContextResource": "flowctx.dagster.resource",
+        "WorkflowIOManager": "flowctx.dagster.outputs",
+        "asset_key": "flowctx.dagster.asset_keys",
+        "endings_sensor": "flowctx.dagster.endings",
+        "inputs_sensor": "flowctx.dagster.ready",
+        "partition_mapping": "flowctx.dagster.mappings",
+        "partition_outputs": "flowctx.dagster.range_outputs",
+        "partitions_def": "flowctx.dagster.partitions",
+        "read_input": "flowctx.dagster.reading",
+        "run_assets": "flowctx.dagster.running",
+        "workflow_assets": "flowctx.dagster.definitions",
+        "workflow_bulk_job": "flowctx.dagster.bulk",
+        "workflow_context": "flowctx.dagster.context",
+        "workflow_contexts": "flowctx.dagster.context",
+        "workflow_definitions": "flowctx.dagster.definitions",
+        "workflow_job": "flowctx.dagster.definitions",
+        "workflow_schedule": "flowctx.dagster.schedules",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flowctx.core.lazy_names import lazy_names
 from flowctx.testing.clock import FakeClock
 from flowctx.testing.contexts import make_context
 
@@ -24,19 +25,14 @@ __all__ = [
     "run_dag",
 ]
 
-#: Names whose modules need pytest or an engine, and where they are.
-_LAZY = {
-    "EngineContract": "flowctx.testing.engines",
-    "LedgerContract": "flowctx.testing.ledgers",
-    "assert_parity": "flowctx.parity",
-    "run_assets": "flowctx.dagster.running",
-    "run_dag": "flowctx.airflow.running",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowctx.testing' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_LAZY[name]), name)
+# Their modules need pytest or an engine.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "EngineContract": "flowctx.testing.engines",
+        "LedgerContract": "flowctx.testing.ledgers",
+        "assert_parity": "flowctx.parity",
+        "run_assets": "flowctx.dagster.running",
+        "run_dag": "flowctx.airflow.running",
+    },
+)
