@@ -131,10 +131,13 @@ class Cadence(AsOfDates):
 
     def with_delay(self, delay: timedelta) -> Self:
         """Return the cadence with another delay, the same for all keys."""
-        known: dict[timedelta, Self] = self.__dict__.setdefault("_delayed", {})
-        if delay not in known:
-            known[delay] = type(self)(**self._options() | {"delay": delay})
-        return known[delay]
+        if delay not in self._delayed:
+            self._delayed[delay] = type(self)(**self._options() | {"delay": delay})
+        return self._delayed[delay]
+
+    @cached_property
+    def _delayed(self) -> dict[timedelta, Self]:
+        return {}
 
     def _due(self, ordinal: int) -> datetime:
         if self.due_at is not None and self.due_at.after_close:
