@@ -78,7 +78,7 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
     if dry_run and pruned.of:
         rows = [(one.workflow, one.batch_id, f"{one.runs:,}") for one in pruned.of]
         print_table("would forget", ("workflow", "batch", "runs"), rows)
-    what = ", ".join((amount(pruned.runs, "run"), amount(pruned.captures, "capture"), f"{pruned.batches:,} batches"))
+    what = ", ".join((amount(pruned.runs, "run"), amount(pruned.captures, "capture"), amount(pruned.batches, "batch")))
     echo(f"{'would forget' if dry_run else 'forgot'} {what}")
     if removed is None:
         echo("artifacts stay: nothing says where they are; set FLOWCTX_ARTIFACTS_URL to remove some")

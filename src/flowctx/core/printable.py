@@ -49,13 +49,15 @@ def amount(count: int, noun: str) -> str:
 
     Args:
         count: How many.
-        noun: One of them, as in ``"partition"``; several take an s.
+        noun: One of them, as in ``"partition"``; several take an s, or es after ch.
 
     Example:
-        >>> amount(1, "partition"), amount(12000, "partition")
-        ('1 partition', '12,000 partitions')
+        >>> amount(1, "partition"), amount(12000, "partition"), amount(2, "batch")
+        ('1 partition', '12,000 partitions', '2 batches')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def _escape(found: re.Match[str]) -> str:
