@@ -7,10 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 from flowctx import BusinessCalendar, Daily, PartitionScheme, Workflow
 
-#: On an engine the day on which it started, however long its tests take.
-TODAY = datetime.fromisoformat(os.environ.get("TICK") or os.environ.get("DUE") or datetime.now(UTC).isoformat()).date()
-#: On Dagster, days are due at the tick of its schedules.
-TICK = datetime.fromisoformat(os.environ["TICK"]) if "TICK" in os.environ else None
+
+def _told(name):
+    return datetime.fromisoformat(os.environ[name]) if name in os.environ else None
+
+
+#: When Dagster's schedules tick, and when Airflow's runs are due, which engines are told as they start.
+TICK, DUE = _told("TICK"), _told("DUE")
+#: On an engine the day on which it started, however long its tests take; a command outside looks at the clock.
+TODAY = (TICK or DUE or datetime.now(UTC)).date()
+#: On Dagster, days are due at the tick.
 DELAY = timedelta(hours=TICK.hour, minutes=TICK.minute) if TICK else timedelta(0)
 
 
