@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ from flowctx.ledger.sql import SqlLedger
 #: How often the server is killed; ``FLOWCTX_TEST_KILLS=10`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "4"))
 SECONDS = 10 + 3.5 * KILLS
+#: How long the server may be away: on a machine with much to do, it takes its time to come back.
+PATIENCE = timedelta(minutes=2)
 
 
 def run_for_a_while(url, number, folder, told):
     """Run the workflow over and over, and tell how each run ended."""
-    ledger, end, ended = SqlLedger(url), time.monotonic() + SECONDS, []
+    ledger, end, ended = SqlLedger(url, patience=PATIENCE), time.monotonic() + SECONDS, []
     while time.monotonic() < end:
         run_id = f"{number}-{len(ended)}"
         try:
