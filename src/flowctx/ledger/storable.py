@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -19,16 +20,17 @@ def storable(
 def well_formed_row(row: Any) -> Any:
     """Return the values of a row, with every text as databases take it."""
     if isinstance(row, dict):
-        return row if all(map(_is_plain, row.values())) else {name: _text(value) for name, value in row.items()}
+        return row if _are_plain(row.values()) else {name: _text(value) for name, value in row.items()}
     if isinstance(row, (tuple, list)):
-        return row if all(map(_is_plain, row)) else type(row)(map(_text, row))
+        return row if _are_plain(row) else type(row)(map(_text, row))
     return row
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value is written as it is, as most are: it is no text, or text that every database takes."""
-    return not isinstance(value, str) or (value.isascii() and "\0" not in value)
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Whether values are written as they are, as most are: every database takes their texts, by one look at all."""
+    texts = "".join([value for value in values if isinstance(value, str)])
+    return texts.isascii() and "\0" not in texts
 
 
 def _text(value: Any) -> Any:
-    return well_formed(value) if isinstance(value, str) and not (value.isascii() and "\0" not in value) else value
+    return value if _are_plain([value]) else well_formed(value)
