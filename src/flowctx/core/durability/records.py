@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
@@ -32,12 +32,7 @@ class RunStatus(StrEnum):
     CANCELED = "canceled"
 
 
-@lru_cache(maxsize=256)  # each step of a run asks for it several times
-def _key_digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RunKey:
     """What a run is known by: an engine's run id may serve several workflows, and several partitions of one.
 
@@ -53,15 +48,21 @@ class RunKey:
     #: The partition key.
     partition: PartitionKey | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """32 hexadecimal characters, equal for equal keys on every machine."""
-        return _key_digest(self.workflow, self.run_id, str(self.partition or ""))
+        parts = (self.workflow, self.run_id, str(self.partition or ""))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     @property
     def text(self) -> str:
         """The key in words, for messages."""
         return f"{self.workflow} {self.run_id}{f' ({self.partition})' if self.partition else ''}"
+
+
+@lru_cache(maxsize=256)  # each step of a run asks for it several times
+def _key_of(workflow: str, run_id: str, partition: PartitionKey | None) -> RunKey:
+    return RunKey(workflow=workflow, run_id=run_id, partition=partition)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +134,7 @@ class RunRecord:
     @property
     def key(self) -> RunKey:
         """What the run is known by."""
-        return RunKey(workflow=self.workflow, run_id=self.context.run_id, partition=self.context.partition)
+        return _key_of(self.workflow, self.context.run_id, self.context.partition)
 
     @property
     def is_part(self) -> bool:

@@ -90,7 +90,7 @@ class Step:
 
         return self.version or code_version(self.function)
 
-    @property
+    @cached_property
     def before(self) -> Before:
         """The steps it follows directly, with its rule for them."""
         return Before.of(self.after, self.run_if)
