@@ -66,6 +66,7 @@ def commands(runs: int) -> dict[str, list[str]]:
         "output of 100": ["output", FLOW, "fetch", "--select", DAY],
         "output --batch of 100": ["output", FLOW, "fetch", "--batch", whole, "--select", DAY],
         f"output of {BATCH:,}": ["output", FLOW, "fetch", "--to", "csv", "--file", os.devnull],
+        "output --to json": ["output", FLOW, "fetch", "--to", "json"],
         "diff of 100": ["diff", FLOW, "--batch", earlier, "--with", whole, "--select", DAY],
         f"diff of {BATCH:,}": ["diff", FLOW, "--batch", earlier, "--with", whole, "--limit", "5"],
         "stale of 100": ["stale", FLOW, "--select", DAY],

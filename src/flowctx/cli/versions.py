@@ -133,7 +133,7 @@ def output(
 
 
 def _write_json(pages: Iterator[Outputs], file: Path | None) -> None:
-    """Write a row for each partition as it is found, so that there may be any number of them."""
+    """Write a row for each partition as it is found; of the others, only keys are in memory."""
     written = 0
 
     def found() -> Iterator[dict[str, Any]]:
