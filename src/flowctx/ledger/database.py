@@ -50,8 +50,8 @@ SQLITE_WAIT_SECONDS = 10
 #: How libpq notices that a server is gone although nothing says so.
 _POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
-#: A server that has not seen that we were cut off would keep our own locks from us; and to compile a question takes it
-#: longer than to answer it.
+#: A server that has not seen that we were cut off would keep our own locks from us; and to compile a question may
+#: take it longer than to answer it.
 _SETTINGS = ("idle_in_transaction_session_timeout = '10s'", "lock_timeout = '15s'", "jit = off")
 
 #: How long a connection to a server is kept that nothing uses.
