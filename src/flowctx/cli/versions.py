@@ -166,18 +166,18 @@ def _show(found: Outputs, table: str | None) -> None:
 
 
 def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
-    if form == "parquet" or (table is not None and form == "csv"):
+    if table is not None and form == "json":
+        joined = found.table(table)
+        file.write("".join(json_list(map(cell, joined.head(joined.rows)))).encode())
+    elif table is not None or form == "parquet":
         _write_arrow(found, table, form, file)
-    elif form == "csv":
+    else:
         lines = list(rows(found))
         columns = columns_of(lines)
         writer = csv.writer(texts := io.StringIO(), lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([text(line.get(name)) for name in columns] for line in lines)
         file.write(well_formed(texts.getvalue()).encode())
-    else:
-        joined = found.table(table or "")
-        file.write("".join(json_list(map(cell, joined.head(joined.rows)))).encode())
 
 
 def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
