@@ -93,8 +93,8 @@ def test_json_is_written_as_it_is_read(funds, monkeypatch):
     """A row is there before the next partition is read; a file has all of them, or is what it was."""
     monkeypatch.setattr(importlib.import_module("flowctx.versions.outputs"), "_PAGE", 1)
     monkeypatch.setattr("flowctx.cli.versions._BLOCK", 1)
-    said = funds("output", "fund_nav", "value", "--file", "nav.json")
-    assert said == "2 partitions written to nav.json\n"
+    printed = funds("output", "fund_nav", "value", "--file", "nav.json")
+    assert printed == "2 partitions written to nav.json\n"
     written = (funds.folder / "nav.json").read_text()
     assert written == funds("output", "fund_nav", "value", "--to", "json")
     with sqlite3.connect(funds.folder / "ledger.db") as raw:

@@ -29,8 +29,7 @@ __all__ = [
     "workflow_dag",
 ]
 
-# Airflow loads providers and plugins in the middle of its own import, so that
-# importing this package must not import Airflow.
+# Airflow loads providers and plugins in the middle of its own import: this package must not import it in turn.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {

@@ -109,6 +109,7 @@ def roll_back(context: ExceptionContext) -> None:
     A cursor that a traceback still holds would keep the closed connection's lock until it is collected.
     """
     if context.connection is not None and not isinstance(context.original_exception, Exception):
+        # What cannot be rolled back ends with its connection, which is closed next.
         with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
             raw: Any = context.connection.connection.dbapi_connection
             raw.rollback()
