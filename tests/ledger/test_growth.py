@@ -146,6 +146,30 @@ def test_thousands_that_failed_are_counted(sqlite_url, number):
     ledger.close()
 
 
+def test_a_batch_is_counted_by_two_questions(postgres_url):
+    """Which accounts there are, and how they stand: 20 batches are 40 questions, and none of them is for all notes."""
+    ledger = SqlLedger(postgres_url)
+    ledger.finish(ledger.begin(a_run()), RunStatus.OK)
+    note = PartitionRun(partition="n=1", state=PartitionState.OK, run_id="r1", engine="airflow", last_seen_at=NOON)
+    ledger.batches.record_outcomes("b1", [note])
+    with statements() as found:
+        assert ledger.batches.count_outcomes("b1", "flow") == {"ok": 1}
+    assert len(found) == 2
+    ledger.close()
+
+
+def test_which_accounts_there_are_is_told_by_indexes_alone(sqlite_url):
+    """Also in a file that has never been analyzed, which knows of no run that it would have to look at."""
+    ledger = SqlLedger(sqlite_url)
+    ledger.begin(a_run())
+    with statements() as found:
+        ledger.batches.count_outcomes("b1", "flow")
+    plan = [line for line in plans_of(ledger, found[:1]) if "flowctx_run" in line or "flowctx_launch" in line]
+    assert len(plan) == 3
+    assert all("USING COVERING INDEX" in line for line in plan)
+    ledger.close()
+
+
 def add_runs(ledger, some):
     """Add rows of runs of batch ``b1``: their partitions, and their ids."""
     ledger.begin(a_run())

@@ -27,7 +27,7 @@ from flowctx.ledger.batch_rows import (
     recorded_run,
 )
 from flowctx.ledger.database import Database
-from flowctx.ledger.outcome_counts import OutcomeCounts, told_by_run
+from flowctx.ledger.outcome_counts import OutcomeCounts, accounts, told_by_run
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, of_all_times, put_launch
@@ -182,8 +182,7 @@ class SqlBatches:
         def weigh(texts: list[str] | None) -> Iterator[PartitionRun]:
             return self.iter_outcomes(batch_id, texts, workflow=workflow)
 
-        names = self._names_in_notes(batch_id, workflow)
-        return OutcomeCounts(self._database, batch_id, workflow, names, weigh)
+        return OutcomeCounts(self._database, batch_id, workflow, weigh)
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""
@@ -193,14 +192,6 @@ class SqlBatches:
             found.setdefault(row["workflow"], {})[row["status"]] = row["runs"]
         return dict(sorted(found.items()))
 
-    def _names_in_notes(self, batch_id: str, workflow: str) -> list[str]:
-        """Return under which names it is noted what engines said of a workflow.
-
-        The batch's own has none, unless it was noted before anybody said whose batch it is.
-        """
-        planned = self._database.rows(select(batches.c.workflow).where(batches.c.batch_id == batch_id))
-        return ["", workflow] if all(row["workflow"] == workflow for row in planned) else [workflow]
-
     def _noted(
         self, batch_id: str, texts: list[str] | None, workflow: str | None
     ) -> Iterator[tuple[str, PartitionRun]]:
@@ -209,7 +200,7 @@ class SqlBatches:
         if texts is not None:
             query = query.where(launches.c.partition.in_(texts))
         if workflow is not None:
-            names = self._names_in_notes(batch_id, workflow)
+            names = accounts(self._database, batch_id, workflow).names
             query = query.where(~told_by_run(batch_id, workflow))
         else:
             every = select(launches.c.workflow).where(launches.c.batch_id == batch_id).distinct()

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import case, exists, func, literal, or_, select
+from sqlalchemy import and_, case, exists, false, func, literal, literal_column, or_, select
 
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.batch_rows import standings_of
 from flowctx.ledger.database import Database
-from flowctx.ledger.tables import launches, runs
+from flowctx.ledger.tables import batches, launches, runs
 from flowctx.ledger.versions_sql import chunks
 
 #: How many rows are read at a time.
@@ -27,6 +27,37 @@ _NUMBERS = (func.count().label("runs"), func.count(runs.c.partition.distinct()).
 _FEW = 5000
 
 
+class Accounts(NamedTuple):
+    """Which accounts there are of a workflow's partitions in a batch."""
+
+    #: Under which names something is noted of what engines said: its own, or none.
+    names: list[str]
+    #: Whether there are runs without partitions.
+    occasions: bool
+
+
+def accounts(database: Database, batch_id: str, workflow: str) -> Accounts:
+    """Return which accounts there are, as one question tells.
+
+    What was said of the batch's own workflow has no name, unless it was noted before anybody said whose batch it is.
+    """
+    of_batch = launches.c.batch_id == batch_id
+    another = _some(batches.c.batch_id == batch_id, batches.c.workflow != workflow)
+    without_key = (runs.c.batch_id == batch_id, runs.c.workflow == workflow, runs.c.partition.is_(None))
+    query = select(
+        and_(~another, _some(of_batch, launches.c.workflow == "")).label("unnamed"),
+        _some(of_batch, launches.c.workflow == workflow).label("named"),
+        _some(*without_key).label("occasions"),
+    )
+    ((unnamed, named, occasions),) = database.tuples(query)
+    return Accounts([name for name, noted in (("", unnamed), (workflow, named)) if noted], bool(occasions))
+
+
+def _some(*conditions: Any) -> Any:
+    """Return the condition that there is such a row; SQLite takes an index that has all of it, as no column is read."""
+    return select(literal_column("1")).where(*conditions).exists()
+
+
 class OutcomeCounts(NamedTuple):
     """Counts the partitions of one workflow of a batch, of which many thousands are alike.
 
@@ -36,8 +67,6 @@ class OutcomeCounts(NamedTuple):
     database: Database
     batch_id: str
     workflow: str
-    #: Under which names it is noted what engines said of it.
-    names: Sequence[str]
     #: Weighs the accounts of some partitions, or of all.
     weigh: Callable[[list[str] | None], Iterable[PartitionRun]]
 
@@ -50,8 +79,8 @@ class OutcomeCounts(NamedTuple):
         quick = self._told_twice(names[0]) if names and self.database.sqlite else None
         if quick is not None:
             return _in_order(quick)
-        found, unclear = self._of_runs()
-        if names and self._some((*self._notes(names[0]), ~self._recorded(alike=True))):
+        found, unclear, differ = self._of_runs(names)
+        if differ:
             found.update(self._only_noted(names[0]))
             contradicted = self._contradicted(names[0])
             found.subtract(contradicted[text] for text in contradicted.keys() - unclear)
@@ -96,9 +125,8 @@ class OutcomeCounts(NamedTuple):
 
     def _noted_names(self) -> list[str] | None:
         """Return under which names anything is noted; ``None`` if only accounts that are weighed tell how all stand."""
-        names = [name for name in self.names if self._some(self._notes(name))]
-        several = len(names) > 1 or self._some((*self._runs(), runs.c.partition.is_(None)))
-        return None if several else names
+        there = accounts(self.database, self.batch_id, self.workflow)
+        return None if len(there.names) > 1 or there.occasions else there.names
 
     def _clear(self) -> Iterator[Standing]:
         """Yield how the runs with partitions stand, page by page in the order of an index."""
@@ -128,27 +156,28 @@ class OutcomeCounts(NamedTuple):
     def _notes(self, name: str) -> tuple[Any, ...]:
         return launches.c.batch_id == self.batch_id, launches.c.workflow == name
 
-    def _some(self, conditions: tuple[Any, ...]) -> bool:
-        return bool(self.database.rows(select(literal(1)).where(*conditions).limit(1)))
-
     def _recorded(self, *, alike: bool) -> Any:
         """Return the condition that there is a run of what is noted, or one that stands as the note says."""
         same = (runs.c.status == launches.c.state,) if alike else ()
-        return exists().where(*self._runs(), runs.c.partition == launches.c.partition, *same)
+        return exists().where(*self._runs(), runs.c.partition == launches.c.partition, *same).correlate(launches)
 
-    def _of_runs(self) -> tuple[Counter[str], set[str]]:
-        """Return how many partitions with runs stand how, and those whose runs do not stand alike."""
+    def _of_runs(self, names: Sequence[str]) -> tuple[Counter[str], set[str], bool]:
+        """Return how many partitions with runs stand how, those whose runs do not stand alike, and if a note differs.
+
+        One such note is looked for in the order of an index: a limit, or all of them, and PostgreSQL reads all notes.
+        """
         sums = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
-        (row,) = self.database.rows(select(*sums, *_NUMBERS).where(*self._with_key()))
+        differs = exists().where(*self._notes(names[0]), ~self._recorded(alike=True)) if names else false()
+        (row,) = self.database.rows(select(*sums, *_NUMBERS, differs.label("differs")).where(*self._with_key()))
         if row["runs"] == row["partitions"]:
-            return Counter({str(status): row[str(status)] for status in RunStatus}), set()
+            return Counter({str(status): row[str(status)] for status in RunStatus}), set(), bool(row["differs"])
         by_partition = select(runs.c.partition, func.min(runs.c.status).label("status")).where(*self._with_key())
         by_partition = by_partition.group_by(runs.c.partition)
         agree = func.min(runs.c.status) == func.max(runs.c.status)
         one = by_partition.having(agree).subquery("one")
         counted = self.database.rows(select(one.c.status, func.count().label("number")).group_by(one.c.status))
         unclear = {row["partition"] for row in self.database.rows(by_partition.having(~agree))}
-        return Counter({row["status"]: row["number"] for row in counted}), unclear
+        return Counter({row["status"]: row["number"] for row in counted}), unclear, bool(row["differs"])
 
     def _contradicted(self, name: str) -> dict[str, str]:
         """Return how a run of each partition stands of which an engine says something else."""
