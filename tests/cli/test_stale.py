@@ -80,6 +80,9 @@ def test_a_chain_of_workflows_is_mended_under_one_batch_id(chain):
     other = chain("backfill", "chained:total", "--batch", "alone", "--stale", exit_code=2)
     assert "batch 'alone' is one of workflow 'double'" in other
     assert len(chain("runs", "--batch", "mend", "--json")) == 2
+    chain("backfill", "chained:double", "--batch", "plain", "--select", "date=2026-01-05", "--workers", "1")
+    plain = chain("backfill", "chained:double", "--batch", "plain", "--stale", exit_code=2)
+    assert plain == "Error: batch 'plain' was not made by --stale; take another id for what is stale\n"
 
 
 class Doubling(Dagster):
