@@ -10,9 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.api_fastapi.execution_api.versions import bundle
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
+from airflow.sdk.api.datamodels._generated import API_VERSION
+from airflow.sdk.execution_time import supervisor
 from airflow.utils.session import create_session
 
 from flowctx import AsOf, ContextError, Daily, PartitionScheme, RunResult, StepResult, Workflow, run
@@ -71,6 +74,18 @@ def test_another_dag_of_the_same_id_runs_at_once() -> None:
         stored = session.query(SerializedDagModel).filter_by(dag_id="replaced")
         latest = stored.order_by(SerializedDagModel.created_at.desc()).first()
         assert [task.task_id for task in latest.dag.tasks] == ["look_1"]
+
+
+def test_the_api_of_tasks_is_made_for_its_one_client() -> None:
+    """Its version answers; of the older ones, which nobody here speaks, none is made that is not needed."""
+    flow = Workflow("one_client")
+    flow.step("only")(lambda ctx: {"n": 1})
+    assert run_dag(workflow_dag(flow))["only"].status == "ok"
+    app = supervisor.in_process_api_server().app
+    made = [version for version, router in app.router.versioned_routers.items() if router.routes]
+    assert API_VERSION in made
+    assert made == list(bundle.version_values)[: len(made)]
+    assert len(made) <= 2
 
 
 def test_a_dag_is_written_down_once_for_all_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:

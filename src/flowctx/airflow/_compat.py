@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.log import mask_secret
 
 from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.api_versions import speak_to_one_client
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import ContextError
 
@@ -104,12 +105,6 @@ def scheduled_interval(dag: Any, logical_date: datetime) -> tuple[datetime, date
             return None
         interval = info.data_interval
     return (interval.start, interval.end) if interval.start == earliest else None
-
-
-def partition_date(run: Any) -> datetime | None:
-    """Return the partition date of a run, which Airflow tells its tasks from 3.3 on."""
-    found: datetime | None = getattr(run, "partition_date", None)
-    return found
 
 
 def next_ticks(dag: Any, after: datetime, count: int = 4) -> Iterator[datetime]:
@@ -209,6 +204,7 @@ def migrate() -> None:
 
 def warm_up() -> None:
     """Build the API that tasks talk to; otherwise the first task would seem to take seconds."""
+    from airflow.sdk.api.datamodels._generated import API_VERSION
     from airflow.sdk.execution_time import supervisor
 
     if not AIRFLOW.able("one API server for all tasks") and not hasattr(supervisor.in_process_api_server, "cache_info"):
@@ -216,6 +212,7 @@ def warm_up() -> None:
         if not AIRFLOW.able("one DAG for all tasks"):
             make = functools.partial(_client, supervisor.InProcessTestSupervisor._api_client)
             supervisor.InProcessTestSupervisor._api_client = staticmethod(make)  # type: ignore[method-assign]
+    speak_to_one_client(supervisor.in_process_api_server().app, API_VERSION)
     supervisor.InProcessTestSupervisor._api_client().get("health/ping")  # type: ignore[no-untyped-call]
 
 

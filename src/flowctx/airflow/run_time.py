@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flowctx.airflow._compat import next_ticks, partition_date, run_type_of, scheduled_interval
+from flowctx.airflow._compat import next_ticks, run_type_of, scheduled_interval
 from flowctx.core.dates.zones import Window, zone_name
 from flowctx.core.errors import CalendarError
 from flowctx.core.partitions.key import PartitionKey
@@ -65,7 +65,8 @@ def _times(dag: Any, run: Any) -> tuple[Window | None, datetime | None]:
     logical: datetime | None = run.logical_date
     start, end = run.data_interval_start, run.data_interval_end
     if start is None or end is None or start == end:
-        return None if start is None else Window(start, end), logical or partition_date(run)
+        date = getattr(run, "partition_date", None)  # from Airflow 3.3 on
+        return None if start is None else Window(start, end), logical or date
     by_hand = run_type_of(run) in _BY_HAND
     if by_hand and logical is not None and not start <= logical < end:
         interval = scheduled_interval(dag, logical)
