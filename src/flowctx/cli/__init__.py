@@ -155,7 +155,10 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 50)
     if _runs_here(sys.argv[1:]):
         start_early()
-    cli()
+    try:
+        cli()
+    finally:
+        gc.freeze()  # Python looks for garbage once more before it ends, and all of it ends anyway
 
 
 def _runs_here(args: list[str]) -> bool:
