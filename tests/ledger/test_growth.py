@@ -158,6 +158,15 @@ def test_a_batch_is_counted_by_two_questions(postgres_url):
     ledger.close()
 
 
+def test_partitions_of_any_text_are_found(ledger):
+    """Whether they are asked for one by one or as one value, texts that no database takes are changed alike."""
+    texts = ["n=1", "n=\ud800", "n=\0", "n=é"]
+    facts = {"state": PartitionState.OK, "run_id": "r", "engine": "airflow", "last_seen_at": NOON}
+    ledger.batches.record_outcomes("b1", [PartitionRun(partition=text, **facts) for text in texts])
+    found = [run.partition for run in ledger.batches.iter_outcomes("b1", texts)]
+    assert found == ["n=1", r"n=\ud800", r"n=\x00", "n=é"]
+
+
 def test_which_accounts_there_are_is_told_by_indexes_alone(sqlite_url):
     """Also in a file that has never been analyzed, which knows of no run that it would have to look at."""
     ledger = SqlLedger(sqlite_url)

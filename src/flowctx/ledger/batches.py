@@ -32,6 +32,7 @@ from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, of_all_times, put_launch
 from flowctx.ledger.tables import batches, launches, runs, steps
+from flowctx.ledger.versions_sql import chunks, is_one_of
 
 _T = TypeVar("_T")
 _NOTHING: Mapping[str, Any] = {}
@@ -198,7 +199,7 @@ class SqlBatches:
         """Yield what engines said, but for what runs of a workflow tell as well."""
         query = select(launches).where(launches.c.batch_id == batch_id)
         if texts is not None:
-            query = query.where(launches.c.partition.in_(texts))
+            query = query.where(self._is_one(texts, launches.c.partition))
         if workflow is not None:
             names = accounts(self._database, batch_id, workflow).names
             query = query.where(~told_by_run(batch_id, workflow))
@@ -218,7 +219,7 @@ class SqlBatches:
     ) -> Iterator[tuple[str, PartitionRun]]:
         of_batch = [runs.c.batch_id == batch_id, *([] if workflow is None else [runs.c.workflow == workflow])]
         if texts is not None:
-            return self._in_order(batch_id, runs.c.partition, *of_batch, runs.c.partition.in_(texts))
+            return self._in_order(batch_id, runs.c.partition, *of_batch, self._is_one(texts, runs.c.partition))
         # Runs without a partition are told apart by what they are about, for which there is no index; their texts sort
         # by code points, because those of partitions do.
         dated = runs.c.as_of_date + "|" + runs.c.capture_id
@@ -241,12 +242,15 @@ class SqlBatches:
         """Return which step failed first in each run, and how."""
         query = select(steps.c.run_key, steps.c.step, steps.c.payload).where(steps.c.status == "failed")
         found: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(run_keys), 500):
-            some = query.where(steps.c.run_key.in_(run_keys[start : start + 500])).order_by(steps.c.started_at)
-            for row in self._database.rows(some):
+        for some in chunks(run_keys):
+            of_them = query.where(self._is_one(some, steps.c.run_key)).order_by(steps.c.started_at)
+            for row in self._database.rows(of_them):
                 if row["run_key"] not in found:
                     found[row["run_key"]] = failure_of(row)
         return found
+
+    def _is_one(self, texts: list[str], column: Any) -> Any:
+        return is_one_of(texts, column, self._database.sqlite)
 
 
 _OF_RUN = (

@@ -341,7 +341,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         rows = (
             row
             for some in chunks(list(run_keys))
-            for row in self._database.rows(with_context().where(runs.c.run_key.in_(some)))
+            for row in self._database.rows(with_context().where(self._is_one(some, runs.c.run_key)))
         )
         return {row["run_key"]: run_record(row) for row in rows}
 

@@ -28,9 +28,12 @@ def well_formed_row(row: Any) -> Any:
 
 def _are_plain(values: Iterable[Any]) -> bool:
     """Whether values are written as they are, as most are: every database takes their texts, by one look at all."""
-    texts = "".join([value for value in values if isinstance(value, str)])
+    some = [value if isinstance(value, str) else "".join(value) for value in values if isinstance(value, (str, list))]
+    texts = "".join(some)
     return texts.isascii() and "\0" not in texts
 
 
 def _text(value: Any) -> Any:
+    if isinstance(value, list):  # of texts, that PostgreSQL takes as one value
+        return [_text(one) for one in value]
     return value if _are_plain([value]) else well_formed(value)
