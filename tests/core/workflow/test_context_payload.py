@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given
 
@@ -14,6 +15,7 @@ from core.workflow.test_context import CONTEXTS
 from flowctx import FlowctxError, PayloadError, PayloadVersionError, WorkflowContext
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.lazy import UnreadDict
+from strategies import plain_dicts
 
 CTX = WorkflowContext.new(params={"a": 1}, partition={"date": "2026-01-09"})
 
@@ -45,6 +47,31 @@ def test_what_is_read_late_is_written_as_it_came(ctx):
     assert found.to_bytes() == wanted.to_bytes()
     assert found == wanted
     assert found.to_bytes() == wanted.to_bytes()
+
+
+@given(CONTEXTS, plain_dicts())
+def test_what_was_written_here_is_written_the_same_again(ctx, output):
+    """A context is written to the byte as its dict, however often, and whatever of it was written before."""
+    more = ctx
+    for name in ("a", "$date", "__b", "last"):
+        more = more.with_step_output(name, output)
+        first = more.to_bytes()
+        assert first == more.to_bytes() == msgspec.json.encode(more.to_dict())
+    assert ctx.to_bytes() == msgspec.json.encode(ctx.to_dict())
+    assert WorkflowContext.from_bytes(first) == more
+
+
+@pytest.mark.parametrize(
+    "value", [pa.table({"a": [1]}), [date(2026, 1, 9)], [{"day": date(2026, 1, 9)}], {"rows": [date(2026, 1, 9)]}]
+)
+def test_the_form_of_what_may_be_large_is_not_kept(value):
+    """An output of single values keeps its JSON form; of one that has a table, or holds more, that would be a copy."""
+    ctx = CTX.with_step_output("small", {"rows": [1], "day": date(2026, 1, 9)}).with_step_output("large", {"a": value})
+    assert ctx.to_bytes() == ctx.to_bytes() == msgspec.json.encode(ctx.to_dict())
+    assert ctx.step_outputs["small"]._wire == {"rows": [1], "day": {"$date": date(2026, 1, 9)}}
+    held = [ctx.step_outputs["large"], ctx.step_outputs["large"]["a"]]
+    held += held[1] if isinstance(held[1], list) else []
+    assert not [part for part in held if hasattr(part, "_wire")]
 
 
 def test_names_of_steps_are_escaped_beside_unread_ones():

@@ -30,10 +30,10 @@ from functools import cache
 from typing import Any
 
 from flowctx.core.data.conversions import ValuePath, shown
-from flowctx.core.data.handles import is_flat, replaced
+from flowctx.core.data.handles import replaced
 from flowctx.core.data.lazy import LazyDict, UnreadDict
 from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved, may_hold_reserved
-from flowctx.core.data.tags import TAG_ERRORS, TAG_READERS, TAG_WRITERS
+from flowctx.core.data.tags import MSGSPEC_TAG_WRITERS, TAG_ERRORS, TAG_READERS, TAG_WRITERS
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
 from flowctx.core.printable import brief
@@ -53,14 +53,14 @@ def to_json(value: Any) -> Any:
 
 
 def to_wire(value: Any) -> Any:
-    """Return frozen data in its JSON form for msgspec to encode: what is its own JSON form is not copied.
+    """Return frozen data in its JSON form for msgspec to encode: what it writes as we do is left as it is.
 
     Example:
         >>> from datetime import date
         >>> from flowctx.core.data.plain import freeze
         >>> data = freeze({"n": {"a": 1}, "day": date(2026, 1, 10)})
         >>> to_wire(data), to_wire(data)["n"] is data["n"]
-        ({'n': {'a': 1}, 'day': {'$date': '2026-01-10'}}, True)
+        ({'n': {'a': 1}, 'day': {'$date': datetime.date(2026, 1, 10)}}, True)
     """
     return _WIRE_WRITERS[type(value)](value)
 
@@ -86,18 +86,16 @@ def _dict_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[dict[st
     return write
 
 
-def _write_once(write: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[FrozenDict], dict[str, Any]]:
-    """Return what writes a read-only dict once, and knows it from then on; of a nested one that would be a copy."""
-
-    def written(value: FrozenDict) -> dict[str, Any]:
-        wire: dict[str, Any] | None = getattr(value, "_wire", None)
-        if wire is None:
-            wire = write(value)
-            if is_flat(value):
-                value._wire = wire
-        return wire
-
-    return written
+def _write_tagged(value: FrozenDict) -> dict[str, Any]:
+    """Write a read-only dict of which it is known which values need a look, or each of them."""
+    tagged = getattr(value, "_tagged", None)
+    if tagged is None:
+        return _write_dict(value)
+    data = dict(value)
+    for name in tagged:
+        item = data[name]
+        data[name] = _WIRE_WRITERS[type(item)](item)
+    return data
 
 
 def _list_writer(writers: dict[type, Callable[[Any], Any]]) -> Callable[[list[Any]], list[Any]]:
@@ -221,11 +219,17 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     JsonList: _copy_list,
 }
 _COPIES: dict[type, Callable[[Any], Any]] = {JsonDict: _copy_dict, JsonList: _copy_list}
-_WIRE_WRITERS: dict[type, Callable[[Any], Any]] = {**_WRITERS, JsonDict: _as_it_is, JsonList: _as_it_is}
+_WIRE_WRITERS: dict[type, Callable[[Any], Any]] = {
+    **_WRITERS,
+    **MSGSPEC_TAG_WRITERS,
+    JsonDict: _as_it_is,
+    JsonList: _as_it_is,
+}
+_write_dict = _dict_writer(_WIRE_WRITERS)
 for _writers in (_WRITERS, _WIRE_WRITERS):
     _writers.update(dict.fromkeys((dict, FrozenDict, LazyDict, UnreadDict), _dict_writer(_writers)))
     _writers.update(dict.fromkeys((list, FrozenList), _list_writer(_writers)))
-_WIRE_WRITERS[FrozenDict] = _write_once(_WIRE_WRITERS[FrozenDict])
+_WIRE_WRITERS[FrozenDict] = _write_tagged
 _BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 _READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
     **dict.fromkeys(_BUILT_INS, _read_built_in),

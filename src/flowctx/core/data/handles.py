@@ -13,12 +13,7 @@ from flowctx.core.data.references import Handle
 from flowctx.core.data.tables import Table
 
 #: Types of values that hold no others: most values are of one of them.
-_LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, Decimal}) | JSON_TYPES
-
-
-def is_flat(value: dict[str, Any]) -> bool:
-    """Whether no value of a frozen dict holds another that is not JSON as it stands, nor stands for a table or file."""
-    return _LEAVES.issuperset(map(type, value.values()))
+LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, Decimal}) | JSON_TYPES
 
 
 def may_hold_handles(value: Any) -> bool:
@@ -27,8 +22,10 @@ def may_hold_handles(value: Any) -> bool:
     if not Handle.met or kind is JsonDict:
         return False
     if isinstance(value, dict):
-        return not is_flat(value)
-    return not (isinstance(value, list) and _LEAVES.issuperset(map(type, value)))
+        value = value.values()
+    elif not isinstance(value, list):
+        return True
+    return not LEAVES.issuperset(map(type, value))
 
 
 def artifacts_in(value: Any) -> Iterator[ArtifactRef | Table | File]:
@@ -37,7 +34,7 @@ def artifacts_in(value: Any) -> Iterator[ArtifactRef | Table | File]:
         yield value
     elif isinstance(value, (dict, list)):
         for item in value.values() if isinstance(value, dict) else value:
-            if type(item) not in _LEAVES:
+            if type(item) not in LEAVES:
                 yield from artifacts_in(item)
 
 
@@ -71,7 +68,7 @@ def _replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     if isinstance(value, dict):
         items = {}
         for key, item in value.items():
-            new = item if type(item) in _LEAVES else replaced(item, change)
+            new = item if type(item) in LEAVES else replaced(item, change)
             if new is not item:
                 items[key] = new
         return FrozenDict({**value, **items}) if items else value

@@ -103,8 +103,10 @@ def _refuse_change(self: object, *args: object, **kwargs: object) -> NoReturn:
 class FrozenDict(dict[str, Any]):
     """A read-only dict: equal to a plain one, shared between contexts, refusing every change."""
 
-    #: Its JSON form, once it was asked for: an output is written with every context after it.
-    __slots__ = ("_wire",)
+    __slots__ = ("_tagged", "_wire")
+    #: Names of the values that are not their own JSON form, where each was looked at and no key needs an escape.
+    _tagged: tuple[str, ...]
+    #: Its JSON form, once it was written with a context: an output is written with every context after it.
     _wire: dict[str, Any]
 
     __setitem__ = __delitem__ = __ior__ = _refuse_change
@@ -251,7 +253,7 @@ def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
 
 def _freeze_dict(value: dict[Any, Any], path: ValuePath, depth: int) -> FrozenDict:
     frozen = JsonDict(value)
-    json = True
+    tagged = []
     for name, item in value.items():
         if (type(name) is not str or not name.isprintable()) and _key(name, path) is not name:
             return _freeze_items(value.items(), path, depth)
@@ -267,10 +269,16 @@ def _freeze_dict(value: dict[Any, Any], path: ValuePath, depth: int) -> FrozenDi
         elif kind not in _AS_THEY_ARE:
             item = _freeze(item, (path, name), depth + 1)
             dict.__setitem__(frozen, name, item)
-        json = json and is_json(item)
-    if json and may_hold_reserved(frozen):
-        json = not any(map(is_reserved, frozen))
-    return frozen if json else FrozenDict(frozen)
+            kind = type(item)
+        if kind in _NEVER_JSON or not (kind in JSON_TYPES or is_json(item)):
+            tagged.append(name)
+    if may_hold_reserved(frozen) and any(map(is_reserved, frozen)):
+        return FrozenDict(frozen)
+    if not tagged:
+        return frozen
+    other = FrozenDict(frozen)
+    other._tagged = tuple(tagged)
+    return other
 
 
 def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: int) -> FrozenDict:
@@ -359,6 +367,7 @@ def encodable(text: str) -> bool:
 
 _MAY_BE_JSON = JSON_TYPES | {str, int, float}
 _AS_THEY_ARE = JSON_TYPES | {int, str, bytes, date, timedelta, UUID, FrozenDict, FrozenList, ArtifactRef, Table, File}
+_NEVER_JSON = (_AS_THEY_ARE - _MAY_BE_JSON) | {Decimal, datetime, time}
 _EXACT: dict[type, Callable[[Any, ValuePath], Any]] = {
     float: plain_float,
     Decimal: plain_decimal,

@@ -99,6 +99,13 @@ TAG_WRITERS: dict[type, Callable[[Any], Any]] = {
     Table: lambda table: {"$table": table.reference.to_json()},
     File: lambda file: {"$file": file.reference.to_json()},
 }
+#: The same where msgspec encodes the result and writes the value itself as we do: these are most tags.
+MSGSPEC_TAG_WRITERS: dict[type, Callable[[Any], Any]] = {
+    date: lambda value: {"$date": value},
+    Decimal: lambda value: {"$decimal": value},
+    UUID: lambda value: {"$uuid": value},
+    bytes: lambda value: {"$bytes": value},
+}
 #: What reads the value of each tag; it raises one of :data:`TAG_ERRORS` if the value is damaged.
 TAG_READERS: dict[str, Callable[[Any], Any]] = {
     "$datetime": _read_datetime,

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from flowctx.core.data.encoding import decode, from_json, to_json, to_wire
+from flowctx.core.data.handles import LEAVES
 from flowctx.core.data.lazy import UnreadDict
 from flowctx.core.data.plain import EMPTY, FrozenDict, JsonDict, may_hold_reserved
 from flowctx.core.data.tags import tags_are_sound
@@ -34,11 +35,12 @@ def payload_of(values: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         values: Its fields.
     """
-    return dict(zip(NAMES, _payload_items(values, to_json), strict=True))
+    params, outputs, metadata = values["params"], values["step_outputs"], values["metadata"]
+    return dict(zip(NAMES, _payload_items(values, to_json(params), to_json(outputs), to_json(metadata)), strict=True))
 
 
-def _payload_items(values: Mapping[str, Any], write: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Return what a payload is made of; ``write`` makes the JSON form of plain data."""
+def _payload_items(values: Mapping[str, Any], params: Any, outputs: Any, metadata: Any) -> tuple[Any, ...]:
+    """Return what a payload is made of, given the JSON forms of the plain data in it."""
     checkpoint, partition, as_of_date = values["checkpoint"], values["partition"], values["as_of_date"]
     return (
         FORMAT_VERSION,
@@ -46,9 +48,9 @@ def _payload_items(values: Mapping[str, Any], write: Callable[[Any], Any]) -> tu
         values["trace_id"],
         values["batch_id"],
         _text(values["started_at"]),
-        write(values["params"]),
-        write(values["step_outputs"]),
-        write(values["metadata"]),
+        params,
+        outputs,
+        metadata,
         checkpoint.to_dict() if checkpoint else None,
         partition.to_dict() if partition else None,
         _text(as_of_date) if as_of_date else None,
@@ -113,8 +115,10 @@ def encode_payload(values: Mapping[str, Any]) -> bytes:
     Args:
         values: Its fields.
     """
+    params, outputs, metadata = values["params"], values["step_outputs"], values["metadata"]
     codec = _codec()
-    encoded: bytes = codec.encode(codec.payload(*_payload_items(values, _to_wire)))
+    items = _payload_items(values, _to_wire(params), _outputs_to_wire(outputs), _to_wire(metadata))
+    encoded: bytes = codec.encode(codec.payload(*items))
     return encoded
 
 
@@ -124,6 +128,29 @@ def _to_wire(value: Any) -> Any:
     if kind is JsonDict:
         return value
     return value.encoded(to_wire) if kind is UnreadDict else to_wire(value)
+
+
+def _outputs_to_wire(outputs: FrozenDict) -> Any:
+    """Return outputs for msgspec to encode; one of single values is written once, and known from then on."""
+    if type(outputs) is not FrozenDict or may_hold_reserved(outputs):
+        return _to_wire(outputs)
+    data = dict(outputs)
+    for name, output in data.items():
+        if type(output) is FrozenDict:
+            data[name] = getattr(output, "_wire", None) or _written(output)
+        elif type(output) is not JsonDict:
+            data[name] = to_wire(output)
+    return data
+
+
+def _written(output: FrozenDict) -> Any:
+    """Return the JSON form of an output; it is kept where that is no copy of more than single values."""
+    wire = to_wire(output)
+    for name in getattr(output, "_tagged", output):
+        if type(output[name]) not in LEAVES:
+            return wire
+    output._wire = wire
+    return wire
 
 
 def decode_payload(data: bytes | str) -> Any:
