@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -65,10 +66,15 @@ def asset_keys_by_op(op: dg.OpExecutionContext) -> dict[str, dg.AssetKey]:
     graphs = [op.job_def.asset_layer.asset_graph]
     with suppress(CheckError):  # a run of materialize() or execute_in_process() is of no code location
         graphs.insert(0, op.repository_def.asset_graph)
-    found = {str(graph.get(key).assets_def.op.name): key for graph in graphs for key in graph.executable_asset_keys}
+    found = {name: key for graph in graphs for name, key in _keys_by_op(graph).items()}
     # Of a check that runs alone, and before Dagster 1.12 of a run that continues another one, it is not there.
     own = next(iter([*op.assets_def.keys, *(check.asset_key for check in op.assets_def.check_keys)]), None)
     return found if own is None else {**found, op.op_def.name: own}
+
+
+@lru_cache(maxsize=4)  # a run asks for each of its ops
+def _keys_by_op(graph: Any) -> Mapping[str, dg.AssetKey]:
+    return {str(graph.get(key).assets_def.op.name): key for key in graph.executable_asset_keys}
 
 
 def direct_run_tags(op: Any) -> Mapping[str, str]:
