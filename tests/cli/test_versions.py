@@ -92,7 +92,7 @@ def test_json_is_the_same_however_it_is_written():
 def test_json_is_written_as_it_is_read(funds, monkeypatch):
     """A row is there before the next partition is read; a file has all of them, or is what it was."""
     monkeypatch.setattr(importlib.import_module("flowctx.versions.outputs"), "_PAGE", 1)
-    monkeypatch.setattr("flowctx.cli.versions._BLOCK", 1)
+    monkeypatch.setattr("flowctx.cli.output._BLOCK", 1)
     printed = funds("output", "fund_nav", "value", "--file", "nav.json")
     assert printed == "2 partitions written to nav.json\n"
     written = (funds.folder / "nav.json").read_text()

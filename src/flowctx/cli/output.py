@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -46,6 +47,8 @@ _FLAT = json.JSONEncoder(ensure_ascii=False, separators=(",\n    ", ": "))
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 #: A last column of free text is folded if it has so many characters to itself; else each row becomes a block.
 _LEAST_FOLDED = 24
+#: So many items are written at a time.
+_BLOCK = 100
 #: Wider than any line, in characters.
 _NO_END = 100_000
 
@@ -81,6 +84,11 @@ def json_list(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield before + (_flat_json(item) if _SCALARS.issuperset(map(type, item.values())) else json_text([item])[1:-2])
         before = ","
     yield "\n]\n" if before == "," else "[]\n"
+
+
+def in_blocks(texts: Iterator[str]) -> Iterator[str]:
+    """Yield so many texts at a time as are worth a write."""
+    return iter(lambda: "".join(itertools.islice(texts, _BLOCK)), "")
 
 
 def _flat_json(item: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import sys
@@ -15,18 +14,27 @@ import click
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.options import CommandError, complete_name, json_option, there_option
-from flowctx.cli.output import echo, echo_data, json_list, print_json, print_table, write_file
+from flowctx.cli.output import (
+    echo,
+    echo_data,
+    in_blocks,
+    json_list,
+    print_json,
+    print_table,
+    write_file,
+)
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.errors import MissingExtra
 from flowctx.core.masking import mask_data
-from flowctx.core.printable import amount, brief, well_formed
+from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions import Differences, outputs
+from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.outputs import output_pages
 from flowctx.versions.rows import cell, columns_of, rows, text
 from flowctx.versions.shown import counts, lines, stale_data, title, to_data
@@ -34,8 +42,6 @@ from flowctx.versions.shown import counts, lines, stale_data, title, to_data
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _NO_OUTPUT = "no partition that is meant has such a version with an output"
-#: So many rows are written at a time.
-_BLOCK = 100
 
 
 def workflow_argument(command: _F) -> _F:
@@ -114,8 +120,8 @@ def output(
     if form == "parquet" and file is None:
         raise click.UsageError("Parquet is not for a terminal; say where it goes: --file NAME.parquet")
     workflow = workflow_of(target, ledger)
-    if form == "json" and table is None:
-        _write_json(output_pages(workflow, step, select, ledger=ledger, **which), file)
+    if form in ("csv", "json") and table is None:
+        _write_rows(output_pages(workflow, step, select, ledger=ledger, **which), form, file)
         return
     found = outputs(workflow, step, select, ledger=ledger, **which)
     if not found:
@@ -132,20 +138,19 @@ def output(
     echo(f"{amount(len(found), 'partition')} written to {file}")
 
 
-def _write_json(pages: Iterator[Outputs], file: Path | None) -> None:
-    """Write a row for each partition as it is found; of the others, only keys are in memory."""
+def _write_rows(pages: Iterator[Outputs], form: str, file: Path | None) -> None:
+    """Write a row for each partition; of all but a few, only keys are in memory."""
     written = 0
 
     def found() -> Iterator[dict[str, Any]]:
         nonlocal written
         for page in pages:
-            yield from (cell(line) for line in rows(page))
+            yield from rows(page)
             written += len(page)
         if not written:
             raise click.ClickException(_NO_OUTPUT)
 
-    texts = json_list(found())
-    blocks = iter(lambda: "".join(itertools.islice(texts, _BLOCK)), "")
+    blocks = csv_blocks(found()) if form == "csv" else in_blocks(json_list(map(cell, found())))
     if file is None:
         for block in blocks:
             echo_data(block)
@@ -169,15 +174,8 @@ def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None
     if table is not None and form == "json":
         joined = found.table(table)
         file.write("".join(json_list(map(cell, joined.head(joined.rows)))).encode())
-    elif table is not None or form == "parquet":
-        _write_arrow(found, table, form, file)
     else:
-        lines = list(rows(found))
-        columns = columns_of(lines)
-        writer = csv.writer(texts := io.StringIO(), lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([text(line.get(name)) for name in columns] for line in lines)
-        file.write(well_formed(texts.getvalue()).encode())
+        _write_arrow(found, table, form, file)
 
 
 def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
