@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sqlite3
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from adapters.engine_servers import Airflow, Dagster, serving
+from flowctx.cli import cli
 
 SOURCE = """
 from flowctx import Daily, PartitionScheme, Workflow
@@ -65,6 +69,18 @@ def test_stale_partitions_are_listed_and_run_again_in_order(chain):
     assert chain("stale", "chained:total") == "nothing of total is stale\n"
     assert chain("backfill", "chained:total", "--batch", "none", "--stale") == "nothing of total is stale\n"
     assert chain("backfill", "chained:total", "--batch", "none", "--stale", "--json") == {"total": 0}
+
+
+def test_stale_partitions_are_there_as_they_are_found(chain, monkeypatch):
+    """As JSON: the first one is written before the next partition is looked at."""
+    monkeypatch.setattr(importlib.import_module("flowctx.versions.staleness"), "_PAGE", 1)
+    monkeypatch.setattr("flowctx.cli.output._BLOCK", 1)
+    with sqlite3.connect(chain.folder / "ledger.db") as raw:
+        which = "SELECT run_key FROM flowctx_run WHERE workflow = 'total' AND partition LIKE '%07'"
+        raw.execute(f"UPDATE flowctx_step SET digest = 'other' WHERE run_key IN ({which})")
+    done = CliRunner().invoke(cli, ["stale", "chained:total", "--json"])
+    assert (done.exit_code, "is damaged" in done.output) == (1, True)
+    assert done.output.startswith('[\n  {\n    "partition": "date=2026-01-06"')
 
 
 def test_a_chain_of_workflows_is_mended_under_one_batch_id(chain):

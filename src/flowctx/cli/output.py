@@ -86,6 +86,12 @@ def json_list(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "\n]\n" if before == "," else "[]\n"
 
 
+def print_json_list(items: Iterable[Mapping[str, Any]]) -> None:
+    """Print a list as JSON, without secrets, so many items at a time."""
+    for block in in_blocks(json_list(map(mask_data, items))):
+        click.echo(block, nl=False)
+
+
 def in_blocks(texts: Iterator[str]) -> Iterator[str]:
     """Yield so many texts at a time as are worth a write."""
     return iter(lambda: "".join(itertools.islice(texts, _BLOCK)), "")

@@ -20,6 +20,7 @@ from flowctx.cli.output import (
     in_blocks,
     json_list,
     print_json,
+    print_json_list,
     print_table,
     write_file,
 )
@@ -38,6 +39,7 @@ from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.outputs import output_pages
 from flowctx.versions.rows import cell, columns_of, rows, text
 from flowctx.versions.shown import counts, lines, stale_data, title, to_data
+from flowctx.versions.staleness import iter_stale
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -311,10 +313,10 @@ def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
     The same content makes nothing stale. To run them again: flowctx backfill WORKFLOW --stale --batch ID.
     """  # noqa: D301 - \b is for click
     workflow = workflow_of(target, ledger)
-    found = versions.stale(workflow, ledger=ledger, **how)
     if as_json:
-        print_json([stale_data(one) for one in found])
+        print_json_list(map(stale_data, iter_stale(workflow, ledger=ledger, **how)))
         return
+    found = versions.stale(workflow, ledger=ledger, **how)
     rows = [(one.partition, one.capture_id, one.reason) for one in found]
     none = f"nothing of {workflow.name} is stale"
     print_table(

@@ -125,12 +125,25 @@ def stale(
         >>> stale(flow, ledger="memory://")
         []
     """
+    return list(iter_stale(workflow, select, code=code, atol=atol, rtol=rtol, until=until, ledger=ledger))
+
+
+def iter_stale(
+    workflow: Workflow,
+    select: Selection | str | None = None,
+    *,
+    code: bool = False,
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    until: date | str | None = None,
+    ledger: Ledger | str | None = None,
+) -> Iterator[StalePartition]:
+    """Yield what :func:`stale` returns, as soon as it is found; it takes and raises the same."""
     there = required_ledger(ledger)
     first = next(iter(workflow.steps))
     versions = StepVersions(there, workflow, first)
     graph = _Graph(there, Tolerance(atol=atol, rtol=rtol))
     now = {step.name: step.code_version for step in workflow.steps.values()} if code else {}
-    found = []
     chosen = versions.chosen(versions.keys(select, until), _CURRENT)
     while page := list(itertools.islice(chosen, _PAGE)):
         current = {Made(workflow.name, key, None): version for key, version in page if version is not None}
@@ -139,10 +152,7 @@ def stale(
             changed = _changed(records.get(version.run_key, ()), now)
             if made in graph.stale or changed:
                 chain = tuple(graph.chain(made))
-                found.append(
-                    StalePartition(partition=made.partition, capture_id=version.capture_id, chain=chain, code=changed)
-                )
-    return found
+                yield StalePartition(partition=made.partition, capture_id=version.capture_id, chain=chain, code=changed)
 
 
 def _changed(records: Iterable[StepRecord], now: dict[str, str | None]) -> tuple[str, ...]:
