@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -77,7 +77,9 @@ def mask_data(value: Any) -> Any:
         >>> mask_data({"db_password": "hunter2", "limit": 3, "hosts": ["a"], "tokens": ["b"]})
         {'db_password': '***', 'limit': 3, 'hosts': ['a'], 'tokens': '***'}
     """
-    return _masked(value, text_masker(secret_values(value)))
+    words = secret_names()
+    mask = cache(text_masker(secret_values(value)))  # names, and most texts of many rows, come again and again
+    return _masked(value, mask, words)
 
 
 def is_secret_name(name: str) -> bool:
@@ -87,8 +89,13 @@ def is_secret_name(name: str) -> bool:
         >>> is_secret_name("dbPassword"), is_secret_name("API-Key"), is_secret_name("limit")
         (True, True, False)
     """
+    return _has_word(name, secret_names())
+
+
+@lru_cache(maxsize=1000)
+def _has_word(name: str, words: tuple[str, ...]) -> bool:
     plain = name.lower().replace("-", "_").replace(" ", "_")
-    return any(word in plain for word in secret_names())
+    return any(word in plain for word in words)
 
 
 def secret_names() -> tuple[str, ...]:
@@ -107,30 +114,32 @@ def secret_values(*data: Any) -> frozenset[str]:
         >>> sorted(secret_values({"db": {"password": "hunter2", "user": "me"}}))
         ['hunter2']
     """
-    return frozenset(_secrets(data, secret=False))
+    return frozenset(_secrets(data, secret_names(), secret=False))
 
 
-def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
+def _secrets(value: Any, words: tuple[str, ...], *, secret: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _secrets(inner, secret=secret or is_secret_name(str(name)))
+            yield from _secrets(inner, words, secret=secret or _has_word(str(name), words))
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            yield from _secrets(inner, secret=secret)
+            yield from _secrets(inner, words, secret=secret)
     elif secret and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         text = str(value).strip()
         if len(text) >= _LEAST_KNOWN:
             yield text
 
 
-def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+def _masked(value: Any, mask: Callable[[str], str], words: tuple[str, ...]) -> Any:
     if isinstance(value, Mapping):
         return {
-            mask(str(name)): MASK if is_secret_name(str(name)) and not _harmless(inner) else _masked(inner, mask)
+            mask(str(name)): MASK
+            if _has_word(str(name), words) and not _harmless(inner)
+            else _masked(inner, mask, words)
             for name, inner in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [_masked(inner, mask) for inner in value]
+        return [_masked(inner, mask, words) for inner in value]
     return mask(value) if isinstance(value, str) else value
 
 
