@@ -87,15 +87,14 @@ class UnreadDict(LazyDict):
         read: Given a key and its JSON, reads the value.
     """
 
-    __slots__ = ("_added", "_encoded", "_known", "_read")
+    __slots__ = ("_encoded", "_known", "_read")
     _encoded: Mapping[str, Any]
     _read: Callable[[str, Any], Any]
     _known: dict[str, Any]
-    _added: tuple[str, ...]
 
     def __init__(self, encoded: Mapping[str, Any], read: Callable[[str, Any], Any]) -> None:
         dict.__init__(self, encoded)  # a value that is its own JSON has not been read
-        self._encoded, self._read, self._known, self._added = encoded, read, {}, ()
+        self._encoded, self._read, self._known = encoded, read, {}
 
     def __getitem__(self, key: str) -> Any:
         value = super(LazyDict, self).__getitem__(key)
@@ -112,7 +111,7 @@ class UnreadDict(LazyDict):
         new = UnreadDict.__new__(UnreadDict)
         dict.__init__(new, self._encoded)  # of this one, all values would be read
         dict.update(new, known)
-        new._encoded, new._read, new._known, new._added = self._encoded, self._read, known, (*self._added, key)
+        new._encoded, new._read, new._known = self._encoded, self._read, known
         return new
 
     def encoded(self, write: Callable[[Any], Any]) -> dict[str, Any]:
@@ -122,6 +121,7 @@ class UnreadDict(LazyDict):
             write: Returns the JSON form of a value.
         """
         data = dict(self._encoded)
-        for key in self._added:
-            data[key] = write(self._known[key])
+        for key, value in self._known.items():
+            if key not in data:
+                data[key] = write(value)
         return data

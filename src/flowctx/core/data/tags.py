@@ -138,9 +138,10 @@ def tags_are_sound(data: bytes) -> bool:
         >>> tags_are_sound(b'{"day":{"$date":"2026-01-10"}}'), tags_are_sound(b'{"day":{"$date":"2026-02-30"}}')
         (True, False)
     """
-    if b"\\" in data and b"\\u" in data:
+    if data.find(b"\\") >= 0 and b"\\u" in data:  # of one byte, `find` is faster than `in`, and than a pattern
         return False
-    if _NOT_PLAIN.search(data) is None:
+    first = data.find(b"$")
+    if first < 0 or _NOT_PLAIN.search(data, first) is None:
         return True
     dollars = data.count(b"$")
     # In JSON, a quote and a dollar stand beside each other where a text begins, or after a backslash within one.

@@ -197,7 +197,9 @@ class WorkflowContext:
     def _with(self, **checked: Any) -> WorkflowContext:
         """Return a new context with fields that need no further check."""
         new = object.__new__(type(self))
-        object.__setattr__(new, "__dict__", self.__dict__ | checked)
+        values = new.__dict__
+        values.update(self.__dict__)
+        values.update(checked)
         return new
 
     # --- looking -------------------------------------------------------------------------------------------------

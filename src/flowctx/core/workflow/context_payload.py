@@ -208,7 +208,7 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
         "metadata": UnreadDict(found.metadata, _read_metadata) if found.metadata else EMPTY,
         "checkpoint": CheckpointState.from_dict(found.checkpoint) if found.checkpoint else None,
         "partition": _partition(bytes(found.partition)),
-        "as_of_date": date.fromisoformat(found.as_of_date) if found.as_of_date else None,
+        "as_of_date": found.as_of_date,
         "capture_id": found.capture_id,
         "idempotency_key": found.idempotency_key,
     }
@@ -269,6 +269,7 @@ def _codec() -> _Codec:
         "params": data,
         "checkpoint": data | None,
         "partition": Raw,
+        "as_of_date": date | None,
     }
     integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     flat_types = {**types, "params": dict[str, integer | str | float | bool | None]}
