@@ -33,6 +33,7 @@ def compare(
     repeat: int = 1,
     budget: str = "",
     clock: Callable[[], float] = time.perf_counter,
+    before: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, float]:
     """Time each call, in turn and round by round, and print a table; ratios are to the first row.
 
@@ -43,15 +44,19 @@ def compare(
         repeat: Calls per round.
         budget: The budget of the first row, printed in the caption.
         clock: What tells the time; ``time.process_time`` counts only that of this process's own.
+        before: By name, what is done before each round of a call, and once before the first; it is not timed.
 
     Returns:
         Median seconds per call, by name.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
+    prepare = before or {}
+    for name, call in calls.items():
+        prepare.get(name, bool)()
         call()
     for _ in range(rounds):
         for name, call in calls.items():
+            prepare.get(name, bool)()
             samples[name].append(measure(call, rounds=1, repeat=repeat, clock=clock))
     medians = {name: statistics.median(values) for name, values in samples.items()}
     show(title, medians, budget=budget)
