@@ -51,7 +51,7 @@ def test_what_is_sound_can_be_read(write, value):
 def test_what_was_written_and_is_sound_comes_back(value):
     """Of plain data that was written here, all that is called sound is read as it was."""
     data = encode(freeze(value))
-    assert decode(data) == freeze(value)
+    assert [decode(data)] == [freeze(value)]  # in a list, since a NaN that is alone is not equal to itself
     assert tags_are_sound(data) in (True, False)
 
 
