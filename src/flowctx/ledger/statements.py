@@ -23,7 +23,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
 from flowctx.ledger.tables import artifacts, attempts, batches, captures, facts, launches, pruned_captures, runs, steps
@@ -240,11 +239,11 @@ def _record_step(dialect: str) -> Any:
 
 
 def _insert(dialect: str, table: Table) -> Any:
-    if dialect != "postgresql":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # which brings six drivers, for nobody who has a file
-
-    return postgresql.insert(table)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql as kind  # which brings six drivers, for nobody who has a file
+    else:
+        from sqlalchemy.dialects import sqlite as kind  # type: ignore[no-redef]
+    return kind.insert(table)
 
 
 def _replacing(statement: Any, table: Table) -> Any:
