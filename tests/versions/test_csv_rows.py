@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import tempfile
 import weakref
 
@@ -70,3 +72,27 @@ def test_a_full_disk_is_said_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(FlowctxError, match="set TMPDIR to a folder that has room"):
         list(csv_blocks([{"a": "long"}]))
+
+
+def test_a_disk_that_is_full_in_the_end_leaves_no_rows(monkeypatch):
+    """What is left in a buffer is written before the names of the columns are given."""
+    monkeypatch.setattr(csv_rows, "_IN_MEMORY", 1)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **how: io.TextIOWrapper(io.BufferedRandom(Full())))
+    found = csv_blocks([{"a": "long"}])
+    with pytest.raises(FlowctxError, match="No space left on device"):
+        next(found)
+
+
+class Full(io.RawIOBase):
+    """A file on a disk without room."""
+
+    def readable(self):
+        return True
+
+    writable = seekable = readable
+
+    def seek(self, offset, whence=0):
+        return 0
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -38,21 +39,32 @@ def csv_blocks(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """
     columns: dict[str, None] = {}
     rows = iter(found)
-    with SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+", encoding="ascii") as waiting:
+    waiting = SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+", encoding="ascii")  # noqa: SIM115 - closed below
+    try:
         while block := list(itertools.islice(rows, _BLOCK)):
             columns.update(dict.fromkeys(itertools.chain.from_iterable(block)))
             cells = [[text(row.get(name)) for name in columns] for row in block]
-            try:
+            with _having_room():
                 waiting.write(json.dumps(cells) + "\n")
-            except OSError as exc:
-                raise FlowctxError(
-                    f"rows wait in a temporary file, which cannot be written ({exc.strerror}); set TMPDIR to a folder "
-                    "that has room"
-                ) from exc
+        with _having_room():
+            waiting.seek(0)  # what was not written yet is written now
         yield _csv([list(columns)])
-        waiting.seek(0)
         for line in waiting:
             yield _csv([row + [""] * (len(columns) - len(row)) for row in json.loads(line)])
+    finally:
+        with suppress(OSError):  # where it has no room, it says so once more
+            waiting.close()
+
+
+@contextmanager
+def _having_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise FlowctxError(
+            f"rows wait in a temporary file, which cannot be written ({exc.strerror}); set TMPDIR to a folder that has "
+            "room"
+        ) from exc
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
