@@ -86,9 +86,9 @@ def stale_plan_of(
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
     known = ledger.find_batch(batch_id)
     if known is not None:
-        if workflow.name in known.workflows and ParamsAgain.__name__ not in (known.params_from or ""):
-            raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
         there = workflows_read(workflow) if workflow.name in known.workflows else {}
+        if there and ParamsAgain.__name__ not in (known.params_from or ""):
+            raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
         chain = {one: of.selection for name, one in there.items() if (of := known.of(name)) is not None}
     else:
         found = stale(workflow, selection, until=until, ledger=ledger)
