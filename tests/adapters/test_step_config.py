@@ -74,6 +74,20 @@ def test_the_trigger_form_of_airflow_sets_it():
     assert "step_config" not in result.context.params
 
 
+def test_the_form_of_many_steps_is_small_and_knows_each():
+    """Airflow checks the form's schema many times for each task; steps that are alike share a part of it."""
+    many = Workflow("many_steps")
+    for number in range(50):
+        many.step(f"part_{number}", config={"limit": number, "name": "x"})(lambda ctx, config: dict(config))
+    many.step("last", config={"limit": 0.5})(lambda ctx, config: dict(config))
+    field = workflow_dag(many).params.get_param("step_config")
+    assert len(field.schema["patternProperties"]) == 2
+    assert field.resolve({"part_7": {"limit": 8}, "last": {"limit": 8.5}})
+    for wrong in ({"part_7": {"limit": 8.5}}, {"part_49": {"name": 1}}, {"last": {"limit": "abc"}}):
+        with pytest.raises(ValueError, match="Invalid input|is not"):
+            field.resolve(wrong)
+
+
 def test_the_shell_sets_it():
     """What is typed has the type of the step's own value, or of JSON where it has none."""
     texts = {"gate.limit": "4", "gate.since": "2012-10-26", "gate.rate": "0.25", "gate.more": "[1]"}

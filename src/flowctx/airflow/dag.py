@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
@@ -43,6 +44,9 @@ _SCHEMAS: Mapping[type, Mapping[str, Any]] = {
     list: {"type": "array"},
     dict: {"type": "object"},
 }
+#: Airflow checks a schema itself, too, whenever it looks at a parameter: for each task some ten times, and as often for
+#: each task as it reads the DAG. By this version of JSON Schema that takes a quarter of the time.
+_DRAFT = "http://json-schema.org/draft-07/schema#"
 
 
 def workflow_dag(
@@ -173,12 +177,16 @@ def _step_config(workflow: Workflow) -> dict[str, Param]:
     if not steps:
         return {}
     names = "; ".join(f"{step}: {', '.join(each.name for each in own)}" for step, own in steps.items())
+    # Steps whose configuration is alike share a schema: with one for each, a DAG of 50 took seconds to be read.
+    alike: dict[str, list[str]] = {}
+    for step, own in steps.items():
+        alike.setdefault(json.dumps({each.name: _schema(each) for each in own}), []).append(step)
     schemas = {
-        step: {"type": "object", "properties": {each.name: _schema(each) for each in own}}
-        for step, own in steps.items()
+        f"^({'|'.join(some)})$": {"type": "object", "properties": json.loads(text)} for text, some in alike.items()
     }
     text = f"Configuration of steps, on top of the workflow's: {names}"
-    return {STEP_CONFIG: Param({}, type=["object", "null"], properties=schemas, description=text)}
+    schema: dict[str, Any] = {"$schema": _DRAFT, "type": ["object", "null"], "patternProperties": schemas}
+    return {STEP_CONFIG: Param({}, description=text, **schema)}
 
 
 def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:
