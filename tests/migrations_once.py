@@ -1,20 +1,24 @@
-"""Loads the files of migrations once a process: Alembic reads all those of Dagster for each database that is made."""
+"""Reads the migrations of each kind of database once a process: Alembic does so for each database that is opened."""
 
 from pathlib import Path
-from types import ModuleType
 
-from alembic.util import pyfiles
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
-_load_file, _migrations = pyfiles.load_module_py, dict[tuple[Path, int], ModuleType]()
-
-
-def _load_once(module_id: str, path: Path) -> ModuleType:
-    if path.parent.name != "versions":
-        return _load_file(module_id, path)  # it runs the migrations
-    file = (path, path.stat().st_mtime_ns)
-    if file not in _migrations:
-        _migrations[file] = _load_file(module_id, path)
-    return _migrations[file]
+_read = ScriptDirectory.from_config
+_known: dict[tuple[str | None, ...], tuple[tuple[int, ...], ScriptDirectory]] = {}
 
 
-pyfiles.load_module_py = _load_once
+def _read_once(config: Config) -> ScriptDirectory:
+    place = (config.config_file_name, config.get_main_option("script_location"))
+    if place not in _known or _files(_known[place][1]) != _known[place][0]:
+        found = _read(config)
+        _known[place] = _files(found), found
+    return _known[place][1]
+
+
+def _files(found: ScriptDirectory) -> tuple[int, ...]:
+    return tuple(file.stat().st_mtime_ns for file in sorted(Path(found.dir, "versions").glob("*.py")))
+
+
+ScriptDirectory.from_config = staticmethod(_read_once)  # type: ignore[method-assign]

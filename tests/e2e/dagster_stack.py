@@ -179,8 +179,8 @@ def dagster_stack(
             stack.start(f"code {name}", *code_server, *where, env=location.env)
             # One after the other: the first makes the instance's tables.
             stack.wait_until(partial(listens, port), f"the code server of {name}")
-        stack.start("web", "dagster_webserver", "-h", local, "-p", str(web), "-w", workspace)
-        stack.start("daemon", "dagster._daemon", "run", "-w", workspace)
+        stack.start("web", "e2e.dagster_server", "dagster_webserver", "-h", local, "-p", str(web), "-w", workspace)
+        stack.start("daemon", "e2e.dagster_server", "dagster._daemon", "run", "-w", workspace)
         stack.wait_until(lambda: _loaded(stack) == set(locations), "the web server and the definitions")
         yield stack
     finally:
