@@ -34,10 +34,10 @@ def test_a_long_chain_costs_what_its_outputs_do(monkeypatch: pytest.MonkeyPatch)
     flow = Workflow("chain")
     for number in range(50):
 
-        @flow.step(name=f"step_{number}")  # without configuration, whose form Airflow checks nine times for each task
-        def step(ctx, number=number):
-            seen = ctx.get_output("step_3", "n") if number % 25 == 24 else None
-            return StepResult.ok({"n": number, "seen": seen, "data": "x" * 4000})
+        @flow.step(name=f"step_{number}", config={"n": number})
+        def step(ctx, config):
+            seen = ctx.get_output("step_3", "n") if config["n"] % 25 == 24 else None
+            return StepResult.ok({"n": config["n"], "seen": seen, "data": "x" * 4000})
 
     reads: Counter[str] = Counter()
     get_one = BaseXCom.get_one
