@@ -6,13 +6,11 @@ fork instead; its code server cannot, so it is told here. Nothing else about a r
 
 import multiprocessing
 import sys
-from importlib import import_module
 from multiprocessing import context
 
 from dagster._cli import main
 
 if __name__ == "__main__":
-    import_module("migrations_once")
     # Flows are not in it: each run imports its own.
     multiprocessing.set_forkserver_preload(["e2e.warm_dagster"])
     context._concrete_contexts["spawn"] = multiprocessing.get_context("forkserver")  # type: ignore[attr-defined]

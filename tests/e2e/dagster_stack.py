@@ -154,6 +154,7 @@ def dagster_stack(
     *,
     env: Mapping[str, str] | None = None,
     code_server: Sequence[str] = ("dagster", "api", "grpc"),
+    through: Sequence[str] = (),
 ) -> Iterator[DagsterStack]:
     """Start a Dagster, wait until it has loaded the definitions, and end it again.
 
@@ -162,6 +163,7 @@ def dagster_stack(
         locations: The code locations by name.
         env: More environment for every process.
         code_server: The module that runs a code server, and what comes first of its arguments.
+        through: A module that runs those of all servers; by default they run as they do for users.
     """
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(_INSTANCE)
@@ -176,11 +178,11 @@ def dagster_stack(
     try:
         for (name, location), port in zip(locations.items(), ports, strict=True):
             where = ("-f", str(location.file), "-h", local, "-p", str(port))
-            stack.start(f"code {name}", *code_server, *where, env=location.env)
+            stack.start(f"code {name}", *through, *code_server, *where, env=location.env)
             # One after the other: the first makes the instance's tables.
             stack.wait_until(partial(listens, port), f"the code server of {name}")
-        stack.start("web", "e2e.dagster_server", "dagster_webserver", "-h", local, "-p", str(web), "-w", workspace)
-        stack.start("daemon", "e2e.dagster_server", "dagster._daemon", "run", "-w", workspace)
+        stack.start("web", *through, "dagster_webserver", "-h", local, "-p", str(web), "-w", workspace)
+        stack.start("daemon", *through, "dagster._daemon", "run", "-w", workspace)
         stack.wait_until(lambda: _loaded(stack) == set(locations), "the web server and the definitions")
         yield stack
     finally:

@@ -103,7 +103,8 @@ def dagster(session: Path) -> Iterator[dict[str, Any]]:
             ),
             "resumed": Location(files / "resumed.py", {"FLOWCTX_LEDGER_URL": server["ledger"]}),
         }
-        with dagster_stack(home, locations, env=env, code_server=["e2e.code_server"]) as stack:
+        ours = {"code_server": ["e2e.code_server"], "through": ["e2e.dagster_server"]}
+        with dagster_stack(home, locations, env=env, **ours) as stack:
             for name in ("live", "ends_40", "ends_5", "ends_ago_1", "ends_ago_2"):
                 stack.start_schedule(f"{name}_schedule", "tests")
             yield stack.to_dict()
