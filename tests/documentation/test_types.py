@@ -20,7 +20,10 @@ def test_the_code_of_all_pages_passes_mypy_strict(tmp_path):
 def _settings(folder: Path) -> Path:
     """Write the settings of ``make lint``, whose cache is used: what is imported is not checked once more."""
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
-    untyped = ",".join(known["overrides"][0]["module"])
+    others = [
+        f"[mypy-{','.join(one.pop('module'))}]\n" + "".join(f"{name} = {value}\n" for name, value in one.items())
+        for one in known["overrides"]
+    ]
     pages = ",".join(
         path.relative_to(folder).with_suffix("").as_posix().replace("/", ".") for path in folder.rglob("*.py")
     )
@@ -28,7 +31,6 @@ def _settings(folder: Path) -> Path:
     settings.write_text(
         f"[mypy]\nstrict = True\npython_version = {known['python_version']}\nmypy_path = {ROOT / known['mypy_path']}\n"
         f"warn_unreachable = {known['warn_unreachable']}\ncache_dir = {ROOT / '.mypy_cache'}\nerror_summary = False\n"
-        f"[mypy-{untyped}]\nignore_missing_imports = True\n"
-        f"[mypy-{pages}]\nwarn_unreachable = False\nallow_redefinition = True\n"
+        f"{''.join(others)}[mypy-{pages}]\nwarn_unreachable = False\nallow_redefinition = True\n"
     )
     return settings
