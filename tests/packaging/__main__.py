@@ -59,7 +59,12 @@ def built() -> tuple[Path, Path]:
     """Build the sdist, and the wheel from it."""
     for file in DIST.glob("*"):
         file.unlink()
-    run(sys.executable, "-m", "build", "--outdir", str(DIST), str(ROOT))
+    build = (sys.executable, "-m", "build", "--outdir", str(DIST), str(ROOT))
+    try:
+        run(*build, "--installer", "uv")
+    except AssertionError as exc:
+        could_not(exc)
+        run(*build)
     [wheel], [sdist] = DIST.glob("*.whl"), DIST.glob("*.tar.gz")
     return wheel, sdist
 
@@ -83,7 +88,7 @@ def look_into(wheel: Path, sdist: Path) -> None:
 
 def installed(wheel: str) -> tuple[Path, Path]:
     """Install the wheel into an environment in which nothing is, and return its Python and its scripts."""
-    run(sys.executable, "-m", "venv", "--clear", str(EMPTY))
+    run(sys.executable, "-m", "venv", "--clear", "--without-pip", str(EMPTY))
     python = EMPTY / "bin" / "python"
     install(python, wheel)
     return python, python.parent
@@ -94,8 +99,14 @@ def install(python: Path, what: str) -> None:
     try:
         run(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, what)
     except AssertionError as exc:
-        print(f"uv could not ({str(exc).splitlines()[-1][:200]}); trying pip ...")
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", what)
+        could_not(exc)
+        options = ["--quiet", "--disable-pip-version-check"]
+        run(sys.executable, "-m", "pip", "--python", python, "install", *options, what)
+
+
+def could_not(exc: AssertionError) -> None:
+    """Say why pip does now what uv should have."""
+    print(f"uv could not ({str(exc).splitlines()[-1][:200]}); trying pip ...")
 
 
 def run(*command: str | Path) -> str:

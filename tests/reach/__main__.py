@@ -60,12 +60,12 @@ def installed(name: str) -> Path:
         subprocess.run([*uv, "pip", "install", "-q", "--python", python, *everything], check=True, cwd=ROOT)
         return python
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENTS / name], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", ENVIRONMENTS / name], check=True)
     for what in (["-r", HERE / f"{name}.txt"], ["--no-deps", "--editable", ROOT]):
         if subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, *what], check=False).returncode:
             print("uv could not; trying pip ...")
-            by_pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what]
-            subprocess.run(by_pip, check=True)
+            by_pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *what]
+            subprocess.run([*by_pip, "--disable-pip-version-check"], check=True)
     return python
 
 
