@@ -76,9 +76,9 @@ def test_every_run_has_its_own_partition_in_its_context(airflow: AirflowStack) -
 
 def test_a_second_backfill_finds_nothing_to_do(airflow: AirflowStack) -> None:
     """A key that has a run, scheduled or backfilled, is known to Airflow: a dry run over all dates lists none."""
-    dates = ["--from-date", SCHEDULED[0][:10], "--to-date", BACKFILLED[-1][:10]]
-    plan = airflow.cli("backfill", "create", "--dag-id", "sessions", *dates, "--dry-run")
-    assert not [key for key in SCHEDULED + BACKFILLED if key in plan]
+    dates = {"from_date": f"{SCHEDULED[0][:10]}T00:00:00Z", "to_date": f"{BACKFILLED[-1][:10]}T00:00:00Z"}
+    status, plan = airflow.request("POST", "/backfills/dry_run", {"dag_id": "sessions", **dates})
+    assert (status, plan["backfills"]) == (200, [])
 
 
 def test_a_value_that_is_added_is_backfilled_alone(airflow: AirflowStack) -> None:
