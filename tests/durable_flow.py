@@ -7,7 +7,6 @@ import os
 import resource
 import time
 from datetime import timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
 from flowctx import CaptureRefused, FlowctxError, UnknownRun, Workflow, resume, run
@@ -16,21 +15,6 @@ from flowctx.ledger import open_ledger
 
 STEPS = 20
 flow = Workflow("durable")
-
-#: Fresh processes that share nothing with the tests', made in milliseconds because the imports are done.
-processes = get_context("forkserver")
-processes.set_forkserver_preload(
-    [
-        "durable_flow",
-        "racing",
-        "wrong_clocks",
-        "time_machine",
-        "flowctx.local",
-        "flowctx.ledger.sql",
-        "psycopg",
-        "sqlalchemy",
-    ]
-)
 
 
 def _declare(number):

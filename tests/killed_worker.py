@@ -9,10 +9,10 @@ from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from durable_flow import processes
 from flowctx import PartitionScheme, Workflow, local
 from flowctx.backfill.worker import main
 from flowctx.backfill.worker_process import place_here
+from forking import processes
 
 COUNT = 30
 STEPS = ("load", "check", "store")
@@ -24,7 +24,6 @@ short = Workflow("short", partitions=PartitionScheme(n=[f"{n:02}" for n in range
 made = Workflow("made", partitions=short.partitions)
 reading = Workflow("reading", partitions=short.partitions)
 made.step(name="make")(lambda ctx: {"price": int(ctx.key.n) * 10})
-processes.set_forkserver_preload(["killed_worker", "durable_flow", "racing", "wrong_clocks", "time_machine", "psycopg"])
 
 
 def _declare(name):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from durable_flow import flow, processes
+from durable_flow import flow
 from flowctx import FlowctxError, StepResult, StepStatus, Workflow, resume, run
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import CaptureKey, RunRecord, StepRecord
 from flowctx.ledger import open_ledger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
+from forking import processes
 
 #: Fails at its second step unless told otherwise; notes each call of a step in a file.
 halting = Workflow("halting", params={"halt": True, "effects": ""})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from durable_flow import processes
 from flowctx import FlowctxError
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import CaptureKey
 from flowctx.ledger import open_ledger
 from flowctx.testing.clock import NOON
+from forking import processes
 from racing import same_capture
 
 KEY = CaptureKey(idempotency_key="subject", capture_id="capture")

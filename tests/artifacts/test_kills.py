@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import random
 import time
@@ -19,19 +18,17 @@ from artifacts.killed_writer import write_until_killed
 from flowctx.artifacts import PathArtifactStore
 from flowctx.core.data.encoding import from_json
 from flowctx.core.whole_files import PART
+from forking import processes
 
 #: How often a writer is killed; ``FLOWCTX_TEST_KILLS=200`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "8"))
-#: Forks each writer from a process that has imported all it needs, and has done nothing yet.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["flowctx.artifacts.frames", "flowctx.artifacts.library", "s3fs", "upath"])
 
 
 def killed(url: str, moment: random.Random) -> list[dict]:
     """Start a writer, kill it some time after its first table, and return the references that it has handed on."""
-    receiver, sender = FORKS.Pipe(duplex=False)
+    receiver, sender = processes.Pipe(duplex=False)
     environment = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "AZURE_", "STORAGE_"))}
-    writer = FORKS.Process(target=write_until_killed, args=(url, environment, sender))
+    writer = processes.Process(target=write_until_killed, args=(url, environment, sender))
     writer.start()
     sender.close()
     found = [receiver.recv_bytes()]

@@ -8,7 +8,14 @@ import dagster as dg
 from adapters.dagster_support import QUIET
 
 import_module("migrations_once")
-for name in ("dagster._grpc.server", "flowctx.dagster", "flowctx.ledger.sql", "psycopg"):
+for name in (
+    "dagster._cli",
+    "dagster._core.definitions.antlr_asset_selection.antlr_asset_selection",
+    "dagster._grpc.server",
+    "flowctx.dagster",
+    "flowctx.ledger.sql",
+    "psycopg",
+):
     import_module(name)
 
 
@@ -19,3 +26,5 @@ def nothing() -> None:
 
 with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
     dg.materialize([nothing], instance=instance, partition_key="one", run_config=QUIET)
+
+import_module("imports_stay")

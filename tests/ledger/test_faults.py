@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from durable_flow import STEPS, flow, processes, run_on_a_small_disk
+from durable_flow import STEPS, flow, run_on_a_small_disk
 from flowctx import LedgerError, LedgerUnavailable, LedgerVersionError, PayloadError, Workflow, resume, run
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.sql import SqlLedger
+from forking import processes
 
 NO_PATIENCE = timedelta(0)
 

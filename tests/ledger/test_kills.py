@@ -10,10 +10,11 @@ import time
 import pytest
 
 import durable_flow
-from durable_flow import STEPS, effects, flow, processes, run_or_resume
+from durable_flow import STEPS, effects, flow, run_or_resume
 from flowctx import UnknownRun, run
 from flowctx.core.durability.records import RunKey
 from flowctx.ledger import open_ledger
+from forking import processes
 
 #: How often runs are killed; ``FLOWCTX_TEST_KILLS=300`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "12"))

@@ -6,10 +6,11 @@ import os
 import signal
 import time
 
-from durable_flow import claim_all, effects, flow, processes, run_or_resume
+from durable_flow import claim_all, effects, flow, run_or_resume
 from flowctx import resume
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import open_ledger
+from forking import processes
 
 
 def test_sixteen_processes_share_two_hundred_captures(sql_url):

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from durable_flow import STEPS, effects, flow, processes
+from durable_flow import STEPS, effects, flow
 from flowctx import run
 from flowctx.ledger.sql import SqlLedger
+from forking import processes
 
 #: How often the server is killed; ``FLOWCTX_TEST_KILLS=10`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "4"))

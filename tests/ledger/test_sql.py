@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event, func, inspect, select
 from sqlalchemy.engine import Connection, make_url
 
-from durable_flow import flow, processes, run_or_resume
+from durable_flow import flow, run_or_resume
 from flowctx import ContextError, run
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import default_ledger_url, ledger_from_env, open_ledger, strict_from_env
@@ -21,6 +21,7 @@ from flowctx.ledger.database import POSTGRES_DRIVER
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.ledger.tables import REVISION, VERSION_TABLE, metadata
+from forking import processes
 
 
 @pytest.fixture

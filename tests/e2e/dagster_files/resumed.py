@@ -19,7 +19,7 @@ def report(summary):
     return summary
 
 
-modules = ["dagster", "dagster._core.storage.sqlite_storage", "flowctx.dagster", "flowctx.ledger.sql"]
+modules = ["dagster", "dagster._core.storage.sqlite_storage", "flowctx.dagster", "flowctx.ledger.sql", "imports_stay"]
 forked = {"start_method": {"forkserver": {"preload_modules": modules}}}
 
 
