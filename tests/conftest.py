@@ -1,7 +1,9 @@
 """How all tests run."""
 
+import gc
 import os
 
+import pytest
 from hypothesis import settings
 
 import migrations_once  # noqa: F401 - databases are made with less work from here on
@@ -11,3 +13,9 @@ settings.register_profile("flowctx", deadline=None)
 # Continuous integration looks at the same examples each time; `make test` looks for new ones.
 settings.register_profile("same", settings.get_profile("flowctx"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "flowctx"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Look no more for garbage among all that was imported and collected: it stays."""
+    gc.freeze()
