@@ -74,13 +74,13 @@ def test_every_run_has_its_own_partition_in_its_context(airflow: AirflowStack) -
     assert batches == dict.fromkeys(SCHEDULED) | dict.fromkeys(BACKFILLED, "sandy")
 
 
-def test_a_second_backfill_finds_nothing_to_do(airflow: AirflowStack) -> None:
-    """A key that has a run, scheduled or backfilled, is known to Airflow: a dry run over all dates lists none."""
+def test_a_second_backfill_does_not_repeat_what_ran(airflow: AirflowStack) -> None:
+    """A key that has a run, scheduled or backfilled, is known to Airflow: a dry run over all dates lists the others."""
     dates = {"from_date": f"{SCHEDULED[0][:10]}T00:00:00Z", "to_date": f"{BACKFILLED[-1][:10]}T00:00:00Z"}
     status, plan = airflow.request("POST", "/backfills/dry_run", {"dag_id": "sessions", **dates})
     assert status == 200, plan
-    keys = {run["partition_key"] for run in plan["backfills"]}
-    assert keys == {SESSIONS.text(key) for key in SESSIONS.keys()} - {*SCHEDULED, *BACKFILLED}  # noqa: SIM118
+    others = {SESSIONS.text(key) for key in SESSIONS} - {*SCHEDULED, *BACKFILLED}
+    assert sorted(run["partition_key"] for run in plan["backfills"]) == sorted(others)
 
 
 def test_a_value_that_is_added_is_backfilled_alone(airflow: AirflowStack) -> None:
