@@ -111,10 +111,14 @@ def _present(kind):  # noqa: C901
     return st.lists(values(kind.value_type), max_size=3)
 
 
+#: Made once: to make it takes as long as to draw from it.
+_COLUMNS = st.lists(types(), max_size=3)
+
+
 @st.composite
-def tables(draw, kinds=None):
+def tables(draw):
     """Any table."""
-    columns = draw(st.lists(kinds or types(), max_size=3))
+    columns = draw(_COLUMNS)
     rows = draw(st.integers(0, 6)) if columns else 0
     arrays = [array(draw(st.lists(values(kind), min_size=rows, max_size=rows)), kind) for kind in columns]
     names = draw(st.lists(_NAMES, min_size=len(columns), max_size=len(columns), unique=True))
