@@ -15,6 +15,11 @@ help:  ## Show this list
 
 setup: $(READY)  ## Create .venv with everything, pinned by constraints.txt
 
+# What nearly every process of the tests imports.
+COMPILED := airflow alembic anyio antlr4 cadwyn cryptography dagster dagster_graphql dagster_shared exchange_calendars \
+	fastapi graphene graphql grpc hypothesis numpy opentelemetry _pytest pandas pendulum psycopg pydantic pygments rich \
+	sqlalchemy starlette structlog
+
 # uv installs in seconds what takes pip minutes; pip is the way where uv cannot reach the package index.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flowctx needs Python 3.11 or later; type: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -25,8 +30,8 @@ $(READY): pyproject.toml constraints.txt
 	|| { echo "uv could not; trying pip ..."; \
 	     $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip && \
 	     $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]' --group dev --group docs; }
-	@# Once, before several processes that import the engines at the same time do it each for itself.
-	@$(BIN)/python -m compileall -qq -j 0 $(foreach name,airflow dagster dagster_graphql sqlalchemy,$(VENV)/lib/python*/site-packages/$(name))
+	@# Once, before several processes that import the same at the same time do it each for itself.
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests/' $(foreach name,$(COMPILED),$(VENV)/lib/python*/site-packages/$(name))
 	@touch $(READY)
 
 demo: $(READY)  ## Run the example here, on Airflow and on Dagster, and compare
