@@ -60,11 +60,7 @@ def built() -> tuple[Path, Path]:
     for file in DIST.glob("*"):
         file.unlink()
     build = (sys.executable, "-m", "build", "--outdir", str(DIST), str(ROOT))
-    try:
-        run(*build, "--installer", "uv")
-    except AssertionError as exc:
-        could_not(exc)
-        run(*build)
+    by_uv_or_pip((*build, "--installer", "uv"), build)
     [wheel], [sdist] = DIST.glob("*.whl"), DIST.glob("*.tar.gz")
     return wheel, sdist
 
@@ -95,18 +91,19 @@ def installed(wheel: str) -> tuple[Path, Path]:
 
 
 def install(python: Path, what: str) -> None:
-    """Install something, with uv as ``make setup`` does, or with pip where uv cannot reach the package index."""
+    """Install something as ``make setup`` does."""
+    by_uv = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, what)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    by_uv_or_pip(by_uv, (*pip, "install", "--quiet", "--disable-pip-version-check", what))
+
+
+def by_uv_or_pip(by_uv: Sequence[str | Path], by_pip: Sequence[str | Path]) -> None:
+    """Run the command that takes uv, or the one that takes pip where uv cannot reach the package index."""
     try:
-        run(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, what)
+        run(*by_uv)
     except AssertionError as exc:
-        could_not(exc)
-        options = ["--quiet", "--disable-pip-version-check"]
-        run(sys.executable, "-m", "pip", "--python", python, "install", *options, what)
-
-
-def could_not(exc: AssertionError) -> None:
-    """Say why pip does now what uv should have."""
-    print(f"uv could not ({str(exc).splitlines()[-1][:200]}); trying pip ...")
+        print(f"uv could not ({str(exc).splitlines()[-1][:200]}); trying pip ...")
+        run(*by_pip)
 
 
 def run(*command: str | Path) -> str:
