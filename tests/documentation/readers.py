@@ -96,7 +96,6 @@ def _read(page: str, folder: Path, env: Mapping[str, str]) -> None:
     os.environ.update(env)
     import_module("flowctx.airflow._compat").read_settings_again()
     import_module("documentation.runner").main(page)
-    sys.stdout.flush()
 
 
 def _output(folder: Path) -> Path:
