@@ -41,7 +41,8 @@ def shared(name: str, session: Path) -> Iterator[dict[str, Any]]:
 
 def _start(name: str, session: Path) -> None:
     folder, log = session / name, session / name / "host.log"
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    path = [str(TESTS), str(TESTS / "startup"), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     with log.open("wb") as out:
         host = subprocess.Popen(
             [sys.executable, "-m", "e2e.engines", name, str(session)],
