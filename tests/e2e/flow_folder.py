@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,9 @@ class Home:
         self.ledger_url = ledger_url or f"sqlite:///{folder / 'ledger.db'}"
         self.env = {**os.environ, **env, "FLOWCTX_LEDGER_URL": self.ledger_url}
 
-    @property
+    @cached_property
     def ledger(self) -> Ledger:
-        """The ledger, as it is now."""
+        """The ledger, as it is whenever it is asked."""
         return open_ledger(self.ledger_url)
 
     def start(self, *args: str) -> subprocess.Popen[str]:
