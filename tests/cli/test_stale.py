@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from adapters.engine_servers import Airflow, Dagster, serving
 from flowctx.cli import cli
+from flowctx.versions.mending import ParamsAgain
 
 SOURCE = """
 from flowctx import Daily, PartitionScheme, Workflow
@@ -99,6 +100,26 @@ def test_a_chain_of_workflows_is_mended_under_one_batch_id(chain):
     chain("backfill", "chained:double", "--batch", "plain", "--select", "date=2026-01-05", "--workers", "1")
     plain = chain("backfill", "chained:double", "--batch", "plain", "--stale", exit_code=2)
     assert plain == "Error: batch 'plain' was not made by --stale; take another id for what is stale\n"
+
+
+def test_a_batch_of_what_is_stale_goes_on_with_its_own_parameters(chain):
+    """Launched again with others, it is refused, unless it is told to: its partitions would not be of one kind."""
+    mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1")
+    done = chain(*mend, "-p", "by=4", "--json")
+    assert done["ended"] == {"ok": 1}
+    assert "batch 'mend' has the parameters {'by': 4" in chain(*mend, "-p", "by=5", exit_code=2)
+    assert '{"by": 4' in chain("status", "mend")
+    for params in ((), ("-p", "by=4"), ("-p", "by=5", "--extend"), ()):
+        assert chain(*mend, *params, "--json")["before"] == {"ok": 1}
+    assert '{"by": 5' in chain("status", "mend")
+
+
+def test_a_batch_of_what_is_stale_goes_on_after_flowctx_has_changed(chain, monkeypatch):
+    """The ledger knows such a batch by a name that does not hang on our code."""
+    mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1", "--json")
+    assert chain(*mend)["ended"] == {"ok": 1}
+    monkeypatch.setattr(ParamsAgain, "__call__", lambda self, key: {})
+    assert chain(*mend)["before"] == {"ok": 1}
 
 
 class Doubling(Dagster):

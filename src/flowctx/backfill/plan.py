@@ -19,6 +19,7 @@ from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import settle_run
 from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
+from flowctx.core.batches.partition_params import PartitionParams
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.plain import FrozenDict
@@ -108,7 +109,7 @@ class Backfill:
             raise BatchError(f"the selection is not one of the partitions of workflow {workflow.name!r}")
         self.batch_id = _batch_id(batch_id)
         self.params_of = params if callable(params) else None
-        self.params: Mapping[str, Any] = self._read_params({} if callable(params) else params)
+        self.params: Mapping[str, Any] = self._read_params(_params_of_all(params))
         found = ledger_or_default(ledger)
         if found is None:
             raise LedgerError("a batch has to be remembered; pass ledger= or set FLOWCTX_LEDGER_URL")
@@ -170,7 +171,7 @@ class Backfill:
     def _refuse_forgotten(self, before: Mapping[str, Any]) -> None:
         """Refuse to add to a batch without naming all parameters that it has: those left out would be the defaults."""
         left_out = {name: value for name, value in before.items() if name not in self.params}
-        if left_out and self.params_of is None:
+        if left_out and (self.params_of is None or isinstance(self.params_of, PartitionParams)):
             raise BatchError(
                 f"batch {self.batch_id!r} has the parameters {brief(left_out)}, of which this says nothing; name them "
                 "too, with the values that they are to have from now on"
@@ -382,8 +383,17 @@ def _batch_id(batch_id: object) -> str:
     return str(batch_id)
 
 
+def _params_of_all(params: Mapping[str, Any] | ParamsOf | None) -> Mapping[str, Any] | None:
+    """Return those parameters that are the same for all partitions."""
+    if isinstance(params, PartitionParams):
+        return params.params
+    return None if callable(params) else params
+
+
 def _name_of(params_of: ParamsOf | None) -> str | None:
     if params_of is None:
         return None
+    if isinstance(params_of, PartitionParams):
+        return params_of.name
     name = getattr(params_of, "__qualname__", type(params_of).__name__)
     return f"{params_of.__module__}:{name}@{code_version(params_of) or '?'}"

@@ -127,7 +127,7 @@ def backfill(
             workflows, batch_id, selection, params, until=until, hanging=downstream, extend=extend, ledger=ledger
         )
     elif stale:
-        found = stale_plan_of(workflow, batch_id, selection, made, until=until, ledger=ledger)
+        found = stale_plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
         if found is None:
             print_json({"total": 0}) if as_json else echo(f"nothing of {workflow.name} is stale")
             return

@@ -62,6 +62,7 @@ def stale_plan_of(
     params: Mapping[str, Any] | ParamsOf,
     *,
     until: str | None,
+    extend: bool,
     ledger: Ledger,
 ) -> Backfill | JointBackfill | None:
     """Return a batch of the stale partitions, with the parameters that they had; ``None`` if there are none.
@@ -72,8 +73,9 @@ def stale_plan_of(
         workflow: The workflow.
         batch_id: The batch; one that is there goes on with the partitions that it has.
         selection: Only stale ones of these.
-        params: Parameters that win over those that the partitions had.
+        params: Parameters that win over those that the partitions had; if there are none, those of the batch.
         until: The last as-of date.
+        extend: Whether a batch that is there goes on with these parameters.
         ledger: Where batches are remembered.
 
     Raises:
@@ -84,10 +86,11 @@ def stale_plan_of(
 
     if callable(params):
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
-    known = ledger.find_batch(batch_id)
+    known, own = ledger.find_batch(batch_id), None
     if known is not None:
+        own = known.of(workflow.name)
         there = workflows_read(workflow) if workflow.name in known.workflows else {}
-        if there and ParamsAgain.__name__ not in (known.params_from or ""):
+        if there and not ParamsAgain.made(known.params_from):
             raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
         chain = {one: of.selection for name, one in there.items() if (of := known.of(name)) is not None}
     else:
@@ -96,12 +99,13 @@ def stale_plan_of(
         if not chain:
             return None
     plans = []
-    for one, some in (chain or {workflow: None}).items():
-        again = ParamsAgain(one, ledger, params if one is workflow else {})
-        plans.append(Backfill(one, some, batch_id, params=again, ledger=ledger))
-    plan = plans[0] if len(plans) == 1 else JointBackfill(plans)
     try:
-        plan.reconcile()
+        asked = params or (kept_params(own) if own is not None else {})
+        for one, some in (chain or {workflow: None}).items():
+            again = ParamsAgain(one, ledger, asked if one is workflow else {})
+            plans.append(Backfill(one, some, batch_id, params=again, ledger=ledger))
+        plan = plans[0] if len(plans) == 1 else JointBackfill(plans)
+        plan.reconcile(extend=extend)
     except BatchError as exc:
         raise CommandError(str(exc)) from exc
     return plan

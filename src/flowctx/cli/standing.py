@@ -181,7 +181,8 @@ def _show_workflows(found: BatchStatus) -> None:
 
 
 def _params(batch: BatchRecord) -> str | None:
-    return json.dumps(mask_data(to_json(batch.params))) if batch.params else batch.params_from
+    shown = json.dumps(mask_data(to_json(batch.params))) if batch.params else None
+    return ", ".join(filter(None, (shown, batch.params_from))) or None
 
 
 @click.command(short_help="Stop a batch.")
