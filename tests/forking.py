@@ -3,7 +3,7 @@
 from multiprocessing import get_context
 
 #: Forked from one process, which has done nothing yet. It finds what is installed, and what `make test` has on the
-#: path: modules of ours would be left out without a word. The last one keeps the collector of garbage away from all.
+#: path: the tests' own modules would be left out without a word. The last one keeps the collector of garbage away.
 processes = get_context("forkserver")
 processes.set_forkserver_preload(
     [

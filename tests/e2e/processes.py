@@ -69,7 +69,7 @@ class Stack:
             assert not dead, f"{dead} died while waiting for {what}\n{self.logs()}"
             waited = time.monotonic() - began
             assert waited < seconds, f"{what}: not after {seconds} s\n{self.logs()}"
-            time.sleep(min(1 + waited / 10, 4))  # to ask costs the engine more than many a task
+            time.sleep(min(1 + waited / 10, 4))  # each look costs the engine as much as a small task
 
     def logs(self, lines: int = 40) -> str:
         """Return the end of each process's log."""

@@ -182,7 +182,12 @@ def _show_workflows(found: BatchStatus) -> None:
 
 def _params(batch: BatchRecord) -> str | None:
     shown = json.dumps(mask_data(to_json(batch.params))) if batch.params else None
-    return ", ".join(filter(None, (shown, batch.params_from))) or None
+    if batch.params_from is None:
+        return shown
+    from flowctx.versions.mending import ParamsAgain  # here: few batches need it
+
+    source = "those that each partition had" if ParamsAgain.made(batch.params_from) else batch.params_from
+    return f"{shown}, and {source}" if shown else source
 
 
 @click.command(short_help="Stop a batch.")
