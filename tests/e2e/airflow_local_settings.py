@@ -1,5 +1,6 @@
 """What tasks would import each for itself: Airflow reads this first, and forks its tasks later."""
 
+import gc
 from importlib import import_module
 
 #: None of the names here is a setting of Airflow's.
@@ -17,6 +18,7 @@ for _name in (
     "jinja2.ext",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
-    "imports_stay",
 ):
     import_module(_name)
+gc.collect()
+gc.freeze()  # else each fork would look through it all for garbage, and copy it
