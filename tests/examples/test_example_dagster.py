@@ -1,15 +1,13 @@
 """Every example of Dagster runs."""
 
 import importlib.util
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from examples.dg_commands import commands
 from flowctx import run as run_here
 from flowctx.examples.prices import SYMBOLS, prices
 
@@ -98,15 +96,6 @@ def test_rollups(instance, tmp_path, monkeypatch):
     assert metadata(instance, "price_market", "breadth")["stocks"] == 3
 
 
-def _dg(*args: str, cwd: Path) -> str:
-    """Run a command of dg, without colours and at a width at which nothing is cut."""
-    env = os.environ | {"DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "200", "PYTHONPATH": str(cwd / "src")}
-    env |= {"DAGSTER_HOME": str(cwd), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["dg", *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture
 def project(tmp_path):
     """A copy of the component project."""
@@ -119,16 +108,17 @@ def project(tmp_path):
 def test_component_project(project):
     """The YAML is valid, its definitions are listed, and an asset is launched; a new one is scaffolded."""
     kind = "flowctx.dagster.component.WorkflowComponent"
-    assert kind in _dg("list", "components", cwd=project)
-    _dg("scaffold", "defs", kind, "mine", cwd=project)
-    _dg("scaffold", "defs", kind, "named", "--workflow", "flowctx.examples.prices:prices", cwd=project)
-    assert "workflow: flowctx.examples.prices:prices" in (project / "src/market/defs/named/defs.yaml").read_text()
-    shutil.rmtree(project / "src/market/defs/named")
-    _dg("check", "yaml", cwd=project)
-    listed = _dg("list", "defs", cwd=project)
-    for name in ("daily_prices/summarise", "fx_rates/invert", "mine/fetch", "daily_prices_schedule"):
-        assert name in listed
-    _dg("launch", "--assets", "fx_rates/fetch", "--partition", "2026-01-09", cwd=project)
+    with commands() as dg_cli:
+        assert kind in dg_cli("list", "components", cwd=project)
+        dg_cli("scaffold", "defs", kind, "mine", cwd=project)
+        dg_cli("scaffold", "defs", kind, "named", "--workflow", "flowctx.examples.prices:prices", cwd=project)
+        assert "workflow: flowctx.examples.prices:prices" in (project / "src/market/defs/named/defs.yaml").read_text()
+        shutil.rmtree(project / "src/market/defs/named")
+        dg_cli("check", "yaml", cwd=project)
+        listed = dg_cli("list", "defs", cwd=project)
+        for name in ("daily_prices/summarise", "fx_rates/invert", "mine/fetch", "daily_prices_schedule"):
+            assert name in listed
+        dg_cli("launch", "--assets", "fx_rates/fetch", "--partition", "2026-01-09", cwd=project)
 
 
 def test_the_component_loads_in_process(project, monkeypatch):
