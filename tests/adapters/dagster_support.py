@@ -16,11 +16,16 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @contextmanager
 def persistent_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> Iterator[dg.DagsterInstance]:
-    """An instance on SQLite in a folder, without telemetry, with one file for the events of all runs."""
+    """An instance on SQLite in a folder, without telemetry, with one file for the events of all runs.
+
+    What steps print is not kept: for each run, Dagster would start four processes.
+    """
+    printed = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     events = {"module": "dagster._core.storage.event_log", "class": "ConsolidatedSqliteEventLogStorage"}
     home.mkdir(parents=True, exist_ok=True)
     settings = {
         "telemetry": {"enabled": False},
+        "compute_logs": printed,
         "event_log_storage": {**events, "config": {"base_dir": str(home / "events")}},
         **(overrides or {}),
     }
