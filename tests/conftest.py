@@ -19,3 +19,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "flowctx"))
 def pytest_collection_finish() -> None:
     """Look no more for garbage among all that was imported and collected: it stays."""
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """Look for garbage once: pytest is about to do it five times, among all that tests have left."""
+    gc.collect()
+    gc.freeze()
