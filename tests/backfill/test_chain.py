@@ -23,7 +23,7 @@ BAD = "date=2012-01-10|symbol=IBM"
 
 
 def fill(
-    ledger: Ledger, batch_id: str, workers: int = 4, again: bool = False, dates: str = SOME, **params: object
+    ledger: Ledger, batch_id: str, workers: int = 1, again: bool = False, dates: str = SOME, **params: object
 ) -> LaunchProgress:
     """Launch a batch, or launch it again."""
     backfill = Backfill(chain, dates, batch_id, params=params, ledger=ledger)
@@ -50,7 +50,7 @@ def test_two_batches_are_each_a_product_of_their_own_returns(ledger: Ledger, tmp
     for batch_id, scale in (("v1", 1.0), ("v2", 2.5)):
         for number in range(KILLS):
             (tmp_path / "kills" / str(number)).touch()
-        begin = partial(fill, ledger, batch_id, dates=LONG, scale=scale, kills=str(tmp_path / "kills"))
+        begin = partial(fill, ledger, batch_id, 4, dates=LONG, scale=scale, kills=str(tmp_path / "kills"))
         progress = begin()
         for _ in range(4 * KILLS):
             if progress.complete:
@@ -64,7 +64,7 @@ def test_what_hangs_on_a_failure_waits_and_goes_on_after_it(ledger: Ledger, tmp_
     """The other symbols have run; the rest of this one waits, says why, and runs when the day is mended."""
     broken = tmp_path / "broken"
     broken.write_text(BAD)
-    first = fill(ledger, "v1", fail=str(broken))
+    first = fill(ledger, "v1", 2, fail=str(broken))
     assert first.ended == {PartitionState.OK: 57, PartitionState.FAILED: 1}
     assert (first.waiting, first.complete) == (7, False)
     status = BatchStatus.of(ledger, "v1", chain)

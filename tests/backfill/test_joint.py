@@ -33,7 +33,7 @@ def january(ledger: Ledger, *, batch_id: str = "b", **params: object) -> JointBa
     return JointBackfill(plans)
 
 
-def launch(ledger: Ledger, workers: int = 2, again: bool = False, **params: object) -> LaunchProgress:
+def launch(ledger: Ledger, workers: int = 1, again: bool = False, **params: object) -> LaunchProgress:
     """Launch the batch here."""
     return january(ledger, **params).launch(LocalLauncher(ledger, workers), retry_failed=again)
 
@@ -56,7 +56,7 @@ def output(ledger: Ledger, workflow: str, partition: str) -> dict[str, object]:
 
 def test_a_month_starts_when_its_days_are_done(ledger: Ledger) -> None:
     """Three workflows in one launch: the month has every day, and each day both funds, of the batch's own numbers."""
-    progress = launch(ledger, rate=0.02)
+    progress = launch(ledger, 2, rate=0.02)
     assert (progress.total, progress.ended, progress.complete) == (PARTITIONS, {PartitionState.OK: PARTITIONS}, True)
     last = 200 * 1.02**22
     assert output(ledger, "desk", "date=2013-01-31") == {"total": pytest.approx(last), "funds": 2}

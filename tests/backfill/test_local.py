@@ -27,7 +27,7 @@ SOME = "date=2012-01-02..2012-01-06"  # 15 partitions
 BAD = "date=2012-01-03|tier=T2"
 
 
-def fill(ledger: Ledger, selection: str = SOME, workers: int = 2, **how: Any) -> LaunchProgress:
+def fill(ledger: Ledger, selection: str = SOME, workers: int = 1, **how: Any) -> LaunchProgress:
     params = how.pop("params", {})
     return Backfill(flow, selection, "b", params=params, ledger=ledger).launch(LocalLauncher(ledger, workers), **how)
 
@@ -48,7 +48,7 @@ def failures(ledger: Ledger) -> dict[str, str | None]:
 def test_each_partition_runs_once(ledger: Ledger, notes: Path) -> None:
     """Every partition has one run and one capture, and launching again runs nothing."""
     params = {"notes": str(notes), "skip": [BAD]}
-    first = fill(ledger, params=params)
+    first = fill(ledger, workers=2, params=params)
     assert first.complete
     assert first.ended == {PartitionState.OK: 14, PartitionState.SKIPPED: 1}
     again = fill(ledger, params=params)
@@ -100,14 +100,14 @@ def test_where_a_step_failed_is_known(ledger: Ledger, workers: int) -> None:
 def test_too_many_failures_stop_the_batch(ledger: Ledger) -> None:
     """After so many failures no more partitions are begun."""
     keys = [str(key) for key in Backfill(flow, SOME, "b", ledger=ledger).selection]
-    progress = fill(ledger, workers=1, params={"fail": keys}, max_failures=2)
+    progress = fill(ledger, params={"fail": keys}, max_failures=2)
     assert progress.stopped == "2 partitions failed"
     assert progress.passed < 6
 
 
 def test_a_worker_that_dies_takes_only_its_partition(ledger: Ledger) -> None:
     """A partition that kills its process is a failure that says so; the others run."""
-    progress = fill(ledger, params={"die": [BAD]})
+    progress = fill(ledger, workers=2, params={"die": [BAD]})
     assert progress.ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
     assert failures(ledger) == {BAD: "its worker process ended by signal SIGKILL; was the memory full?"}
 
@@ -240,7 +240,7 @@ def test_what_is_under_way_is_counted(ledger: Ledger) -> None:
         def stopping(self, why: str, progress: LaunchProgress) -> None:
             counted.append(progress.under_way)
 
-    progress = fill(ledger, params={"pause": 0.2}, listener=Interrupts())
+    progress = fill(ledger, workers=2, params={"pause": 0.2}, listener=Interrupts())
     assert (progress.stopped, counted, progress.under_way) == ("interrupted", [2], 0)
     assert progress.passed < progress.total
 
