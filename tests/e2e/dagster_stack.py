@@ -48,9 +48,15 @@ _LOCATIONS = "{ repositoriesOrError { __typename ... on RepositoryConnection { n
 
 _START_SENSOR = """
 mutation ($selector: SensorSelector!) {
-  startSensor(sensorSelector: $selector) { __typename ... on PythonError { message } }
+  startSensor(sensorSelector: $selector) {
+    __typename
+    ... on Sensor { sensorState { id } }
+    ... on PythonError { message }
+  }
 }
 """
+
+_STOP_SENSOR = "mutation ($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"
 
 _START = """
 mutation ($selector: ScheduleSelector!) {
@@ -88,11 +94,17 @@ class DagsterStack(Stack):
         answer = self.graphql(_START, selector={**where, "scheduleName": name})["startSchedule"]
         assert answer["__typename"] == "ScheduleStateResult", answer
 
-    def start_sensor(self, name: str, location: str) -> None:
-        """Turn a sensor on."""
+    @contextmanager
+    def sensor_on(self, name: str, location: str) -> Iterator[None]:
+        """Have a sensor on as long as the block: its ticks take time from all others."""
         where = {"repositoryName": "__repository__", "repositoryLocationName": location}
         answer = self.graphql(_START_SENSOR, selector={**where, "sensorName": name})["startSensor"]
         assert answer["__typename"] == "Sensor", answer
+        try:
+            yield
+        finally:
+            answer = self.graphql(_STOP_SENSOR, id=answer["sensorState"]["id"])["stopSensor"]
+            assert answer["__typename"] == "StopSensorMutationResult", answer
 
     def launch_backfill(
         self, keys: Sequence[str], *assets: str, tags: Mapping[str, str] | None = None, config: object = None

@@ -24,15 +24,15 @@ def test_a_month_is_requested_once_after_its_last_session(dagster: DagsterStack,
     tags = {"dagster/sensor_name": "ready_month_inputs"}
     for day in range(26, 30):
         run(days, partition=f"2026-01-{day}", ledger=ledger)
-    dagster.start_sensor("ready_month_inputs", "moved")
-    time.sleep(SOME_TICKS)
-    assert dagster.runs(tags) == []
-    run(days, partition="2026-01-30", ledger=ledger)
-    (started,) = dagster.wait_for_runs(1, tags)
-    assert started["status"] == "SUCCESS"
-    (found,) = ledger.list_runs(workflow=month.name)
-    assert (found.run_id, str(found.context.partition)) == (started["runId"], "month=2026-01-31")
-    assert ledger.steps(found.key)[0].output == {"days": [26, 27, 29, 30]}
-    run(days, partition="2026-01-27", batch_id="restated", ledger=ledger)
-    time.sleep(SOME_TICKS)
-    assert [one["runId"] for one in dagster.runs(tags)] == [started["runId"]]
+    with dagster.sensor_on("ready_month_inputs", "moved"):
+        time.sleep(SOME_TICKS)
+        assert dagster.runs(tags) == []
+        run(days, partition="2026-01-30", ledger=ledger)
+        (started,) = dagster.wait_for_runs(1, tags)
+        assert started["status"] == "SUCCESS"
+        (found,) = ledger.list_runs(workflow=month.name)
+        assert (found.run_id, str(found.context.partition)) == (started["runId"], "month=2026-01-31")
+        assert ledger.steps(found.key)[0].output == {"days": [26, 27, 29, 30]}
+        run(days, partition="2026-01-27", batch_id="restated", ledger=ledger)
+        time.sleep(SOME_TICKS)
+        assert [one["runId"] for one in dagster.runs(tags)] == [started["runId"]]
