@@ -41,7 +41,7 @@ demo: $(READY)  ## Run the example here, on Airflow and on Dagster, and compare
 test e2e: export PYTHONPATH := $(CURDIR)/tests/startup
 
 test: $(READY)  ## Run the tests (the slow end-to-end ones are in `make e2e`)
-	@$(BIN)/python -m pytest -m "not e2e" -n 3 --dist loadfile -q --ignore=tests/e2e --ignore=tests/page
+	@$(BIN)/python -m pytest -m "not e2e and not types" -n 3 --dist loadfile -q --ignore=tests/e2e --ignore=tests/page
 
 # They mostly wait, hence three at a time; all of them share one Airflow and one Dagster. Other files are not looked at.
 e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web servers
@@ -64,6 +64,7 @@ lint: $(READY)  ## Check style, types and the arrows between the modules
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -m types -q tests/architecture tests/documentation
 
 format: $(READY)  ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from mypy import api
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,7 @@ def check(tmp_path, code):
     return api.run([str(tmp_path / "uses.py"), *settings, "--show-error-codes"])
 
 
+@pytest.mark.types
 def test_right_uses_pass_and_wrong_ones_do_not(tmp_path):
     """A reader who follows the types is not told off, and each wrong use is, on its own line."""
     lines = RIGHT.strip().splitlines()

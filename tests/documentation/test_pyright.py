@@ -5,10 +5,13 @@ import subprocess
 import sys
 import tomllib
 
+import pytest
+
 from documentation.modules import write_modules
 from documentation.pages import ROOT
 
 
+@pytest.mark.types
 def test_the_code_of_all_pages_passes_pyright(tmp_path):
     """Types are right by pyright too, with its own standard settings."""
     write_modules(tmp_path)

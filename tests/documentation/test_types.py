@@ -3,12 +3,14 @@
 import tomllib
 from pathlib import Path
 
+import pytest
 from mypy import api
 
 from documentation.modules import write_modules
 from documentation.pages import ROOT
 
 
+@pytest.mark.types
 def test_the_code_of_all_pages_passes_mypy_strict(tmp_path):
     """Types are right by mypy, where it takes them most seriously."""
     write_modules(tmp_path)
