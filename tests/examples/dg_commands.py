@@ -1,42 +1,34 @@
-"""Runs commands of dg, each in a process of its own, forked from one that has imported Dagster.
-
-A program: each line that it reads is a command's arguments, folder and environment, in JSON, and each one that it
-prints is its exit code and what it printed itself.
-"""
+"""Runs commands of dg, each in a process of its own, forked from one that has imported Dagster: a program."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
+
+from warm_programs import Ask, answer_all, forked, program, take_place
+
+_SECONDS = 240
 
 
 class Commands:
     """The program, as its user has it."""
 
-    def __init__(self, server: subprocess.Popen[str]) -> None:
-        self._server = server
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
 
     def __call__(self, *args: str, cwd: Path) -> str:
         """Run a command in a project, without colours and at a width at which nothing is cut; it must succeed."""
         env = os.environ | {"DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "200", "PYTHONPATH": str(cwd / "src")}
         env |= {"DAGSTER_HOME": str(cwd), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps([args, str(cwd), env]) + "\n")
-        self._server.stdin.flush()
-        answer = self._server.stdout.readline()
-        assert answer, "whoever runs commands has ended"
-        code, printed, errors = json.loads(answer)
+        code, printed, errors = self._ask([args, str(cwd), env])
         assert code == 0, printed + errors
         return str(printed)
 
@@ -44,10 +36,8 @@ class Commands:
 @contextlib.contextmanager
 def commands() -> Iterator[Commands]:
     """Run the program as long as the block."""
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    command, pipe = [sys.executable, "-m", "examples.dg_commands"], subprocess.PIPE
-    with subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, text=True) as server:
-        yield Commands(server)
+    with program("examples.dg_commands", env={}) as ask:
+        yield Commands(ask)
 
 
 def main() -> None:
@@ -57,24 +47,20 @@ def main() -> None:
         dg.list_commands(click.Context(dg))  # imports them
         for name in ("dagster.components.list", "flowctx.dagster.component", "imports_stay"):
             import_module(name)
-    fork = multiprocessing.get_context("fork")
-    for line in sys.stdin:
-        args, folder, env = json.loads(line)
-        with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as errors:
-            process = fork.Process(target=_run, args=(args, folder, env, out.name, errors.name))
-            process.start()
-            process.join()
-            print(json.dumps([process.exitcode, out.read(), errors.read()]), flush=True)
+    answer_all(_ended)
 
 
-def _run(args: list[str], folder: str, env: dict[str, str], out: str, errors: str) -> None:
+def _ended(asked: tuple[list[str], str, dict[str, str]]) -> list[Any]:
+    """Run a command, and return its exit code and what it printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder, "out"), Path(folder, "errors")
+        code = forked(_run, *asked, *files)
+        return [code, *(file.read_text() for file in files)]
+
+
+def _run(args: list[str], folder: str, env: dict[str, str], out: Path, errors: Path) -> None:
     """Be dg in this process, as its script is."""
-    for name, number, mode in ((os.devnull, 0, "rb"), (out, 1, "wb"), (errors, 2, "wb")):
-        with open(name, mode) as file:
-            os.dup2(file.fileno(), number)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(env)
+    take_place(Path(folder), env, out, errors, seconds=_SECONDS)
     sys.path[:0] = [str(Path(sys.executable).parent), env["PYTHONPATH"]]  # dg takes the script's folder away
     sys.argv = ["dg", *args]
     import_module("dagster_dg_cli.cli").main()
