@@ -68,9 +68,53 @@ def test_what_is_none_of_its_business_is_left_alone(ledger):
     assert {run.status for run in ledger.list_runs()} == {RunStatus.RUNNING}
 
 
+def test_one_sensor_looks_after_all_workflows(ledger):
+    """Those of other engines and of other instances are left alone by it, too."""
+    with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as other:
+        failed, names = dg.DagsterEventType.RUN_FAILURE, ("dying", "another")
+        ids = [running(ledger, instance, failed, workflow=name) for name in names]
+        running(ledger, instance, failed, engine="airflow", workflow="third")
+        running(ledger, other, failed)
+        assert tick(instance, endings_sensor()) == "ended in the ledger: 4 runs"
+    assert {run.run_id for run in ledger.list_runs(status=RunStatus.FAILED)} == set(ids)
+    assert len(ledger.list_runs(status=RunStatus.RUNNING)) == 4
+
+
+def test_more_runs_than_are_looked_at_are_told_of(ledger, monkeypatch, caplog):
+    """A tick has an end; what it leaves out is said, and the next ticks go on with what is left."""
+    monkeypatch.setattr("flowctx.dagster.endings._MOST", 2)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(2):
+            running(ledger, instance, dg.DagsterEventType.RUN_FAILURE)
+        assert tick(instance) == "ended in the ledger: 2 runs"
+        assert "takes 2 runs and more for running" in caplog.text
+        caplog.clear()
+        assert tick(instance) == "ended in the ledger: 2 runs"
+        assert tick(instance) == "no run was over"
+
+
+def test_workflows_of_a_code_location_share_a_sensor(ledger, tmp_path):
+    """However many there are; what is recorded in another ledger has one of its own."""
+    second = Workflow("second")
+    second.step("load")(lambda ctx: None)
+    third = Workflow("third")
+    third.step("load")(lambda ctx: None)
+    elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
+    merged = dg.Definitions.merge(
+        workflow_definitions(flow),
+        workflow_definitions(second),
+        workflow_definitions(third, ledger_url=elsewhere, base_path=str(tmp_path), io_manager_key="other"),
+    )
+    dg.Definitions.validate_loadable(merged)
+    names = sorted(sensor.name for sensor in merged.get_repository_def().sensor_defs)
+    assert names[0] == "flowctx_endings"
+    assert names[1].startswith("flowctx_endings_")
+    assert len(names) == 2
+
+
 def test_definitions_have_the_sensor_where_there_is_a_ledger(ledger, monkeypatch, tmp_path):
     """It is on from the start; without a ledger there is none, and without an environment a tick says so."""
-    sensor = workflow_definitions(flow).resolve_sensor_def("dying_endings")
+    sensor = workflow_definitions(flow).resolve_sensor_def("flowctx_endings")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
     monkeypatch.delenv("FLOWCTX_LEDGER_URL")
     assert not workflow_definitions(flow).sensors
@@ -78,4 +122,4 @@ def test_definitions_have_the_sensor_where_there_is_a_ledger(ledger, monkeypatch
     with dg.DagsterInstance.ephemeral() as instance:
         running(ledger, instance, dg.DagsterEventType.RUN_FAILURE)
         assert tick(instance).startswith("no ledger is named")
-        assert tick(instance, named.resolve_sensor_def("dying_endings")).startswith("ended in the ledger: 2 runs")
+        assert tick(instance, named.get_repository_def().sensor_defs[0]).startswith("ended in the ledger: 2 runs")

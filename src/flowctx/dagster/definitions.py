@@ -19,7 +19,7 @@ from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key, key_path
 from flowctx.dagster.checks import QUALITY_CHECK, check_spec
-from flowctx.dagster.endings import endings_sensor
+from flowctx.dagster.endings import shared_sensor
 from flowctx.dagster.inputs import input_deps, input_metadata
 from flowctx.dagster.outputs import IO_MANAGER_KEY, STEP_METADATA, WorkflowIOManager
 from flowctx.dagster.params import params_key, params_resource
@@ -139,7 +139,7 @@ def workflow_definitions(
     Returns:
         One asset for each step with its checks, a job ``<workflow name>_job`` of all of them, its schedule
         ``<workflow name>_schedule`` (to be turned on) if the partitions have a cadence, the IO manager as the
-        resource ``io_manager_key``, and :func:`endings_sensor` if a ledger is named.
+        resource ``io_manager_key``, and an :func:`endings_sensor` for all workflows if a ledger is named.
 
     Raises:
         WorkflowError: As for :func:`workflow_assets`.
@@ -167,7 +167,7 @@ def workflow_definitions(
         schedules.append(workflow_schedule(job, scheme, name=f"{workflow.name}_schedule", catch_up=catch_up))
     resources = {io_manager_key: io_manager(base_path, ledger_url)}
     recorded = ledger_url is not None or "FLOWCTX_LEDGER_URL" in os.environ
-    sensors = [endings_sensor(workflow, ledger_url=ledger_url)] if recorded else []
+    sensors = [shared_sensor(ledger_url)] if recorded else []
     return dg.Definitions(assets=assets, jobs=[job], schedules=schedules, sensors=sensors, resources=resources)
 
 

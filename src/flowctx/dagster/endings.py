@@ -1,15 +1,21 @@
 """What Dagster calls over is over in the ledger too: a sensor that looks for runs that cannot say so themselves."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
+import logging
+from functools import lru_cache
+
 import dagster as dg
 
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.dagster.recording import end_of_run
 from flowctx.dagster.storage import ledger_at
+
+logger = logging.getLogger("flowctx")
 
 _WORDS = {RunStatus.FAILED: "Dagster calls it failed", RunStatus.CANCELED: "it was canceled in Dagster"}
 #: So many runs are looked at in one tick, and so many are asked for at a time.
@@ -17,17 +23,17 @@ _MOST, _PAGE = 10_000, 500
 
 
 def endings_sensor(
-    workflow: Workflow, *, ledger_url: str | None = None, name: str | None = None
+    workflow: Workflow | None = None, *, ledger_url: str | None = None, name: str | None = None
 ) -> dg.SensorDefinition:
     """Return a sensor that ends runs in the ledger which Dagster calls over: their process died, or was stopped.
 
-    :func:`workflow_definitions` has it already where a ledger is named. It is on from the start; every 30 seconds it
-    asks the ledger for what runs, and Dagster for how that stands.
+    :func:`workflow_definitions` has it already where a ledger is named: one for all workflows of a code location. It is
+    on from the start; every 30 seconds it asks the ledger for what runs, and Dagster for how that stands.
 
     Args:
-        workflow: The workflow whose runs it looks after.
+        workflow: The workflow whose runs it looks after; all of the ledger's that this Dagster knows by default.
         ledger_url: The ledger, where ``FLOWCTX_LEDGER_URL`` names none.
-        name: The sensor's name; ``<workflow name>_endings`` by default.
+        name: The sensor's name; ``<workflow name>_endings`` or, for all, ``flowctx_endings`` by default.
 
     Raises:
         WorkflowError: It is no workflow, or has no steps.
@@ -35,13 +41,14 @@ def endings_sensor(
     Example:
         ::
 
-            defs = dg.Definitions(assets=workflow_assets(prices), sensors=[endings_sensor(prices)], ...)
+            defs = dg.Definitions(assets=workflow_assets(prices), sensors=[endings_sensor()], ...)
     """
-    flow = check_workflow(workflow).name
+    flow = None if workflow is None else check_workflow(workflow).name
+    whose = "" if flow is None else f" of workflow {flow}"
 
     @dg.sensor(
-        name=name or f"{flow}_endings",
-        description=f"Ends runs of workflow {flow} in flowctx's ledger that Dagster calls over.",
+        name=name or f"{flow or 'flowctx'}_endings",
+        description=f"Ends runs{whose} in flowctx's ledger that Dagster calls over.",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
     )
@@ -55,16 +62,30 @@ def endings_sensor(
     return endings
 
 
-def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str) -> int:
-    """End the runs of a workflow in the ledger that an instance of Dagster calls over, and return how many.
+@lru_cache(maxsize=32)
+def shared_sensor(ledger_url: str | None) -> dg.SensorDefinition:
+    """Return the sensor for all workflows of a ledger, the same object each time: Dagster refuses two of one name."""
+    own = "" if ledger_url is None else f"_{sha256(ledger_url)[:8]}"
+    return endings_sensor(ledger_url=ledger_url, name=f"flowctx_endings{own}")
+
+
+def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None = None) -> int:
+    """End the runs in the ledger that an instance of Dagster calls over, and return how many.
 
     Args:
         ledger: Where they are recorded.
         instance: The instance; runs that it does not know are left alone.
-        workflow: The workflow's name.
+        workflow: The workflow's name; ``None``: of all workflows.
     """
     running: dict[str, list[RunRecord]] = {}
-    for run in ledger.list_runs(workflow=workflow, status=RunStatus.RUNNING, limit=_MOST):
+    found_running = ledger.list_runs(workflow=workflow, status=RunStatus.RUNNING, limit=_MOST)
+    if len(found_running) == _MOST:
+        logger.warning(
+            "the ledger takes %s runs and more for running, of which only the latest were looked at: see flowctx runs "
+            "--status running, or let each workflow have an endings_sensor(workflow) of its own",
+            f"{_MOST:,}",
+        )
+    for run in found_running:
         if run.engine == "dagster":
             running.setdefault(run.run_id, []).append(run)
     ids, count = list(running), 0

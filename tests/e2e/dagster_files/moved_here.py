@@ -14,6 +14,7 @@ import retried
 
 from flowctx import StepResult
 from flowctx.dagster import (
+    endings_sensor,
     inputs_sensor,
     partition_outputs,
     partitions_def,
@@ -44,25 +45,25 @@ def own_holes(context):
     yield from partition_outputs(context, found)
 
 
-# As ops, because another location has its assets, and without the sensor that says in the ledger which runs are over.
+# As ops, because another location has its assets.
 silent_job = workflow_job(dying_flow.flow, name="silent_job", executor_def=dg.in_process_executor)
 flows = (moved.flow, retried.flow, chained.chain, chained.weeks, part_flows.parts, part_flows.days, ready_flow.month)
 month = inputs_sensor(ready_flow.month, start="2026-01-01", minimum_interval_seconds=5)
 
 
 def without_sensors(found: dg.Definitions) -> dg.Definitions:
-    """Leave out the sensor that looks for dead runs, which takes the daemon's time: other workflows have it."""
+    """Leave out the sensor for the dead runs of all workflows: nobody shall tell the ledger of the silent job's."""
     return dg.Definitions(assets=found.assets, jobs=found.jobs, schedules=found.schedules, resources=found.resources)
 
 
 defs = dg.Definitions.merge(
     *(without_sensors(workflow_definitions(flow)) for flow in flows),
-    workflow_definitions(part_flows.holes, backfill_policy=ranged),
+    without_sensors(workflow_definitions(part_flows.holes, backfill_policy=ranged)),
     dg.Definitions(
         [own_holes],
         jobs=[ticks.job, silent_job],
         schedules=[ticks],
-        sensors=[month],
+        sensors=[month, endings_sensor(part_flows.holes)],
         executor=dg.in_process_executor,
     ),
 )
