@@ -106,6 +106,37 @@ def test_what_was_put_off_is_committed_while_a_step_runs(sqlite_url, disk):
     ledger.close()
 
 
+def test_where_commits_wait_for_the_disk_there_are_fewer(sqlite_url, disk, monkeypatch):
+    """A group gets ten times as old as commits wait, and no older than 0.2 s; one that waited alone does not count."""
+    ledger = GroupedLedger(sqlite_url, seconds=0.001)
+    monkeypatch.setattr(ledger, "_watch", lambda: None)  # the thread: only a step's own time counts
+    runs = begun(ledger, *"abcdefg")
+    ledger._waited = (0.0, 0.0)
+    database, waits = ledger._database, []
+    real = type(database).transaction
+
+    def transaction(work):
+        found = real(database, work)
+        database.waited_seconds = waits.pop(0)
+        return found
+
+    monkeypatch.setattr(database, "transaction", transaction)
+    for run, seconds, waited, at_once in [
+        (runs[0], 0.001, 5.0, True),  # bad luck, or the first one
+        (runs[1], 0.001, 0.01, True),
+        (runs[2], 0.09, 0.01, False),  # as old as ten times the wait is too young
+        (runs[3], 0.11, 0.5, True),
+        (runs[4], 0.11, 0.5, True),
+        (runs[5], 0.19, 0.5, False),  # both waited for long
+        (runs[6], 0.21, 0.0, True),
+    ]:
+        waits[:] = [waited]
+        ledger.record(run, [step("one", seconds=seconds)])
+        assert (list(disk.statuses(run.key)) == ["one"]) is at_once
+    waits[:] = [0.0]
+    ledger.close()
+
+
 def test_each_step_waits_for_its_commit_where_that_is_wanted(sqlite_url, disk):
     """With no time at all, a step is on the disk before the next one; the last goes with the end of its run."""
     ledger = GroupedLedger(sqlite_url, seconds=0.0)

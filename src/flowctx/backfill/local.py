@@ -43,8 +43,9 @@ class LocalLauncher:
         ledger: The batch's ledger; it must be in a file or a database, since other processes write to it.
         workers: How many processes; one for each processor by default.
         durability: ``"group"``: what short steps record is committed together, so that a worker that is killed may
-            run again what took it some 20 ms, and a step of that length or longer is on the disk before the next one
-            begins. ``"step"``: each step is, however short. What is told as ended is on the disk in both.
+            run again what took it some 20 ms (where commits are slow, ten times as long as they wait, up to 0.2 s), and
+            a step of that length or longer is on the disk before the next one begins. ``"step"``: each step is, however
+            short. What is told as ended is on the disk in both.
 
     Raises:
         BatchError: The ledger is in memory, there are no workers, or no such durability.

@@ -113,6 +113,8 @@ class Database:
         self._pid = os.getpid()
         #: Called before each call, without the lock: writes what the call is to find.
         self.before_call: Callable[[], None] = lambda: None
+        #: How long the last transaction waited for others, and for the disk.
+        self.waited_seconds = 0.0
         #: More settings of each connection to PostgreSQL.
         self.settings: tuple[str, ...] = ()
 
@@ -366,7 +368,9 @@ class Database:
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:
         begin = "; ".join(["BEGIN", *(f"SET LOCAL {one}" for one in _SETTINGS)]) if self._pooled else "BEGIN"
+        asked = time.monotonic()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else begin)
+        waited = time.monotonic() - asked
         try:
             yield
         except FlowctxError:
@@ -375,7 +379,9 @@ class Database:
             except SQLAlchemyError:  # it is lost, and what was begun on it too
                 self._drop()
             raise
+        asked = time.monotonic()
         connection.exec_driver_sql("COMMIT")
+        self.waited_seconds = waited + time.monotonic() - asked
 
 
 def _discard(connection: Connection) -> None:

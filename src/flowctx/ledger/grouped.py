@@ -4,6 +4,7 @@ Without it, a run of five steps is seven commits, each of which waits for the di
 work that it stands for is as old as a group may be, or until somebody needs to know that it is there:
 
 * A step that took as long as that is committed before the next one begins: long steps are recorded one by one.
+* Where commits wait, for a slow disk or for others that write, a group may be older, so that there are fewer of them.
 * Before anything is read, what was put off is committed; so are beginnings, together with it.
 * What is put off while a long step runs is committed by a thread.
 
@@ -32,6 +33,10 @@ from flowctx.ledger.together import Ending, Together, subject_of
 
 #: How old the work may be that no commit stands for yet.
 GROUP_SECONDS: Final = 0.02
+#: Where commits wait for others or for the disk, it may be so many times as old as they wait,
+_TIMES_AS_OLD: Final = 10
+#: but no older than this.
+_MOST_SECONDS: Final = 0.2
 #: How much longer the thread waits, so that it is of use only while a step runs.
 _GRACE_SECONDS: Final = 0.01
 #: How many writes a group has at most.
@@ -79,6 +84,8 @@ class GroupedLedger(SqlLedger):
         self._writes: list[_Write] = []
         #: When the oldest work began of which the writes are.
         self._since = 0.0
+        #: How long the last two commits waited: one alone may have had bad luck.
+        self._waited = (0.0, 0.0)
         self._begun: dict[str, RunRecord | FlowctxError] = {}
         self._refused: dict[str, FlowctxError] = {}
         self._awaiting: list[tuple[str, Callable[[FlowctxError | None], None]]] = []
@@ -172,7 +179,7 @@ class GroupedLedger(SqlLedger):
         super().close()
 
     def _put_off(self, write: _Write, seconds: float, *, waits: bool) -> None:
-        key, most_seconds = write.run, self.seconds or 0.0
+        key, most_seconds = write.run, self._most_seconds()
         with self._own():
             self._raise_if_refused(key)
             now = time.monotonic()
@@ -185,6 +192,12 @@ class GroupedLedger(SqlLedger):
                 self._raise_if_refused(key)
             elif len(self._writes) == 1:
                 self._watch()
+
+    def _most_seconds(self) -> float:
+        """Return how old the work may be that no commit stands for; of slow commits there are fewer."""
+        if not self.seconds:
+            return 0.0
+        return max(self.seconds, min(_TIMES_AS_OLD * min(self._waited), _MOST_SECONDS))
 
     def _raise_if_refused(self, key: str) -> None:
         refusal = self._refused.pop(key, None)
@@ -204,6 +217,7 @@ class GroupedLedger(SqlLedger):
         except BaseException:  # interrupted: to do a write twice is to do it once
             self._writes = [*writes[len(first) :], *self._writes]
             raise
+        self._waited = (self._waited[1], self._database.waited_seconds)
         for number, write in enumerate(writes[len(first) :], len(first)):
             if isinstance(answers[number], FlowctxError):
                 self._refused.setdefault(write.run, answers[number])
@@ -242,7 +256,7 @@ class GroupedLedger(SqlLedger):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._writes)
-                late = time.monotonic() - self._since - (self.seconds or 0.0) - _GRACE_SECONDS
+                late = time.monotonic() - self._since - self._most_seconds() - _GRACE_SECONDS
                 if late >= 0:
                     self.flush()
                     continue
