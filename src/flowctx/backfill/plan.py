@@ -26,7 +26,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, LedgerError, UnknownRun
+from flowctx.core.errors import BatchError, LedgerError, UnknownRun, ending_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -269,10 +269,8 @@ class Backfill:
         if self.params_of is not None:
             try:
                 params = self._read_params(self.params_of(key))
-            except Exception as exc:
-                raise BatchError(
-                    f"the parameters of partition {key} cannot be made: {type(exc).__name__}: {exc}"
-                ) from exc
+            except (Exception, SystemExit, GeneratorExit) as exc:
+                raise BatchError(f"the parameters of partition {key} cannot be made: {ending_text(exc)}") from exc
         run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
         request = RunRequest(batch_id=self.batch_id)
         return Job(key=key, run_id=run_id, params=params, request=request, before=before)

@@ -79,6 +79,9 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
         ledger.now()  # to connect takes as long as the first partition
     try:
         worker.to_the_end()
+    except (GeneratorExit, KeyboardInterrupt):  # Ctrl-C does not get here: a step raised it, and that run has failed
+        ledger.flush()
+        os._exit(1)
     finally:  # a step may end the process
         ledger.flush()
     # Threads that a step left behind must not keep the batch waiting.

@@ -26,6 +26,7 @@ from flowctx.core.errors import (
     UnsupportedEngine,
     VersionGone,
     WorkflowError,
+    ending_text,
 )
 
 #: What was asked for cannot be, and trying again will not help.
@@ -85,10 +86,10 @@ class _Group(click.Group):
         except click.ClickException as exc:
             kind = CommandError if exc.exit_code == CommandError.exit_code else click.ClickException
             raise kind(shown(exc.format_message(), lines=True)) from exc
-        except Exception as exc:
+        except (Exception, SystemExit, GeneratorExit) as exc:
             if ctx.params.get("debug"):
                 echo("".join(traceback.format_exception(exc)), err=True)
-                sys.exit(1)
+                raise click.exceptions.Exit(1) from exc
             if isinstance(exc, FlowctxError):
                 text = str(exc)
                 if isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta:
@@ -96,7 +97,10 @@ class _Group(click.Group):
                 raise (CommandError if isinstance(exc, _WRONG) else click.ClickException)(
                     shown(text, lines=True)
                 ) from exc
-            text = f"{type(exc).__name__}: {_joined(str(exc))} (flowctx --debug shows where)"
+            text = f"{type(exc).__name__}: {_joined(str(exc))}"
+            if isinstance(exc, SystemExit):  # commands end otherwise: the code of a workflow does not decide that
+                text = f"code of the workflow ended the command: {ending_text(exc)}"
+            text = f"{text} (flowctx --debug shows where)"
             raise click.ClickException(shown(text)) from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:

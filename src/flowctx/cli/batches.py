@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -153,7 +152,7 @@ def backfill(
     )
     show_tally(progress, batch_id, as_json, from_step)
     if not progress.complete:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _prepare(launcher: Launcher, workflows: Sequence[Workflow], batch_id: str) -> None:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import click
+
 from flowctx.cli.output import echo
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord
@@ -41,19 +43,21 @@ def _is_here(module: str) -> bool:
 
 @contextmanager
 def told_if_cut(ledger: Ledger, run_id: str) -> Iterator[None]:
-    """Say how a run stands that Ctrl-C or ``sys.exit`` in a step ended; the exit code is then 1."""
+    """Say how a run stands that Ctrl-C, or what ends a process, in a step ended; the exit code is then 1."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as exc:
-        what = "interrupted" if isinstance(exc, KeyboardInterrupt) else f"a step called sys.exit({exc.code!r})"
+    except (KeyboardInterrupt, SystemExit, GeneratorExit) as exc:
+        what = "interrupted" if isinstance(exc, KeyboardInterrupt) else "a step raised GeneratorExit"
+        if isinstance(exc, SystemExit):
+            what = f"a step called sys.exit({exc.code!r})"
         try:
             run = ledger.list_runs(run_id=run_id, limit=1)
         except LedgerError:
             run = []
         hint = how_to_continue(run[0]) if run and not isinstance(ledger, MemoryLedger) else ""
-        reason = f"; {run[0].error}" if run and run[0].error and not isinstance(exc, KeyboardInterrupt) else ""
+        reason = f"; {run[0].error}" if run and run[0].error and isinstance(exc, SystemExit) else ""
         echo("\n".join(filter(None, [f"Error: run {run_id}: {what}{reason}", hint])), err=True)
-        sys.exit(1)
+        raise click.exceptions.Exit(1) from exc
 
 
 def hints_after(run: RunRecord, *, raised: bool) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pdb  # --pdb is what it is for
-import sys
 from typing import Any
 from uuid import uuid4
 
@@ -125,7 +124,7 @@ def resume(
         if not as_json and _run_of(how["ledger"], result) == before:
             echo("\nnothing was left to run; to run part of it again, add --from-step STEP")
     elif not resume_on(engine, url, location, run_id, _workflow(target), as_json=as_json, **how):
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @click.command(short_help="Run one recorded step again, and compare.")
@@ -164,7 +163,7 @@ def replay(
     else:
         _show_replay(done)
     if done.result.status is StepStatus.FAILED:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @click.command(short_help="Draw a workflow.")
@@ -206,7 +205,7 @@ def _report(result: RunResult, as_json: bool, ledger: Ledger) -> None:
     run = None if as_json or isinstance(ledger, MemoryLedger) else _run_of(ledger, result)
     for hint in hints_after(run, raised=any(step.exception for step in result.steps)) if run is not None else ():
         echo(hint)
-    sys.exit(1)
+    raise click.exceptions.Exit(1)
 
 
 def _run_of(ledger: Ledger, result: RunResult) -> RunRecord | None:

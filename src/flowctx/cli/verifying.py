@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -82,7 +81,7 @@ def verify(
     else:
         _show(found, limit)
     if not found.equal:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _servers(urls: tuple[str, ...], engines: list[str]) -> dict[str, str]:

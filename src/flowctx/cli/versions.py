@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -265,7 +264,7 @@ def diff(
     else:
         _show_differences(found, limit)
     if found:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _sides(which: dict[str, Any], other: str | None) -> tuple[VersionChoice, VersionChoice]:

@@ -76,6 +76,18 @@ def error_text(exc: BaseException) -> str:
     return brief(mask_text(" ".join(f"{type(exc).__name__}: {exc}".split())), 400)
 
 
+def ending_text(exc: BaseException) -> str:
+    """Return what code did that did not return, as :func:`error_text`: one that ends the process has no error.
+
+    Example:
+        >>> ending_text(SystemExit(0)), ending_text(ValueError("no"))
+        ('it called sys.exit(0)', 'ValueError: no')
+    """
+    return (
+        brief(mask_text(f"it called sys.exit({exc.code!r})"), 400) if isinstance(exc, SystemExit) else error_text(exc)
+    )
+
+
 class PartitionError(FlowctxError, ValueError):
     """A partition key, scheme or selection that cannot be."""
 

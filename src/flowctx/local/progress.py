@@ -31,6 +31,7 @@ _step = attrgetter("step")
 _ENDINGS: Mapping[type[BaseException], str] = {
     KeyboardInterrupt: "interrupted",
     SystemExit: "a step has ended the process (sys.exit); return a StepResult instead",
+    GeneratorExit: "a step has raised GeneratorExit; return a StepResult instead",
 }
 
 

@@ -91,3 +91,28 @@ def test_an_error_inside_the_module_is_its_own(tmp_path, monkeypatch):
     ) as info:
         import_workflow("targets_broken:x")
     assert isinstance(info.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+@pytest.mark.parametrize(
+    ("line", "why"), [("raise SystemExit(0)", r"it called sys\.exit\(0\)"), ("raise GeneratorExit", "GeneratorExit")]
+)
+def test_a_module_that_ends_the_process_cannot_be_imported(tmp_path, monkeypatch, line, why, by_file):
+    """A module that exits when it is imported is an error, and the process goes on."""
+    file = tmp_path / "targets_exit.py"
+    file.write_text(f"{line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(WorkflowError, match=f"cannot be imported: {why}"):
+        import_workflow(str(file) if by_file else "targets_exit:x")
+    assert "targets_exit" not in sys.modules
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_ctrl_c_in_an_import_interrupts(tmp_path, monkeypatch, by_file):
+    """Ctrl-C while a module is imported stays an interruption, and nothing of the module stays."""
+    file = tmp_path / "targets_ctrl_c.py"
+    file.write_text("raise KeyboardInterrupt\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        import_workflow(str(file) if by_file else "targets_ctrl_c:x")
+    assert "targets_ctrl_c" not in sys.modules

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flowctx.core.errors import FlowctxError, WorkflowError, error_text
+from flowctx.core.errors import FlowctxError, WorkflowError, ending_text
 from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.definition import Workflow
@@ -150,9 +150,9 @@ def _module(where: str, package: str | None = None) -> ModuleType:
             raise WorkflowError(
                 f"there is no module {where!r} to import; run this in the folder that has it, or write file.py:name"
             ) from exc
-        except FlowctxError:
+        except (FlowctxError, KeyboardInterrupt):
             raise
-        except Exception as exc:
+        except BaseException as exc:  # one that ends the process, too: what asked for it would end as if all were well
             raise _broken(where, exc) from exc
     path = Path(where).resolve()
     if not path.is_file():
@@ -167,14 +167,14 @@ def _module(where: str, package: str | None = None) -> ModuleType:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as exc:
+    except BaseException as exc:
         del sys.modules[path.stem]  # half of it is nothing
-        if isinstance(exc, FlowctxError):
+        if isinstance(exc, (FlowctxError, KeyboardInterrupt)):
             raise
         raise _broken(where, exc) from exc
     return module
 
 
-def _broken(where: str, exc: Exception) -> WorkflowError:
+def _broken(where: str, exc: BaseException) -> WorkflowError:
     """Return the error of code that cannot be imported; ``flowctx --debug`` shows where it is."""
-    return WorkflowError(f"{where!r} cannot be imported: {error_text(exc)} (flowctx --debug shows where)")
+    return WorkflowError(f"{where!r} cannot be imported: {ending_text(exc)} (flowctx --debug shows where)")
