@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dagster as dg
+import pytest
 
 from adapters.dagster_support import Bench
 from adapters.test_airflow_parts import change
-from flowctx import Daily, PartitionScheme, StepResult, Workflow, resume
+from flowctx import Daily, PartitionScheme, StepResult, Workflow, resume, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
-from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.dagster import run_assets
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 DAY = "2012-10-26"
@@ -118,3 +120,31 @@ def test_a_large_output_is_handed_on(ledger, monkeypatch):
     failed = run_dag(dag)
     broken.clear()
     assert run_dag(dag, resume_from=failed.run_id).raise_for_failure().context.get_output("third", "first") == 60_000
+
+
+def branches(name, broken, *, skips):
+    """Return a chain that is complete, or skipped from its second step on, and a branch that fails while ``broken``."""
+    flow = Workflow(name, partitions=DAYS)
+    flow.step("open")(lambda ctx: {"n": 1})
+    flow.step("look")(lambda ctx: StepResult.skip("did not trade") if skips else {"n": 2})
+    flow.step("sum")(lambda ctx: {"n": 3})
+    flow.step("other", after=[])(
+        lambda ctx: StepResult.fail("not yet", category="DATA_QUALITY") if broken else {"n": 4}
+    )
+    return flow
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("engine", ["airflow", "dagster"])
+def test_a_branch_that_was_complete_leaves_a_resumed_run_over(ledger, engine, skips):
+    """An engine may come to what is complete after the last step that ran: the run is over all the same, and whole."""
+    broken = [1]
+    flow = branches(f"branches_{engine}_{skips}".lower(), broken, skips=skips)
+    failed = run(flow, partition=DAY, batch_id="b", ledger=ledger)
+    broken.clear()
+    how = {"partition": DAY, "resume_from": failed.run_id}
+    done = run_dag(workflow_dag(flow), **how) if engine == "airflow" else run_assets(flow, **how)
+    assert done.status == "ok"
+    found = ledger.get_run(done.run_id)
+    (capture,) = ledger.captures()
+    assert (found.status, capture.state, capture.run_id) == (RunStatus.OK, CaptureState.COMPLETE, done.run_id)

@@ -98,6 +98,15 @@ def test_the_last_step_ends_the_run(flow, ledger):
     assert ledger.get_run("e1").status is RunStatus.OK
 
 
+def test_a_last_step_that_its_engine_tries_again_ends_the_run_again(flow, ledger, calls):
+    """An engine that has not heard that the last step is complete opens the run again, and leaves it as it was."""
+    run = StepByStep(flow, ledger)
+    run.attempt("load")
+    run.attempt("use")
+    made = run.attempt("use", number=2)
+    assert (made.carried, calls, ledger.get_run("e1").status) == (True, ["load", "use"], RunStatus.OK)
+
+
 def test_a_step_after_a_skipped_one_is_not_called(flow, ledger, calls):
     """Where the engine leaves cascading to the attempt, the step is skipped for the same reason, and recorded so."""
     run = StepByStep(flow, ledger)

@@ -166,8 +166,8 @@ class Recorder:
             run_attempt=self.run.attempt,
         )
         self.ledger.record(self.run, [record])
-        if final and self._order:
-            self._finish_if_done(step.name)
+        if final:
+            self.finish_if_done(step.name)
 
     def earlier_try(self, step: str) -> StepRecord | None:
         """Return what was recorded of a step that an engine tries again."""
@@ -201,8 +201,18 @@ class Recorder:
             logger.warning("run %s: the lease of its capture could not be renewed: %s", self.run.run_id, exc)
         return True
 
-    def _finish_if_done(self, step: str) -> None:
-        """End the run if no step is left to run; on an engine nobody else knows."""
+    def finish_if_done(self, step: str) -> None:
+        """End the run if no step is left to run; on an engine nobody else knows.
+
+        Args:
+            step: The step that has just ended, or that was complete already: to begin it has opened the run again.
+
+        Raises:
+            Superseded: The run goes on elsewhere; stop.
+            LedgerError: It could not be recorded, and the setting is strict.
+        """
+        if not self.recording or not self._order:
+            return
         statuses = self.ledger.statuses(self.run.key)
         status = end_status(self._order, self.run.selected, statuses)
         if status is RunStatus.RUNNING and not leads_on(self._order, step, statuses) and self._over():

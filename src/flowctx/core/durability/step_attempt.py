@@ -110,8 +110,7 @@ class StepAttempt:
             return replace(self._ended(None, Outcome(result=result, exception=exc)), refused=True)
         except FlowctxError as exc:
             return self._ended(None, Outcome(result=_failure(exc), exception=exc))
-        made = self._made(recorder)
-        return made if made.carried else self._recorded(recorder, made, started_at)
+        return self._recorded(recorder, self._made(recorder), started_at)
 
     def to_the_end(self) -> AttemptResult:
         """Make attempts in this process until the step is not tried again; only how it ends is recorded.
@@ -206,6 +205,10 @@ class StepAttempt:
     def _recorded(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> AttemptResult:
         result = made.outcome.result
         try:
+            if made.carried:
+                if self.ends_run:
+                    recorder.finish_if_done(self.step.name)
+                return made
             earlier = recorder.earlier_try(self.step.name) if self.number > 1 else None
             started_at = earlier.started_at if earlier else started_at
             self.duration = self.clock.now() - started_at
