@@ -1,13 +1,15 @@
 """Corrections of calendars, by code and by file, and their closing times."""
 
 import pickle
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from flowctx import BusinessCalendar, CalendarError, Daily, PartitionScheme, Workflow, run
-from flowctx.calendars import load_calendar
+from flowctx.calendars import check_corrections, load_calendar
 from flowctx.core.dates.calendar import WEEKDAYS, get_calendar
 
 TYPHOON, SATURDAY = date(2026, 9, 10), date(2026, 9, 12)
@@ -139,3 +141,37 @@ def test_a_file_that_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setenv("FLOWCTX_CALENDARS", "/nowhere/calendars.toml")
     with pytest.raises(CalendarError, match="cannot be read .* correct the path, or unset it"):
         load_calendar("XHKG")
+
+
+def test_an_alias_in_the_file_is_the_calendar_that_it_is_an_alias_of(corrections):
+    """By whichever name it is asked for, there is one calendar, and it is corrected."""
+    corrections('[NYSE]\nversion = "x"\nholidays = ["2026-01-09"]\n')
+    found = [load_calendar(name) for name in ("XNYS", "NYSE")]
+    assert [calendar.is_session(date(2026, 1, 9)) for calendar in found] == [False, False]
+    assert found[0] == found[1]
+    check_corrections()
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("[XNYX]\nholidays = []", r"calendars.toml, \[XNYX\]: there is no calendar 'XNYX'; did you mean XNYS"),
+        ("[WEEKDAYS]\nholidays = []", r"\[WEEKDAYS\]: WEEKDAYS is built in and cannot be corrected"),
+        ("[NYSE]\n[XNYS]", r"\[NYSE\] and \[XNYS\] are one calendar, XNYS; write one table, \[XNYS\]"),
+    ],
+)
+def test_a_name_in_the_file_that_corrects_nothing_is_refused(corrections, text, remedy):
+    """Whichever calendar is loaded: a slip is not taken for a file that says nothing of it."""
+    corrections(text)
+    with pytest.raises(CalendarError, match=remedy):
+        load_calendar("XHKG")
+    with pytest.raises(CalendarError, match=remedy):
+        check_corrections()
+
+
+def test_the_names_in_the_file_import_nothing_once_they_are_cached(corrections):
+    """A process that parses a DAG file does not pay for pandas because of a correction of another calendar."""
+    corrections('[NYSE]\nholidays = ["2026-01-09"]\n')
+    load_calendar("XHKG")
+    code = "from flowctx import get_calendar as g; g('XHKG'); import sys; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -118,6 +118,27 @@ def test_doctor_hides_secrets_and_hears_typos(shell, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[XNYX]", "there is no calendar 'XNYX'; did you mean XNYS"),
+        ('[XNYS]\nholidays = ["2050-01-01"]', "[XNYS]: "),
+        (None, "cannot be read"),
+    ],
+)
+def test_doctor_reads_the_corrections_of_calendars(shell, monkeypatch, text, says):
+    """A file that corrects nothing, or cannot be read, is a failure; one that is right is not."""
+    path = shell.folder / "calendars.toml"
+    monkeypatch.setenv("FLOWCTX_CALENDARS", str(path))
+    if text is not None:
+        path.write_text(text)
+    row = row_of(shell("doctor", "--json", exit_code=1), "FLOWCTX_CALENDARS")
+    assert row["state"] == "failed"
+    assert says in row["note"]
+    path.write_text('[NYSE]\nholidays = ["2026-01-09"]')
+    assert row_of(shell("doctor", "--json"), "FLOWCTX_CALENDARS")["state"] == "ok"
+
+
 def test_doctor_knows_the_settings_of_the_docs():
     """The settings that are checked are those that the page lists, and those that the source reads."""
     page = (ROOT / "docs/settings.md").read_text()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from flowctx.calendars.corrections import corrected
-from flowctx.calendars.exchange import build, edition
+from flowctx.calendars.corrections import corrected, corrections
+from flowctx.calendars.exchange import build, canonical_name, edition
 from flowctx.core.dates.calendar import BusinessCalendar, unknown_calendar
 from flowctx.core.dates.closes import Closes
 from flowctx.core.dates.parsing import parse_date
@@ -53,11 +53,7 @@ def load_calendar(name: str) -> BusinessCalendar:
     except PackageNotFoundError:
         error = unknown_calendar(name, ())
         raise (error if "did you mean" in str(error) else MissingExtra(f"the calendar {name!r}", "calendars")) from None
-    path = _cache_path(name, known_as)
-    found = _read(path, known_as)
-    if found is None:
-        found = build(name)
-        _write(path, {"format": _FORMAT, "edition": known_as, **found})
+    found = _base(name, known_as)
     calendar = BusinessCalendar.from_ordinals(
         found["name"],
         found["sessions"],
@@ -66,7 +62,42 @@ def load_calendar(name: str) -> BusinessCalendar:
         reloadable=True,
         closes=Closes.from_dict(found),
     )
-    return corrected(calendar, name)
+    return corrected(calendar, _canonical)
+
+
+def check_corrections() -> None:
+    """Read the file of ``FLOWCTX_CALENDARS``, if it is set, and correct each calendar that it names.
+
+    Raises:
+        CalendarError: The file cannot be read, names a calendar that there is not, or says what cannot be.
+        MissingExtra: exchange_calendars is not installed.
+
+    Example:
+        >>> os.environ.pop("FLOWCTX_CALENDARS", None) and None
+        >>> check_corrections()
+    """
+    for name in corrections(_canonical):
+        load_calendar(name)
+
+
+def _base(name: str, known_as: str) -> dict[str, Any]:
+    """Return a calendar as the library has it, in plain data: from the cache, or worked out and kept there."""
+    path = _cache_path(name, known_as)
+    found = _read(path, known_as)
+    if found is None:
+        found = build(name)
+        _write(path, {"format": _FORMAT, "edition": known_as, **found})
+    return found
+
+
+def _canonical(name: str) -> str:
+    """Return the name that the library gives a calendar; of one that is cached, without importing the library."""
+    try:
+        return str(_base(name, edition())["name"])
+    except PackageNotFoundError:
+        raise MissingExtra(f"the calendar {name!r}", "calendars") from None
+    except CalendarError:  # there is none, or one that cannot be trusted: its name is right all the same
+        return canonical_name(name)
 
 
 def calendar_from_file(

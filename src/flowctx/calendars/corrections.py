@@ -1,6 +1,6 @@
 """Corrections of named calendars from a file in TOML, which the setting ``FLOWCTX_CALENDARS`` names.
 
-One table for each calendar, by the name that the library gives it; each entry may be left out::
+One table for each calendar, by its name or an alias; each entry may be left out::
 
     [XHKG]
     version = "typhoons-2026"       # goes into ctx.metadata["calendar"]; a digest of the result if not given
@@ -16,12 +16,13 @@ workers and the code locations all see it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from datetime import date, time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from flowctx.core.dates.calendar import BusinessCalendar
+from flowctx.core.dates.calendar import EVERY_DAY, WEEKDAYS, BusinessCalendar
 from flowctx.core.errors import CalendarError
 from flowctx.core.hashing import sha256
 
@@ -30,30 +31,61 @@ SETTING: Final = "FLOWCTX_CALENDARS"
 _ENTRIES: Final = {"version": str, "holidays": list, "sessions": list, "last": str, "closes": dict}
 
 
-def corrected(calendar: BusinessCalendar, name: str) -> BusinessCalendar:
+def corrected(calendar: BusinessCalendar, canonical: Callable[[str], str]) -> BusinessCalendar:
     """Return the calendar as the file of corrections has it; the calendar itself if it says nothing of it.
 
     Args:
         calendar: As the library has it.
-        name: The name, or alias, under which it was asked for.
+        canonical: Returns the name that the library gives a calendar, of one of its names.
 
     Raises:
         CalendarError: The file cannot be read, or says something that cannot be; the message names the file.
     """
-    path = os.environ.get(SETTING)
-    if not path:
-        return calendar
-    tables = _read(path, _modified(path))
-    found = tables.get(calendar.name) or tables.get(name)
+    found = corrections(canonical).get(calendar.name)
     if not found:
         return calendar
     try:
         return _apply(calendar, found)
     except CalendarError as error:
-        raise CalendarError(f"{path}, [{calendar.name}]: {error}") from None
+        raise CalendarError(f"{os.environ[SETTING]}, [{calendar.name}]: {error}") from None
 
 
-def _apply(calendar: BusinessCalendar, entries: dict[str, Any]) -> BusinessCalendar:
+def corrections(canonical: Callable[[str], str]) -> Mapping[str, Mapping[str, Any]]:
+    """Return what the file of corrections says of each calendar, by the name that the library gives it.
+
+    Args:
+        canonical: Returns that name, of one of the calendar's names.
+
+    Raises:
+        CalendarError: The file cannot be read, or names a calendar that there is not, or one twice.
+    """
+    path = os.environ.get(SETTING)
+    return _by_name(path, _modified(path), canonical) if path else {}
+
+
+@lru_cache(maxsize=4)
+def _by_name(path: str, modified: int, canonical: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    names: dict[str, str] = {}
+    for name, entries in _read(path).items():
+        if name in (EVERY_DAY.name, WEEKDAYS.name):
+            raise CalendarError(
+                f"{path}, [{name}]: {name} is built in and cannot be corrected; make a calendar of your own: "
+                "BusinessCalendar.from_holidays(...)"
+            )
+        try:
+            own = canonical(name)
+        except CalendarError as error:
+            raise CalendarError(f"{path}, [{name}]: {error}") from None
+        if own in found:
+            raise CalendarError(
+                f"{path}: [{names[own]}] and [{name}] are one calendar, {own}; write one table, [{own}]"
+            )
+        found[own], names[own] = entries, name
+    return found
+
+
+def _apply(calendar: BusinessCalendar, entries: Mapping[str, Any]) -> BusinessCalendar:
     made = calendar
     if entries.get("sessions") or entries.get("last"):
         made = made.with_sessions(map(_text, entries.get("sessions", [])), last=_text(entries.get("last")))
@@ -85,8 +117,7 @@ def _modified(path: str) -> int:
         raise CalendarError(f"{SETTING}={path!r} cannot be read ({error}); correct the path, or unset it") from None
 
 
-@lru_cache(maxsize=4)
-def _read(path: str, modified: int) -> dict[str, dict[str, Any]]:
+def _read(path: str) -> dict[str, dict[str, Any]]:
     import tomllib  # only those who correct calendars pay for it
 
     try:

@@ -54,6 +54,32 @@ def _version(name: str) -> str:
         return "0"
 
 
+def canonical_name(name: str) -> str:
+    """Return the name that the library gives a calendar, which may be asked for by an alias.
+
+    Raises:
+        CalendarError: There is no such calendar; the message names the nearest ones.
+        MissingExtra: exchange_calendars is not installed.
+
+    Example:
+        >>> canonical_name("NYSE")
+        'XNYS'
+    """
+    dispatcher = _dispatcher(name)
+    known = dispatcher.get_calendar_names()
+    if name not in known:
+        raise unknown_calendar(name, known)
+    return str(dispatcher.resolve_alias(name))
+
+
+def _dispatcher(name: str) -> Any:
+    try:
+        from exchange_calendars.calendar_utils import global_calendar_dispatcher
+    except ImportError:
+        raise MissingExtra(f"the calendar {name!r}", "calendars") from None
+    return global_calendar_dispatcher
+
+
 def build(name: str) -> dict[str, Any]:
     """Work out one calendar: its canonical name, bounds, sessions, zone and closing times, in plain data.
 
@@ -62,14 +88,7 @@ def build(name: str) -> dict[str, Any]:
             not been checked.
         MissingExtra: exchange_calendars is not installed.
     """
-    try:
-        from exchange_calendars.calendar_utils import global_calendar_dispatcher as dispatcher
-    except ImportError:
-        raise MissingExtra(f"the calendar {name!r}", "calendars") from None
-    known = dispatcher.get_calendar_names()
-    if name not in known:
-        raise unknown_calendar(name, known)
-    canonical = dispatcher.resolve_alias(name)
+    canonical, dispatcher = canonical_name(name), _dispatcher(name)
     kind: Any = dispatcher._calendar_factories.get(canonical) or type(dispatcher.get_calendar(canonical))
     calendar = kind.__new__(kind)  # its rules need no construction, which fails where pandas breaks one of them
     low, high = kind.bound_min(), kind.bound_max()

@@ -8,10 +8,10 @@ import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
+from flowctx.calendars import check_corrections
 from flowctx.cli.not_yet import NotYetLedger
 from flowctx.core.dates.calendar_end import calendar_end
 from flowctx.core.durability.ledger import Ledger
@@ -158,15 +158,21 @@ def settings() -> Iterator[Check]:
     """Yield what the environment sets, and names that flowctx does not read."""
     for name, value in sorted(os.environ.items()):
         if name in SETTINGS:
-            yield Check(name, "***" if is_secret_name(name) else mask_text(value), OK, _file_note(name, value))
+            shown = "***" if is_secret_name(name) else mask_text(value)
+            yield _corrections(shown) if name == "FLOWCTX_CALENDARS" else Check(name, shown, OK)
         elif name.startswith("FLOWCTX_"):
             meant = nearest(name, SETTINGS)
             advice = f"; did you mean {meant[0]}?" if meant else ""
             yield Check(name, None, WARNING, f"flowctx reads no such setting{advice}")
 
 
-def _file_note(name: str, value: str) -> str:
-    return "no such file" if name == "FLOWCTX_CALENDARS" and not Path(value).expanduser().is_file() else ""
+def _corrections(shown: str) -> Check:
+    """Return whether the file of corrections can be read, and each calendar that it names be corrected by it."""
+    try:
+        check_corrections()
+    except FlowctxError as exc:
+        return Check("FLOWCTX_CALENDARS", shown, FAILED, str(exc))
+    return Check("FLOWCTX_CALENDARS", shown, OK)
 
 
 def calendar_row(import_path: str) -> Mapping[str, Any]:
