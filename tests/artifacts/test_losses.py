@@ -49,6 +49,11 @@ def objects(*values):
         ([1 + 2j], "values of complex"),
         ([uuid.UUID(int=1)], "values of UUID"),
         ([object()], "values of object"),
+        ([1, 2**70], "integers of more than 64 bits"),
+        ([-(2**63) - 1, None], "integers of more than 64 bits"),
+        ([2**63], "integers of more than 64 bits"),
+        ([[1], [2**63]], "integers of more than 64 bits"),
+        ([{"a": 2**70}], "integers of more than 64 bits"),
     ],
 )
 def test_an_object_column_that_arrow_would_change_is_refused(values, what):
@@ -62,6 +67,8 @@ def test_an_object_column_that_arrow_would_change_is_refused(values, what):
     [
         ["a", None, float("nan"), "b"],
         [1, None, 3],
+        [-(2**63), 2**63 - 1],
+        [decimal.Decimal(2**70)],
         [decimal.Decimal("1.50"), decimal.Decimal("2.5"), None],
         [dt.date(2024, 1, 1), None],
         [dt.datetime(2024, 1, 1, tzinfo=dt.UTC), pd.NaT],

@@ -282,7 +282,7 @@ def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) 
     try:
         threads = 1 if frame.size <= _FEW_CELLS else None
         return pa.Table.from_pandas(frame, preserve_index=preserve_index, nthreads=threads)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError) as exc:
+    except (pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError) as exc:
         raise PlainDataError(f"{path} is a DataFrame that Arrow cannot hold: {exc}") from exc
 
 

@@ -17,6 +17,7 @@ from flowctx.core.errors import PlainDataError
 
 #: What an object column may be made of; what a library brings is added when it is there.
 _ALONE: frozenset[type] = frozenset({bool, int, float, str, bytes, date, datetime, time, timedelta, Decimal})
+_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 _REMEDY = "convert the column to one type first, such as frame[{name!r}].astype('str')"
 
 
@@ -51,6 +52,12 @@ def _check_kind(kind: type, values: list[Any], name: object, path: str) -> None:
         check_objects((item for value in values for item in value), name, path)
     elif kind is dict:
         _check_dicts(values, name, path)
+    elif kind is int:
+        if not all(_INT64_MIN <= value <= _INT64_MAX for value in values):
+            raise PlainDataError(
+                f"{path} has integers of more than 64 bits in column {name!r}, which Arrow cannot hold; convert "
+                f"them to decimals or text first, such as frame[{name!r}].map(decimal.Decimal)"
+            )
     elif kind is Decimal:
         if not all(value.is_finite() for value in values):
             _refuse(name, path, "Decimal('NaN') or an infinity", "use None for what is missing")
