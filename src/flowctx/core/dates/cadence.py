@@ -54,7 +54,7 @@ class Daily(Cadence):
 
 @dataclass(frozen=True, init=False, repr=False, kw_only=True)
 class _Periodic(Cadence):
-    """A cadence of whole periods, whose windows tile time."""
+    """A cadence of whole periods, whose windows tile time; a period that has no as-of date leaves a gap."""
 
     #: The day that names a period.
     as_of: NamedBy
