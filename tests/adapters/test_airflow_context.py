@@ -190,6 +190,11 @@ def test_partitions_are_read_as_they_come(run: dict, key: str) -> None:
             "no partition was given.*or in conf: .'partition'",
         ),
         (
+            {"workflow": Workflow("d", partitions=SCHEME), "conf": {"resume_from": "r1"}},
+            ContextError,
+            "one that continues another says its partition, too",
+        ),
+        (
             {
                 "schedule": PartitionTimetable(SCHEME),
                 "partition_key": "2012-10-26|IBM",

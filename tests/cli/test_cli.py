@@ -193,7 +193,7 @@ def test_old_runs_are_pruned(shell):
         (("run", "no_such_module:x"), "Error: there is no module 'no_such_module' to import"),
         (("run", "cli_flows:prices"), "no partition was given; name one in the form symbol=..."),
         (("run", "cli_flows:prices", "--partition", "symbol=XX"), "it has AAPL, IBM"),
-        (("show", "nope"), "Error: the ledger remembers no run 'nope' that fits; see: flowctx runs"),
+        (("show", "nope"), "Error: the ledger remembers no run 'nope'; see: flowctx runs"),
         (("resume", "nope"), "remembers no run 'nope'"),
         (("runs", "--ledger", "nonsense"), "'nonsense' is no URL of a ledger"),
     ],

@@ -127,7 +127,7 @@ def run_context(
     own = [value for value in (request.partition, _key_of_run(dag, run)) if value]
     partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
-        _refuse_no_partition(workflow, scheme)
+        _refuse_no_partition(workflow, scheme, resumes=request.resume_from is not None)
     params = _params(context.get("params") or {}, conf, workflow)
     known = {*params} if request.resume_from else {*getattr(dag, "params", ())}  # what steps wrote may be set anew
     if not strict:
@@ -258,13 +258,14 @@ def _key_of_run(dag: Any, run: Any) -> str | None:
     return dag.timetable.key_at(run.logical_date)
 
 
-def _refuse_no_partition(workflow: Workflow, scheme: PartitionScheme) -> None:
+def _refuse_no_partition(workflow: Workflow, scheme: PartitionScheme, *, resumes: bool) -> None:
     try:
         workflow.partition_key(None)
     except ContextError as exc:
         text = "|".join("..." for _ in scheme.dimensions)
         where = f"in Airflow as the run's partition key, or in conf: {{'partition': {text!r}}}"
-        raise ContextError(f"{exc}; {where}") from None
+        also = "; one that continues another says its partition, too (flowctx resume RUN --on airflow does)"
+        raise ContextError(f"{exc}; {where}{also if resumes else ''}") from None
 
 
 def _conf(conf: Any) -> Mapping[str, Any]:

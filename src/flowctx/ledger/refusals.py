@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flowctx.core.durability.records import Capture, RunKey, RunRecord
 from flowctx.core.errors import Superseded, UnknownBatch, UnknownRun
@@ -39,18 +39,32 @@ def no_batch(batch_id: str) -> UnknownBatch:
     return UnknownBatch(f"the ledger remembers no batch {batch_id!r}; see: flowctx batches")
 
 
-def one_run(found: Sequence[RunRecord], run_id: str) -> RunRecord:
+def one_run(found: Sequence[RunRecord], run_id: str, of_id: Callable[[], Sequence[RunRecord]]) -> RunRecord:
     """Return the one run that was found.
+
+    Args:
+        found: The runs of the id, of the workflow and the partition that were asked for.
+        run_id: The id.
+        of_id: Returns all runs of the id.
 
     Raises:
         UnknownRun: There is none, or more than one.
     """
     if len(found) == 1:
         return found[0]
-    if not found:
-        raise UnknownRun(f"the ledger remembers no run {run_id!r} that fits; see: flowctx runs")
-    texts = ", ".join(run.key.text for run in found[:5])
-    raise UnknownRun(
-        f"{len(found)} runs have the id {run_id!r}: {texts}{', ...' if len(found) > 5 else ''}; say which with "
-        "workflow= or partition= (--workflow, --partition)"
-    )
+    if found:
+        raise UnknownRun(
+            f"{len(found)} runs have the id {run_id!r}: {_texts(found)}; say which with workflow= or partition= "
+            "(--workflow, --partition)"
+        )
+    others = of_id()
+    if others:
+        raise UnknownRun(
+            f"the ledger remembers run {run_id!r}, but as {_texts(others)}: of another workflow or partition than was "
+            "asked for"
+        )
+    raise UnknownRun(f"the ledger remembers no run {run_id!r}; see: flowctx runs")
+
+
+def _texts(found: Sequence[RunRecord]) -> str:
+    return ", ".join(run.key.text for run in found[:5]) + (", ..." if len(found) > 5 else "")

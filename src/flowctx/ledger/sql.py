@@ -301,7 +301,8 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        return one_run(self._find(6, run_id=run_id, workflow=workflow, partition=partition), run_id)
+        found = self._find(6, run_id=run_id, workflow=workflow, partition=partition)
+        return one_run(found, run_id, lambda: self._find(6, run_id=run_id))
 
     def list_runs(
         self,

@@ -171,7 +171,7 @@ def resume(
     Example:
         >>> resume("no-such-run", ledger="memory://")
         Traceback (most recent call last):
-        flowctx.core.errors.UnknownRun: the ledger remembers no run 'no-such-run' that fits; see: flowctx runs
+        flowctx.core.errors.UnknownRun: the ledger remembers no run 'no-such-run'; see: flowctx runs
     """
     with _open_ledger(ledger) as ledger_in_use:
         ledger_in_use = _require_ledger(ledger_in_use)
