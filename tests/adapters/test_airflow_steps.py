@@ -281,7 +281,9 @@ def test_mapped_steps_are_gathered() -> None:
             return {"seen": ctx.get_output("load")}
 
         load.expand(config=[{"n": 0}, {"n": 1}, {"n": 2}]) >> total()
-    assert output(run_dag(dag), "total") == {"seen": {"0": {"n": 0}, "2": {"n": 20}}}
+    done = run_dag(dag)
+    assert output(done, "total") == {"seen": {"0": {"n": 0}, "2": {"n": 20}}}
+    assert done.context.get_output("load") == {"0": {"n": 0}, "2": {"n": 20}}
 
 
 def test_classic_operators_are_mapped_too() -> None:

@@ -77,3 +77,13 @@ def test_what_cannot_be_a_bulk_job_is_refused() -> None:
         workflow_bulk_job(plain)
     with pytest.raises(WorkflowError, match="materialize='all' must be one of 'last', 'steps', 'none'"):
         workflow_bulk_job(flow, materialize="all")  # type: ignore[arg-type]
+
+
+def test_a_bulk_job_that_somebody_starts_says_who_does(ledger: Ledger) -> None:
+    """Without a batch there are no slices: Dagster fills in an empty configuration, which is no other version's."""
+    job = dg.Definitions(jobs=[workflow_bulk_job(flow)]).resolve_job_def(f"{flow.name}__bulk")
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
+        (failed,) = [event for event in done.all_events if event.is_step_failure]
+    assert failed.step_failure_data.error is not None
+    assert "started by a batch: flowctx backfill" in str(failed.step_failure_data.error.cause)

@@ -1,10 +1,12 @@
 """Runs in this process; that they equal local runs is the engine contract, in test_engines.py."""
 
 import gc
+from pathlib import Path
 
 import pytest
 
-from flowctx import Workflow, run
+from flowctx import StepResult, Workflow, run
+from flowctx.core.durability.ledger import Ledger
 from flowctx.dagster import run_assets
 from flowctx.examples.prices import prices
 
@@ -31,3 +33,17 @@ def test_a_run_is_quiet(capfd: pytest.CaptureFixture[str], recwarn: pytest.Warni
     run_assets(prices, partition="2000-09-29|AAPL", params={"max_move": 0.25})
     assert capfd.readouterr() == ("", "")
     assert not [str(warning.message) for warning in recwarn.list]
+
+
+def test_what_fails_before_a_step_says_why(ledger: Ledger, tmp_path: Path) -> None:
+    """Dagster's own word for it only says where it was; the reason is that of the exception at its root."""
+    flow = Workflow("gone", params={"fix": False})
+    flow.step("rows")(lambda ctx: {"rows": ["x" * 100] * 1000})
+    flow.step("sum")(lambda ctx: {"n": 1} if ctx.params["fix"] else StepResult.fail("not yet", category="DATA_QUALITY"))
+    failed = run(flow, ledger=ledger)
+    for file in tmp_path.rglob("*.json"):
+        file.unlink()
+    done = run_assets(flow, params={"fix": True}, resume_from=failed.run_id)
+    assert (done.status, done["rows"].status) == ("failed", "failed")
+    assert "ArtifactError: " in str(done["rows"].error)
+    assert "Dagster" not in str(done["rows"].error)

@@ -380,7 +380,8 @@ class _Summary:
             if not is_step(task) or not any((task.task_id, index) in self.envelopes for index in indexes):
                 continue
             if indexes[0] >= 0:
-                gathered = {self.label(task, index): self.output(task.task_id, index) for index in indexes}
+                outputs = {self.label(task, index): self.output(task.task_id, index) for index in indexes}
+                gathered = {label: output for label, output in outputs.items() if output is not None}
                 ctx = ctx.with_step_output(step_name(task), gathered)
                 continue
             envelope = self.envelopes[task.task_id, -1]

@@ -12,7 +12,7 @@ from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequ
 from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunKey
-from flowctx.core.errors import WorkflowError
+from flowctx.core.errors import BatchError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
@@ -96,6 +96,10 @@ class _SliceOfRun:
         self.assets = assets
         self.workflow, self.materialize, self.ledger, self.context = workflow, materialize, ledger, context
         config: Mapping[str, Any] = context.op_config
+        if not config[BULK]:  # which Dagster fills in where somebody starts the job
+            raise BatchError(
+                "a run of this job is started by a batch: flowctx backfill MODULE:NAME --batch ID --on dagster --bulk"
+            )
         self.request, self.part = BulkRequest.from_dict(config[BULK]), Slice(**config["slice"])
         assert workflow.partitions is not None  # noqa: S101 - the job has seen to it
         self.scheme = workflow.partitions

@@ -165,6 +165,13 @@ def _histories(instance: dg.DagsterInstance, run_id: str) -> dict[str, _History]
     return found
 
 
+def _first_cause(error: Any) -> str:
+    """Return what an exception says that is at the root of Dagster's own, which only says where it was."""
+    while error.cause is not None:
+        error = error.cause
+    return str(error.message).strip()
+
+
 class _Summary:
     """Puts together what happened in a run from Dagster's events and the captures of the steps."""
 
@@ -211,7 +218,7 @@ class _Summary:
             status=StepStatus.FAILED,
             attempts=history.attempts,
             duration=duration,
-            error=failure.description if failure else history.failure.error.message.strip(),
+            error=failure.description if failure else _first_cause(history.failure.error),
             category=ErrorCategory(history.metadata.get("flowctx/category", ErrorCategory.INTERNAL)),
             quality=QualityMetrics(**from_json(quality, "quality")) if quality else None,
             exception=RunFailed(history.failure.error.to_string()) if history.failure.error else None,
