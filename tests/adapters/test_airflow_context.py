@@ -223,6 +223,16 @@ def test_a_conf_wins_over_events() -> None:
     assert (ctx.batch_id, "batch_ids" in ctx.metadata) == ("own", False)
 
 
+@pytest.mark.parametrize(
+    ("partition", "day", "source"),
+    [({"date": "2026-01-12"}, date(2026, 1, 12), "partition.date"), ({"tier": "A"}, date(2026, 1, 9), "asset_events")],
+)
+def test_a_partition_in_conf_is_not_dated_by_events(partition: dict, day: date, source: str) -> None:
+    """A date of the assets that triggered a run counts where the run's own partition says none."""
+    ctx = context(conf={"partition": partition}, events=[{"as_of_date": "2026-01-09"}])
+    assert (ctx.as_of_date, ctx.metadata["as_of_source"]) == (day, source)
+
+
 def test_tagged_parameters_are_read_back() -> None:
     """A parameter in flowctx's JSON form is its value; an object of somebody else's with a $ stays as it is."""
     ctx = context(params={"day": {"$date": "2026-01-09"}, "schema": {"$ref": "#/x"}})

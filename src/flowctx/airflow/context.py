@@ -19,7 +19,7 @@ from flowctx.core.data.encoding import from_json
 from flowctx.core.errors import CalendarError, ContextError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import AsOf, RunTiming
+from flowctx.core.workflow.business_date import AsOf, RunTiming, dates_in_partition
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
@@ -49,10 +49,10 @@ def workflow_context(
     triggered does not say itself is taken from their events.
 
     Args:
-        as_of: The rule for the business date, where ``conf`` does not say it; by default that of the DAG
-            (``default_args={"as_of": AsOf.last_session("XNYS")}``), else the date of the partition, else of the data
-            interval, else of the logical date (:meth:`AsOf.default() <flowctx.AsOf.default>`). A rule that holds for
-            one call alone may give one run two dates, which is warned of: say it once, for the DAG.
+        as_of: The rule for the business date, where neither ``conf`` nor the scheme says it; by default that of the
+            DAG (``default_args={"as_of": AsOf.last_session("XNYS")}``), else the date of the partition, else
+            of the data interval, else of the logical date (:meth:`AsOf.default() <flowctx.AsOf.default>`). A rule that
+            holds for one call alone may give one run two dates, which is warned of: say it once, for the DAG.
         required: Refuse a run that has no business date, such as one by hand without a logical date; otherwise its
             ``as_of_date`` is None.
         workflow: The workflow that the run is of; gives its partition scheme, name and default parameters.
@@ -63,8 +63,8 @@ def workflow_context(
         A context without outputs: those are for steps.
 
     Raises:
-        ContextError: It was called outside a task, ``conf`` says something that cannot be, or there is no business
-            date although it is required.
+        ContextError: It was called outside a task, ``conf`` says something that cannot be, the rule gives another date
+            than the scheme, or there is no business date although it is required.
         CalendarError: The date depends on a time zone that the timetable does not say; the message names the rule.
         UnknownPartition: The scheme does not have the partition.
 
@@ -140,7 +140,8 @@ def run_context(
     day = request.as_of_date or events.as_of_date
     if day is not None and request.as_of_date is None:
         # What triggered the run has its own business date; a rule, and the run's own partition, come first.
-        if as_of is not None or (scheme is not None and partition is not None):
+        dated = partition is not None and (scheme is not None or (own and dates_in_partition(partition)))
+        if as_of is not None or dated:
             day = None
         else:
             metadata["as_of_source"] = "asset_events"

@@ -32,8 +32,9 @@ def workflow_context(
     Args:
         context: The context of an op, asset, asset check, hook, schedule, sensor or run status sensor, or what a unit
             test has of ``build_asset_context`` and the like.
-        as_of: The rule for the business date, where the run tag ``flowctx/as_of_date`` does not say it; by default
-            that of the partition, else of its window, else of the schedule's tick (:meth:`flowctx.AsOf.default`).
+        as_of: The rule for the business date, where neither the scheme nor the run tag ``flowctx/as_of_date`` says it;
+            by default that of the partition, else of its window, else of the schedule's tick
+            (:meth:`flowctx.AsOf.default`).
         required: Refuse a run that has no business date; otherwise its ``as_of_date`` is None.
         workflow: The workflow that the run belongs to: gives its name, its scheme and the defaults of its parameters.
         scheme: The scheme that the partitions were made of, where there is no workflow.
@@ -45,8 +46,9 @@ def workflow_context(
 
     Raises:
         ContextError: The run is about several partitions (see :func:`workflow_contexts`), or about none and the
-            workflow needs one, a tag is no date, there is no business date although it is required, or the partition
-            has two dimensions of time and no rule says which is the date.
+            workflow needs one, a tag is no date, the rule or a tag gives another date than the partition has, there is
+            no business date although it is required, or the partition has two dimensions of time and no rule says
+            which is the date.
         CalendarError: The date depends on a time zone that is not known; the message names the rule.
         UnknownPartition: The scheme does not have the run's partition.
 

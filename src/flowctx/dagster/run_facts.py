@@ -183,6 +183,7 @@ class RunFacts:
             window_end=window.end if window else None,
             fired_at=self.fired_at if partition is None or scheme is None else None,
             within_day=self.within_day,
+            window_of_partition=window is not None,
             partition=partition,
             scheme=scheme,
         )

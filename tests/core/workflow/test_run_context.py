@@ -97,12 +97,21 @@ def test_an_unknown_partition_is_refused():
 
 
 def test_a_rule_gives_the_business_date_and_names_its_calendar():
-    """A rule comes before the partition's own date; the metadata has its calendar and what it went by."""
-    rule = AsOf.previous_session("WEEKDAYS")
-    ctx = begin("flow", run_id="r", scheme=SCHEME, partition=KEY, as_of=rule)
+    """The metadata of a run without a partition has the calendar of its rule and what that went by."""
+    tick = RunTiming(fired_at=datetime(2012, 10, 29, 6, tzinfo=UTC))
+    ctx = begin("flow", run_id="r", time=tick, as_of=AsOf.previous_session("WEEKDAYS"))
     assert ctx.as_of_date == date(2012, 10, 26)
     assert ctx.metadata["calendar"]["name"] == "WEEKDAYS"
-    assert ctx.metadata["as_of_source"] == "window_end+previous_session:WEEKDAYS"
+    assert ctx.metadata["as_of_source"] == "fired_at+previous_session:WEEKDAYS"
+
+
+def test_a_rule_does_not_date_a_run_that_its_partition_dates():
+    """Of a partition with a cadence the metadata has the scheme's calendar and dimension, whatever the rule is."""
+    tick = RunTiming(fired_at=datetime(2026, 11, 27, tzinfo=UTC), partition=KEY, scheme=SCHEME)
+    ctx = begin("flow", run_id="r", scheme=SCHEME, partition=KEY, time=tick, as_of=AsOf.last_session("WEEKDAYS"))
+    assert ctx.as_of_date == date(2012, 10, 26)
+    assert ctx.metadata["calendar"]["name"] == "XNYS"
+    assert ctx.metadata["as_of_source"] == "partition.date"
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ class RunTiming:
     fired_at: datetime | None = None
     #: Whether the schedule fires several times a day, so that the date does not tell its runs apart.
     within_day: bool = False
+    #: Whether the window is that of the partition, rather than of the run.
+    window_of_partition: bool = False
     #: The run's partition.
     partition: PartitionKey | None = None
     #: The scheme of the partition.
@@ -256,7 +258,8 @@ class AsOf:
             return self._from_key(run)
         if self.kind == "default":
             return date_of_partition(run.partition, run.scheme) or _start(run) or _fired(run) or _NOTHING
-        return (_end(run) if self.kind == "window_end" else _start(run)) or _fired(run) or _NOTHING
+        window = _end(run) if self.kind == "window_end" else _start(run)
+        return window or _fired(run) or date_of_partition(run.partition, run.scheme) or _NOTHING
 
     def check(self, day: date) -> BusinessCalendar | None:
         """Refuse a date of the caller's that this rule could never give, and return the calendar of a session rule.
@@ -342,10 +345,21 @@ def date_of_partition(partition: PartitionKey | None, scheme: PartitionScheme | 
         return None
     if scheme is not None and scheme.cadence_dimension is not None:
         return AsOfResult(scheme.as_of_date(partition), f"partition.{scheme.cadence_dimension}")
-    days = {name: day for name in DATE_DIMENSIONS if (day := iso_date(partition.get(name, ""))) is not None}
-    if "as_of_date" not in days and len(set(days.values())) > 1:
+    days = dates_in_partition(partition)
+    if len(set(days.values())) > 1:
         raise CalendarError(
             f"the partition {partition} has {len(days)} dates, {' and '.join(days)}; say which one is the business "
             f"date: as_of=AsOf.key({next(iter(days))!r})"
         )
     return next((AsOfResult(day, f"partition.{name}") for name, day in days.items()), None)
+
+
+def dates_in_partition(partition: PartitionKey) -> dict[str, date]:
+    """Return the dates that a partition without a cadence says, by dimension; ``as_of_date`` comes before all others.
+
+    Example:
+        >>> dates_in_partition(PartitionKey(date="2012-10-26", tier="OTC"))
+        {'date': datetime.date(2012, 10, 26)}
+    """
+    days = {name: day for name in DATE_DIMENSIONS if (day := iso_date(partition.get(name, ""))) is not None}
+    return {"as_of_date": days["as_of_date"]} if "as_of_date" in days else days

@@ -15,13 +15,13 @@ from flowctx.core.errors import ContextError
 from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.business_date import AsOf, RunTiming, date_of_partition
+from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import dated
+from flowctx.core.workflow.date_of_run import date_of_run
 from flowctx.core.workflow.run_request import batch_id_problem
 
-_DEFAULT_RULE = AsOf.default()
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
 
@@ -65,9 +65,10 @@ def begin(
         partition: The partition key.
         as_of_date: The business date, if the caller gives one; the partition's must be the same, and a session rule's
             calendar must have it.
-        as_of: Otherwise the rule for it; :meth:`AsOf.default() <flowctx.AsOf.default>` by default.
+        as_of: Otherwise the rule for it, :meth:`AsOf.default() <flowctx.AsOf.default>` by default; the date that a
+            cadence gives to the partition must be the same.
         required: Refuse a run that has no business date.
-        time: What the engine knows of the run's time, for the rule; the partition by default.
+        time: What the engine knows of the run's time, for a rule where the partition says no date.
         batch_id: The batch.
         trace_id: The caller's or the engine's; otherwise :func:`derived_trace_id`.
         capture_id: The caller's; otherwise :func:`capture_id_of`.
@@ -81,8 +82,8 @@ def begin(
 
     Raises:
         UnknownPartition: The scheme does not have the partition.
-        ContextError: The partition is missing, its date is not ``as_of_date``, there is no date although it is
-            required, or one of them is of the wrong type.
+        ContextError: The date of the partition is not ``as_of_date`` or that of the rule, there is no date although it
+            is required, or one of them is of the wrong type.
     """
     run_metadata = {"workflow": name, **(metadata or {})}
     first_run_id = first_run_id or run_id
@@ -91,21 +92,11 @@ def begin(
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
         scheme.check_due(partition, started_at)
-        meant = None if as_of_date is None else scheme.as_of_date(partition)
-        if meant is not None and as_of_date != meant:
-            raise ContextError(
-                f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {meant}; pass one"
-            )
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
-    if as_of_date is None:
-        found = date_of_partition(partition, scheme) if as_of is None and time is None else None
-        if found is None:
-            found = (as_of or _DEFAULT_RULE).resolve(time or RunTiming(partition=partition, scheme=scheme))
+    if "as_of_source" not in run_metadata:  # else what triggered the run has said the date
+        found = date_of_run(partition, scheme, time=time, as_of=as_of, given=as_of_date)
         as_of_date, calendar = found.date, found.calendar or calendar
         run_metadata["as_of_source"] = found.source
-    elif as_of is not None:
-        calendar = as_of.check(as_of_date) or calendar
-    run_metadata.setdefault("as_of_source", "caller")
     if required and as_of_date is None:
         raise ContextError(
             f"run {run_id!r} of {name!r} has no business date: it was started by hand or by an event that says none; "
