@@ -172,6 +172,27 @@ def test_the_latest_captures_are_shown(shell):
     assert "current" not in printed
 
 
+def test_a_capture_that_was_skipped_is_current(shell):
+    """What readers take for the partition's last word is what the list marks, and nothing older."""
+    (shell.folder / "cli_holes.py").write_text(
+        "from flowctx import PartitionScheme, StepResult, Workflow\n"
+        "holes = Workflow('holes', partitions=PartitionScheme(symbol=['IBM']), params={'closed': False})\n"
+        "@holes.step()\n"
+        "def fetch(ctx):\n"
+        "    return StepResult.skip('closed') if ctx.params['closed'] else {'n': 1}\n"
+    )
+    for batch, closed in (("a", "false"), ("b", "true")):
+        shell("run", "cli_holes:holes", "--partition", "IBM", "--batch", batch, "-p", f"closed={closed}")
+    assert "no partition that is meant" in shell("output", "cli_holes:holes", "fetch", exit_code=1)
+    found = shell("captures", "holes", "--json")
+    assert [(c["state"], c["skipped"], c["current"]) for c in found] == [
+        ("complete", False, False),
+        ("released", True, True),
+    ]
+    listed = [line.split()[1:5] for line in shell("captures", "holes").splitlines()[2:]]
+    assert [(row[1], row[2] == "current") for row in listed] == [("complete", False), ("skipped", True)]
+
+
 def test_old_runs_are_pruned(shell):
     """Pruning says what it forgot."""
     shell.mend()

@@ -20,6 +20,8 @@ from flowctx.core.printable import amount
 def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: Ledger, as_json: bool) -> None:
     """List the captures of a workflow, the latest so many: each partition's revisions, and which one is current.
 
+    Current is the one that is read: the last that is complete, or whose run was skipped, so that there is nothing.
+
     \b
     flowctx captures daily_prices
     flowctx captures daily_prices --partition date=2012-10-26,symbol=IBM
@@ -43,7 +45,7 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
         (
             capture.partition or (as_of(runs[capture.holder]) if capture.holder in runs else None),
             capture.revision,
-            capture.state,
+            "skipped" if capture.is_hole else capture.state,
             "current" if current.get(capture.key.idempotency_key) == capture.revision else None,
             capture.key.capture_id,
             capture.run_id,

@@ -294,6 +294,7 @@ def capture_data(capture: Capture) -> dict[str, Any]:
         "capture_id": capture.key.capture_id,
         "revision": capture.revision,
         "state": str(capture.state),
+        "skipped": capture.is_hole,
         "workflow": capture.workflow,
         "partition": str(capture.partition) if capture.partition else None,
         "run_id": capture.run_id,

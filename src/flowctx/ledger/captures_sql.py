@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import false, func, select, update
+from sqlalchemy import and_, false, func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
@@ -148,9 +148,10 @@ class SqlCaptures:
         return self._database.autocommit(work)
 
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
-        """Return the revision of the last complete capture of each of some subjects that has one."""
-        complete = captures.c.state == str(CaptureState.COMPLETE)
-        query = select(captures.c.subject, func.max(captures.c.revision)).where(complete).group_by(captures.c.subject)
+        """Return the revision of the current capture of each of some subjects that has one."""
+        is_hole = and_(captures.c.state == str(CaptureState.RELEASED), captures.c.completed_at.is_not(None))
+        readable = or_(captures.c.state == str(CaptureState.COMPLETE), is_hole)
+        query = select(captures.c.subject, func.max(captures.c.revision)).where(readable).group_by(captures.c.subject)
         return {
             subject: revision
             for some in chunks(list(idempotency_keys))

@@ -327,8 +327,8 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         return sorted(latest, key=by_subject)
 
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
-        """Return the revision of the last complete capture of each of some subjects that has one."""
-        found = (capture for capture in self.captures() if capture.state is CaptureState.COMPLETE)
+        """Return the revision of the current capture of each of some subjects that has one."""
+        found = (one for one in self.captures() if one.state is CaptureState.COMPLETE or one.is_hole)
         revisions = {capture.key.idempotency_key: capture.revision for capture in found}
         return {key: revisions[key] for key in idempotency_keys if key in revisions}
 

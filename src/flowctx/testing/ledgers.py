@@ -290,6 +290,18 @@ class LedgerContract(HousekeepingContract, VersionsContract):
         ledger.claim(a_key("b1", "other"), holder="one", lease=MINUTE)
         assert ledger.current_revisions(["subject", "other", "none"]) == {"subject": 2}
 
+    def test_a_capture_whose_run_was_skipped_is_current(self, ledger: Ledger) -> None:
+        """Nothing older is read instead; one whose run failed, or is under way again, is not current."""
+        for number, ended in enumerate([RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.FAILED]):
+            begun = ledger.begin(a_run(f"r{number}", batch_id=f"b{number}"))
+            ledger.finish(begun, ended)
+        found = ledger.captures()
+        assert [capture.is_hole for capture in found] == [False, False, True, False]
+        subject = found[0].key.idempotency_key
+        assert ledger.current_revisions([subject]) == {subject: 3}
+        ledger.begin(a_run("again", batch_id="b2"))
+        assert ledger.current_revisions([subject]) == {subject: 1}
+
     def test_what_is_captured_can_be_left_at_that(self, ledger: Ledger) -> None:
         """With ``skip``, a subject that is captured or being captured under any id is refused."""
         held = ledger.claim(a_key("b1"), holder="one", lease=MINUTE)

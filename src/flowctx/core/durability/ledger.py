@@ -232,7 +232,7 @@ class Ledger(RunLedger, Protocol):
         partition: PartitionKey | None = None,
         limit: int | None = None,
     ) -> list[Capture]:
-        """Return the captures that fit, by idempotency key and revision; the last complete one is the current one.
+        """Return the captures that fit, by idempotency key and revision.
 
         Args:
             idempotency_key: Only those of this subject.
@@ -260,7 +260,10 @@ class Ledger(RunLedger, Protocol):
         ...
 
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
-        """Return the revision of the last complete capture of each of some subjects that has one."""
+        """Return the revision of the current capture of each of some subjects that has one.
+
+        That is the one that is read: the last that is complete, or whose run was skipped.
+        """
         ...
 
     def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:

@@ -227,7 +227,7 @@ class CaptureState(StrEnum):
 
     #: Somebody is writing it, or was when it died.
     HELD = "held"
-    #: The run that wrote it failed, or let go of it.
+    #: The run that wrote it failed, was skipped, or let go of it.
     RELEASED = "released"
     #: It is there to be read.
     COMPLETE = "complete"
@@ -261,6 +261,11 @@ class Capture:
     completed_at: datetime | None = None
     #: When it was completed first, if what it held then was written over since.
     first_completed_at: datetime | None = None
+
+    @property
+    def is_hole(self) -> bool:
+        """Whether it says that there is nothing, because its run was skipped."""
+        return self.state is CaptureState.RELEASED and self.completed_at is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
