@@ -122,6 +122,7 @@ def test_a_name_in_the_ledger_imports_nothing(funds):
         (("nowhere", "value"), 2, "as module:name or file.py:name"),
         (("fund_nav", "value", "--batch", "no"), 2, "remembers no batch 'no'"),
         (("fund_nav", "value", "--known-at", "noon"), 2, "known_at='noon' is no time"),
+        (("fund_nav", "value", "--known-at", "2999-01-01T00:00Z"), 2, "lies ahead: it is 20"),
         (("fund_nav", "value", "--known-at", "2020-01-01T00:00Z"), 1, "no partition that is meant has such a version"),
         (("fund_nav", "value", "--to", "parquet"), 2, "say where it goes: --file NAME.parquet"),
         (("fund_nav", "value", "--file", "nav.xls"), 2, "say what nav.xls is to be"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -21,16 +22,20 @@ from flowctx import (
     StepResult,
     UnknownBatch,
     UnknownPartition,
+    VersionChoice,
     VersionGone,
     Workflow,
     WorkflowContext,
     WorkflowError,
+    diff,
     outputs,
+    read_input,
     run,
 )
 from flowctx.ledger.memory import MemoryLedger
-from flowctx.testing import FakeClock
+from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
+from flowctx.versions.outputs import output_pages
 from flowctx.versions.rows import rows
 
 SCHEME = PartitionScheme(date=Daily(start="2026-01-05"), fund=["GROWTH", "INCOME"])
@@ -209,3 +214,38 @@ def test_bad_requests_are_one_sentence(ledger, clock, monkeypatch):
     monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
     with pytest.raises(LedgerError, match="pass ledger= or set FLOWCTX_LEDGER_URL"):
         outputs(nav, "value")
+
+
+@pytest.mark.parametrize("seconds", [1, 10**8])
+def test_what_will_be_known_is_not_known_yet(ledger, clock, seconds):
+    """A time that lies ahead of the ledger's clock is refused by all that take one; the time that it shows is not."""
+    make(ledger, clock, "2026-01-05|GROWTH", 1)
+    ahead = clock.now() + timedelta(seconds=seconds)
+    then, now = VersionChoice(known_at=ahead), VersionChoice(known_at=clock.now())
+    ctx = make_context(as_of_date="2026-01-05", metadata={"known_at": ahead.isoformat()})
+    for asked in (
+        lambda: outputs(nav, "value", known_at=ahead, ledger=ledger),
+        lambda: next(output_pages(nav, "value", known_at=ahead, ledger=ledger)),
+        lambda: diff(nav, then, ledger=ledger),
+        lambda: diff(nav, now, then, ledger=ledger),
+        lambda: read_input(ctx, nav.output("value").where(fund="GROWTH"), ledger=ledger),
+        lambda: run(nav, partition="2026-01-06|GROWTH", known_at=ahead, ledger=ledger, clock=clock),
+        lambda: run(nav, partition="2026-01-06|GROWTH", known_at=ahead, clock=clock),
+    ):
+        with pytest.raises(
+            ContextError, match=rf"lies ahead: it is {re.escape(clock.now().isoformat())} by (the l|th)"
+        ):
+            asked()
+    assert diff(nav, now, now, ledger=ledger).equal
+
+
+@pytest.mark.parametrize("minutes", [-5, 5])
+def test_the_ledgers_clock_says_what_lies_ahead(clock, minutes):
+    """Not that of the machine, which may be fast or slow."""
+    ledger = MemoryLedger(clock)
+    here = FakeClock()
+    here.advance(clock.now() + timedelta(minutes=minutes) - here.now())
+    made = run(nav, partition="2026-01-05|GROWTH", known_at=clock.now(), ledger=ledger, clock=here)
+    assert made.status == "ok"
+    with pytest.raises(ContextError, match="lies ahead"):
+        run(nav, partition="2026-01-05|GROWTH", known_at=clock.now() + timedelta(seconds=1), ledger=ledger, clock=here)

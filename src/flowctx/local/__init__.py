@@ -12,6 +12,7 @@ from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock, SystemClock
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.reading import known_fields, known_time
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
@@ -19,8 +20,8 @@ from flowctx.core.durability.replay import Invoke, Replay, replay_step
 from flowctx.core.durability.resumption import ResumePlan, plan_resume
 from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
 from flowctx.core.durability.run_plan import LOCAL_LEASE, RunPlan, begin_run, plan_next_attempt, plan_run
-from flowctx.core.durability.version_choice import VersionChoice, read_time
-from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, Superseded, WorkflowError
+from flowctx.core.durability.version_choice import check_past
+from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.context import WorkflowContext
@@ -83,7 +84,7 @@ def run(
     Raises:
         UnknownPartition: The workflow has no such partition.
         ContextError: A partitioned workflow without a partition, a parameter whose name says who the run is, or a
-            ``known_at`` that lies ahead.
+            ``known_at`` that lies ahead of the ledger's clock.
         WorkflowError: The workflow has no steps.
         CaptureHeld: Another run of the same batch is writing this capture.
         RunExists: The ledger remembers a run of this id already.
@@ -118,6 +119,7 @@ def run(
         step_config=request.step_config,
     )
     with _open_ledger(ledger) as ledger_in_use:
+        _check_past(ctx, ledger_in_use, clock)
         try:
             recorder = _begun(ledger_in_use, workflow, ctx, request)
         except CaptureRefused as exc:
@@ -238,12 +240,11 @@ def replay(
         )
 
 
-def _known(known_at: datetime | str | None, now: datetime) -> dict[str, str]:
-    """Return what a run's context says of the time at which its inputs are read."""
-    time = VersionChoice(known_at=read_time(known_at)).known_at
-    if time is not None and time > now:
-        raise ContextError(f"known_at={time.isoformat()} lies ahead; what will be known then is not known yet")
-    return {} if time is None else {"known_at": time.isoformat()}
+def _check_past(ctx: WorkflowContext, ledger: Ledger | None, clock: Clock) -> None:
+    if ledger is None:
+        check_past(known_time(ctx), clock.now, clock="this machine's clock")
+    else:
+        check_past(known_time(ctx), ledger.now)
 
 
 def _new_context(
@@ -270,7 +271,7 @@ def _new_context(
         batch_id=batch_id,
         trace_id=trace_id,
         params=workflow.params_with(params),
-        metadata=ENGINE | ({} if known_at is None else _known(known_at, now)) | step_config_of(workflow, step_config),
+        metadata=ENGINE | known_fields(known_at) | step_config_of(workflow, step_config),
         started_at=now,
     )
 

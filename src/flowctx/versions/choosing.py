@@ -10,7 +10,7 @@ from datetime import date
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.version_choice import VersionChoice, check_past
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import LedgerError, UnknownBatch, VersionGone
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -82,9 +82,12 @@ class StepVersions:
         """Yield partitions in their order, each with the versions that are meant, those that there are; read once.
 
         Raises:
+            ContextError: A time that is meant lies ahead.
             UnknownBatch: Nobody remembers a batch that is meant.
             VersionGone: A version was there, and was pruned or written over since.
         """
+        for choice in choices:
+            check_past(choice.known_at, self.ledger.now)
         unknown = [error for choice in choices if (error := self._unknown(choice)) is not None]
         for key, versions, pruned in self.each(keys, choices):
             try:

@@ -127,6 +127,7 @@ def diff(
 
     Raises:
         WorkflowError: There is no such step.
+        ContextError: A time that is meant lies ahead of the ledger's clock.
         UnknownBatch: Nobody remembers a batch.
         VersionGone: No partition has both versions, or one was pruned or written over since.
 

@@ -54,7 +54,7 @@ def outputs(
     Raises:
         PartitionError: The workflow has no partitions, or the selection cannot be.
         WorkflowError: It has no such step.
-        ContextError: More than one version is meant, or the time has no zone.
+        ContextError: More than one version is meant, or the time has no zone, or lies ahead of the ledger's clock.
         UnknownBatch: Nobody remembers the batch.
         VersionGone: A version was there, and was pruned or written over since.
         LedgerError: There is no ledger.

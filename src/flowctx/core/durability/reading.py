@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunStatus, VersionRead
-from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.durability.versions import PrunedVersion, Version, version_read, version_to_read
 from flowctx.core.errors import InputMissing
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -106,8 +106,8 @@ class StepInputs:
 
     def _versions(self, name: str, item: Input, keys: Sequence[PartitionKey | None]) -> list[Version]:
         """Return the version of each partition that is read."""
-        if "known_at" in self.ctx.metadata:
-            return self._versions_then(name, item, keys, datetime.fromisoformat(str(self.ctx.metadata["known_at"])))
+        if (known_at := known_time(self.ctx)) is not None:
+            return self._versions_then(name, item, keys, known_at)
         batch_id, workflow = self.ctx.batch_id, item.workflow.name
         unmade = self.await_made(item, keys)  # before the ledger is asked, which knows more after the wait
         candidates: dict[PartitionKey | None, list[Version]] = {}
@@ -243,6 +243,22 @@ class StepInputs:
             chosen = ",".join(f"{dim}={_choice(item.workflow.partitions, dim, some)}" for dim, some in ends.items())
             command = f'flowctx backfill {target} --batch NEW_ID --select "{chosen}"'
         return f"{self._label(name)} needs {_named(item, keys)}, which nobody has captured; make it: {command}"
+
+
+def known_fields(known_at: datetime | str | None) -> dict[str, str]:
+    """Return what a run's metadata says of the time as of which it reads its inputs.
+
+    Raises:
+        ContextError: It is no time, or has no zone.
+    """
+    time = VersionChoice(known_at=read_time(known_at)).known_at
+    return {} if time is None else {"known_at": time.isoformat()}
+
+
+def known_time(ctx: WorkflowContext) -> datetime | None:
+    """Return the time as of which a run reads its inputs, if it does."""
+    known_at = ctx.metadata.get("known_at")
+    return None if known_at is None else datetime.fromisoformat(str(known_at))
 
 
 def _made_since(failed: Unmade, version: Version | None, batch_id: str | None) -> bool:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from flowctx.core.dates.cadence import Hourly
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.reading import AwaitMade, StepInputs, Unordered
+from flowctx.core.durability.reading import AwaitMade, StepInputs, Unordered, known_time
+from flowctx.core.durability.version_choice import check_past
 from flowctx.core.errors import ContextError, InputMissing, PartitionError, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.partitions.key import PartitionKey
@@ -57,13 +58,15 @@ def read_once(
 
     Raises:
         InputMissing: It is not there, not yet, or was skipped and is not optional.
-        ContextError: The context does not say which partition it is about, or there is no ledger.
+        ContextError: The context does not say which partition it is about, is of a time that lies ahead, or there is no
+            ledger.
         WorkflowError: There is no such step, or its partitions do not fit.
     """
     if not isinstance(item, Input):
         raise WorkflowError(f"{item!r} is no input; pass what workflow.output('step') returns")
     if ledger is None:
         raise ContextError(f"input {item!r} is read from a ledger, and there is none; set FLOWCTX_LEDGER_URL")
+    check_past(known_time(ctx), ledger.now)
     of_reader, key = _reader(ctx, item, scheme, span)
     step = Step(name="read_input", function=_nothing, inputs={"found": item}, partitions=of_reader)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -102,6 +102,29 @@ def read_time(time: datetime | str | None) -> datetime | None:
         return datetime.fromisoformat(time)
     except (TypeError, ValueError) as exc:
         raise ContextError(f"known_at={time!r} is no time; write one such as 2026-01-15T18:00:00+00:00") from exc
+
+
+def check_past(known_at: datetime | None, now: Callable[[], datetime], *, clock: str = "the ledger's clock") -> None:
+    """Refuse a time of which nobody can say yet what will be known then.
+
+    Args:
+        known_at: The time, if one is meant.
+        now: Returns the time by which captures are completed.
+        clock: What tells that time.
+
+    Raises:
+        ContextError: It lies ahead.
+
+    Example:
+        >>> check_past(datetime(2026, 1, 2, tzinfo=UTC), lambda: datetime(2026, 1, 1, 18, tzinfo=UTC))
+        Traceback (most recent call last):
+        flowctx.core.errors.ContextError: known_at=2026-01-02T00:00:00+00:00 lies ahead: it is ...
+    """
+    if known_at is not None and known_at > (time := now()):
+        raise ContextError(
+            f"known_at={known_at.isoformat()} lies ahead: it is {time.astimezone(UTC).isoformat()} by {clock}; what "
+            "will be known then is not known yet"
+        )
 
 
 def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time: datetime) -> Version | None:
