@@ -17,7 +17,7 @@ from durable_flow import flow, run_or_resume
 from flowctx import ContextError, run
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import default_ledger_url, ledger_from_env, open_ledger, strict_from_env
-from flowctx.ledger.database import POSTGRES_DRIVER
+from flowctx.ledger.ledger_urls import POSTGRES_DRIVER
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.ledger.tables import REVISION, VERSION_TABLE, metadata
@@ -149,6 +149,20 @@ def test_a_wrong_url_is_explained(url, why):
     """A URL that no ledger can have is an error that shows one it can."""
     with pytest.raises(ContextError, match=why):
         open_ledger(url)
+
+
+@pytest.mark.parametrize("password", ["p@ss/w", "p@ss", "p@ss:w", "p@ss?w", "p@s/s@w", "p:/ss@w", "p@ss/w?a=1"])
+def test_a_password_that_is_not_escaped_is_shown_in_no_part(password):
+    """It would be taken for a host in part, and sent to name servers: the URL is refused, with all of it hidden."""
+    with pytest.raises(ContextError, match="write %40 for @, .* in its user, its password") as refused:
+        open_ledger(f"postgresql://u:{password}@127.0.0.1:1/x")
+    assert "'postgresql://u:***@127.0.0.1:1/x'" in str(refused.value)
+
+
+@pytest.mark.parametrize("more", ["me@corp:p%40ss%2Fw@h/x", "u:pa/s?s@h/x", "u:p@h/x?options=a%40b", "u:p@[::1]:1/x"])
+def test_what_a_password_does_not_end_is_taken(more):
+    """An @ in a user stands before the password, and one that is escaped ends nothing."""
+    assert "p%40ss" not in open_ledger(f"postgresql://{more}")._database.shown
 
 
 def test_the_environment_names_one_ledger_per_process(monkeypatch, sqlite_url):

@@ -16,14 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import sqlalchemy
 from sqlalchemy import create_engine, event, literal, tuple_
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from flowctx.core.clock import Clock
-from flowctx.core.engine_versions import numbers
 from flowctx.core.errors import (
     ContextError,
     FlowctxError,
@@ -33,9 +31,9 @@ from flowctx.core.errors import (
     MissingExtra,
 )
 from flowctx.core.masking import mask_text
-from flowctx.core.printable import brief
 from flowctx.ledger import schema, sqlite_file
 from flowctx.ledger.database_errors import DatabaseErrors
+from flowctx.ledger.ledger_urls import POSTGRES_DRIVER, ledger_url
 from flowctx.ledger.storable import storable
 from flowctx.ledger.tables import REVISION
 
@@ -59,9 +57,6 @@ _UNUSED_SECONDS = 1.0
 #: How long the server's time is known from one look at it.
 _TIME_IS_GOOD_SECONDS = 60.0
 
-#: The driver of PostgreSQL, where a URL names none: psycopg 3 is known to SQLAlchemy 2.
-POSTGRES_DRIVER = "psycopg" if numbers(sqlalchemy.__version__) >= (2,) else "psycopg2"
-
 #: Connections inherited from a parent process: to close them here would release the parent's locks, so nobody may.
 _inherited: list[Connection] = []
 
@@ -79,25 +74,8 @@ class Database:
     """
 
     def __init__(self, url: str, patience_seconds: float, clock: Clock | None = None) -> None:
-        try:
-            parsed = make_url(url)
-            kind = parsed.get_backend_name()
-        except (ArgumentError, ValueError):  # whose own words quote the URL, and the password in it
-            shown = brief(mask_text(url))
-            raise ContextError(f"{shown!r} is no URL of a ledger; write sqlite:////folder/ledger.db") from None
-        if kind not in ("sqlite", "postgresql", "postgres"):
-            raise ContextError(
-                f"a ledger lives in SQLite or PostgreSQL, not in {kind!r}; write sqlite:////folder/file.db"
-            )
-        self.sqlite = kind == "sqlite"
-        if self.sqlite and parsed.database in (None, "", ":memory:"):
-            raise ContextError(
-                f"{mask_text(url)!r} names no file; write sqlite:////folder/ledger.db, or memory:// for none"
-            )
-        if self.sqlite:
-            parsed = parsed.set(database=os.path.expanduser(str(parsed.database)))  # sqlite:///~/ledger.db
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername=f"postgresql+{POSTGRES_DRIVER}")
+        parsed = ledger_url(url)
+        self.sqlite = parsed.get_backend_name() == "sqlite"
         self.url = parsed
         self._pooled = parsed.query.get(_POOLED) == "true"
         self.shown = mask_text(parsed.render_as_string(hide_password=True))

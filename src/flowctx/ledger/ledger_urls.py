@@ -1,0 +1,56 @@
+"""The URL of a ledger, as SQLAlchemy has it, or a refusal that shows nothing of a password."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import sqlalchemy
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from flowctx.core.engine_versions import numbers
+from flowctx.core.errors import ContextError
+from flowctx.core.masking import mask_text
+from flowctx.core.printable import brief
+
+#: The driver of PostgreSQL, where a URL names none: psycopg 3 is known to SQLAlchemy 2.
+POSTGRES_DRIVER: Final = "psycopg" if numbers(sqlalchemy.__version__) >= (2,) else "psycopg2"
+
+#: How to write what would end a password too early.
+_ESCAPES = "write %40 for @, %3A for :, %2F for / and %3F for ? in its user, its password and its options"
+
+
+def ledger_url(text: str) -> URL:
+    """Return the URL of a SQLite or PostgreSQL database, with the driver that it is used with.
+
+    Args:
+        text: As SQLAlchemy takes it.
+
+    Raises:
+        ContextError: It is no such URL, or has a password that ends early.
+
+    Example:
+        >>> ledger_url("sqlite:////data/ledger.db").database
+        '/data/ledger.db'
+    """
+    try:
+        url = make_url(text)
+        kind = url.get_backend_name()
+    except (ArgumentError, ValueError):  # whose own words quote the URL, and the password in it
+        hint = f", or {_ESCAPES}" if "@" in text else ""
+        raise ContextError(
+            f"{brief(mask_text(text))!r} is no URL of a ledger; write sqlite:////folder/ledger.db{hint}"
+        ) from None
+    if kind not in ("sqlite", "postgresql", "postgres"):
+        raise ContextError(f"a ledger lives in SQLite or PostgreSQL, not in {kind!r}; write sqlite:////folder/file.db")
+    if kind == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ContextError(
+                f"{mask_text(text)!r} names no file; write sqlite:////folder/ledger.db, or memory:// for none"
+            )
+        return url.set(database=os.path.expanduser(str(url.database)))  # sqlite:///~/ledger.db
+    if text.partition("://")[2].partition(":")[2].count("@") > 1:  # it would be taken for the host, in part
+        raise ContextError(f"{brief(mask_text(text))!r} has several @, so that its password may end early; {_ESCAPES}")
+    drivers = {"postgresql": f"postgresql+{POSTGRES_DRIVER}", "postgres": f"postgresql+{POSTGRES_DRIVER}"}
+    return url.set(drivername=drivers.get(url.drivername, url.drivername))
