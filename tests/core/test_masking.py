@@ -27,6 +27,13 @@ SECRET = "hunter2-Ω"
         f"API_KEY: {SECRET}",
         f"dbPassword={SECRET}",
         f"password = b'{SECRET}'",
+        f"InvalidTokenError: {SECRET}",
+        f"InvalidTokenError: {SECRET} has expired",
+        f"InvalidTokenError={SECRET} has expired",
+        f"InvalidTokenError: token: {SECRET}",
+        f"InvalidTokenError: bad token: {SECRET} has expired",
+        f"InvalidTokenError: '{SECRET}' is no token",
+        f"token: {SECRET} has expired",
     ],
 )
 def test_a_secret_beside_its_name_or_in_a_url_is_hidden(text):
@@ -45,6 +52,11 @@ def test_a_secret_beside_its_name_or_in_a_url_is_hidden(text):
         "date=2026-01-09|tier=OTC",
         "capture c1 is no longer held with token 3: its lease ran out",
         "password=None",
+        "NoCredentialsError: Unable to locate credentials",
+        "InvalidTokenError: Unable to parse row 17",
+        "botocore.exceptions.TokenRetrievalError: Error when retrieving token from sso",
+        "step 'load': ProxyError: Cannot connect to proxy.",
+        "CookieWarning : Sorry, it is stale",
     ],
 )
 def test_what_is_no_secret_stays(text):

@@ -31,6 +31,10 @@ _LEAST_IN_ENVIRONMENT = 6
 
 #: What may hold a URL: between blanks and double quotes, which no URL has in it, be it ever so malformed.
 _WORD = re.compile(r"[^\s\"]+")
+#: The class of an exception before what it says, such as ``NoCredentialsError: Unable to locate credentials``: that is
+#: prose, told by two words of letters alone, and no secret.
+_EXCEPTION = re.compile(r"(?:Error|Exception|Warning)\s*:\s+\Z")
+_PROSE = re.compile(r"[A-Za-z]+,? [A-Za-z]")
 _BEARER = re.compile(r"\b(?P<kind>bearer|basic)\s+[A-Za-z0-9._~+/=\-]{6,}", re.I)
 
 
@@ -180,7 +184,8 @@ def _hide(secret: str, text: str) -> str:
 def _pairs(names: tuple[str, ...]) -> re.Pattern[str]:
     """Return what finds a secret name and its value: in URLs, settings, JSON and Python."""
     words = "|".join(re.escape(name).replace("_", r"[_\- ]?") for name in names)
-    name = rf"(?P<name>(?:{words})[\w.\-]{{0,64}}\\?[\"']?\s{{0,9}}(?:=>|[=:])\s{{0,9}})"
+    one = rf"(?:{words})[\w.\-]{{0,64}}\\?[\"']?\s{{0,9}}(?:=>|[=:])"
+    name = rf"(?P<name>{one}\s{{0,9}})(?!{one}\s)"  # of "TokenError: token: abc", the value stands behind the last name
     value = r"(?P<value>b?\"(?:[^\"\\]|\\.)*+(?:\"|$)|b?'(?:[^'\\]|\\.)*+(?:'|$)|[^\s&\"'<>]+)"
     return re.compile(name + value, re.I)
 
@@ -188,6 +193,8 @@ def _pairs(names: tuple[str, ...]) -> re.Pattern[str]:
 def _hide_pair(found: re.Match[str]) -> str:
     value = found["value"]
     if value in ("None", "null", "True", "False", "true", "false", "==", MASK):
+        return found[0]
+    if _EXCEPTION.search(found["name"]) and _PROSE.match(found.string, found.start("value")):
         return found[0]
     closing = value[-1] if value[-1] in "\"'" and len(value) > 1 else ""
     return found["name"] + (closing and value[0]) + MASK + closing
