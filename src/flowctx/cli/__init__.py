@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from flowctx.backfill.worker_process import start_early
-from flowctx.cli.options import LEDGER, CommandError
+from flowctx.cli.options import LEDGER, CommandError, refuse_empty_texts
 from flowctx.cli.output import echo, shown
 from flowctx.core.errors import (
     CalendarError,
@@ -109,6 +109,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for name in [cmd_name] if cmd_name in _MODULES else _MODULES:  # all, to say which one is nearly called so
             self.commands[name] = getattr(importlib.import_module(f"flowctx.cli.{_MODULES[name]}"), name)
+            refuse_empty_texts(self.commands[name])
         return super().get_command(ctx, cmd_name)
 
 

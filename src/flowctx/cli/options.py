@@ -33,6 +33,25 @@ class CommandError(click.ClickException):
     exit_code = 2
 
 
+class _Text(click.types.StringParamType):
+    """A text that is not empty: an option with a variable that was never set is not an option that was left out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        if not text.strip():
+            self.fail("it is empty; leave the option out, or say what is meant", param, ctx)
+        return text
+
+
+def refuse_empty_texts(command: click.Command) -> None:
+    """Let a command, and those in it, refuse options that are empty texts."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.type is click.STRING:
+            option.type = _Text()
+    for one in command.commands.values() if isinstance(command, click.Group) else ():
+        refuse_empty_texts(one)
+
+
 def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:  # click calls it
     if ctx.resilient_parsing:  # a shell asks what could be typed: nothing is to be opened or made for that
         return url
@@ -115,7 +134,7 @@ def read_params(workflow: Workflow | None, texts: Mapping[str, str]) -> dict[str
 
 
 def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | None:
-    if not text:
+    if text is None:
         return None
     key = PartitionKey.parse(text)
     for name, value in key.items():

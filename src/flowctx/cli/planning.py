@@ -42,7 +42,7 @@ def plan_of(
     """
     known = ledger.find_batch(batch_id)
     if known is not None and known.workflow == workflow.name:
-        selection = selection if selection or until else known.selection
+        selection = known.selection if selection is None and until is None else selection
     try:
         if known is not None and known.workflow == workflow.name:
             params = params or kept_params(known)

@@ -53,10 +53,23 @@ def test_semicolons_join():
     assert [tree.path(i) for i in range(tree.count)] == [[0, 0], [1, 0]]
 
 
-@pytest.mark.parametrize("text", [None, "", "  "])
-def test_no_text_is_everything(text):
+def test_no_text_is_everything():
     """Nothing said selects all."""
-    assert parse_selection(BOTH, text, None).count == 22 * 5
+    assert parse_selection(BOTH, None, None).count == 22 * 5
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_text_that_is_empty_is_refused(text):
+    """A variable that was never set does not select all; None does."""
+    with pytest.raises(PartitionError, match="is empty; leave it out for all partitions, or write date="):
+        parse_selection(BOTH, text, None)
+
+
+@pytest.mark.parametrize("text", [";", "tier=T1;", ";tier=T1", "tier=T1; ;tier=T2", "tier=T1;;tier=T2"])
+def test_an_empty_part_is_refused(text):
+    """A ';' too many does not select all, as a ',' too many does not."""
+    with pytest.raises(PartitionError, match="has an empty part; ';' joins whole selections"):
+        parse_selection(BOTH, text, None)
 
 
 @pytest.mark.parametrize(
@@ -111,5 +124,5 @@ def test_a_dimension_of_which_all_is_selected_is_left_out():
     """The text is as short as can be, and never empty."""
     (block,) = blocks(parse_selection(BOTH, "date=2012-01-03", None))
     assert block_text(BOTH, block) == "date=2012-01-03"
-    (block,) = blocks(parse_selection((TIERS,), "", None))
+    (block,) = blocks(parse_selection((TIERS,), None, None))
     assert block_text((TIERS,), block) == "tier=.."

@@ -289,7 +289,8 @@ class KeyProduct:
             text: Conditions joined by ``,``, one per dimension; a dimension that is not named is not restricted.
                 Alternatives are joined by ``|``; each is a value, a range of the order (``2012-01-03..2012-03-30``,
                 with either end left out), every n-th of a range (``2012-01-03..2012-12-31/5``), ``first:3`` or
-                ``last:6``. ``;`` joins whole selections. None selects every key.
+                ``last:6``. ``;`` joins whole selections. None selects every key; an empty text, or
+                part, is refused.
             until: Last as-of date; needed by what goes on for ever if the cadence has no ``end``.
 
         Raises:

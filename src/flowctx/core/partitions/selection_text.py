@@ -26,11 +26,13 @@ def parse_selection(dimensions: tuple[Dimension, ...], text: str | None, until: 
     """Read a selection's text into a tree; see :meth:`PartitionScheme.select` for its form."""
     if text is not None and not isinstance(text, str):
         raise PartitionError(f"{text!r} is not text; write a selection as 'date=2012-01-03..2012-03-30,symbol=IBM'")
-    return union(_parse_block(dimensions, part, until) for part in (text or "").split(";"))
+    if text is None:
+        return _block(dimensions, {}, until)
+    names = [dimension.name for dimension in dimensions]
+    return union(_block(dimensions, _clauses(part, names, text), until) for part in text.split(";"))
 
 
-def _parse_block(dimensions: tuple[Dimension, ...], text: str, until: date | None) -> Tree | None:
-    clauses = _clauses(text, [dimension.name for dimension in dimensions])
+def _block(dimensions: tuple[Dimension, ...], clauses: dict[str, list[str]], until: date | None) -> Tree | None:
     below: Tree | None = POINT
     for dimension in reversed(dimensions):
         items = clauses.get(dimension.name)
@@ -39,11 +41,15 @@ def _parse_block(dimensions: tuple[Dimension, ...], text: str, until: date | Non
     return below
 
 
-def _clauses(text: str, names: list[str]) -> dict[str, list[str]]:
-    """Split ``a=1|2,b=3`` into the alternatives of each dimension."""
+def _clauses(text: str, names: list[str], selection: str) -> dict[str, list[str]]:
+    """Split ``a=1|2,b=3`` into the alternatives of each dimension; it is all of a selection, or what ``;`` joins."""
     clauses: dict[str, list[str]] = {}
+    if not selection.strip():
+        raise PartitionError(
+            f"the selection {selection!r} is empty; leave it out for all partitions, or write {names[0]}=..."
+        )
     if not text.strip():
-        return clauses
+        raise PartitionError(f"{selection!r} has an empty part; ';' joins whole selections: leave out the one too many")
     current: list[str] = []
     pieces = _SEPARATOR.split(text)
     for separator, token in zip(["", *pieces[1::2]], pieces[0::2], strict=True):
