@@ -16,11 +16,14 @@ from flowctx import (
     CalendarError,
     ContextError,
     Daily,
+    PartitionError,
     PartitionScheme,
     UnknownPartition,
     Workflow,
+    backfill,
 )
 from flowctx.backfill.advice import advice
+from flowctx.backfill.plan import scheme_of
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.durability.ledger import Ledger
@@ -259,3 +262,19 @@ def test_what_is_done_may_be_counted_without_a_word(ledger: Ledger, retry_skippe
     over = [one for one in every if isinstance(one, PartitionRun) and one.state.done]
     assert list(backfill.iter_work("local", **how, done=done)) == [one for one in every if one not in over]
     assert done == Counter(one.state for one in over) == Counter(states[: 1 if retry_skipped else 2] * 3)
+
+
+def test_a_batch_of_nothing_is_refused(ledger: Ledger) -> None:
+    """Whoever asks for no partition has made a mistake: nothing is recorded, and nothing passes for a success."""
+    scheme = scheme_of(flow)
+    with pytest.raises(BatchError, match="nothing of workflow 'filled' is selected; a batch needs a partition"):
+        Backfill(flow, scheme.select("tier=T1") - scheme.select("tier=T1"), "b", ledger=ledger)
+    with pytest.raises(PartitionError, match="the scheme holds no as-of date up to 2011-12-31"):
+        backfill(flow, batch_id="b", until="2011-12-31", ledger=ledger)
+    assert ledger.find_batch("b") is None
+
+
+def test_until_cuts_a_selection_that_is_made(ledger: Ledger) -> None:
+    """As it cuts the text of one."""
+    some = scheme_of(flow).select("date=2012-01-02|2012-01-05,tier=T1")
+    assert str(Backfill(flow, some, "b", until="2012-01-04", ledger=ledger).selection) == "date=2012-01-02,tier=T1"

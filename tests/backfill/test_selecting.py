@@ -37,6 +37,15 @@ def test_what_is_not_due_yet_is_left_out_where_nobody_named_it():
     assert texts([desk, month], "date=2013-01-30..2013-02-05", now)[1] == "month=2013-01-31"
 
 
+def test_until_is_the_last_date_of_each_workflow():
+    """Also of what hangs on the selection; a workflow without dates has none."""
+    some = selections_of([nav, desk, month], "date=2013-01-30..2013-02-05", now=NOW, until="2013-02-01")
+    assert [str(one) for one in some][1:] == ["date=2013-01-30..2013-02-01", "month=2013-01-31"]
+    assert [len(one) for one in selections_of([nav, alone], None, now=NOW, until="2013-01-02")] == [2, 1]
+    hanging = downstream([(nav, nav.partitions.select("date=2013-03-26,fund=A"))], [month], NOW, "2013-03-27")
+    assert [str(one) for one in hanging] == ["date=2013-03-26|2013-03-27,fund=A", "(nothing)"]
+
+
 def test_a_selection_that_a_workflow_cannot_take_names_it():
     """One that has not the dimensions and reads none of the others has nothing to go by."""
     with pytest.raises(PartitionError, match="workflow 'alone': 'date=2013-01-03' names 'date'"):

@@ -228,3 +228,15 @@ def test_other_tools_get_what_the_step_returned(hostile):
         refused = hostile("output", target, step, "--file", "o.parquet", exit_code=1)
         assert why in refused
         assert "hunter2" not in refused
+
+
+def test_until_is_the_last_date_of_what_is_read(funds):
+    """Of output, diff and stale, also where the date is named; what holds nothing up to it is refused."""
+    both = ("--select", "date=2026-01-05|2026-01-06", "--until", "2026-01-05")
+    assert [row["date"] for row in json.loads(funds("output", "fund_nav", "value", "--to", "json", *both))] == [
+        "2026-01-05"
+    ]
+    assert "2026-01-06" not in funds("diff", "fund_nav", "--batch", "b1", *both, exit_code=1)
+    nothing = ("--select", "date=2026-01-06", "--until", "2026-01-05")
+    for command in (("output", "fund_nav", "value"), ("diff", "fund_nav", "--batch", "b1"), ("stale", "fund_nav")):
+        assert "date=2026-01-06 holds no as-of date up to 2026-01-05" in funds(*command, *nothing, exit_code=2)

@@ -51,7 +51,7 @@ def backfill(
         selection: Which partitions; by default those of the batch, or all of a new one.
         batch_id: The id that all its runs carry.
         params: Parameters, or a function that makes them from the partition key; by default those of the batch.
-        until: The last as-of date, where the scheme has no end and the selection does not say it.
+        until: The last as-of date: what is selected after it is left out.
         on: Where they run.
         url: Where the engine is; by default what ``FLOWCTX_AIRFLOW_URL`` or ``FLOWCTX_DAGSTER_URL`` says.
         location: The code location of Dagster's that has the workflow, where several have.

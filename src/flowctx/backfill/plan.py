@@ -15,6 +15,7 @@ from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import brief, refuse_another
+from flowctx.backfill.selected import selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import settle_run
 from flowctx.bulk import importable
@@ -73,12 +74,12 @@ class Backfill:
             ``None``: all.
         batch_id: The id that all its runs carry.
         params: Parameters on top of the workflow's own, or a function that makes them from the partition key.
-        until: The last as-of date, where the scheme has no end and the selection does not say it; ``last:5`` counts
-            from the latest one that is due.
+        until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the
+            latest one that is due, where the scheme has no end.
         ledger: Where it is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Raises:
-        BatchError: The workflow has no partitions, or an id or parameters that cannot be.
+        BatchError: The workflow has no partitions, none is selected, or an id or parameters that cannot be.
         PartitionError: The selection cannot be.
         LedgerError: There is no ledger.
 
@@ -102,11 +103,11 @@ class Backfill:
     ) -> None:
         self.workflow = workflow
         self.scheme = scheme_of(workflow)
-        if not isinstance(selection, Selection):
-            selection = self.scheme.select(selection, until=until or latest_due(self.scheme, selection))
-        self.selection = selection
+        self.selection = selected(self.scheme, selection, until)
         if self.selection.scheme != self.scheme:
             raise BatchError(f"the selection is not one of the partitions of workflow {workflow.name!r}")
+        if not self.selection:
+            raise BatchError(f"nothing of workflow {workflow.name!r} is selected; a batch needs a partition")
         self.batch_id = _batch_id(batch_id)
         self.params_of = params if callable(params) else None
         self.params: Mapping[str, Any] = self._read_params(_params_of_all(params))
@@ -356,14 +357,6 @@ class Backfill:
             )
         importable(self.workflow)
         return BulkWork(self.ledger, self.workflow, self.selection, self.params, again)
-
-
-def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
-    """Return the date from which ``last:5`` counts, where dates go on for ever: the latest one that is due."""
-    cadence = scheme.cadence
-    if selection is None or "last:" not in selection or cadence is None or cadence.bounded:
-        return None
-    return cadence.latest_due(datetime.now(UTC))
 
 
 def scheme_of(workflow: Workflow) -> PartitionScheme:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from flowctx.backfill.order import BatchInput, batch_inputs, ranked
-from flowctx.backfill.plan import latest_due, scheme_of
+from flowctx.backfill.plan import scheme_of
+from flowctx.backfill.selected import selected
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -29,7 +30,7 @@ def selections_of(
         workflows: The workflows, in any order.
         text: The selection; ``None``: all partitions of each.
         now: The time.
-        until: The last as-of date, where dates have no end.
+        until: The last as-of date; a workflow without dates has none.
 
     Raises:
         PartitionError: One cannot take it, and reads none of the others.
@@ -56,17 +57,20 @@ def selections_of(
         read = [one for one in inputs[place] if one.source in found]
         if not names <= set(scheme.dimensions) and read:
             same_date = [one for one in read if not one.back] or read
-            found[place] = _union(scheme, _reading(scheme, same_date, found, now))
+            found[place] = _up_to(until, scheme, _union(scheme, _reading(scheme, same_date, found, now)))
             continue
         try:
-            found[place] = scheme.select(text, until=until or latest_due(scheme, text))
+            found[place] = selected(scheme, text, until if scheme.cadence is not None else None)
         except PartitionError as exc:
             raise PartitionError(f"workflow {workflow.name!r}: {exc}") from exc
     return [found[place] for place in range(len(workflows))]
 
 
 def downstream(
-    chosen: Sequence[tuple[Workflow, Selection]], others: Sequence[Workflow], now: datetime
+    chosen: Sequence[tuple[Workflow, Selection]],
+    others: Sequence[Workflow],
+    now: datetime,
+    until: date | str | None = None,
 ) -> list[Selection]:
     """Return what is to run of each workflow if all that hangs on a selection is to run with it.
 
@@ -76,6 +80,7 @@ def downstream(
         chosen: Workflows, and what is selected of each.
         others: Workflows of which some may read those.
         now: The time.
+        until: The last as-of date of all of them.
 
     Returns:
         The partitions of each workflow, those that were chosen first; of some of the others there may be none.
@@ -88,7 +93,8 @@ def downstream(
         grown = False
         for place, scheme in enumerate(schemes):
             read = [_any_date_before(one, scheme, now) if one.source == place else one for one in inputs[place]]
-            more = _union(scheme, _reading(scheme, [one for one in read if one.source in found], found, now))
+            read = [one for one in read if one.source in found]
+            more = _up_to(until, scheme, _union(scheme, _reading(scheme, read, found, now)))
             before = found.get(place)
             both = more if before is None else before | more
             if len(both) > (0 if before is None else len(before)):
@@ -111,6 +117,10 @@ def _any_date_before(one: BatchInput, scheme: PartitionScheme, now: datetime) ->
 
 def _dates_due(scheme: PartitionScheme, now: datetime) -> int:
     return max((cadence.known_due_count(now) for cadence, _ in scheme.cadences), default=0)
+
+
+def _up_to(until: date | str | None, scheme: PartitionScheme, some: Selection) -> Selection:
+    return some if until is None or scheme.cadence is None else some.up_to(until)
 
 
 def _union(scheme: PartitionScheme, some: Iterator[Selection]) -> Selection:

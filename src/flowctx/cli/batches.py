@@ -39,7 +39,7 @@ from flowctx.core.workflow.import_path import import_function, import_workflow
 @click.option(
     "--select", "selection", metavar="TEXT", help="Which partitions; by default those of the batch, else all."
 )
-@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@click.option("--until", metavar="DATE", help="The last as-of date; what is selected after it is left out.")
 @click.option("--downstream", is_flag=True, help="Also what hangs on the selection, in workflows known here.")
 @click.option("--stale", is_flag=True, help="Only partitions that were built on what has changed since.")
 @params_option

@@ -39,7 +39,7 @@ def joint_plan_of(
         batch_id: The batch.
         selection: Which partitions; ``None``: those of the batch, or all of a new one.
         params: Parameters as texts: each is that of the workflows that declare it.
-        until: The last as-of date.
+        until: The last as-of date, of what hangs on the selection too.
         hanging: Whether what hangs on the selection is to run with it.
         extend: Whether this is added to the batch.
         ledger: Where batches are remembered.
@@ -55,7 +55,7 @@ def joint_plan_of(
         for workflow, some in chosen:
             record = known.of(workflow.name) if known is not None else None
             values = own_params[workflow.name] or (kept_params(record) if record is not None else {})
-            plans.append(Backfill(workflow, some, batch_id, params=values, until=until, ledger=ledger))
+            plans.append(Backfill(workflow, some, batch_id, params=values, ledger=ledger))
         plan = JointBackfill(plans)
         plan.reconcile(extend=extend)
     except BatchError as exc:  # later on, it may be one that somebody else is launching
@@ -78,9 +78,9 @@ def _chosen(
     now = datetime.now(UTC)
     some = selections_of(workflows, selection, now=now, until=until)
     if not hanging:
-        return _not_empty(list(zip(workflows, some, strict=True)))
+        return _not_empty(list(zip(workflows, some, strict=True)), until)
     near = _workflows_near(workflows)
-    found_some = downstream(list(zip(workflows, some, strict=True)), near, now)
+    found_some = downstream(list(zip(workflows, some, strict=True)), near, now, until)
     both = list(zip([*workflows, *near], found_some, strict=True))
     reading = [(workflow, keys) for workflow, keys in both[len(workflows) :] if keys]
     if not reading and [len(keys) for _, keys in both[: len(workflows)]] == [len(keys) for keys in some]:
@@ -92,11 +92,14 @@ def _chosen(
     return [(w, keys) for w, keys in both if keys]
 
 
-def _not_empty(chosen: list[tuple[Workflow, Selection]]) -> list[tuple[Workflow, Selection | str | None]]:
+def _not_empty(
+    chosen: list[tuple[Workflow, Selection]], until: str | None
+) -> list[tuple[Workflow, Selection | str | None]]:
     """Leave out, and say so, workflows of which nothing that hangs on the selection is due."""
+    last = "" if until is None else f", up to {until}"
     for workflow, keys in chosen:
         if not keys:
-            echo(f"nothing of {workflow.name} is due that reads the selection; it is left out", err=True)
+            echo(f"nothing of {workflow.name} is due that reads the selection{last}; it is left out", err=True)
     return [(workflow, keys) for workflow, keys in chosen if keys]
 
 

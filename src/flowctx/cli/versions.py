@@ -85,7 +85,7 @@ def version_options(command: _F) -> _F:
 @workflow_argument
 @click.argument("step")
 @click.option("--select", metavar="TEXT", help="Which partitions; by default all that were captured.")
-@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@click.option("--until", metavar="DATE", help="The last as-of date; what is selected after it is left out.")
 @version_options
 @click.option("--table", metavar="NAME", help="The table of this name, of all partitions as one.")
 @click.option(
@@ -201,7 +201,7 @@ def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -
 )
 @click.option("--replay", "run_id", metavar="RUN", help="A run, and what its steps return now on what they saw then.")
 @click.option("--select", metavar="TEXT", help="Which partitions; by default all that were captured.")
-@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@click.option("--until", metavar="DATE", help="The last as-of date; what is selected after it is left out.")
 @click.option("--step", metavar="STEP", help="Only this step.")
 @click.option("--common", is_flag=True, help="Only partitions that have both versions.")
 @click.option("--key", metavar="COLUMNS", help="The columns that say which rows of a table are one and the same.")
@@ -295,7 +295,7 @@ def _show_differences(found: Differences, limit: int) -> None:
 @click.command(short_help="List what was built on what has changed since.")
 @workflow_argument
 @click.option("--select", metavar="TEXT", help="Which partitions; by default all that were captured.")
-@click.option("--until", metavar="DATE", help="The last as-of date, where partitions go on for ever.")
+@click.option("--until", metavar="DATE", help="The last as-of date; what is selected after it is left out.")
 @click.option("--code", is_flag=True, help="Also list partitions of which a step ran with other code than it has now.")
 @click.option("--atol", type=click.FloatRange(min=0), default=0.0, help="Numbers that differ by no more are the same.")
 @click.option("--rtol", type=click.FloatRange(min=0), default=0.0, help="The same, as a part of the new number.")

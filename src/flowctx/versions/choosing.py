@@ -12,7 +12,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, check_past
 from flowctx.core.durability.versions import PrunedVersion, Version
-from flowctx.core.errors import LedgerError, UnknownBatch, VersionGone
+from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
@@ -53,13 +53,18 @@ class StepVersions:
 
         Args:
             select: Which; ``None``: those that anybody has captured.
-            until: The last as-of date, where the scheme has no end and the selection does not say it.
+            until: The last as-of date: what is selected after it is left out.
+
+        Raises:
+            PartitionError: It cannot be, or the workflow has no partitions to select from.
         """
         scheme = self.workflow.partitions
         if scheme is None:
+            if select is not None or until is not None:
+                raise PartitionError(f"workflow {self.workflow.name!r} has no partitions; leave out the selection")
             return [None]
         if isinstance(select, Selection):
-            return select
+            return select if until is None else select.up_to(until)
         if select is not None or until is not None:
             return scheme.select(select, until=until)
         found = [key for key in self.ledger.captured_partitions(self.workflow.name) if key in scheme]

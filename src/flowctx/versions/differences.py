@@ -122,7 +122,7 @@ def diff(
         atol: Numbers that differ by no more are equal.
         rtol: Numbers that differ by no more than this part of the new one are equal.
         common: Only partitions that both versions have.
-        until: The last as-of date, where the partitions have no end and the selection does not say it.
+        until: The last as-of date: what is selected after it is left out.
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Raises:

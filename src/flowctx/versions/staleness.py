@@ -108,7 +108,7 @@ def stale(
         code: Also return partitions of which a step ran with other code than it has now.
         atol: Numbers that differ by no more are the same content.
         rtol: The same, as a part of the new number.
-        until: The last as-of date, where the partitions have no end and the selection does not say it.
+        until: The last as-of date: what is selected after it is left out.
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Returns:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx import Daily, PartitionError, PartitionScheme, UnknownPartition, Weekly
+from flowctx import Daily, Hourly, Monthly, PartitionError, PartitionScheme, UnknownPartition, Weekly
 
 SCHEME = PartitionScheme(
     tier=["T1", "T2", "T3"],
@@ -327,3 +327,67 @@ def test_by_date_all_of_one_date_come_before_the_next(names, data):
     text = data.draw(st.sampled_from([None, "fund=B", "date=2012-01-03..2012-01-11/2,tier=X|Z;date=2012-01-06,fund=A"]))
     selection = scheme.select(text)[data.draw(st.integers(0, 3)) :: data.draw(st.integers(1, 3))]
     assert list(selection.by_date()) == sorted(selection, key=lambda key: key.date)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "date=2012-10-15..2012-10-18",
+        "date=2012-10-15|2012-10-16|2012-10-19",
+        "date=2012-10",
+        "date=2012",
+        "date=..2012-11-09",
+        "date=first:9",
+        "date=2012-10-15..2012-10-16;date=2012-11-09",
+    ],
+)
+def test_nothing_after_until_is_selected(text):
+    """Whatever the form of a selection, until is its last as-of date; also of one that is made already."""
+    expected = [key for key in SCHEME.select(text) if key.date <= "2012-10-16"]
+    assert expected
+    assert list(SCHEME.select(text, until="2012-10-16")) == expected
+    assert list(SCHEME.select(text).up_to("2012-10-16")) == expected
+
+
+@pytest.mark.parametrize(
+    "text", [None, "date=2012-10-17", "date=2012-10-17|2012-10-18", "date=2012-11", "date=2012-10-17.."]
+)
+def test_what_holds_nothing_up_to_until_is_refused(text):
+    """A selection of nothing is an error that says so, also of a single date that was named."""
+    until = "2012-10-14" if text is None else "2012-10-16"
+    with pytest.raises(PartitionError, match=f"holds no as-of date up to {until}"):
+        SCHEME.select(text, until=until)
+    assert SCHEME.count("2012-10-14") == 0
+
+
+def test_until_is_the_as_of_date_of_weeks_months_and_hours():
+    """A month is named by its last session, which is what until says; of hours it is their day."""
+    months = PartitionScheme(month=Monthly(start="2012-01-01", end="2012-12-31", as_of="last_session", calendar="XNYS"))
+    assert (
+        str(months.select("month=2012-02-29|2012-03-30|2012-06-29", until="2012-03-30"))
+        == "month=2012-02-29|2012-03-30"
+    )
+    assert str(months.select("month=2012-02-29|2012-03-30", until="2012-03-29")) == "month=2012-02-29"
+    weeks = PartitionScheme(week=Weekly(start="2026-01-01", end="2026-12-31"))
+    assert str(weeks.select("week=2026-01-09|2026-01-16", until="2026-01-15")) == "week=2026-01-09"
+    hours = PartitionScheme(hour=Hourly(start="2026-01-01", end="2026-01-31"))
+    assert len(hours.select("hour=2026-01", until="2026-01-02")) == 48
+
+
+def test_until_beyond_a_calendar_cuts_nothing():
+    """What is selected by its dates needs no date of the calendar after them."""
+    assert len(ENDLESS.select("date=2012-10-26", until="2099-12-31")) == 2
+
+
+def test_until_of_a_scheme_without_dates_is_refused():
+    """It could cut nothing, and would be ignored in silence."""
+    with pytest.raises(PartitionError, match="the scheme has no dates; its dimensions are tier"):
+        PartitionScheme(tier=["T1"]).select("tier=T1", until="2026-01-09")
+
+
+def test_latest_is_where_last_counts_from():
+    """It cuts nothing that was named; until does."""
+    text = "date=last:1,symbol=IBM;date=2012-11-09,symbol=IBM"
+    assert str(ENDLESS.select(text, latest="2012-10-31")) == "date=2012-10-31|2012-11-09,symbol=IBM"
+    assert str(ENDLESS.select(text, until="2012-10-31", latest="2012-12-31")) == "date=2012-10-31,symbol=IBM"

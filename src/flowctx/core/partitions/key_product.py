@@ -99,7 +99,7 @@ class KeyProduct:
             ['tier=T1', 'tier=T2']
         """
         if until is not None:
-            return self.select(until=until)
+            return self._selected(None, until, None)
         everything = self._everything
         if everything is None:
             everything = self.select()
@@ -282,7 +282,9 @@ class KeyProduct:
     def _pattern(self) -> str:
         return "|".join(f"<{name}>" for name in self._by_name)
 
-    def select(self, text: str | None = None, *, until: date | str | None = None) -> Selection:
+    def select(
+        self, text: str | None = None, *, until: date | str | None = None, latest: date | str | None = None
+    ) -> Selection:
         """Return some of the keys, as a lazy sequence.
 
         Args:
@@ -291,10 +293,14 @@ class KeyProduct:
                 with either end left out), every n-th of a range (``2012-01-03..2012-12-31/5``), ``first:3`` or
                 ``last:6``. ``;`` joins whole selections. None selects every key; an empty text, or
                 part, is refused.
-            until: Last as-of date; needed by what goes on for ever if the cadence has no ``end``.
+            until: Last as-of date: what is selected after it is left out. What goes on for ever needs it if the
+                cadence has no ``end``.
+            latest: Where ``last:6`` counts from, and what goes on for ever ends, if the cadence has no ``end`` and
+                there is no ``until``.
 
         Raises:
-            PartitionError: The text is not of that form, or a range holds nothing.
+            PartitionError: The text is not of that form, a range or all that is up to ``until`` holds nothing, or
+                there is an ``until`` and no cadence.
             UnknownPartition: A value that the dimension does not have; the message shows the nearest ones.
 
         Example:
@@ -303,9 +309,20 @@ class KeyProduct:
             >>> len(prices.select("date=2012-01-03..2012-03-30,symbol=AAPL|IBM"))
             176
         """
+        found = self._selected(text, until, latest)
+        if until is not None and not found and self.cadence is not None:
+            raise PartitionError(
+                f"{'the scheme' if text is None else text} holds no as-of date up to {until}, which until= (--until) "
+                f"says is the last; the first of the scheme is {self.cadence.text(self.cadence[0])}"
+            )
+        return found
+
+    def _selected(self, text: str | None, until: date | str | None, latest: date | str | None) -> Selection:
         self._check_lengths()
-        last = None if until is None else parse_date(until, "until")
-        return Selection._of(self, parse_selection(self._dimensions, text, last))
+        name, bound = ("until", until) if until is not None else ("latest", latest)
+        last = None if bound is None else parse_date(bound, name)
+        found = Selection._of(self, parse_selection(self._dimensions, text, last))
+        return found if until is None or last is None else found.up_to(last)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a PartitionScheme is immutable; make a new one")

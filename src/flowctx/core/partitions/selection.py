@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from typing import Any, Protocol, overload
 
+from flowctx.core.dates.parsing import parse_date
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.hashing import sha256
 from flowctx.core.html_tables import table
@@ -133,8 +135,8 @@ class Selection(Sequence[PartitionKey]):
         dates = tree_over([run for block in blocks(tree) for run in block[at]])
         statics = {i: range(part.size(None)) for i, part in enumerate(parts) if i != at}
         for run, _ in dates.runs if dates is not None else ():
-            for date in run:
-                of_date = box([statics.get(i, range(date, date + 1)) for i in range(len(parts))])
+            for day in run:
+                of_date = box([statics.get(i, range(day, day + 1)) for i in range(len(parts))])
                 some = combine(tree, of_date, lambda a, b: a and b)
                 yield from iter(()) if some is None else _walk(self.scheme, some)
 
@@ -203,6 +205,33 @@ class Selection(Sequence[PartitionKey]):
 
     def __sub__(self, other: Selection) -> Selection:
         return self._combined(other, lambda a, b: a and not b) if isinstance(other, Selection) else NotImplemented
+
+    def up_to(self, until: date | str) -> Selection:
+        """Return what is selected of dates up to one, and nothing of those after it.
+
+        Args:
+            until: The last as-of date.
+
+        Raises:
+            PartitionError: The scheme has no cadence, and so no dates.
+
+        Example:
+            >>> from flowctx import Monthly, PartitionScheme
+            >>> months = PartitionScheme(month=Monthly(start="2012-01-01", end="2012-12-31")).keys()
+            >>> str(months.up_to("2012-03-30"))
+            'month=2012-01-31|2012-02-29'
+        """
+        last, parts = parse_date(until, "until"), self.scheme.parts
+        if not any(isinstance(part, CadenceDimension) for part in parts):
+            raise PartitionError(
+                f"until={str(last)!r} is the last as-of date, and the scheme has no dates; its dimensions are "
+                f"{', '.join(self.scheme.dimensions)}: leave until= (--until) out"
+            )
+        until_then = [
+            range(part.cadence.known_count(last) if isinstance(part, CadenceDimension) else part.size(None))
+            for part in parts
+        ]
+        return Selection._of(self.scheme, combine(self._set(), box(until_then), lambda a, b: a and b))
 
     # -- text ---------------------------------------------------------------------------------------------------
 

@@ -139,11 +139,10 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
         if cadence.goes_backwards(first, last):
             raise PartitionError(f"{name}={low}..{high} goes backwards; write {name}={high}..{low}")
         found = cadence.indexes(first, last)
-        if until is not None:
-            found = range(found.start, max(found.start, min(found.stop, cadence.count(until))))
     if not found:
         near = [cadence.text(day) for day in cadence.neighbours(first)]
-        raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
+        end = "" if high or until is None else f" up to {until}"
+        raise PartitionError(f"{name}={low}..{high} holds no as-of date{end}{_nearest(near)}")
     if cadence.goes_backwards(cadence.start, first):
         _say_cut(f"{name}={low}..{high}", f"which starts {cadence.start}")
     if high and cadence.end is not None and cadence.goes_backwards(_date(dimension, high), cadence.end):

@@ -1,0 +1,38 @@
+"""What is selected for a batch."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.partitions.selection import Selection
+
+
+def selected(scheme: PartitionScheme, selection: Selection | str | None, until: date | str | None) -> Selection:
+    """Return a selection as it was made, or as its text says, up to the last as-of date.
+
+    Args:
+        scheme: The partitions that there are.
+        selection: A selection, its text, or ``None`` for all.
+        until: The last as-of date; where it is not given, ``last:5`` counts from the latest one that is due.
+
+    Raises:
+        PartitionError: The text selects nothing.
+
+    Example:
+        >>> from flowctx import Daily
+        >>> days = PartitionScheme(date=Daily(start="2012-01-02", calendar="WEEKDAYS"))
+        >>> str(selected(days, "date=2012-01", "2012-01-04"))
+        'date=2012-01-02..2012-01-04'
+    """
+    if isinstance(selection, Selection):
+        return selection if until is None else selection.up_to(until)
+    return scheme.select(selection, until=until, latest=latest_due(scheme, selection))
+
+
+def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
+    """Return the date from which ``last:5`` counts, where dates go on for ever: the latest one that is due."""
+    cadence = scheme.cadence
+    if not isinstance(selection, str) or "last:" not in selection or cadence is None or cadence.bounded:
+        return None
+    return cadence.latest_due(datetime.now(UTC))
