@@ -16,7 +16,16 @@ from airflow.sdk.api.datamodels._generated import DagRun
 
 from adapters.abilities import require
 from adapters.airflow_names import CronDataIntervalTimetable, CronPartitionTimetable, CronTriggerTimetable
-from flowctx import AsOf, ContextError, Daily, PartitionScheme, UnknownPartition, Workflow, WorkflowContext
+from flowctx import (
+    AsOf,
+    ContextError,
+    Daily,
+    PartitionError,
+    PartitionScheme,
+    UnknownPartition,
+    Workflow,
+    WorkflowContext,
+)
 from flowctx.airflow import workflow_context
 from flowctx.airflow.context import run_context
 from flowctx.airflow.macros import context_value
@@ -182,6 +191,8 @@ def test_partitions_are_read_as_they_come(run: dict, key: str) -> None:
         ({"conf": {"as_of_date": "26/10/2012"}}, ContextError, "YYYY-MM-DD"),
         ({"conf": {"batch_id": 7}}, ContextError, "must be text"),
         ({"conf": {"batch_id": ""}}, ContextError, "leave it out"),
+        ({"conf": {"partition": "2026-01-09"}}, PartitionError, "'2026-01-09' in '2026-01-09' has no '='"),
+        ({"conf": {"partition": "2026-01-09"}, "partition_key": "2026-01-09"}, PartitionError, "has no '='"),
         ({"conf": {"partition": "tier=T1"}, "partition_key": "tier=T2"}, ContextError, "pass one"),
         ({"schedule": PartitionTimetable(SCHEME), "partition_key": "2012-10-27|IBM"}, UnknownPartition, "2012-10-26"),
         (

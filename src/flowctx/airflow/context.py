@@ -124,7 +124,8 @@ def run_context(
     conf = _conf(run.conf)
     request = RunRequest.parse(conf.get, "conf")
     events = TriggeringEvents.of(context.get("triggering_asset_events"), request)
-    own = [value for value in (request.partition, _key_of_run(dag, run)) if value]
+    stated = request.partition_key(of_runs if map_values else scheme)
+    own = [value for value in (stated, _key_of_run(dag, run)) if value]
     partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
         _refuse_no_partition(workflow, scheme, resumes=request.resume_from is not None)
