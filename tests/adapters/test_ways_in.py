@@ -60,6 +60,21 @@ def test_conf_that_is_misunderstood_fails_the_run(conf, words):
         on_airflow(conf)
 
 
+@pytest.mark.parametrize("name", ["batch_id", "trace_id", "partition", "as_of_date", "capture_id", "resume_from"])
+def test_an_empty_value_is_refused_on_every_way(name):
+    """A variable of the shell that is not set is told of in conf, tags and run config, in own DAGs and assets too."""
+    words = rf"{name}'?\]? is ''; "
+    for own in (True, False):
+        with pytest.raises(ContextError, match=words):
+            on_airflow({name: ""}, own=own)
+        assert on_airflow({name: None}, own=own).batch_id is None
+    for how in ({"tags": {f"flowctx/{name}": ""}}, {"tags": {name: ""}}, {"config": {name: ""}}):
+        ended = launched(**how)
+        assert re.search(words, ended), ended
+    with pytest.raises(ContextError, match=words):
+        workflow_context(dg.build_asset_context(run_tags={f"flowctx/{name}": ""}))
+
+
 def test_conf_has_the_types_of_the_defaults():
     """Text in conf, as the trigger form sends it, becomes what the default is; tagged values too."""
     params = on_airflow({"since": "2012-10-26", "rate": "2.50", "limit": {"$int": "0x7"}}).params

@@ -63,12 +63,13 @@ class RunFacts:
     engine: Mapping[str, Any] = field(default_factory=dict)
 
     def tag(self, name: str) -> str | None:
-        """Return the value of one of our tags, with or without its prefix: this run's, else the re-executed one's."""
-        for tags in (self.tags, self.root.tags if self.root else {}):
-            value = tags.get(TAG_PREFIX + name) or tags.get(name)
-            if value:
-                return value
-        return None
+        """Return the value of one of our tags, with or without its prefix: this run's, else the re-executed one's.
+
+        A tag that is there and empty is a value, too: nobody means it, and it is refused.
+        """
+        places = (self.tags, self.root.tags if self.root else {})
+        values = (tags.get(spelling) for tags in places for spelling in (TAG_PREFIX + name, name))
+        return next((value for value in values if value is not None), None)
 
     def request(self, params: Mapping[str, Any]) -> RunRequest:
         """Return what the caller says of the run, in tags or beside its parameters.
@@ -76,7 +77,7 @@ class RunFacts:
         Raises:
             ContextError: Something that cannot be.
         """
-        return RunRequest.parse(lambda name: self.tag(name) or params.get(name))
+        return RunRequest.parse(lambda name: params.get(name) if (value := self.tag(name)) is None else value)
 
     @property
     def batch_id(self) -> str | None:

@@ -89,6 +89,14 @@ def test_what_cannot_be_is_refused(conf, words):
 
 
 @pytest.mark.parametrize("name", RESERVED_NAMES)
+def test_an_empty_value_is_refused(name):
+    """What a variable of the shell that is not set leaves behind is no value; what a form leaves out is none said."""
+    with pytest.raises(ContextError, match=rf"conf\['{name}'\] is ''; "):
+        RunRequest.parse({name: ""}.get, "conf")
+    assert RunRequest.parse({name: None}.get, "conf") == NO_REQUEST
+
+
+@pytest.mark.parametrize("name", RESERVED_NAMES)
 def test_no_parameter_has_a_reserved_name(name):
     """A parameter whose name says who a run is is refused, whoever passes it and where it is declared."""
     with pytest.raises(ContextError, match=f"params has {name}, which say who the run is"):

@@ -197,8 +197,10 @@ def _text(value: Any, name: str) -> str | None:
 
 
 def _partition(value: Any, name: str) -> PartitionKey | str | None:
-    if value is None or isinstance(value, (PartitionKey, str)):
-        return value or None
+    if isinstance(value, str):
+        return _text(value, name)
+    if value is None or isinstance(value, PartitionKey):
+        return value
     if isinstance(value, Mapping):
         return PartitionKey(**value)
     raise ContextError(
