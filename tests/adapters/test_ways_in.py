@@ -75,6 +75,20 @@ def test_an_empty_value_is_refused_on_every_way(name):
         workflow_context(dg.build_asset_context(run_tags={f"flowctx/{name}": ""}))
 
 
+@pytest.mark.parametrize(("name", "value"), [("from_step", "only"), ("take_over", "true"), ("accept_changes", "true")])
+def test_what_goes_with_resume_from_is_refused_without_it(name, value):
+    """A way to go on means nothing to a run that continues no other, in conf, tags, run config and assets."""
+    words = f"{name}=.* is for a run that continues another; add resume_from"
+    for own in (True, False):
+        with pytest.raises(ContextError, match=words):
+            on_airflow({name: value}, own=own)
+    for how in ({"tags": {f"flowctx/{name}": value}}, {"config": {name: value}}):
+        ended = launched(**how)
+        assert re.search(words, ended), ended
+    with pytest.raises(ContextError, match=words):
+        workflow_context(dg.build_asset_context(run_tags={f"flowctx/{name}": value}))
+
+
 def test_conf_has_the_types_of_the_defaults():
     """Text in conf, as the trigger form sends it, becomes what the default is; tagged values too."""
     params = on_airflow({"since": "2012-10-26", "rate": "2.50", "limit": {"$int": "0x7"}}).params

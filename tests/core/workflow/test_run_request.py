@@ -23,13 +23,11 @@ def requests(draw):
     names = ("batch_id", "trace_id", "capture_id", "idempotency_key", "resume_from")
     values = {name: draw(TEXTS) for name in names}
     if values["resume_from"] is not None:
-        values["from_step"] = draw(TEXTS)
+        values |= {"from_step": draw(TEXTS), "accept_changes": draw(st.booleans()), "take_over": draw(st.booleans())}
     return RunRequest(
         **values,
         partition=draw(KEYS),
         as_of_date=draw(st.none() | st.dates()),
-        accept_changes=draw(st.booleans()),
-        take_over=draw(st.booleans()),
         on_captured=draw(st.sampled_from(["recapture", "skip"])),
     )
 
@@ -73,7 +71,9 @@ def test_text_is_read_by_the_scheme():
     [
         ({"resume_from": 3}, r"conf\['resume_from'\] is 3; it must be text"),
         ({"batch_id": ""}, "leave it out if there is none"),
-        ({"from_step": "load"}, "add resume_from"),
+        ({"from_step": "load"}, "from_step='load' is for a run that continues another; add resume_from"),
+        ({"take_over": True}, "take_over=True is for a run that continues another; add resume_from"),
+        ({"accept_changes": "true"}, "accept_changes=True is for a run that continues another; add resume_from"),
         ({"on_captured": "maybe"}, "is 'maybe'; it must be 'recapture' or 'skip'"),
         ({"on_captured": ["skip"]}, "it must be 'recapture' or 'skip'"),
         ({"accept_changes": "yes"}, "it must be 'true' or 'false'"),

@@ -48,6 +48,8 @@ class RunPlan:
     resume: ResumePlan | None = None
     #: Whether the caller began this attempt alone: another one is a rival, and no other step of the same run.
     exclusive: bool = False
+    #: Whether the caller, if not by its request, takes over a run at which somebody is.
+    take_over: bool = False
 
 
 def plan_run(
@@ -116,8 +118,7 @@ def plan_next_attempt(
     """
     order = order_of(workflow)
     run = RunRecord(workflow=workflow.name, context=resume.context, steps=tuple(order), import_path=import_path)
-    request = RunRequest(take_over=take_over)
-    return RunPlan(run=run, request=request, order=order, resume=resume, exclusive=True)
+    return RunPlan(run=run, order=order, resume=resume, exclusive=True, take_over=take_over)
 
 
 def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEASE) -> Recorder:
@@ -165,7 +166,7 @@ def _begin(ledger: RunLedger, plan: RunPlan, lease: timedelta) -> RunRecord:
             resumes=resume.run,
             completed=resume.completed,
             lease=lease,
-            take_over=plan.request.take_over or engine_reruns,
+            take_over=plan.take_over or plan.request.take_over or engine_reruns,
             seen=resume.seen if plan.exclusive else None,
         )
     except Superseded:

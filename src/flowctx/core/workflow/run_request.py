@@ -74,8 +74,9 @@ class RunRequest:
             value = values[name]
             if value is not default:
                 object.__setattr__(self, name, _read(name, value, ""))
-        if self.from_step and not self.resume_from:
-            raise ContextError(f"from_step={self.from_step!r} is for a run that continues another; add resume_from")
+        for name in () if self.resume_from else ("from_step", "take_over", "accept_changes"):
+            if values[name]:
+                raise ContextError(f"{name}={values[name]!r} is for a run that continues another; add resume_from")
 
     @classmethod
     def parse(cls, get: Callable[[str], Any], where: str = "") -> RunRequest:
