@@ -48,6 +48,8 @@ def on_airflow(conf, *, own=True, key="A", params=None, flow=flow):
     [
         ({"limmit": 4}, "did you mean 'limit'"),
         ({"bach_id": "b"}, "did you mean 'batch_id'"),
+        ({"flowctx/batch_id": "b"}, "did you mean 'batch_id'"),
+        ({"as_of": "2026-01-09"}, "did you mean 'as_of_date'"),
         ({"limit": "abc"}, "it must be a whole number"),
         ({"since": "26/10/2012"}, "it must be a date"),
         ({"partition": {"tier": "B"}}, "they must mean the same"),
@@ -114,6 +116,9 @@ def test_an_adopted_dag_is_warned_of_slips(caplog):
     assert ctx.params == {"partitons": 4, "limmit": 1}
     assert [record.args for record in caplog.records] == [("partitons", "partition")]
     caplog.clear()
+    assert on_airflow({"flowctx/batch_id": "b", "as_of": "2026-01-09"}, own=False).batch_id is None
+    assert [record.args for record in caplog.records] == [("flowctx/batch_id", "batch_id"), ("as_of", "as_of_date")]
+    caplog.clear()
     assert on_airflow({"partitions": 4}, own=False, params={"partitions": 3}).params == {"partitions": 4}
     assert caplog.records == []
 
@@ -144,6 +149,7 @@ def launched(config=None, tags=None, key="A", flow=flow):
         ({"config": {"limit": "abc"}}, "refused at launch.*not valid for expected type"),
         ({"config": {"since": "26/10/2012"}}, "it must be a date"),
         ({"tags": {"flowctx/bach_id": "b"}}, "did you mean flowctx/batch_id"),
+        ({"tags": {"flowctx/as_of": "2026-01-09"}}, "did you mean flowctx/as_of_date"),
         ({"tags": {"flowctx/note": "b"}}, "means nothing to flowctx; there are batch_id"),
         ({"tags": {"flowctx/partition": "B"}}, "they must mean the same"),
         ({"tags": {"flowctx/as_of_date": "today"}}, "write it as YYYY-MM-DD"),

@@ -143,6 +143,10 @@ def test_decimals_keep_every_digit(value):
         ("asof_date", "did you mean 'as_of_date'"),
         ("partiton", "did you mean 'partition'"),
         ("resumefrom", "did you mean 'resume_from'"),
+        ("flowctx/batch_id", "did you mean 'batch_id'"),
+        ("flowctx/bach_id", "did you mean 'batch_id'"),
+        ("as_of", "did you mean 'as_of_date'"),
+        ("as-of", "did you mean 'as_of_date'"),
     ],
 )
 def test_unknown_names_are_refused(name, words):
@@ -157,8 +161,9 @@ def test_a_workflow_may_take_any():
     bare = Workflow("bare")
     bare.step("only")(lambda ctx: None)
     assert run(bare, params={"zzz": 1}).context.params == {"zzz": 1}
-    with pytest.raises(ContextError, match="did you mean 'batch_id'"):
-        run(bare, params={"bach_id": "b"})
+    for name in ("bach_id", "flowctx/batch_id"):
+        with pytest.raises(ContextError, match="did you mean 'batch_id'"):
+            run(bare, params={name: "b"})
 
 
 def test_a_declared_name_is_nobodys_slip():
@@ -170,7 +175,19 @@ def test_a_declared_name_is_nobodys_slip():
 
 def test_ordinary_names_are_no_slips():
     """Names that people use are not taken for reserved ones."""
-    names = ["limit", "date", "batch_size", "run_id", "trace", "step", "since", "from_date", "captures", "key"]
+    names = [
+        "limit",
+        "date",
+        "batch_size",
+        "run_id",
+        "trace",
+        "step",
+        "since",
+        "from_date",
+        "captures",
+        "key",
+        "flowctx",
+    ]
     assert [name for name in names if near_reserved(name)] == []
 
 

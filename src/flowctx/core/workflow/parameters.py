@@ -15,13 +15,17 @@ from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.errors import ContextError, FlowctxError
 from flowctx.core.suggestions import nearest
-from flowctx.core.workflow.run_request import RESERVED_NAMES, check_param_names
+from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, check_param_names
 
 _INT = re.compile(r"[+-]?[0-9]+\Z")
 _DURATION = re.compile(r"P(?:(-?\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,6}))?S)?)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 #: What forms show, and take, as text.
 SHOWN_AS_TEXT = (Decimal, date, datetime, time, timedelta, UUID)
+#: Our namespace on Dagster, squeezed: a parameter, or a key of Airflow's conf, has none.
+_NAMESPACE = TAG_PREFIX.rstrip("/")
+#: Names, squeezed, that say in other words who a run is.
+_OTHER_WORDS = {"asof": "as_of_date"}
 #: How alike two names are of which one is taken for a slip of the other.
 _NEAR = 0.8
 
@@ -182,11 +186,13 @@ def near_reserved(name: str) -> str | None:
     Example:
         >>> near_reserved("bach_id"), near_reserved("asof_date"), near_reserved("limit")
         ('batch_id', 'as_of_date', None)
+        >>> near_reserved("flowctx/batch_id"), near_reserved("as_of")
+        ('batch_id', 'as_of_date')
     """
     if name in RESERVED_NAMES:
         return None
-    plain = {reserved.replace("_", ""): reserved for reserved in RESERVED_NAMES}
-    squeezed = re.sub(r"[^a-z0-9]", "", name.lower())
+    plain = {reserved.replace("_", ""): reserved for reserved in RESERVED_NAMES} | _OTHER_WORDS
+    squeezed = re.sub(r"[^a-z0-9]", "", name.lower()).removeprefix(_NAMESPACE)
     near = nearest(squeezed, plain, cutoff=0.85)
     return plain[near[0]] if near else None
 
