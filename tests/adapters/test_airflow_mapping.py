@@ -99,7 +99,7 @@ def test_airflows_limit_is_said_when_the_dag_is_made(count: int) -> None:
     """1,024 instances are allowed; one more is refused with the remedy."""
     flow = fan("limit", PartitionScheme(symbol=[f"S{n}" for n in range(count)]))
     if count == 1024:
-        assert len(workflow_dag(flow, map_over=["symbol"]).get_task("fetch").labels) == count
+        assert len(workflow_dag(flow, map_over="symbol").get_task("fetch").labels) == count
     else:
         with pytest.raises(WorkflowError, match=r"1,025 instances, and Airflow allows 1,024 .*max_map_length"):
             workflow_dag(flow, map_over=["symbol"])
@@ -110,6 +110,7 @@ def test_airflows_limit_is_said_when_the_dag_is_made(count: int) -> None:
     [
         ({"map_over": ["venue"]}, "its dimensions are date, symbol"),
         ({"map_over": ["date"]}, "is its cadence"),
+        ({"map_over": "fund"}, "cannot be mapped over 'fund'; its dimensions are"),
         ({"reduce": summary}, "name the dimensions"),
     ],
 )

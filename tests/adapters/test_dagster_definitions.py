@@ -74,6 +74,7 @@ def test_what_describes_assets_is_passed_through(flow):
     assert spec.tags["tier"] == "1"
     assert spec.description == "Fetch the rows."
     assert spec.automation_condition == condition
+    assert next(iter(workflow_assets(flow, kinds="duckdb")[0].specs)).kinds == {"duckdb"}
     assert fetch.op.pool == "feed"
     assert fetch.op.retry_policy == dg.RetryPolicy(max_retries=2, delay=0)
     assert [asset.op.retry_policy for asset in others] == [None, None]
@@ -137,6 +138,7 @@ def test_checks_may_be_named():
     flow.step("plain")(lambda ctx: None)
     assert [bool(asset.check_specs) for asset in workflow_assets(flow)] == [False, False]
     assert [bool(asset.check_specs) for asset in workflow_assets(flow, checks=["measure"])] == [True, False]
+    assert [bool(asset.check_specs) for asset in workflow_assets(flow, checks="measure")] == [True, False]
     with pytest.raises(WorkflowError, match="no step 'wrong'"):
         workflow_assets(flow, checks=["wrong"])
 

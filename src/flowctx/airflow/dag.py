@@ -22,6 +22,7 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
+from flowctx.core.workflow.names import listed
 from flowctx.core.workflow.parameters import Parameter
 from flowctx.core.workflow.step_config import STEP_CONFIG
 
@@ -61,9 +62,9 @@ def workflow_dag(
     Args:
         workflow: The workflow.
         as_of: The rule for the business date, where the workflow has no partitions that say it.
-        map_over: Dimensions whose values are all done within one run: the steps become a mapped task group, with one
-            instance per value (or combination of values), each for its own partition. The other dimensions are the
-            runs' partitions.
+        map_over: The dimension, or dimensions, whose values are all done within one run: the steps become a mapped
+            task group, with one instance per value (or combination of values), each for its own partition. The other
+            dimensions are the runs' partitions.
         reduce: A step that runs once after all instances: to it the output of each step is a dict of the instances'
             outputs by value (``IBM``; ``T1|XNYS`` for several dimensions), ``None`` where an instance was skipped.
             It is skipped if all of them were.
@@ -85,7 +86,7 @@ def workflow_dag(
             report = workflow_dag(prices, dag_id="daily_report", map_over=["symbol"], reduce=summary)
     """
     check_workflow(workflow)
-    mapped = list(dict.fromkeys(map_over))
+    mapped = list(dict.fromkeys(listed(map_over)))
     if reduce is not None and not mapped:
         raise WorkflowError("reduce= runs after the instances of map_over=; name the dimensions to map over, too")
     by_inputs = _by_inputs(workflow, mapped, dag_kwargs, on_restatement)

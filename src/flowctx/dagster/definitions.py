@@ -16,6 +16,7 @@ from flowctx.core.masking import mask_text
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
+from flowctx.core.workflow.names import listed
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key, key_path
 from flowctx.dagster.checks import QUALITY_CHECK, check_spec
@@ -57,10 +58,10 @@ def workflow_assets(
         group_name: The group of all its assets; the workflow's name by default.
         owners: Owners of each.
         tags: Tags of each.
-        kinds: Kinds of each; ``python`` by default.
+        kinds: The kind, or kinds, of each; ``python`` by default.
         deps: For steps by name, assets of others that must be there first.
-        checks: The steps whose quality metrics are shown as the asset check ``quality``; by default those whose
-            function passes ``quality=`` on.
+        checks: The step, or steps, whose quality metrics are shown as the asset check ``quality``; by default those
+            whose function passes ``quality=`` on.
         backfill_policy: One run for each partition by default; ``BackfillPolicy.single_run()`` for one run for a range.
         automation_condition: When Dagster materialises them by itself.
         pool: The concurrency pool of each.
@@ -81,7 +82,9 @@ def workflow_assets(
     """
     _check_always(workflow)
     checked = (
-        {name for name, step in workflow.steps.items() if _reports_quality(step)} if checks is None else set(checks)
+        {name for name, step in workflow.steps.items() if _reports_quality(step)}
+        if checks is None
+        else {*listed(checks)}
     )
     for name in (*(deps or {}), *checked):
         _ = workflow[name]
@@ -100,7 +103,7 @@ def workflow_assets(
             group_name=group_name or workflow.name,
             owners=owners,
             tags=tags,
-            kinds=set(kinds or ["python"]),
+            kinds={*listed(kinds or "python")},
         )
         body = StepBody(
             workflow=workflow,

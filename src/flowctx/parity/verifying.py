@@ -17,6 +17,7 @@ from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.names import listed
 from flowctx.ledger import open_ledger
 from flowctx.parity.comparing import AGAIN, Comparer, Parity
 from flowctx.parity.recorded import Place, Recorded
@@ -64,10 +65,10 @@ def verify(
         workflow: The workflow.
         select: Which partitions, such as ``"date=last:5"``, the latest that are due; a workflow without partitions
             needs none.
-        on: The engines: ``airflow``, ``dagster``.
+        on: The engine, or engines: ``airflow``, ``dagster``.
         params: Parameters on top of the workflow's own.
         ignore: Steps, or values such as ``fetch.loaded_at``, that may differ.
-        key: The columns that say which rows of a table are one and the same; without them, the position.
+        key: The column, or columns, that say which rows of a table are one and the same; without them, the position.
         atol: Numbers that differ by no more are equal.
         rtol: Numbers that differ by no more than this part of the engine's are equal.
         ledger: Where outputs are that the partitions read, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
@@ -86,10 +87,11 @@ def verify(
 
             verify(nav, "date=last:5", on=["airflow"]).equal
     """
-    check_engines(on, servers)
+    check_engines(on := listed(on), servers)
     workflow.params_with(params)
     work = Work(workflow=check_workflow(workflow), keys=_keys(workflow, select), params=params or {})
-    comparer = Comparer(workflow=workflow, how=Tolerance(atol=atol, rtol=rtol, key=tuple(key)), ignore=tuple(ignore))
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
+    comparer = Comparer(workflow=workflow, how=how, ignore=listed(ignore))
     if servers:
         check_servers(work, required_ledger(ledger))
     with tempfile.TemporaryDirectory(prefix="flowctx-parity-") as root:

@@ -3,7 +3,7 @@
 import pytest
 
 from flowctx import WorkflowError
-from flowctx.core.workflow.names import check_name
+from flowctx.core.workflow.names import check_name, listed
 
 
 def test_a_name_that_both_engines_take_is_returned():
@@ -18,3 +18,8 @@ def test_a_name_that_an_engine_would_refuse_is_refused(name, words):
     """The message says what a name may be."""
     with pytest.raises(WorkflowError, match=words):
         check_name(name, "step")
+
+
+def test_one_text_is_one_name():
+    """Wherever names are listed, one of them may stand alone, and is never taken for its letters."""
+    assert (listed("fund"), listed(["fund", "tier"]), listed(())) == (["fund"], ["fund", "tier"], [])

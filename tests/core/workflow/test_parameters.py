@@ -137,8 +137,8 @@ def test_decimals_keep_every_digit(value):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("limmit", "has no parameter 'limmit'; did you mean 'limit'?"),
-        ("zzz", "has no parameter 'zzz'; It has limit"),
+        ("limmit", "has no parameter 'limmit'; did you mean 'limit'? It has limit"),
+        ("zzz", "has no parameter 'zzz'; it has limit"),
         ("bach_id", "did you mean 'batch_id', which says who the run is"),
         ("asof_date", "did you mean 'as_of_date'"),
         ("partiton", "did you mean 'partition'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Iterable
 
 from flowctx.core.errors import WorkflowError
 
@@ -16,6 +17,16 @@ _RESERVED = frozenset(
         *keyword.kwlist,
     }
 )
+
+
+def listed(names: Iterable[str]) -> list[str]:
+    """Return names as a list; one text is one name, not its letters.
+
+    Example:
+        >>> listed("fund"), listed(("tier", "fund"))
+        (['fund'], ['tier', 'fund'])
+    """
+    return [names] if isinstance(names, str) else list(names)
 
 
 def check_name(name: object, what: str) -> str:

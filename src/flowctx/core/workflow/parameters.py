@@ -173,9 +173,9 @@ def check_known(names: Iterable[str], known: Iterable[str], *, extra: bool, what
             )
         if not extra:
             near = nearest(name, there)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"did you mean {near[0]!r}? It" if near else "it"
             raise ContextError(
-                f"{what} has no parameter {name!r}; {hint}It has {', '.join(there)}; declare it, or let runs have any: "
+                f"{what} has no parameter {name!r}; {hint} has {', '.join(there)}; declare it, or let runs have any: "
                 "Workflow(..., extra_params=True)"
             )
 
