@@ -15,6 +15,7 @@ from flowctx import (
     Backfill,
     BatchError,
     Daily,
+    NotDue,
     PartitionError,
     PartitionScheme,
     StepResult,
@@ -25,6 +26,7 @@ from flowctx import (
 )
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
+from flowctx.backfill import JointBackfill
 from flowctx.backfill.local import LocalLauncher
 from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.dagster.running import run_assets
@@ -228,10 +230,13 @@ def test_a_key_that_is_not_due_is_refused_alike(ledger):
     flow.step(name="close")(lambda ctx: {})
     for day in (today, today + timedelta(days=1)):
         for engine in ENGINES.values():
-            with pytest.raises(PartitionError, match=f"date={day} is not due until {day}T{evening}:00.*run it then"):
+            with pytest.raises(NotDue, match=f"date={day} is not due until {day}T{evening}:00.*run it then"):
                 engine(flow, partition=day.isoformat())
     batch = Backfill(flow, f"date={today - timedelta(days=2)}..{today}", "b", ledger=ledger)
-    with pytest.raises(BatchError, match=f"1 of the 3 partitions are not due yet, date={today} until"):
-        batch.launch(LocalLauncher(ledger, 1))
+    for refused in (batch.plan, lambda: batch.launch(LocalLauncher(ledger, 1)), JointBackfill([batch]).plan):
+        with pytest.raises(NotDue, match=f"1 of the 3 partitions are not due yet, date={today} until"):
+            refused()
+    assert issubclass(NotDue, PartitionError)
+    assert issubclass(NotDue, BatchError)
     yesterday = today - timedelta(days=1)
     assert {engine(flow, partition=yesterday.isoformat()).status for engine in ENGINES.values()} == {"ok"}

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,50 @@ def test_a_second_workflow_under_the_same_id_is_told_apart(url: str) -> None:
 
 def _look(ctx: object) -> None:
     return None
+
+
+def not_due(folder: Path) -> str:
+    """Write a module whose workflow has dates that are not due yet, and return its place."""
+    first = datetime.now(UTC).date() - timedelta(days=2)
+    daily = f"Daily(start='{first}', end='{first + timedelta(days=20)}')"
+    source = f"from flowctx import *\nflow = Workflow('later', partitions=PartitionScheme(date={daily}))\n"
+    (folder / "later_flows.py").write_text(f"{source}flow.step(name='load')(lambda ctx: {{}})\n")
+    return f"{folder / 'later_flows.py'}:flow"
+
+
+def test_a_dry_run_refuses_what_is_not_due_as_the_launch_does(url: str, tmp_path: Path) -> None:
+    """The same sentence and the exit code of what may succeed later, also of a single run; nothing is recorded."""
+    place, day = not_due(tmp_path), datetime.now(UTC).date() + timedelta(days=9)
+    fill = ["backfill", place, "--batch", "b", "--select", f"date={day}"]
+    dry, wet = flowctx(url, *fill, "--dry-run"), flowctx(url, *fill, "--workers", "1")
+    assert f"1 of the 1 partitions are not due yet, date={day} until" in dry.stderr
+    assert (dry.exit_code, dry.stderr) == (wet.exit_code, wet.stderr) == (1, dry.stderr)
+    assert "no batch 'b'" in flowctx(url, "status", "b").output
+    alone = flowctx(url, "run", place, "--partition", f"date={day}")
+    assert (alone.exit_code, f"date={day} is not due until" in alone.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--from-step", "no"], "has no step 'no'"),
+        (["--bulk"], "--bulk is for tasks of an engine; add --on"),
+        (["--url", "http://localhost:1"], "--url is for other engines"),
+        (["--location", "market"], "--location is a code location of Dagster's"),
+        (["--on", "airflow", "--durability", "step"], "--durability is for batches here"),
+        (["--on", "airflow", "--location", "market"], "--location is a code location of Dagster's"),
+        (["--on", "airflow", "--bulk", "--params-from", "backfill.flows:numbered"], "with one set of parameters"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_command_refuses(url: str, options: list[str], says: str) -> None:
+    """Options that are for elsewhere, or a step that there is not, are wrong whether or not anything is to run."""
+    fill = ["backfill", FLOW, "--batch", "b", "--select", SOME, *options]
+    for command in (fill, [*fill, "--dry-run"]):
+        done = flowctx(url, *command)
+        assert (done.exit_code, says in done.stderr) == (2, True), done.stderr
+
+
+def test_a_dry_run_refuses_a_ledger_that_workers_cannot_share() -> None:
+    """Worker processes cannot reach a ledger in memory, so that nothing would run."""
+    done = flowctx("memory://", "backfill", FLOW, "--batch", "b", "--select", SOME, "--dry-run")
+    assert "a ledger in memory cannot be shared with worker processes" in done.stderr

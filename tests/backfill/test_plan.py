@@ -23,7 +23,7 @@ from flowctx import (
     backfill,
 )
 from flowctx.backfill.advice import advice
-from flowctx.backfill.plan import scheme_of
+from flowctx.backfill.selected import scheme_of
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.durability.ledger import Ledger

@@ -108,13 +108,22 @@ class JointBackfill:
         found.sort(key=lambda record: record.workflow != known.workflow)
         return replace(_joined(found), created_at=known.created_at)
 
-    def plan(self, *, retry_failed: bool = False, retry_skipped: bool = False, extend: bool = False) -> Plan:
-        """Return what a launch would do now, and do nothing.
+    def plan(
+        self,
+        *,
+        retry_failed: bool = False,
+        retry_skipped: bool = False,
+        from_step: str | None = None,
+        extend: bool = False,
+    ) -> Plan:
+        """Return what a launch would do now, and do nothing; what it would refuse is refused.
 
         Raises:
-            BatchError: As for :meth:`reconcile`.
+            BatchError: As for :meth:`reconcile`, or no workflow has such a step.
+            NotDue: Some partitions are not due yet.
         """
         self.reconcile(extend=extend)
+        self._check(from_step)
         plans = self.plan_by_workflow(retry_failed=retry_failed, retry_skipped=retry_skipped)
         states: dict[Any, int] = {}
         for plan in plans.values():
@@ -125,6 +134,14 @@ class JointBackfill:
         return Plan(
             total=total, first=first.first, last=last.last, states=states, would_run=would_run, by_workflow=plans
         )
+
+    def _check(self, from_step: str | None) -> None:
+        """Refuse what is not due, and a step that none of the workflows has."""
+        for plan in self.plans:
+            plan.check_due(datetime.now(UTC))
+        if from_step is not None and not any(from_step in workflow.steps for workflow in self.workflows):
+            names = ", ".join(workflow.name for workflow in self.workflows)
+            raise BatchError(f"none of the workflows {names} has a step {from_step!r}")
 
     def plan_by_workflow(self, *, retry_failed: bool = False, retry_skipped: bool = False) -> dict[str, Plan]:
         """Return what a launch would do now for each workflow, those that are read first."""
@@ -173,19 +190,17 @@ class JointBackfill:
             listener: Is told what happens.
 
         Raises:
-            BatchError: As for :meth:`reconcile`, some partitions are not due yet, or somebody else launches the batch
-                right now.
+            BatchError: As for :meth:`reconcile`, or somebody else launches the batch right now.
+            NotDue: Some partitions are not due yet.
             EngineError: The engine cannot run one of the workflows; nothing was launched.
         """
         if isinstance(launcher, BulkLauncher):
             raise BatchError(_not_in_bulk(self.workflows))
         batch = self.reconcile(extend=extend)
         launcher = WorkflowLaunchers(launcher) if isinstance(launcher, PollingLauncher) else launcher
+        self._check(from_step)
         for plan in self.plans:
-            plan.check_due(datetime.now(UTC))
             launcher.check(plan.workflow)
-        if from_step is not None and not any(from_step in workflow.steps for workflow in self.workflows):
-            raise BatchError(f"none of the workflows {', '.join(batch.workflows)} has a step {from_step!r}")
         work = self.iter_work(
             launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
         )

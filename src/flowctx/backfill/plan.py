@@ -15,7 +15,7 @@ from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import brief, refuse_another
-from flowctx.backfill.selected import selected
+from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import settle_run
 from flowctx.bulk import importable
@@ -27,9 +27,8 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, LedgerError, UnknownRun, ending_text
+from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, ending_text
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.code_version import code_version
@@ -178,13 +177,22 @@ class Backfill:
                 "too, with the values that they are to have from now on"
             )
 
-    def plan(self, *, retry_failed: bool = False, retry_skipped: bool = False, extend: bool = False) -> Plan:
-        """Return what a launch would do now, and do nothing.
+    def plan(
+        self,
+        *,
+        retry_failed: bool = False,
+        retry_skipped: bool = False,
+        from_step: str | None = None,
+        extend: bool = False,
+    ) -> Plan:
+        """Return what a launch would do now, and do nothing; what it would refuse is refused.
 
         Raises:
             BatchError: As for :meth:`reconcile`.
+            NotDue: Some partitions are not due yet.
         """
         self.reconcile(extend=extend)
+        self._check(from_step)
         return self._plan(retry_failed=retry_failed, retry_skipped=retry_skipped)
 
     def _plan(self, *, retry_failed: bool, retry_skipped: bool) -> Plan:
@@ -203,16 +211,22 @@ class Backfill:
             would_run=len(keys) - not_again,
         )
 
+    def _check(self, from_step: str | None) -> None:
+        """Refuse what is not due, and a step that there is not."""
+        self.check_due(datetime.now(UTC))
+        if from_step is not None:
+            self.workflow[from_step]
+
     def check_due(self, now: datetime) -> None:
         """Refuse partitions that are not due yet, as each of them would be refused on every engine.
 
         Raises:
-            BatchError: Some are not due; the message says which, and what to select instead.
+            NotDue: Some are not; the message says which, and what to select instead.
         """
         early = self.selection - self.scheme.due_keys(now)
         if early:
             due = self.scheme.due(early[0])
-            raise BatchError(
+            raise NotDue(
                 f"{len(early):,} of the {len(self.selection):,} partitions are not due yet, {early[0]} until "
                 f"{due.isoformat() if due else 'later'}; select those that are, such as with until="
             )
@@ -312,18 +326,16 @@ class Backfill:
             follower: Old name of ``listener``.
 
         Raises:
-            BatchError: As for :meth:`reconcile`, some partitions are not due yet, or somebody else launches the batch
-                right now.
+            BatchError: As for :meth:`reconcile`, or somebody else launches the batch right now.
+            NotDue: Some partitions are not due yet.
             EngineError: The engine cannot run it; nothing was launched.
         """
         if follower is not None:
             warn_renamed("Backfill.launch(follower=)", "Backfill.launch(listener=)")
             listener = follower
         batch = self.reconcile(extend=extend)
-        self.check_due(datetime.now(UTC))
+        self._check(from_step)
         launcher.check(self.workflow)
-        if from_step is not None:
-            self.workflow[from_step]  # refused now if there is no such step
         options = LaunchOptions(
             total=len(self.selection),
             max_failures=max_failures,
@@ -357,15 +369,6 @@ class Backfill:
             )
         importable(self.workflow)
         return BulkWork(self.ledger, self.workflow, self.selection, self.params, again)
-
-
-def scheme_of(workflow: Workflow) -> PartitionScheme:
-    """Return the partitions of a workflow; one without has nothing to fill."""
-    if workflow.partitions is None:
-        raise BatchError(
-            f"workflow {workflow.name!r} has no partitions to fill; declare them: Workflow(..., partitions=...)"
-        )
-    return workflow.partitions
 
 
 def _batch_id(batch_id: object) -> str:

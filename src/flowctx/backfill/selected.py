@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from flowctx.core.errors import BatchError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.workflow.definition import Workflow
 
 
 def selected(scheme: PartitionScheme, selection: Selection | str | None, until: date | str | None) -> Selection:
@@ -28,6 +30,15 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
     if isinstance(selection, Selection):
         return selection if until is None else selection.up_to(until)
     return scheme.select(selection, until=until, latest=latest_due(scheme, selection))
+
+
+def scheme_of(workflow: Workflow) -> PartitionScheme:
+    """Return the partitions of a workflow; one without has nothing to fill."""
+    if workflow.partitions is None:
+        raise BatchError(
+            f"workflow {workflow.name!r} has no partitions to fill; declare them: Workflow(..., partitions=...)"
+        )
+    return workflow.partitions
 
 
 def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:

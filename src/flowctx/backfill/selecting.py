@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from flowctx.backfill.order import BatchInput, batch_inputs, ranked
-from flowctx.backfill.plan import scheme_of
-from flowctx.backfill.selected import selected
+from flowctx.backfill.selected import scheme_of, selected
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme

@@ -20,6 +20,7 @@ from flowctx.core.errors import (
     ContextError,
     FlowctxError,
     MissingExtra,
+    NotDue,
     PartitionError,
     UnknownBatch,
     UnknownRun,
@@ -94,9 +95,8 @@ class _Group(click.Group):
                 text = str(exc)
                 if isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta:
                     text = f"{text} (ledger {ctx.meta[LEDGER]})"
-                raise (CommandError if isinstance(exc, _WRONG) else click.ClickException)(
-                    shown(text, lines=True)
-                ) from exc
+                wrong = isinstance(exc, _WRONG) and not isinstance(exc, NotDue)  # which is right later
+                raise (CommandError if wrong else click.ClickException)(shown(text, lines=True)) from exc
             text = f"{type(exc).__name__}: {_joined(str(exc))}"
             if isinstance(exc, SystemExit):  # commands end otherwise: the code of a workflow does not decide that
                 text = f"code of the workflow ended the command: {ending_text(exc)}"

@@ -11,7 +11,7 @@ from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.call import bulk_launcher_on
 from flowctx.backfill.local import Durability, LocalLauncher
-from flowctx.cli.engines import engine_options, launcher_of
+from flowctx.cli.engines import check_engine, engine_options, launcher_of
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
 from flowctx.cli.joining import joint_plan_of
@@ -111,14 +111,19 @@ def backfill(
     """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
+    engine = engine or "local"
+    check_engine(engine, url=url, location=location, durability=durability, bulk=bulk)
     workflows = [import_workflow(target) for target in targets]
     workflow, several = workflows[0], len(workflows) > 1 or downstream
     if several and (stale or params_from):
         raise click.UsageError("--stale and --params-from are for one workflow; leave them out, or fill it alone")
+    if bulk and (several or stale or params_from):
+        raise click.UsageError("in bulk, a batch is of one workflow, with one set of parameters; leave --bulk out")
     launcher: Launcher | BulkLauncher | None = None
-    if engine in (None, "local") and not (bulk or dry_run):
+    if engine == "local":
         launcher = launcher_of("local", url, workers, ledger, durability, location)
-        _prepare(launcher, workflows, batch_id)
+        if not dry_run:
+            _prepare(launcher, workflows, batch_id)
     plan: Backfill | JointBackfill
     made = {} if several else _function(params_from) if params_from else read_params(workflow, params)
     if several:
@@ -134,12 +139,15 @@ def backfill(
     else:
         plan = plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
     if dry_run:
-        print_plan(plan.plan(retry_failed=retry_failed, retry_skipped=retry_skipped, extend=extend), batch_id, as_json)
+        if launcher is not None:
+            _check(launcher, plan)
+        how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped, "extend": extend}
+        print_plan(plan.plan(**how, from_step=from_step), batch_id, as_json)
         return
     launcher = launcher or (
-        bulk_launcher_on(engine or "local", url, workers, ledger, durability, location)
+        bulk_launcher_on(engine, url, workers, ledger, durability, location)
         if bulk
-        else launcher_of(engine or "local", url, workers, ledger, durability, location)
+        else launcher_of(engine, url, workers, ledger, durability, location)
     )
     progress = plan.launch(
         launcher,
@@ -153,6 +161,12 @@ def backfill(
     show_tally(progress, batch_id, as_json, from_step)
     if not progress.complete:
         raise click.exceptions.Exit(1)
+
+
+def _check(launcher: Launcher | BulkLauncher, plan: Backfill | JointBackfill) -> None:
+    """Refuse workflows that cannot run here; engines are not asked where nothing is launched."""
+    for workflow in plan.workflows if isinstance(plan, JointBackfill) else [plan.workflow]:
+        launcher.check(workflow)
 
 
 def _prepare(launcher: Launcher, workflows: Sequence[Workflow], batch_id: str) -> None:

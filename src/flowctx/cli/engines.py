@@ -24,6 +24,23 @@ def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[...
     return lambda command: on(url(command))
 
 
+def check_engine(engine: str, *, url: str | None, location: str | None, durability: str | None, bulk: bool) -> None:
+    """Refuse options that are not for where partitions are to run, whether or not they do run.
+
+    Raises:
+        UsageError: One is for another engine.
+    """
+    if bulk and engine == "local":
+        raise click.UsageError(
+            "--bulk is for tasks of an engine; add --on, or leave it out: a batch here does the same"
+        )
+    if engine == "local" and url is not None:
+        raise click.UsageError("--url is for other engines; batches here need none")
+    if engine != "local" and durability is not None and not bulk:
+        raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
+    refuse_location(engine, location)
+
+
 def launcher_of(
     engine: str,
     url: str | None,
@@ -33,11 +50,7 @@ def launcher_of(
     location: str | None = None,
 ) -> Launcher:
     """Return what runs partitions on an engine."""
-    if engine == "local" and url is not None:
-        raise click.UsageError("--url is for other engines; batches here need none")
-    if engine != "local" and durability is not None:
-        raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
-    refuse_location(engine, location)
+    check_engine(engine, url=url, location=location, durability=durability, bulk=False)
     from flowctx.backfill.call import launcher_on  # here, because an engine's client is slow to import
 
     return launcher_on(engine, url, workers, ledger, durability, location)

@@ -4,7 +4,8 @@
 
     FlowctxError
     ├── PartitionError (ValueError)          a partition key, scheme or selection that cannot be
-    │   └── UnknownPartition (KeyError)      a well-formed key that the scheme does not have
+    │   ├── UnknownPartition (KeyError)      a well-formed key that the scheme does not have
+    │   └── NotDue (BatchError)              partitions whose data is not complete yet; later it is
     ├── MissingDimension (KeyError, AttributeError)
     ├── MissingKey (KeyError)                a parameter or a value of an output that is not there
     ├── CalendarError (ValueError)           a calendar, cadence or business date that cannot be
@@ -210,6 +211,10 @@ class Superseded(LedgerError):
 
 class BatchError(FlowctxError, ValueError):
     """A batch that cannot be launched as it was asked for."""
+
+
+class NotDue(PartitionError, BatchError):
+    """Partitions that are not due yet: the same call does when they are."""
 
 
 class UnknownBatch(BatchError, KeyError):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flowctx.core.dates.cadence import Cadence, Window
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.dates.moments import Moments
-from flowctx.core.errors import PartitionError
+from flowctx.core.errors import NotDue, PartitionError
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension, Values, make_dimension
 from flowctx.core.partitions.index_tree import POINT, Tree, combine, tree_over
 from flowctx.core.partitions.key import PartitionKey
@@ -219,13 +219,13 @@ class PartitionScheme(KeyProduct):
             now: The time, or when the run started; clocks may differ by a minute.
 
         Raises:
-            PartitionError: It is not due; the message says when it is.
+            NotDue: It is not due; the message says when it is.
         """
         moments = self.moments(key)
         if moments is None:
             return None
         if moments.due_utc > now and moments.due_utc - CLOCK_SKEW > now:
-            raise PartitionError(
+            raise NotDue(
                 f"{key} is not due until {moments.due_text[0]}, when its data is complete; run it then, or give the "
                 "cadence a smaller delay= or an earlier due="
             )
