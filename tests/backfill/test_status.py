@@ -241,7 +241,7 @@ def test_the_page_shows_tables_in_small(tmp_path: Path) -> None:
     assert "load.doc: test_status.py, " in page
     for file in tmp_path.glob("*.artifacts/**/*.parquet"):
         file.unlink()
-    assert "it is gone; run the step that made it again" in render_html(status, latest_tables(ledger, status))
+    assert "if it is gone, run the step that made it again" in render_html(status, latest_tables(ledger, status))
     ledger.close()
 
 

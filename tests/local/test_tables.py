@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import random
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from flowctx import File, OutputTooLarge, StepResult, Table, Workflow, replay, resume, run
-from flowctx.artifacts import PathArtifactStore
+from flowctx import ArtifactError, File, OutputTooLarge, StepResult, Table, Workflow, replay, resume, run
+from flowctx.artifacts import PathArtifactStore, artifact_store
 from flowctx.artifacts.library import ArrowTables
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.ledger import open_ledger
@@ -253,3 +255,47 @@ def test_what_cannot_be_written_fails_its_step(frame, monkeypatch):
     flow = Workflow("refused")
     flow.step(name="load")(lambda ctx: {"t": frame})
     assert run(flow)["load"].status == "failed"
+
+
+@pytest.mark.parametrize("written_there", [True, False])
+def test_what_another_store_has_is_not_called_gone(book, tmp_path, monkeypatch, written_there):
+    """Where only the setting differs, the message says where was looked, why, and that another store may have it."""
+    other, beside, broken = tmp_path / "other", tmp_path / "ledger.db.artifacts", [True]
+    flow = table_flow(broken=broken)
+    if written_there:
+        monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(other))
+    run(flow, ledger=book, run_id="r1")
+    broken.clear()
+    if written_there:
+        monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL")
+        looked = f"from {beside} (beside the ledger, as FLOWCTX_ARTIFACTS_URL is not set here): it is not there"
+    else:
+        monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(other))
+        looked = f"from {other} (which FLOWCTX_ARTIFACTS_URL names here): it is not there"
+    with pytest.raises(ArtifactError, match=re.escape(looked)) as raised:
+        resume("r1", flow, ledger=book)
+    assert "if it was written to another store, name that one in FLOWCTX_ARTIFACTS_URL here" in str(raised.value)
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(other if written_there else beside))
+    assert resume("r1", flow, ledger=book).status == "ok"
+
+
+def test_another_process_says_why_it_looks_there(tmp_path):
+    """A store that was pickled knows why it was chosen."""
+    store = pickle.loads(pickle.dumps(artifact_store(default=str(tmp_path))))
+    with pytest.raises(ArtifactError, match="the engine's own place, as FLOWCTX_ARTIFACTS_URL is not set here"):
+        store.get(ArtifactRef(uri=f"shared/outputs/ab/{'ab' * 16}.json", digest="0" * 64, size=1))
+
+
+def test_a_run_is_over_though_an_output_cannot_be_read(book, tmp_path):
+    """Where what it has made is gone before the end, the run has ended, and holds nothing."""
+    flow = Workflow("forgetful")
+    flow.step(name="load")(lambda ctx: {"text": "x" * 60_000})
+
+    @flow.step()
+    def lose(ctx):
+        for file in tmp_path.glob("*.artifacts/**/*.json"):
+            file.unlink()
+
+    with pytest.raises(ArtifactError, match="it is not there"):
+        run(flow, ledger=book, run_id="r1")
+    assert (book.get_run("r1").status, book.captures()[0].state) == ("ok", "complete")

@@ -41,11 +41,14 @@ def artifact_store(
         >>> artifact_store(default="/tmp/outputs")
         PathArtifactStore('/tmp/outputs')
     """
-    place = os.environ.get("FLOWCTX_ARTIFACTS_URL") or _beside(ledger) or default
+    beside = _beside(ledger)
+    place = os.environ.get("FLOWCTX_ARTIFACTS_URL") or beside or default
     if place:
+        why_there = _why_there(otherwise="beside the ledger" if beside else "the engine's own place")
         if ledger is None:
-            return PathArtifactStore(place)
-        return PathArtifactStore(place, prefix=lambda: _prefix(ledger), index=getattr(ledger, "artifacts", None))
+            return PathArtifactStore(place, why_there=why_there)
+        index = getattr(ledger, "artifacts", None)
+        return PathArtifactStore(place, prefix=lambda: _prefix(ledger), index=index, why_there=why_there)
     return MemoryArtifactStore() if ledger is not None and _url(ledger) == "memory://" else None
 
 
@@ -61,7 +64,7 @@ def default_store() -> PathArtifactStore | MemoryArtifactStore:
             "this is a reference to an artifact, and nothing says in which store it is; set FLOWCTX_ARTIFACTS_URL to "
             "the place where it was written"
         )
-    return PathArtifactStore(place)
+    return PathArtifactStore(place, why_there=_why_there(otherwise="beside the ledger"))
 
 
 def prune_artifacts(
@@ -82,6 +85,13 @@ def prune_artifacts(
     if not isinstance(store, PathArtifactStore):
         return None
     return store.prune(keep, before, dry_run=dry_run)
+
+
+def _why_there(*, otherwise: str) -> str:
+    """Return why a store is where it is."""
+    if os.environ.get("FLOWCTX_ARTIFACTS_URL"):
+        return "which FLOWCTX_ARTIFACTS_URL names here"
+    return f"{otherwise}, as FLOWCTX_ARTIFACTS_URL is not set here"
 
 
 def _prefix(ledger: object) -> str:

@@ -32,9 +32,11 @@ class Bucket:
     Args:
         base: The URL, or a path object with ``fs`` and ``path`` (universal-pathlib's, or Airflow's).
         patience: Waits in seconds before a call that got no answer is repeated.
+        why_there: Why this one was chosen, for the message that something is not there.
     """
 
-    def __init__(self, base: Any, patience: tuple[float, ...] = PATIENCE) -> None:
+    def __init__(self, base: Any, patience: tuple[float, ...] = PATIENCE, why_there: str = "") -> None:
+        self.why_there = why_there
         self.shown = _shown(str(base))
         self._given, self._patience = base, patience
         self._found: tuple[Any, str, str] | None = None
@@ -92,7 +94,7 @@ class Bucket:
             file: BinaryIO = fs.open(target, "rb", block_size=_PART_BYTES)
             return file
 
-        return patiently(opened, f"read {path} from {self.shown}", self._patience)
+        return patiently(opened, f"read {path} from {self.shown}", self._patience, self.why_there)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Yield the objects under a prefix, and uploads that were never completed."""
@@ -126,7 +128,7 @@ class Bucket:
             if datetime.now(UTC) - _modified(fs, target, fs.info(target)) > _FRESH:
                 fs.pipe_file(target, fs.cat_file(target))
 
-        patiently(touched, f"refer to {path} in {self.shown}", self._patience)
+        patiently(touched, f"refer to {path} in {self.shown}", self._patience, self.why_there)
 
     def dataset(self, path: str) -> Any:
         """Return an object as a dataset of pyarrow's, which reads what a query needs."""
@@ -134,7 +136,11 @@ class Bucket:
         from pyarrow.fs import FSSpecHandler, PyFileSystem
 
         fs, target = self._at(path)
-        return dataset.dataset(target, filesystem=PyFileSystem(FSSpecHandler(fs)), format="parquet")
+
+        def found() -> Any:
+            return dataset.dataset(target, filesystem=PyFileSystem(FSSpecHandler(fs)), format="parquet")
+
+        return patiently(found, f"read {path} from {self.shown}", self._patience, self.why_there)
 
     def abort_uploads(self, prefix: str, before: datetime) -> int:
         """Abort uploads that were begun before a time and never completed; returns how many."""

@@ -38,7 +38,8 @@ class Folder:
     nothing but regular files is opened.
     """
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, why_there: str = "") -> None:
+        self.why_there = why_there
         self.base = os.path.abspath(os.path.expanduser(base))
         self.shown = self.base
 
@@ -69,7 +70,7 @@ class Folder:
         except OSError as exc:
             if os.path.islink(target):
                 raise self._leads_away(path) from exc
-            raise explained(exc, f"read {path} from {self.shown}") from exc
+            raise explained(exc, f"read {path} from {self.shown}", self.why_there) from exc
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
             os.close(number)
@@ -103,7 +104,7 @@ class Folder:
         try:
             os.utime(self.local_path(path))
         except OSError as exc:
-            raise explained(exc, f"refer to {path} in {self.shown}") from exc
+            raise explained(exc, f"refer to {path} in {self.shown}", self.why_there) from exc
 
     def local_path(self, path: str) -> str:
         """Return where a file is on this machine."""

@@ -52,6 +52,7 @@ class PathArtifactStore:
         patience: Waits in seconds before a call that got no answer is repeated.
         inline_bytes: A table that takes no more, as it is stored, travels inside of its reference.
         index: What the ledger knows of the files here; with it, equal tables share one.
+        why_there: Why this place was taken, as words that follow its name where something is not there.
 
     Example:
         >>> import tempfile
@@ -70,11 +71,12 @@ class PathArtifactStore:
         patience: tuple[float, ...] = PATIENCE,
         inline_bytes: int = 2048,
         index: ArtifactIndex | None = None,
+        why_there: str = "",
     ) -> None:
         base = checked_place(base)
         self.base, self._prefix, self.inline_bytes, self._index = base, prefix, inline_bytes, index
         local = local_folder(base)
-        self._files: Folder | Bucket = Bucket(base, patience) if local is None else Folder(local)
+        self._files: Folder | Bucket = Bucket(base, patience, why_there) if local is None else Folder(local, why_there)
 
     @property
     def prefix(self) -> str:
@@ -93,7 +95,7 @@ class PathArtifactStore:
         return hash(str(self.base))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PathArtifactStore, (self.base,)  # another process reads what is there
+        return _read_elsewhere, (self.base, self._files.why_there)
 
     def __repr__(self) -> str:
         return f"PathArtifactStore({self.shown!r})"
@@ -286,7 +288,12 @@ class PathArtifactStore:
             try:
                 yield file
             except OSError as exc:
-                raise explained(exc, f"read {path} from {self.shown}") from exc
+                raise explained(exc, f"read {path} from {self.shown}", self._files.why_there) from exc
+
+
+def _read_elsewhere(base: Any, why_there: str) -> PathArtifactStore:
+    """Return the store of another process, which reads what is there."""
+    return PathArtifactStore(base, why_there=why_there)
 
 
 class MemoryArtifactStore:

@@ -21,12 +21,13 @@ _UNKNOWN_USER = ("Credential", "Authentication", "RefreshError")
 PATIENCE = (0.2, 1.0, 3.0)
 
 
-def explained(exc: BaseException, what: str) -> FlowctxError:
+def explained(exc: BaseException, what: str, why_there: str = "") -> FlowctxError:
     """Return an error of a file system as one of ours, with what to do about it.
 
     Args:
         exc: The error.
         what: What could not be done, such as ``write tables/ab/….parquet to s3://bucket``.
+        why_there: Why it was tried in that store, as words that follow its name.
     """
     if isinstance(exc, FlowctxError):
         return exc
@@ -37,7 +38,11 @@ def explained(exc: BaseException, what: str) -> FlowctxError:
                 f"cannot {what}: there is no such bucket or container ({_words(exc)}); make it, or name another one in "
                 "FLOWCTX_ARTIFACTS_URL"
             )
-        return ArtifactError(f"cannot {what}: it is gone; run the step that made it again")
+        there = f" ({why_there})" if why_there else ""
+        return ArtifactError(
+            f"cannot {what}{there}: it is not there; if it was written to another store, name that one in "
+            "FLOWCTX_ARTIFACTS_URL here; if it is gone, run the step that made it again"
+        )
     if isinstance(exc, PermissionError) or number in _READ_ONLY or _named(exc, *_UNKNOWN_USER):
         return ArtifactRefused(
             f"cannot {what}: {_words(exc)}; grant access to it, or name one that is writable in FLOWCTX_ARTIFACTS_URL"
@@ -54,7 +59,7 @@ def explained(exc: BaseException, what: str) -> FlowctxError:
     return ArtifactError(f"cannot {what}: {_words(exc)}")
 
 
-def patiently(call: Callable[[], _T], what: str, patience: tuple[float, ...] = PATIENCE) -> _T:
+def patiently(call: Callable[[], _T], what: str, patience: tuple[float, ...] = PATIENCE, why_there: str = "") -> _T:
     """Return what a call to a store returns; one that gets no answer is repeated a few times.
 
     Raises:
@@ -65,7 +70,7 @@ def patiently(call: Callable[[], _T], what: str, patience: tuple[float, ...] = P
             return call()
         except Exception as exc:
             if wait is None or not _away(exc):
-                raise explained(exc, what) from exc
+                raise explained(exc, what, why_there) from exc
         time.sleep(wait)
     raise AssertionError  # the loop returns or raises
 

@@ -69,10 +69,10 @@ class Progress:
                 with suppress(LedgerError):
                     self.recorder.finish(RunStatus.FAILED, why)
                 raise
-            result = self.result()
             if self.recorder.recording:
-                self.recorder.finish(RunStatus(result.status), _why(result))
-        return result
+                ended = self._ended(self.ctx)
+                self.recorder.finish(RunStatus(ended.status), _why(ended))
+        return self.result()  # the run is over, also where an output can no longer be read
 
     def _run_steps(self) -> None:
         entries = self.entries
@@ -88,8 +88,11 @@ class Progress:
 
     def result(self) -> RunResult:
         """Return what happened, once every step has an entry."""
+        return self._ended(self._final_context())
+
+    def _ended(self, ctx: WorkflowContext) -> RunResult:
         entries = [self.entries[name] for name in self.workflow.steps]
-        return RunResult.of(self.workflow.name, self._final_context(), entries)
+        return RunResult.of(self.workflow.name, ctx, entries)
 
     def _attempt(self, step: Step) -> StepRun:
         attempt = StepAttempt(
