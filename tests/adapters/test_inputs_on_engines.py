@@ -69,6 +69,21 @@ def test_without_a_ledger_it_is_said_on_every_engine(engine):
     assert "set FLOWCTX_LEDGER_URL" in RUNNERS[engine](nav, partition=f"{DAYS[0]}|A")["value"].error
 
 
+@pytest.mark.parametrize("engine", RUNNERS)
+def test_no_older_version_stands_in_for_a_step_that_is_gone_on_any_engine(engine, ledger):
+    """Where later code has captured the partition without the step, the message says which steps there are."""
+    partitions = PartitionScheme(date=Daily(start=DAYS[0]))
+    old, new, reader = (Workflow(f"{name}_{engine}", partitions=partitions) for name in ("gone", "gone", "reads_gone"))
+    old.step(name="a")(lambda ctx: {"n": 1})
+    new.step(name="a2")(lambda ctx: {"n": 2})
+    reader.step(name="copy", inputs={"n": old.output("a").optional()})(lambda ctx, *, n: {"n": n})
+    for flow, batch_id in ((old, "first"), (new, "second")):
+        RUNNERS[engine](flow, partition=DAYS[0], batch_id=batch_id).raise_for_failure()
+    failed = RUNNERS[engine](reader, partition=DAYS[0])["copy"]
+    assert failed.category is ErrorCategory.DEPENDENCY
+    assert f"capture {DAYS[0]}|second (revision 2, batch second), has no step 'a': it has 'a2'" in failed.error
+
+
 # -- in tasks and assets that are no steps ----------------------------------------------------------------------------
 
 

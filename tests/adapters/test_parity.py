@@ -141,6 +141,21 @@ def test_what_is_read_of_others_is_copied(ledger):
         verify(market, "date=2012-10-03")
 
 
+def test_a_version_without_the_step_is_not_copied(ledger):
+    """Nor is the older one that has it, which no run would read; an input that never was there is left out."""
+    scheme = PartitionScheme(date=Daily(start="2026-01-05"))
+    old, new, reader = (Workflow(name, partitions=scheme) for name in ("lost", "lost", "reads_lost"))
+    old.step("a")(lambda ctx: {})
+    new.step("a2")(lambda ctx: {})
+    reader.step("copy", inputs={"lost": old.output("a").optional()})(lambda ctx, *, lost: {"there": lost is not None})
+    run(new, partition="2026-01-05", batch_id="first")
+    run(old, partition="2026-01-06", batch_id="first")
+    run(new, partition="2026-01-06", batch_id="second")
+    assert_parity(reader, "date=2026-01-05", on=["dagster"])
+    with pytest.raises(InputMissing, match="date=2026-01-06, of which .* has no step 'a': it has 'a2'; capture"):
+        verify(reader, "date=2026-01-06")
+
+
 def test_large_outputs_are_read_from_the_users_artifacts(ledger, monkeypatch, tmp_path):
     """Tables too; what is copied is written elsewhere, and nothing is added there."""
     monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(tmp_path / "store"))

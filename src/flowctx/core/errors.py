@@ -182,7 +182,7 @@ class UnknownRun(LedgerError, KeyError):
 
 
 class VersionGone(LedgerError, LookupError):
-    """A version of outputs that was there and is no more: it was pruned, or written over within its batch."""
+    """A version of outputs that was there and is no more: pruned, written over in its batch, or without the step."""
 
 
 class RunExists(LedgerError):

@@ -58,6 +58,7 @@ def _time(time: datetime | None) -> str | None:
 def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Capture | None = None) -> Version:
     """Return what a run and its capture are for whoever reads a step of it; a part has no capture yet."""
     key = run.key.digest
+    has_step = record is not None or step in run.steps
     return Version(
         partition=run.context.partition,
         capture_id=run.context.capture_id or "",
@@ -71,7 +72,8 @@ def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Ca
         first_completed_at=_time(capture.first_completed_at) if capture is not None else None,
         claimed_at=_time(capture.claimed_at) if capture is not None else None,
         part=capture is None,
-        has_step=record is not None or step in run.steps,
+        has_step=has_step,
+        other_steps=() if has_step else run.steps,
         step_status=record.status if record is not None else None,
         digest=step_row(key, record)["digest"] if record is not None else None,
     )

@@ -221,6 +221,8 @@ def _reading_last(workflow: str, step: str, partitions: list[str], sqlite: bool)
 
 def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
     try:
+        known = () if row["step_status"] is not None else msgspec.json.decode(row["steps"], type=tuple[str, ...])
+        has_step = row["step_status"] is not None or step in known
         return Version(
             partition=PartitionKey.parse(row["partition"]) if row["partition"] and key is None else key,
             capture_id=row["capture_id"],
@@ -230,7 +232,8 @@ def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
             batch_id=row["batch_id"],
             status=standing(CaptureState(row["state"] or CaptureState.HELD), RunStatus(row["status"])),
             part=row["state"] is None,
-            has_step=row["step_status"] is not None or step in msgspec.json.decode(row["steps"], type=list[str]),
+            has_step=has_step,
+            other_steps=() if has_step else known,
             error=row["error"],
             completed_at=row["completed_at"],
             first_completed_at=row["first_completed_at"],

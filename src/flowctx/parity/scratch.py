@@ -8,7 +8,7 @@ from pathlib import Path
 from flowctx import local
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.durability.versions import Version
+from flowctx.core.durability.versions import Version, older_with_step, without_step
 from flowctx.core.errors import InputMissing, LedgerError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import amount
@@ -80,8 +80,12 @@ def _recorded(
     for key, steps in keys.items():
         results: dict[str, StepResult] = {}
         for step, needed in steps.items():
-            version = VersionChoice().version(ledger.versions(source.name, step, [key]))
-            if version is not None:
+            versions = ledger.versions(source.name, step, [key])
+            version = VersionChoice().version(versions)
+            older = None if version is None or version.has_step else older_with_step(version, versions)
+            if version is not None and older is not None:
+                raise InputMissing(f"{key or source.name}, {without_step(step, version, older)}")
+            if version is not None and version.has_step:
                 results[step] = _result(ledger, source, step, version)
             elif needed:
                 missing.append(key)

@@ -87,6 +87,18 @@ class VersionsContract:
                 assert choice.version(ledger.versions_meant("nav", step, [key], [choice])) == meant
                 assert choice.version(ledger.versions_meant("nav", step, [key], [choice, choices[-1]])) == meant
 
+    def test_a_version_without_the_step_says_which_steps_it_has(self, ledger: Ledger) -> None:
+        """So does one that was skipped; of one that has the step, only that is said."""
+        _recorded(ledger, replace(_run("r1", "b1"), steps=("total", "value")))
+        _recorded(ledger, replace(_run("r2", "b2"), steps=("total", "later")), step="total")
+        _recorded(ledger, replace(_run("r3", "b3"), steps=("later",)), RunStatus.SKIPPED, step="later")
+        for found in (
+            ledger.versions("nav", "value", [_KEY]),
+            ledger.versions_meant("nav", "value", [_KEY], [VersionChoice(known_at=ledger.now())]),
+        ):
+            steps = [(one.has_step, one.other_steps) for one in sorted(found, key=lambda one: one.revision)]
+            assert steps == [(True, ()), (False, ("total", "later")), (False, ("later",))]
+
     def test_versions_are_those_of_the_partitions_that_are_meant(self, ledger: Ledger) -> None:
         """Other partitions, workflows and runs without partitions are not among them, unless they are asked for."""
         other = PartitionKey(date="2026-01-09", fund="B")

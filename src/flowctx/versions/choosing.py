@@ -11,7 +11,7 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, check_past
-from flowctx.core.durability.versions import PrunedVersion, Version
+from flowctx.core.durability.versions import PrunedVersion, Version, older_with_step, without_step
 from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
@@ -81,6 +81,26 @@ class StepVersions:
         """
         return ((key, version) for key, (version,) in self.all_chosen(keys, choice))
 
+    def with_step(
+        self, keys: Iterable[PartitionKey | None], choice: VersionChoice
+    ) -> Iterator[tuple[PartitionKey | None, Version | None]]:
+        """Yield partitions in their order, each with the version that is meant, if one has ever had the step.
+
+        Raises:
+            UnknownBatch: Nobody remembers the batch that is meant.
+            VersionGone: A version was there, and was pruned or written over since; or the one that is meant has not
+                the step, and is named or has one before it that has the step, which does not stand in.
+        """
+        named = choice.known_at is None and choice != VersionChoice()
+        for key, (version,), versions in self._found(keys, (choice,)):
+            if version is None or version.has_step:
+                yield key, version
+                continue
+            older = older_with_step(version, versions)
+            if named or older is not None:
+                raise VersionGone(f"{key or self.workflow.name}, {without_step(self.step, version, older)}")
+            yield key, None
+
     def all_chosen(
         self, keys: Iterable[PartitionKey | None], *choices: VersionChoice
     ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...]]]:
@@ -91,12 +111,18 @@ class StepVersions:
             UnknownBatch: Nobody remembers a batch that is meant.
             VersionGone: A version was there, and was pruned or written over since.
         """
+        return ((key, found) for key, found, _ in self._found(keys, choices))
+
+    def _found(
+        self, keys: Iterable[PartitionKey | None], choices: Sequence[VersionChoice]
+    ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...], list[Version]]]:
+        """Yield partitions in their order, each with the versions that are meant, and those among which they were."""
         for choice in choices:
             check_past(choice.known_at, self.ledger.now)
         unknown = [error for choice in choices if (error := self._unknown(choice)) is not None]
         for key, versions, pruned in self.each(keys, choices):
             try:
-                yield key, tuple([choice.version(versions, pruned) for choice in choices])
+                yield key, tuple([choice.version(versions, pruned) for choice in choices]), versions
             except VersionGone as exc:
                 raise VersionGone(f"{key or self.workflow.name}: {exc}") from exc
         if unknown:  # nor was any of their versions pruned

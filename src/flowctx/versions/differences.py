@@ -24,6 +24,8 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Change, Tolerance, changes
 from flowctx.versions.choosing import StepVersions, required_ledger
 
+#: Partitions, each with the two versions that are compared.
+Pairs = Sequence[tuple[PartitionKey | None, tuple[Version | None, ...]]]
 #: How many partitions are compared at a time.
 _PAGE = 250
 
@@ -150,20 +152,19 @@ def diff(
     found = Differences(workflow=workflow.name, before=before.text, after=after.text)
     names = [workflow[step].name] if step is not None else list(workflow.steps)
     keys, in_common = _keys(StepVersions(there, workflow, names[0]), before, after, select, until), 0
+    without = ""
     for name in names:
         versions = StepVersions(there, workflow, name)
         pairs = versions.all_chosen(keys, before, after)
         while page := list(itertools.islice(pairs, _PAGE)):
-            both = [(key, old, new) for key, (old, new) in page if old is not None or new is not None]
+            without = without or next(_without(name, page, (before, after)), "")
+            both = [(key, _has(old), _has(new)) for key, (old, new) in page if _has(old) or _has(new)]
             shared = [one for one in both if one[1] is not None and one[2] is not None]
             in_common += len(shared)
             for difference in _differences(versions, shared if common else both, how):
                 found.add(difference)
     if not in_common:
-        raise VersionGone(
-            f"no partition of workflow {workflow.name!r} that is meant has both versions, {before.text} and "
-            f"{after.text}; see: flowctx captures {workflow.name}"
-        )
+        raise _nothing_in_common(workflow, before, after, without)
     if len(names) > 1:
         differing = {one.partition for one in found.steps}
         order = {partition: place for place, partition in enumerate(keys) if partition in differing}
@@ -234,6 +235,28 @@ def _keys(
     workflow = versions.workflow.name
     runs = (run for id_ in named for run in versions.ledger.list_runs(workflow=workflow, capture_id=id_, limit=1))
     return list(dict.fromkeys(run.context.partition for run in runs))
+
+
+def _has(version: Version | None) -> Version | None:
+    """Return a version if it has the step; if not, it is as if there were none."""
+    return version if version is not None and version.has_step else None
+
+
+def _without(step: str, page: Pairs, choices: Sequence[VersionChoice]) -> Iterator[str]:
+    """Yield, in words, which versions that are there have not the step."""
+    for _, versions in page:
+        for choice, version in zip(choices, versions, strict=True):
+            if version is not None and not version.has_step:
+                has = ", ".join(map(repr, version.other_steps)) or "nobody knows which"
+                yield f"capture {version.capture_id}, {choice.text}, has no step {step!r}: it has {has}"
+
+
+def _nothing_in_common(workflow: Workflow, before: VersionChoice, after: VersionChoice, without: str) -> VersionGone:
+    both = f"both versions, {before.text} and {after.text}"
+    what = f"a step in {both}: {without}" if without else both
+    return VersionGone(
+        f"no partition of workflow {workflow.name!r} that is meant has {what}; see: flowctx captures {workflow.name}"
+    )
 
 
 def _differences(

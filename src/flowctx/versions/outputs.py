@@ -36,7 +36,9 @@ def outputs(
     """Return what a step made of many partitions, from complete captures of runs on any engine.
 
     By default the current versions; or those of a batch, of a revision, or those that were current at a time. What was
-    skipped, or has no such version, is left out. Outputs are loaded when they are looked at.
+    skipped, or has no such version, is left out. So is a partition whose version was made before there was the step.
+    Where one before it has the step, none stands in: that is an error, and so is a version without it that is named.
+    Outputs are loaded when they are looked at.
 
     Args:
         workflow: The workflow; it must have partitions.
@@ -56,7 +58,7 @@ def outputs(
         WorkflowError: It has no such step.
         ContextError: More than one version is meant, or the time has no zone, or lies ahead of the ledger's clock.
         UnknownBatch: Nobody remembers the batch.
-        VersionGone: A version was there, and was pruned or written over since.
+        VersionGone: A version was there, and was pruned or written over since, or has no such step.
         LedgerError: There is no ledger.
 
     Example:
@@ -121,7 +123,7 @@ def _meant(
 ) -> Iterator[tuple[PartitionKey, Version]]:
     """Yield the partitions that have an output, each with the version that is meant."""
     choice = VersionChoice(batch_id=batch_id, revision=revision, known_at=read_time(known_at))
-    chosen = found.chosen(found.keys(select, until), choice)
+    chosen = found.with_step(found.keys(select, until), choice)
     return ((key, v) for key, v in chosen if v is not None and key is not None and not v.is_hole)
 
 

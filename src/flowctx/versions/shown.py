@@ -111,6 +111,7 @@ def stale_data(found: StalePartition) -> dict[str, Any]:
                 "revision": link.revision,
                 "captured_again": link.now,
                 "batch_id": link.batch_id,
+                "without_step": link.without_step,
             }
             for link in found.chain
         ],

@@ -56,6 +56,8 @@ class StaleLink:
     now: str | None = None
     #: The batch of that.
     batch_id: str | None = None
+    #: Whether that has not the step that was read.
+    without_step: bool = False
 
     @property
     def text(self) -> str:
@@ -63,7 +65,8 @@ class StaleLink:
         if self.now is None:
             return f"{self.read.text} is stale"
         how = "in place" if self.now == self.capture_id else f"by {self.now}"
-        return f"{self.read.text} was captured again {how} after {self.capture_id}, with other content"
+        what = f"without the step {self.read.step!r}" if self.without_step else "with other content"
+        return f"{self.read.text} was captured again {how} after {self.capture_id}, {what}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +102,8 @@ def stale(
     """Return the partitions that were built on what has been captured again since, with other content.
 
     What a step has read is recorded with it. A partition is stale if the current version of something that it has read
-    has other content than what it has read, or is stale itself, over any number of workflows. Content that is the same
-    after a new capture makes nothing stale.
+    has other content than what it has read, or not the step that was read, or is stale itself, over any number of
+    workflows. Content that is the same after a new capture makes nothing stale.
 
     Args:
         workflow: The workflow.
@@ -230,6 +233,7 @@ class _Graph:
             revision=read.revision,
             now=now.capture_id if now is not None else None,
             batch_id=now.batch_id if now is not None else None,
+            without_step=now is not None and not now.has_step,
         )
         found.append(reader)
 
@@ -247,6 +251,8 @@ class _Graph:
 
     def _differs(self, read: VersionRead, now: Version) -> bool:
         """Whether what was read has other content now; what is not known any more counts as other content."""
+        if not now.has_step:
+            return True
         if read.digest is None or now.is_hole:
             return (read.digest is None) != now.is_hole
         if now.digest == read.digest:

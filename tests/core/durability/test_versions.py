@@ -2,7 +2,7 @@
 
 from flowctx import PartitionKey, StepStatus
 from flowctx.core.durability.records import RunStatus
-from flowctx.core.durability.versions import Version, version_read, version_to_read
+from flowctx.core.durability.versions import Version, older_with_step, version_read, version_to_read
 
 KEY = PartitionKey(date="2026-01-09")
 
@@ -74,9 +74,20 @@ def test_a_run_that_is_at_later_steps_can_be_read():
     assert not version("own", 0, RunStatus.PARTIAL, part=True, step_status=StepStatus.FAILED).is_read
 
 
-def test_a_capture_from_before_a_step_was_there_is_no_version_of_it():
-    """It is no hole: nobody has captured that step, and in the own batch nothing older stands in."""
+def test_a_capture_without_the_step_hides_what_is_older():
+    """It is no hole, and is not read; in the own batch or not, nothing older stands in."""
     lacking = version("b1", 1, completed_at="1", step_status=None, has_step=False)
-    assert version_to_read([lacking], None) is None
-    assert version_to_read([version("b0", 0, completed_at="0"), lacking], "b1") is lacking
+    older = version("b0", 0, completed_at="0")
+    assert version_to_read([lacking], None) is lacking
+    assert version_to_read([older, lacking], None) is version_to_read([older, lacking], "b1") is lacking
     assert not lacking.is_read
+
+
+def test_what_has_the_step_is_looked_for_before_the_version_that_has_not():
+    """What failed, what is a part and what came later do not count."""
+    lacking = version("b3", 3, completed_at="3", step_status=None, has_step=False)
+    one, two = version("b1", 1, completed_at="1"), version("b2", 2, completed_at="2")
+    failed, part = version("b2", 2, RunStatus.FAILED), version("b2", 0, RunStatus.PARTIAL, part=True)
+    assert older_with_step(lacking, [one, two, lacking, version("b4", 4, completed_at="4")]) is two
+    assert older_with_step(lacking, [one, failed, part, lacking]) is one
+    assert older_with_step(lacking, [failed, part, lacking]) is None

@@ -75,7 +75,8 @@ class Need:
         for version in ledger.versions(self.workflow, self.step, wanted) if wanted else ():
             found.setdefault(version.partition, []).append(version)
         chosen = {one: version_to_read(versions, None) for one, versions in found.items()}
-        times = {one: version.completed_at or "" for one, version in chosen.items() if version is not None}
+        there = {one: version for one, version in chosen.items() if version is not None and version.has_step}
+        times = {one: version.completed_at or "" for one, version in there.items()}
         return {
             key: max((times[one] for one in some), default="")
             for key, some in read.items()

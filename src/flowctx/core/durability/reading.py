@@ -12,7 +12,14 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunStatus, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice, read_time
-from flowctx.core.durability.versions import PrunedVersion, Version, version_read, version_to_read
+from flowctx.core.durability.versions import (
+    PrunedVersion,
+    Version,
+    older_with_step,
+    version_read,
+    version_to_read,
+    without_step,
+)
 from flowctx.core.errors import InputMissing
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -115,7 +122,7 @@ class StepInputs:
             candidates.setdefault(version.partition, []).append(version)
         chosen = {key: version_to_read(candidates.get(key, ()), batch_id, self.ctx.run_id) for key in keys}
         to_come = self._to_come(item, [k for k, v in chosen.items() if v is None or v.batch_id != batch_id])
-        unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not v.is_read)]
+        unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not _may_be_read(v))]
         if unfinished:
             raise InputMissing(self._unfinished(name, item, unfinished, chosen))
         for key, failed in unmade.items():
@@ -127,7 +134,7 @@ class StepInputs:
         missing = [key for key, version in chosen.items() if version is None]
         if missing and not item.is_optional:
             raise InputMissing(self._missing(name, item, missing))
-        return [version for version in chosen.values() if version is not None]
+        return self._with_step(name, item, chosen, candidates)
 
     def _versions_then(
         self, name: str, item: Input, keys: Sequence[PartitionKey | None], known_at: datetime
@@ -147,7 +154,34 @@ class StepInputs:
                 f"{self._label(name)} needs {_named(item, missing)}, which nobody had captured by {known_at}; "
                 "choose a later known_at"
             )
-        return [version for version in chosen.values() if version is not None]
+        return self._with_step(name, item, chosen, found)
+
+    def _with_step(
+        self,
+        name: str,
+        item: Input,
+        chosen: Mapping[PartitionKey | None, Version | None],
+        candidates: Mapping[PartitionKey | None, Sequence[Version]],
+    ) -> list[Version]:
+        """Return the versions that are read; of a partition whose version has no such step, none stands in.
+
+        It is left out where the input is optional, and no version has ever had the step.
+        """
+        read: list[Version] = []
+        for key, version in chosen.items():
+            if version is None:
+                continue
+            older = None if version.has_step else older_with_step(version, candidates[key])
+            if version.has_step:
+                read.append(version)
+            elif older is not None or not item.is_optional or self._is_own(version):
+                why = without_step(item.step_name, version, older)
+                raise InputMissing(f"{self._label(name)} needs {_named(item, [key])}, {why}")
+        return read
+
+    def _is_own(self, version: Version) -> bool:
+        """Whether a version is of the run's own batch."""
+        return version.batch_id is not None and version.batch_id == self.ctx.batch_id
 
     def _to_come(self, item: Input, keys: Sequence[PartitionKey | None]) -> set[PartitionKey | None]:
         """Return the partitions that the run's own batch is still to make: nothing older stands in for them."""
@@ -222,9 +256,8 @@ class StepInputs:
         chosen: Mapping[PartitionKey | None, Version | None],
     ) -> str:
         version = chosen[keys[0]]
-        own = version if version is not None and not version.is_read else None
+        own = version if version is not None and not _may_be_read(version) else None
         how = "has not run" if own is None else "is under way" if own.status is RunStatus.RUNNING else str(own.status)
-        how = how if own is None or own.has_step else f"was made before it had the step {item.step_name!r}"
         why = f": {own.error}" if own is not None and own.error else ""
         return (
             f"{self._label(name)} waits for {_named(item, keys)} in the same batch "
@@ -259,6 +292,11 @@ def known_time(ctx: WorkflowContext) -> datetime | None:
     """Return the time as of which a run reads its inputs, if it does."""
     known_at = ctx.metadata.get("known_at")
     return None if known_at is None else datetime.fromisoformat(str(known_at))
+
+
+def _may_be_read(version: Version) -> bool:
+    """Whether a version is done; it may have been made without the step."""
+    return version.is_read or (version.ended_well and not version.has_step)
 
 
 def _made_since(failed: Unmade, version: Version | None, batch_id: str | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flowctx.core.durability.versions import PrunedVersion, Version, version_to_read
+from flowctx.core.durability.versions import PrunedVersion, Version, place_of, version_to_read
 from flowctx.core.errors import ContextError, VersionGone
 
 
@@ -59,6 +59,8 @@ class VersionChoice:
     def version(self, versions: Sequence[Version], pruned: Sequence[PrunedVersion] = ()) -> Version | None:
         """Return the version of one partition that is meant, complete or a hole; ``None`` if there is none.
 
+        It need not have the step that is read: no other one stands in for it.
+
         Args:
             versions: All captures of the partition.
             pruned: Those that were complete and are pruned.
@@ -72,7 +74,7 @@ class VersionChoice:
             return version_to_read(versions, None)
         of_it = [v for v in versions if self._is_meant(v) and _is_readable(v)]
         if of_it:
-            return max(of_it, key=_place)
+            return max(of_it, key=place_of)
         gone = next((one for one in pruned if self._is_meant(one)), None)
         if gone is not None:
             raise VersionGone(_pruned(gone))
@@ -135,7 +137,7 @@ def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time
     at = time.astimezone(UTC).isoformat(timespec="microseconds")
     versions = list(versions)
     then = [v for v in versions if _is_readable(v) and v.completed_at is not None and v.completed_at <= at]
-    found = max(then, key=_place, default=None)
+    found = max(then, key=place_of, default=None)
     for version in versions:
         first = version.first_completed_at
         if first is not None and first <= at < (version.claimed_at or "") and _is_after(version, first, found):
@@ -147,12 +149,7 @@ def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time
 
 
 def _is_readable(version: Version) -> bool:
-    return version.ended_well and version.has_step and not version.part
-
-
-def _place(version: Version) -> tuple[int, str]:
-    """Return what the versions of a partition follow each other by; without partitions there are several subjects."""
-    return (version.revision if version.partition is not None else 0), version.completed_at or ""
+    return version.ended_well and not version.part
 
 
 def _is_after(one: Version | PrunedVersion, known_since: str, found: Version | None) -> bool:

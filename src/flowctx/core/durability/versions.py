@@ -40,6 +40,8 @@ class Version:
     part: bool = False
     #: Whether its workflow had the step that is read, when it was made.
     has_step: bool = True
+    #: The steps that it had instead, where it had not that one; empty where nobody knows them.
+    other_steps: tuple[str, ...] = ()
     #: How the step ended that is read.
     step_status: StepStatus | None = None
     #: The digest of what that step recorded.
@@ -83,7 +85,8 @@ def version_to_read(versions: Iterable[Version], batch_id: str | None, run_id: s
 
     That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Where an engine makes
     the steps of a partition in runs of their own, that is the last run of a part that has the step. Else the current
-    one: the last that is complete or says that there is nothing.
+    one: the last that is complete or says that there is nothing. It need not have the step: then nothing is read, since
+    an older one is not what is current.
 
     Args:
         versions: All captures of the partition.
@@ -98,10 +101,43 @@ def version_to_read(versions: Iterable[Version], batch_id: str | None, run_id: s
     of_batch = of_batch or [version for version in versions if version.part and version.step_status is not None]
     if of_batch:
         return of_batch[-1]
-    readable = [version for version in found if version.ended_well and version.has_step]
+    readable = [version for version in found if version.ended_well]
     if not readable or readable[0].partition is None:
         return readable[-1] if readable else None
     return max(readable, key=lambda version: version.revision)
+
+
+def place_of(version: Version) -> tuple[int, str]:
+    """Return what the versions of a partition follow each other by; without partitions there are several subjects."""
+    return (version.revision if version.partition is not None else 0), version.completed_at or ""
+
+
+def older_with_step(version: Version, versions: Iterable[Version]) -> Version | None:
+    """Return the last version before one that has the step which that one has not."""
+    older = [v for v in versions if v.ended_well and v.has_step and not v.part and place_of(v) < place_of(version)]
+    return max(older, key=place_of, default=None)
+
+
+def without_step(step: str, version: Version, older: Version | None) -> str:
+    """Return, as words that follow a partition's name, that its version has not the step that is read.
+
+    Args:
+        step: The step.
+        version: The version that is meant.
+        older: One before it that has the step.
+    """
+    has = f"it has {', '.join(map(repr, version.other_steps))}" if version.other_steps else "nobody knows which it has"
+    remedy = "make it again with code that has the step, or read a step that it has"
+    if older is not None:
+        remedy = (
+            f"capture {older.capture_id} (revision {older.revision}) has it, and does not stand in: {remedy}, or "
+            f"read the older one as of its time: known_at={older.completed_at!r}"
+        )
+    batch = f", batch {version.batch_id}" if version.batch_id is not None else ""
+    return (
+        f"of which the version that is meant, capture {version.capture_id} (revision {version.revision}{batch}), has "
+        f"no step {step!r}: {has}; {remedy}"
+    )
 
 
 def version_read(workflow: str, step: str, version: Version) -> VersionRead:
