@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import pytest
 from airflow.models.dagrun import DagRun
@@ -15,6 +16,7 @@ from airflow.utils.session import create_session
 from adapters.airflow_names import CronTriggerTimetable
 from flowctx import AsOf, CaptureHeld, ContextError, Daily, PartitionScheme, Workflow, WorkflowError, resume
 from flowctx.airflow import _compat, step_task, workflow_context, workflow_dag
+from flowctx.airflow.context import run_context
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.testing import run_dag
 
@@ -173,6 +175,23 @@ def test_the_steps_of_a_run_have_one_business_date(ledger) -> None:
     for words in ("as of 2026-01-16", "is as of 2026-01-19", "DAG(default_args={'as_of': AsOf...})"):
         assert words in done["report"].error
     assert ledger.get_run(done.run_id).context.as_of_date == date(2026, 1, 16)
+
+
+def test_the_steps_of_a_partition_without_a_scheme_have_one_business_date(ledger) -> None:
+    """One step takes the date of the key, and one by its rule the session before: the second is refused."""
+    done = run_dag(disagreeing("two_dates_of_a_key"), partition={"date": "2026-01-19"})
+    for words in ("as of 2026-01-16 (from partition.date+last_session:XNYS)", "is as of 2026-01-19"):
+        assert words in done["report"].error
+
+
+def test_the_first_step_of_a_partition_without_a_scheme_warns_of_two_dates(caplog) -> None:
+    """A worker that sees no other step of the run compares the rules of the DAG."""
+    times = dict.fromkeys(("logical_date", "partition_date", "data_interval_start", "data_interval_end", "run_after"))
+    about = {"run_id": "r", "run_type": "manual", "clear_number": 0, "start_date": None, "partition_key": None}
+    run = SimpleNamespace(conf={"partition": {"date": "2026-01-19"}}, **about, **times)
+    context = {"dag": disagreeing("two_dates_of_a_first_step"), "dag_run": run}
+    assert run_context(context, AsOf.last_session("XNYS")).as_of_date == date(2026, 1, 16)
+    assert "two business dates, 2026-01-16 (from partition.date+last_session:XNYS) and 2026-01-19" in caplog.text
 
 
 def test_without_a_ledger_two_dates_are_warned_of(caplog, monkeypatch) -> None:

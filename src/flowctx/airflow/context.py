@@ -21,6 +21,8 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming, dates_in_partition
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context_dates import DUE
+from flowctx.core.workflow.date_of_run import date_of_run
 from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
@@ -178,11 +180,11 @@ def rule_of(dag: Any) -> AsOf | None:
 def _warn_of_other_dates(dag: Any, ctx: WorkflowContext, time: RunTiming) -> None:
     """Warn where another call in this process, or the rule of another step of the DAG, has another date."""
     seen = [(ctx.as_of_date, ctx.metadata["as_of_source"])]
-    if ctx.partition is None:
+    if DUE not in ctx.metadata:  # else a cadence dates the run, and no rule says another date
         rules = {rule for task in dag.tasks for rule in _rules_of_step(task)}
         for rule in sorted(rules, key=repr):
             try:
-                found = rule.resolve(time)
+                found = date_of_run(ctx.partition, time.scheme, time=time, as_of=rule)
             except CalendarError:  # which that step will say
                 continue
             seen.append((found.date, found.source))

@@ -119,12 +119,12 @@ def plan_rerun(ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how
 def check_date(ledger: RunLedger, run: RunRecord) -> None:
     """Refuse a step whose rule gives it another business date than the run is recorded with.
 
-    Where the partition says the date, the rules of steps cannot differ.
+    Where a cadence dates the partition, the rules of steps cannot differ.
 
     Raises:
         ContextError: The two dates, and how to have one.
     """
-    if str(run.context.metadata.get("as_of_source", "")).startswith("partition."):
+    if DUE in run.context.metadata:
         return
     before = find_run(ledger, run)
     if before is not None:
