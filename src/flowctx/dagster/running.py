@@ -166,8 +166,8 @@ def _histories(instance: dg.DagsterInstance, run_id: str) -> dict[str, _History]
 
 
 def _first_cause(error: Any) -> str:
-    """Return what an exception says that is at the root of Dagster's own, which only says where it was."""
-    while error.cause is not None:
+    """Return what the exception says that Dagster's own are about, which only say where it was."""
+    while error.cause is not None and error.message.startswith("dagster."):
         error = error.cause
     return str(error.message).strip()
 
