@@ -153,6 +153,12 @@ def launched(config=None, tags=None, key="A", flow=flow):
         ({"tags": {"flowctx/note": "b"}}, "means nothing to flowctx; there are batch_id"),
         ({"tags": {"flowctx/partition": "B"}}, "they must mean the same"),
         ({"tags": {"flowctx/as_of_date": "today"}}, "write it as YYYY-MM-DD"),
+        (
+            {"tags": {"flowctx/batch_id": "b"}, "config": {"batch_id": "c"}},
+            "two values of batch_id: its tag flowctx/batch_id says 'b' and its configuration says 'c'; say it once",
+        ),
+        ({"tags": {"flowctx/batch_id": "b", "batch_id": "c"}}, "and its tag batch_id says 'c'"),
+        ({"tags": {"flowctx/as_of_date": "2026-01-09", "as_of_date": "2026-01-10"}}, "two values of as_of_date"),
     ],
 )
 def test_run_config_and_tags_that_are_misunderstood_fail_the_run(how, words):
@@ -162,9 +168,10 @@ def test_run_config_and_tags_that_are_misunderstood_fail_the_run(how, words):
 
 
 def test_run_config_and_tags_that_are_understood_run():
-    """Typed values, tagged values, reserved names, tags of others and a partition tag that agrees go through."""
+    """Typed values, tagged values, reserved names, tags of others, and what is said twice alike go through."""
     config = {"since": "2012-10-26", "limit": {"$int": "0x7"}, "batch_id": "b"}
-    assert launched(config, {"flowctx/partition": "A", "team": "data", "owner/name": "x"}) == "ok"
+    tags = {"flowctx/partition": "A", "flowctx/batch_id": "b", "team": "data", "owner/name": "x"}
+    assert launched(config, tags) == "ok"
 
 
 def test_an_adopted_asset_is_warned_of_slips(caplog):

@@ -18,7 +18,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, derived_trace_id
-from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest
+from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension
@@ -77,7 +77,19 @@ class RunFacts:
         Raises:
             ContextError: Something that cannot be.
         """
-        return RunRequest.parse(lambda name: params.get(name) if (value := self.tag(name)) is None else value)
+        return RunRequest.parse(lambda name: self._value_of(name, params))
+
+    def _value_of(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Return what is said of the run under a name, in a tag of it or beside its parameters."""
+        spellings = (TAG_PREFIX + name, name)
+        found = {f"its tag {tag}": value for tag in spellings if (value := self.tags.get(tag)) is not None}
+        if params.get(name) is not None:
+            found["its configuration"] = params[name]
+        read = [read_value(name, value) for value in found.values()]
+        if any(value != read[0] for value in read):
+            places = " and ".join(f"{place} says {value!r}" for place, value in found.items())
+            raise ContextError(f"the run has two values of {name}: {places}; say it once")
+        return next(iter(found.values())) if found else self.tag(name)
 
     @property
     def batch_id(self) -> str | None:

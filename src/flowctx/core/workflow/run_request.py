@@ -73,7 +73,7 @@ class RunRequest:
         for name, default in _DEFAULTS.items():
             value = values[name]
             if value is not default:
-                object.__setattr__(self, name, _read(name, value, ""))
+                object.__setattr__(self, name, read_value(name, value))
         for name in () if self.resume_from else ("from_step", "take_over", "accept_changes"):
             if values[name]:
                 raise ContextError(f"{name}={values[name]!r} is for a run that continues another; add resume_from")
@@ -94,7 +94,7 @@ class RunRequest:
             >>> RunRequest.parse({"resume_from": "run-1", "accept_changes": "true"}.get).accept_changes
             True
         """
-        return cls(**{name: _read(name, get(name), where) for name in RESERVED_NAMES})
+        return cls(**{name: read_value(name, get(name), where) for name in RESERVED_NAMES})
 
     def to_conf(self) -> dict[str, Any]:
         """Return what is said, as JSON for the ``conf`` of an Airflow run."""
@@ -186,7 +186,21 @@ def _plain(value: Any, name: str) -> Any:
         return freeze(value, name)
 
 
-def _read(name: str, value: Any, where: str) -> Any:
+def read_value(name: str, value: Any, where: str = "") -> Any:
+    """Return what is said of a run under one of the reserved names, read from text or JSON.
+
+    Args:
+        name: The name.
+        value: What is said.
+        where: What to call the place in an error, such as ``conf``.
+
+    Raises:
+        ContextError: A value that cannot be.
+
+    Example:
+        >>> read_value("as_of_date", "2012-10-26")
+        datetime.date(2012, 10, 26)
+    """
     read: Callable[[Any, str], Any] = _READERS.get(name, _text)
     return read(value, f"{where}[{name!r}]" if where else name)
 
