@@ -240,3 +240,16 @@ def test_until_is_the_last_date_of_what_is_read(funds):
     nothing = ("--select", "date=2026-01-06", "--until", "2026-01-05")
     for command in (("output", "fund_nav", "value"), ("diff", "fund_nav", "--batch", "b1"), ("stale", "fund_nav")):
         assert "date=2026-01-06 holds no as-of date up to 2026-01-05" in funds(*command, *nothing, exit_code=2)
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_values_of_one_column_are_not_written(funds, form):
+    """Whatever it is written as, a value is not lost in silence, and no file is left."""
+    source = funds.folder / "shared.py"
+    source.write_text(SOURCE.replace('"of": {"day": ctx.as_of_date}', '"of.day": 1, "of": {"day": 2}'))
+    place = f"{source}:nav"
+    funds("run", place, "--partition", "2026-01-07|A", "--batch", "b3")
+    said = funds("output", place, "value", "--batch", "b3", "--file", f"out.{form}", exit_code=1)
+    assert "two values that would both be the column 'of.day'" in said
+    assert not (funds.folder / f"out.{form}").exists()
+    sys.modules.pop("shared", None)

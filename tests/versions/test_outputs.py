@@ -249,3 +249,14 @@ def test_the_ledgers_clock_says_what_lies_ahead(clock, minutes):
     assert made.status == "ok"
     with pytest.raises(ContextError, match="lies ahead"):
         run(nav, partition="2026-01-05|GROWTH", known_at=clock.now() + timedelta(seconds=1), ledger=ledger, clock=here)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [{"limits.low": 1, "limits": {"low": 2}}, {"a": {"b": {"c": 1}, "b.c": 1}}],
+)
+def test_values_that_would_share_a_column_are_refused(output):
+    """One of them would be lost in silence, and which one would depend on their order."""
+    for one in (output, dict(reversed(output.items()))):
+        with pytest.raises(PlainDataError, match="output of tier=T1 has two values that would both be the column '"):
+            list(rows(Outputs({PartitionKey(tier="T1"): one})))

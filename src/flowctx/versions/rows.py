@@ -24,7 +24,8 @@ def rows(found: Outputs) -> Iterator[dict[str, Any]]:
     Nested values get a column each, such as ``limits.low``; a list is one value.
 
     Raises:
-        PlainDataError: An output has a value of a dimension's name, and it is another one.
+        PlainDataError: An output has a value of a dimension's name, and it is another one; or two values would have
+            one column, such as ``{"limits.low": 1, "limits": {"low": 2}}``.
 
     Example:
         >>> from flowctx import Outputs, PartitionKey
@@ -34,8 +35,14 @@ def rows(found: Outputs) -> Iterator[dict[str, Any]]:
     for page in found.pages(_PAGE):
         for key, output in page.items():
             row: dict[str, Any] = key.to_dict()
-            own = dict(row)
+            own, seen = dict(row), set[str]()
             for name, value in _flat(output, ""):
+                if name in seen:
+                    raise PlainDataError(
+                        f"the output of {key} has two values that would both be the column {name!r}, one of which is "
+                        "nested; rename one"
+                    )
+                seen.add(name)
                 if name in own and str(value) != own[name]:
                     raise PlainDataError(
                         f"the output of {key} has a value {name!r} that is not the partition's own {name}; rename it"
