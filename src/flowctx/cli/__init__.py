@@ -15,6 +15,7 @@ import click
 from flowctx.backfill.worker_process import start_early
 from flowctx.cli.options import LEDGER, CommandError, refuse_empty_texts
 from flowctx.cli.output import echo, shown
+from flowctx.cli.standard_output import ENDS_WITH_IT
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -161,7 +162,7 @@ def main() -> None:
     if _runs_here(sys.argv[1:]):
         start_early()
     try:
-        cli()
+        cli(obj=ENDS_WITH_IT)
     finally:
         gc.freeze()  # Python looks for garbage once more before it ends, and all of it ends anyway
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from flowctx.cli.standard_output import data_alone
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import CalendarError, ContextError
@@ -208,8 +209,14 @@ def _ledger_option(
 
 
 def json_option(command: _F) -> _F:
-    """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+    """Add ``--json``: nothing else is on standard output then."""
+
+    def alone(ctx: click.Context, param: click.Parameter, as_json: bool) -> bool:
+        if as_json and not ctx.resilient_parsing:
+            data_alone()
+        return as_json
+
+    return click.option("--json", "as_json", is_flag=True, callback=alone, help="Print JSON.")(command)
 
 
 def read_step_config(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 
 from flowctx.cli.blocks import Block, Cell, Paragraph, cells_of
 from flowctx.cli.options import CommandError
+from flowctx.cli.standard_output import is_terminal, write
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
 from flowctx.core.masking import mask_data, mask_text, text_masker
@@ -60,12 +60,15 @@ def shown(text: str, *, lines: bool = False) -> str:
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a text."""
-    click.echo(shown(text, lines=True), err=err)
+    if err:
+        click.echo(shown(text, lines=True), err=True)
+    else:
+        write(shown(text, lines=True))
 
 
 def print_json(data: object) -> None:
     """Print JSON, in a fixed order, without secrets."""
-    click.echo(json_text(mask_data(data)))
+    write(json_text(mask_data(data)))
 
 
 def json_text(data: object) -> str:
@@ -89,7 +92,7 @@ def json_list(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def print_json_list(items: Iterable[Mapping[str, Any]]) -> None:
     """Print a list as JSON, without secrets, so many items at a time."""
     for block in in_blocks(json_list(map(mask_data, items))):
-        click.echo(block, nl=False)
+        write(block, nl=False)
 
 
 def in_blocks(texts: Iterator[str]) -> Iterator[str]:
@@ -104,8 +107,8 @@ def _flat_json(item: Mapping[str, Any]) -> str:
 
 def echo_data(text: str) -> None:
     """Print data for other tools as it is; a terminal gets control characters as escapes."""
-    visible = printable(text, lines=True) if sys.stdout.isatty() else text
-    click.echo(visible, nl=False, color=True)  # or it leaves out what looks like colours
+    visible = printable(text, lines=True) if is_terminal() else text
+    write(visible, nl=False, color=True)  # or it leaves out what looks like colours
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], *, none: str = "") -> None:
@@ -123,7 +126,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
         echo(none)
         return
     show(Paragraph([Cell(shown(title, lines=True), "bold")]))
-    width = console().width if sys.stdout.isatty() else _NO_END
+    width = console().width if is_terminal() else _NO_END
     for block in blocks([_one_line(column, mask) for column in columns], cells, width):
         show(block)
 
@@ -176,10 +179,10 @@ def _cell(text: str) -> Cell:
 
 def show(block: Block | Paragraph) -> None:
     """Print what is to be seen; a pipe gets whole lines without blanks at their ends."""
-    if sys.stdout.isatty():
+    if is_terminal():
         console().print(block)
         return
-    click.echo("\n".join([line.rstrip() for line in block.lines()]))
+    write("\n".join([line.rstrip() for line in block.lines()]))
 
 
 def console() -> Console:

@@ -23,6 +23,7 @@ from flowctx.cli.output import (
     print_table,
     write_file,
 )
+from flowctx.cli.standard_output import data_alone
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
@@ -120,6 +121,8 @@ def output(
         raise click.UsageError(f"say what {file} is to be: --to csv, --to json or --to parquet")
     if form == "parquet" and file is None:
         raise click.UsageError("Parquet is not for a terminal; say where it goes: --file NAME.parquet")
+    if form is not None and file is None:
+        data_alone()
     workflow = workflow_of(target, ledger)
     if form in ("csv", "json") and table is None:
         _write_rows(output_pages(workflow, step, select, ledger=ledger, **which), form, file)

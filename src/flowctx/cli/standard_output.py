@@ -1,0 +1,101 @@
+"""Standard output: what a command prints, apart from what the code of a workflow prints."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+import click
+
+#: What a program holds as the object of click's context that ends when the command does.
+ENDS_WITH_IT = object()
+#: Standard output as it was, while others get standard error in its place.
+_kept: list[TextIO] = []
+
+
+def write(text: str, *, nl: bool = True, color: bool | None = None) -> None:
+    """Print a text on standard output.
+
+    Args:
+        text: What.
+        nl: Whether the line ends with it.
+        color: Whether colours stay, where no terminal shows them.
+
+    Raises:
+        ClickException: It cannot be written.
+    """
+    to = _standard_output()
+    try:
+        click.echo(text, file=to, nl=nl, color=color)
+    except OSError as exc:
+        if exc.errno == errno.EPIPE:
+            raise  # whoever read it has gone, which is no error
+        _forget(to)
+        raise click.ClickException(f"standard output cannot be written ({exc.strerror})") from exc
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return _standard_output().isatty()
+
+
+def data_alone() -> None:
+    """Keep standard output to the command until it ends: what others print there goes to standard error.
+
+    The code of a workflow may print, when it is imported and when it runs; so may processes that it starts.
+    """
+    context = click.get_current_context()
+    if not _kept:
+        context.with_resource(_others_to_standard_error(ends=context.find_root().obj is ENDS_WITH_IT))
+
+
+@contextmanager
+def _others_to_standard_error(*, ends: bool) -> Iterator[None]:
+    before = sys.stdout
+    before.flush()
+    own = _copy(before)
+    _kept.append(before if own is None else own)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        _kept.clear()
+        if own is not None:
+            with suppress(OSError):  # where nobody reads it, the command has said so, or needs not
+                own.flush()
+        if not ends:  # else what is left to run as the process ends may print, too
+            sys.stdout = before
+            if own is not None:
+                sys.stderr.flush()
+                os.dup2(own.fileno(), 1)
+        if own is not None:
+            _forget(own)
+            own.close()
+
+
+def _copy(stream: TextIO) -> TextIO | None:
+    """Let file descriptor 1 be standard error, and return what it was; ``None`` if the stream is none of it."""
+    try:
+        if stream.fileno() != 1:
+            return None
+        error = sys.stderr.fileno()
+    except (OSError, ValueError):  # it is in memory, or closed
+        return None
+    own = os.fdopen(os.dup(1), "w", encoding=stream.encoding, errors=stream.errors, newline="\n")
+    os.dup2(error, 1)
+    return own
+
+
+def _standard_output() -> TextIO:
+    return _kept[-1] if _kept else sys.stdout
+
+
+def _forget(stream: TextIO) -> None:
+    """Let go of what a stream could not write: it would be tried once more as the process ends."""
+    with suppress(OSError, io.UnsupportedOperation, ValueError), open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), stream.fileno())
