@@ -4,7 +4,7 @@ import pytest
 
 from flowctx import PartitionScheme, Workflow, run
 from flowctx.cli.options import CommandError
-from flowctx.cli.run_names import run_named
+from flowctx.cli.run_names import partition_named, run_named
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.memory import MemoryLedger
 
@@ -37,8 +37,36 @@ def test_a_beginning_of_several_names_them(ledger):
 def test_a_partition_may_be_its_values(ledger):
     """Values in the scheme's order say which partition; others are refused with those that there are."""
     assert run_named(ledger, "xyz", "T1|N") == ("xyz", PartitionKey(tier="T1", venue="N"))
+    assert run_named(ledger, "xyz", "T1, N") == ("xyz", PartitionKey(tier="T1", venue="N"))
     with pytest.raises(CommandError, match=r"run xyz has no partition 'T9'; it has tier=T1\|venue=N"):
         run_named(ledger, "xyz", "T9")
+
+
+def test_runs_tell_the_dimensions_of_values(ledger):
+    """Where no run is named, the partitions of all runs say which value is of which dimension; nothing is guessed."""
+    key = PartitionKey(tier="T2", venue="N")
+    for typed in ("T2|N", "N|T2", "T2,N", " T2 | %4E ", key):
+        assert partition_named(ledger, None, typed) == partition_named(ledger, "tiers", typed) == key
+    assert partition_named(ledger, "tiers", None) is None
+    for typed, workflow, known in (
+        ("T9|N", "tiers", "tier=…,venue=…"),
+        ("T2", None, "date=…,symbol=…"),
+        ("T2|N", "x", "date=…"),
+    ):
+        with pytest.raises(CommandError, match=f"no run is known of a partition with the values '.*with its .*{known}"):
+            partition_named(ledger, workflow, typed)
+
+
+def test_values_of_several_partitions_name_them(ledger):
+    """Two workflows have the same values in other dimensions: which one is meant is for the user to say."""
+    other = Workflow("desks", partitions=PartitionScheme(desk=["T1"], venue=["N"]))
+    other.step("only")(lambda ctx: None)
+    run(other, partition="T1|N", run_id="d1", ledger=ledger)
+    with pytest.raises(
+        CommandError, match=r"several partitions have the values 'T1\|N'; those are desk=T1\|venue=N, tier="
+    ):
+        partition_named(ledger, None, "T1|N")
+    assert partition_named(ledger, "desks", "T1|N") == PartitionKey(desk="T1", venue="N")
 
 
 def test_the_commands_take_both(shell):
@@ -46,6 +74,8 @@ def test_the_commands_take_both(shell):
     run_id = shell("run", "cli_flows:prices", "--partition", "IBM", "--json", exit_code=1)["run_id"]
     meant = (run_id[:8], "--partition", "IBM")
     assert shell("show", *meant, "--json")["run_id"] == run_id
+    assert [one["run_id"] for one in shell("runs", "--partition", "IBM", "--json")] == [run_id]
+    assert [one["run_id"] for one in shell("captures", "prices", "--partition", "IBM", "--json")] == [run_id]
     assert "the same as recorded" in shell("replay", run_id[:8], "fetch", "--partition", "IBM")
     shell.mend()
     assert shell("resume", *meant, "--json")["run_id"] == run_id

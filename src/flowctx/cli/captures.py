@@ -6,6 +6,7 @@ import click
 
 from flowctx.cli.options import CommandError, json_option, name_of, partition_option, there_option
 from flowctx.cli.output import as_of, capture_data, clock_time, echo, print_json, print_table
+from flowctx.cli.run_names import partition_named
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import amount
@@ -17,7 +18,7 @@ from flowctx.core.printable import amount
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", default=1000, show_default=True, help="How many.")
 @there_option
 @json_option
-def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: Ledger, as_json: bool) -> None:
+def captures(workflow: str, partition: PartitionKey | str | None, limit: int, ledger: Ledger, as_json: bool) -> None:
     """List the captures of a workflow, the latest so many: each partition's revisions, and which one is current.
 
     Current is the one that is read: the last that is complete, or whose run was skipped, so that there is nothing.
@@ -25,9 +26,11 @@ def captures(workflow: str, partition: PartitionKey | None, limit: int, ledger: 
     \b
     flowctx captures daily_prices
     flowctx captures daily_prices --partition date=2012-10-26,symbol=IBM
+    flowctx captures daily_prices --partition "2012-10-26|IBM"
 
     The workflow is meant by its own name, such as flowctx runs shows.
     """  # noqa: D301 - \b is for click
+    partition = partition_named(ledger, workflow, partition)
     found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)
     if not found and not ledger.list_runs(workflow=workflow, limit=1):
         raise CommandError(f"in {name_of(ledger)} no workflow {workflow!r} has captures; see: flowctx runs")

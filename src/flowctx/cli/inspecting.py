@@ -30,7 +30,7 @@ from flowctx.cli.output import (
 from flowctx.cli.output import (
     show as show_block,
 )
-from flowctx.cli.run_names import run_named
+from flowctx.cli.run_names import partition_named, run_named
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
@@ -54,7 +54,7 @@ def runs(
     workflow: str | None,
     batch_id: str | None,
     status: str | None,
-    partition: PartitionKey | None,
+    partition: PartitionKey | str | None,
     limit: int,
     ledger: Ledger,
     as_json: bool,
@@ -70,7 +70,7 @@ def runs(
         workflow=workflow,
         batch_id=batch_id,
         status=RunStatus(status) if status else None,
-        partition=partition,
+        partition=partition_named(ledger, workflow, partition),
         limit=limit,
     )
     if not found and workflow is not None and not ledger.list_runs(workflow=workflow, limit=1):
@@ -106,7 +106,7 @@ def _silence(run: RunRecord, now: datetime) -> str | None:
 @click.command(short_help="Show a run: steps, times, errors, context.")
 @click.argument("run_id", metavar="RUN", shell_complete=run_ids)
 @click.option("--workflow", metavar="NAME", help="Which workflow is meant, where one run id serves several.")
-@partition_option("Which partition is meant, where one run id serves several.", of_run=True)
+@partition_option("Which partition is meant, where one run id serves several.")
 @click.option("--traceback", "tracebacks", is_flag=True, help="Also print where failed steps failed.")
 @click.option(
     "--lineage", "built_from", is_flag=True, help="Instead, what it was built from, down to the first inputs."

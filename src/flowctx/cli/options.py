@@ -264,17 +264,18 @@ def params_option(command: _F) -> _F:
     )(command)
 
 
-def partition_option(help_text: str, *, of_run: bool = False) -> Callable[[_F], _F]:
+def partition_option(help_text: str) -> Callable[[_F], _F]:
     """Add ``--partition``, which the command gets as a partition key of no scheme in particular.
+
+    Values alone, such as ``2012-10-26|IBM``, stay text: the ledger tells which dimensions they are of.
 
     Args:
         help_text: What it is for.
-        of_run: It says which partition of a run is meant; values alone, such as ``2012-10-26|IBM``, stay text.
     """
-    return click.option("--partition", metavar="KEY", callback=_of_run if of_run else _partition, help=help_text)
+    return click.option("--partition", metavar="KEY", callback=_partition_or_values, help=help_text)
 
 
-def _of_run(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | str | None:
+def _partition_or_values(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | str | None:
     return text if text and "=" not in text else _partition(ctx, param, text)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from flowctx.cli.options import CommandError
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.key import PartitionKey, unescape_value
 
 #: So many are named where the beginning of an id fits several.
 _SHOWN = 5
 #: So many partitions of one run id are looked through.
 _MOST = 10_000
+#: So many runs are asked which dimensions there are, and of so many dimensions it is tried which value is whose.
+_LATEST, _MOST_DIMENSIONS = 1_000, 5
 
 
 def run_named(ledger: Ledger, begun: str, partition: PartitionKey | str | None) -> tuple[str, PartitionKey | None]:
@@ -26,14 +30,52 @@ def run_named(ledger: Ledger, begun: str, partition: PartitionKey | str | None) 
     run_id = _run_id(ledger, begun)
     if not isinstance(partition, str):
         return run_id, partition
-    found = {run.context.partition: run for run in ledger.list_runs(run_id=run_id, limit=_MOST)}
-    keys = [key for key in found if key is not None and sorted(key.values()) == sorted(partition.split("|"))]
+    found, values = (
+        {run.context.partition: run for run in ledger.list_runs(run_id=run_id, limit=_MOST)},
+        _values(partition),
+    )
+    keys = [key for key in found if key is not None and sorted(key.values()) == sorted(values)]
     if len(keys) != 1:
         there = ", ".join(str(key) for key in list(found)[:_SHOWN])
         raise CommandError(
             f"run {run_id} has {'several partitions' if keys else 'no partition'} {partition!r}; it has {there}"
         )
     return run_id, keys[0]
+
+
+def partition_named(ledger: Ledger, workflow: str | None, partition: PartitionKey | str | None) -> PartitionKey | None:
+    """Return the partition that is meant, whose dimensions runs tell where only its values were typed.
+
+    Args:
+        ledger: Where runs are remembered.
+        workflow: The workflow of which it is one, if that was typed.
+        partition: The partition key, or its values, such as ``2012-10-26|IBM``.
+
+    Raises:
+        CommandError: No run, or runs of several partitions, have these values.
+    """
+    if not isinstance(partition, str):
+        return partition
+    values = _values(partition)
+    known = [run.context.partition for run in ledger.list_runs(workflow=workflow, limit=_LATEST)]
+    names = dict.fromkeys(
+        tuple(key) for key in known if key is not None and len(key) == len(values) <= _MOST_DIMENSIONS
+    )
+    keys = (PartitionKey(**dict(zip(one, some, strict=True))) for one in names for some in permutations(values))
+    found = [key for key in dict.fromkeys(keys) if ledger.list_runs(workflow=workflow, partition=key, limit=1)]
+    if len(found) == 1:
+        return found[0]
+    those = f"; those are {', '.join(map(str, found))}" if found else ""
+    example = ",".join(f"{name}=…" for name in next(iter(names), ("date", "symbol")))
+    raise CommandError(
+        f"{'several partitions have' if found else 'no run is known of a partition with'} the values "
+        f"{partition!r}{those}; write it with its dimensions, as {example}"
+    )
+
+
+def _values(text: str) -> list[str]:
+    """Return the values of a partition that stand alone, as a scheme reads them."""
+    return [unescape_value(value.strip()) for value in text.replace(",", "|").split("|")]
 
 
 def _run_id(ledger: Ledger, begun: str) -> str:

@@ -92,7 +92,7 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
 @click.option("--from-step", metavar="STEP", help="Run this step again, and all that follow it.")
 @click.option("--accept-changes", is_flag=True, help="Go on although the workflow has changed since.")
 @click.option("--take-over", is_flag=True, help="Go on although somebody is at the run, who is stopped then.")
-@partition_option("Which partition is meant, where one run id serves several.", of_run=True)
+@partition_option("Which partition is meant, where one run id serves several.")
 @click.option("--on", "engine", type=click.Choice(ENGINES), default="local", help="Where it goes on; here by default.")
 @click.option("--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL.")
 @location_option
@@ -131,7 +131,7 @@ def resume(
 @click.argument("run_id", shell_complete=run_ids)
 @click.argument("step")
 @click.option("--pdb", "debugger", is_flag=True, help="Run the step under the debugger, from its first line.")
-@partition_option("Which partition is meant, where one run id serves several.", of_run=True)
+@partition_option("Which partition is meant, where one run id serves several.")
 @workflow_option
 @there_option
 @json_option
