@@ -289,6 +289,19 @@ def test_a_folder_that_is_no_folder_is_said(tmp_path):
     assert str(categorize(raised.value)) == "CONFIGURATION"
 
 
+def test_a_folder_that_cannot_be_made_is_said():
+    """Of a folder it is not said that a bucket is not there."""
+    with pytest.raises(ArtifactRefused, match="to /proc/nope: the folder cannot be made .*name another one in FLOWCTX"):
+        kept(PathArtifactStore("/proc/nope", patience=(), inline_bytes=0))
+
+
+@pytest.mark.parametrize("place", ["", "  "])
+def test_a_place_of_blanks_is_refused(place):
+    """No folder is named by blanks."""
+    with pytest.raises(ContextError, match="the artifact store needs a folder or URL"):
+        PathArtifactStore(place)
+
+
 def test_a_bucket_that_is_not_there_is_said(bucket):
     """A bucket that does not exist is no damage of the data, but a matter of configuration."""
     with pytest.raises(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -242,3 +243,19 @@ def test_no_question_is_compiled_for_itself(postgres_url: str, pooled: str) -> N
     assert ledger._database.tuples(jit) == [("off",)]
     assert ledger._database.transaction(lambda at: at.execute(jit).scalar_one()) == "off"
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("x=1.db", "has an option 'x' that no ledger in SQLite takes; leave it out"),
+        ("timeout=5&Mode=ro", "has an option 'Mode'"),
+        ("mode=ro", "has an option 'mode' that no ledger in SQLite takes; it needs uri=true and file: before the path"),
+    ],
+)
+def test_an_option_of_a_file_that_would_be_dropped_is_refused(options, says):
+    """What stands behind the ? is taken, or is a mistake."""
+    with pytest.raises(ContextError, match=re.escape(says)):
+        open_ledger(f"sqlite:///rel ative?{options}")
+    assert open_ledger("sqlite:////tmp/a.db?timeout=5") is not None
+    assert open_ledger("sqlite:///file:/tmp/a.db?mode=ro&uri=true") is not None

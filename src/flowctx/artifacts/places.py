@@ -22,8 +22,8 @@ def checked_place(base: Any) -> Any:
     if isinstance(base, PurePath) and (mangled := re.match(r"([a-z0-9]{2,}):/(?=[^/])", str(found))):
         url = f"{mangled[1]}://{str(found)[mangled.end() :]}"
         raise ContextError(f"{base!r} was a URL, and a Path keeps only one of its strokes; pass the text {url!r}")
-    if not found:
-        raise ContextError(needs)
+    if not found or (isinstance(found, str) and not found.strip()):
+        raise ContextError(f"{needs}, not {base!r}" if found else needs)
     # Of the type: asked for its file system, a path object may look up a connection.
     if not isinstance(found, str) and not (hasattr(type(found), "fs") and hasattr(type(found), "path")):
         raise ContextError(f"{needs}, not {base!r}")

@@ -33,6 +33,10 @@ def explained(exc: BaseException, what: str, why_there: str = "") -> FlowctxErro
         return exc
     number = exc.errno if isinstance(exc, OSError) else None
     if isinstance(exc, FileNotFoundError) or _named(exc, "ResourceNotFound"):
+        if what.startswith("write ") and getattr(exc, "filename", None) is not None:  # it is of this machine
+            return ArtifactRefused(
+                f"cannot {what}: the folder cannot be made ({_words(exc)}); name another one in FLOWCTX_ARTIFACTS_URL"
+            )
         if what.startswith("write "):
             return ArtifactRefused(
                 f"cannot {what}: there is no such bucket or container ({_words(exc)}); make it, or name another one in "

@@ -8,7 +8,7 @@ import click
 
 from flowctx.artifacts import prune_artifacts
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import json_option, ledger_option, there_option
+from flowctx.cli.options import CommandError, json_option, ledger_option, there_option
 from flowctx.cli.output import echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.printable import amount
@@ -63,12 +63,12 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
     A partition of a batch whose run is forgotten counts as missing, unless its capture is current.
     """  # noqa: D301 - \b is for click
     now = datetime.now(UTC)
-    before = now - timedelta(days=days)
+    before, written = _before(now, days, "--days"), _before(now, grace_days, "--grace-days")
     if dry_run:
         pruned, keep = ledger.would_prune(before, versions=versions)
     else:
         pruned, keep = ledger.prune(before, versions=versions), ledger.artifact_paths()
-    removed = prune_artifacts(ledger, keep, now - timedelta(days=grace_days), dry_run=dry_run)
+    removed = prune_artifacts(ledger, keep, written, dry_run=dry_run)
     if as_json:
         artifacts = {"artifacts": removed and removed.files, "artifact_bytes": removed and removed.bytes}
         of = [{"workflow": one.workflow, "batch_id": one.batch_id, "runs": one.runs} for one in pruned.of]
@@ -85,6 +85,14 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
         return
     what = "would remove" if dry_run else "removed"
     echo(f"{what} {amount(removed.files, 'artifact')}, {removed.bytes:,} bytes")
+
+
+def _before(now: datetime, days: float, option: str) -> datetime:
+    """Return the time so many days before now."""
+    try:
+        return now - timedelta(days=days)
+    except (OverflowError, ValueError):  # of what is no number, too
+        raise CommandError(f"{option} {days:.15g} reaches back before the year 1; take fewer days") from None
 
 
 @ledger.command(short_help="Keep all of a batch, however old it is.")

@@ -90,7 +90,8 @@ def _open_if_there(ctx: click.Context, param: click.Parameter, url: str | None) 
 
 def _is_there(url: str) -> bool:
     """Whether a ledger may be there: of what is no file, nobody knows before it is opened."""
-    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+    file = url.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
+    return not url.startswith("sqlite:///") or Path(file).expanduser().exists()
 
 
 def name_of(ledger: Ledger) -> str:
@@ -120,6 +121,8 @@ def _params(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{text!r} is not of the form name=value")
+        if name in params:
+            raise click.BadParameter(f"{name!r} is given twice; give it once")
         params[name] = value
     return params
 

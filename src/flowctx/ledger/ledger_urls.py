@@ -21,6 +21,11 @@ POSTGRES_DRIVER: Final = "psycopg" if numbers(sqlalchemy.__version__) >= (2,) el
 _ESCAPES = "write %40 for @, %3A for :, %2F for / and %3F for ? in its user, its password and its options"
 
 
+#: What may stand behind the ? of a SQLite file: what Python's driver takes, and with uri=true what SQLite does.
+_OF_DRIVER: Final = ("cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri")
+_OF_URI: Final = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
+
+
 def ledger_url(text: str) -> URL:
     """Return the URL of a SQLite or PostgreSQL database, with the driver that it is used with.
 
@@ -49,8 +54,21 @@ def ledger_url(text: str) -> URL:
             raise ContextError(
                 f"{mask_text(text)!r} names no file; write sqlite:////folder/ledger.db, or memory:// for none"
             )
+        _check_options(text, url)
         return url.set(database=os.path.expanduser(str(url.database)))  # sqlite:///~/ledger.db
     if text.partition("://")[2].partition(":")[2].count("@") > 1:  # it would be taken for the host, in part
         raise ContextError(f"{brief(mask_text(text))!r} has several @, so that its password may end early; {_ESCAPES}")
     drivers = {"postgresql": f"postgresql+{POSTGRES_DRIVER}", "postgres": f"postgresql+{POSTGRES_DRIVER}"}
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
+
+
+def _check_options(text: str, url: URL) -> None:
+    """Refuse what stands behind the ? of a SQLite file and would be dropped in silence."""
+    by_uri = str(url.query.get("uri", "")).lower() in ("true", "yes", "on", "1", "y", "t")
+    taken = (*_OF_DRIVER, *_OF_URI) if by_uri else _OF_DRIVER
+    if unknown := [name for name in url.query if name not in taken]:
+        hint = "; it needs uri=true and file: before the path" if unknown[0] in _OF_URI else ""
+        raise ContextError(
+            f"{brief(mask_text(text))!r} has an option {unknown[0]!r} that no ledger in SQLite takes{hint}; leave it "
+            "out, or rename a file whose name has a ?"
+        )

@@ -89,6 +89,17 @@ def test_an_empty_part_is_refused(text):
             PartitionError,
             "holds no as-of date; the nearest are 2012-01-06 and 2012-01-09",
         ),
+        (
+            "date=2011",
+            UnknownPartition,
+            "no as-of date of the scheme is in 2011; it goes from 2012-01-02 to",
+        ),
+        ("date=2012-02", UnknownPartition, "no as-of date of the scheme is in 2012-02; it goes from 2012-01-02"),
+        (
+            "date=2012-13",
+            UnknownPartition,
+            "write it as YYYY-MM-DD, a month as YYYY-MM or a year as YYYY",
+        ),
         ("date=2012-01-02..x", PartitionError, "'x' is not a date; write it as YYYY-MM-DD"),
         ("date=2012-01-02../0", PartitionError, "a step counts from 1, such as"),
         ("date=last:0", PartitionError, "selects nothing; count from 1, such as last:3"),

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from datetime import date
 
+from flowctx.core.dates.cadence import Cadence
+from flowctx.core.dates.parsing import iso_date, month_or_year
 from flowctx.core.errors import PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import POINT, Runs, Tree, tree_over, union
@@ -104,11 +106,21 @@ def _one(dimension: Dimension, item: str) -> range:
     if found is None and isinstance(dimension, CadenceDimension) and (span := dimension.cadence.parse_span(value)):
         return span
     if found is None:
+        if isinstance(dimension, CadenceDimension) and dimension.cadence.parse(value) is None:
+            raise UnknownPartition(f"{dimension.name}={item}: {_no_span(dimension.cadence, value)}")
         reason, near = dimension.explain(value)
         near = [day for day in near if day not in reason]
         hint = _nearest(near) if near and isinstance(dimension, CadenceDimension) else ""
         raise UnknownPartition(f"{dimension.name}={item}: {reason}{hint}")
     return range(found, found + 1)
+
+
+def _no_span(cadence: Cadence, value: str) -> str:
+    """Say why a text that is no as-of date stands for none either."""
+    if month_or_year(value) is None and iso_date(value) is None:
+        return f"{value!r} {cadence.not_written}, a month as YYYY-MM or a year as YYYY"
+    last = "" if cadence.end is None else f" to {cadence.end}"
+    return f"no as-of date of the scheme is in {value}; it goes from {cadence.start}{last}"
 
 
 def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None) -> range:

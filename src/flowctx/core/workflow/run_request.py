@@ -142,7 +142,9 @@ def batch_id_problem(batch_id: object) -> str | None:
         (True, "batch_id=7 must be text of 1 to 100 printable characters, such as 'restate-2012'")
     """
     if isinstance(batch_id, str) and batch_id.strip() and len(batch_id) <= _LONGEST_BATCH_ID and batch_id.isprintable():
-        return None
+        if batch_id == batch_id.strip():
+            return None
+        return f"batch_id={batch_id!r} has blanks around it, with which it looks like another; leave them out"
     shown = repr(batch_id) if len(repr(batch_id)) <= _LONGEST_BATCH_ID else f"{repr(batch_id)[:40]}…"
     return f"batch_id={shown} must be text of 1 to {_LONGEST_BATCH_ID} printable characters, such as 'restate-2012'"
 

@@ -1,0 +1,78 @@
+"""Slips in what is typed: each is refused, and says what to write."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+DATES = """
+from flowctx import Daily, PartitionScheme, Workflow
+
+days = Workflow("days", partitions=PartitionScheme(date=Daily(start="2012-01-02", end="2012-01-06")))
+days.step(name="load")(lambda ctx: {})
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("ledger", "prune", "--days", "99999999"), "--days 99999999 reaches back before the year 1; take fewer days"),
+        (("ledger", "prune", "--days", "9", "--grace-days", "1e9"), "--grace-days 1000000000 reaches back before the"),
+        (("ledger", "prune", "--days", "9", "--grace-days", "inf"), "--grace-days inf reaches back before the year 1"),
+        (
+            ("run", "cli_flows:prices", "--partition", "IBM", "-p", "a=1", "-p", "a=2"),
+            "'a' is given twice; give it once",
+        ),
+        (
+            (
+                "run",
+                "cli_flows:prices",
+                "--partition",
+                "IBM",
+                "--step-config",
+                "fetch.a=1",
+                "--step-config",
+                "fetch.a=2",
+            ),
+            "'fetch.a' is given twice; give it once",
+        ),
+        (("backfill", "cli_flows:prices", "--batch", " x "), "batch_id=' x ' has blanks around it"),
+        (("run", "cli_flows:prices", "--partition", "IBM", "--batch", "x "), "batch_id='x ' has blanks around it"),
+        (
+            ("backfill", "cli_flows:prices", "--batch", "b", "--ledger", "sqlite:///a b?x=1.db"),
+            "has an option 'x' that no ledger in SQLite takes",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_slip_is_refused(shell, command, says):
+    """With exit code 2, and nothing is done."""
+    shell.mend()
+    shell("run", "cli_flows:prices", "--partition", "IBM")
+    assert says in shell(*command, exit_code=2)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_days_that_fit_are_taken(shell, dry):
+    """A long time is no slip."""
+    shell.mend()
+    shell("run", "cli_flows:prices", "--partition", "IBM")
+    assert "0 runs" in shell("ledger", "prune", "--days", "36500", *dry)
+
+
+def test_a_warning_is_a_line_without_its_source(shell):
+    """What a selection leaves out is told as other things are; a warning of somebody's own code keeps its place."""
+    source = DATES + "import warnings\nwarnings.warn('mine')\n"
+    (shell.folder / "dated.py").write_text(source)
+    command = [sys.executable, "-m", "flowctx", "backfill", "dated:days", "--batch", "b", "--select"]
+    for select, beyond in (("date=2011-12-20..2012-01-03", "starts 2012-01-02"), ("date=last:99", "has 5")):
+        done = subprocess.run([*command, select, "--dry-run"], capture_output=True, text=True, check=True)
+        assert (
+            f"Warning: {select} reaches beyond the scheme, which {beyond}; what lies beyond is left out\n"
+            in done.stderr
+        )
+        assert "selection_text.py" not in done.stderr
+        assert "dated.py:" in done.stderr
+        assert "UserWarning: mine" in done.stderr
