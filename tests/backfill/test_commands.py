@@ -90,7 +90,7 @@ def test_other_parameters_are_refused_in_a_line(url: str) -> None:
         (["backfill", FLOW, "--batch", "b", "--select", "tier=T9"], "T9"),
         (["backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02,,"], "has no '='"),
         (["backfill", FLOW], "--batch"),
-        (["backfill", FLOW, "--batch", "b", "--url", "http://x"], "--url is for other engines"),
+        (["backfill", FLOW, "--batch", "b", "--url", "http://x"], "--url is where another engine is"),
         (
             ["backfill", FLOW, "--batch", "b", "--on", "airflow", "--durability", "step"],
             "--durability is for batches here",
@@ -177,7 +177,7 @@ def test_a_dry_run_refuses_what_is_not_due_as_the_launch_does(url: str, tmp_path
     [
         (["--from-step", "no"], "has no step 'no'"),
         (["--bulk"], "--bulk is for tasks of an engine; add --on"),
-        (["--url", "http://localhost:1"], "--url is for other engines"),
+        (["--url", "http://localhost:1"], "--url is where another engine is"),
         (["--location", "market"], "--location is a code location of Dagster's"),
         (["--on", "airflow", "--durability", "step"], "--durability is for batches here"),
         (["--on", "airflow", "--location", "market"], "--location is a code location of Dagster's"),

@@ -44,13 +44,19 @@ days.step(name="load")(lambda ctx: {})
             ("backfill", "cli_flows:prices", "--batch", "b", "--ledger", "sqlite:///a b?x=1.db"),
             "has an option 'x' that no ledger in SQLite takes",
         ),
+        (("resume", "r1", "--url", "http://localhost:1"), "--url is where another engine is"),
+        (("resume", "r1", "--location", "market"), "--location is a code location of Dagster's"),
+        (("status", "b", "--url", "http://localhost:1"), "--url is where another engine is"),
+        (("status", "b", "--on", "local", "--url", "http://localhost:1"), "--url is where another engine is"),
+        (("cancel", "b", "--on", "local", "--url", "http://localhost:1"), "--url is where another engine is"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_a_slip_is_refused(shell, command, says):
     """With exit code 2, and nothing is done."""
     shell.mend()
-    shell("run", "cli_flows:prices", "--partition", "IBM")
+    shell("backfill", "cli_flows:prices", "--batch", "b", "--select", "symbol=IBM", "--workers", "1")
+    shell("run", "cli_flows:prices", "--partition", "IBM", "--run-id", "r1")
     assert says in shell(*command, exit_code=2)
 
 

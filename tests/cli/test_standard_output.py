@@ -85,7 +85,17 @@ def test_a_program_that_calls_the_command_has_its_standard_output_back(noisy):
 
 
 @pytest.mark.parametrize(
-    "command", [("status", "b"), ("runs", "--json"), ("graph", "cli_flows:prices"), JSON[-1]], ids=" ".join
+    "command",
+    [
+        ("--help",),
+        ("--version",),
+        ("run", "--help"),
+        ("status", "b"),
+        ("runs", "--json"),
+        ("graph", "cli_flows:prices"),
+        JSON[-1],
+    ],
+    ids=" ".join,
 )
 def test_a_full_disk_is_named(noisy, command):
     """It is standard output that could not be written, and trying again may help."""

@@ -18,7 +18,7 @@ import click
 from flowctx.backfill.worker_process import start_early
 from flowctx.cli.options import LEDGER, CommandError, refuse_empty_texts
 from flowctx.cli.output import echo, shown
-from flowctx.cli.standard_output import ENDS_WITH_IT
+from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, unwritable
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -82,6 +82,8 @@ class _Group(click.Group):
             raise
         except click.UsageError as exc:
             raise _one_line(exc) from exc
+        except OSError as exc:  # help and version are printed here
+            raise (unwritable(exc) if failed_to_print(exc) else exc) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -94,6 +96,8 @@ class _Group(click.Group):
             kind = CommandError if exc.exit_code == CommandError.exit_code else click.ClickException
             raise kind(shown(exc.format_message(), lines=True)) from exc
         except (Exception, SystemExit, GeneratorExit) as exc:
+            if isinstance(exc, OSError) and failed_to_print(exc):
+                raise unwritable(exc) from exc
             if ctx.params.get("debug"):
                 echo("".join(traceback.format_exception(exc)), err=True)
                 raise click.exceptions.Exit(1) from exc

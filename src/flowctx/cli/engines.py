@@ -24,7 +24,9 @@ def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[...
     return lambda command: on(url(command))
 
 
-def check_engine(engine: str, *, url: str | None, location: str | None, durability: str | None, bulk: bool) -> None:
+def check_engine(
+    engine: str, *, url: str | None, location: str | None, durability: str | None = None, bulk: bool = False
+) -> None:
     """Refuse options that are not for where partitions are to run, whether or not they do run.
 
     Raises:
@@ -34,11 +36,22 @@ def check_engine(engine: str, *, url: str | None, location: str | None, durabili
         raise click.UsageError(
             "--bulk is for tasks of an engine; add --on, or leave it out: a batch here does the same"
         )
-    if engine == "local" and url is not None:
-        raise click.UsageError("--url is for other engines; batches here need none")
+    refuse_url(engine, url)
     if engine != "local" and durability is not None and not bulk:
         raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
     refuse_location(engine, location)
+
+
+def refuse_url(engine: str | None, url: str | None) -> None:
+    """Refuse ``--url`` of what runs here, or of a batch that no engine has.
+
+    Raises:
+        UsageError: There is no engine that it could be of.
+    """
+    if engine in (None, "local") and url is not None:
+        raise click.UsageError(
+            "--url is where another engine is, and batches here need none; leave it out, or add --on"
+        )
 
 
 def launcher_of(

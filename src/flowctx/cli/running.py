@@ -13,6 +13,7 @@ from flowctx import local
 from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import hints_after, told_if_cut
+from flowctx.cli.engines import check_engine
 from flowctx.cli.options import (
     json_option,
     ledger_option,
@@ -21,7 +22,6 @@ from flowctx.cli.options import (
     partition_option,
     read_params,
     read_step_config,
-    refuse_location,
     step_config_option,
     target_argument,
     there_option,
@@ -112,9 +112,9 @@ def resume(
 
     Exit code 1: it failed again.
     """  # noqa: D301 - \b is for click
+    check_engine(engine, url=url, location=location)
     run_id, how["partition"] = run_named(how["ledger"], run_id, how["partition"])
     if engine == "local":
-        refuse_location(engine, location)
         workflow, before = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
         before = latest_continuation(how["ledger"], before)
         how["params"] = read_params(workflow, how["params"])

@@ -35,8 +35,21 @@ def write(text: str, *, nl: bool = True, color: bool | None = None) -> None:
     except OSError as exc:
         if exc.errno == errno.EPIPE:
             raise  # whoever read it has gone, which is no error
-        _forget(to)
-        raise click.ClickException(f"standard output cannot be written ({exc.strerror})") from exc
+        raise unwritable(exc) from exc
+
+
+def unwritable(exc: OSError) -> click.ClickException:
+    """Return the error of what could not be printed; nothing of it is tried again as the process ends."""
+    _forget(_standard_output())
+    return click.ClickException(f"standard output cannot be written ({exc.strerror})")
+
+
+def failed_to_print(exc: BaseException) -> bool:
+    """Whether an error arose as something was printed, such as the help of a command."""
+    at = exc.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return isinstance(exc, OSError) and at is not None and at.tb_frame.f_code is click.echo.__code__
 
 
 def is_terminal() -> bool:

@@ -15,7 +15,7 @@ from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.settling import settle_run
 from flowctx.backfill.status import BatchStatus, counted
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.engines import engine_options, launcher_of
+from flowctx.cli.engines import engine_options, launcher_of, refuse_url
 from flowctx.cli.grids import print_grid
 from flowctx.cli.options import json_option, there_option
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
@@ -86,6 +86,7 @@ def _ask_engine(
 ) -> None:
     """Note what the engine knows of the batch: the one that is named, or else the one that it was launched on."""
     known = ledger.find_batch(batch_id) if engine is not None else ledger.batches.get(batch_id)
+    refuse_url(engine or (known.engine if known is not None else None), url)
     if engine is None and known is not None:
         if known.selection is None or known.engine in (None, "local") or known.import_path is None:
             return
@@ -202,6 +203,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
 
     The backfill command begins it again.
     """  # noqa: D301 - \b is for click
+    if engine is not None:
+        refuse_url(engine, url)
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     if workflows := _workflows_on_engine(batch, engine):
