@@ -111,6 +111,14 @@ def test_what_selects_nothing_is_refused(text, error, remedy):
         parse_selection(BOTH, text, None)
 
 
+def test_a_warning_says_up_to_when_there_are_so_many():
+    """A scheme has more dates than those up to until."""
+    with pytest.warns(UserWarning, match="date=first:9 reaches beyond the scheme, which has 3 up to 2012-01-04; what"):
+        parse_selection(BOTH, "date=first:9", date(2012, 1, 4))
+    with pytest.warns(UserWarning, match="tier=last:9 reaches beyond the scheme, which has 5; what"):
+        parse_selection(BOTH, "tier=last:9", date(2012, 1, 4))
+
+
 def test_without_an_end_the_first_can_be_selected():
     """What counts from the end needs one; what counts from the start does not."""
     endless = (make_dimension("date", Daily(start="2012-01-02", calendar="WEEKDAYS")),)

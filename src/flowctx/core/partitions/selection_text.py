@@ -130,7 +130,8 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
         return range(count)
     size = dimension.size(until)
     if count > size:
-        _say_cut(f"{dimension.name}={end}:{count}", f"which has {size:,}")
+        last = "" if until is None or isinstance(dimension, StaticDimension) else f" up to {until}"
+        _say_cut(f"{dimension.name}={end}:{count}", f"which has {size:,}{last}")
     return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
 
 
