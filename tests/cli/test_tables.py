@@ -46,7 +46,7 @@ def test_show_prints_tables_in_small(tables):
     assert "cli_tables.py" in shown
     for path in (tables.folder / "ledger.db.artifacts").rglob("*.parquet"):
         path.unlink()
-    assert "gone; run the step that made it again" in tables("show", run).replace("\n", " ")
+    assert "gone, run the step that made it again" in tables("show", run).replace("\n", " ")
 
 
 def test_prune_removes_what_nothing_refers_to(tables):
