@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -168,6 +169,13 @@ def test_a_dry_run_refuses_what_is_not_due_as_the_launch_does(url: str, tmp_path
     assert f"1 of the 1 partitions are not due yet, date={day} until" in dry.stderr
     assert (dry.exit_code, dry.stderr) == (wet.exit_code, wet.stderr) == (1, dry.stderr)
     assert "no batch 'b'" in flowctx(url, "status", "b").output
+    source = (tmp_path / "later_flows.py").read_text()
+    endless = re.sub(r"start='.*?', end=", "start=", source)
+    (tmp_path / "endless_flows.py").write_text(endless)
+    for more in ([], [FLOW]):
+        fill = ["backfill", f"{tmp_path / 'endless_flows.py'}:flow", *more, "--batch", "c", "--select", "date=last:1"]
+        last = flowctx(url, *fill)
+        assert (last.exit_code, "and none is yet: the first is" in last.stderr) == (1, True), last.stderr
     alone = flowctx(url, "run", place, "--partition", f"date={day}")
     assert (alone.exit_code, f"date={day} is not due until" in alone.stderr) == (1, True)
 

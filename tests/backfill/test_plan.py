@@ -16,6 +16,7 @@ from flowctx import (
     CalendarError,
     ContextError,
     Daily,
+    NotDue,
     PartitionError,
     PartitionScheme,
     UnknownPartition,
@@ -214,6 +215,17 @@ def test_the_last_dates_of_an_endless_cadence_are_those_that_are_due(ledger: Led
     assert plan.total == 3
     assert plan.last is not None
     assert plan.last.date in {str(before), str(days.latest_due(datetime.now(UTC)))}
+
+
+def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due(ledger: Ledger) -> None:
+    """``last:3`` has no date to count from yet; a retry may succeed, and an until says from where."""
+    start = datetime.now(UTC).date() + timedelta(days=9)
+    flow = Workflow("later", partitions=PartitionScheme(date=Daily(start=start)))
+    flow.step("only")(lambda ctx: None)
+    with pytest.raises(NotDue, match=f"date=last:3 counts from the latest date that is due.*the first is {start}"):
+        Backfill(flow, "date=last:3", "b", ledger=ledger)
+    until = start + timedelta(days=4)
+    assert len(Backfill(flow, "date=last:3", "b", until=until, ledger=ledger).selection) == 3
 
 
 def test_a_scheme_that_has_changed_is_named_as_the_cause(ledger: Ledger) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from flowctx.core.errors import BatchError
+from flowctx.core.errors import BatchError, NotDue
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
@@ -20,6 +20,7 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
 
     Raises:
         PartitionError: The text selects nothing.
+        NotDue: It counts from the latest date that is due, and none is.
 
     Example:
         >>> from flowctx import Daily
@@ -29,7 +30,7 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
     """
     if isinstance(selection, Selection):
         return selection if until is None else selection.up_to(until)
-    return scheme.select(selection, until=until, latest=latest_due(scheme, selection))
+    return scheme.select(selection, until=until, latest=None if until is not None else latest_due(scheme, selection))
 
 
 def scheme_of(workflow: Workflow) -> PartitionScheme:
@@ -42,8 +43,15 @@ def scheme_of(workflow: Workflow) -> PartitionScheme:
 
 
 def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
-    """Return the date from which ``last:5`` counts, where dates go on for ever: the latest one that is due."""
+    """Return the date from which ``last:5`` counts, where dates go on for ever: the latest one that is due.
+
+    Raises:
+        NotDue: None is due yet.
+    """
     cadence = scheme.cadence
     if not isinstance(selection, str) or "last:" not in selection or cadence is None or cadence.bounded:
         return None
-    return cadence.latest_due(datetime.now(UTC))
+    latest = cadence.latest_due(datetime.now(UTC))
+    if latest is None:
+        raise NotDue(f"{selection} counts from the latest date that is due, and none is yet: the first is {cadence[0]}")
+    return latest

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from flowctx.backfill.order import BatchInput, batch_inputs, ranked
 from flowctx.backfill.selected import scheme_of, selected
-from flowctx.core.errors import PartitionError
+from flowctx.core.errors import NotDue, PartitionError
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -61,7 +61,8 @@ def selections_of(
         try:
             found[place] = selected(scheme, text, until if scheme.cadence is not None else None)
         except PartitionError as exc:
-            raise PartitionError(f"workflow {workflow.name!r}: {exc}") from exc
+            kind = NotDue if isinstance(exc, NotDue) else PartitionError
+            raise kind(f"workflow {workflow.name!r}: {exc}") from exc
     return [found[place] for place in range(len(workflows))]
 
 

@@ -12,7 +12,7 @@ from flowctx.backfill.plan import ParamsOf
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError
+from flowctx.core.errors import BatchError, NotDue
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -50,6 +50,8 @@ def plan_of(
         if selection is not None and "last:" in selection:
             echo(f"{selection} is {plan.selection}", err=True)
         plan.reconcile(extend=extend)
+    except NotDue:
+        raise  # it is right later
     except BatchError as exc:  # later on, it may be one that somebody else is launching
         raise CommandError(str(exc)) from exc
     return plan
@@ -106,6 +108,8 @@ def stale_plan_of(
             plans.append(Backfill(one, some, batch_id, params=again, ledger=ledger))
         plan = plans[0] if len(plans) == 1 else JointBackfill(plans)
         plan.reconcile(extend=extend)
+    except NotDue:
+        raise  # it is right later
     except BatchError as exc:
         raise CommandError(str(exc)) from exc
     return plan
