@@ -54,6 +54,9 @@ QUESTIONS: dict[str, Question] = {
     "`flowctx captures`: which are current": lambda ledger: ledger.current_revisions(["s7", "s8"]),
     "`flowctx batches`: the list": lambda ledger: ledger.batches.all(20),
     "`flowctx batches`: how many partitions stand how": lambda ledger: ledger.batches.count_outcomes("b7", "flow"),
+    "`flowctx batches`: partitions that no launch has run": lambda ledger: list(
+        ledger.batches.iter_partitions("b7", "flow", besides="batch__b7__")
+    ),
     "`flowctx status`": lambda ledger: list(ledger.batches.iter_standings("b7", "flow")),
     "`flowctx status`: what failed": lambda ledger: list(
         ledger.batches.iter_outcomes("b7", ["n=7", "n=8"], workflow="flow")

@@ -63,6 +63,39 @@ def test_what_is_not_typed_again_is_as_the_batch_has_it(url: str, notes: Path) -
     assert '"ok": 6' in flowctx(url, "status", "b", "--json").output
 
 
+def test_a_run_outside_of_the_selection_counts_for_nothing(url: str, notes: Path) -> None:
+    """It says so itself, and neither status, the list of batches nor the page takes it for a partition of the batch."""
+    ledger = open_ledger(url)
+    ledger.batches.put(Backfill(flow, "date=2012-01-02,tier=T1|T2", "b", ledger=ledger).record())
+    ledger.close()
+    assert flowctx(url, "run", FLOW, "--partition", "2012-01-02|T1", "--batch", "b").stderr == ""
+    for day in ("2012-01-09", "2012-01-10"):
+        outside = flowctx(url, "run", FLOW, "--partition", f"{day}|T1", "--batch", "b")
+        assert outside.exit_code == 0
+        assert f'add it: flowctx backfill {FLOW} --batch b --select "date={day},tier=T1" --extend' in outside.stderr
+    status = flowctx(url, "status", "b").output
+    assert re.search(
+        r"ok +1 \(50.0%\)\nmissing +1 \(50.0%\)\noutside +2 ok, of partitions that are not selected", status
+    )
+    assert "1 ok, 2 ok (not selected)" in flowctx(url, "batches").output
+    (listed,) = json.loads(flowctx(url, "batches", "--json").output)
+    assert (listed["total"], listed["counts"], listed["outside"]) == (2, {"ok": 1}, {"ok": 2})
+
+
+def test_a_list_of_batches_says_where_it_is_not_certain(url: str) -> None:
+    """Of a run that nobody launched, within a range of which the text does not tell all, the list says so."""
+    ledger = open_ledger(url)
+    ledger.batches.put(Backfill(flow, "date=2012-01-02..2012-01-06/2,tier=T1", "b", ledger=ledger).record())
+    ledger.close()
+    assert flowctx(url, "run", FLOW, "--partition", "2012-01-03|T1", "--batch", "b").exit_code == 0
+    (listed,) = json.loads(flowctx(url, "batches", "--json").output)
+    assert (listed["counts"], listed["outside"], listed["unclear"]) == ({"ok": 1}, {}, 1)
+    assert "1 ok, 1 of these may not be selected" in flowctx(url, "batches").output
+    status = flowctx(url, "status", "b").output
+    assert f"1 of these may not be selected; the workflow as it was then tells: --workflow {FLOW}" in status
+    assert "%" not in status
+
+
 def test_secrets_of_a_batch_are_to_be_named_again(url: str) -> None:
     """What no ledger keeps cannot be left out."""
     ledger = open_ledger(url)

@@ -18,7 +18,7 @@ from flowctx import Backfill, BatchStatus, Daily, File, PartitionScheme, Unknown
 from flowctx.backfill import import_engine_runs, render_html
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.previews import latest_tables
-from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -68,8 +68,80 @@ def test_a_batch_is_complete_when_all_is_done(ledger: Ledger) -> None:
 
 def test_partitions_outside_the_selection_do_not_count(ledger: Ledger) -> None:
     """A run that carries the batch id for another partition is not one of the batch."""
-    ledger.batches.record_outcomes("b", [ran("date=2012-02-02|tier=T1", "ok")])
-    assert BatchStatus.of(ledger, "b").total == 6
+    ledger.batches.record_outcomes("b", [ran(f"date=2012-02-0{day}|tier=T1", "ok") for day in (2, 3, 6)])
+    for workflow in ((), (flow,)):
+        status = BatchStatus.of(ledger, "b", *workflow)
+        assert (status.total, status.counts) == (6, {"ok": 2, "failed": 1, "missing": 3})
+        assert (status.outside, status.unclear, status.engines) == ({"ok": 3}, 0, {"airflow": 2, "dagster": 1})
+        assert status.to_dict()["outside"] == {"ok": 3}
+        assert "<td>3 ok</td>" in render_html(status)
+
+
+def some_tiers(ledger: Ledger) -> Workflow:
+    """Make a batch of three of four tiers, two of which it has launched; another ran under an id of its own."""
+    tiers = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2", "T3", "T4"]))
+    tiers.step("look")(_look)
+    plan = Backfill(tiers, "tier=T1|T2|T3", "t", ledger=ledger)
+    assert str(plan.selection) == "tier=T1..T3"
+    ledger.batches.put(plan.record())
+    for key in plan.selection[:2]:
+        run(tiers, partition=key, batch_id="t", run_id=plan.job(key, None).run_id, ledger=ledger)
+    return tiers
+
+
+def test_what_a_launch_has_run_is_selected(ledger: Ledger) -> None:
+    """Where the text of a selection does not tell what is in a range, the ids of runs do."""
+    some_tiers(ledger)
+    status = BatchStatus.of(ledger, "t")
+    assert (status.counts, status.outside, status.unclear) == ({"ok": 2, "missing": 1}, {}, 0)
+
+
+def test_a_batch_is_not_complete_while_it_is_unclear_what_has_run(ledger: Ledger) -> None:
+    """As many partitions as are selected may be others; then only the workflow says that it is complete."""
+    tiers = some_tiers(ledger)
+    run(tiers, partition="T4", batch_id="t", ledger=ledger)
+    status = BatchStatus.of(ledger, "t")
+    assert (status.total, status.counts, status.unclear, status.complete) == (3, {"ok": 3}, 1, False)
+    status = BatchStatus.of(ledger, "t", tiers)
+    assert (status.counts, status.outside, status.unclear) == ({"ok": 2, "missing": 1}, {"ok": 1}, 0)
+    run(tiers, partition="T3", batch_id="t", ledger=ledger)
+    status = BatchStatus.of(ledger, "t")
+    assert (status.total, status.counts, status.complete) == (3, {"ok": 4}, False)
+    assert BatchStatus.of(ledger, "t", tiers).complete
+
+
+def test_more_partitions_than_are_selected_are_not_all_of_the_batch(ledger: Ledger) -> None:
+    """What joined the scheme after the batch may pass for selected; that it is more than the batch has is seen."""
+    tiers = Workflow("tiers", partitions=PartitionScheme(tier=["T1"]))
+    ledger.batches.put(Backfill(tiers, None, "t", ledger=ledger).record())
+    ledger.batches.record_outcomes("t", [ran(f"tier={tier}", "ok") for tier in ("T1", "T2")])
+    status = BatchStatus.of(ledger, "t")
+    assert (status.total, status.unclear, status.complete) == (1, 1, False)
+
+
+def test_runs_without_a_partition_are_none_beside_partitions(ledger: Ledger) -> None:
+    """What the instances of a mapped group are reduced to is no partition of its batch; a failure of it is listed."""
+    reduced = ran("", "failed", occasion="2026-01-09", error="no mean")
+    ledger.batches.record_outcomes("mapped", [*(ran(f"tier=T{n}", "ok") for n in range(8)), reduced])
+    with pytest.raises(UnknownBatch):
+        ledger.batches.get("mapped")
+    ledger.batches.put(BatchRecord(batch_id="mapped", workflow="flow", created_at=NOW))
+    status = BatchStatus.of(ledger, "mapped")
+    assert (status.total, status.counts, status.outside) == (8, {"ok": 8}, {"failed": 1})
+    assert [run.error for run in status.failures] == ["no mean"]
+
+
+def test_what_waits_has_run_on_no_engine(ledger: Ledger) -> None:
+    """Engines are counted of runs that there are: none of what waits, and of what a worker died before it began."""
+    wait = ran("date=2012-01-03|tier=T1", "waiting", engine="local")
+    died = ran("date=2012-01-03|tier=T2", "failed", engine="local", attempt=0)
+    ledger.batches.record_outcomes("b", [wait, died])
+    status = BatchStatus.of(ledger, "b")
+    assert (sum(status.counts.values()), status.engines) == (6, {"airflow": 2, "dagster": 1})
+    assert {one["partition"]: one["run_id"] for one in status.to_dict()["failures"]} == {
+        "date=2012-01-03|tier=T2": None,
+        "date=2012-01-03|tier=T3": "run of date=2012-01-03|tier=T3",
+    }
 
 
 @pytest.mark.parametrize(

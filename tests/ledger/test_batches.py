@@ -209,6 +209,9 @@ def test_counts_are_those_of_the_outcomes(ledger: Ledger) -> None:
     ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",)))
     assert ledger.batches.count_outcomes("b1", "flow") == found + Counter(running=1)
     for workflow in ("flow", "other"):
+        texts = list(ledger.batches.iter_partitions("b1", workflow))
+        assert set(texts) == {run.partition for run in ledger.batches.iter_outcomes("b1", workflow=workflow)}
+        assert texts[0] == "" or "" not in texts
         outcomes = ledger.batches.iter_outcomes("b1", workflow=workflow)
         assert list(ledger.batches.iter_standings("b1", workflow)) == list(map(Standing.of, outcomes))
 

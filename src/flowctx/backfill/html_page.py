@@ -89,9 +89,11 @@ def _tolerated(status: BatchStatus) -> str:
 
 
 def _others(status: BatchStatus) -> str:
-    """Return the runs of other workflows that carry the batch's id, as a table; nothing where there are none."""
+    """Return what carries the batch's id and is none of its partitions, as tables; nothing where there is none."""
     rows = [(_text(name), counted(counts)) for name, counts in status.others.items()]
-    return f'<section id="others">{table("Other workflows", ("workflow", "runs"), rows)}</section>' if rows else ""
+    others = table("Other workflows", ("workflow", "runs"), rows) if rows else ""
+    apart = table("Outside of the selection", ("runs",), [(counted(status.outside),)]) if status.outside else ""
+    return f'<section id="others">{apart}{others}</section>' if apart or others else ""
 
 
 def _tables(latest: Sequence[LatestTables]) -> str:

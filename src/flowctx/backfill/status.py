@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+from flowctx.backfill.belonging import Apart, surely_unclear, told_apart
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
@@ -38,7 +39,7 @@ class BatchStatus:
     batch: BatchRecord
     #: How many partitions stand how; those of which nothing is known are ``missing``.
     counts: Mapping[str, int]
-    #: How many runs were on which engine.
+    #: How many runs were on which engine; what waits has none.
     engines: Mapping[str, int]
     #: Seconds that runs took which ended at their first attempt: ``p50``, ``p90``, ``p99`` and ``max``.
     seconds: Mapping[str, float]
@@ -50,6 +51,11 @@ class BatchStatus:
     waits: Mapping[str, int]
     #: Runs of other workflows that carry the batch's id: how many, by workflow and by how they stand.
     others: Mapping[str, Mapping[str, int]]
+    #: What carries the batch's id and is none of its partitions, by how it stands: it is outside of the selection, or
+    #: has no partition where others have one. It counts for nothing else.
+    outside: Mapping[str, int] = field(default_factory=dict)
+    #: Of how many partitions that are counted only the workflow could tell whether they are selected; at least.
+    unclear: int = 0
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
@@ -65,12 +71,16 @@ class BatchStatus:
     @property
     def total(self) -> int:
         """How many partitions it has."""
+        totals = [one.total for one in self.batch.by_workflow()]
+        if self.unclear and None not in totals:
+            return sum(filter(None, totals))
         return sum(self.counts.values())
 
     @property
     def complete(self) -> bool:
-        """Whether each partition is captured or was skipped."""
-        return all(PartitionState(state).done for state in self.counts if state != "missing") and not self.missing
+        """Whether each partition is captured or was skipped, for certain."""
+        left = self.missing or self.unclear
+        return not left and all(PartitionState(state).done for state in self.counts)
 
     @property
     def missing(self) -> int:
@@ -110,13 +120,19 @@ class BatchStatus:
     @classmethod
     def _of_one(cls, ledger: Ledger, batch: BatchRecord, workflow: Workflow | None, survey: _Survey) -> BatchStatus:
         batch_id, selection = batch.batch_id, survey.selection
-        runs = survey.over(ledger.batches.iter_standings(batch_id, batch.workflow))
-        failed = [run.partition for run in runs if run.state is PartitionState.FAILED][:MAX_FAILURES]
+        found = list(ledger.batches.iter_standings(batch_id, batch.workflow))
+        apart = survey.told_apart(ledger, batch, found)
+        runs = survey.over(found, apart)
+        listed = (
+            runs if batch.selection is not None else found
+        )  # of what an engine started, also what maps are reduced to
+        failed = [run.partition for run in listed if run.state is PartitionState.FAILED][:MAX_FAILURES]
         survey.failures = list(_failures(ledger, batch, failed))
         by_workflow = ledger.batches.runs_by_workflow(batch_id)
         known = sum(survey.counts.values())
         total = len(selection) if selection is not None else batch.total or known
         missing = {"missing": total - known} if total > known else {}
+        unclear = 0 if selection is not None else surely_unclear(batch, known, apart)
         scheme = workflow.partitions if workflow else None
         keys: Any = selection
         if selection is None and scheme is not None:
@@ -131,6 +147,8 @@ class BatchStatus:
         return cls(
             batch=batch,
             counts={str(state): survey.counts[state] for state in PartitionState if state in survey.counts} | missing,
+            outside=survey.outside,
+            unclear=unclear,
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             grid=grid,
             latest=max((run for run in runs if _is_captured(run)), key=attrgetter("ended_at"), default=None),
@@ -151,6 +169,8 @@ class BatchStatus:
             "canceled_at": _iso(batch.canceled_at),
             "total": self.total,
             "counts": dict(self.counts),
+            "outside": dict(self.outside),
+            "unclear": self.unclear,
             "others": {name: dict(counts) for name, counts in self.others.items()},
             "engines": dict(self.engines),
             "seconds": dict(self.seconds),
@@ -162,7 +182,7 @@ class BatchStatus:
                     "partition": run.label,
                     "step": run.step,
                     "error": run.error,
-                    "run_id": run.run_id,
+                    "run_id": run.run_id if run.has_run else None,
                     "engine": run.engine,
                     "attempt": run.attempt,
                     "category": run.category,
@@ -183,6 +203,7 @@ class _Survey:
     def __init__(self, selection: Selection | None) -> None:
         self.selection = selection
         self.counts: dict[PartitionState, int] = {}
+        self.outside: dict[str, int] = {}
         self.engines: dict[str, int] = {}
         self.failures: list[PartitionRun] = []
         self.skips: Counter[str] = Counter()
@@ -218,13 +239,21 @@ class _Survey:
         self.started_at = min(filter(None, (self.started_at, other.started_at)), default=None)
         self.ended_at = max(filter(None, (self.ended_at, other.ended_at)), default=None)
 
-    def over(self, runs: Iterable[Standing]) -> list[Standing]:
+    def told_apart(self, ledger: Ledger, batch: BatchRecord, runs: Sequence[Standing]) -> Apart:
+        """Tell which of some runs are of no partition of the batch: its selection does, or else its text."""
+        if self.selection is None:
+            return told_apart(ledger.batches, batch)
+        selected = SelectedTexts(self.selection)
+        return Apart(frozenset(run.partition for run in runs if run.partition not in selected))
+
+    def over(self, runs: Sequence[Standing], apart: Apart) -> list[Standing]:
         """Return the runs of partitions that are selected, and count them."""
-        selection = SelectedTexts(self.selection) if self.selection is not None else None
-        found = [run for run in runs if selection is None or run.partition in selection]
+        found = [run for run in runs if run.partition not in apart.outside] if apart.outside else list(runs)
+        if apart.outside:
+            self.outside = dict(Counter([str(run.state) for run in runs if run.partition in apart.outside]))
         ok = PartitionState.OK
         self.counts = dict(Counter([run.state for run in found]))
-        self.engines = dict(Counter([run.engine for run in found]))
+        self.engines = dict(Counter([run.engine for run in found if run.has_run]))
         for run in found:
             if run.state is not ok or run.error:
                 self._add_reason(run)
@@ -278,6 +307,8 @@ def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow
     return BatchStatus(
         batch=batch,
         counts={state: count for state, count in sums.items() if count},
+        outside=dict(sum((Counter(status.outside) for status in found), Counter())),
+        unclear=sum(status.unclear for status in found),
         others=others,
         by_workflow=tuple(found),
         **total.facts(),

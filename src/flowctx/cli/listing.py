@@ -6,6 +6,8 @@ from collections import Counter
 
 import click
 
+from flowctx.backfill.belonging import Tally, tally
+from flowctx.backfill.status import counted
 from flowctx.cli.options import json_option, name_of, there_option
 from flowctx.cli.output import clock_time, print_json, print_table
 from flowctx.core.batches.records import BatchRecord
@@ -23,7 +25,7 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
     flowctx batches
     flowctx batches --limit 5 --json
     """  # noqa: D301 - \b is for click
-    found = [(batch, _counts(ledger, batch)) for batch in ledger.batches.all(limit)]
+    found = [(batch, _tally(ledger, batch)) for batch in ledger.batches.all(limit)]
     if as_json:
         print_json(
             [
@@ -33,12 +35,14 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
                     "selection": batch.selection,
                     **({"workflows": list(batch.workflows)} if batch.others else {}),
                     "total": _total(batch),
-                    "counts": counts,
+                    "counts": tally.counts,
+                    "outside": tally.outside,
+                    "unclear": tally.unclear,
                     "engine": batch.engine,
                     "created_at": batch.created_at.isoformat(),
                     "canceled_at": batch.canceled_at.isoformat() if batch.canceled_at else None,
                 }
-                for batch, counts in found
+                for batch, tally in found
             ]
         )
         return
@@ -49,21 +53,35 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
             f"{total:,}" if (total := _total(batch)) is not None else "",
             batch.engine,
             clock_time(batch.created_at),
-            ", ".join(
-                [f"{count:,} {state}" for state, count in counts.items()] + ["canceled"] * bool(batch.canceled_at)
-            ),
+            _so_far(batch, tally),
         )
-        for batch, counts in found
+        for batch, tally in found
     ]
     columns = ("batch", "workflow", "partitions", "engine", "made (UTC)", "so far")
     print_table("batches", columns, rows, none=f"{name_of(ledger)} remembers no batch; flowctx backfill makes one")
 
 
-def _counts(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
+def _tally(ledger: Ledger, batch: BatchRecord) -> Tally:
     counts: Counter[str] = Counter()
-    for name in batch.workflows:
-        counts.update(ledger.batches.count_outcomes(batch.batch_id, name))
-    return counts
+    outside: Counter[str] = Counter()
+    unclear = 0
+    for one in batch.by_workflow():
+        found = tally(ledger.batches, one)
+        counts.update(found.counts)
+        outside.update(found.outside)
+        unclear += found.unclear
+    return Tally(counts, outside, unclear)
+
+
+def _so_far(batch: BatchRecord, found: Tally) -> str:
+    """Return how a batch stands, in a line."""
+    parts = [counted(found.counts)] if found.counts else []
+    if found.unclear:
+        parts.append(f"{found.unclear:,} of these may not be selected")
+    if found.outside:
+        what = "not selected" if batch.selection else "without a partition"
+        parts.append(f"{counted(found.outside)} ({what})")
+    return ", ".join(parts + ["canceled"] * bool(batch.canceled_at))
 
 
 def _total(batch: BatchRecord) -> int | None:

@@ -12,7 +12,7 @@ import click
 from flowctx import local
 from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
-from flowctx.cli.continuing import hints_after, told_if_cut
+from flowctx.cli.continuing import hints_after, outside_of_batch, told_if_cut
 from flowctx.cli.engines import check_engine
 from flowctx.cli.options import (
     json_option,
@@ -83,6 +83,8 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
     how["run_id"] = how["run_id"] or str(uuid4())
     with told_if_cut(how["ledger"], how["run_id"]):
         result = local.run(workflow, as_of_date=read_date(as_of, "--as-of"), **how)
+    if (hint := outside_of_batch(how["ledger"], target, workflow, result.context)) is not None:
+        echo(hint, err=True)
     _report(result, as_json, how["ledger"])
 
 

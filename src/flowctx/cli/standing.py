@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -133,10 +134,6 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
 
 def _show_status(found: BatchStatus, most: int) -> None:
     batch = found.batch
-    counts = {
-        state: f"{count:,}" + (f" ({count / found.total:.1%})" if found.total else "")
-        for state, count in found.counts.items()
-    }
     times = {name: spent(timedelta(seconds=value)) for name, value in found.seconds.items()}
     print_facts(
         {
@@ -145,7 +142,9 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "selection": None if batch.others else batch.selection,
             "params": None if batch.others else _params(batch),
             "partitions": f"{found.total:,}",
-            **counts,
+            **_shares(found),
+            "unclear": _unclear(found),
+            "outside": _outside(found),
             "other workflows": "; ".join(f"{name}: {counted(n)}" for name, n in found.others.items()) or None,
             "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
             "a run took": ", ".join(f"{name} {value}" for name, value in times.items()) or None,
@@ -160,7 +159,10 @@ def _show_status(found: BatchStatus, most: int) -> None:
         if by_reason:
             print_table(f"\n{title}", ("partitions", "why"), [(f"{n:,}", why) for why, n in by_reason.items()])
     if found.failures and most:
-        rows = [(run.title, run.step, run.engine, run.run_id, run.error) for run in found.failures[:most]]
+        rows = [
+            (run.title, run.step, run.engine, run.run_id if run.has_run else None, run.error)
+            for run in found.failures[:most]
+        ]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
         for line in advice(found.failures, batch):
             echo(line)
@@ -174,11 +176,36 @@ def _show_workflows(found: BatchStatus) -> None:
     for one in found.by_workflow:
         facts = {"workflow": one.batch.workflow, "selection": one.batch.selection, "params": _params(one.batch)}
         echo("")
-        print_facts({**facts, "partitions": f"{one.total:,}: {counted(one.counts)}"})
+        doubts = {"unclear": _unclear(one), "outside": _outside(one)}
+        print_facts({**facts, "partitions": f"{one.total:,}: {counted(one.counts)}", **doubts})
         if one.grid is not None:
             print_grid(one.grid)
     if found.grid is not None:
         print_grid(found.grid)
+
+
+def _shares(found: BatchStatus) -> dict[str, str]:
+    """Return how many partitions stand how, with their share of all where that is certain."""
+    certain = found.total and not found.unclear
+    return {
+        state: f"{count:,}" + (f" ({count / found.total:.1%})" if certain else "")
+        for state, count in found.counts.items()
+    }
+
+
+def _outside(found: BatchStatus) -> str | None:
+    if not found.outside:
+        return None
+    what = "of partitions that are not selected" if found.batch.selection else "without a partition"
+    return f"{counted(found.outside)}, {what}"
+
+
+def _unclear(found: BatchStatus) -> str | None:
+    if not found.unclear:
+        return None
+    places = [one.import_path or "MODULE:NAME" for one in found.batch.by_workflow()]
+    asked = " ".join(f"--workflow {shlex.quote(place)}" for place in places)
+    return f"{found.unclear:,} of these may not be selected; the workflow as it was then tells: {asked}"
 
 
 def _params(batch: BatchRecord) -> str | None:

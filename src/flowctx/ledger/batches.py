@@ -175,6 +175,10 @@ class SqlBatches:
         """Yield how each partition of a workflow stands in a batch."""
         return self._counts(batch_id, workflow).standings()
 
+    def iter_partitions(self, batch_id: str, workflow: str, *, besides: str | None = None) -> Iterator[str]:
+        """Yield the text of each partition of which anything is known in a batch, an empty one first."""
+        return self._counts(batch_id, workflow).partitions(besides)
+
     def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
         """Return how many partitions of a workflow stand how in a batch."""
         return self._counts(batch_id, workflow).counts()

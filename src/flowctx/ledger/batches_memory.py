@@ -124,6 +124,12 @@ class MemoryBatches:
         self, batch_id: str, partitions: Collection[str] | None = None, *, workflow: str | None = None
     ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
+        accounts = self._accounts(batch_id, workflow)
+        wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
+        for _, some in itertools.groupby(wanted, key=_about):
+            yield winning_outcome(some)
+
+    def _accounts(self, batch_id: str, workflow: str | None) -> list[PartitionRun]:
         with self._lock:
             planned = self._batches.get(batch_id)
             # The batch's own has no name, unless it was noted before anybody said whose batch it is.
@@ -131,17 +137,16 @@ class MemoryBatches:
             notes = self._notes.get(batch_id, {}).items()
             noted = [run for (name, _), run in notes if workflow is None or name in own]
             of_workflow = (one for one in self._of_batch(batch_id) if workflow in (None, one[0].workflow))
-            accounts = [
-                *noted,
-                *itertools.starmap(_partition_run, of_workflow),
-            ]
-        wanted = sorted((run for run in accounts if partitions is None or run.partition in partitions), key=_about)
-        for _, some in itertools.groupby(wanted, key=_about):
-            yield winning_outcome(some)
+            return [*noted, *itertools.starmap(_partition_run, of_workflow)]
 
     def iter_standings(self, batch_id: str, workflow: str) -> Iterator[Standing]:
         """Yield how each partition of a workflow stands in a batch."""
         return map(Standing.of, self.iter_outcomes(batch_id, workflow=workflow))
+
+    def iter_partitions(self, batch_id: str, workflow: str, *, besides: str | None = None) -> Iterator[str]:
+        """Yield the text of each partition of which anything is known in a batch, an empty one first."""
+        accounts = self._accounts(batch_id, workflow)
+        return iter(sorted(run.partition for run in accounts if besides is None or not run.run_id.startswith(besides)))
 
     def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
         """Return how many partitions of a workflow stand how in a batch."""

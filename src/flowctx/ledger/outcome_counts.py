@@ -19,6 +19,7 @@ from flowctx.ledger.versions_sql import chunks
 
 #: How many rows are read at a time.
 _PAGE = 5000
+_TEXTS = 20_000
 #: A run that ended so tells all that counts, if its engine says the same.
 _OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
 #: How many runs there are, and of how many partitions: where they are as many, each has one.
@@ -106,6 +107,27 @@ class OutcomeCounts(NamedTuple):
         if of_runs != of_notes or len(of_runs) == _FEW:
             return None
         return Counter(state for _, state in of_runs) + Counter({ok: recorded["number"] - len(of_runs)})
+
+    def partitions(self, besides: str | None) -> Iterator[str]:
+        """Yield the text of each partition, as often as it has accounts; first an empty one if runs have none.
+
+        Args:
+            besides: Leave out runs whose ids begin so.
+        """
+        there = accounts(self.database, self.batch_id, self.workflow)
+        if there.occasions:
+            yield ""
+        tables: list[tuple[Any, Any]] = [(runs, self._with_key())]
+        for table, conditions in [*tables, *((launches, self._notes(name)) for name in there.names)]:
+            column = table.c.partition
+            query = select(column).where(*conditions).order_by(column).limit(_TEXTS)
+            if besides is not None:
+                query = query.where(func.substr(table.c.run_id, 1, len(besides)) != besides)
+            page = self.database.texts(query)
+            yield from page
+            while len(page) == _TEXTS:
+                page = self.database.texts(query.where(column > page[-1]))  # the same text again tells nothing new
+                yield from page
 
     def standings(self) -> Iterator[Standing]:
         """Yield how each partition stands, in the order of their texts."""

@@ -116,6 +116,19 @@ class BatchStore(Protocol):
         """
         ...
 
+    def iter_partitions(self, batch_id: str, workflow: str, *, besides: str | None = None) -> Iterator[str]:
+        """Yield the text of each partition of a workflow of which anything is known in a batch, maybe several times.
+
+        Args:
+            batch_id: The batch.
+            workflow: The workflow; a batch may have several.
+            besides: Leave out runs whose ids begin so.
+
+        Returns:
+            Texts in any order, but that an empty one comes first if there are runs without a partition.
+        """
+        ...
+
     def count_outcomes(self, batch_id: str, workflow: str) -> dict[str, int]:
         """Return how many partitions of a workflow stand how in a batch: what :meth:`iter_outcomes` yields, counted.
 

@@ -93,6 +93,11 @@ class PartitionRun:
         return f"{self.label} of {self.workflow}" if self.workflow else self.label
 
     @property
+    def has_run(self) -> bool:
+        """Whether there is a run of it: in the ledger, or else on an engine, whose word this is."""
+        return _has_run(self)
+
+    @property
     def seconds(self) -> float | None:
         """How long it took."""
         return _seconds(self.started_at, self.ended_at)
@@ -136,9 +141,18 @@ class Standing(NamedTuple):
         )
 
     @property
+    def has_run(self) -> bool:
+        """Whether there is a run of it: in the ledger, or else on an engine, whose word this is."""
+        return _has_run(self)
+
+    @property
     def seconds(self) -> float | None:
         """How long it took."""
         return _seconds(self.started_at, self.ended_at)
+
+
+def _has_run(one: PartitionRun | Standing) -> bool:
+    return one.recorded or (one.engine != "local" and one.state is not PartitionState.WAITING)
 
 
 def _seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
@@ -266,7 +280,17 @@ def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> 
     parts = "\0".join((workflow, batch_id, str(key)))
     digest = hashlib.sha256(parts.encode()).hexdigest()[:12]
     values = id_text(text.replace("|", "~"))
-    return f"batch__{id_text(batch_id)[:50]}__{values[:70]}__{digest}"
+    return f"{run_ids_begin(batch_id)}{values[:70]}__{digest}"
+
+
+def run_ids_begin(batch_id: str) -> str:
+    """Return how the ids of runs begin that whoever launches a batch makes, where the engine lets it choose.
+
+    Example:
+        >>> run_ids_begin("restate")
+        'batch__restate__'
+    """
+    return f"batch__{id_text(batch_id)[:50]}__"
 
 
 def id_text(text: str) -> str:

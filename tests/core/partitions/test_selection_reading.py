@@ -1,0 +1,57 @@
+"""What the text of a selection tells of keys, without their scheme."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowctx import Daily, Hourly, Monthly, PartitionScheme, Weekly
+from flowctx.core.partitions.selection_reading import SelectionText
+
+SCHEMES = (
+    PartitionScheme(
+        date=Daily(start="2026-01-02", end="2026-02-27", calendar="XNYS"), fund=["GROWTH", "BOND", "INCOME"]
+    ),
+    PartitionScheme(tier=["T1", "T2", "T10", "T3", "a..b", "x/y"], date=Weekly(start="2026-01-02", end="2026-12-31")),
+    PartitionScheme(hour=Hourly(start="2026-03-06", end="2026-03-10", timezone="America/New_York")),
+    PartitionScheme(month=Monthly(start="2026-01-01", end="2027-12-31"), n=range(12), side=["a", "b"]),
+)
+
+
+@given(st.data())
+def test_what_it_tells_is_so(data: st.DataObject) -> None:
+    """Of each key of a scheme, the text says what the selection says, or that it does not tell."""
+    scheme = data.draw(st.sampled_from(SCHEMES))
+    places = st.integers(0, len(scheme) - 1)
+    selection = scheme.keys()[0:0]
+    for _ in range(data.draw(st.integers(0, 4))):
+        low, high = sorted((data.draw(places), data.draw(places)))
+        selection |= scheme.keys()[low : high + 1 : data.draw(st.integers(1, 5))]
+    text = SelectionText(str(selection))
+    for key in scheme:
+        assert text.holds(str(key)) in (key in selection, None)
+    texts = list(scheme.keys().texts())
+    assert list(text.doubtful(texts)) == [one for one in texts if text.holds(one) is not True]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_ranges_of_dates_and_lists_of_values_are_told(scheme: PartitionScheme) -> None:
+    """Of selections as people write them, it tells all."""
+    dated = scheme.cadence_dimension
+    first, last = scheme[0], scheme[-1]
+    texts = [f"{dated}={first[dated]}..{last[dated]}", f"{dated}=last:3", f"{dated}={first[dated]}", f"{dated}=.."]
+    texts += [f"{name}={first[name]}|{last[name]}" for name in scheme.dimensions if name != dated]
+    for written in texts:
+        selection = scheme.select(written)
+        text = SelectionText(str(selection))
+        assert [text.holds(one) for one in scheme.keys().texts()] == [key in selection for key in scheme]
+
+
+def test_what_is_no_key_of_the_scheme_is_not_held() -> None:
+    """A key without a dimension that is named, with none that is known, or a text that is no key, is outside."""
+    text = SelectionText("date=2026-01-02..2026-01-09,fund=GROWTH")
+    assert text.holds("fund=GROWTH|date=2026-01-05")
+    for partition in ("", "nightly", "date=2026-01-05", "date=2026-01-05|level=GROWTH", "fund=GROWTH|x=%"):
+        assert text.holds(partition) is False
+        assert list(text.doubtful([partition])) == [partition]
