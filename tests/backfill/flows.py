@@ -59,6 +59,11 @@ def check(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
     return {"number": ctx.params.get("number")}
 
 
+def broken(key: PartitionKey) -> dict[str, Any]:
+    """Return parameters with which a partition fails for as long as the environment says so."""
+    return {"fail": [str(key)] if key.tier == os.environ.get("BROKEN_TIER") else []}
+
+
 def numbered(key: PartitionKey) -> dict[str, Any]:
     """Return other parameters for each partition."""
     return {"number": int(key.tier[1:])}

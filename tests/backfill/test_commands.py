@@ -63,6 +63,22 @@ def test_what_is_not_typed_again_is_as_the_batch_has_it(url: str, notes: Path) -
     assert '"ok": 6' in flowctx(url, "status", "b", "--json").output
 
 
+def test_the_command_that_status_prints_names_the_function_of_the_parameters(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No function is run because a ledger names it, so that it is typed again; the refusal without it says how."""
+    monkeypatch.setenv("BROKEN_TIER", "T2")
+    source = ["--params-from", "backfill.flows:broken"]
+    assert flowctx(url, "backfill", FLOW, "--batch", "b", "--select", "date=2012-01-02", *source).exit_code == 1
+    line = next(line for line in flowctx(url, "status", "b").output.splitlines() if "--retry-failed" in line)
+    command = line.partition(": flowctx ")[2].partition(" --from-step")[0].split()
+    refused = flowctx(url, *[word for word in command if word not in source])
+    assert refused.exit_code == 2
+    assert "asks for no function; ask for the same (--params-from backfill.flows:broken)" in refused.stderr
+    monkeypatch.delenv("BROKEN_TIER")
+    assert flowctx(url, *command).exit_code == 0
+
+
 def test_a_run_outside_of_the_selection_counts_for_nothing(url: str, notes: Path) -> None:
     """It says so itself, and neither status, the list of batches nor the page takes it for a partition of the batch."""
     ledger = open_ledger(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from flowctx import Backfill, BatchError, PartitionScheme, StepResult, Workflow, WorkflowError, resume
 from flowctx.backfill.advice import advice
 from flowctx.backfill.worker import _Runs
+from flowctx.core.batches.partition_params import PARAMS_AGAIN
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.local import plan_new_run, run_begun
@@ -137,6 +139,9 @@ def test_a_batch_is_not_added_to_without_its_parameters(world: World, ledger: Me
     assert Backfill(flow, "tier=T2", "b", params={"most": 3}, ledger=ledger).plan(extend=True).total == 2
 
 
+PLANNED = BatchRecord(batch_id="b", workflow="w", import_path="flows:w", selection="p=1", created_at=NOON)
+
+
 class _Nothing:
     engine, writes_ledger = "local", True
 
@@ -156,9 +161,45 @@ class _Nothing:
 def test_advice_fits_the_category(category: str | None, words: str) -> None:
     """What to do about a failure depends on what kind it is."""
     failed = PartitionRun(
-        partition="p", state=PartitionState.FAILED, run_id="r", engine="local", last_seen_at=NOON, category=category
+        partition="p", state=PartitionState.FAILED, run_id="r", engine="airflow", last_seen_at=NOON, category=category
     )
-    batch = BatchRecord(batch_id="a batch", workflow="w", import_path="flows:w", engine="airflow", created_at=NOON)
-    (line,) = advice([failed], batch)
+    batch = replace(PLANNED, batch_id="a batch", engine="airflow")
+    (line,) = advice([replace(failed, recorded=True)], batch)
     assert "flowctx backfill flows:w --batch 'a batch' --on airflow --retry-failed" in line
     assert words in line
+    assert "flowctx show" not in advice([failed], batch)[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "command"),
+    [
+        ({"params_from": "flows:limits@1a2b"}, "flowctx backfill flows:w --params-from flows:limits --batch b"),
+        ({"params_from": "flows:<lambda>@1a2b"}, "flowctx backfill flows:w --params-from MODULE:FUNCTION --batch b"),
+        ({"params_from": f"{PARAMS_AGAIN}@1a2b"}, "flowctx backfill flows:w --stale --batch b"),
+        ({"engine": "dagster"}, "--batch b --on dagster --retry-failed (and --bulk, if it ran so)"),
+    ],
+)
+def test_advice_says_what_has_to_be_typed_again(fields: dict[str, str], command: str) -> None:
+    """A function that makes parameters is not run because a ledger names it, so that the command names it."""
+    failed = PartitionRun(partition="p", state=PartitionState.FAILED, run_id="r", engine="local", last_seen_at=NOON)
+    (line,) = advice([failed], replace(PLANNED, **fields))  # type: ignore[arg-type]
+    assert command in line
+
+
+@pytest.mark.parametrize(
+    ("engine", "category", "words"),
+    [
+        ("airflow", "TIMEOUT", "it may pass: clear the failed tasks of these runs in Airflow"),
+        ("airflow", "CONFIGURATION", '{"resume_from": "RUN", "NAME": VALUE} in their conf'),
+        ("dagster", "INTERNAL", "re-execute these runs from their failure in Dagster (see where: flowctx show RUN"),
+        ("local", "CONFIGURATION", "flowctx resume RUN -p NAME=VALUE"),
+    ],
+)
+def test_advice_for_what_nobody_planned_launches_nothing(engine: str, category: str, words: str) -> None:
+    """A batch that an engine started has no selection: a launch would be one of all partitions, or is refused."""
+    failed = PartitionRun(
+        partition="p", state=PartitionState.FAILED, run_id="r", engine=engine, last_seen_at=NOON, category=category
+    )
+    (line,) = advice([replace(failed, recorded=True)], replace(PLANNED, selection=None, engine=engine))
+    assert words in line
+    assert "flowctx backfill" not in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -185,7 +186,8 @@ class BatchResult(BaseOperator):
         counts = slice_counts(found, self.workflow, bulk["batch_id"], [Slice(**part) for part in bulk["slices"]])
         short = not_done(counts)
         if short:
-            raise AirflowFailException(f"batch {bulk['batch_id']!r}: {short}; see: flowctx status {bulk['batch_id']}")
+            see = f"flowctx status {shlex.quote(bulk['batch_id'])}"
+            raise AirflowFailException(f"batch {bulk['batch_id']!r}: {short}; see: {see}")
         return counts
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionRun
 
 #: What to do about each category, before and after the command that does it.
@@ -15,8 +16,21 @@ _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
     "DEPENDENCY": ("once what they need is there", ""),
     "DATA_QUALITY": ("once the source is corrected", " --from-step STEP (the step that reads it)"),
     "CONFIGURATION": ("with other parameters", " --extend -p NAME=VALUE"),
-    "INTERNAL": ("once the code is corrected", " (see where: flowctx show RUN --traceback)"),
+    "INTERNAL": ("once the code is corrected", ""),
 }
+#: What to do about runs of a batch that nobody planned: there is no selection to launch, and one run may serve several
+#: partitions.
+_UNPLANNED: Final[Mapping[str, str]] = {
+    "airflow": "clear the failed tasks of these runs in Airflow",
+    "dagster": "re-execute these runs from their failure in Dagster",
+    "local": "flowctx resume RUN",
+}
+_UNPLANNED_PARAMS: Final[Mapping[str, str]] = {
+    "airflow": 'new runs in Airflow with {"resume_from": "RUN", "NAME": VALUE} in their conf',
+    "dagster": "flowctx resume RUN --on dagster -p NAME=VALUE",
+    "local": "flowctx resume RUN -p NAME=VALUE",
+}
+_WHERE: Final = " (see where: flowctx show RUN --traceback)"
 
 
 def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
@@ -31,25 +45,42 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
         >>> from flowctx.core.batches.records import PartitionState
         >>> now = datetime.now(UTC)
         >>> failed = {"state": PartitionState.FAILED, "engine": "local", "last_seen_at": now}
-        >>> batch = BatchRecord(batch_id="b", workflow="tiers", import_path="flows:tiers", created_at=now)
+        >>> batch = BatchRecord(
+        ...     batch_id="b", workflow="tiers", import_path="flows:tiers", selection="tier=T1", created_at=now
+        ... )
         >>> advice([PartitionRun(partition="tier=T1", run_id="r", category="DEPENDENCY", **failed)], batch)
         ['1 DEPENDENCY: once what they need is there: flowctx backfill flows:tiers --batch b --retry-failed']
     """
-    counts: dict[str, int] = {}
-    engines: set[str] = set()
+    by_category: dict[str, list[PartitionRun]] = {}
     for failure in failures:
-        name = failure.category or "INTERNAL"
-        counts[name] = counts.get(name, 0) + 1
-        engines.add(failure.engine)
-    loose = batch.import_path is None and engines == {"airflow"}  # of a DAG that is of no Workflow
-    return [f"{count:,} {name}: {_command(name, batch, loose=loose)}" for name, count in sorted(counts.items())]
+        by_category.setdefault(failure.category or "INTERNAL", []).append(failure)
+    return [f"{len(some):,} {name}: {_what_to_do(name, batch, some)}" for name, some in sorted(by_category.items())]
 
 
-def _command(category: str, batch: BatchRecord, *, loose: bool) -> str:
+def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
     when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"])
-    if loose:
-        return f"{when}: clear the failed tasks of these runs in Airflow"
-    workflow = " ".join(shlex.quote(one.import_path or "MODULE:NAME") for one in batch.by_workflow())
-    batch_id = shlex.quote(batch.batch_id)
-    on = f" --on {batch.engine}" if batch.engine not in (None, "local") else ""
-    return f"{when}: flowctx backfill {workflow} --batch {batch_id}{on} --retry-failed{more}"
+    where = _WHERE if category == "INTERNAL" and any(run.recorded for run in failures) else ""
+    if batch.selection is None:
+        how = _UNPLANNED_PARAMS if category == "CONFIGURATION" else _UNPLANNED
+        engines = sorted({run.engine for run in failures})
+        return f"{when}: {'; '.join(how.get(name, f'run them again on {name}') for name in engines)}{where}"
+    option = params_option(batch.params_from)
+    if category == "CONFIGURATION" and option.startswith("--params-from"):
+        when, more = "once that function makes others", " --extend"
+    return f"{when}: {_command(batch, option)} --retry-failed{more}{_bulk(batch, failures)}{where}"
+
+
+def _command(batch: BatchRecord, option: str) -> str:
+    """Return the command that goes on with a batch."""
+    of_each = batch.by_workflow()
+    named = of_each[-1:] if has_params_again(batch.params_from) else of_each  # --stale finds what its workflow reads
+    workflows = [shlex.quote(one.import_path or "MODULE:NAME") for one in named]
+    on = ["--on", str(batch.engine)] if batch.engine not in (None, "local") else []
+    words = ["flowctx backfill", *workflows, *([option] if option else []), "--batch", shlex.quote(batch.batch_id), *on]
+    return " ".join(words)
+
+
+def _bulk(batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
+    """Return what to add where an engine has the batch and all runs were of the batch runner, as in slices."""
+    in_slices = batch.engine not in (None, "local") and all(run.engine == "local" for run in failures)
+    return " (and --bulk, if it ran so)" if in_slices else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.secrets import without_secrets
@@ -15,6 +16,7 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
     Raises:
         BatchError: They are others.
     """
+    same = "the same"
     if known.digest != requested.digest:
         what = f"{amount(known.total or 0, 'partition')} ({brief(known.selection)})"
         now = f"{requested.total:,} ({brief(requested.selection)})"
@@ -23,13 +25,21 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
     elif digest(before := without_secrets(known.params)) != digest(requested.params):
         what, now = f"the parameters {brief(dict(before))}", f"{brief(dict(requested.params))}"
     elif known.params_from != requested.params_from:
-        what, now = f"parameters of {known.params_from or 'no function'}", f"{requested.params_from or 'no function'}"
+        what, now = f"parameters of {_source(known)}", _source(requested)
+        option = params_option(known.params_from)
+        same = f"the same ({option})" if option and option != params_option(requested.params_from) else same
     else:
         return
     raise BatchError(
-        f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for the same, take another id, or add "
-        "this to it with extend=True (--extend)"
+        f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for {same}, take another id, or "
+        "add this to it with extend=True (--extend)"
     )
+
+
+def _source(batch: BatchRecord) -> str:
+    """Return where parameters are from, in words."""
+    again = has_params_again(batch.params_from)
+    return "the run that each partition had" if again else batch.params_from or "no function"
 
 
 def brief(value: object) -> str:

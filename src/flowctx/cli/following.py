@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from datetime import timedelta
@@ -147,11 +148,12 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
             "stopped": progress.stopped,
         }
     )
+    quoted = shlex.quote(batch_id)
     for engine, count in progress.elsewhere.items():
-        echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
+        echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {quoted}")
     if from_step is not None and not ended and not left:
         echo("--from-step goes with what runs again; complete partitions are redone under another --batch id")
     if progress.failed:
-        echo(f"see why: flowctx status {batch_id}; it says how to run them again")
+        echo(f"see why: flowctx status {quoted}; it says how to run them again")
     elif progress.stopped:
         echo("the same command goes on")

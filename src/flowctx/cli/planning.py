@@ -11,6 +11,7 @@ from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
+from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, NotDue
 from flowctx.core.workflow.definition import Workflow
@@ -92,7 +93,7 @@ def stale_plan_of(
     if known is not None:
         own = known.of(workflow.name)
         there = workflows_read(workflow) if workflow.name in known.workflows else {}
-        if there and not ParamsAgain.made(known.params_from):
+        if there and not has_params_again(known.params_from):
             raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
         chain = {one: of.selection for name, one in there.items() if (of := known.of(name)) is not None}
     else:

@@ -20,6 +20,7 @@ from flowctx.cli.engines import engine_options, launcher_of, refuse_url
 from flowctx.cli.grids import print_grid
 from flowctx.cli.options import json_option, there_option
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
+from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
@@ -212,9 +213,7 @@ def _params(batch: BatchRecord) -> str | None:
     shown = json.dumps(mask_data(to_json(batch.params))) if batch.params else None
     if batch.params_from is None:
         return shown
-    from flowctx.versions.mending import ParamsAgain  # here: few batches need it
-
-    source = "those that each partition had" if ParamsAgain.made(batch.params_from) else batch.params_from
+    source = "those that each partition had" if has_params_again(batch.params_from) else batch.params_from
     return f"{shown}, and {source}" if shown else source
 
 

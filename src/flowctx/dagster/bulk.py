@@ -1,6 +1,7 @@
 """The bulk lane: a job that runs slices of a batch, many partitions in each run, for ``flowctx backfill --bulk``."""
 # No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
@@ -120,7 +121,7 @@ class _SliceOfRun:
         if short := not_done(counts):
             raise dg.Failure(
                 f"{short} of the {self.part.partitions:,} partitions of this slice of batch {self.request.batch_id}; "
-                f"see: flowctx status {self.request.batch_id}",
+                f"see: flowctx status {shlex.quote(self.request.batch_id)}",
                 metadata=dict(counts),
                 allow_retries=False,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flowctx.core.batches.partition_params import PartitionParams
+from flowctx.core.batches.partition_params import PARAMS_AGAIN, PartitionParams
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.errors import PartitionError
@@ -101,16 +101,11 @@ class ParamsAgain(PartitionParams):
     """
 
     # Ledgers have batches of this name. It stays, whatever becomes of the code: such a batch is to go on.
-    name = "flowctx.versions.mending:ParamsAgain@a4c42a9c21f7"
+    name = f"{PARAMS_AGAIN}@a4c42a9c21f7"
 
     def __init__(self, workflow: Workflow, ledger: Ledger, params: Mapping[str, Any]) -> None:
         super().__init__(params)
         self.workflow, self.ledger = workflow, ledger
-
-    @classmethod
-    def made(cls, params_from: str | None) -> bool:
-        """Return whether a batch has its parameters from here, of whichever version of flowctx."""
-        return (params_from or "").partition("@")[0] == cls.name.partition("@")[0]
 
     def __call__(self, key: PartitionKey) -> Mapping[str, Any]:
         """Return the parameters of one partition."""

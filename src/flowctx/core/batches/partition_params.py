@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from flowctx.core.partitions.key import PartitionKey
+
+#: What a batch is known by whose partitions have the parameters that they had, before the version of the code.
+PARAMS_AGAIN: Final = "flowctx.versions.mending:ParamsAgain"
+
+
+def has_params_again(params_from: str | None) -> bool:
+    """Return whether a batch was made by ``--stale``, so that each partition has the parameters that it had.
+
+    Example:
+        >>> has_params_again("flowctx.versions.mending:ParamsAgain@a4c42a9c21f7"), has_params_again("flows:limits@1")
+        (True, False)
+    """
+    return (params_from or "").partition("@")[0] == PARAMS_AGAIN
+
+
+def params_option(params_from: str | None) -> str:
+    """Return what has to be typed again so that a batch has its parameters from where it has them.
+
+    Example:
+        >>> params_option("flows:limits@d36169b7f303"), params_option(None)
+        ('--params-from flows:limits', '')
+    """
+    if params_from is None:
+        return ""
+    if has_params_again(params_from):
+        return "--stale"
+    function = params_from.partition("@")[0]
+    can_be_named = "<" not in function and not function.startswith("__main__:")
+    return f"--params-from {shlex.quote(function) if can_be_named else 'MODULE:FUNCTION'}"
 
 
 class PartitionParams(ABC):
