@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +127,49 @@ def test_a_step_that_exits_is_a_failure(ledger: Ledger) -> None:
     """A step that ends its process as if all were well is found out, and is not tried over and over."""
     assert fill(ledger, params={"leave": [BAD]}).ended == {PartitionState.OK: 14, PartitionState.FAILED: 1}
     assert failures(ledger) == {BAD: "a step has ended the process (sys.exit); return a StepResult instead"}
+
+
+@pytest.mark.parametrize(
+    ("breaks", "why"),
+    [
+        ("raise RuntimeError('no mount at\\n/data of postgresql://me:hunter2@db/x')", "'{module}' cannot be imported: "
+         "RuntimeError: no mount at /data of postgresql://me:***@db/x (line 6 of {file}); the same command goes on"),
+        ("os._exit(7)", "their processes end with exit code 7; the same command"),
+        ("os.kill(os.getpid(), 9)", "their processes end by signal SIGKILL; was the memory full?; the same command"),
+        ("raise SystemExit", "'{module}' cannot be imported: "),
+    ],
+)  # fmt: skip
+def test_nothing_has_failed_where_no_worker_can_begin(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any, breaks: str, why: str
+) -> None:
+    """What breaks in workers alone ends the launch with its reason, in a line; when it is mended, all runs."""
+    module = f"breaks_{abs(hash(breaks))}"
+    code = "import os, sys\nfrom flowctx import PartitionScheme, Workflow\n"
+    code += "w = Workflow('w', partitions=PartitionScheme(tier=list('abcdefgh')))\nw.step('a')(lambda ctx: None)\n"
+    file = tmp_path / f"{module}.py"
+    file.write_text(f"{code}if sys.argv[0] == '-c':\n    {breaks}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = Backfill(importlib.import_module(module).w, None, "b", ledger=ledger)
+    with pytest.raises(BatchError, match=re.escape(why.format(module=module, file=file))) as ended:
+        plan.launch(LocalLauncher(ledger, 2))
+    assert "\n" not in str(ended.value)
+    assert "Traceback" not in capfd.readouterr().err
+    assert (list(ledger.batches.iter_outcomes("b")), ledger.list_runs()) == ([], [])
+    file.write_text(code)
+    assert plan.launch(LocalLauncher(ledger, 2)).ended == {PartitionState.OK: 8}
+
+
+def test_a_worker_that_is_killed_before_it_begins_is_replaced(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was given has not run, and has not failed: another worker runs it."""
+    code = "import os, pathlib, sys\nfrom flowctx import PartitionScheme, Workflow\n"
+    code += "w = Workflow('w', partitions=PartitionScheme(tier=list('abcdefgh')))\nw.step('a')(lambda ctx: None)\n"
+    code += "mark = pathlib.Path(__file__ + '.killed')\nif sys.argv[0] == '-c' and not mark.exists():\n"
+    (tmp_path / "killed_once.py").write_text(f"{code}    mark.touch()\n    os.kill(os.getpid(), 9)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = Backfill(importlib.import_module("killed_once").w, None, "b", ledger=ledger)
+    assert plan.launch(LocalLauncher(ledger, 1)).ended == {PartitionState.OK: 8}
 
 
 def test_listeners_hear_of_the_end_whatever_it_is(ledger: Ledger) -> None:

@@ -31,13 +31,17 @@ _DEPTH = 2
 _MANY = 8
 _GATHER_SECONDS = 0.005
 _TICK_SECONDS = 0.2
+#: So many workers in a row may end without a word before they can begin; then no more are started.
+_MOST_LOST = 3
 
 
 class LocalLauncher:
     """Runs partitions in processes of this machine.
 
     A worker that dies takes nothing with it but the partition that it ran, which counts as failed; another takes its
-    place. If this process dies, whatever the way, its workers end at once.
+    place. Where none can begin, as with a workflow that cannot be imported there, nothing has failed by that: what is
+    under way is finished, and the launch ends with the reason. If this process dies, whatever the way, its workers end
+    at once.
 
     Args:
         ledger: The batch's ledger; it must be in a file or a database, since other processes write to it.
@@ -72,6 +76,8 @@ class LocalLauncher:
         self._selector = selectors.DefaultSelector()
         self._taking = True
         self._prepared: _Prepared | None = None
+        #: How many workers in a row ended before they could begin, and why none can.
+        self._lost, self._problem = 0, ""
 
     @property
     def under_way(self) -> int:
@@ -116,8 +122,12 @@ class LocalLauncher:
         return {"targets": targets, "ledger": self._address, "batch_id": batch_id, "grouped": grouped}
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
-        """Run jobs, and yield how each ended."""
-        self._taking = True
+        """Run jobs, and yield how each ended.
+
+        Raises:
+            BatchError: Workers cannot begin; what was not begun has not failed.
+        """
+        self._taking, self._lost, self._problem = True, 0, ""
         waiting: list[Job] = []
         try:
             while True:
@@ -129,6 +139,11 @@ class LocalLauncher:
                 yield None
         finally:
             self._end()
+        if self._problem:
+            raise BatchError(
+                f"batch {batch.batch_id!r} has ended early, as its workers cannot begin: {self._problem}; the same "
+                "command goes on when that is mended"
+            )
 
     def stop(self) -> None:
         """Begin no more partitions; those under way are finished."""
@@ -196,8 +211,20 @@ class LocalLauncher:
             if worker.gone:
                 self._selector.unregister(key.fileobj)
                 self._pool.remove(worker)
-                yield from worker.last_words()
+                if worker.ready:
+                    self._lost = 0
+                    yield from worker.last_words()
+                else:
+                    self._not_begun(worker)
                 waiting += worker.jobs
+
+    def _not_begun(self, worker: _Worker) -> None:
+        """Start no more workers if there is no use: this one ended before it could begin."""
+        self._lost += 1
+        how = worker.ending()
+        if not worker.stopping and (worker.problem or self._lost >= _MOST_LOST):
+            self._problem = worker.problem or f"their processes end {how}"
+            self.stop()
 
     def _end(self) -> None:
         self.close()
@@ -225,6 +252,9 @@ class _Worker:
     depth: int = _DEPTH
     #: The run that it is at.
     at: str | None = None
+    #: Whether it has all that it needs, and why it cannot have it.
+    ready: bool = False
+    problem: str = ""
     #: Whether it has ended.
     gone: bool = False
     #: Whether it was told to end when it has finished what it is at.
@@ -277,6 +307,8 @@ class _Worker:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
+            self.ready = self.ready or "ready" in message
+            self.problem = message.get("cannot_begin", self.problem)
             self.at = message.get("at", self.at)
             self.depth = message.get("depth", self.depth)
             for run_id in message.get("returned", ()):
@@ -298,9 +330,17 @@ class _Worker:
         # Those before it have ended, and may not have been written yet: they are gone on with.
         job = next((job for job in self.jobs if job.run_id == self.at), self.jobs[0])
         self.jobs.remove(job)
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        hint = {-signal.SIGKILL: "; was the memory full?", 0: "; does a step exit?"}.get(code, "")
-        yield _run_of(job, {"state": "failed", "error": f"its worker process ended {how}{hint}", "attempt": 0})
+        hint = "; does a step exit?" if not code else ""
+        yield _run_of(
+            job, {"state": "failed", "error": f"its worker process ended {self.ending()}{hint}", "attempt": 0}
+        )
+
+    def ending(self) -> str:
+        """Wait until it has ended, and say how."""
+        code = self.process.wait()
+        if code >= 0:
+            return f"with exit code {code}"
+        return f"by signal {signal.Signals(-code).name}" + ("; was the memory full?" if code == -signal.SIGKILL else "")
 
     def end(self) -> None:
         assert self.process.stdin is not None  # noqa: S101 - it is a pipe

@@ -15,6 +15,7 @@ import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -29,8 +30,9 @@ from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import LOCAL_LEASE, RunPlan, begin_run
 from flowctx.core.errors import FlowctxError, UnknownRun
+from flowctx.core.masking import mask_text
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_workflow
+from flowctx.core.workflow.import_path import SHOWN_BY_DEBUG, import_workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_result import RunResult
 from flowctx.ledger import strict_from_env
@@ -63,15 +65,15 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     line = incoming.readline()
     if not line:  # there was nothing to do after all
         os._exit(0)
-    setup = json.loads(line)
-    take_place(setup["place"])
-    workflows = [import_workflow(target) for target in setup["targets"]]
-    who = f"{_worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
-    # Where a run that cannot be recorded goes on, it has to hear of each write by itself.
-    seconds = None if not strict_from_env() else GROUP_SECONDS if setup["grouped"] else 0.0
-    ledger = GroupedLedger(setup["ledger"], owner=who, seconds=seconds)
+    setup, say = json.loads(line), Voice(outgoing)
+    try:
+        workflows, ledger = _at_its_place(setup)
+    except BaseException as exc:  # noqa: BLE001  # also what ends a process: whoever started this one is told why
+        say({"cannot_begin": mask_text(_why(exc))})
+        os._exit(1)
+    say({"ready": True})
     runs = _Runs(resume, plan, run_begun, workflows, ledger, setup["batch_id"])
-    worker = _Worker(runs, ledger, Voice(outgoing))
+    worker = _Worker(runs, ledger, say)
     threading.Thread(target=worker.listen, args=(incoming,), daemon=True).start()
     gc.freeze()  # what is imported stays: nothing is gained by looking through it again and again
     gc.enable()
@@ -86,6 +88,26 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
         ledger.flush()
     # Threads that a step left behind must not keep the batch waiting.
     os._exit(0)
+
+
+def _at_its_place(setup: Mapping[str, Any]) -> tuple[list[Workflow], GroupedLedger]:
+    """Be where the batch is launched, and return its workflows and its ledger."""
+    take_place(setup["place"])
+    workflows = [import_workflow(target) for target in setup["targets"]]
+    who = f"{_worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
+    # Where a run that cannot be recorded goes on, it has to hear of each write by itself.
+    seconds = None if not strict_from_env() else GROUP_SECONDS if setup["grouped"] else 0.0
+    return workflows, GroupedLedger(setup["ledger"], owner=who, seconds=seconds)
+
+
+def _why(exc: BaseException) -> str:
+    """Return why a worker cannot begin, in a line."""
+    text = " ".join(str(exc).split())
+    if not isinstance(exc, FlowctxError):
+        return f"{type(exc).__name__}: {text}"
+    place = traceback.extract_tb(exc.__cause__.__traceback__)[-1:] if exc.__cause__ is not None else []
+    where = f" (line {place[0].lineno} of {place[0].filename})" if place else ""
+    return text.replace(SHOWN_BY_DEBUG, where)  # here, nobody sees the traceback
 
 
 def _worker_of(batch_id: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from flowctx.core.errors import FlowctxError, WorkflowError, ending_text
 from flowctx.core.printable import brief
@@ -18,6 +18,9 @@ from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Source
 from flowctx.core.workflow.named_workflows import is_named_file
+
+#: What an error says that a traceback would explain.
+SHOWN_BY_DEBUG: Final = " (flowctx --debug shows where)"
 
 _TARGET = re.compile(r"(?P<where>[\w.]+|.+\.py)(:(?P<name>\w+))?")
 
@@ -177,4 +180,4 @@ def _module(where: str, package: str | None = None) -> ModuleType:
 
 def _broken(where: str, exc: BaseException) -> WorkflowError:
     """Return the error of code that cannot be imported; ``flowctx --debug`` shows where it is."""
-    return WorkflowError(f"{where!r} cannot be imported: {ending_text(exc)} (flowctx --debug shows where)")
+    return WorkflowError(f"{where!r} cannot be imported: {ending_text(exc)}{SHOWN_BY_DEBUG}")
