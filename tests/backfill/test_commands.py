@@ -79,6 +79,30 @@ def test_the_command_that_status_prints_names_the_function_of_the_parameters(
     assert flowctx(url, *command).exit_code == 0
 
 
+def test_a_batch_keeps_its_parameters_where_nothing_runs_with_others(url: str) -> None:
+    """Done partitions keep what they were made with, so that a batch of them does; what runs again has the others."""
+    fill = ["backfill", FLOW, "--batch", "b"]
+    bad = 'fail=["date=2012-01-02|tier=T2"]'
+
+    def params() -> object:
+        return json.loads(flowctx(url, "status", "b", "--json").output)["params"]
+
+    first = flowctx(url, *fill, "--select", "date=2012-01-02", "-p", bad, "-p", "number=1")
+    before = params()
+    extend = [*fill, "--extend", "-p", "fail=[]", "-p"]
+    kept = flowctx(url, *extend, "number=5")
+    assert (first.exit_code, params()) == (1, before)
+    assert "nothing runs with the parameters that were given" in kept.output
+    assert "--retry-failed runs with them what failed" in kept.output
+    assert "parameters" not in flowctx(url, *extend, "number=5", "--retry-failed").output
+    assert params() == {"fail": [], "number": 5}
+    assert json.loads(flowctx(url, *extend, "number=6", "--json").stdout)["params_kept"]
+    assert params() == {"fail": [], "number": 5}
+    more = flowctx(url, *extend, "number=6", "--select", "date=2012-01-03")
+    assert (more.exit_code, "parameters" in more.output) == (0, False)
+    assert params() == {"fail": [], "number": 6}
+
+
 def test_a_run_outside_of_the_selection_counts_for_nothing(url: str, notes: Path) -> None:
     """It says so itself, and neither status, the list of batches nor the page takes it for a partition of the batch."""
     ledger = open_ledger(url)

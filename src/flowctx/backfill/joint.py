@@ -197,6 +197,8 @@ class JointBackfill:
         if isinstance(launcher, BulkLauncher):
             raise BatchError(_not_in_bulk(self.workflows))
         batch = self.reconcile(extend=extend)
+        for plan in self.plans if extend else ():
+            plan.weigh_params(retry_failed=retry_failed, retry_skipped=retry_skipped)
         launcher = WorkflowLaunchers(launcher) if isinstance(launcher, PollingLauncher) else launcher
         self._check(from_step)
         for plan in self.plans:
@@ -218,7 +220,7 @@ class JointBackfill:
                 settle=lambda run: settle_run(self.ledger, run.workflow, run),
             ),
         )
-        return launch.to_the_end()
+        return replace(launch.to_the_end(), params_kept=any(plan.keeps_params for plan in self.plans))
 
 
 def _not_in_bulk(workflows: Sequence[Workflow]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,13 +14,13 @@ from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import brief, refuse_another
+from flowctx.backfill.same_batch import brief, refuse_another, same_params
 from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import settle_run
 from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
-from flowctx.core.batches.partition_params import PartitionParams
+from flowctx.core.batches.partition_params import PartitionParams, params_of_all, params_source
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.plain import FrozenDict
@@ -31,7 +31,6 @@ from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, end
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.renames import warn_renamed
-from flowctx.core.workflow.code_version import code_version
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.run_request import RunRequest, batch_id_problem
@@ -109,13 +108,15 @@ class Backfill:
             raise BatchError(f"nothing of workflow {workflow.name!r} is selected; a batch needs a partition")
         self.batch_id = _batch_id(batch_id)
         self.params_of = params if callable(params) else None
-        self.params: Mapping[str, Any] = self._read_params(_params_of_all(params))
+        self.params: Mapping[str, Any] = self._read_params(params_of_all(params))
         found = ledger_or_default(ledger)
         if found is None:
             raise LedgerError("a batch has to be remembered; pass ledger= or set FLOWCTX_LEDGER_URL")
         self.ledger: Ledger = found
         #: What the batch had before it was added to.
         self._params_before: Mapping[str, Any] = self.params
+        #: Whether the batch keeps its parameters although others were asked for, since nothing would run with those.
+        self.keeps_params = False
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class Backfill:
             digest=self.selection.digest(),
             total=len(self.selection),
             params=without_secrets(self.params),
-            params_from=_name_of(self.params_of),
+            params_from=params_source(self.params_of),
             created_at=datetime.now(UTC),
         )
 
@@ -164,7 +165,9 @@ class Backfill:
             self.selection |= self.scheme.select(known.selection)
             self._params_before = known.params
             self._refuse_forgotten(known.params)
-            return replace(self.record(), created_at=known.created_at)
+            record = replace(self.record(), created_at=known.created_at)
+            kept = self.keeps_params
+            return replace(record, params=known.params, params_from=known.params_from) if kept else record
         refuse_another(known, requested)
         return replace(requested, created_at=known.created_at)
 
@@ -216,6 +219,13 @@ class Backfill:
         self.check_due(datetime.now(UTC))
         if from_step is not None:
             self.workflow[from_step]
+
+    def weigh_params(self, **retry: bool) -> None:
+        """See whether anything would run with parameters that are added to the batch; if not, it keeps its own."""
+        known = self.ledger.find_batch(self.batch_id)
+        own = known.of(self.workflow.name) if known is not None else None
+        if own is not None and own.selection is not None and not same_params(own, self.record()):
+            self.keeps_params = not self._plan(**retry).would_run
 
     def check_due(self, now: datetime) -> None:
         """Refuse partitions that are not due yet, as each of them would be refused on every engine.
@@ -334,6 +344,8 @@ class Backfill:
             warn_renamed("Backfill.launch(follower=)", "Backfill.launch(listener=)")
             listener = follower
         batch = self.reconcile(extend=extend)
+        if extend:
+            self.weigh_params(retry_failed=retry_failed, retry_skipped=retry_skipped)
         self._check(from_step)
         launcher.check(self.workflow)
         options = LaunchOptions(
@@ -343,16 +355,15 @@ class Backfill:
             decide=lambda known: self._reconciled(known, extend=extend),
             settle=lambda run: settle_run(self.ledger, self.workflow.name, run),
         )
+        again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
+        return replace(self._launch(launcher, batch, options, again), params_kept=self.keeps_params)
+
+    def _launch(
+        self, launcher: Launcher | BulkLauncher, batch: BatchRecord, options: LaunchOptions, again: RunsAgain
+    ) -> LaunchProgress:
         if isinstance(launcher, BulkLauncher):
-            again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
             return BulkLaunch(self._bulk_work(again), batch, launcher, options).to_the_end()
-        work = self.iter_work(
-            launcher.engine,
-            retry_failed=retry_failed,
-            retry_skipped=retry_skipped,
-            from_step=from_step,
-            done=options.before,
-        )
+        work = self.iter_work(launcher.engine, **asdict(again), done=options.before)
         ordered = InputOrder([self.workflow], work, launcher.engine) if own_mappings(self.workflow) else work
         return Launch(self.ledger.batches, ordered, [self.workflow], batch, launcher, options).to_the_end()
 
@@ -375,19 +386,3 @@ def _batch_id(batch_id: object) -> str:
     if (problem := batch_id_problem(batch_id)) is not None:
         raise BatchError(problem)
     return str(batch_id)
-
-
-def _params_of_all(params: Mapping[str, Any] | ParamsOf | None) -> Mapping[str, Any] | None:
-    """Return those parameters that are the same for all partitions."""
-    if isinstance(params, PartitionParams):
-        return params.params
-    return None if callable(params) else params
-
-
-def _name_of(params_of: ParamsOf | None) -> str | None:
-    if params_of is None:
-        return None
-    if isinstance(params_of, PartitionParams):
-        return params_of.name
-    name = getattr(params_of, "__qualname__", type(params_of).__name__)
-    return f"{params_of.__module__}:{name}@{code_version(params_of) or '?'}"

@@ -22,6 +22,8 @@ class LaunchProgress:
     ended: dict[PartitionState, int] = field(default_factory=dict)
     #: Partitions that are under way, or were left so on their engine.
     under_way: int = 0
+    #: Whether the batch kept its parameters although others were asked for, as nothing would have run with those.
+    params_kept: bool = False
     #: When it began, by the monotonic clock.
     began: float = field(default_factory=time.monotonic)
     #: Why it stopped before the end, if it did.

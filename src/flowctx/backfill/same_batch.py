@@ -22,8 +22,9 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
         now = f"{requested.total:,} ({brief(requested.selection)})"
         if known.selection == requested.selection:  # the text is the same, and the values behind it are not
             now += "; a dimension or the calendar of the workflow has changed since"
-    elif digest(before := without_secrets(known.params)) != digest(requested.params):
-        what, now = f"the parameters {brief(dict(before))}", f"{brief(dict(requested.params))}"
+    elif not _same_for_all(known, requested):
+        what = f"the parameters {brief(dict(without_secrets(known.params)))}"
+        now = f"{brief(dict(requested.params))}"
     elif known.params_from != requested.params_from:
         what, now = f"parameters of {_source(known)}", _source(requested)
         option = params_option(known.params_from)
@@ -34,6 +35,15 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
         f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for {same}, take another id, or "
         "add this to it with extend=True (--extend)"
     )
+
+
+def same_params(known: BatchRecord, requested: BatchRecord) -> bool:
+    """Return whether a batch has the parameters that it is asked for with."""
+    return _same_for_all(known, requested) and known.params_from == requested.params_from
+
+
+def _same_for_all(known: BatchRecord, requested: BatchRecord) -> bool:
+    return digest(without_secrets(known.params)) == digest(requested.params)
 
 
 def _source(batch: BatchRecord) -> str:

@@ -134,6 +134,7 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
                 "waiting": progress.waiting,
                 "left": left,
                 "stopped": progress.stopped,
+                "params_kept": progress.params_kept,
             }
         )
         return
@@ -148,12 +149,21 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
             "stopped": progress.stopped,
         }
     )
-    quoted = shlex.quote(batch_id)
+    _show_hints(progress, shlex.quote(batch_id), from_step)
+
+
+def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None) -> None:
+    """Print what to type next."""
     for engine, count in progress.elsewhere.items():
-        echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {quoted}")
-    if from_step is not None and not ended and not left:
+        echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
+    if from_step is not None and not progress.ended and progress.total == progress.passed:
         echo("--from-step goes with what runs again; complete partitions are redone under another --batch id")
+    if progress.params_kept:
+        more = "" if not progress.failed else "; --retry-failed runs with them what failed"
+        echo(
+            f"nothing runs with the parameters that were given: what is done keeps its own, and so does the batch{more}"
+        )
     if progress.failed:
-        echo(f"see why: flowctx status {quoted}; it says how to run them again")
+        echo(f"see why: flowctx status {batch_id}; it says how to run them again")
     elif progress.stopped:
         echo("the same command goes on")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.code_version import code_version
 
 #: What a batch is known by whose partitions have the parameters that they had, before the version of the code.
 PARAMS_AGAIN: Final = "flowctx.versions.mending:ParamsAgain"
@@ -55,3 +56,20 @@ class PartitionParams(ABC):
     @abstractmethod
     def __call__(self, key: PartitionKey) -> Mapping[str, Any]:
         """Return the parameters of a partition."""
+
+
+def params_of_all(params: Mapping[str, Any] | Callable[..., Any] | None) -> Mapping[str, Any] | None:
+    """Return those parameters that are the same for all partitions."""
+    if isinstance(params, PartitionParams):
+        return params.params
+    return None if callable(params) else params
+
+
+def params_source(params_of: Callable[..., Any] | None) -> str | None:
+    """Return what a batch is known by whose parameters are made for each partition; ``None`` if they are not."""
+    if params_of is None:
+        return None
+    if isinstance(params_of, PartitionParams):
+        return params_of.name
+    name = getattr(params_of, "__qualname__", type(params_of).__name__)
+    return f"{params_of.__module__}:{name}@{code_version(params_of) or '?'}"
