@@ -16,7 +16,17 @@ flow = Workflow(
     partitions=PartitionScheme(
         date=Daily(start="2012-01-02", end="2012-03-30", calendar="WEEKDAYS"), tier=["T1", "T2", "T3"]
     ),
-    params={"notes": "", "pause": 0.0, "fail": [], "skip": [], "die": [], "leave": [], "break": [], "number": None},
+    params={
+        "notes": "",
+        "pause": 0.0,
+        "fail": [],
+        "skip": [],
+        "die": [],
+        "leave": [],
+        "break": [],
+        "fork": [],
+        "number": None,
+    },
 )
 
 
@@ -41,6 +51,13 @@ def load(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
         return StepResult.skip("nothing there")
     if text in ctx.params["die"] and not mended(ctx):
         os.kill(os.getpid(), signal.SIGKILL)
+    if text in ctx.params["fork"] and os.fork() == 0:
+        if ctx.partition is not None and ctx.partition.tier == "T3":
+            Path(f"{ctx.params['notes']}.copy").write_text(str(os.getpid()))
+            time.sleep(3600)
+        if ctx.partition is not None and ctx.partition.tier == "T2":
+            raise LookupError("in the copy")
+        return {"tier": "that of the copy"}
     if text in ctx.params["leave"]:
         sys.exit()
     note(ctx, "load")

@@ -172,6 +172,21 @@ def test_a_worker_that_is_killed_before_it_begins_is_replaced(
     assert plan.launch(LocalLauncher(ledger, 1)).ended == {PartitionState.OK: 8}
 
 
+def test_what_a_step_forks_is_no_second_worker(ledger: Ledger, notes: Path, capfd: Any) -> None:
+    """A copy that comes out of its step ends; one that stays in it keeps nobody waiting; neither records anything."""
+    keys = [f"date=2012-01-03|tier=T{n}" for n in (1, 2, 3)]
+    done = fill(ledger, "date=2012-01-02..2012-01-04", params={"notes": str(notes), "fork": keys})
+    psutil.Process(int(Path(f"{notes}.copy").read_text())).kill()
+    assert done.ended == {PartitionState.OK: 9}
+    assert set(called(notes).values()) == {1}
+    for run in ledger.list_runs(batch_id="b"):
+        outputs = {step.step: dict(step.output) for step in ledger.steps(run.key)}  # type: ignore[arg-type]
+        assert outputs["load"] == {"tier": run.context.key.tier}
+    said = capfd.readouterr().err
+    assert "step 'load' forked" in said
+    assert "LookupError: in the copy" in said
+
+
 def test_listeners_hear_of_the_end_whatever_it_is(ledger: Ledger) -> None:
     """A launch that breaks off is over, too: a bar gives the terminal back."""
     heard: list[str] = []

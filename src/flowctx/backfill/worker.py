@@ -120,7 +120,16 @@ def pipes() -> tuple[IO[bytes], IO[bytes]]:
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
+    os.register_at_fork(after_in_child=lambda: _forget(incoming, say))
     return incoming, say
+
+
+def _forget(*pipes: IO[bytes]) -> None:
+    """In a copy of this process that a step makes, hold no pipe: whoever started us waits until all have let it go."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for pipe in pipes:
+        os.dup2(nothing, pipe.fileno(), inheritable=False)
+    os.close(nothing)
 
 
 class Voice:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -24,6 +26,7 @@ from flowctx.core.errors import (
     WorkflowError,
 )
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.forks import end_copy
 from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.execution.secretless import secretless
 from flowctx.core.execution.tracebacks import traceback_text
@@ -130,11 +133,12 @@ def execute(
             reads nothing.
 
     Returns:
-        The result, with exceptions and wrong return values turned into failures.
+        The result, with exceptions and wrong return values turned into failures. Only the process that called the
+        step returns: of one that forks, a copy that comes out of it ends.
     """
-    started = perf_counter()
+    started, exception = perf_counter(), None
     try:
-        result, exception = _result(step, ctx, step.configured(config) if config else step.config, inputs), None
+        result = _result(step, ctx, step.configured(config) if config else step.config, inputs)
         kept = keep_tables(result.output, store, step.name)
         result = result if kept is result.output else replace(result, output=kept)
     except reraise:
@@ -164,6 +168,20 @@ def _log_fields(step: Step, ctx: WorkflowContext, attempt: int) -> dict[str, Any
 
 
 def _result(
+    step: Step,
+    ctx: WorkflowContext,
+    config: Mapping[str, Any],
+    inputs: Callable[[], Mapping[str, Any] | StepResult] | None,
+) -> StepResult:
+    here = os.getpid()
+    try:
+        return _returned(step, ctx, config, inputs)
+    finally:
+        if os.getpid() != here:
+            end_copy(step.name, sys.exception())
+
+
+def _returned(
     step: Step,
     ctx: WorkflowContext,
     config: Mapping[str, Any],
