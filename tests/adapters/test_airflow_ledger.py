@@ -12,7 +12,7 @@ from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
 from adapters.airflow_names import DagSerialization
-from flowctx import ContextError, PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
+from flowctx import BatchStatus, ContextError, PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.core.durability.records import CaptureKey, RunStatus
@@ -118,7 +118,9 @@ def test_a_failed_run_says_why(ledger):
 def test_each_mapped_instance_is_a_run(ledger):
     """Instances of a mapped group are recorded each under its own partition, and the reduce step beside them."""
     dag = workflow_dag(two_steps("mapped", [], partitions=SYMBOLS), map_over=["symbol"], reduce=lambda_free)
-    done = run_dag(dag).raise_for_failure()
+    done = run_dag(dag, batch_id="b").raise_for_failure()
+    status = BatchStatus.of(ledger, "b")
+    assert (status.counts, status.outside) == ({"ok": 2}, {"ok": 1})
     found = {str(run.context.partition): run for run in ledger.list_runs(workflow="mapped")}
     assert {key: (run.status, run.steps) for key, run in found.items()} == {
         "None": (RunStatus.OK, ("lambda_free",)),

@@ -216,6 +216,20 @@ def test_counts_are_those_of_the_outcomes(ledger: Ledger) -> None:
         assert list(ledger.batches.iter_standings("b1", workflow)) == list(map(Standing.of, outcomes))
 
 
+def test_partitions_are_found_that_no_launch_has_run(ledger: Ledger) -> None:
+    """What is known of partitions by runs of other ids than those that begin so, recorded or only noted, is yielded."""
+    ledger.batches.put(BATCH)
+    runs = [("T1", "batch__b1__one"), ("T2", "batch__b1__two"), ("T2", "by-hand"), ("T3", "batch__b1%_three")]
+    for tier, run_id in runs:
+        ctx = make_context(workflow="flow", run_id=run_id, partition={"tier": tier}, batch_id="b1")
+        ledger.finish(ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",))), RunStatus.FAILED)
+    noted = [("tier=T4", "batch__b1__four"), ("tier=T5", "scheduled")]
+    ledger.batches.record_outcomes("b1", [a_note(text, PartitionState.OK, run_id=run_id) for text, run_id in noted])
+    found = ledger.batches.iter_partitions("b1", "flow", besides="batch__b1__")
+    assert sorted(found) == ["tier=T2", "tier=T3", "tier=T5"]
+    assert list(ledger.batches.iter_partitions("b2", "flow", besides="batch__b1__")) == []
+
+
 def test_partitions_with_several_accounts_are_counted_as_they_stand(ledger: Ledger, clock: FakeClock) -> None:
     """Whatever two runs and an engine say of a partition, counts and standings are those of the outcomes."""
     ledger.batches.put(BATCH)
