@@ -20,6 +20,7 @@ from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
+from query_plans import statements
 
 BATCH = BatchRecord(
     batch_id="b1",
@@ -228,6 +229,26 @@ def test_partitions_are_found_that_no_launch_has_run(ledger: Ledger) -> None:
     found = ledger.batches.iter_partitions("b1", "flow", besides="batch__b1__")
     assert sorted(found) == ["tier=T2", "tier=T3", "tier=T5"]
     assert list(ledger.batches.iter_partitions("b2", "flow", besides="batch__b1__")) == []
+
+
+@pytest.mark.parametrize("other", [None, "b1__x", "b1_", "b"])
+def test_what_all_launches_have_run_is_not_read_one_by_one(sql_url: str, other: str | None) -> None:
+    """Where as many ids begin so as the batch has runs, and no other batch's can, no id is read; else each is."""
+    ledger = SqlLedger(sql_url)
+    for batch_id in filter(None, ("b1", other)):
+        ledger.batches.put(replace(BATCH, batch_id=batch_id))
+    mine = [("T1", "batch__b1__one"), ("T2", "batch__b1__two" if other in (None, "b") else "by-hand")]
+    for tier, run_id in mine:
+        ctx = make_context(workflow="flow", run_id=run_id, partition={"tier": tier}, batch_id="b1")
+        ledger.finish(ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",))), RunStatus.OK)
+    if other is not None:
+        ctx = make_context(workflow="flow", run_id=f"batch__{other}__z", partition={"tier": "T3"}, batch_id=other)
+        ledger.finish(ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",))), RunStatus.OK)
+    with statements() as asked:
+        found = list(ledger.batches.iter_partitions("b1", "flow", besides="batch__b1__"))
+    assert found == ([] if other in (None, "b") else ["tier=T2"])
+    assert any("substr" in text for text, _ in asked) is (other not in (None, "b"))
+    ledger.close()
 
 
 def test_partitions_with_several_accounts_are_counted_as_they_stand(ledger: Ledger, clock: FakeClock) -> None:

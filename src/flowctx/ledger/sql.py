@@ -55,15 +55,13 @@ from flowctx.ledger.statements import (
     settle_capture,
     with_context,
 )
-from flowctx.ledger.tables import attempts, captures, runs, steps
+from flowctx.ledger.tables import LAST_TEXT, attempts, captures, runs, steps
 from flowctx.ledger.versions_sql import SqlVersions, chunks
 
 #: Columns of which few runs have the same value.
 _FEW = {"run_id", "capture_id"}
 #: Columns with an index of when their runs started, those that fewer runs share first.
 _LISTED = ("partition", "batch_id", "status", "workflow")
-#: The last of all characters: what begins with a text comes before that text with it.
-_LAST = "\U0010ffff"
 
 
 class Beginning(NamedTuple):
@@ -321,7 +319,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def run_ids(self, begun: str, *, limit: int = 10) -> list[str]:
         """Return the ids of runs that begin so, sorted, each once."""
-        begins = (runs.c.run_id >= begun, runs.c.run_id <= begun + _LAST)
+        begins = (runs.c.run_id >= begun, runs.c.run_id <= begun + LAST_TEXT)
         query = select(runs.c.run_id).distinct().where(*begins).order_by(runs.c.run_id).limit(limit)
         return [row["run_id"] for row in self._database.rows(query)]
 

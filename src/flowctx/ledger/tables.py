@@ -20,6 +20,9 @@ VERSION_TABLE = "flowctx_schema"
 #: Texts of keys and run ids sort by code points, as Python and SQLite sort them, whatever the database's language is.
 _SORTED = Text().with_variant(Text(collation="C"), "postgresql")
 
+#: The last of all characters: what begins with a text comes before that text with it.
+LAST_TEXT = "\U0010ffff"
+
 #: What stands in the payload of a step that has read others, and in texts that refer to artifacts.
 INPUTS = '"inputs":'
 ARTIFACTS = ('"$artifact"', '"$table"', '"$file"')

@@ -14,6 +14,8 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.run_request import RunRequest
 
+#: So much of a batch's id stands in the ids of its runs.
+_LONGEST_IN_IDS = 50
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.:+~-]+")
 
 
@@ -290,7 +292,20 @@ def run_ids_begin(batch_id: str) -> str:
         >>> run_ids_begin("restate")
         'batch__restate__'
     """
-    return f"batch__{id_text(batch_id)[:50]}__"
+    return f"batch__{id_text(batch_id)[:_LONGEST_IN_IDS]}__"
+
+
+def shares_run_ids(batch_id: str) -> tuple[str, ...]:
+    """Return patterns of all batches whose runs may have ids that begin as those of one do, for ``LIKE … ESCAPE '/'``.
+
+    Example:
+        >>> shares_run_ids("restate-2")
+        ('restate%2', 'restate%2/_%')
+    """
+    text = id_text(batch_id)
+    wild = {"-": "%", ".": ".%", "_": "/_"}  # what an id may have in place of these
+    like = "".join(wild.get(one, one) for one in text[:_LONGEST_IN_IDS])
+    return (f"{like}%",) if len(text) >= _LONGEST_IN_IDS else (like, f"{like}/_%")
 
 
 def id_text(text: str) -> str:
