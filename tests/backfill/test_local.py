@@ -147,7 +147,7 @@ def test_nothing_has_failed_where_no_worker_can_begin(
     code = "import os, sys\nfrom flowctx import PartitionScheme, Workflow\n"
     code += "w = Workflow('w', partitions=PartitionScheme(tier=list('abcdefgh')))\nw.step('a')(lambda ctx: None)\n"
     file = tmp_path / f"{module}.py"
-    file.write_text(f"{code}if sys.argv[0] == '-c':\n    {breaks}\n")
+    file.write_text(f"{code}if os.getpid() != {os.getpid()}:\n    {breaks}\n")
     monkeypatch.syspath_prepend(tmp_path)
     plan = Backfill(importlib.import_module(module).w, None, "b", ledger=ledger)
     with pytest.raises(BatchError, match=re.escape(why.format(module=module, file=file))) as ended:
@@ -165,7 +165,7 @@ def test_a_worker_that_is_killed_before_it_begins_is_replaced(
     """What it was given has not run, and has not failed: another worker runs it."""
     code = "import os, pathlib, sys\nfrom flowctx import PartitionScheme, Workflow\n"
     code += "w = Workflow('w', partitions=PartitionScheme(tier=list('abcdefgh')))\nw.step('a')(lambda ctx: None)\n"
-    code += "mark = pathlib.Path(__file__ + '.killed')\nif sys.argv[0] == '-c' and not mark.exists():\n"
+    code += f"mark = pathlib.Path(__file__ + '.killed')\nif os.getpid() != {os.getpid()} and not mark.exists():\n"
     (tmp_path / "killed_once.py").write_text(f"{code}    mark.touch()\n    os.kill(os.getpid(), 9)\n")
     monkeypatch.syspath_prepend(tmp_path)
     plan = Backfill(importlib.import_module("killed_once").w, None, "b", ledger=ledger)
