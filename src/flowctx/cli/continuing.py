@@ -14,8 +14,8 @@ from flowctx.cli.output import echo
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.errors import LedgerError
-from flowctx.core.partitions.key import escape_value
 from flowctx.core.partitions.selection_reading import SelectionText
+from flowctx.core.partitions.selection_text import selection_text
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.named_workflows import is_named_file
@@ -41,11 +41,13 @@ def how_to_continue(run: RunRecord) -> str:
 
 def outside_of_batch(ledger: Ledger, target: str, workflow: Workflow, ctx: WorkflowContext) -> str | None:
     """Return what to say of a run whose batch was planned without its partition; ``None`` if there is nothing."""
-    batch = ledger.find_batch(ctx.batch_id) if ctx.batch_id and ctx.partition else None
+    if not ctx.batch_id or ctx.partition is None:
+        return None
+    batch = ledger.find_batch(ctx.batch_id)
     own = batch.of(workflow.name) if batch is not None else None
     if own is None or own.selection is None or SelectionText(own.selection).holds(str(ctx.partition)) is not False:
         return None
-    select = ",".join(f"{name}={escape_value(value)}" for name, value in (ctx.partition or {}).items())
+    select = selection_text([ctx.partition])
     extend = f'flowctx backfill {shlex.quote(target)} --batch {shlex.quote(own.batch_id)} --select "{select}" --extend'
     return (
         f"batch {own.batch_id!r} has not selected {ctx.partition}: the run counts for nothing in it; add it: {extend}"

@@ -8,8 +8,8 @@ from flowctx.backfill import Backfill
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, PartitionError
+from flowctx.core.partitions.selection_text import selection_text
 from flowctx.parity.running import Work
-from flowctx.versions.mending import selection_text
 
 
 def check_servers(work: Work, ledger: Ledger) -> None:

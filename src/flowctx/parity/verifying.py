@@ -10,7 +10,7 @@ from shutil import copytree
 from types import MappingProxyType
 from typing import Any
 
-from flowctx.backfill.selected import latest_due
+from flowctx.backfill.selected import selected
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import PartitionError
@@ -156,7 +156,7 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
     if isinstance(select, str):
         # "last:5" alone can only mean dates.
         text = f"{scheme.cadence_dimension}={select}" if select.startswith("last:") else select
-        select = scheme.select(text, latest=latest_due(scheme, text))
+        select = selected(scheme, text, None)
     found = select
     for key in found:
         scheme.check_due(key, datetime.now(UTC))

@@ -9,8 +9,9 @@ from flowctx.core.batches.partition_params import PARAMS_AGAIN, PartitionParams
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.errors import PartitionError
-from flowctx.core.partitions.key import PartitionKey, escape_value
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.partitions.selection_text import selection_text
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Source, inputs_of
 from flowctx.versions.staleness import StalePartition, stale
@@ -25,16 +26,6 @@ def selection_of(workflow: Workflow, found: Iterable[StalePartition]) -> Selecti
     if workflow.partitions is None:
         raise PartitionError(f"workflow {workflow.name!r} has no partitions; run it again: flowctx run")
     return workflow.partitions.select(selection_text(one.partition for one in found if one.partition is not None))
-
-
-def selection_text(keys: Iterable[PartitionKey]) -> str:
-    """Return a selection of some partitions, as text.
-
-    Example:
-        >>> selection_text([PartitionKey(tier="T1"), PartitionKey(tier="T2")])
-        'tier=T1;tier=T2'
-    """
-    return ";".join(",".join(f"{name}={escape_value(value)}" for name, value in key.items()) for key in keys)
 
 
 def stale_chain(workflow: Workflow, found: Sequence[StalePartition], ledger: Ledger) -> dict[Workflow, Selection]:

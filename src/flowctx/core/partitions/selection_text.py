@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from flowctx.core.dates.cadence import Cadence
@@ -12,7 +12,7 @@ from flowctx.core.dates.parsing import iso_date, month_or_year
 from flowctx.core.errors import PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import POINT, Runs, Tree, tree_over, union
-from flowctx.core.partitions.key import escape_value, unescape_value
+from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
 from flowctx.core.suggestions import nearest
 
 _ENDS = re.compile(r"(first|last):(\d+)\Z")
@@ -180,6 +180,16 @@ def block_text(dimensions: tuple[Dimension, ...], block: tuple[Runs, ...]) -> st
         if not every_value:
             clauses.append(f"{dimension.name}={'|'.join(t for run in runs for t in _run_texts(dimension, run))}")
     return ",".join(clauses) or f"{dimensions[0].name}=.."
+
+
+def selection_text(keys: Iterable[PartitionKey]) -> str:
+    """Return a selection of some partitions, as text.
+
+    Example:
+        >>> selection_text([PartitionKey(tier="T1"), PartitionKey(tier="T2")])
+        'tier=T1;tier=T2'
+    """
+    return ";".join(",".join(f"{name}={escape_value(value)}" for name, value in key.items()) for key in keys)
 
 
 def _run_texts(dimension: Dimension, run: range) -> list[str]:
