@@ -71,10 +71,8 @@ class BatchStatus:
     @property
     def total(self) -> int:
         """How many partitions it has."""
-        totals = [one.total for one in self.batch.by_workflow()]
-        if self.unclear and None not in totals:
-            return sum(filter(None, totals))
-        return sum(self.counts.values())
+        selected = self.batch.total_of_all if self.unclear else None
+        return sum(self.counts.values()) if selected is None else selected
 
     @property
     def complete(self) -> bool:
@@ -123,9 +121,8 @@ class BatchStatus:
         found = list(ledger.batches.iter_standings(batch_id, batch.workflow))
         apart = survey.told_apart(ledger, batch, found)
         runs = survey.over(found, apart)
-        listed = (
-            runs if batch.selection is not None else found
-        )  # of what an engine started, also what maps are reduced to
+        # Of what an engine started, also what maps are reduced to.
+        listed = runs if batch.selection is not None else found
         failed = [run.partition for run in listed if run.state is PartitionState.FAILED][:MAX_FAILURES]
         survey.failures = list(_failures(ledger, batch, failed))
         by_workflow = ledger.batches.runs_by_workflow(batch_id)

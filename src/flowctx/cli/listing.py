@@ -34,15 +34,15 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
                     "workflow": batch.workflow,
                     "selection": batch.selection,
                     **({"workflows": list(batch.workflows)} if batch.others else {}),
-                    "total": _total(batch),
-                    "counts": tally.counts,
-                    "outside": tally.outside,
-                    "unclear": tally.unclear,
+                    "total": batch.total_of_all,
+                    "counts": known.counts,
+                    "outside": known.outside,
+                    "unclear": known.unclear,
                     "engine": batch.engine,
                     "created_at": batch.created_at.isoformat(),
                     "canceled_at": batch.canceled_at.isoformat() if batch.canceled_at else None,
                 }
-                for batch, tally in found
+                for batch, known in found
             ]
         )
         return
@@ -50,12 +50,12 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
         (
             batch.batch_id,
             ", ".join(batch.workflows),
-            f"{total:,}" if (total := _total(batch)) is not None else "",
+            f"{total:,}" if (total := batch.total_of_all) is not None else "",
             batch.engine,
             clock_time(batch.created_at),
-            _so_far(batch, tally),
+            _so_far(batch, known),
         )
-        for batch, tally in found
+        for batch, known in found
     ]
     columns = ("batch", "workflow", "partitions", "engine", "made (UTC)", "so far")
     print_table("batches", columns, rows, none=f"{name_of(ledger)} remembers no batch; flowctx backfill makes one")
@@ -82,8 +82,3 @@ def _so_far(batch: BatchRecord, found: Tally) -> str:
         what = "not selected" if batch.selection else "without a partition"
         parts.append(f"{counted(found.outside)} ({what})")
     return ", ".join(parts + ["canceled"] * bool(batch.canceled_at))
-
-
-def _total(batch: BatchRecord) -> int | None:
-    totals = [one.total for one in batch.by_workflow()]
-    return None if None in totals else sum(total or 0 for total in totals)

@@ -217,6 +217,12 @@ class BatchRecord:
         """The names of its workflows, in order."""
         return (self.workflow, *(other.workflow for other in self.others))
 
+    @property
+    def total_of_all(self) -> int | None:
+        """How many partitions are selected of all its workflows; ``None`` where nobody knows of one."""
+        totals = [self.total, *(other.total for other in self.others)]
+        return None if None in totals else sum(filter(None, totals))
+
     def by_workflow(self) -> list[BatchRecord]:
         """Return it as it is for each of its workflows.
 
