@@ -126,10 +126,6 @@ class Database:
         """Return the rows of a query as tuples, which takes half as long."""
         return self._read(lambda at: list(at.execute(query).fetchall()))
 
-    def texts(self, query: Any) -> list[str]:
-        """Return the first column of the rows of a query, in a third of the time."""
-        return self._read(lambda at: list(at.execute(query).scalars()))
-
     def _read(self, work: Callable[[Connection], _T]) -> _T:
         """Call what only reads; behind a pooler, settings are made within a transaction only."""
         return self.transaction(work) if self._pooled else self.autocommit(work)

@@ -184,9 +184,8 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
-            of_id = [run for run in self._all(None, None) if run.run_id == run_id]
             found = [run for run in self._all(workflow, partition) if run.run_id == run_id]
-        return one_run(found, run_id, lambda: of_id)
+        return one_run(found, run_id, lambda: self.list_runs(run_id=run_id, limit=6))
 
     def list_runs(
         self,

@@ -19,7 +19,6 @@ from flowctx.ledger.versions_sql import chunks
 
 #: How many rows are read at a time.
 _PAGE = 5000
-_TEXTS = 20_000
 #: A run that ended so tells all that counts, if its engine says the same.
 _OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
 #: How many runs there are, and of how many partitions: where they are as many, each has one.
@@ -122,14 +121,12 @@ class OutcomeCounts(NamedTuple):
             tables.append((runs, self._with_key()))
         for table, conditions in [*tables, *((launches, self._notes(name)) for name in there.names)]:
             column = table.c.partition
-            query = select(column).where(*conditions).order_by(column).limit(_TEXTS)
+            query = select(column).where(*conditions)
             if besides is not None:
                 query = query.where(func.substr(table.c.run_id, 1, len(besides)) != besides)
-            page = self.database.texts(query)
-            yield from page
-            while len(page) == _TEXTS:
-                page = self.database.texts(query.where(column > page[-1]))  # the same text again tells nothing new
-                yield from page
+            # A page begins after the last text of the one before: one that comes again tells nothing new.
+            for page in self.database.pages(query, {"partition": column}, _PAGE, self.database.tuples):
+                yield from (text for (text,) in page)
 
     def _all_begin(self, begun: str) -> bool:
         """Whether the ids of all runs of the batch surely begin so, as two indexes tell: to read each id takes longer.

@@ -300,7 +300,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
     def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         found = self._find(6, run_id=run_id, workflow=workflow, partition=partition)
-        return one_run(found, run_id, lambda: self._find(6, run_id=run_id))
+        return one_run(found, run_id, lambda: self.list_runs(run_id=run_id, limit=6))
 
     def list_runs(
         self,
