@@ -68,8 +68,8 @@ def take_place(folder: Path, env: Mapping[str, str], out: Path, errors: Path, *,
         seconds: How long: whatever it does then, it is ended.
     """
     signal.alarm(seconds)
-    with out.open("ab") as printed, errors.open("ab") as said, open(os.devnull) as nothing:
-        for number, file in enumerate((nothing, printed, said)):
+    with out.open("ab") as printed, errors.open("ab") as complaints, open(os.devnull) as nothing:
+        for number, file in enumerate((nothing, printed, complaints)):
             os.dup2(file.fileno(), number)
     os.chdir(folder)
     os.environ.clear()

@@ -187,8 +187,8 @@ def test_the_steps_of_a_partition_without_a_scheme_have_one_business_date(ledger
 def test_the_first_step_of_a_partition_without_a_scheme_warns_of_two_dates(caplog) -> None:
     """A worker that sees no other step of the run compares the rules of the DAG."""
     times = dict.fromkeys(("logical_date", "partition_date", "data_interval_start", "data_interval_end", "run_after"))
-    about = {"run_id": "r", "run_type": "manual", "clear_number": 0, "start_date": None, "partition_key": None}
-    run = SimpleNamespace(conf={"partition": {"date": "2026-01-19"}}, **about, **times)
+    facts = {"run_id": "r", "run_type": "manual", "clear_number": 0, "start_date": None, "partition_key": None}
+    run = SimpleNamespace(conf={"partition": {"date": "2026-01-19"}}, **facts, **times)
     context = {"dag": disagreeing("two_dates_of_a_first_step"), "dag_run": run}
     assert run_context(context, AsOf.last_session("XNYS")).as_of_date == date(2026, 1, 16)
     assert "two business dates, 2026-01-16 (from partition.date+last_session:XNYS) and 2026-01-19" in caplog.text

@@ -182,9 +182,9 @@ def test_what_a_step_forks_is_no_second_worker(ledger: Ledger, notes: Path, capf
     for run in ledger.list_runs(batch_id="b"):
         outputs = {step.step: dict(step.output) for step in ledger.steps(run.key)}  # type: ignore[arg-type]
         assert outputs["load"] == {"tier": run.context.key.tier}
-    said = capfd.readouterr().err
-    assert "step 'load' forked" in said
-    assert "LookupError: in the copy" in said
+    errors = capfd.readouterr().err
+    assert "step 'load' forked" in errors
+    assert "LookupError: in the copy" in errors
 
 
 def test_listeners_hear_of_the_end_whatever_it_is(ledger: Ledger) -> None:

@@ -44,8 +44,8 @@ def filled(shell):
 def test_an_option_that_is_empty_is_refused(filled, option, command):
     """It would pass for an option that was left out: of a selection, for all partitions."""
     for text in ("", " "):
-        said = filled(*command, option, text, exit_code=2)
-        assert "it is empty; leave the option out, or say what is meant" in said
+        errors = filled(*command, option, text, exit_code=2)
+        assert "it is empty; leave the option out, or say what is meant" in errors
 
 
 @pytest.mark.parametrize("select", ["symbol=IBM;", "symbol=IBM;;symbol=AAPL", ";"])

@@ -61,17 +61,17 @@ def ending(shell):
 )
 def test_a_module_that_exits_is_an_error_of_the_command(ending, command):
     """Whichever command imports a module that calls sys.exit(0) ends with 2 and says so."""
-    said = CliRunner().invoke(cli, list(command))
-    assert (said.exit_code, said.stdout) == (2, "")
-    assert "cannot be imported: it called sys.exit(0)" in said.stderr
+    done = CliRunner().invoke(cli, list(command))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "cannot be imported: it called sys.exit(0)" in done.stderr
 
 
 def test_a_function_that_exits_is_an_error_of_the_command(ending):
     """A function that makes parameters, or the values of a scheme, does not end a command as if all were well."""
     fill = ("backfill", "exiting:flow", "--batch", "b", "--params-from", "exiting:params")
     assert "cannot be made: it called sys.exit(0)" in ending(*fill, exit_code=1)
-    said = ending("backfill", "exiting:read", "--batch", "c", "--dry-run", exit_code=1)
-    assert "code of the workflow ended the command: it called sys.exit(0)" in said
+    errors = ending("backfill", "exiting:read", "--batch", "c", "--dry-run", exit_code=1)
+    assert "code of the workflow ended the command: it called sys.exit(0)" in errors
 
 
 def test_a_step_that_exits_fails_a_replay(ending):
@@ -86,8 +86,8 @@ def test_a_step_that_exits_fails_a_replay(ending):
 
 def test_a_generator_exit_in_a_step_is_a_failure_of_the_run(ending):
     """GeneratorExit in a step ends a run and a batch as a failure, without a traceback of flowctx's."""
-    said = ending("run", "exiting:flow", "--partition", "T1", "--run-id", "r2", exit_code=1)
-    assert "Error: run r2: a step raised GeneratorExit" in said
-    assert "to continue: flowctx resume r2" in said
+    errors = ending("run", "exiting:flow", "--partition", "T1", "--run-id", "r2", exit_code=1)
+    assert "Error: run r2: a step raised GeneratorExit" in errors
+    assert "to continue: flowctx resume r2" in errors
     ending("backfill", "exiting:flow", "--batch", "b", "--workers", "1", exit_code=1)
     assert "a step has raised GeneratorExit" in ending("status", "b")

@@ -249,7 +249,7 @@ def test_values_of_one_column_are_not_written(funds, form):
     source.write_text(SOURCE.replace('"of": {"day": ctx.as_of_date}', '"of.day": 1, "of": {"day": 2}'))
     place = f"{source}:nav"
     funds("run", place, "--partition", "2026-01-07|A", "--batch", "b3")
-    said = funds("output", place, "value", "--batch", "b3", "--file", f"out.{form}", exit_code=1)
-    assert "two values that would both be the column 'of.day'" in said
+    errors = funds("output", place, "value", "--batch", "b3", "--file", f"out.{form}", exit_code=1)
+    assert "two values that would both be the column 'of.day'" in errors
     assert not (funds.folder / f"out.{form}").exists()
     sys.modules.pop("shared", None)

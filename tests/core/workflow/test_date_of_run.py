@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from core.workflow.test_business_date import RULES as BUSINESS_DATE_RULES
 from flowctx import (
     AsOf,
     CalendarError,
@@ -21,15 +22,7 @@ from flowctx.core.workflow.date_of_run import date_of_run
 
 NY = "America/New_York"
 NOW = datetime(2026, 11, 27, 23, tzinfo=UTC)
-RULES = [
-    AsOf.default(),
-    AsOf.window_start(),
-    AsOf.window_end(),
-    AsOf.last_session("XNYS"),
-    AsOf.previous_session("XNYS"),
-    AsOf.key("date"),
-    AsOf.key("fund"),
-]
+RULES = [*BUSINESS_DATE_RULES, AsOf.key("fund")]
 DAYS = PartitionScheme(date=Daily(start="2026-01-02", calendar="XNYS", timezone=NY), tier=["T1"])
 WEEKS = PartitionScheme(week=Weekly(start="2026-01-02", calendar="XNYS", timezone=NY))
 SESSIONS = PartitionScheme(week=Weekly(start="2026-01-02", calendar="XNYS", timezone=NY, as_of="last_session"))
@@ -55,8 +48,8 @@ def test_a_partition_of_a_cadence_has_its_own_date(rule, time):
     key = DAYS.key(date="2026-01-05", tier="T1")
     found = date_of_run(key, DAYS, time=time(key, DAYS), as_of=rule)
     assert found == (date(2026, 1, 5), "partition.date", None)
-    given = date_of_run(key, DAYS, time=time(key, DAYS), as_of=rule, given=date(2026, 1, 5))
-    assert given == (date(2026, 1, 5), "caller", None)
+    repeated = date_of_run(key, DAYS, time=time(key, DAYS), as_of=rule, as_of_date=date(2026, 1, 5))
+    assert repeated == (date(2026, 1, 5), "caller", None)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +69,9 @@ def test_a_rule_that_contradicts_a_cadence_is_refused(scheme, key, rule, gives):
     words = (
         rf"the rule AsOf\..* gives {gives}, which is not the business date of partition .*: by its scheme that is {day}"
     )
-    for given in (None, day):
+    for as_of_date in (None, day):
         with pytest.raises(ContextError, match=words):
-            date_of_run(key, scheme, time=tick(key, scheme), as_of=rule, given=given)
+            date_of_run(key, scheme, time=tick(key, scheme), as_of=rule, as_of_date=as_of_date)
     assert date_of_run(key, scheme, time=tick(key, scheme), as_of=AsOf.default()).date == day
 
 
@@ -114,7 +107,7 @@ def test_the_time_of_the_run_counts_where_the_partition_says_no_date():
     key = PartitionKey(tier="T1")
     assert date_of_run(key, time=tick(key)) == (date(2026, 11, 27), "fired_at", None)
     assert date_of_run(key, time=interval(key), as_of=AsOf.last_session("XNYS")).date == date(2026, 11, 27)
-    assert date_of_run(key, time=tick(key), given=date(2026, 1, 9)) == (date(2026, 1, 9), "caller", None)
+    assert date_of_run(key, time=tick(key), as_of_date=date(2026, 1, 9)) == (date(2026, 1, 9), "caller", None)
     assert date_of_run(key) == date_of_run() == (None, "none", None)
 
 
@@ -126,8 +119,10 @@ def test_a_caller_s_date_is_that_of_the_partition(scheme, time):
     words = "as_of_date=2026-01-05 is not the business date of partition date=2026-01-09, which is 2026-01-09; pass one"
     for rule in (None, AsOf.default(), AsOf.last_session("XNYS")):
         with pytest.raises(ContextError, match=words):
-            date_of_run(key, scheme, time=time(key, scheme), as_of=rule, given=date(2026, 1, 5))
-        assert date_of_run(key, scheme, time=time(key, scheme), as_of=rule, given=date(2026, 1, 9)).source == "caller"
+            date_of_run(key, scheme, time=time(key, scheme), as_of=rule, as_of_date=date(2026, 1, 5))
+        assert (
+            date_of_run(key, scheme, time=time(key, scheme), as_of=rule, as_of_date=date(2026, 1, 9)).source == "caller"
+        )
 
 
 def test_of_two_dates_in_a_partition_the_caller_says_one():
@@ -136,13 +131,13 @@ def test_of_two_dates_in_a_partition_the_caller_says_one():
     with pytest.raises(CalendarError, match="has 2 dates"):
         date_of_run(key)
     for day in (9, 31):
-        assert date_of_run(key, given=date(2026, 1, day)).date == date(2026, 1, day)
+        assert date_of_run(key, as_of_date=date(2026, 1, day)).date == date(2026, 1, day)
     with pytest.raises(ContextError, match="which is 2026-01-09 or 2026-01-31; pass one"):
-        date_of_run(key, given=date(2026, 1, 10))
+        date_of_run(key, as_of_date=date(2026, 1, 10))
     with pytest.raises(ContextError, match="which is 2026-01-09; pass one"):
-        date_of_run(PartitionKey(as_of_date="2026-01-09", date="2026-01-10"), given=date(2026, 1, 10))
+        date_of_run(PartitionKey(as_of_date="2026-01-09", date="2026-01-10"), as_of_date=date(2026, 1, 10))
     with pytest.raises(ContextError, match="which is 2026-01-09; pass one"):
-        date_of_run(PartitionKey(settled="2026-01-09"), as_of=AsOf.key("settled"), given=date(2026, 1, 10))
+        date_of_run(PartitionKey(settled="2026-01-09"), as_of=AsOf.key("settled"), as_of_date=date(2026, 1, 10))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +149,7 @@ def test_a_caller_s_date_lies_in_the_window_of_the_partition(rule, fine, other):
     start, end = (datetime(2026, 1, day, tzinfo=get_zone(NY)) for day in (10, 17))
     time = tick(key, window_start=start, window_end=end, window_of_partition=True)
     for day in fine:
-        assert date_of_run(key, time=time, as_of=rule, given=date(2026, 1, day)).date == date(2026, 1, day)
+        assert date_of_run(key, time=time, as_of=rule, as_of_date=date(2026, 1, day)).date == date(2026, 1, day)
     for day in other:
         with pytest.raises(ContextError, match="is not the business date of partition loaded=2026-01-10"):
-            date_of_run(key, time=time, as_of=rule, given=date(2026, 1, day))
+            date_of_run(key, time=time, as_of=rule, as_of_date=date(2026, 1, day))

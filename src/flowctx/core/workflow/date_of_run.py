@@ -21,7 +21,7 @@ def date_of_run(
     *,
     time: RunTiming | None = None,
     as_of: AsOf | None = None,
-    given: date | None = None,
+    as_of_date: date | None = None,
 ) -> AsOfResult:
     """Return the business date of a run, and which fact it came from.
 
@@ -33,7 +33,7 @@ def date_of_run(
         scheme: Its scheme.
         time: What the engine knows of the time of the run.
         as_of: The rule; :meth:`AsOf.default() <flowctx.AsOf.default>` by default.
-        given: The date that the caller gives.
+        as_of_date: The date that the caller gives.
 
     Raises:
         ContextError: The caller, or the rule, gives another date than the partition has.
@@ -46,51 +46,53 @@ def date_of_run(
         (datetime.date(2026, 1, 5), 'partition.date+last_session:WEEKDAYS')
     """
     if partition is not None and scheme is not None and scheme.cadence is not None:
-        return _of_cadence(partition, scheme, as_of, given)
-    if given is None and as_of is None and time is None:
+        return _of_cadence(partition, scheme, as_of, as_of_date)
+    if as_of_date is None and as_of is None and time is None:
         return date_of_partition(partition, scheme) or _DEFAULT_RULE.resolve(RunTiming())
     time = time or RunTiming(partition=partition, scheme=scheme)
     of_partition = (
         replace(time, fired_at=None) if time.window_of_partition else RunTiming(partition=partition, scheme=scheme)
     )
-    if given is not None:
+    if as_of_date is not None:
         if partition is not None:
-            _refuse_other(given, partition, of_partition, as_of)
-        return AsOfResult(given, "caller", as_of.check(given) if as_of is not None else None)
+            _refuse_other(as_of_date, partition, of_partition, as_of)
+        return AsOfResult(as_of_date, "caller", as_of.check(as_of_date) if as_of is not None else None)
     rule = as_of or _DEFAULT_RULE
     found = rule.resolve(of_partition) if partition is not None else None
     return found if found is not None and found.date is not None else rule.resolve(time)
 
 
-def _of_cadence(partition: PartitionKey, scheme: PartitionScheme, as_of: AsOf | None, given: date | None) -> AsOfResult:
+def _of_cadence(
+    partition: PartitionKey, scheme: PartitionScheme, as_of: AsOf | None, as_of_date: date | None
+) -> AsOfResult:
     """Return the date that a cadence gives to a partition, after a look at who says another one."""
     found = date_of_partition(partition, scheme)
     day = found.date if found is not None else None
-    if given is not None and given != day:
-        raise ContextError(_other(given, partition, str(day)))
+    if as_of_date is not None and as_of_date != day:
+        raise ContextError(_other(as_of_date, partition, str(day)))
     ruled = None if as_of is None else as_of.resolve(RunTiming(partition=partition, scheme=scheme)).date
     if ruled is not None and ruled != day:
         raise ContextError(
             f"the rule {as_of!r} gives {ruled}, which is not the business date of partition {partition}: by its "
             f"scheme that is {day}; leave the rule out (as_of=AsOf.default()), or change the cadence of the scheme"
         )
-    return AsOfResult(given, "caller") if given is not None or found is None else found
+    return AsOfResult(as_of_date, "caller") if as_of_date is not None or found is None else found
 
 
-def _refuse_other(given: date, partition: PartitionKey, of_partition: RunTiming, as_of: AsOf | None) -> None:
+def _refuse_other(as_of_date: date, partition: PartitionKey, of_partition: RunTiming, as_of: AsOf | None) -> None:
     """Refuse a date of the caller's that is none of a partition's: in no dimension, in no window, and by no rule."""
     days = list(dates_in_partition(partition).values())
     with suppress(CalendarError):  # of two dates the caller says which
         ruled = (as_of or _DEFAULT_RULE).resolve(of_partition).date
         days = ([] if ruled is None else [ruled]) + (days if as_of is not None else [])
     if of_partition.window is not None:
-        first, last = of_partition.window.start.date(), AsOf.window_end().resolve(of_partition).date or given
-        if first <= given <= last:
+        first, last = of_partition.window.start.date(), AsOf.window_end().resolve(of_partition).date or as_of_date
+        if first <= as_of_date <= last:
             return
         days = days or [first]
-    if days and given not in days:
-        raise ContextError(_other(given, partition, " or ".join(dict.fromkeys(map(str, days)))))
+    if days and as_of_date not in days:
+        raise ContextError(_other(as_of_date, partition, " or ".join(dict.fromkeys(map(str, days)))))
 
 
-def _other(given: date, partition: PartitionKey, day: str) -> str:
-    return f"as_of_date={given} is not the business date of partition {partition}, which is {day}; pass one"
+def _other(as_of_date: date, partition: PartitionKey, day: str) -> str:
+    return f"as_of_date={as_of_date} is not the business date of partition {partition}, which is {day}; pass one"

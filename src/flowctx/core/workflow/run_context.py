@@ -94,7 +94,7 @@ def begin(
         scheme.check_due(partition, started_at)
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
     if "as_of_source" not in run_metadata:  # else what triggered the run has said the date
-        found = date_of_run(partition, scheme, time=time, as_of=as_of, given=as_of_date)
+        found = date_of_run(partition, scheme, time=time, as_of=as_of, as_of_date=as_of_date)
         as_of_date, calendar = found.date, found.calendar or calendar
         run_metadata["as_of_source"] = found.source
     if required and as_of_date is None:
