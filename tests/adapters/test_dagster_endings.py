@@ -112,6 +112,28 @@ def test_workflows_of_a_code_location_share_a_sensor(ledger, tmp_path):
     assert len(names) == 2
 
 
+def test_files_of_a_dg_project_share_a_sensor(ledger, tmp_path, monkeypatch):
+    """Dagster copies what each file of the folder defines, and the project loads all the same."""
+    (tmp_path / "pyproject.toml").write_text('[tool.dg]\ndirectory_type = "project"\nproject.root_module = "shared"\n')
+    flows = "from flowctx import Workflow\n" + "".join(
+        f"{name} = Workflow('{name}')\n{name}.step('load')(lambda ctx: None)\n" for name in ("one", "two", "three")
+    )
+    files = {"shared_flows.py": flows, "shared/__init__.py": "", "shared/defs/__init__.py": ""}
+    for name in ("one", "two"):
+        kind = "type: flowctx.dagster.component.WorkflowComponent"
+        files[f"shared/defs/{name}/defs.yaml"] = f"{kind}\nattributes:\n  workflow: shared_flows:{name}\n"
+    imports = "from flowctx.dagster import workflow_definitions\nfrom shared_flows import three\n"
+    files["shared/defs/third.py"] = f"{imports}defs = workflow_definitions(three)\n"
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded = dg.load_from_defs_folder(project_root=tmp_path)
+    dg.Definitions.validate_loadable(loaded)
+    assert {str(key.path[0]) for key in loaded.resolve_asset_graph().get_all_asset_keys()} == {"one", "two", "three"}
+    assert [sensor.name for sensor in loaded.get_repository_def().sensor_defs] == ["flowctx_endings"]
+
+
 def test_definitions_have_the_sensor_where_there_is_a_ledger(ledger, monkeypatch, tmp_path):
     """It is on from the start; without a ledger there is none, and without an environment a tick says so."""
     sensor = workflow_definitions(flow).resolve_sensor_def("flowctx_endings")

@@ -34,6 +34,7 @@ __all__ = [
     "CheckError",
     "DimensionDependency",
     "PartitionsSubset",
+    "SharedSensor",
     "UnresolvedAssetJobDefinition",
     "UpstreamPartitionsResult",
     "asset_keys_by_op",
@@ -59,6 +60,17 @@ SCHEDULED_TIME_TAG = ".dagster/scheduled_execution_time"
 def quiet() -> AbstractContextManager[Any]:
     """Return a block in which Dagster does not warn that what we use of it is in beta."""
     return disable_dagster_warnings()
+
+
+class SharedSensor(dg.SensorDefinition):
+    """A sensor that several definitions have: it stays one object where ``load_from_defs_folder`` copies each.
+
+    Such a copy says in its metadata which file it is of; this one is of none, and has no jobs.
+    """
+
+    def with_attributes(self, **_: Any) -> dg.SensorDefinition:
+        """Return itself: Dagster refuses two sensors of one name."""
+        return self
 
 
 def asset_keys_by_op(op: dg.OpExecutionContext) -> dict[str, dg.AssetKey]:

@@ -12,6 +12,7 @@ from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.dagster._compat import SharedSensor
 from flowctx.dagster.recording import end_of_run
 from flowctx.dagster.storage import ledger_at
 
@@ -43,15 +44,19 @@ def endings_sensor(
 
             defs = dg.Definitions(assets=workflow_assets(prices), sensors=[endings_sensor()], ...)
     """
-    flow = None if workflow is None else check_workflow(workflow).name
-    whose = "" if flow is None else f" of workflow {flow}"
+    return _sensor(dg.SensorDefinition, None if workflow is None else check_workflow(workflow).name, ledger_url, name)
 
-    @dg.sensor(
-        name=name or f"{flow or 'flowctx'}_endings",
-        description=f"Ends runs{whose} in flowctx's ledger that Dagster calls over.",
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
-    )
+
+@lru_cache(maxsize=32)
+def shared_sensor(ledger_url: str | None) -> dg.SensorDefinition:
+    """Return the sensor for all workflows of a ledger, the same object each time: Dagster refuses two of one name."""
+    own = "" if ledger_url is None else f"_{sha256(ledger_url)[:8]}"
+    return _sensor(SharedSensor, None, ledger_url, f"flowctx_endings{own}")
+
+
+def _sensor(
+    kind: type[dg.SensorDefinition], flow: str | None, ledger_url: str | None, name: str | None
+) -> dg.SensorDefinition:
     def endings(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ledger = ledger_at(ledger_url)
         if ledger is None:
@@ -59,14 +64,14 @@ def endings_sensor(
         count = end_runs(ledger, context.instance, flow)
         return dg.SkipReason(f"ended in the ledger: {amount(count, 'run')}" if count else "no run was over")
 
-    return endings
-
-
-@lru_cache(maxsize=32)
-def shared_sensor(ledger_url: str | None) -> dg.SensorDefinition:
-    """Return the sensor for all workflows of a ledger, the same object each time: Dagster refuses two of one name."""
-    own = "" if ledger_url is None else f"_{sha256(ledger_url)[:8]}"
-    return endings_sensor(ledger_url=ledger_url, name=f"flowctx_endings{own}")
+    whose = "" if flow is None else f" of workflow {flow}"
+    return kind(
+        name=name or f"{flow or 'flowctx'}_endings",
+        evaluation_fn=endings,
+        description=f"Ends runs{whose} in flowctx's ledger that Dagster calls over.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+    )
 
 
 def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None = None) -> int:
