@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import EVERY_DAY, CalendarError
+from flowctx import EVERY_DAY, BusinessCalendar, CalendarError
 from flowctx.core.dates.parsing import (
     DateSequence,
     check_calendar_name,
@@ -143,3 +143,17 @@ def test_a_date_sequence_is_what_a_list_would_be(ordinals, data):
     assert (list(days[cut]), days == plain, len(days)) == (plain[cut], True, len(plain))
     assert hash(days[cut]) == hash(tuple(plain[cut]))
     assert days != "text"
+
+
+@pytest.mark.parametrize("one", ["2026-01-01", date(2026, 1, 1)])
+def test_one_date_where_a_list_is_meant(one: date | str) -> None:
+    message = r"is a list of dates, and was given '2026-01-01'; write \['2026-01-01'\]"
+    with pytest.raises(CalendarError, match=f"holidays {message}"):
+        BusinessCalendar.from_holidays("D", one)  # type: ignore[arg-type]
+    with pytest.raises(CalendarError, match=f"dates {message}"):
+        BusinessCalendar.from_sessions("D", one)  # type: ignore[arg-type]
+    known = BusinessCalendar.from_sessions("D", ["2026-01-01", "2026-01-02"])
+    with pytest.raises(CalendarError, match=f"holidays {message}"):
+        known.with_holidays(one)  # type: ignore[arg-type]
+    with pytest.raises(CalendarError, match=f"sessions {message}"):
+        known.with_sessions(one)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowctx.core.dates.closes import Closes
 from flowctx.core.dates.corrections import CorrectableTable
-from flowctx.core.dates.parsing import check_calendar_name, parse_bounds, parse_date, parse_weekmask, weekmask_text
+from flowctx.core.dates.parsing import check_calendar_name, parse_bounds, parse_dates, parse_weekmask, weekmask_text
 from flowctx.core.errors import CalendarError
 from flowctx.core.hashing import sha256
 from flowctx.core.suggestions import a_kind, nearest
@@ -101,7 +101,7 @@ class BusinessCalendar(CorrectableTable):
             >>> BusinessCalendar.from_sessions("TWO", ["2012-10-26", "2012-10-31"]).count(date.min, date.max)
             2
         """
-        table = array("i", sorted({parse_date(d, "dates").toordinal() for d in dates}))
+        table = array("i", sorted(d.toordinal() for d in parse_dates(dates, "dates")))
         if not table:
             raise CalendarError(f"the calendar {name!r} has no sessions; give it at least one")
         bounds = parse_bounds(name, first, last, date.fromordinal(table[0]), date.fromordinal(table[-1]))
@@ -173,8 +173,8 @@ class BusinessCalendar(CorrectableTable):
             >>> riyadh.previous(date(2024, 9, 24))
             datetime.date(2024, 9, 22)
         """
-        closed = {parse_date(d, "holidays") for d in holidays}
-        opened = {parse_date(d, "extra").toordinal() for d in extra}
+        closed = parse_dates(holidays, "holidays")
+        opened = {d.toordinal() for d in parse_dates(extra, "extra")}
         if not closed and (first is None or last is None):
             raise CalendarError(
                 f"the calendar {name!r} has no holidays to take its bounds from; pass first= and last=, "

@@ -8,7 +8,7 @@ from datetime import date, time
 from typing import Self
 
 from flowctx.core.dates.closes import Closes, parse_minutes
-from flowctx.core.dates.parsing import parse_date
+from flowctx.core.dates.parsing import parse_date, parse_dates
 from flowctx.core.dates.session_table import SessionTable
 from flowctx.core.errors import CalendarError
 
@@ -36,7 +36,7 @@ class CorrectableTable(SessionTable):
             >>> typhoon.is_session(date(2026, 9, 10)), typhoon.version
             (False, '1+typhoon')
         """
-        closed = {self._ordinal(parse_date(d, "holidays")) for d in dates}
+        closed = {self._ordinal(d) for d in parse_dates(dates, "holidays")}
         table = [o for o in self._bounded_table() if o not in closed]
         return self._corrected(table, last=None, closes=None, version=version)
 
@@ -59,7 +59,7 @@ class CorrectableTable(SessionTable):
             True
         """
         end = self._last if last is None else max(self._last, parse_date(last, "last").toordinal())
-        opened = {parse_date(d, "sessions").toordinal() for d in dates}
+        opened = {d.toordinal() for d in parse_dates(dates, "sessions")}
         outside = next((o for o in sorted(opened) if not self._first <= o <= end), None)
         if outside is not None:
             raise self._outside(date.fromordinal(outside).isoformat())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Final, overload
@@ -61,6 +61,22 @@ def parse_date(value: date | str, what: str) -> date:
     if parsed is None or parsed.isoformat() != value:
         raise CalendarError(f"{what}={value!r} is not a date; write it as YYYY-MM-DD, such as '2012-10-26'")
     return parsed
+
+
+def parse_dates(values: Iterable[date | str], what: str) -> set[date]:
+    """Return the dates of a list of dates and ISO 8601 texts.
+
+    Raises:
+        CalendarError: One is no date, or one date stands where the list is meant.
+
+    Example:
+        >>> parse_dates(["2012-10-26"], "holidays")
+        {datetime.date(2012, 10, 26)}
+    """
+    if isinstance(values, (str, date)):
+        shown = str(values) if isinstance(values, str) else values.isoformat()
+        raise CalendarError(f"{what} is a list of dates, and was given {shown!r}; write [{shown!r}]")
+    return {parse_date(value, what) for value in values}
 
 
 def month_or_year(text: str) -> tuple[date, date] | None:
