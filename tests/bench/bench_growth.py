@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench_ledger import postgres_url
 from growth_commands import Took, commands, launches, run, server_time
-from large_ledger import BATCH, BEGUN, WORKFLOW, fill, partition
+from large_ledger import BATCH, BEGUN, WORKFLOW, fill, partition, run_id
 from report import console, human
 from rich.table import Table
 
@@ -35,8 +35,8 @@ def questions(ledger: SqlLedger) -> dict[str, Callable[[], object]]:
         "runs --workflow (none)": lambda: ledger.list_runs(workflow="other", limit=50),
         "runs --batch": lambda: ledger.list_runs(batch_id=batch, limit=50),
         "runs --partition": lambda: ledger.list_runs(partition=partition(7), limit=50),
-        "the beginning of a run id": lambda: ledger.run_ids("run-77"),
-        "show RUN": lambda: ledger.steps(ledger.get_run("run-77").key),
+        "the beginning of a run id": lambda: ledger.run_ids(run_id(77)[:-4]),
+        "show RUN": lambda: ledger.steps(ledger.get_run(run_id(77)).key),
         "captures --partition": lambda: ledger.captures(workflow=WORKFLOW, partition=partition(7)),
         "captures (the latest 50)": lambda: ledger.captures(workflow=WORKFLOW, limit=50),
         "captures (all of a workflow)": lambda: ledger.captures(workflow=WORKFLOW),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from large_ledger import BATCH, BEGUN, WORKFLOW, partition
+from large_ledger import BATCH, BEGUN, WORKFLOW, partition, run_id
 
 HERE = Path(__file__).parent
 FLOW = "growth_flow:growth"
@@ -52,9 +52,9 @@ def commands(runs: int) -> dict[str, list[str]]:
         "runs --batch --status running (none)": ["runs", "--batch", whole, "--status", "running"],
         "runs --partition": ["runs", "--partition", ONE],
         "runs --batch --partition": ["runs", "--batch", whole, "--partition", ONE],
-        "show RUN": ["show", "run-7777"],
-        "show the beginning of RUN": ["show", f"run-{BATCH * before + 777}"],
-        "show RUN --lineage": ["show", f"run-{BATCH * before + 7}", "--lineage"],
+        "show RUN": ["show", run_id(7777)],
+        "show the beginning of RUN": ["show", run_id(BATCH * before + 777)[:-4]],
+        "show RUN --lineage": ["show", run_id(BATCH * before + 7), "--lineage"],
         "captures (the latest 1,000)": ["captures", WORKFLOW],
         "captures --partition": ["captures", WORKFLOW, "--partition", ONE],
         f"batches (20 of {BATCH:,})": ["batches"],
@@ -71,7 +71,7 @@ def commands(runs: int) -> dict[str, list[str]]:
         f"diff of {BATCH:,}": ["diff", FLOW, "--batch", earlier, "--with", whole, "--limit", "5"],
         "stale of 100": ["stale", FLOW, "--select", DAY],
         f"stale of {BATCH:,}": ["stale", FLOW],
-        "replay RUN STEP": ["replay", f"run-{BATCH * before + 7}", "check"],
+        "replay RUN STEP": ["replay", run_id(BATCH * before + 7), "check"],
         "graph": ["graph", FLOW],
         "doctor": ["doctor", FLOW],
         "ledger prune --dry-run, a hundredth is old": ["ledger", "prune", "--dry-run", "--days", _days(runs // 100)],
@@ -99,7 +99,7 @@ def launches(runs: int) -> dict[str, list[str]]:
         f"cancel of {BATCH:,}": ["cancel", whole],
         "backfill, half is complete": [*start, last, "--max-failures", "1"],
         f"backfill of {BATCH:,}, new": [*start, f"new-{os.getpid()}"],
-        "resume RUN": ["resume", "run-199", "--accept-changes"],
+        "resume RUN": ["resume", run_id(199), "--accept-changes"],
         "run": ["run", FLOW, "--partition", ONE],
     }
 

@@ -14,7 +14,7 @@ from growth_flow import growth
 from sqlalchemy import make_url
 
 from flowctx import Backfill, PartitionKey, StepStatus
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.plain import freeze
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.ledger.batch_rows import batch_row, launch_row
@@ -25,11 +25,13 @@ from flowctx.testing import make_context
 WORKFLOW = growth.name
 #: Runs of one batch; each next batch captures the same partitions again.
 BATCH = 40_000
+#: Batches that an engine ran natively, which says of each partition how its run ended; the others ran here or in bulk.
+NATIVE = ("b11", "b23")
 BEGUN = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def fill(urls: Sequence[str], runs: int) -> None:
-    """Make ledgers and write so many runs into each, each with its attempt, three steps, a capture and a launch."""
+    """Make ledgers and write so many runs into each, each with its attempt, three steps and a capture."""
     for url in urls:
         ledger = SqlLedger(url)
         ledger.list_runs(limit=1)
@@ -53,13 +55,19 @@ def partition(number: int) -> PartitionKey:
     return PartitionKey(date=day.isoformat(), symbol=f"S{number % 100:03}")
 
 
+def run_id(number: int) -> str:
+    """Return the id of a run, as a launch makes it."""
+    key = partition(number)
+    return batch_run_id(WORKFLOW, f"b{number // BATCH}", key, growth.partitions.text(key))
+
+
 def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
     key, batch = partition(number), f"b{number // BATCH}"
     began = BEGUN + timedelta(seconds=20 * number)
     failed = number % 100 == 99
     ctx = make_context(
         workflow=WORKFLOW,
-        run_id=f"run-{number}",
+        run_id=run_id(number),
         partition=key,
         batch_id=batch,
         as_of_date=date.fromisoformat(key.date),
@@ -96,9 +104,10 @@ def _rows(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
         completed_at=None if failed else began,
     )
     yield "flowctx_capture", capture_row(capture)
-    state = PartitionState.FAILED if failed else PartitionState.OK
-    launched = PartitionRun(partition=str(key), state=state, run_id=run.run_id, engine="local", last_seen_at=began)
-    yield "flowctx_launch", launch_row(batch, launched)
+    if batch in NATIVE:
+        state = PartitionState.FAILED if failed else PartitionState.OK
+        noted = PartitionRun(partition=str(key), state=state, run_id=run.run_id, engine="airflow", last_seen_at=began)
+        yield "flowctx_launch", launch_row(batch, noted)
     if number % BATCH == 0:
         yield (
             "flowctx_batch",
