@@ -292,3 +292,26 @@ def test_workers_that_have_nothing_to_write_take_no_connection(postgres_url):
         assert [ledger.list_runs() for ledger in ledgers] == [[]] * 8
         for ledger in ledgers:
             ledger.close()
+
+
+def test_whether_anything_is_noted_is_told_by_an_index(postgres_url):
+    """Also by the plan that PostgreSQL makes once for batches of all sizes, of which few have any notes."""
+    ledger = SqlLedger(postgres_url)
+    ledger.begin(a_run())
+    columns = "batch_id, partition, workflow, run_id, engine, state, attempt, heard_at"
+    rows = "'b' || mod(n, 2), n, '', 'r', 'airflow', 'ok', 1, '2026' FROM generate_series(1, 20000) n"
+    with statements() as found:
+        ledger.batches.count_outcomes("b7", "flow")
+    numbers = itertools.count(1)
+    asked = re.sub(r"%\(\w+\)s", lambda _: f"${next(numbers)}", found[0][0])
+    values = ", ".join(["'b7'"] * (next(numbers) - 1))
+
+    def plan(at):
+        for setting in (f"INSERT INTO flowctx_launch ({columns}) SELECT {rows}", "ANALYZE flowctx_launch"):
+            at.exec_driver_sql(setting)
+        at.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+        at.exec_driver_sql(f"PREPARE asked AS {asked}")
+        return "\n".join(str(row[0]) for row in at.exec_driver_sql(f"EXPLAIN EXECUTE asked({values})"))
+
+    assert "Seq Scan on flowctx_launch" not in ledger._database.autocommit(plan)
+    ledger.close()

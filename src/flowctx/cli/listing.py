@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import click
 
@@ -12,6 +15,7 @@ from flowctx.cli.options import json_option, name_of, there_option
 from flowctx.cli.output import clock_time, print_json, print_table
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
+from flowctx.ledger import open_ledger
 
 
 @click.command(short_help="List batches, the latest first.")
@@ -25,7 +29,8 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
     flowctx batches
     flowctx batches --limit 5 --json
     """  # noqa: D301 - \b is for click
-    found = [(batch, _tally(ledger, batch)) for batch in ledger.batches.all(limit)]
+    there = ledger.batches.all(limit)
+    found = list(zip(there, _tallies(ledger, there), strict=True))
     if as_json:
         print_json(
             [
@@ -59,6 +64,19 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
     ]
     columns = ("batch", "workflow", "partitions", "engine", "made (UTC)", "so far")
     print_table("batches", columns, rows, none=f"{name_of(ledger)} remembers no batch; flowctx backfill makes one")
+
+
+def _tallies(ledger: Ledger, found: Sequence[BatchRecord]) -> list[Tally]:
+    """Count how batches stand, every second one on a connection of its own: a database counts both at the same time."""
+    address = getattr(ledger, "address", None)
+    if address is None or len(found) == 1:
+        return [_tally(ledger, batch) for batch in found]
+    tallies: list[Tally] = [Tally({})] * len(found)
+    with closing(open_ledger(address)) as other, ThreadPoolExecutor(1) as pool:
+        theirs = pool.submit(lambda: [_tally(other, batch) for batch in found[1::2]])
+        tallies[::2] = [_tally(ledger, batch) for batch in found[::2]]
+        tallies[1::2] = theirs.result()
+    return tallies
 
 
 def _tally(ledger: Ledger, batch: BatchRecord) -> Tally:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, exists, false, func, literal, literal_column, or_, select
+from sqlalchemy import and_, exists, false, func, literal, literal_column, or_, select
 
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing, shares_run_ids
 from flowctx.core.durability.records import RunStatus
@@ -21,8 +21,6 @@ from flowctx.ledger.versions_sql import chunks
 _PAGE = 5000
 #: A run that ended so tells all that counts, if its engine says the same.
 _OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
-#: How many runs there are, and of how many partitions: where they are as many, each has one.
-_NUMBERS = (func.count().label("runs"), func.count(runs.c.partition.distinct()).label("partitions"))
 #: So many partitions that are not ok are compared one by one.
 _FEW = 5000
 
@@ -41,12 +39,11 @@ def accounts(database: Database, batch_id: str, workflow: str) -> Accounts:
 
     What was said of the batch's own workflow has no name, unless it was noted before anybody said whose batch it is.
     """
-    of_batch = launches.c.batch_id == batch_id
     another = _some(batches.c.batch_id == batch_id, batches.c.workflow != workflow)
     without_key = (runs.c.batch_id == batch_id, runs.c.workflow == workflow, runs.c.partition.is_(None))
     query = select(
-        and_(~another, _some(of_batch, launches.c.workflow == "")).label("unnamed"),
-        _some(of_batch, launches.c.workflow == workflow).label("named"),
+        and_(~another, _noted(batch_id, "")).label("unnamed"),
+        _noted(batch_id, workflow).label("named"),
         _some(*without_key).label("occasions"),
     )
     ((unnamed, named, occasions),) = database.tuples(query)
@@ -56,6 +53,12 @@ def accounts(database: Database, batch_id: str, workflow: str) -> Accounts:
 def _some(*conditions: Any) -> Any:
     """Return the condition that there is such a row; SQLite takes an index that has all of it, as no column is read."""
     return select(literal_column("1")).where(*conditions).exists()
+
+
+def _noted(batch_id: str, workflow: str) -> Any:
+    """Return the condition that something is noted; PostgreSQL looks for the first by an index, and for any in all."""
+    first = select(func.min(launches.c.partition))
+    return first.where(launches.c.batch_id == batch_id, launches.c.workflow == workflow).scalar_subquery().is_not(None)
 
 
 class OutcomeCounts(NamedTuple):
@@ -200,18 +203,23 @@ class OutcomeCounts(NamedTuple):
 
         One such note is looked for in the order of an index: a limit, or all of them, and PostgreSQL reads all notes.
         """
-        sums = [func.count(case((runs.c.status == str(status), 1))).label(str(status)) for status in RunStatus]
+        partitions = select(func.count(runs.c.partition.distinct())).where(*self._with_key())
         differs = exists().where(*self._notes(names[0]), ~self._recorded(alike=True)) if names else false()
-        (row,) = self.database.rows(select(*sums, *_NUMBERS, differs.label("differs")).where(*self._with_key()))
-        if row["runs"] == row["partitions"]:
-            return Counter({str(status): row[str(status)] for status in RunStatus}), set(), bool(row["differs"])
+        # Counted for themselves, partitions are counted in the order of an index, in half the time.
+        once = (partitions.scalar_subquery().label("partitions"), select(differs).scalar_subquery().label("differs"))
+        how = select(runs.c.status, func.count().label("runs"), *once).where(*self._with_key())
+        found = self.database.rows(how.group_by(runs.c.status))
+        counts = Counter({row["status"]: row["runs"] for row in found})
+        differ = bool(found[0]["differs"]) if found else bool(names)
+        if not found or counts.total() == found[0]["partitions"]:
+            return counts, set(), differ
         by_partition = select(runs.c.partition, func.min(runs.c.status).label("status")).where(*self._with_key())
         by_partition = by_partition.group_by(runs.c.partition)
         agree = func.min(runs.c.status) == func.max(runs.c.status)
         one = by_partition.having(agree).subquery("one")
         counted = self.database.rows(select(one.c.status, func.count().label("number")).group_by(one.c.status))
         unclear = {row["partition"] for row in self.database.rows(by_partition.having(~agree))}
-        return Counter({row["status"]: row["number"] for row in counted}), unclear, bool(row["differs"])
+        return Counter({row["status"]: row["number"] for row in counted}), unclear, differ
 
     def _contradicted(self, name: str) -> dict[str, str]:
         """Return how a run of each partition stands of which an engine says something else."""
