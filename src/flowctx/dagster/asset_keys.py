@@ -40,3 +40,17 @@ def key_path(workflow: Source, key_prefix: KeyPrefix | None) -> tuple[str, ...]:
 def is_step_asset(key: dg.AssetKey, workflow: Source, step: str) -> bool:
     """Whether a key is that of a step's asset, under whatever prefix."""
     return list(key.path[-2:]) == [workflow.name, step]
+
+
+def op_name(job: str, node: str) -> str:
+    """Return the name of the op behind a node of a job: Dagster wants one name for each op of a code location.
+
+    Args:
+        job: The job's name.
+        node: The node's name in the job, by which its configuration and its events go: a step's, say.
+
+    Example:
+        >>> op_name("fund_nav", "fetch")
+        'fund_nav__fetch__op'
+    """
+    return f"{job}__{node}__op"

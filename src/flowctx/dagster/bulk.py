@@ -18,7 +18,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.dagster._compat import report_materializations
-from flowctx.dagster.asset_keys import KeyPrefix, asset_key
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key, op_name
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import ledger_at
 
@@ -66,8 +66,10 @@ def workflow_bulk_job(
     if materialize not in get_args(Materialize):
         raise WorkflowError(f"materialize={materialize!r} must be one of {', '.join(map(repr, get_args(Materialize)))}")
 
+    name = job_args.pop("name", bulk_name(workflow.name))
+
     @dg.op(
-        name=RUN_SLICE,
+        name=op_name(name, RUN_SLICE),
         description=f"Runs a slice of a batch of workflow {workflow.name}.",
         config_schema={BULK: dict, "slice": dict},
         out=dg.Out(dg.Nothing),
@@ -76,8 +78,8 @@ def workflow_bulk_job(
         assets = {step: asset_key(workflow, step, key_prefix) for step in workflow.steps}
         _SliceOfRun(workflow, assets, materialize, ledger_at(ledger_url), context).to_the_end()
 
-    name = job_args.pop("name", bulk_name(workflow.name))
-    graph = dg.GraphDefinition(name=name, node_defs=[run_slice])
+    node = dg.NodeInvocation(run_slice.name, alias=RUN_SLICE)
+    graph = dg.GraphDefinition(name=name, node_defs=[run_slice], dependencies={node: {}})
     job_args.setdefault("description", f"Slices of batches of workflow {workflow.name}, for flowctx backfill --bulk.")
     job_args.setdefault("executor_def", dg.in_process_executor)
     return graph.to_job(name=name, **job_args)

@@ -18,7 +18,7 @@ from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.core.workflow.names import listed
 from flowctx.dagster._compat import quiet
-from flowctx.dagster.asset_keys import KeyPrefix, asset_key, key_path
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key, key_path, op_name
 from flowctx.dagster.checks import QUALITY_CHECK, check_spec
 from flowctx.dagster.endings import shared_sensor
 from flowctx.dagster.inputs import input_deps, input_metadata
@@ -193,10 +193,11 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
     _check_always(workflow)
     job_name = name or workflow.name
     ops = []
-    wires: dict[str, dict[str, Any]] = {}
+    wires: dict[dg.NodeInvocation, dict[str, Any]] = {}
     for step in workflow.steps.values():
-        ops.append(_op(StepBody(workflow=workflow, step=step, prefix=("jobs", job_name))))
-        wires[step.name] = {f"after_{before}": dg.DependencyDefinition(before, "result") for before in step.after}
+        ops.append(_op(StepBody(workflow=workflow, step=step, prefix=("jobs", job_name)), op_name(job_name, step.name)))
+        node = dg.NodeInvocation(ops[-1].name, alias=step.name)
+        wires[node] = {f"after_{before}": dg.DependencyDefinition(before, "result") for before in step.after}
     graph = dg.GraphDefinition(name=job_name, node_defs=ops, dependencies=wires)
     resources = {params_key(workflow): params_resource(workflow), IO_MANAGER_KEY: io_manager()}
     resources |= job_args.pop("resource_defs", None) or {}
@@ -257,9 +258,9 @@ def _asset(
     return compute
 
 
-def _op(body: StepBody) -> dg.OpDefinition:
+def _op(body: StepBody, name: str) -> dg.OpDefinition:
     @dg.op(
-        name=body.step.name,
+        name=name,
         description=getdoc(body.step.function),
         ins={f"after_{name}": dg.In(dg.Nothing) for name in body.step.after},
         out=dg.Out(is_required=False, io_manager_key=IO_MANAGER_KEY),
