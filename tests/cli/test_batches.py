@@ -1,14 +1,23 @@
-"""``flowctx batches``: each of several batches stands as its own runs do."""
+"""``flowctx batches`` and ``status``: batches stand as their own runs do, in every state that there is."""
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from flowctx import Backfill, PartitionScheme, Workflow
+from flowctx.backfill import LaunchProgress
+from flowctx.cli.following import show_tally
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.ledger import open_ledger
 from flowctx.testing import make_context
+
+NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
@@ -22,3 +31,46 @@ def test_each_batch_is_counted_for_itself(shell, number):
     ledger.close()
     counted = {one["batch_id"]: one["counts"] for one in shell("batches", "--json")}
     assert counted == {f"b{batch}": {"ok": batch} for batch in range(1, number + 1)}
+
+
+@pytest.mark.parametrize("canceled", [False, True])
+def test_status_shows_every_state_there_is(shell, canceled):
+    """Counts add up in the text as they do in JSON, whether the whole batch was canceled or not."""
+    states = list(PartitionState)
+    scheme = PartitionScheme(tier=[str(state) for state in states] + ["none"])
+    flow = Workflow("every", partitions=scheme)
+    flow.step("load")(lambda ctx: None)
+    ledger = open_ledger(os.environ["FLOWCTX_LEDGER_URL"])
+    batch = Backfill(flow, scheme.select(), "b", ledger=ledger).record()
+    ledger.batches.put(replace(batch, import_path="flows:every", canceled_at=NOW if canceled else None))
+    ledger.batches.record_outcomes(
+        "b",
+        [
+            PartitionRun(partition=f"tier={state}", state=state, run_id=state, engine="local", last_seen_at=NOW)
+            for state in states
+        ],
+    )
+    ledger.close()
+    text = shell("status", "b")
+    for state in [*map(str, states), "missing"]:
+        assert re.search(rf"^{state} +1 \(11\.1%\)$", text, re.MULTILINE), text
+    assert ("canceled at" in text) == canceled
+    assert "1 canceled, 1 partial: to go on: flowctx backfill flows:every --batch b\n" in text
+    assert shell("status", "b", "--json")["counts"] == dict.fromkeys([*map(str, states), "missing"], 1)
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        ({PartitionState.OK: 2, PartitionState.CANCELED: 1}, "1 canceled: the same command goes on with them"),
+        ({PartitionState.OK: 2}, "\nthe same command goes on\n"),
+        ({PartitionState.OK: 2, PartitionState.SKIPPED: 1}, "batch"),
+    ],
+)
+def test_a_launch_says_that_the_same_command_goes_on(ended, words, capsys):
+    """Where nothing failed, and partitions were canceled in an engine's page or have not ended."""
+    progress = LaunchProgress(total=3, ended=ended)
+    show_tally(progress, "b", as_json=False)
+    printed = capsys.readouterr().out
+    assert words in printed
+    assert progress.complete != ("the same command" in printed)

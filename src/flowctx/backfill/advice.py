@@ -1,4 +1,4 @@
-"""What to do about partitions that failed, by the category of the failure."""
+"""What to do about partitions that failed, by the category of the failure, and about others that are not done."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from flowctx.backfill.again import GOES_ON
+from flowctx.backfill.status import counted
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionRun
 
@@ -57,6 +59,34 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
     return [f"{len(some):,} {name}: {_what_to_do(name, batch, some)}" for name, some in sorted(by_category.items())]
 
 
+def advice_on_rest(counts: Mapping[str, int], engines: Iterable[str], batch: BatchRecord) -> str | None:
+    """Return a line about partitions that are over and not done, though nothing failed; none if there are none.
+
+    Args:
+        counts: How many partitions of the batch stand how.
+        engines: Where its runs were.
+        batch: The batch.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> now = datetime.now(UTC)
+        >>> batch = BatchRecord(
+        ...     batch_id="b", workflow="tiers", import_path="flows:tiers", selection="tier=T1", created_at=now
+        ... )
+        >>> advice_on_rest({"ok": 3, "canceled": 1}, ["local"], batch)
+        '1 canceled: to go on: flowctx backfill flows:tiers --batch b'
+    """
+    rest = {str(state): counts[state] for state in GOES_ON if counts.get(state)}
+    if not rest:
+        return None
+    where = sorted(engines) or [str(batch.engine or "local")]
+    if batch.selection is None:
+        named = [f"flowctx resume RUN{'' if name == 'local' else f' --on {name}'}" for name in where]
+        return f"{counted(rest)}: to go on: {'; '.join(named)}"
+    command = _command(batch, params_option(batch.params_from))
+    return f"{counted(rest)}: to go on: {command}{_bulk(batch, where)}"
+
+
 def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
     when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"])
     where = _WHERE if category == "INTERNAL" and any(run.recorded for run in failures) else ""
@@ -67,7 +97,9 @@ def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionR
     option = params_option(batch.params_from)
     if category == "CONFIGURATION" and option.startswith("--params-from"):
         when, more = "once that function makes others", " --extend"
-    return f"{when}: {_command(batch, option)} --retry-failed{more}{_bulk(batch, failures)}{where}"
+    return (
+        f"{when}: {_command(batch, option)} --retry-failed{more}{_bulk(batch, [run.engine for run in failures])}{where}"
+    )
 
 
 def _command(batch: BatchRecord, option: str) -> str:
@@ -80,7 +112,7 @@ def _command(batch: BatchRecord, option: str) -> str:
     return " ".join(words)
 
 
-def _bulk(batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
+def _bulk(batch: BatchRecord, engines: Sequence[str]) -> str:
     """Return what to add where an engine has the batch and all runs were of the batch runner, as in slices."""
-    in_slices = batch.engine not in (None, "local") and all(run.engine == "local" for run in failures)
+    in_slices = batch.engine not in (None, "local") and set(engines) <= {"local"}
     return " (and --bulk, if it ran so)" if in_slices else ""

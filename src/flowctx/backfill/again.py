@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
@@ -11,6 +12,8 @@ from flowctx.core.partitions.key import PartitionKey
 
 #: Of so many partitions, it is read at once how they stand: in a second at most, before anything runs.
 _MOST_STANDINGS = 100_000
+#: What the same command goes on with, although it is over.
+GOES_ON: Final = (PartitionState.CANCELED, PartitionState.PARTIAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ def runs_again(run: PartitionRun | Standing, engine: str | None, retry_failed: b
         return retry_failed
     if run.state is PartitionState.SKIPPED:
         return retry_skipped
-    if run.state in (PartitionState.CANCELED, PartitionState.PARTIAL, PartitionState.WAITING):
+    if run.state in (*GOES_ON, PartitionState.WAITING):
         return True
     return not run.state.ended and (engine is None or run.engine in ("local", engine))
 

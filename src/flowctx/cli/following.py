@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flowctx.backfill import LaunchListener, LaunchProgress
+from flowctx.backfill.again import GOES_ON
+from flowctx.backfill.status import counted
 from flowctx.cli.output import echo, print_facts, print_json, shown, spent
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.printable import amount
@@ -163,7 +165,8 @@ def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None) 
         echo(
             f"nothing runs with the parameters that were given: what is done keeps its own, and so does the batch{more}"
         )
+    left = {str(state): progress.ended[state] for state in GOES_ON if progress.ended.get(state)}
     if progress.failed:
         echo(f"see why: flowctx status {batch_id}; it says how to run them again")
-    elif progress.stopped:
-        echo("the same command goes on")
+    elif progress.stopped or left or progress.total > progress.passed:
+        echo(f"{counted(left)}: the same command goes on with them" if left else "the same command goes on")

@@ -99,4 +99,4 @@ def _so_far(batch: BatchRecord, found: Tally) -> str:
     if found.outside:
         what = "not selected" if batch.selection else "without a partition"
         parts.append(f"{counted(found.outside)} ({what})")
-    return ", ".join(parts + ["canceled"] * bool(batch.canceled_at))
+    return ", ".join(parts + ["the batch is canceled"] * bool(batch.canceled_at))

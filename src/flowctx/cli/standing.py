@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from flowctx.backfill.advice import advice
+from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.settling import settle_run
 from flowctx.backfill.status import BatchStatus, counted
@@ -151,7 +151,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "a run took": ", ".join(f"{name} {value}" for name, value in times.items()) or None,
             "started": f"{clock_time(found.started_at)} UTC" if found.started_at else None,
             "last ended": f"{clock_time(found.ended_at)} UTC" if found.ended_at else None,
-            "canceled": f"{clock_time(batch.canceled_at)} UTC" if batch.canceled_at else None,
+            "canceled at": f"{clock_time(batch.canceled_at)} UTC" if batch.canceled_at else None,
         }
     )
     _show_workflows(found)
@@ -170,6 +170,8 @@ def _show_status(found: BatchStatus, most: int) -> None:
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:
             echo(f"{failed - most:,} more: --failures {failed}")
+    if (rest := advice_on_rest(found.counts, found.engines, batch)) is not None:
+        echo(rest)
 
 
 def _show_workflows(found: BatchStatus) -> None:
