@@ -84,3 +84,18 @@ def test_a_task_that_is_no_step_ends_the_run(ledger, listener):
     # The reason is the scheduler's; `run_dag` itself, which may be first to say that the run is over, knows none.
     assert str(found.error).removesuffix(" (task_failure)") == "Airflow calls it failed"
     assert ledger.statuses(found.key) == {"load": "ok"}
+
+
+@pytest.mark.parametrize(("mark", "status"), [("failed", RunStatus.CANCELED), ("success", RunStatus.PARTIAL)])
+def test_a_step_that_begins_after_its_run_was_ended_runs_nothing(ledger, monkeypatch, mark, status):
+    """The listener came first, and found no run; the step that begins then says that it is over, and holds nothing."""
+    ran = []
+    late = Workflow("late", partitions=PartitionScheme(tier=["T1"]))
+    late.step("load")(ran.append)
+    dag = workflow_dag(late, schedule=None)
+    monkeypatch.setattr("flowctx.airflow.recording.dag_run_state", lambda ti, dag_id, run_id: mark)
+    done = run_dag(dag, partition="T1")
+    found = ledger.get_run(done.run_id)
+    assert (ran, found.status) == ([], status)
+    assert f"marked as {mark} in Airflow" in found.error
+    assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED}

@@ -22,6 +22,7 @@ from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, rea
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
+from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
@@ -31,7 +32,7 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.durability.takeover import begin_or_take_over
-from flowctx.core.errors import WorkflowError
+from flowctx.core.errors import Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.cascade import Before, Order, RunIf
@@ -123,7 +124,27 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         rerun=_rerun(ctx, context),
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
-    return begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
+    recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
+    if own_ledger is not None and just_begun(recorder.run):
+        _stop_if_over(context["ti"], recorder)
+    return recorder
+
+
+def _stop_if_over(ti: Any, recorder: Recorder) -> None:
+    """Stop a step whose run Airflow has ended since it started the task: nobody would end the run a second time.
+
+    What Airflow ends later, its listener ends in the ledger, since the run has begun there before.
+
+    Raises:
+        Superseded: The run is over.
+    """
+    run = recorder.run
+    state = dag_run_state(ti, ti.dag_id, run.run_id)
+    if state not in ("success", "failed"):
+        return
+    status = RunStatus.OK if state == "success" else RunStatus.CANCELED
+    end_run(recorder.ledger, run, status, f"it was marked as {state} in Airflow")
+    raise Superseded(f"run {run.run_id!r} is over: it was marked as {state} in Airflow before this step began")
 
 
 def _end_of(ti: Any, run: RunRecord) -> RunStatus | None:

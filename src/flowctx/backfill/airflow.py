@@ -236,7 +236,9 @@ class AirflowLauncher(PollingLauncher):
         tasks = set(tasks_to_run(instances, self._never_ran(before.run_id, instances)))
         if before.state is PartitionState.SKIPPED:
             tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
-        tasks |= ({job.from_step} if job.from_step else self._refreshing) & {task["task_id"] for task in instances}
+        # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
+        more = {job.from_step} if job.from_step else self._refreshing
+        tasks |= {*more, *job.incomplete} & {task["task_id"] for task in instances}
         if before.state is PartitionState.CANCELED or not tasks:
             tasks = {instance["task_id"] for instance in instances}
         body = {

@@ -217,7 +217,7 @@ class JointBackfill:
                 max_failures=max_failures,
                 listener=listener or LaunchListener(),
                 decide=lambda known: self._reconciled(known, extend=extend),
-                settle=lambda run: settle_run(self.ledger, run.workflow, run),
+                settle=lambda run, asked_at: settle_run(self.ledger, run.workflow, run, asked_at),
             ),
         )
         return replace(launch.to_the_end(), params_kept=any(plan.keeps_params for plan in self.plans))

@@ -60,7 +60,7 @@ class Launch(LeadLaunch):
         """Remember and pass on what became of a partition."""
         if not self.launcher.writes_ledger or not run.attempt:
             self.notes[run.workflow, run.partition] = run
-            self.settle(run)
+            run = self.settle(run, None)
         if run.state.ended:
             self.progress.ended[run.state] = self.progress.ended.get(run.state, 0) + 1
             if isinstance(self.work, InputOrder):

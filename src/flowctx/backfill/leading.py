@@ -64,8 +64,9 @@ class LaunchOptions:
     max_failures: int | None = None
     #: Is told what happens.
     listener: LaunchListener = field(default_factory=LaunchListener)
-    #: Ends a recorded run that its engine calls over.
-    settle: Callable[[PartitionRun], object] = lambda run: None
+    #: Ends a recorded run that its engine calls over, given a time before the engine was asked, where that is known;
+    #: returns how it ended by the ledger's account.
+    settle: Callable[[PartitionRun, datetime | None], PartitionRun] = lambda run, asked_at: run
 
 
 class LeadLaunch(ABC):
@@ -136,7 +137,7 @@ class LeadLaunch(ABC):
         """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
         for run in self._engine.find(self.batch.of(workflow.name) or self.batch, workflow):
             named = replace(run, workflow=workflow.name)
-            self.settle(named)
+            self.settle(named, self.led_at)
             yield named
 
     def lead(self) -> None:

@@ -272,9 +272,9 @@ class Backfill:
                     if before is None:
                         yield job
                         continue
-                    # Runs here find out for themselves, when they read the run that they go on with.
-                    other = engine not in (None, "local") and self._had_other_params(job, before)
-                    yield replace(job, from_step=from_step, other_params=other)
+                    if engine not in (None, "local"):  # runs here find out when they read the run that they go on with
+                        job = self._compared(job, before)
+                    yield replace(job, from_step=from_step)
                 else:
                     yield before
             size = _CHUNK
@@ -300,13 +300,19 @@ class Backfill:
         request = RunRequest(batch_id=self.batch_id)
         return Job(key=key, run_id=run_id, params=params, request=request, before=before)
 
-    def _had_other_params(self, job: Job, before: PartitionRun) -> bool:
-        """Whether a run had other parameters; of one that the ledger does not have, whether the batch had."""
+    def _compared(self, job: Job, before: PartitionRun) -> Job:
+        """Return a job, and how the run before differs from it: in its parameters, and in what is complete of it.
+
+        Of a run that the ledger does not have, the parameters were those of the batch.
+        """
         try:
             found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=job.key)
         except UnknownRun:
-            return digest(without_secrets(self._params_before)) != digest(without_secrets(self.params))
-        return bool(changed_params(job.params, found))
+            other = digest(without_secrets(self._params_before)) != digest(without_secrets(self.params))
+            return replace(job, other_params=other)
+        complete = {record.step for record in self.ledger.steps(found.key) if record.complete}
+        incomplete = tuple(step for step in self.workflow.steps if step not in complete)
+        return replace(job, other_params=bool(changed_params(job.params, found)), incomplete=incomplete)
 
     def launch(
         self,
@@ -353,7 +359,7 @@ class Backfill:
             max_failures=max_failures,
             listener=listener or LaunchListener(),
             decide=lambda known: self._reconciled(known, extend=extend),
-            settle=lambda run: settle_run(self.ledger, self.workflow.name, run),
+            settle=lambda run, asked_at: settle_run(self.ledger, self.workflow.name, run, asked_at),
         )
         again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
         return replace(self._launch(launcher, batch, options, again), params_kept=self.keeps_params)

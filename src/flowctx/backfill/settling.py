@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
@@ -15,20 +18,35 @@ _WORDS = {
 }
 
 
-def settle_run(ledger: Ledger, workflow: str, outcome: PartitionRun) -> None:
+def settle_run(ledger: Ledger, workflow: str, outcome: PartitionRun, asked_at: datetime | None = None) -> PartitionRun:
     """End a recorded run that its engine calls over.
+
+    A step may have begun after its engine ended the run, and before it was killed for that. So what counts is when the
+    engine was asked, and not when it ended the run; only a run that has begun since then is left alone.
 
     Args:
         ledger: Where it is recorded.
         workflow: The workflow's name.
         outcome: What the engine says of it.
+        asked_at: A time on the ledger's clock before the engine was asked; by default when it ended the run.
+
+    Returns:
+        How it ended: by the ledger's account, if it has one, since an engine may call done what somebody marked so.
     """
     if not outcome.state.ended:
-        return
+        return outcome
     partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
     try:
         found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
     except UnknownRun:
-        return
-    if found.last_seen_at is None or found.last_seen_at <= outcome.last_seen_at:  # else it has begun again since
-        end_run(ledger, found, RunStatus(outcome.state), outcome.error or _WORDS.get(outcome.state))
+        return outcome
+    heard_at = outcome.last_seen_at if asked_at is None else max(asked_at, outcome.last_seen_at)
+    status: RunStatus | None = found.status
+    if status is RunStatus.RUNNING:
+        status = None
+        if found.last_seen_at is None or found.last_seen_at <= heard_at:  # else it has begun again since
+            status = end_run(ledger, found, RunStatus(outcome.state), outcome.error or _WORDS.get(outcome.state))
+    state = outcome.state if status is None else PartitionState(status)
+    if state is outcome.state or (outcome.state is PartitionState.CANCELED and not state.done):
+        return outcome
+    return replace(outcome, state=state, error=found.error or (None if state.done else outcome.error))

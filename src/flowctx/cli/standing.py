@@ -125,9 +125,11 @@ def _ask_engine(
 
 
 def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
+    asked_at = ledger.now()
+
     def found() -> Iterator[PartitionRun]:
         for run in launcher_of(engine, url, None, ledger).find(batch, workflow):
-            settle_run(ledger, batch.workflow, run)
+            settle_run(ledger, batch.workflow, run, asked_at)
             yield run
 
     return import_engine_runs(ledger.batches, batch, found())

@@ -17,6 +17,15 @@ from flowctx.core.workflow.result import StepStatus
 _MOST: Final = 10_000
 
 
+def just_begun(run: RunRecord) -> bool:
+    """Return whether a run has begun, or begun again, by the call that returned it, and was not under way before.
+
+    Args:
+        run: The run, as ``begin`` of a ledger returned it.
+    """
+    return run.last_seen_at is None or run.begun_at is None or run.last_seen_at < run.begun_at
+
+
 def end_engine_run(
     ledger: Ledger,
     run_id: str,

@@ -1,0 +1,116 @@
+"""What an engine says of a run, and what the ledger has of it, where the two differ."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from adapters.engine_servers import Airflow, Server
+from backfill.flows import flow
+from flowctx import Backfill
+from flowctx.backfill import LaunchProgress
+from flowctx.backfill.airflow import AirflowLauncher
+from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.backfill.settling import settle_run
+from flowctx.cli import cli
+from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_context import begin
+from flowctx.ledger import open_ledger
+
+pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
+
+ONE = "date=2012-01-02,tier=T1"
+KEY = flow.partition_key("2012-01-02|T1")
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture(params=["airflow", "dagster"])
+def server(request: pytest.FixtureRequest) -> Server:
+    return request.getfixturevalue(request.param)
+
+
+def fill(server: Server, ledger: Ledger, **how: bool) -> LaunchProgress:
+    launcher = AirflowLauncher(server.url) if isinstance(server, Airflow) else DagsterLauncher(server.url)
+    return Backfill(flow, ONE, "b", ledger=ledger).launch(launcher, **how)
+
+
+def begin_late(ledger: Ledger, server: Server) -> RunRecord:
+    """Begin the run that has ended on its engine long ago, as a task does that was started before."""
+    name = "airflow" if isinstance(server, Airflow) else "dagster"
+    ids = {"batch_id": "b", "partition": KEY, "scheme": flow.partitions, "metadata": {"engine": {"name": name}}}
+    ctx = begin("filled", run_id=next(iter(server.runs)), **ids)
+    return ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)), lease=timedelta(hours=6))
+
+
+@pytest.mark.parametrize("ask", ["status", "launch"])
+def test_what_began_after_its_engine_ended_it_is_over(server: Server, url: str, ask: str) -> None:
+    """Whoever asks the engine ends it, whatever came first: its capture is not held for the hours of its lease."""
+    server.state, server.status, server.most = "failed", "FAILURE", 100
+    ledger = open_ledger(url)
+    fill(server, ledger)
+    run = begin_late(ledger, server)
+    if ask == "status":
+        name = "airflow" if isinstance(server, Airflow) else "dagster"
+        asked = ["status", "b", "--on", name, "--url", server.url, "--workflow", "backfill.flows:flow", "--ledger", url]
+        done = CliRunner().invoke(cli, asked, catch_exceptions=False)
+        assert (done.exit_code, "running" in done.output) == (0, False)
+    else:
+        fill(server, ledger)
+    assert ledger.get_run(run.run_id).status is RunStatus.FAILED
+    assert [capture.state for capture in ledger.captures()] == ["released"]
+
+
+def test_what_begins_after_its_engine_was_asked_goes_on(url: str, airflow: Airflow) -> None:
+    """A run that was cleared since has begun again: what was said of it before is no news."""
+    ledger = open_ledger(url)
+    fill(airflow, ledger)
+    asked_at = ledger.now()
+    run = begin_late(ledger, airflow)
+    said = PartitionRun(
+        partition=str(KEY),
+        state=PartitionState.FAILED,
+        run_id=run.run_id,
+        engine="airflow",
+        last_seen_at=datetime(2026, 1, 9, tzinfo=UTC),
+    )
+    assert settle_run(ledger, "filled", said, asked_at) == said
+    assert ledger.get_run(run.run_id).status is RunStatus.RUNNING
+
+
+def test_a_success_that_the_ledger_does_not_know_is_cleared_and_told(url: str, airflow: Airflow) -> None:
+    """Somebody marked a run as successful while its first step ran: the next launch clears that, and tells what is."""
+    ledger = open_ledger(url)
+    airflow.tasks = [{"task_id": "load", "state": "success", "try_number": 1}]
+    airflow.tasks = [*airflow.tasks, {"task_id": "check", "state": "success", "try_number": 1}]
+    assert fill(airflow, ledger).ended == {PartitionState.OK: 1}
+    run = begin_late(ledger, airflow)
+    ledger.record(run, [StepRecord(step="check", status=StepStatus.OK, started_at=ledger.now())])
+    ledger.finish(run, RunStatus.PARTIAL)
+    progress = fill(airflow, ledger)
+    assert ["load" in body["task_ids"] for body in airflow.cleared] == [True]
+    assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 1}, False)
+
+
+def test_a_launch_tells_what_the_ledger_has(server: Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine's success is none of a run whose steps failed, or are not all recorded, by the ledger's account."""
+    ledger = open_ledger(url)
+    news = type(server).answer
+
+    def answer(self, method, path, body):
+        found = news(self, method, path, body)
+        if self.runs and not ledger.list_runs():
+            ledger.finish(begin_late(ledger, self), RunStatus.PARTIAL)
+        return found
+
+    monkeypatch.setattr(type(server), "answer", answer)
+    progress = fill(server, ledger)
+    assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 1}, False)
