@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 
+#: So many runs of a batch are looked at that was canceled.
+_MOST = 10_000
 _WORDS = {
     PartitionState.FAILED: "its engine says that it failed",
     PartitionState.CANCELED: "it was canceled",
@@ -50,3 +52,30 @@ def settle_run(ledger: Ledger, workflow: str, outcome: PartitionRun, asked_at: d
     if state is outcome.state or (outcome.state is PartitionState.CANCELED and not state.done):
         return outcome
     return replace(outcome, state=state, error=found.error or (None if state.done else outcome.error))
+
+
+def end_silent_runs(ledger: Ledger, batch: BatchRecord) -> tuple[int, list[RunRecord]]:
+    """End what a canceled batch has running in processes of flowctx's own that have died, as slices that were killed.
+
+    A process gives signs of life; whose lease has run out without one is taken for dead.
+
+    Args:
+        ledger: Where it is recorded.
+        batch: The batch, which was canceled.
+
+    Returns:
+        How many runs it ended, and those that may be under way.
+    """
+    now, ended, left = ledger.now(), 0, []
+    for workflow in batch.workflows:
+        running = ledger.list_runs(workflow=workflow, batch_id=batch.batch_id, status=RunStatus.RUNNING, limit=_MOST)
+        for run in running:
+            if run.engine != "local":
+                continue
+            if run.lease_until is not None and run.lease_until > now:
+                left.append(run)
+            else:
+                ended += (
+                    end_run(ledger, run, RunStatus.CANCELED, "its batch was canceled, and its process died") is not None
+                )
+    return ended, left

@@ -13,7 +13,7 @@ import click
 
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
-from flowctx.backfill.settling import settle_run
+from flowctx.backfill.settling import end_silent_runs, settle_run
 from flowctx.backfill.status import BatchStatus, counted
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, launcher_of, refuse_url
@@ -71,6 +71,12 @@ def status(
     workflows = [import_workflow(target) for target in targets]
     _ask_engine(ledger, batch_id, engine, url, workflows)
     found = BatchStatus.of(ledger, batch_id, *workflows)
+    if (
+        found.batch.canceled_at is not None
+        and PartitionState.RUNNING in found.counts
+        and _end_silent(ledger, found.batch)
+    ):
+        found = BatchStatus.of(ledger, batch_id, *workflows)
     if html_file is not None:
         from flowctx.cli.pages import write_page
 
@@ -240,10 +246,13 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     if workflows := _workflows_on_engine(batch, engine):
         _ask_engine(ledger, batch_id, engine, url, workflows)
     stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
+    died = _end_silent(ledger, batch)
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
         if name not in batch.workflows and (running := counts.get("running")):
             echo(f"not stopped: {amount(running, 'run')} of workflow {name} with this batch id", err=True)
-    echo(f"batch {batch_id} is canceled" + (f"; stopped {amount(stopped, 'run')}" if stopped else ""))
+    more = f"; stopped {amount(stopped, 'run')}" if stopped else ""
+    more += f"; of workers that have died: {amount(died, 'run')}" if died else ""
+    echo(f"batch {batch_id} is canceled{more}")
 
 
 def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
@@ -265,6 +274,19 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
                 f"{amount(len(runs) - len(done), 'run')} on {name} did not stop; say it again, or look there", err=True
             )
     return stopped
+
+
+def _end_silent(ledger: Ledger, batch: BatchRecord) -> int:
+    """End what a canceled batch has running in processes here, or of slices, that have died; say what may not have."""
+    ended, left = end_silent_runs(ledger, batch)
+    if left:
+        until = max(run.lease_until for run in left if run.lease_until is not None)
+        echo(
+            f"{amount(len(left), 'run')} of workers may be under way, which finish what they are at; if they died, "
+            f"this cancels it from {clock_time(until)} UTC on: flowctx status {shlex.quote(batch.batch_id)}",
+            err=True,
+        )
+    return ended
 
 
 def _workflows_on_engine(batch: BatchRecord, engine: str | None) -> list[Workflow]:

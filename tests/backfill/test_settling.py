@@ -1,0 +1,46 @@
+"""What was under way in a batch, and cannot say any more how it ended."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from click.testing import CliRunner
+
+from backfill.flows import flow
+from flowctx import Backfill
+from flowctx.cli import cli
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
+
+
+def flowctx(url: str, *args: str) -> str:
+    return CliRunner().invoke(cli, list(args), env={"FLOWCTX_LEDGER_URL": url}, catch_exceptions=False).output
+
+
+def test_what_a_killed_worker_left_of_a_canceled_batch_is_canceled(url: str, ledger: Ledger) -> None:
+    """Nobody is left to say so: `cancel` and `status` do once its lease has run out, and say when that is."""
+    ledger.batches.put(Backfill(flow, "date=2012-01-03", "b", ledger=ledger).record())
+    for tier, lease in (("T1", timedelta(0)), ("T2", timedelta(hours=1))):
+        ids = {"batch_id": "b", "partition": flow.partition_key(f"2012-01-03|{tier}"), "scheme": flow.partitions}
+        ctx = begin("filled", run_id=f"killed-{tier}", **ids)
+        ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)), lease=lease)
+    said = flowctx(url, "cancel", "b")
+    alive = ledger.get_run("killed-T2")
+    assert ledger.get_run("killed-T1").status is RunStatus.CANCELED
+    assert "batch b is canceled; of workers that have died: 1 run" in said
+    assert "1 run of workers may be under way" in said
+    assert f"from {alive.lease_until:%Y-%m-%d %H:%M:%S} UTC on: flowctx status b" in said
+    assert "running" in flowctx(url, "status", "b")
+    ledger.renew(alive, timedelta(0))
+    assert "running" not in flowctx(url, "status", "b")
+    assert ledger.get_run("killed-T2").status is RunStatus.CANCELED
+
+
+def test_what_a_killed_worker_left_of_another_batch_goes_on(url: str, ledger: Ledger) -> None:
+    """A batch that nobody canceled is launched again, and goes on from there."""
+    ledger.batches.put(Backfill(flow, "date=2012-01-03", "b", ledger=ledger).record())
+    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-03|T1"), "scheme": flow.partitions}
+    ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="killed", **ids)), lease=timedelta(0))
+    assert "running" in flowctx(url, "status", "b")
+    assert ledger.get_run("killed").status is RunStatus.RUNNING
