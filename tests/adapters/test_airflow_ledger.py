@@ -201,12 +201,14 @@ def lambda_each(ctx, config):
 
 
 def test_a_cleared_task_runs_again_in_the_same_run(ledger):
-    """A clear is no resumption: the task runs, and its record is replaced."""
+    """A clear is no resumption: the task runs, and its record is replaced; the time until then is none of its."""
     calls = []
     dag = workflow_dag(two_steps("cleared", calls))
     done = run_dag(dag)
+    before = ledger.now()
     clear(dag, done.run_id, "load")
     found = ledger.get_run(done.run_id)
+    assert [record.started_at > before for record in ledger.steps(found.key)] == [False, True]
     assert calls == ["fetch", "load", "load"]
     assert (found.status, found.attempt) == (RunStatus.OK, 1)
     assert [record.attempts for record in ledger.steps(found.key)] == [1, 2]

@@ -88,6 +88,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         retried=retried,
         config=plain_sequences(operator.config),
         number=ti.try_number,
+        first_number=max(1, ti.max_tries - task.retries + 1),
         store=store,
         reraise=ENGINE_EXCEPTIONS,
         skips_captured=(context["dag_run"].conf or {}).get("on_captured") == "skip",

@@ -261,6 +261,18 @@ def test_a_retry_goes_on_with_the_record_of_the_first_try(flow, ledger):
     assert second.seconds > first.seconds
 
 
+def test_a_try_after_a_clear_begins_anew(flow, ledger):
+    """The hours for which nobody tried a step are none of its time; the tries are counted on."""
+    run = StepByStep(flow, ledger, params={"load": "break"})
+    run.attempt("load", 1)
+    first = run.record("load")
+    run.attempt("load", 2, first_number=2)
+    cleared = run.record("load")
+    assert (cleared.attempts, cleared.started_at > first.started_at) == (2, True)
+    run.attempt("load", 3, first_number=2)
+    assert run.record("load").started_at == cleared.started_at
+
+
 def test_a_first_try_begins_anew(flow, ledger):
     """A step that an engine runs again from its first try does not go on with the record of before."""
     run = StepByStep(flow, ledger)

@@ -133,8 +133,8 @@ class Recorder:
             result: Its result.
             envelope: What it hands on; the output is taken from it, because a large one is an artifact by then.
             attempts: How many times it was tried.
-            started_at: When its first try began.
-            seconds: How long all tries took.
+            started_at: When its first try began, since it was last told to run.
+            seconds: How long all tries since then took, with the waits between them.
             config: Configuration on top of the step's own.
             after: The steps it directly followed, where the engine knows better than ``step.after``.
             traceback: Where it failed, if it raised.

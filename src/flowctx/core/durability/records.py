@@ -188,9 +188,9 @@ class StepRecord:
     inputs: Reads = field(default_factory=FrozenDict)
     #: How many times it was tried.
     attempts: int = 1
-    #: When its first try began.
+    #: When its first try began, since it was last told to run.
     started_at: datetime
-    #: How long all tries and the waits between them took.
+    #: How long all tries since then and the waits between them took.
     seconds: float = 0.0
     #: The attempt at the run in which it ran.
     run_attempt: int = 1

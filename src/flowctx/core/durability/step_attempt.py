@@ -77,6 +77,8 @@ class StepAttempt:
     config: Mapping[str, Any] | None = None
     #: Which attempt this is, from 1.
     number: int = 1
+    #: The first attempt since somebody last had the step run again, where the engine counts on from those before.
+    first_number: int = 1
     #: Where large outputs go.
     store: ArtifactStore | None = None
     #: Largest output in bytes of JSON that goes elsewhere; ``None``: any.
@@ -209,7 +211,8 @@ class StepAttempt:
                 if self.ends_run:
                     recorder.finish_if_done(self.step.name)
                 return made
-            earlier = recorder.earlier_try(self.step.name) if self.number > 1 else None
+            # What lies before a clear was idle: nobody tried.
+            earlier = recorder.earlier_try(self.step.name) if self.number > self.first_number else None
             started_at = earlier.started_at if earlier else started_at
             self.duration = self.clock.now() - started_at
             self._record(recorder, made, started_at)
