@@ -201,12 +201,10 @@ def _load_calendar(name: str) -> BusinessCalendar:
 
 
 def _load_tables() -> Any:
-    try:
+    from flowctx.core.extras import needs
+
+    with needs("a table in an output", "tables"):
         from flowctx.artifacts.library import ArrowTables
-    except ModuleNotFoundError as exc:
-        if (exc.name or "").partition(".")[0] not in ("pyarrow", "numpy"):
-            raise
-        raise MissingExtra("a table in an output", "tables") from exc
     return ArrowTables()
 
 

@@ -181,7 +181,7 @@ def test_without_the_library_the_message_says_what_to_install(tmp_path):
     made = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert made.stdout.splitlines() == [
         "2012-01-02",
-        "MissingExtra the calendar 'XNYS' needs an optional dependency that is not installed; "
+        "MissingExtra the calendar 'XNYS' needs exchange_calendars, which is not installed; "
         "type: pip install 'flowctx[calendars]'",
         "CalendarError there is no calendar 'EVERYDAY'; did you mean EVERY_DAY? Built in are EVERY_DAY and "
         "WEEKDAYS; the others are those of exchange_calendars, such as XNYS; for "

@@ -61,7 +61,8 @@ def test_a_missing_extra_says_what_to_type():
         == "a Table needs an optional dependency that is not installed; type: pip install 'flowctx[tables]'"
     )
     assert missing.extra == "tables"
-    assert str(errors.MissingExtra("x", "all", package="polars")).endswith("pip install polars")
+    named = errors.MissingExtra("x", "all", package="polars", module="polars")
+    assert str(named) == "x needs polars, which is not installed; type: pip install polars"
 
 
 def test_the_tree_in_the_docstring_is_complete():

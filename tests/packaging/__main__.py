@@ -44,7 +44,7 @@ def main() -> None:
     assert run(bin_folder / "flowctx", "--version").startswith("flowctx")
     found = {row["what"]: row for row in json.loads(run(bin_folder / "flowctx", "doctor", "--json"))["checks"]}
     absent = {name for name, row in found.items() if "not installed" in row["note"]}
-    assert absent == {"pyarrow", "psycopg", "exchange_calendars", "Airflow", "Dagster"}, absent
+    assert absent == {"pyarrow", "numpy", "psycopg", "exchange_calendars", "Airflow", "Dagster"}, absent
     run(python, "-c", RUNNING)
     points: dict[str, list[str]] = {}
     for group, name in json.loads(run(python, "-c", LISTING)):

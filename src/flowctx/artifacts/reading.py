@@ -15,7 +15,8 @@ from flowctx.artifacts.form import Form
 from flowctx.artifacts.parquet import FORM_KEY
 from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.references import TableReference
-from flowctx.core.errors import ArtifactError, MissingExtra, PlainDataError
+from flowctx.core.errors import ArtifactError, PlainDataError
+from flowctx.core.extras import needs
 
 #: Rows that a reader takes at once.
 _ROWS = 1 << 16
@@ -233,7 +234,5 @@ def need_library(library: str) -> Any:
     """
     import importlib
 
-    try:
+    with needs(f"reading a table into {library}", library, package=library):
         return importlib.import_module(library)
-    except ImportError as exc:
-        raise MissingExtra(f"reading a table into {library}", library, package=library) from exc

@@ -52,7 +52,7 @@ def load_calendar(name: str) -> BusinessCalendar:
         known_as = edition()
     except PackageNotFoundError:
         error = unknown_calendar(name, ())
-        raise (error if "did you mean" in str(error) else MissingExtra(f"the calendar {name!r}", "calendars")) from None
+        raise (error if "did you mean" in str(error) else _missing(name)) from None
     found = _base(name, known_as)
     calendar = BusinessCalendar.from_ordinals(
         found["name"],
@@ -95,9 +95,13 @@ def _canonical(name: str) -> str:
     try:
         return str(_base(name, edition())["name"])
     except PackageNotFoundError:
-        raise MissingExtra(f"the calendar {name!r}", "calendars") from None
+        raise _missing(name) from None
     except CalendarError:  # there is none, or one that cannot be trusted: its name is right all the same
         return canonical_name(name)
+
+
+def _missing(name: str) -> MissingExtra:
+    return MissingExtra(f"the calendar {name!r}", "calendars", module="exchange_calendars")
 
 
 def calendar_from_file(

@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from flowctx.core.dates.calendar import unknown_calendar
-from flowctx.core.errors import CalendarError, MissingExtra
+from flowctx.core.errors import CalendarError
+from flowctx.core.extras import needs
 
 #: The days that a calendar is built for, where it knows them; explicit, since the library's own move with today's date.
 FIRST: Final = date(1990, 1, 1)
@@ -73,10 +74,8 @@ def canonical_name(name: str) -> str:
 
 
 def _dispatcher(name: str) -> Any:
-    try:
+    with needs(f"the calendar {name!r}", "calendars"):
         from exchange_calendars.calendar_utils import global_calendar_dispatcher
-    except ImportError:
-        raise MissingExtra(f"the calendar {name!r}", "calendars") from None
     return global_calendar_dispatcher
 
 

@@ -45,6 +45,7 @@ SETTINGS = (
 _PACKAGES = {
     "SQLAlchemy": "flowctx",
     "pyarrow": "'flowctx[tables]'",
+    "numpy": "'flowctx[tables]'",
     "psycopg": "'flowctx[postgres]'",
     "exchange_calendars": "'flowctx[calendars]'",
 }

@@ -27,7 +27,7 @@ from flowctx.cli.standard_output import data_alone
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
-from flowctx.core.errors import MissingExtra
+from flowctx.core.extras import needs
 from flowctx.core.masking import mask_data
 from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow
@@ -183,10 +183,8 @@ def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None
 
 
 def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
-    try:
+    with needs(f"writing {form}", "tables"):
         from flowctx.artifacts.export import table_of, write_csv, write_parquet
-    except ModuleNotFoundError as exc:
-        raise MissingExtra(f"writing {form}", "tables") from exc
     if table is not None:
         joined: Table = found.table(table)
     else:

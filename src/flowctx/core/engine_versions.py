@@ -63,7 +63,7 @@ class Engine:
             UnsupportedEngine: It is older; the message says what is needed and what was found.
         """
         if self.found is None or not _importable(self.extra):
-            raise MissingExtra(f"flowctx.{self.extra}", self.extra)
+            raise MissingExtra(f"flowctx.{self.extra}", self.extra, module=self.extra)
         if numbers(self.found) < numbers(self.lowest):
             raise self._refused("flowctx", self.lowest)
 

@@ -232,9 +232,10 @@ class EngineUnavailable(EngineError, ConnectionError):
 class MissingExtra(FlowctxError, ImportError):
     """An optional dependency is not installed; the message says what to type."""
 
-    def __init__(self, what: str, extra: str, *, package: str | None = None) -> None:
+    def __init__(self, what: str, extra: str, *, package: str | None = None, module: str | None = None) -> None:
         wanted = package or f"'flowctx[{extra}]'"
-        super().__init__(f"{what} needs an optional dependency that is not installed; type: pip install {wanted}")
+        missing = f"{module}, which" if module else "an optional dependency that"
+        super().__init__(f"{what} needs {missing} is not installed; type: pip install {wanted}")
         self.extra = extra
 
     def __reduce__(self) -> tuple[Any, ...]:

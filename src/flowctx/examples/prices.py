@@ -126,8 +126,8 @@ def window_until(ctx: WorkflowContext, count: int) -> Any:
     """
     try:
         import pyarrow as pa
-    except ImportError as exc:
-        raise MissingExtra("the example's table", "examples") from exc
+    except ModuleNotFoundError as exc:
+        raise MissingExtra("the example's table", "examples", module=exc.name) from exc
     symbol, day = symbol_and_day(ctx)
     history = closes(symbol)
     adjusted = history.adjusted_until(day, count)
@@ -181,6 +181,6 @@ def closes(symbol: str) -> History:
     """
     try:
         from bokeh_sampledata import stocks
-    except ImportError as exc:
-        raise MissingExtra("the example's data", "examples") from exc
+    except ModuleNotFoundError as exc:
+        raise MissingExtra("the example's data", "examples", module=exc.name) from exc
     return History(getattr(stocks, symbol))

@@ -28,12 +28,11 @@ from flowctx.core.errors import (
     LedgerError,
     LedgerUnavailable,
     LedgerVersionError,
-    MissingExtra,
 )
 from flowctx.core.masking import mask_text
 from flowctx.ledger import schema, sqlite_file
-from flowctx.ledger.database_errors import DatabaseErrors
-from flowctx.ledger.ledger_urls import POSTGRES_DRIVER, ledger_url
+from flowctx.ledger.database_errors import DatabaseErrors, no_driver
+from flowctx.ledger.ledger_urls import ledger_url
 from flowctx.ledger.storable import storable
 from flowctx.ledger.tables import REVISION
 
@@ -303,8 +302,7 @@ class Database:
         except NoSuchModuleError as exc:
             raise ContextError(f"SQLAlchemy has no driver for {self.shown}: {exc}") from exc
         except ImportError as exc:
-            package = None if POSTGRES_DRIVER == "psycopg" else "psycopg2-binary"
-            raise MissingExtra(f"the ledger {self.shown}", "postgres", package=package) from exc
+            raise no_driver(self.shown, exc) from exc
         if self.sqlite:
             sqlite_file.make_private(self.url.database)
             sqlite_file.warn_of_network(self.url.database)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
-from flowctx.core.errors import LedgerError, LedgerUnavailable
+from flowctx.core.errors import ContextError, LedgerError, LedgerUnavailable, MissingExtra
 from flowctx.core.masking import mask_text
 from flowctx.core.printable import brief
 
@@ -16,6 +17,26 @@ _COME_AGAIN = (
     "too many clients", "too many connections", "remaining connection slots", "connection limit exceeded",
     "is starting up", "is shutting down", "in recovery mode", "not yet accepting connections",
 )  # fmt: skip
+
+
+def no_driver(shown: str, exc: ImportError) -> MissingExtra | ContextError:
+    """Return what to raise where the driver of a database cannot be imported.
+
+    Args:
+        shown: The ledger's URL, without the password.
+        exc: What the import said.
+
+    Example:
+        >>> no_driver("postgresql://db/x", ModuleNotFoundError(name="psycopg")).extra
+        'postgres'
+    """
+    module = (exc.name or "").partition(".")[0]
+    if not module and find_spec("psycopg_binary") is None and "pq wrapper" in str(exc):
+        module = "psycopg_binary"  # psycopg alone, and no libpq on this machine
+    if not module:
+        return ContextError(f"the driver of the ledger {shown} cannot be imported: {brief(str(exc))}")
+    packages = {"psycopg": None, "psycopg_binary": None, "psycopg2": "psycopg2-binary"}
+    return MissingExtra(f"the ledger {shown}", "postgres", package=packages.get(module, module), module=module)
 
 
 class DatabaseErrors(NamedTuple):

@@ -51,7 +51,7 @@ def check_engines(engines: Sequence[str], servers: Collection[str] = ()) -> None
         if name not in ENGINES:
             raise WorkflowError(f"there is no engine {name!r} to compare with; there are {', '.join(ENGINES)}")
         if name not in servers and find_spec(name) is None:
-            raise MissingExtra(f"comparing with {name.capitalize()}", name)
+            raise MissingExtra(f"comparing with {name.capitalize()}", name, module=name)
 
 
 def run_side(work: Work, engine: str, folder: Path) -> dict[PartitionKey | None, str]:

@@ -13,7 +13,7 @@ from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import MissingExtra
+from flowctx.core.extras import needs
 from flowctx.core.printable import amount
 
 #: What stands for a value that is not there.
@@ -108,11 +108,9 @@ def _either(old: object, new: object, how: Tolerance, path: str) -> Iterator[Cha
 def _table_changes(old: Table, new: Table, how: Tolerance, path: str) -> Iterator[Change]:
     if old.digest == new.digest:
         return
-    try:
+    with needs("comparing tables", "tables"):
         from flowctx.artifacts.changed_cells import Comparison
         from flowctx.artifacts.differences import compare_tables
-    except ModuleNotFoundError as exc:
-        raise MissingExtra("comparing tables", "tables") from exc
     # Tables that have none of the columns are other tables than the key is for.
     key = how.key if set(how.key) & {*old.columns, *new.columns} else ()
     found = compare_tables(old, new, Comparison(key=key, atol=how.atol, rtol=how.rtol, most=how.most))
