@@ -5,7 +5,7 @@ import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 # isort: split
 import pytest
 
-from flowctx import run
+from flowctx import Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.dagster.running import run_assets
@@ -20,6 +20,23 @@ PRICES = [
 ]
 
 
+class Panic(BaseException):
+    """What a library raises that is written in Rust."""
+
+
+def panicking() -> Workflow:
+    """A workflow whose first step panics."""
+    flow = Workflow("panicking")
+
+    @flow.step(retries=1)
+    def load(ctx):
+        raise Panic("no Int256")
+
+    flow.step(name="use")(lambda ctx: {})
+    flow.step(name="beside", after=[])(lambda ctx: {"n": 0})
+    return flow
+
+
 class PricesContract(EngineContract):
     """Every engine runs the example alike, too."""
 
@@ -27,6 +44,12 @@ class PricesContract(EngineContract):
     def test_the_example(self, about, status):
         """Real prices: an ordinary, a skipped and a failing partition."""
         assert self.assert_same_as_local(prices, **about).status == status
+
+    def test_a_panic_is_a_failure(self):
+        """An exception that is no Exception is tried again, and other branches go on."""
+        load, use, beside = self.assert_same_as_local(panicking()).steps
+        assert (load.status, load.error, load.attempts) == ("failed", "Panic: no Int256", 2)
+        assert (use.status, beside.status) == ("not_run", "ok")
 
 
 class TestHere(PricesContract):

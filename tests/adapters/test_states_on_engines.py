@@ -32,7 +32,7 @@ FEW = settings(
 )
 
 
-class Killed(BaseException):
+class Killed(SystemExit):
     """The process is no more: nothing of the step is recorded."""
 
 

@@ -57,6 +57,26 @@ def test_a_run_leaves_nothing_to_the_garbage_collector(flow):
         gc.enable()
 
 
+class Panic(BaseException):
+    """What a library raises that is written in Rust."""
+
+
+def test_a_panic_is_tried_again_and_what_cleans_up_runs(flow):
+    """An exception that is no Exception does not come out of the run, which is recorded as failed by it."""
+    ledger = MemoryLedger()
+
+    @flow.step(retries=1)
+    def load(ctx):
+        raise Panic("no Int256")
+
+    flow.step(name="clean", run_if="always")(lambda ctx: {})
+    result = run(flow, params={"limit": 4}, ledger=ledger, clock=FakeClock())
+    assert statuses(result) == {"load": "failed", "clean": "ok"}
+    assert (result["load"].attempts, result["load"].error) == (2, "Panic: no Int256")
+    [record] = ledger.list_runs()
+    assert "Panic: no Int256" in ledger.steps(record.key, ["load"])[0].traceback
+
+
 def test_a_skip_cascades(flow):
     """The steps after one that skips are skipped for the same reason; another branch runs."""
     flow.step(name="a")(lambda ctx: StepResult.skip("nothing traded"))

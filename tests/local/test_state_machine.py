@@ -33,7 +33,7 @@ STEPS = ("fetch", "check", "load")
 BATCHES = ["b1", "b2"]
 
 
-class Killed(BaseException):
+class Killed(SystemExit):
     """The process is no more."""
 
 

@@ -244,7 +244,9 @@ def _stop(outcome: Outcome) -> NoReturn:
         raise AirflowSkipException(result.error)
     if not result.retryable:
         raise AirflowFailException(result.error) from outcome.exception
-    raise outcome.exception or AirflowException(result.error)
+    if isinstance(outcome.exception, Exception):
+        raise outcome.exception
+    raise AirflowException(result.error) from outcome.exception  # a panic, which Airflow might not call a failure
 
 
 def retry_arguments(policy: RetryPolicy, kwargs: Mapping[str, Any], *, own: bool) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Replay:
     #: The lines in which then and now differ, as a unified diff; empty if they agree.
     diff: str
     #: The exception, if it raised one.
-    exception: Exception | None = None
+    exception: BaseException | None = None
 
 
 def replay_step(

@@ -28,6 +28,7 @@ from flowctx.core.errors import (
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.forks import end_copy
 from flowctx.core.execution.keeping import keep_tables
+from flowctx.core.execution.passing import passes_through
 from flowctx.core.execution.secretless import secretless
 from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.masking import mask_text, secret_values
@@ -87,7 +88,7 @@ class Outcome:
     #: What the step returned, or the failure that its exception stands for.
     result: StepResult
     #: The exception, if it raised one.
-    exception: Exception | None = None
+    exception: BaseException | None = None
     #: How long it took, in seconds.
     seconds: float = 0.0
 
@@ -143,7 +144,9 @@ def execute(
         result = result if kept is result.output else replace(result, output=kept)
     except reraise:
         raise
-    except Exception as exc:  # noqa: BLE001  # whatever a step raises is its failure
+    except BaseException as exc:  # whatever a step raises is its failure, the panic of a library included
+        if passes_through(exc):
+            raise
         result, exception = _failure(step, exc), exc
     seconds = perf_counter() - started
     if result.error is not None:
@@ -196,7 +199,7 @@ def _returned(
     return returned if isinstance(returned, StepResult) else as_result(returned)
 
 
-def _failure(step: Step, exc: Exception) -> StepResult:
+def _failure(step: Step, exc: BaseException) -> StepResult:
     try:
         text = str(exc)
     except Exception:  # noqa: BLE001  # a broken __str__ must not hide which exception it was
@@ -209,7 +212,7 @@ def _failure(step: Step, exc: Exception) -> StepResult:
 def _log(
     step: Step,
     result: StepResult,
-    exception: Exception | None,
+    exception: BaseException | None,
     seconds: float,
     log_fields: Mapping[str, Any],
     data: tuple[Mapping[str, Any], ...],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from flowctx.core.masking import mask_text
 
+_E = TypeVar("_E", bound=BaseException)
 
-def secretless(exception: Exception, secrets: frozenset[str]) -> Exception:
+
+def secretless(exception: _E, secrets: frozenset[str]) -> _E:
     """Return an exception of the same types, with the same traceback and causes, whose text has no secrets.
 
     Args:
@@ -20,7 +22,7 @@ def secretless(exception: Exception, secrets: frozenset[str]) -> Exception:
         'postgresql://me:***@db is away'
     """
     found = _secretless(exception, secrets, {})
-    return found if isinstance(found, Exception) else exception
+    return found if isinstance(found, type(exception)) else exception
 
 
 def _secretless(exc: BaseException, secrets: frozenset[str], seen: dict[int, BaseException]) -> BaseException:
