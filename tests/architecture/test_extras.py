@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowctx.core.errors import MissingExtra
-from flowctx.core.extras import EXTRAS, needs
+from flowctx.core.extras import EXTRAS
 from flowctx.ledger.database_errors import no_driver
 
 ROOT = Path(__file__).parents[2]
@@ -82,13 +81,6 @@ def test_an_extra_brings_the_modules_that_its_error_names(extra):
 def test_every_extra_is_known():
     """An extra that is added says what it brings."""
     assert {*PROJECT["optional-dependencies"]} - {"all"} == {*EXTRAS}
-
-
-def test_only_what_an_extra_brings_is_called_missing():
-    """Where a library that is installed lacks one of its own, no extra is advised: that error is shown as it is."""
-    with pytest.raises(ModuleNotFoundError, match="not_there") as caught, needs("a table", "tables"):
-        import not_there  # noqa: F401
-    assert not isinstance(caught.value, MissingExtra)
 
 
 def test_a_driver_that_is_missing_is_named():
