@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.rows import stamp
@@ -314,4 +315,25 @@ def test_whether_anything_is_noted_is_told_by_an_index(postgres_url):
         return "\n".join(str(row[0]) for row in at.exec_driver_sql(f"EXPLAIN EXECUTE asked({values})"))
 
     assert "Seq Scan on flowctx_launch" not in ledger._database.autocommit(plan)
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("also", "index"),
+    [
+        ({"status": RunStatus.RUNNING}, "ix_flowctx_run_status"),
+        ({"status": RunStatus.OK}, "ix_flowctx_run_workflow_started"),
+        ({"batch_id": "b1", "status": RunStatus.OK}, "ix_flowctx_run_batch_started"),
+        ({"partition": PartitionKey(n="1"), "batch_id": "b1"}, "ix_flowctx_run_partition_started"),
+    ],
+)
+def test_runs_are_found_by_what_fewest_of_them_share(sqlite_url, also, index):
+    """Also in a file that has never been analyzed: none of the others is looked at, and nothing is sorted."""
+    ledger = SqlLedger(sqlite_url)
+    ledger.begin(a_run())
+    with statements() as found:
+        ledger.list_runs(workflow="flow", **also)
+    plan = [line for line in plans_of(ledger, found) if "flowctx_run" in line or "ORDER BY" in line]
+    assert "USING INDEX " + index + " " in plan[0]
+    assert not any("TEMP B-TREE FOR ORDER BY" in line for line in plan)
     ledger.close()

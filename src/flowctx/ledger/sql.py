@@ -60,8 +60,9 @@ from flowctx.ledger.versions_sql import SqlVersions, chunks
 
 #: Columns of which few runs have the same value.
 _FEW = {"run_id", "capture_id"}
-#: Columns with an index of when their runs started, those that fewer runs share first.
+#: Columns with an index of when their runs started, those that fewer runs share first; most runs are ok.
 _LISTED = ("partition", "batch_id", "status", "workflow")
+_LISTED_OK = ("partition", "batch_id", "workflow", "status")
 
 
 class Beginning(NamedTuple):
@@ -325,13 +326,16 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def _find(self, limit: int, **equal: object) -> list[RunRecord]:
         wanted = {name: str(value) for name, value in equal.items() if value is not None}
-        chosen = None if wanted.keys() & _FEW else next((name for name in _LISTED if name in wanted), None)
+        listed = _LISTED_OK if wanted.get("status") == RunStatus.OK else _LISTED
+        chosen = None if wanted.keys() & _FEW else next((name for name in listed if name in wanted), None)
         query, order = with_context(), [runs.c.started_at.desc(), runs.c.run_key]
         if chosen is not None:
             column = runs.c[chosen]
             query = query.where(*of_all_times(column, wanted.pop(chosen)))
             order.insert(0, column.desc())
-        conditions = [runs.c[name] == value for name, value in wanted.items()]
+        # SQLite would take the index of another column, whose value is given, and sort all that it finds by it.
+        alone = chosen is not None and self._database.sqlite
+        conditions = [(runs.c[name] + "" if alone else runs.c[name]) == value for name, value in wanted.items()]
         query = query.where(*conditions).order_by(*order).limit(limit)
         return [run_record(row) for row in self._database.rows(query)]
 
