@@ -122,6 +122,16 @@ def test_a_workflow_without_its_partition_fails_at_once(tmp_path):
     assert "workflow 'daily_prices' is partitioned" in event.step_failure_data.user_failure_data.description
 
 
+def test_a_tag_is_no_partition_of_an_asset(tmp_path, ledger):
+    """Dagster asks for a partition of its own at the second asset, so that none begins, and the message says which."""
+    bench = Bench(prices, tmp_path)
+    (event,) = bench.events(bench.run(tags={"flowctx/partition": "2012-10-26|IBM"}), EVENT.STEP_FAILURE)
+    assert "choose the partition where it is launched, which is 2012-10-26|IBM in Dagster" in (
+        event.step_failure_data.user_failure_data.description
+    )
+    assert (event.step_key, ledger.list_runs()) == ("daily_prices__fetch", [])
+
+
 def _ranged(flow_steps, tmp_path, **args):
     return Bench(flow_steps, tmp_path, backfill_policy=dg.BackfillPolicy.single_run(), **args)
 

@@ -17,7 +17,7 @@ from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
-from flowctx.core.errors import ArtifactError, FlowctxError
+from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.execution.upstream import merge_upstream
@@ -60,10 +60,27 @@ def run_step(body: StepBody, context: Any) -> Iterator[Event]:
         ]
         if body.asset_key is not None and not op.selected_asset_keys:
             return range_checks([check for attempt in attempts for check in attempt.stored_checks(facts)])
+        _check_partition(body, facts, attempts)
     except FlowctxError as exc:
         raise dg.Failure(f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
     _name_batch(op, attempts[0].ctx)
     return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
+
+
+def _check_partition(body: StepBody, facts: RunFacts, attempts: list["PartitionStep"]) -> None:
+    """Refuse a run of partitioned assets that has a partition by our tag alone: Dagster asks for its own at the second.
+
+    Raises:
+        ContextError: It has.
+    """
+    key = attempts[0].key
+    if body.asset_key is None or facts.keys or key is None:
+        return
+    raise ContextError(
+        f"this run of assets has no partition of Dagster's, and its tag {TAG_PREFIX}partition cannot stand for one: "
+        f"choose the partition where it is launched, which is {key} in Dagster (the tag dagster/partition); a "
+        "workflow_job takes either"
+    )
 
 
 class PartitionStep:
