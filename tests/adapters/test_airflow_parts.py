@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import clear_task_instances
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
 from adapters.airflow_names import DagSerialization
@@ -84,6 +84,46 @@ def test_a_dag_of_some_steps_is_a_part(ledger):
     found = ledger.get_run(done.run_id)
     assert (found.status, found.selected) == (RunStatus.PARTIAL, ("first", "second"))
     assert ledger.captures() == []
+
+
+def test_what_follows_a_cleared_step_does_not_count(ledger):
+    """A step that is cleared alone leaves a part: its capture is let go until what follows it has run again, too."""
+    numbers = [1]
+    flow = Workflow("cleared")
+    flow.step("one", after=[])(lambda ctx: {"n": numbers[0]})
+    flow.step("two")(lambda ctx: {"n": 2 * ctx.get_output("one", "n")})
+    flow.step("beside", after=[])(lambda ctx: None)
+    dag = workflow_dag(flow)
+    run_id = run_dag(dag, batch_id="b").raise_for_failure().run_id
+    key = ledger.get_run(run_id).key
+    numbers[0] = 50
+    change(dag, run_id, clear=["one"])
+    assert (ledger.get_run(run_id).status, set(ledger.statuses(key))) == (RunStatus.PARTIAL, {"one", "beside"})
+    assert [capture.state for capture in ledger.captures()] == [CaptureState.RELEASED]
+    change(dag, run_id, clear=["two"])
+    assert ledger.get_run(run_id).status is RunStatus.OK
+    assert {record.step: record.output for record in ledger.steps(key)}["two"] == {"n": 100}
+    assert [capture.state for capture in ledger.captures()] == [CaptureState.COMPLETE]
+
+
+def test_a_cleared_step_is_not_complete_with_what_is_cleared_too(ledger):
+    """While what follows a cleared step is still to run, the run goes on, and nobody reads the two together."""
+    seen = []
+    flow = Workflow("chained")
+    flow.step("one")(lambda ctx: {"n": len(seen)})
+    flow.step("two")(lambda ctx: {})
+
+    @task
+    def between():
+        seen.append([capture.state for capture in ledger.captures()])
+
+    with DAG("chained_dag") as dag:
+        one, two = (StepOperator(step=step, workflow=flow) for step in flow.steps.values())
+        one >> between() >> two
+    run_id = run_dag(dag, batch_id="b").raise_for_failure().run_id
+    change(dag, run_id, clear=["one", "between", "two"])
+    assert seen == [[CaptureState.HELD]] * 2
+    assert ledger.get_run(run_id).status is RunStatus.OK
 
 
 def test_a_reduce_step_after_skips_alone_is_skipped(ledger):

@@ -84,7 +84,7 @@ def test_tasks_after_a_resume_here(ledger):
 
 
 def test_a_cleared_task_of_a_resumed_run_runs(ledger):
-    """What the resumed run handed on as it was runs all the same when somebody clears it."""
+    """What the resumed run handed on as it was runs all the same when somebody clears it, and leaves a part alone."""
     broken, calls = [1], []
     dag = workflow_dag(chain("resumed_then_cleared", broken, calls))
     failed = run_dag(dag)
@@ -94,6 +94,9 @@ def test_a_cleared_task_of_a_resumed_run_runs(ledger):
     calls.clear()
     change(dag, done.run_id, clear=["first"])
     assert calls == ["first"]
+    assert ledger.get_run(done.run_id).status is RunStatus.PARTIAL
+    change(dag, done.run_id, clear=["second", "third"])
+    assert calls == ["first", "second", "third"]
     assert ledger.get_run(done.run_id).status is RunStatus.OK
 
 

@@ -91,22 +91,21 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         step = step_context(context)
         facts = run_facts(dg.OpExecutionContext(step)) if step is not None else None
         storage, of_step = self.storage, _step_of(context)
-        if keys is None:
-            return _annotated(storage.newest(asset_path, None, facts, of_step), kind)
-        if len(keys) == 1 and not _by_partition(context, step):
-            return _annotated(storage.newest(asset_path, keys[0], facts, of_step), kind)
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
-        loaded: dict[Any, Any] = {}
-        for key in keys:
+        alone = keys is None or (len(keys) == 1 and not _by_partition(context, step))
+        captures: dict[str | None, StoredOutput] = {}
+        for key in (None,) if keys is None else keys:
             try:
-                capture = storage.newest(asset_path, key, facts, of_step)
+                captures[key] = storage.newest(asset_path, key, facts, of_step)
             except ArtifactError:
-                if not lenient:
+                if alone or not lenient:
                     raise
-                continue
-            if capture.envelope.status is StepStatus.OK:
-                loaded[capture.partition or key] = _annotated(capture, each)
-        return loaded
+        for reason in storage.why_not_whole(of_step or asset_path, captures.values()):
+            context.log.warning(f"input {context.name!r}: {reason}")
+        if alone:
+            return _annotated(next(iter(captures.values())), kind)
+        fine = {key: capture for key, capture in captures.items() if capture.envelope.status is StepStatus.OK}
+        return {capture.partition or key: _annotated(capture, each) for key, capture in fine.items()}
 
     # --- anybody's side ------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,12 +11,16 @@ import dagster as dg
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunStatus
 from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.dagster.output_store import OutputStore, StoredOutput
 from flowctx.dagster.recorded_outputs import current_output, output_of_capture
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.ledger import ledger_from_env, shared_ledger
+
+#: So many runs of parts are looked at for what is told of a capture.
+_MOST_PARTS = 1000
 
 
 def ledger_at(url: str | dg.EnvVar | None) -> Ledger | None:
@@ -87,6 +91,26 @@ class RunStorage:
             if current is None:
                 raise
             return current
+
+    def why_not_whole(self, of_step: Sequence[str], captures: Iterable[StoredOutput]) -> list[str]:
+        """Return which of some captures have files of two versions: a step was made again, and what follows it was not.
+
+        Args:
+            of_step: The workflow and the step that they are of.
+            captures: The captures.
+        """
+        if self.ledger is None or len(of_step) < 2:
+            return []
+        workflow, ids = of_step[-2], {capture.capture_id for capture in captures}
+        parts = self.ledger.list_runs(workflow=workflow, status=RunStatus.PARTIAL, limit=_MOST_PARTS)
+        speaking = [run for run in parts if run.error is not None and run.context.capture_id in ids]
+        found: list[str] = []
+        for part in speaking:
+            ctx = part.context
+            last = self.ledger.list_runs(workflow=workflow, capture_id=ctx.capture_id, partition=ctx.partition, limit=1)
+            if [run.key for run in last] == [part.key]:
+                found.append(f"capture {ctx.capture_id} of workflow {workflow!r} is not whole: {part.error}")
+        return found
 
     def _of_the_run(
         self, asset_path: Sequence[str], key: str | None, facts: RunFacts, of_step: Sequence[str]

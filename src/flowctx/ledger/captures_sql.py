@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, false, func, or_, select, update
+from sqlalchemy import and_, delete, false, func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
@@ -16,10 +16,10 @@ from flowctx.ledger.artifacts import rolled_back
 from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
-from flowctx.ledger.refusals import no_longer_held, taken_over
+from flowctx.ledger.refusals import no_longer_held, superseded, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
 from flowctx.ledger.statements import find_rivals, lock_subject, put_capture, streamed
-from flowctx.ledger.tables import captures, runs
+from flowctx.ledger.tables import captures, runs, steps
 from flowctx.ledger.versions_sql import chunks
 
 #: What no two captures have in common, in the order in which they are read.
@@ -87,6 +87,18 @@ class SqlCaptures:
         at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=text(taken_over(by))))
         held = (captures.c.holder == run_key, captures.c.state == str(CaptureState.HELD))
         at.execute(update(captures).where(*held).values(state=str(CaptureState.RELEASED)))
+
+    def forget(self, run: RunRecord, steps: Collection[str]) -> None:
+        """Forget steps that do not count any more; see :class:`~flowctx.core.durability.ledger.Ledger`."""
+        self._database.transaction(lambda at: self._forget(at, run, steps))
+
+    def _forget(self, at: Connection, run: RunRecord, names: Collection[str]) -> None:
+        key, owned = run.key.digest, (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
+        if at.execute(select(runs.c.run_key).where(*owned).with_for_update()).first() is None:
+            raise superseded(run.key)
+        at.execute(delete(steps).where(steps.c.run_key == key, steps.c.step.in_(list(names))))
+        complete = (captures.c.holder == key, captures.c.state == str(CaptureState.COMPLETE))
+        at.execute(update(captures).where(*complete).values(**_let_go()))
 
     def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
         """Extend the lease of a claimed capture, from now."""
@@ -167,6 +179,12 @@ def held_by(run: RunRecord) -> tuple[Any, ...]:
     """Return the conditions under which a capture is the one that a run writes."""
     owned = captures.c.holder == run.key.digest
     return (owned, *_is(run.capture)) if run.capture else (owned, false())
+
+
+def _let_go() -> dict[str, Any]:
+    """Return what changes about a complete capture that is whole no more; when it first was stays known."""
+    first = func.coalesce(captures.c.first_completed_at, captures.c.completed_at)
+    return {"state": str(CaptureState.RELEASED), "completed_at": None, "first_completed_at": first}
 
 
 def settled(now: datetime, complete: bool, *, is_hole: bool = False) -> dict[str, Any]:

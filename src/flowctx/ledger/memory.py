@@ -157,6 +157,17 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             self._owned(run)
             self._steps[run.key].update({record.step: record for record in steps})
 
+    def forget(self, run: RunRecord, steps: Collection[str]) -> None:
+        """Forget steps that do not count any more; see :class:`~flowctx.core.durability.ledger.Ledger`."""
+        with self._lock:
+            self._owned(run)
+            self._steps[run.key] = {n: record for n, record in self._steps[run.key].items() if n not in steps}
+            for key, held in self._captures.items():
+                if held.holder == run.key.digest and held.state is CaptureState.COMPLETE:
+                    first = held.first_completed_at or held.completed_at
+                    loose = replace(held, state=CaptureState.RELEASED, completed_at=None, first_completed_at=first)
+                    self._captures[key] = loose
+
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:

@@ -346,6 +346,20 @@ class LedgerContract(HousekeepingContract, VersionsContract):
         with pytest.raises(CaptureHeld):
             ledger.begin(a_run("run-2", batch_id="b1"))
 
+    def test_a_run_forgets_steps_that_do_not_count(self, ledger: Ledger) -> None:
+        """Steps are forgotten by their run's owner alone, and a capture that it has completed is let go with them."""
+        run = ledger.begin(a_run(batch_id="b1"))
+        ledger.record(run, [a_step(), a_step("b"), a_step("c")])
+        ledger.finish(run, RunStatus.OK)
+        with pytest.raises(Superseded):
+            ledger.forget(replace(run, fencing_token=run.fencing_token - 1), ["b"])
+        (complete,) = ledger.captures()
+        ledger.forget(run, ["b", "c", "unknown"])
+        assert list(ledger.statuses(run.key)) == ["a"]
+        (capture,) = ledger.captures()
+        assert (capture.state, capture.completed_at) == (CaptureState.RELEASED, None)
+        assert capture.first_completed_at == complete.completed_at
+
     def test_a_finished_run_that_goes_on_claims_its_capture_anew(self, ledger: Ledger) -> None:
         """A step that an engine runs again in a finished run reopens it, and nobody else gets the capture meanwhile."""
         run = ledger.begin(a_run(batch_id="b1"))

@@ -2,11 +2,16 @@
 
 A capture is complete when every step of the workflow is, ok or skipped by its own word. A run of some of the steps is
 a part: it ends as ``partial`` and captures nothing, unless other runs of the same capture have done the rest.
+
+What other runs have done counts only where each step was made of what the steps that it follows have made last. So the
+records of one run hold together: where it has a step and one that it follows, the one was made of the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
@@ -54,11 +59,7 @@ def leads_on(order: Order, step: str, statuses: Mapping[str, StepStatus]) -> boo
     """Return whether a step after which others run has some that are still to run."""
     if statuses.get(step) not in (StepStatus.OK, StepStatus.TOLERATED):
         return False
-    after = {step}
-    for name, before in order.items():  # each one after all that it follows
-        if after.intersection(before):
-            after.add(name)
-    return not after <= statuses.keys()
+    return not followers(order, [step]) <= statuses.keys()
 
 
 def _before(after: Collection[str]) -> Before:
@@ -69,23 +70,166 @@ def _or_partial(status: RunStatus, *, over: bool) -> RunStatus:
     return RunStatus.PARTIAL if over and status is RunStatus.RUNNING else status
 
 
+def followers(order: Order, steps: Collection[str]) -> set[str]:
+    """Return the steps that follow some, however far.
+
+    Example:
+        >>> sorted(followers({"one": (), "two": ("one",), "three": ("two",), "beside": ()}, ["one"]))
+        ['three', 'two']
+    """
+    reached = set(steps)
+    for name, before in order.items():  # each one after all that it follows
+        if reached.intersection(before):
+            reached.add(name)
+    return reached.difference(steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureSteps:
+    """What all runs of one capture together have done of it, for one of them that is over."""
+
+    #: The records of steps that this run has not, and that count.
+    others: tuple[StepRecord, ...] = ()
+    #: The steps that do not count, and for each one that it follows and is not made of, or that does not count itself.
+    outdated: Mapping[str, str] = field(default_factory=dict)
+
+    def statuses(self, own: Mapping[str, StepStatus]) -> dict[str, StepStatus]:
+        """Return how the steps ended that count, given those of the run."""
+        counted = {step: status for step, status in own.items() if step not in self.outdated}
+        return counted | {record.step: record.status for record in self.others}
+
+    @property
+    def why_not_whole(self) -> str | None:
+        """Why steps do not count, and what to do about it.
+
+        Example:
+            >>> CaptureSteps(outdated={"two": "one", "three": "two"}).why_not_whole
+            "steps 'two' and 'three' are not made of what step 'one' has made last; run them again"
+        """
+        if not self.outdated:
+            return None
+        newer = dict.fromkeys(before for before in self.outdated.values() if before not in self.outdated)
+        are, them = ("are", "them") if len(self.outdated) > 1 else ("is", "it")
+        have = "have" if len(newer) > 1 else "has"
+        return f"{_named(self.outdated)} {are} not made of what {_named(newer)} {have} made last; run {them} again"
+
+
+def _named(steps: Iterable[str]) -> str:
+    *most, last = map(repr, steps)
+    return f"steps {', '.join(most)} and {last}" if most else f"step {last}"
+
+
+def steps_of_capture(ledger: RunLedger, run: RunRecord, order: Order, own: Collection[str]) -> CaptureSteps:
+    """Return what all runs of a run's capture together have done, as far as it is made of one another.
+
+    A step counts if it was made after all that it follows were made last.
+
+    Args:
+        ledger: Where the runs are recorded.
+        run: The run; its own records go before those of others.
+        order: All steps of the workflow in order, and which of them each one follows.
+        own: The steps that the run has recorded itself.
+    """
+    runs = [_Recorded.of(ledger, one) for one in (run, *_other_runs(ledger, run))]
+    found = _latest(record for one in runs[1:] for record in one.records.values() if record.step not in own)
+    latest = {**_by_name(found), **runs[0].records}
+    outdated: dict[str, str] = {}
+    for step in order:
+        before = _nearest(order, latest, step) if step in latest else ()
+        newer = (name for name in before if name in outdated or not _made_after(runs, latest[step], latest[name]))
+        if (name := next(newer, None)) is not None:
+            outdated[step] = name
+    counted = [latest[step] for step in order if step in latest and step not in own and step not in outdated]
+    # The records of a run hold together: beside one that does not count, there is no place for what it is not made of.
+    return CaptureSteps(others=tuple(counted) if outdated.keys().isdisjoint(own) else (), outdated=outdated)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A run and its complete steps."""
+
+    run: RunRecord
+    records: Mapping[str, StepRecord]
+
+    @classmethod
+    def of(cls, ledger: RunLedger, run: RunRecord) -> _Recorded:
+        return cls(run, _by_name(record for record in ledger.steps(run.key) if record.complete))
+
+    def has(self, record: StepRecord) -> bool:
+        """Whether it has done just that, or has taken it over."""
+        found = self.records.get(record.step)
+        return found is not None and _is_same(found, record)
+
+    def did(self, record: StepRecord) -> bool:
+        """Whether it has done just that itself, in its latest attempt."""
+        to_do = not self.run.is_part or record.step in self.run.selected
+        return to_do and record.run_attempt == self.run.attempt and self.has(record)
+
+
+def _made_after(runs: Collection[_Recorded], record: StepRecord, before: StepRecord) -> bool:
+    """Return whether a step was made after another one that it follows.
+
+    A run that has both says so: it was, unless that other one was made again since. Else the order in which runs were
+    begun and ended, by the ledger's clock, and at last the times that the steps themselves have told.
+    """
+    those = [one for one in runs if one.has(record)]
+    known = [one.records[before.step] for one in those if before.step in one.records]
+    if known:
+        return all(_is_same(one, before) for one in known)
+    if _in_turn(runs, before, record):
+        return True
+    if _in_turn(runs, record, before):
+        return False
+    return record.started_at >= before.started_at + timedelta(seconds=before.seconds)
+
+
+def _in_turn(runs: Collection[_Recorded], first: StepRecord, second: StepRecord) -> bool:
+    """Return whether a run that has done one step was over when the run was begun that did another one."""
+    over = [one.run.finished_at for one in runs if one.has(first) and one.run.finished_at is not None]
+    begun = [one.run.begun_at for one in runs if one.did(second) and one.run.begun_at is not None]
+    return bool(over and begun) and min(over) <= max(begun)
+
+
+def _is_same(one: StepRecord, other: StepRecord) -> bool:
+    """Whether two records are of one and the same execution: other runs take it over as it is."""
+    return (one.started_at, one.seconds) == (other.started_at, other.seconds)
+
+
+def _nearest(order: Order, there: Mapping[str, StepRecord], step: str) -> list[str]:
+    """Return the steps with a record that one follows; those without one are looked through."""
+    found: dict[str, None] = {}
+    pending, seen = [*order[step]], {step}
+    while pending:
+        name = pending.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in there:
+            found[name] = None
+        else:
+            pending += order.get(name, ())
+    return list(found)
+
+
 def steps_of_other_runs(ledger: RunLedger, run: RunRecord, missing: Collection[str]) -> list[StepRecord]:
     """Return the latest records of steps that other runs of the same capture have completed."""
+    found = (record for other in _other_runs(ledger, run) for record in ledger.steps(other.key, missing))
+    return _latest(record for record in found if record.complete)
+
+
+def _other_runs(ledger: RunLedger, run: RunRecord) -> list[RunRecord]:
     ctx = run.context
     if ctx.capture_id is None:
         return []
     others = ledger.list_runs(
         workflow=run.workflow, batch_id=ctx.batch_id, partition=ctx.partition, capture_id=ctx.capture_id
     )
-    found: list[StepRecord] = []
-    for other in others:
-        if other.key != run.key and other.capture == run.capture:
-            found += ledger.steps(other.key, missing)
-    return _latest(record for record in found if record.complete)
+    return [other for other in others if other.key != run.key and other.capture == run.capture]
 
 
 def _latest(records: Iterable[StepRecord]) -> list[StepRecord]:
-    latest: dict[str, StepRecord] = {}
-    for record in sorted(records, key=lambda record: record.started_at):
-        latest[record.step] = record
-    return list(latest.values())
+    return list(_by_name(sorted(records, key=lambda record: record.started_at)).values())
+
+
+def _by_name(records: Iterable[StepRecord]) -> dict[str, StepRecord]:
+    return {record.step: record for record in records}

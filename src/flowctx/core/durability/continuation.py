@@ -8,7 +8,7 @@ from typing import Any
 
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import latest_continuation
-from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import ContextError, UnknownRun
 from flowctx.core.workflow.context import WorkflowContext
@@ -90,6 +90,8 @@ def changed_params(params: Mapping[str, Any], before: RunRecord) -> dict[str, An
 def plan_rerun(ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
     """Work out what stays of a run of which an engine runs steps again, unless a step has done so already.
 
+    What follows a step that runs again does not stay: if the engine does not run it too, the run is a part.
+
     Raises:
         ContextError: Steps that stay are about another business date.
     """
@@ -105,7 +107,7 @@ def plan_rerun(ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how
     else:
         complete = tuple(record.step for record in records if record.complete)
         plan = ResumePlan(run=before, completed=complete, context=before.context)
-    again = set(how.steps())
+    again = _with_followers(records, how.steps())
     completed = tuple(name for name in plan.completed if name not in again)
     if completed:
         refuse_other_date(before, run, completed)
@@ -114,6 +116,14 @@ def plan_rerun(ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how
         checkpoint = replace(checkpoint, completed=completed)
     reads = {name: known for name, known in plan.reads.items() if name not in again}
     return replace(plan, completed=completed, reads=reads, context=replace(run.context, checkpoint=checkpoint))
+
+
+def _with_followers(records: Collection[StepRecord], names: Collection[str]) -> set[str]:
+    """Return steps with those recorded that follow them, however far: what these were made of is made anew."""
+    again = set(names)
+    while more := {record.step for record in records if again.intersection(record.after)} - again:
+        again |= more
+    return again
 
 
 def check_date(ledger: RunLedger, run: RunRecord) -> None:

@@ -77,6 +77,14 @@ class RunLedger(Protocol):
         """
         ...
 
+    def forget(self, run: RunRecord, steps: Collection[str]) -> None:
+        """Forget what is recorded of steps that do not count any more; a capture that the run has completed is let go.
+
+        Raises:
+            Superseded: The run has another owner by now; nothing is written.
+        """
+        ...
+
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; its capture is complete with it if it is ``ok``, or is let go.
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
-from flowctx.core.durability.completeness import end_status, leads_on, status_when_over, steps_of_other_runs
+from flowctx.core.durability.completeness import end_status, followers, leads_on, status_when_over, steps_of_capture
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
@@ -78,6 +78,7 @@ class Recorder:
         self.resumes = resumes
         self._order = order or {}
         self._over = over
+        self._asked_again = False
 
     def reused_result(
         self, step: str, store: ArtifactStore | None = None, *, tried_before: bool = False
@@ -169,6 +170,28 @@ class Recorder:
         if final:
             self.finish_if_done(step.name)
 
+    def forget_followers(self, step: str) -> None:
+        """Forget what is recorded of the steps that follow one that is made anew: they are made of what it was before.
+
+        Args:
+            step: The step, before it runs.
+
+        Raises:
+            Superseded: The run goes on elsewhere; stop.
+            LedgerError: It could not be done, and the setting is strict.
+        """
+        self._asked_again = True  # what follows it may be over all the same
+        after = followers(self._order, [step])
+        if not self.recording or not after:
+            return
+        recorded = [name for name in self.ledger.statuses(self.run.key) if name in after]
+        if recorded:
+            names = ", ".join(recorded)
+            logger.info(
+                "run %s: step %s runs again, so what follows it does not count: %s", self.run.run_id, step, names
+            )
+            self.ledger.forget(self.run, recorded)
+
     def earlier_try(self, step: str) -> StepRecord | None:
         """Return what was recorded of a step that an engine tries again."""
         found = self.ledger.steps(self.run.key, [step])
@@ -215,13 +238,15 @@ class Recorder:
             return
         statuses = self.ledger.statuses(self.run.key)
         status = end_status(self._order, self.run.selected, statuses)
-        if status is RunStatus.RUNNING and not leads_on(self._order, step, statuses) and self._over():
+        leads = not self._asked_again and leads_on(self._order, step, statuses)
+        if status is RunStatus.RUNNING and not leads and self._over():
             status = status_when_over(self._order, statuses)
         if status is RunStatus.RUNNING:
             return
         if status is RunStatus.PARTIAL:
-            status = self._with_other_runs(statuses)
-        self.finish(status, self._reason(status, statuses))
+            self._finish_with_other_runs(statuses)
+        else:
+            self.finish(status, self._reason(status, statuses))
 
     def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
         """Return why the run failed or was skipped: the word of the first step that did."""
@@ -232,14 +257,17 @@ class Recorder:
             return None
         return reason_of(status, record.step, record.error)
 
-    def _with_other_runs(self, statuses: Mapping[str, StepStatus]) -> RunStatus:
-        """Take over what other runs of the same capture have done, and return how the run ends with that.
+    def _finish_with_other_runs(self, statuses: Mapping[str, StepStatus]) -> None:
+        """Take over what other runs of the same capture have done, as far as it counts, and end the run with that.
 
         A part takes it over, too: whatever goes on with it then goes on with all that is done.
         """
-        missing = [step for step in self._order if step not in statuses]
-        found = steps_of_other_runs(self.ledger, self.run, missing)
-        status = status_when_over(self._order, {**statuses, **{record.step: record.status for record in found}})
-        if found:
-            self.ledger.record(self.run, [replace(record, run_attempt=self.run.attempt) for record in found])
-        return status
+        found = steps_of_capture(self.ledger, self.run, self._order, own=statuses)
+        if found.others:
+            self.ledger.record(self.run, [replace(one, run_attempt=self.run.attempt) for one in found.others])
+        together = found.statuses(statuses)
+        status = status_when_over(self._order, together)
+        why = found.why_not_whole if status is RunStatus.PARTIAL else self._reason(status, together)
+        if status is RunStatus.PARTIAL and why is not None:
+            logger.warning("run %s: capture %s is not whole: %s", self.run.run_id, self.run.context.capture_id, why)
+        self.finish(status, why)

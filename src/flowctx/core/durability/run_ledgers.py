@@ -54,6 +54,9 @@ class NoLedger:
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
         """Do nothing."""
 
+    def forget(self, run: RunRecord, steps: Collection[str]) -> None:
+        """Do nothing."""
+
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Do nothing."""
 
@@ -173,6 +176,11 @@ class LenientLedger:
         self._backlog += steps
         what = " and ".join(f"step {record.step!r}" for record in steps)
         self._try(run, what, lambda: self._flush(run), None)
+
+    def forget(self, run: RunRecord, steps: Collection[str]) -> None:
+        """Forget steps; one that is to be recorded yet is not of those."""
+        names = " and ".join(f"step {name!r}" for name in steps)
+        self._try(run, f"that {names} does not count", lambda: self._ledger.forget(run, steps), None)
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Record what was not, and say how the run ended."""
