@@ -118,6 +118,16 @@ def test_a_column_of_nulls_takes_the_other_type():
     assert cells(found) == [({"row": 1}, "v", None, 3)]
 
 
+@pytest.mark.parametrize("key", [(), ("k",)])
+def test_a_table_without_rows_takes_the_types_of_the_other(key):
+    """What pandas makes of no rows are floats and objects; all rows of the other are new, or gone."""
+    some, how = table(k=["a", "b"], v=[1, 2]), Comparison(key=key)
+    none = table(k=pa.array([], pa.float64()), v=pa.nulls(0))
+    assert compare_tables(none, some, how).added == 2
+    assert compare_tables(some, none, how).removed == 2
+    assert compare_tables(table(k=pa.array([], pa.string()), v=pa.array([], pa.int64())), none, how).problem is None
+
+
 def test_only_the_largest_changes_are_kept():
     """So many as were asked for; the counts are of all."""
     old, new = table(k=range(2000), v=[0] * 2000), table(k=range(2000), v=range(2000))

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -50,6 +51,22 @@ def test_a_null_column_takes_the_type_of_the_others_and_whole_numbers_become_flo
     ).table("rows")
     assert joined.to_arrow().column("y").to_pylist() == [1.0, 1.5, 2.0**53]
     assert joined.to_arrow().column("x").to_pylist() == [None, "a", "b"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_day_without_rows_takes_the_types_of_the_others(place):
+    """What pandas makes of no rows are floats and objects: they have nothing to lose."""
+    days = [pa.table({"n": [1, 2], "day": [date(2026, 1, 5)] * 2, "l": [[1], []]})]
+    empty = pd.DataFrame({"l": pd.Series([], dtype=float), "n": [], "day": pd.Series([], dtype=object)})
+    days.insert(place, empty)
+    joined = outputs(*days).table("rows")
+    assert joined.to_arrow().column("n").to_pylist() == [1, 2]
+    assert {**joined.columns} == {
+        "date": "string", "fund": "string", "n": "int64", "day": "date", "l": "list<int64>"
+    }  # fmt: skip
+    assert outputs(empty, pa.table({"n": ["a"], "l": [1], "day": [1]}).slice(0, 0)).table("rows").rows == 0
+    with pytest.raises(PlainDataError, match="only one of them has the column"):
+        _ = outputs(days[1 - place], empty[["n"]]).table("rows").columns
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def _pairs(
 
 
 def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
-    """Return the columns with their types, which have to be the same in both tables."""
+    """Return the columns with their types, which have to be the same in both tables, if both have rows."""
     before, after = ({field.name: canonical(field.type) for field in sample.schema} for sample in (old, new))
     odd = sorted(before.keys() ^ after.keys())
     if odd:
@@ -99,7 +99,9 @@ def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
     types = {}
     for name, kind in before.items():
         other = after[name]
-        types[name] = other if pa.types.is_null(kind) else kind
+        types[name] = other if pa.types.is_null(kind) or not old.num_rows else kind
+        if not old.num_rows or not new.num_rows:
+            continue
         if kind != other and not pa.types.is_null(kind) and not pa.types.is_null(other):
             raise PlainDataError(
                 f"column {name!r} is {type_name(kind)} in the old table and {type_name(other)} in the new one; compare "

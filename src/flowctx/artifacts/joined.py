@@ -107,10 +107,13 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _unified(read: Sequence[tuple[Mapping[str, str], pa.Table]]) -> dict[str, pa.DataType]:
-    """Return the columns of all tables together, with the types that hold the values of each."""
-    first, table = read[0]
+    """Return the columns of all tables together, with the types that hold the values of each.
+
+    A table without rows has nothing to lose: where its types are others, it takes those of the tables with rows.
+    """
+    (first, table), *others = sorted(read, key=lambda one: not one[1].num_rows)  # those without rows at the end
     fields: dict[str, tuple[pa.DataType, Mapping[str, str]]] = {f.name: (f.type, first) for f in table.schema}
-    for dims, other in read[1:]:
+    for dims, other in others:
         if set(other.column_names) != set(fields):
             odd = sorted(set(other.column_names) ^ set(fields))[0]
             raise PlainDataError(
@@ -119,14 +122,14 @@ def _unified(read: Sequence[tuple[Mapping[str, str], pa.Table]]) -> dict[str, pa
             )
         for field in other.schema:
             kind, where = fields[field.name]
-            common = _common(kind, field.type)
+            common = _common(kind, field.type) if other.num_rows or pa.types.is_null(kind) else kind
             if common is None:
                 raise PlainDataError(
                     f"the tables of {_shown(where)} and of {_shown(dims)} do not fit together: column {field.name!r} "
                     f"is {type_name(kind)} in one and {type_name(field.type)} in the other; read them one by one"
                 )
             fields[field.name] = (common, dims if common != kind else where)
-    return {name: kind for name, (kind, _) in fields.items()}
+    return {name: fields[name][0] for name in read[0][1].column_names}
 
 
 def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -149,7 +152,7 @@ def _as(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.DataTy
             names.append(name)
     for name, kind in fields.items():
         try:
-            arrays.append(table.column(name).cast(kind, safe=True))
+            arrays.append(table.column(name).cast(kind, safe=True) if table.num_rows else pa.chunked_array([], kind))
         except pa.ArrowInvalid as exc:
             raise PlainDataError(
                 f"column {name!r} of {_shown(dims)} does not become {type_name(kind)} exactly: {exc}"
@@ -160,6 +163,8 @@ def _as(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.DataTy
 
 def _check_dimension(dims: Mapping[str, str], name: str, column: pa.ChunkedArray) -> None:
     """Refuse a column that is called as a dimension and says something else."""
+    if not len(column):
+        return
     try:
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.timestamp(column.type.unit)).cast(pa.date32(), safe=True)

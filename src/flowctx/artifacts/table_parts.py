@@ -75,7 +75,8 @@ def part_of(table: Table, types: Mapping[str, pa.DataType], sample: pa.RecordBat
     def batches(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         start = 0
         for batch in table.batches(list(names), rows=_BATCH_ROWS):
-            yield _cast(batch, names, types, numbers(start, start + batch.num_rows))
+            if batch.num_rows:  # one without rows may have other types
+                yield _cast(batch, names, types, numbers(start, start + batch.num_rows))
             start += batch.num_rows
 
     rows = sample.num_rows
