@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -22,7 +22,8 @@ from flowctx.core.workflow.result import StepResult, as_result
 from flowctx.core.workflow.retry_policy import NO_RETRIES, RetryPolicy
 from flowctx.core.workflow.step_function import ConfigStyle, call_function, check_one_argument, config_style
 
-StepReturn: TypeAlias = StepResult | Mapping[str, Any] | ArrowStream | None
+#: A table may come batch by batch, from a generator.
+StepReturn: TypeAlias = StepResult | Mapping[str, Any] | ArrowStream | Iterator[ArrowStream] | None
 StepFunction: TypeAlias = Callable[..., StepReturn]
 Condition: TypeAlias = Callable[[WorkflowContext], bool]
 #: Of a step that reads nothing of other partitions.
