@@ -18,6 +18,9 @@ from flowctx.artifacts.types import T, canonical, children, is_binary, is_list, 
 #: Whether pyarrow can cast to views and hand them to other libraries.
 _HAS_VIEWS = int(pa.__version__.partition(".")[0]) >= 23
 
+#: Where a schema says the name of a type that pyarrow does not know (yet).
+_EXTENSION = b"ARROW:extension:name"
+
 
 @lru_cache(maxsize=1024)
 def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
@@ -191,7 +194,7 @@ class Form:
         if data is None:
             return cls(as_read)
         found = json.loads(data)
-        schema = pa.ipc.read_schema(pa.py_buffer(a2b_base64(found["schema"])))
+        schema = _read_schema(a2b_base64(found["schema"]))
         fields = [field.with_type(_as_restored(field.type)) for field in schema]
         form = cls(pa.schema(fields, metadata=schema.metadata), freq=found.get("freq"))
         form.categories = {int(i): _unpacked(a2b_base64(text)) for i, text in found.get("categories", {}).items()}
@@ -221,6 +224,22 @@ class Form:
             values = cast(categories, kind.value_type)
             return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
         return cast(column, kind)
+
+
+def _read_schema(data: bytes) -> pa.Schema:
+    """Return a schema; pandas, where it is installed, is asked for the types that it has made itself.
+
+    pyarrow knows its periods and intervals only once pandas has made one in this process; before, they are numbers.
+    """
+    schema = pa.ipc.read_schema(pa.py_buffer(data))
+    if any((field.metadata or {}).get(_EXTENSION, b"").startswith(b"pandas.") for field in schema):
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            return schema
+        pa.array(pandas.PeriodIndex([], freq="D"))
+        schema = pa.ipc.read_schema(pa.py_buffer(data))
+    return schema
 
 
 def _as_restored(kind: pa.DataType) -> pa.DataType:

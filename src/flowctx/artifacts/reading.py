@@ -61,13 +61,14 @@ class ParquetTable:
 
     def to_pandas(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a pandas DataFrame."""
-        need_library("pandas")
+        pandas = need_library("pandas")
         with self._file() as file:
             if columns is not None:
                 columns = [*columns, *(name for name in self._index_columns() if name not in columns)]
             table, freq = self._read(file, columns, where), self._form[0].freq
         frame = table.to_pandas(self_destruct=True)
-        if freq is not None and where is None:
+        # That of periods is their type; versions before kept it all the same.
+        if freq is not None and where is None and not isinstance(frame.index, pandas.PeriodIndex):
             frame.index.freq = freq
         return frame
 
