@@ -24,6 +24,8 @@ logger = logging.getLogger("flowctx")
 _ROWS = 1 << 16
 #: So many cells of pandas are converted before threads have begun.
 _FEW_CELLS = 1 << 20
+#: What a generator yields that is over.
+_NOTHING = object()
 #: Readers and generators that were handed on; they can be read once, and the second time they are empty.
 _TAKEN: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -176,8 +178,13 @@ def _read_twice(path: str) -> PlainDataError:
 def _of_generator(value: Any, path: str) -> ArrowSource | None:
     if value in _TAKEN:
         raise _read_twice(path)
-    first = next(value, None)
-    if first is None or not (hasattr(first, "__arrow_c_stream__") or hasattr(first, "__arrow_c_array__")):
+    first = next(value, _NOTHING)
+    if first is _NOTHING:
+        raise PlainDataError(
+            f"{path} is a generator that yields nothing, so that nobody knows its columns; yield a batch without rows "
+            "first, such as schema.empty_table(), or return list(...) of plain values"
+        )
+    if not (hasattr(first, "__arrow_c_stream__") or hasattr(first, "__arrow_c_array__")):
         return None
     _TAKEN.add(value)
     schema, head = _chunk(first, path)
@@ -228,6 +235,11 @@ def _of_polars(value: Any, path: str) -> ArrowSource | None:
                 f"{path} has Python objects in column {name!r}, of which Arrow would keep only the addresses; "
                 f"convert them first, such as pl.Series([str(x) for x in frame[{name!r}]])"
             )
+        if "Int128" in str(kind):
+            raise PlainDataError(
+                f"{path} has {kind} in column {name!r}, which Arrow cannot hold; cast it first, such as "
+                f"pl.col({name!r}).cast(pl.Decimal(38, 0))"
+            )
     if not lazy:
         return ArrowSource(path, lambda: _of_stream(value, path), nbytes=value.estimated_size())
     if not hasattr(value, "collect_batches"):
@@ -253,8 +265,10 @@ def _lazy_batches(value: Any, schema: pa.Schema, path: str) -> Iterator[pa.Recor
 
 
 def _of_pandas(value: Any, path: str) -> ArrowSource:
+    import pandas
+
     table = _arrow_of_pandas(value, path)
-    freq = getattr(value.index, "freqstr", None)
+    freq = None if isinstance(value.index, pandas.PeriodIndex) else getattr(value.index, "freqstr", None)
     return _of_table(table, path, freq)
 
 
@@ -282,11 +296,40 @@ def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) 
     try:
         threads = 1 if frame.size <= _FEW_CELLS else None
         return pa.Table.from_pandas(frame, preserve_index=preserve_index, nthreads=threads)
-    except (pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError) as exc:
-        raise PlainDataError(f"{path} is a DataFrame that Arrow cannot hold: {exc}") from exc
+    except _CANNOT_HOLD as exc:
+        raise _cannot_hold(frame, path, exc) from exc
+
+
+#: What pyarrow raises of values for which it has no place.
+_CANNOT_HOLD = (pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError)
+
+
+def _cannot_hold(frame: Any, path: str, exc: Exception) -> PlainDataError:
+    """Return the error of a frame that Arrow cannot hold, with the column that is the cause."""
+    levels = [(frame.index.names[level] or "index", level) for level in range(frame.index.nlevels)]
+    named = [
+        *((name, frame.iloc[:, i]) for i, name in enumerate(frame.columns)),
+        *((name, frame.index.get_level_values(level)) for name, level in levels),
+    ]
+    for name, values in named:
+        try:
+            pa.array(values, from_pandas=True)
+        except _CANNOT_HOLD as of_column:
+            why = str(of_column.args[0] if of_column.args else of_column)
+            what, remedy = "values", "convert them first"
+            if isinstance(of_column, UnicodeEncodeError):
+                what, why = "text that is not UTF-8", f"lone surrogates, such as {of_column.object[of_column.start]!a}"
+                remedy = f"mend it, such as frame[{name!r}].str.encode('utf-8', 'replace').str.decode('utf-8')"
+            elif "precision" in why:
+                what, remedy = "decimals", "round them first, or keep them as text"
+            return PlainDataError(f"{path} has {what} in column {name!r} that Arrow cannot hold ({why}); {remedy}")
+    return PlainDataError(f"{path} is a DataFrame that Arrow cannot hold: {exc}")
 
 
 def _check_names(frame: Any, path: str) -> None:
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise PlainDataError(f"{path} has the column {twice!r} more than once; rename one of them")
     kinds = {type(name) for name in frame.columns}
     if len(kinds) > 1:
         shown = " and ".join(sorted(kind.__name__ for kind in kinds))

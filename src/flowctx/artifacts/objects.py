@@ -48,6 +48,11 @@ def check_objects(values: Iterable[Any], name: object, path: str) -> None:
 
 
 def _check_kind(kind: type, values: list[Any], name: object, path: str) -> None:
+    if kind.__name__ == "ndarray" and (odd := next((value for value in values if value.ndim != 1), None)) is not None:
+        raise PlainDataError(
+            f"{path} has arrays of {odd.ndim} dimensions in column {name!r}, which Arrow cannot hold; make lists of "
+            f"them first, such as frame[{name!r}].map(lambda array: array.tolist())"
+        )
     if kind is list or kind.__name__ == "ndarray":
         check_objects((item for value in values for item in value), name, path)
     elif kind is dict:

@@ -51,6 +51,7 @@ _BY_TYPE: tuple[tuple[type[BaseException], ErrorCategory], ...] = (
     (InputMissing, ErrorCategory.DEPENDENCY),
     (PermissionError, ErrorCategory.CONFIGURATION),
     (ImportError, ErrorCategory.CONFIGURATION),
+    (UnicodeEncodeError, ErrorCategory.CONFIGURATION),  # text that is none, which pandas refuses itself
     (PlainDataError, ErrorCategory.CONFIGURATION),
     (PayloadError, ErrorCategory.CONFIGURATION),
     (WorkflowError, ErrorCategory.CONFIGURATION),
