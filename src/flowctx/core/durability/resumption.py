@@ -8,8 +8,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.changes import refuse_changes
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
-from flowctx.core.errors import PayloadError, WorkflowChanged, WorkflowError
+from flowctx.core.errors import PayloadError, WorkflowError
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.upstream import merge_upstream
 from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status
@@ -80,7 +81,7 @@ def plan_resume(
         names += [step.name for step in workflow.steps.values() if step.refresh]
     again = _with_descendants(workflow, names)
     if not accept_changes:
-        _refuse_changes(workflow, run, found, again)
+        refuse_changes(workflow, run, found.values(), again)
     known = {**run.reads, **{name: record.inputs for name, record in found.items() if record.inputs}}
     completed: dict[str, None] = {}
     for step in workflow.steps.values():
@@ -123,36 +124,6 @@ def _with_descendants(workflow: Workflow, names: Iterable[str]) -> set[str]:
         if again.intersection(step.after):
             again.add(step.name)
     return again
-
-
-def _refuse_changes(workflow: Workflow, run: RunRecord, found: Mapping[str, StepRecord], again: set[str]) -> None:
-    changes = [(text, step) for text, step in _changes(workflow, found) if step not in again]
-    if changes:
-        listed = "".join(f"\n  - {text}" for text, _ in changes)
-        first = next((step for _, step in changes if step is not None), None)
-        remedy = f"from_step={first!r} runs it and what follows it again; " if first else ""
-        raise WorkflowChanged(
-            f"workflow {workflow.name!r} has changed since run {run.run_id} ran:{listed}\n"
-            f"{remedy}accept_changes=True (--accept-changes) keeps what the complete steps recorded"
-        )
-
-
-def _changes(workflow: Workflow, found: Mapping[str, StepRecord]) -> Iterable[tuple[str, str | None]]:
-    """Say what has changed about the complete steps, and from which step to run again."""
-    new = [step for step in workflow.steps.values() if step.name not in found and step.version is None]
-    fresh = {step.code_version: step.name for step in new}
-    for name, record in found.items():
-        if not record.complete:
-            continue
-        step = workflow.steps.get(name)
-        if step is None:
-            renamed = fresh.get(record.version) if record.version else None
-            yield (f"step {name!r} was renamed to {renamed!r}" if renamed else f"step {name!r} was removed"), renamed
-        elif record.version and step.code_version and record.version != step.code_version:
-            yield f"the code of step {name!r} changed: it ran as {record.version} and is {step.code_version} now", name
-        elif step.run_if is RunIf.OK and set(record.after) != set(step.after):  # others look through what has not run
-            before, now = (" and ".join(after) or "no step" for after in (record.after, step.after))
-            yield f"step {name!r} followed {before} when it ran and follows {now} now", name
 
 
 def _next_context(
