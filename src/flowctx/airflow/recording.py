@@ -123,6 +123,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         request=request,
         new_params=tuple(conf),
         rerun=_rerun(ctx, context),
+        redo="clear",
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))

@@ -56,6 +56,7 @@ def record_run(
         request=request,
         new_params=_new_params(op, params_key),
         rerun=rerun,
+        redo="re-execute",
         import_path=import_path_of(flow),
     )
     return begin_or_take_over(recorded_in, ledger, plan, lambda run: _end_of(op.instance, run))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.errors import WorkflowChanged
-from flowctx.core.workflow.cascade import RunIf
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.cascade import Order, RunIf
+from flowctx.core.workflow.definition import Step, Workflow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,12 +23,17 @@ class Change:
     now: str | None
 
 
-def changes_since(workflow: Workflow, records: Iterable[StepRecord]) -> Iterator[Change]:
+def changes_since(
+    workflow: Workflow, run: RunRecord, records: Iterable[StepRecord], order: Order | None = None
+) -> Iterator[Change]:
     """Yield what has changed about the complete steps of a run.
 
     Args:
         workflow: The workflow as it is now.
+        run: The run as it is remembered.
         records: Its recorded steps.
+        order: The steps of a DAG of one's own and which of them each one follows, where it says so; there a step may
+            have passed over those before it that did not run.
     """
     found = {record.step: record for record in records}
     new = [step for step in workflow.steps.values() if step.name not in found and step.version is None]
@@ -44,9 +49,28 @@ def changes_since(workflow: Workflow, records: Iterable[StepRecord]) -> Iterator
         elif record.version and step.code_version and record.version != step.code_version:
             text = f"the code of step {name!r} changed: it ran as {record.version} and is {step.code_version} now"
             yield Change(text=text, step=name, now=name)
-        elif step.run_if is RunIf.OK and set(record.after) != set(step.after):  # others look through what has not run
+        elif _moved(step, record, workflow, run, found, order):
             before, now = (" and ".join(after) or "no step" for after in (record.after, step.after))
             yield Change(text=f"step {name!r} followed {before} when it ran and follows {now} now", step=name, now=name)
+
+
+def _moved(
+    step: Step,
+    record: StepRecord,
+    workflow: Workflow,
+    run: RunRecord,
+    found: Mapping[str, StepRecord],
+    order: Order | None,
+) -> bool:
+    was, now = set(record.after), set(step.after)
+    if step.run_if is not RunIf.OK or was == now:  # others look through what has not run
+        return False
+    if order is None:
+        return True
+    now = set(order.get(step.name, now))
+    if not was <= workflow.steps.keys():  # it followed a step of the DAG that is none of the workflow's
+        return False
+    return bool(was - now) or any(name in found or name not in run.steps for name in now - was)
 
 
 def refuse_changes(workflow: Workflow, run: RunRecord, records: Iterable[StepRecord], again: Collection[str]) -> None:
@@ -61,7 +85,7 @@ def refuse_changes(workflow: Workflow, run: RunRecord, records: Iterable[StepRec
     Raises:
         WorkflowChanged: All changes, and two ways to go on.
     """
-    changes = [change for change in changes_since(workflow, records) if change.now not in again]
+    changes = [change for change in changes_since(workflow, run, records) if change.now not in again]
     if changes:
         first = next((change.now for change in changes if change.now is not None), None)
         remedy = f"from_step={first!r} runs it and what follows it again; " if first else ""
@@ -74,3 +98,32 @@ def refuse_changes(workflow: Workflow, run: RunRecord, records: Iterable[StepRec
 def _what(workflow: Workflow, run: RunRecord, changes: Iterable[Change]) -> str:
     listed = "".join(f"\n  - {change.text}" for change in changes)
     return f"workflow {workflow.name!r} has changed since run {run.run_id} ran:{listed}"
+
+
+def refuse_changes_on_engine(
+    workflow: Workflow, run: RunRecord, changes: Collection[Change], again: Collection[str], redo: str
+) -> None:
+    """Refuse a step of a run of an engine, of which a complete step is not what it was and is not to run again.
+
+    Args:
+        workflow: The workflow as it is now.
+        run: The run as it is remembered.
+        changes: What has changed since.
+        again: The steps that the engine runs again.
+        redo: What people do for an engine to run a step again, such as ``clear``.
+
+    Raises:
+        WorkflowChanged: All changes, and the ways to go on.
+    """
+    changes = [change for change in changes if change.now != change.step or change.step not in again]
+    if not changes:
+        return
+    same = [change.step for change in changes if change.now == change.step]
+    some = f"{' and '.join(same)} and all that follows, or " if len(same) == len(changes) else ""
+    first = next((change.now for change in changes if change.now is not None), None)
+    from_step = f"--from-step {first} to run it and what follows it again, or with " if first else ""
+    raise WorkflowChanged(
+        f"{_what(workflow, run, changes)}\n"
+        f"{redo} {some}the whole run; or let another run go on with it: flowctx resume {run.run_id} --on {run.engine}, "
+        f"with {from_step}--accept-changes to keep what the complete steps recorded"
+    )

@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowctx.core.durability.changes import changes_since, refuse_changes_on_engine
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import ContextError, UnknownRun
+from flowctx.core.workflow.cascade import Order
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import DUE, WINDOW
 from flowctx.core.workflow.definition import Workflow
@@ -87,16 +89,66 @@ def changed_params(params: Mapping[str, Any], before: RunRecord) -> dict[str, An
     return {name: value for name, value in params.items() if value != old.get(name, _NOTHING)}
 
 
-def plan_rerun(ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how: EngineRerun) -> ResumePlan | None:
+def check_unchanged(
+    ledger: RunLedger,
+    workflow: Workflow,
+    run: RunRecord,
+    rerun: EngineRerun | None,
+    *,
+    redo: str,
+    order: Order | None = None,
+) -> bool:
+    """Refuse a step of a run of which a complete step is not what it was, unless that is to run again.
+
+    Args:
+        ledger: Where runs are remembered.
+        workflow: The workflow as it is now.
+        run: The run as the step has it.
+        rerun: What the engine runs again, if it does.
+        redo: What people do for the engine to run a step again, such as ``clear``.
+        order: Which steps each one follows, in a DAG of one's own.
+
+    Returns:
+        Whether the engine runs all of it again, and complete steps are gone: nothing of the run is to stay.
+
+    Raises:
+        WorkflowChanged: All changes, and the ways to go on.
+    """
+    before = find_run(ledger, run)
+    if before is None and rerun is not None:
+        before = find_run(ledger, replace(run, context=replace(run.context, run_id=rerun.run_id)))
+    if before is None:
+        return False
+    records = ledger.steps(before.key)
+    changes = list(changes_since(workflow, before, records, order))
+    if not changes:
+        return False
+    again = set(rerun.steps()) if rerun is not None and rerun.run_id == before.run_id else set()
+    if again.issuperset(record.step for record in records if record.complete and record.step in workflow.steps):
+        return bool(again)
+    refuse_changes_on_engine(workflow, before, changes, again, redo)
+    return False
+
+
+def plan_rerun(
+    ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how: EngineRerun, *, anew: bool = False
+) -> ResumePlan | None:
     """Work out what stays of a run of which an engine runs steps again, unless a step has done so already.
 
     What follows a step that runs again does not stay: if the engine does not run it too, the run is a part.
+
+    Args:
+        ledger: Where runs are remembered.
+        workflow: The workflow, if the step is one of it.
+        run: The run as the step has it.
+        how: What the engine runs again.
+        anew: Nothing of the run is to stay.
 
     Raises:
         ContextError: Steps that stay are about another business date.
     """
     before = find_run(ledger, run)
-    if before is not None and not how.outdated(before):
+    if before is not None and not anew and not how.outdated(before):
         return None
     before = before or find_run(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
     if before is None:

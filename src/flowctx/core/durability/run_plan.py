@@ -12,6 +12,7 @@ from datetime import timedelta
 from flowctx.core.durability.continuation import (
     EngineRerun,
     check_date,
+    check_unchanged,
     plan_continuation,
     plan_rerun,
     with_engine,
@@ -63,6 +64,7 @@ def plan_run(
     over: Callable[[], bool] = lambda: False,
     new_params: Collection[str] = (),
     rerun: EngineRerun | None = None,
+    redo: str | None = None,
     import_path: str | None = None,
     exclusive: bool = False,
 ) -> RunPlan:
@@ -79,16 +81,19 @@ def plan_run(
         over: Whether the engine has no more to do for the run, although steps are not recorded.
         new_params: The names of those parameters in ``ctx`` that the caller passed, which are not mere defaults.
         rerun: What the engine runs again by its own means, if it does.
+        redo: Of an engine, whose code may change while a run goes on: what people do for it to run a step again, such
+            as ``clear``.
         import_path: Where to import the workflow from, for ``flowctx resume``.
         exclusive: Whether no other process is to take part in the run: one that is there already is refused.
 
     Raises:
-        WorkflowChanged: The run cannot be continued as it is.
+        WorkflowChanged: A complete step is not what it was; the run cannot be continued as it is.
         UnknownRun: The ledger remembers no run ``resume_from``.
         ContextError: The run is recorded with another business date than this step has.
         LedgerError: The ledger cannot be read, and the setting is strict.
     """
     flow = workflow if isinstance(workflow, Workflow) else None
+    own_order = order
     if order is None:
         order = order_of(flow) if flow is not None else {}
     name = flow.name if flow is not None else str(workflow)
@@ -96,10 +101,13 @@ def plan_run(
     part = part if len(part) < len(order) else ()
     run = RunRecord(workflow=name, context=ctx, steps=tuple(order), selected=part, import_path=import_path)
     resume: ResumePlan | None = None
+    anew = False
+    if flow is not None and redo is not None and not request.accept_changes:
+        anew = check_unchanged(ledger, flow, run, rerun, redo=redo, order=own_order)
     if flow is not None and request.resume_from is not None:
         resume = plan_continuation(ledger, flow, run, request, new_params=new_params)
-    elif rerun is not None:
-        resume = plan_rerun(ledger, flow, run, rerun)
+    if resume is None and rerun is not None and (anew or flow is None or request.resume_from is None):
+        resume = plan_rerun(ledger, flow, run, rerun, anew=anew)
     if resume is None and not exclusive and request.resume_from is None:
         check_date(ledger, run)
     return RunPlan(run=run, request=request, order=order, over=over, resume=resume, exclusive=exclusive)
