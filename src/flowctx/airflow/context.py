@@ -106,6 +106,7 @@ def run_context(
     map_values: Mapping[str, str] | None = None,
     strict: bool = False,
     another_day: bool = False,
+    name: str | None = None,
 ) -> WorkflowContext:
     """Return the context of the run that Airflow's ``context`` describes.
 
@@ -118,6 +119,7 @@ def run_context(
         map_values: The values of those dimensions over which the task is mapped.
         strict: The run is one of the workflow's own: refuse what it has no parameter for, rather than warn.
         another_day: Whether the date may be another one than that of the run.
+        name: What the run is called, if not as its workflow: it is about the same, and is another subject.
     """
     dag, run = context["dag"], context["dag_run"]
     as_of = as_of if as_of is not None else rule_of(dag)
@@ -149,8 +151,10 @@ def run_context(
         else:
             metadata["as_of_source"] = "asset_events"
     time = run_time(dag, run, partition, scheme)
+    usual = workflow.name if workflow is not None else dag.dag_id
+    beside = name is not None and name != usual
     ctx = begin(
-        workflow.name if workflow is not None else dag.dag_id,
+        name or usual,
         run_id=run.run_id,
         scheme=scheme,
         partition=partition,
@@ -161,7 +165,7 @@ def run_context(
         batch_id=request.batch_id or events.batch_id,
         trace_id=request.trace_id or events.trace_id or _engine_trace(context.get("ti")),
         capture_id=request.capture_id,
-        idempotency_key=request.idempotency_key,
+        idempotency_key=f"{key}|{name}" if (key := request.idempotency_key) and beside else key,
         params=params,
         metadata=metadata,
         started_at=_started_at(run),

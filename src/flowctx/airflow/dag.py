@@ -107,15 +107,19 @@ def workflow_dag(
         else:
             group = _mapped(workflow, mapped, instances, as_of)
             if reduce is not None:
-                of_run = workflow.with_partitions(scheme)
-                group >> StepOperator(
-                    step=reduce, workflow=of_run, as_of=as_of, trigger_rule="none_failed_min_one_success"
-                )
+                group >> _reduced(workflow.with_partitions(scheme), reduce, as_of)
     if by_inputs is not None:
         from flowctx.airflow.ready import add_starter
 
         add_starter(dag, by_inputs)
     return dag
+
+
+def _reduced(of_run: Workflow, reduce: Step | StepFunction, as_of: AsOf | None) -> StepOperator:
+    """Return the task of the step that runs after all instances."""
+    last = StepOperator(step=reduce, workflow=of_run, as_of=as_of, trigger_rule="none_failed_min_one_success")
+    last.recorded_as = of_run.name  # with other dimensions, it is no partition of the workflow's
+    return last
 
 
 def _check_always(workflow: Workflow, mapped: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, NoReturn, Protocol
 
@@ -19,6 +20,7 @@ from flowctx.airflow._compat import (
 )
 from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, read_upstream, step_name
+from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
@@ -58,6 +60,9 @@ class StepTask(Protocol):
     def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
         """Return the run's context, as this task sees it before the outputs of other steps."""
 
+    def run_name(self, dag_id: str) -> str:
+        """Return what the run that it is recorded under is called."""
+
     def wait_for(self, runs: list[DagRuns]) -> NoReturn:
         """Let go of the worker until some runs have ended; the task begins anew then."""
 
@@ -77,7 +82,8 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         return opened[-1]
 
     def recorded(name: str) -> Envelope | None:
-        return recorded_envelope(opened[-1].ledger, opened[-1].run, name) if opened else None
+        runs = [replace(opened[-1].run, workflow=own) for own in _names(operator, context)] if opened else []
+        return next((env for run in runs if (env := recorded_envelope(opened[-1].ledger, run, name))), None)
 
     return StepAttempt(
         step=operator.step,
@@ -96,6 +102,12 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     )
 
 
+def _names(operator: StepTask, context: Any) -> list[str]:
+    """Return what the runs are called whose steps a task may follow: its own, and that of its workflow."""
+    own = operator.run_name(context["task"].dag_id)
+    return [own] if operator.workflow is None else list(dict.fromkeys([own, operator.workflow.name]))
+
+
 def _open(operator: StepTask, context: Any) -> Recorder:
     """Begin to record the run, or find it begun."""
     ctx = operator.context_of(context)
@@ -107,8 +119,8 @@ def _open(operator: StepTask, context: Any) -> Recorder:
             f"step {operator.step.name!r} is of no workflow, so conf['resume_from'] cannot be heeded; clear the failed "
             "tasks of that run instead, or make the steps those of a Workflow"
         )
-    owning_workflow = flow if flow is not None and operator.step.name in flow.steps else None
-    name = flow.name if flow is not None else context["task"].dag_id
+    owning_workflow = flow if is_own(flow, operator.step) else None
+    name = operator.run_name(context["task"].dag_id)
     # Instances that are no partitions of their own would overwrite each other's records.
     overwrites = _index(context["ti"]) >= 0 and not operator.map_values
     recorded_in = run_ledger(own_ledger := None if overwrites else ledger(), strict=strict_from_env())
@@ -220,10 +232,20 @@ def _own_tasks(task: Any, workflow: Workflow | None) -> dict[str, Any]:
         other.task_id: other
         for other in task.dag.tasks
         if is_step(other)
+        and _run_name_of(other) == _run_name_of(task)
         and isinstance(other, MappedOperator) is mapped
         and other.get_closest_mapped_task_group() is group
         and _whole(other) is workflow
     }
+
+
+def _run_name_of(task: Any) -> str:
+    """Return what the run is called that the step of a task is recorded under."""
+    dag_id = task.dag.dag_id
+    if isinstance(task, MappedOperator):
+        made_with = task.partial_kwargs
+        return run_name(made_with.get("workflow"), made_with.get("step"), dag_id)
+    return str(task.run_name(dag_id))
 
 
 def _order(tasks: Mapping[str, Any], workflow: Workflow | None) -> Order:
@@ -253,7 +275,7 @@ def _whole(task: Any) -> Workflow | None:
     """Return the workflow that has the task's step, if one has."""
     made_with = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
     workflow: Workflow | None = made_with.get("workflow")
-    return workflow if workflow is not None and step_name(task) in workflow.steps else None
+    return workflow if is_own(workflow, made_with.get("step")) else None
 
 
 def _nearest(task: Any, own_tasks: Mapping[str, Any]) -> list[str]:

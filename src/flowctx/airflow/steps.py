@@ -20,6 +20,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.dag_names import remember_dag
 from flowctx.airflow.outputs import TRIGGER_RULES, is_step, step_name, to_payload
+from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.recording import ledger, step_attempt
 from flowctx.core.data.encoding import to_json
@@ -76,6 +77,8 @@ class StepOperator(BaseOperator):
     hands_on_envelope: ClassVar[bool] = True
     #: Of a task in a mapped group: the labels of all its instances.
     labels: tuple[str, ...] = ()
+    #: What its run is called in the ledger, where neither its workflow nor its DAG says it.
+    recorded_as: str | None = None
 
     def __init__(
         self,
@@ -127,7 +130,12 @@ class StepOperator(BaseOperator):
             scheme=self.scheme,
             map_values=map_values,
             strict=self.workflow is not None,
+            name=self.run_name(context["dag"].dag_id),
         )
+
+    def run_name(self, dag_id: str) -> str:
+        """Return what the run that it is recorded under is called; see :func:`~.own_steps.run_name`."""
+        return self.recorded_as or run_name(self.workflow, self.step, dag_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step on the context of this task instance, and return what is to be pushed.
@@ -205,7 +213,7 @@ class _Shown(TemplateValue):
     def __str__(self) -> str:
         # Airflow asks for this when it writes the DAG down, before it plans any run of it.
         operator = self.operator
-        if operator.workflow is not None and operator.has_dag():  # type: ignore[no-untyped-call]
+        if operator.workflow is not None and is_own(operator.workflow, operator.step) and operator.has_dag():  # type: ignore[no-untyped-call]
             remember_dag(operator.dag, operator.workflow, ledger)
         return super().__str__()
 

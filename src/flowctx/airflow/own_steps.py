@@ -1,0 +1,38 @@
+"""Which tasks run a workflow's own steps, and what the runs of others are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowctx.core.workflow.code_version import code_version
+from flowctx.core.workflow.definition import Step, Workflow
+
+
+def is_own(workflow: Workflow | None, step: Any) -> bool:
+    """Whether a step, or the function that one is made of, is one of a workflow: its name alone does not say so.
+
+    Args:
+        workflow: The workflow.
+        step: The step or function.
+    """
+    name = str(getattr(step, "name", None) or getattr(step, "__name__", ""))
+    own = workflow.steps.get(name) if workflow is not None else None
+    if own is None:
+        return False
+    function = step.function if isinstance(step, Step) else step
+    if own is step or own.function is function:
+        return True
+    version = code_version(function)
+    return version is not None and version == code_version(own.function)
+
+
+def run_name(workflow: Workflow | None, step: Any, dag_id: str) -> str:
+    """Return under which name the run of a step is recorded: its workflow's, or that of a DAG of steps of none.
+
+    A step that has a workflow's partitions and parameters and is none of it writes no version of the workflow's data.
+    """
+    if workflow is None:
+        return dag_id
+    if is_own(workflow, step):
+        return workflow.name
+    return dag_id if dag_id != workflow.name else f"{dag_id}.own"

@@ -1,0 +1,92 @@
+"""Steps that have a workflow's partitions and parameters and are none of its own: they are no version of its data."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+
+from flowctx import PartitionScheme, Workflow, run
+from flowctx.airflow import PartitionTimetable, StepOperator, step_task, workflow_dag
+from flowctx.airflow.running import run_dag
+from flowctx.core.durability.records import RunStatus
+
+SYMBOLS = PartitionScheme(symbol=["AAPL", "IBM"])
+
+
+def prices(name, **how):
+    """Return a workflow of two steps."""
+    flow = Workflow(name, params={"limit": 1}, **how)
+
+    @flow.step()
+    def fetch(ctx):
+        return {"n": 1}
+
+    @flow.step()
+    def load(ctx):
+        return {"n": 2}
+
+    return flow
+
+
+def publish(ctx):
+    """Say where the data is."""
+    return {"path": ctx.capture_id, "limit": ctx.params["limit"]}
+
+
+def current(ledger, flow):
+    """Return the runs that wrote the captures of a workflow that are read, and whether their steps are its own."""
+    captures = ledger.captures(workflow=flow.name)
+    revisions = ledger.current_revisions({capture.key.idempotency_key for capture in captures})
+    return [c.run_id for c in captures if revisions.get(c.key.idempotency_key) == c.revision]
+
+
+def test_a_step_of_none_of_its_workflow_hides_nothing(ledger):
+    """It is recorded as a run of its DAG, with the workflow's partition and parameters; the workflow's data stays."""
+    flow = prices("px")
+    flow.partitions = SYMBOLS
+    real = run(flow, partition="IBM", batch_id="b", ledger=ledger)
+    with DAG("publish_px", schedule=PartitionTimetable(SYMBOLS)) as dag:
+        StepOperator(step=publish, workflow=flow)
+    done = run_dag(dag, partition="IBM", batch_id="b").raise_for_failure()
+    assert done.context.get_output("publish") == {"path": "IBM|b", "limit": 1}
+    assert current(ledger, flow) == [real.run_id]
+    assert [found.run_id for found in ledger.list_runs(workflow="px")] == [real.run_id]
+    assert [found.run_id for found in ledger.list_runs(workflow="publish_px")] == [done.run_id]
+    assert [capture.workflow for capture in ledger.captures(workflow="publish_px")] == ["publish_px"]
+
+
+def test_a_step_beside_those_of_its_workflow_completes_nothing(ledger):
+    """A DAG that is called as its workflow may have steps beside; while its own fail, nothing is captured."""
+    flow = prices("beside")
+    with workflow_dag(flow) as dag:
+        StepOperator(step=publish, workflow=flow)
+    done = run_dag(dag, batch_id="b").raise_for_failure()
+    found = ledger.get_run(done.run_id, workflow="beside")
+    assert (found.status, sorted(ledger.statuses(found.key))) == (RunStatus.OK, ["fetch", "load"])
+    assert current(ledger, flow) == [done.run_id]
+    own = ledger.get_run(done.run_id, workflow="beside.own")
+    assert (own.status, list(ledger.statuses(own.key))) == (RunStatus.OK, ["publish"])
+
+
+def test_a_function_that_is_called_as_a_step_is_none(ledger):
+    """What it does counts, and not its name; the workflow's own function is its step."""
+    flow = prices("named")
+    with DAG("named_dag") as dag:
+
+        @step_task(workflow=flow)
+        def fetch(ctx):
+            return {"n": 99}
+
+        fetch()
+        StepOperator(step=flow["load"].function, workflow=flow)
+    done = run_dag(dag).raise_for_failure()
+    assert list(ledger.statuses(ledger.get_run(done.run_id, workflow="named_dag").key)) == ["fetch"]
+    assert list(ledger.statuses(ledger.get_run(done.run_id, workflow="named").key)) == ["load"]
+
+
+def test_a_dag_without_steps_of_a_workflow_makes_none_of_it(ledger):
+    """Who reads the workflow waits for no run of it."""
+    flow = prices("made")
+    with DAG("made_dag") as dag:
+        StepOperator(step=publish, workflow=flow)
+    run_dag(dag).raise_for_failure()
+    assert ledger.engine_names("airflow", "made") == {}
