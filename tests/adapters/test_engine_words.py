@@ -43,6 +43,15 @@ def fill(server: Server, ledger: Ledger, **how: bool) -> LaunchProgress:
     return Backfill(flow, ONE, "b", ledger=ledger).launch(launcher, **how)
 
 
+def status(server: Server, url: str) -> str:
+    """Return what the command prints that asks the engine first."""
+    name = "airflow" if isinstance(server, Airflow) else "dagster"
+    asked = ["status", "b", "--on", name, "--url", server.url, "--workflow", "backfill.flows:flow", "--ledger", url]
+    done = CliRunner().invoke(cli, asked, catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
 def begin_late(ledger: Ledger, server: Server) -> RunRecord:
     """Begin the run that has ended on its engine long ago, as a task does that was started before."""
     name = "airflow" if isinstance(server, Airflow) else "dagster"
@@ -59,10 +68,7 @@ def test_what_began_after_its_engine_ended_it_is_over(server: Server, url: str, 
     fill(server, ledger)
     run = begin_late(ledger, server)
     if ask == "status":
-        name = "airflow" if isinstance(server, Airflow) else "dagster"
-        asked = ["status", "b", "--on", name, "--url", server.url, "--workflow", "backfill.flows:flow", "--ledger", url]
-        done = CliRunner().invoke(cli, asked, catch_exceptions=False)
-        assert (done.exit_code, "running" in done.output) == (0, False)
+        assert "running" not in status(server, url)
     else:
         fill(server, ledger)
     assert ledger.get_run(run.run_id).status is RunStatus.FAILED
@@ -114,3 +120,25 @@ def test_a_launch_tells_what_the_ledger_has(server: Server, url: str, monkeypatc
     monkeypatch.setattr(type(server), "answer", answer)
     progress = fill(server, ledger)
     assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 1}, False)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "recorded"),
+    [("ok", RunStatus.FAILED, StepStatus.FAILED), ("failed", RunStatus.OK, StepStatus.OK)],
+)
+def test_what_an_engine_has_otherwise_is_said(
+    server: Server, url: str, there: str, here: RunStatus, recorded: StepStatus
+) -> None:
+    """Somebody marked a run: the ledger's account counts, and who asks the engine hears that the two differ."""
+    server.most = 100
+    if there == "failed":
+        server.state, server.status = "failed", "FAILURE"
+    ledger = open_ledger(url)
+    fill(server, ledger)
+    assert "which counts" not in status(server, url)  # of a run that the ledger does not know
+    run = begin_late(ledger, server)
+    ledger.record(run, [StepRecord(step=name, status=recorded, started_at=ledger.now()) for name in ("load", "check")])
+    ledger.finish(run, here)
+    said = status(server, url)
+    assert f"has 1 run as {there}, and by the steps that are recorded {here}, which counts" in said
+    assert ledger.get_run(run.run_id).status is here

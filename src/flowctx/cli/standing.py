@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -132,13 +133,22 @@ def _ask_engine(
 
 def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
     asked_at = ledger.now()
+    differing: Counter[tuple[PartitionState, PartitionState]] = Counter()
 
     def found() -> Iterator[PartitionRun]:
         for run in launcher_of(engine, url, None, ledger).find(batch, workflow):
-            settle_run(ledger, batch.workflow, run, asked_at)
+            known = settle_run(ledger, batch.workflow, run, asked_at)
+            differing[run.state, known.state] += run.state.ended and run.state.done is not known.state.done
             yield run
 
-    return import_engine_runs(ledger.batches, batch, found())
+    imported = import_engine_runs(ledger.batches, batch, found())
+    for (there, here), count in sorted((+differing).items()):
+        echo(
+            f"{engine} has {amount(count, 'run')} as {there}, and by the steps that are recorded {here}, "
+            "which counts: it was marked there, or went on elsewhere",
+            err=True,
+        )
+    return imported
 
 
 def _show_status(found: BatchStatus, most: int) -> None:
