@@ -42,7 +42,7 @@ def tick(instance, sensor=None):
 @pytest.mark.parametrize(
     ("event", "status", "why"),
     [
-        (dg.DagsterEventType.RUN_FAILURE, RunStatus.FAILED, "Dagster calls it failed"),
+        (dg.DagsterEventType.RUN_FAILURE, RunStatus.FAILED, "Dagster calls it failed; step 'load' had not ended"),
         (dg.DagsterEventType.RUN_CANCELED, RunStatus.CANCELED, "it was canceled in Dagster"),
         (None, RunStatus.PARTIAL, None),
     ],

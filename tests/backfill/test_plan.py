@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -245,7 +246,8 @@ def test_a_scheme_that_has_changed_is_named_as_the_cause(ledger: Ledger) -> None
 def test_runs_of_a_dag_of_ones_own_go_on_in_airflow() -> None:
     """No command is advised where there is no workflow to name."""
     batch = BatchRecord(batch_id="b", workflow="own", engine="airflow", created_at=NOW)
-    assert advice([ran("", PartitionState.FAILED, "airflow")], batch) == [
+    failed = replace(ran("", PartitionState.FAILED, "airflow"), step="load")
+    assert advice([failed], batch) == [
         "1 INTERNAL: once the code is corrected: clear the failed tasks of these runs in Airflow"
     ]
 

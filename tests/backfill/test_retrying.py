@@ -161,13 +161,31 @@ class _Nothing:
 def test_advice_fits_the_category(category: str | None, words: str) -> None:
     """What to do about a failure depends on what kind it is."""
     failed = PartitionRun(
-        partition="p", state=PartitionState.FAILED, run_id="r", engine="airflow", last_seen_at=NOON, category=category
+        partition="p",
+        state=PartitionState.FAILED,
+        run_id="r",
+        engine="airflow",
+        last_seen_at=NOON,
+        category=category,
+        step="load",
     )
     batch = replace(PLANNED, batch_id="a batch", engine="airflow")
     (line,) = advice([replace(failed, recorded=True)], batch)
     assert "flowctx backfill flows:w --batch 'a batch' --on airflow --retry-failed" in line
     assert words in line
     assert "flowctx show" not in advice([failed], batch)[0]
+
+
+@pytest.mark.parametrize("engine", ["local", "airflow", "dagster"])
+def test_what_died_is_run_again(engine: str) -> None:
+    """Where no step failed, nothing is wrong with the code, and no source or parameter helps."""
+    died = PartitionRun(
+        partition="p", state=PartitionState.FAILED, run_id="r", engine=engine, last_seen_at=NOON, recorded=True
+    )
+    (line,) = advice([died], replace(PLANNED, engine=engine))
+    assert line.startswith("1: no step failed, so look at its machine or at why it could not begin, and run it again: ")
+    assert "--retry-failed" in line
+    assert "code" not in line
 
 
 @pytest.mark.parametrize(

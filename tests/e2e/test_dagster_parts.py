@@ -297,7 +297,13 @@ def test_a_backfill_of_the_job_with_a_skip_is_completed(
                 "2012-10-03": ("partial", "step fetch failed for other partitions of the range: date=2012-10-02"),
             },
         ),
-        ("exits", dict.fromkeys(("2012-10-08", "2012-10-09"), ("failed", "Dagster calls it failed"))),
+        (
+            "exits",
+            {
+                "2012-10-08": ("failed", "Dagster calls it failed; step 'close' had not ended"),
+                "2012-10-09": ("failed", "Dagster calls it failed; step 'fetch' had not ended"),
+            },
+        ),
     ],
 )
 def test_nothing_of_a_failed_range_is_left_running(

@@ -32,6 +32,8 @@ _UNPLANNED_PARAMS: Final[Mapping[str, str]] = {
     "dagster": "flowctx resume RUN --on dagster -p NAME=VALUE",
     "local": "flowctx resume RUN -p NAME=VALUE",
 }
+#: A run that failed and no step of it: it died, as of too little memory, or could not begin, as its error says.
+_NO_STEP: Final = "no step failed, so look at its machine or at why it could not begin, and run it again"
 _WHERE: Final = " (see where: flowctx show RUN --traceback)"
 
 
@@ -55,8 +57,11 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
     """
     by_category: dict[str, list[PartitionRun]] = {}
     for failure in failures:
-        by_category.setdefault(failure.category or "INTERNAL", []).append(failure)
-    return [f"{len(some):,} {name}: {_what_to_do(name, batch, some)}" for name, some in sorted(by_category.items())]
+        by_category.setdefault(failure.category or ("INTERNAL" if failure.step else ""), []).append(failure)
+    return [
+        f"{len(some):,}{name and f' {name}'}: {_what_to_do(name, batch, some)}"
+        for name, some in sorted(by_category.items())
+    ]
 
 
 def advice_on_rest(counts: Mapping[str, int], engines: Iterable[str], batch: BatchRecord) -> str | None:
@@ -88,7 +93,7 @@ def advice_on_rest(counts: Mapping[str, int], engines: Iterable[str], batch: Bat
 
 
 def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
-    when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"])
+    when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"]) if category else (_NO_STEP, "")
     where = _WHERE if category == "INTERNAL" and any(run.recorded for run in failures) else ""
     if batch.selection is None:
         how = _UNPLANNED_PARAMS if category == "CONFIGURATION" else _UNPLANNED

@@ -31,11 +31,14 @@ def ended(ledger, status, error=None):
     return found.status, found.error
 
 
-@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELED])
-def test_a_run_that_was_stopped_ends_as_its_engine_says(flow, ledger, status):
-    """It failed or was canceled, for the reason that the engine gives."""
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(RunStatus.FAILED, "out of memory; step 'b' had not ended"), (RunStatus.CANCELED, "out of memory")],
+)
+def test_a_run_that_was_stopped_ends_as_its_engine_says(flow, ledger, status, words):
+    """It failed or was canceled, for the reason that the engine gives; of one that died, the step is told."""
     StepByStep(flow, ledger).attempt("a")
-    assert ended(ledger, status, "out of memory") == (status, "out of memory")
+    assert ended(ledger, status, "out of memory") == (status, words)
 
 
 def test_what_its_steps_recorded_comes_first(flow, ledger):

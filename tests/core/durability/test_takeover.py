@@ -38,7 +38,8 @@ def test_a_capture_whose_holder_is_over_is_taken_over(flow, ledger):
     begun = begin(flow, ledger, lambda run: RunStatus.FAILED)
     assert (begun.run.run_id, ledger.get_run("e2").status) == ("e2", RunStatus.RUNNING)
     before = ledger.get_run("e1")
-    assert (before.status, before.error) == (RunStatus.FAILED, "it died; its engine says that it is over")
+    why = "it died; its engine says that it is over; step 'b' had not ended"
+    assert (before.status, before.error) == (RunStatus.FAILED, why)
 
 
 def test_a_capture_whose_holder_goes_on_is_refused(flow, ledger):

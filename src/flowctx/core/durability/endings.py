@@ -82,6 +82,8 @@ def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | N
     if failed and found is RunStatus.FAILED:
         record = ledger.steps(run.key, failed)[0]
         error = failure_of(record.step, record.error)
+    elif found is RunStatus.FAILED and error and (left := next((name for name in order if name not in statuses), None)):
+        error = f"{error}; step {left!r} had not ended"
     try:
         ledger.finish(run, found, None if found is RunStatus.OK else error)
     except Superseded:
