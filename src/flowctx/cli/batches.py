@@ -17,9 +17,9 @@ from flowctx.cli.grids import print_plan
 from flowctx.cli.joining import joint_plan_of
 from flowctx.cli.options import (
     json_option,
-    ledger_option,
     location_option,
     params_option,
+    planned_option,
     read_params,
     targets_argument,
 )
@@ -59,13 +59,13 @@ from flowctx.core.workflow.import_path import import_function, import_workflow
     default=None,
     help="Here: commit what short steps record together (the default), or each step before the next one begins.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would run.")
+@click.option("--dry-run", is_flag=True, is_eager=True, help="Only say what would run.")
 @click.option("--retry-failed", is_flag=True, help="Also run again what has failed.")
 @click.option("--retry-skipped", is_flag=True, help="Also run again what was skipped.")
 @click.option("--from-step", metavar="STEP", help="What runs again does so from this step on, although it is complete.")
 @click.option("--extend", is_flag=True, help="Add the selection to a batch that is there, with these parameters.")
 @click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop when so many have failed.")
-@ledger_option
+@planned_option
 @json_option
 def backfill(
     targets: list[str],

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
@@ -19,7 +20,7 @@ from flowctx.core.errors import FlowctxError, MissingExtra
 from flowctx.core.masking import is_secret_name, mask_text
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.import_path import import_workflow
-from flowctx.ledger import strict_from_env
+from flowctx.ledger import default_ledger_url, strict_from_env
 
 if TYPE_CHECKING:
     from flowctx.core.engine_versions import Engine
@@ -98,7 +99,7 @@ def ledger_checks(ledger: Ledger) -> Iterator[Check]:
     except FlowctxError as exc:
         yield Check("ledger's mode", os.environ["FLOWCTX_LEDGER_MODE"], FAILED, str(exc))
     if isinstance(ledger, NotYetLedger):
-        yield Check("ledger", place, NONE, "not there yet; a first run makes it")
+        yield _not_yet(place)
         return
     from flowctx.ledger.sql import SqlLedger  # here, because SQLAlchemy is slow to import
 
@@ -107,18 +108,37 @@ def ledger_checks(ledger: Ledger) -> Iterator[Check]:
         return
     try:
         revision = ledger.revision()
-        if revision is None:
-            yield Check("ledger", place, NONE, "reached; it has no tables yet: a first run makes them")
-            return
-        found, here = ledger.now(), datetime.now(UTC)
+        found, here = ledger.now() if revision else None, datetime.now(UTC)
+        lacking = ledger.lacking(has_tables=revision is not None)
     except FlowctxError as exc:
         yield Check("ledger", place, FAILED, str(exc))
         return
-    yield Check("ledger", place, OK, f"schema {revision}")
+    if lacking is not None:
+        yield Check("ledger", place, WARNING if lacking.harmless else FAILED, lacking.text)
+    elif revision is None:
+        yield Check("ledger", place, NONE, "reached; it has no tables yet: a first run makes them")
+    else:
+        yield Check("ledger", place, OK, f"schema {revision}")
+    if found is None:
+        return
     lag = found - here
     note = "leases and the times of captures go by the database's clock; set both clocks by NTP"
     late = abs(lag) > _LAG
     yield Check("ledger's clock", f"{lag.total_seconds():+.1f} s", WARNING if late else OK, note if late else "")
+
+
+def _not_yet(place: str) -> Check:
+    """Return whether a first run can make a ledger that is not there: a file."""
+    from flowctx.ledger.ledger_urls import ledger_url  # here, because SQLAlchemy is slow to import
+    from flowctx.ledger.rights import lacking_in_file
+
+    file = Path(str(ledger_url(place).database).removeprefix("file:"))
+    if place == default_ledger_url():  # its folders are made, too
+        file = next(one for one in (file, *file.parents) if one.parent.is_dir())
+    lacking = lacking_in_file(file)
+    if lacking is not None:
+        return Check("ledger", place, FAILED, f"not there yet, and a first run cannot make it: {lacking.text}")
+    return Check("ledger", place, NONE, "not there yet; a first run makes it")
 
 
 def artifact_checks(ledger: Ledger) -> Iterator[Check]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import click
 
@@ -28,10 +27,10 @@ def run_ids(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]
 
 def _remembered(ctx: click.Context, begun: str, ids: Callable[[Ledger], Iterable[str]]) -> list[str]:
     url = ctx.params.get("ledger") or os.environ.get("FLOWCTX_LEDGER_URL") or default_ledger_url()
-    if not isinstance(url, str) or (url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists()):
+    if not isinstance(url, str):
         return []
     try:
-        ledger = open_ledger(url)
+        ledger = open_ledger(url, make=False)
         try:
             return sorted({found for found in ids(ledger) if found.startswith(begun)})
         finally:

@@ -113,15 +113,21 @@ def keep(batch_id: str, undo: bool, ledger: Ledger) -> None:
 @ledger.command(short_help="Bring the tables to what this flowctx needs.")
 @ledger_option
 def upgrade(ledger: Ledger) -> None:
-    """Bring the tables to what this flowctx needs.
+    """Bring the tables to what this flowctx needs; where there is no ledger yet, make a new one and say so.
 
     \b
     flowctx ledger upgrade
     flowctx ledger upgrade --ledger postgresql://user@host/db
     """  # noqa: D301 - \b is for click
     from flowctx.ledger.sql import SqlLedger  # here, because SQLAlchemy is slow to import
+    from flowctx.ledger.tables import REVISION
 
     if not isinstance(ledger, SqlLedger):
         raise click.UsageError("a ledger in memory has no tables")
-    ledger.upgrade()
-    echo(f"the ledger {ledger.url} is up to date")
+    before = ledger.upgrade()
+    if before is None:
+        echo(f"there was no ledger {ledger.url}: made a new one, which is empty, with schema {REVISION}")
+    elif before != REVISION:
+        echo(f"the ledger {ledger.url} had schema {before}: it has {REVISION} now")
+    else:
+        echo(f"the ledger {ledger.url} is up to date: schema {REVISION}")

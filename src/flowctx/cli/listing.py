@@ -72,7 +72,7 @@ def _tallies(ledger: Ledger, found: Sequence[BatchRecord]) -> list[Tally]:
     if address is None or len(found) == 1:
         return [_tally(ledger, batch) for batch in found]
     tallies: list[Tally] = [Tally({})] * len(found)
-    with closing(open_ledger(address)) as other, ThreadPoolExecutor(1) as pool:
+    with closing(open_ledger(address, make=False)) as other, ThreadPoolExecutor(1) as pool:
         theirs = pool.submit(lambda: [_tally(other, batch) for batch in found[1::2]])
         tallies[::2] = [_tally(ledger, batch) for batch in found[::2]]
         tallies[1::2] = theirs.result()

@@ -13,5 +13,5 @@ class NotYetLedger(MemoryLedger):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        #: Where it will be.
-        self.url = url
+        #: Where it will be, for messages and for processes that are to use it then.
+        self.url = self.address = url

@@ -20,6 +20,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.parameters import Parameter, typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
+from flowctx.ledger.refusals import no_ledger
 
 #: Under this name a command's context has the ledger's URL, for the messages of errors.
 LEDGER = "flowctx.ledger"
@@ -53,13 +54,16 @@ def refuse_empty_texts(command: click.Command) -> None:
         refuse_empty_texts(one)
 
 
-def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:  # click calls it
+def _open(
+    ctx: click.Context, param: click.Parameter, url: str | None, *, make: bool = True
+) -> Ledger | str | None:  # click calls it
     if ctx.resilient_parsing:  # a shell asks what could be typed: nothing is to be opened or made for that
         return url
     if url is None:
         url = default_ledger_url()
-        _make_folder(Path(url.removeprefix("sqlite:///")).parent)
-    ledger = open_ledger(url)
+        if make:
+            _make_folder(Path(url.removeprefix("sqlite:///")).parent)
+    ledger = open_ledger(url, make=make)
     ctx.call_on_close(ledger.close)
     ctx.meta[LEDGER] = mask_text(url)
     return ledger
@@ -68,10 +72,7 @@ def _open(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger
 def _open_there(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
     """Open a ledger that is only read, or changed: a slip in its name is to make no new one."""
     if url is not None and not ctx.resilient_parsing and not _is_there(url):
-        raise CommandError(
-            f"there is no ledger {mask_text(url)}: no such file; name one that is there (--ledger, "
-            "FLOWCTX_LEDGER_URL), or make it by a first run or backfill"
-        )
+        raise no_ledger(mask_text(url), "no such file")
     return _open_if_there(ctx, param, url)
 
 
@@ -81,7 +82,20 @@ def _open_if_there(ctx: click.Context, param: click.Parameter, url: str | None) 
         return url
     place = url or default_ledger_url()
     if _is_there(place):
+        return _open(ctx, param, url, make=False)
+    return _not_yet(ctx, place)
+
+
+def _open_unless_planned(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
+    """Open a ledger that is made if need be, but not for a plan alone."""
+    if ctx.resilient_parsing or not ctx.params.get("dry_run"):
         return _open(ctx, param, url)
+    ledger = _open_if_there(ctx, param, url)
+    revision = getattr(ledger, "revision", None)
+    return ledger if revision is None or revision() else _not_yet(ctx, url or default_ledger_url())
+
+
+def _not_yet(ctx: click.Context, place: str) -> Ledger:
     from flowctx.cli.not_yet import NotYetLedger
 
     ctx.meta[LEDGER] = mask_text(place)
@@ -192,6 +206,11 @@ def ledger_option(command: _F) -> _F:
 def there_option(command: _F) -> _F:
     """Add ``--ledger`` for a command that makes none: one that is not there is refused."""
     return _ledger_option(_open_there)(command)
+
+
+def planned_option(command: _F) -> _F:
+    """Add ``--ledger`` for a command that makes none when it is given ``--dry-run``."""
+    return _ledger_option(_open_unless_planned)(command)
 
 
 def looked_at_option(command: _F) -> _F:

@@ -173,6 +173,10 @@ class LedgerUnavailable(LedgerError, ConnectionError):
     """The ledger cannot be reached, is locked or is full; later it may not be."""
 
 
+class NoLedger(LedgerError):
+    """There is no ledger at a URL, and who only reads makes none."""
+
+
 class LedgerVersionError(LedgerError):
     """The ledger's tables are older or newer than this flowctx; the message says what to type."""
 

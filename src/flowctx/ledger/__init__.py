@@ -24,12 +24,14 @@ __all__ = [
 ]
 
 
-def open_ledger(url: str, *, owner: str | None = None) -> Ledger:
+def open_ledger(url: str, *, owner: str | None = None, make: bool = True) -> Ledger:
     """Return the ledger at a URL; nothing is opened or created before it is first used.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``postgresql://...`` or ``memory://``.
         owner: Who begins runs there, for people to read; by default this process.
+        make: Make a database's tables when it is first used and has none. With ``False`` the first use of one that is
+            not there raises :class:`~flowctx.NoLedger`, and nothing is left behind: for those who only read.
 
     Raises:
         ContextError: It is no URL of a ledger.
@@ -44,7 +46,7 @@ def open_ledger(url: str, *, owner: str | None = None) -> Ledger:
         return MemoryLedger(owner=owner)
     from flowctx.ledger.sql import SqlLedger
 
-    return SqlLedger(url, owner=owner)
+    return SqlLedger(url, owner=owner, make=make)
 
 
 def ledger_from_env() -> Ledger | None:

@@ -33,6 +33,7 @@ from flowctx.core.masking import mask_text
 from flowctx.ledger import schema, sqlite_file
 from flowctx.ledger.database_errors import DatabaseErrors, no_driver
 from flowctx.ledger.ledger_urls import ledger_url
+from flowctx.ledger.refusals import no_ledger
 from flowctx.ledger.storable import storable
 from flowctx.ledger.tables import REVISION
 
@@ -67,12 +68,13 @@ class Database:
         url: As SQLAlchemy takes it; ``postgresql://`` means psycopg, with SQLAlchemy 1.4 psycopg2.
         patience_seconds: How long to try again when the database was there and is gone.
         clock: Another clock than the database's.
+        make: Make the tables where there are none yet; otherwise that is an error.
 
     Raises:
         ContextError: It is no URL of a SQLite or PostgreSQL database.
     """
 
-    def __init__(self, url: str, patience_seconds: float, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, patience_seconds: float, clock: Clock | None = None, *, make: bool = True) -> None:
         parsed = ledger_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self.url = parsed
@@ -80,6 +82,7 @@ class Database:
         self.shown = mask_text(parsed.render_as_string(hide_password=True))
         self._errors = DatabaseErrors(self.shown, Path(str(parsed.database)) if self.sqlite else None)
         self._clock = clock
+        self._make = make
         self._time: tuple[datetime, float] | None = None
         self._used_at = 0.0
         self._watched = False
@@ -154,15 +157,17 @@ class Database:
             last = tuple_(*(literal(page[-1][name]) for name in names))
             page = read(query.where(tuple_(*columns) > last)) if len(page) == size else []
 
-    def upgrade(self) -> None:
-        """Bring the schema to the newest revision."""
+    def upgrade(self) -> str | None:
+        """Bring the schema to the newest revision, and return the one that was there."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> str | None:
             with self._transaction(connection):
                 self._take_turns(connection)
+                before = schema.revision_of(connection)
                 schema.upgrade(connection, self.shown)
+            return before
 
-        self._patiently(work, check=False)
+        return self._patiently(work, check=False)
 
     def revision(self) -> str | None:
         """Return the revision of the schema that is there, and make none.
@@ -170,12 +175,18 @@ class Database:
         Raises:
             LedgerVersionError: It is not the one that this flowctx writes.
         """
-        found: list[str | None] = []
-        self._patiently(lambda connection: found.append(schema.revision_of(connection)), check=False)
-        self.close()  # its next user is to see that there are tables
-        if found[-1] is not None:
-            schema.check(found[-1], self.shown)
-        return found[-1]
+        found = self.unchecked(schema.revision_of)
+        if found is not None:
+            schema.check(found, self.shown)
+        return found
+
+    def unchecked(self, work: Callable[[Connection], _T]) -> _T:
+        """Call ``work``, which only looks, with a connection to a database that may have no tables; it makes none."""
+        was_open = self._connection is not None
+        found = self._patiently(work, check=False)
+        if not was_open:
+            self.close()  # its next user is to see that there are tables
+        return found
 
     def now(self, connection: Connection) -> datetime:
         """Return the time that leases are measured by: the database's own, where several machines share it.
@@ -290,9 +301,10 @@ class Database:
         arguments: dict[str, Any] = {"timeout": wait, "check_same_thread": False} if self.sqlite else {**_POSTGRES}
         if self._pooled and self.url.get_driver_name() == "psycopg":
             arguments["prepare_threshold"] = None  # the next transaction may be another server connection's
+        url = sqlite_file.opened_as(self.url, self.shown, self._make) if self.sqlite else self.url
         try:
             engine = create_engine(
-                self.url.difference_update_query([_POOLED]),
+                url.difference_update_query([_POOLED]),
                 future=True,  # SQLAlchemy 1.4 then behaves as 2.0 does
                 poolclass=NullPool,
                 isolation_level="AUTOCOMMIT",
@@ -304,21 +316,22 @@ class Database:
         except ImportError as exc:
             raise no_driver(self.shown, exc) from exc
         if self.sqlite:
-            sqlite_file.make_private(self.url.database)
             sqlite_file.warn_of_network(self.url.database)
         event.listen(engine, "before_cursor_execute", storable, retval=True)
         if self.sqlite:
             event.listen(engine, "handle_error", sqlite_file.roll_back)
         connection = engine.connect()
         try:
-            self._set_up(connection)
+            self._set_up(connection, reading=url.query.get("mode") == "ro")
         except BaseException:  # of a connection that nobody has, nobody would let go
             _discard(connection)
             raise
         return connection
 
-    def _set_up(self, connection: Connection) -> None:
+    def _set_up(self, connection: Connection, *, reading: bool) -> None:
         if self.sqlite:
+            if reading:
+                return
             # FULL: a commit is on the disk, not only in the log's buffer; a step that is recorded survives a power cut.
             for pragma in ("journal_mode=WAL", "synchronous=FULL"):
                 connection.exec_driver_sql(f"PRAGMA {pragma}")
@@ -327,6 +340,8 @@ class Database:
 
     def _check_schema(self, connection: Connection) -> None:
         revision = schema.revision_of(connection)
+        if revision is None and not self._make:
+            raise no_ledger(self.shown)
         if revision is None:
             with self._transaction(connection):
                 self._take_turns(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from flowctx.core.durability.records import Capture, RunKey, RunRecord
-from flowctx.core.errors import Superseded, UnknownBatch, UnknownRun
+from flowctx.core.errors import NoLedger, Superseded, UnknownBatch, UnknownRun
 
 
 def superseded(key: RunKey) -> Superseded:
@@ -37,6 +37,19 @@ def no_attempt(key: RunKey, attempt: int) -> UnknownRun:
 def no_batch(batch_id: str) -> UnknownBatch:
     """Return the answer to a look for a batch that nobody remembers."""
     return UnknownBatch(f"the ledger remembers no batch {batch_id!r}; see: flowctx batches")
+
+
+def no_ledger(shown: str, why: str = "the database has no tables of flowctx's") -> NoLedger:
+    """Return the answer to who only reads where nothing is.
+
+    Args:
+        shown: The ledger's URL, without its password.
+        why: What was seen there.
+    """
+    return NoLedger(
+        f"there is no ledger {shown}: {why}; name one that is there (--ledger, FLOWCTX_LEDGER_URL), or make it by a "
+        "first run or backfill, or by: flowctx ledger upgrade"
+    )
 
 
 def one_run(found: Sequence[RunRecord], run_id: str, of_id: Callable[[], Sequence[RunRecord]]) -> RunRecord:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, insert, literal, select, true, update
@@ -34,6 +35,7 @@ from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_know
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.refusals import no_attempt, one_run, superseded
+from flowctx.ledger.rights import Lacking, lacking_in_file, lacking_in_postgres
 from flowctx.ledger.rows import (
     attempt_context,
     attempt_row,
@@ -94,6 +96,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         clock: Another clock than the machine's.
         patience: How long to try again when the database was there and is gone.
         owner: Who begins runs there, for people to read; by default this process.
+        make: As for :func:`~flowctx.ledger.open_ledger`.
 
     Raises:
         ContextError: It is no URL of a SQLite or PostgreSQL database.
@@ -109,8 +112,9 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         clock: Clock | None = None,
         patience: timedelta = timedelta(seconds=30),
         owner: str | None = None,
+        make: bool = True,
     ) -> None:
-        self._database = Database(url, patience.total_seconds(), clock)
+        self._database = Database(url, patience.total_seconds(), clock, make=make)
         self._owner = owner
         #: What it remembers of batches.
         self.batches = SqlBatches(self._database)
@@ -127,9 +131,9 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         """Where it is, without the password."""
         return self._database.shown
 
-    def upgrade(self) -> None:
-        """Bring the tables of an older ledger to what this flowctx needs."""
-        self._database.upgrade()
+    def upgrade(self) -> str | None:
+        """Bring its tables to what this flowctx needs; return their revision before, ``None`` if there were none."""
+        return self._database.upgrade()
 
     def revision(self) -> str | None:
         """Return the revision of its tables, which must be this flowctx's; ``None`` if there are none yet.
@@ -138,6 +142,16 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             LedgerVersionError: It is another; the message says what to type.
         """
         return self._database.revision()
+
+    def lacking(self, *, has_tables: bool) -> Lacking | None:
+        """Return what keeps its user from writing, without writing; ``None`` if nothing does.
+
+        Args:
+            has_tables: Its tables are there, as :meth:`revision` says.
+        """
+        if self._database.sqlite:
+            return lacking_in_file(Path(str(self._database.url.database).removeprefix("file:")))
+        return self._database.unchecked(lambda at: lacking_in_postgres(at, has_tables=has_tables))
 
     def close(self) -> None:
         """Let go of the connection; a later call opens one again."""

@@ -10,13 +10,15 @@ import sqlite3
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.engine import Connection, ExceptionContext
+from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flowctx.core.errors import LedgerError
+from flowctx.ledger.refusals import no_ledger
 from flowctx.ledger.rows import damaged
 from flowctx.ledger.statements import put_fact
 from flowctx.ledger.tables import facts
@@ -30,11 +32,55 @@ _NETWORK = frozenset({"nfs", "nfs3", "nfs4", "cifs", "smb3", "smbfs", "afs", "ce
 _NETWORK_HELPERS = ("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.ceph", "fuse.rclone")
 
 
-def make_private(database: str | None) -> None:
-    """Make the file, if it is not there, so that its owner alone can read it: it holds parameters and outputs."""
-    if database and not database.startswith("file:"):
-        with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
-            os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+def opened_as(url: URL, shown: str, make: bool) -> URL:
+    """Return the URL to open a file by, which is made if it is new: for reading alone, where it cannot be written.
+
+    Args:
+        url: The ledger's.
+        shown: The same, for messages.
+        make: Make the file if it is not there.
+
+    Raises:
+        NoLedger: It is not there, and not to be made.
+        LedgerError: It cannot be read without writing beside it.
+    """
+    database = str(url.database)
+    if database.startswith("file:"):  # its options say how
+        return url
+    if os.path.exists(database):
+        return url if can_be_written(database) or Path(database).is_dir() else _to_read(url, Path(database))
+    if not make:
+        raise no_ledger(shown, "no such file")
+    # Its owner alone can read it: it holds parameters and outputs.
+    with contextlib.suppress(OSError):  # somebody else has just made it, or SQLite says what is wrong
+        os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    return url
+
+
+def can_be_written(database: str) -> bool:
+    """Return whether this user can write a file that is there, and the log and the index that SQLite has beside it."""
+    if not os.access(database, os.W_OK):
+        return False
+    beside = [f"{database}{ending}" for ending in ("-wal", "-shm")]
+    return os.access(Path(database).parent, os.W_OK) or all(os.access(file, os.W_OK) for file in beside)
+
+
+def _to_read(url: URL, file: Path) -> URL:
+    """Return the URL to read a file by that cannot be written.
+
+    SQLite reads the log of a file with the help of an index beside it, and makes that if need be. Where it may not, the
+    file can be read as it stands while there is no log.
+    """
+    log, index = (Path(f"{file}{ending}") for ending in ("-wal", "-shm"))
+    how = {"mode": "ro", "uri": "true"}
+    if not os.access(file.parent, os.W_OK) and not index.exists():
+        if log.exists() and log.stat().st_size:
+            raise LedgerError(
+                f"the ledger {file} cannot be read where it is: its folder cannot be written, and the latest is in "
+                f"{log.name}; copy both files to a folder of your own, and read the copy"
+            )
+        how["immutable"] = "1"
+    return url.set(database=f"file:{quote(str(file.absolute()))}").update_query_dict(how)
 
 
 @cache
