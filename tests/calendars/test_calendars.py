@@ -209,3 +209,12 @@ def test_a_bad_line_is_named(tmp_path):
         CalendarError, match=r"desk\.txt, line 2: holiday='30 Oct 2012' is not a date; write it as YYYY"
     ):
         calendar_from_file(path)
+
+
+def test_a_file_of_holidays_that_cannot_be_read_is_said(tmp_path):
+    """With its name, the reason and what to do."""
+    with pytest.raises(CalendarError, match=r"nofile\.txt cannot be read \(No such file or directory\)"):
+        calendar_from_file(tmp_path / "nofile.txt")
+    (tmp_path / "latin.txt").write_bytes(b"2012-10-29 # \xe9")
+    with pytest.raises(CalendarError, match="it is not UTF-8"):
+        calendar_from_file(tmp_path / "latin.txt")

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+import flowctx.testing
+from flowctx import MissingExtra
+
 PACKAGES = ["flowctx", "flowctx.airflow", "flowctx.backfill", "flowctx.dagster", "flowctx.testing"]
 
 
@@ -41,3 +44,11 @@ def test_importing_a_package_imports_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_contract_says_that_it_needs_pytest(monkeypatch):
+    """Where pytest is not installed, it is named, with what to type."""
+    monkeypatch.delitem(sys.modules, "flowctx.testing.ledgers", raising=False)
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    with pytest.raises(MissingExtra, match=r"flowctx\.testing\.LedgerContract needs pytest.*pip install pytest"):
+        flowctx.testing.__getattr__("LedgerContract")

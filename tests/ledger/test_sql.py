@@ -7,6 +7,7 @@ import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -18,7 +19,7 @@ from durable_flow import flow, run_or_resume
 from flowctx import ContextError, run
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import default_ledger_url, ledger_from_env, open_ledger, strict_from_env
-from flowctx.ledger.ledger_urls import POSTGRES_DRIVER
+from flowctx.ledger.ledger_urls import POSTGRES_DRIVER, ledger_url
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.ledger.tables import REVISION, VERSION_TABLE, metadata
@@ -141,6 +142,8 @@ def test_pruning_keeps_what_is_young(sql_url, params):
     ("url", "why"),
     [
         ("nonsense", "is no URL of a ledger"),
+        ("postgresql+asyncpg://u@h/db", "names the driver 'asyncpg', which the ledger cannot use; write postgresql://"),
+        ("postgresql+pg8000://u@h/db", "or postgresql\\+psycopg2://"),
         ("mysql://host/db", "lives in SQLite or PostgreSQL, not in 'mysql'"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "or memory:// for none"),
@@ -259,3 +262,29 @@ def test_an_option_of_a_file_that_would_be_dropped_is_refused(options, says):
         open_ledger(f"sqlite:///rel ative?{options}")
     assert open_ledger("sqlite:////tmp/a.db?timeout=5") is not None
     assert open_ledger("sqlite:///file:/tmp/a.db?mode=ro&uri=true") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("postgresql://u:p@h1:1,h2:2/db", "h1,h2", "1,2"),
+        ("postgresql://u:p@h1,h2:5433/db?target_session_attrs=read-write", "h1,h2", ",5433"),
+        ("postgresql://u:p@[::1]:1,h2/db", "::1,h2", "1,"),
+        ("postgresql://u:p@h1,h2/db", "h1,h2", None),
+        ("postgresql://u:p@/db?host=h1,h2&port=1,2", "h1,h2", "1,2"),
+    ],
+)
+def test_a_url_may_have_several_hosts(text, host, port):
+    """As PostgreSQL's own library takes it: each host has its own port."""
+    url = ledger_url(text)
+    assert (url.query["host"], url.query.get("port"), url.host, url.database) == (host, port, None, "db")
+    assert (url.username, url.password) == ("u", "p")
+
+
+def test_the_first_of_several_hosts_that_answers_is_used(postgres_url):
+    """A server that is away is passed over."""
+    folder = make_url(postgres_url).query["host"]
+    database = make_url(postgres_url).database
+    ledger = SqlLedger(f"postgresql://postgres@127.0.0.1:1,{quote(str(folder), safe='')}:5432/{database}")
+    assert ledger.list_runs() == []
+    ledger.close()

@@ -122,8 +122,7 @@ def calendar_from_file(
         last: Last such day; 31 December of the last holiday's year if not given.
 
     Raises:
-        CalendarError: A line is no date; the message names the file and the line.
-        OSError: The file cannot be read.
+        CalendarError: A line is no date, or the file cannot be read; the message names the file and the line.
 
     Example:
         >>> folder = Path(__import__("tempfile").mkdtemp())
@@ -133,7 +132,15 @@ def calendar_from_file(
     """
     holidays = []
     file = Path(path)
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CalendarError(
+            f"the file of holidays {file} cannot be read ({why}); name a text file with one date a line, by its whole "
+            "path where the current folder may be another"
+        ) from error
+    for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()
         if text:
             try:

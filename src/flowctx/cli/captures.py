@@ -21,7 +21,8 @@ from flowctx.core.printable import amount
 def captures(workflow: str, partition: PartitionKey | str | None, limit: int, ledger: Ledger, as_json: bool) -> None:
     """List the captures of a workflow, the latest so many: each partition's revisions, and which one is current.
 
-    Current is the one that is read: the last that is complete, or whose run was skipped, so that there is nothing.
+    Current is the one that is read: the highest revision that is complete, or whose run was
+    skipped, so that there is nothing.
 
     \b
     flowctx captures daily_prices

@@ -21,6 +21,7 @@ from flowctx.core.masking import is_secret_name, mask_text
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.ledger import default_ledger_url, strict_from_env
+from flowctx.ledger.file_rights import lacking_in_file
 
 if TYPE_CHECKING:
     from flowctx.core.engine_versions import Engine
@@ -129,10 +130,7 @@ def ledger_checks(ledger: Ledger) -> Iterator[Check]:
 
 def _not_yet(place: str) -> Check:
     """Return whether a first run can make a ledger that is not there: a file."""
-    from flowctx.ledger.ledger_urls import ledger_url  # here, because SQLAlchemy is slow to import
-    from flowctx.ledger.rights import lacking_in_file
-
-    file = Path(str(ledger_url(place).database).removeprefix("file:"))
+    file = Path(place.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")).expanduser()
     if place == default_ledger_url():  # its folders are made, too
         file = next(one for one in (file, *file.parents) if one.parent.is_dir())
     lacking = lacking_in_file(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 import sqlalchemy
@@ -26,6 +27,12 @@ _OF_DRIVER: Final = ("cached_statements", "check_same_thread", "detect_types", "
 _OF_URI: Final = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
 
 
+#: Drivers that know what the ledger tells PostgreSQL's own library.
+_DRIVERS: Final = ("psycopg", "psycopg2", "psycopg2cffi")
+#: One of several hosts, and its port.
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
+
+
 def ledger_url(text: str) -> URL:
     """Return the URL of a SQLite or PostgreSQL database, with the driver that it is used with.
 
@@ -40,7 +47,7 @@ def ledger_url(text: str) -> URL:
         '/data/ledger.db'
     """
     try:
-        url = make_url(text)
+        url = make_url(_with_hosts(text))
         kind = url.get_backend_name()
     except (ArgumentError, ValueError):  # whose own words quote the URL, and the password in it
         hint = f", or {_ESCAPES}" if "@" in text else ""
@@ -58,8 +65,39 @@ def ledger_url(text: str) -> URL:
         return url.set(database=os.path.expanduser(str(url.database)))  # sqlite:///~/ledger.db
     if text.partition("://")[2].partition(":")[2].count("@") > 1:  # it would be taken for the host, in part
         raise ContextError(f"{brief(mask_text(text))!r} has several @, so that its password may end early; {_ESCAPES}")
+    _check_driver(text, url)
     drivers = {"postgresql": f"postgresql+{POSTGRES_DRIVER}", "postgres": f"postgresql+{POSTGRES_DRIVER}"}
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
+
+
+def _with_hosts(text: str) -> str:
+    """Return the URL of several hosts as SQLAlchemy takes it: libpq's is ``user@h1:1,h2:2/db``.
+
+    Example:
+        >>> _with_hosts("postgresql://user@h1:5432,h2/db?sslmode=require")
+        'postgresql://user@/db?host=h1,h2&port=5432,&sslmode=require'
+    """
+    head, _, rest = text.partition("://")
+    place = re.split(r"[/?]", rest, maxsplit=1)[0]
+    user, at, hosts = place.rpartition("@")
+    each = [_HOST.fullmatch(one) for one in hosts.split(",")]
+    if not head.startswith("postgres") or len(each) == 1 or None in each:
+        return text
+    found = [(one[1].strip("[]"), one[2] or "") for one in each if one is not None]
+    names, ports = (",".join(part) for part in zip(*found, strict=True))
+    path, _, query = rest[len(place) :].partition("?")
+    more = [f"host={names}", f"port={ports}" if ports.strip(",") else "", query]
+    return f"{head}://{user}{at}{path or '/'}?{'&'.join(filter(None, more))}"
+
+
+def _check_driver(text: str, url: URL) -> None:
+    """Refuse a driver that does not know what the ledger tells PostgreSQL's own library, or does not wait."""
+    driver = url.drivername.partition("+")[2]
+    if driver and driver not in _DRIVERS:
+        raise ContextError(
+            f"{brief(mask_text(text))!r} names the driver {driver!r}, which the ledger cannot use; write postgresql:// "
+            "for psycopg, or postgresql+psycopg2://"
+        )
 
 
 def _check_options(text: str, url: URL) -> None:

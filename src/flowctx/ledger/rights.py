@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import NamedTuple
-
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
-from flowctx.ledger.sqlite_file import can_be_written
+from flowctx.ledger.file_rights import Lacking
 from flowctx.ledger.tables import metadata
 
 #: What a role needs.
@@ -22,28 +18,6 @@ SELECT current_setting('transaction_read_only') = 'on', pg_is_in_recovery(),
        ARRAY(SELECT p || ' ' || t FROM unnest(CAST(:tables AS text[])) t CROSS JOIN unnest(CAST(:rights AS text[])) p
              WHERE NOT has_table_privilege(to_regclass(t), p) ORDER BY 1)
 """).bindparams(bindparam("tables", sorted(metadata.tables)), bindparam("rights", _ALL.split(", ")))
-
-
-class Lacking(NamedTuple):
-    """What a ledger's user lacks."""
-
-    #: What it is, and what to do about it.
-    text: str
-    #: Runs are recorded without it.
-    harmless: bool = False
-
-
-def lacking_in_file(file: Path) -> Lacking | None:
-    """Return what keeps this user from writing to a SQLite file, or from making it in its folder."""
-    folder = file.parent
-    if not file.exists():
-        if not folder.is_dir():
-            return Lacking(f"its folder {folder} is not there; make it")
-        return None if os.access(folder, os.W_OK) else Lacking(f"this user may not make a file in {folder}; let it")
-    if can_be_written(str(file)):
-        return None
-    what = file if not os.access(file, os.W_OK) else f"the folder {folder}, where SQLite has its log"
-    return Lacking(f"it can only be read: this user may not write {what}; let it, or name a ledger elsewhere")
 
 
 def lacking_in_postgres(at: Connection, *, has_tables: bool) -> Lacking | None:

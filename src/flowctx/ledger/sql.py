@@ -30,12 +30,13 @@ from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.engine_names import SqlEngineNames
+from flowctx.ledger.file_rights import Lacking, lacking_in_file
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.refusals import no_attempt, one_run, superseded
-from flowctx.ledger.rights import Lacking, lacking_in_file, lacking_in_postgres
+from flowctx.ledger.rights import lacking_in_postgres
 from flowctx.ledger.rows import (
     attempt_context,
     attempt_row,
@@ -144,11 +145,7 @@ class SqlLedger(SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         return self._database.revision()
 
     def lacking(self, *, has_tables: bool) -> Lacking | None:
-        """Return what keeps its user from writing, without writing; ``None`` if nothing does.
-
-        Args:
-            has_tables: Its tables are there, as :meth:`revision` says.
-        """
+        """Return what keeps its user from writing, without writing; its tables are there, as :meth:`revision` says."""
         if self._database.sqlite:
             return lacking_in_file(Path(str(self._database.url.database).removeprefix("file:")))
         return self._database.unchecked(lambda at: lacking_in_postgres(at, has_tables=has_tables))

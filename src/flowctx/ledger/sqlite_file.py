@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from flowctx.core.errors import LedgerError
+from flowctx.ledger.file_rights import can_be_written
 from flowctx.ledger.refusals import no_ledger
 from flowctx.ledger.rows import damaged
 from flowctx.ledger.statements import put_fact
@@ -55,14 +56,6 @@ def opened_as(url: URL, shown: str, make: bool) -> URL:
     with contextlib.suppress(OSError):  # somebody else has just made it, or SQLite says what is wrong
         os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     return url
-
-
-def can_be_written(database: str) -> bool:
-    """Return whether this user can write a file that is there, and the log and the index that SQLite has beside it."""
-    if not os.access(database, os.W_OK):
-        return False
-    beside = [f"{database}{ending}" for ending in ("-wal", "-shm")]
-    return os.access(Path(database).parent, os.W_OK) or all(os.access(file, os.W_OK) for file in beside)
 
 
 def _to_read(url: URL, file: Path) -> URL:

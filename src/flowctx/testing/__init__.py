@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from flowctx.core.errors import MissingExtra
 from flowctx.core.lazy_names import lazy_names
 from flowctx.testing.clock import FakeClock
 from flowctx.testing.contexts import make_context
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 # Their modules need pytest or an engine.
-__getattr__, __dir__ = lazy_names(
+_get, __dir__ = lazy_names(
     __name__,
     {
         "EngineContract": "flowctx.testing.engines",
@@ -36,3 +37,12 @@ __getattr__, __dir__ = lazy_names(
         "run_dag": "flowctx.airflow.running",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _get(name)
+    except ModuleNotFoundError as exc:
+        if exc.name != "pytest":
+            raise
+        raise MissingExtra(f"flowctx.testing.{name}", "pytest", package="pytest", module="pytest") from exc
