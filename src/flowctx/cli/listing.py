@@ -69,7 +69,7 @@ def batches(limit: int, ledger: Ledger, as_json: bool) -> None:
 def _tallies(ledger: Ledger, found: Sequence[BatchRecord]) -> list[Tally]:
     """Count how batches stand, every second one on a connection of its own: a database counts both at the same time."""
     address = getattr(ledger, "address", None)
-    if address is None or len(found) == 1:
+    if address is None or len(found) < 2:
         return [_tally(ledger, batch) for batch in found]
     tallies: list[Tally] = [Tally({})] * len(found)
     with closing(open_ledger(address, make=False)) as other, ThreadPoolExecutor(1) as pool:
