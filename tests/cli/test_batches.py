@@ -11,7 +11,7 @@ import pytest
 
 from flowctx import Backfill, PartitionScheme, Workflow
 from flowctx.backfill import LaunchProgress
-from flowctx.cli.following import show_tally
+from flowctx.cli.following import listener, show_tally
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.ledger import open_ledger
@@ -74,3 +74,17 @@ def test_a_launch_says_that_the_same_command_goes_on(ended, words, capsys):
     printed = capsys.readouterr().out
     assert words in printed
     assert progress.complete != ("the same command" in printed)
+
+
+def test_a_log_has_a_line_only_where_something_has_changed(capsys, monkeypatch):
+    """However often a launch looks; the last line comes in any case."""
+    monkeypatch.setattr("flowctx.cli.following._EVERY_SECONDS", 0)
+    lines, progress = listener(), LaunchProgress(total=3)
+    for _ in range(3):
+        lines.tick(progress)
+    progress.ended[PartitionState.OK] = 1
+    for _ in range(3):
+        lines.tick(progress)
+    lines.over(progress)
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.split(" (")[0] for line in printed] == ["0/3", "1/3", "1/3"]

@@ -41,6 +41,7 @@ class _Lines(LaunchListener):
 
     def __init__(self) -> None:
         self.shown_at = time.monotonic()
+        self.shown: object = None
         self.failures = 0
 
     def begun(self, progress: LaunchProgress) -> None:
@@ -55,8 +56,9 @@ class _Lines(LaunchListener):
                 self.say("more failures are not shown here; see: flowctx status")
 
     def tick(self, progress: LaunchProgress) -> None:
-        if time.monotonic() - self.shown_at >= _EVERY_SECONDS:
-            self.shown_at = time.monotonic()
+        found = (progress.passed, dict(progress.ended), progress.waiting)
+        if found != self.shown and time.monotonic() - self.shown_at >= _EVERY_SECONDS:
+            self.shown_at, self.shown = time.monotonic(), found
             self.say(progress_text(progress))
 
     def stopping(self, why: str, progress: LaunchProgress) -> None:
