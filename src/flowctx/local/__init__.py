@@ -155,7 +155,8 @@ def resume(
         partition: Which partition is meant, where one run id serves several.
         params: Parameters on top of the run's own; they also win over what complete steps wrote.
         from_step: A step that runs again although it is complete, with all that follow it; or several.
-        accept_changes: Keep what complete steps recorded although the workflow has changed since.
+        accept_changes: Keep what complete steps recorded although the workflow has changed since, with the
+            parameters that it declares now.
         take_over: Continue it although somebody is at it; a step that is under way there runs here too.
         ledger: Where the run is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
         clock: Another clock than the machine's.
@@ -165,7 +166,8 @@ def resume(
 
     Raises:
         UnknownRun: The ledger remembers no such run.
-        WorkflowChanged: A step that is complete was removed, renamed, moved or changed since; nothing has run.
+        WorkflowChanged: A step that is complete was removed, renamed, moved or changed since, or a parameter was added,
+            removed or given another type; nothing has run.
         CaptureHeld: Another run is writing the capture by now.
         RunAlive: Somebody is at the run; the message says who, and since when.
         Superseded: Somebody else continues the run.

@@ -40,9 +40,9 @@ def third(ctx):
     return {"n": 3}
 
 
-def chain(**steps):
+def chain(params=None, **steps):
     """Return a workflow of steps one after the other."""
-    flow = Workflow("flow", params={"x": 1})
+    flow = Workflow("flow", params=params or {"x": 1})
     for name, function in steps.items():
         flow.step(name=name)(function)
     return flow
@@ -52,7 +52,8 @@ ABC = chain(a=first, b=second, c=third)
 
 
 def run_of(flow=ABC, **context):
-    return RunRecord(workflow="flow", context=make_context(workflow="flow", **context), steps=tuple(flow.steps))
+    context = {"workflow": "flow", "params": flow.params, **context}
+    return RunRecord(workflow="flow", context=make_context(**context), steps=tuple(flow.steps))
 
 
 def record(name, status="ok", flow=ABC, **fields):
@@ -99,7 +100,8 @@ def test_only_the_branch_of_a_step_runs_again():
 
 def test_new_parameters_win_over_the_run_s():
     """A parameter given anew replaces the run's, and is remembered with the attempt that it was given at."""
-    plan = plan_resume(ABC, run_of(params={"x": 1, "y": 2}), [], params={"x": 5})
+    flow = chain(params={"x": 1, "y": 3}, a=first)
+    plan = plan_resume(flow, run_of(params={"x": 1, "y": 2}), [], params={"x": 5})
     assert plan.context.params == {"x": 5, "y": 2}
     assert plan.context.metadata["resumed_with"] == {"x": 2}
 

@@ -98,7 +98,7 @@ def test_the_next_attempt_is_for_one_alone(flow, ledger):
 
 def test_the_next_attempt_is_where_the_first_was(flow, ledger):
     """Unless it is said anew, the workflow is imported from where it was."""
-    ctx = make_context(workflow="flow", run_id="e1")
+    ctx = make_context(workflow="flow", run_id="e1", params={"x": 1})
     first = begin_run(ledger, plan_run(ledger, flow, ctx, import_path="flows:flow"))
     ledger.finish(first.run, RunStatus.FAILED)
     assert begin_run(ledger, next_attempt(flow, ledger)).run.import_path == "flows:flow"
@@ -106,7 +106,7 @@ def test_the_next_attempt_is_where_the_first_was(flow, ledger):
 
 def test_a_run_that_is_alive_is_taken_over_only_if_that_is_said(flow, ledger):
     """Somebody who is at a run keeps it, unless the caller wants to have it; then the first one is stopped."""
-    first = begin_run(ledger, plan_run(ledger, flow, make_context(workflow="flow", run_id="e1")))
+    first = begin_run(ledger, plan_run(ledger, flow, make_context(workflow="flow", run_id="e1", params={"x": 1})))
     with pytest.raises(RunAlive, match="take_over=True"):
         begin_run(ledger, next_attempt(flow, ledger))
     begin_run(ledger, next_attempt(flow, ledger, take_over=True))

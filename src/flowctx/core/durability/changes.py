@@ -73,30 +73,38 @@ def _moved(
     return bool(was - now) or any(name in found or name not in run.steps for name in now - was)
 
 
-def refuse_changes(workflow: Workflow, run: RunRecord, records: Iterable[StepRecord], again: Collection[str]) -> None:
-    """Refuse to resume a run of which a complete step is not what it was, unless that runs again.
+def refuse_changes(
+    workflow: Workflow,
+    run: RunRecord,
+    records: Iterable[StepRecord],
+    again: Collection[str],
+    of_params: Collection[str] = (),
+) -> None:
+    """Refuse to resume a run with other parameters, or of which a complete step is not what it was and runs not again.
 
     Args:
         workflow: The workflow as it is now.
         run: The run as it is remembered.
         records: Its recorded steps.
         again: The steps that run again although they are complete, by their names now.
+        of_params: What has changed about its parameters, for people.
 
     Raises:
         WorkflowChanged: All changes, and two ways to go on.
     """
     changes = [change for change in changes_since(workflow, run, records) if change.now not in again]
-    if changes:
+    if changes or of_params:
         first = next((change.now for change in changes if change.now is not None), None)
         remedy = f"from_step={first!r} runs it and what follows it again; " if first else ""
         raise WorkflowChanged(
-            f"{_what(workflow, run, changes)}\n"
+            f"{_what(workflow, run, [*(change.text for change in changes), *of_params])}\n"
             f"{remedy}accept_changes=True (--accept-changes) keeps what the complete steps recorded"
+            f"{' and takes the parameters as they are declared now' if of_params else ''}"
         )
 
 
-def _what(workflow: Workflow, run: RunRecord, changes: Iterable[Change]) -> str:
-    listed = "".join(f"\n  - {change.text}" for change in changes)
+def _what(workflow: Workflow, run: RunRecord, texts: Iterable[str]) -> str:
+    listed = "".join(f"\n  - {text}" for text in texts)
     return f"workflow {workflow.name!r} has changed since run {run.run_id} ran:{listed}"
 
 
@@ -123,7 +131,7 @@ def refuse_changes_on_engine(
     first = next((change.now for change in changes if change.now is not None), None)
     from_step = f"--from-step {first} to run it and what follows it again, or with " if first else ""
     raise WorkflowChanged(
-        f"{_what(workflow, run, changes)}\n"
+        f"{_what(workflow, run, [change.text for change in changes])}\n"
         f"{redo} {some}the whole run; or let another run go on with it: flowctx resume {run.run_id} --on {run.engine}, "
         f"with {from_step}--accept-changes to keep what the complete steps recorded"
     )

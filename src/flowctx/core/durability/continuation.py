@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowctx.core.durability.changes import changes_since, refuse_changes_on_engine
+from flowctx.core.durability.changes import changes_since, refuse_changes, refuse_changes_on_engine
 from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.param_changes import param_changes
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
@@ -51,9 +52,12 @@ def plan_continuation(
     ctx = run.context
     before = ledger.get_run(str(request.resume_from), workflow=workflow.name, partition=ctx.partition)
     before = latest_continuation(ledger, before)
-    if before.key == run.key or find_run(ledger, run) is not None:
+    begun = before if before.key == run.key else find_run(ledger, run)
+    if begun is not None:
+        if not request.accept_changes:
+            changes = list(param_changes(workflow, begun, ledger.steps(begun.key)))
+            refuse_changes(workflow, begun, (), (), changes)
         return None
-    old = before.context
     params = changed_params({n: v for n, v in ctx.params.items() if n in new_params}, before)
     plan = plan_resume(
         workflow,
@@ -62,6 +66,7 @@ def plan_continuation(
         params=params,
         from_step=request.from_step,
         accept_changes=request.accept_changes,
+        known_params=[name for name in ctx.params if name not in new_params],
     )
     kept = {name: value for name, value in plan.context.metadata.items() if name in _OF_THE_RUN}
     own = {name: value for name, value in ctx.metadata.items() if name == STEP_CONFIG}  # given anew
@@ -70,10 +75,10 @@ def plan_continuation(
         params=plan.context.params,
         metadata={**ctx.metadata, **kept, **own},
         checkpoint=plan.context.checkpoint,
-        as_of_date=old.as_of_date,
-        batch_id=ctx.batch_id or old.batch_id,
-        capture_id=old.capture_id,
-        idempotency_key=old.idempotency_key,
+        as_of_date=before.context.as_of_date,
+        batch_id=ctx.batch_id or before.context.batch_id,
+        capture_id=before.context.capture_id,
+        idempotency_key=before.context.idempotency_key,
     )
     return replace(plan, context=moved)
 

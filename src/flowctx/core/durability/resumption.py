@@ -9,6 +9,7 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.changes import refuse_changes
+from flowctx.core.durability.param_changes import param_changes, params_now
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import PayloadError, WorkflowError
 from flowctx.core.execution.envelope import Envelope
@@ -55,6 +56,7 @@ def plan_resume(
     from_step: str | Collection[str] | None = None,
     accept_changes: bool = False,
     refresh: bool = True,
+    known_params: Collection[str] = (),
 ) -> ResumePlan:
     """Work out how a run goes on, before anything runs.
 
@@ -64,24 +66,32 @@ def plan_resume(
         records: Its recorded steps.
         params: Parameters on top of the run's own; they also win over what completed steps wrote.
         from_step: A step that is to run again although it is complete, with all that follow it; or several.
-        accept_changes: Keep what completed steps recorded, although the workflow has changed since.
+        accept_changes: Keep what completed steps recorded, although the workflow has changed since, and go on with the
+            parameters as it declares them now.
         refresh: Run steps again that say that they read what may have changed, unless all is complete.
+        known_params: The names of parameters that its engine gives its runs beside those of the workflow.
 
     Raises:
         ContextError: A parameter that neither the workflow nor the run has, or one of another type.
-        WorkflowChanged: A step that is complete has been removed, renamed, moved or changed since it ran.
+        WorkflowChanged: A step that is complete has been removed, renamed, moved or changed since it ran; or, where
+            something is left to run, a parameter has been added or removed, or has another type.
         WorkflowError: It is the run of another workflow, or there is no step ``from_step``.
     """
     if workflow.name != run.workflow:
         raise WorkflowError(f"run {run.run_id} is one of workflow {run.workflow!r}, not of {workflow.name!r}")
     found = {record.step: record for record in records}
+    records = found.values()
     params = _checked_params(workflow, run, found, params)
     names = [from_step] if isinstance(from_step, str) else list(from_step or ())
-    if refresh and not all(name in found and found[name].complete for name in _to_run(workflow, found)):
+    done = all(name in found and found[name].complete for name in _to_run(workflow, found))
+    if refresh and not done:
         names += [step.name for step in workflow.steps.values() if step.refresh]
     again = _with_descendants(workflow, names)
-    if not accept_changes:
-        refuse_changes(workflow, run, found.values(), again)
+    if accept_changes:
+        run = replace(run, context=replace(run.context, params=params_now(workflow, run, records, known_params)))
+    else:
+        of_params = param_changes(workflow, run, records, params, known_params) if again or not done else ()
+        refuse_changes(workflow, run, records, again, list(of_params))
     known = {**run.reads, **{name: record.inputs for name, record in found.items() if record.inputs}}
     completed: dict[str, None] = {}
     for step in workflow.steps.values():

@@ -18,6 +18,7 @@ from flowctx.core.durability.continuation import (
     with_engine,
 )
 from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.param_changes import params_now
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import ResumePlan, order_of
@@ -43,6 +44,8 @@ class RunPlan:
     request: RunRequest = NO_REQUEST
     #: Its steps and which of them each one follows.
     order: Order
+    #: Its workflow, where that is known.
+    workflow: Workflow | None = None
     #: Whether the engine has no more to do for the run, although steps are not recorded.
     over: Callable[[], bool] = lambda: False
     #: What it goes on from: another run, or itself.
@@ -110,7 +113,7 @@ def plan_run(
         resume = plan_rerun(ledger, flow, run, rerun, anew=anew)
     if resume is None and not exclusive and request.resume_from is None:
         check_date(ledger, run)
-    return RunPlan(run=run, request=request, order=order, over=over, resume=resume, exclusive=exclusive)
+    return RunPlan(run=run, request=request, order=order, workflow=flow, over=over, resume=resume, exclusive=exclusive)
 
 
 def plan_next_attempt(
@@ -148,7 +151,7 @@ def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEA
     return Recorder(
         ledger,
         begun,
-        context=_seen(plan, begun),
+        context=_seen(ledger, plan, begun),
         order=plan.order,
         resumes=plan.request.resume_from is not None,
         over=plan.over,
@@ -183,12 +186,15 @@ def _begin(ledger: RunLedger, plan: RunPlan, lease: timedelta) -> RunRecord:
         return ledger.begin(run, lease=lease)  # another step of this run was faster
 
 
-def _seen(plan: RunPlan, begun: RunRecord) -> WorkflowContext:
+def _seen(ledger: RunLedger, plan: RunPlan, begun: RunRecord) -> WorkflowContext:
     """Return what the first step of the attempt sees."""
     if plan.exclusive:
         return begun.context
     ctx = plan.run.context
     if plan.request.resume_from is not None:
-        return with_engine(begun.context, ctx)
+        seen = with_engine(begun.context, ctx)
+        if plan.workflow is None or not plan.request.accept_changes:
+            return seen
+        return replace(seen, params=params_now(plan.workflow, begun, ledger.steps(begun.key)))
     # The engine knows best what its run is about; how far it had come, the ledger knows.
     return replace(ctx, checkpoint=begun.context.checkpoint)
