@@ -21,6 +21,7 @@ from flowctx import (
     LedgerError,
     PartitionError,
     PartitionScheme,
+    PlainDataError,
     Workflow,
     WorkflowError,
     run,
@@ -30,6 +31,7 @@ from flowctx.examples.prices import prices
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.parity import assert_parity, verify
 from flowctx.parity.causes import cause_of
+from flowctx.parity.comparing import Comparer
 from flowctx.parity.processes import Processes
 from flowctx.parity.recorded import Place, Recorded, order_changes, run_changes
 from flowctx.parity.running import run_side
@@ -84,6 +86,27 @@ def test_a_step_that_is_not_deterministic_is_told_apart():
     assert (one.step, one.engine, one.deterministic) == ("odd", "here again", False)
     assert [change.path for change in one.changes] == ["output.at"]
     assert verify(planted("clock"), on=["dagster"], ignore=["odd.at", "after"]).equal
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.at", "od.at"])
+def test_a_step_that_may_differ_and_is_none_is_refused(name):
+    """Before anything runs: it would pass without a word."""
+    with pytest.raises(WorkflowError, match=rf"^'{name}', which may differ, is nothing of workflow .*: .*odd, after"):
+        verify(planted("clock"), on=["dagster"], ignore=[name])
+
+
+def test_a_value_that_may_differ_and_is_none_is_refused():
+    """What is of the run, or of the end of a step, may differ, too; of a step without an output nothing is known."""
+    known = ["capture_id", "params.x", "odd", "odd.status", "odd.at", "odd.at[3].x", "odd.output, order of keys"]
+    Comparer(workflow=planted("clock"), ignore=[*known, "after.x"]).check_names({"odd": {"at"}})
+    with pytest.raises(WorkflowError, match=r"'odd.att', which may differ, is in no output of step 'odd'; it has at$"):
+        Comparer(workflow=planted("clock"), ignore=["odd.att"]).check_names({"odd": {"at"}})
+
+
+def test_a_key_that_no_table_has_is_refused():
+    """The tables are equal, but somebody believes that their rows were found by the key."""
+    with pytest.raises(PlainDataError, match="no table that is compared has a column 'nosuch' to be a key; they have"):
+        verify(planted("layouts"), on=["dagster"], key="nosuch")
 
 
 def test_the_order_of_a_set_is_told_apart():

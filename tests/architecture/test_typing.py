@@ -8,11 +8,11 @@ from mypy import api
 ROOT = Path(__file__).parents[2]
 
 RIGHT = """
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from flowctx import Daily, PartitionKey, PartitionScheme, RunResult, StepResult, Workflow, WorkflowContext, run
+from flowctx import Daily, PartitionKey, PartitionScheme, RunResult, StepResult, Table, Workflow, WorkflowContext, run
 
 scheme = PartitionScheme(date=Daily(start="2026-01-02", calendar="XNYS"), fund=["A", "B"])
 flow = Workflow("flow", partitions=scheme, params={"limit": 3})
@@ -26,6 +26,10 @@ def fetch(ctx: WorkflowContext, config: Mapping[str, Any]) -> StepResult:
 @flow.step(after=[fetch])
 def use(ctx: WorkflowContext) -> dict[str, Any]:
     return {"n": ctx.get_output("fetch", "n", 0)}
+
+@flow.step(after=[use])
+def batches(ctx: WorkflowContext) -> Iterator[Table]:
+    yield ctx.get_output("fetch", "table")
 
 result: RunResult = run(flow, partition="2026-01-02|A").raise_for_failure()
 key: PartitionKey = scheme[0]

@@ -19,6 +19,11 @@ days.step(name="load")(lambda ctx: {})
     ("command", "says"),
     [
         (("ledger", "prune", "--days", "99999999"), "--days 99999999 reaches back before the year 1; take fewer days"),
+        (
+            ("diff", "cli_flows:prices", "--batch", "b", "--key", "a,"),
+            "--key 'a,' names a column without a name; write",
+        ),
+        (("verify", "cli_flows:prices", "--key", ",a"), "--key ',a' names a column without a name; write --key"),
         (("ledger", "prune", "--days", "9", "--grace-days", "1e9"), "--grace-days 1000000000 reaches back before the"),
         (("ledger", "prune", "--days", "9", "--grace-days", "inf"), "--grace-days inf reaches back before the year 1"),
         (

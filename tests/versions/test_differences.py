@@ -12,6 +12,7 @@ import pytest
 
 from flowctx import (
     PartitionScheme,
+    PlainDataError,
     StepResult,
     UnknownBatch,
     VersionChoice,
@@ -180,6 +181,28 @@ def test_what_cannot_be_compared_is_one_sentence(ledger):
         diff(flow, FIRST, VersionChoice(batch_id="b9"), ledger=ledger)
     with pytest.raises(VersionGone, match="no partition of workflow 'tiers' .* both versions, batch b1 and batch b2"):
         diff(flow, FIRST, SECOND, ledger=ledger)
+
+
+@pytest.mark.parametrize("v", [[1.0, 3.0], [1.0, 2.0]])
+def test_a_key_that_no_table_has_is_refused(ledger, v, monkeypatch):
+    """Rows would be compared by position; where all tables are equal, too. One text is one column."""
+    make(ledger, "b1")
+    monkeypatch.setitem(SOURCE, "now", "another value")
+    make(ledger, "b2", v=v)
+    with pytest.raises(PlainDataError, match=r"no table .* has a column 'K' to be a key; did you mean 'k'\?"):
+        diff(flow, FIRST, SECOND, key="K", ledger=ledger)
+    with pytest.raises(PlainDataError, match=r"column 'nosuch' to be a key; they have k, v"):
+        diff(flow, FIRST, SECOND, key=["nosuch"], ledger=ledger)
+    assert diff(flow, FIRST, SECOND, key="k", ledger=ledger)
+
+
+def test_a_key_is_looked_for_where_all_is_equal(ledger):
+    """Outputs that are equal are not read to be compared, but one of each step for its columns."""
+    make(ledger, "b1")
+    make(ledger, "b2")
+    assert not diff(flow, FIRST, SECOND, key="k", ledger=ledger)
+    with pytest.raises(PlainDataError, match=r"no column|has a column 'nosuch'"):
+        diff(flow, FIRST, SECOND, key="nosuch", ledger=ledger)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,18 @@ def _params(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
     return params
 
 
+def read_columns(text: str | None) -> tuple[str, ...]:
+    """Return the columns of ``--key``, without the blanks around them.
+
+    Raises:
+        click.UsageError: One has no name.
+    """
+    names = tuple(name.strip() for name in text.split(",")) if text is not None else ()
+    if not all(names):
+        raise click.UsageError(f"--key {text!r} names a column without a name; write --key symbol,date")
+    return names
+
+
 def read_params(workflow: Workflow | None, texts: Mapping[str, str]) -> dict[str, Any]:
     """Return what was typed as ``-p name=value``, read as the types that the workflow's defaults have, or as JSON.
 

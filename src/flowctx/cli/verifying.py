@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from flowctx.cli.engines import launcher_of
-from flowctx.cli.options import CommandError, json_option, params_option, read_params, target_argument, there_option
+from flowctx.cli.options import (
+    CommandError,
+    json_option,
+    params_option,
+    read_columns,
+    read_params,
+    target_argument,
+    there_option,
+)
 from flowctx.cli.output import echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
@@ -70,7 +78,7 @@ def verify(
             ledger=ledger,
             servers={name: launcher_of(name, url, None, ledger) for name, url in _servers(urls, on).items()},
             params=read_params(workflow, params),
-            key=tuple(key.split(",")) if key else (),
+            key=read_columns(key),
             run_sides=Processes(target),
             **how,
         )

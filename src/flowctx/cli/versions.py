@@ -12,7 +12,7 @@ import click
 
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import CommandError, complete_name, json_option, there_option
+from flowctx.cli.options import CommandError, complete_name, json_option, read_columns, there_option
 from flowctx.cli.output import (
     echo,
     echo_data,
@@ -247,7 +247,7 @@ def diff(
     workflow = workflow_of(target, ledger)
     how: dict[str, Any] = {
         "step": step,
-        "key": tuple((key or "").split(",")) if key else (),
+        "key": read_columns(key),
         "atol": atol,
         "rtol": rtol,
     }

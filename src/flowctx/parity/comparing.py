@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.parity.causes import cause_of
-from flowctx.parity.recorded import Recorded, run_changes, step_changes
+from flowctx.parity.recorded import OF_RUN, OF_STEP, Recorded, run_changes, step_changes
 from flowctx.versions.changes import Change, Tolerance
 
 #: The side that runs here a second time.
@@ -86,6 +87,39 @@ class Comparer:
     workflow: Workflow
     how: Tolerance = field(default_factory=Tolerance)
     ignore: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names of no step.
+
+        Raises:
+            WorkflowError: A step that may differ is none of the workflow's.
+        """
+        for name in self.ignore:
+            step = re.split(r"[.\[,]", name, maxsplit=1)[0]
+            if step not in self.workflow.steps and step not in OF_RUN:
+                raise WorkflowError(
+                    f"{name!r}, which may differ, is nothing of workflow {self.workflow.name!r}; name a step, or a "
+                    f"value of one: {', '.join(self.workflow.steps)}"
+                )
+
+    def check_names(self, outputs: Mapping[str, Collection[str]]) -> None:
+        """Refuse a key, or values that may differ, of which nothing that was compared has one.
+
+        Args:
+            outputs: The names in the output of each step that had one.
+
+        Raises:
+            PlainDataError: No table has a column of the key.
+            WorkflowError: No output of a step has a value that may differ.
+        """
+        self.how.check_key()
+        for name in self.ignore:
+            step, dot, value = name.partition(".")
+            known = outputs.get(step)
+            if dot and known and not any(re.match(re.escape(one) + r"([.\[,]|$)", value) for one in (*known, *OF_STEP)):
+                raise WorkflowError(
+                    f"{name!r}, which may differ, is in no output of step {step!r}; it has {', '.join(sorted(known))}"
+                )
 
     def disagreements(
         self,

@@ -24,6 +24,12 @@ _IDENTITY: Final = ("partition", "as_of_date", "idempotency_key", "params")
 _DATES: Final = ("calendar", "window", "due")
 
 
+#: The values of a run that are compared beside its steps.
+OF_RUN: Final = (*_IDENTITY, "batch_id", "capture_id", *_DATES, "run")
+#: What is compared of a step beside its output.
+OF_STEP: Final = ("status", "attempts", "error", "category", "quality", "context_updates", "output")
+
+
 class Place(NamedTuple):
     """Where a side recorded its runs."""
 

@@ -79,6 +79,8 @@ def verify(
     Raises:
         BatchError: Runs on a server would supersede captures in its ledger.
         PartitionError: No partitions are selected.
+        WorkflowError: What may differ is no step, or in no output of one.
+        PlainDataError: No table has a column of the key.
         MissingExtra: An engine is not installed.
         InputMissing: The ledger does not have what is read.
 
@@ -184,6 +186,7 @@ def _compare(
     """
     engines = tuple(name for name in places if name not in ("here", AGAIN))
     found = Parity(workflow=work.workflow.name, engines=engines)
+    names: dict[str, set[str]] = {}
     for key in work.keys:
         here, again, *there = (Recorded.of(place, work.workflow, key) for place in places.values())
         assert here.run is not None  # noqa: S101 - a run here that cannot begin raises
@@ -193,4 +196,7 @@ def _compare(
         sides = dict(zip(engines, there, strict=True))
         why = {name: some[key] for name, some in problems.items() if key in some}
         found.disagreements += comparer.disagreements(key, here, again, sides, why)
+        for step, output in here.outputs.items():
+            names.setdefault(step, set()).update(output)
+    comparer.check_names(names)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
+from flowctx.core.errors import PlainDataError
 from flowctx.core.extras import needs
 from flowctx.core.printable import amount
+from flowctx.core.suggestions import nearest
 
 #: What stands for a value that is not there.
 ABSENT: Final = object()
@@ -35,6 +37,31 @@ class Tolerance:
     rtol: float = 0.0
     key: tuple[str, ...] = ()
     most: int = 1000
+    #: Columns of tables that were looked at, while one of the key is not among them.
+    seen: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
+
+    @property
+    def key_is_seen(self) -> bool:
+        """Whether each column of the key is in a table that was looked at."""
+        return self.seen.issuperset(self.key)
+
+    def look_at(self, table: Table) -> None:
+        """Note the columns of a table that is compared."""
+        if not self.key_is_seen:
+            self.seen.update(table.columns)
+
+    def check_key(self) -> None:
+        """Refuse a key of which no table that was looked at has a column: rows were compared by position.
+
+        Raises:
+            PlainDataError: It names the column, and those that there are.
+        """
+        if self.seen and not self.key_is_seen:
+            odd = next(name for name in self.key if name not in self.seen)
+            near = nearest(odd.lower(), {name.lower(): name for name in self.seen})
+            like = [name for name in sorted(self.seen) if name.lower() in near]
+            hint = f"did you mean {like[0]!r}?" if like else f"they have {', '.join(sorted(self.seen))}"
+            raise PlainDataError(f"no table that is compared has a column {odd!r} to be a key; {hint}")
 
     def are_near(self, old: object, new: object) -> bool:
         """Whether two values are numbers that count as equal."""
@@ -106,8 +133,10 @@ def _either(old: object, new: object, how: Tolerance, path: str) -> Iterator[Cha
 
 
 def _table_changes(old: Table, new: Table, how: Tolerance, path: str) -> Iterator[Change]:
+    how.look_at(old)
     if old.digest == new.digest:
         return
+    how.look_at(new)
     with needs("comparing tables", "tables"):
         from flowctx.artifacts.changed_cells import Comparison
         from flowctx.artifacts.differences import compare_tables
@@ -116,6 +145,18 @@ def _table_changes(old: Table, new: Table, how: Tolerance, path: str) -> Iterato
     found = compare_tables(old, new, Comparison(key=key, atol=how.atol, rtol=how.rtol, most=how.most))
     if found.differs:
         yield Change(path=path, old=_shown(old), new=_shown(new), table=found)
+
+
+def tables_in(value: object) -> Iterator[Table]:
+    """Yield the tables in an output."""
+    if isinstance(value, Table):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from tables_in(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        for inner in value:
+            yield from tables_in(inner)
 
 
 def _is_list(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -20,8 +20,9 @@ from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.names import listed
 from flowctx.core.workflow.result import StepStatus
-from flowctx.versions.changes import Change, Tolerance, changes
+from flowctx.versions.changes import Change, Tolerance, changes, tables_in
 from flowctx.versions.choosing import StepVersions, required_ledger
 
 #: Partitions, each with the two versions that are compared.
@@ -132,6 +133,7 @@ def diff(
         ContextError: A time that is meant lies ahead of the ledger's clock.
         UnknownBatch: Nobody remembers a batch.
         VersionGone: No partition has both versions, or one was pruned or written over since.
+        PlainDataError: No table has a column of the key.
 
     Example:
         >>> from flowctx import PartitionScheme, Workflow, run
@@ -147,12 +149,12 @@ def diff(
         [('rate', 0.5, 0.75)]
     """
     after = after or VersionChoice()
-    how = Tolerance(atol=atol, rtol=rtol, key=tuple(key))
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     there = required_ledger(ledger)
     found = Differences(workflow=workflow.name, before=before.text, after=after.text)
     names = [workflow[step].name] if step is not None else list(workflow.steps)
     keys, in_common = _keys(StepVersions(there, workflow, names[0]), before, after, select, until), 0
-    without = ""
+    without, some = "", dict[str, tuple[StepVersions, Version]]()
     for name in names:
         versions = StepVersions(there, workflow, name)
         pairs = versions.all_chosen(keys, before, after)
@@ -161,10 +163,12 @@ def diff(
             both = [(key, _has(old), _has(new)) for key, (old, new) in page if _has(old) or _has(new)]
             shared = [one for one in both if one[1] is not None and one[2] is not None]
             in_common += len(shared)
+            some.update((name, (versions, new)) for _, _, new in both if new is not None and not new.is_hole)
             for difference in _differences(versions, shared if common else both, how):
                 found.add(difference)
     if not in_common:
         raise _nothing_in_common(workflow, before, after, without)
+    _check_key(how, some.values())
     if len(names) > 1:
         differing = {one.partition for one in found.steps}
         order = {partition: place for place, partition in enumerate(keys) if partition in differing}
@@ -198,9 +202,10 @@ def diff_replay(
     Raises:
         UnknownRun: The ledger remembers no such run.
         WorkflowError: There is no such step, or the run did not get so far.
+        PlainDataError: No table has a column of the key.
     """
     there = required_ledger(ledger)
-    how = Tolerance(atol=atol, rtol=rtol, key=tuple(key))
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     run = there.get_run(run_id, workflow=workflow.name, partition=partition)
     found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
     store = artifact_store(there)
@@ -218,6 +223,7 @@ def diff_replay(
         captures = {"before": run.context.capture_id, "after": run.context.capture_id}
         partition = run.context.partition
         found.add(StepDifference(partition=partition, step=record.step, outcome=outcome, changes=differs, **captures))
+    how.check_key()
     return found
 
 
@@ -235,6 +241,15 @@ def _keys(
     workflow = versions.workflow.name
     runs = (run for id_ in named for run in versions.ledger.list_runs(workflow=workflow, capture_id=id_, limit=1))
     return list(dict.fromkeys(run.context.partition for run in runs))
+
+
+def _check_key(how: Tolerance, some: Iterable[tuple[StepVersions, Version]]) -> None:
+    """Refuse a key that is a column of no table: of those that differ, or of some that are equal and were not read."""
+    for versions, version in some:
+        if not how.key_is_seen:
+            for table in tables_in(versions.load([version])[0]):
+                how.look_at(table)
+    how.check_key()
 
 
 def _has(version: Version | None) -> Version | None:
