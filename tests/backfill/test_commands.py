@@ -33,7 +33,7 @@ def test_a_batch_from_the_dry_run_to_the_page(url: str, notes: Path, tmp_path: P
     fill = ["backfill", FLOW, "--batch", "b", "--select", SOME, "-p", f"notes={notes}", "-p", f'fail=["{bad}"]']
     dry = flowctx(url, *fill, "--dry-run")
     assert "would run   6" in dry.output
-    assert "no batch 'b'" in flowctx(url, "status", "b").output
+    assert "there is no ledger" in flowctx(url, "status", "b").output
     failed = flowctx(url, *fill, "--workers", "1")
     assert failed.exit_code == 1
     assert f"failed: {bad} at check: 12 rows are missing" in failed.stderr

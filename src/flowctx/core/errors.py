@@ -25,6 +25,7 @@
     ├── RunFailed (RuntimeError)             raised by ``RunResult.raise_for_failure()``
     ├── LedgerError (RuntimeError)           the ledger cannot do what was asked
     │   ├── LedgerUnavailable (ConnectionError)  it cannot be reached, is locked or full; later it may be
+    │   ├── NoLedger                         there is none at a URL, and who only reads makes none
     │   ├── LedgerVersionError               its tables are older or newer than this flowctx
     │   ├── UnknownRun (KeyError)            it remembers no such run, or several
     │   ├── VersionGone (LookupError)        a version of outputs that was pruned or written over
