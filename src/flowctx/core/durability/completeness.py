@@ -16,7 +16,7 @@ from datetime import timedelta
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
-from flowctx.core.workflow.cascade import Before, Order, RunIf
+from flowctx.core.workflow.cascade import Before, Order, RunIf, followers
 from flowctx.core.workflow.result import StepStatus
 
 
@@ -68,20 +68,6 @@ def _before(after: Collection[str]) -> Before:
 
 def _or_partial(status: RunStatus, *, over: bool) -> RunStatus:
     return RunStatus.PARTIAL if over and status is RunStatus.RUNNING else status
-
-
-def followers(order: Order, steps: Collection[str]) -> set[str]:
-    """Return the steps that follow some, however far.
-
-    Example:
-        >>> sorted(followers({"one": (), "two": ("one",), "three": ("two",), "beside": ()}, ["one"]))
-        ['three', 'two']
-    """
-    reached = set(steps)
-    for name, before in order.items():  # each one after all that it follows
-        if reached.intersection(before):
-            reached.add(name)
-    return reached.difference(steps)
 
 
 @dataclass(frozen=True, kw_only=True)

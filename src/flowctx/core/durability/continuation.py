@@ -10,10 +10,10 @@ from flowctx.core.durability.changes import changes_since, refuse_changes, refus
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.param_changes import param_changes
 from flowctx.core.durability.recorded import latest_continuation
-from flowctx.core.durability.records import RunRecord, StepRecord
+from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import ContextError, UnknownRun
-from flowctx.core.workflow.cascade import Order
+from flowctx.core.workflow.cascade import Order, followers
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import DUE, WINDOW
 from flowctx.core.workflow.definition import Workflow
@@ -164,7 +164,8 @@ def plan_rerun(
     else:
         complete = tuple(record.step for record in records if record.complete)
         plan = ResumePlan(run=before, completed=complete, context=before.context)
-    again = _with_followers(records, how.steps())
+    named = set(how.steps())
+    again = named | followers({record.step: record.after for record in records}, named)
     completed = tuple(name for name in plan.completed if name not in again)
     if completed:
         refuse_other_date(before, run, completed)
@@ -173,14 +174,6 @@ def plan_rerun(
         checkpoint = replace(checkpoint, completed=completed)
     reads = {name: known for name, known in plan.reads.items() if name not in again}
     return replace(plan, completed=completed, reads=reads, context=replace(run.context, checkpoint=checkpoint))
-
-
-def _with_followers(records: Collection[StepRecord], names: Collection[str]) -> set[str]:
-    """Return steps with those recorded that follow them, however far: what these were made of is made anew."""
-    again = set(names)
-    while more := {record.step for record in records if again.intersection(record.after)} - again:
-        again |= more
-    return again
 
 
 def check_date(ledger: RunLedger, run: RunRecord) -> None:

@@ -32,7 +32,7 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
-from flowctx.core.durability.completeness import end_status, followers, leads_on, status_when_over, steps_of_capture
+from flowctx.core.durability.completeness import end_status, leads_on, status_when_over, steps_of_capture
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
@@ -41,7 +41,7 @@ from flowctx.core.durability.run_ledgers import NoLedger
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
-from flowctx.core.workflow.cascade import Order
+from flowctx.core.workflow.cascade import Order, followers
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import StepResult, StepStatus

@@ -14,7 +14,7 @@ from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRec
 from flowctx.core.errors import PayloadError, WorkflowError
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.upstream import merge_upstream
-from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status
+from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status, followers
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
@@ -86,7 +86,8 @@ def plan_resume(
     done = all(name in found and found[name].complete for name in _to_run(workflow, found))
     if refresh and not done:
         names += [step.name for step in workflow.steps.values() if step.refresh]
-    again = _with_descendants(workflow, names)
+    named = {workflow[name].name for name in names}
+    again = named | followers(order_of(workflow), named)
     if accept_changes:
         run = replace(run, context=replace(run.context, params=params_now(workflow, run, records, known_params)))
     else:
@@ -126,14 +127,6 @@ def _to_run(workflow: Workflow, found: Mapping[str, StepRecord]) -> list[str]:
         if (record is not None and record.status is StepStatus.SKIPPED) or cascades:
             skipped.add(step.name)
     return [name for name in workflow.steps if name in found or name not in skipped]
-
-
-def _with_descendants(workflow: Workflow, names: Iterable[str]) -> set[str]:
-    again = {workflow[name].name for name in names}
-    for step in workflow.steps.values():  # each one after all that it follows
-        if again.intersection(step.after):
-            again.add(step.name)
-    return again
 
 
 def _next_context(

@@ -47,6 +47,23 @@ class Before(tuple[str, ...]):
 Order: TypeAlias = Mapping[str, Collection[str]]
 
 
+def followers(order: Order, steps: Collection[str]) -> set[str]:
+    """Return the steps that follow some, however far.
+
+    Args:
+        order: Steps, in any order, and which of them each one follows.
+        steps: Those that are followed.
+
+    Example:
+        >>> sorted(followers({"one": (), "two": ("one",), "three": ("two",), "beside": ()}, ["one"]))
+        ['three', 'two']
+    """
+    reached = set(steps)
+    while more := {name for name, before in order.items() if reached.intersection(before)} - reached:
+        reached |= more
+    return reached.difference(steps)
+
+
 def run_if_of(value: object, step: str) -> RunIf:
     """Return the rule that a step's author names.
 
