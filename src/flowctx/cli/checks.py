@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
@@ -21,7 +20,7 @@ from flowctx.core.masking import is_secret_name, mask_text
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.ledger import default_ledger_url, strict_from_env
-from flowctx.ledger.file_rights import lacking_in_file
+from flowctx.ledger.file_rights import file_of, lacking_in_file
 
 if TYPE_CHECKING:
     from flowctx.core.engine_versions import Engine
@@ -130,7 +129,7 @@ def ledger_checks(ledger: Ledger) -> Iterator[Check]:
 
 def _not_yet(place: str) -> Check:
     """Return whether a first run can make a ledger that is not there: a file."""
-    file = Path(place.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")).expanduser()
+    file = file_of(place)
     if place == default_ledger_url():  # its folders are made, too
         file = next(one for one in (file, *file.parents) if one.parent.is_dir())
     lacking = lacking_in_file(file)

@@ -20,6 +20,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.parameters import Parameter, typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
+from flowctx.ledger.file_rights import file_of
 from flowctx.ledger.refusals import no_ledger
 
 #: Under this name a command's context has the ledger's URL, for the messages of errors.
@@ -104,8 +105,7 @@ def _not_yet(ctx: click.Context, place: str) -> Ledger:
 
 def _is_there(url: str) -> bool:
     """Whether a ledger may be there: of what is no file, nobody knows before it is opened."""
-    file = url.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
-    return not url.startswith("sqlite:///") or Path(file).expanduser().exists()
+    return not url.startswith("sqlite:///") or file_of(url).exists()
 
 
 def name_of(ledger: Ledger) -> str:

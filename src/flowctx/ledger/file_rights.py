@@ -7,6 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+def file_of(url: str) -> Path:
+    """Return the file that the URL of a SQLite ledger names.
+
+    Example:
+        >>> str(file_of("sqlite:////data/ledger.db?mode=ro"))
+        '/data/ledger.db'
+    """
+    return Path(url.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")).expanduser()
+
+
 class Lacking(NamedTuple):
     """What a ledger's user lacks."""
 
