@@ -91,9 +91,9 @@ def test_a_cleared_task_of_a_changed_workflow_is_refused(ledger, how):
     calls, name = [], f"cleared_{how}"
     failed = run_dag(workflow_dag(version(name, None)))
     before = stands(ledger, failed.run_id)
-    told = go_on(workflow_dag(version(name, how, calls)), failed.run_id, clear=["s3"])
+    errors = go_on(workflow_dag(version(name, how, calls)), failed.run_id, clear=["s3"])
     assert (calls, stands(ledger, failed.run_id)) == ([], before)
-    assert CHANGES[how] in " ".join(error for error in told.values() if error)
+    assert CHANGES[how] in " ".join(error for error in errors.values() if error)
     with pytest.raises(WorkflowChanged, match=CHANGES[how]):
         resume(failed.run_id, version(name, how), ledger=ledger)
 
@@ -134,8 +134,8 @@ def test_a_run_during_which_a_complete_step_changes_is_refused(ledger):
     calls = []
     failed = run_dag(workflow_dag(version("deployed", None)))
     dag = workflow_dag(version("deployed", "rewritten", calls))
-    told = go_on(dag, failed.run_id, begin=["s3"])
-    assert (calls, CHANGES["rewritten"] in told["s3"]) == ([], True)
+    errors = go_on(dag, failed.run_id, begin=["s3"])
+    assert (calls, CHANGES["rewritten"] in errors["s3"]) == ([], True)
 
 
 #: Where steps say that they ran, if Dagster runs them.
@@ -190,10 +190,10 @@ def test_a_reexecution_of_a_changed_workflow_is_refused(ledger, execute, job, ho
     failed, ran, _ = execute(job)
     assert ran == ["s1", "s2", "s3"]
     before = stands(ledger, failed)
-    _, ran, told = execute(job, how, parent=failed)
+    _, ran, message = execute(job, how, parent=failed)
     assert (ran, stands(ledger, failed)) == ([], before)
-    assert CHANGES[how] in told
-    assert "re-execute" in told
+    assert CHANGES[how] in message
+    assert "re-execute" in message
 
 
 def test_a_reexecution_may_mend_what_has_not_run(ledger, execute):

@@ -24,7 +24,6 @@ from flowctx.backfill import LocalLauncher
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.dagster import workflow_definitions
-from flowctx.ledger import open_ledger
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 DAY = "2012-10-26"
@@ -66,13 +65,9 @@ def job() -> dg.JobDefinition:
 
 
 @pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+def ledger(ledger, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
+    return ledger
 
 
 @pytest.fixture

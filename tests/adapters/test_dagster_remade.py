@@ -10,7 +10,6 @@ from flowctx import Backfill, BatchStatus, Daily, PartitionScheme, Workflow, out
 from flowctx.backfill import LocalLauncher
 from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.dagster import partitions_def, workflow_definitions
-from flowctx.ledger import open_ledger
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 DAY = "2012-10-26"
@@ -37,13 +36,9 @@ def job() -> dg.JobDefinition:
 
 
 @pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+def ledger(ledger, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
+    return ledger
 
 
 @pytest.fixture
@@ -90,8 +85,8 @@ def test_an_asset_of_ones_own_is_told_of_two_versions(tmp_path, ledger):
         bench = Bench(doubled(number), tmp_path, own, instance=instance)
         done = bench.run(DAY, tags=TAGS, selection=[dg.AssetKey(key) for key in keys] or None)
         assert done.success
-        said = [entry.user_message for entry in instance.all_logs(done.run_id)]
-        return sorted(line for line in said if line.startswith("input") and "is not whole" in line)
+        messages = [entry.user_message for entry in instance.all_logs(done.run_id)]
+        return sorted(line for line in messages if line.startswith("input") and "is not whole" in line)
 
     instance = dg.DagsterInstance.ephemeral()
     assert told(1) == []

@@ -60,12 +60,12 @@ def test_all_that_is_made_of_two_workflows_loads_and_runs(ledger, tmp_path):
     outputs = WorkflowIOManager(base_path=folder)
     key = to_dagster_key("2026-01-06|T1", DAYS)
     with dg.DagsterInstance.ephemeral() as instance:
-        about = {"instance": instance, "partition_key": key, "run_config": QUIET}
-        assert defs.resolve_job_def("source_job").execute_in_process(**about).success
+        arguments = {"instance": instance, "partition_key": key, "run_config": QUIET}
+        assert defs.resolve_job_def("source_job").execute_in_process(**arguments).success
         for flow in (first, second):
             jobs = [defs.resolve_job_def(name) for name in (flow.name, f"{flow.name}_again", f"{flow.name}_job")]
             for job in jobs:
-                assert job.execute_in_process(**about).success
+                assert job.execute_in_process(**arguments).success
             assert [next(iter(job.nodes_in_topological_order)).name for job in jobs[:2]] == ["load", "load"]
             bulk = defs.resolve_job_def(f"{flow.name}__bulk")
             assert [node.name for node in bulk.nodes] == ["run_slice"]

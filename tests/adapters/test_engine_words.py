@@ -81,14 +81,14 @@ def test_what_begins_after_its_engine_was_asked_goes_on(url: str, airflow: Airfl
     fill(airflow, ledger)
     asked_at = ledger.now()
     run = begin_late(ledger, airflow)
-    said = PartitionRun(
+    outcome = PartitionRun(
         partition=str(KEY),
         state=PartitionState.FAILED,
         run_id=run.run_id,
         engine="airflow",
         last_seen_at=datetime(2026, 1, 9, tzinfo=UTC),
     )
-    assert settle_run(ledger, "filled", said, asked_at) == said
+    assert settle_run(ledger, "filled", outcome, asked_at) == outcome
     assert ledger.get_run(run.run_id).status is RunStatus.RUNNING
 
 
@@ -139,6 +139,6 @@ def test_what_an_engine_has_otherwise_is_said(
     run = begin_late(ledger, server)
     ledger.record(run, [StepRecord(step=name, status=recorded, started_at=ledger.now()) for name in ("load", "check")])
     ledger.finish(run, here)
-    said = status(server, url)
-    assert f"has 1 run as {there}, and by the steps that are recorded {here}, which counts" in said
+    printed = status(server, url)
+    assert f"has 1 run as {there}, and by the steps that are recorded {here}, which counts" in printed
     assert ledger.get_run(run.run_id).status is here

@@ -25,12 +25,12 @@ def test_what_a_killed_worker_left_of_a_canceled_batch_is_canceled(url: str, led
         ids = {"batch_id": "b", "partition": flow.partition_key(f"2012-01-03|{tier}"), "scheme": flow.partitions}
         ctx = begin("filled", run_id=f"killed-{tier}", **ids)
         ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)), lease=lease)
-    said = flowctx(url, "cancel", "b")
+    printed = flowctx(url, "cancel", "b")
     alive = ledger.get_run("killed-T2")
     assert ledger.get_run("killed-T1").status is RunStatus.CANCELED
-    assert "batch b is canceled; of workers that have died: 1 run" in said
-    assert "1 run of workers may be under way" in said
-    assert f"from {alive.lease_until:%Y-%m-%d %H:%M:%S} UTC on: flowctx status b" in said
+    assert "batch b is canceled; of workers that have died: 1 run" in printed
+    assert "1 run of workers may be under way" in printed
+    assert f"from {alive.lease_until:%Y-%m-%d %H:%M:%S} UTC on: flowctx status b" in printed
     assert "running" in flowctx(url, "status", "b")
     ledger.renew(alive, timedelta(0))
     assert "running" not in flowctx(url, "status", "b")

@@ -24,6 +24,8 @@ logger = logging.getLogger("flowctx")
 _ROWS = 1 << 16
 #: So many cells of pandas are converted before threads have begun.
 _FEW_CELLS = 1 << 20
+#: What pyarrow raises of values for which it has no place.
+_CANNOT_HOLD = (pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError)
 #: What a generator yields that is over.
 _NOTHING = object()
 #: Readers and generators that were handed on; they can be read once, and the second time they are empty.
@@ -298,10 +300,6 @@ def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) 
         return pa.Table.from_pandas(frame, preserve_index=preserve_index, nthreads=threads)
     except _CANNOT_HOLD as exc:
         raise _cannot_hold(frame, path, exc) from exc
-
-
-#: What pyarrow raises of values for which it has no place.
-_CANNOT_HOLD = (pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError)
 
 
 def _cannot_hold(frame: Any, path: str, exc: Exception) -> PlainDataError:

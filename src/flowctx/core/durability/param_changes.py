@@ -16,7 +16,7 @@ def param_changes(
     workflow: Workflow,
     run: RunRecord,
     records: Iterable[StepRecord],
-    given: Collection[str] = (),
+    overrides: Collection[str] = (),
     known: Collection[str] = (),
 ) -> Iterator[str]:
     """Say which parameters were added, removed, or have another type since a run began; another default is no change.
@@ -25,12 +25,12 @@ def param_changes(
         workflow: The workflow as it is now.
         run: The run as it is remembered.
         records: Its recorded steps, which may have written parameters of their own.
-        given: The names of those that it is given anew.
+        overrides: The names of those that it is given anew.
         known: The names of others that its engine gives its runs.
     """
     there, defaults = run.context.params, workflow.params_with(None)
     for name, default in defaults.items():
-        if name in given:
+        if name in overrides:
             continue
         if name not in there:
             yield f"parameter {name!r} was added"
