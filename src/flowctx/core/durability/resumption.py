@@ -82,12 +82,11 @@ def plan_resume(
     found = {record.step: record for record in records}
     records = found.values()
     params = _checked_params(workflow, run, found, params)
-    names = [from_step] if isinstance(from_step, str) else list(from_step or ())
+    names = {workflow[name].name for name in ([from_step] if isinstance(from_step, str) else from_step or ())}
     done = all(name in found and found[name].complete for name in _to_run(workflow, found))
     if refresh and not done:
-        names += [step.name for step in workflow.steps.values() if step.refresh]
-    named = {workflow[name].name for name in names}
-    again = named | followers(order_of(workflow), named)
+        names |= {step.name for step in workflow.steps.values() if step.refresh}
+    again = names | followers(order_of(workflow), names)
     if accept_changes:
         run = replace(run, context=replace(run.context, params=params_now(workflow, run, records, known_params)))
     else:
