@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowctx.core.dates.closes import Closes
 from flowctx.core.dates.corrections import CorrectableTable
-from flowctx.core.dates.parsing import check_calendar_name, parse_bounds, parse_dates, parse_weekmask, weekmask_text
+from flowctx.core.dates.parsing import check_calendar_name, parse_bounds, parse_dates, weekmask_text
+from flowctx.core.dates.weekly_pattern import table_of_pattern
 from flowctx.core.errors import CalendarError
 from flowctx.core.hashing import sha256
 from flowctx.core.suggestions import a_kind, nearest
@@ -173,23 +174,8 @@ class BusinessCalendar(CorrectableTable):
             >>> riyadh.previous(date(2024, 9, 24))
             datetime.date(2024, 9, 22)
         """
-        closed = parse_dates(holidays, "holidays")
-        opened = {d.toordinal() for d in parse_dates(extra, "extra")}
-        if not closed and (first is None or last is None):
-            raise CalendarError(
-                f"the calendar {name!r} has no holidays to take its bounds from; pass first= and last=, "
-                "or use the built-in 'WEEKDAYS' or 'EVERY_DAY'"
-            )
-        low = date(min(closed).year, 1, 1) if closed else date.min
-        high = date(max(closed).year, 12, 31) if closed else date.max
-        bounds = parse_bounds(name, first, last, low, high)
-        open_days = parse_weekmask(weekmask)
-        days = {o for o in range(bounds[0], bounds[1] + 1) if (o + 6) % 7 in open_days}
-        table = array("i", sorted((days - {d.toordinal() for d in closed}) | opened))
-        if not table:
-            raise CalendarError(f"the calendar {name!r} has no session between its bounds; check holidays and weekmask")
-        if table[0] < bounds[0] or table[-1] > bounds[1]:
-            raise CalendarError(f"the calendar {name!r} has extra= sessions outside its bounds; widen first= and last=")
+        pattern: dict[str, Any] = {"weekmask": weekmask, "first": first, "last": last, "extra": extra}
+        table, bounds, open_days = table_of_pattern(name, holidays, **pattern)
         closes = Closes.of_calendar(name, close, timezone, special_closes)
         return cls._make(name, table, bounds, version=version, open_days=open_days, closes=closes)
 
@@ -253,13 +239,10 @@ class BusinessCalendar(CorrectableTable):
             name, version = data["name"], data["version"]
             if "weekmask" not in data:
                 return get_calendar(name)
-            fields = {field: data[field] for field in ("weekmask", "first", "last", "extra")}
-            made = BusinessCalendar.from_holidays(name, data["holidays"], version=version, **fields)
-            if "closing_times" not in data:
-                return made
-            closes = Closes.from_dict(data["closing_times"])
-            more = {"version": version, "open_days": made._open_days, "closes": closes}
-            return BusinessCalendar._make(name, made._table, (made._first, made._last), **more)
+            pattern = {field: data[field] for field in ("weekmask", "first", "last", "extra")}
+            table, bounds, open_days = table_of_pattern(name, data["holidays"], **pattern)
+            closes = Closes.from_dict(data["closing_times"]) if "closing_times" in data else None
+            return BusinessCalendar._make(name, table, bounds, version=version, open_days=open_days, closes=closes)
         except (KeyError, TypeError, AttributeError) as error:
             raise CalendarError(f"this is not a calendar written by to_dict(): {error!r}") from None
 
