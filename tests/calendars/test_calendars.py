@@ -218,3 +218,29 @@ def test_a_file_of_holidays_that_cannot_be_read_is_said(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"2012-10-29 # \xe9")
     with pytest.raises(CalendarError, match="it is not UTF-8"):
         calendar_from_file(tmp_path / "latin.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        (
+            "XNYS",
+            r"yours another name=, or correct that one: get_calendar\('XNYS'\).* file of FLOWCTX_CALENDARS",
+        ),
+        ("NYSE", "NYSE is a calendar of exchange_calendars"),
+        ("WEEKDAYS", "is built in; give one of your own another name="),
+    ],
+)
+def test_a_calendar_of_your_own_has_a_name_of_its_own(tmp_path, name, remedy):
+    """One that hides another is refused, however it is made."""
+    path = tmp_path / f"{name}.txt"
+    path.write_text("2012-10-29\n")
+    for make in (
+        lambda: calendar_from_file(path),
+        lambda: calendar_from_file(path, name=name),
+        lambda: BusinessCalendar.from_holidays(name, ["2012-10-29"]),
+        lambda: BusinessCalendar.from_sessions(name, ["2012-10-29"]),
+    ):
+        with pytest.raises(CalendarError, match=remedy):
+            make()
+    assert calendar_from_file(path, name="DESK").name == "DESK"

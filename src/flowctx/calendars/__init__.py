@@ -122,7 +122,8 @@ def calendar_from_file(
         last: Last such day; 31 December of the last holiday's year if not given.
 
     Raises:
-        CalendarError: A line is no date, or the file cannot be read; the message names the file and the line.
+        CalendarError: A line is no date, the file cannot be read, or another calendar has the name; the message says
+            which line or file it is, or what to call it.
 
     Example:
         >>> folder = Path(__import__("tempfile").mkdtemp())

@@ -121,7 +121,7 @@ def _check(name: str, calendar: Any, sessions: list[date], first: date, last: da
         raise CalendarError(
             f"the calendar {name} cannot be trusted here: exchange_calendars {version(_LIBRARY)} with pandas "
             f"{pandas_version} {reason} where its rules say otherwise; install an edition of either in which they "
-            "agree, or pass a BusinessCalendar of your own"
+            "agree, or pass a BusinessCalendar of your own, by another name"
         )
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowctx import EVERY_DAY, BusinessCalendar, CalendarError
+from flowctx.core.dates.calendar_names import check_calendar_name
 from flowctx.core.dates.parsing import (
     DateSequence,
-    check_calendar_name,
     check_date,
     iso_date,
     parse_bounds,

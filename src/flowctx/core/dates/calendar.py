@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
 from typing import TYPE_CHECKING, Any, Final
 
+from flowctx.core.dates.calendar_names import check_calendar_name, check_own_name
 from flowctx.core.dates.closes import Closes
 from flowctx.core.dates.corrections import CorrectableTable
-from flowctx.core.dates.parsing import check_calendar_name, parse_bounds, parse_dates, weekmask_text
+from flowctx.core.dates.parsing import parse_bounds, parse_dates, weekmask_text
 from flowctx.core.dates.weekly_pattern import table_of_pattern
 from flowctx.core.errors import CalendarError
 from flowctx.core.hashing import sha256
@@ -96,12 +97,13 @@ class BusinessCalendar(CorrectableTable):
             special_closes: The closing times of sessions that end at another time, by date.
 
         Raises:
-            CalendarError: No sessions, or sessions outside the bounds.
+            CalendarError: No sessions, sessions outside the bounds, or a name that another calendar has.
 
         Example:
             >>> BusinessCalendar.from_sessions("TWO", ["2012-10-26", "2012-10-31"]).count(date.min, date.max)
             2
         """
+        check_own_name(name)
         table = array("i", sorted(d.toordinal() for d in parse_dates(dates, "dates")))
         if not table:
             raise CalendarError(f"the calendar {name!r} has no sessions; give it at least one")
@@ -167,13 +169,15 @@ class BusinessCalendar(CorrectableTable):
             special_closes: As for :meth:`from_sessions`.
 
         Raises:
-            CalendarError: No holidays and no bounds, a weekmask that cannot be, or no session at all.
+            CalendarError: No holidays and no bounds, a weekmask that cannot be, no session at all, or a name that
+                another calendar has.
 
         Example:
             >>> riyadh = BusinessCalendar.from_holidays("R", ["2024-09-23"], weekmask="SUN-THU")
             >>> riyadh.previous(date(2024, 9, 24))
             datetime.date(2024, 9, 22)
         """
+        check_own_name(name)
         pattern: dict[str, Any] = {"weekmask": weekmask, "first": first, "last": last, "extra": extra}
         table, bounds, open_days = table_of_pattern(name, holidays, **pattern)
         closes = Closes.of_calendar(name, close, timezone, special_closes)

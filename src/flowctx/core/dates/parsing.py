@@ -188,21 +188,6 @@ def weekmask_text(open_days: frozenset[int]) -> str:
     return "".join("1" if i in open_days else "0" for i in range(7))
 
 
-def check_calendar_name(name: object) -> str:
-    """Return a name if a calendar may have it.
-
-    Raises:
-        CalendarError: It is no text, or nothing that can be printed in one line.
-
-    Example:
-        >>> check_calendar_name("XNYS")
-        'XNYS'
-    """
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise CalendarError(f"{name!r} cannot name a calendar; use a short printable text such as 'XNYS'")
-    return name
-
-
 def parse_bounds(
     name: str, first: date | str | None, last: date | str | None, low: date, high: date
 ) -> tuple[int, int]:
