@@ -12,7 +12,7 @@ from pathlib import Path
 from bench_ledger import postgres_url
 from report import compare, console, show
 
-from flowctx import Backfill, Daily, PartitionScheme, Workflow, run
+from flowctx import Backfill, Daily, PartitionScheme, Workflow, WorkflowContext, run
 from flowctx.backfill import LocalLauncher
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult
@@ -28,14 +28,10 @@ def directly(key: PartitionKey) -> None:
     """Call the steps of one partition, one after the other, as a script would that knows that none of them fails.
 
     Each gets a context with the outputs and parameters of those before it, as in a run. What a run does beside that is
-    left out: it checks the key and its due time against the scheme, says the window, follows branches, skips and
-    retries, takes the time of each step, and copies a table whose maker may still change it.
+    left out: it checks the key, its date and its due time against the scheme, says the window, derives the ids, follows
+    branches, skips and retries, takes the time of each step, and copies a table whose maker may still change it.
     """
-    from flowctx.testing import make_context
-
-    ctx = make_context(
-        workflow=prices.name, partition=key, as_of_date=date.fromisoformat(key.date), params=prices.params
-    )
+    ctx = WorkflowContext.new(prices.params, "bench", None, key, date.fromisoformat(key.date))
     for step in prices.steps.values():
         result = step.call(ctx, step.config)
         result = result if isinstance(result, StepResult) else StepResult.ok(result)
