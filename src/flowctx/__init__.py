@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,7 @@ def _load_calendar(name: str) -> BusinessCalendar:
     return load_calendar(name)
 
 
+@cache
 def _load_tables() -> Any:
     from flowctx.core.extras import needs
 
@@ -210,6 +212,7 @@ def _load_tables() -> Any:
     return ArrowTables()
 
 
+@cache
 def _load_files() -> Any:
     from flowctx.artifacts.opening import StoredFiles
 
