@@ -151,3 +151,35 @@ def test_a_branch_that_was_complete_leaves_a_resumed_run_over(ledger, engine, sk
     found = ledger.get_run(done.run_id)
     (capture,) = ledger.captures()
     assert (found.status, capture.state, capture.run_id) == (RunStatus.OK, CaptureState.COMPLETE, done.run_id)
+
+
+def numbered(name, number, broken):
+    """Return three steps of which two say the number, and the last fails while ``broken`` has something in it."""
+    flow = Workflow(name, partitions=DAYS)
+    flow.step("first")(lambda ctx: {"n": number[0]})
+    flow.step("second")(lambda ctx: {"n": number[0]})
+
+    @flow.step()
+    def third(ctx):
+        if broken:
+            return StepResult.fail("not yet", category="DATA_QUALITY")
+        return {"first": ctx.get_output("first", "n"), "second": ctx.get_output("second", "n")}
+
+    return flow
+
+
+@pytest.mark.parametrize("from_step", ["first", "second"])
+def test_a_cleared_task_reads_what_a_resume_here_made_anew(ledger, from_step):
+    """Airflow still has what the steps handed on before; the ledger has what its run is made of."""
+    number, broken = [1], [1]
+    flow = numbered(f"anew_{from_step}", number, broken)
+    dag = workflow_dag(flow)
+    failed = run_dag(dag, partition=DAY)
+    number[0] = 50
+    resume(failed.run_id, flow, from_step=from_step, ledger=ledger)
+    broken.clear()
+    change(dag, failed.run_id, clear=["third"])
+    found = ledger.get_run(failed.run_id)
+    steps = {record.step: record.output for record in ledger.steps(found.key)}
+    assert (found.status, steps["second"]) == (RunStatus.OK, {"n": 50})
+    assert steps["third"] == {"first": steps["first"]["n"], "second": 50}

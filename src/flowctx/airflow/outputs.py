@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
 from flowctx.airflow.json_columns import for_column, from_column
@@ -22,6 +22,8 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 
 _T = TypeVar("_T")
+#: Returns what counts of a step, by its name and what it handed on here.
+Counted: TypeAlias = Callable[[str, Envelope | None], Envelope | None]
 #: The state in which Airflow leaves a task that wrote an envelope of this status.
 _STATES = {
     StepStatus.OK: "success",
@@ -79,7 +81,7 @@ def read_upstream(
     task: Any,
     ti: Any,
     store: ArtifactStore | None,
-    recorded: Callable[[str], Envelope | None] = lambda step: None,
+    counted: Counted = lambda step, handed_on: handed_on,
 ) -> StepInput:
     """Return the context with what the steps before ``task`` handed on, and what is to be handed on in turn.
 
@@ -91,14 +93,14 @@ def read_upstream(
         task: The task that is about to run.
         ti: Its task instance.
         store: Where outputs that became artifacts are.
-        recorded: Returns what the ledger has of a step that handed nothing on here: it may have run elsewhere since.
+        counted: Returns what counts of a step, given what it handed on here: it may have run elsewhere since.
 
     Raises:
         ContextConflict: Two steps before it wrote one parameter with different values.
         ContextError: Two tasks before it are steps of the same name.
         PayloadError: What was handed on cannot be read.
     """
-    reader = _Reader(task, ti, store, recorded)
+    reader = _Reader(task, ti, store, counted)
     found, mapped = reader.nearest()
     envelopes = list(found.values())
     if mapped:
@@ -138,10 +140,8 @@ def instance_states(ti: Any, task_ids: list[str]) -> dict[str, str]:
 class _Reader:
     """Reads, for one task instance, what others in its run handed on."""
 
-    def __init__(
-        self, task: Any, ti: Any, store: ArtifactStore | None, recorded: Callable[[str], Envelope | None]
-    ) -> None:
-        self.task, self.ti, self.store, self.recorded = task, ti, store, recorded
+    def __init__(self, task: Any, ti: Any, store: ArtifactStore | None, counted: Counted) -> None:
+        self.task, self.ti, self.store, self.counted = task, ti, store, counted
         self.group = task.get_closest_mapped_task_group()
 
     def nearest(self) -> tuple[dict[str, Envelope], dict[str, str]]:
@@ -182,10 +182,7 @@ class _Reader:
         return group is not None and group is not self.group
 
     def read(self, task_id: str, must_have_run: bool) -> Envelope | None:
-        payload = self.pull(task_id)
-        envelope = from_payload(payload) if payload is not None else None
-        if envelope is None or envelope.status is StepStatus.FAILED:
-            envelope = self.recorded(step_name(self.task.dag.get_task(task_id))) or envelope
+        envelope = self.envelope_of(task_id, step_name(self.task.dag.get_task(task_id)))
         if envelope is None or envelope.status is StepStatus.FAILED:
             return None
         return (
@@ -199,14 +196,17 @@ class _Reader:
         upstream = self.task.dag.get_task(task_id)
         if self.is_spread(upstream):
             return self.gather(upstream)
-        payload = self.pull(task_id)
-        if payload is None and (found := self.recorded(name)) is not None:
-            return load_output(found, self.store)
-        if payload is None:
+        envelope = self.envelope_of(task_id, name)
+        if envelope is None:
             raise PayloadError(
                 f"the output of step {name!r} (task {task_id!r}) is no longer in XCom; clear that task to run it again"
             )
-        return load_output(from_payload(payload), self.store)
+        return load_output(envelope, self.store)
+
+    def envelope_of(self, task_id: str, name: str) -> Envelope | None:
+        """Return what counts of a step, if there is anything."""
+        payload = self.pull(task_id)
+        return self.counted(name, from_payload(payload) if payload is not None else None)
 
     def gather(self, upstream: Any) -> FrozenDict:
         """Return the outputs of all instances of a mapped task, by label."""

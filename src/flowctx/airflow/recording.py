@@ -41,7 +41,7 @@ from flowctx.core.workflow.cascade import Before, Order, RunIf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
-from flowctx.core.workflow.result import StepResult
+from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
@@ -81,14 +81,19 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         opened.append(_open(operator, context))
         return opened[-1]
 
-    def recorded(name: str) -> Envelope | None:
-        runs = [replace(opened[-1].run, workflow=own) for own in _names(operator, context)] if opened else []
-        return next((env for run in runs if (env := recorded_envelope(opened[-1].ledger, run, name))), None)
+    def counted(name: str, handed_on: Envelope | None) -> Envelope | None:
+        here = handed_on is not None and handed_on.status is not StepStatus.FAILED
+        if not opened or (here and opened[-1].run.attempt == 1):
+            return handed_on
+        # The run may have gone on elsewhere since: what its steps are made of then is not what Airflow still has.
+        runs = [replace(opened[-1].run, workflow=own) for own in _names(operator, context)]
+        found = (recorded_envelope(opened[-1].ledger, run, name, of_others=not here) for run in runs)
+        return next((envelope for envelope in found if envelope is not None), handed_on)
 
     return StepAttempt(
         step=operator.step,
         open=open_recorder,
-        receive=lambda ctx: read_upstream(ctx, task, ti, store, recorded),
+        receive=lambda ctx: read_upstream(ctx, task, ti, store, counted),
         # A clear counts the tries anew; a task that was cleared is to run, also in a run that continues another.
         runs_anyway=ti.try_number > 1 and ti.max_tries > task.retries,
         retried=retried,

@@ -165,14 +165,10 @@ class PartitionStep:
 
     def envelope_of(self, name: str) -> Envelope:
         """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
-        asset_path = self.body.asset_path(name)
-        try:
-            return self.outputs.read(asset_path, self.key, str(self.ctx.capture_id)).envelope
-        except ArtifactError:
-            found = self.recorded(name)
+        found = self.captured(name)
         if found is not None:
             return found
-        capture = self.outputs.read(asset_path, self.key)
+        capture = self.outputs.read(self.body.asset_path(name), self.key)
         envelope = capture.envelope
         # Steps further back are those that this one saw, whatever has been captured since.
         return replace(
@@ -180,6 +176,19 @@ class PartitionStep:
             prior={name: at or capture.capture_id for name, at in envelope.prior.items()}
             | {envelope.step: capture.capture_id},
         )
+
+    def captured(self, name: str) -> Envelope | None:
+        """Return what a step handed on in this capture, if it did.
+
+        The file is that of whoever made the asset last. If that was another run, what the ledger has of this one goes
+        first: what follows here is made of that.
+        """
+        try:
+            stored = self.outputs.read(self.body.asset_path(name), self.key, str(self.ctx.capture_id))
+        except ArtifactError:
+            return self.recorded(name)
+        own = None if stored.run_id == self.ctx.run_id else self.recorded(name, of_others=False)
+        return own or stored.envelope
 
     def received(self, ctx: WorkflowContext) -> StepInput:
         """Return the context that the step sees, and what it hands on."""
@@ -196,18 +205,16 @@ class PartitionStep:
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         """Return the output of a step further back."""
-        try:
-            capture = self.outputs.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id)
-            return load_output(capture.envelope, self.store)
-        except ArtifactError:
-            found = self.recorded(name) if at in (None, self.ctx.capture_id) else None
-            if found is None:
-                raise
-            return load_output(found, self.store)
+        found = self.captured(name) if at in (None, self.ctx.capture_id) else None
+        if found is None:
+            found = self.outputs.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id).envelope
+        return load_output(found, self.store)
 
-    def recorded(self, name: str) -> Envelope | None:
-        """Return what the ledger has of a step of this capture that ran elsewhere, as after a resume here."""
-        return recorded_envelope(self.recorder.ledger, self.recorder.run, name) if self.recorder is not None else None
+    def recorded(self, name: str, *, of_others: bool = True) -> Envelope | None:
+        """Return what the ledger has of a step of this run, or of others of its capture, as after a resume here."""
+        if self.recorder is None:
+            return None
+        return recorded_envelope(self.recorder.ledger, self.recorder.run, name, of_others=of_others)
 
     def stored_output(self, envelope: Envelope) -> StoredOutput:
         """Return what is stored of the step's output."""

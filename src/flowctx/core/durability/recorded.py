@@ -11,7 +11,9 @@ from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.result import StepStatus
 
 
-def recorded_envelope(ledger: RunLedger | None, run: RunRecord, step: str) -> Envelope | None:
+def recorded_envelope(
+    ledger: RunLedger | None, run: RunRecord, step: str, *, of_others: bool = True
+) -> Envelope | None:
     """Return what a complete step handed on, in a run or in another one of the same capture.
 
     A run that was continued elsewhere has steps whose outputs its engine does not have.
@@ -20,11 +22,12 @@ def recorded_envelope(ledger: RunLedger | None, run: RunRecord, step: str) -> En
         ledger: Where it is recorded, if it is.
         run: The run.
         step: The step's name.
+        of_others: Whether another run of the capture may have done it.
     """
     if ledger is None:
         return None
     records = {record.step: record for record in ledger.steps(run.key) if record.complete}
-    if step not in records:
+    if step not in records and of_others:
         missing = [name for name in run.steps if name not in records]
         records |= {record.step: record for record in steps_of_other_runs(ledger, run, missing)}
     record: StepRecord | None = records.get(step)
