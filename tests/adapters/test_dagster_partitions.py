@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 from adapters.dagster_schemes import KINDS, VALUES, schemes
 from flowctx import (
+    BusinessCalendar,
     ContextError,
     Daily,
     Hourly,
@@ -132,6 +133,19 @@ def test_a_day_that_starts_at_one_has_its_window() -> None:
     """Where clocks skip midnight, key and window are those of the scheme."""
     scheme = PartitionScheme(date=Daily(start="2018-11-01", end="2018-11-06", timezone="America/Sao_Paulo"))
     same_windows(scheme, partitions_def(scheme))
+
+
+@pytest.mark.parametrize("holidays", [[], ["2011-12-30"]])
+def test_a_day_that_the_zone_left_out_is_refused(holidays: list[str]) -> None:
+    """Dagster lists it all the same; the day after it is there, although Dagster takes the one for the other."""
+    desk = BusinessCalendar.from_holidays("DESK", holidays, first="2011-01-01", last="2012-12-31", weekmask="MON-SUN")
+    days = Daily(start="2011-12-28", end="2012-01-02", timezone="Pacific/Apia", calendar=desk)
+    scheme = PartitionScheme(date=days)
+    keys = partitions_def(scheme).get_partition_keys()
+    assert [key for key in keys if key != "2011-12-30"] == [day.isoformat() for day in days]
+    assert [to_dagster_key(key, scheme) for key in scheme.select()] == [day.isoformat() for day in days]
+    with pytest.raises(UnknownPartition, match="no window of this scheme starts on 2011-12-30"):
+        from_dagster_key("2011-12-30", scheme)
 
 
 def test_no_scheme_is_no_definition() -> None:

@@ -17,7 +17,7 @@ import dagster as dg
 
 from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
 from flowctx.core.dates.parsing import WEEKDAY_NAMES
-from flowctx.core.dates.zones import first_instant
+from flowctx.core.dates.zones import first_instant, skipped_days
 from flowctx.core.errors import ContextError, PartitionError
 from flowctx.core.partitions.dagster_keys import (
     FOLD,
@@ -173,7 +173,9 @@ def _closed_days(cadence: Cadence, first: date, last: date | None) -> list[str |
         days = [date.fromordinal(o) for o in range(first.toordinal(), last.toordinal())]
         sessions = set(cadence.business_calendar.sessions(days[0], days[-1])) if days else set()
         for day in days:
-            if day.weekday() in weekdays and day not in sessions:
+            # Dagster takes a day that the zone left out for the one after it, and would leave out that one.
+            there = day.toordinal() not in skipped_days(cadence.zone)
+            if there and day.weekday() in weekdays and day not in sessions:
                 exclusions += _starts(day, cadence) if hourly else [first_instant(day, cadence.zone)]
     return exclusions
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx import BusinessCalendar, CalendarError, Daily, Monthly, Quarterly, Weekly, Yearly
+from flowctx import BusinessCalendar, CalendarError, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
 from flowctx.core.dates.cadence import Cadence
 from flowctx.core.dates.calendar import get_calendar
 from flowctx.core.dates.zones import first_instant, get_zone, resolve_wall_time
 
+ALL_OPEN = BusinessCalendar.from_holidays("D", [], first="1990-01-01", last="2020-12-31", weekmask="MON-SUN")
 CALENDARS = ["XNYS", "XLON", "XTKS", "WEEKDAYS"]
 # In the last two, clocks jump over midnight in spring; in Lord Howe they move by half an hour.
 ZONES = [
@@ -244,6 +245,26 @@ def test_a_daily_window_is_one_local_day(day, hours):
     window = Daily(start="2026-01-01", timezone=NY).window(day)
     assert window.end.astimezone(UTC) - window.start.astimezone(UTC) == timedelta(hours=hours)
     assert (window.start.hour, window.end.hour) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("zone", "left_out"), [("Pacific/Apia", date(2011, 12, 30)), ("Pacific/Kwajalein", date(1993, 8, 21))]
+)
+@pytest.mark.parametrize("calendar", ["EVERY_DAY", ALL_OPEN])
+def test_a_day_that_the_zone_left_out_is_no_as_of_date(zone, left_out, calendar):
+    """No window is empty, and the other days are numbered and found without it; so are the hours."""
+    daily = Daily(start=left_out - 3 * DAY, end=left_out + 3 * DAY, timezone=zone, calendar=calendar)
+    days = [left_out + n * DAY for n in (-3, -2, -1, 1, 2, 3)]
+    assert list(daily) == days
+    assert [daily.index(day) for day in days] == list(range(6))
+    assert all(start < end for start, end in map(daily.window, days))
+    assert (left_out in daily, daily.containing(left_out)) == (False, None)
+    with pytest.raises(CalendarError, match=f"{left_out} was left out by the clocks of {zone}; as-of dates around it"):
+        daily.window(left_out)
+    hours = Hourly(start=daily.start, end=daily.end, timezone=zone, calendar=calendar)
+    assert sorted({hour.date() for hour in hours}) == days
+    later = Daily(start=left_out + DAY, timezone=zone, calendar=calendar)
+    assert (later[0], later[10]) == (left_out + DAY, left_out + 11 * DAY)
 
 
 @pytest.mark.parametrize("day", [date(2026, 3, 7), date(2026, 3, 8), date(2026, 10, 31), date(2026, 11, 1)])

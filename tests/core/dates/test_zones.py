@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowctx import CalendarError
-from flowctx.core.dates.zones import check_aware, first_instant, get_zone, local_date, resolve_wall_time, zone_name
+from flowctx.core.dates.zones import (
+    check_aware,
+    first_instant,
+    get_zone,
+    local_date,
+    resolve_wall_time,
+    skipped_days,
+    zone_name,
+)
 
 NY = get_zone("America/New_York")
 
@@ -79,6 +87,20 @@ def test_a_day_begins_where_the_one_before_ends(day, name):
     start = first_instant(day, zone).astimezone(UTC)
     assert local_date(start, zone) == day
     assert local_date(start - timedelta(seconds=1), zone) < day
+
+
+@pytest.mark.parametrize(
+    ("name", "days"),
+    [
+        ("Pacific/Apia", ["2011-12-30"]),
+        ("Pacific/Kwajalein", ["1993-08-21"]),
+        ("Asia/Tokyo", []),
+        ("America/Juneau", []),
+    ],
+)
+def test_a_zone_that_moves_over_the_date_line_leaves_out_a_day(name, days):
+    """One day of it was never shown; other zones have shown them all."""
+    assert [date.fromordinal(day).isoformat() for day in skipped_days(get_zone(name))] == days
 
 
 def test_a_date_is_that_of_the_zone():

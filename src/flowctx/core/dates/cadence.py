@@ -11,7 +11,7 @@ from flowctx.core.dates.hourly import Hourly
 from flowctx.core.dates.parsing import MONTH_NAMES, WEEKDAY_NAMES, month_number, weekday_name, weekday_number
 from flowctx.core.dates.periods import Axis, LastSessions, Months, PeriodEnds, Periods, SessionDays, Weeks
 from flowctx.core.dates.windows import Cadence, CommonOptions
-from flowctx.core.dates.zones import Window
+from flowctx.core.dates.zones import Window, skipped_days
 from flowctx.core.errors import CalendarError
 
 __all__ = ["Cadence", "Daily", "Hourly", "Monthly", "NamedBy", "Quarterly", "Weekly", "Window", "Yearly"]
@@ -24,7 +24,8 @@ NamedBy = Literal["period_end", "last_session"]
 class Daily(Cadence):
     """One as-of date for every session of the calendar; its window is that local day.
 
-    A window lasts 24 hours, or 23 or 25 where clocks change. A closed day belongs to no window.
+    A window lasts 24 hours, or 23 or 25 where clocks change. A closed day belongs to no window, and a day that the zone
+    left out (``Pacific/Apia``, 2011-12-30) is no as-of date.
 
     Args:
         start: First date that may be an as-of date: a date, or ISO text.
@@ -49,7 +50,13 @@ class Daily(Cadence):
 
     @cached_property
     def _axis(self) -> Axis:
-        return SessionDays(self.business_calendar)
+        return SessionDays.of(self.business_calendar, self.zone)
+
+    def _explain(self, as_of: date) -> str:
+        if as_of.toordinal() not in skipped_days(self.zone):
+            return super()._explain(as_of)
+        around = " and ".join(str(day) for day in self.neighbours(as_of))
+        return f"{as_of} was left out by the clocks of {self.timezone}; as-of dates around it are {around}"
 
 
 @dataclass(frozen=True, init=False, repr=False, kw_only=True)

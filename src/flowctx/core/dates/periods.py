@@ -7,9 +7,13 @@ from bisect import bisect_left
 from datetime import date
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flowctx.core.dates.calendar import BusinessCalendar
+from flowctx.core.dates.zones import skipped_days
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 
 class Weeks(NamedTuple):
@@ -72,14 +76,26 @@ class SessionDays(NamedTuple):
     """Each session is an as-of date, and its window is that day."""
 
     calendar: BusinessCalendar
+    #: The ordinals of sessions that clocks of the zone never showed, in order: they are no as-of dates.
+    skipped: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, calendar: BusinessCalendar, zone: ZoneInfo) -> SessionDays:
+        """Return the days of a zone that are sessions."""
+        position = calendar.position
+        return cls(calendar, tuple(day for day in skipped_days(zone) if position(day + 1) > position(day)))
 
     def position(self, ordinal: int) -> int:
         """Return the position of the first session on or after the day."""
-        return self.calendar.position(ordinal)
+        return self.calendar.position(ordinal) - bisect_left(self.skipped, ordinal)
 
     def at(self, position: int) -> int:
         """Return the session at the position."""
-        return self.calendar.ordinal_at(position)
+        found = self.calendar.ordinal_at(position)
+        for number, day in enumerate(self.skipped, start=1):
+            if day <= found:
+                found = self.calendar.ordinal_at(position + number)
+        return found
 
     def window(self, as_of: int) -> tuple[int, int]:
         """Return the day and the one after it."""

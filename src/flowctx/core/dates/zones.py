@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowctx.core.errors import CalendarError
@@ -150,6 +151,29 @@ def first_instant(day: date, zone: ZoneInfo) -> datetime:
         '2018-11-04T01:00:00-02:00'
     """
     return resolve_wall_time(datetime.combine(day, time()), zone)
+
+
+@lru_cache(maxsize=256)
+def skipped_days(zone: ZoneInfo) -> tuple[int, ...]:
+    """Return the ordinals of the days that clocks of a zone never showed: it moved to the other side of the date line.
+
+    Example:
+        >>> [date.fromordinal(day).isoformat() for day in skipped_days(get_zone("Pacific/Apia"))]
+        ['2011-12-30']
+    """
+    new_years = [datetime(year, 1, 1, tzinfo=zone) for year in _YEARS]
+    found: list[int] = []
+    for this, following in pairwise(new_years):
+        if (following.utcoffset() or _NONE) - (this.utcoffset() or _NONE) > timedelta(hours=12):
+            days = range(this.toordinal(), following.toordinal() + 1)
+            starts = [first_instant(date.fromordinal(day), zone) for day in (*days, days.stop)]
+            found += [day for day, (start, end) in zip(days, pairwise(starts), strict=True) if start == end]
+    return tuple(found)
+
+
+#: Zones moved over the date line from 1844 on; after these years no change of any zone is known.
+_YEARS = range(1840, 2040)
+_NONE = timedelta(0)
 
 
 def local_date(instant: datetime, zone: ZoneInfo) -> date:
