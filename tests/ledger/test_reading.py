@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, inspect, text
 
-from flowctx import NoLedger
+from flowctx import (
+    NoLedger,
+    PartitionScheme,
+    VersionChoice,
+    Workflow,
+    diff,
+    outputs,
+    read_input,
+    replay,
+    resume,
+    run,
+    stale,
+)
 from flowctx.cli import cli
-from flowctx.ledger import open_ledger
+from flowctx.ledger import open_ledger, shared_ledger
 from flowctx.ledger.ledger_urls import ledger_url
+from flowctx.parity.verifying import verify
+from flowctx.testing import make_context
+from flowctx.versions import diff_replay
+from flowctx.versions.outputs import output_pages
 
 READING = [
     ("runs",),
@@ -27,12 +45,30 @@ READING = [
     ("ledger", "prune", "--days", "1", "--dry-run"),
     ("ledger", "keep", "b1"),
 ]
+FUNCTIONS: dict[str, Callable[[Workflow, dict[str, Any]], Any]] = {
+    "outputs": lambda flow, ledger: outputs(flow, "a", **ledger),
+    "output_pages": lambda flow, ledger: list(output_pages(flow, "a", **ledger)),
+    "diff": lambda flow, ledger: diff(flow, VersionChoice(revision=1), **ledger),
+    "diff_replay": lambda flow, ledger: diff_replay(flow, "r1", **ledger),
+    "stale": lambda flow, ledger: stale(flow, **ledger),
+    "verify": lambda flow, ledger: verify(reads(flow), "tier=A", on=["dagster"], **ledger),
+    "read_input": lambda flow, ledger: read_input(make_context(partition={"tier": "A"}), flow.output("a"), **ledger),
+    "resume": lambda flow, ledger: resume("r1", flow, **ledger),
+    "replay": lambda flow, ledger: replay("r1", "a", flow, **ledger),
+}
 FLOW = """
 from flowctx import PartitionScheme, Workflow
 
 flow = Workflow("flow", partitions=PartitionScheme(tier=["A", "B"]))
 flow.step(name="a")(lambda ctx: {})
 """
+
+
+def reads(flow: Workflow) -> Workflow:
+    """Return a workflow that reads another one's outputs."""
+    reader = Workflow("reader", partitions=flow.partitions)
+    reader.step(name="b", inputs={"all": flow.output("a")})(lambda ctx, all: {})
+    return reader
 
 
 def tables_of(url: str) -> list[str]:
@@ -74,6 +110,35 @@ def test_a_plan_makes_no_tables(sql_url: str) -> None:
         assert not Path(sql_url.removeprefix("sqlite:///")).exists()
         if not sql_url.startswith("sqlite"):
             assert tables_of(sql_url) == []
+
+
+@pytest.mark.parametrize("named", ["given", "by the environment"])
+@pytest.mark.parametrize("read", FUNCTIONS, ids=FUNCTIONS)
+def test_a_function_that_reads_makes_no_tables(
+    sql_url: str, read: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Python as in the commands: ``NoLedger``, and neither file nor tables."""
+    if named != "given":
+        monkeypatch.setenv("FLOWCTX_LEDGER_URL", sql_url)
+    flow = Workflow("flow", partitions=PartitionScheme(tier=["A", "B"]))
+    flow.step(name="a")(lambda ctx: {})
+    with pytest.raises(NoLedger, match="there is no ledger"):
+        FUNCTIONS[read](flow, {"ledger": sql_url} if named == "given" else {})
+    assert not Path(sql_url.removeprefix("sqlite:///")).exists()
+    if not sql_url.startswith("sqlite"):
+        assert tables_of(sql_url) == []
+
+
+def test_a_function_reads_what_the_process_has_just_made(sql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that the environment names is made by the first run, and read from then on."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", sql_url)
+    flow = Workflow("flow", partitions=PartitionScheme(tier=["A", "B"]))
+    flow.step(name="a")(lambda ctx: {"n": 1})
+    with pytest.raises(NoLedger):
+        outputs(flow, "a")
+    assert run(flow, partition="tier=A").status == "ok"
+    assert len(outputs(flow, "a")) == 1
+    shared_ledger(sql_url).close()
 
 
 def test_a_reader_is_told_that_there_is_none(sql_url: str) -> None:

@@ -14,7 +14,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
 from flowctx.dagster.ordering import unordered
 from flowctx.dagster.run_time import time_dimension
-from flowctx.ledger import ledger_or_default
+from flowctx.ledger import ledger_to_read
 
 
 def read_input(
@@ -41,6 +41,7 @@ def read_input(
         InputMissing: It is not there, not yet, or was skipped and is not optional.
         ContextError: The context does not say which partition it is about, or there is no ledger.
         WorkflowError: There is no such step, or its partitions do not fit.
+        NoLedger: There is no ledger at the URL.
 
     Example:
         ::
@@ -49,7 +50,7 @@ def read_input(
             def report(context: dg.AssetExecutionContext) -> None:
                 navs = read_input(workflow_context(context), nav.output("value"))     # of every fund of this date
     """
-    found = ledger_or_default(ledger)
+    found = ledger_to_read(ledger)
     op = dg.OpExecutionContext.get()
     return read_once(
         ctx,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+from contextlib import closing
 from pathlib import Path
 
 from flowctx.core.durability.ledger import Ledger
@@ -18,6 +19,7 @@ __all__ = [
     "default_ledger_url",
     "ledger_from_env",
     "ledger_or_default",
+    "ledger_to_read",
     "open_ledger",
     "shared_ledger",
     "strict_from_env",
@@ -64,6 +66,29 @@ def ledger_or_default(ledger: Ledger | str | None) -> Ledger | None:
         True
     """
     return open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+
+
+def ledger_to_read(ledger: Ledger | str | None) -> Ledger | None:
+    """Return the ledger that :func:`ledger_or_default` does, for who only reads: one that is not there is not made.
+
+    Raises:
+        NoLedger: There is none at the URL; of one that was given, its first use says so.
+
+    Example:
+        >>> ledger_to_read("memory://").list_runs()
+        []
+    """
+    url = os.environ.get("FLOWCTX_LEDGER_URL")
+    if ledger is None and url:
+        _check_there(url)
+    return open_ledger(ledger, make=False) if isinstance(ledger, str) else ledger or ledger_from_env()
+
+
+@functools.cache
+def _check_there(url: str) -> None:
+    """Refuse a ledger that is not there; each is asked once in a process, with a connection of its own."""
+    with closing(open_ledger(url, make=False)) as reader:
+        reader.now()
 
 
 @functools.cache

@@ -32,7 +32,7 @@ from flowctx.core.workflow.run_context import begin, new_run_id
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.core.workflow.step_config import step_config_of
-from flowctx.ledger import ledger_from_env, open_ledger, strict_from_env
+from flowctx.ledger import ledger_or_default, ledger_to_read, strict_from_env
 from flowctx.local.progress import Progress
 
 __all__ = ["SystemClock", "replay", "resume", "run"]
@@ -171,13 +171,14 @@ def resume(
         CaptureHeld: Another run is writing the capture by now.
         RunAlive: Somebody is at the run; the message says who, and since when.
         Superseded: Somebody else continues the run.
+        LedgerError: There is no ledger.
 
     Example:
         >>> resume("no-such-run", ledger="memory://")
         Traceback (most recent call last):
         flowctx.core.errors.UnknownRun: the ledger remembers no run 'no-such-run'; see: flowctx runs
     """
-    with _open_ledger(ledger) as ledger_in_use:
+    with _open_ledger(ledger, make=False) as ledger_in_use:
         ledger_in_use = _require_ledger(ledger_in_use)
         workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
         before = latest_continuation(ledger_in_use, before)
@@ -224,11 +225,12 @@ def replay(
     Raises:
         UnknownRun: The ledger remembers no such run.
         WorkflowError: There is no such step, or the run did not get so far.
+        LedgerError: There is no ledger.
     """
     if caller is not None:
         warn_renamed("replay(caller=)", "replay(invoke=)")
         invoke = caller
-    with _open_ledger(ledger) as ledger_in_use:
+    with _open_ledger(ledger, make=False) as ledger_in_use:
         ledger_in_use = _require_ledger(ledger_in_use)
         workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
         return replay_step(
@@ -340,11 +342,10 @@ def _continued(
                 raise
 
 
-def _open_ledger(ledger: Ledger | str | None) -> AbstractContextManager[Ledger | None]:
+def _open_ledger(ledger: Ledger | str | None, *, make: bool = True) -> AbstractContextManager[Ledger | None]:
     """Open the ledger that is meant, and close it again if it was given by its URL."""
-    if isinstance(ledger, str):
-        return closing(open_ledger(ledger))
-    return nullcontext(ledger_from_env() if ledger is None else ledger)
+    found = ledger_or_default(ledger) if make else ledger_to_read(ledger)
+    return closing(found) if isinstance(ledger, str) and found is not None else nullcontext(found)
 
 
 def _require_ledger(ledger: Ledger | None) -> Ledger:

@@ -12,7 +12,7 @@ from flowctx.core.errors import ContextError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
-from flowctx.ledger import ledger_or_default
+from flowctx.ledger import ledger_to_read
 
 
 def read_input(
@@ -40,6 +40,7 @@ def read_input(
         ContextError: The context is one of an engine's, does not say which partition it is about, or there is no
             ledger.
         WorkflowError: There is no such step, or its partitions do not fit.
+        NoLedger: There is no ledger at the URL.
 
     Example:
         >>> from flowctx import Daily, PartitionScheme, Workflow, run
@@ -62,5 +63,5 @@ def read_input(
             f"this context is one of {str(name).capitalize()}'s; use flowctx.{name}.read_input(), which knows what "
             f"{str(name).capitalize()} is still to make"
         )
-    found = ledger_or_default(ledger)
+    found = ledger_to_read(ledger)
     return read_once(ctx, item, scheme=scheme, ledger=found, store=artifact_store(found))

@@ -9,7 +9,7 @@ from flowctx import local
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version, older_with_step, without_step
-from flowctx.core.errors import InputMissing, LedgerError
+from flowctx.core.errors import InputMissing, LedgerError, NoLedger
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import amount
 from flowctx.core.workflow.context import WorkflowContext
@@ -47,6 +47,8 @@ def copy_inputs(work: Work, ledger: Ledger | str | None, folder: Path) -> None:
 def _ledger(workflow: Workflow, ledger: Ledger | str | None) -> Ledger:
     try:
         return required_ledger(ledger)
+    except NoLedger:  # it says what to do
+        raise
     except LedgerError as exc:
         raise LedgerError(
             f"workflow {workflow.name!r} reads outputs of other partitions, which are in a ledger; pass ledger= "

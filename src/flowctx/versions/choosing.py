@@ -17,19 +17,19 @@ from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.ledger import ledger_or_default
+from flowctx.ledger import ledger_to_read
 
 #: How many partitions are looked up at a time.
 _PAGE = 500
 
 
 def required_ledger(ledger: Ledger | str | None) -> Ledger:
-    """Return the ledger that is meant.
+    """Return the ledger that is meant, to be read.
 
     Raises:
         LedgerError: There is none.
     """
-    found = ledger_or_default(ledger)
+    found = ledger_to_read(ledger)
     if found is None:
         raise LedgerError("versions of outputs are in the ledger; pass ledger= or set FLOWCTX_LEDGER_URL")
     return found
