@@ -6,8 +6,11 @@ import dagster as dg
 import pytest
 
 from adapters.dagster_support import QUIET
-from flowctx import ContextError, Daily, PartitionScheme, Workflow
-from flowctx.dagster import WorkflowIOManager, workflow_context, workflow_job
+from backfill.bulk_batch import Bulk
+from backfill.flows import flow as batched
+from flowctx import ContextError, Daily, PartitionScheme, Weekly, Workflow
+from flowctx.dagster import WorkflowIOManager, workflow_bulk_job, workflow_context, workflow_definitions, workflow_job
+from flowctx.dagster.partitions import to_dagster_key
 
 DAY = "2026-01-05"
 days = dg.DailyPartitionsDefinition("2026-01-01")
@@ -110,3 +113,76 @@ def test_a_run_of_a_range_has_no_one_context_in_a_sensor():
         sensor = dg.build_run_status_sensor_context("ended", event, instance, done.dagster_run)
         with pytest.raises(ContextError, match=f"is about the partitions {DAY} to 2026-01-07"):
             workflow_context(sensor, workflow=flow)
+
+
+BY_TIER = PartitionScheme(tier=["T1", "T2"], date=Daily(start="2026-01-01", calendar="WEEKDAYS"))
+BY_WEEK = PartitionScheme(week=Weekly(start="2026-01-01"))
+
+
+def told_of(defs, job_name, tags, workflow=None, *, known=True):
+    """Return the context in a sensor that is told of the end of a run with some tags."""
+    location = {"repository_def": defs.get_repository_def()} if known else {}
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = defs.resolve_job_def(job_name).execute_in_process(instance=instance, tags=tags, run_config=QUIET)
+        event, run = done.all_events[-1], instance.get_run_by_id(done.run_id)
+        return workflow_context(
+            dg.build_run_status_sensor_context("ended", event, instance, run, **location), workflow=workflow
+        )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "key"), [(BY_TIER, "T1|2026-01-05"), (BY_WEEK, "2026-01-09")], ids=["dimensions", "weeks"]
+)
+@pytest.mark.parametrize("job", ["of ops", "of assets"])
+def test_a_sensor_reads_keys_by_the_scheme_of_the_run(scheme, key, job, tmp_path, monkeypatch):
+    """Without a workflow, and without tags of the key's dimensions, partition and capture are those of the steps."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    seen = []
+    told = Workflow("told", partitions=scheme)
+    told.step("only")(seen.append)
+    resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
+    jobs = dg.Definitions(jobs=[workflow_job(told, name="ops", resource_defs=resources)])
+    defs = dg.Definitions.merge(workflow_definitions(told), jobs, dg.Definitions(executor=dg.in_process_executor))
+    tags = {"dagster/partition": str(to_dagster_key(key, scheme))}
+    ctx = told_of(defs, "ops" if job == "of ops" else "told_job", tags)
+    assert [(ctx.partition, ctx.capture_id, ctx.as_of_date)] == [
+        (one.partition, one.capture_id, one.as_of_date) for one in seen
+    ]
+
+
+def test_a_key_of_unknown_dimensions_is_refused(tmp_path):
+    """Where the code location is not known and the run has no tags of its dimensions, nothing is made up."""
+    told = Workflow("told", partitions=BY_TIER)
+    told.step("only")(lambda ctx: None)
+    resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
+    defs = dg.Definitions(jobs=[workflow_job(told, resource_defs=resources)])
+    tags = {"dagster/partition": "2026-01-05|T1"}
+    with pytest.raises(ContextError, match="no dimensions; pass workflow= or scheme="):
+        told_of(defs, "told", tags, known=False)
+    assert str(told_of(defs, "told", tags, told, known=False).partition) == "date=2026-01-05|tier=T1"
+
+
+def test_a_slice_of_a_batch_has_no_context(ledger):
+    """Sensors and hooks that are told of a run of the bulk job hear where its partitions are."""
+    bulk, heard = Bulk(ledger, "date=2012-01-02,tier=T1"), []
+
+    @dg.success_hook
+    def noted(context):
+        with pytest.raises(ContextError) as refused:
+            workflow_context(context)
+        heard.append(str(refused.value))
+
+    conf = bulk.conf
+    (part,) = conf.pop("slices")
+    config = {**QUIET, "ops": {"run_slice": {"config": {"bulk": conf, "slice": part}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = workflow_bulk_job(batched, hooks={noted})
+        done = job.execute_in_process(run_config=config, instance=instance)
+        run = instance.get_run_by_id(done.run_id)
+        sensor = dg.build_run_status_sensor_context("ended", done.all_events[-1], instance, run)
+        with pytest.raises(
+            ContextError, match="does a slice of batch 'b', of which each partition is a run"
+        ) as refused:
+            workflow_context(sensor, workflow=batched)
+    assert heard == [str(refused.value)]
+    assert "flowctx status b; leave out job 'filled__bulk' here" in heard[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import dagster as dg
 
+from flowctx.core.batches.bulk import BULK, RUN_SLICE
 from flowctx.core.errors import ContextError
 from flowctx.dagster._compat import (
     BaseDirectExecutionContext,
@@ -18,6 +20,7 @@ from flowctx.dagster._compat import (
     hook_step_context,
     schedule_name,
 )
+from flowctx.dagster.partitions import scheme_of
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.run_time import schedule_tick, zone_of
 
@@ -49,6 +52,7 @@ def run_facts(context: Any) -> RunFacts:
 
 def _of_op(op: dg.OpExecutionContext) -> RunFacts:
     run = op.run
+    _check_no_slice(run)
     step = op.get_step_execution_context()
     root = op.instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
     assets = op.assets_def.keys if op.has_assets_def else ()
@@ -173,8 +177,10 @@ def _of_hook(context: dg.HookContext) -> RunFacts:
 def _of_run_status(context: dg.RunStatusSensorContext) -> RunFacts:
     """Read the run that a run status sensor is told of, as that run itself is read."""
     run, instance = context.dagster_run, context.instance
+    _check_no_slice(run)
     repository = _repository(context)
     job = repository.get_job(run.job_name) if repository is not None and repository.has_job(run.job_name) else None
+    definition = job.partitions_def or _of_assets(run, repository) if job is not None else None
     first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
     if first != last:
         raise ContextError(
@@ -186,8 +192,9 @@ def _of_run_status(context: dg.RunStatusSensorContext) -> RunFacts:
         name=run.job_name,
         tags=run.tags,
         root=instance.get_run_by_id(run.root_run_id) if run.root_run_id else None,
-        keys=() if key is None else (_with_dimensions(key, run.tags),),
-        partitions_def=job.partitions_def if job is not None else None,
+        keys=() if key is None else (_with_dimensions(key, run.tags, definition),),
+        partitions_def=definition,
+        scheme=scheme_of(definition),
         **schedule_tick(run.tags, repository)._asdict(),
         started_at=_started(instance, run.run_id),
         log=context.log,
@@ -196,8 +203,34 @@ def _of_run_status(context: dg.RunStatusSensorContext) -> RunFacts:
     )
 
 
-def _with_dimensions(key: str, tags: Mapping[str, str]) -> str:
+def _check_no_slice(run: dg.DagsterRun) -> None:
+    """Refuse a run of a bulk job: it is about many partitions, of which each has a context of its own.
+
+    Raises:
+        ContextError: It is one.
+    """
+    op = (run.run_config.get("ops") or {}).get(RUN_SLICE) or {}
+    batch_id = ((op.get("config") or {}).get(BULK) or {}).get("batch_id")
+    if batch_id is not None:
+        raise ContextError(
+            f"run {run.run_id} does a slice of batch {batch_id!r}, of which each partition is a run of its own in the "
+            f"ledger: flowctx status {shlex.quote(batch_id)}; leave out job {run.job_name!r} here"
+        )
+
+
+def _of_assets(run: dg.DagsterRun, repository: dg.RepositoryDefinition | None) -> dg.PartitionsDefinition[Any] | None:
+    """Return the definition of the partitions of a run's assets, if they have one; their job is of any assets."""
+    if repository is None:
+        return None
+    known = repository.asset_graph.get_all_asset_keys()
+    found = [repository.asset_graph.get(key).partitions_def for key in run.asset_selection or () if key in known]
+    return next((definition for definition in found if definition is not None), None)
+
+
+def _with_dimensions(key: str, tags: Mapping[str, str], definition: dg.PartitionsDefinition[Any] | None) -> str:
     """Return a key of a run's tags as Dagster has it inside of the run."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return definition.get_partition_key_from_str(key)
     dimensions = {
         name.removeprefix(f"{_PARTITION_TAG}/"): value
         for name, value in tags.items()

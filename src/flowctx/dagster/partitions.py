@@ -196,6 +196,12 @@ def _closed_periods(cadence: Cadence, first: date, last: date | None) -> list[st
     return [every.window(day).start for day in periods if cadence.containing(day) is None]
 
 
+def scheme_of(definition: object) -> PartitionScheme | None:
+    """Return the scheme that a definition was made of, if it was made here."""
+    made = _SCHEMES.get(id(definition))
+    return None if made is None else made[1]
+
+
 # -- keys -------------------------------------------------------------------------------------------------------
 
 
@@ -268,10 +274,9 @@ def in_order(keys: Iterable[str], definition: dg.PartitionsDefinition[Any] | Non
 
     Dagster itself hands several keys on in an order that differs from run to run.
     """
-    made = _SCHEMES.get(id(definition))
-    if made is None:
+    scheme = scheme_of(definition)
+    if scheme is None:
         return sorted(keys, key=_place_in(definition))
-    scheme = made[1]
     return sorted(keys, key=lambda key: scheme.index(parse_dagster_key(key, scheme)))
 
 

@@ -48,6 +48,8 @@ class RunFacts:
     keys: tuple[str, ...] = ()
     #: The definition that the keys are of.
     partitions_def: dg.PartitionsDefinition[str] | None = None
+    #: The scheme that this was made of, where the run as a whole is meant: nobody in it says theirs.
+    scheme: PartitionScheme | None = None
     #: Time zone of the schedule; None if it is not known.
     timezone: str | None = "UTC"
     #: The time for which a schedule fired, and whether it does so several times a day.
@@ -130,6 +132,8 @@ class RunFacts:
         if workflow is not None:
             scheme = workflow.partitions
             key = key if scheme is not None else None  # an unpartitioned asset may sit in a partitioned run
+        elif scheme is None:
+            scheme = self.scheme
         partition = request.partition_key(scheme) if key is None else self.partition(key, scheme)
         if key is not None and request.partition is not None and request.partition_key(scheme) != partition:
             raise ContextError(

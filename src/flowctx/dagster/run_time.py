@@ -52,17 +52,19 @@ def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None) -
 
 
 def check_bare_key(key: str | None, as_of: AsOf | None) -> None:
-    """Refuse a key in a unit test of which nobody knows what it is a key of, so that it would have no date.
+    """Refuse a key of which nobody knows what it is a key of, so that it would have no date, or no dimensions.
 
     Raises:
         ContextError: A rule, or the looks of the key, say that it should have one.
     """
     if key is None or isinstance(key, dg.MultiPartitionKey):
         return
-    if as_of is not None or iso_date(key) is not None:
+    several = "|" in key  # which Dagster allows in no other key
+    if several or as_of is not None or iso_date(key) is not None:
         raise ContextError(
-            f"this context has the key {key!r} and no partitions definition, so no date; pass workflow= or scheme=, or "
-            f"in a unit test call the asset with it: loaded(dg.build_asset_context(partition_key={key!r}))"
+            f"this context has the key {key!r} and no partitions definition, so no "
+            f"{'dimensions' if several else 'date'}; pass workflow= or scheme=, or in a unit test call "
+            f"the asset with it: loaded(dg.build_asset_context(partition_key={key!r}))"
         )
 
 
