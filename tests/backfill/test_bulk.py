@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +19,15 @@ from flowctx import Backfill, BatchError, Workflow
 from flowctx.backfill import JointBackfill, LaunchListener, LocalLauncher
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.leading import LEASE
+from flowctx.backfill.settling import end_runs_of_slices, worker_of
 from flowctx.bulk import SliceProcess
 from flowctx.core.batches.bulk import BulkRequest, Slice
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
 from flowctx.ledger import open_ledger
+from flowctx.ledger.sql import SqlLedger
 
 SOME = "date=2012-01-02..2012-01-05"
 BAD = "date=2012-01-03|tier=T2"
@@ -86,6 +94,59 @@ def test_what_is_left_is_in_slices_and_the_launch_counts_how_it_ends(ledger: Led
     engine = Threads(ledger)
     assert batch.launch(engine, retry_failed=True).complete
     assert [(part.select, part.left) for part in engine.started] == [(engine.started[0].select, 1)]
+
+
+def running(ledger: Ledger) -> list[RunRecord]:
+    """Return what the ledger takes for running in the batch."""
+    return ledger.list_runs(batch_id="b", status=RunStatus.RUNNING)
+
+
+class Killed(Threads):
+    """An engine on which somebody ends a slice while it is at a partition."""
+
+    def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
+        process = SliceProcess(flow, request, slices[0], self.ledger)
+
+        def run_and_kill() -> None:
+            with pytest.raises(BatchError, match="by signal SIGKILL"):
+                list(process.run())
+
+        self.threads = [threading.Thread(target=run_and_kill)]
+        self.threads[0].start()
+        while not any(run.owner and run.owner.startswith(worker_of("b")) for run in running(self.ledger)):
+            time.sleep(0.05)
+        os.kill(process._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        self.threads[0].join()
+
+
+def test_what_a_stopped_slice_leaves_under_way_is_over_with_it(ledger: Ledger) -> None:
+    """It is canceled, not running, since its engine says that the slice is over; the same launch again goes on with it.
+
+    What others do in the batch is left alone.
+    """
+    batch = Backfill(flow, "date=2012-01-02", "b", params={"pause": 0.3}, ledger=ledger)
+    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-02|T3"), "scheme": flow.partitions}
+    theirs = RunRecord(workflow=flow.name, context=begin(flow.name, run_id="theirs", **ids), steps=tuple(flow.steps))
+    ledger.begin(theirs, lease=timedelta(0))
+    progress = batch.launch(Killed(ledger))
+    assert progress.ended[PartitionState.CANCELED] == 1
+    (left,) = ledger.list_runs(batch_id="b", status=RunStatus.CANCELED)
+    assert left.error == "its slice was stopped, or died"
+    assert [run.run_id for run in running(ledger)] == ["theirs"]
+    batch.launch(Threads(ledger))
+    assert ledger.get_run(left.run_id).status is RunStatus.OK
+
+
+def test_what_gives_no_sign_of_life_is_over_while_other_slices_go_on(ledger: Ledger, url: str) -> None:
+    """A worker that gives signs of life is left alone until the engine calls all slices over."""
+    batch = Backfill(flow, SOME, "b", ledger=ledger).record()
+    ledger.batches.put(batch)
+    of_worker = SqlLedger(url, owner=f"{worker_of('b')} (process 1 on there)")
+    for tier, lease in (("T1", timedelta(0)), ("T2", timedelta(hours=1))):
+        ids = {"batch_id": "b", "partition": flow.partition_key(f"2012-01-03|{tier}"), "scheme": flow.partitions}
+        of_worker.begin(RunRecord(workflow=flow.name, context=begin(flow.name, run_id=tier, **ids)), lease=lease)
+    of_worker.close()
+    assert [end_runs_of_slices(ledger, batch, over=over) for over in (False, False, True)] == [1, 0, 1]
 
 
 def test_a_batch_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None:

@@ -13,6 +13,7 @@ from flowctx.backfill.again import RunsAgain, runs_again
 from flowctx.backfill.leading import LEASE, LaunchOptions, LeadLaunch
 from flowctx.backfill.local import Durability
 from flowctx.backfill.polling import POLL_SECONDS
+from flowctx.backfill.settling import end_runs_of_slices
 from flowctx.backfill.slices import Part, split
 from flowctx.core.batches.bulk import BulkRequest, Slice
 from flowctx.core.batches.launcher import Launcher
@@ -34,6 +35,8 @@ _PER_LANE: Final = 2
 _FAILURES: Final = 20
 #: How long slices of a batch that was canceled may take to end, before the batch is launched anew.
 _ENDING_SECONDS: Final = 60.0
+#: How often it is looked for what slices that are over have left under way.
+_LOOK_SECONDS: Final = 30.0
 
 
 class BulkLauncher(ABC):
@@ -121,7 +124,7 @@ class BulkLaunch(LeadLaunch):
     def __init__(self, work: BulkWork, batch: BatchRecord, launcher: BulkLauncher, options: LaunchOptions) -> None:
         super().__init__(work.ledger.batches, [work.workflow], batch, launcher, options)
         self.bulk_work, self.bulk = work, launcher
-        self.follows, self.shown = False, set[str]()
+        self.follows, self.shown, self.looked_at = False, set[str](), time.monotonic()
 
     def lead(self) -> None:
         """Lead the batch; where slices of an earlier launch are under way, go on in its name."""
@@ -145,12 +148,14 @@ class BulkLaunch(LeadLaunch):
         if not self.follows and not self._start():
             return self._conclude()
         while not self.bulk.is_over():
+            self._end_left()
             self._count(before)
             self.listener.tick(self.progress)
             self.look_around()
             if self.progress.stopped in ("canceled", "interrupted"):
                 return None
             time.sleep(POLL_SECONDS)
+        self._end_left(over=True)
         self._count(before)
         if (failure := self.bulk.failure()) is not None:
             logger.error("batch %s: %s", self.batch.batch_id, failure)
@@ -191,6 +196,13 @@ class BulkLaunch(LeadLaunch):
         )
         self.bulk.start(request, [slice_of(part) for part in parts])
         return True
+
+    def _end_left(self, *, over: bool = False) -> None:
+        """End what slices that were stopped or died have left under way: what is silent, and once all are over, all."""
+        now = time.monotonic()
+        if over or now - self.looked_at > _LOOK_SECONDS:
+            self.looked_at = now
+            end_runs_of_slices(self.bulk_work.ledger, self.batch, over=over)
 
     # -- how they come along ----------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 
-#: So many runs of a batch are looked at that was canceled.
+#: So many runs of a batch are looked at.
 _MOST = 10_000
 _WORDS = {
     PartitionState.FAILED: "its engine says that it failed",
@@ -66,16 +66,43 @@ def end_silent_runs(ledger: Ledger, batch: BatchRecord) -> tuple[int, list[RunRe
     Returns:
         How many runs it ended, and those that may be under way.
     """
-    now, ended, left = ledger.now(), 0, []
+    why = "its batch was canceled, and its process died"
+    silent, left = _silent_and_alive(ledger, batch)
+    return sum(end_run(ledger, run, RunStatus.CANCELED, why) is not None for run in silent), left
+
+
+def end_runs_of_slices(ledger: Ledger, batch: BatchRecord, *, over: bool) -> int:
+    """End what slices of a batch have left under way that were stopped, or died; the batch goes on with it.
+
+    Args:
+        ledger: Where it is recorded.
+        batch: The batch.
+        over: Whether its engine calls all of them over; else what gives signs of life is left alone.
+
+    Returns:
+        How many runs it ended.
+    """
+    silent, alive = _silent_and_alive(ledger, batch)
+    left = [
+        run for run in (*silent, *(alive if over else ())) if (run.owner or "").startswith(worker_of(batch.batch_id))
+    ]
+    why = "its slice was stopped, or died"
+    return sum(end_run(ledger, run, RunStatus.CANCELED, why) is not None for run in left)
+
+
+def worker_of(batch_id: str) -> str:
+    """Return how the owner of a run begins that a worker of a batch has."""
+    return f"a worker of batch {batch_id!r}"
+
+
+def _silent_and_alive(ledger: Ledger, batch: BatchRecord) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Return the runs of a batch in processes of flowctx's own whose lease has run out, and those whose has not."""
+    silent: list[RunRecord] = []
+    alive: list[RunRecord] = []
+    now = ledger.now()
     for workflow in batch.workflows:
         running = ledger.list_runs(workflow=workflow, batch_id=batch.batch_id, status=RunStatus.RUNNING, limit=_MOST)
         for run in running:
-            if run.engine != "local":
-                continue
-            if run.lease_until is not None and run.lease_until > now:
-                left.append(run)
-            else:
-                ended += (
-                    end_run(ledger, run, RunStatus.CANCELED, "its batch was canceled, and its process died") is not None
-                )
-    return ended, left
+            if run.engine == "local":
+                (alive if run.lease_until is not None and run.lease_until > now else silent).append(run)
+    return silent, alive

@@ -21,6 +21,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
+from flowctx.backfill.settling import worker_of
 from flowctx.backfill.worker_process import take_place
 from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.continuation import changed_params
@@ -94,7 +95,7 @@ def _at_its_place(setup: Mapping[str, Any]) -> tuple[list[Workflow], GroupedLedg
     """Be where the batch is launched, and return its workflows and its ledger."""
     take_place(setup["place"])
     workflows = [import_workflow(target) for target in setup["targets"]]
-    who = f"{_worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
+    who = f"{worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
     # Where a run that cannot be recorded goes on, it has to hear of each write by itself.
     seconds = None if not strict_from_env() else GROUP_SECONDS if setup["grouped"] else 0.0
     return workflows, GroupedLedger(setup["ledger"], owner=who, seconds=seconds)
@@ -108,10 +109,6 @@ def _why(exc: BaseException) -> str:
     place = traceback.extract_tb(exc.__cause__.__traceback__)[-1:] if exc.__cause__ is not None else []
     where = f" (line {place[0].lineno} of {place[0].filename})" if place else ""
     return text.replace(SHOWN_BY_DEBUG, where)  # here, nobody sees the traceback
-
-
-def _worker_of(batch_id: str) -> str:
-    return f"a worker of batch {batch_id!r}"
 
 
 def pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -338,7 +335,7 @@ class _Runs:
 
     def is_left(self, run: RunRecord) -> bool:
         """Return whether a run is left from the launch before this one, whose workers are gone with it."""
-        return (run.owner or "").startswith(_worker_of(self.batch_id))
+        return (run.owner or "").startswith(worker_of(self.batch_id))
 
     def skipped_steps(self, run: RunRecord) -> list[str]:
         """Return the steps of a skipped run that are to run again: it was asked for, or the run would be left alone."""
