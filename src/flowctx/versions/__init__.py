@@ -1,7 +1,7 @@
 """What was known when, and what changed: the versions of outputs that the ledger remembers.
 
 * :mod:`.outputs`: the outputs of many partitions, of the version that is meant
-* :mod:`.differences`, :mod:`.changes`: what differs between two versions
+* :mod:`.comparing`, :mod:`.differences`, :mod:`.changes`: what differs between two versions
 * :mod:`.shown`, :mod:`.html_page`: that as text, as data and as a page
 * :mod:`.staleness`: what was built on what has been captured again since
 * :mod:`.lineage`: what a version was built from
@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.versions.differences import Differences, StepDifference, diff, diff_replay
+from flowctx.versions.comparing import diff, diff_replay
+from flowctx.versions.differences import Differences, StepDifference
 from flowctx.versions.html_page import render_html
 from flowctx.versions.lineage import Source, lineage
 from flowctx.versions.outputs import outputs
