@@ -76,6 +76,9 @@ QUESTIONS: dict[str, Question] = {
     "`flowctx output`, `diff`: what a step of some runs recorded": lambda ledger: ledger.step_records(
         "a", ["k1", "k2"]
     ),
+    "`flowctx diff`: how steps of some runs ended, and what they recorded": lambda ledger: ledger.digests_of(
+        ["a", "b"], ["k1", "k2"]
+    ),
     "`flowctx output`, `diff`: which partitions are captured": lambda ledger: list(ledger.captured_partitions("flow")),
     "`flowctx show --lineage`: runs by their keys": lambda ledger: ledger.runs_of(["k1", "k2"]),
     "`flowctx stale`: all steps of some runs": lambda ledger: ledger.recorded_steps(["k1", "k2"]),

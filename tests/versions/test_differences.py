@@ -138,6 +138,32 @@ def test_a_run_and_its_replay_differ_where_the_source_does(ledger):
     assert [(step.step, change.path, change.old, change.new) for change in step.changes] == [("rows", "source", 1, 2)]
 
 
+class Asked(MemoryLedger):
+    """Counts how often versions are looked up."""
+
+    times = 0
+
+    def versions_meant(self, *args):
+        self.times += 1
+        return super().versions_meant(*args)
+
+
+def test_versions_are_looked_up_once_for_all_steps():
+    """Which version of a partition is meant does not depend on the step; what differs comes by partition and step."""
+    ledger = Asked()
+    for tier in ("T2", "T1"):
+        make(ledger, "b1", tier, out={"a": 1}, v=[1.0, 2.0])
+        make(ledger, "b2", tier, out={"a": 2}, v=[1.0, 3.0])
+    there = diff(flow, FIRST, SECOND, ledger=ledger)
+    assert [(one.partition.tier, one.step) for one in there.steps] == [
+        ("T1", "rate"),
+        ("T1", "rows"),
+        ("T2", "rate"),
+        ("T2", "rows"),
+    ]
+    assert ledger.times == 1
+
+
 def test_secrets_are_hidden_wherever_differences_are_shown(ledger):
     """By the way to the value, in lines, data and the page."""
     make(ledger, "b1", out={"db": {"password": "hunter21"}, "limit": 1})

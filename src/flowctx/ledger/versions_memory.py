@@ -12,6 +12,7 @@ from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger.rows import step_row
 from flowctx.ledger.standing import FindBatch, version_of
 
 
@@ -84,6 +85,17 @@ class MemoryVersions(FindBatch):
         """Return how the recorded steps of several runs ended, by the digests of their keys."""
         recorded = self.recorded_steps(run_keys)
         return {digest: {one.step: one.status for one in some} for digest, some in recorded.items()}
+
+    def digests_of(
+        self, steps: Collection[str], run_keys: Collection[str]
+    ) -> dict[tuple[str, str], tuple[StepStatus, str]]:
+        """Return how some steps of several runs ended, and the digests of what they recorded."""
+        recorded = {name: self.step_records(name, run_keys) for name in steps}
+        return {
+            (digest, name): (record.status, step_row(digest, record)["digest"])
+            for name, records in recorded.items()
+            for digest, record in records.items()
+        }
 
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
         """Return several runs, by the digests of their keys; those that nobody knows are left out."""

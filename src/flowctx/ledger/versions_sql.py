@@ -25,6 +25,7 @@ from flowctx.ledger.tables import INPUTS, captures, holds, pruned_captures, runs
 _CHUNK = 500
 #: How many partitions are listed at a time.
 _PAGE = 5000
+_STEPS = steps.c
 
 
 class SqlVersions(FindBatch):
@@ -119,6 +120,17 @@ class SqlVersions(FindBatch):
             for row in self._database.rows(query.where(self._is_one(some, steps.c.run_key))):
                 found.setdefault(row["run_key"], {})[row["step"]] = StepStatus(row["status"])
         return found
+
+    def digests_of(
+        self, steps: Collection[str], run_keys: Collection[str]
+    ) -> dict[tuple[str, str], tuple[StepStatus, str]]:
+        """Return how some steps of several runs ended, and the digests of what they recorded."""
+        query = select(_STEPS.run_key, _STEPS.step, _STEPS.status, _STEPS.digest).where(_STEPS.step.in_(list(steps)))
+        return {
+            (run_key, name): (StepStatus(status), digest)
+            for some in chunks(list(run_keys))
+            for run_key, name, status, digest in self._database.tuples(query.where(self._is_one(some, _STEPS.run_key)))
+        }
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""

@@ -153,6 +153,15 @@ class VersionsContract:
         statuses = ledger.statuses_of([one.key.digest, two.key.digest, "nothing"])
         assert statuses == {run.key.digest: ledger.statuses(run.key) for run in (one, two)}
 
+    def test_digests_of_some_steps_of_several_runs(self, ledger: Ledger) -> None:
+        """They are those of the versions, with how each step ended; of what is not recorded there is none."""
+        one = _recorded(ledger, _run("r1", "b1"), output={"nav": 1})
+        two = _recorded(ledger, _run("r2", "b2"), RunStatus.SKIPPED, status=StepStatus.SKIPPED)
+        ledger.record(replace(ledger.get_run("r1"), fencing_token=one.fencing_token), [_step(step="later")])
+        found = ledger.digests_of(["value", "total"], [one.key.digest, two.key.digest, "nothing"])
+        versions = ledger.versions("nav", "value", [_KEY])
+        assert found == {(v.run_key, "value"): (v.step_status, v.digest) for v in versions}
+
     def test_the_steps_of_several_runs_that_have_read_others(self, ledger: Ledger) -> None:
         """They come without those beside them; to return what is called inputs is not to read."""
         one, two = (_recorded(ledger, _run(f"r{n}", f"b{n}"), output={"inputs": {"nav": n}}) for n in (1, 2))

@@ -171,9 +171,14 @@ def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[V
     records = ledger.step_records(step, [version.run_key for version in versions])
     for version in versions:
         if version.run_key not in records:
-            raise VersionGone(
-                f"capture {version.capture_id} of workflow {workflow!r} is there no more: its run "
-                f"{version.run_id} was pruned while it was read; read it again"
-            )
+            raise pruned_meanwhile(workflow, version)
     found = (records[version.run_key] for version in versions)
     return [load_output(Envelope(step=step, output=record.output), store) for record in found]
+
+
+def pruned_meanwhile(workflow: str, version: Version) -> VersionGone:
+    """Return the error of a version of a workflow that is there no more, though it was a moment ago."""
+    return VersionGone(
+        f"capture {version.capture_id} of workflow {workflow!r} is there no more: its run {version.run_id} was pruned "
+        "while it was read; read it again"
+    )

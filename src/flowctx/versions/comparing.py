@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -11,20 +11,17 @@ from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.replay import replay_step
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.durability.versions import Version
-from flowctx.core.errors import VersionGone
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.names import listed
 from flowctx.core.workflow.result import StepStatus
-from flowctx.versions.changes import Change, Tolerance, changes, tables_in
+from flowctx.versions.changes import Change, Tolerance, changes
 from flowctx.versions.choosing import StepVersions, required_ledger
 from flowctx.versions.differences import Differences, Outcome, StepDifference
+from flowctx.versions.page_of_versions import Comparison
 
-#: Partitions, each with the two versions that are compared.
-Pairs = Sequence[tuple[PartitionKey | None, tuple[Version | None, ...]]]
 #: How many partitions are compared at a time.
 _PAGE = 250
 
@@ -79,31 +76,40 @@ def diff(
         [('rate', 0.5, 0.75)]
     """
     after = after or VersionChoice()
-    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
-    there = required_ledger(ledger)
     found = Differences(workflow=workflow.name, before=before.text, after=after.text)
-    names = [workflow[step].name] if step is not None else list(workflow.steps)
-    keys, in_common = _keys(StepVersions(there, workflow, names[0]), before, after, select, until), 0
-    without, some = "", dict[str, tuple[StepVersions, Version]]()
-    for name in names:
-        versions = StepVersions(there, workflow, name)
-        pairs = versions.all_chosen(keys, before, after)
-        while page := list(itertools.islice(pairs, _PAGE)):
-            without = without or next(_without(name, page, (before, after)), "")
-            both = [(key, _has(old), _has(new)) for key, (old, new) in page if _has(old) or _has(new)]
-            shared = [one for one in both if one[1] is not None and one[2] is not None]
-            in_common += len(shared)
-            some.update((name, (versions, new)) for _, _, new in both if new is not None and not new.is_hole)
-            for difference in _differences(versions, shared if common else both, how):
-                found.add(difference)
-    if not in_common:
-        raise _nothing_in_common(workflow, before, after, without)
-    _check_key(how, some.values())
-    if len(names) > 1:
-        differing = {one.partition for one in found.steps}
-        order = {partition: place for place, partition in enumerate(keys) if partition in differing}
-        found.steps.sort(key=lambda one: (order[one.partition], names.index(one.step)))
+    how: dict[str, Any] = {"step": step, "key": key, "atol": atol, "rtol": rtol, "common": common, "until": until}
+    for one in iter_diff(workflow, before, after, select, ledger=ledger, **how):
+        found.add(one)
     return found
+
+
+def iter_diff(
+    workflow: Workflow,
+    before: VersionChoice,
+    after: VersionChoice,
+    select: Selection | str | None = None,
+    *,
+    step: str | None = None,
+    key: Sequence[str] = (),
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    common: bool = False,
+    until: date | str | None = None,
+    ledger: Ledger | str | None = None,
+) -> Iterator[StepDifference]:
+    """Yield how the versions stand that :func:`diff` compares, equal ones too, so many partitions at a time.
+
+    It takes and raises the same; what can only be said of all partitions is raised at the end.
+    """
+    there = required_ledger(ledger)
+    names = [workflow[step].name] if step is not None else list(workflow.steps)
+    versions = StepVersions(there, workflow, names[0])  # which version is meant does not depend on the step
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
+    compared = Comparison(ledger=there, workflow=workflow.name, steps=names, how=how, common=common)
+    chosen = versions.all_chosen(_keys(versions, before, after, select, until), before, after)
+    while page := list(itertools.islice(chosen, _PAGE)):
+        yield from compared.page(page, (before, after))
+    compared.check(before, after)
 
 
 def diff_replay(
@@ -171,62 +177,3 @@ def _keys(
     workflow = versions.workflow.name
     runs = (run for id_ in named for run in versions.ledger.list_runs(workflow=workflow, capture_id=id_, limit=1))
     return list(dict.fromkeys(run.context.partition for run in runs))
-
-
-def _check_key(how: Tolerance, some: Iterable[tuple[StepVersions, Version]]) -> None:
-    """Refuse a key that is a column of no table: of those that differ, or of some that are equal and were not read."""
-    for versions, version in some:
-        if not how.key_is_seen:
-            for table in tables_in(versions.load([version])[0]):
-                how.look_at(table)
-    how.check_key()
-
-
-def _has(version: Version | None) -> Version | None:
-    """Return a version if it has the step; if not, it is as if there were none."""
-    return version if version is not None and version.has_step else None
-
-
-def _without(step: str, page: Pairs, choices: Sequence[VersionChoice]) -> Iterator[str]:
-    """Yield, in words, which versions that are there have not the step."""
-    for _, versions in page:
-        for choice, version in zip(choices, versions, strict=True):
-            if version is not None and not version.has_step:
-                has = ", ".join(map(repr, version.other_steps)) or "nobody knows which"
-                yield f"capture {version.capture_id}, {choice.text}, has no step {step!r}: it has {has}"
-
-
-def _nothing_in_common(workflow: Workflow, before: VersionChoice, after: VersionChoice, without: str) -> VersionGone:
-    both = f"both versions, {before.text} and {after.text}"
-    what = f"a step in {both}: {without}" if without else both
-    return VersionGone(
-        f"no partition of workflow {workflow.name!r} that is meant has {what}; see: flowctx captures {workflow.name}"
-    )
-
-
-def _differences(
-    versions: StepVersions, pairs: Sequence[tuple[PartitionKey | None, Version | None, Version | None]], how: Tolerance
-) -> Iterator[StepDifference]:
-    """Yield how the versions of partitions stand to each other; what is compared of them is read at once."""
-    compared = [one for _, old, new in pairs for one in (old, new) if _may_differ(old, new) and one is not None]
-    outputs = iter(versions.load(compared) if compared else [])
-    for partition, old, new in pairs:
-        captures: dict[str, Any] = {"before": old and old.capture_id, "after": new and new.capture_id}
-        outcome, found = Outcome.EQUAL, tuple[Change, ...]()
-        if _may_differ(old, new):
-            found = tuple(changes(next(outputs), next(outputs), how))
-            outcome = Outcome.CHANGED if found else Outcome.EQUAL
-        elif _is_hole(old) != _is_hole(new):
-            outcome = Outcome.ADDED if _is_hole(old) else Outcome.REMOVED
-        yield StepDifference(partition=partition, step=versions.step, outcome=outcome, changes=found, **captures)
-
-
-def _is_hole(version: Version | None) -> bool:
-    return version is None or version.is_hole
-
-
-def _may_differ(old: Version | None, new: Version | None) -> bool:
-    """Whether both versions have an output, and not the same one."""
-    if old is None or new is None or old.is_hole or new.is_hole:
-        return False
-    return old.run_key != new.run_key and old.digest != new.digest

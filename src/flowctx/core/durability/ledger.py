@@ -287,6 +287,20 @@ class Ledger(RunLedger, Protocol):
         """Return how the recorded steps of several runs ended, by the digests of their keys."""
         ...
 
+    def digests_of(
+        self, steps: Collection[str], run_keys: Collection[str]
+    ) -> dict[tuple[str, str], tuple[StepStatus, str]]:
+        """Return how some steps of several runs ended, and the digests of what they recorded.
+
+        Args:
+            steps: The names of the steps.
+            run_keys: The digests of the runs' keys.
+
+        Returns:
+            By the digest of the run's key, and the step's name; what is not recorded is left out.
+        """
+        ...
+
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
         """Return several runs, by the digests of their keys; those that nobody knows are left out."""
         ...
