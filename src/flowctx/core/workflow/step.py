@@ -69,7 +69,8 @@ class Step:
             code = self.function.__code__
             raise WorkflowError(
                 f"step {self.name!r} ({code.co_filename}, line {code.co_firstlineno}) is a coroutine or generator; a "
-                "step is a plain function that returns: remove `async` or `yield`"
+                "step is a plain function that returns: remove `async` or `yield`; of a table that comes in batches, "
+                "return a generator that yields them"
             )
         object.__setattr__(self, "inputs", declared_inputs(self.inputs, self.name))
         _ = self._style
