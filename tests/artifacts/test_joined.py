@@ -35,6 +35,8 @@ def test_every_reader_reads_it():
     assert joined.to_pandas(columns=["x"]).x.tolist() == [1, 2, 3]
     assert joined.to_polars().get_column("x").to_list() == [1, 2, 3]
     assert joined.scan_polars().collect().height == 3
+    with pytest.raises(PlainDataError, match="the joined table has .* in column 'x', which polars cannot hold"):
+        outputs(pa.table({"x": pa.nulls(1, pa.decimal256(50, 2))})).table("rows").scan_polars()
     assert joined.dataset().count_rows() == 3
     assert [batch.num_rows for batch in joined.batches(rows=2)] == [2, 1]
     assert pa.table(joined).num_rows == 3

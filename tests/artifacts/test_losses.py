@@ -26,6 +26,20 @@ from stored_tables import stored
 EAST = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
+class Unhashable(pa.ExtensionType):
+    """A type as pyarrow's documentation makes them."""
+
+    def __init__(self):
+        super().__init__(pa.int64(), "tests.unhashable")
+
+    def __arrow_ext_serialize__(self):
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type, serialized):
+        return cls()
+
+
 def objects(*values):
     return pd.DataFrame({"o": pd.Series(values, dtype=object)})
 
@@ -89,6 +103,41 @@ def test_an_object_column_of_one_type_comes_back(values):
     assert table.to_arrow()["o"].to_pylist() == expected
 
 
+def test_an_extension_type_without_a_hash_is_refused():
+    """With what to do, whether pyarrow knows the type by its name or not."""
+    table = pa.table({"a": pa.ExtensionArray.from_storage(Unhashable(), pa.array([1]))})
+    pa.register_extension_type(Unhashable())
+    try:
+        with pytest.raises(PlainDataError, match=r"column 'a', an .* give its class __hash__, or store array\.storage"):
+            stored(table)
+    finally:
+        pa.unregister_extension_type("tests.unhashable")
+    with pytest.raises(PlainDataError, match="cannot write as Parquet: .* vs a: extension<tests.unhashable"):
+        stored(table)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (pa.decimal256(50, 2), "its decimals have at most 38 digits"),
+        (pa.decimal256(20, 2), "at most 38 digits"),
+        (pa.list_(pa.decimal256(50, 2)), "at most 38 digits"),
+        (pa.dictionary(pa.int8(), pa.decimal256(50, 2)), "at most 38 digits"),
+        (pa.timestamp("us", "+05:30"), "time zone"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rows", [0, 1])
+def test_what_polars_cannot_hold_is_named(kind, why, rows):
+    """With the column and the remedy, where it panics, too; the other columns are read."""
+    table = stored(pa.table({"n": pa.nulls(rows, pa.int64()), "x": pa.nulls(rows, kind)}))
+    for read in (table.to_polars, table.scan_polars):
+        with pytest.raises(PlainDataError, match=rf"column 'x', which polars cannot hold \(.*{why}.*columns=\[...\]"):
+            read()
+    assert table.to_polars(columns=["n"]).height == rows
+    assert len(table.to_pandas()) == table.to_arrow().num_rows == rows
+
+
 def test_addresses_are_no_values():
     """Of polars' Object columns Arrow gets raw pointers: they are refused, lazily too."""
     frame = pl.DataFrame({"o": [object()]}, schema={"o": pl.Object})
@@ -121,6 +170,8 @@ def test_addresses_are_no_values():
         (pl.Series([1]), "one column without a frame"),
         (pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())}), "interval in column 'a'"),
         (pa.table({"a": pa.nulls(1, pa.struct([]))}), "struct"),
+        (pa.table({"a": pa.nulls(1, pa.decimal128(10, -2))}), "'a', .*decimals of a negative scale"),
+        (pa.table({"a": pa.array([2**60], pa.timestamp("s"))}), "cannot write as Parquet: Integer overflow"),
         (pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), "'a' more than once"),
         (pa.table({"a": pa.array([["x"]], pa.list_(pa.dictionary(pa.int8(), pa.string())))}), "categories inside"),
         (

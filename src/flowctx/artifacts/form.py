@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowctx.artifacts.content import fixed_values, flat, flat_list
-from flowctx.artifacts.types import T, canonical, children, is_binary, is_list, is_text, is_view
+from flowctx.artifacts.types import T, canonical, children, inner_types, is_binary, is_list, is_text, is_view
 
 #: Whether pyarrow can cast to views and hand them to other libraries.
 _HAS_VIEWS = int(pa.__version__.partition(".")[0]) >= 23
@@ -44,6 +44,8 @@ def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
             raise TypeError("run-end encoded")
         if not is_list(kind):
             return canonical(kind)
+    if T.is_decimal(kind) and kind.scale < 0:
+        raise TypeError("decimals of a negative scale")
     if T.is_fixed_size_list(kind):  # one that is null: pyarrow before 26 writes it and cannot read it again
         return pa.large_list(_stored_field(kind.field(0)))
     return _with_children(kind, _stored_field)
@@ -87,7 +89,7 @@ def cast(array: Any, kind: pa.DataType) -> Any:
         return array
     if isinstance(array, pa.ChunkedArray):
         return pa.chunked_array([cast(chunk, kind) for chunk in array.chunks], kind)
-    if _has_fixed_lists(array.type) or _has_fixed_lists(kind):
+    if _is_cast_wrongly(array.type) or _is_cast_wrongly(kind):
         return _cast_by_hand(array, kind)
     try:
         return array.cast(kind)
@@ -96,9 +98,12 @@ def cast(array: Any, kind: pa.DataType) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _has_fixed_lists(kind: pa.DataType) -> bool:
-    """Whether there are lists of one length in a type: pyarrow leaves elements in those that are null, or puts any."""
-    return T.is_fixed_size_list(kind) or any(_has_fixed_lists(field.type) for field in children(kind))
+def _is_cast_wrongly(kind: pa.DataType) -> bool:
+    """Whether pyarrow, up to 26 at least, casts a type to other values.
+
+    In lists of one length that are null it leaves elements, or puts any; views of lists become no valid lists.
+    """
+    return any(T.is_fixed_size_list(one) or (is_list(one) and is_view(one)) for one in inner_types(kind))
 
 
 def _cast_by_hand(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -120,9 +125,19 @@ def _cast_by_hand(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if is_list(kind):
         large = flat_list(array, pa.large_list(pa.field("item", array.type.value_type)))
         values = cast(large.values, kind.value_type)
+        if is_view(kind):
+            return _as_views(large, values, kind, mask)
         made = pa.LargeListArray.from_arrays(large.offsets, values, type=pa.large_list(kind.field(0)), mask=mask)
         return made if made.type == kind else made.cast(kind)
     return array.cast(kind)
+
+
+def _as_views(lists: pa.Array, values: pa.Array, kind: pa.DataType, mask: pa.Array | None) -> pa.Array:
+    """Return lists as views, to which pyarrow 26 casts none."""
+    view = pa.ListViewArray if T.is_list_view(kind) else pa.LargeListViewArray
+    number = pa.int32() if view is pa.ListViewArray else pa.int64()
+    starts, ends = lists.offsets[:-1], lists.offsets[1:]
+    return view.from_arrays(starts.cast(number), pc.subtract(ends, starts).cast(number), values, type=kind, mask=mask)
 
 
 def _all_elements(array: pa.Array, size: int) -> pa.Array:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from flowctx.artifacts.reading import need_library
+from flowctx.artifacts.into_polars import polars_frame
 from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import PlainDataError
@@ -64,7 +64,7 @@ class JoinedTable:
 
     def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a polars DataFrame."""
-        return need_library("polars").from_arrow(self.to_arrow(columns, where))
+        return polars_frame(self.to_arrow(columns, where), "the joined table")
 
     def batches(self, columns: Sequence[str] | None, where: Any, rows: int) -> Iterator[Any]:
         """Yield it batch by batch."""

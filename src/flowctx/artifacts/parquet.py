@@ -87,7 +87,7 @@ def write_parquet(
                 feed(group)
                 if form is not None:
                     form.see(group)
-                _write(writer, plan.as_stored(group), path)
+                _write(writer, plan, group, path)
         if not len(schema) and digest.rows:
             raise PlainDataError(f"{path} has {digest.rows:,} rows and no columns, and Parquet keeps no such rows")
         text = None if form is None else form.text(plan.as_read)
@@ -130,11 +130,11 @@ def surely_written(table: pa.Table) -> bool:
 def _plain(serialized: bytes) -> bool:
     """Whether every table of a schema can be written, but for text that is none."""
     schema = pa.ipc.read_schema(pa.py_buffer(serialized))
-    if not len(schema) or not _PLAIN.issuperset(schema.types) or not all(field.nullable for field in schema):
-        return False
     try:
+        if not len(schema) or not _PLAIN.issuperset(schema.types) or not all(field.nullable for field in schema):
+            return False
         _planned(serialized)
-    except TypeError:
+    except TypeError:  # a type that cannot be written, or has no hash
         return False
     return True
 
@@ -215,6 +215,11 @@ def _planned(serialized: bytes) -> _Plan:
 def _checked_type(field: pa.Field) -> str:
     if "\0" in field.name:
         raise TypeError(f"the column {field.name!r} with a NUL; names are ordinary text")
+    if type(field.type).__hash__ is None:
+        raise TypeError(
+            f"{field.type} in column {field.name!r}, an extension type of your own without a hash; give its class "
+            "__hash__, or store array.storage"
+        )
     try:
         stored_type(field.type)
         return type_name(canonical(field.type))
@@ -224,12 +229,13 @@ def _checked_type(field: pa.Field) -> str:
         ) from exc
 
 
-def _write(writer: pq.ParquetWriter, table: pa.Table, path: str) -> None:
+def _write(writer: pq.ParquetWriter, plan: _Plan, group: _Group, path: str) -> None:
     try:
-        writer.write_table(table, row_group_size=_GROUP_ROWS)
-    except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as exc:
+        writer.write_table(plan.as_stored(group), row_group_size=_GROUP_ROWS)
+    except (pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowInvalid) as exc:
+        why = " ".join(str(exc).split())
         raise PlainDataError(
-            f"{path} has what pyarrow {pa.__version__} cannot write as Parquet: {exc}; install a newer one, or cast it"
+            f"{path} has what pyarrow {pa.__version__} cannot write as Parquet: {why}; install a newer one, or cast it"
         ) from exc
 
 

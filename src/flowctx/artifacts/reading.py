@@ -11,12 +11,13 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flowctx.artifacts.extra_libraries import need_library
 from flowctx.artifacts.form import Form
+from flowctx.artifacts.into_polars import polars_frame
 from flowctx.artifacts.parquet import FORM_KEY
 from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.references import TableReference
 from flowctx.core.errors import ArtifactError, PlainDataError
-from flowctx.core.extras import needs
 
 #: Rows that a reader takes at once.
 _ROWS = 1 << 16
@@ -74,7 +75,7 @@ class ParquetTable:
 
     def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a polars DataFrame."""
-        return need_library("polars").from_arrow(self.to_arrow(columns, where))
+        return polars_frame(self.to_arrow(columns, where), self.shown)
 
     def batches(self, columns: Sequence[str] | None, where: Any, rows: int) -> Iterator[Any]:
         """Yield it batch by batch, in flat memory."""
@@ -96,11 +97,11 @@ class ParquetTable:
         polars = need_library("polars")
         with self._file():
             form, stored = self._form
+        wanted = polars_frame(form.restore(stored.empty_table()), self.shown).schema
         if self._local_path is not None:
             frame = polars.scan_parquet(self._local_path(), glob=False)
         else:
             frame = polars.scan_pyarrow_dataset(self.dataset())
-        wanted = polars.from_arrow(form.restore(stored.empty_table())).schema
         found = frame.collect_schema()
         return frame.with_columns(polars.col(n).cast(kind) for n, kind in wanted.items() if found[n] != kind)
 
@@ -225,15 +226,3 @@ def _batches(file: pq.ParquetFile, rows: int, names: list[str] | None) -> Iterat
 def _without_form(schema: pa.Schema) -> pa.Schema:
     kept = {key: value for key, value in (schema.metadata or {}).items() if key != FORM_KEY}
     return schema.with_metadata(kept or None)
-
-
-def need_library(library: str) -> Any:
-    """Import a library that a table is read into.
-
-    Raises:
-        MissingExtra: It is not installed.
-    """
-    import importlib
-
-    with needs(f"reading a table into {library}", library, package=library):
-        return importlib.import_module(library)

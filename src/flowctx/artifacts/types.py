@@ -6,6 +6,7 @@ plain ones. Names are ours, because pyarrow's texts change between versions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -92,6 +93,17 @@ def bytes_of(data: pa.RecordBatch | pa.Table) -> int:
 def children(kind: pa.DataType) -> list[pa.Field]:
     """Return the fields of a nested type."""
     return [kind.field(i) for i in range(kind.num_fields)] if T.is_nested(kind) else []
+
+
+def inner_types(kind: pa.DataType) -> Iterator[pa.DataType]:
+    """Yield a type and all that are in it: those of storage, of categories and of fields."""
+    yield kind
+    if isinstance(kind, pa.BaseExtensionType):
+        yield from inner_types(kind.storage_type)
+    elif T.is_dictionary(kind):
+        yield from inner_types(kind.value_type)
+    for field in children(kind):
+        yield from inner_types(field.type)
 
 
 @lru_cache(maxsize=1024)
