@@ -352,8 +352,11 @@ def test_one_of_two_dimensions_of_time_must_be_named(instance):
         contexts_in(instance, two, key=key)
     (ctx,) = contexts_in(instance, two, key=key, args={"as_of": AsOf.key("week")})
     assert (ctx.as_of_date, ctx.metadata["as_of_source"]) == (date(2026, 2, 8), "partition.week")
-    (ctx,) = contexts_in(instance, two, key=key, tags={"flowctx/as_of_date": "2026-02-03"})
-    assert ctx.as_of_date == date(2026, 2, 3)
+    for day in ("2026-02-03", "2026-02-14"):
+        (ctx,) = contexts_in(instance, two, key=key, tags={"flowctx/as_of_date": day})
+        assert ctx.as_of_date == date.fromisoformat(day)
+    with pytest.raises(ContextError, match="is loaded 2026-02-03 and week 2026-02-08 to 2026-02-14; pass one of it"):
+        contexts_in(instance, two, key=key, tags={"flowctx/as_of_date": "2026-02-15"})
 
 
 def test_a_run_without_a_business_date_is_refused_where_one_is_required(instance):

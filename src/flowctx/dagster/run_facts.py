@@ -143,10 +143,10 @@ class RunFacts:
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
         batch_id = request.batch_id or self.batch_id
-        if request.as_of_date is None and scheme is None:
-            check_one_of_time(key, self.partitions_def, as_of)
+        if scheme is None:
+            check_one_of_time(key, self.partitions_def, as_of, request.as_of_date)
             if self.bare:
-                check_bare_key(key, as_of)
+                check_bare_key(key, as_of, request.as_of_date)
         known = own_params if request.resume_from else ()  # what steps have written is known to the ledger
         ctx = begin(
             workflow.name if workflow is not None else self.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
 import dagster as dg
@@ -41,17 +41,39 @@ def time_dimension(key: str | None, definition: object) -> _TimeDimension | None
     return next(iter(found.values())) if len(found) == 1 else None
 
 
-def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None) -> None:
-    """Refuse a partition with two dimensions of time, unless the rule says which one is the date."""
-    names = list(_time_dimensions(key, definition))
-    if len(names) > 1 and (as_of is None or as_of.kind != "key"):
+def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None, as_of_date: date | None) -> None:
+    """Refuse a partition with two dimensions of time, unless the rule or the caller says which one is the date.
+
+    Raises:
+        ContextError: Nobody does, or the caller's date is in neither.
+    """
+    found = _time_dimensions(key, definition)
+    if len(found) < 2:
+        return
+    first, second = found
+    by_key = as_of is not None and as_of.kind == "key"
+    if as_of_date is None and not by_key:
         raise ContextError(
-            f"the partition {key} has {len(names)} dimensions of time, {' and '.join(names)}; say which one is the "
-            f"business date: as_of=AsOf.key({names[0]!r})"
+            f"the partition {key} has 2 dimensions of time, {first} and {second}; say which one is the business date: "
+            f"as_of=AsOf.key({first!r})"
+        )
+    if as_of_date is None or not (as_of is None or by_key):
+        return
+    days = {name: _days(value, part) for name, (value, part) in found.items()}
+    if not any(start <= as_of_date <= last for start, last in days.values()):
+        spans = " and ".join(f"{name} {' to '.join(dict.fromkeys(map(str, span)))}" for name, span in days.items())
+        raise ContextError(
+            f"as_of_date={as_of_date} is no date of the partition {key}, which is {spans}; pass one of it"
         )
 
 
-def check_bare_key(key: str | None, as_of: AsOf | None) -> None:
+def _days(value: str, definition: dg.TimeWindowPartitionsDefinition) -> tuple[date, date]:
+    """Return the first and the last day of a window."""
+    window = definition.time_window_for_partition_key(value)
+    return window.start.date(), (window.end - timedelta.resolution).date()
+
+
+def check_bare_key(key: str | None, as_of: AsOf | None, as_of_date: date | None) -> None:
     """Refuse a key of which nobody knows what it is a key of, so that it would have no date, or no dimensions.
 
     Raises:
@@ -60,7 +82,8 @@ def check_bare_key(key: str | None, as_of: AsOf | None) -> None:
     if key is None or isinstance(key, dg.MultiPartitionKey):
         return
     several = "|" in key  # which Dagster allows in no other key
-    if several or as_of is not None or iso_date(key) is not None:
+    dated = as_of_date is None and (as_of is not None or iso_date(key) is not None)
+    if several or dated:
         raise ContextError(
             f"this context has the key {key!r} and no partitions definition, so no "
             f"{'dimensions' if several else 'date'}; pass workflow= or scheme=, or in a unit test call "
