@@ -12,7 +12,7 @@ from adapters.recorded_parts import record_part
 from backfill.flows import flow
 from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme
 from flowctx.airflow import PartitionTimetable
-from flowctx.backfill import LaunchProgress
+from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -64,6 +64,19 @@ def test_runs_of_a_dag_that_is_not_there_are_no_empty_answer(airflow: Airflow, l
     airflow.troubles = [("GET /api/v2/dags/filled", 404)]
     with pytest.raises(EngineError, match="has no DAG 'filled'"):
         list(AirflowLauncher(airflow.url).find(ledger.batches.get("b"), flow))
+
+
+def test_a_canceled_launch_counts_the_runs_under_way_apart(airflow: Airflow, ledger: Ledger) -> None:
+    """What has begun is not left: it is under way, and only the others have not begun."""
+
+    class Cancels(LaunchListener):
+        def tick(self, progress: LaunchProgress) -> None:
+            ledger.batches.cancel("b")
+
+    airflow.state = "running"
+    launcher = AirflowLauncher(airflow.url, max_active=2)
+    progress = Backfill(flow, SOME, "b", ledger=ledger).launch(launcher, listener=Cancels())
+    assert (progress.stopped, progress.ended, progress.under_way, progress.left) == ("canceled", {}, 2, 1)
 
 
 def test_a_run_that_is_there_is_taken_over(airflow: Airflow, ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ import pytest
 import flowctx
 from backfill.flows import flow, numbered
 from flowctx import Backfill, BatchError, Workflow
-from flowctx.backfill import JointBackfill, LaunchListener, LocalLauncher
+from flowctx.backfill import JointBackfill, LaunchListener, LaunchProgress, LocalLauncher
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.leading import LEASE
 from flowctx.backfill.settling import end_runs_of_slices, worker_of
@@ -157,6 +157,27 @@ def test_a_batch_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None
     assert progress.stopped is not None
     assert 2 <= progress.failed < 40
     assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
+
+
+def test_a_launch_that_is_canceled_counts_what_is_under_way_apart(ledger: Ledger) -> None:
+    """What had ended before, what ended, what slices are at and what has not begun are all there is."""
+    batch = Backfill(flow, None, "b", params={"pause": 0.2}, ledger=ledger)
+
+    class Cancels(LaunchListener):
+        def tick(self, progress: LaunchProgress) -> None:
+            if not progress.stopped and progress.ended and progress.under_way:
+                ledger.batches.cancel("b")
+
+    known = 0
+    for _ in range(2):
+        engine = Threads(ledger)
+        progress = batch.launch(engine, listener=Cancels())
+        assert (progress.stopped, sum(progress.before.values())) == ("canceled", known)
+        assert progress.under_way > 0
+        assert progress.left == progress.total - progress.passed - progress.under_way > 0
+        for thread in engine.threads:
+            thread.join()
+        known = sum(ledger.batches.count_outcomes("b", flow.name).values())
 
 
 def test_what_no_slice_can_do_is_refused_before_anything_starts(ledger: Ledger) -> None:

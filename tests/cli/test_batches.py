@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -74,6 +75,18 @@ def test_a_launch_says_that_the_same_command_goes_on(ended, words, capsys):
     printed = capsys.readouterr().out
     assert words in printed
     assert progress.complete != ("the same command" in printed)
+
+
+def test_a_launch_says_apart_what_is_under_way_and_what_has_not_begun(capsys):
+    """The numbers add up to the partitions there are."""
+    progress = LaunchProgress(total=20, ended={PartitionState.OK: 6}, under_way=6, stopped="canceled")
+    show_tally(progress, "b", as_json=False)
+    text = capsys.readouterr().out
+    for line in ("now +6 ok", "under way +6, when this ended", "left +8"):
+        assert re.search(rf"^{line}$", text, re.MULTILINE), text
+    show_tally(progress, "b", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ended"], told["under_way"], told["left"]) == ({"ok": 6}, 6, 8)
 
 
 def test_a_log_has_a_line_only_where_something_has_changed(capsys, monkeypatch):

@@ -76,8 +76,9 @@ class LaunchContract:
         home.wait_for(launch, lambda: home.known("stopped") >= 2)
         home.run("cancel", "stopped")
         begun = home.known("stopped")
-        _, err = launch.communicate(timeout=60)
+        out, err = launch.communicate(timeout=60)
         assert (launch.returncode, f"no more partitions are begun, {begun} are under way" in err) == (1, True), err
+        assert f"under way {begun}, when this ended" in " ".join(out.split()), out
         (home.folder / "slow").unlink()
         counts = home.status("stopped")["counts"]
         assert counts == {"canceled": begun, "missing": 4 - begun}

@@ -153,7 +153,7 @@ class BulkLaunch(LeadLaunch):
             self.listener.tick(self.progress)
             self.look_around()
             if self.progress.stopped in ("canceled", "interrupted"):
-                return None
+                return self._conclude()
             time.sleep(POLL_SECONDS)
         self._end_left(over=True)
         self._count(before)
@@ -252,6 +252,8 @@ class BulkLaunch(LeadLaunch):
                 progress.before[run.state] = progress.before.get(run.state, 0) + 1
                 if not run.state.ended:
                     progress.elsewhere[run.engine] = progress.elsewhere.get(run.engine, 0) + 1
+            elif progress.stopped in ("canceled", "interrupted") and (self.follows or self._is_new(run)):
+                progress.under_way += 1  # in slices, which end by themselves or go on; all others are over by now
         self.listener.tick(progress)
 
     def _await_end(self) -> None:

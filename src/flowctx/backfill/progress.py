@@ -35,6 +35,11 @@ class LaunchProgress:
         return sum(self.before.values()) + sum(self.ended.values())
 
     @property
+    def left(self) -> int:
+        """How many partitions have not been begun."""
+        return self.total - self.passed - self.under_way
+
+    @property
     def failed(self) -> int:
         """How many partitions stand as failed, from this launch or before."""
         return self.ended.get(PartitionState.FAILED, 0) + self.before.get(PartitionState.FAILED, 0)

@@ -128,7 +128,6 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
     """Print what a launch has come to, and what to type next."""
     ended = {str(state): count for state, count in progress.ended.items()}
     before = {str(state): count for state, count in progress.before.items() if state is not PartitionState.WAITING}
-    left = progress.total - progress.passed
     if as_json:
         print_json(
             {
@@ -136,7 +135,8 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
                 "ended": ended,
                 "before": before,
                 "waiting": progress.waiting,
-                "left": left,
+                "under_way": progress.under_way,
+                "left": progress.left,
                 "stopped": progress.stopped,
                 "params_kept": progress.params_kept,
             }
@@ -149,7 +149,8 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
             "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
             "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or "nothing was left to run",
             "waiting": f"{progress.waiting:,}, for what failed" if progress.waiting else None,
-            "left": f"{left:,}" if left else None,
+            "under way": f"{progress.under_way:,}, when this ended" if progress.under_way else None,
+            "left": f"{progress.left:,}" if progress.left else None,
             "stopped": progress.stopped,
         }
     )
