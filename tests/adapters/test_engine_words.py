@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,6 +60,29 @@ def begin_late(ledger: Ledger, server: Server) -> RunRecord:
     ids = {"batch_id": "b", "partition": KEY, "scheme": flow.partitions, "metadata": {"engine": {"name": name}}}
     ctx = begin("filled", run_id=next(iter(server.runs)), **ids)
     return ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)), lease=timedelta(hours=6))
+
+
+@pytest.mark.parametrize("options", [(), ("--on", "airflow")])
+def test_of_a_batch_that_nobody_planned_the_engine_tells_too(url: str, airflow: Airflow, options: tuple[str]) -> None:
+    """Where the workflow is named, runs that recorded nothing count, as its own; another one's stay another one's."""
+    airflow.most = 100
+    engine = {"metadata": {"engine": {"name": "airflow"}}, "batch_id": "b", "scheme": flow.partitions}
+    with closing(open_ledger(url)) as ledger:
+        for name in ("before", "filled"):
+            ctx = begin(name, run_id="r1", partition=KEY, **engine)
+            run = ledger.begin(RunRecord(workflow=name, context=ctx, steps=("load",)))
+            ledger.finish(run, RunStatus.OK)
+        for number in (1, 2):
+            text = f"2012-01-02|T{number}"
+            common = {"dag_run_id": f"r{number}", "partition_key": text, "conf": {"batch_id": "b"}}
+            ended = {"start_date": "2026-01-09T12:00:00Z", "end_date": "2026-01-09T12:00:01Z"}
+            airflow.runs[f"r{number}"] = {**common, **ended, "state": "success" if number == 1 else "failed"}
+        words = ["--ledger", url, "--json"]
+        env = {"FLOWCTX_AIRFLOW_URL": airflow.url}
+        asked = CliRunner().invoke(cli, ["status", "b", "--workflow", "backfill.flows:flow", *options, *words], env=env)
+        assert json.loads(asked.stdout)["counts"] == {"ok": 1, "failed": 1}, asked.output
+        assert ledger.batches.count_outcomes("b", "filled") == {"ok": 1, "failed": 1}
+        assert ledger.batches.count_outcomes("b", "before") == {"ok": 1}
 
 
 @pytest.mark.parametrize("ask", ["status", "launch"])

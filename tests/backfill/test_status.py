@@ -175,6 +175,19 @@ def test_a_batch_without_a_plan_has_what_ran(ledger: Ledger) -> None:
     assert (status.grid.rows, status.grid.columns) == (["2012-01-02"], ["T1"])
 
 
+def test_a_batch_without_a_plan_looks_the_same_with_its_workflow(ledger: Ledger) -> None:
+    """Nothing is missing of it, so the texts of its partitions tell all: their order, too."""
+    scheme = PartitionScheme(venue=["Z", "Y"], book=["Q", "P"])
+    other = Workflow("other", partitions=scheme)
+    other.step(name="look")(_look)
+    for key in list(scheme)[:3]:
+        run(other, partition=key, batch_id="native", ledger=ledger)
+    grid = BatchStatus.of(ledger, "native").grid
+    assert grid is not None
+    assert (grid.rows, grid.columns) == (["P", "Q"], ["Y", "Z"])
+    assert BatchStatus.of(ledger, "native", other).grid == grid
+
+
 def test_an_unknown_batch(ledger: Ledger) -> None:
     """A batch that nobody remembers is an error."""
     with pytest.raises(UnknownBatch, match="no batch 'c'"):
@@ -201,7 +214,7 @@ def test_a_grid_without_dates_has_the_first_dimension_as_rows() -> None:
     ("texts", "grid"),
     [
         (["date=2012-01-02|tier=T1", "date=2012-01-03|tier=T2"], (["2012-01-02", "2012-01-03"], ["T1", "T2"], b"o  o")),
-        (["tier=T2|date=2012-01-03", "date=2012-01-02|tier=T1"], (["2012-01-02", "2012-01-03"], ["T2", "T1"], b" oo ")),
+        (["tier=T2|date=2012-01-03", "date=2012-01-02|tier=T1"], (["2012-01-02", "2012-01-03"], ["T1", "T2"], b"o  o")),
         (["date=2012-01-02|tier=a%2Fb", "nightly", "a=1|a=2"], (["2012-01-02"], ["a/b"], b"o")),
         (["tier=T2", "tier=T1"], (["T2", "T1"], [""], b"oo")),
         (["tier=T%31", "tier=T1"], (["T1"], [""], b"o")),

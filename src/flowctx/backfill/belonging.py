@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, PartitionRun, run_ids_begin
 from flowctx.core.partitions.selection_reading import SelectionText
+from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import import_path_of
 
 #: So many outcomes are asked for at a time.
 _PAGE = 500
@@ -55,6 +57,18 @@ def told_apart(batches: BatchStore, batch: BatchRecord) -> Apart:
     doubtful = frozenset(text.doubtful(others))
     outside = frozenset(one for one in doubtful if text.holds(one) is False)
     return Apart(outside, doubtful - outside)
+
+
+def batch_asked_of(batch: BatchRecord, workflow: Workflow) -> BatchRecord:
+    """Return a batch as it is for a workflow; one that nobody planned is of the workflow that whoever asks names.
+
+    Args:
+        batch: The batch, as it is for one workflow.
+        workflow: The workflow.
+    """
+    if batch.selection is not None:
+        return batch
+    return replace(batch, workflow=workflow.name, import_path=import_path_of(workflow) or batch.import_path)
 
 
 def tally(batches: BatchStore, batch: BatchRecord) -> Tally:

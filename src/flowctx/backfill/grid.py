@@ -81,7 +81,10 @@ class Grid:
 
     @classmethod
     def of_runs(cls, runs: Iterable[Standing]) -> Grid | None:
-        """Make the grid of what became of partitions whose scheme is not at hand; what is missing is not in it."""
+        """Make the grid of what became of partitions whose scheme is not asked, in the order of their texts.
+
+        What is missing is not in it.
+        """
         some = {run.partition: run for run in runs if run.partition}
         values = _values(list(some))
         if values is None:  # somebody else wrote some of them
@@ -95,7 +98,7 @@ class Grid:
         grid = cls(row, rest, dated=dated is not None)
         columns = list(map("|".join, zip(*(values[name] for name in rest), strict=True))) if rest else [""] * len(some)
         places = list(zip(values[row], columns, strict=True))
-        grid._lay_out(places, [])
+        grid._lay_out(places, [_index(sorted(set(values[name]))) for name in rest])
         at_row, at_column = _index(grid.rows), _index(grid.columns)
         width = len(grid.columns)
         for (label, column), run in zip(places, some.values(), strict=True):

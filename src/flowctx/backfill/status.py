@@ -11,14 +11,13 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from flowctx.backfill.belonging import Apart, surely_unclear, told_apart
+from flowctx.backfill.belonging import Apart, batch_asked_of, surely_unclear, told_apart
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError
-from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 
@@ -61,7 +60,8 @@ class BatchStatus:
     ended_at: datetime | None
     #: What optional steps failed of, in runs that are ok, and in how many.
     tolerated: Mapping[str, int] = field(default_factory=dict)
-    #: Its partitions in rows and columns; without the workflow, those of which anything is known; of several, none.
+    #: Its partitions in rows and columns; those of which anything is known, where nobody planned it or its workflow is
+    #: not at hand, in the order of their texts; of several workflows, none.
     grid: Grid | None = field(default=None, repr=False)
     #: The partition that was captured last; of several workflows, each has its own.
     latest: Standing | None = field(default=None, repr=False)
@@ -111,8 +111,8 @@ class BatchStatus:
         batch = ledger.batches.get(batch_id)
         if batch.others:
             return _of_several(ledger, batch, [workflow, *others] if workflow is not None else [])
-        if workflow is not None and batch.selection is None:  # nobody has planned it, so that whoever asks says whose
-            batch = replace(batch, workflow=workflow.name)
+        if workflow is not None:
+            batch = batch_asked_of(batch, workflow)
         return cls._of_one(ledger, batch, workflow, _Survey(_selection(batch, workflow)))
 
     @classmethod
@@ -130,15 +130,9 @@ class BatchStatus:
         total = len(selection) if selection is not None else batch.total or known
         missing = {"missing": total - known} if total > known else {}
         unclear = 0 if selection is not None else surely_unclear(batch, known, apart)
-        scheme = workflow.partitions if workflow else None
-        keys: Any = selection
-        if selection is None and scheme is not None:
-            keys = [PartitionKey.parse(run.partition) for run in runs if run.partition]
-        if selection is None and scheme is not None and any(key.keys() != set(scheme.dimensions) for key in keys):
-            scheme = None  # its dimensions were others then
         occasions = [run for run in runs if run.occasion]
-        if scheme is not None:
-            grid: Grid | None = Grid.of(scheme, keys, runs)
+        if selection is not None and workflow is not None and workflow.partitions is not None:
+            grid: Grid | None = Grid.of(workflow.partitions, selection, runs)
         else:
             grid = Grid.of_occasions(occasions) if occasions else Grid.of_runs(runs)
         return cls(

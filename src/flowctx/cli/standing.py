@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from flowctx.backfill.advice import advice, advice_on_rest
+from flowctx.backfill.belonging import batch_asked_of
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.settling import end_silent_runs, settle_run
 from flowctx.backfill.status import BatchStatus, counted
@@ -97,7 +98,7 @@ def _ask_engine(
     known = ledger.find_batch(batch_id) if engine is not None else ledger.batches.get(batch_id)
     refuse_url(engine or (known.engine if known is not None else None), url)
     if engine is None and known is not None:
-        if known.selection is None or known.engine in (None, "local") or known.import_path is None:
+        if known.engine in (None, "local") or (known.import_path is None and not workflows):
             return
         by_name = {workflow.name: workflow for workflow in workflows}
         for one in known.by_workflow():
@@ -110,7 +111,7 @@ def _ask_engine(
                 )
                 continue
             try:
-                _adopt(ledger, one, str(known.engine), url, workflow)
+                _adopt(ledger, batch_asked_of(one, workflow), str(known.engine), url, workflow)
             except EngineError as exc:
                 echo(f"not asked anew: {exc}", err=True)
         return
@@ -126,6 +127,7 @@ def _ask_engine(
             engine=engine,
             created_at=datetime.now(UTC),
         )
+        batch = batch_asked_of(batch, workflow)
         if _adopt(ledger, batch, str(engine), url, workflow) and known is None:
             known = batch
             ledger.batches.put(batch)
