@@ -58,6 +58,9 @@ QUESTIONS: dict[str, Question] = {
         ledger.batches.iter_partitions("b7", "flow", besides="batch__b7__")
     ),
     "`flowctx status`": lambda ledger: list(ledger.batches.iter_standings("b7", "flow")),
+    "`flowctx status`: what others have captured since": lambda ledger: ledger.count_superseded(
+        "b7", "flow", limit=10_000
+    ),
     "`flowctx status`: what failed": lambda ledger: list(
         ledger.batches.iter_outcomes("b7", ["n=7", "n=8"], workflow="flow")
     ),

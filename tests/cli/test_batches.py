@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from flowctx import Backfill, PartitionScheme, Workflow
-from flowctx.backfill import LaunchProgress
+from backfill.flows import flow as filled
+from flowctx import Backfill, PartitionScheme, Workflow, run
+from flowctx.backfill import LaunchProgress, LocalLauncher
 from flowctx.cli.following import listener, show_tally
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
@@ -26,8 +28,8 @@ def test_each_batch_is_counted_for_itself(shell, number):
     """They are counted on two connections, and each has its own numbers all the same."""
     ledger = open_ledger(os.environ["FLOWCTX_LEDGER_URL"])
     for batch in range(1, number + 1):
-        for run in range(batch):
-            ctx = make_context(workflow="w", run_id=f"r{batch}-{run}", partition={"n": run}, batch_id=f"b{batch}")
+        for each in range(batch):
+            ctx = make_context(workflow="w", run_id=f"r{batch}-{each}", partition={"n": each}, batch_id=f"b{batch}")
             ledger.finish(ledger.begin(RunRecord(workflow="w", context=ctx, steps=("a",))), RunStatus.OK)
     ledger.close()
     counted = {one["batch_id"]: one["counts"] for one in shell("batches", "--json")}
@@ -87,6 +89,18 @@ def test_a_launch_says_apart_what_is_under_way_and_what_has_not_begun(capsys):
     show_tally(progress, "b", as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert (told["ended"], told["under_way"], told["left"]) == ({"ok": 6}, 6, 8)
+
+
+def test_whoever_looks_at_or_launches_a_batch_hears_what_is_not_current(shell, caplog):
+    """Another batch has captured a partition since: the older one keeps its revision, and the newer one is read."""
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        for batch in ("older", "newer"):
+            run(filled, partition="2012-01-02|T1", batch_id=batch, ledger=ledger)
+        Backfill(filled, "date=2012-01-02,tier=T1", "older", ledger=ledger).launch(LocalLauncher(ledger))
+    line = "1 partition was captured by others since: what this batch has or makes of it is not current"
+    assert line in caplog.text
+    assert f"\n{line}; see: flowctx captures filled\n" in shell("status", "older")
+    assert [shell("status", name, "--json")["superseded"] for name in ("older", "newer")] == [{"filled": 1}, {}]
 
 
 def test_a_log_has_a_line_only_where_something_has_changed(capsys, monkeypatch):

@@ -17,6 +17,7 @@ from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.settling import settle_run
+from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.backfill.workflow_launchers import WorkflowLaunchers
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, Job, PartitionRun
@@ -203,6 +204,7 @@ class JointBackfill:
         self._check(from_step)
         for plan in self.plans:
             launcher.check(plan.workflow)
+        warn_of_superseded(self.ledger, batch)
         work = self.iter_work(
             launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
         )

@@ -18,6 +18,7 @@ from flowctx.backfill.same_batch import brief, refuse_another, same_params
 from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import settle_run
+from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.partition_params import PartitionParams, params_of_all, params_source
@@ -354,6 +355,7 @@ class Backfill:
             self.weigh_params(retry_failed=retry_failed, retry_skipped=retry_skipped)
         self._check(from_step)
         launcher.check(self.workflow)
+        warn_of_superseded(self.ledger, batch)
         options = LaunchOptions(
             total=len(self.selection),
             max_failures=max_failures,

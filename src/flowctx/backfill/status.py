@@ -14,6 +14,7 @@ from typing import Any
 from flowctx.backfill.belonging import Apart, batch_asked_of, surely_unclear, told_apart
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.selected_texts import SelectedTexts
+from flowctx.backfill.superseding import count_superseded
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
@@ -55,6 +56,9 @@ class BatchStatus:
     outside: Mapping[str, int] = field(default_factory=dict)
     #: Of how many partitions that are counted only the workflow could tell whether they are selected; at least.
     unclear: int = 0
+    #: How many of them others have captured since, by workflow, among the last 10,000 of each: what the batch has of
+    #: these is not current.
+    superseded: Mapping[str, int] = field(default_factory=dict)
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
@@ -141,6 +145,7 @@ class BatchStatus:
             outside=survey.outside,
             unclear=unclear,
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
+            superseded=count_superseded(ledger, batch),
             grid=grid,
             latest=max((run for run in runs if _is_captured(run)), key=attrgetter("ended_at"), default=None),
             **survey.facts(),
@@ -162,6 +167,7 @@ class BatchStatus:
             "counts": dict(self.counts),
             "outside": dict(self.outside),
             "unclear": self.unclear,
+            "superseded": dict(self.superseded),
             "others": {name: dict(counts) for name, counts in self.others.items()},
             "engines": dict(self.engines),
             "seconds": dict(self.seconds),
@@ -301,6 +307,7 @@ def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow
         outside=dict(sum((Counter(status.outside) for status in found), Counter())),
         unclear=sum(status.unclear for status in found),
         others=others,
+        superseded={name: count for status in found for name, count in status.superseded.items()},
         by_workflow=tuple(found),
         **total.facts(),
     )

@@ -17,6 +17,7 @@ from flowctx.backfill.belonging import batch_asked_of
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.settling import end_silent_runs, settle_run
 from flowctx.backfill.status import BatchStatus, counted
+from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, launcher_of, refuse_url
 from flowctx.cli.grids import print_grid
@@ -190,8 +191,9 @@ def _show_status(found: BatchStatus, most: int) -> None:
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:
             echo(f"{failed - most:,} more: --failures {failed}")
-    if (rest := advice_on_rest(found.counts, found.engines, batch)) is not None:
-        echo(rest)
+    for note in (superseded_text(found.superseded), advice_on_rest(found.counts, found.engines, batch)):
+        if note is not None:
+            echo(note)
 
 
 def _show_workflows(found: BatchStatus) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, false, func, or_, select, update
+from sqlalchemy import and_, delete, exists, false, func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
@@ -161,14 +161,31 @@ class SqlCaptures:
 
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
         """Return the revision of the current capture of each of some subjects that has one."""
-        is_hole = and_(captures.c.state == str(CaptureState.RELEASED), captures.c.completed_at.is_not(None))
-        readable = or_(captures.c.state == str(CaptureState.COMPLETE), is_hole)
-        query = select(captures.c.subject, func.max(captures.c.revision)).where(readable).group_by(captures.c.subject)
+        of_each = select(captures.c.subject, func.max(captures.c.revision)).group_by(captures.c.subject)
+        query = of_each.where(_can_be_read(captures))
         return {
             subject: revision
             for some in chunks(list(idempotency_keys))
             for subject, revision in self._database.tuples(query.where(captures.c.subject.in_(some)))
         }
+
+    def count_superseded(self, batch_id: str, workflow: str, *, limit: int) -> int:
+        """Return how many captures of a batch are not current, because a later one of the same subject can be read."""
+        of_batch = (runs.c.batch_id == batch_id, runs.c.workflow == workflow)
+        # In the order of the index that has all that is asked of a run.
+        some = select(runs.c.run_key).where(*of_batch).order_by(runs.c.partition.desc(), runs.c.run_key.desc())
+        looked_at = some.limit(limit).subquery("looked_at")
+        own, later = captures.alias("own"), captures.alias("later")
+        is_later = (later.c.subject == own.c.subject, later.c.revision > own.c.revision, _can_be_read(later))
+        query = select(func.count()).select_from(looked_at).join(own, own.c.holder == looked_at.c.run_key)
+        ((count,),) = self._database.tuples(query.where(exists().where(*is_later)))
+        return int(count)
+
+
+def _can_be_read(table: Any) -> Any:
+    """Return the condition that a capture is complete, or a hole."""
+    is_hole = and_(table.c.state == str(CaptureState.RELEASED), table.c.completed_at.is_not(None))
+    return or_(table.c.state == str(CaptureState.COMPLETE), is_hole)
 
 
 def _is(key: CaptureKey) -> tuple[Any, ...]:

@@ -342,6 +342,15 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         revisions = {capture.key.idempotency_key: capture.revision for capture in found}
         return {key: revisions[key] for key in idempotency_keys if key in revisions}
 
+    def count_superseded(self, batch_id: str, workflow: str, *, limit: int) -> int:
+        """Return how many captures of a batch are not current, because a later one of the same subject can be read."""
+        some = [run for run, *_ in self._of_batch(batch_id) if run.workflow == workflow]
+        latest = sorted(some, key=lambda run: str(run.context.partition or ""), reverse=True)[:limit]
+        keys = {run.key.digest for run in latest}
+        held = [capture for capture in self.captures(workflow=workflow) if capture.holder in keys]
+        current = self.current_revisions({capture.key.idempotency_key for capture in held})
+        return sum(current.get(capture.key.idempotency_key, 0) > capture.revision for capture in held)
+
     def remember_engine_name(self, engine: str, workflow: str, name: str, dimensions: Sequence[str] = ()) -> None:
         """Remember a name under which an engine has a workflow."""
         with self._lock:

@@ -302,6 +302,21 @@ class LedgerContract(HousekeepingContract, VersionsContract):
         ledger.begin(a_run("again", batch_id="b2"))
         assert ledger.current_revisions([subject]) == {subject: 1}
 
+    def test_a_batch_that_runs_again_after_another_is_superseded(self, ledger: Ledger) -> None:
+        """Once the other's capture is complete, and in the older batch alone; to run it again changes nothing."""
+
+        def counts(**limit: int) -> list[int]:
+            return [ledger.count_superseded(batch, "flow", **({"limit": 10} | limit)) for batch in ("b1", "b2")]
+
+        ledger.finish(ledger.begin(a_run("r1", batch_id="b1")), RunStatus.OK)
+        later = ledger.begin(a_run("r2", batch_id="b2"))
+        assert counts() == [0, 0]
+        ledger.finish(later, RunStatus.OK)
+        assert (counts(), counts(limit=0)) == ([1, 0], [0, 0])
+        ledger.finish(ledger.begin(a_run("r1", batch_id="b1")), RunStatus.OK)
+        assert counts() == [1, 0]
+        assert ledger.count_superseded("b1", "other", limit=10) == 0
+
     def test_what_is_captured_can_be_left_at_that(self, ledger: Ledger) -> None:
         """With ``skip``, a subject that is captured or being captured under any id is refused."""
         held = ledger.claim(a_key("b1"), holder="one", lease=MINUTE)

@@ -274,6 +274,16 @@ class Ledger(RunLedger, Protocol):
         """
         ...
 
+    def count_superseded(self, batch_id: str, workflow: str, *, limit: int) -> int:
+        """Return how many captures of a batch are not current, because a later one of the same subject can be read.
+
+        Args:
+            batch_id: The batch.
+            workflow: The workflow's name; a batch may have several.
+            limit: Look at so many runs at most, those of the last partitions.
+        """
+        ...
+
     def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
         """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began.
 
