@@ -89,6 +89,25 @@ def json_list(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "\n]\n" if before == "," else "[]\n"
 
 
+def print_json_with_list(head: Mapping[str, Any], name: str, items: Iterable[Mapping[str, Any]]) -> None:
+    """Print as :func:`print_json` a dict of which the last value is a list, so many of its items at a time.
+
+    Args:
+        head: The values before the list.
+        name: The name of the list.
+        items: Its items, without secrets.
+    """
+    start = json_text({**mask_data(head), name: []}).removesuffix("[]\n}")
+    # As the only item of a list in a list, it is as deep as in a list of a dict.
+    inside = (json_text([[item]]).removeprefix("[\n  [").removesuffix("\n  ]\n]") for item in items)
+    texts = (f"{comma}{item}" for comma, item in zip(itertools.chain("[", itertools.repeat(",")), inside, strict=False))
+    first = next(texts, None)
+    write(start + (first or "[]"), nl=False)
+    for block in in_blocks(texts):
+        write(block, nl=False)
+    write("\n}" if first is None else "\n  ]\n}")
+
+
 def print_json_list(items: Iterable[Mapping[str, Any]]) -> None:
     """Print a list as JSON, without secrets, so many items at a time."""
     for block in in_blocks(json_list(map(mask_data, items))):

@@ -18,8 +18,8 @@ from flowctx.cli.output import (
     echo_data,
     in_blocks,
     json_list,
-    print_json,
     print_json_list,
+    print_json_with_list,
     print_table,
     write_file,
 )
@@ -35,11 +35,14 @@ from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions import Differences, outputs
+from flowctx.versions.comparing import iter_diff, iter_replay
 from flowctx.versions.csv_rows import csv_blocks
+from flowctx.versions.html_page import html_parts
 from flowctx.versions.outputs import output_pages
 from flowctx.versions.rows import cell, columns_of, rows, text
-from flowctx.versions.shown import counts, lines, stale_data, title, to_data
+from flowctx.versions.shown import counts, stale_data, title
 from flowctx.versions.staleness import iter_stale
+from flowctx.versions.waiting import WaitingDifferences
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -254,18 +257,17 @@ def diff(
     if run_id is not None:
         if other is not None or any(which.values()):
             raise click.UsageError("--replay compares a run with itself; leave out the other version")
-        found = versions.diff_replay(workflow, run_id, ledger=ledger, **how)
+        found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
+        some = iter_replay(workflow, run_id, ledger=ledger, **how)
     else:
         before, after = _sides(which, other)
-        found = versions.diff(workflow, before, after, select, common=common, until=until, ledger=ledger, **how)
-    if html_file is not None:
-        write_file(html_file, versions.render_html(found).encode())
-    if as_json:
-        print_json(to_data(found))
-    else:
-        _show_differences(found, limit)
-    if found:
-        raise click.exceptions.Exit(1)
+        found = Differences(workflow=workflow.name, before=before.text, after=after.text)
+        some = iter_diff(workflow, before, after, select, common=common, until=until, ledger=ledger, **how)
+    lines = None if html_file is not None else 0 if as_json else limit + 1
+    with WaitingDifferences(found, some, lines=lines, data=as_json) as waiting:
+        _show_differences(waiting, limit, html_file, as_json=as_json)
+        if not waiting.equal:
+            raise click.exceptions.Exit(1)
 
 
 def _sides(which: dict[str, Any], other: str | None) -> tuple[VersionChoice, VersionChoice]:
@@ -283,9 +285,15 @@ def _sides(which: dict[str, Any], other: str | None) -> tuple[VersionChoice, Ver
     return before, VersionChoice(**{kind: value})  # type: ignore[arg-type]
 
 
-def _show_differences(found: Differences, limit: int) -> None:
+def _show_differences(waiting: WaitingDifferences, limit: int, html_file: Path | None, *, as_json: bool) -> None:
+    found = waiting.found
+    if html_file is not None:
+        write_file(html_file, (part.encode() for part in html_parts(found, waiting.lines())))
+    if as_json:
+        print_json_with_list(waiting.head(), "steps", waiting.data())
+        return
     headline = f"{title(found)}: {counts(found)}"
-    some = list(itertools.islice(lines(found), limit + 1))
+    some = list(itertools.islice(waiting.lines(), limit + 1))
     columns = ("partition", "step", "what", "kind", "old", "new", "change")
     rows = [(*line[:6], "" if line.delta is None else f"{line.delta:+.6g}") for line in some[:limit]]
     print_table(headline, columns, rows, none=headline)

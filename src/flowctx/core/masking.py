@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -81,9 +81,19 @@ def mask_data(value: Any) -> Any:
         >>> mask_data({"db_password": "hunter2", "limit": 3, "hosts": ["a"], "tokens": ["b"]})
         {'db_password': '***', 'limit': 3, 'hosts': ['a'], 'tokens': '***'}
     """
+    return data_masker(secret_values(value))(value)
+
+
+def data_masker(secrets: Iterable[str] = ()) -> Callable[[Any], Any]:
+    """Return :func:`mask_data` for many values: what is secret is looked up once for all of them.
+
+    Args:
+        secrets: Values that are known to be secret, such as :func:`secret_values` finds.
+    """
     words = secret_names()
-    mask = cache(text_masker(secret_values(value)))  # names, and most texts of many rows, come again and again
-    return _masked(value, mask, words)
+    # Names, and most texts of many rows, come again and again.
+    mask = lru_cache(maxsize=4096)(text_masker(secrets))
+    return lambda value: _masked(value, mask, words)
 
 
 def is_secret_name(name: str) -> bool:

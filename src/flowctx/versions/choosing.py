@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from struct import Struct
+from typing import overload
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
@@ -15,6 +17,7 @@ from flowctx.core.durability.versions import PrunedVersion, Version, older_with_
 from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 from flowctx.ledger import ledger_to_read
@@ -33,6 +36,32 @@ def required_ledger(ledger: Ledger | str | None) -> Ledger:
     if found is None:
         raise LedgerError("versions of outputs are in the ledger; pass ledger= or set FLOWCTX_LEDGER_URL")
     return found
+
+
+class KeysInOrder(Sequence[PartitionKey]):
+    """Partition keys in the order of their scheme; of each, only its place there is in memory.
+
+    Args:
+        scheme: The scheme.
+        keys: Keys, in any order; those that the scheme has not are left out.
+    """
+
+    def __init__(self, scheme: PartitionScheme, keys: Iterable[PartitionKey]) -> None:
+        self._scheme = scheme
+        self._form = Struct(f">{len(scheme.dimensions)}Q")
+        self._places = sorted(self._form.pack(*scheme.path_of(key)) for key in keys if key in scheme)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, at: int) -> PartitionKey: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[PartitionKey]: ...
+    def __getitem__(self, at: int | slice) -> PartitionKey | Sequence[PartitionKey]:
+        if isinstance(at, slice):
+            return [self[place] for place in range(len(self))[at]]
+        return self._scheme.key_at(list(self._form.unpack(self._places[at])))
 
 
 @dataclass(frozen=True)
@@ -67,8 +96,7 @@ class StepVersions:
             return select if until is None else select.up_to(until)
         if select is not None or until is not None:
             return scheme.select(select, until=until)
-        found = [key for key in self.ledger.captured_partitions(self.workflow.name) if key in scheme]
-        return sorted(found, key=scheme.path_of)
+        return KeysInOrder(scheme, self.ledger.captured_partitions(self.workflow.name))
 
     def chosen(
         self, keys: Iterable[PartitionKey | None], choice: VersionChoice

@@ -140,10 +140,28 @@ def diff_replay(
         WorkflowError: There is no such step, or the run did not get so far.
         PlainDataError: No table has a column of the key.
     """
+    found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
+    how: dict[str, Any] = {"step": step, "key": key, "atol": atol, "rtol": rtol}
+    for one in iter_replay(workflow, run_id, partition=partition, ledger=ledger, **how):
+        found.add(one)
+    return found
+
+
+def iter_replay(
+    workflow: Workflow,
+    run_id: str,
+    *,
+    partition: PartitionKey | None = None,
+    step: str | None = None,
+    key: Sequence[str] = (),
+    atol: float = 0.0,
+    rtol: float = 0.0,
+    ledger: Ledger | str | None = None,
+) -> Iterator[StepDifference]:
+    """Yield how what :func:`diff_replay` compares stands, equal steps too; it takes and raises the same."""
     there = required_ledger(ledger)
     how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     run = there.get_run(run_id, workflow=workflow.name, partition=partition)
-    found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
     store = artifact_store(there)
     wanted = {workflow[step].name} if step is not None else workflow.steps.keys()
     for record in there.steps(run.key):
@@ -158,9 +176,8 @@ def diff_replay(
         outcome = Outcome.CHANGED if differs else Outcome.EQUAL
         captures = {"before": run.context.capture_id, "after": run.context.capture_id}
         partition = run.context.partition
-        found.add(StepDifference(partition=partition, step=record.step, outcome=outcome, changes=differs, **captures))
+        yield StepDifference(partition=partition, step=record.step, outcome=outcome, changes=differs, **captures)
     how.check_key()
-    return found
 
 
 def _keys(

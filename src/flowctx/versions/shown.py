@@ -46,11 +46,16 @@ def counts(found: Differences) -> str:
 def lines(found: Differences) -> Iterator[Line]:
     """Yield what differs, the largest changes of numbers first within each kind of thing."""
     for step in found.by_size():
-        where = (str(step.partition or ""), step.step)
-        if not step.changes:
-            only = step.after if step.outcome == "added" else step.before
-            yield Line(*where, "", str(step.outcome), "", only or "", None)
-        yield from change_lines(where, step.changes)
+        yield from step_lines(step)
+
+
+def step_lines(step: StepDifference) -> Iterator[Line]:
+    """Yield what differs in what a step made of a partition."""
+    where = (str(step.partition or ""), step.step)
+    if not step.changes:
+        only = step.after if step.outcome == "added" else step.before
+        yield Line(*where, "", str(step.outcome), "", only or "", None)
+    yield from change_lines(where, step.changes)
 
 
 def change_lines(where: tuple[str, str], found: Iterable[Change]) -> Iterator[Line]:
@@ -86,13 +91,17 @@ def _table_lines(where: tuple[str, str], path: str, table: TableChange) -> Itera
 
 def to_data(found: Differences) -> dict[str, Any]:
     """Return differences as JSON-ready data."""
+    return {**head_data(found, equal=found.equal), "steps": [step_data(step) for step in found.by_size()]}
+
+
+def head_data(found: Differences, *, equal: bool) -> dict[str, Any]:
+    """Return what is compared, and how many outputs stand how, as JSON-ready data."""
     return {
         "workflow": found.workflow,
         "before": found.before,
         "after": found.after,
-        "equal": found.equal,
+        "equal": equal,
         "counts": {str(outcome): count for outcome, count in found.counts.items()},
-        "steps": [_step_data(step) for step in found.by_size()],
     }
 
 
@@ -118,7 +127,8 @@ def stale_data(found: StalePartition) -> dict[str, Any]:
     }
 
 
-def _step_data(step: StepDifference) -> dict[str, Any]:
+def step_data(step: StepDifference) -> dict[str, Any]:
+    """Return what differs in what a step made of a partition as JSON-ready data."""
     return {
         "partition": str(step.partition) if step.partition else None,
         "step": step.step,
