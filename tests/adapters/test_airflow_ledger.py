@@ -214,6 +214,26 @@ def test_a_cleared_task_runs_again_in_the_same_run(ledger):
     assert [record.attempts for record in ledger.steps(found.key)] == [1, 2]
 
 
+def test_a_cleared_run_goes_on_until_all_that_failed_has_run_again(ledger):
+    """Of two branches that failed, one is well again: the run is not failed until the other has begun, too."""
+    begun = []
+    flow = Workflow("branches")
+
+    def branch(ctx):
+        begun.append(ledger.get_run(ctx.run_id).begun_at)
+        return StepResult.fail("no answer") if len(begun) <= 2 else None
+
+    for name in ("left", "right"):
+        flow.step(name, after=[])(branch)
+    dag = workflow_dag(flow)
+    failed = run_dag(dag)
+    assert ledger.get_run(failed.run_id).status is RunStatus.FAILED
+    clear(dag, failed.run_id, "left", "right")
+    found = ledger.get_run(failed.run_id)
+    assert (found.status, len(begun)) == (RunStatus.OK, 4)
+    assert begun[2] == begun[3] == found.begun_at > begun[1]
+
+
 def test_a_reprocessed_run_is_what_its_new_conf_says(ledger):
     """A run that is cleared with other parameters in another batch is a new attempt, with another capture."""
     dag = workflow_dag(two_steps("reprocessed", []))

@@ -428,7 +428,9 @@ def test_only_what_works_is_advised(shell, import_path, engine, words):
     run = ledger.begin(RunRecord(workflow="own", context=ctx, import_path=import_path))
     ledger.finish(run, RunStatus.FAILED, "too bad")
     ledger.close()
-    assert words in shell("show", "r2")
+    printed = shell("show", "r2")
+    assert words in printed
+    assert f"if {engine['name']} runs it again, this is told here once its next step has begun" in printed
 
 
 def test_a_date_is_typed_in_one_form(shell):

@@ -166,7 +166,10 @@ def show(
     elif run.continued_by is not None:
         echo(f"\nsee how it went on: flowctx show {run.continued_by}")
     elif run.status not in (RunStatus.OK, RunStatus.SKIPPED):
-        echo(f"\n{how_to_continue(run)}")
+        echo("")
+        if run.engine != "local":
+            echo(f"if {run.engine} runs it again, this is told here once its next step has begun")
+        echo(how_to_continue(run))
 
 
 def _print_run(run: RunRecord, ledger: Ledger) -> None:

@@ -241,12 +241,16 @@ class Recorder:
         leads = not self._asked_again and leads_on(self._order, step, statuses)
         if status is RunStatus.RUNNING and not leads and self._over():
             status = status_when_over(self._order, statuses)
-        if status is RunStatus.RUNNING:
+        if status is RunStatus.RUNNING or (status is RunStatus.FAILED and self._goes_on(step, statuses)):
             return
         if status is RunStatus.PARTIAL:
             self._finish_with_other_runs(statuses)
         else:
             self.finish(status, self._reason(status, statuses))
+
+    def _goes_on(self, step: str, statuses: Mapping[str, StepStatus]) -> bool:
+        """Whether a run that failed goes on: this step ran again and is well, and others are yet to run."""
+        return self._asked_again and statuses.get(step) is not StepStatus.FAILED and not self._over()
 
     def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
         """Return why the run failed or was skipped: the word of the first step that did."""
