@@ -206,9 +206,11 @@ def test_a_batch_goes_up_to_the_end_of_its_calendar(ledger: Ledger, left: int) -
         Backfill(ending, f"date={days[-1] + timedelta(days=1)}", "unknown", ledger=ledger)
 
 
-def test_the_last_dates_of_an_endless_cadence_are_those_that_are_due(ledger: Ledger) -> None:
+@pytest.mark.parametrize("end", [None, timedelta(days=90)])
+def test_the_last_dates_are_those_that_are_due(ledger: Ledger, end: timedelta | None) -> None:
     """``last:3`` counts back from the latest date that is due, so that nothing is asked for too early."""
-    days = Daily(start="2012-01-02", calendar="WEEKDAYS")
+    last = None if end is None else datetime.now(UTC).date() + end
+    days = Daily(start="2012-01-02", end=last, calendar="WEEKDAYS")
     flow = Workflow("endless", partitions=PartitionScheme(date=days))
     flow.step("only")(lambda ctx: None)
     before = days.latest_due(datetime.now(UTC))

@@ -43,15 +43,15 @@ def scheme_of(workflow: Workflow) -> PartitionScheme:
 
 
 def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
-    """Return the date from which ``last:5`` counts, where dates go on for ever: the latest one that is due.
+    """Return the date from which ``last:5`` counts: the latest one that is due; ``None`` where all are.
 
     Raises:
         NotDue: None is due yet.
     """
     cadence = scheme.cadence
-    if not isinstance(selection, str) or "last:" not in selection or cadence is None or cadence.bounded:
+    if not isinstance(selection, str) or "last:" not in selection or not cadence:
         return None
     latest = cadence.latest_due(datetime.now(UTC))
     if latest is None:
         raise NotDue(f"{selection} counts from the latest date that is due, and none is yet: the first is {cadence[0]}")
-    return latest
+    return None if cadence.bounded and latest == cadence[-1] else latest

@@ -295,8 +295,7 @@ class KeyProduct:
                 part, is refused.
             until: Last as-of date: what is selected after it is left out. What goes on for ever needs it if the
                 cadence has no ``end``.
-            latest: Where ``last:6`` counts from, and what goes on for ever ends, if the cadence has no ``end`` and
-                there is no ``until``.
+            latest: Where ``last:6`` counts from, and where what has no end of its own ends, if there is no ``until``.
 
         Raises:
             PartitionError: The text is not of that form, a range or all that is up to ``until`` holds nothing, or
