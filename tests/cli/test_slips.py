@@ -87,3 +87,14 @@ def test_a_warning_is_a_line_without_its_source(shell):
         assert "selection_text.py" not in done.stderr
         assert "dated.py:" in done.stderr
         assert "UserWarning: mine" in done.stderr
+
+
+def test_a_warning_of_a_worker_is_a_line_too(shell):
+    """The processes of a batch tell it as the command does."""
+    select = "days.partitions.select('date=2011-12-20..2012-01-03')"
+    source = DATES.replace("lambda ctx: {}", "lambda ctx: {'n': len(" + select + ")}")
+    (shell.folder / "dated.py").write_text(source)
+    command = [sys.executable, "-m", "flowctx", "backfill", "dated:days", "--batch", "b", "--select", "date=2012-01-02"]
+    done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True, check=True)
+    assert "Warning: date=2011-12-20..2012-01-03 reaches beyond the scheme, which starts 2012-01-02" in done.stderr
+    assert "selection_text.py" not in done.stderr

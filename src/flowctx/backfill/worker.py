@@ -13,12 +13,15 @@ import os
 import platform
 import queue
 import signal
+import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any, NoReturn
 
 from flowctx.backfill.settling import worker_of
@@ -32,6 +35,7 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import LOCAL_LEASE, RunPlan, begin_run
 from flowctx.core.errors import FlowctxError, UnknownRun
 from flowctx.core.masking import mask_text
+from flowctx.core.own_warnings import without_source
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import SHOWN_BY_DEBUG, import_workflow
 from flowctx.core.workflow.result import StepStatus
@@ -63,6 +67,7 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
+    warnings.showwarning = without_source(partial(print, file=sys.stderr), warnings.showwarning)
     line = incoming.readline()
     if not line:  # there was nothing to do after all
         os._exit(0)

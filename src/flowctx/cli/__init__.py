@@ -9,8 +9,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import click
@@ -34,6 +33,7 @@ from flowctx.core.errors import (
     WorkflowError,
     ending_text,
 )
+from flowctx.core.own_warnings import without_source
 
 #: What was asked for cannot be, and trying again will not help.
 _WRONG = (
@@ -69,7 +69,6 @@ _MODULES = {
     "doctor": "doctor",
 }
 #: Where flowctx is.
-_PACKAGE = Path(__file__).parents[1]
 #: Since click 8.2: a group without a command shows its help.
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", click.exceptions.Exit)
 
@@ -132,18 +131,6 @@ class _Formatter(logging.Formatter):
         return shown(super().format(record), lines=True)
 
 
-def _show_warning(others: Callable[..., None]) -> Callable[..., None]:
-    """Return what shows warnings of flowctx without the line of its source, and those of others as they are shown."""
-
-    def show(message: Warning | str, category: type[Warning], filename: str, *where: Any, **how: Any) -> None:
-        if Path(filename).is_relative_to(_PACKAGE):
-            echo(f"Warning: {message}", err=True)
-        else:
-            others(message, category, filename, *where, **how)
-
-    return show
-
-
 def _one_line(exc: click.UsageError) -> CommandError:
     command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
     message = _joined(exc.format_message()).removesuffix(".")
@@ -175,7 +162,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
         handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         logging.basicConfig(level=logging.INFO, handlers=[handler])
     shown_before = warnings.showwarning
-    warnings.showwarning = _show_warning(shown_before)
+    warnings.showwarning = without_source(partial(echo, err=True), shown_before)
     click.get_current_context().call_on_close(lambda: setattr(warnings, "showwarning", shown_before))
     # `flowctx run flows:prices` means the flows.py in this folder, as `python -m` would.
     sys.path.insert(0, os.getcwd())
