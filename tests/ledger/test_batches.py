@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from flowctx import BatchError, StepStatus, UnknownBatch
+from flowctx import BatchError, BatchStatus, StepStatus, UnknownBatch
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
@@ -215,6 +215,20 @@ def test_counts_are_those_of_the_outcomes(ledger: Ledger) -> None:
         assert texts[0] == "" or "" not in texts
         outcomes = ledger.batches.iter_outcomes("b1", workflow=workflow)
         assert list(ledger.batches.iter_standings("b1", workflow)) == list(map(Standing.of, outcomes))
+
+
+def test_a_run_that_began_again_takes_no_time_in_between(ledger: Ledger, clock: FakeClock) -> None:
+    """An engine cleared it days later: what counts is from then on."""
+    for seconds, status in ((90, RunStatus.FAILED), (5, RunStatus.OK)):
+        run = a_run(ledger, "T1")
+        clock.advance(timedelta(seconds=seconds))
+        ledger.finish(run, status)
+        (outcome,) = ledger.batches.iter_outcomes("b1", workflow="flow")
+        (standing,) = ledger.batches.iter_standings("b1", "flow")
+        assert (outcome.attempt, outcome.seconds, standing.seconds) == (1, seconds, seconds)
+        clock.advance(timedelta(days=2))
+    assert BatchStatus.of(ledger, "b1").seconds["max"] == 5
+    assert standing.started_at == NOON
 
 
 def test_partitions_are_found_that_no_launch_has_run(ledger: Ledger) -> None:

@@ -108,8 +108,8 @@ class Grid:
     def _fill(self, at: int, run: Standing) -> None:
         """Say in a cell how a partition stands."""
         self.cells[at] = _CODES[run.state]
-        if run.started_at is not None and run.ended_at is not None:
-            self.seconds[at] = (run.ended_at - run.started_at).total_seconds()
+        if (seconds := run.seconds) is not None:
+            self.seconds[at] = seconds
 
     def _place(self, key: PartitionKey) -> tuple[str, str]:
         return key[self.row_dimension], "|".join([key[name] for name in self.column_dimensions])

@@ -41,7 +41,8 @@ class BatchStatus:
     counts: Mapping[str, int]
     #: How many runs were on which engine; what waits has none.
     engines: Mapping[str, int]
-    #: Seconds that runs took which ended at their first attempt: ``p50``, ``p90``, ``p99`` and ``max``.
+    #: Seconds that runs took which ended at their first attempt: ``p50``, ``p90``, ``p99`` and ``max``. One that an
+    #: engine ran again later, or whose first step waited for more than a minute, counts since it last began.
     seconds: Mapping[str, float]
     #: What failed, with its step and error; the first thousand.
     failures: tuple[PartitionRun, ...]
@@ -254,8 +255,8 @@ class _Survey:
         for run in found:
             if run.state is not ok or run.error:
                 self._add_reason(run)
-        times = ((run.started_at, run.ended_at) for run in found if run.attempt == 1 and run.state is not _CANCELED)
-        self.seconds.extend([(end - start).total_seconds() for start, end in times if start and end])
+        times = (run.seconds for run in found if run.attempt == 1 and run.state is not _CANCELED)
+        self.seconds.extend([seconds for seconds in times if seconds is not None])
         self.started_at = min([run.started_at for run in found if run.started_at], default=None)
         self.ended_at = max([run.ended_at for run in found if run.ended_at], default=None)
         return found

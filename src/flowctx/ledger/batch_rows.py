@@ -151,6 +151,7 @@ def recorded_run(row: Row, why: Mapping[str, Any]) -> PartitionRun:
             engine=row["engine"],
             attempt=row["attempt"],
             started_at=datetime.fromisoformat(row["started_at"]),
+            begun_at=_time(row["begun_at"]),
             ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),
             last_seen_at=datetime.fromisoformat(row["heard_at"]),
             step=why.get("step"),
@@ -181,9 +182,11 @@ def standings_of(batch_id: str, rows: Iterable[Sequence[Any]]) -> list[Standing]
                     None if state == "failed" else error,
                     run_key is not None,
                     "",
+                    # Of most, both stand in one minute, and texts are compared sooner than read.
+                    None if begun_at is None or begun_at[:16] == started_at[:16] else time(begun_at),
                 ),
             )
-            for partition, run_key, state, engine, attempt, started_at, ended_at, error in rows
+            for partition, run_key, state, engine, attempt, started_at, ended_at, error, begun_at in rows
         ]
     except _WRONG as exc:
         raise damaged(f"what the ledger holds of a partition of batch {batch_id}", exc) from exc

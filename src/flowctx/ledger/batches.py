@@ -258,8 +258,8 @@ class SqlBatches:
 
 
 _OF_RUN = (
-    "run_key", "partition", "status", "run_id", "engine", "attempt", "started_at", "finished_at", "heard_at", "error",
-    "selected", "as_of_date", "capture_id", "batch_id",
+    "run_key", "partition", "status", "run_id", "engine", "attempt", "started_at", "begun_at", "finished_at",
+    "heard_at", "error", "selected", "as_of_date", "capture_id", "batch_id",
 )  # fmt: skip
 
 

@@ -201,6 +201,7 @@ def _partition_run(run: RunRecord, last_seen_at: datetime, steps: list[StepRecor
         engine=run.engine,
         attempt=run.attempt,
         started_at=run.context.started_at,
+        begun_at=run.begun_at,
         ended_at=run.finished_at,
         last_seen_at=last_seen_at,
         step=failed[0].step if failed else None,

@@ -168,8 +168,8 @@ class OutcomeCounts(NamedTuple):
     def _clear(self) -> Iterator[Standing]:
         """Yield how the runs with partitions stand, page by page in the order of an index."""
         place = {"partition": runs.c.partition, "run_key": runs.c.run_key}
-        columns = (runs.c[name] for name in ("status", "engine", "attempt", "started_at", "finished_at", "error"))
-        query = select(*place.values(), *columns).where(*self._with_key())
+        names = ("status", "engine", "attempt", "started_at", "finished_at", "error", "begun_at")
+        query = select(*place.values(), *(runs.c[name] for name in names)).where(*self._with_key())
         for page in self.database.pages(query, place, _PAGE, self.database.tuples):
             yield from standings_of(self.batch_id, page)
 
@@ -180,7 +180,8 @@ class OutcomeCounts(NamedTuple):
     def _noted_more(self, name: str) -> list[tuple[Sequence[Any], bool]]:
         """Return what engines say that no run tells which is over, and whether there is a run of it at all."""
         columns = (launches.c[name] for name in ("state", "engine", "attempt", "started_at", "ended_at", "error"))
-        query = select(launches.c.partition, literal(None), *columns, self._recorded(alike=False).label("has_run"))
+        has_run = self._recorded(alike=False).label("has_run")
+        query = select(launches.c.partition, literal(None), *columns, literal(None).label("begun_at"), has_run)
         query = query.where(*self._notes(name), ~told_by_run(self.batch_id, self.workflow))
         return [(row[:-1], bool(row[-1])) for row in self.database.tuples(query)]
 

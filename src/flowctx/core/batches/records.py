@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ from flowctx.core.workflow.run_request import RunRequest
 
 #: So much of a batch's id stands in the ids of its runs.
 _LONGEST_IN_IDS = 50
+#: What begins so much later than it started has waited, or was over in between.
+_WAITED = timedelta(minutes=1)
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.:+~-]+")
 
 
@@ -65,6 +67,8 @@ class PartitionRun:
     attempt: int = 1
     #: When it started.
     started_at: datetime | None = None
+    #: When it last began, of a run that is recorded; one that was cleared or resumed does so long after it started.
+    begun_at: datetime | None = None
     #: When it ended.
     ended_at: datetime | None = None
     #: When this was last heard.
@@ -101,8 +105,8 @@ class PartitionRun:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
-        return _seconds(self.started_at, self.ended_at)
+        """How long it took; since it last began, where that is more than a minute after it started."""
+        return _seconds(self)
 
 
 class Standing(NamedTuple):
@@ -126,6 +130,8 @@ class Standing(NamedTuple):
     recorded: bool
     #: What tells a run without a partition from others.
     occasion: str = ""
+    #: When it last began, of a run that is recorded; ``None`` also where that is in the minute in which it started.
+    begun_at: datetime | None = None
 
     @classmethod
     def of(cls, run: PartitionRun) -> Standing:
@@ -140,6 +146,7 @@ class Standing(NamedTuple):
             None if run.state is PartitionState.FAILED else run.error,
             run.recorded,
             run.occasion,
+            None if _minute(run.begun_at) == _minute(run.started_at) else run.begun_at,
         )
 
     @property
@@ -149,16 +156,23 @@ class Standing(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
-        return _seconds(self.started_at, self.ended_at)
+        """How long it took; since it last began, where that is more than a minute after it started."""
+        return _seconds(self)
 
 
 def _has_run(one: PartitionRun | Standing) -> bool:
     return one.recorded or (one.engine != "local" and one.state is not PartitionState.WAITING)
 
 
-def _seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
-    return None if started_at is None or ended_at is None else (ended_at - started_at).total_seconds()
+def _minute(time: datetime | None) -> datetime | None:
+    return None if time is None else time.replace(second=0, microsecond=0)
+
+
+def _seconds(one: PartitionRun | Standing) -> float | None:
+    if one.started_at is None or one.ended_at is None:
+        return None
+    again = one.begun_at is not None and one.started_at + _WAITED < one.begun_at <= one.ended_at
+    return (one.ended_at - (one.begun_at if again and one.begun_at else one.started_at)).total_seconds()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
