@@ -14,6 +14,7 @@ import pytest
 from backfill.flows import flow as filled
 from flowctx import Backfill, PartitionScheme, Workflow, run
 from flowctx.backfill import LaunchProgress, LocalLauncher
+from flowctx.backfill.superseding import MOST, superseded_text
 from flowctx.cli.following import listener, show_tally
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
@@ -101,6 +102,12 @@ def test_whoever_looks_at_or_launches_a_batch_hears_what_is_not_current(shell, c
     assert line in caplog.text
     assert f"\n{line}; see: flowctx captures filled\n" in shell("status", "older")
     assert [shell("status", name, "--json")["superseded"] for name in ("older", "newer")] == [{"filled": 1}, {}]
+
+
+def test_of_more_partitions_than_are_looked_at_it_is_so_many_at_least():
+    """The line claims no more than was seen."""
+    assert str(superseded_text({"nav": 9000}, MOST + 1)).startswith("at least 9,000 partitions were captured")
+    assert str(superseded_text({"nav": 9000}, MOST)).startswith("9,000 partitions were captured")
 
 
 def test_a_log_has_a_line_only_where_something_has_changed(capsys, monkeypatch):

@@ -23,11 +23,15 @@ def count_superseded(ledger: Ledger, batch: BatchRecord) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def superseded_text(counts: Mapping[str, int]) -> str | None:
+def superseded_text(counts: Mapping[str, int], total: int) -> str | None:
     r"""Return a line about them, if there are any.
 
+    Args:
+        counts: How many there are, by workflow.
+        total: How many partitions the batch has: of more than are looked at, it is so many at least.
+
     Example:
-        >>> print(*superseded_text({"nav": 3}).split(": "), sep="\n")
+        >>> print(*superseded_text({"nav": 3}, 40).split(": "), sep="\n")
         3 partitions were captured by others since
         what this batch has or makes of them is not current; see
         flowctx captures nav
@@ -35,7 +39,7 @@ def superseded_text(counts: Mapping[str, int]) -> str | None:
     if not counts:
         return None
     count = sum(counts.values())
-    least = "at least " if any(one >= MOST for one in counts.values()) else ""
+    least = "at least " if total > MOST else ""
     what = f"{least}{amount(count, 'partition')} {'was' if count == 1 else 'were'} captured by others since"
     see = ", ".join(f"flowctx captures {shlex.quote(name)}" for name in counts)
     return f"{what}: what this batch has or makes of {'it' if count == 1 else 'them'} is not current; see: {see}"
@@ -43,5 +47,5 @@ def superseded_text(counts: Mapping[str, int]) -> str | None:
 
 def warn_of_superseded(ledger: Ledger, batch: BatchRecord) -> None:
     """Say before a batch is launched again that some of what it makes will not be current."""
-    if (text := superseded_text(count_superseded(ledger, batch))) is not None:
+    if (text := superseded_text(count_superseded(ledger, batch), batch.total_of_all or 0)) is not None:
         logger.warning("batch %s: %s", batch.batch_id, text)

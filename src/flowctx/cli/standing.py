@@ -191,7 +191,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:
             echo(f"{failed - most:,} more: --failures {failed}")
-    for note in (superseded_text(found.superseded), advice_on_rest(found.counts, found.engines, batch)):
+    for note in (superseded_text(found.superseded, found.total), advice_on_rest(found.counts, found.engines, batch)):
         if note is not None:
             echo(note)
 
