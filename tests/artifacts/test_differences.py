@@ -87,6 +87,17 @@ def test_layouts_do_not_count():
     assert not compare_tables(old, new, Comparison(key=("s", "k"))).differs
 
 
+@pytest.mark.parametrize("text", [pa.string(), pa.string_view()])
+def test_dictionaries_and_lists_of_views_are_compared_by_their_values(text):
+    """Categories as polars has them, and lists that are views, differ where a value does."""
+    old, new = ([["a"], [one]] for one in "bc")
+    for kind in (pa.list_(text), pa.list_view(text)):
+        sides = (table(v=pa.array(values, kind)) for values in (old, new))
+        assert cells(compare_tables(*sides, Comparison())) == [({"row": 1}, "v", ["b"], ["c"])]
+    sides = (table(v=pa.DictionaryArray.from_arrays(pa.array([1, 0]), pa.array([one, "a"], text))) for one in "bc")
+    assert cells(compare_tables(*sides, Comparison())) == [({"row": 1}, "v", "b", "c")]
+
+
 def test_nested_values_are_compared_whole():
     """A list that differs is one cell."""
     old, new = table(k=[1, 2], v=[[1, 2], [NAN]]), table(k=[2, 1], v=[[NAN], [1, 3]])

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -28,9 +29,6 @@ def test_dimensions_come_before_the_columns():
 
 def test_every_reader_reads_it():
     """pandas, polars, pyarrow, batches, and whatever speaks Arrow."""
-    import pandas as pd
-    import polars as pl
-
     joined = outputs(pd.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3]})).table("rows")
     assert joined.to_pandas(columns=["x"]).x.tolist() == [1, 2, 3]
     assert joined.to_polars().get_column("x").to_list() == [1, 2, 3]
@@ -44,6 +42,16 @@ def test_every_reader_reads_it():
     assert joined.to_arrow(where=[("x", ">", 1)]).num_rows == 2
     with pytest.raises(PlainDataError, match="no column 'y'"):
         joined.to_arrow(columns=["y"])
+
+
+def test_columns_of_views_are_joined_with_their_values():
+    """What polars has as categories, and lists and texts that are views, are joined as plain values."""
+    frames = [pl.DataFrame({"c": pl.Series([one, None], dtype=pl.Categorical)}) for one in "ab"]
+    assert outputs(*frames).table("rows").to_polars().get_column("c").to_list() == ["a", None, "b", None]
+    enums = [pl.DataFrame({"c": pl.Series([one], dtype=pl.Enum(["a", "b"]))}) for one in "ab"]
+    assert outputs(*enums).table("rows").to_pandas().c.tolist() == ["a", "b"]
+    lists = [pa.table({"c": pa.array([[one], [one, "c"]], pa.list_view(pa.string_view()))}) for one in "ab"]
+    assert outputs(*lists).table("rows").to_arrow().column("c").to_pylist() == [["a"], ["a", "c"], ["b"], ["b", "c"]]
 
 
 def test_a_null_column_takes_the_type_of_the_others_and_whole_numbers_become_floats_where_exact():

@@ -131,6 +131,17 @@ def flat(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return array.cast(kind)
 
 
+def flat_column(column: Any) -> Any:
+    """Return an array, or one in chunks, in its canonical layout.
+
+    pyarrow's own cast, up to 26 at least, knows no dictionaries of views, and loses elements of views of lists.
+    """
+    kind = canonical(column.type)
+    if not isinstance(column, pa.ChunkedArray):
+        return flat(column, kind)
+    return pa.chunked_array([flat(chunk, kind) for chunk in column.chunks], kind)
+
+
 def flat_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """Return lists or maps in the layout of a type of large lists, which begins at their first one."""
     if T.is_map(array.type):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.into_polars import polars_frame
 from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.tables import Table
@@ -102,8 +103,7 @@ class JoinedTable:
 
 def _plain(table: pa.Table) -> pa.Table:
     """Return a table without what its writer knew of it, in canonical types."""
-    schema = pa.schema([pa.field(field.name, canonical(field.type)) for field in table.schema])
-    return table.replace_schema_metadata(None).cast(schema)
+    return pa.table([flat_column(column) for column in table.columns], names=table.column_names)
 
 
 def _unified(read: Sequence[tuple[Mapping[str, str], pa.Table]]) -> dict[str, pa.DataType]:

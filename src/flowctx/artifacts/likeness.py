@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowctx.artifacts.changed_cells import Comparison, differing
-from flowctx.artifacts.types import canonical
+from flowctx.artifacts.content import flat_column
 from flowctx.core.data.tables import Table
 
 #: What a column is called that was a data frame's index.
@@ -49,7 +49,7 @@ def apart_from(old: Table, new: Table) -> str | None:
 
 def _columns(table: Table) -> dict[str, Any]:
     arrow = table.to_arrow()
-    return {field.name: arrow.column(field.name).cast(canonical(field.type)) for field in arrow.schema}
+    return {name: flat_column(arrow.column(name)) for name in arrow.column_names}
 
 
 def _causes(one: Any, other: Any) -> list[str] | None:

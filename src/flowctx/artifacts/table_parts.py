@@ -19,6 +19,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
+from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.row_keys import as_array, hash_rows, numbers
 from flowctx.artifacts.types import bytes_of
 from flowctx.core.data.tables import Table
@@ -80,12 +81,12 @@ def part_of(table: Table, types: Mapping[str, pa.DataType], sample: pa.RecordBat
             start += batch.num_rows
 
     rows = sample.num_rows
-    size = sum(sample.column(name).cast(kind).nbytes for name, kind in types.items()) / rows if rows else 0
+    size = sum(flat_column(sample.column(name)).cast(kind).nbytes for name, kind in types.items()) / rows if rows else 0
     return Part(table.rows, int((size + _PLACE_BYTES) * table.rows), batches, types)
 
 
 def _cast(batch: Any, names: Sequence[str], types: Mapping[str, pa.DataType], places: pa.Array) -> pa.RecordBatch:
-    columns = [_one(pa.chunked_array([batch.column(name)]).cast(types[name])) for name in names]
+    columns = [_one(pa.chunked_array([flat_column(batch.column(name))]).cast(types[name])) for name in names]
     return pa.RecordBatch.from_arrays([*columns, places], names=[*names, PLACE])
 
 
