@@ -92,6 +92,21 @@ def test_a_launch_says_apart_what_is_under_way_and_what_has_not_begun(capsys):
     assert (told["ended"], told["under_way"], told["left"]) == ({"ok": 6}, 6, 8)
 
 
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"under_way": 2, "stopped": "interrupted"}, "nothing ended"),
+        ({"stopped": "interrupted"}, "nothing ended"),
+        ({"before": {PartitionState.OK: 20}}, "nothing was left to run"),
+        ({"before": {PartitionState.FAILED: 1, PartitionState.WAITING: 19}}, "nothing was left to run"),
+    ],
+)
+def test_a_launch_in_which_nothing_ended_says_whether_anything_is_left(how, words, capsys):
+    """One that was stopped as it began has left everything."""
+    show_tally(LaunchProgress(total=20, **how), "b", as_json=False)
+    assert re.search(rf"^now +{words}$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_whoever_looks_at_or_launches_a_batch_hears_what_is_not_current(shell, caplog):
     """Another batch has captured a partition since: the older one keeps its revision, and the newer one is read."""
     with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:

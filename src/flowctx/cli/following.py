@@ -147,7 +147,7 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
             "batch": batch_id,
             "partitions": f"{progress.total:,}",
             "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
-            "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or "nothing was left to run",
+            "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or _nothing_ended(progress),
             "waiting": f"{progress.waiting:,}, for what failed" if progress.waiting else None,
             "under way": f"{progress.under_way:,}, when this ended" if progress.under_way else None,
             "left": f"{progress.left:,}" if progress.left else None,
@@ -155,6 +155,10 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
         }
     )
     _show_hints(progress, shlex.quote(batch_id), from_step)
+
+
+def _nothing_ended(progress: LaunchProgress) -> str:
+    return "nothing ended" if progress.left or progress.under_way else "nothing was left to run"
 
 
 def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None) -> None:
