@@ -84,8 +84,9 @@ def test_a_run_does_not_go_on_with_other_parameters():
         "  - the code of step 'a' changed: it ran as 0 and is 1 now",
         "  - parameter 'y' was added",
         "  - parameter 'x' was removed",
-        "from_step='a' runs it and what follows it again; accept_changes=True (--accept-changes) keeps what the "
-        "complete steps recorded and takes the parameters as they are declared now",
+        "from_step='a' (--from-step a) runs it and what follows it again; resume with accept_changes=True "
+        f"(flowctx resume {run.run_id} --accept-changes) keeps what the complete steps recorded "
+        "and takes the parameters as they are declared now",
     ]
     assert plan_resume(flow, run, [], accept_changes=True).context.params == {"y": 7}
     assert plan_resume(flow, run, [], accept_changes=True, params={"y": 8}).context.params == {"y": 8}

@@ -116,7 +116,11 @@ def test_new_parameters_win_over_what_steps_wrote():
 @pytest.mark.parametrize(
     ("flow", "what", "remedy"),
     [
-        (chain(a=changed, b=second, c=third), "the code of step 'a' changed: it ran as", "from_step='a' runs it"),
+        (
+            chain(a=changed, b=second, c=third),
+            "the code of step 'a' changed: it ran as",
+            "from_step='a' (--from-step a) runs it",
+        ),
         (chain(b=second, a=first, c=third), "step 'a' followed no step when it ran and follows b now", "from_step='a'"),
         (chain(z=first, b=second, c=third), "step 'a' was renamed to 'z'", "from_step='z'"),
         (chain(b=second, c=third), "step 'a' was removed", "accept_changes=True"),

@@ -95,10 +95,12 @@ def refuse_changes(
     changes = [change for change in changes_since(workflow, run, records) if change.now not in again]
     if changes or of_params:
         first = next((change.now for change in changes if change.now is not None), None)
-        remedy = f"from_step={first!r} runs it and what follows it again; " if first else ""
+        remedy = f"from_step={first!r} (--from-step {first}) runs it and what follows it again; " if first else ""
+        on = f" --on {run.engine}" if run.engine != "local" else ""
         raise WorkflowChanged(
             f"{_what(workflow, run, [*(change.text for change in changes), *of_params])}\n"
-            f"{remedy}accept_changes=True (--accept-changes) keeps what the complete steps recorded"
+            f"{remedy}resume with accept_changes=True (flowctx resume {run.run_id}{on} --accept-changes) "
+            "keeps what the complete steps recorded"
             f"{' and takes the parameters as they are declared now' if of_params else ''}"
         )
 
