@@ -42,7 +42,7 @@ def record_run(
     """
     flow = body.workflow
     recorded_in = run_ledger(ledger, strict=strict_from_env())
-    selected = _selected(body, op)
+    selected = selected_steps(body, op)
     parent, rerun = op.run.parent_run_id, None
     if parent is not None and request.resume_from:  # a tag that the re-execution inherited
         request = replace(request, resume_from=parent)
@@ -74,7 +74,7 @@ def end_of_run(run: dg.DagsterRun) -> RunStatus | None:
     return ends.get(run.status, RunStatus.FAILED) if run.is_finished else None
 
 
-def _selected(body: StepBody, op: dg.OpExecutionContext) -> Collection[str]:
+def selected_steps(body: StepBody, op: dg.OpExecutionContext) -> Collection[str]:
     """Return the steps of the workflow that are part of the run: one may be about some assets only."""
     keys = op.run.step_keys_to_execute
     nodes = {node.name for node in op.job_def.nodes} if keys is None else set(keys)

@@ -38,6 +38,7 @@ from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.recording import record_run
 from flowctx.dagster.run_facts import RunFacts
+from flowctx.dagster.skipping import keep_without_output
 from flowctx.dagster.step_body import StepBody
 
 #: Prefix of our own entries in metadata, beside the numbers of outputs.
@@ -295,7 +296,7 @@ class PartitionStep:
         """Keep that there is no output, and say why: Dagster has no event of its own for that."""
         result = made.outcome.result
         if not made.refused:  # what is captured already stays as it is
-            self.outputs.write(self.stored_output(made.envelope))
+            keep_without_output(self.body, self.op, self.outputs, self.stored_output(made.envelope))
         where = f" ({self.ctx.partition})" if self.ctx.partition else ""
         tell = self.op.log.info if result.status is StepStatus.SKIPPED else self.op.log.error
         tell(f"step {self.body.step.name} {result.status}{where}: {result.error}")
