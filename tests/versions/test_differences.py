@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from flowctx import (
+    ArtifactError,
     PartitionScheme,
     PlainDataError,
     StepResult,
@@ -20,9 +21,12 @@ from flowctx import (
     Workflow,
     WorkflowContext,
     diff,
+    outputs,
     run,
+    stale,
 )
 from flowctx.core.data.plain import freeze
+from flowctx.ledger import open_ledger
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 from flowctx.versions import diff_replay, render_html
@@ -246,6 +250,30 @@ def test_tables_that_cannot_be_compared_say_why(ledger, columns, key, says):
     make(ledger, "b2", columns=columns)
     [line] = lines(diff(flow, FIRST, SECOND, key=key, ledger=ledger))
     assert (line.kind, line.path.partition(": ")[2][: len(says)]) == ("differs", says)
+
+
+def test_a_table_whose_file_is_gone_keeps_nothing_else_from_being_compared(tmp_path):
+    """It differs, since its digest does, and what was built on it is stale; only to read it is an error."""
+    ledger = open_ledger(f"sqlite:///{tmp_path}/l.db")
+    tiers = PartitionScheme(tier=["T1", "T2"])
+    source, reader = (Workflow(name, partitions=tiers, extra_params=True) for name in ("source", "reader"))
+    source.step(name="make")(lambda ctx: {"t": pa.table({"v": list(range(ctx.params["first"], 20_000))})})
+    reader.step(name="read", inputs={"read": source.output("make")})(lambda ctx, *, read: {"rows": read["t"].rows})
+    files = []
+    for tier, first in (("T1", 0), ("T2", 1)):
+        run(source, partition=tier, batch_id="b1", params={"first": first}, ledger=ledger).raise_for_failure()
+        files.append(set(tmp_path.glob("l.db.artifacts/**/*.parquet")))
+        run(reader, partition=tier, batch_id="b1", ledger=ledger).raise_for_failure()
+    for tier in tiers:
+        run(source, partition=tier, batch_id="b2", params={"first": 2}, ledger=ledger).raise_for_failure()
+    files[0].pop().unlink()
+    assert [str(one.partition) for one in stale(reader, ledger=ledger)] == ["tier=T1", "tier=T2"]
+    [*others, gone] = lines(diff(source, FIRST, SECOND, ledger=ledger))
+    assert (str(gone.partition), gone.kind) == ("tier=T1", "differs")
+    assert re.match("t: cannot read .* it is not there", gone.path)
+    assert {str(line.partition) for line in others} == {"tier=T2"}
+    with pytest.raises(ArtifactError, match="the table of tier=T1: cannot read .* it is not there"):
+        outputs(source, "make", batch_id="b1", ledger=ledger).table("t").to_arrow()
 
 
 def test_a_pruned_version_is_not_compared():

@@ -15,7 +15,7 @@ from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.into_polars import polars_frame
 from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import PlainDataError
+from flowctx.core.errors import ArtifactError, PlainDataError
 
 #: The dimensions of a partition, and its table.
 Part = tuple[Mapping[str, str], Table]
@@ -37,8 +37,9 @@ class JoinedTable:
 
         Raises:
             PlainDataError: The columns of two tables do not fit together.
+            ArtifactError: One is gone or damaged.
         """
-        read = [(dims, _plain(table.to_arrow())) for dims, table in self._parts]
+        read = [(dims, _read(dims, table)) for dims, table in self._parts]
         fields = _unified(read)
         return pa.concat_tables([_as(dims, table, fields) for dims, table in read])
 
@@ -99,6 +100,13 @@ class JoinedTable:
     def stream(self, requested_schema: object | None) -> object:
         """Return it as an Arrow C stream."""
         return self.arrow.__arrow_c_stream__(requested_schema)
+
+
+def _read(dims: Mapping[str, str], table: Table) -> pa.Table:
+    try:
+        return _plain(table.to_arrow())
+    except ArtifactError as exc:
+        raise type(exc)(f"the table of {_shown(dims)}: {exc}") from exc
 
 
 def _plain(table: pa.Table) -> pa.Table:

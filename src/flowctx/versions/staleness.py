@@ -14,6 +14,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version
+from flowctx.core.errors import ArtifactError, ArtifactRefused, ArtifactUnavailable
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
@@ -269,8 +270,13 @@ class _Graph:
         records = self.ledger.step_records(step, [then, now])
         if len(records) < 2:
             return False
-        old, new = (load_output(Envelope(step=step, output=records[key].output), self.store) for key in (then, now))
-        return next(changes(old, new, self.how), None) is None
+        try:
+            old, new = (load_output(Envelope(step=step, output=records[key].output), self.store) for key in (then, now))
+            return next(changes(old, new, self.how), None) is None
+        except (ArtifactUnavailable, ArtifactRefused):
+            raise
+        except ArtifactError:  # what was read is gone or damaged
+            return False
 
 
 def _made(read: VersionRead) -> Made:
