@@ -7,24 +7,30 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from adapters.dagster_support import Bench
 from flowctx import PartitionScheme, Workflow
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
-from flowctx.dagster import endings_sensor, workflow_definitions
+from flowctx.dagster import endings_sensor, workflow_context, workflow_definitions
+from flowctx.dagster._compat import instance_id
 
 flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]))
 flow.step("load")(lambda ctx: None)
 flow.step("check")(lambda ctx: None)
 
 
-def running(ledger, instance, status, *, engine="dagster", workflow="dying"):
+def running(ledger, instance, status, *, engine="dagster", workflow="dying", said=None):
     """Leave a run that the ledger takes for running, with two partitions, and of which Dagster says something else."""
     run_id = dg.materialize([dg.asset(name="other")(lambda: None)], instance=instance).run_id
     if status is not None:
         instance.report_dagster_event(_event(status), run_id)
     for key in flow.partitions:
         ctx = begin(
-            workflow, run_id=run_id, scheme=flow.partitions, partition=key, metadata={"engine": {"name": engine}}
+            workflow,
+            run_id=run_id,
+            scheme=flow.partitions,
+            partition=key,
+            metadata={"engine": {"name": engine, **(said or {})}},
         )
         ledger.begin(RunRecord(workflow=workflow, context=ctx, steps=("load", "check")), lease=timedelta(hours=6))
     return run_id
@@ -66,6 +72,46 @@ def test_what_is_none_of_its_business_is_left_alone(ledger):
         running(ledger, other, dg.DagsterEventType.RUN_FAILURE)
         assert tick(instance) == "no run was over"
     assert {run.status for run in ledger.list_runs()} == {RunStatus.RUNNING}
+
+
+def test_a_run_that_was_deleted_is_over(ledger):
+    """One of this instance is canceled; one that goes on and one of another instance are left alone."""
+    with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as other:
+        deleted = running(ledger, instance, dg.DagsterEventType.RUN_CANCELED, said={"instance": instance_id(instance)})
+        elsewhere = running(ledger, other, None, said={"instance": instance_id(other)})
+        instance.delete_run(deleted)
+        assert tick(instance) == "ended in the ledger: 2 runs"
+        assert tick(instance) == "no run was over"
+    found = {(run.run_id, run.status, run.error) for run in ledger.list_runs()}
+    assert found == {
+        (deleted, RunStatus.CANCELED, "it was deleted in Dagster"),
+        (elsewhere, RunStatus.RUNNING, None),
+    }
+    assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED, CaptureState.HELD}
+
+
+def test_a_batch_goes_on_where_the_run_before_was_deleted(ledger, tmp_path):
+    """A run of the same batch takes over what a deleted run holds, though no sensor has looked meanwhile."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        engine, key = engine_of(instance), flow.partitions.key(tier="T1")
+        ctx = begin(
+            "dying", run_id="gone", scheme=flow.partitions, partition=key, batch_id="b", metadata={"engine": engine}
+        )
+        ledger.begin(RunRecord(workflow="dying", context=ctx, steps=("load", "check")), lease=timedelta(hours=6))
+        assert Bench(flow, tmp_path, instance=instance).run("T1", tags={"batch_id": "b"}).success
+    assert {run.run_id: run.status for run in ledger.list_runs()}["gone"] is RunStatus.CANCELED
+
+
+def engine_of(instance):
+    """Return what a run says of its engine."""
+    said = []
+
+    @dg.asset(name="other")
+    def other(context):
+        said.append(workflow_context(context).metadata["engine"])
+
+    dg.materialize([other], instance=instance)
+    return said[0]
 
 
 def test_one_sensor_looks_after_all_workflows(ledger):

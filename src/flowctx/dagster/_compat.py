@@ -23,6 +23,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.invocation import BaseDirectExecutionContext
 from dagster._core.storage.event_log import EventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.sqlalchemy_compat import db_select
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster._utils.warnings import disable_dagster_warnings
@@ -40,6 +41,7 @@ __all__ = [
     "asset_keys_by_op",
     "direct_run_tags",
     "hook_step_context",
+    "instance_id",
     "quiet",
     "report_materializations",
     "schedule_name",
@@ -93,6 +95,13 @@ def direct_run_tags(op: Any) -> Mapping[str, str]:
     """Return the ``run_tags=`` of a context made by ``build_asset_context``, whose ``run`` cannot be asked."""
     tags: Mapping[str, str] = op._run_tags
     return tags
+
+
+@lru_cache(maxsize=1)  # asked by all steps that share a process
+def instance_id(instance: dg.DagsterInstance) -> str | None:
+    """Return what names the storage in which an instance keeps its runs, or None where that has no name."""
+    storage = instance.run_storage
+    return storage.get_run_storage_id() if isinstance(storage, SqlRunStorage) else None
 
 
 def report_materializations(op: dg.OpExecutionContext, made: Sequence[dg.AssetMaterialization]) -> None:

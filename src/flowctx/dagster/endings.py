@@ -13,12 +13,13 @@ from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.dagster._compat import SharedSensor
-from flowctx.dagster.recording import end_of_run
+from flowctx.dagster.recording import end_of_run, of_instance
 from flowctx.dagster.storage import ledger_at
 
 logger = logging.getLogger("flowctx")
 
 _WORDS = {RunStatus.FAILED: "Dagster calls it failed", RunStatus.CANCELED: "it was canceled in Dagster"}
+_DELETED = "it was deleted in Dagster"
 #: So many runs are looked at in one tick, and so many are asked for at a time.
 _MOST, _PAGE = 10_000, 500
 
@@ -75,11 +76,11 @@ def _sensor(
 
 
 def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None = None) -> int:
-    """End the runs in the ledger that an instance of Dagster calls over, and return how many.
+    """End the runs in the ledger that an instance of Dagster calls over or has deleted, and return how many.
 
     Args:
         ledger: Where they are recorded.
-        instance: The instance; runs that it does not know are left alone.
+        instance: The instance; runs of others are left alone.
         workflow: The workflow's name; ``None``: of all workflows.
     """
     running: dict[str, list[RunRecord]] = {}
@@ -95,9 +96,16 @@ def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None 
             running.setdefault(run.run_id, []).append(run)
     ids, count = list(running), 0
     for start in range(0, len(ids), _PAGE):
-        for found in instance.get_runs(dg.RunsFilter(run_ids=ids[start : start + _PAGE])):
-            status = end_of_run(found)
-            if status is not None:
-                ended = [end_run(ledger, run, status, _WORDS.get(status)) for run in running[found.run_id]]
-                count += sum(how is not None for how in ended)
+        page = ids[start : start + _PAGE]
+        known = {found.run_id: found for found in instance.get_runs(dg.RunsFilter(run_ids=page))}
+        for run in (run for run_id in page for run in running[run_id]):
+            found = known.get(run.run_id)
+            if found is not None:
+                status = end_of_run(found)
+                how = end_run(ledger, run, status, _WORDS.get(status)) if status is not None else None
+            elif of_instance(instance, run):
+                how = end_run(ledger, run, RunStatus.CANCELED, _DELETED)
+            else:
+                how = None
+            count += how is not None
     return count

@@ -18,6 +18,7 @@ from flowctx.dagster._compat import (
     CheckError,
     direct_run_tags,
     hook_step_context,
+    instance_id,
     schedule_name,
 )
 from flowctx.dagster.partitions import scheme_of
@@ -61,6 +62,8 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         "step_key": step.step.key,
         "retry_number": int(run.tags.get(_RUN_RETRY_TAG, 0)) + op.retry_number,
     }
+    if (instance := instance_id(op.instance)) is not None:
+        engine["instance"] = instance
     if run.root_run_id:
         engine |= {"root_run_id": run.root_run_id, "parent_run_id": run.parent_run_id}
     return RunFacts(

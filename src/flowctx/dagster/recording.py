@@ -1,7 +1,7 @@
 """The run that a step's attempt is recorded under in the ledger."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from flowctx.core.durability.takeover import begin_or_take_over
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.run_request import RunRequest
+from flowctx.dagster._compat import instance_id
 from flowctx.dagster.step_body import StepBody
 from flowctx.ledger import strict_from_env
 
@@ -65,7 +66,16 @@ def record_run(
 def _end_of(instance: dg.DagsterInstance, run: RunRecord) -> RunStatus | None:
     """Return how a run ended, if it is one of this instance and is over."""
     found = instance.get_run_by_id(run.run_id) if run.engine == "dagster" else None
-    return end_of_run(found) if found is not None else None
+    if found is not None:
+        return end_of_run(found)
+    return RunStatus.CANCELED if of_instance(instance, run) else None
+
+
+def of_instance(instance: dg.DagsterInstance, run: RunRecord) -> bool:
+    """Return whether a run says that it was of an instance of Dagster; one that this does not know was deleted."""
+    engine = run.context.metadata.get("engine")
+    known = engine.get("instance") if isinstance(engine, Mapping) and run.engine == "dagster" else None
+    return known is not None and known == instance_id(instance)
 
 
 def end_of_run(run: dg.DagsterRun) -> RunStatus | None:
