@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import polars
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flowctx import (
@@ -32,11 +33,13 @@ from flowctx import (
     read_input,
     run,
 )
+from flowctx.artifacts.export import table_of, write_parquet
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
+from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.outputs import output_pages
-from flowctx.versions.rows import rows
+from flowctx.versions.rows import columns_of, rows
 
 SCHEME = PartitionScheme(date=Daily(start="2026-01-05"), fund=["GROWTH", "INCOME"])
 nav = Workflow("nav", partitions=SCHEME, params={"nav": 100.0})
@@ -153,6 +156,17 @@ def test_plain_outputs_are_rows_too(ledger, clock):
     assert list(rows(outputs(nav, "value", ledger=ledger))) == [
         {"date": "2026-01-05", "fund": "GROWTH", "nav": 1.0, "of.day": day}
     ]
+
+
+def test_an_empty_dict_is_a_value(tmp_path):
+    """In each form: a partition that has it is told from one that has nothing there."""
+    key = PartitionKey(tier="T1")
+    found = list(rows(Outputs({key: {"limits": {"hard": {}, "soft": []}, "breaches": {}}})))
+    assert found == [{"tier": "T1", "limits.hard": {}, "limits.soft": [], "breaches": {}}]
+    assert "".join(csv_blocks(found)).splitlines() == ["tier,limits.hard,limits.soft,breaches", "T1,{},[],{}"]
+    with (tmp_path / "x.parquet").open("wb") as file:
+        write_parquet(table_of(found, columns_of(found)), file)
+    assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [found[0] | {"limits.hard": "{}", "breaches": "{}"}]
 
 
 def test_a_value_of_a_dimensions_name_has_to_be_the_partitions_own():

@@ -16,6 +16,9 @@ from flowctx.core.errors import PlainDataError
 from flowctx.core.masking import mask_text, secret_values
 from flowctx.core.printable import brief
 
+#: What stands for an empty dict, for which Parquet has no form; others are columns.
+_EMPTY = "{}"
+
 
 def write_parquet(table: Table, file: BinaryIO) -> None:
     """Write a table as Parquet, batch by batch."""
@@ -49,14 +52,14 @@ def _schema_and_batches(table: Table) -> tuple[pa.Schema, Iterator[pa.RecordBatc
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
-    """Return rows as a table; a list is text there.
+    """Return rows as a table; an empty dict is text there.
 
     Raises:
         PlainDataError: A column has values of two types, or such that no table holds.
     """
     arrays = {}
     for name in columns:
-        values = [row.get(name) for row in rows]
+        values = [_EMPTY if isinstance(value := row.get(name), Mapping) else value for row in rows]
         try:
             arrays[name] = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:

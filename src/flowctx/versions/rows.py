@@ -21,7 +21,7 @@ _PAGE = 500
 def rows(found: Outputs) -> Iterator[dict[str, Any]]:
     """Yield a row for each partition: its dimensions, and the values of its output; tables and files are left out.
 
-    Nested values get a column each, such as ``limits.low``; a list is one value.
+    Nested values get a column each, such as ``limits.low``; a list is one value, and so is an empty dict.
 
     Raises:
         PlainDataError: An output has a value of a dimension's name, and it is another one; or two values would have
@@ -59,7 +59,7 @@ def columns_of(found: Sequence[Mapping[str, Any]]) -> list[str]:
 def _flat(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for name, item in value.items():
         where = f"{path}{name}"
-        if isinstance(item, Mapping):
+        if isinstance(item, Mapping) and item:
             yield from _flat(item, f"{where}.")
         elif not isinstance(item, (Table, File, ArtifactRef)):
             yield where, item
