@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from flowctx import PlainDataError
 from stored_tables import stored
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "streaming.py"
@@ -46,6 +47,16 @@ def test_whatever_makes_batches_is_a_table(tmp_path):
     }
     digests = {name: stored(source).digest for name, source in sources.items()}
     assert set(digests.values()) == {stored(table).digest}
+
+
+@pytest.mark.parametrize("what", ["interval 1 month", "case when i = 90_000 then error('no more') else 'a' end"])
+def test_a_relation_that_is_refused_or_fails_frees_its_connection(what):
+    """Nothing that runs on the connection afterwards finds a result that is still open."""
+    connection = duckdb.connect()
+    with pytest.raises((PlainDataError, OSError)) as caught:
+        stored(connection.sql(f"select {what} as d from range(100_000) t(i)"))
+    assert connection.sql("select 7").fetchall() == [(7,)]
+    del caught
 
 
 def test_columns_and_rows_are_read_in_part():

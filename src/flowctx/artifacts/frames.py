@@ -81,10 +81,15 @@ class ArrowSource:
 
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as Parquet in one pass, and return what stands for it, without a path in a store."""
-        schema, batches = self.batches()
+        schema, made = self.batches()
         tiny = self.nbytes is not None and self.nbytes <= TINY  # it is read again as soon as its rows are noted
-        batches = self._valid(batches) if tiny else self._noted(batches)
-        reference, self.form = write_parquet(schema, batches, file, path=self.path, freq=self.freq, nbytes=self.nbytes)
+        batches = self._valid(made) if tiny else self._noted(made)
+        how: dict[str, Any] = {"path": self.path, "freq": self.freq, "nbytes": self.nbytes}
+        try:
+            reference, self.form = write_parquet(schema, batches, file, **how)
+        finally:
+            if isinstance(made, pa.RecordBatchReader):  # one that was not read to its end holds what it reads from
+                made.close()
         return reference
 
     def _valid(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
