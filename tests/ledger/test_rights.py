@@ -167,6 +167,15 @@ def test_a_file_in_a_folder_that_cannot_be_written_is_read(folder: Path) -> None
     assert os.listdir(folder) == [file.name]
 
 
+def test_a_file_that_may_not_be_read_is_said_to_be_so(folder: Path) -> None:
+    """Whoever reads, writes or asks is told about the file, and not about its folder."""
+    file = folder / "ledger.db"
+    make_ledger(file)
+    file.chmod(0)
+    for what in ("read", "write", "doctor"):
+        assert f"the ledger {file} cannot be opened; this user may not read it; grant access" in str(asked(what, file))
+
+
 def test_what_is_in_the_log_is_read_or_said(folder: Path) -> None:
     """With the index beside it, the log is read, too; without, the message says what to copy."""
     file = folder / "ledger.db"

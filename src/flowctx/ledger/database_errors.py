@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -68,8 +69,7 @@ class DatabaseErrors(NamedTuple):
                 "run: what was recorded is safe"
             ), False
         if "unable to open" in detail:
-            why = "it is a folder; name a file in it" if file.is_dir() else f"is {file.parent} a folder to write to?"
-            return LedgerUnavailable(f"the ledger {file} cannot be opened; {why}"), False
+            return LedgerUnavailable(f"the ledger {file} cannot be opened; {_why_not_opened(file)}"), False
         if "readonly" in detail:
             return LedgerUnavailable(f"the ledger {file} is read-only ({detail}); let this user write it"), False
         if "not a database" in detail or "malformed" in detail:
@@ -96,6 +96,14 @@ class DatabaseErrors(NamedTuple):
                 f"the ledger {self.shown} has run out of something ({detail}); what was recorded is safe"
             ), False
         return LedgerError(f"the ledger {self.shown} refused: {detail}"), False
+
+
+def _why_not_opened(file: Path) -> str:
+    if os.path.isdir(file):
+        return "it is a folder; name a file in it"
+    if os.path.exists(file) and not os.access(file, os.R_OK):
+        return "this user may not read it; grant access to it, or run as a user who may"
+    return f"is {file.parent} a folder to write to?"
 
 
 def _detail(exc: BaseException | None) -> str:
