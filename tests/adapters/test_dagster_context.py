@@ -88,6 +88,18 @@ def test_an_empty_range_is_refused(instance):
         contexts_in(instance, MULTI, span=("2026-02-03|LSE", "2026-02-04|NYSE"))
 
 
+def test_a_range_that_ends_on_an_excluded_day_is_refused(instance):
+    """Of definitions of the user's own, too, both ends of a range are partitions, in one dimension and in two."""
+    days = dg.TimeWindowPartitionsDefinition(
+        cron_schedule="0 0 * * *", start="2026-02-01", fmt="%Y-%m-%d", exclusions=["0 0 * * 0,6"]
+    )
+    venues = dg.MultiPartitionsDefinition({"date": days, "venue": VENUES})
+    assert len(contexts_in(instance, venues, span=("2026-02-06|LSE", "2026-02-09|LSE"))) == 2
+    for definition, end in ((days, ""), (venues, "|LSE")):
+        with pytest.raises(ContextError, match="has an end that is no partition, 2026-02-07"):
+            contexts_in(instance, definition, span=(f"2026-02-06{end}", f"2026-02-07{end}"))
+
+
 def test_workflow_context_refuses_several_partitions(instance):
     """A run about several partitions has no one context; the error names the function that has them all."""
 

@@ -26,6 +26,7 @@ from flowctx import (
     UnknownPartition,
     Weekly,
 )
+from flowctx.dagster import workflow_contexts
 from flowctx.dagster._compat import quiet
 from flowctx.dagster.partitions import from_dagster_key, in_order, partition_keys, partitions_def, to_dagster_key
 
@@ -221,6 +222,30 @@ def test_a_range_knows_its_keys(last: str) -> None:
     tags = {"dagster/asset_partition_range_start": "2012-10-26", "dagster/asset_partition_range_end": last}
     found = ask(days, lambda context: partition_keys(context, days), tags)
     assert found == list(days.select(f"date=2012-10-26..{last}"))
+
+
+@pytest.mark.parametrize("ask_for", [partition_keys, lambda context, _: workflow_contexts(context)])
+@pytest.mark.parametrize(
+    ("dimensions", "ends"),
+    [
+        ({}, ("2012-10-26", "2012-10-27")),
+        ({}, ("2012-10-27", "2012-10-31")),
+        ({}, ("2012-10-27", "2012-10-27")),
+        ({"venue": ["A", "B"]}, ("2012-10-26|A", "2012-10-27|A")),
+    ],
+    ids=["end", "start", "both", "two dimensions"],
+)
+def test_an_end_of_a_range_is_a_session(ask_for, dimensions, ends) -> None:
+    """A range that ends or starts on no session is refused and names those around it; Dagster takes the next one."""
+    days = PartitionScheme(date=XNYS.cadence, **dimensions)
+    tags = dict(zip(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), ends, strict=True))
+
+    def question(context) -> str:
+        with pytest.raises(UnknownPartition, match="sessions around it are 2012-10-26 and 2012-10-31") as caught:
+            ask_for(context, days)
+        return str(caught.value)
+
+    assert "2012-10-27 is a Saturday" in str(ask(days, question, tags))
 
 
 def test_a_range_is_not_one_key() -> None:

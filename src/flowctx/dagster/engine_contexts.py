@@ -21,7 +21,7 @@ from flowctx.dagster._compat import (
     instance_id,
     schedule_name,
 )
-from flowctx.dagster.partitions import scheme_of
+from flowctx.dagster.partitions import check_range, scheme_of
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.run_time import schedule_tick, zone_of
 
@@ -34,7 +34,8 @@ def run_facts(context: Any) -> RunFacts:
     """Read what Dagster says of a run from any kind of context.
 
     Raises:
-        ContextError: It is no context of Dagster's.
+        ContextError: It is no context of Dagster's, or it is about a range of which an end is no partition.
+        UnknownPartition: The same, of a scheme's keys.
     """
     if isinstance(context, dg.ScheduleEvaluationContext | dg.SensorEvaluationContext):
         return _of_tick(context)
@@ -87,6 +88,7 @@ def _engine_keys(op: dg.OpExecutionContext) -> tuple[str, ...]:
         return (op.partition_key,)
     if not op.has_partition_key_range:
         return ()
+    check_range(op.partition_key_range, op.get_step_execution_context().run_partitions_def)
     keys = tuple(op.partition_keys)
     if not keys:
         raise ContextError(
@@ -132,6 +134,7 @@ def _of_direct(op: Any) -> RunFacts:
     if op.has_partition_key:
         keys = (op.partition_key,)
     elif op.has_partition_key_range:
+        check_range(op.partition_key_range, assets_def.partitions_def if assets_def else None)
         keys = tuple(op.partition_keys)
     return RunFacts(
         run_id=op.run_id,

@@ -49,6 +49,10 @@ class PartitionedContext(Protocol):
         """Whether the run is about a range of partitions."""
 
     @property
+    def partition_key_range(self) -> dg.PartitionKeyRange:
+        """The ends of a range."""
+
+    @property
     def partition_keys(self) -> Sequence[str]:
         """The keys of either; raises for a run that is about none."""
 
@@ -261,12 +265,42 @@ def partition_keys(context: PartitionedContext, scheme: PartitionScheme) -> list
         scheme: The scheme that the partitions definition was made of.
 
     Raises:
-        UnknownPartition: The scheme lacks one of them.
+        UnknownPartition: The scheme lacks one of them, or an end of the range.
     """
     # A range that holds one partition has no partition key, but all runs with either of them have partition keys.
     if not (context.has_partition_key or context.has_partition_key_range):
         return []
+    if not context.has_partition_key:
+        ends = context.partition_key_range
+        for end in (ends.start, ends.end):
+            parse_dagster_key(end, scheme)
     return [parse_dagster_key(key, scheme) for key in context.partition_keys]
+
+
+def check_range(ends: dg.PartitionKeyRange, definition: dg.PartitionsDefinition[Any] | None) -> None:
+    """Check that both ends of a range are partitions: Dagster takes the next one in time, outside the range, if not.
+
+    Raises:
+        UnknownPartition: One is no key of the scheme that the definition was made of; the message shows the nearest.
+        ContextError: One is no key of another definition.
+    """
+    scheme = scheme_of(definition)
+    for end in (ends.start, ends.end):
+        if scheme is not None:
+            parse_dagster_key(end, scheme)
+        elif not _has_time(end, definition):
+            raise ContextError(
+                f"the range {ends.start} to {ends.end} has an end that is no partition, {end}; "
+                "give partitions as both ends"
+            )
+
+
+def _has_time(key: str, definition: dg.PartitionsDefinition[Any] | None) -> bool:
+    """Whether a definition has the time of a key; Dagster itself refuses values of any other kind."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        values = definition.get_partition_key_from_str(key).keys_by_dimension
+        return all(_has_time(values[part.name], part.partitions_def) for part in definition.partitions_defs)
+    return not isinstance(definition, dg.TimeWindowPartitionsDefinition) or definition.has_partition_key(key)
 
 
 def in_order(keys: Iterable[str], definition: dg.PartitionsDefinition[Any] | None) -> list[str]:
