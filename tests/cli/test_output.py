@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from flowctx.cli.blocks import Block, Cell, Paragraph
-from flowctx.cli.output import blocks, echo_data, print_table
+from flowctx.cli.output import blocks, echo_data, print_table, wider
 
 COLUMNS = ("run", "partition", "why")
 ROWS = [["batch__b__2012-10-26~IBM__1", "date=2012-10-26|symbol=IBM", "3 rows of 4 are missing from the file"]]
@@ -19,7 +19,7 @@ ROWS = [["batch__b__2012-10-26~IBM__1", "date=2012-10-26|symbol=IBM", "3 rows of
 
 def lines(width, rows=ROWS):
     out = Console(file=io.StringIO(), width=width)
-    for block in blocks(COLUMNS, rows, width):
+    for block in blocks(COLUMNS, [[row] for row in rows], wider(list(map(len, COLUMNS)), rows), width):
         out.print(block)
     return [line.rstrip() for line in out.file.getvalue().splitlines()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import itertools
 import os
 import tempfile
 import weakref
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowctx.core import temporary_files
 from flowctx.core.errors import FlowctxError
-from flowctx.versions import csv_rows
+from flowctx.versions import waiting_rows
 from flowctx.versions.csv_rows import csv_blocks
-from flowctx.versions.rows import columns_of, text
+from flowctx.versions.rows import text
 
 VALUES = (
     st.none()
@@ -33,10 +35,10 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES, min_size=1), mi
 def test_rows_are_written_as_if_all_were_known(rows, block, in_memory):
     """Whichever row a column first comes in, its name is in the first line, and it is empty in the rows before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_rows, "_BLOCK", block)
-        patch.setattr(csv_rows, "_IN_MEMORY", in_memory)
+        patch.setattr(waiting_rows, "_BLOCK", block)
+        patch.setattr(temporary_files, "_IN_MEMORY", in_memory)
         found = "".join(csv_blocks(rows))
-    columns = columns_of(rows)
+    columns = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     writer = csv.writer(made := io.StringIO(), lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([text(row.get(name)) for name in columns] for row in rows)
@@ -68,7 +70,7 @@ def test_few_rows_are_in_memory():
 
 def test_a_full_disk_is_said_where_it_is(monkeypatch, tmp_path):
     """Rows that wait need room in another folder than the file that is written."""
-    monkeypatch.setattr(csv_rows, "_IN_MEMORY", 1)
+    monkeypatch.setattr(temporary_files, "_IN_MEMORY", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(FlowctxError, match="set TMPDIR to a folder that has room"):
         list(csv_blocks([{"a": "long"}]))
@@ -76,7 +78,7 @@ def test_a_full_disk_is_said_where_it_is(monkeypatch, tmp_path):
 
 def test_a_disk_that_is_full_in_the_end_leaves_no_rows(monkeypatch):
     """What is left in a buffer is written before the names of the columns are given."""
-    monkeypatch.setattr(csv_rows, "_IN_MEMORY", 1)
+    monkeypatch.setattr(temporary_files, "_IN_MEMORY", 1)
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **how: io.TextIOWrapper(io.BufferedRandom(Full())))
     found = csv_blocks([{"a": "long"}])
     with pytest.raises(FlowctxError, match="No space left on device"):

@@ -33,13 +33,13 @@ from flowctx import (
     read_input,
     run,
 )
-from flowctx.artifacts.export import table_of, write_parquet
+from flowctx.artifacts.rows_as_parquet import write_rows
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
 from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.outputs import output_pages
-from flowctx.versions.rows import columns_of, rows
+from flowctx.versions.rows import rows
 
 SCHEME = PartitionScheme(date=Daily(start="2026-01-05"), fund=["GROWTH", "INCOME"])
 nav = Workflow("nav", partitions=SCHEME, params={"nav": 100.0})
@@ -165,7 +165,7 @@ def test_an_empty_dict_is_a_value(tmp_path):
     assert found == [{"tier": "T1", "limits.hard": {}, "limits.soft": [], "breaches": {}}]
     assert "".join(csv_blocks(found)).splitlines() == ["tier,limits.hard,limits.soft,breaches", "T1,{},[],{}"]
     with (tmp_path / "x.parquet").open("wb") as file:
-        write_parquet(table_of(found, columns_of(found)), file)
+        write_rows(found, file)
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [found[0] | {"limits.hard": "{}", "breaches": "{}"}]
 
 

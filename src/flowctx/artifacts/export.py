@@ -1,81 +1,64 @@
-"""Tables and rows as files for other tools: CSV, JSON and Parquet."""
+"""Batches of rows as files for other tools: CSV and Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from flowctx.artifacts.types import canonical, type_name
-from flowctx.core.data.tables import Table, take_table
+from flowctx.artifacts.types import bytes_of, canonical, type_name
 from flowctx.core.errors import PlainDataError
-from flowctx.core.masking import mask_text, secret_values
-from flowctx.core.printable import brief
 
-#: What stands for an empty dict, for which Parquet has no form; others are columns.
-_EMPTY = "{}"
+#: So many rows are a row group, or those that take so many bytes.
+_GROUP_ROWS = 65_536
+_GROUP_BYTES = 1 << 25
 
 
-def write_parquet(table: Table, file: BinaryIO) -> None:
-    """Write a table as Parquet, batch by batch."""
-    schema, batches = _schema_and_batches(table)
+def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: Any) -> None:
+    """Write batches as Parquet, row group by row group.
+
+    Args:
+        schema: Their columns.
+        batches: The batches.
+        file: Takes the bytes.
+    """
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+        for group in _groups(batches):
+            writer.write_table(group, row_group_size=_GROUP_ROWS)
 
 
-def write_csv(table: Table, file: BinaryIO) -> None:
-    """Write a table as CSV, batch by batch.
+def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: Any) -> None:
+    """Write batches as CSV.
+
+    Args:
+        schema: Their columns.
+        batches: The batches.
+        file: Takes the bytes.
 
     Raises:
         PlainDataError: A column holds what CSV has no form for, such as lists.
     """
-    schema, batches = _schema_and_batches(table)
     nested = next((field for field in schema if pa.types.is_nested(field.type)), None)
     if nested is not None:
         kind = type_name(canonical(nested.type))
         raise PlainDataError(f"column {nested.name!r} is {kind}, for which CSV has no form; write Parquet or JSON")
     with pc.CSVWriter(file, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+        for group in _groups(batches):
+            writer.write_table(group)
 
 
-def _schema_and_batches(table: Table) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Return the schema that the batches of a table have, and the batches."""
-    batches = iter(table.batches())
-    first = next(batches, None)
-    return (table.to_arrow().schema, batches) if first is None else (first.schema, chain([first], batches))
-
-
-def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
-    """Return rows as a table; an empty dict is text there.
-
-    Raises:
-        PlainDataError: A column has values of two types, or such that no table holds.
-    """
-    arrays = {}
-    for name in columns:
-        values = [_EMPTY if isinstance(value := row.get(name), Mapping) else value for row in rows]
-        try:
-            arrays[name] = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-            raise PlainDataError(
-                f"the values {name!r} are not of one type in all partitions ({_shown(exc, name, values)}); write JSON, "
-                "or select fewer"
-            ) from exc
-        except (OverflowError, UnicodeEncodeError) as exc:
-            raise PlainDataError(
-                f"the values {name!r} fit in no table ({_shown(exc, name, values)}); write JSON"
-            ) from exc
-    made = take_table(pa.table(arrays), "the outputs")
-    assert made is not None  # noqa: S101 - it is a frame
-    return made
-
-
-def _shown(exc: Exception, name: str, values: list[Any]) -> str:
-    """Return what an error says, which may quote a value."""
-    return brief(mask_text(str(exc), secret_values({name: values})))
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield batches together, so many rows or bytes at a time."""
+    some: list[pa.RecordBatch] = []
+    rows = held = 0
+    for batch in batches:
+        if some and (rows + batch.num_rows > _GROUP_ROWS or held > _GROUP_BYTES):
+            yield pa.Table.from_batches(some)
+            some, rows, held = [], 0, 0
+        some.append(batch)
+        rows, held = rows + batch.num_rows, held + bytes_of(batch)
+    if some:
+        yield pa.Table.from_batches(some)

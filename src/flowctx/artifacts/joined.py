@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -40,8 +40,8 @@ class JoinedTable:
             ArtifactError: One is gone or damaged.
         """
         read = [(dims, _read(dims, table)) for dims, table in self._parts]
-        fields = _unified(read)
-        return pa.concat_tables([_as(dims, table, fields) for dims, table in read])
+        fields = unified([(dims, table.schema, table.num_rows) for dims, table in read])
+        return pa.concat_tables([as_one_of(dims, table, fields) for dims, table in read])
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -103,41 +103,48 @@ class JoinedTable:
 
 
 def _read(dims: Mapping[str, str], table: Table) -> pa.Table:
+    with of_partition(dims):
+        return plain(table.to_arrow())
+
+
+@contextmanager
+def of_partition(dims: Mapping[str, str]) -> Iterator[None]:
+    """Say of which partition a table is that is gone or damaged."""
     try:
-        return _plain(table.to_arrow())
+        yield
     except ArtifactError as exc:
         raise type(exc)(f"the table of {_shown(dims)}: {exc}") from exc
 
 
-def _plain(table: pa.Table) -> pa.Table:
+def plain(table: pa.Table) -> pa.Table:
     """Return a table without what its writer knew of it, in canonical types."""
     return pa.table([flat_column(column) for column in table.columns], names=table.column_names)
 
 
-def _unified(read: Sequence[tuple[Mapping[str, str], pa.Table]]) -> dict[str, pa.DataType]:
+def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[str, pa.DataType]:
     """Return the columns of all tables together, with the types that hold the values of each.
 
     A table without rows has nothing to lose: where its types are others, it takes those of the tables with rows.
     """
-    (first, table), *others = sorted(read, key=lambda one: not one[1].num_rows)  # those without rows at the end
-    fields: dict[str, tuple[pa.DataType, Mapping[str, str]]] = {f.name: (f.type, first) for f in table.schema}
-    for dims, other in others:
-        if set(other.column_names) != set(fields):
-            odd = sorted(set(other.column_names) ^ set(fields))[0]
+    (first, schema, _), *others = sorted(read, key=lambda one: not one[2])  # those without rows at the end
+    fields: dict[str, tuple[pa.DataType, Mapping[str, str]]] = {f.name: (f.type, first) for f in schema}
+    for dims, other, rows in others:
+        if set(other.names) != set(fields):
+            odd = sorted(set(other.names) ^ set(fields))[0]
             raise PlainDataError(
                 f"the tables of {_shown(first)} and of {_shown(dims)} do not fit together: only one of them has the "
                 f"column {odd!r}; read them one by one"
             )
-        for field in other.schema:
+        for field in other:
             kind, where = fields[field.name]
-            common = _common(kind, field.type) if other.num_rows or pa.types.is_null(kind) else kind
+            common = _common(kind, field.type) if rows or pa.types.is_null(kind) else kind
             if common is None:
                 raise PlainDataError(
                     f"the tables of {_shown(where)} and of {_shown(dims)} do not fit together: column {field.name!r} "
                     f"is {type_name(kind)} in one and {type_name(field.type)} in the other; read them one by one"
                 )
             fields[field.name] = (common, dims if common != kind else where)
-    return {name: fields[name][0] for name in read[0][1].column_names}
+    return {name: fields[name][0] for name in read[0][1].names}
 
 
 def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -149,7 +156,7 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return pa.float64() if len(kinds) == 1 and pa.types.is_integer(kinds[0]) else None
 
 
-def _as(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.DataType]) -> pa.Table:
+def as_one_of(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.DataType]) -> pa.Table:
     """Return one table with the types of all, and the dimensions before its columns."""
     arrays, names = [], []
     for name, value in dims.items():

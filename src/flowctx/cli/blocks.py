@@ -47,13 +47,17 @@ class Block:
     headings: Sequence[str] | None = None
     #: Whether the columns after the first are flush right; else the last one is folded where there is no room for it.
     right: bool = False
+    #: How wide each column is at least.
+    widths: Sequence[int] | None = None
+    #: Whether it goes on below rows of the same columns, so that the headings are left out.
+    below: bool = False
 
     def lines(self) -> Iterator[str]:
         """Yield it as plain text, however long the lines get."""
         rows = [[cell.text for cell in row] for row in self.rows]
-        if self.headings is not None:
+        if self.headings is not None and not self.below:
             rows.insert(0, list(self.headings))
-        widths = [max(map(cells_of, column)) for column in zip(*rows, strict=True)]
+        widths = self.widths or [max(map(cells_of, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             places = enumerate(zip(row, widths, strict=True))
             yield "  ".join([_padded(text, width, left=self.right and at > 0) for at, (text, width) in places]).rstrip()
@@ -66,13 +70,14 @@ class Block:
         if self.headings is None:
             table = Table.grid(padding=(0, 2, 0, 0))
         else:
-            table = Table(box=None, pad_edge=False, header_style="dim")
+            table = Table(box=None, pad_edge=False, header_style="dim", show_header=not self.below)
         last = len(self.headings or ()) - 1
         for at, heading in enumerate(self.headings or ()):
             if self.right:
                 table.add_column(Text(heading), justify="right" if at else "left")
             else:
-                table.add_column(Text(heading), no_wrap=at < last, overflow="fold")
+                least = self.widths[at] if self.widths and at < last else None
+                table.add_column(Text(heading), no_wrap=at < last, overflow="fold", min_width=least)
         for row in self.rows:
             table.add_row(*(Text(cell.text, style=cell.style, overflow=None if self.right else "fold") for cell in row))
         return table

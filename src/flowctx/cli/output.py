@@ -6,9 +6,10 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -17,8 +18,10 @@ from flowctx.cli.options import CommandError
 from flowctx.cli.standard_output import is_terminal, write
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
+from flowctx.core.errors import FlowctxError
 from flowctx.core.masking import mask_data, mask_text, text_masker
 from flowctx.core.printable import printable
+from flowctx.core.temporary_files import WaitingItems
 from flowctx.core.whole_files import whole_file
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult
@@ -49,6 +52,8 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 _LEAST_FOLDED = 24
 #: So many items are written at a time.
 _BLOCK = 100
+#: So many rows of a table are in memory at a time.
+_PAGE = 500
 #: Wider than any line, in characters.
 _NO_END = 100_000
 
@@ -140,29 +145,50 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
         none: What to say in place of a table without rows.
     """
     mask = text_masker()
-    cells = [["" if cell is None else _one_line(cell, mask) for cell in row] for row in rows]
-    if not cells and none:
-        echo(none)
-        return
-    show(Paragraph([Cell(shown(title, lines=True), "bold")]))
-    width = console().width if is_terminal() else _NO_END
-    for block in blocks([_one_line(column, mask) for column in columns], cells, width):
-        show(block)
+    headings = [_one_line(column, mask) for column in columns]
+    cells = (["" if cell is None else _one_line(cell, mask) for cell in row] for row in rows)
+    with WaitingItems() as waiting:
+        widths = list(map(cells_of, headings))
+        while page := list(itertools.islice(cells, _PAGE)):
+            widths = wider(widths, page)
+            waiting.put(page)
+            none = ""
+        if none:
+            echo(none)
+            return
+        show(Paragraph([Cell(shown(title, lines=True), "bold")]))
+        for block in blocks(headings, waiting, widths, console().width if is_terminal() else _NO_END):
+            show(block)
+
+
+def wider(widths: Sequence[int], rows: Iterable[Sequence[str]]) -> list[int]:
+    """Return how wide columns are that have some more rows."""
+    return [max(width, *map(cells_of, cells)) for width, cells in zip(widths, zip(*rows, strict=True), strict=True)]
 
 
 def _one_line(cell: object, mask: Callable[[str], str]) -> str:
     return printable(mask(" ".join(str(cell).split())))
 
 
-def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Block | Paragraph]:
-    """Yield a table, or a block of names and values for each row if the table cannot be read at this width."""
-    widths = [max(map(cells_of, column)) for column in zip(columns, *rows, strict=True)]
-    if sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _LEAST_FOLDED) <= width:
-        yield Block(rows=[[_cell(text) for text in row] for row in rows], headings=columns)
+def blocks(
+    columns: Sequence[str], pages: Iterable[Sequence[Sequence[str]]], widths: Sequence[int], width: int
+) -> Iterator[Block | Paragraph]:
+    """Yield a table, or a block of names and values for each row if the table cannot be read at this width.
+
+    Args:
+        columns: The headings.
+        pages: The rows, so many at a time; a table goes on below what was yielded before.
+        widths: How wide each column is.
+        width: How wide the table may be.
+    """
+    if sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _LEAST_FOLDED) > width:
+        for row in itertools.chain.from_iterable(pages):
+            yield _facts(zip(columns, map(_cell, row), strict=True))
+            yield Paragraph()
         return
-    for row in rows:
-        yield _facts(zip(columns, map(_cell, row), strict=True))
-        yield Paragraph()
+    yield Block(rows=[], headings=columns, widths=widths)
+    for page in pages:
+        yield Block(rows=[[_cell(text) for text in row] for row in page], headings=columns, widths=widths, below=True)
 
 
 def as_of(run: RunRecord) -> str | None:
@@ -176,9 +202,22 @@ def write_file(file: Path, data: bytes | Iterable[bytes]) -> None:
     Raises:
         CommandError: It cannot be written.
     """
+    with new_file(file) as place:
+        place.writelines([data] if isinstance(data, bytes) else data)
+
+
+@contextmanager
+def new_file(file: Path) -> Iterator[BinaryIO]:
+    """Yield what takes the bytes of a file that is its owner's alone; if the block raises, nothing has changed.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
     try:
         with whole_file(file, mode=0o600) as place:
-            place.writelines([data] if isinstance(data, bytes) else data)
+            yield place
+    except FlowctxError:  # such as a ledger that is away, which is an OSError, too
+        raise
     except OSError as exc:
         raise CommandError(f"{file} cannot be written ({exc.strerror}); name another file") from exc
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -15,38 +14,28 @@ from flowctx.cli.completing import batch_ids
 from flowctx.cli.options import CommandError, complete_name, json_option, read_columns, there_option
 from flowctx.cli.output import (
     echo,
-    echo_data,
-    in_blocks,
-    json_list,
     print_json_list,
     print_json_with_list,
     print_table,
     write_file,
 )
 from flowctx.cli.standard_output import data_alone
-from flowctx.core.data.tables import Table
+from flowctx.cli.written_outputs import WrittenOutputs
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
-from flowctx.core.extras import needs
-from flowctx.core.masking import mask_data
 from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
-from flowctx.core.workflow.outputs import Outputs
-from flowctx.versions import Differences, outputs
+from flowctx.versions import Differences
 from flowctx.versions.comparing import iter_diff, iter_replay
-from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.html_page import html_parts
 from flowctx.versions.outputs import output_pages
-from flowctx.versions.rows import cell, columns_of, rows, text
 from flowctx.versions.shown import counts, stale_data, title
 from flowctx.versions.staleness import iter_stale
 from flowctx.versions.waiting import WaitingDifferences
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-_NO_OUTPUT = "no partition that is meant has such a version with an output"
 
 
 def workflow_argument(command: _F) -> _F:
@@ -127,73 +116,14 @@ def output(
     if form is not None and file is None:
         data_alone()
     workflow = workflow_of(target, ledger)
-    if form in ("csv", "json") and table is None:
-        _write_rows(output_pages(workflow, step, select, ledger=ledger, **which), form, file)
-        return
-    found = outputs(workflow, step, select, ledger=ledger, **which)
-    if not found:
-        raise click.ClickException(_NO_OUTPUT)
+    written = WrittenOutputs(output_pages(workflow, step, select, ledger=ledger, **which), table)
     if form is None:
-        _show(found, table)
-        return
-    made = io.BytesIO()
-    _write(found, table, form, made)
-    if file is None:
-        echo_data(made.getvalue().decode())
-        return
-    write_file(file, made.getvalue())
-    echo(f"{amount(len(found), 'partition')} written to {file}")
-
-
-def _write_rows(pages: Iterator[Outputs], form: str, file: Path | None) -> None:
-    """Write a row for each partition; of all but a few, only keys are in memory."""
-    written = 0
-
-    def found() -> Iterator[dict[str, Any]]:
-        nonlocal written
-        for page in pages:
-            yield from rows(page)
-            written += len(page)
-        if not written:
-            raise click.ClickException(_NO_OUTPUT)
-
-    blocks = csv_blocks(found()) if form == "csv" else in_blocks(json_list(map(cell, found())))
-    if file is None:
-        for block in blocks:
-            echo_data(block)
-        return
-    write_file(file, (block.encode() for block in blocks))
-    echo(f"{amount(written, 'partition')} written to {file}")
-
-
-def _show(found: Outputs, table: str | None) -> None:
-    if table is None:
-        lines = list(rows(found))
-        columns = columns_of(lines)
+        written.show()
+    elif file is None:
+        written.print(form)
     else:
-        joined = found.table(table)
-        lines, columns = joined.head(joined.rows), list(joined.columns)
-    cells = mask_data([{name: cell(line.get(name)) for name in columns} for line in lines])
-    print_table(amount(len(found), "partition"), columns, [[text(value) for value in line.values()] for line in cells])
-
-
-def _write(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
-    if table is not None and form == "json":
-        joined = found.table(table)
-        file.write("".join(json_list(map(cell, joined.head(joined.rows)))).encode())
-    else:
-        _write_arrow(found, table, form, file)
-
-
-def _write_arrow(found: Outputs, table: str | None, form: str, file: BinaryIO) -> None:
-    with needs(f"writing {form}", "tables"):
-        from flowctx.artifacts.export import table_of, write_csv, write_parquet
-    if table is not None:
-        joined: Table = found.table(table)
-    else:
-        lines = list(rows(found))
-        joined = table_of(lines, columns_of(lines))
-    (write_csv if form == "csv" else write_parquet)(joined, file)
+        written.write(form, file)
+        echo(f"{written.amount} written to {file}")
 
 
 @click.command(name="diff", short_help="Show what differs between two versions.")

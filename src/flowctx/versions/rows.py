@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,11 +48,6 @@ def rows(found: Outputs) -> Iterator[dict[str, Any]]:
                     )
                 row[name] = own.get(name, value)
             yield row
-
-
-def columns_of(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the columns of rows together, in the order in which they first come."""
-    return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def _flat(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:

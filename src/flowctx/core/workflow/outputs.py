@@ -120,15 +120,25 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
 
                 frame = window.table("rows").to_pandas()
         """
-        parts = []
+        parts = list(self.tables(name))
+        if not parts:
+            raise PlainDataError(f"there are no outputs, so nothing says which columns table {name!r} has")
+        return join_tables(parts)
+
+    def tables(self, name: str) -> Iterator[tuple[dict[str, str], Table]]:
+        """Yield the table of each output, with the dimensions of its partition before it.
+
+        Args:
+            name: The name of the table in each output.
+
+        Raises:
+            PlainDataError: An output has no such table.
+        """
         for key, output in self.items():
             if not isinstance(output.get(name), Table):
                 there = ", ".join(n for n, value in output.items() if isinstance(value, Table)) or "none"
                 raise PlainDataError(f"the output of {key} has no table {name!r}; its tables: {there}")
-            parts.append((key.to_dict(), output[name]))
-        if not parts:
-            raise PlainDataError(f"there are no outputs, so nothing says which columns table {name!r} has")
-        return join_tables(parts)
+            yield key.to_dict(), output[name]
 
     def __repr__(self) -> str:
         ends = f" from {self._keys[0]} to {self._keys[-1]}" if self._keys else ""

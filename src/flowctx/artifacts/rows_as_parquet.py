@@ -1,0 +1,156 @@
+"""Rows of many partitions as Parquet: of which type a column is is known when the last row has come."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from flowctx.artifacts.export import write_parquet
+from flowctx.artifacts.waiting_streams import put_stream, streams, temporary_file
+from flowctx.core.data.tables import take_table
+from flowctx.core.errors import PlainDataError
+from flowctx.core.masking import mask_text, secret_values
+from flowctx.core.printable import brief
+
+#: So many rows are in memory as Python's values at a time.
+_BLOCK = 500
+#: What stands for an empty dict, for which Parquet has no form; others are columns.
+_EMPTY = "{}"
+#: Values of several types of which a column may be; else it has one.
+_TOGETHER = (frozenset({"int", "float"}), frozenset({"int", "Decimal"}))
+
+
+class _Column:
+    """What is known of the values of a column so far."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kinds: set[str] = set()
+        #: Some values of each Arrow type that a block of them has had.
+        self.seen: dict[pa.DataType, Sequence[Any]] = {}
+
+    def array(self, values: list[Any]) -> pa.Array:
+        """Return some values as Arrow, and note of which types they are.
+
+        Raises:
+            PlainDataError: They are of two types, or such that no table holds.
+        """
+        values = [_EMPTY if isinstance(value, Mapping) else value for value in values]
+        self.kinds |= {_kind(value) for value in values if value is not None}
+        if len(self.kinds) > 1 and not any(self.kinds <= some for some in _TOGETHER):
+            raise self._of_two_types(" and ".join(sorted(self.kinds)))
+        found = self._as_arrow(values)
+        if found.type not in self.seen:
+            self.seen[found.type] = values
+        return found
+
+    def type(self) -> pa.DataType:
+        """Return the type that holds all values.
+
+        Raises:
+            PlainDataError: There is none.
+        """
+        some = list(itertools.chain.from_iterable(self.seen.values()))
+        return next(iter(self.seen)) if len(self.seen) == 1 else self._as_arrow(some).type
+
+    def cast(self, array: pa.Array, kind: pa.DataType) -> pa.Array:
+        """Return some of its values in the type of all.
+
+        Raises:
+            PlainDataError: One is not exact there.
+        """
+        if array.type == kind:
+            return array
+        values = array.to_pylist()
+        try:
+            return pa.array(self._alike(values), type=kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
+            raise self._of_two_types(self._shown(exc, values)) from exc
+
+    def _as_arrow(self, values: list[Any]) -> pa.Array:
+        try:
+            return pa.array(self._alike(values))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
+            raise self._of_two_types(self._shown(exc, values)) from exc
+        except (OverflowError, UnicodeEncodeError) as exc:
+            why = self._shown(exc, values)
+            raise PlainDataError(f"the values {self.name!r} fit in no table ({why}); write JSON") from exc
+
+    def _alike(self, values: list[Any]) -> list[Any]:
+        """Return integers beside decimals as such: Arrow takes them only where they have as many digits."""
+        if "Decimal" not in self.kinds:
+            return values
+        return [Decimal(value) if isinstance(value, int) else value for value in values]
+
+    def _of_two_types(self, why: str) -> PlainDataError:
+        return PlainDataError(
+            f"the values {self.name!r} are not of one type in all partitions ({why}); write JSON, or select fewer"
+        )
+
+    def _shown(self, exc: Exception, values: list[Any]) -> str:
+        """Return what an error says, which may quote a value."""
+        return brief(mask_text(str(exc), secret_values({self.name: values})))
+
+
+def _kind(value: object) -> str:
+    """Return what a value is; Arrow takes a number beside dates for a date, and a time without a zone for UTC."""
+    if isinstance(value, datetime):
+        return "a time with a zone" if value.tzinfo is not None else "a time without a zone"
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return "list"
+    return "Decimal" if isinstance(value, Decimal) else type(value).__name__
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], file: BinaryIO) -> None:
+    """Write rows as Parquet, with the columns in the order in which they first come; an empty dict is text there.
+
+    Until the last row has come, the others wait in a temporary file, so that few are in memory.
+
+    Args:
+        rows: The rows.
+        file: Takes the bytes.
+
+    Raises:
+        PlainDataError: A column has values of two types, or such that no table holds.
+        FlowctxError: The temporary file cannot be written.
+    """
+    columns: dict[str, _Column] = {}
+    rest = iter(rows)
+    with temporary_file() as waiting:
+        while block := list(itertools.islice(rest, _BLOCK)):
+            arrays = {name: _column(columns, name).array([row.get(name) for row in block]) for name in _names(block)}
+            batch = pa.record_batch(arrays)
+            put_stream(batch.schema, [batch], waiting)  # of each block on its own: another has other types
+        schema = _schema(columns)
+        write_parquet(schema, (_cast(batch, columns, schema) for stream in streams(waiting) for batch in stream), file)
+
+
+def _column(columns: dict[str, _Column], name: str) -> _Column:
+    return columns.setdefault(name, _Column(name))
+
+
+def _names(block: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(itertools.chain.from_iterable(block)))
+
+
+def _schema(columns: Mapping[str, _Column]) -> pa.Schema:
+    schema = pa.schema([pa.field(name, column.type()) for name, column in columns.items()])
+    table = take_table(schema.empty_table(), "the outputs")
+    assert table is not None  # noqa: S101 - it is a frame
+    return table.to_arrow().schema
+
+
+def _cast(batch: pa.RecordBatch, columns: Mapping[str, _Column], schema: pa.Schema) -> pa.RecordBatch:
+    there = set(batch.schema.names)
+    arrays = [
+        columns[field.name].cast(batch.column(field.name), field.type)
+        if field.name in there
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.record_batch(arrays, schema=schema)

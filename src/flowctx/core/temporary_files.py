@@ -1,0 +1,72 @@
+"""Temporary files: rows wait there, so that few are in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from tempfile import SpooledTemporaryFile
+from typing import Any, Self
+
+from flowctx.core.errors import FlowctxError
+
+#: So many bytes wait in memory, before they go to a file.
+_IN_MEMORY = 1 << 20
+
+
+class WaitingItems:
+    """JSON-ready items that wait in a temporary file: written once, and then read as often as they are needed.
+
+    Example:
+        >>> with WaitingItems() as waiting:
+        ...     waiting.put([1, "a"])
+        ...     list(waiting), list(waiting)
+        ([[1, 'a']], [[1, 'a']])
+    """
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+", encoding="ascii")  # noqa: SIM115
+
+    def put(self, item: Any) -> None:
+        """Add an item.
+
+        Raises:
+            FlowctxError: The file cannot be written.
+        """
+        line = json.dumps(item) + "\n"
+        with having_room():
+            self._file.write(line)
+
+    def __iter__(self) -> Iterator[Any]:
+        with having_room():
+            self._file.seek(0)  # what was not written yet is written now
+        yield from map(json.loads, self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with suppress(OSError):  # where it has no room, it says so once more
+            self._file.close()
+
+
+@contextmanager
+def having_room() -> Iterator[None]:
+    """Say of a temporary file that cannot be written where it would have room.
+
+    Raises:
+        FlowctxError: It cannot be written.
+
+    Example:
+        >>> with having_room():
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        flowctx.core.errors.FlowctxError: rows wait in a temporary file, which cannot be written (No space left ...
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise FlowctxError(
+            f"rows wait in a temporary file, which cannot be written ({exc.strerror}); set TMPDIR to a folder that has "
+            "room"
+        ) from exc

@@ -1,0 +1,30 @@
+"""Items that wait in a temporary file."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+
+from flowctx.core import temporary_files
+from flowctx.core.errors import FlowctxError
+from flowctx.core.temporary_files import WaitingItems
+
+
+@pytest.mark.parametrize("in_memory", [1, 1 << 20])
+def test_items_come_back_in_order_each_time(monkeypatch, in_memory):
+    """Whatever text is in them, and whether they are in a file yet."""
+    monkeypatch.setattr(temporary_files, "_IN_MEMORY", in_memory)
+    items = [["a\nb\u2028", None], [1.5, "\ud800é"], []]
+    with WaitingItems() as waiting:
+        for item in items:
+            waiting.put(item)
+        assert list(waiting) == list(waiting) == items
+
+
+def test_no_room_is_said_where_it_is(monkeypatch, tmp_path):
+    """It names the variable that says where temporary files are."""
+    monkeypatch.setattr(temporary_files, "_IN_MEMORY", 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with WaitingItems() as waiting, pytest.raises(FlowctxError, match="set TMPDIR to a folder that has room"):
+        waiting.put("long")
