@@ -9,7 +9,7 @@ import pytest
 
 import flowctx
 from backfill.flows import flow
-from flowctx import BatchError, Workflow
+from flowctx import BatchError, Daily, PartitionScheme, Workflow
 from flowctx.backfill.call import launcher_on
 from flowctx.backfill.local import LocalLauncher
 from flowctx.ledger import open_ledger
@@ -26,6 +26,14 @@ def test_a_batch_is_one_call(url: str, notes: Path) -> None:
     Path(f"{notes}.mended").touch()
     again = flowctx.backfill(flow, batch_id="b", retry_failed=True, workers=1, ledger=url)
     assert (again.complete, again.total) == (True, 6)
+
+
+def test_a_batch_of_another_workflow_is_refused(url: str) -> None:
+    """Before its partitions are looked at, of which there may be no end."""
+    flowctx.backfill(flow, SOME, batch_id="b", workers=1, ledger=url)
+    endless = Workflow("endless", partitions=PartitionScheme(date=Daily(start="2026-01-05")))
+    with pytest.raises(BatchError, match="'b' is one of workflow 'filled', not of 'endless'; take another id"):
+        flowctx.backfill(endless, batch_id="b", ledger=url)
 
 
 def test_a_workflow_that_no_worker_can_import_is_refused_before_the_first(url: str) -> None:

@@ -102,6 +102,15 @@ def test_a_chain_of_workflows_is_mended_under_one_batch_id(chain):
     assert plain == "Error: batch 'plain' was not made by --stale; take another id for what is stale\n"
 
 
+def test_a_batch_of_another_workflow_is_named_where_dates_have_no_end(chain):
+    """It is the batch that is not right, and not the partitions, of which there is no end."""
+    (chain.folder / "endless.py").write_text(SOURCE.replace(', end="2026-01-07"', ""))
+    chain("backfill", "chained:source", "--batch", "b", "--select", "date=2026-01-05", "--workers", "1")
+    for more in (("--stale",), ("--stale", "--extend"), ("--stale", "--until", "2026-01-07"), ()):
+        refused = chain("backfill", "endless:total", "--batch", "b", *more, "--dry-run", exit_code=2)
+        assert refused == "Error: batch 'b' is one of workflow 'source', not of 'total'; take another id\n"
+
+
 def test_a_batch_of_what_is_stale_goes_on_with_its_own_parameters(chain):
     """Launched again with others, it is refused, unless it is told to: its partitions would not be of one kind."""
     mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1")

@@ -14,7 +14,7 @@ from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import brief, refuse_another, same_params
+from flowctx.backfill.same_batch import brief, refuse_another, refuse_another_workflow, same_params
 from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import settle_run
@@ -150,16 +150,7 @@ class Backfill:
         requested = self.record()
         if known is None:
             return requested
-        if known.others:
-            raise BatchError(
-                f"batch {self.batch_id!r} is one of the workflows {', '.join(known.workflows)}; launch it with all of "
-                "them, or take another id"
-            )
-        if known.workflow != requested.workflow:
-            raise BatchError(
-                f"batch {self.batch_id!r} is one of workflow {known.workflow!r}, not of {requested.workflow!r}; "
-                "take another id"
-            )
+        refuse_another_workflow(known, requested.workflow)
         if known.selection is None:  # started by an engine; its plan is ours now
             return replace(requested, created_at=known.created_at)
         if extend:

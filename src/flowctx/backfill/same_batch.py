@@ -10,6 +10,23 @@ from flowctx.core.errors import BatchError
 from flowctx.core.printable import amount
 
 
+def refuse_another_workflow(known: BatchRecord, workflow: str) -> None:
+    """Refuse to launch a batch with a workflow that is not all of it.
+
+    Raises:
+        BatchError: It is of another workflow, or of several.
+    """
+    if workflow not in known.workflows:
+        names = [repr(name) for name in known.workflows]
+        of = f"workflow {names[0]}" if len(names) == 1 else f"the workflows {', '.join(names)}"
+        raise BatchError(f"batch {known.batch_id!r} is one of {of}, not of {workflow!r}; take another id")
+    if known.others:
+        raise BatchError(
+            f"batch {known.batch_id!r} is one of the workflows {', '.join(known.workflows)}; launch it with all of "
+            "them, or take another id"
+        )
+
+
 def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
     """Refuse another selection, or other parameters, than a batch has.
 

@@ -9,6 +9,7 @@ from flowctx.backfill import Backfill
 from flowctx.backfill.call import kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
+from flowctx.backfill.same_batch import refuse_another_workflow
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
 from flowctx.core.batches.partition_params import has_params_again
@@ -42,10 +43,10 @@ def plan_of(
         CommandError: The batch cannot be.
     """
     known = ledger.find_batch(batch_id)
-    if known is not None and known.workflow == workflow.name:
-        selection = known.selection if selection is None and until is None else selection
     try:
-        if known is not None and known.workflow == workflow.name:
+        if known is not None:
+            refuse_another_workflow(known, workflow.name)
+            selection = known.selection if selection is None and until is None else selection
             params = params or kept_params(known)
         plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=ledger)
         if selection is not None and "last:" in selection:
@@ -90,23 +91,22 @@ def stale_plan_of(
     if callable(params):
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
     known, own = ledger.find_batch(batch_id), None
-    if known is not None:
-        own = known.of(workflow.name)
-        there = workflows_read(workflow) if workflow.name in known.workflows else {}
-        if there and not has_params_again(known.params_from):
-            raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
-        chain = {one: of.selection for name, one in there.items() if (of := known.of(name)) is not None}
-    else:
-        found = stale(workflow, selection, until=until, ledger=ledger)
-        chain = {one: str(some) for one, some in stale_chain(workflow, found, ledger).items()} if found else {}
-        if not chain:
-            return None
-    plans = []
     try:
+        if known is not None:
+            if (own := known.of(workflow.name)) is None:
+                refuse_another_workflow(known, workflow.name)
+            if not has_params_again(known.params_from):
+                raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
+            there = workflows_read(workflow)
+            chain = {one: of.selection for name, one in there.items() if (of := known.of(name)) is not None}
+        else:
+            found = stale(workflow, selection, until=until, ledger=ledger)
+            chain = {one: str(some) for one, some in stale_chain(workflow, found, ledger).items()} if found else {}
+            if not chain:
+                return None
         asked = params or (kept_params(own) if own is not None else {})
-        for one, some in (chain or {workflow: None}).items():
-            again = ParamsAgain(one, ledger, asked if one is workflow else {})
-            plans.append(Backfill(one, some, batch_id, params=again, ledger=ledger))
+        again = {one: ParamsAgain(one, ledger, asked if one is workflow else {}) for one in chain}
+        plans = [Backfill(one, some, batch_id, params=again[one], ledger=ledger) for one, some in chain.items()]
         plan = plans[0] if len(plans) == 1 else JointBackfill(plans)
         plan.reconcile(extend=extend)
     except NotDue:
