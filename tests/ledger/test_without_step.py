@@ -15,6 +15,7 @@ from flowctx import (
     VersionChoice,
     VersionGone,
     Workflow,
+    WorkflowError,
     diff,
     outputs,
     read_input,
@@ -142,6 +143,17 @@ def test_no_older_version_is_an_output(renamed):
     assert len(outputs(OLD, "a", f"date={BEFORE}", ledger=renamed)) == 1
     for which in ({"batch_id": "first"}, {"revision": 1}, {"known_at": known_at(renamed)}):
         assert len(outputs(OLD, "a", ledger=renamed, **which)) == 2
+
+
+def test_a_step_that_is_gone_is_read_by_its_old_name(renamed):
+    """The code that is here now has only the new one; what is the ledger's is told by its versions."""
+    for which in ({"batch_id": "first"}, {"revision": 1}, {"known_at": known_at(renamed)}):
+        assert [output["v"] for output in outputs(NEW, "a", ledger=renamed, **which).values()] == ["first", "first"]
+        assert [len(page) for page in output_pages(NEW, "a", ledger=renamed, **which)] == [2]
+    with pytest.raises(VersionGone, match="has no step 'a': it has 'a2', 'b'; .* read the older one as of its time"):
+        outputs(NEW, "a", ledger=renamed)
+    with pytest.raises(WorkflowError, match="workflow 'n' has no step 'no'; it has a2, b"):
+        outputs(NEW, "no", batch_id="first", ledger=renamed)
 
 
 def test_a_step_that_is_new_is_left_out_where_it_never_was(renamed):

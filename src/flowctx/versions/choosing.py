@@ -129,6 +129,10 @@ class StepVersions:
                 raise VersionGone(f"{key or self.workflow.name}, {without_step(self.step, version, older)}")
             yield key, None
 
+    def ever_had_step(self, keys: Iterable[PartitionKey | None], choice: VersionChoice) -> bool:
+        """Return whether any version of some partitions that may be meant, or one before it, has the step."""
+        return any(version.has_step for _, versions, _ in self.each(keys, (choice,)) for version in versions)
+
     def all_chosen(
         self, keys: Iterable[PartitionKey | None], *choices: VersionChoice
     ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...]]]:

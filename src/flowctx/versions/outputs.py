@@ -38,7 +38,8 @@ def outputs(
     By default the current versions; or those of a batch, of a revision, or those that were current at a time. What was
     skipped, or has no such version, is left out. So is a partition whose version was made before there was the step.
     Where one before it has the step, none stands in: that is an error, and so is a version without it that is named.
-    Outputs are loaded when they are looked at.
+    A step that was renamed or removed since is read by the name that it had. Outputs are loaded when they are looked
+    at.
 
     Args:
         workflow: The workflow; it must have partitions.
@@ -55,7 +56,7 @@ def outputs(
 
     Raises:
         PartitionError: The workflow has no partitions, or the selection cannot be.
-        WorkflowError: It has no such step.
+        WorkflowError: It has no such step, and no version that may be meant has one.
         ContextError: More than one version is meant, or the time has no zone, or lies ahead of the ledger's clock.
         UnknownBatch: Nobody remembers the batch.
         VersionGone: A version was there, and was pruned or written over since, or has no such step.
@@ -109,7 +110,7 @@ def _found(workflow: Workflow, step: str, ledger: Ledger | str | None) -> StepVe
             f"workflow {workflow.name!r} has no partitions, so that it has no outputs of many; see: flowctx captures "
             f"{workflow.name}"
         )
-    return StepVersions(required_ledger(ledger), workflow, workflow[step].name)
+    return StepVersions(required_ledger(ledger), workflow, step if isinstance(step, str) else workflow[step].name)
 
 
 def _meant(
@@ -123,7 +124,10 @@ def _meant(
 ) -> Iterator[tuple[PartitionKey, Version]]:
     """Yield the partitions that have an output, each with the version that is meant."""
     choice = VersionChoice(batch_id=batch_id, revision=revision, known_at=read_time(known_at))
-    chosen = found.with_step(found.keys(select, until), choice)
+    keys = found.keys(select, until)
+    if found.step not in found.workflow.steps and not found.ever_had_step(keys, choice):
+        found.workflow[found.step]
+    chosen = found.with_step(keys, choice)
     return ((key, v) for key, v in chosen if v is not None and key is not None and not v.is_hole)
 
 
