@@ -20,7 +20,6 @@ from flowctx import (
     outputs,
     read_input,
     replay,
-    resume,
     run,
     stale,
 )
@@ -53,7 +52,6 @@ FUNCTIONS: dict[str, Callable[[Workflow, dict[str, Any]], Any]] = {
     "stale": lambda flow, ledger: stale(flow, **ledger),
     "verify": lambda flow, ledger: verify(reads(flow), "tier=A", on=["dagster"], **ledger),
     "read_input": lambda flow, ledger: read_input(make_context(partition={"tier": "A"}), flow.output("a"), **ledger),
-    "resume": lambda flow, ledger: resume("r1", flow, **ledger),
     "replay": lambda flow, ledger: replay("r1", "a", flow, **ledger),
 }
 FLOW = """

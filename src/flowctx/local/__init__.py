@@ -178,7 +178,7 @@ def resume(
         Traceback (most recent call last):
         flowctx.core.errors.UnknownRun: the ledger remembers no run 'no-such-run'; see: flowctx runs
     """
-    with _open_ledger(ledger, make=False) as ledger_in_use:
+    with _open_ledger(ledger) as ledger_in_use:
         ledger_in_use = _require_ledger(ledger_in_use)
         workflow, before = remembered(ledger_in_use, run_id, workflow, partition)
         before = latest_continuation(ledger_in_use, before)
