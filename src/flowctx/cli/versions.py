@@ -28,6 +28,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.versions import Differences
+from flowctx.versions.changes import Tolerance
 from flowctx.versions.comparing import iter_diff, iter_replay
 from flowctx.versions.html_page import html_parts
 from flowctx.versions.outputs import output_pages
@@ -178,21 +179,17 @@ def diff(
     Exit code 1: something differs.
     """  # noqa: D301 - \b is for click
     workflow = workflow_of(target, ledger)
-    how: dict[str, Any] = {
-        "step": step,
-        "key": read_columns(key),
-        "atol": atol,
-        "rtol": rtol,
-    }
+    how = Tolerance(atol=atol, rtol=rtol, key=read_columns(key))
     if run_id is not None:
         if other is not None or any(which.values()):
             raise click.UsageError("--replay compares a run with itself; leave out the other version")
         found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
-        some = iter_replay(workflow, run_id, ledger=ledger, **how)
+        some = iter_replay(workflow, run_id, how, step=step, ledger=ledger)
     else:
         before, after = _sides(which, other)
         found = Differences(workflow=workflow.name, before=before.text, after=after.text)
-        some = iter_diff(workflow, before, after, select, common=common, until=until, ledger=ledger, **how)
+        scope: dict[str, Any] = {"step": step, "common": common, "until": until}
+        some = iter_diff(workflow, before, after, select, how, ledger=ledger, **scope)
     lines = None if html_file is not None else 0 if as_json else limit + 1
     with WaitingDifferences(found, some, lines=lines, data=as_json) as waiting:
         _show_differences(waiting, limit, html_file, as_json=as_json)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Any
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.durability.ledger import Ledger
@@ -77,8 +76,9 @@ def diff(
     """
     after = after or VersionChoice()
     found = Differences(workflow=workflow.name, before=before.text, after=after.text)
-    how: dict[str, Any] = {"step": step, "key": key, "atol": atol, "rtol": rtol, "common": common, "until": until}
-    for one in iter_diff(workflow, before, after, select, ledger=ledger, **how):
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
+    compared = iter_diff(workflow, before, after, select, how, step=step, common=common, until=until, ledger=ledger)
+    for one in compared:
         found.add(one)
     return found
 
@@ -87,24 +87,21 @@ def iter_diff(
     workflow: Workflow,
     before: VersionChoice,
     after: VersionChoice,
-    select: Selection | str | None = None,
+    select: Selection | str | None,
+    how: Tolerance,
     *,
     step: str | None = None,
-    key: Sequence[str] = (),
-    atol: float = 0.0,
-    rtol: float = 0.0,
     common: bool = False,
     until: date | str | None = None,
     ledger: Ledger | str | None = None,
 ) -> Iterator[StepDifference]:
     """Yield how the versions stand that :func:`diff` compares, equal ones too, so many partitions at a time.
 
-    It takes and raises the same; what can only be said of all partitions is raised at the end.
+    It raises the same; what can only be said of all partitions is raised at the end.
     """
     there = required_ledger(ledger)
     names = [workflow[step].name] if step is not None else list(workflow.steps)
     versions = StepVersions(there, workflow, names[0])  # which version is meant does not depend on the step
-    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     compared = Comparison(ledger=there, workflow=workflow.name, steps=names, how=how, common=common)
     chosen = versions.all_chosen(_keys(versions, before, after, select, until), before, after)
     while page := list(itertools.islice(chosen, _PAGE)):
@@ -141,8 +138,8 @@ def diff_replay(
         PlainDataError: No table has a column of the key.
     """
     found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
-    how: dict[str, Any] = {"step": step, "key": key, "atol": atol, "rtol": rtol}
-    for one in iter_replay(workflow, run_id, partition=partition, ledger=ledger, **how):
+    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
+    for one in iter_replay(workflow, run_id, how, partition=partition, step=step, ledger=ledger):
         found.add(one)
     return found
 
@@ -150,17 +147,14 @@ def diff_replay(
 def iter_replay(
     workflow: Workflow,
     run_id: str,
+    how: Tolerance,
     *,
     partition: PartitionKey | None = None,
     step: str | None = None,
-    key: Sequence[str] = (),
-    atol: float = 0.0,
-    rtol: float = 0.0,
     ledger: Ledger | str | None = None,
 ) -> Iterator[StepDifference]:
-    """Yield how what :func:`diff_replay` compares stands, equal steps too; it takes and raises the same."""
+    """Yield how what :func:`diff_replay` compares stands, equal steps too; it raises the same."""
     there = required_ledger(ledger)
-    how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     run = there.get_run(run_id, workflow=workflow.name, partition=partition)
     store = artifact_store(there)
     wanted = {workflow[step].name} if step is not None else workflow.steps.keys()
