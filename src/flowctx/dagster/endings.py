@@ -13,7 +13,7 @@ from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.dagster._compat import SharedSensor
-from flowctx.dagster.recording import end_of_run, of_instance
+from flowctx.dagster.recording import end_in
 from flowctx.dagster.storage import ledger_at
 
 logger = logging.getLogger("flowctx")
@@ -100,12 +100,8 @@ def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None 
         known = {found.run_id: found for found in instance.get_runs(dg.RunsFilter(run_ids=page))}
         for run in (run for run_id in page for run in running[run_id]):
             found = known.get(run.run_id)
-            if found is not None:
-                status = end_of_run(found)
-                how = end_run(ledger, run, status, _WORDS.get(status)) if status is not None else None
-            elif of_instance(instance, run):
-                how = end_run(ledger, run, RunStatus.CANCELED, _DELETED)
-            else:
-                how = None
-            count += how is not None
+            status = end_in(instance, run, found)
+            if status is not None:
+                why = _DELETED if found is None else _WORDS.get(status)
+                count += end_run(ledger, run, status, why) is not None
     return count

@@ -65,13 +65,17 @@ def record_run(
 
 def _end_of(instance: dg.DagsterInstance, run: RunRecord) -> RunStatus | None:
     """Return how a run ended, if it is one of this instance and is over."""
-    found = instance.get_run_by_id(run.run_id) if run.engine == "dagster" else None
+    return end_in(instance, run, instance.get_run_by_id(run.run_id) if run.engine == "dagster" else None)
+
+
+def end_in(instance: dg.DagsterInstance, run: RunRecord, found: dg.DagsterRun | None) -> RunStatus | None:
+    """Return how a run ended, if it is over, given what an instance has of it; what was its own and is gone is over."""
     if found is not None:
         return end_of_run(found)
-    return RunStatus.CANCELED if of_instance(instance, run) else None
+    return RunStatus.CANCELED if _of_instance(instance, run) else None
 
 
-def of_instance(instance: dg.DagsterInstance, run: RunRecord) -> bool:
+def _of_instance(instance: dg.DagsterInstance, run: RunRecord) -> bool:
     """Return whether a run says that it was of an instance of Dagster; one that this does not know was deleted."""
     engine = run.context.metadata.get("engine")
     known = engine.get("instance") if isinstance(engine, Mapping) and run.engine == "dagster" else None
