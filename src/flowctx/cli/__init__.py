@@ -68,7 +68,6 @@ _MODULES = {
     "ledger": "ledgers",
     "doctor": "doctor",
 }
-#: Where flowctx is.
 #: Since click 8.2: a group without a command shows its help.
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", click.exceptions.Exit)
 
