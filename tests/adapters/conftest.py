@@ -1,5 +1,7 @@
 """Set-up of the adapters' tests."""
 
+from pathlib import Path
+
 import pytest
 
 import adapters.airflow_support  # noqa: F401  # before any test module imports Airflow
@@ -44,3 +46,9 @@ def ledger(tmp_path, monkeypatch):
     ledger = open_ledger(url)
     yield ledger
     ledger.close()
+
+
+@pytest.fixture
+def jobs_by_name(monkeypatch):
+    """Let Dagster import the tests by the names that they have here, as it does to run a job again."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))

@@ -161,9 +161,8 @@ def job_of(kind, how):
 
 
 @pytest.fixture
-def execute(tmp_path, monkeypatch, ledger):
+def execute(tmp_path, monkeypatch, ledger, jobs_by_name):
     """Executes a job, or executes it again, and returns the run's id, the steps that ran and why some failed."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     ran = tmp_path / "ran"
     monkeypatch.setenv(RAN, str(ran))
     with persistent_instance(tmp_path / "dagster") as instance:

@@ -2,7 +2,6 @@
 
 import os
 from datetime import timedelta
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -51,9 +50,8 @@ def url(tmp_path):
 
 
 @pytest.fixture
-def ledger(url, monkeypatch):
+def ledger(url, monkeypatch, jobs_by_name):
     monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     ledger = open_ledger(url)
     yield ledger
     ledger.close()

@@ -1,7 +1,6 @@
 """A run that is executed again after one of its assets was made again alone: it goes on with what it had itself."""
 
 import os
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -11,6 +10,7 @@ from flowctx import Daily, PartitionScheme, Workflow
 from flowctx.core.durability.records import RunStatus
 from flowctx.dagster import workflow_definitions
 
+pytestmark = pytest.mark.usefixtures("jobs_by_name")
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 NUMBER = "FLOWCTX_TEST_NUMBER"
 FAILS = "FLOWCTX_TEST_FAILS"
@@ -42,12 +42,6 @@ def asset_job() -> dg.JobDefinition:
     """Return the workflow's asset job."""
     defs = dg.Definitions.merge(workflow_definitions(flow), dg.Definitions(executor=dg.in_process_executor))
     return defs.resolve_job_def("meanwhile_job")
-
-
-@pytest.fixture
-def ledger(ledger, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    return ledger
 
 
 def execute(instance, *steps, parent=None):

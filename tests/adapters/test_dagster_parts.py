@@ -25,6 +25,7 @@ from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.dagster import workflow_definitions
 
+pytestmark = pytest.mark.usefixtures("jobs_by_name")
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 DAY = "2012-10-26"
 FLAG = "FLOWCTX_TEST_FAILS"
@@ -62,12 +63,6 @@ def job() -> dg.JobDefinition:
     """Return the workflow's job."""
     defs = dg.Definitions.merge(workflow_definitions(flow), dg.Definitions(executor=dg.in_process_executor))
     return defs.resolve_job_def("four_job")
-
-
-@pytest.fixture
-def ledger(ledger, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    return ledger
 
 
 @pytest.fixture

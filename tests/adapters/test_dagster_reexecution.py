@@ -1,7 +1,6 @@
 """A run that is executed again keeps who it is, also where Dagster drops its tags."""
 
 import os
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -54,8 +53,7 @@ def op_job() -> dg.JobDefinition:
 
 
 @pytest.fixture
-def outputs(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+def outputs(tmp_path, jobs_by_name):
     return WorkflowIOManager(base_path=str(tmp_path / "storage" / "flowctx"))
 
 

@@ -1,7 +1,5 @@
 """Assets of a workflow that are materialised again alone: a capture never holds two versions."""
 
-from pathlib import Path
-
 import dagster as dg
 import pytest
 
@@ -11,6 +9,7 @@ from flowctx.backfill import LocalLauncher
 from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.dagster import partitions_def, workflow_definitions
 
+pytestmark = pytest.mark.usefixtures("jobs_by_name")
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
 DAY = "2012-10-26"
 TAGS = {"flowctx/batch_id": "b"}
@@ -33,12 +32,6 @@ def job() -> dg.JobDefinition:
     """Return the workflow's job."""
     defs = dg.Definitions.merge(workflow_definitions(flow), dg.Definitions(executor=dg.in_process_executor))
     return defs.resolve_job_def("redone_job")
-
-
-@pytest.fixture
-def ledger(ledger, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    return ledger
 
 
 @pytest.fixture
