@@ -19,7 +19,7 @@ flow.step("load")(lambda ctx: None)
 flow.step("check")(lambda ctx: None)
 
 
-def running(ledger, instance, status, *, engine="dagster", workflow="dying", said=None):
+def running(ledger, instance, status, *, engine="dagster", workflow="dying", facts=None):
     """Leave a run that the ledger takes for running, with two partitions, and of which Dagster says something else."""
     run_id = dg.materialize([dg.asset(name="other")(lambda: None)], instance=instance).run_id
     if status is not None:
@@ -30,7 +30,7 @@ def running(ledger, instance, status, *, engine="dagster", workflow="dying", sai
             run_id=run_id,
             scheme=flow.partitions,
             partition=key,
-            metadata={"engine": {"name": engine, **(said or {})}},
+            metadata={"engine": {"name": engine, **(facts or {})}},
         )
         ledger.begin(RunRecord(workflow=workflow, context=ctx, steps=("load", "check")), lease=timedelta(hours=6))
     return run_id
@@ -77,8 +77,8 @@ def test_what_is_none_of_its_business_is_left_alone(ledger):
 def test_a_run_that_was_deleted_is_over(ledger):
     """One of this instance is canceled; one that goes on and one of another instance are left alone."""
     with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as other:
-        deleted = running(ledger, instance, dg.DagsterEventType.RUN_CANCELED, said={"instance": instance_id(instance)})
-        elsewhere = running(ledger, other, None, said={"instance": instance_id(other)})
+        deleted = running(ledger, instance, dg.DagsterEventType.RUN_CANCELED, facts={"instance": instance_id(instance)})
+        elsewhere = running(ledger, other, None, facts={"instance": instance_id(other)})
         instance.delete_run(deleted)
         assert tick(instance) == "ended in the ledger: 2 runs"
         assert tick(instance) == "no run was over"
@@ -104,14 +104,14 @@ def test_a_batch_goes_on_where_the_run_before_was_deleted(ledger, tmp_path):
 
 def engine_of(instance):
     """Return what a run says of its engine."""
-    said = []
+    contexts = []
 
     @dg.asset(name="other")
     def other(context):
-        said.append(workflow_context(context).metadata["engine"])
+        contexts.append(workflow_context(context))
 
     dg.materialize([other], instance=instance)
-    return said[0]
+    return contexts[0].metadata["engine"]
 
 
 def test_one_sensor_looks_after_all_workflows(ledger):

@@ -119,7 +119,7 @@ BY_TIER = PartitionScheme(tier=["T1", "T2"], date=Daily(start="2026-01-01", cale
 BY_WEEK = PartitionScheme(week=Weekly(start="2026-01-01"))
 
 
-def told_of(defs, job_name, tags, workflow=None, *, known=True):
+def context_in_sensor(defs, job_name, tags, workflow=None, *, known=True):
     """Return the context in a sensor that is told of the end of a run with some tags."""
     location = {"repository_def": defs.get_repository_def()} if known else {}
     with dg.DagsterInstance.ephemeral() as instance:
@@ -138,13 +138,13 @@ def test_a_sensor_reads_keys_by_the_scheme_of_the_run(scheme, key, job, tmp_path
     """Without a workflow, and without tags of the key's dimensions, partition and capture are those of the steps."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     seen = []
-    told = Workflow("told", partitions=scheme)
-    told.step("only")(seen.append)
+    watched = Workflow("watched", partitions=scheme)
+    watched.step("only")(seen.append)
     resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
-    jobs = dg.Definitions(jobs=[workflow_job(told, name="ops", resource_defs=resources)])
-    defs = dg.Definitions.merge(workflow_definitions(told), jobs, dg.Definitions(executor=dg.in_process_executor))
+    jobs = dg.Definitions(jobs=[workflow_job(watched, name="ops", resource_defs=resources)])
+    defs = dg.Definitions.merge(workflow_definitions(watched), jobs, dg.Definitions(executor=dg.in_process_executor))
     tags = {"dagster/partition": str(to_dagster_key(key, scheme))}
-    ctx = told_of(defs, "ops" if job == "of ops" else "told_job", tags)
+    ctx = context_in_sensor(defs, "ops" if job == "of ops" else "watched_job", tags)
     assert [(ctx.partition, ctx.capture_id, ctx.as_of_date)] == [
         (one.partition, one.capture_id, one.as_of_date) for one in seen
     ]
@@ -152,14 +152,14 @@ def test_a_sensor_reads_keys_by_the_scheme_of_the_run(scheme, key, job, tmp_path
 
 def test_a_key_of_unknown_dimensions_is_refused(tmp_path):
     """Where the code location is not known and the run has no tags of its dimensions, nothing is made up."""
-    told = Workflow("told", partitions=BY_TIER)
-    told.step("only")(lambda ctx: None)
+    watched = Workflow("watched", partitions=BY_TIER)
+    watched.step("only")(lambda ctx: None)
     resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
-    defs = dg.Definitions(jobs=[workflow_job(told, resource_defs=resources)])
+    defs = dg.Definitions(jobs=[workflow_job(watched, resource_defs=resources)])
     tags = {"dagster/partition": "2026-01-05|T1"}
     with pytest.raises(ContextError, match="no dimensions; pass workflow= or scheme="):
-        told_of(defs, "told", tags, known=False)
-    assert str(told_of(defs, "told", tags, told, known=False).partition) == "date=2026-01-05|tier=T1"
+        context_in_sensor(defs, "watched", tags, known=False)
+    assert str(context_in_sensor(defs, "watched", tags, watched, known=False).partition) == "date=2026-01-05|tier=T1"
 
 
 def test_a_slice_of_a_batch_has_no_context(ledger):

@@ -88,8 +88,8 @@ def test_a_launch_says_apart_what_is_under_way_and_what_has_not_begun(capsys):
     for line in ("now +6 ok", "under way +6, when this ended", "left +8"):
         assert re.search(rf"^{line}$", text, re.MULTILINE), text
     show_tally(progress, "b", as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert (told["ended"], told["under_way"], told["left"]) == ({"ok": 6}, 6, 8)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["ended"], printed["under_way"], printed["left"]) == ({"ok": 6}, 6, 8)
 
 
 @pytest.mark.parametrize(
