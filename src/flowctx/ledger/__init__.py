@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import ContextError
+from flowctx.core.errors import ContextError, NoLedger
 
 __all__ = [
     "default_ledger_url",
@@ -71,17 +71,24 @@ def ledger_or_default(ledger: Ledger | str | None) -> Ledger | None:
 def ledger_to_read(ledger: Ledger | str | None) -> Ledger | None:
     """Return the ledger that :func:`ledger_or_default` does, for who only reads: one that is not there is not made.
 
-    Raises:
-        NoLedger: There is none at the URL; of one that was given, its first use says so.
+    Where there is none at the URL, the first use of what is returned raises :class:`~flowctx.NoLedger`.
 
     Example:
         >>> ledger_to_read("memory://").list_runs()
         []
     """
     url = os.environ.get("FLOWCTX_LEDGER_URL")
-    if ledger is None and url:
-        _check_there(url)
+    if ledger is None and url and not _is_there(url):
+        ledger = url
     return open_ledger(ledger, make=False) if isinstance(ledger, str) else ledger or ledger_from_env()
+
+
+def _is_there(url: str) -> bool:
+    try:
+        _check_there(url)
+    except NoLedger:
+        return False
+    return True
 
 
 @functools.cache
