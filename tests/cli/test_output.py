@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from flowctx.cli.blocks import Block, Cell, Paragraph
-from flowctx.cli.output import blocks, echo_data, print_table, wider
+from flowctx.cli.output import blocks, print_table, wider
+from flowctx.cli.standard_output import write_data
 
 COLUMNS = ("run", "partition", "why")
 ROWS = [["batch__b__2012-10-26~IBM__1", "date=2012-10-26|symbol=IBM", "3 rows of 4 are missing from the file"]]
@@ -97,8 +98,8 @@ class Terminal(io.StringIO):
 
 def test_data_is_exact_unless_somebody_looks_at_it(capsys, monkeypatch):
     """What goes to a pipe or a file is the data; a terminal is sent nothing that acts on it."""
-    echo_data("a\x1b[2J\x9b\tb\n")
+    write_data("a\x1b[2J\x9b\tb\n")
     assert capsys.readouterr().out == "a\x1b[2J\x9b\tb\n"
     monkeypatch.setattr(sys, "stdout", Terminal())
-    echo_data("a\x1b[2J\x9b\tb\n")
+    write_data("a\x1b[2J\x9b\tb\n")
     assert sys.stdout.getvalue() == "a\\x1b[2J\\x9b\tb\n"

@@ -15,9 +15,9 @@ from typing import Any
 import click
 
 from flowctx.backfill.worker_process import start_early
-from flowctx.cli.options import LEDGER, CommandError, refuse_empty_texts
+from flowctx.cli.options import LEDGER, CommandError, check_texts
 from flowctx.cli.output import echo, shown
-from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, unwritable
+from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, showing_all, unwritable
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -75,6 +75,10 @@ _HELP = getattr(click.exceptions, "NoArgsIsHelpError", click.exceptions.Exit)
 class _Group(click.Group):
     """A group whose errors are one line that says what to do; ``--debug`` shows the traceback."""
 
+    def main(self, *args: Any, **how: Any) -> Any:
+        with showing_all():
+            return super().main(*args, **how)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
@@ -119,7 +123,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for name in [cmd_name] if cmd_name in _MODULES else _MODULES:  # all, to say which one is nearly called so
             self.commands[name] = getattr(importlib.import_module(f"flowctx.cli.{_MODULES[name]}"), name)
-            refuse_empty_texts(self.commands[name])
+            check_texts(self.commands[name])
         return super().get_command(ctx, cmd_name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,18 @@ class CommandError(click.ClickException):
 
 
 class _Text(click.types.StringParamType):
+    """A text that can be read: what is no text in the encoding of the locale would be found under no name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            encoding = sys.getfilesystemencoding()
+            remedy = "write it as UTF-8" if encoding == "utf-8" else "set PYTHONUTF8=1"
+            self.fail(f"{text!r} cannot be read in the encoding of the locale, {encoding}; {remedy}", param, ctx)
+        return text
+
+
+class _FilledText(_Text):
     """A text that is not empty: an option with a variable that was never set is not an option that was left out."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -46,13 +59,13 @@ class _Text(click.types.StringParamType):
         return text
 
 
-def refuse_empty_texts(command: click.Command) -> None:
-    """Let a command, and those in it, refuse options that are empty texts."""
-    for option in command.params:
-        if isinstance(option, click.Option) and option.type is click.STRING:
-            option.type = _Text()
+def check_texts(command: click.Command) -> None:
+    """Let a command, and those in it, refuse texts that cannot be read, and options that are empty texts."""
+    for param in command.params:
+        if param.type is click.STRING:
+            param.type = _FilledText() if isinstance(param, click.Option) else _Text()
     for one in command.commands.values() if isinstance(command, click.Group) else ():
-        refuse_empty_texts(one)
+        check_texts(one)
 
 
 def _open(

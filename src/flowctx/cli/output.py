@@ -15,7 +15,7 @@ import click
 
 from flowctx.cli.blocks import Block, Cell, Paragraph, cells_of
 from flowctx.cli.options import CommandError
-from flowctx.cli.standard_output import is_terminal, write
+from flowctx.cli.standard_output import is_terminal, write, write_json
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
 from flowctx.core.errors import FlowctxError
@@ -73,7 +73,7 @@ def echo(text: str, *, err: bool = False) -> None:
 
 def print_json(data: object) -> None:
     """Print JSON, in a fixed order, without secrets."""
-    write(json_text(mask_data(data)))
+    write_json(json_text(mask_data(data)))
 
 
 def json_text(data: object) -> str:
@@ -107,16 +107,16 @@ def print_json_with_list(head: Mapping[str, Any], name: str, items: Iterable[Map
     inside = (json_text([[item]]).removeprefix("[\n  [").removesuffix("\n  ]\n]") for item in items)
     texts = (f"{comma}{item}" for comma, item in zip(itertools.chain("[", itertools.repeat(",")), inside, strict=False))
     first = next(texts, None)
-    write(start + (first or "[]"), nl=False)
+    write_json(start + (first or "[]"), nl=False)
     for block in in_blocks(texts):
-        write(block, nl=False)
-    write("\n}" if first is None else "\n  ]\n}")
+        write_json(block, nl=False)
+    write_json("\n}" if first is None else "\n  ]\n}")
 
 
 def print_json_list(items: Iterable[Mapping[str, Any]]) -> None:
     """Print a list as JSON, without secrets, so many items at a time."""
     for block in in_blocks(json_list(map(mask_data, items))):
-        write(block, nl=False)
+        write_json(block, nl=False)
 
 
 def in_blocks(texts: Iterator[str]) -> Iterator[str]:
@@ -127,12 +127,6 @@ def in_blocks(texts: Iterator[str]) -> Iterator[str]:
 def _flat_json(item: Mapping[str, Any]) -> str:
     text = _FLAT.encode(item)[1:-1]  # json's fast encoder takes no indents
     return _escaped(f"\n  {{\n    {text}\n  }}" if item else "\n  {}")
-
-
-def echo_data(text: str) -> None:
-    """Print data for other tools as it is; a terminal gets control characters as escapes."""
-    visible = printable(text, lines=True) if is_terminal() else text
-    write(visible, nl=False, color=True)  # or it leaves out what looks like colours
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], *, none: str = "") -> None:

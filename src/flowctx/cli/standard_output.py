@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +14,13 @@ from typing import TextIO
 
 import click
 
+from flowctx.core.printable import printable
+
 #: What a program holds as the object of click's context that ends when the command does.
 ENDS_WITH_IT = object()
 #: Standard output as it was, while others get standard error in its place.
 _kept: list[TextIO] = []
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def write(text: str, *, nl: bool = True, color: bool | None = None) -> None:
@@ -36,6 +41,45 @@ def write(text: str, *, nl: bool = True, color: bool | None = None) -> None:
         if exc.errno == errno.EPIPE:
             raise  # whoever read it has gone, which is no error
         raise unwritable(exc) from exc
+
+
+def write_data(text: str) -> None:
+    """Print data for other tools as it is; a terminal gets as escapes what it cannot show.
+
+    Raises:
+        UsageError: Standard output is no terminal, and its encoding holds not every character.
+    """
+    encoding = None if is_terminal() else _narrow_encoding()
+    if encoding is not None:
+        raise click.UsageError(
+            f"standard output is {encoding}, which holds not every character; set PYTHONIOENCODING=utf-8, "
+            "or name a file: --file NAME"
+        )
+    visible = printable(text, lines=True) if is_terminal() else text
+    write(visible, nl=False, color=True)  # or it leaves out what looks like colours
+
+
+def write_json(text: str, *, nl: bool = True) -> None:
+    """Print JSON as :func:`write` does; where standard output holds not every character, with escapes of JSON's own."""
+    if _narrow_encoding() is not None:
+        text = _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    write(text, nl=nl)
+
+
+@contextmanager
+def showing_all() -> Iterator[None]:
+    """Let standard output show as escapes what its encoding does not hold, until the block ends."""
+    stream = sys.stdout
+    if _narrow_encoding() is None or not isinstance(stream, io.TextIOWrapper):
+        yield
+        return
+    errors = stream.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):  # it may be closed, or full, which has been said
+            stream.reconfigure(errors=errors)
 
 
 def unwritable(exc: OSError) -> click.ClickException:
@@ -106,6 +150,12 @@ def _copy(stream: TextIO) -> TextIO | None:
 
 def _standard_output() -> TextIO:
     return _kept[-1] if _kept else sys.stdout
+
+
+def _narrow_encoding() -> str | None:
+    """Return the encoding of standard output if it holds not every character, such as ``latin-1``; else ``None``."""
+    encoding: str | None = getattr(_standard_output(), "encoding", None)  # text in memory has none
+    return None if encoding is None or encoding.lower().startswith("utf") else encoding
 
 
 def _forget(stream: TextIO) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from flowctx.cli.output import echo_data, in_blocks, json_list, new_file, print_table
+from flowctx.cli.output import in_blocks, json_list, new_file, print_table
+from flowctx.cli.standard_output import write_data, write_json
 from flowctx.core.data.tables import Table
 from flowctx.core.extras import needs
 from flowctx.core.masking import data_masker, secret_values
@@ -58,7 +59,7 @@ class WrittenOutputs:
             self._write_batches(form, _Printed())
             return
         for block in self._blocks(form):
-            echo_data(block)
+            write_data(block) if form == "csv" else write_json(block, nl=False)
 
     def write(self, form: str, file: Path) -> None:
         """Write data for other tools to a file, all or nothing, as ``csv``, ``json`` or ``parquet``."""
@@ -127,7 +128,7 @@ class _Printed:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def write(self, data: bytes) -> int:
-        echo_data(self._decoder.decode(data))
+        write_data(self._decoder.decode(data))
         return len(data)
 
     def flush(self) -> None:
