@@ -1,5 +1,6 @@
 """The tables of several partitions as one: exact, or refused with both partitions named."""
 
+import io
 from datetime import date, datetime
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from flowctx import Outputs, PartitionKey, PlainDataError
+from flowctx.artifacts.export import write_csv
 
 
 def outputs(*tables):
@@ -52,6 +54,37 @@ def test_columns_of_views_are_joined_with_their_values():
     assert outputs(*enums).table("rows").to_pandas().c.tolist() == ["a", "b"]
     lists = [pa.table({"c": pa.array([[one], [one, "c"]], pa.list_view(pa.string_view()))}) for one in "ab"]
     assert outputs(*lists).table("rows").to_arrow().column("c").to_pylist() == [["a"], ["a", "c"], ["b"], ["b", "c"]]
+
+
+def test_periods_and_intervals_stay_what_they_are():
+    """As pandas has them; in rows, a period is text, not the number of months since 1970."""
+    frames = [
+        pd.DataFrame({"p": pd.PeriodIndex([month, None], freq="M"), "i": pd.interval_range(0, 2)})
+        for month in ("2026-01", "2026-02")
+    ]
+    joined = outputs(*frames, pa.table({"p": pa.nulls(1), "i": pa.nulls(1)})).table("rows")
+    found = joined.to_pandas(columns=["p", "i"])
+    pd.testing.assert_frame_equal(found[:4].reset_index(drop=True), pd.concat(frames, ignore_index=True))
+    assert [row["p"] for row in joined.head(3)] == ["2026-01", None, "2026-02"]
+    categories = pd.DataFrame({"p": pd.Categorical(frames[0].p)})
+    assert outputs(categories).table("rows").to_pandas().p.dtype == "period[M]"
+    days = pd.DataFrame({"p": pd.period_range("2026-01-05", periods=2, freq="D")})
+    with pytest.raises(
+        PlainDataError, match=r"'p' is pandas.period \{\"freq\": \"M\"\} in one and .*\"D\"\} in the other"
+    ):
+        _ = outputs(frames[0][["p"]], days).table("rows").columns
+
+
+def test_csv_has_periods_as_text_and_no_bytes_that_are_none():
+    """What CSV has no form for is refused, with the column."""
+    file = io.BytesIO()
+    periods = pa.Table.from_pandas(pd.DataFrame({"p": pd.PeriodIndex(["2026Q1", None], freq="Q")}))
+    write_csv(periods.schema, periods.to_batches(), file)
+    assert file.getvalue().decode().splitlines() == ['"p"', '"2026Q1"', ""]
+    for kind in (pa.binary(), pa.binary(1)):
+        table = pa.table({"a": [1], "b": pa.array([b"\xff"], kind)})
+        with pytest.raises(PlainDataError, match="column 'b' has bytes that are no UTF-8.*write Parquet or JSON"):
+            write_csv(table.schema, table.to_batches(), io.BytesIO())
 
 
 def test_a_null_column_takes_the_type_of_the_others_and_whole_numbers_become_floats_where_exact():

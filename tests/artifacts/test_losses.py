@@ -26,6 +26,9 @@ from stored_tables import stored
 EAST = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
+NESTED = pa.table({"c": pa.DictionaryArray.from_arrays(pa.array([0]), pa.array([{"a": 1}]))})
+
+
 class Unhashable(pa.ExtensionType):
     """A type as pyarrow's documentation makes them."""
 
@@ -163,6 +166,15 @@ def test_addresses_are_no_values():
         (objects([np.zeros((2, 2))]), "arrays of 2 dimensions in column 'o'"),
         ((x for x in ()), "generator that yields nothing, so that nobody knows its columns; yield a batch without"),
         (pd.DataFrame([[1, 2]], columns=["a", 1]), "columns named by int and str"),
+        (pd.DataFrame([[1, 2]], columns=[dt.date(2026, 1, 5), dt.date(2026, 1, 6)]), "columns named by values of date"),
+        (pd.DataFrame([[1, 2]], columns=pd.period_range("2026-01", periods=2, freq="M")), r"named by values of period"),
+        (pd.DataFrame([[1, 2]], columns=pd.CategoricalIndex(["a", "b"])), "named by values of category.*columns.map"),
+        (pd.DataFrame([[1, 2]], columns=[True, False]), "columns named by values of bool"),
+        (
+            pd.DataFrame({"c": pd.cut([1, 5], [0, 3, 6])}),
+            "intervals as categories in column 'c'.*give pandas.cut labels",
+        ),
+        (NESTED, "column 'c'.*categories that are"),
         (pd.DataFrame(index=range(3)), "3 rows and no columns"),
         (pd.DataFrame({"c": [1j]}), "complex128 in column 'c'"),
         (pd.DataFrame({"s": pd.arrays.SparseArray([0, 1])}), "Sparse"),
@@ -226,6 +238,7 @@ def test_batches_of_two_schemas_are_refused():
         pd.DataFrame({"a": [1, 2]}, index=pd.timedelta_range("1D", periods=2)),
         pd.DataFrame({"v": pd.arrays.IntervalArray.from_breaks([0, 1, 2])}),
         pd.DataFrame({0: [1], 1: [2]}),
+        pd.DataFrame([[1, 2]], columns=pd.DatetimeIndex(["2026-01-05", "2026-01-09"], name="day")),
         pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])),
         pd.DataFrame({"a": []}, dtype="float64"),
         pd.DataFrame({"t": pd.to_datetime(["2024-01-01T00:00:00.123456789"]).tz_localize("Europe/Berlin")}),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from flowctx.artifacts.types import bytes_of, canonical, type_name
+from flowctx.artifacts.types import bytes_of, canonical, is_binary, is_period, period_texts, type_name
 from flowctx.core.errors import PlainDataError
 
 #: So many rows are a row group, or those that take so many bytes.
@@ -39,15 +39,35 @@ def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: Any) -
         file: Takes the bytes.
 
     Raises:
-        PlainDataError: A column holds what CSV has no form for, such as lists.
+        PlainDataError: A column holds what CSV has no form for, such as lists, or bytes that are no UTF-8.
     """
-    nested = next((field for field in schema if pa.types.is_nested(field.type)), None)
-    if nested is not None:
-        kind = type_name(canonical(nested.type))
-        raise PlainDataError(f"column {nested.name!r} is {kind}, for which CSV has no form; write Parquet or JSON")
+    for field in schema:
+        kind = canonical(field.type)
+        if pa.types.is_nested(kind):
+            raise PlainDataError(
+                f"column {field.name!r} is {type_name(kind)}, for which CSV has no form; write Parquet or JSON"
+            )
+    periods = [i for i, field in enumerate(schema) if is_period(field.type)]
+    for i in periods:
+        schema = schema.set(i, pa.field(schema.names[i], pa.string()))
     with pc.CSVWriter(file, schema) as writer:
         for group in _groups(batches):
+            for i in periods:
+                group = group.set_column(i, group.column_names[i], period_texts(group.column(i)))
+            _check_bytes(group)
             writer.write_table(group)
+
+
+def _check_bytes(group: pa.Table) -> None:
+    for field, column in zip(group.schema, group.columns, strict=True):
+        if is_binary(field.type) or pa.types.is_fixed_size_binary(field.type):
+            try:
+                column.cast(pa.large_binary()).cast(pa.large_string())
+            except pa.ArrowInvalid as exc:
+                raise PlainDataError(
+                    f"column {field.name!r} has bytes that are no UTF-8, for which CSV has no form; "
+                    "write Parquet or JSON"
+                ) from exc
 
 
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

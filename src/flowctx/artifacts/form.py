@@ -38,6 +38,8 @@ def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
     if T.is_dictionary(kind):
         if nested:
             raise TypeError("categories inside of lists or structs")
+        if T.is_nested(canonical(kind.value_type)):
+            raise TypeError("categories that are lists or structs")
         return stored_type(kind.value_type, nested=True)
     if is_view(kind):
         if not (is_text(kind) or is_binary(kind) or is_list(kind)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -24,6 +25,8 @@ logger = logging.getLogger("flowctx")
 _ROWS = 1 << 16
 #: So many cells of pandas are converted before threads have begun.
 _FEW_CELLS = 1 << 20
+#: Names of columns that pandas finds again, by the type that it infers of them.
+_NAMES = frozenset({"string", "integer", "empty"})
 #: What pyarrow raises of values for which it has no place.
 _CANNOT_HOLD = (pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError)
 #: What a generator yields that is over.
@@ -339,6 +342,28 @@ def _check_names(frame: Any, path: str) -> None:
         raise PlainDataError(
             f"{path} has columns named by {shown}, which would all become text; use frame.rename(columns=str)"
         )
+    columns = frame.columns
+    if columns.inferred_type not in _NAMES or not isinstance(columns.name, str | None):
+        _check_found_again(columns, path)
+
+
+def _check_found_again(columns: Any, path: str) -> None:
+    """Refuse names of columns that pandas does not read as they were written."""
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = pa.Table.from_pandas(pd.DataFrame(columns=columns)).to_pandas().columns
+        same = list(found) == list(columns) and list(found.names) == list(columns.names)
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        kind = columns.inferred_type if columns.dtype == object else columns.dtype
+        raise PlainDataError(
+            f"{path} has columns named by values of {kind}, which pandas would not find again; use "
+            "frame.set_axis(frame.columns.map(str), axis=1)"
+        )
 
 
 def _check_dtype(dtype: Any, values: Any, name: object, path: str) -> None:
@@ -347,5 +372,10 @@ def _check_dtype(dtype: Any, values: Any, name: object, path: str) -> None:
         check_objects(values, name, path)
     elif kind == "category" and str(dtype.categories.dtype) == "object":
         check_objects(dtype.categories, name, path)
+    elif kind == "category" and str(dtype.categories.dtype).startswith("interval"):
+        raise PlainDataError(
+            f"{path} has intervals as categories in column {name!r}, as pandas.cut makes them, which Parquet does not "
+            "keep; give pandas.cut labels, or make text of them: .astype('str')"
+        )
     elif kind.startswith(("complex", "Sparse")):
         raise PlainDataError(f"{path} has {kind} in column {name!r}, which Arrow cannot hold; convert it first")

@@ -117,8 +117,24 @@ def of_partition(dims: Mapping[str, str]) -> Iterator[None]:
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """Return a table without what its writer knew of it, in canonical types."""
-    return pa.table([flat_column(column) for column in table.columns], names=table.column_names)
+    """Return a table in canonical types, without what its writer knew of it but periods and intervals."""
+    return pa.table([_plain(column) for column in table.columns], names=table.column_names)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    found = flat_column(column)
+    return found.cast(kind.storage_type).cast(kind) if _is_of_pandas(kind) else found
+
+
+def _is_of_pandas(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name.startswith("pandas.")
+
+
+def _name(kind: pa.DataType) -> str:
+    if not _is_of_pandas(kind):
+        return type_name(kind)
+    return f"{kind.extension_name} {kind.__arrow_ext_serialize__().decode()}"
 
 
 def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[str, pa.DataType]:
@@ -141,7 +157,7 @@ def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[st
             if common is None:
                 raise PlainDataError(
                     f"the tables of {_shown(where)} and of {_shown(dims)} do not fit together: column {field.name!r} "
-                    f"is {type_name(kind)} in one and {type_name(field.type)} in the other; read them one by one"
+                    f"is {_name(kind)} in one and {_name(field.type)} in the other; read them one by one"
                 )
             fields[field.name] = (common, dims if common != kind else where)
     return {name: fields[name][0] for name in read[0][1].names}
@@ -170,7 +186,7 @@ def as_one_of(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.
             arrays.append(table.column(name).cast(kind, safe=True) if table.num_rows else pa.chunked_array([], kind))
         except pa.ArrowInvalid as exc:
             raise PlainDataError(
-                f"column {name!r} of {_shown(dims)} does not become {type_name(kind)} exactly: {exc}"
+                f"column {name!r} of {_shown(dims)} does not become {_name(kind)} exactly: {exc}"
             ) from exc
         names.append(name)
     return pa.table(arrays, names=names)

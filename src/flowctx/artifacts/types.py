@@ -51,11 +51,24 @@ def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def _values(column: pa.Array) -> list[Any]:
+    if is_period(column.type):
+        column = period_texts(column)
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError):  # times that are too early, too late or too exact for Python
         storage = column.storage if isinstance(column, pa.ExtensionArray) else column
         return [None if item is None else str(item) for item in storage.cast(pa.string()).to_pylist()]
+
+
+def is_period(kind: pa.DataType) -> bool:
+    """Whether values are periods of pandas, which are numbers to all others."""
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "pandas.period"
+
+
+def period_texts(column: Any) -> Any:
+    """Return periods as text, such as ``2026-01``."""
+    valid = column.is_valid().to_pylist()
+    return pa.array([str(one) if ok else None for one, ok in zip(column.to_pandas(), valid, strict=True)], pa.string())
 
 
 #: The schema that was written last, and its bytes.
