@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flowctx.core.batches.ledger import BatchStore
-from flowctx.core.batches.records import PartitionRun, PartitionState, Standing
+from flowctx.core.batches.records import Job, PartitionRun, PartitionState, Standing
+from flowctx.core.data.encoding import digest
 from flowctx.core.partitions.key import PartitionKey
 
 #: Of so many partitions, it is read at once how they stand: in a second at most, before anything runs.
@@ -61,3 +62,16 @@ def not_done(
             yield key
         else:
             done[state] = done.get(state, 0) + 1
+
+
+def died(run: PartitionRun) -> bool:
+    """Return whether a run failed without a word of a step, so that its engine has not heard of all that it did."""
+    return run.recorded and run.state is PartitionState.FAILED and run.step is None
+
+
+def as_another_run(job: Job, before: PartitionRun) -> Job:
+    """Return a job as a run of its own, which goes on with what the ledger has of the one before."""
+    request = job.request
+    if before.recorded:
+        request = replace(request, resume_from=before.run_id, from_step=job.from_step)
+    return replace(job, run_id=f"{job.run_id}__{digest(job.params)[:8]}", request=request)

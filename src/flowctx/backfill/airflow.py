@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from flowctx.backfill.again import as_another_run, died
 from flowctx.backfill.airflow_tasks import never_ran, state_of_run, tasks_to_run, upstream_of
 from flowctx.backfill.http import Answer, JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.data.encoding import digest, to_json
+from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import EngineError, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -194,8 +195,8 @@ class AirflowLauncher(PollingLauncher):
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         # A clear keeps the conf that a run has; and a part may have been a run of a DAG with some of the steps.
-        if before is not None and (job.other_params or before.part or _died(before)):
-            job, before = _as_another_run(job, before), None
+        if before is not None and (job.other_params or before.part or died(before)):
+            job, before = as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
         body: dict[str, Any] = {
@@ -371,19 +372,6 @@ class AirflowLauncher(PollingLauncher):
 
     def _path(self, run_id: str) -> str:
         return f"/dags/{self._dag_id}/dagRuns/{quote(run_id, safe='')}"
-
-
-def _died(run: PartitionRun) -> bool:
-    """Whether a run failed without a word of a step: a clear would run those that Airflow has not heard of again."""
-    return run.recorded and run.state is PartitionState.FAILED and run.step is None
-
-
-def _as_another_run(job: Job, before: PartitionRun) -> Job:
-    """Return the job as a run of its own, which goes on with what the ledger has of the one before."""
-    request = job.request
-    if before.recorded:
-        request = replace(request, resume_from=before.run_id, from_step=job.from_step)
-    return replace(job, run_id=f"{job.run_id}__{digest(job.params)[:8]}", request=request)
 
 
 def _time(text: str | None) -> datetime | None:
