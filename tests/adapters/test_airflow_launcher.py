@@ -218,6 +218,31 @@ def test_a_success_with_a_step_that_never_ran_is_partial(airflow: Airflow, ledge
     assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 3}, False)
 
 
+def test_what_the_ledger_has_lost_runs_again(airflow: Airflow, ledger: Ledger, caplog: Any) -> None:
+    """A ledger that was away, or is an older backup, has nothing of what Airflow calls done: it all runs again."""
+    airflow.had_ledger, airflow.most = True, 2
+    airflow.tasks = [{"task_id": step, "state": "success", "try_number": 1} for step in flow.steps]
+    progress = fill(airflow, ledger)
+    assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 3}, False)
+    assert {run.error for run in ledger.batches.iter_outcomes("b")} == {
+        "airflow calls it done, and the ledger has nothing of it"
+    }
+    fill(airflow, open_ledger("memory://"))  # one that knows nothing of the batch
+    assert {tuple(body["task_ids"]) for body in airflow.cleared} == {tuple(sorted(flow.steps))}
+    assert [len(airflow.runs), len(airflow.cleared)] == [3, 3]
+    assert "airflow has 3 partitions as done, and the ledger has nothing of what they made" in caplog.text
+
+
+def test_of_a_failure_that_the_ledger_has_lost_all_runs_again(airflow: Airflow, ledger: Ledger) -> None:
+    """What was complete before the step that failed is not in the ledger, so it is cleared, too."""
+    airflow.state, airflow.had_ledger = "failed", True
+    airflow.tasks = [{"task_id": "load", "state": "success", "try_number": 1}, {"task_id": "check", "state": "failed"}]
+    airflow.tasks = [{"try_number": 1, **task} for task in airflow.tasks]
+    assert fill(airflow, ledger).failed == 3
+    Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert {tuple(body["task_ids"]) for body in airflow.cleared} == {("check", "load")}
+
+
 def test_new_parameters_are_those_of_another_run(airflow: Airflow, ledger: Ledger) -> None:
     """A clear would keep the conf of what failed: a retry with other parameters is a run of its own, once."""
     airflow.state = "failed"

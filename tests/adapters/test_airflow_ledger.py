@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import clear_task_instances
+from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
@@ -300,6 +301,9 @@ def test_a_ledger_that_is_away_is_said_of_a_lenient_run(tmp_path, monkeypatch, h
     monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
     done = run_dag(workflow_dag(two_steps("lenient", []))).raise_for_failure()
     assert done.context.get_output("load", "cursor") == 7
+    with create_session() as session:
+        pushed = session.query(XComModel).filter_by(run_id=done.run_id, key="return_value").all()
+    assert [row.value["ledger"] for row in pushed] == [True, True]  # by which a launch knows what is missing
     # The end of the run before may be heard of now, too: a thread writes it.
     assert any(text.startswith(f"run {done.run_id} is not recorded: the ledger") for text in heard)
 

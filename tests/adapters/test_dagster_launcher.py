@@ -18,6 +18,9 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 SOME = "date=2012-01-02"  # 3 partitions
+#: What happened in a run that had a ledger.
+_MARK = {"__typename": "BoolMetadataEntry", "label": "flowctx/ledger"}
+HAD_LEDGER = [{"__typename": "LogMessageEvent"}, {"__typename": "MaterializationEvent", "metadataEntries": [_MARK]}]
 
 
 @pytest.fixture
@@ -159,6 +162,23 @@ def test_what_a_check_ran_is_no_run_of_the_batch(dagster: Dagster, ledger: Ledge
         run["assetCheckSelection"] = [{"name": "quality"}]
     batch = Backfill(flow, SOME, "b", ledger=ledger).record()
     assert list(DagsterLauncher(dagster.url).find(batch, flow)) == []
+
+
+def test_what_the_ledger_has_lost_runs_again(dagster: Dagster, ledger: Ledger, caplog: Any) -> None:
+    """A ledger that was away, or is an older backup, has nothing of what Dagster calls done: it all runs again."""
+    dagster.events = HAD_LEDGER
+    assert fill(dagster, ledger).ended == {PartitionState.PARTIAL: 3}
+    fill(dagster, open_ledger("memory://"))  # one that knows nothing of the batch
+    assert len(dagster.runs) == 6
+    assert "dagster has 3 partitions as done, and the ledger has nothing of what they made" in caplog.text
+
+
+def test_of_a_failure_that_the_ledger_has_lost_all_runs_again(dagster: Dagster, ledger: Ledger) -> None:
+    """What was complete before the step that failed is not in the ledger: its retry is a new run of all."""
+    dagster.status, dagster.events = "FAILURE", HAD_LEDGER
+    assert fill(dagster, ledger).failed == 3
+    Backfill(flow, SOME, "b", ledger=ledger).launch(DagsterLauncher(dagster.url), retry_failed=True)
+    assert len(dagster.runs) == 6
 
 
 def test_new_parameters_are_those_of_another_run(dagster: Dagster, ledger: Ledger) -> None:

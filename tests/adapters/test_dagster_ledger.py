@@ -70,6 +70,15 @@ def execute(job, instance, parent=None, tags=None, again="from_failure"):
     )
 
 
+@pytest.mark.parametrize("job", [asset_job, op_job])
+def test_what_had_a_ledger_says_so(job, ledger, tmp_path):
+    """The outputs of steps say so in their metadata, by which a launch knows what is missing in a ledger."""
+    with persistent_instance(tmp_path) as instance:
+        done = execute(job, instance, tags={"flowctx/partition": "2012-10-26"})
+    outputs = [event.step_output_data for event in done.all_events if event.is_successful_output]
+    assert ["flowctx/ledger" in output.metadata for output in outputs] == [True, True]
+
+
 def test_each_step_is_recorded(ledger):
     """The run is there with its steps, its engine's own ids, and what it handed on."""
     done = run_assets(flow, partition="2012-10-26", params={"limit": 2}, batch_id="b").raise_for_failure()

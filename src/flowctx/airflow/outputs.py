@@ -11,6 +11,7 @@ from flowctx.core.data.encoding import escape_key, to_json
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.data.previews import handles_of, preview
 from flowctx.core.data.tables import Table
+from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.durability.step_attempt import StepInput
 from flowctx.core.errors import ContextError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -53,9 +54,13 @@ def label_of(map_values: Mapping[str, str]) -> str:
     return values[0] if len(values) == 1 else "|".join(escape_value(value) for value in values)
 
 
-def to_payload(envelope: Envelope, ti: Any, map_values: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return what a task pushes; an instance of a mapped task says which one it is."""
+def to_payload(
+    envelope: Envelope, ti: Any, map_values: Mapping[str, str] | None, *, had_ledger: bool
+) -> dict[str, Any]:
+    """Return what a task pushes: also whether it had a ledger; an instance of a mapped task says which one it is."""
     payload = for_column(envelope.to_payload())
+    if had_ledger:
+        payload[LEDGER_MARK] = True
     tables = {name: preview(handle) for name, handle in handles_of(envelope.output) if isinstance(handle, Table)}
     if tables:  # for people who look at the rendered XCom; nothing reads it
         payload["tables"] = {escape_key(name): _in_small(small) for name, small in tables.items()}

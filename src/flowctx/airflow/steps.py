@@ -147,7 +147,7 @@ class StepOperator(BaseOperator):
         """
         with steps_known([step_name(task) for task in self.dag.tasks if is_step(task)]):
             made = step_attempt(self, context).attempt()
-        payload = to_payload(made.envelope, context["ti"], self.map_values)
+        payload = to_payload(made.envelope, context["ti"], self.map_values, had_ledger=ledger() is not None)
         status = made.envelope.status
         if status is StepStatus.TOLERATED:
             return payload

@@ -16,6 +16,7 @@ from flowctx.backfill.http import Answer, JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
+from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -78,6 +79,8 @@ class AirflowLauncher(PollingLauncher):
         self._scheme: PartitionScheme | None = None
         #: The steps that run again, with all that follow them, when their run does.
         self._refreshing: set[str] = set()
+        #: The workflow's steps, in order.
+        self._steps: list[str] = []
         #: Whether the DAG has no partitions of its own, so that a run's conf says which it is about.
         self._key_in_conf = False
         #: The tasks that each task of the DAG follows, once somebody had to know.
@@ -138,6 +141,7 @@ class AirflowLauncher(PollingLauncher):
             EngineError: It is not; the message says what to do.
         """
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
+        self._steps = list(workflow.steps)
         self._refreshing = {step.name for step in workflow.steps.values() if step.refresh}
         dag = self._active_dag(self._dag_id, f"dag = workflow_dag({workflow.name})")
         if self._scheme is not None:
@@ -240,7 +244,8 @@ class AirflowLauncher(PollingLauncher):
         # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
         more = {job.from_step} if job.from_step else self._refreshing
         tasks |= {*more, *job.incomplete} & {task["task_id"] for task in instances}
-        if before.state is PartitionState.CANCELED or not tasks:
+        all_again = before.state is PartitionState.CANCELED or not tasks
+        if all_again or (not before.recorded and self.had_ledger(before)):  # else XCom alone has what is not cleared
             tasks = {instance["task_id"] for instance in instances}
         body = {
             "dry_run": False,
@@ -274,6 +279,7 @@ class AirflowLauncher(PollingLauncher):
             EngineError: There is no such DAG.
         """
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
+        self._steps = list(workflow.steps)
         if self._call("GET", f"/dags/{self._dag_id}").status == 404:
             raise self._no_dag(self._dag_id, f"dag = workflow_dag({workflow.name})")
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
@@ -287,6 +293,14 @@ class AirflowLauncher(PollingLauncher):
             except FlowctxError:  # of a time when the scheme was another
                 continue
             yield self._told(run, str(key))
+
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Return whether a run says that it had a ledger: whether the first step that handed something on does."""
+        for step in self._steps:
+            handed_on = self._handed_on(run.run_id, step)
+            if handed_on is not None:
+                return bool(handed_on.get(LEDGER_MARK))
+        return False
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Mark runs as failed, which ends their tasks, and yield them."""
@@ -364,11 +378,15 @@ class AirflowLauncher(PollingLauncher):
         if not failed:
             return None, "the run failed in Airflow before any of its tasks"
         first = min(failed, key=lambda task: task["end_date"] or "~")
-        where = f"{self._path(run_id)}/taskInstances/{quote(first['task_id'])}/xcomEntries/return_value"
-        answer = self._call("GET", where, query={"map_index": first["map_index"]})
+        envelope = self._handed_on(run_id, first["task_id"], map_index=first["map_index"]) or {}
+        return first["task_id"], str(envelope.get("error") or "its task failed; see its log in Airflow")
+
+    def _handed_on(self, run_id: str, task_id: str, **query: Any) -> Mapping[str, Any] | None:
+        """Return what a task of a step handed on, if it did."""
+        where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/return_value"
+        answer = self._call("GET", where, query=query)
         envelope = answer.data.get("value") if answer.status == 200 else None
-        error = envelope.get("error") if isinstance(envelope, Mapping) else None
-        return first["task_id"], str(error or "its task failed; see its log in Airflow")
+        return envelope if isinstance(envelope, Mapping) else None
 
     def _path(self, run_id: str) -> str:
         return f"/dags/{self._dag_id}/dagRuns/{quote(run_id, safe='')}"

@@ -87,6 +87,10 @@ class BulkLauncher(ABC):
         """Yield what the engine knows of partitions that it ran by themselves."""
         return self._native.find(batch, workflow)
 
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Return whether such a run says that it had a ledger to be recorded in."""
+        return self._native.had_ledger(run)
+
 
 @dataclass(frozen=True)
 class BulkWork:

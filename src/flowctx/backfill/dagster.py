@@ -14,11 +14,13 @@ from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
+from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text, parse_dagster_key
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import TAG_PREFIX
 
 _STOP_SECONDS = 60.0
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
@@ -182,7 +184,9 @@ class DagsterLauncher(PollingLauncher):
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
         if job.other_params or before.part or before.state is PartitionState.PARTIAL:
             return True
-        return before.state is PartitionState.FAILED and (job.from_step is not None or self._refreshes)
+        if before.state is not PartitionState.FAILED:
+            return False
+        return job.from_step is not None or self._refreshes or (not before.recorded and self.had_ledger(before))
 
     def _start(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
@@ -327,11 +331,17 @@ class DagsterLauncher(PollingLauncher):
                 last = event["message"]
         return None, " ".join(str(last or "the run failed in Dagster before any of its steps").split())
 
-    def _events(self, run_id: str) -> Iterator[dict[str, Any]]:
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Return whether a run says that it had a ledger, in the metadata of what its steps made."""
+        mark = f"{TAG_PREFIX}{LEDGER_MARK}"
+        made = (event.get("metadataEntries", ()) for event in self._events(run.run_id, graphql.OUTPUTS))
+        return any(entry["label"] == mark for entries in made for entry in entries)
+
+    def _events(self, run_id: str, query: str = graphql.EVENTS) -> Iterator[dict[str, Any]]:
         """Yield what happened in a run; nothing, if it was deleted."""
         cursor, more = None, True
         while more:
-            page = self._ask(graphql.EVENTS, id=run_id, cursor=cursor).get("eventConnection", {})
+            page = self._ask(query, id=run_id, cursor=cursor).get("eventConnection", {})
             yield from page.get("events", [])
             cursor, more = page.get("cursor"), page.get("hasMore", False)
 

@@ -43,6 +43,14 @@ query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
     ... on RunFailureEvent { message } } } } } }
 """
 
+OUTPUTS = """
+query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
+  ... on Run { eventConnection(afterCursor: $cursor, limit: 1000) { cursor hasMore events { __typename
+    ... on ExecutionStepOutputEvent { metadataEntries { label } }
+    ... on MaterializationEvent { metadataEntries { label } }
+    ... on ObservationEvent { metadataEntries { label } } } } } } }
+"""
+
 STOP = """
 mutation ($ids: [String!]!) { terminateRuns(runIds: $ids, terminatePolicy: SAFE_TERMINATE) { __typename } }
 """

@@ -219,7 +219,7 @@ class JointBackfill:
                 max_failures=max_failures,
                 listener=listener or LaunchListener(),
                 decide=lambda known: self._reconciled(known, extend=extend),
-                settle=lambda run, asked_at: settle_run(self.ledger, run.workflow, run, asked_at),
+                settle=lambda run, at: settle_run(self.ledger, run.workflow, run, at, had_ledger=launcher.had_ledger),
             ),
         )
         return replace(launch.to_the_end(), params_kept=any(plan.keeps_params for plan in self.plans))

@@ -59,8 +59,9 @@ class Launch(LeadLaunch):
     def take(self, run: PartitionRun) -> None:
         """Remember and pass on what became of a partition."""
         if not self.launcher.writes_ledger or not run.attempt:
-            self.notes[run.workflow, run.partition] = run
-            run = self.settle(run, None)
+            settled = self.settle(run, None)
+            self.notes[run.workflow, run.partition] = settled.noted
+            run = settled.known
         if run.state.ended:
             self.progress.ended[run.state] = self.progress.ended.get(run.state, 0) + 1
             if isinstance(self.work, InputOrder):

@@ -18,10 +18,12 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
+from flowctx.backfill.settling import SettledRun
 from flowctx.core.batches.ledger import BatchStore, DecideBatch
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.errors import BatchError
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
@@ -65,8 +67,8 @@ class LaunchOptions:
     #: Is told what happens.
     listener: LaunchListener = field(default_factory=LaunchListener)
     #: Ends a recorded run that its engine calls over, given a time before the engine was asked, where that is known;
-    #: returns how it ended by the ledger's account.
-    settle: Callable[[PartitionRun, datetime | None], PartitionRun] = lambda run, asked_at: run
+    #: returns what to note of it, and how it ended by the ledger's account.
+    settle: Callable[[PartitionRun, datetime | None], SettledRun] = lambda run, asked_at: SettledRun(run, run)
 
 
 class LeadLaunch(ABC):
@@ -98,6 +100,8 @@ class LeadLaunch(ABC):
         self.notes: dict[tuple[str, str], PartitionRun] = {}
         self.noted_at = self.renewed_at = self.asked_at = time.monotonic()
         self.interrupted = False
+        #: Partitions of which the engine calls a run done that the ledger has lost.
+        self.lost_runs: list[str] = []
 
     @abstractmethod
     def follow(self) -> None:
@@ -118,6 +122,7 @@ class LeadLaunch(ABC):
         try:
             for workflow in self.workflows:
                 import_engine_runs(self.batches, self.batch, self.found(workflow), workflow.name)
+                self.warn_of_lost(workflow.name)
             self.listener.begun(self.progress)
             try:
                 with self.signals():
@@ -136,9 +141,23 @@ class LeadLaunch(ABC):
     def found(self, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
         for run in self._engine.find(self.batch.of(workflow.name) or self.batch, workflow):
-            named = replace(run, workflow=workflow.name)
-            self.settle(named, self.led_at)
-            yield named
+            settled = self.settle(replace(run, workflow=workflow.name), self.led_at)
+            if settled.lost:
+                self.lost_runs.append(run.partition)
+            yield settled.noted
+
+    def warn_of_lost(self, workflow: str) -> None:
+        """Say how many partitions run again although their engine calls them done; others may have done them since."""
+        batch_id, lost, self.lost_runs = self.batch.batch_id, self.lost_runs, []
+        again = [run for run in self.batches.iter_outcomes(batch_id, lost, workflow=workflow) if not run.state.done]
+        if again:
+            logger.warning(
+                "batch %s: %s has %s as done, and the ledger has nothing of what they made, so they run again; if that "
+                "goes on, see whether tasks there write to this ledger (FLOWCTX_LEDGER_URL)",
+                batch_id,
+                self._engine.engine,
+                amount(len(again), "partition"),
+            )
 
     def lead(self) -> None:
         """Be the only one who launches the batch; before that, nothing of it is changed.

@@ -157,6 +157,10 @@ class LocalLauncher:
         """Yield nothing: local runs are in the ledger as they are."""
         return iter(())
 
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Return True: what runs here is in the ledger."""
+        return True
+
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Yield the runs as canceled: whoever launches the batch sees that it is, and begins no more of them."""
         now = datetime.now(UTC)

@@ -352,7 +352,9 @@ class Backfill:
             max_failures=max_failures,
             listener=listener or LaunchListener(),
             decide=lambda known: self._reconciled(known, extend=extend),
-            settle=lambda run, asked_at: settle_run(self.ledger, self.workflow.name, run, asked_at),
+            settle=lambda run, asked_at: settle_run(
+                self.ledger, self.workflow.name, run, asked_at, had_ledger=launcher.had_ledger
+            ),
         )
         again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
         return replace(self._launch(launcher, batch, options, again), params_kept=self.keeps_params)

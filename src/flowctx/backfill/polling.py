@@ -112,6 +112,10 @@ class PollingLauncher(ABC):
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Stop runs that are under way, and yield those that were stopped."""
 
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Return whether a run that is over says that it had a ledger to be recorded in."""
+        return False
+
     @abstractmethod
     def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
         """Yield the runs, of those under way by their ids, that are it no more."""

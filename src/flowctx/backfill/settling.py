@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
@@ -20,7 +22,25 @@ _WORDS = {
 }
 
 
-def settle_run(ledger: Ledger, workflow: str, outcome: PartitionRun, asked_at: datetime | None = None) -> PartitionRun:
+class SettledRun(NamedTuple):
+    """What there is to say of a run that its engine has told of."""
+
+    #: What is to be noted as the engine's word.
+    noted: PartitionRun
+    #: How it ended: by the ledger's account, if it has one, since an engine may call done what somebody marked so.
+    known: PartitionRun
+    #: Whether its engine calls it done, and the ledger has nothing of it although it was to be there.
+    lost: bool = False
+
+
+def settle_run(
+    ledger: Ledger,
+    workflow: str,
+    outcome: PartitionRun,
+    asked_at: datetime | None = None,
+    *,
+    had_ledger: Callable[[PartitionRun], bool] = lambda run: False,
+) -> SettledRun:
     """End a recorded run that its engine calls over.
 
     A step may have begun after its engine ended the run, and before it was killed for that. So what counts is when the
@@ -31,17 +51,20 @@ def settle_run(ledger: Ledger, workflow: str, outcome: PartitionRun, asked_at: d
         workflow: The workflow's name.
         outcome: What the engine says of it.
         asked_at: A time on the ledger's clock before the engine was asked; by default when it ended the run.
-
-    Returns:
-        How it ended: by the ledger's account, if it has one, since an engine may call done what somebody marked so.
+        had_ledger: Whether a run had a ledger to be recorded in; if so, it is not done where the ledger has nothing of
+            it: the ledger was away, or is an older backup.
     """
     if not outcome.state.ended:
-        return outcome
+        return SettledRun(outcome, outcome)
     partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
     try:
         found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
     except UnknownRun:
-        return outcome
+        if outcome.state.done and had_ledger(outcome):
+            why = f"{outcome.engine} calls it done, and the ledger has nothing of it"
+            outcome = replace(outcome, state=PartitionState.PARTIAL, error=why)
+            return SettledRun(outcome, outcome, lost=True)
+        return SettledRun(outcome, outcome)
     heard_at = outcome.last_seen_at if asked_at is None else max(asked_at, outcome.last_seen_at)
     status: RunStatus | None = found.status
     if status is RunStatus.RUNNING:
@@ -50,8 +73,9 @@ def settle_run(ledger: Ledger, workflow: str, outcome: PartitionRun, asked_at: d
             status = end_run(ledger, found, RunStatus(outcome.state), outcome.error or _WORDS.get(outcome.state))
     state = outcome.state if status is None else PartitionState(status)
     if state is outcome.state or (outcome.state is PartitionState.CANCELED and not state.done):
-        return outcome
-    return replace(outcome, state=state, error=found.error or (None if state.done else outcome.error))
+        return SettledRun(outcome, outcome)
+    error = found.error or (None if state.done else outcome.error)
+    return SettledRun(outcome, replace(outcome, state=state, error=error))
 
 
 def end_silent_runs(ledger: Ledger, batch: BatchRecord) -> tuple[int, list[RunRecord]]:

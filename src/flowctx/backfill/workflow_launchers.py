@@ -48,6 +48,10 @@ class WorkflowLaunchers(PollingLauncher):
         """Yield what the engine knows of one workflow of a batch."""
         return self._of(workflow.name).find(batch, workflow)
 
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Return whether a run that is over says that it had a ledger to be recorded in."""
+        return self._of(run.workflow).had_ledger(run)
+
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Stop runs that are under way, and yield those that were stopped."""
         for one in batch.by_workflow():

@@ -138,17 +138,20 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
     asked_at = ledger.now()
     differing: Counter[tuple[PartitionState, PartitionState]] = Counter()
 
+    launcher = launcher_of(engine, url, None, ledger)
+
     def found() -> Iterator[PartitionRun]:
-        for run in launcher_of(engine, url, None, ledger).find(batch, workflow):
-            known = settle_run(ledger, batch.workflow, run, asked_at)
+        for run in launcher.find(batch, workflow):
+            settled = settle_run(ledger, batch.workflow, run, asked_at, had_ledger=launcher.had_ledger)
+            known = settled.known
             differing[run.state, known.state] += run.state.ended and run.state.done is not known.state.done
-            yield run
+            yield settled.noted
 
     imported = import_engine_runs(ledger.batches, batch, found())
     for (there, here), count in sorted((+differing).items()):
         echo(
             f"{engine} has {amount(count, 'run')} as {there}, and by the steps that are recorded {here}, "
-            "which counts: it was marked there, or went on elsewhere",
+            "which counts: it was marked there, went on elsewhere, or the ledger was away",
             err=True,
         )
     return imported

@@ -16,6 +16,7 @@ from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
 from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -263,9 +264,8 @@ class PartitionStep:
         facts = {
             "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
             "partition": str(ctx.partition) if ctx.partition else None,
-            "batch_id": ctx.batch_id,
-            "capture_id": ctx.capture_id,
-            "trace_id": ctx.trace_id,
+            **{name: getattr(ctx, name) for name in ("batch_id", "capture_id", "trace_id")},
+            LEDGER_MARK: True if self.storage.ledger is not None else None,
         }
         return {f"{_OURS}{name}": value for name, value in facts.items() if value is not None}
 

@@ -55,6 +55,10 @@ class Launcher(Protocol):
         """Yield what the engine knows of a batch, whoever started it."""
         ...
 
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Return whether a run that is over says that it had a ledger to be recorded in."""
+        ...
+
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Stop runs that are under way, and yield those that were stopped."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger, RunLedger
@@ -17,6 +17,9 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import OnCaptured
 
 logger = logging.getLogger("flowctx")
+
+#: What a step that has ended says of itself on its engine where a ledger is named: what that has not is missing.
+LEDGER_MARK: Final = "ledger"
 
 _T = TypeVar("_T")
 
