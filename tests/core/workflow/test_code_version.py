@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
+import zipfile
 from types import ModuleType
 
 import pytest
@@ -87,6 +89,68 @@ def test_code_without_source_has_no_version():
     exec("def made(ctx): return {}", space)
     assert code_version(space["made"]) is None
     assert code_version(len) is None
+
+
+DEPLOYED = """
+from flowctx import Workflow
+
+flow = Workflow("flow")
+
+@flow.step()
+def plain(ctx):
+    return {{"nav": {nav}}}
+
+def late(ctx):
+    return {{"nav": {nav}}}
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module with a workflow, and the file that it was imported from."""
+    path = tmp_path / "deployed_flows.py"
+    path.write_text(DEPLOYED.format(nav=1))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("deployed_flows"), path
+    del sys.modules["deployed_flows"]
+
+
+def test_the_version_is_that_of_the_code_that_was_imported(module):
+    """Whatever its file says by then, until it is imported again."""
+    imported, path = module
+    path.write_text(DEPLOYED.format(nav=100))
+    assert imported.flow["plain"].code_version == "91740e258733"
+    assert importlib.reload(imported).flow["plain"].code_version == "1c35d395b830"
+
+
+@pytest.mark.parametrize("text", [DEPLOYED.format(nav=100), "# moved\n" + DEPLOYED.format(nav=1), "(", None])
+def test_code_that_is_not_in_its_file_any_more_has_no_version(module, caplog, text):
+    """A function that becomes a step after its file has changed: nobody knows what it was, and the log says so."""
+    imported, path = module
+    path.write_text(text) if text else path.unlink()
+    assert imported.flow.step()(imported.late)
+    assert imported.flow["late"].code_version is None
+    assert "has changed since late was imported from it" in caplog.text
+    assert imported.flow["plain"].code_version == "91740e258733"
+
+
+def test_a_function_that_is_given_other_code_has_its_version(module):
+    """As IPython's autoreload does: a function that is held somewhere does what the file says now."""
+    imported, path = module
+    held, step = imported.plain, imported.flow["plain"]
+    before = step.code_version
+    path.write_text(DEPLOYED.format(nav=100))
+    held.__code__ = importlib.reload(imported).plain.__code__
+    assert before != step.code_version == imported.flow["plain"].code_version
+
+
+def test_code_of_an_archive_has_a_version(tmp_path, monkeypatch):
+    """Its source is in there, too."""
+    with zipfile.ZipFile(tmp_path / "flows.zip", "w") as archive:
+        archive.writestr("archived_flows.py", DEPLOYED.format(nav=1))
+    monkeypatch.syspath_prepend(tmp_path / "flows.zip")
+    assert importlib.import_module("archived_flows").flow["plain"].code_version == "91740e258733"
+    del sys.modules["archived_flows"]
 
 
 def test_the_author_may_say_the_version():

@@ -14,6 +14,7 @@ from flowctx.core.errors import PlainDataError, WorkflowError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.cascade import Before, RunIf, run_if_of
+from flowctx.core.workflow.code_version import code_version, keep_source
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input, declared_inputs
 from flowctx.core.workflow.known_steps import steps_known
@@ -82,14 +83,12 @@ class Step:
         object.__setattr__(self, "config", _config(self.config, self.name))
         if self.version is not None and (not isinstance(self.version, str) or not self.version):
             raise WorkflowError(f"version={self.version!r} of step {self.name!r} must be text, such as '2'")
+        if self.version is None:
+            keep_source(self.function)
 
-    @cached_property
+    @property
     def code_version(self) -> str | None:
         """Its ``version``, or else a digest of its source; ``None`` if neither is to be had."""
-        from flowctx.core.workflow.code_version import (
-            code_version,  # parses source, which declaring a workflow does not need
-        )
-
         return self.version or code_version(self.function)
 
     @cached_property
