@@ -7,8 +7,15 @@ import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from adapters.dagster_support import QUIET, Bench, counted
-from flowctx import ContextError, Daily, PartitionScheme, QualityMetrics, StepResult, Workflow
-from flowctx.dagster import WorkflowIOManager, asset_key, workflow_assets, workflow_definitions, workflow_job
+from flowctx import ContextError, Daily, PartitionScheme, QualityMetrics, StepResult, Workflow, WorkflowError
+from flowctx.dagster import (
+    WorkflowIOManager,
+    asset_key,
+    inputs_sensor,
+    workflow_assets,
+    workflow_definitions,
+    workflow_job,
+)
 from flowctx.dagster._versions import DAGSTER
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS"))
@@ -113,6 +120,29 @@ def test_the_prefix_is_that_of_what_is_read_too():
         (spec,) = workflow_assets(reader, key_prefix=prefix)[0].specs
         assert [dep.asset_key.path for dep in spec.deps] == [wanted]
         assert spec.key == asset_key(reader, "use", prefix)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        ("", "key_prefix of workflow 'reader' is ''; a name in it must be text and not empty: leave it out"),
+        (["eu", " "], r"key_prefix of workflow 'reader' is \['eu', ' '\]; a name in it"),
+        ({"reader": "desk", "source": ""}, "key_prefix of workflow 'source' is ''; a name in it"),
+        ({"raeder": "desk"}, "which workflow 'reader' is not and does not read; did you mean 'reader'"),
+        ({"x": "desk"}, "key_prefix names 'x', .*; it may name 'reader', 'source'"),
+    ],
+)
+def test_a_prefix_that_means_nothing_is_refused(prefix, words):
+    """An empty one, as of a variable that is not set, and one of a workflow that is not concerned."""
+    source = checked("source")
+    reader = Workflow("reader", partitions=DAYS)
+    reader.step("use", inputs={"rows": source.output("fetch")})(lambda ctx, *, rows: None)
+    for made in (
+        lambda: workflow_definitions(reader, key_prefix=prefix),
+        lambda: inputs_sensor(reader, start="2012-01-02", key_prefix=prefix),
+    ):
+        with pytest.raises(WorkflowError, match=words):
+            made()
 
 
 def test_outputs_of_several_workflows_lie_apart(tmp_path):

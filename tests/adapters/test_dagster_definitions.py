@@ -6,7 +6,17 @@ import dagster as dg
 import pytest
 
 from adapters.dagster_support import QUIET, Bench
-from flowctx import Daily, PartitionScheme, QualityMetrics, RetryPolicy, StepResult, Workflow, WorkflowError, run
+from flowctx import (
+    ContextError,
+    Daily,
+    PartitionScheme,
+    QualityMetrics,
+    RetryPolicy,
+    StepResult,
+    Workflow,
+    WorkflowError,
+    run,
+)
 from flowctx.dagster import (
     WorkflowIOManager,
     asset_key,
@@ -55,6 +65,39 @@ def test_definitions_have_assets_job_schedule_and_checks():
     assert defs.resolve_job_def("daily_prices_job").partitions_def == partitions_def(prices.partitions)
     assert defs.resolve_schedule_def("daily_prices_schedule").execution_timezone == "America/New_York"
     dg.Definitions.validate_loadable(defs)
+
+
+@pytest.mark.parametrize("name", ["base_path", "ledger_url", "group_name", "io_manager_key"])
+def test_an_argument_that_is_empty_is_refused(flow, name):
+    """It is of a variable that was never set: without this, runs would not be recorded and nobody would know."""
+    for text in ("", " "):
+        with pytest.raises(ContextError, match=f"{name} is '{text}'; it must be text and not empty: leave it out"):
+            workflow_definitions(flow, **{name: text})
+        if name in WorkflowIOManager.model_fields:
+            with pytest.raises(ValueError, match=f"{name} is '{text}'; it must be text and not empty: leave it out"):
+                WorkflowIOManager(**{name: text})
+
+
+def test_a_variable_that_is_empty_is_refused_by_whoever_reads_it(flow, monkeypatch, tmp_path):
+    """A run whose ledger is named by it does not begin, and a tick of the sensor says what is wrong."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    monkeypatch.setenv("OF_DESK", "")
+    defs = workflow_definitions(flow, base_path=str(tmp_path), ledger_url=dg.EnvVar("OF_DESK"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = defs.resolve_job_def("flow_job").execute_in_process(
+            run_config=QUIET, partition_key="2012-10-26", instance=instance, raise_on_error=False
+        )
+        [failed, *_] = [event for event in done.all_events if event.is_failure]
+        assert "ledger_url is ''; it must be text and not empty" in str(failed.event_specific_data.error)
+        (sensor,) = defs.sensors
+        with pytest.raises(ContextError, match="ledger_url is in the variable OF_DESK, which is empty or not set here"):
+            sensor.evaluate_tick(dg.build_sensor_context(instance))
+
+
+def test_the_environment_names_no_ledger_by_an_empty_text(flow, monkeypatch):
+    """An empty variable is as one that is not set: there is nothing for a sensor to look after."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", "")
+    assert not workflow_definitions(flow).sensors
 
 
 def test_what_describes_assets_is_passed_through(flow):

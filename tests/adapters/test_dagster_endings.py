@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import dagster as dg
@@ -178,6 +179,33 @@ def test_files_of_a_dg_project_share_a_sensor(ledger, tmp_path, monkeypatch):
     dg.Definitions.validate_loadable(loaded)
     assert {str(key.path[0]) for key in loaded.resolve_asset_graph().get_all_asset_keys()} == {"one", "two", "three"}
     assert [sensor.name for sensor in loaded.get_repository_def().sensor_defs] == ["flowctx_endings"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("NOT_SET", "ledger_url of workflow '.*' is there and has nothing"),
+        ("EMPTY", "ledger_url is ''; it must be"),
+    ],
+)
+def test_a_template_of_a_variable_that_says_nothing_is_refused(tmp_path, monkeypatch, variable, words):
+    """Its field of the component would pass for one that was left out, and runs would not be recorded."""
+    monkeypatch.setenv("EMPTY", "")
+    name = f"of_{variable.lower()}"
+    files = {
+        "pyproject.toml": f'[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "{name}"\n',
+        f"{name}/__init__.py": "",
+        f"{name}/defs/__init__.py": "",
+        f"{name}/defs/one/defs.yaml": "type: flowctx.dagster.component.WorkflowComponent\nattributes:\n"
+        f"  workflow: flowctx.examples.prices:prices\n  ledger_url: '{{{{ env.{variable} }}}}'\n",
+    }
+    for file, text in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(Exception, match="Error while building") as caught:
+        dg.load_from_defs_folder(project_root=tmp_path)
+    assert re.search(words, str(caught.value.__cause__))
 
 
 def test_definitions_have_the_sensor_where_there_is_a_ledger(ledger, monkeypatch, tmp_path):

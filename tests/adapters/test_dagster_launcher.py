@@ -10,7 +10,7 @@ import pytest
 from adapters.engine_servers import Dagster
 from adapters.recorded_parts import record_part
 from backfill.flows import flow
-from flowctx import Backfill, BatchError, EngineError, backfill
+from flowctx import Backfill, BatchError, ContextError, EngineError, backfill
 from flowctx.backfill import LaunchProgress
 from flowctx.backfill.dagster import DagsterLauncher, launcher_from_env
 from flowctx.core.batches.records import PartitionRun, PartitionState
@@ -55,6 +55,9 @@ def test_of_several_code_locations_one_is_named(dagster: Dagster, ledger: Ledger
     assert {run["location"] for run in dagster.runs.values()} == {"research"}
     with pytest.raises(BatchError, match="leave it out, or say on='dagster'"):
         backfill(flow, SOME, batch_id="b", location="research", ledger=ledger)
+    for name in ("location", "url"):
+        with pytest.raises(ContextError, match=f"{name} is ''; it must be text and not empty: leave it out"):
+            backfill(flow, SOME, batch_id="b", on="dagster", ledger=ledger, **{name: ""})
 
 
 @pytest.mark.parametrize("engine", ["airflow", "dagster"])

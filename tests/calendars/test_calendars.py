@@ -142,7 +142,7 @@ def test_writers_do_not_disturb_each_other(cache):
 
 
 def test_the_cache_folder_follows_the_environment(tmp_path):
-    """FLOWCTX_CACHE_DIR, else XDG_CACHE_HOME/flowctx, else ~/.cache/flowctx."""
+    """FLOWCTX_CACHE_DIR, else XDG_CACHE_HOME/flowctx, else ~/.cache/flowctx; empty is as not set."""
     code = (
         "import os; [os.environ.pop(k, 0) for k in {drop}]; "
         "from flowctx.calendars import _cache_path as p; print(p('A', '1'))"
@@ -154,6 +154,8 @@ def test_the_cache_folder_follows_the_environment(tmp_path):
         (["FLOWCTX_CACHE_DIR", "XDG_CACHE_HOME"], "/c/.cache/flowctx"),
     ]:
         assert run_python(code.format(drop=drop), **env) == f"{folder}/calendars/A-1-f2.json"
+    empty = env | {"FLOWCTX_CACHE_DIR": ""}
+    assert run_python(code.format(drop=[]), **empty) == "/b/flowctx/calendars/A-1-f2.json"
 
 
 def test_a_warm_cache_imports_neither_pandas_nor_the_library(cache):

@@ -108,9 +108,12 @@ def test_doctor_hides_secrets_and_hears_typos(shell, monkeypatch):
     """Values of secret names are masked; a setting that flowctx does not read is said, with the nearest one."""
     monkeypatch.setenv("FLOWCTX_AIRFLOW_TOKEN", "hunter2hunter2")
     monkeypatch.setenv("FLOWCTX_LEGDER_URL", "sqlite:///elsewhere.db")
+    monkeypatch.setenv("FLOWCTX_CACHE_DIR", "")
     assert "hunter2" not in shell("doctor")
     answer = shell("doctor", "--json")
     assert row_of(answer, "FLOWCTX_AIRFLOW_TOKEN")["found"] == "***"
+    empty = row_of(answer, "FLOWCTX_CACHE_DIR")
+    assert (empty["found"], empty["state"], empty["note"]) == (None, "-", "it is empty, which is as if it were not set")
     typo = row_of(answer, "FLOWCTX_LEGDER_URL")
     assert (typo["state"], typo["note"]) == (
         "warning",

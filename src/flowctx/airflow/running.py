@@ -41,7 +41,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.result import StepStatus
-from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names, read_date
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names, read_date, read_text
 from flowctx.core.workflow.run_result import RunResult, StepRun, failure_before
 
 _STATUSES = {
@@ -128,7 +128,7 @@ def run_dag(
             _compat.register(dag)
             dag_run = _compat.start_run(
                 dag,
-                run_id=run_id or f"flowctx__{uuid4()}",
+                run_id=read_text(run_id, "run_id") or f"flowctx__{uuid4()}",
                 conf=conf,
                 logical_date=logical_date,
                 partition_key=scheme.text(key) if scheme is not None and key is not None else None,

@@ -21,6 +21,7 @@ from flowctx.core.errors import EngineError, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import read_text
 
 LIVE = ("queued", "running")
 _STATES = {"success": "ok", "failed": "failed"}
@@ -33,9 +34,9 @@ _NOT_SOUGHT: Final = re.compile(r"[^ !#-\[\]-{}~]")
 def launcher_from_env(*, url: str | None = None, workers: int | None = None) -> AirflowLauncher:
     """Make a launcher from ``FLOWCTX_AIRFLOW_URL``, ``..._TOKEN``, or else ``..._USER`` and ``..._PASSWORD``."""
     return AirflowLauncher(
-        url or os.environ.get("FLOWCTX_AIRFLOW_URL") or "http://localhost:8080",
-        token=os.environ.get("FLOWCTX_AIRFLOW_TOKEN"),
-        user=os.environ.get("FLOWCTX_AIRFLOW_USER"),
+        read_text(url, "url") or os.environ.get("FLOWCTX_AIRFLOW_URL") or "http://localhost:8080",
+        token=os.environ.get("FLOWCTX_AIRFLOW_TOKEN") or None,
+        user=os.environ.get("FLOWCTX_AIRFLOW_USER") or None,
         password=os.environ.get("FLOWCTX_AIRFLOW_PASSWORD"),
         max_active=workers or MAX_ACTIVE,
     )

@@ -20,7 +20,7 @@ from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.run_request import TAG_PREFIX
+from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
 _STOP_SECONDS = 60.0
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
@@ -42,9 +42,9 @@ def launcher_from_env(
 ) -> DagsterLauncher:
     """Make a launcher from ``FLOWCTX_DAGSTER_URL`` and ``FLOWCTX_DAGSTER_LOCATION``."""
     return DagsterLauncher(
-        url or os.environ.get("FLOWCTX_DAGSTER_URL") or "http://localhost:3000",
+        read_text(url, "url") or os.environ.get("FLOWCTX_DAGSTER_URL") or "http://localhost:3000",
         max_active=workers or MAX_ACTIVE,
-        location=location or os.environ.get("FLOWCTX_DAGSTER_LOCATION"),
+        location=read_text(location, "location") or os.environ.get("FLOWCTX_DAGSTER_LOCATION"),
     )
 
 

@@ -157,8 +157,8 @@ def calendar_from_file(
 def _cache_path(name: str, known_as: str) -> Path | None:
     """Return the cache file of a calendar, or None if this user has no folder for it."""
     try:
-        if "FLOWCTX_CACHE_DIR" in os.environ:
-            folder = Path(os.environ["FLOWCTX_CACHE_DIR"])
+        if own := os.environ.get("FLOWCTX_CACHE_DIR"):
+            folder = Path(own)
         else:
             base = os.environ.get("XDG_CACHE_HOME")
             folder = (Path(base) if base else Path.home() / ".cache") / "flowctx"

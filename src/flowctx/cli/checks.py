@@ -175,7 +175,9 @@ def server_checks() -> Iterator[Check]:
 def settings() -> Iterator[Check]:
     """Yield what the environment sets, and names that flowctx does not read."""
     for name, value in sorted(os.environ.items()):
-        if name in SETTINGS:
+        if name in SETTINGS and not value:
+            yield Check(name, None, NONE, "it is empty, which is as if it were not set")
+        elif name in SETTINGS:
             shown = "***" if is_secret_name(name) else mask_text(value)
             yield _corrections(shown) if name == "FLOWCTX_CALENDARS" else Check(name, shown, OK)
         elif name.startswith("FLOWCTX_"):

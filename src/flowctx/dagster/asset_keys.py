@@ -6,7 +6,9 @@ from typing import TypeAlias
 
 import dagster as dg
 
-from flowctx.core.workflow.inputs import Source
+from flowctx.core.errors import WorkflowError
+from flowctx.core.suggestions import nearest
+from flowctx.core.workflow.inputs import Source, inputs_of
 
 #: What keys begin with: a name, several, or by the name of the workflow where those differ.
 KeyPrefix: TypeAlias = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -34,7 +36,35 @@ def key_path(workflow: Source, key_prefix: KeyPrefix | None) -> tuple[str, ...]:
     if isinstance(key_prefix, Mapping):
         key_prefix = key_prefix.get(workflow.name)
     parts = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix or ())
+    if not all(isinstance(part, str) and part.strip() for part in parts):
+        raise WorkflowError(
+            f"key_prefix of workflow {workflow.name!r} is {key_prefix!r}; a name in it must be text and not empty: "
+            "leave it out if keys begin with the workflow's name"
+        )
     return (*parts, workflow.name)
+
+
+def check_prefix(workflow: Source, key_prefix: KeyPrefix | None) -> None:
+    """Refuse a prefix that is empty, or is that of a workflow which has nothing to do with this one.
+
+    Args:
+        workflow: The workflow whose assets get it.
+        key_prefix: As for :func:`workflow_assets`.
+
+    Raises:
+        WorkflowError: It is.
+    """
+    concerned = [workflow, *(item.workflow for _, _, item in inputs_of(workflow))]
+    for each in concerned:
+        key_path(each, key_prefix)
+    names = list(dict.fromkeys(each.name for each in concerned))
+    for name in key_prefix if isinstance(key_prefix, Mapping) else ():
+        if name not in names:
+            near = nearest(name, names)
+            raise WorkflowError(
+                f"key_prefix names {name!r}, which workflow {workflow.name!r} is not and does not read; "
+                + (f"did you mean {near[0]!r}?" if near else f"it may name {', '.join(map(repr, names))}")
+            )
 
 
 def is_step_asset(key: dg.AssetKey, workflow: Source, step: str) -> bool:

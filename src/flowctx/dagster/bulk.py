@@ -17,8 +17,9 @@ from flowctx.core.errors import BatchError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster._compat import report_materializations
-from flowctx.dagster.asset_keys import KeyPrefix, asset_key, op_name
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key, check_prefix, op_name
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import ledger_at
 
@@ -63,6 +64,8 @@ def workflow_bulk_job(
             defs = dg.Definitions.merge(workflow_definitions(prices), dg.Definitions(jobs=[workflow_bulk_job(prices)]))
     """
     check_bulk(workflow, "workflow_job")
+    check_prefix(workflow, key_prefix)
+    read_text(ledger_url, "ledger_url")
     if materialize not in get_args(Materialize):
         raise WorkflowError(f"materialize={materialize!r} must be one of {', '.join(map(repr, get_args(Materialize)))}")
 

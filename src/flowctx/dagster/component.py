@@ -7,6 +7,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import BaseModel, Field
 
+from flowctx.core.errors import ContextError
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.dagster.definitions import workflow_definitions
 
@@ -85,7 +86,17 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
     catch_up: int = Field(default=0, description="Business dates that the schedule makes up for after an outage.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the workflow's definitions."""
+        """Return the workflow's definitions.
+
+        Raises:
+            ContextError: A field is there and has nothing: its template may be of a variable that is not set.
+        """
+        empty = sorted(name for name in self.model_fields_set if getattr(self, name) is None)
+        if empty:
+            raise ContextError(
+                f"{empty[0]} of workflow {self.workflow!r} is there and has nothing: a template of a variable that is "
+                "not set? leave it out, or set the variable"
+            )
         package = context.defs_relative_module_name(context.path) if self.workflow.startswith(".") else None
         args: dict[str, Any] = {
             name: value

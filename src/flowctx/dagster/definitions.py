@@ -17,8 +17,9 @@ from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import RetryPolicy, Step, Workflow, check_workflow
 from flowctx.core.workflow.names import listed
+from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster._compat import quiet
-from flowctx.dagster.asset_keys import KeyPrefix, asset_key, key_path, op_name
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key, check_prefix, key_path, op_name
 from flowctx.dagster.checks import QUALITY_CHECK, check_spec
 from flowctx.dagster.endings import shared_sensor
 from flowctx.dagster.inputs import input_deps, input_metadata
@@ -70,7 +71,9 @@ def workflow_assets(
         io_manager_key: The resource that keeps the outputs, where several workflows do not share one.
 
     Raises:
-        WorkflowError: The workflow has no steps, or ``deps`` or ``checks`` name a step that it does not have.
+        WorkflowError: The workflow has no steps, ``deps`` or ``checks`` name a step that it does not have, or
+            ``key_prefix`` is empty or names a workflow that it is not and does not read.
+        ContextError: Another argument is empty text.
 
     Example:
         ::
@@ -81,12 +84,11 @@ def workflow_assets(
             )
     """
     _check_always(workflow)
-    checked = (
-        {name for name, step in workflow.steps.items() if _reports_quality(step)}
-        if checks is None
-        else {*listed(checks)}
-    )
-    for name in (*(deps or {}), *checked):
+    check_prefix(workflow, key_prefix)
+    read_text(group_name, "group_name")
+    read_text(io_manager_key, "io_manager_key")
+    checked = _checked_steps(workflow, checks)
+    for name in deps or ():
         _ = workflow[name]
     definition = partitions_def(workflow.partitions)
     resources = {params_key(workflow): params_resource(workflow)}
@@ -146,6 +148,7 @@ def workflow_definitions(
 
     Raises:
         WorkflowError: As for :func:`workflow_assets`.
+        ContextError: ``base_path`` or ``ledger_url`` is empty text, or the URL holds a password.
 
     Example:
         ::
@@ -169,7 +172,7 @@ def workflow_definitions(
     if scheme is not None and scheme.cadence is not None:
         schedules.append(workflow_schedule(job, scheme, name=f"{workflow.name}_schedule", catch_up=catch_up))
     resources = {io_manager_key: io_manager(base_path, ledger_url)}
-    recorded = ledger_url is not None or "FLOWCTX_LEDGER_URL" in os.environ
+    recorded = ledger_url is not None or bool(os.environ.get("FLOWCTX_LEDGER_URL"))
     sensors = [shared_sensor(ledger_url)] if recorded else []
     return dg.Definitions(assets=assets, jobs=[job], schedules=schedules, sensors=sensors, resources=resources)
 
@@ -208,6 +211,13 @@ def workflow_job(workflow: Workflow, name: str | None = None, **job_args: Any) -
     return graph.to_job(name=job_name, resource_defs=resources, partitions_def=definition, **job_args)
 
 
+def _checked_steps(workflow: Workflow, checks: Iterable[str] | None) -> set[str]:
+    """Return the steps whose quality metrics are an asset check: those that are named, else those that report some."""
+    if checks is None:
+        return {name for name, step in workflow.steps.items() if _reports_quality(step)}
+    return {workflow[name].name for name in listed(checks)}
+
+
 def _check_always(workflow: Workflow) -> None:
     """Refuse what Dagster cannot do: it starts no step after one that failed."""
     for step in check_workflow(workflow).steps.values():
@@ -221,6 +231,8 @@ def _check_always(workflow: Workflow) -> None:
 @lru_cache(maxsize=32)
 def io_manager(base_path: str | None = None, ledger_url: str | None = None) -> WorkflowIOManager:
     """Return the IO manager for a folder, the same object each time: ``Definitions.merge`` refuses equal ones."""
+    read_text(base_path, "base_path")
+    read_text(ledger_url, "ledger_url")
     if ledger_url is not None and mask_text(ledger_url) != ledger_url:
         raise ContextError(
             "ledger_url= holds a password, which Dagster would show to whoever asks its API; pass "

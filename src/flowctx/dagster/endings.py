@@ -12,6 +12,7 @@ from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster._compat import SharedSensor
 from flowctx.dagster.recording import end_in
 from flowctx.dagster.storage import ledger_at
@@ -58,6 +59,8 @@ def shared_sensor(ledger_url: str | None) -> dg.SensorDefinition:
 def _sensor(
     kind: type[dg.SensorDefinition], flow: str | None, ledger_url: str | None, name: str | None
 ) -> dg.SensorDefinition:
+    read_text(ledger_url, "ledger_url")
+
     def endings(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ledger = ledger_at(ledger_url)
         if ledger is None:

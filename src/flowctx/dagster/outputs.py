@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from flowctx.core.data.plain import FrozenDict, thaw
 from flowctx.core.errors import ArtifactError, ContextError
@@ -16,6 +16,7 @@ from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.execution.upstream import Upstream
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster._compat import step_context
 from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.frames import as_annotated, table_metadata
@@ -63,6 +64,11 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     base_path: str | None = Field(default=None, description="Folder or fsspec URL under which outputs are kept.")
     ledger_url: str | None = Field(default=None, description="Ledger in which runs are recorded.")
     _base: str | None = PrivateAttr(default=None)
+
+    @field_validator("base_path", "ledger_url")
+    @classmethod
+    def _not_empty(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return read_text(value, str(info.field_name))
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Find the folder, when a run starts."""

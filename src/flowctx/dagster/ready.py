@@ -11,7 +11,7 @@ from flowctx.core.durability.readiness import Readiness
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.run_request import read_date
-from flowctx.dagster.asset_keys import KeyPrefix, asset_key
+from flowctx.dagster.asset_keys import KeyPrefix, asset_key, check_prefix
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import ledger_at
 
@@ -58,6 +58,7 @@ def inputs_sensor(
     """
     flow = check_workflow(workflow)
     readiness = Readiness.checked(flow, f"inputs_sensor() of workflow {flow.name!r}", on_restatement)
+    check_prefix(flow, key_prefix)
     since = read_date(start)
     if since is None:
         raise WorkflowError(f"start={start!r} must be the first as-of date, such as '2026-01-01'")

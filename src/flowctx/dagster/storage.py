@@ -14,6 +14,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster.output_store import OutputStore, StoredOutput
 from flowctx.dagster.recorded_outputs import current_output, output_of_capture
 from flowctx.dagster.run_facts import RunFacts
@@ -23,17 +24,38 @@ from flowctx.ledger import ledger_from_env, shared_ledger
 _MOST_PARTS = 1000
 
 
-def ledger_at(url: str | dg.EnvVar | None) -> Ledger | None:
+def ledger_at(url: str | None) -> Ledger | None:
     """Return the ledger that the environment names, else the one at a URL, which a variable may hold; if there is one.
 
     Args:
         url: The URL, as ``ledger_url=`` has it.
+
+    Raises:
+        ContextError: The URL is empty, or the variable that is to hold it is not set.
     """
     ledger = ledger_from_env()
     if ledger is not None:
         return ledger
-    named = url.get_value() if isinstance(url, dg.EnvVar) else url
-    return shared_ledger(named) if named else None
+    named = in_variable(url, "ledger_url")
+    return shared_ledger(named) if named is not None else None
+
+
+def in_variable(value: str | None, name: str) -> str | None:
+    """Return what an argument says, which an environment variable may hold.
+
+    Args:
+        value: The text, or Dagster's ``EnvVar``.
+        name: The argument.
+
+    Raises:
+        ContextError: It is empty, or its variable is empty or not set.
+    """
+    if not isinstance(value, dg.EnvVar):
+        return read_text(value, name)
+    found = value.get_value()
+    if found is None or not found.strip():
+        raise ContextError(f"{name} is in the variable {value.env_var_name}, which is empty or not set here; set it")
+    return found
 
 
 @dataclass(frozen=True)
@@ -48,7 +70,8 @@ class RunStorage:
     @classmethod
     def at(cls, base: str | None, ledger_url: str | None) -> RunStorage:
         """Return the storage with the ledger that the environment names, else the one at a URL, if there is one."""
-        return cls(os.path.expanduser(base) if base else base, ledger_at(ledger_url))
+        folder = in_variable(base, "base_path")
+        return cls(None if folder is None else os.path.expanduser(folder), ledger_at(ledger_url))
 
     @cached_property
     def artifacts(self) -> ArtifactStore | None:

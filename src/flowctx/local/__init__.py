@@ -29,7 +29,7 @@ from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin, new_run_id
-from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
+from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date, read_text
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.ledger import ledger_or_default, ledger_to_read, strict_from_env
@@ -268,7 +268,7 @@ def _new_context(
     now = clock.now()
     return begin(
         workflow.name,
-        run_id=run_id or new_run_id(),
+        run_id=read_text(run_id, "run_id") or new_run_id(),
         scheme=workflow.partitions,
         partition=workflow.partition_key(partition),
         as_of_date=as_of_date,

@@ -208,14 +208,31 @@ def read_value(name: str, value: Any, where: str = "") -> Any:
 
 
 def _text(value: Any, name: str) -> str | None:
-    if value is None or (isinstance(value, str) and value):
+    return value if isinstance(value, str) and value else read_text(value, name)
+
+
+def read_text(value: Any, name: str) -> str | None:
+    """Return a text that was given, or ``None`` where none was: an empty one is of a variable that was never set.
+
+    Args:
+        value: What was given.
+        name: What it was given as.
+
+    Raises:
+        ContextError: It is empty, or no text.
+
+    Example:
+        >>> read_text("s3://bucket/outputs", "base_path")
+        's3://bucket/outputs'
+    """
+    if value is None or (isinstance(value, str) and value.strip()):
         return value
     raise ContextError(f"{name} is {value!r}; it must be text and not empty: leave it out if there is none")
 
 
 def _partition(value: Any, name: str) -> PartitionKey | str | None:
     if isinstance(value, str):
-        return _text(value, name)
+        return read_text(value, name)
     if value is None or isinstance(value, PartitionKey):
         return value
     if isinstance(value, Mapping):
