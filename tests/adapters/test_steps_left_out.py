@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from airflow.sdk import DAG, Asset
 
-from flowctx import StepStatus, Workflow, WorkflowError, run
+from flowctx import ErrorCategory, StepStatus, Workflow, WorkflowError, run
 from flowctx.airflow import _compat, step_task, workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.airflow.steps import StepOperator
@@ -115,6 +115,29 @@ def test_a_job_of_ops_goes_on_after_an_optional_failure(tmp_path):
         done = job.execute_in_process(instance=instance)
     assert done.success
     assert io.output(["jobs", "notified", "report"]) == {"sent": False, "stored": [3, 0]}
+
+
+def test_a_step_whose_time_is_up_has_failed(monkeypatch, tmp_path):
+    """Airflow's timeout of a task is a failure of its step: recorded, and tolerated of a step that is optional."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    flow = Workflow("timed")
+
+    @flow.step(optional=True)
+    def notify(ctx):
+        raise _compat.exceptions.AirflowTaskTimeout("Timeout, PID: 7")
+
+    @flow.step(after=[])
+    def store(ctx):
+        raise _compat.exceptions.AirflowTaskTimeout("Timeout, PID: 7")
+
+    done = run_dag(workflow_dag(flow))
+    assert [(step.status, step.category) for step in done.steps] == [
+        (StepStatus.TOLERATED, ErrorCategory.TIMEOUT),
+        (StepStatus.FAILED, ErrorCategory.TIMEOUT),
+    ]
+    statuses = open_ledger(url).statuses(open_ledger(url).get_run(done.run_id).key)
+    assert statuses == {"notify": StepStatus.TOLERATED, "store": StepStatus.FAILED}
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ AirflowFailException = exceptions.AirflowFailException
 AirflowSkipException = exceptions.AirflowSkipException
 
 #: Exceptions by which code in a task talks to Airflow; they are no failures of a step.
-#: (``TaskDeferred`` and the task timeout are no subclasses of ``Exception`` and pass through by themselves.)
+#: (``TaskDeferred`` is no subclass of ``Exception`` and passes through by itself; the task timeout is the step's.)
 ENGINE_EXCEPTIONS: tuple[type[BaseException], ...] = (
     AirflowSkipException,
     AirflowFailException,

@@ -23,8 +23,14 @@ class Panic(BaseException):
     """What a library raises that is written in Rust: an error, and no Exception."""
 
 
-class TaskTimeout(BaseException):
+class TaskDeferred(BaseException):
     """Named as what an engine raises that runs this process."""
+
+    __module__ = "airflow.sdk.exceptions"
+
+
+class AirflowTaskTimeout(BaseException):
+    """Named as what an engine raises when the time is up that it gives a step."""
 
     __module__ = "airflow.sdk.exceptions"
 
@@ -37,7 +43,7 @@ class TaskTimeout(BaseException):
         GeneratorExit(),
         asyncio.CancelledError(),
         pytest.skip.Exception("a test"),
-        TaskTimeout(),
+        TaskDeferred(),
         BaseExceptionGroup("several", [Panic(), KeyboardInterrupt()]),
     ],
     ids=lambda stop: type(stop).__name__,
@@ -56,3 +62,10 @@ def test_a_panic_is_a_failure(panic):
     assert outcome.exception is panic
     secret = run(raising(Panic("postgresql://me:hunter2@db"))).exception
     assert (isinstance(secret, Panic), str(secret)) == (True, "postgresql://me:***@db")
+
+
+def test_a_step_whose_time_is_up_has_failed():
+    """The timeout that an engine has for a step is its failure, which a retry may mend."""
+    result = run(raising(AirflowTaskTimeout("Timeout, PID: 7"))).result
+    assert (result.status, result.category) == (StepStatus.FAILED, ErrorCategory.TIMEOUT)
+    assert result.error == "AirflowTaskTimeout: Timeout, PID: 7"

@@ -28,7 +28,7 @@ from flowctx.core.errors import (
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.forks import end_copy
 from flowctx.core.execution.keeping import keep_tables
-from flowctx.core.execution.passing import passes_through
+from flowctx.core.execution.passing import is_time_up, passes_through
 from flowctx.core.execution.secretless import secretless
 from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.masking import mask_text, secret_values
@@ -101,6 +101,8 @@ def categorize(exc: BaseException) -> ErrorCategory:
         >>> categorize(ConnectionResetError())
         <ErrorCategory.TRANSIENT: 'TRANSIENT'>
     """
+    if is_time_up(exc):
+        return ErrorCategory.TIMEOUT
     for cls in type(exc).__mro__:
         category = _BY_NAME.get(f"{cls.__module__}.{cls.__qualname__}")
         if category is not None:

@@ -6,11 +6,18 @@ from typing import Final
 
 #: What ends or interrupts whatever runs.
 _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
-#: Packages whose exceptions that are no ``Exception`` are words to themselves: what is cancelled, a timeout of a task,
-#: a test that ends.
+#: Packages whose exceptions that are no ``Exception`` are words to themselves: what is cancelled or deferred, a
+#: test that ends.
 _OTHERS: Final = frozenset(
     ("_pytest", "airflow", "asyncio", "dagster", "eventlet", "gevent", "greenlet", "hypothesis", "trio")
 )
+#: Of those, what ends a step all the same: the time is up that its engine gives it.
+_TIME_UP: Final = frozenset(("airflow.sdk.exceptions.AirflowTaskTimeout", "airflow.exceptions.AirflowTaskTimeout"))
+
+
+def is_time_up(exc: BaseException) -> bool:
+    """Whether an exception says that the time is up that an engine gives a step (Airflow's ``execution_timeout``)."""
+    return any(f"{kind.__module__}.{kind.__qualname__}" in _TIME_UP for kind in type(exc).__mro__)
 
 
 def passes_through(exc: BaseException) -> bool:
@@ -24,7 +31,7 @@ def passes_through(exc: BaseException) -> bool:
         >>> passes_through(ValueError()), passes_through(KeyboardInterrupt())
         (False, True)
     """
-    if isinstance(exc, Exception):
+    if isinstance(exc, Exception) or is_time_up(exc):
         return False
     if isinstance(exc, BaseExceptionGroup):
         return any(map(passes_through, exc.exceptions))
