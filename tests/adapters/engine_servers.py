@@ -131,6 +131,8 @@ class Airflow(Server):
     most = 0
     #: How runs end.
     state = "success"
+    #: What it says of its scheduler, and when it last heard of it.
+    scheduler: Mapping[str, str | None] = MappingProxyType({"status": "healthy", "latest_scheduler_heartbeat": None})
     #: Whether its tasks say that they have a ledger.
     had_ledger = False
     #: The task instances of each run, where they are not one that ends as its run, and what follows each task.
@@ -148,6 +150,7 @@ class Airflow(Server):
             "/auth/token": (201, {"access_token": "secret"}),
             "/api/v2/version": (200, {"version": self.version, "git_version": None}),
             "/api/v2/dags": (200, {"dags": [], "total_entries": 0}),
+            "/api/v2/monitor/health": (200, {"metadatabase": {"status": "healthy"}, "scheduler": dict(self.scheduler)}),
         }
         if path in fixed:
             return fixed[path]
@@ -202,6 +205,8 @@ class Dagster(Server):
     events: Sequence[Mapping[str, Any]] = ()
     #: How runs end.
     status = "SUCCESS"
+    #: Whether its daemon is well.
+    healthy = True
     #: The code locations, each with the job.
     locations: Sequence[str] = ("l",)
     #: A text, and what the queries that have it are answered.
@@ -223,8 +228,8 @@ class Dagster(Server):
         return {"__typename": "RepositoryConnection", "nodes": nodes}
 
     def instance(self, info: Any) -> Any:
-        """Return that the daemon is well."""
-        return {"daemonHealth": {"daemonStatus": {"required": True, "healthy": True}}}
+        """Return whether the daemon is well."""
+        return {"daemonHealth": {"daemonStatus": {"required": True, "healthy": self.healthy}}}
 
     def launchRun(self, info: Any, executionParams: Any) -> Any:
         """Note a run."""

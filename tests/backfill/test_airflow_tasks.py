@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowctx.backfill.airflow_tasks import never_ran, state_of_run, tasks_to_run, upstream_of
+from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_to_run, upstream_of
 from flowctx.core.batches.records import PartitionState
 
 CHAIN = upstream_of(
@@ -57,3 +57,20 @@ def test_what_is_cleared_is_what_is_missing() -> None:
     """Failed tasks, those that waited for them, and those that never ran are to run again."""
     found = instances(("success", 2), ("failed", 1), ("skipped", 0))
     assert tasks_to_run(found, never_ran(found, CHAIN, lambda task: False)) == ["three", "two"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "why"),
+    [
+        ([("load", None, None)], "before any of its tasks"),
+        ([("load", "12:00", "12:01"), ("check", "12:01", None)], "while check ran, although no task did: see its dag"),
+        (
+            [("load", "12:00", "12:01"), ("check", None, None)],
+            "before all of its tasks had run, although no task did: ",
+        ),
+    ],
+)
+def test_a_run_that_ended_without_a_failed_task(tasks: list[tuple[str, str | None, str | None]], why: str) -> None:
+    """As Airflow ends a run at its dagrun_timeout: what ran then has a start and no end."""
+    names = ("task_id", "start_date", "end_date")
+    assert why in failed_without_task([dict(zip(names, task, strict=True)) for task in tasks])

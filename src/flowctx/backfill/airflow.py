@@ -11,7 +11,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from flowctx.backfill.again import as_another_run, died
-from flowctx.backfill.airflow_tasks import never_ran, state_of_run, tasks_to_run, upstream_of
+from flowctx.backfill.airflow_obstacles import no_dag, obstacle, paused
+from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_to_run, upstream_of
 from flowctx.backfill.http import Answer, JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -157,19 +158,17 @@ class AirflowLauncher(PollingLauncher):
         answer = self._call("GET", f"/dags/{dag_id}")
         where = f"Airflow at {self._client.url}"
         if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
-            raise self._no_dag(dag_id, made_by)
+            raise EngineError(no_dag(dag_id, self._client.url, made_by))
         if answer.status != 200:
             raise EngineError(f"{where} answers {answer.status}: {answer.detail}")
         if answer.data.get("is_paused"):
-            raise EngineError(f"DAG {dag_id!r} at {where} is paused; type: airflow dags unpause {dag_id}")
+            raise EngineError(paused(dag_id, self._client.url))
         found: Mapping[str, Any] = answer.data
         return found
 
-    def _no_dag(self, dag_id: str, made_by: str) -> EngineError:
-        return EngineError(
-            f"Airflow at {self._client.url} has no DAG {dag_id!r}; put {made_by} into its DAG folder, and see whether "
-            "it parses: airflow dags list-import-errors"
-        )
+    def obstacle(self, dag_id: str | None = None) -> str | None:
+        """Return what the runs of a DAG wait for, by default those of the workflow's, if Airflow says so."""
+        return obstacle(lambda path: self._call("GET", path), dag_id or self._dag_id, self._client.url)
 
     def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
         """Refuse a DAG that has not one run for each key of the scheme."""
@@ -282,7 +281,7 @@ class AirflowLauncher(PollingLauncher):
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
         self._steps = list(workflow.steps)
         if self._call("GET", f"/dags/{self._dag_id}").status == 404:
-            raise self._no_dag(self._dag_id, f"dag = workflow_dag({workflow.name})")
+            raise EngineError(no_dag(self._dag_id, self._client.url, f"dag = workflow_dag({workflow.name})"))
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
         for run in self._runs(conf_contains=piece):
             batch_of_run = (run.get("conf") or {}).get("batch_id")
@@ -377,7 +376,7 @@ class AirflowLauncher(PollingLauncher):
     def _failure(self, run_id: str, tasks: list[dict[str, Any]]) -> tuple[str | None, str]:
         failed = [task for task in tasks if task["state"] == "failed"]
         if not failed:
-            return None, "the run failed in Airflow before any of its tasks"
+            return None, failed_without_task(tasks)
         first = min(failed, key=lambda task: task["end_date"] or "~")
         envelope = self._handed_on(run_id, first["task_id"], map_index=first["map_index"]) or {}
         return first["task_id"], str(envelope.get("error") or "its task failed; see its log in Airflow")

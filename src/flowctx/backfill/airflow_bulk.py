@@ -73,6 +73,10 @@ class AirflowBulkLauncher(BulkLauncher):
         if answer.status not in (200, 409):  # 409: it has begun, and the answer was lost
             raise EngineError(f"Airflow does not start the slices of batch {request.batch_id!r}: {answer.detail}")
 
+    def obstacle(self) -> str | None:
+        """Return what the slices wait for, if Airflow says so."""
+        return self._airflow.obstacle(self._dag_id)
+
     def is_over(self) -> bool:
         """Return whether the run has ended."""
         answer = self._airflow._call("GET", self._path)

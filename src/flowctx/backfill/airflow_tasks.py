@@ -78,3 +78,18 @@ def upstream_of(tasks: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
         for after in task.get("downstream_task_ids") or ():
             found.setdefault(after, set()).add(task["task_id"])
     return found
+
+
+def failed_without_task(instances: Iterable[Mapping[str, Any]]) -> str:
+    """Return why a run failed of which no task did.
+
+    Example:
+        >>> failed_without_task([{"task_id": "load", "start_date": None}])
+        'the run failed in Airflow before any of its tasks'
+    """
+    begun = [task for task in instances if task.get("start_date")]
+    cut = sorted({task["task_id"] for task in begun if not task.get("end_date")})
+    if not begun:
+        return "the run failed in Airflow before any of its tasks"
+    when = f"while {', '.join(cut)} ran" if cut else "before all of its tasks had run"
+    return f"the run failed in Airflow {when}, although no task did: see its dagrun_timeout"

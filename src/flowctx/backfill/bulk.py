@@ -15,6 +15,7 @@ from flowctx.backfill.local import Durability
 from flowctx.backfill.polling import POLL_SECONDS
 from flowctx.backfill.settling import end_runs_of_slices
 from flowctx.backfill.slices import Part, split
+from flowctx.backfill.standstill import Standstill
 from flowctx.core.batches.bulk import BulkRequest, Slice
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
@@ -70,6 +71,10 @@ class BulkLauncher(ABC):
     @abstractmethod
     def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
         """Have slices run."""
+
+    @abstractmethod
+    def obstacle(self) -> str | None:
+        """Return what keeps the engine from running slices, if it says so, and what to do."""
 
     @abstractmethod
     def is_over(self) -> bool:
@@ -151,9 +156,12 @@ class BulkLaunch(LeadLaunch):
         before = self._counts()
         if not self.follows and not self._start():
             return self._conclude()
+        standstill = Standstill(self.batch.batch_id, self.bulk.obstacle)
         while not self.bulk.is_over():
             self._end_left()
-            self._count(before)
+            if self._count(before):
+                standstill.over()
+            standstill.look()
             self.listener.tick(self.progress)
             self.look_around()
             if self.progress.stopped in ("canceled", "interrupted"):
@@ -213,9 +221,9 @@ class BulkLaunch(LeadLaunch):
     def _counts(self) -> dict[str, int]:
         return self.batches.runs_by_workflow(self.batch.batch_id).get(self.bulk_work.workflow.name, {})
 
-    def _count(self, before: Mapping[str, int]) -> None:
-        """Take in how many partitions have ended, and what has failed lately."""
-        counts = self._counts()
+    def _count(self, before: Mapping[str, int]) -> bool:
+        """Take in how many partitions have ended, and what has failed lately; return whether there is news."""
+        counts, known = self._counts(), (self.progress.under_way, self.progress.ended)
         self.progress.under_way = counts.get(RunStatus.RUNNING, 0)
         news = {PartitionState(status): count - before.get(status, 0) for status, count in counts.items()}
         self.progress.ended = {state: count for state, count in news.items() if state.ended and count > 0}
@@ -224,6 +232,7 @@ class BulkLaunch(LeadLaunch):
             self._tell_failures()
         if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
             self.stop(f"{amount(failed, 'partition')} failed")
+        return known != (self.progress.under_way, self.progress.ended)
 
     def _tell_failures(self) -> None:
         batch_id, name = self.batch.batch_id, self.bulk_work.workflow.name

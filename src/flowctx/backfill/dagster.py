@@ -144,10 +144,16 @@ class DagsterLauncher(PollingLauncher):
                 f"{where} has the job {found[0].job!r} in {len(found)} code locations, {locations}; say which one: "
                 "--location NAME (in Python location=), or FLOWCTX_DAGSTER_LOCATION"
             )
-        status = self._read("daemonHealth", graphql.DAEMON)["daemonStatus"]
-        if status["required"] and not status["healthy"]:
-            raise EngineError(f"{where} has no daemon to take runs from its queue; type: dagster-daemon run")
+        if (obstacle := self.obstacle()) is not None:
+            raise EngineError(obstacle)
         return found[0]
+
+    def obstacle(self) -> str | None:
+        """Return what keeps Dagster from beginning runs: nobody takes them from its queue."""
+        status = self._read("daemonHealth", graphql.DAEMON)["daemonStatus"]
+        if not status["required"] or status["healthy"]:
+            return None
+        return f"Dagster at {self._client.url} has no daemon to take runs from its queue; type: dagster-daemon run"
 
     def _prepare(self, batch: BatchRecord) -> None:
         # A launcher that was killed a moment ago may have asked for one more run than it could note.

@@ -76,6 +76,10 @@ class DagsterBulkLauncher(BulkLauncher):
         self._request, self._waiting, self._active = request, list(enumerate(slices)), {}
         self._fill()
 
+    def obstacle(self) -> str | None:
+        """Return what the slices wait for, if Dagster says so."""
+        return self._dagster.obstacle()
+
     def is_over(self) -> bool:
         """Return whether all slices have ended, having started those for which there is room by now."""
         if self._active:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from flowctx.backfill.standstill import Standstill
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.workflow.definition import Workflow
 
@@ -59,6 +60,7 @@ class PollingLauncher(ABC):
         self._taking = self._watching = True
         self._prepare(batch)
         active = self._active = {}
+        standstill = Standstill(batch.batch_id, self.obstacle)
         while self._watching:
             while self._taking and len(active) < self._max_active:
                 job = next(jobs, None)
@@ -67,6 +69,7 @@ class PollingLauncher(ABC):
                 run = self._taken(batch, job)
                 if not run.state.ended:
                     active[run.run_id] = UnderWay(job, run)
+                standstill.over()
                 yield run
             if not active:
                 break
@@ -74,7 +77,9 @@ class PollingLauncher(ABC):
             time.sleep(POLL_SECONDS)
             for run in self._ended(dict(active)):
                 del active[run.run_id]
+                standstill.over()
                 yield run
+            standstill.look()
 
     def stop(self) -> None:
         """Start no more runs."""
@@ -115,6 +120,10 @@ class PollingLauncher(ABC):
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run that is over says that it had a ledger to be recorded in."""
         return False
+
+    @abstractmethod
+    def obstacle(self) -> str | None:
+        """Return what keeps the engine from running what it has started, if it says so, and what to do."""
 
     @abstractmethod
     def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:

@@ -59,6 +59,10 @@ class WorkflowLaunchers(PollingLauncher):
             stopped = self._of(one.workflow).cancel(one, some) if some else ()
             yield from (replace(run, workflow=one.workflow) for run in stopped)
 
+    def obstacle(self) -> str | None:
+        """Return what keeps the engine from running what it has started of some workflow, if it says so."""
+        return next((why for one in self._by_workflow.values() if (why := one.obstacle()) is not None), None)
+
     def _prepare(self, batch: BatchRecord) -> None:
         for one in batch.by_workflow():
             self._of(one.workflow)._prepare(one)
