@@ -31,7 +31,7 @@ from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 from flowctx.versions import diff_replay, render_html
 from flowctx.versions.changes import Tolerance, changes
-from flowctx.versions.shown import lines, to_data
+from flowctx.versions.shown import lines, step_lines, to_data
 
 FIRST, SECOND = VersionChoice(batch_id="b1"), VersionChoice(batch_id="b2")
 flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2", "T3"]), extra_params=True)
@@ -274,6 +274,49 @@ def test_a_table_whose_file_is_gone_keeps_nothing_else_from_being_compared(tmp_p
     assert {str(line.partition) for line in others} == {"tier=T2"}
     with pytest.raises(ArtifactError, match="the table of tier=T1: cannot read .* it is not there"):
         outputs(source, "make", batch_id="b1", ledger=ledger).table("t").to_arrow()
+
+
+def test_what_is_damaged_keeps_nothing_else_from_being_compared(tmp_path):
+    """A large output that is gone, and a table with a damaged page, differ and are named; in a replay, too."""
+    ledger = open_ledger(f"sqlite:///{tmp_path}/l.db")
+    source = Workflow("source", partitions=PartitionScheme(tier=["T1", "T2"]), extra_params=True)
+    source.step(name="numbers")(lambda ctx: {"n": str(ctx.params["first"]) * 60_000})
+    source.step(name="table")(
+        lambda ctx: {"t": pa.table({"v": [n**5 % 99_991 for n in range(ctx.params["first"], 20_000)]})}
+    )
+
+    def made(tier, batch_id, first):
+        before = {*tmp_path.glob("l.db.artifacts/**/*.*")}
+        how = {"partition": tier, "batch_id": batch_id, "params": {"first": first}, "run_id": f"{tier}-{batch_id}"}
+        run(source, ledger=ledger, **how).raise_for_failure()
+        return {file.suffix: file for file in {*tmp_path.glob("l.db.artifacts/**/*.*")} - before}
+
+    files = made("T1", "b1", 0)
+    for tier, batch_id, first in (("T2", "b1", 1), ("T1", "b2", 2), ("T2", "b2", 3)):
+        made(tier, batch_id, first)
+    table = files.pop(".parquet")
+    data = bytearray(table.read_bytes())
+    data[len(data) // 2] ^= 255
+    table.write_bytes(data)
+    files.popitem()[1].unlink()
+    differences = diff(source, FIRST, SECOND, ledger=ledger)
+    found = {
+        (str(one.partition), one.step, line.kind): line.path for one in differences.steps for line in step_lines(one)
+    }
+    assert re.match("cannot read .* it is not there", found["tier=T1", "numbers", "differs"])
+    assert re.match("t: .* is damaged", found["tier=T1", "table", "differs"])
+    assert {(tier, step) for tier, step, kind in found if kind != "differs"} == {
+        ("tier=T2", "numbers"),
+        ("tier=T2", "table"),
+    }
+    [lost] = [one for step in to_data(differences)["steps"] for one in step["changes"] if "problem" in one]
+    assert (lost["kind"], lost["problem"]) == ("changed", found["tier=T1", "numbers", "differs"])
+    again = [
+        (step.step, change.problem)
+        for step in diff_replay(source, "T1-b1", ledger=ledger).steps
+        for change in step.changes
+    ]
+    assert [step for step, problem in again if problem] == ["numbers"]
 
 
 def test_a_pruned_version_is_not_compared():

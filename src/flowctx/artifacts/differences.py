@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from flowctx.artifacts.table_parts import (
 from flowctx.artifacts.types import canonical, type_name
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import ArtifactError, ArtifactRefused, ArtifactUnavailable, PlainDataError
+from flowctx.core.errors import PlainDataError
 from flowctx.core.printable import amount
 
 #: So many pairs of parts are compared at the same time: what takes long leaves Python to others.
@@ -39,6 +39,9 @@ _THREADS = 2
 def compare_tables(old: Table, new: Table, how: Comparison) -> TableChange:
     """Return what differs between two tables; why they cannot be compared is a part of it.
 
+    Raises:
+        ArtifactError: One is gone or damaged.
+
     Example:
         ::
 
@@ -46,13 +49,7 @@ def compare_tables(old: Table, new: Table, how: Comparison) -> TableChange:
     """
     if old.digest == new.digest:
         return TableChange(rows_before=old.rows, rows_after=new.rows, key=how.key)
-    with ExitStack() as files:
-        try:
-            before, after = files.enter_context(old.opened()), files.enter_context(new.opened())
-        except (ArtifactUnavailable, ArtifactRefused):
-            raise
-        except ArtifactError as exc:  # it is gone or damaged
-            return TableChange(rows_before=old.rows, rows_after=new.rows, key=how.key, problem=str(exc))
+    with old.opened() as before, new.opened() as after:
         return _compared(before, after, how)
 
 

@@ -13,7 +13,9 @@ from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import PlainDataError
+from flowctx.core.errors import ArtifactError, ArtifactRefused, ArtifactUnavailable, PlainDataError
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.extras import needs
 from flowctx.core.printable import amount
 from flowctx.core.suggestions import nearest
@@ -46,9 +48,12 @@ class Tolerance:
         return self.seen.issuperset(self.key)
 
     def look_at(self, table: Table) -> None:
-        """Note the columns of a table that is compared."""
+        """Note the columns of a table that is compared; of one that is gone or damaged, they may not be known."""
         if not self.key_is_seen:
-            self.seen.update(table.columns)
+            try:
+                self.seen.update(table.columns)
+            except ArtifactError as exc:
+                lost(exc)
 
     def check_key(self) -> None:
         """Refuse a key of which no table that was looked at has a column: rows were compared by position.
@@ -78,7 +83,7 @@ class Tolerance:
 class Change:
     """A value of an output that differs."""
 
-    #: The way to it, such as ``limits.low`` or ``rows[3]``.
+    #: The way to it, such as ``limits.low`` or ``rows[3]``; of a whole output it is empty.
     path: str
     #: What it was; :data:`ABSENT` if it was not there.
     old: Any = ABSENT
@@ -86,10 +91,14 @@ class Change:
     new: Any = ABSENT
     #: What differs, of two tables.
     table: TableChange | None = None
+    #: Why two outputs cannot be compared, if they cannot.
+    problem: str | None = None
 
     @property
     def kind(self) -> str:
         """``added``, ``removed`` or ``changed``."""
+        if self.problem is not None:
+            return "changed"
         return "added" if self.old is ABSENT else "removed" if self.new is ABSENT else "changed"
 
     @property
@@ -101,6 +110,23 @@ class Change:
             return None
         delta = float(self.new) - float(self.old)
         return None if math.isnan(delta) else delta
+
+
+def output_changes(old: Envelope, new: Envelope, store: ArtifactStore | None, how: Tolerance) -> Iterator[Change]:
+    """Yield what differs between two recorded outputs; a large one that is gone or damaged is other content."""
+    try:
+        before, after = load_output(old, store), load_output(new, store)
+    except ArtifactError as exc:
+        yield Change(path="", problem=lost(exc))
+    else:
+        yield from changes(before, after, how)
+
+
+def lost(exc: ArtifactError) -> str:
+    """Return what is gone or damaged, in words; raise the error of a store that does not answer, or may not be read."""
+    if isinstance(exc, ArtifactUnavailable | ArtifactRefused):
+        raise exc
+    return str(exc)
 
 
 def changes(old: object, new: object, how: Tolerance, path: str = "") -> Iterator[Change]:
@@ -140,9 +166,12 @@ def _table_changes(old: Table, new: Table, how: Tolerance, path: str) -> Iterato
     with needs("comparing tables", "tables"):
         from flowctx.artifacts.changed_cells import Comparison
         from flowctx.artifacts.differences import compare_tables
-    # Tables that have none of the columns are other tables than the key is for.
-    key = how.key if set(how.key) & {*old.columns, *new.columns} else ()
-    found = compare_tables(old, new, Comparison(key=key, atol=how.atol, rtol=how.rtol, most=how.most))
+    try:
+        # Tables that have none of the columns are other tables than the key is for.
+        key = how.key if set(how.key) & {*old.columns, *new.columns} else ()
+        found = compare_tables(old, new, Comparison(key=key, atol=how.atol, rtol=how.rtol, most=how.most))
+    except ArtifactError as exc:
+        found = TableChange(rows_before=old.rows, rows_after=new.rows, key=how.key, problem=lost(exc))
     if found.differs:
         yield Change(path=path, old=_shown(old), new=_shown(new), table=found)
 

@@ -200,12 +200,16 @@ def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[V
         VersionGone: One is there no more: it was pruned meanwhile.
     """
     store = artifact_store(ledger)
+    return [load_output(one, store) for one in recorded_outputs(ledger, workflow, step, versions)]
+
+
+def recorded_outputs(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[Envelope]:
+    """Return what :func:`load_versions` returns before large outputs are read from the store; it raises the same."""
     records = ledger.step_records(step, [version.run_key for version in versions])
     for version in versions:
         if version.run_key not in records:
             raise pruned_meanwhile(workflow, version)
-    found = (records[version.run_key] for version in versions)
-    return [load_output(Envelope(step=step, output=record.output), store) for record in found]
+    return [Envelope(step=step, output=records[version.run_key].output) for version in versions]
 
 
 def pruned_meanwhile(workflow: str, version: Version) -> VersionGone:

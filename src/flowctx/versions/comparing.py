@@ -10,13 +10,14 @@ from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.replay import replay_step
 from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.errors import ArtifactError
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.names import listed
 from flowctx.core.workflow.result import StepStatus
-from flowctx.versions.changes import Change, Tolerance, changes
+from flowctx.versions.changes import Change, Tolerance, changes, lost
 from flowctx.versions.choosing import StepVersions, required_ledger
 from flowctx.versions.differences import Differences, Outcome, StepDifference
 from flowctx.versions.page_of_versions import Comparison
@@ -161,12 +162,15 @@ def iter_replay(
     for record in there.steps(run.key):
         if record.step not in wanted or record.status is not StepStatus.OK:
             continue
-        now = replay_step(there, workflow, run, record.step, store=store, scratch=MemoryArtifactStore()).result
-        then = load_output(Envelope(step=record.step, output=record.output), store)
-        if now.status is StepStatus.OK:
-            differs = tuple(changes(then, now.output, how))
-        else:
-            differs = (Change(path="status", old="ok", new=f"{now.status}: {now.error}"),)
+        try:
+            now = replay_step(there, workflow, run, record.step, store=store, scratch=MemoryArtifactStore()).result
+            then = load_output(Envelope(step=record.step, output=record.output), store)
+            if now.status is StepStatus.OK:
+                differs = tuple(changes(then, now.output, how))
+            else:
+                differs = (Change(path="status", old="ok", new=f"{now.status}: {now.error}"),)
+        except ArtifactError as exc:  # what it read is gone or damaged
+            differs = (Change(path="", problem=lost(exc)),)
         outcome = Outcome.CHANGED if differs else Outcome.EQUAL
         captures = {"before": run.context.capture_id, "after": run.context.capture_id}
         partition = run.context.partition

@@ -7,15 +7,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version
-from flowctx.core.errors import VersionGone
+from flowctx.core.errors import ArtifactError, VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
-from flowctx.versions.changes import Change, Tolerance, changes, tables_in
-from flowctx.versions.choosing import load_versions, pruned_meanwhile
+from flowctx.versions.changes import Change, Tolerance, lost, output_changes, tables_in
+from flowctx.versions.choosing import load_versions, pruned_meanwhile, recorded_outputs
 from flowctx.versions.differences import Outcome, StepDifference
 
 #: Partitions, each with the two versions that are compared.
@@ -80,9 +81,17 @@ class Comparison:
         # A key may be a column of tables that differ, or of some that are equal and were not read.
         for step, version in self.some.items():
             if not self.how.key_is_seen:
-                for table in tables_in(load_versions(self.ledger, self.workflow, step, [version])[0]):
-                    self.how.look_at(table)
+                self._look_at(step, version)
         self.how.check_key()
+
+    def _look_at(self, step: str, version: Version) -> None:
+        try:
+            [output] = load_versions(self.ledger, self.workflow, step, [version])
+        except ArtifactError as exc:
+            lost(exc)
+            return
+        for table in tables_in(output):
+            self.how.look_at(table)
 
     def _digests(self, page: Pairs, choices: tuple[VersionChoice, ...]) -> dict[tuple[str, str], str | None]:
         """Return, by run and step, the digest of what versions recorded, ``None`` if there is no output.
@@ -123,14 +132,15 @@ class Comparison:
         with_output = [new.version for _, new in pairs.values() if new is not None and new.digest is not None]
         self.some.update((step, version) for version in with_output[-1:])
         compared = [one.version for old, new in pairs.values() if _may_differ(old, new) for one in (old, new) if one]
-        outputs = iter(load_versions(self.ledger, self.workflow, step, compared) if compared else [])
+        outputs = iter(recorded_outputs(self.ledger, self.workflow, step, compared) if compared else [])
+        store = artifact_store(self.ledger)
         found: dict[int, StepDifference] = {}
         for place, (old, new) in pairs.items():
             if not (old and new) and (self.common or not (old or new)):
                 continue
             differing: tuple[Change, ...] = ()
             if _may_differ(old, new):
-                differing = tuple(changes(next(outputs), next(outputs), self.how))
+                differing = tuple(output_changes(next(outputs), next(outputs), store, self.how))
             captures: dict[str, Any] = {
                 "before": old and old.version.capture_id,
                 "after": new and new.version.capture_id,

@@ -23,7 +23,7 @@ class Line(NamedTuple):
     step: str
     #: The way to the value.
     path: str
-    #: ``added``, ``removed`` or ``changed``; of a table that cannot be compared ``differs``.
+    #: ``added``, ``removed`` or ``changed``; of what cannot be compared ``differs``.
     kind: str
     #: What it was, as text.
     old: str
@@ -66,7 +66,9 @@ def change_lines(where: tuple[str, str], found: Iterable[Change]) -> Iterator[Li
         found: What differs.
     """
     for change in sorted(found, key=lambda one: -abs(one.delta or 0.0)):
-        if change.table is None:
+        if change.problem is not None:
+            yield Line(*where, change.problem, "differs", "", "", None)
+        elif change.table is None:
             old, new = (_masked(change.path, value) for value in (change.old, change.new))
             yield Line(*where, change.path, change.kind, _text(old), _text(new), change.delta)
         else:
@@ -145,6 +147,8 @@ def change_data(change: Change) -> dict[str, Any]:
     for name, value in (("old", change.old), ("new", change.new)):
         if value is not ABSENT:
             data[name] = _masked(change.path, value)
+    if change.problem is not None:
+        data["problem"] = change.problem
     if change.table is not None:
         data["table"] = _table_data(change.table)
     return data

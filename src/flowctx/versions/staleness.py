@@ -14,12 +14,11 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version
-from flowctx.core.errors import ArtifactError, ArtifactRefused, ArtifactUnavailable
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.versions.changes import Tolerance, changes
+from flowctx.versions.changes import Tolerance, output_changes
 from flowctx.versions.choosing import StepVersions, required_ledger
 
 #: How many partitions are looked at at a time.
@@ -270,13 +269,8 @@ class _Graph:
         records = self.ledger.step_records(step, [then, now])
         if len(records) < 2:
             return False
-        try:
-            old, new = (load_output(Envelope(step=step, output=records[key].output), self.store) for key in (then, now))
-            return next(changes(old, new, self.how), None) is None
-        except (ArtifactUnavailable, ArtifactRefused):
-            raise
-        except ArtifactError:  # what was read is gone or damaged
-            return False
+        old, new = (Envelope(step=step, output=records[key].output) for key in (then, now))
+        return next(output_changes(old, new, self.store, self.how), None) is None
 
 
 def _made(read: VersionRead) -> Made:
