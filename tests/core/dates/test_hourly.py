@@ -123,8 +123,21 @@ def test_what_is_no_hour_says_so(key, remedy):
 
 def test_clocks_that_change_by_half_an_hour_are_refused():
     """On Lord Howe Island some hours are half; the message says what to do."""
-    with pytest.raises(CalendarError, match="changed by a part of an hour .* use timezone='UTC'"):
+    with pytest.raises(CalendarError, match="change by a part of an hour, .* not all whole; use timezone='UTC'"):
         len(Hourly(start="2026-01-01", end="2026-01-02", timezone="Australia/Lord_Howe"))
+
+
+def test_clocks_that_changed_by_half_an_hour_before_are_no_matter():
+    """In Caracas hours are whole since May 2016; where they begin before, the message says when they may begin."""
+    hours = Hourly(start="2016-05-02", end="2026-01-31", timezone="America/Caracas")
+    assert (len(hours), hours.index(hours[80_000])) == (85_488, 80_000)
+    assert hours.text(hours[0]) == "2016-05-02T00:00-04:00"
+    with pytest.raises(CalendarError, match="is before the start 2016-05-02"):
+        hours.index(hours[0] - timedelta(hours=1))
+    with pytest.raises(
+        CalendarError, match="on 2016-05-01, .* begin with start='2016-05-02' or later, or use timezone"
+    ):
+        len(Hourly(start="2016-05-01", end="2016-05-03", timezone="America/Caracas"))
 
 
 def test_a_day_stands_for_its_hours_in_ranges():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar, CalendarError
+from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar
 from flowctx.core.dates.hours import SessionHours, zone_hours
 
 NY = zone_hours("America/New_York")
@@ -41,10 +41,21 @@ def test_only_days_that_are_uneven_are_listed():
     assert zone_hours("UTC").uneven == ()
 
 
-def test_hours_that_are_not_whole_are_refused():
-    """Where clocks changed by half an hour, hours cannot be numbered; the message says what to use."""
-    with pytest.raises(CalendarError, match="changed by a part of an hour.*use timezone='UTC'"):
-        zone_hours("Australia/Lord_Howe")
+@pytest.mark.parametrize(
+    ("name", "since", "shift"),
+    [
+        ("America/New_York", date(1990, 1, 1), 0),
+        ("America/Caracas", date(2016, 5, 2), 0),
+        ("Asia/Colombo", date(2006, 4, 16), 1800),
+        ("Australia/Lord_Howe", date(2099, 10, 5), 0),
+    ],
+)
+def test_hours_are_whole_since_clocks_last_changed_by_a_part_of_one(name, since, shift):
+    """They are numbered as clocks show them since that day; days that are uneven are known from there on."""
+    hours = zone_hours(name)
+    assert (date.fromordinal(hours.whole_since), hours.shift) == (since, shift)
+    assert hours.start(hours.first_of(since.toordinal())).isoformat()[:16] == f"{since}T00:00"
+    assert all(day >= since.toordinal() - 2 for day in hours.uneven)
 
 
 CALENDARS = st.sampled_from(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import ClassVar, Unpack
 
@@ -29,7 +29,7 @@ class Hourly(Cadence):
             delay is time that passes, not a difference of wall-clock times.
 
     Raises:
-        CalendarError: Something of this cannot be, or clocks of the zone change by a part of an hour.
+        CalendarError: Something of this cannot be, or clocks of the zone changed by a part of an hour since its start.
 
     Example:
         >>> hours = Hourly(start="2026-11-01", end="2026-11-01", timezone="America/New_York")
@@ -49,7 +49,10 @@ class Hourly(Cadence):
 
     @cached_property
     def _hours(self) -> ZoneHours:
-        return zone_hours(self.timezone)
+        hours = zone_hours(self.timezone)
+        if self.start.toordinal() < hours.whole_since:
+            raise _not_whole(self.timezone, date.fromordinal(hours.whole_since))
+        return hours
 
     @cached_property
     def _axis(self) -> Axis:
@@ -57,7 +60,8 @@ class Hourly(Cadence):
 
     @cached_property
     def _known_range(self) -> tuple[int, int]:
-        low, high = (self._hours.first_of(date(year, 1, 1).toordinal()) for year in (FIRST_YEAR, LAST_YEAR + 1))
+        end = date(LAST_YEAR + 1, 1, 1).toordinal()
+        low, high = (self._hours.first_of(day) for day in (self._hours.whole_since, end))
         known = self._axis.known_range() or (low, high - 1)
         return max(low, known[0]), min(high - 1, known[1])
 
@@ -155,3 +159,12 @@ class Hourly(Cadence):
         if now.astimezone(UTC) - datetime.combine(date(FIRST_YEAR, 1, 1), time(), UTC) < self.fixed_delay:
             return 0
         return self._hours.number(now.astimezone(UTC) - self.fixed_delay) - 1
+
+
+def _not_whole(zone: str, since: date) -> CalendarError:
+    if since.year == LAST_YEAR:
+        what, remedy = "change by a part of an hour, so its hours are", "use timezone='UTC'"
+    else:
+        what = f"changed by a part of an hour on {since - timedelta(days=1)}, so the hours before are"
+        remedy = f"begin with start='{since}' or later, or use timezone='UTC'"
+    return CalendarError(f"the clocks of {zone} {what} not all whole; {remedy}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowctx.core.dates.calendar import BusinessCalendar
 from flowctx.core.dates.zones import first_instant, get_zone
-from flowctx.core.errors import CalendarError
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -35,6 +34,8 @@ class ZoneHours(NamedTuple):
     uneven: tuple[int, ...]
     #: By how many hours each of them differs from 24.
     excess: tuple[int, ...]
+    #: The ordinal of the day since which all hours are whole: before it, clocks changed by a part of an hour.
+    whole_since: int
 
     def start(self, number: int) -> datetime:
         """Return the first instant of an hour."""
@@ -57,16 +58,13 @@ class ZoneHours(NamedTuple):
 def zone_hours(name: str) -> ZoneHours:
     """Return the hours of a zone.
 
-    Raises:
-        CalendarError: Its clocks change, or changed, by a part of an hour.
-
     Example:
         >>> zone_hours("Asia/Kolkata").shift
         1800
     """
     zone = get_zone(name)
-    uneven: list[int] = []
-    excess: list[int] = []
+    uneven: dict[int, int] = {}
+    whole_since = date(FIRST_YEAR, 1, 1).toordinal()
     # Offsets are looked up at noon, on naive arithmetic of days; the hours of a day follow from its two midnights.
     day = datetime(FIRST_YEAR, 1, 1, 12, tzinfo=zone)
     offset, one_day = day.utcoffset() or timedelta(0), timedelta(days=1)
@@ -76,23 +74,15 @@ def zone_hours(name: str) -> ZoneHours:
         changed = later.utcoffset() or timedelta(0)
         if changed != offset:
             if int(-changed.total_seconds() % HOUR) != shift:
-                raise CalendarError(
-                    f"the clocks of {name} changed by a part of an hour on {later.date()}, so its hours are not all "
-                    "whole; use timezone='UTC'"
-                )
+                shift, whole_since = int(-changed.total_seconds() % HOUR), later.toordinal() + 1
+                uneven.clear()
+            hours = ZoneHours(zone, shift, (), (), whole_since)
             for ordinal in (day.toordinal(), later.toordinal()):
-                hours = _hours_between(ordinal, zone)
-                if hours != 24 and ordinal not in uneven[-2:]:
-                    uneven.append(ordinal)
-                    excess.append(hours - 24)
+                if excess := hours.first_of(ordinal + 1) - hours.first_of(ordinal) - 24:
+                    uneven[ordinal] = excess
             offset = changed
         day = later
-    return ZoneHours(zone, shift, tuple(uneven), tuple(excess))
-
-
-def _hours_between(ordinal: int, zone: ZoneInfo) -> int:
-    start, end = (first_instant(date.fromordinal(day), zone).astimezone(UTC) for day in (ordinal, ordinal + 1))
-    return int((end - start).total_seconds()) // HOUR
+    return ZoneHours(zone, shift, tuple(uneven), tuple(uneven.values()), whole_since)
 
 
 @lru_cache(maxsize=64)
