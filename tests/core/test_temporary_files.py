@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 
 import pytest
 
 from flowctx.core import temporary_files
 from flowctx.core.errors import FlowctxError
-from flowctx.core.temporary_files import WaitingItems
+from flowctx.core.temporary_files import WaitingItems, having_room
 
 
 @pytest.mark.parametrize("in_memory", [1, 1 << 20])
@@ -28,3 +29,12 @@ def test_no_room_is_said_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with WaitingItems() as waiting, pytest.raises(FlowctxError, match="set TMPDIR to a folder that has room"):
         waiting.put("long")
+
+
+def test_no_room_is_said_of_what_others_write():
+    """An error of theirs is one of the file; any other goes through."""
+    words = r"cannot be written \(database or disk is full\); set TMPDIR"
+    with pytest.raises(FlowctxError, match=words), having_room(sqlite3.OperationalError):
+        raise sqlite3.OperationalError("database or disk is full")
+    with pytest.raises(ValueError, match="no"), having_room(sqlite3.OperationalError):
+        raise ValueError("no")

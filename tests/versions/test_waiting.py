@@ -79,5 +79,5 @@ def test_a_full_disk_is_said_where_it_is():
     """What differs needs room in the folder of temporary files."""
     with LargestFirst() as texts:
         texts._file.execute("PRAGMA max_page_count = 3")
-        with pytest.raises(FlowctxError, match="is full.*set TMPDIR to a folder with room"):
+        with pytest.raises(FlowctxError, match="is full.*set TMPDIR to a folder that has room"):
             texts.add(1.0, lambda: "text" * 10_000)

@@ -51,8 +51,11 @@ class WaitingItems:
 
 
 @contextmanager
-def having_room() -> Iterator[None]:
+def having_room(*kinds: type[Exception]) -> Iterator[None]:
     """Say of a temporary file that cannot be written where it would have room.
+
+    Args:
+        *kinds: Errors of what writes it, beside those of the system.
 
     Raises:
         FlowctxError: It cannot be written.
@@ -65,8 +68,10 @@ def having_room() -> Iterator[None]:
     """
     try:
         yield
-    except OSError as exc:
+    except Exception as exc:
+        if not isinstance(exc, (OSError, *kinds)):
+            raise
+        why = exc.strerror if isinstance(exc, OSError) else exc
         raise FlowctxError(
-            f"rows wait in a temporary file, which cannot be written ({exc.strerror}); set TMPDIR to a folder that has "
-            "room"
+            f"rows wait in a temporary file, which cannot be written ({why}); set TMPDIR to a folder that has room"
         ) from exc

@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Self
 
-from flowctx.core.errors import FlowctxError
+from flowctx.core.temporary_files import having_room
 
 
 class LargestFirst:
@@ -49,11 +49,12 @@ class LargestFirst:
                 heapq.heapreplace(self._sizes, size)
             else:
                 return
-        with _having_room():
+        with having_room(sqlite3.OperationalError):
             self._file.execute("INSERT INTO waiting VALUES (?, ?)", (size, make()))
 
     def __iter__(self) -> Iterator[str]:
-        with _having_room(), closing(self._file.execute("SELECT text FROM waiting ORDER BY size DESC, rowid")) as found:
+        largest_first = "SELECT text FROM waiting ORDER BY size DESC, rowid"
+        with having_room(sqlite3.OperationalError), closing(self._file.execute(largest_first)) as found:
             for (text,) in found:
                 yield text
 
@@ -62,13 +63,3 @@ class LargestFirst:
 
     def __exit__(self, *exc: object) -> None:
         self._file.close()
-
-
-@contextmanager
-def _having_room() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as exc:
-        raise FlowctxError(
-            f"what differs waits in a temporary file, which cannot be used ({exc}); set TMPDIR to a folder with room"
-        ) from exc
