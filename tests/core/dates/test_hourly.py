@@ -110,7 +110,9 @@ def test_an_hour_that_comes_twice_is_two_keys_and_one_that_is_left_out_none():
     [
         ("2026-01-09", "is not an hour; write it with its offset"),
         ("2026-01-09T10:00", "is not an hour; write it with its offset"),
-        ("2026-01-09T10:30-05:00", "is not an hour; write it with its offset"),
+        ("2026-01-09T10:30-05:00", "is no full hour of America/New_York; it is in the one .* 2026-01-09T10:00-05:00"),
+        ("2026-01-09T15:00Z", "is not written as its hour is; write 2026-01-09T10:00-05:00"),
+        ("2026-01-09T10:00:00-05:00", "is not written as its hour is; write 2026-01-09T10:00-05:00"),
         ("2026-01-10T10:00-05:00", "no hour of a session: 2026-01-10 is a Saturday"),
     ],
 )

@@ -123,6 +123,21 @@ class Hourly(Cadence):
         value = self._hours.start(self._hours.number(found))
         return value if value.isoformat(timespec="minutes") == text else None
 
+    def say_not_written(self, text: str) -> str:
+        """Return what to say of a text that is no hour, or not written as the hour is.
+
+        Example:
+            >>> Hourly(start="2026-01-01", timezone="UTC").say_not_written("2026-01-09T16:00Z")
+            'is not written as its hour is; write 2026-01-09T16:00+00:00'
+        """
+        found = self._instant(text)
+        if found is None:
+            return self.not_written
+        number = self._hours.number(found)
+        if self._hours.start(number).timestamp() != found.timestamp():
+            return f"is no full hour of {self.timezone}; it is in the one that is written {self._text(number)}"
+        return f"is not written as its hour is; write {self._text(number)}"
+
     def parse_bound(self, text: str) -> date | None:
         """Return the end of a range of hours that a text is: an hour, or a day; None if it is neither."""
         return iso_date(text) or self.parse(text)

@@ -162,6 +162,10 @@ class AsOfDates(Sequence[date]):
     #: What to say of a text that :meth:`parse` cannot read.
     not_written: ClassVar[str] = "is not a date; write it as YYYY-MM-DD"
 
+    def say_not_written(self, text: str) -> str:
+        """Return what to say of a text that :meth:`parse` cannot read."""
+        return self.not_written
+
     def text(self, as_of: date) -> str:
         """Return an as-of date as it stands in keys.
 

@@ -75,7 +75,7 @@ class CadenceDimension:
         """Say why a text is not one of the values, and return the nearest ones."""
         as_of = self.cadence.parse(value)
         if as_of is None:
-            return f"{self.name}={value!r} {self.cadence.not_written}", []
+            return f"{self.name}={value!r} {self.cadence.say_not_written(value)}", []
         try:
             near = [self.cadence.text(day) for day in self.cadence.neighbours(as_of)]
             return self.cadence.explain(as_of), near

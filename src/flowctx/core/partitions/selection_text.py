@@ -118,7 +118,9 @@ def _one(dimension: Dimension, item: str) -> range:
 def _no_span(cadence: Cadence, value: str) -> str:
     """Say why a text that is no as-of date stands for none either."""
     if month_or_year(value) is None and iso_date(value) is None:
-        return f"{value!r} {cadence.not_written}, a month as YYYY-MM or a year as YYYY"
+        reason = cadence.say_not_written(value)
+        wider = ", a month as YYYY-MM or a year as YYYY" if reason == cadence.not_written else ""
+        return f"{value!r} {reason}{wider}"
     last = "" if cadence.end is None else f" to {cadence.end}"
     return f"no as-of date of the scheme is in {value}; it goes from {cadence.start}{last}"
 
@@ -138,7 +140,7 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
 def _date(dimension: CadenceDimension, text: str) -> date:
     day = dimension.cadence.parse_bound(unescape_value(text))
     if day is None:
-        raise PartitionError(f"{dimension.name}: {text!r} {dimension.cadence.not_written}")
+        raise PartitionError(f"{dimension.name}: {text!r} {dimension.cadence.say_not_written(unescape_value(text))}")
     return day
 
 
