@@ -134,6 +134,11 @@ def test_a_list_of_batches_says_where_it_is_not_certain(url: str) -> None:
     status = flowctx(url, "status", "b").output
     assert f"1 of these may not be selected; the workflow as it was then tells: --workflow {FLOW}" in status
     assert "%" not in status
+    ledger = open_ledger(url)
+    ledger.batches.put(replace(ledger.batches.get("b"), digest="of other partitions"))
+    ledger.close()
+    changed = flowctx(url, "status", "b", "--workflow", FLOW).output
+    assert "1 of these may not be selected; the workflow's partitions have changed since\n" in changed
 
 
 def test_secrets_of_a_batch_are_to_be_named_again(url: str) -> None:

@@ -107,6 +107,28 @@ def test_a_launch_in_which_nothing_ended_says_whether_anything_is_left(how, word
     assert re.search(rf"^now +{words}$", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_what_could_not_go_on_is_told_apart_from_what_failed(capsys):
+    """Its failure in the ledger is the one before: the command that status names would be refused again."""
+    shown = listener()
+    changed = PartitionRun(
+        partition="tier=T1",
+        state=PartitionState.FAILED,
+        run_id="r",
+        engine="local",
+        last_seen_at=NOW,
+        error="WorkflowChanged: workflow 'w' has changed since",
+    )
+    progress = LaunchProgress(total=2, ended={PartitionState.FAILED: 2})
+    shown.news(changed, progress)
+    show_tally(progress, "b", as_json=False, refused=shown.refused)
+    hints = capsys.readouterr().out
+    assert "1 partition could not go on, since the workflow has changed: --retry-failed --from-step STEP" in hints
+    assert "see why: flowctx status b" in hints
+    shown.news(changed, progress)
+    show_tally(progress, "b", as_json=False, refused=shown.refused)
+    assert "see why" not in capsys.readouterr().out
+
+
 def test_whoever_looks_at_or_launches_a_batch_hears_what_is_not_current(shell, caplog):
     """Another batch has captured a partition since: the older one keeps its revision, and the newer one is read."""
     with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
@@ -116,6 +138,9 @@ def test_whoever_looks_at_or_launches_a_batch_hears_what_is_not_current(shell, c
     line = "1 partition was captured by others since: what this batch has or makes of it is not current"
     assert line in caplog.text
     assert f"\n{line}; see: flowctx captures filled\n" in shell("status", "older")
+    caplog.clear()
+    shell("backfill", "backfill.flows:flow", "--batch", "older", "--dry-run")
+    assert line in caplog.text
     assert [shell("status", name, "--json")["superseded"] for name in ("older", "newer")] == [{"filled": 1}, {}]
 
 

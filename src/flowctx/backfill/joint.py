@@ -16,6 +16,7 @@ from flowctx.backfill.order import InputOrder, batch_inputs, ranked
 from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
+from flowctx.backfill.same_batch import refuse_other_workflows
 from flowctx.backfill.settling import settle_run
 from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.backfill.workflow_launchers import WorkflowLaunchers
@@ -95,15 +96,7 @@ class JointBackfill:
     def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
         if known is None:
             return self.record()
-        ours = [plan.workflow.name for plan in self.plans]
-        forgotten = [name for name in known.workflows if name not in ours]
-        added = [name for name in ours if name not in known.workflows]
-        if forgotten or (added and not extend):
-            how = "name them all" if forgotten else "add the others to it with extend=True (--extend)"
-            raise BatchError(
-                f"batch {self.batch_id!r} is one of {', '.join(known.workflows)}, and this asks for {', '.join(ours)}; "
-                f"{how}, or take another id"
-            )
+        refuse_other_workflows(known, [plan.workflow.name for plan in self.plans], extend=extend)
         found = [plan._reconciled(known.of(plan.workflow.name), extend=extend) for plan in self.plans]
         # What engines said of the first workflow is noted without its name, so that it stays the first.
         found.sort(key=lambda record: record.workflow != known.workflow)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.data.encoding import digest
@@ -24,6 +26,27 @@ def refuse_another_workflow(known: BatchRecord, workflow: str) -> None:
         raise BatchError(
             f"batch {known.batch_id!r} is one of the workflows {', '.join(known.workflows)}; launch it with all of "
             "them, or take another id"
+        )
+
+
+def refuse_other_workflows(known: BatchRecord, workflows: Sequence[str], *, extend: bool) -> None:
+    """Refuse to launch a batch of several workflows that leaves some out, or has more than the batch.
+
+    Args:
+        known: The batch.
+        workflows: The names of what is asked for.
+        extend: Whether they may be more.
+
+    Raises:
+        BatchError: They are others.
+    """
+    forgotten = [name for name in known.workflows if name not in workflows]
+    added = [name for name in workflows if name not in known.workflows]
+    if forgotten or (added and not extend):
+        how = "name them all" if forgotten else "add the others to it with extend=True (--extend)"
+        raise BatchError(
+            f"batch {known.batch_id!r} is one of {', '.join(known.workflows)}, and this asks for "
+            f"{', '.join(workflows)}; {how}, or take another id"
         )
 
 

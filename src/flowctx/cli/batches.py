@@ -11,6 +11,7 @@ from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.call import bulk_launcher_on
 from flowctx.backfill.local import Durability, LocalLauncher
+from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.cli.engines import check_engine, engine_options, launcher_of
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
@@ -142,6 +143,7 @@ def backfill(
         if launcher is not None:
             _check(launcher, plan)
         how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped, "extend": extend}
+        warn_of_superseded(ledger, plan.reconcile(extend=extend))
         print_plan(plan.plan(**how, from_step=from_step), batch_id, as_json)
         return
     launcher = launcher or (
@@ -149,6 +151,7 @@ def backfill(
         if bulk
         else launcher_of(engine, url, workers, ledger, durability, location)
     )
+    shown = listener()
     progress = plan.launch(
         launcher,
         retry_failed=retry_failed,
@@ -156,9 +159,9 @@ def backfill(
         from_step=from_step,
         extend=extend,
         max_failures=max_failures,
-        listener=listener(),
+        listener=shown,
     )
-    show_tally(progress, batch_id, as_json, from_step)
+    show_tally(progress, batch_id, as_json, from_step, shown.refused)
     if not progress.complete:
         raise click.exceptions.Exit(1)
 

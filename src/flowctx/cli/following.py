@@ -13,6 +13,7 @@ from flowctx.backfill.again import GOES_ON
 from flowctx.backfill.status import counted
 from flowctx.cli.output import echo, print_facts, print_json, shown, spent
 from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.errors import WorkflowChanged
 from flowctx.core.printable import amount
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _MOST_FAILURES = 20
 _WIDE = 80
 
 
-def listener() -> LaunchListener:
+def listener() -> _Lines:
     """Return what shows progress on standard error, as suits it."""
     if not sys.stderr.isatty():
         return _Lines()
@@ -43,6 +44,8 @@ class _Lines(LaunchListener):
         self.shown_at = time.monotonic()
         self.shown: object = None
         self.failures = 0
+        #: How many could not go on with what they have, because their workflow has changed since.
+        self.refused = 0
 
     def begun(self, progress: LaunchProgress) -> None:
         self.say(amount(progress.total, "partition"))
@@ -50,6 +53,7 @@ class _Lines(LaunchListener):
     def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
         if run.state is PartitionState.FAILED:
             self.failures += 1
+            self.refused += (run.error or "").startswith(WorkflowChanged.__name__)
             if self.failures <= _MOST_FAILURES:
                 self.say(failure_text(run))
             elif self.failures == _MOST_FAILURES + 1:
@@ -124,8 +128,18 @@ def failure_text(run: PartitionRun) -> str:
     return f"failed: {run.title}{step}: {' '.join((run.error or 'no reason given').split())}"
 
 
-def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step: str | None = None) -> None:
-    """Print what a launch has come to, and what to type next."""
+def show_tally(
+    progress: LaunchProgress, batch_id: str, as_json: bool, from_step: str | None = None, refused: int = 0
+) -> None:
+    """Print what a launch has come to, and what to type next.
+
+    Args:
+        progress: What it has come to.
+        batch_id: The batch.
+        as_json: Whether a program reads it.
+        from_step: The step from which partitions were to run again.
+        refused: How many could not go on, because their workflow has changed since.
+    """
     ended = {str(state): count for state, count in progress.ended.items()}
     before = {str(state): count for state, count in progress.before.items() if state is not PartitionState.WAITING}
     if as_json:
@@ -154,14 +168,19 @@ def show_tally(progress: LaunchProgress, batch_id: str, as_json: bool, from_step
             "stopped": progress.stopped,
         }
     )
-    _show_hints(progress, shlex.quote(batch_id), from_step)
+    if refused:
+        echo(
+            f"{amount(refused, 'partition')} could not go on, since the workflow has changed: --retry-failed "
+            "--from-step STEP runs again what has changed; status tells why they had failed before"
+        )
+    _show_hints(progress, shlex.quote(batch_id), from_step, refused)
 
 
 def _nothing_ended(progress: LaunchProgress) -> str:
     return "nothing ended" if progress.left or progress.under_way else "nothing was left to run"
 
 
-def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None) -> None:
+def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None, refused: int) -> None:
     """Print what to type next."""
     for engine, count in progress.elsewhere.items():
         echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
@@ -173,7 +192,7 @@ def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None) 
             f"nothing runs with the parameters that were given: what is done keeps its own, and so does the batch{more}"
         )
     left = {str(state): progress.ended[state] for state in GOES_ON if progress.ended.get(state)}
-    if progress.failed:
+    if progress.failed > refused:
         echo(f"see why: flowctx status {batch_id}; it says how to run them again")
     elif progress.stopped or left or progress.total > progress.passed:
         echo(f"{counted(left)}: the same command goes on with them" if left else "the same command goes on")

@@ -9,6 +9,7 @@ from typing import Any
 
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.call import kept_params
+from flowctx.backfill.same_batch import refuse_other_workflows
 from flowctx.backfill.selecting import downstream, selections_of
 from flowctx.cli.options import CommandError, read_params
 from flowctx.cli.output import echo
@@ -48,6 +49,11 @@ def joint_plan_of(
         CommandError: The batch cannot be.
     """
     known = ledger.find_batch(batch_id)
+    if known is not None and not hanging:
+        try:
+            refuse_other_workflows(known, [workflow.name for workflow in workflows], extend=extend)
+        except BatchError as exc:
+            raise CommandError(str(exc)) from exc
     chosen = _chosen(workflows, known, selection, until=until, hanging=hanging)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []

@@ -87,7 +87,7 @@ def status(
     if as_json:
         print_json(found.to_dict())
     else:
-        _show_status(found, most)
+        _show_status(found, most, [workflow.name for workflow in workflows])
         if html_file is not None:
             echo(f"\nwritten to {html_file}")
 
@@ -157,7 +157,7 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
     return imported
 
 
-def _show_status(found: BatchStatus, most: int) -> None:
+def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
     batch = found.batch
     times = {name: spent(timedelta(seconds=value)) for name, value in found.seconds.items()}
     print_facts(
@@ -168,7 +168,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "params": None if batch.others else _params(batch),
             "partitions": f"{found.total:,}",
             **_shares(found),
-            "unclear": _unclear(found),
+            "unclear": _unclear(found, asked),
             "outside": _outside(found),
             "other workflows": "; ".join(f"{name}: {counted(n)}" for name, n in found.others.items()) or None,
             "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
@@ -178,7 +178,7 @@ def _show_status(found: BatchStatus, most: int) -> None:
             "canceled at": f"{clock_time(batch.canceled_at)} UTC" if batch.canceled_at else None,
         }
     )
-    _show_workflows(found)
+    _show_workflows(found, asked)
     reasons = {"skipped": found.skips, "optional steps failed": found.tolerated, "waiting": found.waits}
     for title, by_reason in reasons.items():
         if by_reason:
@@ -199,12 +199,12 @@ def _show_status(found: BatchStatus, most: int) -> None:
             echo(note)
 
 
-def _show_workflows(found: BatchStatus) -> None:
+def _show_workflows(found: BatchStatus, asked: Sequence[str]) -> None:
     """Print the partitions, in rows and columns; those of each workflow where there are several."""
     for one in found.by_workflow:
         facts = {"workflow": one.batch.workflow, "selection": one.batch.selection, "params": _params(one.batch)}
         echo("")
-        doubts = {"unclear": _unclear(one), "outside": _outside(one)}
+        doubts = {"unclear": _unclear(one, asked), "outside": _outside(one)}
         print_facts({**facts, "partitions": f"{one.total:,}: {counted(one.counts)}", **doubts})
         if one.grid is not None:
             print_grid(one.grid)
@@ -228,12 +228,14 @@ def _outside(found: BatchStatus) -> str | None:
     return f"{counted(found.outside)}, {what}"
 
 
-def _unclear(found: BatchStatus) -> str | None:
+def _unclear(found: BatchStatus, asked: Sequence[str]) -> str | None:
+    """Say of how many partitions only a workflow tells whether they are selected; those that were asked could not."""
     if not found.unclear:
         return None
-    places = [one.import_path or "MODULE:NAME" for one in found.batch.by_workflow()]
-    asked = " ".join(f"--workflow {shlex.quote(place)}" for place in places)
-    return f"{found.unclear:,} of these may not be selected; the workflow as it was then tells: {asked}"
+    left = [one for one in found.batch.by_workflow() if one.workflow not in asked]
+    places = " ".join(f"--workflow {shlex.quote(one.import_path or 'MODULE:NAME')}" for one in left)
+    how = f"the workflow as it was then tells: {places}" if left else "the workflow's partitions have changed since"
+    return f"{found.unclear:,} of these may not be selected; {how}"
 
 
 def _params(batch: BatchRecord) -> str | None:
