@@ -32,6 +32,7 @@ from flowctx.core.errors import (
 from flowctx.core.masking import mask_text
 from flowctx.ledger import schema, sqlite_file
 from flowctx.ledger.database_errors import DatabaseErrors, no_driver
+from flowctx.ledger.driver import execute
 from flowctx.ledger.ledger_urls import ledger_url
 from flowctx.ledger.refusals import no_ledger
 from flowctx.ledger.storable import storable
@@ -113,11 +114,16 @@ class Database:
 
         return self._patiently(in_transaction)
 
-    def rows(self, query: Any) -> list[Any]:
-        """Return the rows of a query, by the names of their columns."""
+    def rows(self, query: Any, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """Return the rows of a query, by the names of their columns.
+
+        Args:
+            query: The query.
+            values: Its values, if it is made once and names them: see :func:`~flowctx.ledger.driver.execute`.
+        """
 
         def work(at: Connection) -> list[Any]:
-            found = at.execute(query)
+            found: Any = execute(at, query, values) if values is not None else at.execute(query)
             names = tuple(found.keys())
             # A mapping of SQLAlchemy's is read slowly, and so are rows that are fetched one by one.
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

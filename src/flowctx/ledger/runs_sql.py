@@ -13,7 +13,7 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_attempt, one_run
 from flowctx.ledger.rows import attempt_context, run_record, step_record
-from flowctx.ledger.statements import of_all_times, with_context
+from flowctx.ledger.statements import find_run, find_statuses, find_steps, of_all_times, with_context
 from flowctx.ledger.tables import LAST_TEXT, attempts, runs, steps
 from flowctx.ledger.versions_sql import chunks, is_one_of
 
@@ -31,7 +31,11 @@ class SqlRuns:
 
     def get_run(self, run_id: str, *, workflow: str | None = None, partition: PartitionKey | None = None) -> RunRecord:
         """Return a run; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        found = self._find(6, run_id=run_id, workflow=workflow, partition=partition)
+        if workflow is not None and partition is not None:
+            key = RunKey(workflow=workflow, run_id=run_id, partition=partition)
+            found = [run_record(row) for row in self._database.rows(find_run(), {"run_key": key.digest})]
+        else:
+            found = self._find(6, run_id=run_id, workflow=workflow, partition=partition)
         return one_run(found, run_id, lambda: self.list_runs(run_id=run_id, limit=6))
 
     def list_runs(
@@ -81,15 +85,17 @@ class SqlRuns:
 
     def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
         """Return the recorded steps of a run in the order in which they began."""
-        query = select(steps).where(steps.c.run_key == key.digest).order_by(steps.c.started_at)
-        if names is not None:
-            query = query.where(steps.c.step.in_(list(names)))
-        return [step_record(row, key.run_id) for row in self._database.rows(query)]
+        if names is None:
+            found = self._database.rows(find_steps(), {"run_key": key.digest})
+        else:
+            query = select(steps).where(steps.c.run_key == key.digest, steps.c.step.in_(list(names)))
+            found = self._database.rows(query.order_by(steps.c.started_at))
+        return [step_record(row, key.run_id) for row in found]
 
     def statuses(self, key: RunKey) -> dict[str, StepStatus]:
         """Return how the recorded steps of a run ended."""
-        query = select(steps.c.step, steps.c.status).where(steps.c.run_key == key.digest)
-        return {row["step"]: StepStatus(row["status"]) for row in self._database.rows(query)}
+        found = self._database.rows(find_statuses(), {"run_key": key.digest})
+        return {row["step"]: StepStatus(row["status"]) for row in found}
 
     def context(self, key: RunKey, attempt: int) -> WorkflowContext:
         """Return what the first step of an attempt at a run saw."""

@@ -146,6 +146,18 @@ def find_run() -> Any:
 
 
 @functools.cache
+def find_steps() -> Any:
+    """Return the query for the recorded steps of the run of a ``run_key`` in the order in which they began."""
+    return select(steps).where(steps.c.run_key == bindparam("run_key")).order_by(steps.c.started_at)
+
+
+@functools.cache
+def find_statuses() -> Any:
+    """Return the query for how the recorded steps of the run of a ``run_key`` ended."""
+    return select(steps.c.step, steps.c.status).where(steps.c.run_key == bindparam("run_key"))
+
+
+@functools.cache
 def find_rivals() -> Any:
     """Return the query for all captures of a ``subject``."""
     return select(captures).where(captures.c.subject == bindparam("subject"))

@@ -129,8 +129,12 @@ class LedgerContract(HousekeepingContract, VersionsContract):
     def test_a_run_of_another_partition_is_not_unknown(self, ledger: Ledger) -> None:
         """Who asks for a run of another workflow or partition than it is of is told which that is."""
         ledger.begin(a_run(partition={"tier": "T1"}))
-        with pytest.raises(UnknownRun, match=r"run 'run-1', but as flow run-1 \(tier=T1\)"):
-            ledger.get_run("run-1", partition=PartitionKey(tier="T2"))
+        for workflow in (None, "flow"):
+            with pytest.raises(UnknownRun, match=r"run 'run-1', but as flow run-1 \(tier=T1\)"):
+                ledger.get_run("run-1", workflow=workflow, partition=PartitionKey(tier="T2"))
+        with pytest.raises(UnknownRun):
+            ledger.get_run("\ud800", workflow="flow", partition=PartitionKey(tier="T1"))
+        assert ledger.get_run("run-1", workflow="flow", partition=PartitionKey(tier="T1")).run_id == "run-1"
 
     def test_run_ids_are_found_by_their_beginning(self, ledger: Ledger) -> None:
         """Ids that begin so come sorted, each once; what stands for anything elsewhere stands for itself."""

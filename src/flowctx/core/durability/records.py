@@ -52,7 +52,7 @@ class RunKey:
     def digest(self) -> str:
         """32 hexadecimal characters, equal for equal keys on every machine."""
         parts = (self.workflow, self.run_id, str(self.partition or ""))
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+        return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
 
     @property
     def text(self) -> str:
