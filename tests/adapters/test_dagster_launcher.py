@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +59,33 @@ def test_of_several_code_locations_one_is_named(dagster: Dagster, ledger: Ledger
     for name in ("location", "url"):
         with pytest.raises(ContextError, match=f"{name} is ''; it must be text and not empty: leave it out"):
             backfill(flow, SOME, batch_id="b", on="dagster", ledger=ledger, **{name: ""})
+
+
+def test_a_run_that_dagster_runs_again_is_followed(dagster: Dagster, ledger: Ledger) -> None:
+    """With ``run_retries`` a partition has not failed while a retry is to come; how the last of them ends counts."""
+    dagster.status, dagster.retries = "FAILURE", 2
+    assert Backfill(flow, "date=2012-01-02,tier=T1", "b", ledger=ledger).launch(DagsterLauncher(dagster.url)).ended == {
+        PartitionState.OK: 1
+    }
+    [outcome] = ledger.batches.iter_outcomes("b")
+    found = DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)
+    assert [(run.run_id, run.state) for run in found] == [("run-0~2", PartitionState.OK)]
+    assert (outcome.run_id, outcome.attempt, list(dagster.runs)) == ("run-0~2", 3, ["run-0", "run-0~1", "run-0~2"])
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(1, PartitionState.LAUNCHED), (9, PartitionState.FAILED)])
+def test_what_failed_is_under_way_while_a_retry_is_to_come(
+    dagster: Dagster, ledger: Ledger, minutes: int, state: PartitionState
+) -> None:
+    """For some minutes: a daemon that cannot run it again says so in Dagster alone."""
+    fill(dagster, ledger)
+    run = dagster.runs["run-0"]
+    dagster.runs = {"run-0": run}
+    run["status"], run["endTime"] = "FAILURE", time.time() - 60 * minutes
+    run["tags"].append({"key": "dagster/will_retry", "value": "true"})
+    [found] = DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)
+    assert found.state is state
+    assert (found.error or "").endswith("was to run it again (run_retries), and has not") is (minutes == 9)
 
 
 @pytest.mark.parametrize("engine", ["airflow", "dagster"])

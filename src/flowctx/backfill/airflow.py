@@ -260,15 +260,15 @@ class AirflowLauncher(PollingLauncher):
             raise EngineError(f"Airflow at {self._client.url} does not clear run {before.run_id}: {answer.detail}")
         return answer.status == 200
 
-    def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
+    def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         live = {run["dag_run_id"] for run in self._runs(state=list(LIVE))}
         for run_id in [run_id for run_id in active if run_id not in live]:
             answer = self._call("GET", self._path(run_id))
             if answer.status == 404:
-                yield self._deleted(active[run_id])
+                yield run_id, self._deleted(active[run_id])
             elif answer.data["state"] not in LIVE:  # else it is one that began since we looked
                 job, run = active[run_id]
-                yield self._told(answer.data, job.partition, run.attempt)
+                yield run_id, self._told(answer.data, job.partition, run.attempt)
 
     # -- what Airflow knows -----------------------------------------------------------------------------------------
 

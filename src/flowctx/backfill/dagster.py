@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from flowctx.backfill import graphql
+from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of, tags_of
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -84,6 +85,7 @@ class DagsterLauncher(PollingLauncher):
         self._refreshes = False
         self._place: Place | None = None
         self._looks = 0
+        self._failed: set[str] = set()
 
     def _ask(self, query: str, *, repeat: bool = True, **variables: Any) -> Mapping[str, Any]:
         """Return what the only field of a query answers."""
@@ -227,26 +229,37 @@ class DagsterLauncher(PollingLauncher):
         found: list[dict[str, Any]] = self._read("results", graphql.RUNS, filter=wanted, limit=limit, cursor=cursor)
         return found
 
-    def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
+    def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         found = {run["runId"]: run for run in self._runs({"runIds": list(active)}, len(active))}
+        undecided = {run_id for run_id, run in found.items() if is_undecided(run)}
         for run_id, (job, last) in active.items():
             run = found.get(run_id)
             if run is None:
-                yield self._deleted(active[run_id])
-            elif run["status"] not in LIVE:
-                yield self._partition_run(run, job.partition, last.attempt)
+                yield run_id, self._deleted(active[run_id])
+            elif (retry := retry_of(run)) is not None:
+                yield run_id, self._launched(job, retry, last.attempt + 1)
+            elif run["status"] not in LIVE and not is_retry_awaited(run) and run_id not in undecided - self._failed:
+                yield run_id, self._partition_run(run, job.partition, last.attempt)
+        self._failed = undecided
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
 
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
-        """Yield the runs that carry the batch id as a tag, or belong to Dagster's own backfill of that id."""
+        """Yield the runs that carry the batch id as a tag, or belong to Dagster's own backfill of that id.
+
+        Of a run that Dagster has run again by itself, the retry is yielded alone.
+        """
         self._scheme, self._steps = workflow.partitions, set(workflow.steps)
         jobs = {self._named, f"{workflow.name}_job", workflow.name}
+        seen: set[str] = set()
         for tag in _BATCH_TAGS:
             cursor = None
             while True:
                 page = self._runs(tagged(tag, batch.batch_id), PAGE, cursor)
-                for run in page:
+                for run in page:  # the latest first, so that a retry comes before what it is of
+                    seen.add(run["runId"])
+                    if retry_of(run) in seen:
+                        continue
                     ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow.name}
                     of_checks = bool(run["assetCheckSelection"]) and not run["assetSelection"]
                     if (ours or run["jobName"] in jobs) and not of_checks:
@@ -257,7 +270,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _keys(self, run: Mapping[str, Any]) -> Iterator[PartitionKey]:
         """Yield the keys of the scheme that a run is about: one, or those of a range."""
-        tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+        tags = tags_of(run)
         ends = [tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end")]
         text = tags.get("dagster/partition")
         assert self._scheme is not None  # noqa: S101 - a batch has one
@@ -285,7 +298,10 @@ class DagsterLauncher(PollingLauncher):
                 state = replace(run, state=PartitionState.CANCELED, last_seen_at=now, step=None, error=None)
                 if found_run is not None:
                     state = self._partition_run(found_run, run.partition, run.attempt)
-                if state.state.ended:
+                if found_run is not None and (retry := retry_of(found_run)) is not None:
+                    del left[run.run_id]
+                    left[retry] = replace(run, run_id=retry, attempt=run.attempt + 1)
+                elif state.state.ended:
                     del left[run.run_id]
                     yield replace(state, ended_at=state.ended_at or now)
             time.sleep(POLL_SECONDS if left else 0)
@@ -296,8 +312,11 @@ class DagsterLauncher(PollingLauncher):
         step = error = None
         if state is PartitionState.OK:
             state = self._state_of_success(run)
+        elif is_retry_awaited(run):
+            state = PartitionState.LAUNCHED
         elif state is PartitionState.FAILED:
             step, error = self._failure(run["runId"])
+            error += "; Dagster was to run it again (run_retries), and has not" if is_to_be_retried(run) else ""
         ended = _time(run["endTime"]) if state.ended else None
         return PartitionRun(
             partition=partition,
@@ -307,14 +326,15 @@ class DagsterLauncher(PollingLauncher):
             attempt=attempt,
             started_at=_time(run["startTime"]),
             ended_at=ended,
-            last_seen_at=ended or _time(run["updateTime"]) or datetime.now(UTC),
+            # What is under way was so just now: that counts before what the ledger has of a run that failed earlier.
+            last_seen_at=ended or (_time(run["updateTime"]) if state.ended else None) or datetime.now(UTC),
             step=step,
             error=error,
         )
 
     def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
-        tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+        tags = tags_of(run)
         chosen = {asset["path"][-1] for asset in run["assetSelection"] or ()}
         # A re-execution from failure leaves out what its parent had done; others leave out what somebody chose.
         if tags.get("dagster/is_resume_retry") != "true":

@@ -10,6 +10,7 @@ from typing import Any, Final
 from flowctx.backfill.bulk import LANES, BulkLauncher
 from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place, tagged, why_not_started
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
+from flowctx.backfill.dagster_retries import tags_of
 from flowctx.backfill.polling import PAGE
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord
@@ -63,9 +64,9 @@ class DagsterBulkLauncher(BulkLauncher):
     def launcher_under_way(self, batch: BatchRecord) -> str | None:
         """Return who launched slices of the batch that are queued or running, and follow them."""
         wanted = {**tagged("flowctx/batch_id", batch.batch_id), "statuses": LIVE}
-        found = [run for run in self._dagster._runs(wanted, PAGE) if _tags(run).get(_LAUNCHER_TAG)]
+        found = [run for run in self._dagster._runs(wanted, PAGE) if tags_of(run).get(_LAUNCHER_TAG)]
         self._active = {run["runId"]: None for run in found}
-        return _tags(found[0])[_LAUNCHER_TAG] if found else None
+        return tags_of(found[0])[_LAUNCHER_TAG] if found else None
 
     def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
         """Start runs of as many slices as there are lanes.
@@ -106,7 +107,7 @@ class DagsterBulkLauncher(BulkLauncher):
 
     def _take_end(self, part: tuple[int, Slice] | None, run: dict[str, Any]) -> None:
         status = run.get("status")
-        if status == "SUCCESS" or GOT_THROUGH_TAG in _tags(run):
+        if status == "SUCCESS" or GOT_THROUGH_TAG in tags_of(run):
             return
         if part is not None and status == "FAILURE" and self._attempts[part[0]] < _ATTEMPTS:
             self._waiting.append(part)
@@ -124,6 +125,7 @@ class DagsterBulkLauncher(BulkLauncher):
         assert request is not None  # noqa: S101 - start() has it
         mark = f"{request.launcher}/{request.launched_at:%Y%m%dT%H%M%S%f}/{number}/{self._attempts[number]}"
         tags = {RUN_TAG: mark, _LAUNCHER_TAG: request.launcher, **RunRequest(batch_id=request.batch_id).to_tags()}
+        tags["dagster/max_retries"] = "0"  # a slice that dies is started again here; a retry would run beside that
         config = {"ops": {RUN_SLICE: {"config": {BULK: request.to_dict(), "slice": asdict(part)}}}}
         try:
             answer = self._dagster._launch(self._job, config, tags)
@@ -135,7 +137,3 @@ class DagsterBulkLauncher(BulkLauncher):
         if answer["__typename"] == "LaunchRunSuccess":
             return str(answer["run"]["runId"])
         raise EngineError(f"Dagster does not start a slice of batch {request.batch_id!r}: {why_not_started(answer)}")
-
-
-def _tags(run: dict[str, Any]) -> dict[str, str]:
-    return {tag["key"]: tag["value"] for tag in run.get("tags", ())}

@@ -75,8 +75,10 @@ class PollingLauncher(ABC):
                 break
             yield None
             time.sleep(POLL_SECONDS)
-            for run in self._ended(dict(active)):
-                del active[run.run_id]
+            for run_id, run in self._changed(dict(active)):
+                job = active.pop(run_id).job
+                if not run.state.ended:
+                    active[run.run_id] = UnderWay(job, run)
                 standstill.over()
                 yield run
             standstill.look()
@@ -126,8 +128,8 @@ class PollingLauncher(ABC):
         """Return what keeps the engine from running what it has started, if it says so, and what to do."""
 
     @abstractmethod
-    def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
-        """Yield the runs, of those under way by their ids, that are it no more."""
+    def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
+        """Yield the ids of runs, of those under way, that are it no more: how each ended, or what runs in its place."""
 
     def _taken(self, batch: BatchRecord, job: Job) -> PartitionRun:
         """Begin a job, unless its run is under way already."""

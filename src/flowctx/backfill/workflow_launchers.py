@@ -71,7 +71,7 @@ class WorkflowLaunchers(PollingLauncher):
         one = batch.of(job.workflow) or batch
         return replace(self._of(one.workflow)._begin(one, job, before), workflow=job.workflow)
 
-    def _ended(self, active: Mapping[str, UnderWay]) -> Iterator[PartitionRun]:
+    def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         for name in dict.fromkeys(under_way.job.workflow for under_way in active.values()):
             some = {run_id: under_way for run_id, under_way in active.items() if under_way.job.workflow == name}
-            yield from (replace(run, workflow=name) for run in self._of(name)._ended(some))
+            yield from ((run_id, replace(run, workflow=name)) for run_id, run in self._of(name)._changed(some))
