@@ -58,6 +58,21 @@ def test_a_step_that_was_marked_has_not_run(ledger):
     assert CaptureState.COMPLETE not in {capture.state for capture in ledger.captures()}
 
 
+def test_a_task_that_died_before_a_clean_up_fails_its_run(ledger):
+    """Airflow says that it failed, and nobody has recorded it: the last step to end says so, and which it was."""
+    flow = Workflow("killed")
+
+    @flow.step()
+    def fetch(ctx):
+        raise _compat.AirflowFailException("as of a process that ends without a word")
+
+    flow.step("publish")(lambda ctx: {"n": 1})
+    flow.step("clean", run_if="always")(lambda ctx: None)
+    found = ledger.get_run(run_dag(workflow_dag(flow)).run_id)
+    why = "its task failed and has recorded nothing: its process died, or its engine was told so"
+    assert (found.status, found.error) == (RunStatus.FAILED, f"step 'fetch': {why}")
+
+
 def test_a_run_with_a_step_that_never_ran_is_partial(ledger):
     """A step that was marked before it could run leaves the run partial once the others have ended."""
     flow = Workflow("premarked")
@@ -71,7 +86,11 @@ def test_a_run_with_a_step_that_never_ran_is_partial(ledger):
         next(ti for ti in dag_run.get_task_instances(session=session) if ti.task_id == "first").state = "success"
         session.commit()
         _to_the_end(dag, dag_run, session)
-    assert ledger.get_run("r").status is RunStatus.PARTIAL
+    found = ledger.get_run("r")
+    assert (found.status, found.error) == (
+        RunStatus.PARTIAL,
+        "step 'first' is not recorded: it has not run, or the ledger was away",
+    )
     assert [c.state for c in ledger.captures() if c.run_id == "r"] == [CaptureState.RELEASED]
 
 

@@ -51,7 +51,11 @@ def tick(instance, sensor=None):
     [
         (dg.DagsterEventType.RUN_FAILURE, RunStatus.FAILED, "Dagster calls it failed; step 'load' had not ended"),
         (dg.DagsterEventType.RUN_CANCELED, RunStatus.CANCELED, "it was canceled in Dagster"),
-        (None, RunStatus.PARTIAL, None),
+        (
+            None,
+            RunStatus.PARTIAL,
+            "steps 'load' and 'check' are not recorded: they have not run, or the ledger was away",
+        ),
     ],
 )
 def test_a_run_that_died_is_over(ledger, event, status, why):

@@ -136,7 +136,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         ctx,
         order=_order(tasks, owning_workflow),
         selected={step_name(task) for task in tasks.values()},
-        over=lambda: _others_have_ended(context["ti"], tasks),
+        over=lambda: _failed_when_over(context["ti"], tasks),
         request=request,
         new_params=tuple(conf),
         rerun=_rerun(ctx, context),
@@ -269,11 +269,17 @@ def _sorted_tasks(tasks: Mapping[str, Any]) -> list[Any]:
     return [tasks[task_id] for task_id in dag.task_ids if task_id in tasks]
 
 
-def _others_have_ended(ti: Any, tasks: Mapping[str, Any]) -> bool:
-    """Whether Airflow has no more to do for the run: somebody may have marked a task instead of running it."""
+def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> list[str] | None:
+    """Return the steps whose tasks failed if Airflow has no more to do for the run, else ``None``.
+
+    Somebody may have marked a task instead of running it, or its process has died.
+    """
     suffix = f"_{ti.map_index}" if _index(ti) >= 0 else ""
-    states = instance_states(ti, list(tasks))
-    return all(states.get(f"{at}{suffix}") in _ENDED for at in tasks if at != ti.task_id)
+    found = instance_states(ti, list(tasks))
+    states = {at: found.get(f"{at}{suffix}") for at in tasks if at != ti.task_id}
+    if not all(state in _ENDED for state in states.values()):
+        return None
+    return [step_name(tasks[at]) for at, state in states.items() if state == "failed"]
 
 
 def _whole(task: Any) -> Workflow | None:

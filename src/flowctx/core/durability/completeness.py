@@ -16,7 +16,7 @@ from datetime import timedelta
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
-from flowctx.core.workflow.cascade import Before, Order, RunIf, followers
+from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status, followers
 from flowctx.core.workflow.result import StepStatus
 
 
@@ -53,6 +53,31 @@ def status_when_over(order: Order, statuses: Mapping[str, StepStatus]) -> RunSta
     if StepStatus.FAILED in statuses.values():
         return RunStatus.FAILED
     return _or_partial(run_status(order, statuses), over=True)
+
+
+def unrecorded_steps(order: Order, statuses: Mapping[str, StepStatus]) -> list[str]:
+    """Return the steps of a run of which nothing is known, nor follows from what is known of those before them.
+
+    Example:
+        >>> unrecorded_steps({"one": (), "two": ("one",), "three": ("two",)}, {"one": StepStatus.OK})
+        ['two', 'three']
+    """
+    ended: dict[str, StepStatus | None] = {}
+    for step, after in order.items():
+        before = _before(after)
+        ended[step] = statuses.get(step) or cascaded_status((ended.get(name) for name in before), before.run_if)
+    return [step for step, status in ended.items() if status is None]
+
+
+def not_recorded_text(steps: Collection[str]) -> str | None:
+    """Return that nothing is recorded of steps of a run that is over, if there are some.
+
+    Example:
+        >>> not_recorded_text(["two", "three"])
+        "steps 'two' and 'three' are not recorded: they have not run, or the ledger was away"
+    """
+    are, have = ("are", "they have") if len(steps) > 1 else ("is", "it has")
+    return f"{_named(steps)} {are} not recorded: {have} not run, or the ledger was away" if steps else None
 
 
 def leads_on(order: Order, step: str, statuses: Mapping[str, StepStatus]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from flowctx.core.durability.completeness import status_when_over
+from flowctx.core.durability.completeness import not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
@@ -84,6 +84,8 @@ def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | N
         error = failure_of(record.step, record.error)
     elif found is RunStatus.FAILED and error and (left := next((name for name in order if name not in statuses), None)):
         error = f"{error}; step {left!r} had not ended"
+    elif found is RunStatus.PARTIAL and not run.is_part:
+        error = error or not_recorded_text([name for name in order if name not in statuses])
     try:
         ledger.finish(run, found, None if found is RunStatus.OK else error)
     except Superseded:

@@ -24,7 +24,7 @@ anywhere means that the run goes on elsewhere and this process must stop: it is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,11 +32,19 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
-from flowctx.core.durability.completeness import end_status, leads_on, status_when_over, steps_of_capture
+from flowctx.core.durability.completeness import (
+    CaptureSteps,
+    end_status,
+    leads_on,
+    not_recorded_text,
+    status_when_over,
+    steps_of_capture,
+    unrecorded_steps,
+)
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.resumption import effective_updates, reason_of
+from flowctx.core.durability.resumption import effective_updates, failure_of, reason_of
 from flowctx.core.durability.run_ledgers import NoLedger
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -54,6 +62,8 @@ _TELLING = {
     RunStatus.SKIPPED: StepStatus.SKIPPED,
     RunStatus.OK: StepStatus.TOLERATED,
 }
+#: What there is to say of a step that its engine calls failed, and that has recorded nothing.
+_DIED = "its task failed and has recorded nothing: its process died, or its engine was told so"
 
 
 class Recorder:
@@ -67,7 +77,7 @@ class Recorder:
         context: WorkflowContext | None = None,
         order: Order | None = None,
         resumes: bool = False,
-        over: Callable[[], bool] = lambda: False,
+        over: Callable[[], Collection[str] | None] = lambda: None,
     ) -> None:
         self.ledger, self.run = ledger, run
         #: Whether anything is remembered of the run.
@@ -239,8 +249,13 @@ class Recorder:
         statuses = self.ledger.statuses(self.run.key)
         status = end_status(self._order, self.run.selected, statuses)
         leads = not self._asked_again and leads_on(self._order, step, statuses)
-        if status is RunStatus.RUNNING and not leads and self._over():
+        failed = self._over() if status is RunStatus.RUNNING and not leads else None
+        if failed is not None:
             status = status_when_over(self._order, statuses)
+            died = next((name for name in failed if name not in statuses), None)
+            if status is not RunStatus.FAILED and died is not None:
+                self.finish(RunStatus.FAILED, failure_of(died, _DIED))
+                return
         if status is RunStatus.RUNNING or (status is RunStatus.FAILED and self._goes_on(step, statuses)):
             return
         if status is RunStatus.PARTIAL:
@@ -250,7 +265,7 @@ class Recorder:
 
     def _goes_on(self, step: str, statuses: Mapping[str, StepStatus]) -> bool:
         """Whether a run that failed goes on: this step ran again and is well, and others are yet to run."""
-        return self._asked_again and statuses.get(step) is not StepStatus.FAILED and not self._over()
+        return self._asked_again and statuses.get(step) is not StepStatus.FAILED and self._over() is None
 
     def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
         """Return why the run failed or was skipped: the word of the first step that did."""
@@ -271,7 +286,13 @@ class Recorder:
             self.ledger.record(self.run, [replace(one, run_attempt=self.run.attempt) for one in found.others])
         together = found.statuses(statuses)
         status = status_when_over(self._order, together)
-        why = found.why_not_whole if status is RunStatus.PARTIAL else self._reason(status, together)
-        if status is RunStatus.PARTIAL and why is not None:
+        why = self._why_partial(found, together) if status is RunStatus.PARTIAL else self._reason(status, together)
+        if status is RunStatus.PARTIAL and found.outdated:
             logger.warning("run %s: capture %s is not whole: %s", self.run.run_id, self.run.context.capture_id, why)
         self.finish(status, why)
+
+    def _why_partial(self, found: CaptureSteps, together: Mapping[str, StepStatus]) -> str | None:
+        """Return why the capture is not whole; a run that was to do a part only needs no reason."""
+        if found.outdated or self.run.is_part:
+            return found.why_not_whole
+        return not_recorded_text(unrecorded_steps(self._order, together))
