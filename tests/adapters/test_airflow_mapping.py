@@ -51,6 +51,14 @@ def test_each_value_is_an_instance_with_its_own_partition() -> None:
     assert result["check[AAPL]"].status is StepStatus.OK
 
 
+def test_a_schedule_of_ones_own_reads_the_other_values_alone() -> None:
+    """Without keys of Airflow's the values that are left are read as with them, and by the reduce step, too."""
+    dag = workflow_dag(fan("own"), map_over=["symbol"], reduce=summary, schedule=None)
+    report = run_dag(dag, partition="2012-10-26", batch_id="b").raise_for_failure().context.get_output("summary")
+    assert report["fetch"]["IBM"]["capture"] == "2012-10-26|IBM|b"
+    assert (report["partition"], str(report["as_of"])) == ("date=2012-10-26", "2012-10-26")
+
+
 def test_the_reduce_step_sees_all_instances_with_their_holes() -> None:
     """Outputs are keyed by value, None where an instance was skipped; the run's own partition is the rest."""
     dag = workflow_dag(fan("reduced"), map_over=["symbol"], reduce=summary)

@@ -125,6 +125,8 @@ def run_context(
     as_of = as_of if as_of is not None else rule_of(dag)
     of_runs: PartitionScheme | None = getattr(dag.timetable, "scheme", None)
     scheme = scheme or (workflow.partitions if workflow is not None else of_runs)
+    if of_runs is None and scheme is not None and map_values:  # a schedule of one's own, which has no keys
+        of_runs = scheme.without(*map_values)
     conf = _conf(run.conf)
     request = RunRequest.parse(conf.get, "conf")
     events = TriggeringEvents.of(context.get("triggering_asset_events"), request)

@@ -208,7 +208,7 @@ def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str
         # Airflow renders the label before and after the task; ``map_values`` is a dict by then.
         label = "{{ ti.task.map_values.values() | join('|') }}"
         for task in _add_steps(workflow, map_values=map_values, as_of=as_of, map_index_template=label):
-            task.labels = tuple(label_of(values) for values in instances)
+            task.labels, task.mapped_over = tuple(label_of(values) for values in instances), tuple(mapped)
 
     return each.expand(map_values=instances)
 

@@ -183,8 +183,10 @@ def _workflow(dag: DAG, scheme: PartitionScheme | None) -> Workflow | None:
     for task in dag.tasks:
         workflow: Workflow | None = getattr(task, "workflow", None)
         if workflow is not None:
-            mapped = task.get_closest_mapped_task_group() is not None
-            partitions = scheme if mapped else workflow.partitions
+            partitions = workflow.partitions
+            if task.get_closest_mapped_task_group() is not None:
+                over = getattr(task, "mapped_over", ())  # nothing, in a group of one's own
+                partitions = scheme or (partitions.without(*over) if partitions is not None and over else None)
             found[workflow.name] = workflow.with_partitions(partitions)
     return next(iter(found.values())) if len(found) == 1 else None
 

@@ -77,6 +77,8 @@ class StepOperator(BaseOperator):
     hands_on_envelope: ClassVar[bool] = True
     #: Of a task in a mapped group: the labels of all its instances.
     labels: tuple[str, ...] = ()
+    #: Of such a task: the dimensions over which the group is mapped.
+    mapped_over: tuple[str, ...] = ()
     #: What its run is called in the ledger, where neither its workflow nor its DAG says it.
     recorded_as: str | None = None
 
