@@ -103,7 +103,7 @@ class AwayLedger(MemoryLedger):
 
     def __init__(self, *calls):
         super().__init__()
-        #: The calls that are not answered: ``begin``, ``record``, ``steps``.
+        #: The calls that are not answered: ``begin``, ``record``, ``steps``, ``versions``.
         self.away = set(calls)
 
     def begin(self, run, **how):
@@ -117,6 +117,10 @@ class AwayLedger(MemoryLedger):
     def steps(self, key, names=None):
         self._answer("steps")
         return super().steps(key, names)
+
+    def versions(self, *what, **how):
+        self._answer("versions")
+        return super().versions(*what, **how)
 
     def _answer(self, call):
         if call in self.away:

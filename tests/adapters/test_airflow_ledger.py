@@ -13,7 +13,17 @@ from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
 from adapters.airflow_names import DagSerialization
-from flowctx import BatchStatus, ContextError, PartitionScheme, RetryPolicy, StepResult, Workflow, resume, run
+from flowctx import (
+    BatchStatus,
+    ContextError,
+    ErrorCategory,
+    PartitionScheme,
+    RetryPolicy,
+    StepResult,
+    Workflow,
+    resume,
+    run,
+)
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.core.durability.records import CaptureKey, RunStatus
@@ -306,6 +316,17 @@ def test_a_ledger_that_is_away_is_said_of_a_lenient_run(tmp_path, monkeypatch, h
     assert [row.value["ledger"] for row in pushed] == [True, True]  # by which a launch knows what is missing
     # The end of the run before may be heard of now, too: a thread writes it.
     assert any(text.startswith(f"run {done.run_id} is not recorded: the ledger") for text in heard)
+
+
+def test_a_lenient_step_says_that_the_ledger_of_its_inputs_is_away(tmp_path, monkeypatch):
+    """There is no input without it, and a retry may help."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'nowhere' / 'ledger.db'}")
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    flow = Workflow("reads_away")
+    flow.step("read", inputs={"x": two_steps("read_away", []).output("load")})(lambda ctx, *, x: None)
+    failed = run_dag(workflow_dag(flow))["read"]
+    assert "LedgerUnavailable: the ledger" in failed.error
+    assert failed.category is ErrorCategory.TRANSIENT
 
 
 @pytest.mark.parametrize("kind", ["uri", "json"])

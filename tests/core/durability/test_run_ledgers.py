@@ -95,6 +95,17 @@ def test_a_run_that_cannot_begin_is_not_recorded_at_all():
     assert ledger.list_runs() == []
 
 
+def test_inputs_of_a_run_that_is_not_recorded_are_read_from_the_ledger():
+    """Without it there is no input: what is away is said to be so, and is read when it is back."""
+    ledger = AwayLedger("begin", "versions")
+    lenient = LenientLedger(ledger)
+    lenient.begin(RUN)
+    with pytest.raises(LedgerUnavailable, match="away"):
+        lenient.versions("prices", "load", [None])
+    ledger.away = set()
+    assert lenient.versions("prices", "load", [None]) == []
+
+
 def test_what_cannot_be_read_is_taken_for_nothing(caplog):
     """A run goes on without what is recorded of it, and the log says so."""
     caplog.set_level(logging.WARNING, "flowctx")

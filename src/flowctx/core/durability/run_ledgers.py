@@ -140,6 +140,8 @@ class LenientLedger:
 
     def __init__(self, ledger: RunLedger) -> None:
         self._ledger = ledger
+        #: What inputs are read from, also of a run that is not recorded: without it there are none.
+        self._inputs = ledger
         self._backlog: list[StepRecord] = []
 
     def begin(
@@ -255,19 +257,19 @@ class LenientLedger:
         batch_id: str | None = None,
     ) -> list[Version]:
         """Return captures; without them there is no input, so what the ledger cannot do is raised."""
-        return self._ledger.versions(workflow, step, partitions, batch_id=batch_id)
+        return self._inputs.versions(workflow, step, partitions, batch_id=batch_id)
 
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
         """Return captures that are pruned; what the ledger cannot do is raised."""
-        return self._ledger.pruned_versions(workflow, partitions)
+        return self._inputs.pruned_versions(workflow, partitions)
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of a step; what the ledger cannot do is raised."""
-        return self._ledger.step_records(step, run_keys)
+        return self._inputs.step_records(step, run_keys)
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return a batch; what the ledger cannot do is raised."""
-        return self._ledger.find_batch(batch_id)
+        return self._inputs.find_batch(batch_id)
 
     def _flush(self, run: RunRecord) -> None:
         if self._backlog:
