@@ -94,6 +94,26 @@ def test_a_run_with_a_step_that_never_ran_is_partial(ledger):
     assert [c.state for c in ledger.captures() if c.run_id == "r"] == [CaptureState.RELEASED]
 
 
+def test_what_follows_a_step_that_was_marked_runs_and_goes_on(ledger):
+    """A step that somebody marks as successful is looked through; nothing has changed, and a resume makes it."""
+    flow = Workflow("marked_early")
+    for name in ("one", "two", "three", "four"):
+        flow.step(name)(lambda ctx: {"n": len(ctx.step_outputs)})
+    dag = workflow_dag(flow)
+    run_dag(dag)  # makes the database
+    with create_session() as session:
+        conf = {"batch_id": "b"}
+        dag_run = _compat.start_run(dag, run_id="m", conf=conf, logical_date=None, partition_key=None, session=session)
+        next(ti for ti in dag_run.get_task_instances(session=session) if ti.task_id == "two").state = "success"
+        session.commit()
+        _to_the_end(dag, dag_run, session)
+    found = ledger.get_run("m")
+    assert (found.status, set(ledger.statuses(found.key))) == (RunStatus.PARTIAL, {"one", "three", "four"})
+    assert "step 'two' is not recorded" in str(found.error)
+    done = run_dag(dag, resume_from="m").raise_for_failure()
+    assert [done.context.get_output(step, "n") for step in flow.steps] == [0, 1, 2, 3]
+
+
 def test_a_dag_of_some_steps_is_a_part(ledger):
     """A DAG with two of a workflow's three steps completes no capture."""
     flow = three_steps("some", broken=[])

@@ -1,5 +1,7 @@
 """What has changed about the complete steps of a run, and what is said of it to people at an engine."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.durability.test_resumption import ABC, chain, changed, first, record, run_of, second, third
@@ -27,6 +29,18 @@ def test_a_dag_of_one_s_own_says_what_a_step_follows():
     assert texts(flow, record("a"), after_a, order=LOOKED_THROUGH) == []
     assert texts(flow, record("a"), record("c"), order=LOOKED_THROUGH) == []
     assert texts(flow, record("a"), record("b"), after_a, order=LOOKED_THROUGH) == [
+        "step 'c' followed a when it ran and follows b now"
+    ]
+
+
+@pytest.mark.parametrize("order", [None, order_of(ABC)])
+def test_a_step_before_it_that_has_not_run_is_looked_through(order):
+    """What somebody marked as done has no record: what follows it was made of what lies before, and has not moved."""
+    after_a = record("c", flow=chain(a=first, c=third))
+    known = run_of()
+    known = replace(known, context=replace(known.context, metadata={"engine": {"name": "airflow"}}))
+    assert texts(ABC, record("a"), after_a, run=known, order=order) == []
+    assert texts(ABC, record("a"), record("b", "failed"), after_a, run=known, order=order) == [
         "step 'c' followed a when it ran and follows b now"
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.errors import WorkflowChanged
-from flowctx.core.workflow.cascade import Order, RunIf
+from flowctx.core.workflow.cascade import Order, RunIf, nearest_before
 from flowctx.core.workflow.definition import Step, Workflow
 
 
@@ -65,12 +65,16 @@ def _moved(
     was, now = set(record.after), set(step.after)
     if step.run_if is not RunIf.OK or was == now:  # others look through what has not run
         return False
-    if order is None:
+    if order is None and run.engine != "airflow":  # elsewhere a step follows what is declared, and nothing else
         return True
-    now = set(order.get(step.name, now))
-    if not was <= workflow.steps.keys():  # it followed a step of the DAG that is none of the workflow's
-        return False
-    return bool(was - now) or any(name in found or name not in run.steps for name in now - was)
+    if order is not None:
+        now = set(order.get(step.name, now))
+        if not was <= workflow.steps.keys():  # it followed a step of the DAG that is none of the workflow's
+            return False
+    # What has not run, as what somebody marked as done, was looked through.
+    before = {**{one.name: one.after for one in workflow.steps.values()}, **(order or {})}
+    passed = was - set(nearest_before(before, found, step.name))
+    return bool(passed - now) or any(name in found or name not in run.steps for name in now - was)
 
 
 def refuse_changes(

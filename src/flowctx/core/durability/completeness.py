@@ -16,7 +16,7 @@ from datetime import timedelta
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
-from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status, followers
+from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status, followers, nearest_before
 from flowctx.core.workflow.result import StepStatus
 
 
@@ -146,7 +146,7 @@ def steps_of_capture(ledger: RunLedger, run: RunRecord, order: Order, own: Colle
     latest = {**_by_name(found), **runs[0].records}
     outdated: dict[str, str] = {}
     for step in order:
-        before = _nearest(order, latest, step) if step in latest else ()
+        before = nearest_before(order, latest, step) if step in latest else ()
         newer = (name for name in before if name in outdated or not _made_after(runs, latest[step], latest[name]))
         if (name := next(newer, None)) is not None:
             outdated[step] = name
@@ -204,22 +204,6 @@ def _in_turn(runs: Collection[_Recorded], first: StepRecord, second: StepRecord)
 def _is_same(one: StepRecord, other: StepRecord) -> bool:
     """Whether two records are of one and the same execution: other runs take it over as it is."""
     return (one.started_at, one.seconds) == (other.started_at, other.seconds)
-
-
-def _nearest(order: Order, there: Mapping[str, StepRecord], step: str) -> list[str]:
-    """Return the steps with a record that one follows; those without one are looked through."""
-    found: dict[str, None] = {}
-    pending, seen = [*order[step]], {step}
-    while pending:
-        name = pending.pop(0)
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in there:
-            found[name] = None
-        else:
-            pending += order.get(name, ())
-    return list(found)
 
 
 def steps_of_other_runs(ledger: RunLedger, run: RunRecord, missing: Collection[str]) -> list[StepRecord]:

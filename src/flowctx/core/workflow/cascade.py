@@ -64,6 +64,27 @@ def followers(order: Order, steps: Collection[str]) -> set[str]:
     return reached.difference(steps)
 
 
+def nearest_before(order: Order, there: Container[str], step: str) -> list[str]:
+    """Return those of some steps that one follows; the others are looked through.
+
+    Example:
+        >>> nearest_before({"one": (), "two": ("one",), "three": ("two",)}, ["one"], "three")
+        ['one']
+    """
+    found: dict[str, None] = {}
+    pending, seen = [*order[step]], {step}
+    while pending:
+        name = pending.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in there:
+            found[name] = None
+        else:
+            pending += order.get(name, ())
+    return list(found)
+
+
 def run_if_of(value: object, step: str) -> RunIf:
     """Return the rule that a step's author names.
 
