@@ -17,6 +17,7 @@ import click
 from flowctx.backfill.worker_process import start_early
 from flowctx.cli.options import LEDGER, CommandError, check_texts
 from flowctx.cli.output import echo, shown
+from flowctx.cli.signals import ended_by_signals
 from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, showing_all, unwritable
 from flowctx.core.errors import (
     CalendarError,
@@ -175,10 +176,11 @@ def main() -> None:
     """Run the command; the entry point of the ``flowctx`` script."""
     # A command makes many values and soon ends: to look for garbage among them takes a third of the time of some.
     gc.set_threshold(50_000, 20, 50)
-    if _runs_here(sys.argv[1:]):
-        start_early()
     try:
-        cli(obj=ENDS_WITH_IT)
+        with ended_by_signals():
+            if _runs_here(sys.argv[1:]):
+                start_early()
+            cli(obj=ENDS_WITH_IT)
     finally:
         gc.freeze()  # Python looks for garbage once more before it ends, and all of it ends anyway
 

@@ -75,7 +75,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(name),
+                env={**_environment(name), "TMPDIR": str(folder)},  # what it leaves there ends with the folder
             )
 
 

@@ -1,0 +1,63 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: what it has begun is put away first."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SOURCE = """
+import os
+from flowctx import Workflow
+
+ended = Workflow("ended", params={"by": 15})
+
+@ended.step()
+def end(ctx):
+    os.kill(os.getpid(), ctx.params["by"])
+    return {}
+"""
+FILE = """
+import os, signal, sys
+from pathlib import Path
+from flowctx.cli.output import new_file
+from flowctx.cli.signals import ended_by_signals
+
+with ended_by_signals(), new_file(Path("written.csv")) as file:
+    file.write(b"half")
+    child = os.fork()
+    if not child:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_run_that_is_ended_is_recorded(shell, number):
+    """It is not left as one that is under way: it can be resumed at once."""
+    (shell.folder / "ended_flows.py").write_text(SOURCE)
+    command = [sys.executable, "-m", "flowctx", "run", "ended_flows:ended", "--run-id", "r", "-p", f"by={number.value}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "interrupted" in done.stderr) == (-number, True), done.stderr
+    (run,) = shell("runs", "--json")
+    assert (run["run_id"], run["status"], run["error"]) == ("r", "failed", "interrupted")
+
+
+def test_what_is_ignored_stays_ignored(shell):
+    """As under nohup, where the terminal may go away."""
+    (shell.folder / "ended_flows.py").write_text(SOURCE)
+    code = (
+        "import signal, sys; from flowctx.cli import main; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        f"sys.argv = ['flowctx', 'run', 'ended_flows:ended', '-p', 'by={signal.SIGHUP.value}']; main()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_no_half_of_a_file_is_left(tmp_path):
+    """Nor is a copy of the process, as a step may fork one, ended in another way than before."""
+    done = subprocess.run([sys.executable, "-c", FILE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    assert list(tmp_path.iterdir()) == []
