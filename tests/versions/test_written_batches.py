@@ -104,7 +104,7 @@ def test_tables_that_do_not_fit_together_are_refused():
 
 def test_a_full_disk_is_said_where_it_is(monkeypatch, tmp_path):
     """Rows that wait need room in another folder than the file that is written."""
-    monkeypatch.setattr(waiting_streams, "TemporaryFile", lambda: open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
+    monkeypatch.setattr(waiting_streams, "TemporaryFile", lambda: open("/dev/full", "wb"))  # noqa: SIM115
     with pytest.raises(FlowctxError, match="set TMPDIR to a folder that has room"), new_file(tmp_path / "o") as place:
         write_rows([{"a": "long"}], place)
     monkeypatch.undo()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -21,8 +21,11 @@ def temporary_file() -> Iterator[IO[bytes]]:
     """
     with having_room():
         file = TemporaryFile()  # noqa: SIM115 - closed below
-    with file:
+    try:
         yield file
+    finally:
+        with suppress(OSError):  # where it has no room, it says so once more
+            file.close()
 
 
 def put_stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch], waiting: IO[bytes]) -> None:
