@@ -12,6 +12,7 @@ import pytest
 
 from flowctx import (
     ArtifactError,
+    ContextError,
     PartitionScheme,
     PlainDataError,
     StepResult,
@@ -250,6 +251,20 @@ def test_tables_that_cannot_be_compared_say_why(ledger, columns, key, says):
     make(ledger, "b2", columns=columns)
     [line] = lines(diff(flow, FIRST, SECOND, key=key, ledger=ledger))
     assert (line.kind, line.path.partition(": ")[2][: len(says)]) == ("differs", says)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["atol", "rtol"])
+def test_a_tolerance_is_a_finite_number(ledger, name, value):
+    """With another one, tables would differ in every cell, or in none."""
+    how = {name: value, "ledger": ledger}
+    for ask in (
+        lambda: diff(flow, FIRST, SECOND, **how),
+        lambda: stale(flow, **how),
+        lambda: diff_replay(flow, "r", **how),
+    ):
+        with pytest.raises(ContextError, match=f"{name}={value} is no tolerance; pass a finite number"):
+            ask()
 
 
 def test_a_table_whose_file_is_gone_keeps_nothing_else_from_being_compared(tmp_path):

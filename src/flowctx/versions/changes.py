@@ -13,7 +13,7 @@ from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import ArtifactError, ArtifactRefused, ArtifactUnavailable, PlainDataError
+from flowctx.core.errors import ArtifactError, ArtifactRefused, ArtifactUnavailable, ContextError, PlainDataError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.extras import needs
@@ -33,6 +33,9 @@ class Tolerance:
         rtol: Numbers that differ by no more than this part of the new one are equal.
         key: The columns that say which rows of a table are one and the same; without them, the position.
         most: So many changed cells of a table are kept, the largest changes first.
+
+    Raises:
+        ContextError: A tolerance is below 0, infinite or no number.
     """
 
     atol: float = 0.0
@@ -41,6 +44,11 @@ class Tolerance:
     most: int = 1000
     #: Columns of tables that were looked at, while one of the key is not among them.
     seen: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value in (("atol", self.atol), ("rtol", self.rtol)):
+            if not 0 <= value < math.inf:
+                raise ContextError(f"{name}={value} is no tolerance; pass a finite number that is not below 0")
 
     @property
     def key_is_seen(self) -> bool:

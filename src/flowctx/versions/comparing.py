@@ -57,7 +57,7 @@ def diff(
 
     Raises:
         WorkflowError: There is no such step.
-        ContextError: A time that is meant lies ahead of the ledger's clock.
+        ContextError: A time that is meant lies ahead of the ledger's clock, or a tolerance cannot be.
         UnknownBatch: Nobody remembers a batch.
         VersionGone: No partition has both versions, or one was pruned or written over since.
         PlainDataError: No table has a column of the key.
@@ -134,6 +134,7 @@ def diff_replay(
         ledger: Where the run is remembered, or its URL.
 
     Raises:
+        ContextError: A tolerance cannot be.
         UnknownRun: The ledger remembers no such run.
         WorkflowError: There is no such step, or the run did not get so far.
         PlainDataError: No table has a column of the key.

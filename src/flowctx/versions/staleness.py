@@ -119,6 +119,7 @@ def stale(
 
     Raises:
         LedgerError: There is no ledger.
+        ContextError: A tolerance cannot be.
         PartitionError: The selection cannot be.
 
     Example:
