@@ -105,3 +105,11 @@ def test_a_full_disk_is_named(noisy, command):
     assert "Error: standard output cannot be written (No space left on device)" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_standard_streams_may_be_closed(noisy):
+    """As those of a daemon are: nothing that is opened takes their place, such as the ledger, and is written over."""
+    run = [sys.executable, "-m", "flowctx", "run", "noisy:noisy", "--partition", "T1", "--run-id", "r2"]
+    closed = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *run], check=False)
+    assert closed.returncode == 0
+    assert noisy("show", "r2", "--json")["status"] == "ok"

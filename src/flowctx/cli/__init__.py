@@ -18,7 +18,7 @@ from flowctx.backfill.worker_process import start_early
 from flowctx.cli.options import LEDGER, CommandError, check_texts
 from flowctx.cli.output import echo, shown
 from flowctx.cli.signals import ended_by_signals
-from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, showing_all, unwritable
+from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, fill_closed, showing_all, unwritable
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -174,6 +174,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
 
 def main() -> None:
     """Run the command; the entry point of the ``flowctx`` script."""
+    fill_closed()
     # A command makes many values and soon ends: to look for garbage among them takes a third of the time of some.
     gc.set_threshold(50_000, 20, 50)
     try:

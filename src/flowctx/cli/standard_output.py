@@ -82,6 +82,13 @@ def showing_all() -> Iterator[None]:
             stream.reconfigure(errors=errors)
 
 
+def fill_closed() -> None:
+    """Let standard streams that are closed lead nowhere: a ledger that is opened next would take the place of one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open to the end
+
+
 def unwritable(exc: OSError) -> click.ClickException:
     """Return the error of what could not be printed; nothing of it is tried again as the process ends."""
     _forget(_standard_output())
