@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,22 @@ def test_what_cannot_be_compared_says_why(old, new, key, says):
     found = compare_tables(table(**old), table(**new), Comparison(key=key))
     assert says in str(found.problem)
     assert found.differs
+
+
+@pytest.mark.parametrize("key", [(), ("k",)])
+def test_periods_are_compared_as_text(key):
+    """They are called as pandas calls them, by whatever frequency, also where they are the key."""
+    old, new, days = (
+        take_table(pd.DataFrame({"k": pd.period_range("2026Q1", periods=2, freq="Q"), "p": periods}), "t")
+        for periods in (
+            pd.PeriodIndex(["2026-01", None], freq="M"),
+            pd.PeriodIndex(["2026-03", None], freq="M"),
+            pd.PeriodIndex(["2026-01-31", None], freq="D"),
+        )
+    )
+    row = {"k": "2026Q1"} if key else {"row": 0}
+    assert cells(compare_tables(old, new, Comparison(key=key))) == [(row, "p", "2026-01", "2026-03")]
+    assert cells(compare_tables(old, days, Comparison(key=key))) == [(row, "p", "2026-01", "2026-01-31")]
 
 
 def test_a_column_of_nulls_takes_the_other_type():

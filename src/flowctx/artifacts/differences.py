@@ -20,13 +20,14 @@ from flowctx.artifacts.table_parts import (
     PLACE,
     UNSORTED_PARTS,
     Part,
+    compared_type,
     pairs_by_key,
     pairs_by_position,
     part_of,
     sample_of,
     temporary_folder,
 )
-from flowctx.artifacts.types import canonical, type_name
+from flowctx.artifacts.types import type_name
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import PlainDataError
@@ -94,7 +95,7 @@ def _pairs(
 
 def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
     """Return the columns with their types, which have to be the same in both tables, if both have rows."""
-    before, after = ({field.name: canonical(field.type) for field in sample.schema} for sample in (old, new))
+    before, after = ({field.name: compared_type(field.type) for field in sample.schema} for sample in (old, new))
     odd = sorted(before.keys() ^ after.keys())
     if odd:
         where = "the old" if odd[0] in before else "the new"
