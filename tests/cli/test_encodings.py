@@ -16,6 +16,7 @@ prices = Workflow("prices", partitions=PartitionScheme(city=["Zürich"]))
 
 @prices.step()
 def load(ctx):
+    print("Zürich €")
     return {"text": "Zürich € \U0001f600"}
 """
 LOAD = ("output", "wide_flows:prices", "load")
@@ -82,3 +83,12 @@ def test_a_program_that_calls_the_command_has_its_stream_back(wide):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
     assert done.stdout.endswith(b"\nstrict\n")
+
+
+def test_a_step_prints_in_whatever_encoding_there_is(wide):
+    """In this process as in a worker of a batch."""
+    run = ("run", "wide_flows:prices", "--partition", "Zürich")
+    batch = ("backfill", "wide_flows:prices", "--batch", "printed", "--workers", "1")
+    for command in (run, batch):
+        code, text, errors = flowctx(*command, PYTHONIOENCODING="ascii")
+        assert (code, b"Z\\xfcrich \\u20ac" in text + errors) == (0, True), errors

@@ -7,6 +7,7 @@ next launch, from the step that it was at.
 from __future__ import annotations
 
 import gc
+import io
 import json
 import logging
 import os
@@ -122,6 +123,8 @@ def pipes() -> tuple[IO[bytes], IO[bytes]]:
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # standard error shows what it cannot hold as escapes
+        sys.stdout.reconfigure(errors="backslashreplace")
     os.register_at_fork(after_in_child=lambda: _forget(incoming, say))
     return incoming, say
 
