@@ -70,6 +70,11 @@ def execute(job, instance, parent=None, tags=None, again="from_failure"):
     )
 
 
+def error_of(result):
+    """Return why the first step of a run failed."""
+    return next(event for event in result.all_events if event.is_step_failure).step_failure_data.error.message
+
+
 @pytest.mark.parametrize("job", [asset_job, op_job])
 def test_what_had_a_ledger_says_so(job, ledger, tmp_path):
     """The outputs of steps say so in their metadata, by which a launch knows what is missing in a ledger."""
@@ -205,6 +210,19 @@ def test_a_capture_that_another_run_writes_is_refused(ledger):
     ledger.claim(key, holder="somebody", lease=timedelta(hours=1))
     result = run_assets(flow, partition="2012-10-26", batch_id="b")
     assert result["fetch"].error.startswith("CaptureHeld: ")
+
+
+def test_a_capture_id_is_of_one_partition(ledger, tmp_path):
+    """One that is given to a second partition is refused, in one run or two: steps tell by it whose rows are whose."""
+    bench = Bench(flow, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    assert bench.run("2012-10-26", tags={"flowctx/capture_id": "eod"}).success
+    assert bench.run("2012-10-26", tags={"flowctx/capture_id": "eod"}).success
+    other = error_of(bench.run("2012-10-29", tags={"flowctx/capture_id": "eod"}))
+    assert "capture_id 'eod' is that of date=2012-10-26 of workflow 'kept' (run " in other
+    assert "this run is about date=2012-10-29; each partition has its own: leave capture_id out" in other
+    for name in ("capture_id", "idempotency_key"):
+        several = error_of(bench.run(span=("2012-10-29", "2012-10-30"), tags={f"flowctx/{name}": "eom"}))
+        assert f"{name} is 'eom', and the run is about 2 partitions, 2012-10-29 to 2012-10-30; each has its" in several
 
 
 def test_a_run_that_is_taken_over_stops(ledger):

@@ -126,6 +126,7 @@ class RunFacts:
         """
         check_tags(self.tags, self.log, strict=params is not None)
         request = self.request(params or {})
+        self._check_own(request)
         own_params = dict(self.config)
         if params is not None:
             own_params = {name: value for name, value in params.items() if name not in RESERVED_NAMES}
@@ -169,6 +170,16 @@ class RunFacts:
         if request.as_of_date is None and not self.engine.get("direct"):
             self._warn_of_other_date(ctx)
         return ctx
+
+    def _check_own(self, request: RunRequest) -> None:
+        """Refuse what can be of one partition only in a run of several."""
+        for name in ("capture_id", "idempotency_key"):
+            value = getattr(request, name)
+            if value is not None and len(self.keys) > 1:
+                raise ContextError(
+                    f"{name} is {value!r}, and the run is about {len(self.keys)} partitions, {self.keys[0]} to "
+                    f"{self.keys[-1]}; each has its own: leave it out, or run one partition at a time"
+                )
 
     def _warn_of_other_date(self, ctx: WorkflowContext) -> None:
         run = (self.run_id, str(ctx.partition))

@@ -191,6 +191,24 @@ def check_date(ledger: RunLedger, run: RunRecord) -> None:
         refuse_other_date(before, run)
 
 
+def check_capture_id(ledger: RunLedger, run: RunRecord) -> None:
+    """Refuse a capture id of the caller's that another partition of the workflow has.
+
+    What steps write is told apart by it, so that one partition would replace the rows of the other.
+
+    Raises:
+        ContextError: The other partition, and what to do.
+    """
+    capture_id, partition = run.context.capture_id, run.context.partition
+    latest = ledger.list_runs(workflow=run.workflow, capture_id=capture_id, limit=1)
+    if latest and latest[0].context.partition != partition:
+        raise ContextError(
+            f"capture_id {capture_id!r} is that of {latest[0].context.partition} of workflow {run.workflow!r} (run "
+            f"{latest[0].run_id}), and this run is about {partition}; each partition has its own: leave capture_id "
+            "out, or give another one"
+        )
+
+
 def refuse_other_date(before: RunRecord, run: RunRecord, steps: Collection[str] = ()) -> None:
     """Refuse to go on with a run that is about another business date.
 

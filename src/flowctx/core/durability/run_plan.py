@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from flowctx.core.durability.continuation import (
     EngineRerun,
+    check_capture_id,
     check_date,
     check_unchanged,
     plan_continuation,
@@ -94,7 +95,8 @@ def plan_run(
     Raises:
         WorkflowChanged: A complete step is not what it was; the run cannot be continued as it is.
         UnknownRun: The ledger remembers no run ``resume_from``.
-        ContextError: The run is recorded with another business date than this step has.
+        ContextError: The run is recorded with another business date than this step has, or its capture id is that of
+            another partition.
         LedgerError: The ledger cannot be read, and the setting is strict.
     """
     flow = workflow if isinstance(workflow, Workflow) else None
@@ -115,6 +117,8 @@ def plan_run(
         resume = plan_rerun(ledger, flow, run, rerun, anew=anew)
     if resume is None and not exclusive and request.resume_from is None:
         check_date(ledger, run)
+    if request.capture_id is not None:
+        check_capture_id(ledger, run)
     return RunPlan(run=run, request=request, order=order, workflow=flow, over=over, resume=resume, exclusive=exclusive)
 
 
