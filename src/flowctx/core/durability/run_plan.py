@@ -19,6 +19,7 @@ from flowctx.core.durability.continuation import (
     with_engine,
 )
 from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.namesakes import warn_of_namesake
 from flowctx.core.durability.param_changes import params_now
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
@@ -119,6 +120,7 @@ def plan_run(
         check_date(ledger, run)
     if request.capture_id is not None:
         check_capture_id(ledger, run)
+    warn_of_namesake(ledger, run)
     return RunPlan(run=run, request=request, order=order, workflow=flow, over=over, resume=resume, exclusive=exclusive)
 
 
