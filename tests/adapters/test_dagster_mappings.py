@@ -98,6 +98,26 @@ def test_a_week_loads_its_own_sessions() -> None:
     assert [key["date"] for key in found] == ["2012-10-31", "2012-11-01", "2012-11-02"]
 
 
+@pytest.mark.parametrize(("given", "first"), [(True, "2012-10-22"), (False, "2012-10-19")])
+def test_a_week_of_dagsters_own_takes_the_mapping_of_a_scheme(given: bool, first: str) -> None:
+    """Its windows are those of the scheme; by Dagster's own mapping it has the session before them, too."""
+    seen: dict[str, list[str]] = {}
+    sundays = PartitionScheme(week=Weekly(start="2012-01-07", ends_on="SAT", timezone="America/New_York"))
+    load = dg.AssetIn("fine", partition_mapping=partition_mapping(days(), sundays) if given else None)
+    plain = dg.WeeklyPartitionsDefinition("2012-01-01", timezone="America/New_York")
+
+    def coarse(context, fine) -> None:
+        seen[context.partition_key] = fine
+
+    dg.materialize(
+        [assets(days(), weeks(), {})[0], dg.asset(partitions_def=plain, ins={"fine": load})(coarse)],
+        partition_key="2012-10-21",
+        selection=["coarse"],
+        resources={"io_manager": Keys()},
+    )
+    assert (seen["2012-10-21"][0], seen["2012-10-21"][-1]) == (first, "2012-10-26")
+
+
 def test_the_first_week_loads_what_there_is() -> None:
     """A week that starts before the first session loads those from it on."""
     found = loaded(days(), weeks(), {"week": "2012-01-06"})
