@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Airflow
-from adapters.recorded_parts import record_part
+from adapters.recorded_parts import record_failure, record_part
 from backfill.flows import flow
 from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme
 from flowctx.airflow import PartitionTimetable
@@ -159,6 +159,16 @@ def test_a_run_that_was_deleted_failed_and_is_run_anew(airflow: Airflow, ledger:
     again = Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url), retry_failed=True)
     assert again.ended == {PartitionState.OK: 1}
     assert failed.run_id in airflow.runs
+
+
+def test_complete_steps_of_a_run_that_was_deleted_do_not_run_again(airflow: Airflow, ledger: Ledger) -> None:
+    """The retry of a run that is gone from Airflow is another run, which goes on with what the ledger has."""
+    some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
+    (job,) = some.iter_work(None, retry_failed=True)
+    record_failure(ledger, "airflow", job.run_id)
+    assert some.launch(AirflowLauncher(airflow.url), retry_failed=True).ended == {PartitionState.OK: 1}
+    ((run_id, run),) = airflow.runs.items()
+    assert run["conf"]["resume_from"] == job.run_id != run_id
 
 
 def test_runs_that_were_deleted_need_no_stopping(airflow: Airflow) -> None:

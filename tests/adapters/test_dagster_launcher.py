@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Dagster
-from adapters.recorded_parts import record_part
+from adapters.recorded_parts import record_failure, record_part
 from backfill.flows import flow
 from flowctx import Backfill, BatchError, ContextError, EngineError, backfill
 from flowctx.backfill import LaunchProgress
@@ -114,6 +114,15 @@ def test_a_run_that_was_deleted_is_run_anew(dagster: Dagster, ledger: Ledger) ->
     dagster.status = "SUCCESS"
     again = Backfill(flow, SOME, "b", ledger=ledger).launch(DagsterLauncher(dagster.url), retry_failed=True)
     assert again.ended == {PartitionState.OK: 3}
+
+
+def test_complete_steps_of_a_run_that_was_deleted_do_not_run_again(dagster: Dagster, ledger: Ledger) -> None:
+    """The retry of a run that is gone from Dagster goes on with what the ledger has."""
+    record_failure(ledger, "dagster", "gone")
+    some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
+    assert some.launch(DagsterLauncher(dagster.url), retry_failed=True).ended == {PartitionState.OK: 1}
+    (run,) = dagster.runs.values()
+    assert {tag["key"]: tag["value"] for tag in run["tags"]}["flowctx/resume_from"] == "gone"
 
 
 def test_a_retry_from_a_step_is_a_new_run(dagster: Dagster, ledger: Ledger) -> None:

@@ -69,9 +69,13 @@ def died(run: PartitionRun) -> bool:
     return run.recorded and run.state is PartitionState.FAILED and run.step is None
 
 
+def going_on(job: Job, before: PartitionRun) -> Job:
+    """Return a job that goes on with what the ledger has of the run before, if it has anything."""
+    if not before.recorded:
+        return job
+    return replace(job, request=replace(job.request, resume_from=before.run_id, from_step=job.from_step))
+
+
 def as_another_run(job: Job, before: PartitionRun) -> Job:
     """Return a job as a run of its own, which goes on with what the ledger has of the one before."""
-    request = job.request
-    if before.recorded:
-        request = replace(request, resume_from=before.run_id, from_step=job.from_step)
-    return replace(job, run_id=f"{job.run_id}__{digest(job.params)[:8]}", request=request)
+    return replace(going_on(job, before), run_id=f"{job.run_id}__{digest(job.params)[:8]}")

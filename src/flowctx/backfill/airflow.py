@@ -203,6 +203,8 @@ class AirflowLauncher(PollingLauncher):
             job, before = as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
+        if before is not None and before.recorded and not before.state.done:  # it was deleted since
+            job = as_another_run(job, before)
         body: dict[str, Any] = {
             "dag_run_id": job.run_id,
             "logical_date": None,

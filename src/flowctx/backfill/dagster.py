@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from flowctx.backfill import graphql
+from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of, tags_of
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
@@ -166,9 +167,7 @@ class DagsterLauncher(PollingLauncher):
         if before is not None and self._goes_on_anew(job, before):
             # A re-execution would be of the same steps, with the same parameters; a run of all goes on with what the
             # ledger has of it.
-            if before.recorded:
-                job = replace(job, request=replace(job.request, resume_from=before.run_id, from_step=job.from_step))
-            before = None
+            job, before = going_on(job, before), None
         if before is None and self._looks > 0:
             self._looks -= 1
             found = self._started(job)
@@ -185,7 +184,7 @@ class DagsterLauncher(PollingLauncher):
         if answer["__typename"] == "LaunchRunSuccess":
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
         if before is not None and not self._runs({"runIds": [before.run_id]}, 1):  # it was deleted since
-            return self._begin(batch, job, None)
+            return self._begin(batch, job if before.state.done else going_on(job, before), None)
         return self._refused(job, why_not_started(answer))
 
     def _goes_on_anew(self, job: Job, before: PartitionRun) -> bool:
