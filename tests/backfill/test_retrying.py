@@ -207,7 +207,7 @@ def test_advice_says_what_has_to_be_typed_again(fields: dict[str, str], command:
 @pytest.mark.parametrize(
     ("engine", "category", "words"),
     [
-        ("airflow", "TIMEOUT", "it may pass: clear the failed tasks of these runs in Airflow"),
+        ("airflow", "TIMEOUT", "it may pass: clear the steps that are not complete, and what follows them"),
         ("airflow", "CONFIGURATION", '{"resume_from": "RUN", "NAME": VALUE} in their conf'),
         ("dagster", "INTERNAL", "re-execute these runs from their failure in Dagster (see where: flowctx show RUN"),
         ("local", "CONFIGURATION", "flowctx resume RUN -p NAME=VALUE"),

@@ -415,7 +415,11 @@ def test_the_outputs_of_steps_are_shown(failed):
 @pytest.mark.parametrize(
     ("import_path", "engine", "words"),
     [
-        (None, {"name": "airflow", "dag_id": "own"}, "clear the failed tasks of the run in Airflow"),
+        (
+            None,
+            {"name": "airflow", "dag_id": "own"},
+            "clear the steps that are not complete, and",
+        ),
         ("/flows/defs.py:nav", {"name": "dagster"}, "flowctx resume r2 --workflow FILE.py:nav"),
         ("unusual_prefix_1_dags:nav", {"name": "airflow", "dag_id": "nav"}, "resume r2 --workflow MODULE:nav"),
         ("cli_flows:prices", {"name": "airflow", "dag_id": "prices"}, "to continue: flowctx resume r2\n"),

@@ -79,3 +79,14 @@ def test_the_commands_take_both(shell):
     assert "the same as recorded" in shell("replay", run_id[:8], "fetch", "--partition", "IBM")
     shell.mend()
     assert shell("resume", *meant, "--json")["run_id"] == run_id
+
+
+def test_what_continues_one_of_several_partitions_names_it(shell):
+    """A run of Airflow that is mapped serves several: the hint is a command that works."""
+    for symbol in ("IBM", "AAPL"):
+        printed = shell("run", "cli_flows:prices", "--partition", symbol, "--run-id", "several", exit_code=1)
+    assert "to continue: flowctx resume several --partition symbol=AAPL" in printed
+    hint = "to continue: flowctx resume several --partition symbol=IBM"
+    assert hint in shell("show", "several", "--partition", "symbol=IBM")
+    shell.mend()
+    shell(*hint.split()[3:])

@@ -23,7 +23,7 @@ _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
 #: What to do about runs of a batch that nobody planned: there is no selection to launch, and one run may serve several
 #: partitions.
 _UNPLANNED: Final[Mapping[str, str]] = {
-    "airflow": "clear the failed tasks of these runs in Airflow",
+    "airflow": "clear the steps that are not complete, and what follows them, in these runs in Airflow",
     "dagster": "re-execute these runs from their failure in Dagster",
     "local": "flowctx resume RUN",
 }

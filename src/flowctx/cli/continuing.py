@@ -22,7 +22,7 @@ from flowctx.core.workflow.named_workflows import is_named_file
 from flowctx.ledger.memory import MemoryLedger
 
 
-def how_to_continue(run: RunRecord) -> str:
+def how_to_continue(run: RunRecord, ledger: Ledger) -> str:
     """Return what goes on with a run that has not ended well.
 
     A run of a DAG of somebody's own goes on where Airflow has it. Where a ledger only says in which file a workflow
@@ -31,12 +31,20 @@ def how_to_continue(run: RunRecord) -> str:
     engine = run.context.metadata.get("engine")
     dag_id = engine.get("dag_id") if isinstance(engine, Mapping) else None
     if run.import_path is None and dag_id is not None:
-        return f"to continue: clear the failed tasks of the run in Airflow (DAG {dag_id!r} is of no Workflow)"
-    command = f"to continue: flowctx resume {shlex.quote(run.run_id)}"
+        steps = "the steps that are not complete, and what follows them,"
+        return f"to continue: clear {steps} in Airflow (DAG {dag_id!r} is of no Workflow)"
+    command = f"to continue: flowctx resume {shlex.quote(run.run_id)}{_partition_option(run, ledger)}"
     where, _, name = (run.import_path or "").rpartition(":")
     if where.endswith(".py"):
         return command if is_named_file(where, name) else f"{command} --workflow FILE.py:{name}"
     return command if _is_here(where) else f"{command} --workflow MODULE:{name or 'NAME'}"
+
+
+def _partition_option(run: RunRecord, ledger: Ledger) -> str:
+    """Return what says which partition of a run is meant, if its id serves several."""
+    key = run.context.partition
+    several = key is not None and len(ledger.list_runs(run_id=run.run_id, limit=2)) > 1
+    return f" --partition {shlex.quote(str(key))}" if several else ""
 
 
 def outside_of_batch(ledger: Ledger, target: str, workflow: Workflow, ctx: WorkflowContext) -> str | None:
@@ -73,13 +81,14 @@ def told_if_cut(ledger: Ledger, run_id: str) -> Iterator[None]:
             run = ledger.list_runs(run_id=run_id, limit=1)
         except LedgerError:
             run = []
-        hint = how_to_continue(run[0]) if run and not isinstance(ledger, MemoryLedger) else ""
+        hint = how_to_continue(run[0], ledger) if run and not isinstance(ledger, MemoryLedger) else ""
         reason = f"; {run[0].error}" if run and run[0].error and isinstance(exc, SystemExit) else ""
         echo("\n".join(filter(None, [f"Error: run {run_id}: {what}{reason}", hint])), err=True)
         raise click.exceptions.Exit(1) from exc
 
 
-def hints_after(run: RunRecord, *, raised: bool) -> list[str]:
+def hints_after(run: RunRecord, ledger: Ledger, *, raised: bool) -> list[str]:
     """Return what to type after a run that has failed."""
-    where = [f"to see where it failed: flowctx show {shlex.quote(run.run_id)} --traceback"] if raised else []
-    return [*where, how_to_continue(run)]
+    which = f"{shlex.quote(run.run_id)}{_partition_option(run, ledger)}"
+    where = [f"to see where it failed: flowctx show {which} --traceback"] if raised else []
+    return [*where, how_to_continue(run, ledger)]

@@ -169,7 +169,7 @@ def show(
         echo("")
         if run.engine != "local":
             echo(f"if {run.engine} runs it again, this is told here once its next step has begun")
-        echo(how_to_continue(run))
+        echo(how_to_continue(run, ledger))
 
 
 def _print_run(run: RunRecord, ledger: Ledger) -> None:

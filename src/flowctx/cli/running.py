@@ -205,8 +205,9 @@ def _report(result: RunResult, as_json: bool, ledger: Ledger) -> None:
     if result.status is not StepStatus.FAILED:
         return
     run = None if as_json or isinstance(ledger, MemoryLedger) else _run_of(ledger, result)
-    for hint in hints_after(run, raised=any(step.exception for step in result.steps)) if run is not None else ():
-        echo(hint)
+    if run is not None:
+        for hint in hints_after(run, ledger, raised=any(step.exception for step in result.steps)):
+            echo(hint)
     raise click.exceptions.Exit(1)
 
 
