@@ -24,7 +24,7 @@ from flowctx import (
     resume,
     run,
 )
-from flowctx.airflow import StepOperator, workflow_dag
+from flowctx.airflow import StepOperator, _compat, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.core.durability.records import CaptureKey, RunStatus
 from flowctx.ledger import open_ledger
@@ -293,6 +293,42 @@ def test_a_capture_that_another_run_writes_is_refused(ledger):
     key = CaptureKey(idempotency_key=done.context.idempotency_key, capture_id="IBM|b")
     ledger.claim(key, holder="somebody", lease=timedelta(hours=1))
     assert run_dag(workflow_dag(flow), partition="IBM", batch_id="b")["fetch"].error.startswith("CaptureHeld: ")
+
+
+def test_a_run_id_is_of_one_dag(ledger):
+    """A second DAG of the workflow would replace what the first has made under the same id: it is refused."""
+    flow = two_steps("twice", [])
+    first, second = (workflow_dag(flow, dag_id=name) for name in ("twice", "twice_again"))
+    run_dag(first, run_id="eod", params={"limit": 1}).raise_for_failure()
+    refused = run_dag(second, run_id="eod", params={"limit": 2})["fetch"]
+    assert refused.error.startswith(
+        "ContextError: run 'eod' of workflow 'twice' is one of DAG 'twice' already, and DAG"
+    )
+    assert refused.error.endswith("'twice_again' would replace what that made; start its run with another run id")
+    known = ledger.get_run("eod")
+    assert (known.status, known.context.params["limit"]) == (RunStatus.OK, 1)
+
+
+def test_a_schedule_names_runs_of_two_dags_alike(ledger, heard):
+    """Nobody could name them otherwise, so that the second is warned of, and runs."""
+    flow = two_steps("daily", [])
+    for dag_id in ("daily", "daily_again"):
+        dag = workflow_dag(flow, dag_id=dag_id)
+        run_dag(dag)  # makes the database
+        with create_session() as session:
+            how = {"conf": {}, "logical_date": None, "partition_key": None, "session": session, "run_type": "scheduled"}
+            _to_the_end(dag, _compat.start_run(dag, run_id="scheduled__1", **how), session)
+    assert any("is one of DAG 'daily' already, and DAG 'daily_again' replaces what that made" in text for text in heard)
+
+
+def test_two_dags_may_make_one_run(ledger):
+    """A workflow whose steps two DAGs have is one run where those have the same id."""
+    flow = two_steps("split", [])
+    for name in flow.steps:
+        with DAG(f"split_{name}") as dag:
+            StepOperator(step=flow[name], workflow=flow)
+        run_dag(dag, run_id="one", params={"cursor": 1})
+    assert ledger.get_run("one").status is RunStatus.OK
 
 
 def test_a_ledger_that_is_away_stops_a_strict_run(tmp_path, monkeypatch):

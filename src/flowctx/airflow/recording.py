@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ from flowctx.airflow._compat import (
     conf,
     dag_run_state,
     plain_sequences,
+    run_type_of,
     xcom_storage_path,
 )
 from flowctx.airflow.ordering import await_runs
@@ -23,9 +25,9 @@ from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, rea
 from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
-from flowctx.core.durability.continuation import EngineRerun
+from flowctx.core.durability.continuation import EngineRerun, find_run
 from flowctx.core.durability.endings import end_run, just_begun
-from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
@@ -34,7 +36,7 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.durability.takeover import begin_or_take_over
-from flowctx.core.errors import Superseded, WorkflowError
+from flowctx.core.errors import ContextError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.cascade import Before, Order, RunIf
@@ -44,6 +46,8 @@ from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
+
+logger = logging.getLogger("flowctx")
 
 #: States of a task of which nothing more is to come.
 _ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
@@ -143,10 +147,35 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         redo="clear",
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
+    if own_ledger is not None:
+        _refuse_another_dag(recorded_in, plan.run, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder
+
+
+def _refuse_another_dag(ledger: RunLedger, run: RunRecord, context: Any) -> None:
+    """Refuse a step of a run that the ledger has of another DAG, whose run of that id has the step, too.
+
+    The ids of what a schedule starts follow from the time, so that nobody could give others: those are warned of.
+
+    Raises:
+        ContextError: It has.
+    """
+    known, ti, dag_id = find_run(ledger, run), context["ti"], context["task"].dag_id
+    engine = known.context.metadata.get("engine") if known is not None and known.engine == "airflow" else None
+    other = engine.get("dag_id") if isinstance(engine, Mapping) else None
+    if other in (None, dag_id):
+        return
+    states = ti.get_task_states(dag_id=other, task_ids=[ti.task_id], run_ids=[run.run_id])
+    if not any(states.values()):
+        return
+    what = f"run {run.run_id!r} of workflow {run.workflow!r} is one of DAG {other!r} already"
+    if run_type_of(context["dag_run"]) in ("scheduled", "backfill"):
+        logger.warning("%s, and DAG %r replaces what that made; let one of them have the schedule", what, dag_id)
+        return
+    raise ContextError(f"{what}, and DAG {dag_id!r} would replace what that made; start its run with another run id")
 
 
 def _stop_if_over(ti: Any, recorder: Recorder) -> None:
