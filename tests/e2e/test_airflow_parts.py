@@ -102,6 +102,21 @@ def test_a_dag_of_some_steps_is_a_part(airflow: AirflowStack, ledger: Ledger, ho
     assert calls(airflow, "some") == ["first", "second"]
 
 
+def test_what_the_ledger_has_lost_runs_again(
+    airflow: AirflowStack, home: Home, ledger_url: str, tmp_path: Path
+) -> None:
+    """To a ledger that has nothing of a batch, as an older backup, it is not done, though Airflow calls it so."""
+    launch = ("backfill", "part_flows:parts", "--batch", "lost", "--select", "tier=T1", "--on", "airflow")
+    home.run(*launch)
+    older = command(airflow, f"sqlite:///{tmp_path / 'older.db'}", tmp_path)
+    _, err = older.run(*launch, code=1)  # tasks write to the other one, so that this has nothing of it again
+    assert "airflow has 1 partition as done, and the ledger has nothing of what they made, so they run again" in err
+    assert older.status("lost")["counts"] == {"partial": 1}
+    assert calls(airflow, "lost") == ["first", "second", "first", "second"]
+    home.run(*launch)
+    assert home.status("lost")["counts"] == {"ok": 1}
+
+
 def test_a_cleared_task_is_what_it_did_last(airflow: AirflowStack, ledger: Ledger) -> None:
     """A cleared task that fails leaves no whole run, and the batch says so; one that is mended makes it whole again."""
     run_id = trigger(airflow, "parts", "T3", "cleared")
