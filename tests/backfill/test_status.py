@@ -263,6 +263,17 @@ def test_the_page_says_why_partitions_were_skipped(ledger: Ledger) -> None:
     assert "<td>2</td><td>&lt;no&gt; trades</td>" in page
 
 
+def test_it_says_why_partitions_are_partial(ledger: Ledger) -> None:
+    """Each reason is counted, on the page too; a part that was asked for needs none."""
+    why = "airflow calls it done, and the ledger has nothing of it"
+    for tier, reason in (("T1", why), ("T2", why), ("T3", None)):
+        ledger.batches.record_outcomes("b", [ran(f"date=2012-01-03|tier={tier}", "partial", error=reason, seconds=2)])
+    status = BatchStatus.of(ledger, "b")
+    assert (status.counts["partial"], status.partial) == (3, {why: 2})
+    assert status.to_dict()["partial"] == {why: 2}
+    assert why in render_html(status)
+
+
 def test_the_page_holds_tracebacks() -> None:
     """Where a step failed stands in the page beside its error."""
     ledger, broken = open_ledger("memory://"), Workflow("broken", partitions=PartitionScheme(tier=["T1"]))

@@ -39,7 +39,7 @@ def render_html(status: BatchStatus, latest: Sequence[LatestTables] = ()) -> str
     parts = {
         "TITLE": title,
         "PLAIN": _plain(status),
-        "SKIPS": _skips(status) + _tolerated(status) + _waits(status) + _others(status),
+        "SKIPS": _skips(status) + _tolerated(status) + _partial(status) + _waits(status) + _others(status),
         "TABLES": _tables(latest),
         "LINEAGE": _lineage(latest),
         "DATA": data,
@@ -80,6 +80,12 @@ def _waits(status: BatchStatus) -> str:
     """Return what partitions wait for, as a table; nothing where none does."""
     rows = [(f"{count:,}", _text(why)) for why, count in status.waits.items()]
     return f'<section id="waits">{table("Waiting", ("partitions", "why"), rows)}</section>' if rows else ""
+
+
+def _partial(status: BatchStatus) -> str:
+    """Return why partitions are partial that were to be whole."""
+    rows = [(f"{count:,}", _text(why)) for why, count in status.partial.items()]
+    return f'<section id="partial">{table("Partial", ("partitions", "why"), rows)}</section>' if rows else ""
 
 
 def _tolerated(status: BatchStatus) -> str:

@@ -65,6 +65,8 @@ class BatchStatus:
     ended_at: datetime | None
     #: What optional steps failed of, in runs that are ok, and in how many.
     tolerated: Mapping[str, int] = field(default_factory=dict)
+    #: Why partitions are partial that were to be whole, and how many for each; the most frequent reasons.
+    partial: Mapping[str, int] = field(default_factory=dict)
     #: Its partitions in rows and columns; those of which anything is known, where nobody planned it or its workflow is
     #: not at hand, in the order of their texts; of several workflows, none.
     grid: Grid | None = field(default=None, repr=False)
@@ -174,23 +176,11 @@ class BatchStatus:
             "seconds": dict(self.seconds),
             "started_at": _iso(self.started_at),
             "ended_at": _iso(self.ended_at),
-            "failures": [
-                {
-                    **({"workflow": run.workflow} if run.workflow else {}),
-                    "partition": run.label,
-                    "step": run.step,
-                    "error": run.error,
-                    "run_id": run.run_id if run.has_run else None,
-                    "engine": run.engine,
-                    "attempt": run.attempt,
-                    "category": run.category,
-                    "traceback": run.traceback if place < MAX_TRACEBACKS else None,
-                }
-                for place, run in enumerate(self.failures)
-            ],
+            "failures": [_failure_data(run, place < MAX_TRACEBACKS) for place, run in enumerate(self.failures)],
             "skips": dict(self.skips),
             "waits": dict(self.waits),
             "tolerated": dict(self.tolerated),
+            "partial": dict(self.partial),
             **several,
         }
 
@@ -207,6 +197,7 @@ class _Survey:
         self.skips: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.tolerated: Counter[str] = Counter()
+        self.partial: Counter[str] = Counter()
         self.seconds = array("d")
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
@@ -220,6 +211,7 @@ class _Survey:
             "skips": dict(self.skips.most_common(MAX_REASONS)),
             "waits": dict(self.waits.most_common(MAX_REASONS)),
             "tolerated": dict(self.tolerated.most_common(MAX_REASONS)),
+            "partial": dict(self.partial.most_common(MAX_REASONS)),
             "started_at": self.started_at,
             "ended_at": self.ended_at,
         }
@@ -233,6 +225,7 @@ class _Survey:
         self.skips.update(other.skips)
         self.waits.update(other.waits)
         self.tolerated.update(other.tolerated)
+        self.partial.update(other.partial)
         self.seconds.extend(other.seconds)
         self.started_at = min(filter(None, (self.started_at, other.started_at)), default=None)
         self.ended_at = max(filter(None, (self.ended_at, other.ended_at)), default=None)
@@ -266,10 +259,26 @@ class _Survey:
             PartitionState.SKIPPED: self.skips,
             PartitionState.WAITING: self.waits,
             PartitionState.OK: self.tolerated,
+            PartitionState.PARTIAL: self.partial if run.error else None,  # of a part that was asked for, there is none
         }
         reasons = kinds.get(run.state)
         if reasons is not None and (run.error in reasons or len(reasons) < MAX_FAILURES):
             reasons[run.error or "no reason given"] += 1
+
+
+def _failure_data(run: PartitionRun, traced: bool) -> dict[str, Any]:
+    """Return a failure as JSON-ready data, with its traceback or without."""
+    return {
+        **({"workflow": run.workflow} if run.workflow else {}),
+        "partition": run.label,
+        "step": run.step,
+        "error": run.error,
+        "run_id": run.run_id if run.has_run else None,
+        "engine": run.engine,
+        "attempt": run.attempt,
+        "category": run.category,
+        "traceback": run.traceback if traced else None,
+    }
 
 
 def _failures(ledger: Ledger, batch: BatchRecord, partitions: Sequence[str]) -> Iterator[PartitionRun]:

@@ -179,10 +179,7 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
         }
     )
     _show_workflows(found, asked)
-    reasons = {"skipped": found.skips, "optional steps failed": found.tolerated, "waiting": found.waits}
-    for title, by_reason in reasons.items():
-        if by_reason:
-            print_table(f"\n{title}", ("partitions", "why"), [(f"{n:,}", why) for why, n in by_reason.items()])
+    _show_reasons(found)
     if found.failures and most:
         rows = [
             (run.title, run.step, run.engine, run.run_id if run.has_run else None, run.error)
@@ -197,6 +194,19 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
     for note in (superseded_text(found.superseded, found.total), advice_on_rest(found.counts, found.engines, batch)):
         if note is not None:
             echo(note)
+
+
+def _show_reasons(found: BatchStatus) -> None:
+    """Print why partitions stand as they do that have not failed."""
+    reasons = {
+        "skipped": found.skips,
+        "optional steps failed": found.tolerated,
+        "partial": found.partial,
+        "waiting": found.waits,
+    }
+    for title, by_reason in reasons.items():
+        if by_reason:
+            print_table(f"\n{title}", ("partitions", "why"), [(f"{n:,}", why) for why, n in by_reason.items()])
 
 
 def _show_workflows(found: BatchStatus, asked: Sequence[str]) -> None:
