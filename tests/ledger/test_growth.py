@@ -230,8 +230,9 @@ def test_forgetting_takes_many_transactions(ledger, clock):
     assert list(ledger.batches.iter_outcomes("b1")) == []
 
 
+@pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("versions", [1, 2, 3])
-def test_however_many_runs_are_old_the_same_are_counted(ledger, clock, versions):
+def test_however_many_runs_are_old_the_same_are_counted(ledger, clock, versions, lost):
     """Of few runs, each is looked at; of many, those that stay are found by subject; and as many are then forgotten."""
     endings = ["ok", "failed", "ok", "skipped", None, "ok", "failed", "ok"]  # of one the lease runs still
     for subject, shift in itertools.product(range(6), range(8)):
@@ -239,11 +240,18 @@ def test_however_many_runs_are_old_the_same_are_counted(ledger, clock, versions)
         if (how := endings[(shift + 3 * subject) % 8]) is not None:
             ledger.finish(run, RunStatus(how))
         clock.advance(timedelta(minutes=1))
-    for at, key in [(2, "n=1"), (5, "n=2")]:  # as if a prune had been cut off in between
-        which = f"partition = '{key}' AND batch_id = 'b{at}'"
-        ledger._database.transaction(lambda at, sql=which: at.exec_driver_sql(f"DELETE FROM flowctx_run WHERE {sql}"))
+
+    def change(what, batch, key):
+        which = f"batch_id = 'b{batch}' AND partition = 'n={key}'"
+        ledger._database.transaction(lambda at: at.exec_driver_sql(f"{what} WHERE {which}"))
+
+    if lost:  # as if a prune had been cut off in between
+        change("DELETE FROM flowctx_run", 2, 1)
+        change("DELETE FROM flowctx_run", 5, 2)
     ledger.batches.keep("b4")
     before = clock.now() - timedelta(minutes=5)
+    change(f"UPDATE flowctx_run SET heard_at = '{stamp(before)}'", 1, 1)
+    change(f"UPDATE flowctx_run SET started_at = '{stamp(before + timedelta(hours=1))}'", 1, 3)  # another clock
     clock.advance(timedelta(days=90))
     would = ledger.would_prune(before, versions=versions)
     pruning = Pruning(ledger._database, stamp(before), versions)

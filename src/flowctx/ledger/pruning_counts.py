@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import and_, exists, func, literal_column, or_, select, union
@@ -12,11 +13,14 @@ from sqlalchemy.engine import Connection
 from flowctx.core.durability.records import CaptureState, Pruned, PrunedRuns
 from flowctx.ledger.artifacts import referred_paths, rolled_back
 from flowctx.ledger.pruning import Pruning
+from flowctx.ledger.rows import stamp
 from flowctx.ledger.tables import batches, captures, launches, runs
 from flowctx.ledger.versions_sql import chunks
 
 #: A workflow and a batch.
 _Group: TypeAlias = tuple[str, str | None]
+#: By how much the clock of who begins a run and that of the ledger, which grants its capture, may differ.
+_CLOCKS_DIFFER = timedelta(days=1)
 
 
 class PruningCounts(NamedTuple):
@@ -73,6 +77,8 @@ class PruningCounts(NamedTuple):
         What was granted before the time is of a run that began before it, unless two clocks differ.
         """
         old, writer = captures.c.claimed_at < self.pruning.before, runs.alias("writer")
+        if self.pruning.database.sqlite and self.at.execute(_holders_without_run()).first() is None:
+            return self._count(old) - self._captures_of_young_runs(), 0
         by_age = select(runs.c.heard_at < self.pruning.before, func.count()).group_by(literal_column("1"))
         with_run = captures.c.holder == runs.c.run_key, old, runs.c.started_at < self.pruning.before
         found = {bool(is_old): int(count) for is_old, count in self.at.execute(by_age.where(*with_run))}
@@ -80,6 +86,13 @@ class PruningCounts(NamedTuple):
             return found.get(True, 0), 0
         lost = ~exists().where(writer.c.run_key == captures.c.holder)
         return found.get(True, 0), self._count(old, lost, ~self.pruning.capture_stays())
+
+    def _captures_of_young_runs(self) -> int:
+        """Return how many old captures other runs have: those that were heard of since, or began by another clock."""
+        before, time = self.pruning.before, datetime.fromisoformat(self.pruning.before)
+        latest = stamp(time + min(_CLOCKS_DIFFER, datetime.max.replace(tzinfo=UTC) - time))
+        young = runs.c.started_at < latest, or_(runs.c.heard_at >= before, runs.c.started_at >= before)
+        return int(self.at.execute(select(func.sum(self._own_captures())).where(*young)).scalar_one() or 0)
 
     def _staying(self) -> Iterator[Any]:
         """Yield of the old runs that stay how many there are of each workflow and batch, and how many captures."""
@@ -92,13 +105,16 @@ class PruningCounts(NamedTuple):
         yield self._by_group(~kept, holders=self._holders_that_stay())
 
     def _by_group(self, *conditions: Any, holders: Any = None) -> Any:
-        old = captures.c.claimed_at < self.pruning.before
-        own = select(func.count()).where(captures.c.holder == runs.c.run_key, old).scalar_subquery()
-        query = select(runs.c.workflow, runs.c.batch_id, func.count(), func.sum(own))
+        query = select(runs.c.workflow, runs.c.batch_id, func.count(), func.sum(self._own_captures()))
         if holders is not None:
             query = query.select_from(holders).join(runs, runs.c.run_key == holders.c.holder)
         query = query.where(*self.pruning.run_is_old(), *conditions)
         return self.at.execute(query.group_by(runs.c.workflow, runs.c.batch_id))
+
+    def _own_captures(self) -> Any:
+        """Return the query for how many old captures a run has."""
+        old = captures.c.claimed_at < self.pruning.before
+        return select(func.count()).where(captures.c.holder == runs.c.run_key, old).scalar_subquery()
 
     def _holders_that_stay(self) -> Any:
         """Return the query for the runs whose captures stay: of each subject, only the last captures are looked at."""
@@ -120,6 +136,11 @@ class PruningCounts(NamedTuple):
         names = [name for name, count in self.at.execute(of_old) if count == going[name]]
         young = exists().where(launches.c.batch_id == batches.c.batch_id, launches.c.heard_at >= self.pruning.before)
         return sum(self._count(batches.c.batch_id.in_(some), ~young) for some in chunks(names))
+
+
+def _holders_without_run() -> Any:
+    """Return the query for a holder that is no run; SQLite reads two indexes side by side, faster than a join."""
+    return select(captures.c.holder).except_(select(runs.c.run_key)).order_by("holder").limit(1)
 
 
 def _subjects() -> Any:
