@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from adapters.engine_servers import Airflow
 from adapters.recorded_parts import record_failure, record_part
 from backfill.flows import flow
-from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme
+from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme, run
 from flowctx.airflow import PartitionTimetable
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
@@ -241,6 +241,18 @@ def test_what_the_ledger_has_lost_runs_again(airflow: Airflow, ledger: Ledger, c
     assert {tuple(body["task_ids"]) for body in airflow.cleared} == {tuple(sorted(flow.steps))}
     assert [len(airflow.runs), len(airflow.cleared)] == [3, 3]
     assert "airflow has 3 partitions as done, and the ledger has nothing of what they made" in caplog.text
+
+
+def test_what_was_pruned_is_not_lost(airflow: Airflow, ledger: Ledger) -> None:
+    """A version that was superseded and forgotten was there: it is not made again, and is not current again."""
+    fill(airflow, open_ledger("memory://"))
+    for batch_id in ("b", "later"):
+        for tier in ("T1", "T2", "T3"):
+            run(flow, partition=f"2012-01-02|{tier}", batch_id=batch_id, ledger=ledger)
+    assert ledger.prune(ledger.now() + timedelta(seconds=1)).runs == 3
+    airflow.had_ledger, airflow.most = True, 100
+    assert fill(airflow, ledger).before == {PartitionState.OK: 3}
+    assert airflow.cleared == []
 
 
 def test_of_a_failure_that_the_ledger_has_lost_all_runs_again(airflow: Airflow, ledger: Ledger) -> None:

@@ -113,7 +113,7 @@ def test_what_begins_after_its_engine_was_asked_goes_on(url: str, airflow: Airfl
         engine="airflow",
         last_seen_at=datetime(2026, 1, 9, tzinfo=UTC),
     )
-    assert settle_run(ledger, "filled", outcome, asked_at) == outcome
+    assert settle_run(ledger, "filled", outcome, asked_at).known == outcome
     assert ledger.get_run(run.run_id).status is RunStatus.RUNNING
 
 

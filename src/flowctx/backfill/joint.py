@@ -212,7 +212,14 @@ class JointBackfill:
                 max_failures=max_failures,
                 listener=listener or LaunchListener(),
                 decide=lambda known: self._reconciled(known, extend=extend),
-                settle=lambda run, at: settle_run(self.ledger, run.workflow, run, at, had_ledger=launcher.had_ledger),
+                settle=lambda run, asked_at: settle_run(
+                    self.ledger,
+                    run.workflow,
+                    run,
+                    asked_at,
+                    batch_id=self.batch_id,
+                    had_ledger=launcher.had_ledger,
+                ),
             ),
         )
         return replace(launch.to_the_end(), params_kept=any(plan.keeps_params for plan in self.plans))

@@ -353,7 +353,12 @@ class Backfill:
             listener=listener or LaunchListener(),
             decide=lambda known: self._reconciled(known, extend=extend),
             settle=lambda run, asked_at: settle_run(
-                self.ledger, self.workflow.name, run, asked_at, had_ledger=launcher.had_ledger
+                self.ledger,
+                self.workflow.name,
+                run,
+                asked_at,
+                batch_id=self.batch_id,
+                had_ledger=launcher.had_ledger,
             ),
         )
         again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)

@@ -39,6 +39,7 @@ def settle_run(
     outcome: PartitionRun,
     asked_at: datetime | None = None,
     *,
+    batch_id: str | None = None,
     had_ledger: Callable[[PartitionRun], bool] = lambda run: False,
 ) -> SettledRun:
     """End a recorded run that its engine calls over.
@@ -51,6 +52,7 @@ def settle_run(
         workflow: The workflow's name.
         outcome: What the engine says of it.
         asked_at: A time on the ledger's clock before the engine was asked; by default when it ended the run.
+        batch_id: The batch that the run is of; what was pruned of it is done for all that the ledger forgot.
         had_ledger: Whether a run had a ledger to be recorded in; if so, it is not done where the ledger has nothing of
             it: the ledger was away, or is an older backup.
     """
@@ -60,7 +62,7 @@ def settle_run(
     try:
         found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
     except UnknownRun:
-        if outcome.state.done and had_ledger(outcome):
+        if outcome.state.done and not _is_pruned(ledger, workflow, partition, batch_id) and had_ledger(outcome):
             why = f"{outcome.engine} calls it done, and the ledger has nothing of it"
             outcome = replace(outcome, state=PartitionState.PARTIAL, error=why)
             return SettledRun(outcome, outcome, lost=True)
@@ -76,6 +78,10 @@ def settle_run(
         return SettledRun(outcome, outcome)
     error = found.error or (None if state.done else outcome.error)
     return SettledRun(outcome, replace(outcome, state=state, error=error))
+
+
+def _is_pruned(ledger: Ledger, workflow: str, partition: PartitionKey | None, batch_id: str | None) -> bool:
+    return any(version.batch_id == batch_id for version in ledger.pruned_versions(workflow, [partition]))
 
 
 def end_silent_runs(ledger: Ledger, batch: BatchRecord) -> tuple[int, list[RunRecord]]:

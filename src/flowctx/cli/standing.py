@@ -142,7 +142,9 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
 
     def found() -> Iterator[PartitionRun]:
         for run in launcher.find(batch, workflow):
-            settled = settle_run(ledger, batch.workflow, run, asked_at, had_ledger=launcher.had_ledger)
+            settled = settle_run(
+                ledger, batch.workflow, run, asked_at, batch_id=batch.batch_id, had_ledger=launcher.had_ledger
+            )
             known = settled.known
             differing[run.state, known.state] += run.state.ended and run.state.done is not known.state.done
             yield settled.noted
