@@ -63,7 +63,8 @@ def _containers(inner):
     return st.one_of(
         inner.map(pa.list_),
         inner.map(pa.large_list),
-        st.builds(pa.list_, inner, st.integers(1, 3)),
+        # Of lists of a number of nulls, pyarrow 26 cannot write a slice.
+        st.builds(pa.list_, inner.filter(lambda kind: not pa.types.is_null(kind)), st.integers(1, 3)),
         fields.map(lambda pairs: pa.struct([pa.field(name, kind) for name, kind in pairs])),
         st.builds(pa.map_, keys, inner),
     )
