@@ -1,13 +1,14 @@
 """The keys of the assets of workflows: a prefix, the workflow's name, the step's."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import dagster as dg
 
 from flowctx.core.errors import WorkflowError
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import SLIP, nearest
 from flowctx.core.workflow.inputs import Source, inputs_of
 
 #: What keys begin with: a name, several, or by the name of the workflow where those differ.
@@ -45,25 +46,30 @@ def key_path(workflow: Source, key_prefix: KeyPrefix | None) -> tuple[str, ...]:
 
 
 def check_prefix(workflow: Source, key_prefix: KeyPrefix | None) -> None:
-    """Refuse a prefix that is empty, or is that of a workflow which has nothing to do with this one.
+    """Refuse a prefix that is empty, and warn of a name that a slip seems to have made of a workflow's.
+
+    One dict may serve many workflows, so other names are left alone.
 
     Args:
         workflow: The workflow whose assets get it.
         key_prefix: As for :func:`workflow_assets`.
 
     Raises:
-        WorkflowError: It is.
+        WorkflowError: It is empty.
     """
     concerned = [workflow, *(item.workflow for _, _, item in inputs_of(workflow))]
     for each in concerned:
         key_path(each, key_prefix)
     names = list(dict.fromkeys(each.name for each in concerned))
-    for name in key_prefix if isinstance(key_prefix, Mapping) else ():
-        if name not in names:
-            near = nearest(name, names)
-            raise WorkflowError(
-                f"key_prefix names {name!r}, which workflow {workflow.name!r} is not and does not read; "
-                + (f"did you mean {near[0]!r}?" if near else f"it may name {', '.join(map(repr, names))}")
+    if not isinstance(key_prefix, Mapping):
+        return
+    left_out = [name for name in names if name not in key_prefix]
+    for name in key_prefix:
+        if name not in names and (near := nearest(name, left_out, cutoff=SLIP)):
+            warnings.warn(
+                f"key_prefix names {name!r}, which workflow {workflow.name!r} is not and does not read; did you mean "
+                f"{near[0]!r}?",
+                stacklevel=3,
             )
 
 

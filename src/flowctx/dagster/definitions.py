@@ -72,7 +72,7 @@ def workflow_assets(
 
     Raises:
         WorkflowError: The workflow has no steps, ``deps`` or ``checks`` name a step that it does not have, or
-            ``key_prefix`` is empty or names a workflow that it is not and does not read.
+            ``key_prefix`` is empty.
         ContextError: Another argument is empty text.
 
     Example:

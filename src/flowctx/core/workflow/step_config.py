@@ -7,14 +7,12 @@ from typing import Any, Final
 
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.errors import ContextError
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import SLIP, nearest
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import Parameter
 
 #: In ``metadata``: the configuration that the caller of a run has set, by step.
 STEP_CONFIG: Final = "step_config"
-#: How alike two names are of which one is taken for a slip of the other.
-_NEAR = 0.8
 
 
 def step_config_of(workflow: Workflow | None, wanted: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
@@ -57,7 +55,7 @@ def _read(workflow: Workflow | None, step: str, values: Mapping[str, Any]) -> di
 def _value(step: str, name: str, value: Any, own: Mapping[str, Any]) -> Any:
     where = f"step_config[{step!r}]"
     if name not in own:
-        near = nearest(name, own, cutoff=_NEAR)
+        near = nearest(name, own, cutoff=SLIP)
         if near:
             raise ContextError(f"{where} sets {name!r}, which the step does not have; did you mean {near[0]!r}?")
         return value
