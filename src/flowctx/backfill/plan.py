@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from flowctx.backfill.again import RunsAgain, not_done, runs_again
@@ -352,11 +353,10 @@ class Backfill:
             max_failures=max_failures,
             listener=listener or LaunchListener(),
             decide=lambda known: self._reconciled(known, extend=extend),
-            settle=lambda run, asked_at: settle_run(
+            settle=partial(
+                settle_run,
                 self.ledger,
                 self.workflow.name,
-                run,
-                asked_at,
                 batch_id=self.batch_id,
                 had_ledger=launcher.had_ledger,
             ),

@@ -14,7 +14,7 @@ from uuid import UUID
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.data.plain import freeze
 from flowctx.core.errors import ContextError, FlowctxError
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import SLIP, nearest
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, check_param_names
 
 _INT = re.compile(r"[+-]?[0-9]+\Z")
@@ -26,8 +26,6 @@ SHOWN_AS_TEXT = (Decimal, date, datetime, time, timedelta, UUID)
 _NAMESPACE = TAG_PREFIX.rstrip("/")
 #: Names, squeezed, that say in other words who a run is.
 _OTHER_WORDS = {"asof": "as_of_date"}
-#: How alike two names are of which one is taken for a slip of the other.
-_NEAR = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +164,7 @@ def check_known(names: Iterable[str], known: Iterable[str], *, extra: bool, what
     for name in names:
         if name in there or name in RESERVED_NAMES:
             continue
-        if (slip := near_reserved(name)) is not None and not nearest(name, there, cutoff=_NEAR):
+        if (slip := near_reserved(name)) is not None and not nearest(name, there, cutoff=SLIP):
             raise ContextError(
                 f"{what} has no parameter {name!r}; did you mean {slip!r}, which says who the run is? "
                 f"If not, declare it: Workflow(params={{{name!r}: ...}})"
