@@ -130,8 +130,9 @@ class JointBackfill:
         )
 
     def _settling(self, launcher: Launcher) -> Callable[[PartitionRun, datetime | None], SettledRun]:
-        how = {"batch_id": self.batch_id, "had_ledger": launcher.had_ledger}
-        return lambda run, asked_at: settle_run(self.ledger, run.workflow, run, asked_at, **how)
+        return lambda run, asked_at: settle_run(
+            self.ledger, run.workflow, run, asked_at, batch_id=self.batch_id, had_ledger=launcher.had_ledger
+        )
 
     def _check(self, from_step: str | None) -> None:
         """Refuse what is not due, and a step that none of the workflows has."""
