@@ -243,6 +243,15 @@ def test_what_the_ledger_has_lost_runs_again(airflow: Airflow, ledger: Ledger, c
     assert "airflow has 3 partitions as done, and the ledger has nothing of what they made" in caplog.text
 
 
+def test_what_counts_as_done_is_asked_about_once(airflow: Airflow, ledger: Ledger) -> None:
+    """Where tasks write to no ledger, the next launch takes the engine's word of what it has noted."""
+    airflow.most = 100
+    assert fill(airflow, ledger).ended == {PartitionState.OK: 3}
+    asked = [call for call in airflow.calls if "xcomEntries" in call]
+    assert fill(airflow, ledger).before == {PartitionState.OK: 3}
+    assert [call for call in airflow.calls if "xcomEntries" in call] == asked
+
+
 def test_what_was_pruned_is_not_lost(airflow: Airflow, ledger: Ledger) -> None:
     """A version that was superseded and forgotten was there: it is not made again, and is not current again."""
     fill(airflow, open_ledger("memory://"))

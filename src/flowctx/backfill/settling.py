@@ -62,7 +62,8 @@ def settle_run(
     try:
         found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
     except UnknownRun:
-        if outcome.state.done and not _is_pruned(ledger, workflow, partition, batch_id) and had_ledger(outcome):
+        counts = batch_id is not None and _counts_already(ledger, workflow, outcome, batch_id)
+        if outcome.state.done and not counts and had_ledger(outcome):
             why = f"{outcome.engine} calls it done, and the ledger has nothing of it"
             outcome = replace(outcome, state=PartitionState.PARTIAL, error=why)
             return SettledRun(outcome, outcome, lost=True)
@@ -80,7 +81,12 @@ def settle_run(
     return SettledRun(outcome, replace(outcome, state=state, error=error))
 
 
-def _is_pruned(ledger: Ledger, workflow: str, partition: PartitionKey | None, batch_id: str | None) -> bool:
+def _counts_already(ledger: Ledger, workflow: str, outcome: PartitionRun, batch_id: str) -> bool:
+    """Whether a run that the ledger does not have was noted as done before, or was pruned: its engine is not asked."""
+    noted = ledger.batches.iter_outcomes(batch_id, [outcome.partition], workflow=workflow)
+    if any(run.run_id == outcome.run_id and run.state.done for run in noted):
+        return True
+    partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
     return any(version.batch_id == batch_id for version in ledger.pruned_versions(workflow, [partition]))
 
 
