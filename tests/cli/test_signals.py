@@ -35,12 +35,23 @@ with ended_by_signals(), new_file(Path("written.csv")) as file:
 """
 
 
+def ended(code, **where):
+    """Run Python, with the signals of a shell: how the tests were begun does not matter, nor what runs beside them."""
+
+    def as_in_a_shell():
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    command = [sys.executable, *code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=as_in_a_shell, **where)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_run_that_is_ended_is_recorded(shell, number):
     """It is not left as one that is under way: it can be resumed at once."""
     (shell.folder / "ended_flows.py").write_text(SOURCE)
-    command = [sys.executable, "-m", "flowctx", "run", "ended_flows:ended", "--run-id", "r", "-p", f"by={number.value}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = ended(["-m", "flowctx", "run", "ended_flows:ended", "--run-id", "r", "-p", f"by={number.value}"])
     assert (done.returncode, "interrupted" in done.stderr) == (-number, True), done.stderr
     (run,) = shell("runs", "--json")
     assert (run["run_id"], run["status"], run["error"]) == ("r", "failed", "interrupted")
@@ -53,11 +64,11 @@ def test_what_is_ignored_stays_ignored(shell):
         "import signal, sys; from flowctx.cli import main; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
         f"sys.argv = ['flowctx', 'run', 'ended_flows:ended', '-p', 'by={signal.SIGHUP.value}']; main()"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert ended(["-c", code]).returncode == 0
 
 
 def test_no_half_of_a_file_is_left(tmp_path):
     """Nor is a copy of the process, as a step may fork one, ended in another way than before."""
-    done = subprocess.run([sys.executable, "-c", FILE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = ended(["-c", FILE], cwd=tmp_path)
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert list(tmp_path.iterdir()) == []
