@@ -76,6 +76,10 @@ class InThisProcess:
         """Know nothing but the ledger."""
         return iter(())
 
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Have all in the ledger."""
+        return True
+
 
 class Runs(RuleBasedStateMachine):
     """Partitions in two batches, on which anything may happen; a third partition comes later."""
