@@ -171,6 +171,28 @@ def test_complete_steps_of_a_run_that_was_deleted_do_not_run_again(airflow: Airf
     assert run["conf"]["resume_from"] == job.run_id != run_id
 
 
+def test_after_a_second_death_what_failed_is_cleared_alone(airflow: Airflow, ledger: Ledger) -> None:
+    """Of a run whose process died there is another one; of that one, what is complete in the ledger stays, too."""
+    airflow.state, airflow.had_ledger = "failed", True
+    airflow.tasks = [{"task_id": "load", "state": "success"}, {"task_id": "check", "state": "failed"}]
+    airflow.tasks = [{"try_number": 1, **task} for task in airflow.tasks]
+    some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
+    (job,) = some.iter_work(None, retry_failed=True)
+    record_failure(ledger, "airflow", job.run_id, died=True)
+    some.launch(AirflowLauncher(airflow.url), retry_failed=True)
+    (again,) = airflow.runs
+    record_failure(ledger, "airflow", again, died=True)
+    some.launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert [(body["dag_run_id"], body["task_ids"]) for body in airflow.cleared] == [(again, ["check"])]
+
+
+def test_a_skip_is_not_lost(airflow: Airflow, ledger: Ledger) -> None:
+    """It has made nothing that a ledger could have lost."""
+    airflow.had_ledger = True
+    airflow.tasks = [{"task_id": step, "state": "skipped", "try_number": 1} for step in flow.steps]
+    assert fill(airflow, ledger).ended == {PartitionState.SKIPPED: 3}
+
+
 def test_runs_that_were_deleted_need_no_stopping(airflow: Airflow) -> None:
     """Canceling what is not there any more is no trouble."""
     batch = Backfill(flow, SOME, "b", ledger="memory://").record()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -211,6 +212,17 @@ def test_what_the_ledger_has_lost_runs_again(dagster: Dagster, ledger: Ledger, c
     fill(dagster, open_ledger("memory://"))  # one that knows nothing of the batch
     assert len(dagster.runs) == 6
     assert "dagster has 3 partitions as done, and the ledger has nothing of what they made" in caplog.text
+
+
+def test_a_run_of_many_partitions_is_asked_once(dagster: Dagster, ledger: Ledger) -> None:
+    """Whether a run had a ledger is one question for all of its partitions."""
+    fill(dagster, ledger)
+    launcher, run = DagsterLauncher(dagster.url), next(ledger.batches.iter_outcomes("b"))
+    before = len(dagster.calls)
+    assert launcher.had_ledger(run) is False
+    asked = len(dagster.calls)
+    assert launcher.had_ledger(replace(run, partition="date=2012-01-03|tier=T1")) is False
+    assert (asked > before, len(dagster.calls)) == (True, asked)
 
 
 def test_of_a_failure_that_the_ledger_has_lost_all_runs_again(dagster: Dagster, ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ import pytest
 from adapters.engine_servers import Airflow, Dagster, serving
 from adapters.test_bulk_launchers import BulkDagster
 from backfill.flows import flow
-from flowctx import Backfill
+from flowctx import Backfill, EngineError
 from flowctx.backfill import LaunchListener, LaunchProgress, standstill
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.airflow_bulk import AirflowBulkLauncher
@@ -93,6 +93,16 @@ def test_on_airflow(airflow: Airflow, caplog: pytest.LogCaptureFixture, how: str
         f"batch b stands still: the scheduler of {there} has not been heard of since {HEARD}; see whether it runs: "
         "airflow scheduler",
     ]
+
+
+def test_what_may_not_be_asked_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever may launch need not be allowed to see how the engine is."""
+
+    def obstacle() -> str:
+        raise EngineError("403")
+
+    standstill.Standstill("b", obstacle).look()
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("bulk", [False, True])

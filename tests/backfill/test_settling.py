@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from click.testing import CliRunner
 
 from backfill.flows import flow
-from flowctx import Backfill
+from flowctx import Backfill, EngineError
+from flowctx.backfill.settling import SettledRun, Settling
 from flowctx.cli import cli
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
+from flowctx.ledger import open_ledger
 
 
 def flowctx(url: str, *args: str) -> str:
@@ -44,3 +48,26 @@ def test_what_a_killed_worker_left_of_another_batch_goes_on(url: str, ledger: Le
     ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="killed", **ids)), lease=timedelta(0))
     assert "running" in flowctx(url, "status", "b")
     assert ledger.get_run("killed").status is RunStatus.RUNNING
+
+
+class _Forbidden:
+    def had_ledger(self, run: PartitionRun) -> bool:
+        """Be refused."""
+        raise EngineError("Airflow does not allow it")
+
+
+@pytest.mark.parametrize(("launcher", "words"), [(object(), []), (_Forbidden(), ["Airflow does not allow it"])])
+def test_where_nobody_can_say_the_word_of_the_engine_counts(
+    caplog: pytest.LogCaptureFixture, launcher: object, words: list[str]
+) -> None:
+    """A launcher of one's own that is older than the question, and a user who may not see what steps hand on."""
+    outcome = PartitionRun(
+        partition="p=1",
+        state=PartitionState.OK,
+        run_id="r",
+        engine="airflow",
+        last_seen_at=datetime(2026, 1, 9, tzinfo=UTC),
+    )
+    settled = Settling(open_ledger("memory://"), "b", launcher, "flow").settle(outcome)
+    assert settled == SettledRun(outcome, outcome)
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == words

@@ -203,7 +203,7 @@ class AirflowLauncher(PollingLauncher):
             job, before = as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
-        if before is not None and before.recorded and not before.state.done:  # it was deleted since
+        if before is not None and before.recorded and (job.from_step or not before.state.done):  # it was deleted since
             job = as_another_run(job, before)
         body: dict[str, Any] = {
             "dag_run_id": job.run_id,
@@ -230,7 +230,8 @@ class AirflowLauncher(PollingLauncher):
             return self._refused(job, answer.detail)
         if found.data["state"] in LIVE:
             return self._launched(job, job.run_id)
-        outcome = self._told(found.data, job.partition)
+        known = job.before is not None and job.before.run_id == job.run_id and job.before.recorded
+        outcome = replace(self._told(found.data, job.partition), recorded=known)
         if not outcome.state.done and self._run_again(job, outcome):
             return self._launched(job, job.run_id, 2)
         return outcome
@@ -298,11 +299,9 @@ class AirflowLauncher(PollingLauncher):
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger: whether the first step that handed something on does."""
-        for step in self._steps:
-            handed_on = self._handed_on(run.run_id, step)
-            if handed_on is not None:
-                return bool(handed_on.get(LEDGER_MARK))
-        return False
+        handed_on = (self._handed_on(run.run_id, step) for step in self._steps)
+        first = next((some for some in handed_on if some is not None), None)
+        return first is not None and bool(first.get(LEDGER_MARK))
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Mark runs as failed, which ends their tasks, and yield them."""

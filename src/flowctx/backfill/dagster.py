@@ -87,6 +87,8 @@ class DagsterLauncher(PollingLauncher):
         self._place: Place | None = None
         self._looks = 0
         self._failed: set[str] = set()
+        #: Which runs say that they had a ledger.
+        self._had_ledger: dict[str, bool] = {}
 
     def _ask(self, query: str, *, repeat: bool = True, **variables: Any) -> Mapping[str, Any]:
         """Return what the only field of a query answers."""
@@ -358,9 +360,11 @@ class DagsterLauncher(PollingLauncher):
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""
-        mark = f"{TAG_PREFIX}{LEDGER_MARK}"
-        made = (event.get("metadataEntries", ()) for event in self._events(run.run_id, graphql.OUTPUTS))
-        return any(entry["label"] == mark for entries in made for entry in entries)
+        if run.run_id not in self._had_ledger:  # a run may be of thousands of partitions
+            mark = f"{TAG_PREFIX}{LEDGER_MARK}"
+            made = (event.get("metadataEntries", ()) for event in self._events(run.run_id, graphql.OUTPUTS))
+            self._had_ledger[run.run_id] = any(entry["label"] == mark for entries in made for entry in entries)
+        return self._had_ledger[run.run_id]
 
     def _events(self, run_id: str, query: str = graphql.EVENTS) -> Iterator[dict[str, Any]]:
         """Yield what happened in a run; nothing, if it was deleted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -17,7 +17,7 @@ from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import refuse_other_workflows
-from flowctx.backfill.settling import SettledRun, settle_run
+from flowctx.backfill.settling import Settling
 from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.backfill.workflow_launchers import WorkflowLaunchers
 from flowctx.core.batches.launcher import Launcher
@@ -129,11 +129,6 @@ class JointBackfill:
             total=total, first=first.first, last=last.last, states=states, would_run=would_run, by_workflow=plans
         )
 
-    def _settling(self, launcher: Launcher) -> Callable[[PartitionRun, datetime | None], SettledRun]:
-        return lambda run, asked_at: settle_run(
-            self.ledger, run.workflow, run, asked_at, batch_id=self.batch_id, had_ledger=launcher.had_ledger
-        )
-
     def _check(self, from_step: str | None) -> None:
         """Refuse what is not due, and a step that none of the workflows has."""
         for plan in self.plans:
@@ -217,7 +212,7 @@ class JointBackfill:
                 max_failures=max_failures,
                 listener=listener or LaunchListener(),
                 decide=lambda known: self._reconciled(known, extend=extend),
-                settle=self._settling(launcher),
+                settling=Settling(self.ledger, self.batch_id, launcher),
             ),
         )
         return replace(launch.to_the_end(), params_kept=any(plan.keeps_params for plan in self.plans))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from flowctx.backfill.leading import NOTES, LaunchOptions, LeadLaunch
 from flowctx.backfill.order import InputOrder
+from flowctx.backfill.settling import SettledRun
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -59,7 +60,7 @@ class Launch(LeadLaunch):
     def take(self, run: PartitionRun) -> None:
         """Remember and pass on what became of a partition."""
         if not self.launcher.writes_ledger or not run.attempt:
-            settled = self.settle(run, None)
+            settled = SettledRun(run, run) if self.settling is None else self.settling.settle(run)
             self.notes[run.workflow, run.partition] = settled.noted
             run = settled.known
         if run.state.ended:

@@ -9,16 +9,17 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from types import FrameType
 from typing import Any, Protocol
 from uuid import uuid4
 
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.settling import SettledRun
+from flowctx.backfill.settling import Settling
 from flowctx.core.batches.ledger import BatchStore, DecideBatch
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
@@ -66,9 +67,8 @@ class LaunchOptions:
     max_failures: int | None = None
     #: Is told what happens.
     listener: LaunchListener = field(default_factory=LaunchListener)
-    #: Ends a recorded run that its engine calls over, given a time before the engine was asked, where that is known;
-    #: returns what to note of it, and how it ended by the ledger's account.
-    settle: Callable[[PartitionRun, datetime | None], SettledRun] = lambda run, asked_at: SettledRun(run, run)
+    #: Settles what the engine says of runs; of runs here, there is nothing to settle.
+    settling: Settling | None = None
 
 
 class LeadLaunch(ABC):
@@ -91,7 +91,7 @@ class LeadLaunch(ABC):
         options: LaunchOptions,
     ) -> None:
         self.batches, self.workflows, self.batch, self.listener = batches, workflows, batch, options.listener
-        self.max_failures, self.settle, self.decide = options.max_failures, options.settle, options.decide
+        self.max_failures, self.settling, self.decide = options.max_failures, options.settling, options.decide
         self._engine = launcher
         self.progress = LaunchProgress(total=options.total, before=options.before)
         #: When it began to lead, on the ledger's clock.
@@ -140,23 +140,29 @@ class LeadLaunch(ABC):
 
     def found(self, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
-        for run in self._engine.find(self.batch.of(workflow.name) or self.batch, workflow):
-            settled = self.settle(replace(run, workflow=workflow.name), self.led_at)
+        found = self._engine.find(self.batch.of(workflow.name) or self.batch, workflow)
+        if self.settling is None:
+            yield from found
+            return
+        for settled in self.settling.settle_all(found, workflow.name, self.led_at):
             if settled.lost:
-                self.lost_runs.append(run.partition)
+                self.lost_runs.append(settled.noted.partition)
             yield settled.noted
 
     def warn_of_lost(self, workflow: str) -> None:
         """Say how many partitions run again although their engine calls them done; others may have done them since."""
-        batch_id, lost, self.lost_runs = self.batch.batch_id, self.lost_runs, []
-        again = [run for run in self.batches.iter_outcomes(batch_id, lost, workflow=workflow) if not run.state.done]
+        batch_id, lost, again = self.batch.batch_id, iter(self.lost_runs), 0
+        while some := list(islice(lost, NOTES)):
+            outcomes = self.batches.iter_outcomes(batch_id, some, workflow=workflow)
+            again += sum(not run.state.done for run in outcomes)
+        self.lost_runs = []
         if again:
             logger.warning(
                 "batch %s: %s has %s as done, and the ledger has nothing of what they made, so they run again; if that "
                 "goes on, see whether tasks there write to this ledger (FLOWCTX_LEDGER_URL)",
                 batch_id,
                 self._engine.engine,
-                amount(len(again), "partition"),
+                amount(again, "partition"),
             )
 
     def lead(self) -> None:

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import Any
 
 from flowctx.backfill.again import RunsAgain, not_done, runs_again
@@ -18,7 +17,7 @@ from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import brief, refuse_another, refuse_another_workflow, same_params
 from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
-from flowctx.backfill.settling import settle_run
+from flowctx.backfill.settling import Settling
 from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
@@ -353,13 +352,7 @@ class Backfill:
             max_failures=max_failures,
             listener=listener or LaunchListener(),
             decide=lambda known: self._reconciled(known, extend=extend),
-            settle=partial(
-                settle_run,
-                self.ledger,
-                self.workflow.name,
-                batch_id=self.batch_id,
-                had_ledger=launcher.had_ledger,
-            ),
+            settling=Settling(self.ledger, self.batch_id, launcher, self.workflow.name),
         )
         again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
         return replace(self._launch(launcher, batch, options, again), params_kept=self.keeps_params)

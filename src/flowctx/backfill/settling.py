@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
+from flowctx.backfill.polling import PAGE
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
-from flowctx.core.errors import UnknownRun
+from flowctx.core.errors import EngineError, EngineUnavailable, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
+
+logger = logging.getLogger("flowctx")
 
 #: So many runs of a batch are looked at.
 _MOST = 10_000
@@ -39,8 +45,7 @@ def settle_run(
     outcome: PartitionRun,
     asked_at: datetime | None = None,
     *,
-    batch_id: str | None = None,
-    had_ledger: Callable[[PartitionRun], bool] = lambda run: False,
+    is_lost: Callable[[], bool] = lambda: False,
 ) -> SettledRun:
     """End a recorded run that its engine calls over.
 
@@ -52,9 +57,7 @@ def settle_run(
         workflow: The workflow's name.
         outcome: What the engine says of it.
         asked_at: A time on the ledger's clock before the engine was asked; by default when it ended the run.
-        batch_id: The batch that the run is of; what was pruned of it is done for all that the ledger forgot.
-        had_ledger: Whether a run had a ledger to be recorded in; if so, it is not done where the ledger has nothing of
-            it: the ledger was away, or is an older backup.
+        is_lost: Whether a run that the ledger does not have, and that its engine calls ok, was to be in it.
     """
     if not outcome.state.ended:
         return SettledRun(outcome, outcome)
@@ -62,8 +65,7 @@ def settle_run(
     try:
         found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
     except UnknownRun:
-        counts = batch_id is not None and _counts_already(ledger, workflow, outcome, batch_id)
-        if outcome.state.done and not counts and had_ledger(outcome):
+        if outcome.state is PartitionState.OK and is_lost():
             why = f"{outcome.engine} calls it done, and the ledger has nothing of it"
             outcome = replace(outcome, state=PartitionState.PARTIAL, error=why)
             return SettledRun(outcome, outcome, lost=True)
@@ -74,6 +76,7 @@ def settle_run(
         status = None
         if found.last_seen_at is None or found.last_seen_at <= heard_at:  # else it has begun again since
             status = end_run(ledger, found, RunStatus(outcome.state), outcome.error or _WORDS.get(outcome.state))
+            found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
     state = outcome.state if status is None else PartitionState(status)
     if state is outcome.state or (outcome.state is PartitionState.CANCELED and not state.done):
         return SettledRun(outcome, outcome)
@@ -81,13 +84,57 @@ def settle_run(
     return SettledRun(outcome, replace(outcome, state=state, error=error))
 
 
-def _counts_already(ledger: Ledger, workflow: str, outcome: PartitionRun, batch_id: str) -> bool:
-    """Whether a run that the ledger does not have was noted as done before, or was pruned: its engine is not asked."""
-    noted = ledger.batches.iter_outcomes(batch_id, [outcome.partition], workflow=workflow)
-    if any(run.run_id == outcome.run_id and run.state.done for run in noted):
-        return True
-    partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
-    return any(version.batch_id == batch_id for version in ledger.pruned_versions(workflow, [partition]))
+class Settling(NamedTuple):
+    """Settles what an engine says of a workflow's runs in a batch with what the ledger has of them."""
+
+    ledger: Ledger
+    batch_id: str
+    #: The engine that is asked.
+    launcher: object
+    #: The workflow of runs that do not say theirs.
+    workflow: str = ""
+
+    def settle(
+        self, outcome: PartitionRun, asked_at: datetime | None = None, noted: PartitionRun | None = None
+    ) -> SettledRun:
+        """Settle one run; see :func:`settle_run`.
+
+        Args:
+            outcome: What the engine says of it.
+            asked_at: A time on the ledger's clock before the engine was asked.
+            noted: What was known of its partition before.
+        """
+        workflow = outcome.workflow or self.workflow
+        lost = partial(self._is_lost, workflow, outcome, noted)
+        return settle_run(self.ledger, workflow, outcome, asked_at, is_lost=lost)
+
+    def settle_all(
+        self, found: Iterator[PartitionRun], workflow: str, asked_at: datetime | None
+    ) -> Iterator[SettledRun]:
+        """Settle runs of one workflow; what was known before is read for many at a time."""
+        while some := list(islice(found, PAGE)):
+            texts = {run.partition for run in some}
+            outcomes = self.ledger.batches.iter_outcomes(self.batch_id, texts, workflow=workflow)
+            known = {run.partition: run for run in outcomes}
+            for run in some:
+                yield self.settle(replace(run, workflow=workflow), asked_at, known.get(run.partition))
+
+    def _is_lost(self, workflow: str, outcome: PartitionRun, noted: PartitionRun | None) -> bool:
+        """Whether a run had a ledger, and what it made is not known to be done, nor to have been pruned."""
+        if noted is not None and noted.run_id == outcome.run_id and noted.state.done:
+            return False
+        partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
+        if any(one.batch_id == self.batch_id for one in self.ledger.pruned_versions(workflow, [partition])):
+            return False
+        # A launcher of one's own may have been written before it was asked this.
+        had_ledger = getattr(self.launcher, "had_ledger", None)
+        try:
+            return had_ledger is not None and bool(had_ledger(outcome))
+        except EngineUnavailable:
+            raise
+        except EngineError as exc:  # whoever launches may not be allowed to look at what steps handed on
+            logger.warning("whether run %s had a ledger is not known, so it is ok: %s", outcome.run_id, exc)
+            return False
 
 
 def end_silent_runs(ledger: Ledger, batch: BatchRecord) -> tuple[int, list[RunRecord]]:

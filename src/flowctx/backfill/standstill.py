@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from flowctx.core.errors import EngineError
+
 logger = logging.getLogger("flowctx")
 
 #: After so many seconds without news the engine is asked what it waits for, and then again as often.
@@ -34,7 +36,10 @@ class Standstill:
         if time.monotonic() - self._since < _PATIENCE_SECONDS:
             return
         self.over()
-        why = self._obstacle()
+        try:
+            why = self._obstacle()
+        except EngineError:
+            return  # whoever may not ask this, may launch; an engine that is away is told of by what asks for runs
         if why is not None and why != self._logged:
             logger.warning("batch %s stands still: %s", self._batch_id, why)
         self._logged = why

@@ -15,7 +15,7 @@ import click
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
-from flowctx.backfill.settling import end_silent_runs, settle_run
+from flowctx.backfill.settling import Settling, end_silent_runs, settle_run
 from flowctx.backfill.status import BatchStatus, counted
 from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
@@ -141,12 +141,10 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
     launcher = launcher_of(engine, url, None, ledger)
 
     def found() -> Iterator[PartitionRun]:
-        for run in launcher.find(batch, workflow):
-            settled = settle_run(
-                ledger, batch.workflow, run, asked_at, batch_id=batch.batch_id, had_ledger=launcher.had_ledger
-            )
-            known = settled.known
-            differing[run.state, known.state] += run.state.ended and run.state.done is not known.state.done
+        settling = Settling(ledger, batch.batch_id, launcher)
+        for settled in settling.settle_all(launcher.find(batch, workflow), batch.workflow, asked_at):
+            there, here = PartitionState.OK if settled.lost else settled.noted.state, settled.known.state
+            differing[there, here] += there.ended and there.done is not here.done
             yield settled.noted
 
     imported = import_engine_runs(ledger.batches, batch, found())

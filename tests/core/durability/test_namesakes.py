@@ -20,6 +20,7 @@ CTX = make_context(workflow="nav")
         ("flows:nav", "flows:other", True),
         ("/srv/dags/flows.py:nav", "desk.flows:nav", False),
         ("C:\\jobs\\flows.py:nav", "flows:nav", False),
+        ("/srv/dags/flows/__init__.py:nav", "flows:nav", False),
         (None, "flows:nav", False),
         ("flows:nav", None, False),
     ],

@@ -200,6 +200,8 @@ def check_capture_id(ledger: RunLedger, run: RunRecord) -> None:
         ContextError: The other partition, and what to do.
     """
     capture_id, partition = run.context.capture_id, run.context.partition
+    if (known := find_run(ledger, run)) is not None and known.context.capture_id == capture_id:
+        return  # it has begun with it
     latest = ledger.list_runs(workflow=run.workflow, capture_id=capture_id, limit=1)
     if latest and latest[0].context.partition != partition:
         raise ContextError(

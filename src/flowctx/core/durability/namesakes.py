@@ -44,4 +44,5 @@ def warn_of_namesake(ledger: RunLedger, run: RunRecord) -> None:
 
 def _place(import_path: str) -> tuple[str, str]:
     module, _, name = import_path.rpartition(":")
-    return re.split(r"[./\\]", module.removesuffix(".py"))[-1], name
+    file = module.removesuffix("/__init__.py").removesuffix(".py")
+    return re.split(r"[./\\]", file)[-1], name
