@@ -142,6 +142,21 @@ def test_clocks_that_changed_by_half_an_hour_before_are_no_matter():
         len(Hourly(start="2016-05-01", end="2016-05-03", timezone="America/Caracas"))
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/New_York"])
+def test_a_start_before_what_is_known_is_no_matter_of_clocks(zone):
+    """Of 1985 it is not known which hours there were, whatever the clocks did."""
+    with pytest.raises(CalendarError, match="known"):
+        len(Hourly(start="1985-01-01", end="1995-01-01", timezone=zone))
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00Z", "9999-12-31T23:30+00:00", "1950-01-01T00:00Z"])
+def test_hours_of_other_times_are_no_hours(text):
+    """Nothing is advised that would be refused next."""
+    hours = Hourly(start="2026-01-01", timezone="Asia/Tokyo")
+    assert hours.parse(text) is None
+    assert hours.say_not_written(text) == hours.not_written
+
+
 def test_a_day_stands_for_its_hours_in_ranges():
     """Ends of a range may be days; a range that goes backwards is refused."""
     scheme = PartitionScheme(hour=Hourly(start="2026-01-01", timezone=NY))

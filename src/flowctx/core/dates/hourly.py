@@ -50,7 +50,7 @@ class Hourly(Cadence):
     @cached_property
     def _hours(self) -> ZoneHours:
         hours = zone_hours(self.timezone)
-        if self.start.toordinal() < hours.whole_since:
+        if self.start.toordinal() < hours.whole_since > date(FIRST_YEAR, 1, 1).toordinal():
             raise _not_whole(self.timezone, date.fromordinal(hours.whole_since))
         return hours
 
@@ -120,7 +120,10 @@ class Hourly(Cadence):
         found = self._instant(text)
         if found is None:
             return None
-        value = self._hours.start(self._hours.number(found))
+        try:
+            value = self._hours.start(self._hours.number(found))
+        except OverflowError:  # the last hours of the year 9999
+            return None
         return value if value.isoformat(timespec="minutes") == text else None
 
     def say_not_written(self, text: str) -> str:
@@ -131,7 +134,7 @@ class Hourly(Cadence):
             'is not written as its hour is; write 2026-01-09T16:00+00:00'
         """
         found = self._instant(text)
-        if found is None:
+        if found is None or not FIRST_YEAR <= found.year <= LAST_YEAR:
             return self.not_written
         number = self._hours.number(found)
         if self._hours.start(number).timestamp() != found.timestamp():
