@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
+import re
+import subprocess
 import sys
 import zipfile
 from types import ModuleType
@@ -132,6 +135,35 @@ def test_code_that_is_not_in_its_file_any_more_has_no_version(module, caplog, te
     assert imported.flow["late"].code_version is None
     assert "has changed since late was imported from it" in caplog.text
     assert imported.flow["plain"].code_version == "91740e258733"
+
+
+CHANGED_BY_A_DECORATOR = r"""
+from flowctx import Workflow
+
+flow = Workflow("flow")
+
+def renamed(function):
+    function.__code__ = function.__code__.replace(co_name="other")
+    return function
+
+@flow.step()
+@renamed
+def tell(ctx):
+    return {"text": "\d"}
+"""
+
+
+def test_what_a_decorator_has_changed_has_a_version(tmp_path):
+    """It is in no file, and the file is what was imported; warnings of its text are shown as it is imported alone."""
+    (tmp_path / "decorated_flows.py").write_text(CHANGED_BY_A_DECORATOR)
+    code = "from decorated_flows import flow; print(flow['tell'].code_version)"
+    how = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True}
+    first, again = (
+        subprocess.run([sys.executable, *options, "-c", code], env={**os.environ, "PYTHONPYCACHEPREFIX": "kept"}, **how)
+        for options in ([], ["-W", "error"])
+    )
+    assert re.fullmatch("[0-9a-f]{12}\n", first.stdout)
+    assert (again.stdout, again.stderr) == (first.stdout, "")
 
 
 def test_a_function_that_is_given_other_code_has_its_version(module):

@@ -6,14 +6,21 @@ import ast
 import functools
 import inspect
 import linecache
+import os
 import textwrap
+import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from flowctx.core.hashing import sha256
+
+#: What was not written since then is what this process has imported.
+_STARTED = time.time()
 
 
 def code_version(function: Callable[..., Any]) -> str | None:
@@ -53,12 +60,14 @@ class _File:
 
     def __init__(self, name: str, lines: list[str]) -> None:
         self.name, self.lines = name, lines
+        self.is_imported = _last_written(name) < _STARTED
 
     @functools.cached_property
     def codes(self) -> frozenset[CodeType]:
         """All code in it, as Python compiles it."""
         try:
-            return frozenset(_codes(_bare(compile("".join(self.lines), self.name, "exec", dont_inherit=True))))
+            with _warned_before():
+                return frozenset(_codes(_bare(compile("".join(self.lines), self.name, "exec", dont_inherit=True))))
         except (SyntaxError, ValueError):
             return frozenset()
 
@@ -77,7 +86,8 @@ class _Source:
     @functools.cached_property
     def version(self) -> str | None:
         code, lines = self.code, self.file.lines[self.code.co_firstlineno - 1 :]
-        if self.comparable and _bare(code) not in self.file.codes:
+        # Decorators may give a function other code than its file has.
+        if self.comparable and not self.file.is_imported and _bare(code) not in self.file.codes:
             from logging import getLogger  # costs more to load than all of the contexts
 
             getLogger("flowctx").warning(
@@ -121,6 +131,23 @@ def _read(name: str, module: dict[str, Any]) -> _File:
     return file
 
 
+@contextmanager
+def _warned_before() -> Iterator[None]:
+    """Be silent about a text, whose warnings were shown when it was imported, and do not take them for errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _last_written(name: str) -> float:
+    """Return when a file was last written or put in its place, in seconds since the epoch."""
+    try:
+        found = os.stat(name)
+    except (OSError, ValueError):
+        return float("inf")
+    return max(found.st_mtime, found.st_ctime)
+
+
 def _codes(code: CodeType) -> Iterator[CodeType]:
     yield code
     for const in code.co_consts:
@@ -137,7 +164,8 @@ def _bare(code: CodeType) -> CodeType:
 def _digest(lines: list[str]) -> str:
     text = textwrap.dedent("".join(lines))
     try:
-        tree = ast.parse(text)
+        with _warned_before():
+            tree = ast.parse(text)
     except SyntaxError:  # such as a lambda in the middle of a call, of which we get a piece
         return _hash("".join(text.split()))
     for node in ast.walk(tree):
