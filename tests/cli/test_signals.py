@@ -33,6 +33,38 @@ with ended_by_signals(), new_file(Path("written.csv")) as file:
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
     os.kill(os.getpid(), signal.SIGTERM)
 """
+HELD = """
+import atexit, logging, os, signal, sys, tempfile
+from flowctx.cli.signals import ended_by_signals
+
+try:
+    with ended_by_signals():
+        held = tempfile.TemporaryDirectory(dir=".")
+        atexit.register(print, "left in order")
+        os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt:
+    sys.exit(1)
+"""
+SECOND = """
+import os, signal
+from flowctx.cli.signals import ended_by_signals
+
+with ended_by_signals():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("went on")
+"""
+THREAD = """
+import sys, threading
+from flowctx.cli import main
+
+sys.argv = ["flowctx", "--version"]
+thread = threading.Thread(target=main)
+thread.start()
+thread.join()
+"""
 
 
 def ended(code, **where):
@@ -72,3 +104,23 @@ def test_no_half_of_a_file_is_left(tmp_path):
     done = ended(["-c", FILE], cwd=tmp_path)
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_python_exits_in_order(tmp_path):
+    """What is held until the end is put away, and what is printed then is seen; the signal comes last."""
+    done = ended(["-c", HELD], cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "left in order\n"), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_signal_ends_at_once(tmp_path):
+    """Also where it is not the one that came first."""
+    done = ended(["-c", SECOND], cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (-signal.SIGHUP, ""), done.stderr
+
+
+def test_the_command_runs_in_a_thread():
+    """Signals are for the main thread alone: there, they do what they did."""
+    done = ended(["-c", THREAD])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("flowctx")
