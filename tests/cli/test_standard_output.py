@@ -13,7 +13,7 @@ import atexit, os, subprocess, sys
 from flowctx import PartitionScheme, Workflow
 
 def noise(where):
-    print("noise of print,", where)
+    print("noise of print,", where, flush=True)
     os.write(1, b"noise of os.write\\n")
     subprocess.run([sys.executable, "-S", "-c", "print('noise of a child')"], check=True)
 
@@ -113,3 +113,18 @@ def test_standard_streams_may_be_closed(noisy):
     closed = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *run], check=False)
     assert closed.returncode == 0
     assert noisy("show", "r2", "--json")["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        ("-m", "flowctx", "backfill", "noisy:noisy", "--batch", "c", "--workers", "1"),
+        ("-c", "import flowctx, noisy; flowctx.backfill(noisy.noisy, batch_id='c', workers=1)"),
+    ],
+    ids=["command", "python"],
+)
+def test_a_batch_runs_where_standard_error_is_closed(noisy, launch):
+    """What steps print in a worker leads nowhere then, and not into the pipes of the worker."""
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, *launch], check=False)
+    assert done.returncode == 0
+    assert [run["status"] for run in noisy("runs", "--batch", "c", "--json")] == ["ok"]

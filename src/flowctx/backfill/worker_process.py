@@ -63,6 +63,8 @@ def _start() -> subprocess.Popen[bytes]:
         [sys.executable, "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # Where it is closed, a pipe of the worker's would take its place.
+        stderr=subprocess.DEVNULL if sys.stderr is None else None,
         # Ctrl-C is for this process alone to hear; it lets the workers finish what they are at.
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(_path())},

@@ -114,6 +114,8 @@ class SliceProcess:
             [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Where it is closed, a pipe of the process would take its place.
+            stderr=subprocess.DEVNULL if sys.stderr is None else None,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
         )
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - they are pipes

@@ -86,7 +86,9 @@ def fill_closed() -> None:
     """Let standard streams that are closed lead nowhere: a ledger that is opened next would take the place of one."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open to the end
+            file = open(os.devnull, mode, errors="backslashreplace")  # noqa: SIM115 - open to the end
+            os.set_inheritable(file.fileno(), True)  # nor is one closed where a child begins
+            setattr(sys, name, file)
 
 
 def unwritable(exc: OSError) -> click.ClickException:
