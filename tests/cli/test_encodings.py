@@ -60,13 +60,26 @@ def test_people_read_escapes_of_what_an_encoding_does_not_hold(wide, command):
     assert b"\\u" in text
 
 
-def test_csv_is_refused_in_an_encoding_that_holds_not_every_character(wide):
+def test_csv_ends_at_a_character_that_the_encoding_does_not_hold(wide):
     """It has no escapes: a reader would take them for the text; a file is UTF-8 everywhere."""
     code, text, errors = flowctx(*LOAD, "--to", "csv", PYTHONIOENCODING="latin-1")
-    assert (code, text) == (2, b"")
+    assert (code, text) == (2, b"city,text\n")
+    assert b"which does not hold '\\u20ac': what is written is not whole" in errors
     assert b"set PYTHONIOENCODING=utf-8, or name a file: --file NAME" in errors
     assert flowctx(*LOAD, "--file", "load.csv", PYTHONIOENCODING="latin-1")[0] == 0
     assert "Zürich" in (wide.folder / "load.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gb18030"])
+def test_csv_that_an_encoding_holds_is_written(wide, encoding):
+    """Other characters, which it does not hold, are no reason to refuse it."""
+    end = "" if encoding == "cp1252" else " \U0001f600"
+    file = wide.folder / "wide_flows.py"
+    file.write_text(SOURCE.replace(" \U0001f600", end), encoding="utf-8")
+    flowctx("run", "wide_flows:prices", "--partition", "Zürich", "--batch", "bätch")
+    code, text, errors = flowctx(*LOAD, "--to", "csv", PYTHONIOENCODING=encoding)
+    assert (code, errors) == (0, b"")
+    assert text.decode(encoding) == f"city,text\nZürich,Zürich €{end}\n"
 
 
 @pytest.mark.parametrize("command", [("status", "bätch"), ("runs", "--batch", "bätch")], ids=" ".join)

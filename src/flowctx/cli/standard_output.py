@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import json
@@ -47,15 +48,18 @@ def write_data(text: str) -> None:
     """Print data for other tools as it is; a terminal gets as escapes what it cannot show.
 
     Raises:
-        UsageError: Standard output is no terminal, and its encoding holds not every character.
+        UsageError: Standard output is no terminal, and its encoding does not hold a character of the data.
     """
+    visible = printable(text, lines=True) if is_terminal() else text
     encoding = None if is_terminal() else _narrow_encoding()
     if encoding is not None:
-        raise click.UsageError(
-            f"standard output is {encoding}, which holds not every character; set PYTHONIOENCODING=utf-8, "
-            "or name a file: --file NAME"
-        )
-    visible = printable(text, lines=True) if is_terminal() else text
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError as exc:
+            raise click.UsageError(
+                f"standard output is {encoding}, which does not hold {text[exc.start]!r}: what is written is not "
+                "whole; set PYTHONIOENCODING=utf-8, or name a file: --file NAME"
+            ) from exc
     write(visible, nl=False, color=True)  # or it leaves out what looks like colours
 
 
@@ -164,7 +168,7 @@ def _standard_output() -> TextIO:
 def _narrow_encoding() -> str | None:
     """Return the encoding of standard output if it holds not every character, such as ``latin-1``; else ``None``."""
     encoding: str | None = getattr(_standard_output(), "encoding", None)  # text in memory has none
-    return None if encoding is None or encoding.lower().startswith("utf") else encoding
+    return None if encoding is None or codecs.lookup(encoding).name.startswith(("utf", "gb18030")) else encoding
 
 
 def _forget(stream: TextIO) -> None:
