@@ -6,10 +6,13 @@ from datetime import date, datetime
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from flowctx import Outputs, PartitionKey, PlainDataError
 from flowctx.artifacts.export import write_csv
+from flowctx.artifacts.joined_batches import joined_batches
+from flowctx.core.data.tables import take_table
 
 
 def outputs(*tables):
@@ -73,6 +76,37 @@ def test_periods_and_intervals_stay_what_they_are():
         PlainDataError, match=r"'p' is pandas.period \{\"freq\": \"M\"\} in one and .*\"D\"\} in the other"
     ):
         _ = outputs(frames[0][["p"]], days).table("rows").columns
+
+
+def test_periods_are_filtered_as_the_numbers_that_are_stored():
+    """As of a table alone: filters and datasets have numbers, and what is found are periods again."""
+    frame = pd.DataFrame({"p": pd.period_range("2026-01", periods=3, freq="M"), "i": pd.interval_range(0, 3)})
+    given = outputs(frame, frame)
+    for table, times in ((given[PartitionKey(date="2026-01-05", fund="A")]["rows"], 1), (given.table("rows"), 2)):
+        where = [("p", ">", 672)]
+        assert table.to_arrow(["p"], where).schema.field("p").type == table.to_arrow(["p"]).schema.field("p").type
+        found = table.to_pandas(["p", "i"], where)
+        expected = pd.concat([frame[1:]] * times, ignore_index=True)
+        pd.testing.assert_frame_equal(found.reset_index(drop=True), expected)
+        assert table.to_polars(["p"], where).height == 2 * times
+        assert table.to_pandas(["p", "i"], [("p", ">", 900)]).dtypes.equals(frame.dtypes)
+        assert table.dataset().count_rows(filter=pc.field("p") > 672) == 2 * times
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_periods_beside_numbers_are_numbers(order):
+    """As tables that were joined before have them, and days whose values are all missing."""
+    frame = pd.DataFrame({"p": pd.PeriodIndex(["2026-01", None], freq="M")})
+    for other, kind in ((pa.table({"p": [671]}), pa.int64()), (pd.DataFrame({"p": [None]}, dtype=float), pa.float64())):
+        tables = [frame, other][::order]
+        found = outputs(*tables).table("rows").to_arrow(["p"]).column("p")
+        assert (found.type, found.to_pylist()[0 if order == 1 else 1]) == (kind, 672)
+        parts = [({"day": str(n)}, take_table(table, "t")) for n, table in enumerate(tables)]
+        with joined_batches(parts) as (schema, batches):
+            assert pa.Table.from_batches(batches, schema).column("p").to_pylist() == found.to_pylist()
+    intervals = pd.DataFrame({"p": pd.interval_range(0, 1)})
+    with pytest.raises(PlainDataError, match="'p' is .*pandas.interval"):
+        _ = outputs(*[frame, intervals][::order]).table("rows").columns
 
 
 def test_csv_has_periods_as_text_and_no_bytes_that_are_none():

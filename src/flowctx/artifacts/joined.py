@@ -52,7 +52,8 @@ class JoinedTable:
         """Return it as a ``pyarrow.Table``."""
         found = self.arrow
         if where is not None:
-            found = found.filter(pq.filters_to_expression(where) if isinstance(where, list) else where)
+            condition = pq.filters_to_expression(where) if isinstance(where, list) else where
+            found = _stored(found).filter(condition).cast(found.schema)
         if columns is None:
             return found
         missing = [name for name in columns if name not in found.column_names]
@@ -84,10 +85,10 @@ class JoinedTable:
         return self.to_polars(None, None).lazy()
 
     def dataset(self) -> Any:
-        """Return it as a ``pyarrow.dataset.Dataset``."""
+        """Return it as a ``pyarrow.dataset.Dataset`` of the columns as they are stored."""
         from pyarrow import dataset
 
-        return dataset.dataset(self.arrow)
+        return dataset.dataset(_stored(self.arrow))
 
     def opened(self) -> AbstractContextManager[JoinedTable]:
         """Return it as it is: it is in memory."""
@@ -125,6 +126,11 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     found = flat_column(column)
     return found.cast(kind.storage_type).cast(kind) if _is_of_pandas(kind) else found
+
+
+def _stored(table: pa.Table) -> pa.Table:
+    """Return a table with its periods and intervals as they are stored, which filters know."""
+    return table.cast(pa.schema([(field.name, canonical(field.type)) for field in table.schema]))
 
 
 def _is_of_pandas(kind: pa.DataType) -> bool:
@@ -168,6 +174,8 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return one
     if pa.types.is_null(one):
         return other
+    if _is_of_pandas(one) != _is_of_pandas(other):  # tables that were joined before have numbers
+        return _common(canonical(one), canonical(other))
     kinds = [kind for kind in (one, other) if kind != pa.float64()]
     return pa.float64() if len(kinds) == 1 and pa.types.is_integer(kinds[0]) else None
 
