@@ -140,6 +140,16 @@ def test_periods_are_compared_as_text(key):
     assert cells(compare_tables(old, days, Comparison(key=key))) == [(row, "p", "2026-01", "2026-01-31")]
 
 
+@pytest.mark.parametrize("key", [(), ("k",)])
+def test_periods_beside_numbers_are_compared_as_numbers(key):
+    """Tables that were joined by versions before have the numbers."""
+    old = table(k=[1, 2], p=[671, None])
+    new = take_table(pd.DataFrame({"k": [1, 2], "p": pd.PeriodIndex(["2026-01", None], freq="M")}), "t")
+    row = {"k": 1} if key else {"row": 0}
+    assert cells(compare_tables(old, new, Comparison(key=key))) == [(row, "p", 671, 672)]
+    assert cells(compare_tables(new, old, Comparison(key=key))) == [(row, "p", 672, 671)]
+
+
 def test_a_column_of_nulls_takes_the_other_type():
     """A column that was never filled is no other type."""
     found = compare_tables(table(v=pa.nulls(2)), table(v=[None, 3]), Comparison())

@@ -95,14 +95,14 @@ def _pairs(
 
 def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
     """Return the columns with their types, which have to be the same in both tables, if both have rows."""
-    before, after = ({field.name: compared_type(field.type) for field in sample.schema} for sample in (old, new))
+    before, after = ({field.name: field.type for field in sample.schema} for sample in (old, new))
     odd = sorted(before.keys() ^ after.keys())
     if odd:
         where = "the old" if odd[0] in before else "the new"
         raise PlainDataError(f"only {where} table has the column {odd[0]!r}; compare tables of the same columns")
     types = {}
-    for name, kind in before.items():
-        other = after[name]
+    for name in before:
+        kind, other = compared_type(before[name], after[name]), compared_type(after[name], before[name])
         types[name] = other if pa.types.is_null(kind) or not old.num_rows else kind
         if not old.num_rows or not new.num_rows:
             continue

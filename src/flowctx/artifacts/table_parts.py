@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.row_keys import as_array, hash_rows, numbers
-from flowctx.artifacts.types import bytes_of, canonical, is_period, period_texts
+from flowctx.artifacts.types import bytes_of, canonical, is_period, is_text, period_texts
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError
 
@@ -81,22 +81,24 @@ def part_of(table: Table, types: Mapping[str, pa.DataType], sample: pa.RecordBat
             start += batch.num_rows
 
     rows = sample.num_rows
-    size = sum(_plain(sample.column(name)).cast(kind).nbytes for name, kind in types.items()) / rows if rows else 0
+    size = (
+        sum(_plain(sample.column(name), kind).cast(kind).nbytes for name, kind in types.items()) / rows if rows else 0
+    )
     return Part(table.rows, int((size + _PLACE_BYTES) * table.rows), batches, types)
 
 
 def _cast(batch: Any, names: Sequence[str], types: Mapping[str, pa.DataType], places: pa.Array) -> pa.RecordBatch:
-    columns = [_one(pa.chunked_array([_plain(batch.column(name))]).cast(types[name])) for name in names]
+    columns = [_one(pa.chunked_array([_plain(batch.column(name), types[name])]).cast(types[name])) for name in names]
     return pa.RecordBatch.from_arrays([*columns, places], names=[*names, PLACE])
 
 
-def compared_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type as which a column is compared: its canonical one; of periods, text."""
-    return canonical(pa.string() if is_period(kind) else kind)
+def compared_type(kind: pa.DataType, beside: pa.DataType) -> pa.DataType:
+    """Return the type as which a column is compared: its canonical one; of periods, text, but beside whole numbers."""
+    return canonical(pa.string() if is_period(kind) and not pa.types.is_integer(beside) else kind)
 
 
-def _plain(column: Any) -> Any:
-    return period_texts(column) if is_period(column.type) else flat_column(column)
+def _plain(column: Any, kind: pa.DataType) -> Any:
+    return period_texts(column) if is_period(column.type) and is_text(kind) else flat_column(column)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
