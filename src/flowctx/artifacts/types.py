@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 T = pa.types
 _UTC = frozenset({"UTC", "Etc/UTC", "Etc/GMT", "GMT", "Z", "+00:00", "Zulu", "Etc/Zulu"})
@@ -67,8 +68,10 @@ def is_period(kind: pa.DataType) -> bool:
 
 def period_texts(column: Any) -> Any:
     """Return periods as text, such as ``2026-01``."""
-    valid = column.is_valid().to_pylist()
-    return pa.array([str(one) if ok else None for one, ok in zip(column.to_pandas(), valid, strict=True)], pa.string())
+    stored = column.cast(column.type.storage_type)
+    values = stored.drop_null().unique()  # each becomes an object of Python
+    texts = pa.array([str(one) for one in values.cast(column.type).to_pandas()], pa.string())
+    return texts.take(pc.index_in(stored, values))
 
 
 #: The schema that was written last, and its bytes.
