@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -39,7 +39,7 @@ def render_html(status: BatchStatus, latest: Sequence[LatestTables] = ()) -> str
     parts = {
         "TITLE": title,
         "PLAIN": _plain(status),
-        "SKIPS": _skips(status) + _tolerated(status) + _partial(status) + _waits(status) + _others(status),
+        "SKIPS": _skips(status) + _reasons(status) + _others(status),
         "TABLES": _tables(latest),
         "LINEAGE": _lineage(latest),
         "DATA": data,
@@ -71,27 +71,22 @@ def _text(value: str | None) -> str:
 
 def _skips(status: BatchStatus) -> str:
     """Return why partitions were skipped, as a table; it stands in the page as it is."""
-    rows = [(f"{count:,}", _text(why)) for why, count in status.skips.items()]
-    hidden = "" if rows else " hidden"
-    return f'<section id="skips"{hidden}>{table("Skipped", ("partitions", "why"), rows)}</section>'
+    hidden = "" if status.skips else " hidden"
+    return f'<section id="skips"{hidden}>{_why("Skipped", "partitions", status.skips)}</section>'
 
 
-def _waits(status: BatchStatus) -> str:
-    """Return what partitions wait for, as a table; nothing where none does."""
-    rows = [(f"{count:,}", _text(why)) for why, count in status.waits.items()]
-    return f'<section id="waits">{table("Waiting", ("partitions", "why"), rows)}</section>' if rows else ""
+def _reasons(status: BatchStatus) -> str:
+    """Return why others stand as they do that have not failed, as tables; nothing where none does."""
+    tables = (
+        ("tolerated", "Optional steps failed", "runs", status.tolerated),
+        ("partial", "Partial", "partitions", status.partial),
+        ("waits", "Waiting", "partitions", status.waits),
+    )
+    return "".join(f'<section id="{name}">{_why(title, of, why)}</section>' for name, title, of, why in tables if why)
 
 
-def _partial(status: BatchStatus) -> str:
-    """Return why partitions are partial that were to be whole."""
-    rows = [(f"{count:,}", _text(why)) for why, count in status.partial.items()]
-    return f'<section id="partial">{table("Partial", ("partitions", "why"), rows)}</section>' if rows else ""
-
-
-def _tolerated(status: BatchStatus) -> str:
-    """Return the optional steps that failed, if some did."""
-    rows = [(f"{count:,}", _text(why)) for why, count in status.tolerated.items()]
-    return f'<section id="tolerated">{table("Optional steps failed", ("runs", "why"), rows)}</section>' if rows else ""
+def _why(title: str, of: str, counts: Mapping[str, int]) -> str:
+    return table(title, (of, "why"), [(f"{count:,}", _text(why)) for why, count in counts.items()])
 
 
 def _others(status: BatchStatus) -> str:
