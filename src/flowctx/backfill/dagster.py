@@ -86,7 +86,8 @@ class DagsterLauncher(PollingLauncher):
         self._refreshes = False
         self._place: Place | None = None
         self._looks = 0
-        self._failed: set[str] = set()
+        #: Runs that had failed when they were last asked for, and of which Dagster had not said if it retries them.
+        self._undecided: set[str] = set()
         #: Which runs say that they had a ledger.
         self._had_ledger: dict[str, bool] = {}
 
@@ -239,9 +240,9 @@ class DagsterLauncher(PollingLauncher):
                 yield run_id, self._deleted(active[run_id])
             elif (retry := retry_of(run)) is not None:
                 yield run_id, self._launched(job, retry, last.attempt + 1)
-            elif run["status"] not in LIVE and not is_retry_awaited(run) and run_id not in undecided - self._failed:
+            elif run["status"] not in LIVE and not is_retry_awaited(run) and run_id not in undecided - self._undecided:
                 yield run_id, self._partition_run(run, job.partition, last.attempt)
-        self._failed = undecided
+        self._undecided = undecided
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
 

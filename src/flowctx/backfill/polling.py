@@ -119,9 +119,9 @@ class PollingLauncher(ABC):
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Stop runs that are under way, and yield those that were stopped."""
 
+    @abstractmethod
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run that is over says that it had a ledger to be recorded in."""
-        return False
 
     @abstractmethod
     def obstacle(self) -> str | None:

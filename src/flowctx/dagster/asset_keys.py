@@ -60,9 +60,9 @@ def check_prefix(workflow: Source, key_prefix: KeyPrefix | None) -> None:
     concerned = [workflow, *(item.workflow for _, _, item in inputs_of(workflow))]
     for each in concerned:
         key_path(each, key_prefix)
-    names = list(dict.fromkeys(each.name for each in concerned))
     if not isinstance(key_prefix, Mapping):
         return
+    names = list(dict.fromkeys(each.name for each in concerned))
     left_out = [name for name in names if name not in key_prefix]
     for name in key_prefix:
         if name not in names and (near := nearest(name, left_out, cutoff=SLIP)):
