@@ -73,19 +73,26 @@ def test_a_task_that_died_before_a_clean_up_fails_its_run(ledger):
     assert (found.status, found.error) == (RunStatus.FAILED, f"step 'fetch': {why}")
 
 
+def run_with_a_mark(dag, run_id, step):
+    """Run a DAG of which somebody has marked a step as successful before it could run."""
+    run_dag(dag)  # makes the database
+    with create_session() as session:
+        conf = {"batch_id": "b"}
+        dag_run = _compat.start_run(
+            dag, run_id=run_id, conf=conf, logical_date=None, partition_key=None, session=session
+        )
+        next(ti for ti in dag_run.get_task_instances(session=session) if ti.task_id == step).state = "success"
+        session.commit()
+        _to_the_end(dag, dag_run, session)
+
+
 def test_a_run_with_a_step_that_never_ran_is_partial(ledger):
     """A step that was marked before it could run leaves the run partial once the others have ended."""
     flow = Workflow("premarked")
     flow.step("first", after=[])(lambda ctx: None)
     flow.step("second", after=[])(lambda ctx: None)
     dag = workflow_dag(flow)
-    run_dag(dag)  # makes the database
-    with create_session() as session:
-        conf = {"batch_id": "b"}
-        dag_run = _compat.start_run(dag, run_id="r", conf=conf, logical_date=None, partition_key=None, session=session)
-        next(ti for ti in dag_run.get_task_instances(session=session) if ti.task_id == "first").state = "success"
-        session.commit()
-        _to_the_end(dag, dag_run, session)
+    run_with_a_mark(dag, "r", "first")
     found = ledger.get_run("r")
     assert (found.status, found.error) == (
         RunStatus.PARTIAL,
@@ -100,13 +107,7 @@ def test_what_follows_a_step_that_was_marked_runs_and_goes_on(ledger):
     for name in ("one", "two", "three", "four"):
         flow.step(name)(lambda ctx: {"n": len(ctx.step_outputs)})
     dag = workflow_dag(flow)
-    run_dag(dag)  # makes the database
-    with create_session() as session:
-        conf = {"batch_id": "b"}
-        dag_run = _compat.start_run(dag, run_id="m", conf=conf, logical_date=None, partition_key=None, session=session)
-        next(ti for ti in dag_run.get_task_instances(session=session) if ti.task_id == "two").state = "success"
-        session.commit()
-        _to_the_end(dag, dag_run, session)
+    run_with_a_mark(dag, "m", "two")
     found = ledger.get_run("m")
     assert (found.status, set(ledger.statuses(found.key))) == (RunStatus.PARTIAL, {"one", "three", "four"})
     assert "step 'two' is not recorded" in str(found.error)

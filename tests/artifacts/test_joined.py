@@ -81,8 +81,11 @@ def test_periods_and_intervals_stay_what_they_are():
 def test_periods_are_filtered_as_the_numbers_that_are_stored():
     """As of a table alone: filters and datasets have numbers, and what is found are periods again."""
     frame = pd.DataFrame({"p": pd.period_range("2026-01", periods=3, freq="M"), "i": pd.interval_range(0, 3)})
-    given = outputs(frame, frame)
-    for table, times in ((given[PartitionKey(date="2026-01-05", fund="A")]["rows"], 1), (given.table("rows"), 2)):
+    partitions = outputs(frame, frame)
+    for table, times in (
+        (partitions[PartitionKey(date="2026-01-05", fund="A")]["rows"], 1),
+        (partitions.table("rows"), 2),
+    ):
         where = [("p", ">", 672)]
         assert table.to_arrow(["p"], where).schema.field("p").type == table.to_arrow(["p"]).schema.field("p").type
         found = table.to_pandas(["p", "i"], where)
