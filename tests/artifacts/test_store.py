@@ -69,6 +69,19 @@ def test_a_table_is_found_again(store):
     assert "<td>IBM</td>" in again._repr_html_()
 
 
+def test_extension_types_are_scanned(store):
+    """As they are read, whatever they are stored as: polars casts no structs and no lists to them."""
+    starts = pd.interval_range(pd.Timestamp("2026-01-01", tz="Europe/Berlin"), periods=2)
+    frame = pa.Table.from_pandas(pd.DataFrame({"n": [1, 2], "i": pd.interval_range(0, 2), "t": starts}))
+    tensors = pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.int8(), [2]), pa.array([[1, 2], None], pa.list_(pa.int8(), 2))
+    )
+    table = kept(store, frame.append_column("x", tensors))
+    found = table.scan_polars()
+    assert found.collect_schema() == table.to_polars().schema
+    assert found.filter(pl.col("n") > 1).collect().equals(table.to_polars()[1:])
+
+
 def test_an_output_is_found_again(store):
     """Bytes that were put are got, and every put is a file of its own."""
     ref, other = store.put(b"{}"), store.put(b"{}")

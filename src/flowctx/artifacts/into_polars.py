@@ -33,6 +33,16 @@ def polars_frame(table: pa.Table, shown: str) -> Any:
     return polars.from_arrow(table)
 
 
+def as_polars(column: Any, kind: Any) -> Any:
+    """Return a column of a LazyFrame as a type of polars.
+
+    polars casts numbers and text to extension types, but no structs, such as those of intervals, and no lists.
+    """
+    if hasattr(kind, "ext_storage"):
+        return column.cast(kind.ext_storage()).ext.to(kind)
+    return column.cast(kind)
+
+
 def _why_not(kind: pa.DataType, polars: Any) -> str | None:
     """Return why polars cannot hold a type; asked first, since polars 2.1 panics over some of what it cannot hold."""
     for inner in inner_types(kind):

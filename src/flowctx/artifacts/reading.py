@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from flowctx.artifacts.extra_libraries import need_library
 from flowctx.artifacts.form import Form
-from flowctx.artifacts.into_polars import polars_frame
+from flowctx.artifacts.into_polars import as_polars, polars_frame
 from flowctx.artifacts.parquet import FORM_KEY
 from flowctx.artifacts.types import canonical, rows_of, type_name
 from flowctx.core.data.references import TableReference
@@ -103,7 +103,7 @@ class ParquetTable:
         else:
             frame = polars.scan_pyarrow_dataset(self.dataset())
         found = frame.collect_schema()
-        return frame.with_columns(polars.col(n).cast(kind) for n, kind in wanted.items() if found[n] != kind)
+        return frame.with_columns(as_polars(polars.col(n), kind) for n, kind in wanted.items() if found[n] != kind)
 
     def dataset(self) -> Any:
         """Return it as a ``pyarrow.dataset.Dataset`` of the columns as they are stored."""
