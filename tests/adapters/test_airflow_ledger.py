@@ -286,6 +286,19 @@ def test_a_captured_partition_may_be_left_alone(ledger):
     assert "IBM|b" in result["fetch"].error
 
 
+def test_a_step_reads_its_run_once_before_it_begins(ledger, monkeypatch):
+    """All that is checked of it then is checked on one record."""
+    calls, kind = [], type(ledger)
+
+    def counted(name, call):
+        monkeypatch.setattr(kind, name, lambda *args, **how: (calls.append(name), call(*args, **how))[1])
+
+    counted("get_run", kind.get_run)
+    counted("begin", kind.begin)
+    run_dag(workflow_dag(two_steps("once", []))).raise_for_failure()
+    assert calls[: calls.index("begin") + 1] == ["get_run", "begin"]
+
+
 def test_a_capture_that_another_run_writes_is_refused(ledger):
     """Two runs of one batch do not write the same capture at once."""
     flow = two_steps("held", [], partitions=SYMBOLS)

@@ -25,9 +25,9 @@ from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, rea
 from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
-from flowctx.core.durability.continuation import EngineRerun, find_run
+from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.endings import end_run, just_begun
-from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
@@ -148,14 +148,14 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
     if own_ledger is not None:
-        _refuse_another_dag(recorded_in, plan.run, context)
+        _refuse_another_dag(plan.known, plan.run, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder
 
 
-def _refuse_another_dag(ledger: RunLedger, run: RunRecord, context: Any) -> None:
+def _refuse_another_dag(known: RunRecord | None, run: RunRecord, context: Any) -> None:
     """Refuse a step of a run that the ledger has of another DAG, whose run of that id has the step, too.
 
     The ids of what a schedule starts follow from the time, so that nobody could give others: those are warned of.
@@ -163,7 +163,7 @@ def _refuse_another_dag(ledger: RunLedger, run: RunRecord, context: Any) -> None
     Raises:
         ContextError: It has.
     """
-    known, ti, dag_id = find_run(ledger, run), context["ti"], context["task"].dag_id
+    ti, dag_id = context["ti"], context["task"].dag_id
     engine = known.context.metadata.get("engine") if known is not None and known.engine == "airflow" else None
     other = engine.get("dag_id") if isinstance(engine, Mapping) else None
     if other in (None, dag_id):

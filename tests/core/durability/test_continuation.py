@@ -71,7 +71,7 @@ def record_of(run):
 def test_an_engine_that_runs_a_step_again_keeps_the_others(flow, ledger, failed):
     """After a re-execution, what the engine does not run stays as it was, whatever has changed about the workflow."""
     again = StepByStep(flow, ledger, run_id="e2")
-    plan = plan_rerun(ledger, flow, record_of(again), EngineRerun(run_id="e1", steps=lambda: ["b"]))
+    plan = plan_rerun(ledger, flow, record_of(again), None, EngineRerun(run_id="e1", steps=lambda: ["b"]))
     assert (plan.completed, plan.context.checkpoint.completed) == (("a",), ("a",))
     assert (plan.context.run_id, plan.context.params) == ("e2", again.ctx.params)
 
@@ -79,21 +79,23 @@ def test_an_engine_that_runs_a_step_again_keeps_the_others(flow, ledger, failed)
 def test_a_step_that_the_engine_runs_again_is_not_kept(flow, ledger, failed):
     """What the engine says it runs, runs, complete or not."""
     how = EngineRerun(run_id="e1", steps=lambda: ["a", "b"])
-    assert plan_rerun(ledger, flow, record_of(StepByStep(flow, ledger, run_id="e2")), how).completed == ()
+    again = StepByStep(flow, ledger, run_id="e2")
+    assert plan_rerun(ledger, flow, record_of(again), None, how).completed == ()
 
 
 def test_an_engine_s_own_run_is_planned_once(flow, ledger, failed):
     """A run that a step has begun already is not planned again, unless what is recorded is from before the rerun."""
     steps = {"run_id": "e1", "steps": lambda: ["b"]}
-    assert plan_rerun(ledger, flow, record_of(failed), EngineRerun(**steps)) is None
+    run, known = record_of(failed), ledger.get_run("e1")
+    assert plan_rerun(ledger, flow, run, known, EngineRerun(**steps)) is None
     outdated = EngineRerun(**steps, outdated=lambda run: True)
-    assert plan_rerun(ledger, flow, record_of(failed), outdated).completed == ("a",)
+    assert plan_rerun(ledger, flow, run, known, outdated).completed == ("a",)
 
 
 def test_a_run_that_was_not_recorded_has_nothing_to_keep(flow, ledger):
     """Where the first run had no ledger, the rerun begins anew."""
     how = EngineRerun(run_id="nope", steps=lambda: ["b"])
-    assert plan_rerun(ledger, flow, record_of(StepByStep(flow, ledger)), how) is None
+    assert plan_rerun(ledger, flow, record_of(StepByStep(flow, ledger)), None, how) is None
 
 
 def test_a_run_is_found_or_not(flow, ledger, failed):

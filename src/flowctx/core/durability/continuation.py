@@ -44,26 +44,35 @@ def plan_continuation(
     ledger: RunLedger,
     workflow: Workflow,
     run: RunRecord,
+    known: RunRecord | None,
     request: RunRequest,
     *,
     new_params: Collection[str],
 ) -> ResumePlan | None:
-    """Work out how another run goes on in this one, unless a step of this one has done so already."""
+    """Work out how another run goes on in this one, unless a step of this one has done so already.
+
+    Args:
+        ledger: Where runs are remembered.
+        workflow: The workflow as it is now.
+        run: The run as the step has it.
+        known: The same as it is recorded, if it is.
+        request: What the caller says of it.
+        new_params: The names of those parameters that the caller passed.
+    """
     ctx = run.context
     before = ledger.get_run(str(request.resume_from), workflow=workflow.name, partition=ctx.partition)
     before = latest_continuation(ledger, before)
-    begun = before if before.key == run.key else find_run(ledger, run)
+    begun = before if before.key == run.key else known
     if begun is not None:
         if not request.accept_changes:
             changes = list(param_changes(workflow, begun, ledger.steps(begun.key)))
             refuse_changes(workflow, begun, (), (), changes)
         return None
-    params = changed_params({n: v for n, v in ctx.params.items() if n in new_params}, before)
     plan = plan_resume(
         workflow,
         before,
         ledger.steps(before.key),
-        params=params,
+        params=changed_params({n: v for n, v in ctx.params.items() if n in new_params}, before),
         from_step=request.from_step,
         accept_changes=request.accept_changes,
         known_params=[name for name in ctx.params if name not in new_params],
@@ -98,6 +107,7 @@ def check_unchanged(
     ledger: RunLedger,
     workflow: Workflow,
     run: RunRecord,
+    known: RunRecord | None,
     rerun: EngineRerun | None,
     *,
     redo: str,
@@ -109,6 +119,7 @@ def check_unchanged(
         ledger: Where runs are remembered.
         workflow: The workflow as it is now.
         run: The run as the step has it.
+        known: The same as it is recorded, if it is.
         rerun: What the engine runs again, if it does.
         redo: What people do for the engine to run a step again, such as ``clear``.
         order: Which steps each one follows, in a DAG of one's own.
@@ -119,9 +130,7 @@ def check_unchanged(
     Raises:
         WorkflowChanged: All changes, and the ways to go on.
     """
-    before = find_run(ledger, run)
-    if before is None and rerun is not None:
-        before = find_run(ledger, replace(run, context=replace(run.context, run_id=rerun.run_id)))
+    before = known or (_rerun_of(ledger, run, rerun) if rerun is not None else None)
     if before is None:
         return False
     records = ledger.steps(before.key)
@@ -136,7 +145,13 @@ def check_unchanged(
 
 
 def plan_rerun(
-    ledger: RunLedger, workflow: Workflow | None, run: RunRecord, how: EngineRerun, *, anew: bool = False
+    ledger: RunLedger,
+    workflow: Workflow | None,
+    run: RunRecord,
+    known: RunRecord | None,
+    how: EngineRerun,
+    *,
+    anew: bool = False,
 ) -> ResumePlan | None:
     """Work out what stays of a run of which an engine runs steps again, unless a step has done so already.
 
@@ -146,16 +161,16 @@ def plan_rerun(
         ledger: Where runs are remembered.
         workflow: The workflow, if the step is one of it.
         run: The run as the step has it.
+        known: The same as it is recorded, if it is.
         how: What the engine runs again.
         anew: Nothing of the run is to stay.
 
     Raises:
         ContextError: Steps that stay are about another business date.
     """
-    before = find_run(ledger, run)
-    if before is not None and not anew and not how.outdated(before):
+    if known is not None and not anew and not how.outdated(known):
         return None
-    before = before or find_run(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
+    before = known or _rerun_of(ledger, run, how)
     if before is None:
         return None  # it ran where there was no ledger
     records = ledger.steps(before.key)
@@ -176,7 +191,7 @@ def plan_rerun(
     return replace(plan, completed=completed, reads=reads, context=replace(run.context, checkpoint=checkpoint))
 
 
-def check_date(ledger: RunLedger, run: RunRecord) -> None:
+def check_date(known: RunRecord | None, run: RunRecord) -> None:
     """Refuse a step whose rule gives it another business date than the run is recorded with.
 
     Where a cadence dates the partition, the rules of steps cannot differ.
@@ -184,14 +199,11 @@ def check_date(ledger: RunLedger, run: RunRecord) -> None:
     Raises:
         ContextError: The two dates, and how to have one.
     """
-    if DUE in run.context.metadata:
-        return
-    before = find_run(ledger, run)
-    if before is not None:
-        refuse_other_date(before, run)
+    if known is not None and DUE not in run.context.metadata:
+        refuse_other_date(known, run)
 
 
-def check_capture_id(ledger: RunLedger, run: RunRecord) -> None:
+def check_capture_id(ledger: RunLedger, run: RunRecord, known: RunRecord | None) -> None:
     """Refuse a capture id of the caller's that another partition of the workflow has.
 
     What steps write is told apart by it, so that one partition would replace the rows of the other.
@@ -200,7 +212,7 @@ def check_capture_id(ledger: RunLedger, run: RunRecord) -> None:
         ContextError: The other partition, and what to do.
     """
     capture_id, partition = run.context.capture_id, run.context.partition
-    if (known := find_run(ledger, run)) is not None and known.context.capture_id == capture_id:
+    if known is not None and known.context.capture_id == capture_id:
         return  # it has begun with it
     latest = ledger.list_runs(workflow=run.workflow, capture_id=capture_id, limit=1)
     if latest and latest[0].context.partition != partition:
@@ -243,6 +255,13 @@ def find_run(ledger: RunLedger, run: RunRecord) -> RunRecord | None:
         return ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
     except UnknownRun:
         return None
+
+
+def _rerun_of(ledger: RunLedger, run: RunRecord, how: EngineRerun) -> RunRecord | None:
+    """Return the run that an engine runs again as another one, if it is remembered."""
+    if how.run_id == run.run_id:
+        return None
+    return find_run(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
 
 
 def with_engine(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext:

@@ -14,6 +14,7 @@ from flowctx.core.durability.continuation import (
     check_capture_id,
     check_date,
     check_unchanged,
+    find_run,
     plan_continuation,
     plan_rerun,
     with_engine,
@@ -42,6 +43,8 @@ class RunPlan:
 
     #: The run, as it is if it begins anew.
     run: RunRecord
+    #: The same as others have begun it, if they have.
+    known: RunRecord | None = None
     #: What the caller says of it.
     request: RunRequest = NO_REQUEST
     #: Its steps and which of them each one follows.
@@ -108,20 +111,22 @@ def plan_run(
     part = tuple(step for step in order if step in selected)
     part = part if len(part) < len(order) else ()
     run = RunRecord(workflow=name, context=ctx, steps=tuple(order), selected=part, import_path=import_path)
+    known = None if exclusive else find_run(ledger, run)
     resume: ResumePlan | None = None
     anew = False
     if flow is not None and redo is not None and not request.accept_changes:
-        anew = check_unchanged(ledger, flow, run, rerun, redo=redo, order=own_order)
+        anew = check_unchanged(ledger, flow, run, known, rerun, redo=redo, order=own_order)
     if flow is not None and request.resume_from is not None:
-        resume = plan_continuation(ledger, flow, run, request, new_params=new_params)
+        resume = plan_continuation(ledger, flow, run, known, request, new_params=new_params)
     if resume is None and rerun is not None and (anew or flow is None or request.resume_from is None):
-        resume = plan_rerun(ledger, flow, run, rerun, anew=anew)
-    if resume is None and not exclusive and request.resume_from is None:
-        check_date(ledger, run)
+        resume = plan_rerun(ledger, flow, run, known, rerun, anew=anew)
+    if resume is None and request.resume_from is None:
+        check_date(known, run)
     if request.capture_id is not None:
-        check_capture_id(ledger, run)
+        check_capture_id(ledger, run, known)
     warn_of_namesake(ledger, run)
-    return RunPlan(run=run, request=request, order=order, workflow=flow, over=over, resume=resume, exclusive=exclusive)
+    plan = RunPlan(run=run, known=known, request=request, order=order, workflow=flow, over=over)
+    return replace(plan, resume=resume, exclusive=exclusive)
 
 
 def plan_next_attempt(
