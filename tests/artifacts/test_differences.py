@@ -126,18 +126,30 @@ def test_what_cannot_be_compared_says_why(old, new, key, says):
 
 @pytest.mark.parametrize("key", [(), ("k",)])
 def test_periods_are_compared_as_text(key):
-    """They are called as pandas calls them, by whatever frequency, also where they are the key."""
-    old, new, days = (
+    """They are called as pandas calls them, also where they are the key."""
+    old, new = (
         take_table(pd.DataFrame({"k": pd.period_range("2026Q1", periods=2, freq="Q"), "p": periods}), "t")
-        for periods in (
-            pd.PeriodIndex(["2026-01", None], freq="M"),
-            pd.PeriodIndex(["2026-03", None], freq="M"),
-            pd.PeriodIndex(["2026-01-31", None], freq="D"),
-        )
+        for periods in (pd.PeriodIndex([month, None], freq="M") for month in ("2026-01", "2026-03"))
     )
     row = {"k": "2026Q1"} if key else {"row": 0}
     assert cells(compare_tables(old, new, Comparison(key=key))) == [(row, "p", "2026-01", "2026-03")]
-    assert cells(compare_tables(old, days, Comparison(key=key))) == [(row, "p", "2026-01", "2026-01-31")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (pd.period_range("2026", periods=1, freq="h"), pd.period_range("2026", periods=1, freq="min"), "period[min]"),
+        (pd.period_range("2026", periods=1, freq="D"), pd.PeriodIndex.from_ordinals([20454], freq="M"), "period[M]"),
+        (pd.interval_range(0, 1), pd.interval_range(0, 1, closed="left"), "interval[left]"),
+    ],
+)
+def test_other_frequencies_and_closed_sides_are_other_types(old, new, says):
+    """What pandas means by them differs, be the numbers or the texts the same."""
+    old, new = (take_table(pd.DataFrame({"v": side}), "t") for side in (old, new))
+    found = compare_tables(old, new, Comparison())
+    assert f"{says} in the new one; compare tables of the same types" in str(found.problem)
+    assert found.differs
+    assert old != new
 
 
 @pytest.mark.parametrize("key", [(), ("k",)])

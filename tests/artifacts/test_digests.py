@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -40,6 +41,12 @@ TABLES = {
     ),
     "categories": pa.table({"c": pa.array(["lo", "hi", None]).dictionary_encode()}),
     "blocks": pa.table({"n": range(200_000)}),
+    "months": pd.DataFrame({"p": pd.PeriodIndex(["2026-01", None], freq="M")}),
+    "days": pd.DataFrame({"p": pd.PeriodIndex.from_ordinals([672, pd.NaT._value], freq="D")}),
+    "their numbers": pd.DataFrame({"p": pd.array([672, None], "Int64")}),
+    "intervals": pd.DataFrame({"i": pd.interval_range(0, 1)}),
+    "intervals closed on the left": pd.DataFrame({"i": pd.interval_range(0, 1, closed="left")}),
+    "their sides": pa.table({"i": [{"left": 0, "right": 1}]}),
 }
 DIGESTS = {
     "empty": "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc",
@@ -51,6 +58,12 @@ DIGESTS = {
     "nested": "213e05e20df135947e744c66aa1e7585f0e661d96d906e16fc3ba6a71ea75aba",
     "categories": "e29f3c1bc7f0b13e67006878467149d9ad3f40d78533ccec65c9b6ef5a5d8044",
     "blocks": "9f773f5cb7dfd138dca2a39fca75c1d1766d61ba241f7fae8b8e825020a99763",
+    "months": "ea15737d25b4b775f35d8f363d79fa15abfe0e79e2c00f09e9abb07b2cf32880",
+    "days": "f7d09c57b124ae355442fb74db46e1bd456d275fe95e219701d47a5f328e7ad5",
+    "their numbers": "bceab05b13c48346732ae8feeebe2235d1be570e5bad87fc534d7bc75084ce2e",
+    "intervals": "5ae39cc77c90d673bbb61a4625a7222eeb68da5c43b488221f2d60973d9f8e28",
+    "intervals closed on the left": "fac32de3143814ab47a8b25ed611e2ea3c8fb084a6ab34e0f92235380d26dd5f",
+    "their sides": "5ae39cc77c90d673bbb61a4625a7222eeb68da5c43b488221f2d60973d9f8e28",
 }
 
 

@@ -72,9 +72,7 @@ def test_periods_and_intervals_stay_what_they_are():
     categories = pd.DataFrame({"p": pd.Categorical(frames[0].p)})
     assert outputs(categories).table("rows").to_pandas().p.dtype == "period[M]"
     days = pd.DataFrame({"p": pd.period_range("2026-01-05", periods=2, freq="D")})
-    with pytest.raises(
-        PlainDataError, match=r"'p' is pandas.period \{\"freq\": \"M\"\} in one and .*\"D\"\} in the other"
-    ):
+    with pytest.raises(PlainDataError, match=r"'p' is int64 period\[M\] in one and int64 period\[D\] in the other"):
         _ = outputs(frames[0][["p"]], days).table("rows").columns
 
 
@@ -108,7 +106,7 @@ def test_periods_beside_numbers_are_numbers(order):
         with joined_batches(parts) as (schema, batches):
             assert pa.Table.from_batches(batches, schema).column("p").to_pylist() == found.to_pylist()
     intervals = pd.DataFrame({"p": pd.interval_range(0, 1)})
-    with pytest.raises(PlainDataError, match="'p' is .*pandas.interval"):
+    with pytest.raises(PlainDataError, match="'p' is .*interval"):
         _ = outputs(*[frame, intervals][::order]).table("rows").columns
 
 

@@ -3,7 +3,8 @@
 Each column has a digest of its own, fed in blocks of 65,536 rows whatever the batches were: for each block the number
 of rows and of nulls, which rows are null (if any is), then canonical buffers: numbers with zero under nulls and one
 NaN, lengths and bytes of the text that is not null, lengths and elements of lists. The root is made of every column's
-name, type and digest, and the number of rows. What differs only in layout (chunks, slices, dictionaries, views, large
+name, type and digest, and the number of rows; types of pandas' periods have their frequency, those of intervals the
+closed side. What differs only in layout (chunks, slices, dictionaries, views, large
 types, a bitmap of ones, garbage under nulls) has one digest; what differs in a name, a type, a value, a null or the
 order has another. ``-0.0`` and ``0.0`` are two values.
 """
@@ -20,10 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flowctx.artifacts.types import T, canonical, is_list, schema_bytes, type_name
+from flowctx.artifacts.types import T, canonical, is_list, meanings, schema_bytes, type_name
 
 #: Rows of a block.
 BLOCK = 1 << 16
+#: Digests were made before intervals had their closed side in them: those of the usual ones stay.
+_USUAL_INTERVAL = "interval[right]"
 #: The one NaN of each width in bytes, as bits.
 _NAN = {2: 0x7E00, 4: 0x7FC00000, 8: 0x7FF8000000000000}
 
@@ -101,7 +104,8 @@ def _columns(serialized: bytes) -> list[_Kind]:
     found = []
     for field in pa.ipc.read_schema(pa.py_buffer(serialized)):
         kind = canonical(field.type)
-        texts = (field.name.encode(), type_name(kind).encode())
+        suffixes = (meaning for meaning in meanings(field) if meaning != _USUAL_INTERVAL)
+        texts = (field.name.encode(), " ".join([type_name(kind), *suffixes]).encode())
         head = b"".join(struct.pack("<q", len(text)) + text for text in texts)
         found.append(_Kind(kind, head, _width(kind), T.is_floating(kind)))
     return found

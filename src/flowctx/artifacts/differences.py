@@ -27,7 +27,7 @@ from flowctx.artifacts.table_parts import (
     sample_of,
     temporary_folder,
 )
-from flowctx.artifacts.types import type_name
+from flowctx.artifacts.types import meanings, type_and_meaning, type_name
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import PlainDataError
@@ -95,23 +95,31 @@ def _pairs(
 
 def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
     """Return the columns with their types, which have to be the same in both tables, if both have rows."""
-    before, after = ({field.name: field.type for field in sample.schema} for sample in (old, new))
+    before, after = ({field.name: field for field in sample.schema} for sample in (old, new))
     odd = sorted(before.keys() ^ after.keys())
     if odd:
         where = "the old" if odd[0] in before else "the new"
         raise PlainDataError(f"only {where} table has the column {odd[0]!r}; compare tables of the same columns")
     types = {}
     for name in before:
-        kind, other = compared_type(before[name], after[name]), compared_type(after[name], before[name])
+        both = before[name], after[name]
+        kind, other = compared_type(both[0].type, both[1].type), compared_type(both[1].type, both[0].type)
         types[name] = other if pa.types.is_null(kind) or not old.num_rows else kind
         if not old.num_rows or not new.num_rows:
             continue
-        if kind != other and not pa.types.is_null(kind) and not pa.types.is_null(other):
+        if (kind != other and not pa.types.is_null(kind) and not pa.types.is_null(other)) or _mean_two_things(*both):
+            old_type, new_type = map(type_and_meaning, both)
             raise PlainDataError(
-                f"column {name!r} is {type_name(kind)} in the old table and {type_name(other)} in the new one; compare "
-                "tables of the same types"
+                f"column {name!r} is {old_type} in the old table and {new_type} in the new one; compare tables of the "
+                "same types"
             )
     return types
+
+
+def _mean_two_things(one: pa.Field, other: pa.Field) -> bool:
+    """Whether values of two columns mean two things to pandas, such as months and days; plain numbers mean either."""
+    meant = [list(meanings(field)) for field in (one, other)]
+    return all(meant) and meant[0] != meant[1]
 
 
 def _check_key(types: Mapping[str, pa.DataType], key: Sequence[str]) -> None:

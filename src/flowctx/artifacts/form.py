@@ -13,13 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowctx.artifacts.content import fixed_values, flat, flat_list
-from flowctx.artifacts.types import T, canonical, children, inner_types, is_binary, is_list, is_text, is_view
+from flowctx.artifacts.types import EXTENSION, T, canonical, children, inner_types, is_binary, is_list, is_text, is_view
 
 #: Whether pyarrow can cast to views and hand them to other libraries.
 _HAS_VIEWS = int(pa.__version__.partition(".")[0]) >= 23
-
-#: Where a schema says the name of a type that pyarrow does not know (yet).
-_EXTENSION = b"ARROW:extension:name"
 
 
 @lru_cache(maxsize=1024)
@@ -249,7 +246,7 @@ def _read_schema(data: bytes) -> pa.Schema:
     pyarrow knows its periods and intervals only once pandas has made one in this process; before, they are numbers.
     """
     schema = pa.ipc.read_schema(pa.py_buffer(data))
-    if any((field.metadata or {}).get(_EXTENSION, b"").startswith(b"pandas.") for field in schema):
+    if any((field.metadata or {}).get(EXTENSION, b"").startswith(b"pandas.") for field in schema):
         try:
             import pandas
         except ModuleNotFoundError:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.into_polars import polars_frame
-from flowctx.artifacts.types import canonical, rows_of, type_name
+from flowctx.artifacts.types import canonical, rows_of, type_and_meaning, type_name
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError, PlainDataError
 
@@ -138,9 +138,7 @@ def _is_of_pandas(kind: pa.DataType) -> bool:
 
 
 def _name(kind: pa.DataType) -> str:
-    if not _is_of_pandas(kind):
-        return type_name(kind)
-    return f"{kind.extension_name} {kind.__arrow_ext_serialize__().decode()}"
+    return type_and_meaning(pa.field("", kind))
 
 
 def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[str, pa.DataType]:

@@ -6,6 +6,7 @@ plain ones. Names are ours, because pyarrow's texts change between versions.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 T = pa.types
+#: Where a field says its extension type, if pyarrow does not know that type (yet): pandas registers its own late.
+EXTENSION = b"ARROW:extension:name"
+_PARAMETERS = b"ARROW:extension:metadata"
+#: What says what values of pandas' extension types mean.
+_MEANING = {"pandas.period": "freq", "pandas.interval": "closed"}
 _UTC = frozenset({"UTC", "Etc/UTC", "Etc/GMT", "GMT", "Z", "+00:00", "Zulu", "Etc/Zulu"})
 
 
@@ -72,6 +78,29 @@ def period_texts(column: Any) -> Any:
     values = stored.drop_null().unique()  # each becomes an object of Python
     texts = pa.array([str(one) for one in values.cast(column.type).to_pandas()], pa.string())
     return texts.take(pc.index_in(stored, values))
+
+
+def meanings(field: pa.Field) -> Iterator[str]:
+    """Yield what values of a column mean to pandas: the frequency of periods, and the closed side of intervals.
+
+    Example:
+        >>> metadata = {"ARROW:extension:name": "pandas.period", "ARROW:extension:metadata": '{"freq": "M"}'}
+        >>> list(meanings(pa.field("month", pa.int64(), metadata=metadata)))
+        ['period[M]']
+    """
+    kind, metadata = field.type, field.metadata or {}
+    known = isinstance(kind, pa.BaseExtensionType)
+    name = kind.extension_name if known else metadata.get(EXTENSION, b"").decode()
+    if name in _MEANING:
+        found = json.loads(kind.__arrow_ext_serialize__() if known else metadata[_PARAMETERS])
+        yield f"{name.removeprefix('pandas.')}[{found[_MEANING[name]]}]"
+    for inner in [pa.field("storage", kind.storage_type)] if known else children(kind):
+        yield from meanings(inner)
+
+
+def type_and_meaning(field: pa.Field) -> str:
+    """Return our name of a column's type, and what its values mean to pandas, such as ``int64 period[M]``."""
+    return " ".join([type_name(canonical(field.type)), *meanings(field)])
 
 
 #: The schema that was written last, and its bytes.
