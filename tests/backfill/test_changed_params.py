@@ -24,6 +24,10 @@ def again(ledger):
 def test_a_batch_does_not_go_on_with_other_parameters(ledger, again):
     """A partition that was begun with other parameters fails with what has changed, until that is accepted."""
     assert again(new) == {"failed": 1}
+    status = BatchStatus.of(ledger, "b", new)
+    ((why, count),) = status.refused.items()
+    assert (status.failures[0].error, count) == ("no file", 1)
+    assert why.startswith("WorkflowChanged: workflow 'changing' has changed since run RUN ran: - parameter ")
     (run,) = ledger.list_runs(batch_id="b")
     runs = _Runs(resume, plan_new_run, run_begun, [new], ledger, "b")
     refused = runs.outcome({"partition": "tier=T1", "run_id": run.run_id, "known": True})

@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -127,6 +127,25 @@ def test_what_could_not_go_on_is_told_apart_from_what_failed(capsys):
     shown.news(changed, progress)
     show_tally(progress, "b", as_json=False, refused=shown.refused)
     assert "see why" not in capsys.readouterr().out
+
+
+def test_status_tells_what_could_not_go_on_and_how_it_does(shell):
+    """Its own failure is the one before: what is advised of that would be refused again."""
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        begun = ledger.begin(
+            RunRecord(workflow="w", context=make_context(run_id="r", partition={"t": "1"}, batch_id="b"))
+        )
+        ledger.finish(begun, RunStatus.FAILED, "step 'a': no file")
+        later = ledger.now() + timedelta(minutes=1)
+        how = {"state": PartitionState.FAILED, "run_id": "r", "engine": "local", "attempt": 0, "last_seen_at": later}
+        changed = PartitionRun(partition="t=1", error="WorkflowChanged: since run r ran", **how)
+        ledger.batches.record_outcomes("b", [changed])
+    shown = shell("status", "b")
+    assert re.search(r"^could not go on\npartitions  why\n1           WorkflowChanged: since run RUN ran$", shown, re.M)
+    assert shown.splitlines()[-1] == (
+        "1 workflow changed: flowctx resume RUN --from-step STEP (the first that has changed); "
+        "or flowctx resume RUN --accept-changes keeps what they have"
+    )
 
 
 def test_whoever_looks_at_or_launches_a_batch_hears_what_is_not_current(shell, caplog):

@@ -320,6 +320,26 @@ def test_as_many_runs_as_notes_are_not_all_of_one_each(
     ]
 
 
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ({"attempt": 0, "engine": "local", "error": "RunAlive: somebody is at it"}, True),
+        ({"attempt": 2, "error": "WorkflowChanged: workflow 'flow' has changed"}, True),
+        ({"attempt": 2, "error": "the same in other words"}, False),
+        ({"attempt": 0, "error": "WorkflowChanged: before it", "last_seen_at": NOON - MINUTE}, False),
+    ],
+)
+def test_why_what_failed_could_not_go_on_is_told(ledger: Ledger, note: dict[str, object], told: bool) -> None:
+    """It stays as it failed; what was heard since is told beside that, until it is launched again."""
+    run = a_run(ledger, "T1")
+    ledger.record(run, [StepRecord(step="a", status=StepStatus.FAILED, error="no file", started_at=NOON, seconds=1)])
+    ledger.finish(run, RunStatus.FAILED, "step 'a': no file")
+    how = {"run_id": run.run_id, "last_seen_at": NOON + MINUTE, **note}
+    ledger.batches.record_outcomes("b1", [a_note("tier=T1", PartitionState.FAILED, **how)])
+    (found,) = ledger.batches.iter_outcomes("b1", workflow="flow")
+    assert (found.state, found.error, found.refused) == ("failed", "no file", note["error"] if told else None)
+
+
 def test_outcomes_of_some_partitions(ledger: Ledger) -> None:
     """Only the partitions that are asked for come back, and of this batch alone."""
     for tier in ("T1", "T2", "T3"):

@@ -8,6 +8,7 @@ from typing import Final
 
 from flowctx.backfill.again import GOES_ON
 from flowctx.backfill.status import counted
+from flowctx.core.batches.outcomes import says_changed
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionRun
 
@@ -32,6 +33,8 @@ _UNPLANNED_PARAMS: Final[Mapping[str, str]] = {
     "dagster": "flowctx resume RUN --on dagster -p NAME=VALUE",
     "local": "flowctx resume RUN -p NAME=VALUE",
 }
+#: What stands for the category of what could not go on, since its workflow is not what it was when complete steps ran.
+_CHANGED: Final = "workflow changed"
 #: A run that failed and no step of it: it died, as of too little memory, or could not begin, as its error says.
 _NO_STEP: Final = "no step failed, so look at its machine or at why it could not begin, and run it again"
 _WHERE: Final = " (see where: flowctx show RUN --traceback)"
@@ -57,7 +60,9 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
     """
     by_category: dict[str, list[PartitionRun]] = {}
     for failure in failures:
-        by_category.setdefault(failure.category or ("INTERNAL" if failure.step else ""), []).append(failure)
+        category = failure.category or ("INTERNAL" if failure.step else "")
+        changed = says_changed(failure.refused or failure.error)
+        by_category.setdefault(_CHANGED if changed else category, []).append(failure)
     return [
         f"{len(some):,}{name and f' {name}'}: {_what_to_do(name, batch, some)}"
         for name, some in sorted(by_category.items())
@@ -86,13 +91,14 @@ def advice_on_rest(counts: Mapping[str, int], engines: Iterable[str], batch: Bat
         return None
     where = sorted(engines) or [str(batch.engine or "local")]
     if batch.selection is None:
-        named = [f"flowctx resume RUN{'' if name == 'local' else f' --on {name}'}" for name in where]
-        return f"{counted(rest)}: to go on: {'; '.join(named)}"
+        return f"{counted(rest)}: to go on: {'; '.join(map(_resume, where))}"
     command = _command(batch, params_option(batch.params_from))
     return f"{counted(rest)}: to go on: {command}{_bulk(batch, where)}"
 
 
 def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
+    if category == _CHANGED:
+        return _after_changes(batch, failures)
     when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"]) if category else (_NO_STEP, "")
     where = _WHERE if category == "INTERNAL" and any(run.recorded for run in failures) else ""
     if batch.selection is None:
@@ -105,6 +111,23 @@ def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionR
     return (
         f"{when}: {_command(batch, option)} --retry-failed{more}{_bulk(batch, [run.engine for run in failures])}{where}"
     )
+
+
+def _after_changes(batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
+    """Return how to go on with runs whose workflow has changed: from what has, or with what they have."""
+    engines = sorted({run.engine for run in failures})
+    redo, keep = (
+        "; ".join(f"{_resume(name)} {option}" for name in engines)
+        for option in ("--from-step STEP", "--accept-changes")
+    )
+    if batch.selection is not None:
+        command = _command(batch, params_option(batch.params_from))
+        redo = f"{command} --retry-failed --from-step STEP{_bulk(batch, engines)}"
+    return f"{redo} (the first that has changed); or {keep} keeps what they have"
+
+
+def _resume(engine: str) -> str:
+    return f"flowctx resume RUN{'' if engine == 'local' else f' --on {engine}'}"
 
 
 def _command(batch: BatchRecord, option: str) -> str:

@@ -76,11 +76,12 @@ def _skips(status: BatchStatus) -> str:
 
 
 def _reasons(status: BatchStatus) -> str:
-    """Return why others stand as they do that have not failed, as tables; nothing where none does."""
+    """Return why others stand as they do, and what could not go on, as tables; nothing where there is none."""
     tables = (
         ("tolerated", "Optional steps failed", "runs", status.tolerated),
         ("partial", "Partial", "partitions", status.partial),
         ("waits", "Waiting", "partitions", status.waits),
+        ("refused", "Could not go on", "partitions", status.refused),
     )
     return "".join(f'<section id="{name}">{_why(title, of, why)}</section>' for name, title, of, why in tables if why)
 

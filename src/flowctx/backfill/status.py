@@ -67,6 +67,8 @@ class BatchStatus:
     tolerated: Mapping[str, int] = field(default_factory=dict)
     #: Why partitions are partial that were to be whole, and how many for each; the most frequent reasons.
     partial: Mapping[str, int] = field(default_factory=dict)
+    #: Why what failed could not go on when it was launched again, and how many for each; the most frequent reasons.
+    refused: Mapping[str, int] = field(default_factory=dict)
     #: Its partitions in rows and columns; those of which anything is known, where nobody planned it or its workflow is
     #: not at hand, in the order of their texts; of several workflows, none.
     grid: Grid | None = field(default=None, repr=False)
@@ -181,6 +183,7 @@ class BatchStatus:
             "waits": dict(self.waits),
             "tolerated": dict(self.tolerated),
             "partial": dict(self.partial),
+            "refused": dict(self.refused),
             **several,
         }
 
@@ -212,6 +215,7 @@ class _Survey:
             "waits": dict(self.waits.most_common(MAX_REASONS)),
             "tolerated": dict(self.tolerated.most_common(MAX_REASONS)),
             "partial": dict(self.partial.most_common(MAX_REASONS)),
+            "refused": dict(Counter(_refusals(self.failures)).most_common(MAX_REASONS)),
             "started_at": self.started_at,
             "ended_at": self.ended_at,
         }
@@ -266,6 +270,13 @@ class _Survey:
             reasons[run.error or "no reason given"] += 1
 
 
+def _refusals(failures: Sequence[PartitionRun]) -> Iterator[str]:
+    """Yield why what failed could not go on, in words that are the same for all that have one reason."""
+    for run in failures:
+        if run.refused is not None:
+            yield " ".join(run.refused.split()).replace(f" {run.run_id} ", " RUN ")
+
+
 def _failure_data(run: PartitionRun, traced: bool) -> dict[str, Any]:
     """Return a failure as JSON-ready data, with its traceback or without."""
     return {
@@ -273,6 +284,7 @@ def _failure_data(run: PartitionRun, traced: bool) -> dict[str, Any]:
         "partition": run.label,
         "step": run.step,
         "error": run.error,
+        "refused": run.refused,
         "run_id": run.run_id if run.has_run else None,
         "engine": run.engine,
         "attempt": run.attempt,

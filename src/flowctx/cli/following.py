@@ -12,8 +12,8 @@ from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.again import GOES_ON
 from flowctx.backfill.status import counted
 from flowctx.cli.output import echo, print_facts, print_json, shown, spent
+from flowctx.core.batches.outcomes import says_changed
 from flowctx.core.batches.records import PartitionRun, PartitionState
-from flowctx.core.errors import WorkflowChanged
 from flowctx.core.printable import amount
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Lines(LaunchListener):
     def news(self, run: PartitionRun, progress: LaunchProgress) -> None:
         if run.state is PartitionState.FAILED:
             self.failures += 1
-            self.refused += (run.error or "").startswith(WorkflowChanged.__name__)
+            self.refused += says_changed(run.error)
             if self.failures <= _MOST_FAILURES:
                 self.say(failure_text(run))
             elif self.failures == _MOST_FAILURES + 1:
@@ -171,7 +171,7 @@ def show_tally(
     if refused:
         echo(
             f"{amount(refused, 'partition')} could not go on, since the workflow has changed: --retry-failed "
-            "--from-step STEP runs again what has changed; status tells why they had failed before"
+            "--from-step STEP runs again what has changed; status tells what has, and why they had failed before"
         )
     _show_hints(progress, shlex.quote(batch_id), from_step, refused)
 

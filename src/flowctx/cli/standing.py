@@ -197,12 +197,13 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
 
 
 def _show_reasons(found: BatchStatus) -> None:
-    """Print why partitions stand as they do that have not failed."""
+    """Print why partitions stand as they do that have not failed, and why failed ones could not go on."""
     reasons = {
         "skipped": found.skips,
         "optional steps failed": found.tolerated,
         "partial": found.partial,
         "waiting": found.waits,
+        "could not go on": found.refused,
     }
     for title, by_reason in reasons.items():
         if by_reason:

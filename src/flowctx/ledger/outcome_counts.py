@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import and_, exists, false, func, literal, literal_column, or_, select
 
+from flowctx.core.batches.outcomes import CHANGED
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing, shares_run_ids
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.batch_rows import standings_of
@@ -237,6 +238,7 @@ class OutcomeCounts(NamedTuple):
 
 def told_by_run(batch_id: str, workflow: str) -> Any:
     """Return the condition that a run that is over tells all that counts of what its engine says of it."""
+    began = (launches.c.attempt > 0, func.substr(launches.c.error, 1, len(CHANGED)) != CHANGED)
     return exists().where(
         runs.c.batch_id == batch_id,
         runs.c.workflow == workflow,
@@ -244,7 +246,7 @@ def told_by_run(batch_id: str, workflow: str) -> Any:
         runs.c.run_id + "" == launches.c.run_id,  # not by its index: one run id may serve all partitions of a batch
         runs.c.status == launches.c.state,
         runs.c.status.in_(_OVER),
-        or_(launches.c.error.is_(None), runs.c.error.is_not(None)),
+        or_(launches.c.error.is_(None), and_(runs.c.error.is_not(None), *began)),
     )
 
 

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.errors import WorkflowChanged
+
+#: How an error begins that says that a run could not begin, or go on, because its workflow has changed since.
+CHANGED: Final = f"{WorkflowChanged.__name__}: "
+
+
+def says_changed(error: str | None) -> bool:
+    """Return whether an error says that a run could not go on because its workflow has changed since.
+
+    Example:
+        >>> says_changed("WorkflowChanged: workflow 'prices' has changed since"), says_changed(None)
+        (True, False)
+    """
+    return (error or "").startswith(CHANGED)
 
 
 def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
@@ -68,15 +83,22 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
     if reported.state is PartitionState.CANCELED and not recorded.state.done and _heard(reported) >= _heard(recorded):
         return replace(reported, recorded=True, part=recorded.part)
     if recorded.state.ended:
-        return (
-            recorded
-            if recorded.error or not reported.error
-            else replace(recorded, error=reported.error, step=reported.step)
-        )
+        if not recorded.error and reported.error:
+            return replace(recorded, error=reported.error, step=reported.step)
+        return replace(recorded, refused=reported.error) if _was_refused(recorded, reported) else recorded
     if _heard(recorded) > _heard(reported):
         return recorded  # it has begun again since
     state = PartitionState.PARTIAL if reported.state.done else reported.state
     return replace(reported, state=state, recorded=True, part=recorded.part)
+
+
+def _was_refused(recorded: PartitionRun, reported: PartitionRun) -> bool:
+    """Whether a run that failed was launched again since, and could not go on: an attempt 0 is one that began nothing.
+
+    Of a run that its engine began again, only its error tells that no step ran.
+    """
+    failed = recorded.state is reported.state is PartitionState.FAILED and _heard(reported) > _heard(recorded)
+    return failed and reported.error != recorded.error and (not reported.attempt or says_changed(reported.error))
 
 
 def occasion_text(as_of_date: str | None, capture_id: str | None, batch_id: str) -> str:

@@ -81,6 +81,8 @@ class PartitionRun:
     traceback: str | None = field(default=None, repr=False)
     #: Whether trying again could have helped.
     category: str | None = None
+    #: Why it could not go on when it was launched again, of one that failed before.
+    refused: str | None = None
     #: Whether the ledger recorded its steps; otherwise it is an engine's word.
     recorded: bool = False
     #: Whether it is to do only some steps of the workflow.
