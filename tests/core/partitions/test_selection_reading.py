@@ -15,6 +15,9 @@ SCHEMES = (
     ),
     PartitionScheme(tier=["T1", "T2", "T10", "T3", "a..b", "x/y"], date=Weekly(start="2026-01-02", end="2026-12-31")),
     PartitionScheme(hour=Hourly(start="2026-03-06", end="2026-03-10", timezone="America/New_York")),
+    PartitionScheme(month=["2026-05-31", "2026-04-30", "2026-03-31", "2026-02-28", "2026-01-31"], side=["a", "b"]),
+    PartitionScheme(day=["2026-01-05", "2026-01-09", "LATEST", "2026-01-06", "2026-01-07", "2026-01-08"]),
+    PartitionScheme(at=["2026-01-05T02:00+02:00", "2026-01-05T01:00Z", "2026-01-05T02:00+01:00", "2026-13-05T02:00Z"]),
     PartitionScheme(month=Monthly(start="2026-01-01", end="2027-12-31"), n=range(12), side=["a", "b"]),
 )
 
@@ -38,7 +41,7 @@ def test_what_it_tells_is_so(data: st.DataObject) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_ranges_of_dates_and_lists_of_values_are_told(scheme: PartitionScheme) -> None:
     """Of selections as people write them, it tells all."""
-    dated = scheme.cadence_dimension
+    dated = scheme.cadence_dimension or scheme.dimensions[0]
     first, last = scheme[0], scheme[-1]
     texts = [f"{dated}={first[dated]}..{last[dated]}", f"{dated}=last:3", f"{dated}={first[dated]}", f"{dated}=.."]
     texts += [f"{name}={first[name]}|{last[name]}" for name in scheme.dimensions if name != dated]
@@ -55,3 +58,12 @@ def test_what_is_no_key_of_the_scheme_is_not_held() -> None:
     for partition in ("", "nightly", "date=2026-01-05", "date=2026-01-05|level=GROWTH", "fund=GROWTH|x=%"):
         assert text.holds(partition) is False
         assert list(text.doubtful([partition])) == [partition]
+
+
+@pytest.mark.parametrize("text", ["month=2026-05-31..2026-02-28", "at=2026-01-05T01:00Z..2026-01-05T01:00+01:00"])
+def test_of_a_range_back_in_time_only_the_ends_are_told(text: str) -> None:
+    """A range whose first date is the later one has the order of its scheme, which the text does not tell."""
+    name, _, ends = text.partition("=")
+    low, _, high = ends.partition("..")
+    told = [SelectionText(text).holds(f"{name}={value}") for value in (low, high, "2026-03-31", "T1")]
+    assert told == [True, True, None, None]

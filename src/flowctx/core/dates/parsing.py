@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Final, overload
 
@@ -15,6 +15,7 @@ from flowctx.core.suggestions import a_kind
 WEEKDAY_NAMES: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MONTH_NAMES: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _MONTH_OR_YEAR: Final = re.compile(r"([1-9]\d{3})(?:-(0[1-9]|1[0-2]))?")
+_DATE_OR_HOUR: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(Z|[+-]\d\d:\d\d))?\Z")
 _LONG_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -107,6 +108,23 @@ def iso_date(text: str) -> date | None:
     except ValueError:
         return None
     return parsed if parsed.isoformat() == text else None
+
+
+def time_order(text: str) -> str | None:
+    """Return what sorts a date or an hour by time, given its text in a key; None if it is neither.
+
+    Example:
+        >>> time_order("2026-01-09"), time_order("2026-01-09T01:00+01:00"), time_order("T1")
+        ('2026-01-09', '2026-01-09T00:00:00+00:00', None)
+    """
+    if not _DATE_OR_HOUR.match(text):
+        return None
+    if "T" not in text:
+        return text
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):  # there is no such hour
+        return None
 
 
 def weekday_number(name: object, what: str) -> int:

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from flowctx.core.dates.cadence import Cadence
+from flowctx.core.dates.parsing import time_order
 from flowctx.core.errors import CalendarError, PartitionError
 from flowctx.core.partitions.key import MAX_TEXT, PartitionKey, check_dimension_name, dimension_value, escape_value
 from flowctx.core.suggestions import a_kind, nearest
@@ -110,7 +111,7 @@ class StaticDimension:
         PartitionError: No values, one twice, one that cannot be, or a text, set or mapping instead of a sequence.
     """
 
-    __slots__ = ("_index", "_read", "_table", "_values", "name")
+    __slots__ = ("_by_time", "_index", "_read", "_table", "_values", "name")
 
     def __init__(
         self,
@@ -123,6 +124,7 @@ class StaticDimension:
         self._values: tuple[str, ...] = () if read is not None else _check_values(name, values)
         self._index: dict[str, int] = {}
         self._table: list[Part] = []
+        self._by_time: bool | None = None
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -135,6 +137,14 @@ class StaticDimension:
     def is_read(self) -> bool:
         """Whether the values are there, or are still to be read."""
         return bool(self._values)
+
+    @property
+    def by_time(self) -> bool:
+        """Whether those of its values that are dates or hours are in the order of time."""
+        if self._by_time is None:
+            times = [time for value in self.values if (time := time_order(value)) is not None]
+            self._by_time = all(a < b for a, b in itertools.pairwise(times))
+        return self._by_time
 
     def has_values(self) -> bool:
         """Tell whether there is any value."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Final
 
+from flowctx.core.dates.parsing import time_order
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
 
-#: Dates and hours, as keys have them: which of two comes first does not depend on a scheme.
-_DATED: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(Z|[+-]\d\d:\d\d))?\Z")
-_DATE: Final = len("2026-01-09")
 #: For which blocks a value is certainly right, and for which it may be: a bit for each.
 _Bits = tuple[int, int]
 #: For which blocks some values are certainly right, and how many dimensions the selection names of them.
@@ -22,8 +17,9 @@ _Sure = tuple[int, int]
 class SelectionText:
     """Which keys of a scheme a selection's canonical text holds.
 
-    Ranges of dates say which dates are in them. In a range of other values, the order of the scheme decides, and of
-    every other date, the scheme does: there the text tells nothing of what is between the ends.
+    Ranges of dates say which dates are in them. In a range of other values, or from a later date to an earlier one, the
+    order of the scheme decides, and of every other date, the scheme does: there the text tells nothing of what is
+    between the ends.
 
     Args:
         text: The canonical text, as ``str(selection)`` has it.
@@ -122,15 +118,7 @@ def _is_in(item: str, value: str) -> bool | None:
         return True
     if not dots:
         return False
-    ends = [_moment(text) for text in (low, value, high)]
-    if None in ends:
+    first, moment, last = time_order(low), time_order(value), time_order(high)
+    if first is None or moment is None or last is None or first > last:
         return None  # the scheme knows what is between its values
-    first, moment, last = (str(end) for end in ends)
     return False if not first <= moment <= last else None if step else True
-
-
-def _moment(text: str) -> str | None:
-    """Return a date or an hour as what sorts by time; ``None`` if it is neither."""
-    if not _DATED.match(text):
-        return None
-    return text if len(text) == _DATE else datetime.fromisoformat(text).astimezone(UTC).isoformat()

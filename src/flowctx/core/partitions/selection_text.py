@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 
 from flowctx.core.dates.cadence import Cadence
-from flowctx.core.dates.parsing import iso_date, month_or_year
+from flowctx.core.dates.parsing import iso_date, month_or_year, time_order
 from flowctx.core.errors import PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import POINT, Runs, Tree, tree_over, union
@@ -201,6 +201,8 @@ def _run_texts(dimension: Dimension, run: range) -> list[str]:
     text = f"{low}..{high}" + (f"/{run.step}" if run.step > 1 else "")
     if text.partition("..")[0] != low or ".." in high or high[0] == "." or dimension.find(text) is not None:
         return [_text_at(dimension, index) for index in run]  # values with dots of their own would be misread
+    if isinstance(dimension, StaticDimension) and time_order(low) and not dimension.by_time:
+        return [_text_at(dimension, index) for index in run]  # without the scheme, a range of dates is read by time
     return [text]
 
 
