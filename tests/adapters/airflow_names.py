@@ -11,5 +11,6 @@ from flowctx.airflow._compat import dag_serialization
 DagSerialization = dag_serialization()
 CronDataIntervalTimetable = getattr(sdk, "CronDataIntervalTimetable", _CronDataInterval)
 CronTriggerTimetable = getattr(sdk, "CronTriggerTimetable", _CronTrigger)
-#: None before Airflow 3.2.
+#: None before Airflow 3.2, both.
 CronPartitionTimetable = getattr(sdk, "CronPartitionTimetable", None)
+PartitionedAssetTimetable = getattr(sdk, "PartitionedAssetTimetable", None)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk import (
     DAG,
+    Asset,
     BaseOperator,
     get_current_context,
     task,
@@ -15,7 +16,12 @@ from airflow.sdk import (
 from airflow.sdk.api.datamodels._generated import DagRun
 
 from adapters.abilities import require
-from adapters.airflow_names import CronDataIntervalTimetable, CronPartitionTimetable, CronTriggerTimetable
+from adapters.airflow_names import (
+    CronDataIntervalTimetable,
+    CronPartitionTimetable,
+    CronTriggerTimetable,
+    PartitionedAssetTimetable,
+)
 from flowctx import (
     AsOf,
     ContextError,
@@ -74,6 +80,13 @@ def context(schedule=None, *, conf=None, run_type="manual", events=None, params=
 
 
 SIX = "2026-11-22T06:00"
+#: A partition that a producer in Tokyo made: Airflow carries its midnight along.
+OF_AN_ASSET = {
+    "schedule": PartitionedAssetTimetable and PartitionedAssetTimetable(assets=Asset("closes")),
+    "run_type": "asset_triggered",
+    "partition_key": "2026-07-01|IBM",
+    "partition_date": "2026-06-30T15:00",
+}
 CASES = {
     "cron trigger": ({"schedule": "0 6 * * *", "logical_date": SIX}, "2026-11-22", "fired_at"),
     "cron trigger, late in New York": (
@@ -115,6 +128,12 @@ CASES = {
     ),
     "asset triggered": ({"run_type": "asset_triggered", "events": []}, None, "none"),
     "events that agree": ({"events": [{"as_of_date": "2012-10-26"}] * 2}, "2012-10-26", "asset_events"),
+    "partitioned asset": ({**OF_AN_ASSET, "events": [{}]}, None, "none"),
+    "partitioned asset whose event says it": (
+        {**OF_AN_ASSET, "events": [{"as_of_date": "2026-07-01"}]},
+        "2026-07-01",
+        "asset_events",
+    ),
     "operator triggered": ({"run_type": "operator_triggered", "conf": {"x": 1}}, None, "none"),
     "runs on T about T-1": (
         {"schedule": "0 6 * * *", "logical_date": "2012-10-29T06:00", "as_of": AsOf.previous_session("WEEKDAYS")},
@@ -125,7 +144,12 @@ CASES = {
 
 
 #: The kinds of run of which older versions of Airflow do not say all.
-NEEDS = {"cron partition": "partition dates for tasks", "operator triggered": "operator_triggered runs"}
+NEEDS = {
+    "cron partition": "partition dates for tasks",
+    "partitioned asset": "partition dates for tasks",
+    "partitioned asset whose event says it": "partition dates for tasks",
+    "operator triggered": "operator_triggered runs",
+}
 
 
 @pytest.mark.parametrize(

@@ -96,14 +96,16 @@ OF_THE_DAG = {
 }
 
 
-def as_of(timetable, *, dag_zone=None, rule=None, run_type="scheduled", logical=None, start=None, end=None):
+def as_of(
+    timetable, *, dag_zone=None, rule=None, run_type="scheduled", logical=None, start=None, end=None, partition=None
+):
     """Return the business date of a run and where it is from."""
     run = SimpleNamespace(
         run_type=run_type,
         logical_date=logical,
         data_interval_start=start or logical,
         data_interval_end=end or logical,
-        partition_date=None,
+        partition_date=partition,
     )
     dag = SimpleNamespace(dag_id="d", timetable=timetable, timezone=dag_zone or pendulum.timezone("UTC"))
     found = (rule or AsOf.default()).resolve(run_time(dag, run, None, None))
@@ -147,6 +149,15 @@ def test_a_timetable_without_zone_counts_in_that_of_its_dag(name: str, zone: str
     """Timetables that have no zone by Airflow's design take that of the DAG, which Airflow shows for it."""
     found = [as_of(OF_THE_DAG[name](), dag_zone=pendulum.timezone(zone), logical=evening(d, zone))[0] for d in DAYS]
     assert found == DAYS
+
+
+@pytest.mark.parametrize("name", [*WITH_A_ZONE, *OF_THE_DAG])
+def test_the_date_of_a_partition_counts_in_the_zone_that_made_it(name: str) -> None:
+    """A timetable with a zone says the day of its partitions; one without has the midnight of some producer's zone."""
+    own = name in WITH_A_ZONE
+    timetable = WITH_A_ZONE[name]("Asia/Tokyo") if own else OF_THE_DAG[name]()
+    midnight = datetime(2026, 7, 1, tzinfo=ZoneInfo("Asia/Tokyo")).astimezone(UTC)
+    assert as_of(timetable, partition=midnight) == ((date(2026, 7, 1), "fired_at") if own else (None, "none"))
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,7 @@ def _times(dag: Any, run: Any) -> tuple[Window | None, datetime | None]:
     logical: datetime | None = run.logical_date
     start, end = run.data_interval_start, run.data_interval_end
     if start is None or end is None or start == end:
-        date = getattr(run, "partition_date", None)  # from Airflow 3.3 on
-        return None if start is None else Window(start, end), logical or date
+        return None if start is None else Window(start, end), logical or _partition_date(dag.timetable, run)
     by_hand = run_type_of(run) in _BY_HAND
     if by_hand and logical is not None and not start <= logical < end:
         interval = scheduled_interval(dag, logical)
@@ -77,12 +76,22 @@ def _times(dag: Any, run: Any) -> tuple[Window | None, datetime | None]:
     return Window(start, end), None
 
 
+def _partition_date(timetable: Any, run: Any) -> datetime | None:
+    """Return the instant that the timetable gave the partition of a run; Airflow tells tasks of it from 3.3 on.
+
+    A timetable without a zone of its own gives none: a run that assets trigger has that of their producer, which is
+    a midnight in the producer's zone, and no day in any other.
+    """
+    if _counts_in_the_zone_of_the_dag(timetable):
+        return None
+    date: datetime | None = getattr(run, "partition_date", None)
+    return date
+
+
 def _zone(dag: Any) -> tuple[str | None, str]:
     """Return the IANA name of the zone in which a DAG's timetable takes dates; or None, and why."""
     timetable = dag.timetable
-    zones = list(_zones(timetable))
-    if not zones and _counts_in_the_zone_of_the_dag(timetable):
-        zones = [dag.timezone]
+    zones = [dag.timezone] if _counts_in_the_zone_of_the_dag(timetable) else list(_zones(timetable))
     names = {_name(zone) for zone in zones}
     if len(names) == 1 and None not in names:
         return names.pop(), ""
@@ -110,6 +119,8 @@ def _zones(timetable: Any) -> Iterator[Any]:
 
 
 def _counts_in_the_zone_of_the_dag(timetable: Any) -> bool:
+    if any(True for _ in _zones(timetable)):
+        return False
     members = getattr(timetable, "timetable", None)
     kinds = (type(members) if members is not None else type(timetable)).__mro__
     return any(
