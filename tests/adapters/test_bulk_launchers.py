@@ -146,6 +146,6 @@ def test_without_a_bulk_job_nothing_is_remembered(ledger: Ledger) -> None:
     """The message says what to put into a code location."""
     with serving(Dagster()) as server:
         assert isinstance(server, Dagster)
-        with pytest.raises(EngineError, match=r"put workflow_bulk_job\(filled\) into a code location"):
+        with pytest.raises(EngineError, match=r"put workflow_bulk_job\(filled\), or `bulk: true` in its YAML, into"):
             on_dagster(server, ledger)
     assert ledger.find_batch("b") is None

@@ -124,7 +124,10 @@ def test_component_project(project):
 def test_the_component_loads_in_process(project, monkeypatch):
     """What the YAML says reaches the definitions; each workflow may have a base path and a prefix of its own."""
     monkeypatch.syspath_prepend(str(project / "src"))
-    for name, more in (("prices", []), ("fx", ["key_prefix: desk", "io_manager_key: fx_io_manager"])):
+    for name, more in (
+        ("prices", []),
+        ("fx", ["key_prefix: desk", "io_manager_key: fx_io_manager", "bulk: true"]),
+    ):
         with (project / f"src/market/defs/{name}/defs.yaml").open("a") as file:
             file.writelines(f"  {line}\n" for line in (f"base_path: outputs/{name}", *more))
     from market.definitions import defs
@@ -137,3 +140,4 @@ def test_the_component_loads_in_process(project, monkeypatch):
     assert fx.parent_keys == {dg.AssetKey("landing_zone")}
     stores = {key: store.base_path for key, store in defs().resources.items() if key.endswith("io_manager")}
     assert stores == {"workflow_io_manager": "outputs/prices", "fx_io_manager": "outputs/fx"}
+    assert [job.name for job in defs().jobs if job.name.endswith("__bulk")] == ["fx_rates__bulk"]

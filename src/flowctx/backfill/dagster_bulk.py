@@ -59,7 +59,8 @@ class DagsterBulkLauncher(BulkLauncher):
             EngineError: It is not; the message says what to do.
         """
         name = self._named or bulk_name(workflow.name)
-        self._place = self._dagster._find_job([name], f"workflow_bulk_job({workflow.name})")
+        made_by = f"workflow_bulk_job({workflow.name})"
+        self._place = self._dagster._find_job([name], f"{made_by}, or `bulk: true` in its YAML,")
 
     def launcher_under_way(self, batch: BatchRecord) -> str | None:
         """Return who launched slices of the batch that are queued or running, and follow them."""

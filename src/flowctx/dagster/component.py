@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from flowctx.core.errors import ContextError
 from flowctx.core.workflow.import_path import import_workflow
+from flowctx.dagster.bulk import workflow_bulk_job
 from flowctx.dagster.definitions import workflow_definitions
 
 _STARTER = '''"""A workflow: plain functions of a context, with no orchestrator in sight."""
@@ -84,6 +85,7 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
         default=None, description="Resource that keeps outputs; another one for each other base_path."
     )
     catch_up: int = Field(default=0, description="Business dates that the schedule makes up for after an outage.")
+    bulk: bool = Field(default=False, description="Whether its batches can run in bulk: a job that --bulk starts.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the workflow's definitions.
@@ -117,4 +119,9 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
         }
         if self.backfill is not None:
             args["backfill_policy"] = getattr(dg.BackfillPolicy, self.backfill)()
-        return workflow_definitions(import_workflow(self.workflow, package), **args)
+        workflow = import_workflow(self.workflow, package)
+        defs = workflow_definitions(workflow, **args)
+        if not self.bulk:
+            return defs
+        job = workflow_bulk_job(workflow, key_prefix=self.key_prefix, ledger_url=self.ledger_url)
+        return dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
