@@ -316,7 +316,7 @@ def test_ctrl_c_twice_ends_at_once(url: str, ledger: Ledger, notes: Path) -> Non
         pass
     process.send_signal(signal.SIGINT)
     process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert set(states(ledger)) == {"running"}
 
 

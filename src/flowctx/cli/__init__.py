@@ -34,6 +34,7 @@ from flowctx.core.errors import (
     WorkflowError,
     ending_text,
 )
+from flowctx.core.interrupts import raise_again
 from flowctx.core.own_warnings import without_source
 
 #: What was asked for cannot be, and trying again will not help.
@@ -69,6 +70,8 @@ _MODULES = {
     "ledger": "ledgers",
     "doctor": "doctor",
 }
+#: What a shell says of a program that Ctrl-C has ended.
+_INTERRUPTED = 130
 #: Since click 8.2: a group without a command shows its help.
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", click.exceptions.Exit)
 
@@ -95,6 +98,9 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (_HELP, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click ends quietly when whoever read the output has gone
+        except KeyboardInterrupt as exc:
+            echo("\nAborted!", err=True)
+            raise click.exceptions.Exit(_INTERRUPTED) from exc
         except click.UsageError as exc:
             raise _one_line(exc) from exc
         except click.ClickException as exc:
@@ -159,7 +165,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
 
     \b
     Exit codes: 0 all is well; 1 something failed; a retry may succeed;
-    2 the command was wrong.
+    2 the command was wrong; 130 it was interrupted.
     """  # noqa: D301 - \b is for click
     if verbose:
         handler = logging.StreamHandler()
@@ -174,6 +180,7 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
 
 def main() -> None:
     """Run the command; the entry point of the ``flowctx`` script."""
+    raise_again()
     fill_closed()
     # A command makes many values and soon ends: to look for garbage among them takes a third of the time of some.
     gc.set_threshold(50_000, 20, 50)
@@ -182,6 +189,8 @@ def main() -> None:
             if _runs_here(sys.argv[1:]):
                 start_early()
             cli(obj=ENDS_WITH_IT)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     finally:
         gc.freeze()  # Python looks for garbage once more before it ends, and all of it ends anyway
 

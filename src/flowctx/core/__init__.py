@@ -3,3 +3,7 @@
 ``durability`` stands on ``batches`` and ``execution``; these on ``workflow``, ``partitions``, ``dates`` and ``data``.
 ``errors``, ``clock``, ``hashing``, ``renames``, ``suggestions`` and ``whole_files`` are under all of them.
 """
+
+from flowctx.core.interrupts import end_quietly
+
+end_quietly()  # here, since whatever is imported of flowctx is imported after it
