@@ -11,10 +11,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from flowctx.backfill.again import as_another_run, died
+from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_obstacles import no_dag, obstacle, paused
 from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_to_run, upstream_of
-from flowctx.backfill.http import Answer, JsonClient
-from flowctx.backfill.polling import MAX_ACTIVE, PAGE, PollingLauncher, UnderWay
+from flowctx.backfill.http import Answer
+from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
@@ -73,10 +74,8 @@ class AirflowLauncher(PollingLauncher):
         max_active: int = MAX_ACTIVE,
         dag_id: str | None = None,
     ) -> None:
-        self._token, self._user, self._password = token, user, password
-        self._logs_in = token is None or user is not None
-        client = JsonClient(url, name="Airflow", setting="FLOWCTX_AIRFLOW_URL", headers=self._headers)
-        super().__init__(client, max_active)
+        self._api = AirflowApi(url, token=token, user=user, password=password)
+        super().__init__(self._api.client, max_active)
         self._named, self._dag_id = dag_id, ""
         self._scheme: PartitionScheme | None = None
         #: The steps that run again, with all that follow them, when their run does.
@@ -88,53 +87,12 @@ class AirflowLauncher(PollingLauncher):
         #: The tasks that each task of the DAG follows, once somebody had to know.
         self._upstream: dict[str, set[str]] | None = None
 
-    # -- logging in -------------------------------------------------------------------------------------------------
-
-    def _headers(self, refused: bool) -> Mapping[str, str]:
-        if self._token is None or (refused and self._logs_in):
-            self._token = self._log_in()
-        return {"Authorization": f"Bearer {self._token}"}
-
-    def _log_in(self) -> str:
-        if self._user is None:  # an Airflow whose simple auth manager takes everybody for an admin
-            answer = self._client.call("GET", "/auth/token", signed=False)
-        else:
-            body = {"username": self._user, "password": self._password}
-            answer = self._client.call("POST", "/auth/token", body=body, signed=False)
-        if "access_token" not in answer.data:
-            how = (
-                "FLOWCTX_AIRFLOW_USER and FLOWCTX_AIRFLOW_PASSWORD are right"
-                if self._user
-                else "FLOWCTX_AIRFLOW_TOKEN is set"
-            )
-            raise EngineError(
-                f"Airflow at {self._client.url} does not log us in ({answer.status}: {answer.detail}); see that {how}"
-            )
-        return str(answer.data["access_token"])
-
-    def _call(self, method: str, path: str, **how: Any) -> Answer:
-        answer = self._client.call(method, f"/api/v2{path}", **how)
-        if answer.status == 401 or (answer.status == 403 and "JWT" in answer.detail):
-            raise EngineError(
-                f"Airflow at {self._client.url} refuses the token ({answer.detail}); it may have expired: set "
-                "FLOWCTX_AIRFLOW_TOKEN anew, or FLOWCTX_AIRFLOW_USER and FLOWCTX_AIRFLOW_PASSWORD"
-            )
-        if answer.status == 403:
-            raise EngineError(f"Airflow at {self._client.url} does not allow {method} {path}: {answer.detail}")
-        return answer
-
-    def _get(self, path: str, **query: Any) -> Any:
-        answer = self._call("GET", path, query=query)
-        if answer.status != 200:
-            raise EngineError(f"Airflow at {self._client.url} answers {answer.status} to GET {path}: {answer.detail}")
-        return answer.data
-
     # -- launching --------------------------------------------------------------------------------------------------
 
     def server_version(self) -> str:
         """Return the version of the Airflow that answers, once it has let us see DAGs."""
-        self._get("/dags", limit=1)
-        return str(self._get("/version")["version"])
+        self._api.get("/dags", limit=1)
+        return str(self._api.get("/version")["version"])
 
     def check(self, workflow: Workflow) -> None:
         """See whether the DAG is there, is partitioned and not paused.
@@ -155,7 +113,7 @@ class AirflowLauncher(PollingLauncher):
         Raises:
             EngineError: It has no such DAG, or it is paused.
         """
-        answer = self._call("GET", f"/dags/{dag_id}")
+        answer = self._api.call("GET", f"/dags/{dag_id}")
         where = f"Airflow at {self._client.url}"
         if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
             raise EngineError(no_dag(dag_id, self._client.url, made_by))
@@ -168,7 +126,7 @@ class AirflowLauncher(PollingLauncher):
 
     def obstacle(self, dag_id: str | None = None) -> str | None:
         """Return what the runs of a DAG wait for, by default those of the workflow's, if Airflow says so."""
-        return obstacle(lambda path: self._call("GET", path), dag_id or self._dag_id, self._client.url)
+        return obstacle(lambda path: self._api.call("GET", path), dag_id or self._dag_id, self._client.url)
 
     def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
         """Refuse a DAG that has not one run for each key of the scheme."""
@@ -214,7 +172,7 @@ class AirflowLauncher(PollingLauncher):
             body["conf"]["partition"] = job.key.to_dict()
         elif self._scheme is not None and job.key is not None:
             body["partition_key"] = self._scheme.text(job.key)
-        answer = self._call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)
+        answer = self._api.call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)
         if answer.status == 409:
             return self._there_already(job, answer)
         if answer.status == 404:
@@ -225,7 +183,7 @@ class AirflowLauncher(PollingLauncher):
 
     def _there_already(self, job: Job, answer: Answer) -> PartitionRun:
         """Go on with a run that an earlier launch started, of which it could not say so any more."""
-        found = self._call("GET", self._path(job.run_id))
+        found = self._api.call("GET", self._path(job.run_id))
         if found.status != 200:
             return self._refused(job, answer.detail)
         if found.data["state"] in LIVE:
@@ -238,7 +196,7 @@ class AirflowLauncher(PollingLauncher):
 
     def _run_again(self, job: Job, before: PartitionRun) -> bool:
         """Clear what a run needs again to be whole; returns whether the run is still there."""
-        if self._call("GET", self._path(before.run_id)).status == 404:
+        if self._api.call("GET", self._path(before.run_id)).status == 404:
             return False
         instances = self._instances(before.run_id)
         tasks = set(tasks_to_run(instances, self._never_ran(before.run_id, instances)))
@@ -258,7 +216,7 @@ class AirflowLauncher(PollingLauncher):
             "include_downstream": True,
             "reset_dag_runs": True,
         }
-        answer = self._call("POST", f"/dags/{self._dag_id}/clearTaskInstances", body=body)
+        answer = self._api.call("POST", f"/dags/{self._dag_id}/clearTaskInstances", body=body)
         if answer.status not in (200, 404):
             raise EngineError(f"Airflow at {self._client.url} does not clear run {before.run_id}: {answer.detail}")
         return answer.status == 200
@@ -266,7 +224,7 @@ class AirflowLauncher(PollingLauncher):
     def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         live = {run["dag_run_id"] for run in self._runs(state=list(LIVE))}
         for run_id in [run_id for run_id in active if run_id not in live]:
-            answer = self._call("GET", self._path(run_id))
+            answer = self._api.call("GET", self._path(run_id))
             if answer.status == 404:
                 yield run_id, self._deleted(active[run_id])
             elif answer.data["state"] not in LIVE:  # else it is one that began since we looked
@@ -283,7 +241,7 @@ class AirflowLauncher(PollingLauncher):
         """
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
         self._steps = list(workflow.steps)
-        if self._call("GET", f"/dags/{self._dag_id}").status == 404:
+        if self._api.call("GET", f"/dags/{self._dag_id}").status == 404:
             raise EngineError(no_dag(self._dag_id, self._client.url, f"dag = workflow_dag({workflow.name})"))
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
         for run in self._runs(conf_contains=piece):
@@ -307,7 +265,7 @@ class AirflowLauncher(PollingLauncher):
         """Mark runs as failed, which ends their tasks, and yield them."""
         self._dag_id = self._named or batch.workflow
         for run in runs:
-            answer = self._call("PATCH", self._path(run.run_id), body={"state": "failed"})
+            answer = self._api.call("PATCH", self._path(run.run_id), body={"state": "failed"})
             if answer.status in (200, 404):  # 404: it was deleted
                 now = datetime.now(UTC)
                 # By Airflow's clock, as it will say of the run later on.
@@ -317,16 +275,7 @@ class AirflowLauncher(PollingLauncher):
                 )
 
     def _runs(self, **query: Any) -> Iterator[dict[str, Any]]:
-        return self._pages(f"/dags/{self._dag_id}/dagRuns", "dag_runs", order_by="id", **query)
-
-    def _pages(self, path: str, field: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """Yield what a list has; Airflow may be configured to return less of it at a time than it is asked for."""
-        offset, total = 0, 1
-        while offset < total:
-            answer = self._get(path, limit=PAGE, offset=offset, **query)
-            yield from answer[field]
-            offset += len(answer[field])
-            total = answer.get("total_entries") or 0 if answer[field] else 0
+        return self._api.pages(f"/dags/{self._dag_id}/dagRuns", "dag_runs", order_by="id", **query)
 
     def _told(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Airflow says of a run: ok if any task was, and with the step that failed and why."""
@@ -355,10 +304,10 @@ class AirflowLauncher(PollingLauncher):
         )
 
     def _instances(self, run_id: str) -> list[dict[str, Any]]:
-        return list(self._pages(f"{self._path(run_id)}/taskInstances", "task_instances"))
+        return list(self._api.pages(f"{self._path(run_id)}/taskInstances", "task_instances"))
 
     def _tasks(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._get(f"/dags/{self._dag_id}/tasks")["tasks"]
+        found: list[dict[str, Any]] = self._api.get(f"/dags/{self._dag_id}/tasks")["tasks"]
         return found
 
     def _never_ran(self, run_id: str, instances: list[dict[str, Any]]) -> set[str]:
@@ -370,7 +319,7 @@ class AirflowLauncher(PollingLauncher):
 
         def branches(task_id: str) -> bool:
             where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/skipmixin_key"
-            return self._call("GET", where).status == 200
+            return self._api.call("GET", where).status == 200
 
         return never_ran(instances, self._upstream, branches)
 
@@ -385,7 +334,7 @@ class AirflowLauncher(PollingLauncher):
     def _handed_on(self, run_id: str, task_id: str, **query: Any) -> Mapping[str, Any] | None:
         """Return what a task of a step handed on, if it did."""
         where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/return_value"
-        answer = self._call("GET", where, query=query)
+        answer = self._api.call("GET", where, query=query)
         envelope = answer.data.get("value") if answer.status == 200 else None
         return envelope if isinstance(envelope, Mapping) else None
 

@@ -48,12 +48,12 @@ class AirflowBulkLauncher(BulkLauncher):
 
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield what ran partition by partition; nothing, where the workflow has its bulk DAG only."""
-        has_dag = self._airflow._call("GET", f"/dags/{workflow.name}").status == HTTPStatus.OK
+        has_dag = self._airflow._api.call("GET", f"/dags/{workflow.name}").status == HTTPStatus.OK
         return super().find(batch, workflow) if has_dag else iter(())
 
     def launcher_under_way(self, batch: BatchRecord) -> str | None:
         """Return who launched slices of the batch that are queued or running, and follow them."""
-        for run in self._airflow._pages(self._runs, "dag_runs", order_by="id", state=list(LIVE)):
+        for run in self._airflow._api.pages(self._runs, "dag_runs", order_by="id", state=list(LIVE)):
             bulk = (run.get("conf") or {}).get(BULK) or {}
             if bulk.get("batch_id") == batch.batch_id:
                 self._run_id = run["dag_run_id"]
@@ -69,7 +69,7 @@ class AirflowBulkLauncher(BulkLauncher):
         self._run_id = f"bulk__{id_text(request.batch_id)[:50]}__{request.launched_at:%Y%m%dT%H%M%S%f}"
         bulk = {**request.to_dict(), "slices": [asdict(part) for part in slices]}
         body = {"dag_run_id": self._run_id, "logical_date": None, "conf": {BULK: bulk}}
-        answer = self._airflow._call("POST", self._runs, body=body)
+        answer = self._airflow._api.call("POST", self._runs, body=body)
         if answer.status not in (200, 409):  # 409: it has begun, and the answer was lost
             raise EngineError(f"Airflow does not start the slices of batch {request.batch_id!r}: {answer.detail}")
 
@@ -79,14 +79,14 @@ class AirflowBulkLauncher(BulkLauncher):
 
     def is_over(self) -> bool:
         """Return whether the run has ended."""
-        answer = self._airflow._call("GET", self._path)
+        answer = self._airflow._api.call("GET", self._path)
         return answer.status == 404 or answer.data["state"] not in LIVE
 
     def failure(self) -> str | None:
         """Return which slices did not get through."""
-        if self._airflow._call("GET", self._path).status == 404:
+        if self._airflow._api.call("GET", self._path).status == 404:
             return "its run was deleted in Airflow"
-        tasks = self._airflow._pages(f"{self._path}/taskInstances", "task_instances")
+        tasks = self._airflow._api.pages(f"{self._path}/taskInstances", "task_instances")
         failed = sum(task["task_id"] == RUN_SLICE and task["state"] != "success" for task in tasks)
         where = f"see their logs in run {self._run_id} of DAG {self._dag_id}"
         return f"{amount(failed, 'slice')} did not get through; {where}" if failed else None
