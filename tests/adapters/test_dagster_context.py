@@ -371,6 +371,29 @@ def test_one_of_two_dimensions_of_time_must_be_named(instance):
         contexts_in(instance, two, key=key, tags={"flowctx/as_of_date": "2026-02-15"})
 
 
+@pytest.mark.parametrize("cron", ["0 * * * *", "*/30 * * * *"])
+def test_partitions_over_a_clock_change_have_windows(instance, cron):
+    """In the hour that clocks show twice, a window ends at an earlier time than it starts, or at the same."""
+    hours = dg.TimeWindowPartitionsDefinition(
+        cron_schedule=cron, start="2026-11-01T00:00-0400", fmt="%Y-%m-%dT%H:%M%z", timezone="America/New_York"
+    )
+    keys = hours.get_partition_keys(current_time=datetime(2026, 11, 1, 7, tzinfo=UTC))
+    found = contexts_in(instance, hours, span=(keys[0], keys[-1]))
+    assert [(ctx.as_of_date, ctx.metadata["as_of_source"]) for ctx in found] == [
+        (date(2026, 11, 1), "window_start") for _ in keys
+    ]
+
+
+def test_the_last_day_of_a_partition_is_that_of_its_last_instant(instance):
+    """Where a day began at 01:00, the hour before it has none of its instants."""
+    days = dg.DailyPartitionsDefinition("2018-11-01", timezone="America/Sao_Paulo")
+    hours = dg.HourlyPartitionsDefinition("2018-11-03-00:00", timezone="America/Sao_Paulo")
+    key = dg.MultiPartitionKey({"hour": "2018-11-03-23:00", "loaded": "2018-11-02"})
+    two = dg.MultiPartitionsDefinition({"hour": hours, "loaded": days})
+    with pytest.raises(ContextError, match="is hour 2018-11-03 and loaded 2018-11-02; pass one of it"):
+        contexts_in(instance, two, key=key, tags={"flowctx/as_of_date": "2018-11-04"})
+
+
 def test_a_run_without_a_business_date_is_refused_where_one_is_required(instance):
     """A run of no partition and no tick has no date; where one is required, an error says how to give it."""
     with pytest.raises(ContextError, match="has no business date.*the tag flowctx/as_of_date"):

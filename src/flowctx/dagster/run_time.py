@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, NamedTuple, TypeAlias
 
 import dagster as dg
 
 from flowctx.core.dates.parsing import iso_date
+from flowctx.core.dates.zones import last_day_before
 from flowctx.core.errors import ContextError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.run_context import fires_within_day
@@ -70,7 +71,7 @@ def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None, a
 def _days(value: str, definition: dg.TimeWindowPartitionsDefinition) -> tuple[date, date]:
     """Return the first and the last day of a window."""
     window = definition.time_window_for_partition_key(value)
-    return window.start.date(), (window.end - timedelta.resolution).date()
+    return window.start.date(), last_day_before(window.end)
 
 
 def check_bare_key(key: str | None, as_of: AsOf | None, as_of_date: date | None) -> None:

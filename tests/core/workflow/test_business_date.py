@@ -91,6 +91,17 @@ def test_the_last_day_inside_a_window_knows_clock_changes():
     assert AsOf.window_end().resolve(sao_paulo).date == date(2018, 11, 3)
 
 
+@pytest.mark.parametrize(("start", "end"), [((1, 30, 0), (1, 0, 1)), ((1, 0, 0), (1, 0, 1)), ((1, 30, 0), (2, 0, 0))])
+def test_a_window_over_a_clock_change_is_one(start, end):
+    """Clocks show an earlier time at its end, or the same: its ends are compared as moments, in whatever zone."""
+    opens, closes = (at(2026, 11, 1, hour, minute).replace(fold=fold) for hour, minute, fold in (start, end))
+    run = RunTiming(timezone=NY, window_start=opens, window_end=closes)
+    assert [moment.isoformat() for moment in run.window] == [opens.isoformat(), closes.isoformat()]
+    assert (run.instant, AsOf.default().resolve(run).source) == (None, "window_start")
+    with pytest.raises(CalendarError, match="before it starts"):
+        RunTiming(timezone=NY, window_start=closes, window_end=opens)
+
+
 @given(st.datetimes(datetime(1997, 1, 1), datetime(2026, 1, 1)), st.sampled_from(RULES), st.integers(1, 900))  # noqa: DTZ001
 @settings(max_examples=60, deadline=None)
 def test_no_rule_looks_ahead(when, rule, hours):

@@ -184,3 +184,13 @@ def local_date(instant: datetime, zone: ZoneInfo) -> date:
         datetime.date(2026, 11, 22)
     """
     return instant.astimezone(zone).date()
+
+
+def last_day_before(end: datetime) -> date:
+    """Return the calendar date of the last instant before ``end``, in the zone of ``end``.
+
+    Example:
+        >>> last_day_before(datetime(2018, 11, 4, 1, tzinfo=get_zone("America/Sao_Paulo")))  # there was no midnight
+        datetime.date(2018, 11, 3)
+    """
+    return (end.astimezone(UTC) - timedelta.resolution).astimezone(end.tzinfo).date()

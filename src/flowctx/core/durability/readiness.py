@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from flowctx.core.dates.zones import last_day_before
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.versions import version_to_read
 from flowctx.core.errors import WorkflowError
@@ -93,7 +94,7 @@ class Need:
         if cadence is None or window is None or cadence.within(window):
             return False
         first = window.start.astimezone(cadence.zone).date()
-        last = (window.end - timedelta(microseconds=1)).astimezone(cadence.zone).date()
+        last = last_day_before(window.end.astimezone(cadence.zone))
         return last >= cadence.start and (cadence.end is None or first <= cadence.end)
 
 

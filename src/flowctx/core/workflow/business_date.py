@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
 from flowctx.core.dates.parsing import iso_date
-from flowctx.core.dates.zones import Window, check_aware, get_zone, local_date, zone_name
+from flowctx.core.dates.zones import Window, check_aware, get_zone, last_day_before, local_date, zone_name
 from flowctx.core.errors import CalendarError, ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -35,7 +35,7 @@ _Kind = Literal["default", "window_start", "window_end", "last_session", "previo
 
 @dataclass(frozen=True, kw_only=True)
 class RunTiming:
-    """What an engine knows of the time of a run, in no engine's words.
+    """What an engine knows of the time of a run, in no engine's words; its moments are kept in UTC.
 
     Raises:
         CalendarError: A naive datetime, half a window, one that ends before it starts, or an unknown zone.
@@ -69,8 +69,9 @@ class RunTiming:
         if self.timezone is not None:
             object.__setattr__(self, "timezone", zone_name(self.timezone))
         for name in ("window_start", "window_end", "fired_at"):
-            if getattr(self, name) is not None:
-                check_aware(getattr(self, name), name)
+            moment = getattr(self, name)
+            if moment is not None:  # in UTC: two times of one zone are compared by what clocks show
+                object.__setattr__(self, name, check_aware(moment, name).astimezone(UTC))
         if (self.window_start is None) != (self.window_end is None):
             raise CalendarError("a window has both ends; pass window_start and window_end, or fired_at for an instant")
         if self.window_start and self.window_end and self.window_end < self.window_start:
@@ -317,9 +318,7 @@ def _end(run: RunTiming) -> AsOfResult | None:
     """Return the last local day inside the window."""
     if run.window is None:
         return None
-    end = run.window.end
-    last = (end.astimezone(UTC) - timedelta(microseconds=1)).astimezone(end.tzinfo)  # by the clock, not its reading
-    return AsOfResult(last.date(), "window_end")
+    return AsOfResult(last_day_before(run.window.end), "window_end")
 
 
 def _run_day(run: RunTiming) -> AsOfResult | None:
