@@ -79,6 +79,27 @@ def test_numbers_within_the_tolerance_are_equal():
     assert found.columns == {"f": 1}
 
 
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "change"),
+    [
+        (pa.int64(), 10**18, 10**18 + 17, 17.0),
+        (pa.int64(), -(2**63), 2**63 - 1, 2.0**64),
+        (pa.uint64(), 2**64 - 1, 2**64 - 2, -1.0),
+        (pa.decimal128(38, 2), Decimal("123456789012345678.01"), Decimal("123456789012345678.03"), 0.02),
+        (pa.decimal256(50, 40), Decimal(10**9), Decimal(10**9 - 1), -1.0),
+        (pa.decimal256(76, 0), Decimal(-(10**75)), Decimal(10**75 - 1), 2e75),
+    ],
+)
+def test_numbers_are_subtracted_exactly(kind, old, new, change):
+    """Whole numbers and decimals of more digits than a float has: identifiers are not near one another."""
+    sides = table(v=pa.array([old, None, 1], kind)), table(v=pa.array([new, None, 1], kind))
+    for how in (Comparison(), Comparison(atol=0.01), Comparison(atol=abs(change) * 0.99)):
+        found = compare_tables(*sides, how)
+        assert cells(found) == [({"row": 0}, "v", old, new)]
+        assert found.largest[0].delta == change
+    assert not compare_tables(*sides, Comparison(atol=abs(change))).differs
+
+
 def test_layouts_do_not_count():
     """Dictionaries, large texts and chunks are other layouts of the same content."""
     texts = pa.array(["a", "b", "a"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import date, timedelta
 from decimal import Decimal
@@ -92,6 +93,36 @@ def test_numbers_within_a_tolerance_are_equal():
     assert found({"a": 100.0, "b": Decimal("1.1")}, {"a": 100.4, "b": Decimal("1.2")}, atol=0.5) == []
     assert found({"a": 100}, {"a": 100.5}, rtol=0.01) == []
     assert len(found({"a": 1.0, "b": True, "c": "1"}, {"a": float("inf"), "b": False, "c": "2"}, atol=9, rtol=9)) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        (10**18, 10**18 + 17, 17.0),
+        (Decimal("123456789012345678.01"), Decimal("123456789012345678.03"), 0.02),
+        (Decimal(10**18), 10**18 + 1, 1.0),
+        (10**400, 10**400 + 1, 1.0),
+        (Decimal("1E+400"), Decimal(10**400 + 2), 2.0),
+        (Decimal("1.0"), Decimal("1.3"), 0.3),
+    ],
+    ids=["whole", "decimals", "both", "large", "large decimals", "as written"],
+)
+def test_numbers_are_subtracted_exactly(old, new, change):
+    """Whole numbers and decimals of more digits than a float has, or more than a float can be."""
+    assert next(changes({"a": old}, {"a": new}, Tolerance())).delta == change
+    assert len(found({"a": old}, {"a": new}, atol=change * 0.99)) == 1
+    assert found({"a": old}, {"a": new}, atol=change) == []
+
+
+@pytest.mark.parametrize("new", [10**400, Decimal("1E+400")], ids=["whole", "decimal"])
+def test_a_change_that_no_float_can_be_is_infinite(ledger, new):
+    """It is shown, as the largest one; nothing else is kept from being compared."""
+    make(ledger, "b1", out={"a": 1, "b": 1})
+    make(ledger, "b2", out={"a": 2, "b": new})
+    for how in ({}, {"atol": 0.5}, {"rtol": 0.1}):
+        shown = diff(flow, FIRST, SECOND, ledger=ledger, **how)
+        assert [(line.path, line.delta) for line in lines(shown)][:2] == [("b", math.inf), ("a", 1.0)]
+    assert to_data(shown)["steps"][0]["changes"][1]["delta"] == "Infinity"
 
 
 def test_outputs_that_are_only_in_one_version_are_added_or_removed(ledger):

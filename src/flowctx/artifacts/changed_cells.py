@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from flowctx.artifacts.row_keys import Matches, as_array, as_numpy, floats
 from flowctx.artifacts.table_parts import PART_BYTES, PLACE
 from flowctx.artifacts.types import rows_of
+from flowctx.core.data.number_changes import number_change
 from flowctx.core.data.table_changes import CellChange
 
 #: The name of a row's number, where rows are compared by position.
@@ -109,7 +110,7 @@ class MatchedParts:
         self, name: str, before: Any, after: Any, at: pa.Array, most: int, floor: Cell | None
     ) -> Iterator[Cell]:
         """Yield the largest changes of a column."""
-        deltas = _deltas(before, after)
+        deltas = _deltas(before, after) if _is_number(before.type) else None
         sizes = np.full(len(at), -1.0) if deltas is None else _sizes(deltas)
         places = as_numpy(self.keys.column(PLACE).take(at))
         found = np.arange(len(sizes))
@@ -142,9 +143,9 @@ def differing(before: Any, after: Any, kind: pa.DataType, how: Comparison) -> pa
     if pa.types.is_floating(kind):
         other = pc.and_not(other, pc.and_(pc.is_nan(before), pc.is_nan(after)))
     if (how.atol or how.rtol) and _is_number(kind):
-        old, new = before.cast(pa.float64(), safe=False), after.cast(pa.float64(), safe=False)
-        allowed = pc.add(pc.multiply(pc.abs(new), how.rtol), how.atol)
-        near = pc.and_(pc.less_equal(pc.abs(pc.subtract(new, old)), allowed), pc.is_finite(allowed))
+        size = pc.abs(after.cast(pa.float64(), safe=False))
+        allowed = pc.add(pc.multiply(size, how.rtol), how.atol)
+        near = pc.and_(pc.less_equal(pc.abs(_deltas(before, after)), allowed), pc.is_finite(allowed))
         other = pc.and_not(other, near)
     if not before.null_count and not after.null_count:
         return other
@@ -160,10 +161,24 @@ def _nested_differ(before: Any, after: Any) -> pa.ChunkedArray:
     return pa.chunked_array(found, pa.bool_())
 
 
-def _deltas(before: Any, after: Any) -> Any:
-    if not _is_number(before.type):
-        return None
-    return pc.subtract(after.cast(pa.float64(), safe=False), before.cast(pa.float64(), safe=False))
+def _deltas(before: Any, after: Any) -> pa.ChunkedArray:
+    """Return by how much numbers changed: they are subtracted exactly, and only what comes of it is rounded."""
+    for kind in _exact_types(before.type):
+        try:
+            return pc.subtract(after.cast(kind), before.cast(kind)).cast(pa.float64(), safe=False)
+        except pa.ArrowInvalid:  # a value has more digits
+            continue
+    pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
+    found = [None if old is None or new is None else number_change(old, new) for old, new in pairs]
+    return pa.chunked_array([pa.array(found, pa.float64())])
+
+
+def _exact_types(kind: pa.DataType) -> list[pa.DataType]:
+    """Return in which types numbers of another are subtracted exactly, or as floats are; the fastest first."""
+    if not (pa.types.is_decimal(kind) or kind in (pa.int64(), pa.uint64())):
+        return [pa.float64()]
+    scale = kind.scale if pa.types.is_decimal(kind) else 0
+    return [pa.decimal128(37, scale), pa.decimal256(75, scale)]  # what comes of it may have a digit more
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final
 
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.files import File
+from flowctx.core.data.number_changes import are_near, is_number, number_change
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
@@ -80,11 +80,7 @@ class Tolerance:
         """Whether two values are numbers that count as equal."""
         if not self.atol and not self.rtol:
             return False
-        if any(isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) for value in (old, new)):
-            return False
-        before, after = float(old), float(new)  # type: ignore[arg-type]
-        near = abs(after - before) <= self.atol + self.rtol * abs(after)
-        return near and math.isfinite(before) and math.isfinite(after)
+        return is_number(old) and is_number(new) and are_near(old, new, self.atol, self.rtol)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,12 +107,12 @@ class Change:
 
     @property
     def delta(self) -> float | None:
-        """By how much a number changed; of a table, the largest such change."""
+        """By how much a number changed, infinite if a float cannot say it; of a table, the largest such change."""
         if self.table is not None:
             return max((abs(cell.delta) for cell in self.table.largest if cell.delta is not None), default=None)
-        if any(isinstance(v, bool) or not isinstance(v, (int, float, Decimal)) for v in (self.old, self.new)):
+        if not (is_number(self.old) and is_number(self.new)):
             return None
-        delta = float(self.new) - float(self.old)
+        delta = number_change(self.old, self.new)
         return None if math.isnan(delta) else delta
 
 
