@@ -1,6 +1,7 @@
 """How the outcomes of steps look in Dagster: skips, failures, retries, checks, metadata, ranges."""
 
 import json
+from decimal import Decimal
 
 import dagster as dg
 import pytest
@@ -113,6 +114,20 @@ def test_numbers_of_an_output_are_metadata_that_plots(tmp_path):
     assert fetched["flowctx/trace_id"] == "t"
     assert fetched["flowctx/capture_id"] == "2012-10-26|IBM|b"
     assert found["validate", "2012-10-26|IBM"]["quality/volume"] == 4006500
+
+
+def test_numbers_that_dagster_cannot_have_are_left_out(tmp_path):
+    """Its integers have 64 bits, and its floats are finite; the step succeeds, and the output has them all."""
+    flow = Workflow("flow", partitions=DAYS)
+
+    @flow.step()
+    def fetch(ctx):
+        return {"large": 2**63, "largest": 10**400, "decimal": Decimal("1E+400"), "none": float("nan"), "n": 1}
+
+    bench = Bench(flow, tmp_path)
+    found = bench.materializations(bench.run("2012-10-26"))["fetch", "2012-10-26"]
+    assert {name: found[name] for name in ("large", "n")} == {"large": 2.0**63, "n": 1}
+    assert not {"largest", "decimal", "none"} & found.keys()
 
 
 def test_a_workflow_without_its_partition_fails_at_once(tmp_path):

@@ -342,9 +342,9 @@ def _name_batch(op: dg.OpExecutionContext, ctx: WorkflowContext) -> None:
 def _number(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else float(value)
-    return float(value) if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    return number if math.isfinite(number := float(Decimal(value))) else None  # float(10**400) is an error
 
 
 def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
