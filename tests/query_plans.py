@@ -61,6 +61,9 @@ QUESTIONS: dict[str, Question] = {
     "`flowctx status`: what others have captured since": lambda ledger: ledger.count_superseded(
         "b7", "flow", limit=10_000
     ),
+    "`flowctx status`: with which parameters partitions were made": lambda ledger: ledger.batches.params_of_runs(
+        "b7", "flow"
+    ),
     "`flowctx status`: what failed": lambda ledger: list(
         ledger.batches.iter_outcomes("b7", ["n=7", "n=8"], workflow="flow")
     ),

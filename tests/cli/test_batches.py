@@ -21,6 +21,8 @@ from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.ledger import open_ledger
 from flowctx.testing import make_context
 
+extra = Workflow("extra", partitions=PartitionScheme(tier=["T1", "T2", "T3"]), extra_params=True)
+extra.step(name="load")(lambda ctx: {})
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
 
 
@@ -146,6 +148,20 @@ def test_status_tells_what_could_not_go_on_and_how_it_does(shell):
         "1 workflow changed: flowctx resume RUN --from-step STEP (the first that has changed); "
         "or flowctx resume RUN --accept-changes keeps what they have"
     )
+
+
+def test_status_tells_what_was_made_with_other_parameters(shell):
+    """A batch has those of its last launch; what was done before keeps its own, and runs that failed are not made."""
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        for tiers, params in (("T1|T2", {"pause": 0.0}), ("T3", {"pause": 0.0, "number": 7, "note_token": "hunter2"})):
+            plan = Backfill(extra, f"tier={tiers}", "b", params=params, ledger=ledger)
+            ledger.batches.put(plan.reconcile(extend=True))
+            for tier in tiers.split("|"):
+                run(extra, partition=tier, batch_id="b", params=params, ledger=ledger)
+    shown = shell("status", "b")
+    assert '"number": 7' in shown
+    assert re.search(r"^params +\{.*\}; 2 partitions were made with others$", shown, re.MULTILINE)
+    assert shell("status", "b", "--json")["other_params"] == 2
 
 
 def test_whoever_looks_at_or_launches_a_batch_hears_what_is_not_current(shell, caplog):

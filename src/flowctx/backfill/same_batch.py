@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.data.encoding import digest
@@ -80,6 +81,21 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
 def same_params(known: BatchRecord, requested: BatchRecord) -> bool:
     """Return whether a batch has the parameters that it is asked for with."""
     return _same_for_all(known, requested) and known.params_from == requested.params_from
+
+
+def count_other_params(batches: BatchStore, batch: BatchRecord) -> int:
+    """Return how many runs that are ok have other parameters than their batch by now, of those for all partitions.
+
+    Args:
+        batches: Where batches are remembered.
+        batch: The batch, of one workflow.
+    """
+    now = without_secrets(batch.params)
+    if batch.selection is None or not now:
+        return 0
+    found = batches.params_of_runs(batch.batch_id, batch.workflow)
+    then = ((without_secrets({n: params[n] for n in now if n in params}), count) for params, count in found)
+    return sum(count for params, count in then if digest(params) != digest(now))
 
 
 def _same_for_all(known: BatchRecord, requested: BatchRecord) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from flowctx.backfill.belonging import Apart, batch_asked_of, surely_unclear, told_apart
 from flowctx.backfill.grid import Grid
+from flowctx.backfill.same_batch import count_other_params
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.superseding import count_superseded
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
@@ -60,6 +61,8 @@ class BatchStatus:
     #: How many of them others have captured since, by workflow, among the last 10,000 of each: what the batch has of
     #: these is not current.
     superseded: Mapping[str, int] = field(default_factory=dict)
+    #: How many partitions were made with other parameters than the batch has now.
+    other_params: int = 0
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
@@ -151,6 +154,7 @@ class BatchStatus:
             unclear=unclear,
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             superseded=count_superseded(ledger, batch),
+            other_params=count_other_params(ledger.batches, batch),
             grid=grid,
             latest=max((run for run in runs if _is_captured(run)), key=attrgetter("ended_at"), default=None),
             **survey.facts(),
@@ -166,6 +170,7 @@ class BatchStatus:
             "selection": batch.selection,
             "params": to_json(batch.params),
             "params_from": batch.params_from,
+            "other_params": self.other_params,
             "created_at": batch.created_at.isoformat(),
             "canceled_at": _iso(batch.canceled_at),
             "total": self.total,
@@ -330,6 +335,7 @@ def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow
         unclear=sum(status.unclear for status in found),
         others=others,
         superseded={name: count for status in found for name, count in status.superseded.items()},
+        other_params=sum(status.other_params for status in found),
         by_workflow=tuple(found),
         **total.facts(),
     )

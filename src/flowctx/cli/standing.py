@@ -165,7 +165,7 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
             "batch": batch.batch_id,
             "workflow": ", ".join(batch.workflows),
             "selection": None if batch.others else batch.selection,
-            "params": None if batch.others else _params(batch),
+            "params": None if batch.others else _params(found),
             "partitions": f"{found.total:,}",
             **_shares(found),
             "unclear": _unclear(found, asked),
@@ -213,7 +213,7 @@ def _show_reasons(found: BatchStatus) -> None:
 def _show_workflows(found: BatchStatus, asked: Sequence[str]) -> None:
     """Print the partitions, in rows and columns; those of each workflow where there are several."""
     for one in found.by_workflow:
-        facts = {"workflow": one.batch.workflow, "selection": one.batch.selection, "params": _params(one.batch)}
+        facts = {"workflow": one.batch.workflow, "selection": one.batch.selection, "params": _params(one)}
         echo("")
         doubts = {"unclear": _unclear(one, asked), "outside": _outside(one)}
         print_facts({**facts, "partitions": f"{one.total:,}: {counted(one.counts)}", **doubts})
@@ -249,12 +249,16 @@ def _unclear(found: BatchStatus, asked: Sequence[str]) -> str | None:
     return f"{found.unclear:,} of these may not be selected; {how}"
 
 
-def _params(batch: BatchRecord) -> str | None:
+def _params(found: BatchStatus) -> str | None:
+    batch = found.batch
     shown = json.dumps(mask_data(to_json(batch.params))) if batch.params else None
-    if batch.params_from is None:
-        return shown
-    source = "those that each partition had" if has_params_again(batch.params_from) else batch.params_from
-    return f"{shown}, and {source}" if shown else source
+    if batch.params_from is not None:
+        source = "those that each partition had" if has_params_again(batch.params_from) else batch.params_from
+        shown = f"{shown}, and {source}" if shown else source
+    if found.other_params:
+        were = "was" if found.other_params == 1 else "were"
+        return f"{shown}; {amount(found.other_params, 'partition')} {were} made with others"
+    return shown
 
 
 @click.command(short_help="Stop a batch.")

@@ -129,6 +129,15 @@ def noted_run(row: Row) -> PartitionRun:
     )
 
 
+def params_of(row: Row, batch_id: str) -> tuple[Mapping[str, Any], int]:
+    """Return the parameters that some runs of a batch have, and how many those are."""
+    try:
+        params = msgspec.json.decode(row["params"] or "{}", type=dict[str, Any])
+        return {name: from_json(value, name) for name, value in params.items()}, row["number"]
+    except _WRONG as exc:
+        raise damaged(f"what the ledger holds of the parameters of runs of batch {batch_id}", exc) from exc
+
+
 def failure_of(row: Row) -> Mapping[str, Any]:
     """Return which step failed, and how."""
     try:

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import JSON, and_, cast, exists, func, or_, select, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.batch_rows import (
     batch_of,
     batch_of_runs,
@@ -24,6 +25,7 @@ from flowctx.ledger.batch_rows import (
     launch_row,
     noted_run,
     optional_stamp,
+    params_of,
     recorded_run,
 )
 from flowctx.ledger.database import Database
@@ -31,7 +33,7 @@ from flowctx.ledger.outcome_counts import OutcomeCounts, accounts, told_by_run
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, of_all_times, put_launch
-from flowctx.ledger.tables import batches, launches, runs, steps
+from flowctx.ledger.tables import attempts, batches, launches, runs, steps
 from flowctx.ledger.versions_sql import chunks, is_one_of
 
 _T = TypeVar("_T")
@@ -188,6 +190,18 @@ class SqlBatches:
             return self.iter_outcomes(batch_id, texts, workflow=workflow)
 
         return OutcomeCounts(self._database, batch_id, workflow, weigh)
+
+    def params_of_runs(self, batch_id: str, workflow: str) -> list[tuple[Mapping[str, Any], int]]:
+        """Return which parameters the recorded runs of a workflow have that are ok, and how many have each."""
+        context = attempts.c.context
+        if self._database.sqlite:
+            params = func.json_extract(context, "$.params").label("params")
+        else:
+            params = func.json_extract_path_text(cast(context, JSON), "params").label("params")
+        latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
+        ok = (runs.c.batch_id == batch_id, runs.c.workflow == workflow, runs.c.status == str(RunStatus.OK))
+        query = select(params, func.count().label("number")).select_from(runs).join(attempts, latest).where(*ok)
+        return [params_of(row, batch_id) for row in self._database.rows(query.group_by(params))]
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
-from flowctx.core.durability.records import RunRecord, StepRecord
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.refusals import no_batch
 
@@ -152,6 +152,12 @@ class MemoryBatches:
         """Return how many partitions of a workflow stand how in a batch."""
         found = Counter(run.state for run in self.iter_outcomes(batch_id, workflow=workflow))
         return {str(state): found[state] for state in PartitionState if found[state]}
+
+    def params_of_runs(self, batch_id: str, workflow: str) -> list[tuple[Mapping[str, Any], int]]:
+        """Return which parameters the recorded runs of a workflow have that are ok, and how many have each."""
+        with self._lock:
+            found = [run for run, _, _ in self._of_batch(batch_id) if run.workflow == workflow]
+        return [(run.context.params, 1) for run in found if run.status is RunStatus.OK]
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from flowctx.core.batches.records import BatchRecord, PartitionRun, Standing
 
@@ -138,6 +138,18 @@ class BatchStore(Protocol):
 
         Returns:
             Counts by state, in the order of the states, without those of which there is none.
+        """
+        ...
+
+    def params_of_runs(self, batch_id: str, workflow: str) -> list[tuple[Mapping[str, Any], int]]:
+        """Return which parameters the recorded runs of a workflow have that are ok in a batch, and how many have each.
+
+        Args:
+            batch_id: The batch.
+            workflow: The workflow; a batch may have several.
+
+        Returns:
+            Parameters as they are recorded, in any order; the same ones may come more than once.
         """
         ...
 
