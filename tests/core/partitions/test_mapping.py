@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx import Daily, Hourly, Monthly, PartitionError, PartitionScheme, Quarterly, Weekly, Yearly
+from flowctx import (
+    BusinessCalendar,
+    CalendarError,
+    Daily,
+    Hourly,
+    Monthly,
+    PartitionError,
+    PartitionScheme,
+    Quarterly,
+    Weekly,
+    Yearly,
+)
 from flowctx.core.partitions.mapping import PartitionMapping, same_dates
 
 CALENDARS = ("XNYS", "WEEKDAYS", "EVERY_DAY", "XTKS")
@@ -121,6 +132,24 @@ def test_previous_counts_sessions_across_the_start():
     mapping = PartitionMapping(days, days, previous=2)
     found = {day: [str(k) for k in mapping.keys(days.key(date=day, fund="B"))] for day in ("2012-01-03", "2012-01-04")}
     assert found == {"2012-01-03": [], "2012-01-04": ["date=2012-01-03|fund=B"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "before"),
+    [(Weekly, {}, "2026-12-24"), (Monthly, {}, "2026-11-30"), (Yearly, {"ends_in": "JUN"}, "2026-06-30")],
+)
+def test_a_last_session_is_read_to_the_end_of_its_calendar(kind, options, before):
+    """The period that the calendar does not know to its end is not asked for: the one before it is known."""
+    desk = BusinessCalendar.from_holidays("DESK", ["2026-12-25"], first="2025-01-01", last="2026-12-31")
+    ends = PartitionScheme(end=kind(start="2025-01-01", calendar=desk, as_of="last_session", **options))
+    days = PartitionScheme(date=Daily(start="2025-01-01", calendar=desk))
+    mapping = PartitionMapping(ends, days, previous=1)
+    assert [key.end for day in ("2026-12-28", "2026-12-31") for key in mapping.keys(days.key(date=day))] == [before] * 2
+    later = PartitionScheme(date=Daily(start="2025-01-01"))
+    with pytest.raises(
+        CalendarError, match="the last day before the window=2027-.* is outside what is known of the calendar DESK"
+    ):
+        PartitionMapping(ends, later, previous=1).keys(later.key(date="2028-01-03"))
 
 
 def test_after_the_end_of_the_upstream_nothing_old_stands_in():

@@ -291,13 +291,11 @@ class Cadence(AsOfDates):
             >>> days.before(days.window(date(2012, 3, 6)).start, 20)
             range(0, 3)
         """
-        unit = self._unit_of(instant)
-        if unit <= self._first_of(self.start):
+        start = self._axis.period_start(self._unit_of(instant))  # of the first window that goes on after the instant
+        if start <= self._first_of(self.start):
             return range(0)
-        self._known(unit - 1, "the day before the window")
-        stop = self._axis.position(unit) - self._base
-        while stop > 0 and self._axis.window(self._ordinal_at(stop - 1))[1] > unit:
-            stop -= 1  # a period that is named by its last session goes on after it
+        self._known(start - 1, "the last day before the window")
+        stop = self._axis.position(start) - self._base
         high = stop if self._length is None else min(stop, self._length)
         return range(max(0, stop - n), max(0, stop - n, high))
 
