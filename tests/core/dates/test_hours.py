@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar
+from flowctx import EVERY_DAY, WEEKDAYS, BusinessCalendar, CalendarError
 from flowctx.core.dates.hours import SessionHours, zone_hours
 
 NY = zone_hours("America/New_York")
@@ -72,6 +72,21 @@ def test_a_position_is_that_of_the_next_hour_of_a_session(calendar, hour):
     assert axis.at(position) >= hour > axis.at(position - 1)
     assert axis.position(axis.at(position)) == position
     assert calendar.is_session(date.fromordinal(NY.day_of(axis.at(position))))
+
+
+@pytest.mark.parametrize(("first", "last"), [("2026-07-01", "2026-12-31"), ("2026-01-01", "2026-10-31")])
+def test_every_hour_of_a_calendar_is_at_its_position(first, last):
+    """From the first to the last, also where clocks were put back and not on, or the other way; there are no more."""
+    desk = BusinessCalendar.from_holidays("DESK", [], weekmask="SUN-SAT", first=first, last=last)
+    axis = SessionHours(desk, NY)
+    low, high = axis.known_range()
+    count = high - low + 1
+    assert [axis.at(position) for position in (*range(49), *range(count - 49, count))] == [
+        *range(low, low + 49),
+        *range(high - 48, high + 1),
+    ]
+    with pytest.raises(CalendarError, match="session"):
+        axis.at(count)
 
 
 def test_an_hour_is_its_own_window():

@@ -122,7 +122,8 @@ class SessionHours(NamedTuple):
 
     def at(self, position: int) -> int:
         """Return the hour at the position."""
-        session = position // 24
+        sessions = self.calendar.position(self.calendar.last.toordinal() + 1)
+        session = min(position // 24, sessions - 1)
         while True:  # the guess is off by the hours that clocks were put on or back, a session at most
             day = self.calendar.ordinal_at(session)
             first, after = self._before(day), self._before(day + 1)
