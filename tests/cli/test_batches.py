@@ -16,7 +16,7 @@ from flowctx import Backfill, PartitionScheme, Workflow, run
 from flowctx.backfill import LaunchProgress, LocalLauncher
 from flowctx.backfill.superseding import MOST, superseded_text
 from flowctx.cli.following import listener, show_tally
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.ledger import open_ledger
 from flowctx.testing import make_context
@@ -147,6 +147,25 @@ def test_status_tells_what_could_not_go_on_and_how_it_does(shell):
     assert shown.splitlines()[-1] == (
         "1 workflow changed: flowctx resume RUN --from-step STEP (the first that has changed); "
         "or flowctx resume RUN --accept-changes keeps what they have"
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "how"),
+    [("airflow", "clear these runs in Airflow"), ("dagster", "re-execute all of these runs in Dagster")],
+)
+def test_what_a_batch_that_nobody_planned_has_lost_runs_again_on_its_engine(shell, engine, how):
+    """The ledger has no run to resume of what the engine alone knows."""
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(BatchRecord(batch_id="b", workflow="w", engine=engine, created_at=NOW))
+        lost = {"state": PartitionState.PARTIAL, "engine": engine, "last_seen_at": NOW, "error": "nothing of it"}
+        ledger.batches.record_outcomes("b", [PartitionRun(partition="t=1", run_id="r1", **lost)])
+        assert shell("status", "b").splitlines()[-1] == f"1 partial: to go on: 1 of which the ledger has nothing: {how}"
+        where = {"metadata": {"engine": {"name": engine}}}
+        part = make_context(workflow="w", run_id="r2", partition={"t": "2"}, batch_id="b", **where)
+        ledger.finish(ledger.begin(RunRecord(workflow="w", context=part, steps=("a",))), RunStatus.PARTIAL)
+    assert shell("status", "b").splitlines()[-1] == (
+        f"2 partial: to go on: flowctx resume RUN --on {engine}; 1 of which the ledger has nothing: {how}"
     )
 
 

@@ -28,6 +28,11 @@ _UNPLANNED: Final[Mapping[str, str]] = {
     "dagster": "re-execute these runs from their failure in Dagster",
     "local": "flowctx resume RUN",
 }
+#: The same of runs of which the ledger has nothing, so that nothing can go on with them.
+_UNRECORDED: Final[Mapping[str, str]] = {
+    "airflow": "clear these runs in Airflow",
+    "dagster": "re-execute all of these runs in Dagster",
+}
 _UNPLANNED_PARAMS: Final[Mapping[str, str]] = {
     "airflow": 'new runs in Airflow with {"resume_from": "RUN", "NAME": VALUE} in their conf',
     "dagster": "flowctx resume RUN --on dagster -p NAME=VALUE",
@@ -37,6 +42,7 @@ _UNPLANNED_PARAMS: Final[Mapping[str, str]] = {
 _CHANGED: Final = "workflow changed"
 #: A run that failed and no step of it: it died, as of too little memory, or could not begin, as its error says.
 _NO_STEP: Final = "no step failed, so look at its machine or at why it could not begin, and run it again"
+_NONE: Final[Mapping[str, int]] = {}
 _WHERE: Final = " (see where: flowctx show RUN --traceback)"
 
 
@@ -69,13 +75,16 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
     ]
 
 
-def advice_on_rest(counts: Mapping[str, int], engines: Iterable[str], batch: BatchRecord) -> str | None:
+def advice_on_rest(
+    counts: Mapping[str, int], engines: Iterable[str], batch: BatchRecord, unrecorded: Mapping[str, int] = _NONE
+) -> str | None:
     """Return a line about partitions that are over and not done, though nothing failed; none if there are none.
 
     Args:
         counts: How many partitions of the batch stand how.
         engines: Where its runs were.
         batch: The batch.
+        unrecorded: Of how many of them the ledger has no run, by engine.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -91,7 +100,12 @@ def advice_on_rest(counts: Mapping[str, int], engines: Iterable[str], batch: Bat
         return None
     where = sorted(engines) or [str(batch.engine or "local")]
     if batch.selection is None:
-        return f"{counted(rest)}: to go on: {'; '.join(map(_resume, where))}"
+        known = [_resume(name) for name in where] if sum(rest.values()) > sum(unrecorded.values()) else []
+        lost = [
+            f"{count:,} of which the ledger has nothing: {_UNRECORDED.get(name, f'run them again on {name}')}"
+            for name, count in sorted(unrecorded.items())
+        ]
+        return f"{counted(rest)}: to go on: {'; '.join(known + lost)}"
     command = _command(batch, params_option(batch.params_from))
     return f"{counted(rest)}: to go on: {command}{_bulk(batch, where)}"
 
@@ -115,7 +129,9 @@ def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionR
 
 def _after_changes(batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
     """Return how to go on with runs whose workflow has changed: from what has, or with what they have."""
-    engines = sorted({run.engine for run in failures})
+    if not any(run.recorded for run in failures):  # the run that there is has another id, which the error names
+        return "as their errors say"
+    engines = sorted({run.engine for run in failures if run.recorded})
     redo, keep = (
         "; ".join(f"{_resume(name)} {option}" for name in engines)
         for option in ("--from-step STEP", "--accept-changes")

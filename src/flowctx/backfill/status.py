@@ -11,6 +11,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+from flowctx.backfill.again import GOES_ON
 from flowctx.backfill.belonging import Apart, batch_asked_of, surely_unclear, told_apart
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.same_batch import count_other_params
@@ -61,6 +62,8 @@ class BatchStatus:
     #: How many of them others have captured since, by workflow, among the last 10,000 of each: what the batch has of
     #: these is not current.
     superseded: Mapping[str, int] = field(default_factory=dict)
+    #: Of how many that are over and not done the ledger has no run, though their engine has, by engine.
+    unrecorded: Mapping[str, int] = field(default_factory=dict)
     #: How many partitions were made with other parameters than the batch has now.
     other_params: int = 0
     #: When the first run started and the last one ended.
@@ -178,6 +181,7 @@ class BatchStatus:
             "outside": dict(self.outside),
             "unclear": self.unclear,
             "superseded": dict(self.superseded),
+            "unrecorded": dict(self.unrecorded),
             "others": {name: dict(counts) for name, counts in self.others.items()},
             "engines": dict(self.engines),
             "seconds": dict(self.seconds),
@@ -206,6 +210,7 @@ class _Survey:
         self.waits: Counter[str] = Counter()
         self.tolerated: Counter[str] = Counter()
         self.partial: Counter[str] = Counter()
+        self.unrecorded: Counter[str] = Counter()
         self.seconds = array("d")
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
@@ -218,6 +223,7 @@ class _Survey:
             "failures": tuple(self.failures),
             "skips": dict(self.skips.most_common(MAX_REASONS)),
             "waits": dict(self.waits.most_common(MAX_REASONS)),
+            "unrecorded": dict(self.unrecorded),
             "tolerated": dict(self.tolerated.most_common(MAX_REASONS)),
             "partial": dict(self.partial.most_common(MAX_REASONS)),
             "refused": dict(Counter(_refusals(self.failures)).most_common(MAX_REASONS)),
@@ -235,6 +241,7 @@ class _Survey:
         self.waits.update(other.waits)
         self.tolerated.update(other.tolerated)
         self.partial.update(other.partial)
+        self.unrecorded.update(other.unrecorded)
         self.seconds.extend(other.seconds)
         self.started_at = min(filter(None, (self.started_at, other.started_at)), default=None)
         self.ended_at = max(filter(None, (self.ended_at, other.ended_at)), default=None)
@@ -257,6 +264,8 @@ class _Survey:
         for run in found:
             if run.state is not ok or run.error:
                 self._add_reason(run)
+                if run.state in GOES_ON and run.has_run and not run.recorded:
+                    self.unrecorded[run.engine] += 1
         times = (run.seconds for run in found if run.attempt == 1 and run.state is not _CANCELED)
         self.seconds.extend([seconds for seconds in times if seconds is not None])
         self.started_at = min([run.started_at for run in found if run.started_at], default=None)

@@ -191,9 +191,13 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
         failed = found.counts.get(PartitionState.FAILED, 0)
         if failed > most:
             echo(f"{failed - most:,} more: --failures {failed}")
-    for note in (superseded_text(found.superseded, found.total), advice_on_rest(found.counts, found.engines, batch)):
+    for note in (superseded_text(found.superseded, found.total), _on_rest(found)):
         if note is not None:
             echo(note)
+
+
+def _on_rest(found: BatchStatus) -> str | None:
+    return advice_on_rest(found.counts, found.engines, found.batch, found.unrecorded)
 
 
 def _show_reasons(found: BatchStatus) -> None:
