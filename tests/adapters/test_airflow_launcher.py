@@ -250,6 +250,19 @@ def test_a_success_with_a_step_that_never_ran_is_partial(airflow: Airflow, ledge
     assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 3}, False)
 
 
+def test_a_run_whose_watcher_had_nothing_to_do_is_complete(airflow: Airflow, ledger: Ledger) -> None:
+    """The task that fails a run in which another failed is skipped in a good one, and is not run again."""
+    rule = {"downstream_task_ids": [], "trigger_rule": "one_failed"}
+    airflow.structure = [{"task_id": "load", "downstream_task_ids": ["watcher"]}, {"task_id": "watcher", **rule}]
+    airflow.tasks = [
+        {"task_id": "load", "state": "success", "try_number": 1},
+        {"task_id": "watcher", "state": "skipped", "try_number": 0},
+    ]
+    progress = fill(airflow, ledger)
+    assert (progress.ended, progress.complete) == ({PartitionState.OK: 3}, True)
+    assert {run.error for run in ledger.batches.iter_outcomes("b")} == {None}
+
+
 def test_what_the_ledger_has_lost_runs_again(airflow: Airflow, ledger: Ledger, caplog: Any) -> None:
     """A ledger that was away, or is an older backup, has nothing of what Airflow calls done: it all runs again."""
     airflow.had_ledger, airflow.most = True, 2

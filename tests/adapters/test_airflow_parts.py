@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from airflow.api_fastapi.core_api.datamodels.tasks import TaskResponse
 from airflow.models.dagrun import DagRun
-from airflow.models.taskinstance import clear_task_instances
+from airflow.models.taskinstance import TaskInstance, clear_task_instances
 from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
@@ -14,6 +15,7 @@ from adapters.airflow_names import DagSerialization
 from flowctx import PartitionKey, PartitionScheme, StepResult, Workflow
 from flowctx.airflow import StepOperator, _compat, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
+from flowctx.backfill.airflow_tasks import never_ran, tasks_by_id
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
 
@@ -71,6 +73,36 @@ def test_a_task_that_died_before_a_clean_up_fails_its_run(ledger):
     found = ledger.get_run(run_dag(workflow_dag(flow)).run_id)
     why = "its task failed and has recorded nothing: its process died, or its engine was told so"
     assert (found.status, found.error) == (RunStatus.FAILED, f"step 'fetch': {why}")
+
+
+def test_what_airflow_skips_by_a_rule_has_not_been_left(ledger):
+    """Of a run that ended well, the watcher and what is mapped over nothing are skipped at try 0, as meant."""
+    flow = Workflow("tidied")
+    flow.step("load")(lambda ctx: {"n": 1})
+    flow.step("tidy", run_if="always")(lambda ctx: None)
+    dag = workflow_dag(flow)
+
+    @task
+    def nothing():
+        return []
+
+    @task
+    def each(value):
+        return value
+
+    with dag:
+        each.expand(value=nothing())
+    run_id = run_dag(dag).raise_for_failure().run_id
+    with create_session() as session:
+        found = [
+            {name: getattr(ti, name) for name in ("task_id", "state", "try_number", "operator_name", "map_index")}
+            for ti in session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=run_id)
+        ]
+    skipped = {ti["task_id"]: ti["try_number"] for ti in found if ti["state"] == "skipped"}
+    assert skipped == {"watcher": 0, "each": 0}
+    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    tasks = tasks_by_id(TaskResponse.model_validate(of_dag).model_dump() for of_dag in stored.tasks)
+    assert never_ran(found, tasks, lambda task: False) == set()
 
 
 def run_with_a_mark(dag, run_id, step):

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_to_run, upstream_of
+from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_by_id, tasks_to_run
 from flowctx.core.batches.records import PartitionState
 
-CHAIN = upstream_of(
+CHAIN = tasks_by_id(
     [
         {"task_id": "one", "downstream_task_ids": ["two"]},
         {"task_id": "two", "downstream_task_ids": ["three"]},
@@ -21,7 +21,7 @@ CHAIN = upstream_of(
 def instances(*states: tuple[str, int]) -> list[dict[str, Any]]:
     names = ("one", "two", "three")
     return [
-        {"task_id": name, "state": state, "try_number": tries, "operator_name": "StepOperator"}
+        {"task_id": name, "state": state, "try_number": tries, "operator_name": "StepOperator", "map_index": -1}
         for name, (state, tries) in zip(names, states, strict=True)
     ]
 
@@ -51,6 +51,30 @@ def test_a_branch_may_skip() -> None:
     """What a branching task did not choose was skipped by a word."""
     found = instances(("success", 1), ("skipped", 0), ("skipped", 0))
     assert never_ran(found, CHAIN, lambda task: task == "one") == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "map_index", "unrun"),
+    [
+        ("one_failed", [("success", 1), ("success", 1)], -1, False),
+        ("one_failed", [("success", 1), ("skipped", 0)], -1, True),
+        ("all_failed", [("success", 1), ("failed", 1)], -1, False),
+        ("all_failed", [("failed", 1), ("failed", 1)], -1, True),
+        ("all_skipped", [("success", 1), ("success", 1)], -1, False),
+        ("all_done", [("success", 1), ("success", 1)], -1, True),
+        ("mapped", [("success", 1), ("success", 1)], -1, False),
+        ("mapped", [("success", 1), ("success", 1)], 0, True),
+        ("mapped", [("success", 1), ("failed", 1)], -1, True),
+    ],
+)
+def test_a_rule_may_skip(rule: str, before: list[tuple[str, int]], map_index: int, unrun: bool) -> None:
+    """What Airflow skips by the task's own trigger rule, or as it is mapped over no values, was not left."""
+    how = {"is_mapped": True} if rule == "mapped" else {"trigger_rule": rule}
+    after = {"downstream_task_ids": ["three"]}
+    tasks = tasks_by_id([{"task_id": "one", **after}, {"task_id": "two", **after}, {"task_id": "three", **how}])
+    found = instances(*before, ("skipped", 0))
+    found[2]["map_index"] = map_index
+    assert ("three" in never_ran(found, tasks, lambda task: False)) is unrun
 
 
 def test_what_is_cleared_is_what_is_missing() -> None:

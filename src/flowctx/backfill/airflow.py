@@ -13,7 +13,7 @@ from urllib.parse import quote
 from flowctx.backfill.again import as_another_run, died
 from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_obstacles import no_dag, obstacle, paused
-from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_to_run, upstream_of
+from flowctx.backfill.airflow_tasks import Task, failed_without_task, never_ran, state_of_run, tasks_by_id, tasks_to_run
 from flowctx.backfill.http import Answer
 from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -84,8 +84,8 @@ class AirflowLauncher(PollingLauncher):
         self._steps: list[str] = []
         #: Whether the DAG has no partitions of its own, so that a run's conf says which it is about.
         self._key_in_conf = False
-        #: The tasks that each task of the DAG follows, once somebody had to know.
-        self._upstream: dict[str, set[str]] | None = None
+        #: The tasks of each DAG, once somebody had to know.
+        self._of_dags: dict[str, dict[str, Task]] = {}
 
     # -- launching --------------------------------------------------------------------------------------------------
 
@@ -314,14 +314,14 @@ class AirflowLauncher(PollingLauncher):
         """Return the tasks of which nothing has run, whatever their colour; see :func:`never_ran`."""
         if all(instance.get("try_number", 1) for instance in instances):
             return set()
-        if self._upstream is None:
-            self._upstream = upstream_of(self._tasks())
+        if self._dag_id not in self._of_dags:
+            self._of_dags[self._dag_id] = tasks_by_id(self._tasks())
 
         def branches(task_id: str) -> bool:
             where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/skipmixin_key"
             return self._api.call("GET", where).status == 200
 
-        return never_ran(instances, self._upstream, branches)
+        return never_ran(instances, self._of_dags[self._dag_id], branches)
 
     def _failure(self, run_id: str, tasks: list[dict[str, Any]]) -> tuple[str | None, str]:
         failed = [task for task in tasks if task["state"] == "failed"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flowctx.core.batches.records import PartitionState
 
@@ -13,28 +13,50 @@ Instance = Mapping[str, Any]
 _STEP_OPERATORS: Final = ("StepOperator", "@task.step")
 
 
-def never_ran(
-    instances: Sequence[Instance], upstream: Mapping[str, Collection[str]], branches: Callable[[str], bool]
-) -> set[str]:
+class Task(NamedTuple):
+    """A task of a DAG."""
+
+    #: The tasks that it directly follows.
+    after: set[str]
+    #: When it runs, by what became of those.
+    trigger_rule: str
+    #: Whether it has as many instances as there are values.
+    is_mapped: bool
+
+
+def tasks_by_id(tasks: Iterable[Mapping[str, Any]]) -> dict[str, Task]:
+    """Return the tasks of a DAG, from what Airflow tells of each and of those that follow it."""
+    tasks = list(tasks)
+    found = {
+        task["task_id"]: Task(set(), task.get("trigger_rule") or "all_success", bool(task.get("is_mapped")))
+        for task in tasks
+    }
+    for task in tasks:
+        for after in task.get("downstream_task_ids") or ():
+            found[after].after.add(task["task_id"])
+    return found
+
+
+def never_ran(instances: Sequence[Instance], tasks: Mapping[str, Task], branches: Callable[[str], bool]) -> set[str]:
     """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
 
     Airflow 3.3 sets tasks that have not begun to ``skipped`` when a run is marked as failed. A skip counts if the task
-    said so itself, or if a task before it was skipped by such a word.
+    said so itself, if its trigger rule says so, or if a task before it was skipped by such a word.
 
     Args:
         instances: The run's task instances.
-        upstream: The tasks that each task directly follows.
+        tasks: The tasks of the DAG.
         branches: Whether a task is one that chooses which of those after it run.
     """
     skipped = [instance for instance in instances if instance["state"] == "skipped"]
     own_word = {instance["task_id"] for instance in skipped if instance.get("try_number", 1)}
     unsaid = {instance["task_id"] for instance in skipped} - own_word
-    justified = set(own_word)
+    justified = own_word | {task for task in unsaid & set(tasks) if _skipped_by_rule(task, tasks[task], instances)}
     while True:
         found = {
             task
             for task in unsaid - justified
-            if justified & set(upstream.get(task, ())) or any(branches(before) for before in upstream.get(task, ()))
+            if task in tasks and (justified & tasks[task].after or any(map(branches, tasks[task].after)))
         }
         if not found:
             break
@@ -47,6 +69,20 @@ def never_ran(
         and instance.get("operator_name") in _STEP_OPERATORS
     }
     return (unsaid - justified) | marked
+
+
+def _skipped_by_rule(task_id: str, task: Task, instances: Sequence[Instance]) -> bool:
+    """Return whether Airflow skips a task where those before it ended so, none of which was skipped."""
+    before = {instance["state"] for instance in instances if instance["task_id"] in task.after}
+    match task.trigger_rule:
+        case "one_failed":
+            return before == {"success"}
+        case "all_failed":
+            return "success" in before
+        case "all_skipped":
+            return bool(before & {"success", "failed", "upstream_failed"})
+    one = any(instance["task_id"] == task_id and instance["map_index"] == -1 for instance in instances)
+    return task.is_mapped and one and before <= {"success"}  # over no values
 
 
 def state_of_run(state: PartitionState, instances: Sequence[Instance], unrun: Collection[str]) -> PartitionState:
@@ -69,15 +105,6 @@ def tasks_to_run(instances: Iterable[Instance], unrun: Collection[str]) -> list[
     """Return the tasks that a run needs again to be whole: those that failed, and those that never ran."""
     rest = {instance["task_id"] for instance in instances if instance["state"] not in ("success", "skipped")}
     return sorted(rest | set(unrun))
-
-
-def upstream_of(tasks: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
-    """Return the tasks that each task directly follows, from what Airflow tells of those that follow it."""
-    found: dict[str, set[str]] = {}
-    for task in tasks:
-        for after in task.get("downstream_task_ids") or ():
-            found.setdefault(after, set()).add(task["task_id"])
-    return found
 
 
 def failed_without_task(instances: Iterable[Mapping[str, Any]]) -> str:
