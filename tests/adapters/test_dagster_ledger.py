@@ -212,7 +212,7 @@ def test_a_capture_that_another_run_writes_is_refused(ledger):
     assert result["fetch"].error.startswith("CaptureHeld: ")
 
 
-def test_a_capture_id_is_of_one_partition(ledger, tmp_path):
+def test_an_id_that_is_given_is_of_one_partition(ledger, tmp_path):
     """One that is given to a second partition is refused, in one run or two: steps tell by it whose rows are whose."""
     bench = Bench(flow, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
     assert bench.run("2012-10-26", tags={"flowctx/capture_id": "eod"}).success
@@ -220,6 +220,9 @@ def test_a_capture_id_is_of_one_partition(ledger, tmp_path):
     other = error_of(bench.run("2012-10-29", tags={"flowctx/capture_id": "eod"}))
     assert "capture_id 'eod' is that of date=2012-10-26 of workflow 'kept' (run " in other
     assert "this run is about date=2012-10-29; each partition has its own: leave capture_id out" in other
+    assert bench.run("2012-10-29", tags={"flowctx/idempotency_key": "eod"}).success
+    other = error_of(bench.run("2012-10-26", tags={"flowctx/idempotency_key": "eod"}))
+    assert "idempotency_key 'eod' is that of date=2012-10-29 of workflow 'kept' (run " in other
     for name in ("capture_id", "idempotency_key"):
         several = error_of(bench.run(span=("2012-10-29", "2012-10-30"), tags={f"flowctx/{name}": "eom"}))
         assert f"{name} is 'eom', and the run is about 2 partitions, 2012-10-29 to 2012-10-30; each has its" in several

@@ -1,4 +1,6 @@
-"""A capture id that somebody gives is of one partition."""
+"""A capture id or an idempotency key that somebody gives is of one partition."""
+
+from dataclasses import replace
 
 import pytest
 
@@ -29,3 +31,22 @@ def test_what_has_begun_with_it_goes_on():
     assert plan_run(ledger, flow, first, request=EOD).run.run_id == "one"
     with pytest.raises(ContextError, match="capture_id 'eod' is that of tier=T2 of workflow 'nav'"):
         plan_run(ledger, flow, context("T1", "three"), request=EOD)
+
+
+def test_an_idempotency_key_is_of_one_partition():
+    """Else one would take the other's place as the current version; a run of the same one does, as it should."""
+    ledger, request = MemoryLedger(), RunRequest(idempotency_key="prices")
+
+    def plan(tier, run_id):
+        ctx = replace(context(tier, run_id), capture_id=run_id, idempotency_key="prices")
+        return plan_run(ledger, flow, ctx, request=request)
+
+    begun = [plan("T1", "one"), plan("T2", "two")]  # at the same time
+    for each in begun:
+        begin_run(ledger, each)
+    assert plan("T1", "one").known.run_id == "one"
+    assert plan("T2", "again").run.run_id == "again"
+    with pytest.raises(
+        ContextError, match="idempotency_key 'prices' is that of tier=T2 of workflow 'nav' .run two., and"
+    ):
+        plan("T1", "three")

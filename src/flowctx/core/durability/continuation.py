@@ -13,6 +13,7 @@ from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
 from flowctx.core.errors import ContextError, UnknownRun
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.cascade import Order, followers
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import DUE, WINDOW
@@ -203,23 +204,37 @@ def check_date(known: RunRecord | None, run: RunRecord) -> None:
         refuse_other_date(known, run)
 
 
-def check_capture_id(ledger: RunLedger, run: RunRecord, known: RunRecord | None) -> None:
-    """Refuse a capture id of the caller's that another partition of the workflow has.
+def check_ids(ledger: RunLedger, run: RunRecord, known: RunRecord | None, request: RunRequest) -> None:
+    """Refuse a capture id or an idempotency key of the caller's that another partition of the workflow has.
 
-    What steps write is told apart by it, so that one partition would replace the rows of the other.
+    What steps write is told apart by the one, and what is current by the other: one partition would replace another.
+
+    Args:
+        ledger: Where runs are remembered.
+        run: The run as the step has it.
+        known: The same as it is recorded, if it is: what it has begun with, it has.
+        request: What the caller says of it.
 
     Raises:
         ContextError: The other partition, and what to do.
     """
-    capture_id, partition = run.context.capture_id, run.context.partition
-    if known is not None and known.context.capture_id == capture_id:
-        return  # it has begun with it
-    latest = ledger.list_runs(workflow=run.workflow, capture_id=capture_id, limit=1)
-    if latest and latest[0].context.partition != partition:
+    begun, name = known.context if known is not None else None, run.workflow
+    if request.capture_id is not None and (begun is None or begun.capture_id != request.capture_id):
+        for latest in ledger.list_runs(workflow=name, capture_id=request.capture_id, limit=1):
+            _refuse_other_partition("capture_id", request.capture_id, latest.context.partition, latest.run_id, run)
+    key = run.context.idempotency_key
+    if request.idempotency_key is not None and (begun is None or begun.idempotency_key != key):
+        for last in ledger.captures(idempotency_key=key, workflow=name, limit=1):
+            _refuse_other_partition("idempotency_key", request.idempotency_key, last.partition, last.run_id, run)
+
+
+def _refuse_other_partition(
+    name: str, value: str, other: PartitionKey | None, run_id: str | None, run: RunRecord
+) -> None:
+    if other != run.context.partition:
         raise ContextError(
-            f"capture_id {capture_id!r} is that of {latest[0].context.partition} of workflow {run.workflow!r} (run "
-            f"{latest[0].run_id}), and this run is about {partition}; each partition has its own: leave capture_id "
-            "out, or give another one"
+            f"{name} {value!r} is that of {other} of workflow {run.workflow!r} (run {run_id}), and this run is about "
+            f"{run.context.partition}; each partition has its own: leave {name} out, or give another one"
         )
 
 

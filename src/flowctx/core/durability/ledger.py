@@ -135,6 +135,24 @@ class RunLedger(Protocol):
 
     # -- what other runs have made ------------------------------------------------------------------------------------
 
+    def captures(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        limit: int | None = None,
+    ) -> list[Capture]:
+        """Return the captures that fit, by idempotency key and revision.
+
+        Args:
+            idempotency_key: Only those of this subject.
+            workflow: Only those of this workflow.
+            partition: Only those of this partition.
+            limit: Only so many: those that were granted last.
+        """
+        ...
+
     def versions(
         self,
         workflow: str,
@@ -229,24 +247,6 @@ class Ledger(RunLedger, Protocol):
 
         Raises:
             Superseded: Somebody else holds it by now; nothing is written.
-        """
-        ...
-
-    def captures(
-        self,
-        *,
-        idempotency_key: str | None = None,
-        workflow: str | None = None,
-        partition: PartitionKey | None = None,
-        limit: int | None = None,
-    ) -> list[Capture]:
-        """Return the captures that fit, by idempotency key and revision.
-
-        Args:
-            idempotency_key: Only those of this subject.
-            workflow: Only those of this workflow.
-            partition: Only those of this partition.
-            limit: Only so many: those that were granted last.
         """
         ...
 

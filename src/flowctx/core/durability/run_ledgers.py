@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger, RunLedger
-from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import Capture, RunKey, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, RunAlive, RunExists, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
@@ -93,6 +93,17 @@ class NoLedger:
         run_id: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
+        """Return none."""
+        return []
+
+    def captures(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        limit: int | None = None,
+    ) -> list[Capture]:
         """Return none."""
         return []
 
@@ -247,6 +258,18 @@ class LenientLedger:
             ),
             [],
         )
+
+    def captures(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        workflow: str | None = None,
+        partition: PartitionKey | None = None,
+        limit: int | None = None,
+    ) -> list[Capture]:
+        """Return the captures that fit, as far as they can be read."""
+        how = {"idempotency_key": idempotency_key, "workflow": workflow, "partition": partition, "limit": limit}
+        return self._look(f"of {workflow}", lambda: self._ledger.captures(**how), [])  # type: ignore[arg-type]
 
     def versions(
         self,

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 from flowctx.core.durability.continuation import (
     EngineRerun,
-    check_capture_id,
     check_date,
+    check_ids,
     check_unchanged,
     find_run,
     plan_continuation,
@@ -99,8 +99,8 @@ def plan_run(
     Raises:
         WorkflowChanged: A complete step is not what it was; the run cannot be continued as it is.
         UnknownRun: The ledger remembers no run ``resume_from``.
-        ContextError: The run is recorded with another business date than this step has, or its capture id is that of
-            another partition.
+        ContextError: The run is recorded with another business date than this step has, or its capture id or
+            idempotency key is that of another partition.
         LedgerError: The ledger cannot be read, and the setting is strict.
     """
     flow = workflow if isinstance(workflow, Workflow) else None
@@ -122,8 +122,7 @@ def plan_run(
         resume = plan_rerun(ledger, flow, run, known, rerun, anew=anew)
     if resume is None and request.resume_from is None:
         check_date(known, run)
-    if request.capture_id is not None:
-        check_capture_id(ledger, run, known)
+    check_ids(ledger, run, known, request)
     warn_of_namesake(ledger, run)
     plan = RunPlan(run=run, known=known, request=request, order=order, workflow=flow, over=over)
     return replace(plan, resume=resume, exclusive=exclusive)
