@@ -10,7 +10,10 @@ from adapters.test_airflow_parts import change
 from flowctx import Daily, PartitionScheme, StepResult, Workflow, resume, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
-from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_context import begin
 from flowctx.dagster import run_assets
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
@@ -151,6 +154,33 @@ def test_a_branch_that_was_complete_leaves_a_resumed_run_over(ledger, engine, sk
     found = ledger.get_run(done.run_id)
     (capture,) = ledger.captures()
     assert (found.status, capture.state, capture.run_id) == (RunStatus.OK, CaptureState.COMPLETE, done.run_id)
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELED])
+@pytest.mark.parametrize("engine", ["local", "airflow", "dagster"])
+def test_a_run_that_died_after_its_last_step_can_be_captured(ledger, engine, status):
+    """It was called failed or canceled, though all steps are complete: wherever it goes on, it ends and runs none."""
+    calls = []
+    flow = chain(f"died_{engine}_{status}", [], calls, partitions=DAYS)
+    ctx = begin(flow.name, run_id="died", scheme=DAYS, partition=flow.partition_key(DAY), batch_id="b")
+    died = ledger.begin(RunRecord(workflow=flow.name, context=ctx, steps=tuple(flow.steps)))
+    done = run(flow, partition=DAY, ledger="memory://")
+    now = done.context.started_at
+    for step in flow.steps:
+        output, version = done.context.step_outputs[step], flow[step].code_version
+        ended = {"status": StepStatus.OK, "output": output, "after": flow[step].after, "version": version}
+        ledger.record(died, [StepRecord(step=step, started_at=now, **ended)])
+    end_run(ledger, died, status, "its worker process ended by signal SIGKILL")
+    calls.clear()
+    how = {"partition": DAY, "resume_from": "died"}
+    if engine == "local":
+        again = resume("died", flow, ledger=ledger)
+    else:
+        again = run_dag(workflow_dag(flow), **how) if engine == "airflow" else run_assets(flow, **how)
+    found = ledger.get_run(again.run_id)
+    (capture,) = ledger.captures()
+    assert (again.status, found.status, found.error, calls) == ("ok", RunStatus.OK, None, [])
+    assert (capture.state, capture.run_id) == (CaptureState.COMPLETE, again.run_id)
 
 
 def numbered(name, number, broken):

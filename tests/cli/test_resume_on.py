@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
 
 from adapters.engine_servers import Airflow, Dagster, serving
+from flowctx.core.durability.records import RunStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
+from flowctx.ledger import ledger_from_env
 
 
 class Elsewhere(Dagster):
@@ -83,6 +86,16 @@ def test_a_complete_run_is_not_started(shell, engine):
     said = shell("resume", run_id, "--on", engine.name, "--url", engine.url, exit_code=2)
     assert "is complete; to run part of it again, add --from-step" in said
     assert engine.runs == {}
+
+
+def test_a_run_that_died_after_its_last_step_is_started(shell, engine):
+    """All steps are complete, and nothing is captured: the engine ends it."""
+    shell.mend()
+    run_id = shell("run", "cli_flows:prices", "--partition", "IBM", "--json")["run_id"]
+    with closing(ledger_from_env()) as ledger:
+        ledger.finish(ledger.get_run(run_id), RunStatus.FAILED, "its worker process ended by signal SIGKILL")
+    shell("resume", run_id, "--on", engine.name, "--url", engine.url)
+    assert request_of(engine).resume_from == run_id
 
 
 def test_a_changed_workflow_is_explained_before_anything_starts(shell, engine):

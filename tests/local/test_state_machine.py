@@ -37,6 +37,22 @@ class Killed(SystemExit):
     """The process is no more."""
 
 
+#: Where a process may die: at a step, or after the last one, before it can say that its run is over.
+AT = (*STEPS, "end")
+
+
+class Ledger(MemoryLedger):
+    """Remembers runs of processes that may die before they can end one."""
+
+    dies = False
+
+    def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
+        """End a run, if the process is still there."""
+        if self.dies:
+            raise Killed
+        super().finish(run, status, error)
+
+
 class InThisProcess:
     """Launches partitions as worker processes do, in this one."""
 
@@ -87,7 +103,7 @@ class Runs(RuleBasedStateMachine):
     @initialize()
     def begin_empty(self) -> None:
         self.clock, self.count = FakeClock(), 0
-        self.ledger = MemoryLedger(self.clock)
+        self.ledger = Ledger(self.clock)
         #: What steps did: how often in each capture, and who did it last.
         self.effects: Counter[tuple[str, str]] = Counter()
         #: Since the last rule: how often each step was asked for in each capture, and what they had done before it.
@@ -130,14 +146,14 @@ class Runs(RuleBasedStateMachine):
         run(self.flow, partition=tier, batch_id=batch, run_id=self.new_id(), ledger=self.ledger, clock=self.clock)
         self.fails = None
 
-    @rule(tier=sampled_from(TIERS[:2]), batch=sampled_from(BATCHES), at=sampled_from(STEPS))
+    @rule(tier=sampled_from(TIERS[:2]), batch=sampled_from(BATCHES), at=sampled_from(AT))
     def kill(self, tier: str, batch: str, at: str) -> None:
-        """Run the whole, and let the process die in the middle."""
-        self.kills = at
+        """Run the whole, and let the process die on the way."""
+        self.kills, self.ledger.dies = at, at == "end"
         self.ask(f"{tier}|{batch}", STEPS)
         with suppress(Killed):
             run(self.flow, partition=tier, batch_id=batch, run_id=self.new_id(), ledger=self.ledger, clock=self.clock)
-        self.kills = None
+        self.kills, self.ledger.dies = None, False
 
     @rule(tier=sampled_from(TIERS[:2]), batch=sampled_from(BATCHES), step=sampled_from(STEPS), fails=booleans())
     def materialize_one(self, tier: str, batch: str, step: str, fails: bool) -> None:
@@ -170,8 +186,10 @@ class Runs(RuleBasedStateMachine):
             self.fails = fails
             self.ask(str(before.context.capture_id), missing)
             self.clock.advance(timedelta(hours=7))
-            resume(before.run_id, self.flow, partition=before.context.partition, ledger=self.ledger, clock=self.clock)
+            key = before.context.partition
+            result = resume(before.run_id, self.flow, partition=key, ledger=self.ledger, clock=self.clock)
             self.fails = None
+            assert self.ledger.get_run(result.context.run_id, partition=key).status == result.status
 
     @rule(step=sampled_from(STEPS))
     def run_again_from(self, step: str) -> None:
@@ -224,7 +242,7 @@ class Runs(RuleBasedStateMachine):
         batch=sampled_from(BATCHES),
         everything=booleans(),
         fails=sampled_from([None, *STEPS]),
-        kills=sampled_from([None, None, *STEPS]),
+        kills=sampled_from([None, None, *AT]),
         retry=booleans(),
         from_step=sampled_from([None, None, "check"]),
     )
@@ -232,12 +250,12 @@ class Runs(RuleBasedStateMachine):
         self, batch: str, everything: bool, fails: str | None, kills: str | None, retry: bool, from_step: str | None
     ) -> None:
         """Launch a batch, with more partitions than before perhaps; the launch may die."""
-        self.fails, self.kills = fails, kills
+        self.fails, self.kills, self.ledger.dies = fails, kills, kills == "end"
         self.clock.advance(timedelta(hours=7))
         backfill = Backfill(self.flow, None if everything else "tier=T1", batch, ledger=self.ledger)
         with suppress(Killed):
             backfill.launch(InThisProcess(self), retry_failed=retry, from_step=from_step, extend=True)
-        self.fails = self.kills = None
+        self.fails, self.kills, self.ledger.dies = None, None, False
 
     def ask_job(self, job: Job) -> None:
         """Note what a job may do: all steps of a new run, else those that are not complete or were asked for."""

@@ -17,7 +17,7 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
-from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import plan_resume
 from flowctx.core.errors import EngineError
 from flowctx.core.partitions.key import PartitionKey
@@ -56,7 +56,7 @@ def resume_on(
         refuse_alive(before, ledger.now())
     records, read = ledger.steps(before.key), read_params(workflow, params)
     plan = plan_resume(workflow, before, records, params=read, from_step=from_step, accept_changes=accept_changes)
-    if before.status is not RunStatus.RUNNING and plan.complete(workflow):
+    if plan.complete(workflow):
         raise click.UsageError(f"run {before.run_id} is complete; to run part of it again, add --from-step")
     job = Job(
         key=before.context.partition if workflow.partitions is not None else None,

@@ -15,7 +15,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_fields, known_time
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.replay import Invoke, Replay, replay_step
 from flowctx.core.durability.resumption import ResumePlan, plan_resume
 from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
@@ -328,7 +328,7 @@ def _continued(
         # Importing the workflow takes its time: what the run has come to is read after that.
         run = ledger.get_run(before.run_id, workflow=before.workflow, partition=before.context.partition)
         plan = planned(run)
-        if run.status is not RunStatus.RUNNING and plan.complete(workflow):
+        if plan.complete(workflow):
             return plan, Recorder(NO_LEDGER, run)
         if plan.context.partition is not None:
             workflow.partition_key(plan.context.partition)  # it may have left the scheme since

@@ -42,7 +42,12 @@ class ResumePlan:
     reads: Mapping[str, Reads] = field(default_factory=dict)
 
     def complete(self, workflow: Workflow) -> bool:
-        """Return whether no step is left to run."""
+        """Return whether the run ended well, and no step is left to run.
+
+        One that died after its last step, and before it could say so, may have been called failed since.
+        """
+        if self.run.status not in (RunStatus.OK, RunStatus.SKIPPED):
+            return False
         statuses = {name: record.status for name, record in self.records.items()}
         return run_status(order_of(workflow), statuses) is not RunStatus.RUNNING
 
