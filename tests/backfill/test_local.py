@@ -138,6 +138,9 @@ def test_a_step_that_exits_is_a_failure(ledger: Ledger) -> None:
         ("os._exit(7)", "their processes end with exit code 7; the same command"),
         ("os.kill(os.getpid(), 9)", "their processes end by signal SIGKILL; was the memory full?; the same command"),
         ("raise SystemExit", "'{module}' cannot be imported: "),
+        ("from flowctx import Backfill; Backfill(w, None, 'b', ledger='memory://').launch(None)",
+         "'{module}' begins a batch when it is imported, and each worker process imports it; put what begins batches "
+         'under if __name__ == "__main__"; the same command goes on'),
     ],
 )  # fmt: skip
 def test_nothing_has_failed_where_no_worker_can_begin(

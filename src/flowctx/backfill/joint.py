@@ -24,6 +24,7 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, Job, PartitionRun
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.import_path import refuse_while_imported
 
 #: Where a workflow's partitions stand among those of the others: stage, end of the window, and rank.
 _Place = tuple[int, float, int]
@@ -184,10 +185,12 @@ class JointBackfill:
             listener: Is told what happens.
 
         Raises:
-            BatchError: As for :meth:`reconcile`, or somebody else launches the batch right now.
+            BatchError: As for :meth:`reconcile`, somebody else launches the batch right now, or this is called while a
+                module is imported for its workflow.
             NotDue: Some partitions are not due yet.
             EngineError: The engine cannot run one of the workflows; nothing was launched.
         """
+        refuse_while_imported()
         if isinstance(launcher, BulkLauncher):
             raise BatchError(_not_in_bulk(self.workflows))
         batch = self.reconcile(extend=extend)

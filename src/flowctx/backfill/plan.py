@@ -33,7 +33,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_path_of
+from flowctx.core.workflow.import_path import import_path_of, refuse_while_imported
 from flowctx.core.workflow.run_request import RunRequest, batch_id_problem
 from flowctx.ledger import ledger_or_default
 
@@ -334,13 +334,15 @@ class Backfill:
             follower: Old name of ``listener``.
 
         Raises:
-            BatchError: As for :meth:`reconcile`, or somebody else launches the batch right now.
+            BatchError: As for :meth:`reconcile`, somebody else launches the batch right now, or this is called while a
+                module is imported for its workflow.
             NotDue: Some partitions are not due yet.
             EngineError: The engine cannot run it; nothing was launched.
         """
         if follower is not None:
             warn_renamed("Backfill.launch(follower=)", "Backfill.launch(listener=)")
             listener = follower
+        refuse_while_imported()
         batch = self.reconcile(extend=extend)
         if extend:
             self.weigh_params(retry_failed=retry_failed, retry_skipped=retry_skipped)

@@ -6,13 +6,15 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from flowctx.core.errors import FlowctxError, WorkflowError, ending_text
+from flowctx.core.errors import BatchError, FlowctxError, WorkflowError, ending_text
 from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
 from flowctx.core.workflow.definition import Workflow
@@ -21,6 +23,9 @@ from flowctx.core.workflow.named_workflows import is_named_file
 
 #: What an error says that a traceback would explain.
 SHOWN_BY_DEBUG: Final = " (flowctx --debug shows where)"
+
+#: The module or file of a workflow that is being imported.
+_IMPORTED: ContextVar[str | None] = ContextVar("imported", default=None)
 
 _TARGET = re.compile(r"(?P<where>[\w.]+|.+\.py)(:(?P<name>\w+))?")
 
@@ -142,7 +147,35 @@ def import_function(import_path: str) -> Callable[..., Any]:
     return function
 
 
+def refuse_while_imported() -> None:
+    """Refuse to begin a batch in a module that is imported for its workflow: each worker process imports it as well.
+
+    Raises:
+        BatchError: One is being imported.
+    """
+    where = _IMPORTED.get()
+    if where is not None:
+        raise BatchError(
+            f"{where!r} begins a batch when it is imported, and each worker process imports it; put what begins "
+            'batches under if __name__ == "__main__"'
+        )
+
+
+@contextmanager
+def _noted(where: str) -> Iterator[None]:
+    token = _IMPORTED.set(where)
+    try:
+        yield
+    finally:
+        _IMPORTED.reset(token)
+
+
 def _module(where: str, package: str | None = None) -> ModuleType:
+    with _noted(where):
+        return _imported(where, package)
+
+
+def _imported(where: str, package: str | None) -> ModuleType:
     if not where.endswith(".py"):
         try:
             return importlib.import_module(where, package)
