@@ -309,18 +309,35 @@ def test_what_is_under_way_is_counted(ledger: Ledger) -> None:
     assert progress.passed < progress.total
 
 
-def test_ctrl_c_twice_ends_at_once(url: str, ledger: Ledger, notes: Path) -> None:
-    """The second Ctrl-C waits for no step: what was under way stays so, for the same command to go on with."""
+@pytest.mark.parametrize(("second", "ends"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_second_signal_ends_at_once(url: str, ledger: Ledger, notes: Path, second: int, ends: int) -> None:
+    """It waits for no step: what was under way stays so, for the same command to go on with."""
     process = launch(url, notes, pause=60)
     wait_for(notes, 2)
-    process.send_signal(signal.SIGINT)
+    workers = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
     while "interrupted" not in process.stderr.readline():
         pass
-    process.send_signal(signal.SIGINT)
+    process.send_signal(second)
     process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == ends
     assert set(states(ledger)) == {"running"}
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_signals_that_are_ignored_stop_nothing(ledger: Ledger) -> None:
+    """As under nohup, or in the background of a script."""
+
+    class Interrupts(LaunchListener):
+        def begun(self, progress: LaunchProgress) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert fill(ledger, listener=Interrupts()).stopped is None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_canceled_batch_stops(url: str, ledger: Ledger, notes: Path) -> None:

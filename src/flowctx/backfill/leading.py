@@ -238,16 +238,24 @@ class LeadLaunch(ABC):
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Take the first Ctrl-C (or SIGTERM) for a wish to stop cleanly."""
+        """Take the first Ctrl-C (or SIGTERM) for a wish to stop cleanly; the second one does what it did before.
+
+        What is ignored, as under nohup, stays ignored.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
         def interrupt(number: int, frame: FrameType | None) -> Any:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
+            if not self.interrupted:
+                self.interrupted = True
+                return
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            raise KeyboardInterrupt
 
         for number in before:
             signal.signal(number, interrupt)
