@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flowctx.artifacts.content import flat_column
+from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import polars_frame
 from flowctx.artifacts.types import canonical, rows_of, type_and_meaning, type_name
 from flowctx.core.data.tables import Table
@@ -63,7 +64,7 @@ class JoinedTable:
 
     def to_pandas(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a pandas DataFrame."""
-        return self.to_arrow(columns, where).to_pandas()
+        return pandas_frame(self.to_arrow(columns, where))
 
     def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a polars DataFrame."""

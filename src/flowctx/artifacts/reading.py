@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from flowctx.artifacts.extra_libraries import need_library
 from flowctx.artifacts.form import Form
+from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import as_polars, polars_frame
 from flowctx.artifacts.parquet import FORM_KEY
 from flowctx.artifacts.types import canonical, rows_of, type_name
@@ -67,7 +68,7 @@ class ParquetTable:
             if columns is not None:
                 columns = [*columns, *(name for name in self._index_columns() if name not in columns)]
             table, freq = self._read(file, columns, where), self._form[0].freq
-        frame = table.to_pandas(self_destruct=True)
+        frame = pandas_frame(table, self._index_columns(), self_destruct=True)
         # That of periods is their type; versions before kept it all the same.
         if freq is not None and where is None and not isinstance(frame.index, pandas.PeriodIndex):
             frame.index.freq = freq

@@ -200,6 +200,8 @@ class Table(Handle[TableReference, TableSource]):
     def to_pandas(self, columns: Sequence[str] | None = None, where: Any = None) -> Any:
         """Return it as a pandas DataFrame, with the index and the types that a pandas writer gave it.
 
+        Whole numbers beside nulls are floats, as pandas has them; where a float would be another number, ``Int64``.
+
         Args:
             columns: Only these, in this order.
             where: Only rows for which this holds, as for :meth:`to_arrow`.
