@@ -1,4 +1,4 @@
-"""Which names a calendar of your own may have: none that another calendar is found by."""
+"""Names of calendars: the one name of each, and which ones a calendar of your own may have."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ from typing import Final
 
 from flowctx.core.errors import CalendarError
 
-#: The names and aliases of exchange_calendars 4.13, written down since to import it takes a second.
-OF_EXCHANGES: Final = frozenset(
+#: The names that exchange_calendars 4.13 gives calendars, written down since to import it takes a second.
+_NAMES: Final = """
+    24/5 24/7 AIXK ASEX BVMF CMES IEPA XAMS XASX XBDA XBEL XBKK XBOG XBOM XBRA XBRU XBSE XBUD XBUE XCBF XCSE XCYS
+    XDUB XDUS XEEE XETR XEUR XFRA XHAM XHEL XHKG XICE XIDX XIST XJSE XKAR XKLS XKRX XLIM XLIS XLIT XLJU XLON XLUX
+    XMAD XMEX XMIL XMOS XNYS XNZE XOSL XPAR XPHS XPRA XRIS XSAU XSES XSGO XSHG XSTO XSTU XSWX XTAE XTAI XTAL XTKS
+    XTSE XWAR XWBO XZAG us_futures
+"""
+#: Its aliases, and the name of the calendar that each is.
+_ALIASES: Final = """
+    ARCX=XNYS ASX=XASX BATS=XNYS BMF=BVMF BSE=XBOM BVB=XBSE CBOT=CMES CFE=XCBF CME=CMES COMEX=CMES FWB=XFRA
+    HKEX=XHKG ICE=IEPA ICEUS=IEPA JKT=XIDX JPX=XTKS LSE=XLON LUXSE=XLUX NASDAQ=XNYS NYFE=IEPA NYMEX=CMES NYSE=XNYS
+    OOTC=XNYS OSE=XOSL SIX=XSWX SSE=XSHG TASE=XTAE TSX=XTSE XASE=XNYS XNAS=XNYS XTSX=XTSE
+"""
+_NAME_OF: Final = dict(pair.split("=") for pair in _ALIASES.split())
+#: All names that its calendars are found by.
+OF_EXCHANGES: Final = frozenset(_NAMES.split()) | _NAME_OF.keys()
+
+
+def library_name(name: str) -> str:
+    """Return the name that exchange_calendars gives a calendar, where this is an alias of it; else the name as it is.
+
+    Example:
+        >>> library_name("NYSE"), library_name("XNYS"), library_name("WEEKDAYS")
+        ('XNYS', 'XNYS', 'WEEKDAYS')
     """
-    24/5 24/7 AIXK ARCX ASEX ASX BATS BMF BSE BVB BVMF CBOT CFE CME CMES COMEX FWB HKEX ICE ICEUS IEPA JKT JPX LSE LUXSE
-    NASDAQ NYFE NYMEX NYSE OOTC OSE SIX SSE TASE TSX XAMS XASE XASX XBDA XBEL XBKK XBOG XBOM XBRA XBRU XBSE XBUD XBUE
-    XCBF XCSE XCYS XDUB XDUS XEEE XETR XEUR XFRA XHAM XHEL XHKG XICE XIDX XIST XJSE XKAR XKLS XKRX XLIM XLIS XLIT XLJU
-    XLON XLUX XMAD XMEX XMIL XMOS XNAS XNYS XNZE XOSL XPAR XPHS XPRA XRIS XSAU XSES XSGO XSHG XSTO XSTU XSWX XTAE XTAI
-    XTAL XTKS XTSE XTSX XWAR XWBO XZAG us_futures
-    """.split()  # noqa: SIM905 - a list of so many names takes a hundred lines
-)
+    return _NAME_OF.get(name, name)
 
 
 def check_calendar_name(name: object) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
+from flowctx.core.dates.calendar_names import library_name
 from flowctx.core.dates.due_rules import Delays, DueRule, parse_delay
 from flowctx.core.dates.parsing import DateSequence, check_date, iso_date, month_or_year, parse_date
 from flowctx.core.dates.periods import Axis
@@ -38,7 +39,7 @@ class AsOfDates(Sequence[date]):
     start: date
     #: No as-of date is after it; None goes on for ever.
     end: date | None
-    #: Name of a business calendar, or one of your own.
+    #: Name of a business calendar (of an alias, the name that it stands for), or one of your own.
     calendar: str | BusinessCalendar
     #: IANA name of the zone whose local days make the windows.
     timezone: str
@@ -73,7 +74,7 @@ class AsOfDates(Sequence[date]):
             # Kept by name, so that cadences are equal however the calendar was passed; and not loaded again.
             values |= {"business_calendar": calendar, "calendar": calendar.name}
         else:
-            values |= {"calendar": calendar}
+            values |= {"calendar": library_name(calendar) if isinstance(calendar, str) else calendar}
         self.__dict__.update(values)
 
     # -- what it is made of -------------------------------------------------------------------------------------
