@@ -69,6 +69,24 @@ def test_a_run_that_died_is_over(ledger, event, status, why):
     assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED}
 
 
+@pytest.mark.parametrize(
+    ("later", "status", "why"),
+    [
+        (dg.DagsterEventType.RUN_FAILURE, RunStatus.FAILED, "Dagster calls it failed: {}; step 'load' had not ended"),
+        (dg.DagsterEventType.RUN_CANCELED, RunStatus.CANCELED, "it was canceled in Dagster: {}"),
+    ],
+)
+def test_a_run_that_the_monitor_ended_has_its_reason(ledger, later, status, why):
+    """Of a run that took too long, or whose worker is gone, it says so; the process has another word as it ends."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = running(ledger, instance, None)
+        instance.report_run_failed(instance.get_run_by_id(run_id), "Exceeded maximum\nruntime of 3 seconds.")
+        instance.report_dagster_event(_event(later), run_id)
+        assert tick(instance) == "ended in the ledger: 2 runs"
+    found = {(run.status, run.error) for run in ledger.list_runs()}
+    assert found == {(status, why.format("Exceeded maximum runtime of 3 seconds"))}
+
+
 def test_what_is_none_of_its_business_is_left_alone(ledger):
     """Runs that go on, of other engines, of other workflows and of other instances stay as they are."""
     with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as other:

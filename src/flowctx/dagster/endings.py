@@ -23,6 +23,8 @@ _WORDS = {RunStatus.FAILED: "Dagster calls it failed", RunStatus.CANCELED: "it w
 _DELETED = "it was deleted in Dagster"
 #: So many runs are looked at in one tick, and so many are asked for at a time.
 _MOST, _PAGE = 10_000, 500
+#: So much is told of what Dagster says of a failure; it may show the end of a log.
+_LONGEST = 500
 
 
 def endings_sensor(
@@ -105,6 +107,21 @@ def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None 
             found = known.get(run.run_id)
             status = end_in(instance, run, found)
             if status is not None:
-                why = _DELETED if found is None else _WORDS.get(status)
+                why = _DELETED if found is None else _why(instance, run.run_id, status)
                 count += end_run(ledger, run, status, why) is not None
     return count
+
+
+@lru_cache(maxsize=1)  # a run may be of many partitions
+def _why(instance: dg.DagsterInstance, run_id: str, status: RunStatus) -> str | None:
+    """Return what Dagster calls a run that is over, and why, where it says so.
+
+    It does of a run that took too long, or whose process is gone; the first word counts, since the process may have
+    another one as it ends.
+    """
+    word = _WORDS.get(status)
+    if word is None:
+        return None
+    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    text = next((why for event in events if event.dagster_event and (why := event.dagster_event.message)), None)
+    return word if text is None else f"{word}: {' '.join(text.split())[:_LONGEST].removesuffix('.')}"
