@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,6 +24,8 @@ from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.ledger import open_ledger
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import FakeClock
 
 pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
 
@@ -98,6 +101,21 @@ def test_what_began_after_its_engine_ended_it_is_over(server: Server, url: str, 
         fill(server, ledger)
     assert ledger.get_run(run.run_id).status is RunStatus.FAILED
     assert [capture.state for capture in ledger.captures()] == ["released"]
+
+
+def test_what_is_stopped_is_over_by_the_clock_of_the_ledger(
+    airflow: Airflow, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that clock is ahead of this machine's, a run that is canceled is over all the same."""
+    ahead = FakeClock(datetime.now(UTC) + timedelta(minutes=5))
+    ids = {"batch_id": "b", "partition": KEY, "scheme": flow.partitions, "metadata": {"engine": {"name": "airflow"}}}
+    with closing(SqlLedger(url, clock=ahead)) as ledger:
+        ledger.batches.put(replace(Backfill(flow, ONE, "b", ledger=ledger).record(), engine="airflow"))
+        ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="r0", **ids)))
+        monkeypatch.setattr(SqlLedger, "now", lambda self: ahead.now())
+        done = CliRunner().invoke(cli, ["cancel", "b", "--url", airflow.url, "--ledger", url])
+        assert "batch b is canceled; stopped 1 run" in done.output
+        assert ledger.get_run("r0").status is RunStatus.CANCELED
 
 
 def test_what_begins_after_its_engine_was_asked_goes_on(url: str, airflow: Airflow) -> None:

@@ -149,6 +149,23 @@ def test_what_gives_no_sign_of_life_is_over_while_other_slices_go_on(ledger: Led
     assert [end_runs_of_slices(ledger, batch, over=over) for over in (False, False, True)] == [1, 0, 1]
 
 
+class Superseded(Threads):
+    """An engine whose slices are over when somebody else leads the batch, and is at a partition of it."""
+
+    def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
+        self.ledger.batches.acquire_launch_lease("b", "them", LEASE, instead_of=request.launcher)
+        ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-03|T1"), "scheme": flow.partitions}
+        theirs = SqlLedger(self.ledger.url, owner=f"{worker_of('b')} (process 1 on there)")  # type: ignore[attr-defined]
+        theirs.begin(RunRecord(workflow=flow.name, context=begin(flow.name, run_id="theirs", **ids)))
+        theirs.close()
+
+
+def test_a_launch_that_leads_no_more_ends_no_run(ledger: Ledger) -> None:
+    """It was suspended, say: what is under way in the batch then is another launch's."""
+    Backfill(flow, SOME, "b", ledger=ledger).launch(Superseded(ledger))
+    assert ledger.get_run("theirs").status is RunStatus.RUNNING
+
+
 def test_a_batch_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None:
     """No more partitions begin in any slice, and the batch can be launched again at once."""
     keys = [str(key) for key in flow.partitions] if flow.partitions else []

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,18 @@ def test_a_run_that_died_with_its_worker_is_over(ledger: Ledger) -> None:
     (run,) = ledger.list_runs(status=RunStatus.FAILED)
     assert (str(run.context.partition), run.error) == (BAD, failures(ledger)[BAD])
     assert ledger.list_runs(status=RunStatus.RUNNING) == []
+
+
+def test_a_run_that_somebody_is_at_is_left_alone(ledger: Ledger) -> None:
+    """A launch is refused the partition, and says so; whoever is at it keeps the run and its capture."""
+    fill(ledger, "date=2012-01-03", params={"fail": [BAD]})
+    (failed,) = ledger.list_runs(status=RunStatus.FAILED)
+    theirs = ledger.begin(replace(failed, attempt=2, status=RunStatus.RUNNING, error=None), resumes=failed)
+    assert fill(ledger, "date=2012-01-03", params={"fail": [BAD]}).ended == {PartitionState.FAILED: 1}
+    assert ledger.get_run(failed.run_id).status is RunStatus.RUNNING
+    assert states(ledger) == {"ok": 2, "running": 1}
+    ledger.finish(theirs, RunStatus.OK)
+    assert states(ledger) == {"ok": 3}
 
 
 def test_the_first_worker_may_be_started_before_its_batch(ledger: Ledger) -> None:

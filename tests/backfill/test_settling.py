@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,13 +10,14 @@ from click.testing import CliRunner
 
 from backfill.flows import flow
 from flowctx import Backfill, EngineError
-from flowctx.backfill.settling import SettledRun, Settling
+from flowctx.backfill.settling import SettledRun, Settling, settle_run
 from flowctx.cli import cli
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.ledger import open_ledger
+from flowctx.ledger.sql import SqlLedger
 
 
 def flowctx(url: str, *args: str) -> str:
@@ -48,6 +50,40 @@ def test_what_a_killed_worker_left_of_another_batch_goes_on(url: str, ledger: Le
     ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="killed", **ids)), lease=timedelta(0))
     assert "running" in flowctx(url, "status", "b")
     assert ledger.get_run("killed").status is RunStatus.RUNNING
+
+
+HOUR = timedelta(hours=1)
+ME, ANOTHER = "a worker of batch 'b' (process 7 on here)", "a worker of batch 'b' (process 7 on there)"
+
+
+@pytest.mark.parametrize(
+    ("owner", "at", "said", "status"),
+    [
+        (ME, "local", {"engine": "local", "worker": ME}, RunStatus.FAILED),
+        (ANOTHER, "local", {"engine": "local", "worker": ME}, RunStatus.RUNNING),
+        ("a person", "local", {"engine": "airflow"}, RunStatus.RUNNING),
+        ("a person", "local", {"engine": "dagster"}, RunStatus.RUNNING),
+        ("a task", "airflow", {"engine": "airflow"}, RunStatus.FAILED),
+        ("a person", "local", {"engine": "an engine of one's own"}, RunStatus.FAILED),
+    ],
+)
+def test_a_run_is_ended_by_what_it_is_on(
+    url: str, owner: str, at: str, said: dict[str, str], status: RunStatus
+) -> None:
+    """A worker ends its own runs alone, and an engine those on it: whoever else goes on with one is left alone."""
+    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-03|T1"), "scheme": flow.partitions}
+    ctx = begin("filled", run_id="r", metadata={"engine": {"name": at}}, **ids)
+    with closing(SqlLedger(url, owner=owner)) as ledger:
+        ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)))
+        # Of what a worker died, this machine's clock tells, by which it may have died before it began.
+        heard_at = ledger.now() - HOUR if "worker" in said else ledger.now() + HOUR
+        how = {"partition": str(ctx.partition), "run_id": "r", "last_seen_at": heard_at, "error": "by signal SIGKILL"}
+        settled = settle_run(ledger, "filled", PartitionRun(state=PartitionState.FAILED, **how, **said))
+        assert ledger.get_run("r").status is status
+        if "worker" in said:
+            left = "; step 'load' had not ended" if status is RunStatus.FAILED else ""
+            assert settled.noted.error == f"by signal SIGKILL{left}"
+            assert settled.noted.last_seen_at > heard_at + HOUR / 2
 
 
 class _Forbidden:

@@ -18,6 +18,7 @@ from flowctx import BatchError
 from flowctx.bulk import SliceNews, not_done, slice_counts
 from flowctx.core.batches.bulk import Slice
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunStatus
 
 
 def test_a_slice_that_is_killed_goes_on_from_what_is_recorded(ledger: Ledger, notes: Path) -> None:
@@ -40,6 +41,18 @@ def test_a_slice_that_is_killed_goes_on_from_what_is_recorded(ledger: Ledger, no
     calls = Counter(notes.read_text().splitlines())
     assert sum(count > 1 for count in calls.values()) <= 1  # the step that it was at when it was killed
     assert len(calls) == 15 + 14
+
+
+def test_what_dies_with_its_worker_in_a_slice_has_failed(ledger: Ledger) -> None:
+    """As in a batch here: its run says how it ended, and it does not run again by itself."""
+    bad = "date=2012-01-02|tier=T2"
+    bulk = Bulk(ledger, "date=2012-01-02", die=[bad])
+    list(bulk.process().run())
+    (died,) = ledger.list_runs(batch_id="b", status=RunStatus.FAILED)
+    assert str(died.context.partition) == bad
+    assert died.error == "its worker process ended by signal SIGKILL; was the memory full?; step 'load' had not ended"
+    assert bulk.counts() == {"ok": 2, "failed": 1}
+    assert bulk.plan.plan().would_run == 0
 
 
 def test_what_ended_in_an_earlier_launch_is_told_with_when_it_did(ledger: Ledger) -> None:

@@ -214,7 +214,9 @@ class BulkLaunch(LeadLaunch):
         now = time.monotonic()
         if over or now - self.looked_at > _LOOK_SECONDS:
             self.looked_at = now
-            end_runs_of_slices(self.bulk_work.ledger, self.batch, over=over)
+            # Whoever leads the batch by now has workers of it, too, which are none of this launch's.
+            if self.batches.acquire_launch_lease(self.batch.batch_id, self.me, LEASE) == self.me:
+                end_runs_of_slices(self.bulk_work.ledger, self.batch, over=over)
 
     # -- how they come along ----------------------------------------------------------------------------------------
 

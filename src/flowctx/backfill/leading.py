@@ -67,7 +67,7 @@ class LaunchOptions:
     max_failures: int | None = None
     #: Is told what happens.
     listener: LaunchListener = field(default_factory=LaunchListener)
-    #: Settles what the engine says of runs; of runs here, there is nothing to settle.
+    #: Settles what the engine says of runs; of runs here, what died with its worker.
     settling: Settling | None = None
 
 

@@ -256,6 +256,8 @@ class _Worker:
     depth: int = _DEPTH
     #: The run that it is at.
     at: str | None = None
+    #: Who it is, as the runs that it begins name their owner.
+    name: str | None = None
     #: Whether it has all that it needs, and why it cannot have it.
     ready: bool = False
     problem: str = ""
@@ -314,6 +316,7 @@ class _Worker:
             self.ready = self.ready or "ready" in message
             self.problem = message.get("cannot_begin", self.problem)
             self.at = message.get("at", self.at)
+            self.name = message.get("worker", self.name)
             self.depth = message.get("depth", self.depth)
             for run_id in message.get("returned", ()):
                 returned += [job for job in self.jobs if job.run_id == run_id]
@@ -324,7 +327,7 @@ class _Worker:
             if job is None:
                 continue
             self.jobs.remove(job)
-            yield _run_of(job, message)
+            yield _run_of(job, message, self.name)
 
     def last_words(self) -> Iterator[PartitionRun]:
         """Say of the job that it was at that it failed, if it died of it."""
@@ -335,9 +338,8 @@ class _Worker:
         job = next((job for job in self.jobs if job.run_id == self.at), self.jobs[0])
         self.jobs.remove(job)
         hint = "; does a step exit?" if not code else ""
-        yield _run_of(
-            job, {"state": "failed", "error": f"its worker process ended {self.ending()}{hint}", "attempt": 0}
-        )
+        error = f"its worker process ended {self.ending()}{hint}"
+        yield _run_of(job, {"state": "failed", "error": error, "attempt": 0}, self.name)
 
     def ending(self) -> str:
         """Wait until it has ended, and say how."""
@@ -366,7 +368,7 @@ def _going_on(job: Job) -> Job:
     return replace(job, run_id=before.run_id) if before is not None and before.part and before.recorded else job
 
 
-def _run_of(job: Job, message: dict[str, Any]) -> PartitionRun:
+def _run_of(job: Job, message: dict[str, Any], worker: str | None) -> PartitionRun:
     now = datetime.now(UTC)
     started = message.get("started_at")
     return PartitionRun(
@@ -381,4 +383,5 @@ def _run_of(job: Job, message: dict[str, Any]) -> PartitionRun:
         step=message.get("step"),
         error=message.get("error"),
         workflow=job.workflow,
+        worker=worker,
     )

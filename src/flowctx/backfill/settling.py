@@ -11,6 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from flowctx.backfill.polling import PAGE
+from flowctx.core.batches.launcher import ENGINES
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
@@ -50,7 +51,8 @@ def settle_run(
     """End a recorded run that its engine calls over.
 
     A step may have begun after its engine ended the run, and before it was killed for that. So what counts is when the
-    engine was asked, and not when it ended the run; only a run that has begun since then is left alone.
+    engine was asked, and not when it ended the run; only a run that has begun since then is left alone. So is one that
+    goes on elsewhere: a worker process knows of its own runs alone, and an engine of those on it.
 
     Args:
         ledger: Where it is recorded.
@@ -61,6 +63,8 @@ def settle_run(
     """
     if not outcome.state.ended:
         return SettledRun(outcome, outcome)
+    if outcome.worker is not None:  # which was heard of by this machine's clock
+        outcome = replace(outcome, last_seen_at=ledger.now())
     partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
     try:
         found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
@@ -70,18 +74,29 @@ def settle_run(
             outcome = replace(outcome, state=PartitionState.PARTIAL, error=why)
             return SettledRun(outcome, outcome, lost=True)
         return SettledRun(outcome, outcome)
-    heard_at = outcome.last_seen_at if asked_at is None else max(asked_at, outcome.last_seen_at)
     status: RunStatus | None = found.status
     if status is RunStatus.RUNNING:
         status = None
-        if found.last_seen_at is None or found.last_seen_at <= heard_at:  # else it has begun again since
+        if _is_said_of(found, outcome, asked_at):
             status = end_run(ledger, found, RunStatus(outcome.state), outcome.error or _WORDS.get(outcome.state))
             found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
+            if outcome.worker is not None and status is not None:
+                outcome = replace(outcome, error=found.error)
     state = outcome.state if status is None else PartitionState(status)
     if state is outcome.state or (outcome.state is PartitionState.CANCELED and not state.done):
         return SettledRun(outcome, outcome)
     error = found.error or (None if state.done else outcome.error)
     return SettledRun(outcome, replace(outcome, state=state, error=error))
+
+
+def _is_said_of(run: RunRecord, outcome: PartitionRun, asked_at: datetime | None) -> bool:
+    """Whether what is said of a run is said of its latest attempt, as it is recorded."""
+    if outcome.worker is not None:
+        return run.owner == outcome.worker
+    if outcome.engine in ENGINES and run.engine != outcome.engine:
+        return False
+    heard_at = outcome.last_seen_at if asked_at is None else max(asked_at, outcome.last_seen_at)
+    return run.last_seen_at is None or run.last_seen_at <= heard_at  # else it has begun again since
 
 
 class Settling(NamedTuple):

@@ -21,6 +21,7 @@ from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.plan import Backfill
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
+from flowctx.backfill.settling import Settling
 from flowctx.backfill.worker import Voice, pipes
 from flowctx.core.batches.bulk import BulkRequest, Slice
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -149,6 +150,7 @@ class _SliceLaunch(Launch):
                 decide=lambda known: known or batch,
                 max_failures=run.request.max_failures,
                 listener=_Teller(run),
+                settling=Settling(run.ledger, batch.batch_id, launcher, run.workflow.name),
             ),
         )
         self.me = run.request.launcher

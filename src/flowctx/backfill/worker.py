@@ -74,11 +74,11 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
         os._exit(0)
     setup, say = json.loads(line), Voice(outgoing)
     try:
-        workflows, ledger = _at_its_place(setup)
+        workflows, ledger, me = _at_its_place(setup)
     except BaseException as exc:  # noqa: BLE001  # also what ends a process: whoever started this one is told why
         say({"cannot_begin": mask_text(_why(exc))})
         os._exit(1)
-    say({"ready": True})
+    say({"ready": True, "worker": me})
     runs = _Runs(resume, plan, run_begun, workflows, ledger, setup["batch_id"])
     worker = _Worker(runs, ledger, say)
     threading.Thread(target=worker.listen, args=(incoming,), daemon=True).start()
@@ -97,14 +97,14 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
     os._exit(0)
 
 
-def _at_its_place(setup: Mapping[str, Any]) -> tuple[list[Workflow], GroupedLedger]:
-    """Be where the batch is launched, and return its workflows and its ledger."""
+def _at_its_place(setup: Mapping[str, Any]) -> tuple[list[Workflow], GroupedLedger, str]:
+    """Be where the batch is launched, and return its workflows, its ledger, and who this is there."""
     take_place(setup["place"])
     workflows = [import_workflow(target) for target in setup["targets"]]
-    who = f"{worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
+    me = f"{worker_of(setup['batch_id'])} (process {os.getpid()} on {platform.node()})"
     # Where a run that cannot be recorded goes on, it has to hear of each write by itself.
     seconds = None if not strict_from_env() else GROUP_SECONDS if setup["grouped"] else 0.0
-    return workflows, GroupedLedger(setup["ledger"], owner=who, seconds=seconds)
+    return workflows, GroupedLedger(setup["ledger"], owner=me, seconds=seconds), me
 
 
 def _why(exc: BaseException) -> str:

@@ -302,11 +302,11 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
-        done = list(launcher_of(name, url, None, ledger).cancel(batch, runs))
-        ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow) for run in done])
-        for run in done:
-            settle_run(ledger, batch.workflow, run)
-        stopped += sum(run.state is PartitionState.CANCELED for run in done)
+        done = [(run, ledger.now()) for run in launcher_of(name, url, None, ledger).cancel(batch, runs)]
+        ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow) for run, _ in done])
+        for run, stopped_at in done:
+            settle_run(ledger, batch.workflow, run, stopped_at)
+        stopped += sum(run.state is PartitionState.CANCELED for run, _ in done)
         if len(done) < len(runs):
             echo(
                 f"{amount(len(runs) - len(done), 'run')} on {name} did not stop; say it again, or look there", err=True

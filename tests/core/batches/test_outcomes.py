@@ -65,6 +65,7 @@ def test_the_latest_run_that_wrote_the_capture_counts(accounts, winner):
         (steps("a", "running", 1), account("a", "ok", 2), "partial"),
         (steps("a", "running", 3), account("a", "failed", 2), "running"),
         (steps("a", "running", 1), account("a", "running", 2), "running"),
+        (steps("a", "running", 1), account("a", "failed", 2, attempt=0), "running"),
         (steps("a", "ok", 1), account("a", "running", 2), "ok"),
         (steps("a", "ok", 1), account("a", "launched", 2), "ok"),
         (steps("a", "skipped", 1), account("a", "running", 2), "skipped"),

@@ -86,8 +86,8 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
         if not recorded.error and reported.error:
             return replace(recorded, error=reported.error, step=reported.step)
         return replace(recorded, refused=reported.error) if _was_refused(recorded, reported) else recorded
-    if _heard(recorded) > _heard(reported):
-        return recorded  # it has begun again since
+    if not reported.attempt or _heard(recorded) > _heard(reported):
+        return recorded  # somebody else is at it, or it has begun again since
     state = PartitionState.PARTIAL if reported.state.done else reported.state
     return replace(reported, state=state, recorded=True, part=recorded.part)
 

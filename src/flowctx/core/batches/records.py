@@ -89,6 +89,8 @@ class PartitionRun:
     part: bool = False
     #: The workflow's name, where the batch has several; empty: that of the batch.
     workflow: str = ""
+    #: Which worker process was at it, as runs name their owner, if one was: of the runs of others it knows nothing.
+    worker: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
