@@ -150,11 +150,11 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
     scheme = workflow.partitions
     if scheme is None:
         if select is not None:
-            raise PartitionError(f"workflow {workflow.name!r} has no partitions; leave out the selection")
+            raise PartitionError(f"workflow {workflow.name!r} has no partitions; leave out select= (--select)")
         return [None]
     if select is None:
         example = f"{scheme.cadence_dimension}=last:5" if scheme.cadence_dimension else f"{scheme.dimensions[0]}=…"
-        raise PartitionError(f"say which partitions of {workflow.name!r} are compared, such as {example!r}")
+        raise PartitionError(f"say which partitions of {workflow.name!r} are compared: select={example!r} (--select)")
     if isinstance(select, str):
         # "last:5" alone can only mean dates.
         text = f"{scheme.cadence_dimension}={select}" if select.startswith("last:") else select

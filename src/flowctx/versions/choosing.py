@@ -90,7 +90,7 @@ class StepVersions:
         scheme = self.workflow.partitions
         if scheme is None:
             if select is not None or until is not None:
-                raise PartitionError(f"workflow {self.workflow.name!r} has no partitions; leave out the selection")
+                raise PartitionError(f"workflow {self.workflow.name!r} has no partitions; leave out select= (--select)")
             return [None]
         if isinstance(select, Selection):
             return select if until is None else select.up_to(until)
