@@ -13,6 +13,19 @@ from flowctx import Daily, PartitionScheme, Workflow
 days = Workflow("days", partitions=PartitionScheme(date=Daily(start="2012-01-02", end="2012-01-06")))
 days.step(name="load")(lambda ctx: {})
 """
+COUNTS = [
+    ("runs", "--limit"),
+    ("batches", "--limit"),
+    ("captures", "prices", "--limit"),
+    ("status", "b", "--failures"),
+    ("output", "cli_flows:prices", "fetch", "--revision"),
+    ("diff", "cli_flows:prices", "--batch", "b", "--limit"),
+    ("verify", "cli_flows:prices", "--limit"),
+    ("backfill", "cli_flows:prices", "--batch", "b", "--workers"),
+    ("backfill", "cli_flows:prices", "--batch", "b", "--max-failures"),
+    ("ledger", "prune", "--days"),
+    ("ledger", "prune", "--days", "9", "--keep-versions"),
+]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +55,14 @@ days.step(name="load")(lambda ctx: {})
                 "fetch.a=2",
             ),
             "'fetch.a' is given twice; give it once",
+        ),
+        *(
+            ((*command, str(2**63)), "9223372036854775808 is larger than databases take; the largest is 92")
+            for command in COUNTS
+        ),
+        (
+            ("diff", "cli_flows:prices", "--revision", "1", "--with", str(2**63)),
+            "revision=9223372036854775808: revisions count from 1 to 9223372036854775807",
         ),
         (("backfill", "cli_flows:prices", "--batch", " x "), "batch_id=' x ' has blanks around it"),
         (("run", "cli_flows:prices", "--partition", "IBM", "--batch", "x "), "batch_id='x ' has blanks around it"),

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from flowctx.backfill.worker_process import start_early
-from flowctx.cli.options import LEDGER, CommandError, check_texts
+from flowctx.cli.options import LEDGER, CommandError, check_values
 from flowctx.cli.output import echo, shown
 from flowctx.cli.signals import ended_by_signals
 from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, fill_closed, showing_all, unwritable
@@ -130,7 +130,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for name in [cmd_name] if cmd_name in _MODULES else _MODULES:  # all, to say which one is nearly called so
             self.commands[name] = getattr(importlib.import_module(f"flowctx.cli.{_MODULES[name]}"), name)
-            check_texts(self.commands[name])
+            check_values(self.commands[name])
         return super().get_command(ctx, cmd_name)
 
 

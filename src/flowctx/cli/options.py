@@ -26,6 +26,8 @@ from flowctx.ledger.refusals import no_ledger
 
 #: Under this name a command's context has the ledger's URL, for the messages of errors.
 LEDGER = "flowctx.ledger"
+#: The largest number that SQLite and PostgreSQL hold is one more: to see whether there are more, one more is asked for.
+_LARGEST = 2**63 - 2
 #: What looks like a date, and should be one.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -59,13 +61,25 @@ class _FilledText(_Text):
         return text
 
 
-def check_texts(command: click.Command) -> None:
-    """Let a command, and those in it, refuse texts that cannot be read, and options that are empty texts."""
+class _Count(click.IntRange):
+    """A number that every database holds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number > _LARGEST:
+            self.fail(f"{number} is larger than databases take; the largest is {_LARGEST}", param, ctx)
+        return number
+
+
+def check_values(command: click.Command) -> None:
+    """Let a command, and those in it, refuse texts that cannot be read, empty options, and too large numbers."""
     for param in command.params:
         if param.type is click.STRING:
             param.type = _FilledText() if isinstance(param, click.Option) else _Text()
+        elif type(param.type) is click.IntRange:
+            param.type = _Count(min=param.type.min)
     for one in command.commands.values() if isinstance(command, click.Group) else ():
-        check_texts(one)
+        check_values(one)
 
 
 def _open(

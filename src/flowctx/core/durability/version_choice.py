@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from flowctx.core.durability.versions import PrunedVersion, Version, place_of, version_to_read
 from flowctx.core.errors import ContextError, VersionGone
 
+#: The largest number that SQLite and PostgreSQL hold.
+_LARGEST = 2**63 - 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VersionChoice:
@@ -26,7 +29,7 @@ class VersionChoice:
     Example:
         >>> VersionChoice(revision=0)
         Traceback (most recent call last):
-        flowctx.core.errors.ContextError: revision=0: revisions count from 1
+        flowctx.core.errors.ContextError: revision=0: revisions count from 1 to 9223372036854775807
     """
 
     batch_id: str | None = None
@@ -40,8 +43,8 @@ class VersionChoice:
         ]
         if len(chosen) > 1:
             raise ContextError(f"{' and '.join(chosen)} exclude each other; say one of them")
-        if self.revision is not None and (isinstance(self.revision, bool) or self.revision < 1):
-            raise ContextError(f"revision={self.revision!r}: revisions count from 1")
+        if self.revision is not None and (isinstance(self.revision, bool) or not 1 <= self.revision <= _LARGEST):
+            raise ContextError(f"revision={self.revision!r}: revisions count from 1 to {_LARGEST}")
         if self.known_at is not None and self.known_at.tzinfo is None:
             raise ContextError(f"known_at={self.known_at.isoformat()} has no time zone; write one, such as +00:00 or Z")
 
