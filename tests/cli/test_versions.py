@@ -69,7 +69,7 @@ def test_a_table_of_all_partitions_is_one(funds):
     read = pq.read_table(funds.folder / "held.parquet")
     assert (read.column_names, read.num_rows) == (["date", "fund", "asset", "day"], 4)
     assert funds(*table).splitlines()[2].split() == list(first.values())
-    wrong = funds("output", "fund_nav", "value", "--table", "nested", "--to", "csv", exit_code=1)
+    wrong = funds("output", "fund_nav", "value", "--table", "nested", "--to", "csv", exit_code=2)
     assert "column 'list' is list" in wrong
     assert "write Parquet or JSON" in wrong
 
@@ -127,12 +127,18 @@ def test_a_name_in_the_ledger_imports_nothing(funds):
         (("fund_nav", "value", "--to", "parquet"), 2, "say where it goes: --file NAME.parquet"),
         (("fund_nav", "value", "--file", "nav.xls"), 2, "say what nav.xls is to be"),
         (("fund_nav", "value", "--file", "no/nav.csv"), 2, "no/nav.csv cannot be written"),
-        (("fund_nav", "value", "--table", "no"), 1, "has no table 'no'; its tables: held, nested"),
+        (("fund_nav", "value", "--table", "no"), 2, "has no table 'no'; its tables: held, nested"),
     ],
 )
 def test_what_cannot_be_is_one_line(funds, args, exit_code, says):
     """It says what is wrong and what to do."""
     assert says in funds("output", *args, exit_code=exit_code)
+
+
+def test_a_key_that_no_table_has_is_refused(funds):
+    """The command was wrong, whatever differs."""
+    both = ("diff", "fund_nav", "--batch", "b1", "--with", "b2")
+    assert "has a column 'no' to be a key; they have" in funds(*both, "--key", "no", exit_code=2)
 
 
 def test_what_differs_is_shown_and_ends_with_1(funds):
@@ -225,7 +231,7 @@ def test_other_tools_get_what_the_step_returned(hostile):
     lines = list(csv.DictReader(io.StringIO(hostile("output", target, "value", "--to", "csv"))))
     assert [line["half"] for line in lines] == ["\\ud800 2", "\\ud800 1"]
     for step, why in (("value", "the values 'half' fit in no table"), ("mixed", "'api_token' are not of one type")):
-        refused = hostile("output", target, step, "--file", "o.parquet", exit_code=1)
+        refused = hostile("output", target, step, "--file", "o.parquet", exit_code=2)
         assert why in refused
         assert "hunter2" not in refused
 
@@ -249,7 +255,7 @@ def test_values_of_one_column_are_not_written(funds, form):
     source.write_text(SOURCE.replace('"of": {"day": ctx.as_of_date}', '"of.day": 1, "of": {"day": 2}'))
     place = f"{source}:nav"
     funds("run", place, "--partition", "2026-01-07|A", "--batch", "b3")
-    errors = funds("output", place, "value", "--batch", "b3", "--file", f"out.{form}", exit_code=1)
+    errors = funds("output", place, "value", "--batch", "b3", "--file", f"out.{form}", exit_code=2)
     assert "two values that would both be the column 'of.day'" in errors
     assert not (funds.folder / f"out.{form}").exists()
     sys.modules.pop("shared", None)
