@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.utils.types import DagRunType
@@ -18,6 +19,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.planned_runs import DagRuns, together
 from flowctx.airflow.waiting import InputsTrigger
+from flowctx.core.batches.records import batch_run_id
 from flowctx.core.durability import reading
 from flowctx.testing import run_dag
 
@@ -28,12 +30,13 @@ class Waits(Exception):
     """Stands for what makes Airflow let go of a worker."""
 
 
-def plan(dag, text, state, *, conf=None, ended=None):
-    """Make a run of Airflow's own backfill for a key, as Airflow would."""
+def plan(dag, text, state, *, conf=None, ended=None, run_id=None):
+    """Make a run of Airflow's own backfill for a key, as Airflow would, or one that somebody gives an id."""
     key = text if AIRFLOW.able("partitioned runs") else None
     infos = dag.timetable.iter_partition_dagrun_infos(earliest=DAY, latest=DAY)
     dates = {dag.timetable.key_at(info.data_interval.start): info.data_interval.start for info in infos if not key}
-    run_id = dag.timetable.generate_run_id(
+    run_type = "manual" if run_id else "backfill"
+    run_id = run_id or dag.timetable.generate_run_id(
         run_type=DagRunType.BACKFILL_JOB, run_after=DAY, data_interval=None, partition_key=text
     )
     with _compat.open_session() as session:
@@ -43,7 +46,7 @@ def plan(dag, text, state, *, conf=None, ended=None):
             conf=conf or {},
             logical_date=dates.get(text),
             partition_key=key,
-            run_type="backfill",
+            run_type=run_type,
             session=session,
         )
         made.state, made.end_date = state, ended
@@ -91,6 +94,29 @@ def test_what_a_backfill_is_to_make_is_waited_for(ledger):
     assert asked(desk, item, [b], ledger) == {}
     assert asked(desk, item, [a], ledger, run_type="scheduled") == {}
     assert asked(desk, item, [a], ledger, run_type="manual") == {}
+
+
+@pytest.mark.needs("airflow", "partitioned runs")
+@pytest.mark.parametrize("who", ["a batch", "its second try", "a person", "one who reads ours"])
+def test_whatever_began_a_run_it_is_waited_for(ledger, who):
+    """A run of a launched batch has another id, and one by hand has any; what fails of the same batch is said, too."""
+    nav, desk = workflows(f"begun_by_{who.replace(' ', '_')}")
+    dag = workflow_dag(nav)
+    a, b = (nav.partition_key(f"2026-01-05|{fund}") for fund in "AB")
+    run_dag(dag, partition=a)
+    of_batch = batch_run_id(nav.name, "b", a, "2026-01-05|A")
+    ids = {"a batch": of_batch, "its second try": f"{of_batch}__0a1b2c3d", "a person": "fix-of-monday"}
+    run_id = ids.get(who, "batch__ours__2026-01-05~A")
+    plan(dag, "2026-01-05|A", "queued", run_id=run_id)
+    item = desk["report"].inputs["funds"]
+    assert asked(desk, item, [a, b], ledger).args == (DagRuns(nav.name, (run_id,)),)
+    assert asked(desk, item, [b], ledger) == {}
+    with _compat.open_session() as session:
+        made = session.query(DagRun).filter_by(run_id=run_id).one()
+        made.state, made.end_date, made.conf = "failed", DAY, {"batch_id": "b"}
+    found = asked(desk, item, [a, b], ledger)
+    assert (list(found), run_id in found[a].why) == ([a], True)
+    assert asked(desk, item, [a], ledger, batch_id="other") == {}
 
 
 def test_runs_that_do_several_values_are_waited_for_by_the_rest_of_the_key(ledger):

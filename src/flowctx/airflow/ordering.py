@@ -100,7 +100,9 @@ def _failures(
 
 
 def _is_of_batch(run: Any, batch_id: str | None) -> bool:
-    return run_type_of(run) == "backfill" and run.end_date is not None and (run.conf or {}).get("batch_id") == batch_id
+    if run.end_date is None or (run.conf or {}).get("batch_id") != batch_id:
+        return False
+    return batch_id is not None or run_type_of(run) == "backfill"  # backfills that name no batch are one
 
 
 def _no_order(dag_id: str) -> str:

@@ -35,8 +35,8 @@ _log = logging.getLogger(__name__)
 #: named ``run_id=...``, and most file systems end at 255.
 _ID_ROOM = 150
 
-#: The id of a run, as :meth:`PartitionTimetable.generate_run_id` makes it.
-_RUN_ID = re.compile(r"[a-z_]+?__(.+)__[0-9a-f]{8}")
+#: The id of a run, as :meth:`PartitionTimetable.generate_run_id` makes it; those of batches begin otherwise.
+_RUN_ID = re.compile(r"(?!batch__)[a-z_]+?__(.+)__[0-9a-f]{8}")
 
 
 class PartitionTimetable(Timetable):

@@ -1,6 +1,7 @@
 """Which runs Airflow has of a partition, whatever became of them: what a task may ask, beyond the public interface.
 
-From Airflow 3.2 on the id of a run tells its partition; before, the logical date does.
+From Airflow 3.2 on the id of a run tells its partition, if it is one of ours, or else the run itself does; before, the
+logical date does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Final, NamedTuple
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.partitions import id_text, id_text_of_run
 from flowctx.airflow.run_order import Lane, instant_of, lanes_of
+from flowctx.core.batches.records import may_run_one_of
+from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 
@@ -63,16 +66,23 @@ def runs_of(
         dimensions: Those of its dimensions that tell the DAG's runs apart.
         keys: The partitions.
     """
+    of_runs = scheme.without(*(name for name in scheme.dimensions if name not in dimensions))
     if not AIRFLOW.able("partitioned runs"):
-        of_runs = scheme.without(*(name for name in scheme.dimensions if name not in dimensions))
         lanes = _lanes(of_runs) if of_runs is not None else ()
         found = {key: _instant(lanes, of_runs, _text(scheme, dimensions, key)) for key in keys}
         return {key: DagRuns(dag_id, (), (instant,)) for key, instant in found.items() if instant is not None}
+    texts = {key: _text(scheme, dimensions, key) for key in keys}
     by_text: dict[str, list[str]] = {}
-    run_ids = ti.get_task_states(dag_id=dag_id, task_ids=[step]) or ti.get_task_states(dag_id=dag_id)
-    for run_id in run_ids:
-        by_text.setdefault(id_text_of_run(run_id) or "", []).append(run_id)
-    ids = {key: by_text.get(id_text(_text(scheme, dimensions, key)), ()) for key in keys}
+    unsaid: list[str] = []
+    for run_id in ti.get_task_states(dag_id=dag_id, task_ids=[step]) or ti.get_task_states(dag_id=dag_id):
+        if (text := id_text_of_run(run_id)) is not None:
+            by_text.setdefault(text, []).append(run_id)
+        elif may_run_one_of(run_id, texts.values()) is not False:
+            unsaid.append(run_id)
+    for run in _open_or_failed(ti.get_dr_count, DagRuns(dag_id, tuple(unsaid))):
+        if of_runs is not None and (text := _text_of_run(run, of_runs)) is not None:
+            by_text.setdefault(id_text(text), []).append(run.run_id)
+    ids = {key: by_text.get(id_text(text), ()) for key, text in texts.items()}
     return {key: DagRuns(dag_id, tuple(some)) for key, some in ids.items() if some}
 
 
@@ -93,17 +103,41 @@ def failed_runs(runs: DagRuns) -> Iterator[Any]:
     """Yield those of some runs that failed, as Airflow describes them."""
     from airflow.sdk.execution_time import comms, task_runner
 
-    for run_id in runs.run_ids:
-        run = task_runner.SUPERVISOR_COMMS.send(comms.GetDagRun(dag_id=runs.dag_id, run_id=run_id))
-        state = getattr(run, "state", None)
-        if str(getattr(state, "value", state)) == "failed":
-            yield run
+    yield from _in_state(runs, "failed")
     for date in runs.logical_dates:
         after = date + timedelta(microseconds=1)
         question = comms.GetPreviousDagRun(dag_id=runs.dag_id, logical_date=after, state="failed")
         run = getattr(task_runner.SUPERVISOR_COMMS.send(question), "dag_run", None)
         if run is not None and run.logical_date == date:
             yield run
+
+
+def _in_state(runs: DagRuns, *states: str) -> Iterator[Any]:
+    """Yield those of some runs, which are named by their ids, that are in one of some states."""
+    from airflow.sdk.execution_time import comms, task_runner
+
+    for run_id in runs.run_ids:
+        run = task_runner.SUPERVISOR_COMMS.send(comms.GetDagRun(dag_id=runs.dag_id, run_id=run_id))
+        state = getattr(run, "state", None)
+        if str(getattr(state, "value", state)) in states:
+            yield run
+
+
+def _open_or_failed(ask: Count, runs: DagRuns) -> Iterator[Any]:
+    """Yield those of some runs that are still to make something, or have failed to."""
+    states = (*TO_COME, "failed")
+    for group in together([runs]):
+        if group.count(ask, *states):
+            yield from _in_state(group, *states)
+
+
+def _text_of_run(run: Any, scheme: PartitionScheme) -> str | None:
+    """Return the text of the key that a run is about, if it says one of the scheme's."""
+    stated = run.partition_key or (run.conf or {}).get("partition")
+    try:
+        return scheme.text(scheme.check(PartitionKey(**stated) if isinstance(stated, Mapping) else str(stated)))
+    except FlowctxError:
+        return None
 
 
 def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any], logical_date: datetime | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +19,8 @@ _LONGEST_IN_IDS = 50
 #: What begins so much later than it started has waited, or was over in between.
 _WAITED = timedelta(minutes=1)
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.:+~-]+")
+#: The id of a run of a batch, and of one that another try of it made.
+_BATCH_RUN_ID = re.compile(r"batch(__.+)__[0-9a-f]{12}(?:__[0-9a-f]{8})?")
 
 
 class PartitionState(StrEnum):
@@ -307,8 +309,23 @@ def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> 
     """
     parts = "\0".join((workflow, batch_id, str(key)))
     digest = hashlib.sha256(parts.encode()).hexdigest()[:12]
-    values = id_text(text.replace("|", "~"))
-    return f"{run_ids_begin(batch_id)}{values[:70]}__{digest}"
+    return f"{run_ids_begin(batch_id)}{_values_in_id(text)}__{digest}"
+
+
+def may_run_one_of(run_id: str, texts: Iterable[str]) -> bool | None:
+    """Return whether a run may be about one of some keys, by its id; ``None`` if no launcher of a batch gave it the id.
+
+    Example:
+        >>> run_id = "batch__restate__2012-01-03~IBM__7fa2fc5286c5"
+        >>> [may_run_one_of(run_id, [text]) for text in ("2012-01-03|IBM", "2012-01-03|AAPL")]
+        [True, False]
+    """
+    found = _BATCH_RUN_ID.fullmatch(run_id)
+    return None if found is None else found[1].endswith(tuple(f"__{_values_in_id(text)}" for text in texts))
+
+
+def _values_in_id(text: str) -> str:
+    return id_text(text.replace("|", "~"))[:70]
 
 
 def run_ids_begin(batch_id: str) -> str:
