@@ -50,7 +50,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowctx.core.masking import mask_text
-from flowctx.core.printable import brief
+from flowctx.core.printable import brief, text_of
 
 #: The longest message, in characters; of a longer one, such as one that quotes a payload, the middle is left out.
 _LONGEST = 1500
@@ -75,7 +75,7 @@ def error_text(exc: BaseException) -> str:
         >>> error_text(OSError("\x1b[2J postgresql://me:hunter2@db is away"))
         'OSError: \\x1b[2J postgresql://me:***@db is away'
     """
-    return brief(mask_text(" ".join(f"{type(exc).__name__}: {exc}".split())), 400)
+    return brief(mask_text(" ".join(f"{type(exc).__name__}: {text_of(exc)}".split())), 400)
 
 
 def ending_text(exc: BaseException) -> str:

@@ -33,6 +33,19 @@ def well_formed(text: str) -> str:
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
+def text_of(exc: BaseException) -> str:
+    """Return what an exception says; nothing where its own text cannot be made.
+
+    Example:
+        >>> text_of(ValueError("no rows"))
+        'no rows'
+    """
+    try:
+        return str(exc)
+    except Exception:  # noqa: BLE001  # a broken __str__ must not hide which exception it was
+        return ""
+
+
 def brief(value: object, limit: int = 200) -> str:
     """Return the start of a value's text, for messages.
 

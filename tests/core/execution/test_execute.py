@@ -141,6 +141,21 @@ def test_config_is_the_steps_own_with_the_callers_on_top():
     assert execute(step, CTX, {"b": 2}).result.output == {"a": 1, "b": 2}
 
 
+def test_a_ring_of_causes_has_a_category():
+    """Exceptions that name each other as their cause are no endless task."""
+    one, other = ValueError("one"), KeyError("two")
+    one.__cause__, other.__cause__ = other, one
+    assert categorize(one) is ErrorCategory.INTERNAL
+
+
+def test_reasons_of_quality_have_no_secrets(caplog):
+    """What was not passed is told as errors are, in the result and in the log."""
+    quality = QualityMetrics(passed=False, reasons=("\x1b[2J bad token hunter2hunter2",))
+    step = Step(name="load", function=lambda ctx: StepResult.ok(quality=quality), config={"token": "hunter2hunter2"})
+    assert execute(step, CTX).result.quality.reasons == ("\x1b[2J bad token ***",)
+    assert caplog.messages == ["step load: quality not passed: \\x1b[2J bad token ***"]
+
+
 def test_the_log_says_which_run_step_and_partition(caplog):
     """Records carry the identity as structured extras."""
     with caplog.at_level(logging.INFO, logger="flowctx"):

@@ -30,6 +30,12 @@ print(run(flow).context.get_output("split", "copy"))
         ("sys.exit(3)", 3, ""),
         ("sys.exit()", 0, ""),
         ("os._exit(4)", 4, ""),
+        ("os.close(2); return {}", 1, ""),
+        (
+            "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})",
+            1,
+            "with Mute:: it ends here",
+        ),
     ],
 )
 def test_a_copy_of_the_process_ends_with_the_step(ends: str, code: int, words: str) -> None:

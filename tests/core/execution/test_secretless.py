@@ -34,6 +34,28 @@ class Picky(ValueError):
         return f"{self.table}: password={self.args[1]}"
 
 
+class Coded(Exception):
+    """Wants a code of each type that derives from it."""
+
+    def __init_subclass__(cls, *, code: int) -> None:
+        cls.code = code
+
+
+class NoFile(Coded, code=4):
+    """Has one."""
+
+
+class _Final(type):
+    def __new__(mcs, name, bases, names):
+        if bases[0] is not Exception:
+            raise TypeError(f"{name}: nothing derives from {bases[0].__name__}")
+        return super().__new__(mcs, name, bases, names)
+
+
+class Last(Exception, metaclass=_Final):
+    """Nothing derives from it."""
+
+
 def test_an_exception_without_secrets_is_itself() -> None:
     """Nothing changes where there is nothing to hide."""
     error = raised(ValueError("no rows"), raised(KeyError("rows")))
@@ -49,6 +71,7 @@ def test_an_exception_without_secrets_is_itself() -> None:
         UnicodeDecodeError("utf-8", b"x", 0, 1, "password=hunter2"),
         Picky("prices", "hunter2"),
         ConnectionError("hunter2hunter2 is wrong"),
+        NoFile("password=hunter2"),
     ],
 )
 def test_its_text_has_no_secrets(error: Exception) -> None:
@@ -59,6 +82,13 @@ def test_its_text_has_no_secrets(error: Exception) -> None:
     assert (type(hidden).__name__, type(hidden).__module__) == (type(error).__name__, type(error).__module__)
     assert hidden.__traceback__ is not None
     assert "***" in str(hidden)
+
+
+def test_a_type_that_cannot_be_derived_from_is_left() -> None:
+    """The text comes without its secrets, in an exception of that name."""
+    hidden = secretless(raised(Last("password=hunter2")), NONE)
+    assert (type(hidden).__name__, str(hidden)) == ("Last", "password=***")
+    assert hidden.__traceback__ is not None
 
 
 def test_neither_have_those_that_it_was_raised_from() -> None:

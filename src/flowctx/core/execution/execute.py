@@ -32,7 +32,7 @@ from flowctx.core.execution.passing import is_time_up, passes_through
 from flowctx.core.execution.secretless import secretless
 from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.masking import mask_text, secret_values
-from flowctx.core.printable import printable, well_formed
+from flowctx.core.printable import printable, text_of, well_formed
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import NO_INPUTS, Step
 from flowctx.core.workflow.result import OK, ErrorCategory, StepResult, StepStatus, as_result
@@ -101,17 +101,25 @@ def categorize(exc: BaseException) -> ErrorCategory:
         >>> categorize(ConnectionResetError())
         <ErrorCategory.TRANSIENT: 'TRANSIENT'>
     """
+    seen: set[int] = set()
+    error: BaseException | None = exc
+    while error is not None and id(error) not in seen:  # of a ring of causes, each is looked at once
+        category = _category_of(error)
+        if category is not None:
+            return category
+        seen.add(id(error))
+        error = error.__cause__
+    return ErrorCategory.INTERNAL
+
+
+def _category_of(exc: BaseException) -> ErrorCategory | None:
     if is_time_up(exc):
         return ErrorCategory.TIMEOUT
     for cls in type(exc).__mro__:
         category = _BY_NAME.get(f"{cls.__module__}.{cls.__qualname__}")
         if category is not None:
             return category
-    for kind, category in _BY_TYPE:
-        if isinstance(exc, kind):
-            return category
-    cause = exc.__cause__
-    return categorize(cause) if cause is not None and cause is not exc else ErrorCategory.INTERNAL
+    return next((category for kind, category in _BY_TYPE if isinstance(exc, kind)), None)
 
 
 def execute(
@@ -152,15 +160,26 @@ def execute(
             raise
         result, exception = _failure(step, exc), exc
     seconds = perf_counter() - started
-    if result.error is not None:
+    if result.error is not None or (result.quality is not None and result.quality.reasons):
         secrets = secret_values(ctx.params, step.config, config or {})
-        result = replace(result, error=well_formed(mask_text(result.error, secrets)))
+        result = _masked(result, secrets)
         exception = secretless(exception, secrets) if exception is not None else None
     passed = result.quality is None or result.quality.passed
     if result.status is not OK or not passed or logger.isEnabledFor(logging.INFO):
         data = (ctx.params, step.config, config or {})
         _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), data)
     return Outcome(result, exception, seconds)
+
+
+def _masked(result: StepResult, secrets: frozenset[str]) -> StepResult:
+    """Return a result whose reasons have no secrets, and no characters that a database refuses."""
+    error, quality = result.error, result.quality
+    if error is not None:
+        error = well_formed(mask_text(error, secrets))
+    if quality is not None:
+        reasons = tuple(well_formed(mask_text(reason, secrets)) for reason in quality.reasons)
+        quality = replace(quality, reasons=reasons)
+    return replace(result, error=error, quality=quality)
 
 
 def _log_fields(step: Step, ctx: WorkflowContext, attempt: int) -> dict[str, Any]:
@@ -203,10 +222,7 @@ def _returned(
 
 
 def _failure(step: Step, exc: BaseException) -> StepResult:
-    try:
-        text = str(exc)
-    except Exception:  # noqa: BLE001  # a broken __str__ must not hide which exception it was
-        text = ""
+    text = text_of(exc)
     ours = isinstance(exc, PlainDataError)
     shown = f"step {step.name!r}: {text}" if ours else f"{type(exc).__name__}: {text}" if text else type(exc).__name__
     return StepResult.fail(shown, category=categorize(exc))
@@ -231,4 +247,5 @@ def _log(
     else:
         logger.info("step %s ok in %.3f s", step.name, seconds, extra=extra)
     if result.quality is not None and not result.quality.passed:
-        logger.warning("step %s: quality not passed: %s", step.name, "; ".join(result.quality.reasons), extra=extra)
+        why = printable("; ".join(result.quality.reasons))
+        logger.warning("step %s: quality not passed: %s", step.name, why, extra=extra)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
-from flowctx.core.masking import mask_text
-from flowctx.core.printable import printable
+from flowctx.core.errors import error_text
 
 
 def end_copy(step: str, exc: BaseException | None) -> NoReturn:
@@ -19,12 +18,14 @@ def end_copy(step: str, exc: BaseException | None) -> NoReturn:
         step: The step's name.
         exc: What it came out of the step with, if it was no return.
     """
-    if isinstance(exc, SystemExit) and (exc.code is None or isinstance(exc.code, int)):
-        os._exit((exc.code or 0) & 0xFF)
-    how = "with a return" if exc is None else f"with {mask_text(f'{type(exc).__name__}: {exc}')}"
-    text = (
-        f"step {step!r} forked, and the copy of the process, {os.getpid()}, came out of the step {how}: it ends here "
-        "and records nothing; end it within the step, with os._exit\n"
-    )
-    os.write(2, printable(text, lines=True).encode())
-    os._exit(1)
+    try:
+        if isinstance(exc, SystemExit) and (exc.code is None or isinstance(exc.code, int)):
+            os._exit((exc.code or 0) & 0xFF)
+        how = "with a return" if exc is None else f"with {error_text(exc)}"
+        text = (
+            f"step {step!r} forked, and the copy of the process, {os.getpid()}, came out of the step {how}: it ends "
+            "here and records nothing; end it within the step, with os._exit\n"
+        )
+        os.write(2, text.encode())
+    finally:  # also where nobody reads standard error
+        os._exit(1)

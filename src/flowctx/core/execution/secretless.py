@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from flowctx.core.masking import mask_text
+from flowctx.core.printable import text_of
 
-_E = TypeVar("_E", bound=BaseException)
+
+class _Plain:
+    """Before another base, whatever that asks of its subclasses is not asked."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        pass
 
 
-def secretless(exception: _E, secrets: frozenset[str]) -> _E:
+def secretless(exception: BaseException, secrets: frozenset[str]) -> BaseException:
     """Return an exception of the same types, with the same traceback and causes, whose text has no secrets.
+
+    One of a type that cannot be derived from is of the built-in type that it derives from.
 
     Args:
         exception: The exception; it is returned itself if no secret is in it or in what it was raised from.
@@ -21,15 +31,14 @@ def secretless(exception: _E, secrets: frozenset[str]) -> _E:
         >>> str(secretless(ConnectionError("postgresql://me:hunter2@db is away"), frozenset()))
         'postgresql://me:***@db is away'
     """
-    found = _secretless(exception, secrets, {})
-    return found if isinstance(found, type(exception)) else exception
+    return _secretless(exception, secrets, {})
 
 
 def _secretless(exc: BaseException, secrets: frozenset[str], seen: dict[int, BaseException]) -> BaseException:
     if id(exc) in seen:
         return seen[id(exc)]
     seen[id(exc)] = exc  # of a ring of causes, one stays as it is
-    text, notes = _text(exc), list(getattr(exc, "__notes__", ()))
+    text, notes = text_of(exc), list(getattr(exc, "__notes__", ()))
     hidden, hidden_notes = mask_text(text, secrets), [mask_text(str(note), secrets) for note in notes]
     before = (exc.__cause__, exc.__context__, *_members(exc))
     after = [None if other is None else _secretless(other, secrets, seen) for other in before]
@@ -47,9 +56,13 @@ def _with_text(exc: BaseException, text: str, members: list[Any]) -> BaseExcepti
     kind: Any = type(exc)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     shown = {"__str__": lambda self: text, "__repr__": lambda self: f"{kind.__name__}({text!r})"}
-    copied = type(kind)(kind.__name__, (kind,), names | shown)
+    base = next(b for b in kind.__mro__ if b.__module__ == "builtins")
+    try:
+        copied = type(kind)(kind.__name__, (_Plain, kind), names | shown)
+    except Exception:  # noqa: BLE001  # a metaclass may refuse what it wants
+        copied = type(base)(kind.__name__, (base,), names | shown)
     # Past any __new__ and __init__ of the user's, which may want whatever they want.
-    new: Callable[..., BaseException] = next(b for b in kind.__mro__ if b.__module__ == "builtins").__new__
+    new: Callable[..., BaseException] = base.__new__
     if members:
         copy = new(copied, text.partition(" (")[0], members)
     else:
@@ -61,10 +74,3 @@ def _with_text(exc: BaseException, text: str, members: list[Any]) -> BaseExcepti
 
 def _members(exc: BaseException) -> tuple[BaseException, ...]:
     return exc.exceptions if isinstance(exc, BaseExceptionGroup) else ()
-
-
-def _text(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception:  # noqa: BLE001  # a broken __str__ says nothing
-        return ""
