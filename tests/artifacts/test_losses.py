@@ -310,6 +310,28 @@ def test_equal_content_keeps_the_form_of_each_writer():
     pd.testing.assert_frame_equal(two.to_pandas(), ordered)
 
 
+@pytest.mark.parametrize(("index", "few"), [(pa.int8(), 100), (pa.uint8(), 200), (pa.int32(), 100)], ids=str)
+def test_batches_have_categories_of_their_own(index, few):
+    """Together they may be more than the numbers of a batch can tell apart: then larger numbers do."""
+    texts = [[f"{name}{i}" for i in range(few)] for name in "ab"]
+    batches = [
+        pa.record_batch({"c": pa.DictionaryArray.from_arrays(pa.array(range(few), index), some)}) for some in texts
+    ]
+    table = stored(batch for batch in batches)
+    wide = {pa.int8(): pa.int16(), pa.uint8(): pa.uint16()}.get(index, index)
+    for back in (table.to_arrow(), pa.table(table), pa.Table.from_batches(table.batches())):
+        assert back.schema.types == [pa.dictionary(wide, pa.string())]
+        assert back.column("c").to_pylist() == texts[0] + texts[1]
+    assert table.to_pandas()["c"].tolist() == table.to_polars()["c"].to_list() == texts[0] + texts[1]
+
+
+def test_frames_have_categories_of_their_own():
+    """Of pandas, which numbers those of each frame with the smallest type."""
+    texts = [[f"{name}{i}" for i in range(100)] for name in "ab"]
+    table = stored(pd.DataFrame({"c": pd.Categorical(some)}) for some in texts)
+    assert table.to_pandas()["c"].tolist() == texts[0] + texts[1]
+
+
 def test_an_index_that_a_filter_left_is_kept_and_said(caplog):
     """It becomes a column, which may not be meant: a warning says how to get rid of it."""
     frame = pd.DataFrame({"a": [1, 2, 3, 4]})

@@ -209,9 +209,13 @@ class Form:
             return cls(as_read)
         found = json.loads(data)
         schema = _read_schema(a2b_base64(found["schema"]))
-        fields = [field.with_type(_as_restored(field.type)) for field in schema]
+        categories = {int(i): _unpacked(a2b_base64(text)) for i, text in found.get("categories", {}).items()}
+        kinds = [_as_restored(field.type) for field in schema]
+        for i, values in categories.items():
+            kinds[i] = _with_room(kinds[i], len(values))
+        fields = [field.with_type(kind) for field, kind in zip(schema, kinds, strict=True)]
         form = cls(pa.schema(fields, metadata=schema.metadata), freq=found.get("freq"))
-        form.categories = {int(i): _unpacked(a2b_base64(text)) for i, text in found.get("categories", {}).items()}
+        form.categories = categories
         return form
 
     def restore(self, table: Any) -> Any:
@@ -265,6 +269,17 @@ def _as_restored(kind: pa.DataType) -> pa.DataType:
     if is_view(kind) and not is_list(kind):
         return stored_type(kind)
     return _with_children(kind, lambda field: field.with_type(_as_restored(field.type)))
+
+
+def _with_room(kind: pa.DataType, categories: int) -> pa.DataType:
+    """Return a type of categories that has room for so many: batches may have others each, and few of them."""
+    if not T.is_dictionary(kind):
+        return kind
+    bits, unsigned = kind.index_type.bit_width, T.is_unsigned_integer(kind.index_type)
+    while categories > 1 << (bits - (not unsigned)):
+        bits *= 2
+    index = getattr(pa, f"{'u' * unsigned}int{bits}")()
+    return pa.dictionary(index, kind.value_type, kind.ordered)
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:
