@@ -53,6 +53,20 @@ def test_a_run_whose_engine_was_content_is_partial(flow, ledger):
     assert ended(ledger, RunStatus.OK)[0] is RunStatus.PARTIAL
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (RunStatus.FAILED, "killed; steps 'b' and 'c' had not ended, or were skipped"),
+        (RunStatus.OK, "steps 'b' and 'c' are not recorded: they have not run, were skipped, or the ledger was away"),
+    ],
+)
+def test_what_an_engine_skips_without_a_word_is_not_called_unfinished(flow, ledger, status, words):
+    """Airflow skips what follows a step that was skipped, so that nothing is recorded of it: the other step died."""
+    flow.step(name="c", after=())(lambda ctx: {})
+    StepByStep(flow, ledger, params={"a": "skip"}).attempt("a")
+    assert ended(ledger, status, "killed" if status is RunStatus.FAILED else None)[1] == words
+
+
 def test_a_run_that_has_ended_is_left_alone(flow, ledger):
     """How a run ended is said once."""
     StepByStep(flow, ledger).all_steps()

@@ -9,7 +9,7 @@ records of one run hold together: where it has a step and one that it follows, t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -69,15 +69,37 @@ def unrecorded_steps(order: Order, statuses: Mapping[str, StepStatus]) -> list[s
     return [step for step, status in ended.items() if status is None]
 
 
-def not_recorded_text(steps: Collection[str]) -> str | None:
+def not_recorded_text(steps: Collection[str], *, skipped: bool = False) -> str | None:
     """Return that nothing is recorded of steps of a run that is over, if there are some.
+
+    Args:
+        steps: The steps.
+        skipped: Whether they may have been skipped after another one, of which an engine records nothing.
 
     Example:
         >>> not_recorded_text(["two", "three"])
         "steps 'two' and 'three' are not recorded: they have not run, or the ledger was away"
     """
-    are, have = ("are", "they have") if len(steps) > 1 else ("is", "it has")
-    return f"{_named(steps)} {are} not recorded: {have} not run, or the ledger was away" if steps else None
+    are, have, were = ("are", "they have", "were") if len(steps) > 1 else ("is", "it has", "was")
+    skips = f", {were} skipped," if skipped else ","
+    return f"{_named(steps)} {are} not recorded: {have} not run{skips} or the ledger was away" if steps else None
+
+
+def not_ended_text(steps: Sequence[str], *, skipped: bool = False) -> str | None:
+    """Return which step of a run that died had not ended: the first of those of which nothing is recorded.
+
+    Args:
+        steps: Those steps, in order.
+        skipped: As for :func:`not_recorded_text`; then any of them may be the one.
+
+    Example:
+        >>> not_ended_text(["two", "three"]), not_ended_text(["two", "three"], skipped=True)
+        ("step 'two' had not ended", "steps 'two' and 'three' had not ended, or were skipped")
+    """
+    if not skipped:
+        return f"step {steps[0]!r} had not ended" if steps else None
+    were = "were" if len(steps) > 1 else "was"
+    return f"{_named(steps)} had not ended, or {were} skipped" if steps else None
 
 
 def leads_on(order: Order, step: str, statuses: Mapping[str, StepStatus]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from flowctx.core.durability.completeness import not_recorded_text, status_when_over
+from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
@@ -78,14 +78,17 @@ def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | N
     found = status_when_over(order, statuses)
     if status in (RunStatus.FAILED, RunStatus.CANCELED) and found is not RunStatus.FAILED:
         found = status
+    left = [name for name in order if name not in statuses]
+    # The run does not tell which of its steps follow one that was skipped: those an engine skips without a word.
+    skipped = StepStatus.SKIPPED in statuses.values()
     failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
     if failed and found is RunStatus.FAILED:
         record = ledger.steps(run.key, failed)[0]
         error = failure_of(record.step, record.error)
-    elif found is RunStatus.FAILED and error and (left := next((name for name in order if name not in statuses), None)):
-        error = f"{error}; step {left!r} had not ended"
+    elif found is RunStatus.FAILED and error and (more := not_ended_text(left, skipped=skipped)):
+        error = f"{error}; {more}"
     elif found is RunStatus.PARTIAL and not run.is_part:
-        error = error or not_recorded_text([name for name in order if name not in statuses])
+        error = error or not_recorded_text(left, skipped=skipped)
     try:
         ledger.finish(run, found, None if found is RunStatus.OK else error)
     except Superseded:
