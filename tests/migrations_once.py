@@ -3,13 +3,15 @@
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import event
+from sqlalchemy import event, update
 from sqlalchemy.engine import Connection
 
 from flowctx.ledger import schema
+from flowctx.ledger.tables import facts
 
 _read = ScriptDirectory.from_config
 _known: dict[tuple[str | None, ...], tuple[tuple[int, ...], ScriptDirectory]] = {}
@@ -40,6 +42,8 @@ def _upgrade_with_what_was_said(connection: Connection, shown: str) -> None:
         with closing(connection.connection.cursor()) as cursor:
             for statement, values in _said[kind]:
                 cursor.execute(statement, values)
+        own = f"ledger-{uuid4().hex[:12]}"
+        connection.execute(update(facts).where(facts.c.name == "artifact_prefix").values(value=own))
     else:
         heard: list[tuple[str, Any]] = []
 

@@ -136,6 +136,24 @@ def test_a_ledger_that_does_not_answer_costs_only_the_sharing(ledger, tmp_path, 
     assert "no route to the ledger" in caplog.text
 
 
+def test_what_is_of_another_ledger_is_copied(ledger, store, tmp_path, monkeypatch):
+    """In a place of several ledgers, and of runs without one, whoever hands something on has a file of its own."""
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(store.base))
+    (tmp_path / "a.pdf").write_bytes(b"pdf")
+    other = SqlLedger(f"sqlite:///{tmp_path / 'other.db'}")
+    for theirs in (artifact_store(other), artifact_store()):
+        table, file = kept(theirs), theirs.put_file(File(tmp_path / "a.pdf"))
+        mine, my_file = store.put_table(table), store.put_file(file)
+        assert mine.reference == replace(table.reference, path=mine.reference.path)
+        assert my_file.reference == replace(file.reference, path=my_file.reference.path)
+        assert {mine.reference.path, my_file.reference.path} <= set(files(store))
+        assert theirs.put_table(mine).reference.path in files(theirs)
+        assert theirs.prune(set(), datetime.now(UTC) + timedelta(days=1)).files
+        assert mine.to_arrow().equals(NUMBERS)
+        assert my_file.read_bytes() == b"pdf"
+    other.close()
+
+
 # -- a writer and a prune ---------------------------------------------------------------------------------------------
 
 

@@ -178,6 +178,8 @@ class PathArtifactStore:
     def _reuses(self, reference: Reference) -> bool:
         """Say that a file that is stored here is about to be referred to anew; returns whether it stays."""
         path = check_path(reference.path)
+        if not path.startswith(f"{self.prefix}/"):  # who removes it does not ask here
+            return False
         if self._index is not None and not self._ask(lambda index: index.reuse(path), False):
             return False
         self._files.touch(path)
