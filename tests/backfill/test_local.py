@@ -123,6 +123,7 @@ def test_what_died_with_its_worker_can_be_retried(ledger: Ledger, notes: Path) -
     Path(f"{notes}.mended").touch()
     assert fill(ledger, params=params, retry_failed=True).ended == {PartitionState.OK: 1}
     assert len(ledger.list_runs(batch_id="b")) == 15
+    assert BatchStatus.of(ledger, "b", flow).tolerated == {}
 
 
 def test_a_step_that_exits_is_a_failure(ledger: Ledger) -> None:

@@ -103,6 +103,14 @@ def test_the_engine_says_why_where_the_steps_do_not():
     assert winning_outcome([steps("a", "failed", 1, error="no rows"), engine]).error == "no rows"
 
 
+@pytest.mark.parametrize("state", ["ok", "skipped", "partial"])
+def test_why_a_run_failed_is_not_said_of_one_that_went_on(state):
+    """It was noted when a worker died, say: of a run that is ok, an error would be that of an optional step."""
+    died = account("a", "failed", 1, attempt=0, error="its worker process ended by signal SIGKILL")
+    found = winning_outcome([steps("a", state, 2), died])
+    assert (found.state, found.error) == (state, None)
+
+
 ACCOUNTS = st.lists(
     st.builds(
         account,

@@ -83,7 +83,7 @@ def _merged(accounts: list[PartitionRun]) -> PartitionRun:
     if reported.state is PartitionState.CANCELED and not recorded.state.done and _heard(reported) >= _heard(recorded):
         return replace(reported, recorded=True, part=recorded.part)
     if recorded.state.ended:
-        if not recorded.error and reported.error:
+        if reported.state is recorded.state and not recorded.error and reported.error:
             return replace(recorded, error=reported.error, step=reported.step)
         return replace(recorded, refused=reported.error) if _was_refused(recorded, reported) else recorded
     if not reported.attempt or _heard(recorded) > _heard(reported):
