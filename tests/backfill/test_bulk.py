@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -174,6 +175,17 @@ def test_a_batch_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None
     assert progress.stopped is not None
     assert 2 <= progress.failed < 40
     assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
+
+
+def test_a_retry_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None:
+    """What failed before counts when it fails again, and is told of."""
+    keys = [str(key) for key in flow.partitions.select(SOME)] if flow.partitions else []
+    batch = Backfill(flow, SOME, "b", params={"fail": keys, "pause": 0.1}, ledger=ledger)
+    assert batch.launch(Threads(ledger)).failed == 12
+    heard = Heard()
+    progress = batch.launch(Threads(ledger), retry_failed=True, max_failures=2, listener=heard)
+    assert re.fullmatch(r"\d+ partitions failed", progress.stopped or "")
+    assert 2 <= progress.ended[PartitionState.FAILED] == len(heard.failures) < 12
 
 
 def test_a_launch_that_is_canceled_counts_what_is_under_way_apart(ledger: Ledger) -> None:

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Final
 
 from flowctx.backfill.again import RunsAgain, runs_again
@@ -38,6 +39,8 @@ _FAILURES: Final = 20
 _ENDING_SECONDS: Final = 60.0
 #: How often it is looked for what slices that are over have left under way.
 _LOOK_SECONDS: Final = 30.0
+#: So many times as long as it took to read how all partitions stand, that is not done again.
+_REST: Final = 20
 
 
 class BulkLauncher(ABC):
@@ -134,6 +137,8 @@ class BulkLaunch(LeadLaunch):
         super().__init__(work.ledger.batches, [work.workflow], batch, launcher, options)
         self.bulk_work, self.bulk = work, launcher
         self.follows, self.shown, self.looked_at = False, set[str](), time.monotonic()
+        #: What has failed since this launch leads, and when it is looked for again, where counts do not tell.
+        self.failed, self.counts_at = list[str](), 0.0
 
     def lead(self) -> None:
         """Lead the batch; where slices of an earlier launch are under way, go on in its name."""
@@ -168,6 +173,7 @@ class BulkLaunch(LeadLaunch):
                 return self._conclude()
             time.sleep(POLL_SECONDS)
         self._end_left(over=True)
+        self.counts_at = 0.0
         self._count(before)
         if (failure := self.bulk.failure()) is not None:
             logger.error("batch %s: %s", self.batch.batch_id, failure)
@@ -228,6 +234,8 @@ class BulkLaunch(LeadLaunch):
         counts, known = self._counts(), (self.progress.under_way, self.progress.ended)
         self.progress.under_way = counts.get(RunStatus.RUNNING, 0)
         news = {PartitionState(status): count - before.get(status, 0) for status, count in counts.items()}
+        if before.get(RunStatus.FAILED) and (self.follows or self.bulk_work.again.retry_failed):
+            news[PartitionState.FAILED] = len(self._failed_again())
         self.progress.ended = {state: count for state, count in news.items() if state.ended and count > 0}
         failed = self.progress.ended.get(PartitionState.FAILED, 0)
         if failed > len(self.shown) < _FAILURES:
@@ -236,12 +244,27 @@ class BulkLaunch(LeadLaunch):
             self.stop(f"{amount(failed, 'partition')} failed")
         return known != (self.progress.under_way, self.progress.ended)
 
+    def _failed_again(self) -> list[str]:
+        """Return what has failed since this launch leads: of what had failed before, too, which counts do not tell.
+
+        To read how each partition stands takes long where there are many: it is done for a small part of the time.
+        """
+        begun = time.monotonic()
+        if begun >= self.counts_at:
+            standings = self.batches.iter_standings(self.batch.batch_id, self.bulk_work.workflow.name)
+            failed = (one for one in standings if one.state is PartitionState.FAILED)
+            since = self.led_at
+            self.failed = [one.partition for one in failed if since is None or (one.ended_at or since) >= since]
+            self.counts_at = time.monotonic() + _REST * (time.monotonic() - begun)
+        return self.failed
+
     def _tell_failures(self) -> None:
         batch_id, name = self.batch.batch_id, self.bulk_work.workflow.name
         runs = self.bulk_work.ledger.list_runs(
             workflow=name, batch_id=batch_id, status=RunStatus.FAILED, limit=_FAILURES
         )
-        texts = {str(run.context.partition) for run in runs} - self.shown
+        latest = (self.failed[:_FAILURES], map(str, (run.context.partition for run in runs)))
+        texts = set(chain.from_iterable(latest)) - self.shown
         for run in self.batches.iter_outcomes(batch_id, texts, workflow=name):
             if run.state is PartitionState.FAILED and self._is_new(run):
                 self._tell(run)
