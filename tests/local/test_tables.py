@@ -61,6 +61,18 @@ def table_flow(rows=100_000, broken=()):
     return flow
 
 
+def test_a_lenient_run_keeps_tables_where_a_strict_one_does(book, monkeypatch):
+    """Large ones are files of the ledger, which equal ones share and pruning may remove; its rows stay small."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    lenient = run(table_flow(), ledger=book).raise_for_failure()
+    monkeypatch.delenv("FLOWCTX_LEDGER_MODE")
+    strict = run(table_flow(), ledger=book).raise_for_failure()
+    made = [book.steps(book.get_run(some.run_id).key, ["load", "double"]) for some in (lenient, strict)]
+    (load, double), (load_again, double_again) = ([record.output for record in records] for records in made)
+    assert (load.holds, double) == (load_again.holds, double_again)
+    assert all(path.startswith(f"{book.artifact_prefix}/") for path in book.artifact_paths())
+
+
 def test_a_run_without_a_ledger_keeps_tables_in_memory(monkeypatch):
     """Tables of any size flow from step to step, and are there when the run is over."""
     monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)

@@ -15,6 +15,7 @@ from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, reason_of
+from flowctx.core.durability.run_ledgers import ledger_behind
 from flowctx.core.durability.run_plan import LOCAL_LEASE
 from flowctx.core.durability.step_attempt import StepAttempt, StepInput
 from flowctx.core.errors import LedgerError, LedgerUnavailable, Superseded, error_text
@@ -41,7 +42,7 @@ class Progress:
     def __init__(self, workflow: Workflow, recorder: Recorder, clock: Clock) -> None:
         self.workflow, self.recorder, self.clock = workflow, recorder, clock
         self.ctx = recorder.context
-        ledger = recorder.ledger if recorder.recording else None
+        ledger = ledger_behind(recorder.ledger)
         self.store: ArtifactStore | None = artifact_store(ledger)
         if self.store is None and ledger is None:
             self.store = MemoryArtifactStore()

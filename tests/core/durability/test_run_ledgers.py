@@ -8,7 +8,7 @@ import pytest
 from flowctx import LedgerUnavailable, StepStatus, Superseded, UnknownRun
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.run_ledgers import NO_LEDGER, LenientLedger, NoLedger, run_ledger
+from flowctx.core.durability.run_ledgers import NO_LEDGER, LenientLedger, NoLedger, ledger_behind, run_ledger
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
@@ -27,6 +27,8 @@ def test_the_setting_says_what_a_run_is_recorded_in():
     assert run_ledger(ledger, strict=True) is ledger
     assert isinstance(run_ledger(ledger, strict=False), LenientLedger)
     assert run_ledger(None, strict=True) is run_ledger(None, strict=False) is NO_LEDGER
+    assert {ledger_behind(run_ledger(ledger, strict=strict)) for strict in (True, False)} == {ledger}
+    assert ledger_behind(NO_LEDGER) is None
 
 
 @pytest.mark.parametrize("ledger", [NoLedger, LenientLedger])

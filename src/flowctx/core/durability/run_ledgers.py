@@ -36,6 +36,17 @@ def run_ledger(ledger: Ledger | None, *, strict: bool) -> RunLedger:
     return ledger if strict else LenientLedger(ledger)
 
 
+def ledger_behind(recorded_in: RunLedger) -> RunLedger | None:
+    """Return the ledger itself in which a run is recorded, which says where its artifacts go.
+
+    Args:
+        recorded_in: What :func:`run_ledger` returned.
+    """
+    if isinstance(recorded_in, NoLedger):
+        return None
+    return recorded_in.ledger if isinstance(recorded_in, LenientLedger) else recorded_in
+
+
 class NoLedger:
     """Remembers nothing: a run that is recorded in it goes on as any other, and cannot be continued."""
 
@@ -152,7 +163,7 @@ class LenientLedger:
     def __init__(self, ledger: RunLedger) -> None:
         self._ledger = ledger
         #: What inputs are read from, also of a run that is not recorded: without it there are none.
-        self._inputs = ledger
+        self.ledger = ledger
         self._backlog: list[StepRecord] = []
 
     def begin(
@@ -280,19 +291,19 @@ class LenientLedger:
         batch_id: str | None = None,
     ) -> list[Version]:
         """Return captures; without them there is no input, so what the ledger cannot do is raised."""
-        return self._inputs.versions(workflow, step, partitions, batch_id=batch_id)
+        return self.ledger.versions(workflow, step, partitions, batch_id=batch_id)
 
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
         """Return captures that are pruned; what the ledger cannot do is raised."""
-        return self._inputs.pruned_versions(workflow, partitions)
+        return self.ledger.pruned_versions(workflow, partitions)
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of a step; what the ledger cannot do is raised."""
-        return self._inputs.step_records(step, run_keys)
+        return self.ledger.step_records(step, run_keys)
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return a batch; what the ledger cannot do is raised."""
-        return self._inputs.find_batch(batch_id)
+        return self.ledger.find_batch(batch_id)
 
     def _flush(self, run: RunRecord) -> None:
         if self._backlog:
