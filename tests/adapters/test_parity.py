@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from shutil import copytree
+from types import SimpleNamespace
 
 import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 
@@ -17,8 +19,10 @@ from adapters.parity_flows import ordered_set, planted
 from flowctx import (
     Daily,
     EngineError,
+    FlowctxError,
     InputMissing,
     LedgerError,
+    LedgerUnavailable,
     PartitionError,
     PartitionScheme,
     PlainDataError,
@@ -204,6 +208,30 @@ def test_large_outputs_are_read_from_the_users_artifacts(ledger, monkeypatch, tm
     assert (found.equal, found.statuses) == (True, {"ok": 1})
     assert sorted((tmp_path / "store").rglob("*")) == kept
     assert len(kept) > 1
+
+
+def test_no_room_for_the_sides_is_said(monkeypatch, tmp_path):
+    """It is no fault of a ledger of the user's; where there is room, errors are what they were."""
+
+    def full(work, sides):
+        raise LedgerUnavailable("the ledger of a side cannot be written (database or disk is full)")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    flow = Workflow("plain")
+    flow.step("only")(lambda ctx: {})
+    with pytest.raises(LedgerUnavailable, match="the ledger of a side"):
+        verify(flow, on=["dagster"], run_sides=full)
+    monkeypatch.setattr("flowctx.parity.verifying.disk_usage", lambda folder: SimpleNamespace(free=4096))
+    words = rf"temporary files in {tmp_path} cannot be written \(4,096 bytes are free\); set TMPDIR to a folder"
+    with pytest.raises(FlowctxError, match=words) as raised:
+        verify(flow, on=["dagster"], run_sides=full)
+    assert not isinstance(raised.value, LedgerError)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(PartitionError, match="has no partitions"):
+        verify(flow, "date=last:5")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(FlowctxError, match=r"temporary files in .*gone cannot be written \(No such file"):
+        verify(flow, on=["dagster"])
 
 
 def test_what_cannot_be_compared_is_refused(monkeypatch):

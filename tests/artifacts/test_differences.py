@@ -332,7 +332,7 @@ def test_no_room_for_temporary_files_is_one_sentence(monkeypatch, tmp_path):
     """It says where they would be."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     old, new = pair(100)
-    with pytest.raises(ArtifactError, match="cannot write temporary files, .* No such file .* folder in TMPDIR"):
+    with pytest.raises(ArtifactError, match="temporary files in .*gone cannot be written .No such file .* set TMPDIR"):
         compare_tables(old, new, Comparison(key=("day", "symbol"), part_bytes=1))
     assert compare_tables(old, new, Comparison(key=("day", "symbol"))).cells == 10
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -292,6 +293,20 @@ def test_a_full_disk_is_said():
     assert isinstance(error, ArtifactUnavailable)
     assert "free some space" in str(error)
     assert categorize(error).retryable
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_no_room_for_what_waits_for_an_upload_is_said(bucket, monkeypatch, tmp_path, size):
+    """It is no fault of the bucket, whether a temporary file cannot be made, or not be written."""
+    store = PathArtifactStore(bucket, patience=(), inline_bytes=0)
+    words = rf"to {bucket}: temporary files in .* cannot be written \(No space left.*\); set TMPDIR to a folder"
+    with monkeypatch.context() as full:
+        full.setattr(tempfile, "TemporaryFile", lambda **how: open("/dev/full", "w+b"))  # noqa: SIM115
+        with pytest.raises(ArtifactUnavailable, match=words):
+            store.put(b"x" * size)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ArtifactUnavailable, match=r"temporary files in .*gone cannot be written \(No such file"):
+        store.put(b"x" * size)
 
 
 def test_a_folder_that_is_no_folder_is_said(tmp_path):

@@ -24,11 +24,23 @@ def test_items_come_back_in_order_each_time(monkeypatch, in_memory):
 
 
 def test_no_room_is_said_where_it_is(monkeypatch, tmp_path):
-    """It names the variable that says where temporary files are."""
+    """It names the folder, and the variable that says where temporary files are."""
     monkeypatch.setattr(temporary_files, "_IN_MEMORY", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with WaitingItems() as waiting, pytest.raises(FlowctxError, match="set TMPDIR to a folder that has room"):
+    words = rf"temporary files in {tmp_path}/nowhere cannot be written \(No such .*\); set TMPDIR to a folder"
+    with WaitingItems() as waiting, pytest.raises(FlowctxError, match=words):
         waiting.put("long")
+
+
+def test_where_there_is_no_folder_at_all_the_reason_names_those_that_were_tried(monkeypatch):
+    """Python's own words for that are shown."""
+
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(temporary_files, "gettempdir", none)
+    with pytest.raises(FlowctxError, match=r"^temporary files cannot be written \(No usable .*'/tmp'"), having_room():
+        none()
 
 
 def test_no_room_is_said_of_what_others_write():

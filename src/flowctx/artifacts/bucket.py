@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from flowctx.artifacts.folder import Stored, damaged
 from flowctx.artifacts.trouble import PATIENCE, patiently
-from flowctx.core.errors import ContextError
+from flowctx.core.errors import ArtifactUnavailable, ContextError
+from flowctx.core.temporary_files import no_room
 from flowctx.core.whole_files import PART
 
 #: Object stores on which a put is atomic; anywhere else a file is written beside its place and moved.
@@ -57,10 +58,17 @@ class Bucket:
     @contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
         """Open a new object; it is there when the block ends, and not at all if the block raises."""
-        with tempfile.TemporaryFile(prefix="flowctx-") as file:
-            yield file
-            file.flush()
-            patiently(lambda: self._upload(file, path), f"write {path} to {self.shown}", self._patience)
+        what = f"write {path} to {self.shown}"
+        with _having_room(what):
+            file = tempfile.TemporaryFile(prefix="flowctx-")  # noqa: SIM115 - closed below
+        try:
+            yield cast(BinaryIO, _Waiting(file, what))
+            with _having_room(what):
+                file.flush()
+            patiently(lambda: self._upload(file, path), what, self._patience)
+        finally:
+            with suppress(OSError):  # where it has no room, it says so once more
+                file.close()
 
     def _upload(self, file: BinaryIO, path: str) -> None:
         fs, target = self._at(path)
@@ -153,6 +161,26 @@ class Bucket:
         for upload in old:
             fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         return len(old)
+
+
+class _Waiting:
+    """Writes to the temporary file of an object that is uploaded later."""
+
+    def __init__(self, file: BinaryIO, what: str) -> None:
+        self._file, self._what = file, what
+
+    def write(self, data: bytes) -> int:
+        with _having_room(self._what):
+            return self._file.write(data)
+
+
+@contextmanager
+def _having_room(what: str) -> Iterator[None]:
+    """Say that it is no store that has no room, but the folder for temporary files."""
+    try:
+        yield
+    except OSError as exc:
+        raise ArtifactUnavailable(f"cannot {what}: {no_room(exc.strerror or str(exc))}") from exc
 
 
 def _path_object(base: Any, shown: str) -> Any:

@@ -24,6 +24,7 @@ from flowctx.artifacts.row_keys import as_array, hash_rows, numbers
 from flowctx.artifacts.types import bytes_of, canonical, is_period, is_text, period_texts
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError
+from flowctx.core.temporary_files import no_room
 
 #: The column of a part that says which row of its table each row is; a stored table has no such name.
 PLACE: Final = "\0place"
@@ -155,10 +156,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def _no_room(exc: OSError) -> ArtifactError:
-    return ArtifactError(
-        f"cannot write temporary files, which the comparison of large tables by a key needs: {exc.strerror or exc}; "
-        "make room, or name another folder in TMPDIR"
-    )
+    return ArtifactError(f"large tables are sorted by a key to be compared: {no_room(exc.strerror or str(exc))}")
 
 
 def pairs_by_key(

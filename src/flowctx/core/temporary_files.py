@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, Self
 
 from flowctx.core.errors import FlowctxError
@@ -52,7 +52,7 @@ class WaitingItems:
 
 @contextmanager
 def having_room(*kinds: type[Exception]) -> Iterator[None]:
-    """Say of a temporary file that cannot be written where it would have room.
+    """Say of a temporary file that cannot be written where it is, and where it would have room.
 
     Args:
         *kinds: Errors of what writes it, beside those of the system.
@@ -64,7 +64,7 @@ def having_room(*kinds: type[Exception]) -> Iterator[None]:
         >>> with having_room():
         ...     raise OSError(28, "No space left on device")
         Traceback (most recent call last):
-        flowctx.core.errors.FlowctxError: rows wait in a temporary file, which cannot be written (No space left ...
+        flowctx.core.errors.FlowctxError: temporary files in ... cannot be written (No space left on device); set ...
     """
     try:
         yield
@@ -72,6 +72,13 @@ def having_room(*kinds: type[Exception]) -> Iterator[None]:
         if not isinstance(exc, (OSError, *kinds)):
             raise
         why = exc.strerror if isinstance(exc, OSError) else exc
-        raise FlowctxError(
-            f"rows wait in a temporary file, which cannot be written ({why}); set TMPDIR to a folder that has room"
-        ) from exc
+        raise FlowctxError(no_room(str(why or exc))) from exc
+
+
+def no_room(why: str) -> str:
+    """Return that temporary files cannot be written, where they are, and what to do about it."""
+    try:
+        place = f" in {gettempdir()}"
+    except FileNotFoundError:  # of several folders none can be written; the reason names them
+        place = ""
+    return f"temporary files{place} cannot be written ({why}); set TMPDIR to a folder that has room"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, disk_usage
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from flowctx.backfill.selected import selected
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import PartitionError
+from flowctx.core.errors import EngineError, FlowctxError, LedgerError, PartitionError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.temporary_files import having_room, no_room
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.names import listed
 from flowctx.ledger import open_ledger
@@ -37,6 +39,8 @@ from flowctx.parity.shown import report
 from flowctx.versions.changes import Tolerance
 from flowctx.versions.choosing import required_ledger
 
+#: Where no more bytes are free, what failed lacked room: a ledger alone takes as much.
+_LITTLE_ROOM: Final = 1 << 20
 #: Runs the work of all sides, each in its folder, and returns what could not begin, by the folder's name.
 RunSides = Callable[[Work, Mapping[str, tuple[str, Path]]], Mapping[str, Mapping[PartitionKey | None, str]]]
 
@@ -96,7 +100,7 @@ def verify(
     comparer = Comparer(workflow=workflow, how=how, ignore=listed(ignore))
     if servers:
         check_servers(work, required_ledger(ledger))
-    with tempfile.TemporaryDirectory(prefix="flowctx-parity-") as root:
+    with _temporary_folder() as root:
         inputs = Path(root, "inputs")
         inputs.mkdir()
         prepare_ledger(inputs)  # once: a new database for each side takes longer than to copy one
@@ -168,6 +172,25 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
 def _place(folder: Path) -> Place:
     with scratch_environment(folder):
         return Place.of(open_ledger(ledger_url(folder)), BATCH)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """Make a folder that is gone afterwards; say so if it has no room, whatever fails for that.
+
+    Raises:
+        FlowctxError: There is no room.
+    """
+    with having_room():
+        folder = tempfile.TemporaryDirectory(prefix="flowctx-parity-")
+    with folder as path:
+        try:
+            yield path
+        except (OSError, EngineError, LedgerError, PayloadError) as exc:
+            free = disk_usage(path).free
+            if free > _LITTLE_ROOM:
+                raise
+            raise FlowctxError(no_room(f"{free:,} bytes are free")) from exc
 
 
 def _compare(
