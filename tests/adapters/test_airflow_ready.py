@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
-from flowctx import Daily, Monthly, PartitionScheme, StepResult, Weekly, Workflow, WorkflowError, run
-from flowctx.airflow import PartitionTimetable, _compat, workflow_dag
+from flowctx import Daily, EngineError, Monthly, PartitionScheme, StepResult, Weekly, Workflow, WorkflowError, run
+from flowctx.airflow import PartitionTimetable, _compat, ready, workflow_dag
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.ready import ReadyTrigger, add_starter, inputs_schedule
 from flowctx.core.durability.readiness import Readiness
@@ -41,11 +44,12 @@ def _report(ctx, *, days):
     return {"sum": sum(output["n"] for output in days.values())}
 
 
-def start_what_is_ready(month, dag):
+def start_what_is_ready(month, dag, on_restatement="ignore"):
     """Start in a real task what the trigger would find; in one process, triggers of old Airflows cannot ask it."""
-    schedule = inputs_schedule(month, SINCE, "ignore")
+    schedule = inputs_schedule(month, SINCE, on_restatement)
     operator = add_starter(dag, schedule).get_task("start")
-    trigger = ReadyTrigger(dag.dag_id, schedule.readiness.to_dict(), SINCE.date().isoformat(), "ignore", 0.0)
+    since = SINCE.date().isoformat()
+    trigger = ReadyTrigger(dag.dag_id, schedule.readiness.to_dict(), since, on_restatement, 0.0)
     started = []
     with DAG(f"{dag.dag_id}_starts") as starts:
 
@@ -53,8 +57,8 @@ def start_what_is_ready(month, dag):
         def start():
             ti = get_current_context()["ti"]
             runs = trigger._new(trigger._ready(schedule.readiness, ledger_from_env()), ti.get_dr_count)
-            started.extend(operator.start({}, {"runs": runs}))
-            assert operator.start({}, {"runs": runs}) == []  # Airflow has them by now
+            started.extend(operator.start({"ti": ti}, {"runs": runs}))
+            assert operator.start({"ti": ti}, {"runs": runs}) == []  # Airflow has them by now
 
         start()
     run_dag(starts).raise_for_failure()
@@ -98,13 +102,52 @@ def test_what_is_there_is_not_started_again(ledger):
         return sum(run_id != "inputs__149__0" for run_id in run_ids)
 
     new = trigger._new(runs, count)
-    assert "inputs__149__0" in new
-    assert len(new) == 50
-    assert asked == [100, 50]
+    assert new == {"inputs__149__0": "149"}
+    assert asked[:4] == [100, 50, 25, 25]
+    assert len(asked) < 15
     assert trigger._new(runs, lambda dag_id, states, run_ids: len(run_ids)) == {}
     path, arguments = trigger.serialize()
     assert path == "flowctx.airflow.ready.ReadyTrigger"
     assert ReadyTrigger(**arguments).serialize() == (path, arguments)
+
+
+def test_a_month_that_is_restated_runs_a_second_time(ledger):
+    """Its first run keeps the logical date that tells the month before Airflow 3.2; the second one has none."""
+    days, month = workflows("restated")
+    dag = workflow_dag(month, schedule="inputs", start_date=SINCE, on_restatement="run")
+    run_dag(dag, partition="2026-01-31")  # Airflow knows the DAG; the run fails
+    for batch_id in ("first", "again"):
+        for session in days.partitions.select("date=2026-01-26..2026-01-30"):
+            run(days, partition=session, batch_id=batch_id).raise_for_failure()
+        (run_id,) = start_what_is_ready(month, dag, "run")
+        assert runs_in_airflow(dag.dag_id)[run_id] == {"partition": "2026-01-31"}
+        run(month, partition="2026-01-31", batch_id=batch_id).raise_for_failure()
+
+
+def test_a_run_that_airflow_refuses_keeps_no_other_from_running(monkeypatch):
+    """The others are started, whatever is before them, and the task fails and says which was not, and why."""
+    _, month = workflows("refuses")
+    dag = workflow_dag(month, schedule="inputs", start_date=SINCE)
+    schedule = inputs_schedule(month, SINCE, "ignore")
+    operator = add_starter(dag, schedule).get_task("start")
+    trigger = ReadyTrigger(dag.dag_id, schedule.readiness.to_dict(), "2026-01-01", "ignore", 0.0)
+    there = set()
+
+    def refuse_one(dag_id, run_id, conf, logical_date):
+        if run_id == "r005":
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"message": "a lock"}))
+        there.add(run_id)
+        return True
+
+    monkeypatch.setattr(ready, "start_run", refuse_one)
+    runs = {f"r{n:03}": "2026-01-31" for n in range(250)}
+    ti = SimpleNamespace(get_dr_count=lambda **which: 0)
+    with pytest.raises(EngineError, match=r"does not start these runs of DAG refuses_month: r005 \(.*a lock"):
+        operator.start({"ti": ti}, {"runs": trigger._new(runs, lambda **which: 0)})
+    assert len(there) == 249
+    later = {**runs, "r300": "2026-01-31"}
+    new = trigger._new(later, lambda dag_id, states, run_ids: len(there & set(run_ids)))
+    assert list(new) == ["r005", "r300"]
 
 
 def windows(funds, value=_value):

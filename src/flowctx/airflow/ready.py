@@ -19,18 +19,20 @@ from asgiref.sync import sync_to_async
 
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.partitions import id_text
-from flowctx.airflow.planned_runs import DagRuns, instant_of_key, start_run, together
+from flowctx.airflow.planned_runs import Count, DagRuns, instant_of_key, start_run, together
 from flowctx.airflow.recording import ledger
 from flowctx.airflow.run_order import bound_of
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
-from flowctx.core.errors import ContextError, WorkflowError, error_text
+from flowctx.core.errors import ContextError, EngineError, WorkflowError, error_text
 from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
 
 #: How often the ledger is asked.
 POLL_SECONDS: Final = 10.0
+#: So many runs, or somewhat more, are started by one task.
+_AT_ONCE: Final = 1000
 
 
 class InputsSchedule(NamedTuple):
@@ -109,15 +111,33 @@ class StartReady(BaseOperator):
         self.defer(trigger=trigger, method_name="start")
 
     def start(self, context: Context, event: Mapping[str, Any]) -> list[str]:
-        """Start the runs that Airflow does not have yet, and return their ids."""
-        scheme = self.schedule.readiness.scheme
-        started = []
+        """Start the runs that Airflow does not have yet, and return their ids.
+
+        Raises:
+            EngineError: Airflow does not start some of them; the others are started.
+        """
+        from airflow.sdk.exceptions import AirflowRuntimeError
+
+        started, refused = [], []
         for run_id, text in event["runs"].items():
-            instant = None if AIRFLOW.able("partitioned runs") else instant_of_key(scheme, text)
-            if start_run(self.target, run_id, {"partition": text}, instant):
-                started.append(run_id)
+            try:
+                if start_run(self.target, run_id, {"partition": text}, self._logical_date(context, text)):
+                    started.append(run_id)
+            except AirflowRuntimeError as exc:
+                refused.append(f"{run_id} ({error_text(exc)})")
         logger.info("started %d runs of DAG %s: %s", len(started), self.target, ", ".join(started) or "none")
+        if refused:
+            raise EngineError(f"Airflow does not start these runs of DAG {self.target}: {', '.join(refused)}")
         return started
+
+    def _logical_date(self, context: Context, text: str) -> datetime | None:
+        """Return the logical date of a run, which tells its partition before Airflow 3.2; none, where a run has it."""
+        instant = None
+        if not AIRFLOW.able("partitioned runs"):
+            instant = instant_of_key(self.schedule.readiness.scheme, text)
+        if instant is not None and DagRuns(self.target, (), (instant,)).count(context["ti"].get_dr_count):
+            return None
+        return instant
 
 
 class ReadyTrigger(BaseTrigger):
@@ -170,12 +190,24 @@ class ReadyTrigger(BaseTrigger):
         ready = readiness.ready(ledger, datetime.now(UTC), self.since, restated=self.restated)
         return {run_id_of(readiness, one): readiness.scheme.text(one.key) for one in ready}
 
-    def _new(self, runs: Mapping[str, str], ask: Any) -> dict[str, str]:
-        """Return the first of those that Airflow may not have, many at a time."""
+    def _new(self, runs: Mapping[str, str], ask: Count) -> dict[str, str]:
+        """Return those that Airflow does not have, as many as one task starts."""
+        new: list[str] = []
         for some in together([DagRuns(self.target, tuple(runs))]):
-            if some.run_ids and some.count(ask) < len(some.run_ids):
-                return {run_id: runs[run_id] for run_id in some.run_ids}
-        return {}
+            new += _missing(some, ask)
+            if len(new) >= _AT_ONCE:
+                break
+        return {run_id: runs[run_id] for run_id in new}
+
+
+def _missing(runs: DagRuns, ask: Count) -> list[str]:
+    """Return the ids of those runs that Airflow does not have; mostly it has all or none, which one question tells."""
+    ids = runs.run_ids
+    there = runs.count(ask)
+    if there == 0 or there >= len(ids):
+        return [] if there else list(ids)
+    halves = (ids[: len(ids) // 2], ids[len(ids) // 2 :])
+    return [run_id for half in halves for run_id in _missing(DagRuns(runs.dag_id, half), ask)]
 
 
 def run_id_of(readiness: Readiness, ready: Ready) -> str:
