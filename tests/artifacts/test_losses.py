@@ -18,6 +18,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pandas.tseries import offsets
 
 from flowctx import PlainDataError, StepResult, Table
 from flowctx.artifacts.frames import source_of
@@ -236,6 +237,8 @@ def test_batches_of_two_schemas_are_refused():
         pd.DataFrame({"a": [1, 2]}, index=pd.period_range("2024-01", periods=2, freq="M", name="month")),
         pd.DataFrame({"a": [1, 2]}, index=pd.period_range("2024-01", periods=2, freq="Q")),
         pd.DataFrame({"a": [1, 2]}, index=pd.timedelta_range("1D", periods=2)),
+        pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2026-01-16", periods=2, freq="WOM-3FRI")),
+        pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2026-01-02", periods=2, freq=2 * offsets.BDay())),
         pd.DataFrame({"v": pd.arrays.IntervalArray.from_breaks([0, 1, 2])}),
         pd.DataFrame({0: [1], 1: [2]}),
         pd.DataFrame([[1, 2]], columns=pd.DatetimeIndex(["2026-01-05", "2026-01-09"], name="day")),
@@ -276,6 +279,29 @@ def test_an_index_of_periods_whose_frequency_was_kept_beside_it_is_read():
     source.freq = "M"
     reference = replace(source.write(file), data=file.getvalue())
     pd.testing.assert_frame_equal(Table(reference).to_pandas(), frame)
+
+
+@pytest.mark.parametrize(
+    "freq",
+    [
+        offsets.CustomBusinessDay(holidays=["2026-01-19"]),
+        offsets.DateOffset(months=1),
+        offsets.BusinessHour(start="09:30", end="16:00"),
+    ],
+    ids=lambda freq: freq.freqstr,
+)
+def test_a_frequency_whose_name_does_not_say_all_of_it_is_left_out(freq, caplog):
+    """With a warning; the frame is read, and no other one is made up. So is a table of before, which kept the name."""
+    frame = pd.DataFrame({"x": range(30)}, index=pd.date_range("2026-01-02", periods=30, freq=freq))
+    with caplog.at_level(logging.WARNING, "flowctx"):
+        source, file = source_of(frame, "output"), io.BytesIO()
+    assert f"the frequency {freq!r}, which is not kept" in caplog.text
+    back = stored(frame).to_pandas()
+    pd.testing.assert_frame_equal(back, frame, check_freq=False)
+    assert back.index.freq is None
+    source.freq = freq.freqstr
+    before = Table(replace(source.write(file), data=file.getvalue()))
+    pd.testing.assert_frame_equal(before.to_pandas(), frame, check_freq=False)
 
 
 def test_a_polars_frame_comes_back_as_it_was():

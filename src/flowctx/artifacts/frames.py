@@ -275,11 +275,27 @@ def _lazy_batches(value: Any, schema: pa.Schema, path: str) -> Iterator[pa.Recor
 
 
 def _of_pandas(value: Any, path: str) -> ArrowSource:
-    import pandas
+    return _of_table(_arrow_of_pandas(value, path), path, _freq(value.index, path))
 
-    table = _arrow_of_pandas(value, path)
-    freq = None if isinstance(value.index, pandas.PeriodIndex) else getattr(value.index, "freqstr", None)
-    return _of_table(table, path, freq)
+
+def _freq(index: Any, path: str) -> str | None:
+    """Return the frequency of an index of times, if its name says all of it; that of periods is their type."""
+    import pandas as pd
+    from pandas.tseries.frequencies import to_offset
+
+    freq = getattr(index, "freq", None)
+    if freq is None or isinstance(index, pd.PeriodIndex):
+        return None
+    name = str(freq.freqstr)
+    try:
+        if to_offset(name) == freq:
+            return name
+    except ValueError:  # it has a name that only people can read
+        pass
+    logger.warning(
+        "%s has an index of the frequency %r, which is not kept; set index.freq where it is read", path, freq
+    )
+    return None
 
 
 def _arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from itertools import islice
 from typing import Any, BinaryIO
@@ -69,9 +69,10 @@ class ParquetTable:
                 columns = [*columns, *(name for name in self._index_columns() if name not in columns)]
             table, freq = self._read(file, columns, where), self._form[0].freq
         frame = pandas_frame(table, self._index_columns(), self_destruct=True)
-        # That of periods is their type; versions before kept it all the same.
+        # That of periods is their type; versions before kept it all the same, and names that do not say all of it.
         if freq is not None and where is None and not isinstance(frame.index, pandas.PeriodIndex):
-            frame.index.freq = freq
+            with suppress(ValueError):
+                frame.index.freq = freq
         return frame
 
     def to_polars(self, columns: Sequence[str] | None, where: Any) -> Any:
