@@ -24,10 +24,13 @@ from flowctx import (
     ArtifactRefused,
     ArtifactUnavailable,
     ContextError,
+    ErrorCategory,
     File,
     PayloadError,
     StepResult,
     Table,
+    Workflow,
+    run,
 )
 from flowctx.artifacts import PathArtifactStore, artifact_store
 from flowctx.artifacts.trouble import explained
@@ -99,6 +102,33 @@ def test_a_file_is_found_again(store, tmp_path):
     again = from_json(to_json(file))
     again.bind(store)
     assert (again.name, again.bytes, again.read_bytes()) == ("report.pdf", 4000, b"%PDF" * 1000)
+
+
+@pytest.mark.parametrize("name", [b"a\\b.pdf", b"a\xff.pdf", b"a\0.pdf"])
+def test_a_file_whose_name_others_cannot_have_is_refused(name, tmp_path):
+    """A name that would be read as a path, or cannot be written into a payload, fails the step that hands it on."""
+    path = os.path.join(tmp_path, os.fsdecode(name))
+    flow = Workflow("report")
+    flow.step(name="write")(lambda ctx: {"pdf": File(path)})
+    failed = run(flow, ledger=f"sqlite:///{tmp_path / 'ledger.db'}")["write"]
+    assert failed.category is ErrorCategory.CONFIGURATION
+    assert failed.error.endswith("give the file another name")
+
+
+def test_a_file_with_a_backslash_in_its_name_is_read(tmp_path):
+    """Of a ledger in which one was recorded before that was refused; a lone surrogate is in none."""
+    (tmp_path / "a.pdf").write_bytes(b"pdf")
+    store = PathArtifactStore(str(tmp_path / "store"))
+    stored = store.put_file(File(tmp_path / "a.pdf"))
+    payload = to_json(stored)
+    payload["$file"]["name"] = "a\\b.pdf"
+    again = from_json(payload)
+    again.bind(store)
+    assert (again.name, again.read_bytes()) == ("a\\b.pdf", b"pdf")
+    for name in ("a\ud800.pdf", "a/b.pdf", "a\0.pdf", ".."):
+        payload["$file"]["name"] = name
+        with pytest.raises(PayloadError, match="is no name of a file"):
+            from_json(payload)
 
 
 def test_a_source_that_breaks_leaves_nothing(store):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike, fspath
+from pathlib import PurePath
 from typing import BinaryIO, Protocol
 
 from flowctx.core.data.references import FileReference, Handle
+from flowctx.core.errors import PlainDataError
+from flowctx.core.printable import well_formed
 
 
 class FileLibrary(Protocol):
@@ -40,6 +43,9 @@ class File(Handle[FileReference, str]):
     Args:
         path: Where it is on this machine. It is stored when the step ends, and must stay until then.
 
+    Raises:
+        PlainDataError: Its name is no text, or is a path elsewhere.
+
     Example:
         ::
 
@@ -50,7 +56,7 @@ class File(Handle[FileReference, str]):
     __slots__ = ()
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        super().__init__(None, fspath(path), None)
+        super().__init__(None, _checked(fspath(path)), None)
 
     @classmethod
     def of(cls, reference: FileReference, store: object | None = None) -> File:
@@ -96,3 +102,13 @@ class File(Handle[FileReference, str]):
         if self._reference is None:
             return f"File({self._source!r})"
         return f"<File {self.name}: {self.bytes:,} bytes>"
+
+
+def _checked(path: str) -> str:
+    name = PurePath(path).name
+    if "\\" in name or well_formed(name) != name:
+        raise PlainDataError(
+            f"the file name {name!r} has a backslash, a NUL or bytes that are no UTF-8, and other machines cannot have "
+            "it; give the file another name"
+        )
+    return path

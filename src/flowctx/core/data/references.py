@@ -6,6 +6,7 @@ a parent folder or an absolute path, so that a payload leads nowhere else.
 
 from __future__ import annotations
 
+import os
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from flowctx.core.errors import PayloadError
 from flowctx.core.hashing import sha256
+from flowctx.core.printable import well_formed
 
 #: A prefix for what belongs together, the kind, two characters that spread the names, a random name.
 _PATH = re.compile(r"[a-z0-9][a-z0-9-]{0,63}/(?:tables|outputs|files)/[0-9a-f]{2}/[0-9a-f]{32}\.[a-z]{1,12}", re.ASCII)
@@ -146,8 +148,14 @@ class FileReference(Reference):
     def check(self) -> None:
         """Refuse what cannot be."""
         super(FileReference, self).check()
-        if not isinstance(self.name, str) or not self.name or self.name in (".", "..") or set(self.name) & set("/\\\0"):
-            raise PayloadError(f"{self.name!r} is no name of a file")
+        name = self.name  # a backslash was taken once: it is a path on Windows alone
+        if (
+            not isinstance(name, str)
+            or name in ("", ".", "..")
+            or {"/", os.sep} & set(name)
+            or well_formed(name) != name
+        ):
+            raise PayloadError(f"{name!r} is no name of a file")
         if self.data is not None and sha256(self.data) != self.digest:
             raise PayloadError("its data is not what was written")
 
