@@ -15,6 +15,7 @@ import pytest
 from adapters.test_across_engines import ENGINES, PAIRS
 from flowctx import ArtifactError, File, StepResult, Workflow, run
 from flowctx.artifacts import artifact_store, prune_artifacts
+from flowctx.core.data.previews import handles_of
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import open_ledger
 from troubled_store import FULL, READ_ONLY, TroubledFileSystem
@@ -87,6 +88,63 @@ def test_a_run_with_tables_goes_on_elsewhere(first, then, ledger):
     assert done.context.get_output("report", "head") == "symbol,close,adjusted,tiny"
     pd.testing.assert_frame_equal(done.context.get_output("report", "last").to_pandas(), CLOSES[-100:])
     assert ledger.get_run(done.run_id).status is RunStatus.OK
+
+
+def handed_on_as_params(calls: list[str]) -> Workflow:
+    """A table and a file that are parameters for all later steps, one of which fails unless it is told not to."""
+    flow = Workflow("as_params", params={"fix": 0})
+
+    @flow.step()
+    def load(ctx):
+        calls.append("load")
+        return {"closes": CLOSES}
+
+    @flow.step()
+    def update(ctx):
+        calls.append("update")
+        noise = pd.DataFrame({"noise": np.random.default_rng(1).random(20_000)})
+        updates = {"closes": ctx.get_output("load", "closes"), "found": {"noise": noise, "code": File(__file__)}}
+        return StepResult.ok(context_updates=updates)
+
+    @flow.step()
+    def report(ctx):
+        calls.append("report")
+        if not ctx.params["fix"]:
+            return StepResult.fail("not yet", category="DATA_QUALITY")
+        pd.testing.assert_frame_equal(ctx.params["closes"].to_pandas(), CLOSES)
+        code = ctx.params["found"]["code"].read_bytes()
+        return {"noise": len(ctx.params["found"]["noise"].to_pandas()), "code": len(code)}
+
+    return flow
+
+
+@pytest.mark.parametrize(("first", "then"), PAIRS)
+def test_tables_in_parameters_that_steps_write_are_stored(first, then, ledger, monkeypatch):
+    """By each engine, and found by the steps after, in the context at the end and where the run goes on elsewhere."""
+    calls: list[str] = []
+    failed = ENGINES[first](handed_on_as_params(calls))
+    written = ledger.steps(ledger.get_run(failed.run_id).key, ["update"])[0].updates
+    assert {handle.reference.path is not None for _, handle in handles_of(written)} == {True}
+    assert {handle.reference.path for _, handle in handles_of(written)} <= ledger.artifact_paths()
+    done = ENGINES[then](handed_on_as_params(calls), resume_from=failed.run_id, params={"fix": 1})
+    assert done.status == "ok", done["report"].error
+    assert calls == ["load", "update", "report", "report"]
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL")  # the store is known without it
+    pd.testing.assert_frame_equal(done.context.params["closes"].to_pandas(), CLOSES)
+    assert done.context.params["found"]["code"].read_bytes() == Path(__file__).read_bytes()
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_tables_in_parameters_are_found_without_a_ledger(engine, monkeypatch):
+    """In the place that the engine has of its own; where there is none, what is large is refused with what to set."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    done = ENGINES[engine](handed_on_as_params([]), params={"fix": 1})
+    if engine == "airflow":
+        assert "hands on takes" in done["update"].error
+        assert "set FLOWCTX_ARTIFACTS_URL" in done["update"].error
+    else:
+        assert done.raise_for_failure().context.get_output("report", "noise") == 20_000
 
 
 # -- trouble ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from flowctx.artifacts import artifact_store
+from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
@@ -67,6 +68,8 @@ class Recorded:
         if not found:
             return cls(steps={}, outputs={}, batch_id=batch_id)
         steps = {record.step: record for record in ledger.steps(found[0].key)}
+        for record in steps.values():
+            bind(record.updates, store)
         outputs = {
             name: load_output(Envelope(step=name, output=record.output), store)
             for name, record in steps.items()

@@ -30,6 +30,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.completeness import (
@@ -112,6 +113,7 @@ class Recorder:
             if earlier or unheard:
                 output = load_output(Envelope(step=step, output=record.output), store)
                 updates = FrozenDict(effective_updates(self.context, record))
+                bind(updates, store)
                 return StepResult(
                     status=record.status,
                     output=output,

@@ -198,12 +198,14 @@ def final_context(
 
 
 def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
-    """Return the output in an envelope, from the artifact store if it was put there.
+    """Return the output in an envelope, from the artifact store if it was put there; tables of updates are there, too.
 
     Raises:
         ArtifactError: The artifact is gone or damaged.
         PayloadError: There is no store to ask.
     """
+    for update in envelope.updates.values():
+        bind(update.value, store)
     if not isinstance(envelope.output, ArtifactRef):
         bind(envelope.output, store)
         return envelope.output

@@ -139,7 +139,7 @@ def execute(
         ctx: The context it sees.
         config: Configuration on top of the step's own.
         attempt: Which attempt this is, from 1; for the log.
-        store: Where the tables and files of its output go; where there is none, small ones travel inside.
+        store: Where the tables and files of its output and updates go; where there is none, small ones travel inside.
         reraise: Exceptions that belong to the engine and pass through.
         inputs: Returns what it reads of other partitions, by name, or how it ends without having run; ``None``: it
             reads nothing.
@@ -150,9 +150,7 @@ def execute(
     """
     started, exception = perf_counter(), None
     try:
-        result = _result(step, ctx, step.configured(config) if config else step.config, inputs)
-        kept = keep_tables(result.output, store, step.name)
-        result = result if kept is result.output else replace(result, output=kept)
+        result = _kept(_result(step, ctx, step.configured(config) if config else step.config, inputs), store, step)
     except reraise:
         raise
     except BaseException as exc:  # whatever a step raises is its failure, the panic of a library included
@@ -219,6 +217,14 @@ def _returned(
         return found
     returned = step.call(ctx, config, found)
     return returned if isinstance(returned, StepResult) else as_result(returned)
+
+
+def _kept(result: StepResult, store: ArtifactStore | None, step: Step) -> StepResult:
+    output = keep_tables(result.output, store, step.name)
+    updates = keep_tables(result.context_updates, store, step.name)
+    if output is result.output and updates is result.context_updates:
+        return result
+    return replace(result, output=output, context_updates=updates)
 
 
 def _failure(step: Step, exc: BaseException) -> StepResult:

@@ -1,4 +1,4 @@
-"""Keep the tables and files of an output before it is handed on."""
+"""Keep the tables and files that a step hands on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_STORE = (
 
 
 def keep_tables(output: _T, store: ArtifactStore | None, step: str) -> _T:
-    """Return an output whose tables and files are stored; without a store, small ones travel inside.
+    """Return an output, or updates, whose tables and files are stored; without a store, small ones travel inside.
 
     Raises:
         OutputTooLarge: One is over the limit, and there is no store.
@@ -37,7 +37,7 @@ def keep_tables(output: _T, store: ArtifactStore | None, step: str) -> _T:
         if reference.data is not None and reference.size > MAX_INLINE_BYTES:
             kind = "table" if isinstance(handle, Table) else "file"
             raise OutputTooLarge(
-                f"a {kind} in the output of step {step!r} takes {reference.size:,} bytes, more than "
+                f"a {kind} that step {step!r} hands on takes {reference.size:,} bytes, more than "
                 f"{MAX_INLINE_BYTES:,}; {NO_STORE}"
             )
         return handle

@@ -103,6 +103,7 @@ def merge_upstream(
         return ctx._with(step_outputs=outputs), Upstream(updates, prior)
     params = FrozenDict(ctx.params)
     for key, update in updates.items():
+        bind(update.value, store)
         dict.__setitem__(params, key, update.value)
     return ctx._with(step_outputs=outputs, params=params), Upstream(updates, prior)
 
