@@ -1,7 +1,8 @@
 """The tables of several partitions as one: exact, or refused with both partitions named."""
 
 import io
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import polars as pl
@@ -164,11 +165,27 @@ def test_what_does_not_fit_is_refused(one, other, words):
         joined.to_arrow()
 
 
-@pytest.mark.parametrize("own", [date(2026, 1, 5), datetime(2026, 1, 5), "2026-01-05"])  # noqa: DTZ001
+@pytest.mark.parametrize(
+    "own",
+    [
+        date(2026, 1, 5),
+        datetime(2026, 1, 5),  # noqa: DTZ001
+        datetime(2026, 1, 5, tzinfo=UTC),
+        datetime(2026, 1, 5, tzinfo=ZoneInfo("Asia/Tokyo")),
+        "2026-01-05",
+    ],
+)
 def test_a_column_that_says_the_same_as_the_dimension_stays(own):
-    """A frame may carry its own date, as a date, a midnight or text."""
+    """A frame may carry its own date, as a date, a midnight, in whatever zone, or text."""
     joined = outputs(pa.table({"date": [own], "x": [1]})).table("rows")
     assert joined.to_arrow().to_pydict() == {"fund": ["A"], "date": [own], "x": [1]}
+
+
+def test_a_time_is_of_the_day_in_its_zone():
+    """The day before in New York is refused, though it is midnight of the date in UTC."""
+    own = datetime(2026, 1, 4, 19, tzinfo=ZoneInfo("America/New_York"))
+    with pytest.raises(PlainDataError, match="has a column 'date' that is not the partition's own date; rename it"):
+        outputs(pa.table({"date": [own], "x": [1]})).table("rows").to_arrow()
 
 
 def test_it_can_be_an_output_itself():

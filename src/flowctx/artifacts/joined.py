@@ -205,7 +205,8 @@ def _check_dimension(dims: Mapping[str, str], name: str, column: pa.ChunkedArray
         return
     try:
         if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp(column.type.unit)).cast(pa.date32(), safe=True)
+            local = pc.local_timestamp(column) if column.type.tz else column
+            column = local.cast(pa.date32(), safe=True)
         texts = column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         texts = None
