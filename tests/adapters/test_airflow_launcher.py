@@ -278,6 +278,24 @@ def test_what_the_ledger_has_lost_runs_again(airflow: Airflow, ledger: Ledger, c
     assert "airflow has 3 partitions as done, and the ledger has nothing of what they made" in caplog.text
 
 
+def test_what_an_xcom_backend_keeps_is_not_taken_for_nothing(airflow: Airflow, ledger: Ledger, caplog: Any) -> None:
+    """Nobody here can tell whether such a run had a ledger: that is warned of, and a retry clears all of it."""
+    airflow.xcom_path, airflow.most = "s3://xcom/filled/1.json", 100
+    airflow.tasks = [{"task_id": step, "state": "success", "try_number": 1} for step in flow.steps]
+    assert fill(airflow, ledger).ended == {PartitionState.OK: 3}
+    unknown = [text for text in caplog.messages if "had a ledger is not known, so it is ok: what step 'load'" in text]
+    assert len(unknown) == 3
+    assert "is at 's3://xcom/filled/1.json', where workers alone can read it (xcom_backend in [core])" in unknown[0]
+    airflow.runs, airflow.state = {}, "failed"
+    airflow.tasks = [{"task_id": "load", "state": "success", "try_number": 1}, {"task_id": "check", "state": "failed"}]
+    airflow.tasks = [{"try_number": 1, **task} for task in airflow.tasks]
+    other = open_ledger("memory://")
+    assert fill(airflow, other).failed == 3
+    assert {run.error for run in other.batches.iter_outcomes("b")} == {"its task failed; see its log in Airflow"}
+    Backfill(flow, SOME, "b", ledger=other).launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert {tuple(body["task_ids"]) for body in airflow.cleared} == {("check", "load")}
+
+
 def test_what_counts_as_done_is_asked_about_once(airflow: Airflow, ledger: Ledger) -> None:
     """Where tasks write to no ledger, the next launch takes the engine's word of what it has noted."""
     airflow.most = 100

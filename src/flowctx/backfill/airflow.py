@@ -19,7 +19,7 @@ from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
-from flowctx.core.errors import EngineError, FlowctxError
+from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
@@ -206,7 +206,7 @@ class AirflowLauncher(PollingLauncher):
         more = {job.from_step} if job.from_step else self._refreshing
         tasks |= {*more, *job.incomplete} & {task["task_id"] for task in instances}
         all_again = before.state is PartitionState.CANCELED or not tasks
-        if all_again or (not before.recorded and self.had_ledger(before)):  # else XCom alone has what is not cleared
+        if all_again or not (before.recorded or self._xcom_has_all(before)):
             tasks = {instance["task_id"] for instance in instances}
         body = {
             "dry_run": False,
@@ -256,10 +256,29 @@ class AirflowLauncher(PollingLauncher):
             yield self._told(run, str(key))
 
     def had_ledger(self, run: PartitionRun) -> bool:
-        """Return whether a run says that it had a ledger: whether the first step that handed something on does."""
-        handed_on = (self._handed_on(run.run_id, step) for step in self._steps)
-        first = next((some for some in handed_on if some is not None), None)
-        return first is not None and bool(first.get(LEDGER_MARK))
+        """Return whether a run says that it had a ledger: whether the first step that handed something on does.
+
+        Raises:
+            EngineError: Airflow keeps what they handed on where only a worker can read it.
+        """
+        elsewhere = ""
+        for step in self._steps:
+            handed_on = self._handed_on(run.run_id, step)
+            if isinstance(handed_on, Mapping):
+                return bool(handed_on.get(LEDGER_MARK))
+            elsewhere = elsewhere or (f"{step!r} handed on is at {handed_on!r:.200}" if handed_on is not None else "")
+        if elsewhere:
+            raise EngineError(f"what step {elsewhere}, where workers alone can read it (xcom_backend in [core])")
+        return False
+
+    def _xcom_has_all(self, run: PartitionRun) -> bool:
+        """Return whether what a run did is in XCom alone; where nobody can tell, it may be missing in a ledger."""
+        try:
+            return not self.had_ledger(run)
+        except EngineUnavailable:
+            raise
+        except EngineError:
+            return False
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Mark runs as failed, which ends their tasks, and yield them."""
@@ -328,15 +347,15 @@ class AirflowLauncher(PollingLauncher):
         if not failed:
             return None, failed_without_task(tasks)
         first = min(failed, key=lambda task: task["end_date"] or "~")
-        envelope = self._handed_on(run_id, first["task_id"], map_index=first["map_index"]) or {}
-        return first["task_id"], str(envelope.get("error") or "its task failed; see its log in Airflow")
+        envelope = self._handed_on(run_id, first["task_id"], map_index=first["map_index"])
+        error = envelope.get("error") if isinstance(envelope, Mapping) else None
+        return first["task_id"], str(error or "its task failed; see its log in Airflow")
 
-    def _handed_on(self, run_id: str, task_id: str, **query: Any) -> Mapping[str, Any] | None:
-        """Return what a task of a step handed on, if it did."""
+    def _handed_on(self, run_id: str, task_id: str, **query: Any) -> Any:
+        """Return what a task of a step handed on, if it did; or where an XCom backend keeps that."""
         where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/return_value"
         answer = self._api.call("GET", where, query=query)
-        envelope = answer.data.get("value") if answer.status == 200 else None
-        return envelope if isinstance(envelope, Mapping) else None
+        return answer.data.get("value") if answer.status == 200 else None
 
     def _path(self, run_id: str) -> str:
         return f"/dags/{self._dag_id}/dagRuns/{quote(run_id, safe='')}"
