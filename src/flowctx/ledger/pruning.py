@@ -107,12 +107,17 @@ class Pruning(NamedTuple):
     def run_goes(self) -> tuple[ColumnElement[bool], ...]:
         """Return the conditions that a run goes, unless something that stays has read it."""
         written = exists().where(captures.c.holder == runs.c.run_key, self.capture_stays())
-        return *self.run_is_old(), ~written, ~self.run_is_kept()
+        return *self.run_is_old(), ~self.run_is_live(), ~written, ~self.run_is_kept()
 
     def run_is_old(self) -> tuple[ColumnElement[bool], ...]:
         """Return the conditions that nothing was heard of a run since the time."""
         # Nothing was heard of it before it began, and for that there is an index.
         return runs.c.started_at < self.before, runs.c.heard_at < self.before
+
+    def run_is_live(self) -> ColumnElement[bool]:
+        """Return the condition that a run is under way, as far as is known; of a part, no capture says so."""
+        until = runs.c.lease_until
+        return and_(runs.c.status == str(RunStatus.RUNNING), until.is_not(None), until > self.before)
 
     def run_is_kept(self) -> ColumnElement[bool]:
         """Return the condition that a run's batch is kept."""

@@ -96,9 +96,9 @@ class PruningCounts(NamedTuple):
 
     def _staying(self) -> Iterator[Any]:
         """Yield of the old runs that stay how many there are of each workflow and batch, and how many captures."""
-        kept, stays = self.pruning.run_is_kept(), self.pruning.capture_stays()
+        kept, live, stays = self.pruning.run_is_kept(), self.pruning.run_is_live(), self.pruning.capture_stays()
         if self._count(runs.c.started_at < self.pruning.before) <= self.each:
-            yield self._by_group(or_(kept, exists().where(captures.c.holder == runs.c.run_key, stays)))
+            yield self._by_group(or_(kept, live, exists().where(captures.c.holder == runs.c.run_key, stays)))
             return
         if self._count(batches.c.kept_at.is_not(None)):
             yield self._by_group(kept)
@@ -117,14 +117,15 @@ class PruningCounts(NamedTuple):
         return select(func.count()).where(captures.c.holder == runs.c.run_key, old).scalar_subquery()
 
     def _holders_that_stay(self) -> Any:
-        """Return the query for the runs whose captures stay: of each subject, only the last captures are looked at."""
+        """Return the query for the runs under way, and those whose captures stay: the last captures of each subject."""
         subjects, complete = _subjects(), captures.alias("complete")
         of_subject = (complete.c.subject == subjects.c.subject, complete.c.state == str(CaptureState.COMPLETE))
         first = select(complete.c.revision).where(*of_subject).order_by(complete.c.revision.desc())
         since = func.coalesce(first.limit(1).offset(self.pruning.versions - 1).scalar_subquery(), 0)
         last = and_(captures.c.subject == subjects.c.subject, captures.c.revision >= since)
         tells = select(captures.c.holder).join_from(subjects, captures, last).where(self.pruning.capture_tells())
-        return union(tells, select(captures.c.holder).where(self.pruning.capture_is_live())).subquery("staying")
+        live = select(captures.c.holder).where(self.pruning.capture_is_live())
+        return union(tells, live, select(runs.c.run_key).where(self.pruning.run_is_live())).subquery("staying")
 
     def _count(self, *conditions: Any) -> int:
         return int(self.at.execute(select(func.count()).where(*conditions)).scalar_one())

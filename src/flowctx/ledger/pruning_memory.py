@@ -78,6 +78,8 @@ class MemoryPruning:
             if capture.holder in skipped and len(newer) < versions:
                 kept.add(capture.holder)
         kept |= {c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before}
+        live = [(key, run.lease_until) for key, run in self._runs.items() if run.status is RunStatus.RUNNING]
+        kept |= {key.digest for key, until in live if until is not None and until > before}
         named = self._batches.kept()
         kept |= {key.digest for key, run in self._runs.items() if run.context.batch_id in named}
         return self._with_what_they_read(kept | {key.digest for key, heard in self._heard.items() if heard >= before})

@@ -38,6 +38,17 @@ class HousekeepingContract:
         assert len(ledger.steps(a_run("r2").key)) == 1
         assert ledger.steps(a_run("r0").key) == []
 
+    def test_what_is_under_way_is_not_forgotten_while_its_lease_runs(self, ledger: Ledger, clock: FakeClock) -> None:
+        """Of a part, which holds no capture, only its run says so."""
+        for number, selected in enumerate([(), ("a",)]):
+            ledger.begin(
+                replace(a_run(f"r{number}", batch_id=f"b{number}"), selected=selected), lease=timedelta(days=9)
+            )
+        clock.advance(timedelta(days=8))
+        assert ledger.would_prune(clock.now())[0].runs == ledger.prune(clock.now()).runs == 0
+        clock.advance(timedelta(days=8))
+        assert ledger.would_prune(clock.now())[0].runs == ledger.prune(clock.now()).runs == 2
+
     def _captured(self, ledger: Ledger, run_id: str, read: RunRecord | None = None, **context: Any) -> RunRecord:
         """Record a run that captures its partition, and may have read what another one made."""
         run = ledger.begin(a_run(run_id, **context))

@@ -243,7 +243,7 @@ class Ledger(RunLedger, Protocol):
         ...
 
     def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
-        """Say that a claimed capture is complete, or let go of it.
+        """Say that a claimed capture is complete, or let go of it; to say the same again changes nothing of that.
 
         Raises:
             Superseded: Somebody else holds it by now; nothing is written.
@@ -352,9 +352,9 @@ class Ledger(RunLedger, Protocol):
     def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
         """Forget what was last heard of before a time, except for what is current or is kept.
 
-        Runs stay that wrote one of the last versions of a partition, that belong to a batch that is kept, or of which
-        something has read that stays itself; and batches of which a run or a young note stays. No lock is held for
-        longer than a step can wait.
+        Runs stay that wrote one of the last versions of a partition, that belong to a batch that is kept, of which
+        something has read that stays itself, or that are under way with a lease beyond that time; and batches of which
+        a run or a young note stays. No lock is held for longer than a step can wait.
 
         Args:
             before: The time.
