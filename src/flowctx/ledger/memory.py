@@ -301,7 +301,8 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     def close_capture(self, capture: Capture, *, complete: bool) -> Capture:
         """Say that a claimed capture is complete, or let go of it."""
         with self._lock:
-            self._held(capture)
+            state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+            self._held(capture, state)  # closed so already, by this very grant, it was by us
             return self._settle(capture, complete=complete)
 
     def _settle(self, capture: Capture, *, complete: bool, is_hole: bool = False) -> Capture:
@@ -311,9 +312,9 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         self._captures[capture.key] = done
         return done
 
-    def _held(self, capture: Capture) -> None:
-        held = self._captures.get(capture.key)
-        if held is None or held.fencing_token != capture.fencing_token or held.state is not CaptureState.HELD:
+    def _held(self, capture: Capture, *closed: CaptureState) -> None:
+        held, fitting = self._captures.get(capture.key), (CaptureState.HELD, *closed)
+        if held is None or held.fencing_token != capture.fencing_token or held.state not in fitting:
             raise no_longer_held(capture)
 
     def captures(

@@ -242,6 +242,16 @@ class LedgerContract(HousekeepingContract, VersionsContract):
             ledger.renew_capture(stalled, MINUTE)
         assert ledger.close_capture(taken, complete=True).state is CaptureState.COMPLETE
 
+    @pytest.mark.parametrize("complete", [True, False])
+    def test_a_capture_may_be_closed_again_the_same_way(self, ledger: Ledger, complete: bool) -> None:
+        """The answer to the first time may be lost; what it was closed as, it stays."""
+        owned = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        closed = [ledger.close_capture(owned, complete=complete).state for _ in range(2)]
+        assert closed == [CaptureState.COMPLETE if complete else CaptureState.RELEASED] * 2
+        with pytest.raises(Superseded):
+            ledger.close_capture(owned, complete=not complete)
+        assert [capture.state for capture in ledger.captures()] == closed[:1]
+
     def test_a_renewed_lease_holds(self, ledger: Ledger, clock: FakeClock) -> None:
         """A lease that is renewed in time is not taken over."""
         owned = ledger.claim(a_key(), holder="me", lease=MINUTE)
