@@ -14,6 +14,7 @@ from flowctx import CaptureHeld, ErrorCategory, LedgerUnavailable, RetryPolicy, 
 from flowctx.artifacts import PathArtifactStore
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.run_plan import ENGINE_LEASE
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 from flowctx.testing.clock import NOON
@@ -96,6 +97,28 @@ def test_the_last_step_ends_the_run(flow, ledger):
     assert ledger.get_run("e1").status is RunStatus.RUNNING
     run.attempt("use")
     assert ledger.get_run("e1").status is RunStatus.OK
+
+
+@pytest.mark.parametrize("how", ["ok", "break"])  # which is tried again
+def test_a_long_step_leaves_its_run_the_whole_lease(how):
+    """Whatever comes after it has six hours to begin; the end of the run itself leaves no lease."""
+    clock = FakeClock()
+    flow, ledger = Workflow("flow"), MemoryLedger(clock)
+
+    @flow.step(retries=1)
+    def load(ctx):
+        clock.advance(timedelta(hours=5))
+        return {"n": 1} if how == "ok" else 1 / 0
+
+    flow.step("use")(lambda ctx: clock.advance(timedelta(hours=5)))
+    run = StepByStep(flow, ledger, capture_id="c")
+    run.attempt("load", clock=clock)
+    found = ledger.list_runs()[0]
+    assert (found.last_seen_at, found.lease_until) == (clock.now(), clock.now() + ENGINE_LEASE)
+    assert [capture.lease_until for capture in ledger.captures()] == [found.lease_until]
+    if how == "ok":
+        run.attempt("use", clock=clock)
+        assert (ledger.list_runs()[0].status, ledger.list_runs()[0].lease_until) == (RunStatus.OK, None)
 
 
 def test_a_last_step_that_its_engine_tries_again_ends_the_run_again(flow, ledger, calls):

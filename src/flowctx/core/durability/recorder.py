@@ -79,6 +79,7 @@ class Recorder:
         order: Order | None = None,
         resumes: bool = False,
         over: Callable[[], Collection[str] | None] = lambda: None,
+        lease: timedelta | None = None,
     ) -> None:
         self.ledger, self.run = ledger, run
         #: Whether anything is remembered of the run.
@@ -90,6 +91,8 @@ class Recorder:
         self._order = order or {}
         self._over = over
         self._asked_again = False
+        #: For how long the run is its own after a sign of life, and whether it has ended here.
+        self._lease, self._ended = lease, False
 
     def reused_result(
         self, step: str, store: ArtifactStore | None = None, *, tried_before: bool = False
@@ -220,6 +223,12 @@ class Recorder:
             self.ledger.finish(self.run, status, error)
         except CaptureRefused as exc:  # of a part, whose capture a whole run has by now
             self.ledger.finish(self.run, RunStatus.PARTIAL, str(exc))
+        self._ended = True
+
+    def stay_alive(self) -> None:
+        """Extend the lease of a run of which a step has ended, unless the run has ended with it."""
+        if self.recording and self._lease is not None and not self._ended:
+            self._renew(self._lease)
 
     def alive(self, lease: timedelta) -> AbstractContextManager[None]:
         """Keep the run's capture its own for as long as the block takes."""

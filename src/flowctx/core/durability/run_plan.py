@@ -33,7 +33,7 @@ from flowctx.core.workflow.run_request import NO_REQUEST, RunRequest
 
 #: How long a local run's capture is its own without a sign of life; a thread gives one three times as often.
 LOCAL_LEASE = timedelta(minutes=1)
-#: The same on an engine, where a sign of life comes when a step begins and when it ends.
+#: The same on an engine, where a sign of life comes when a step begins, and when one ends that took a while.
 ENGINE_LEASE = timedelta(hours=6)
 
 
@@ -167,6 +167,7 @@ def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEA
         order=plan.order,
         resumes=plan.request.resume_from is not None,
         over=plan.over,
+        lease=lease,
     )
 
 

@@ -27,6 +27,8 @@ from flowctx.core.workflow.step_config import STEP_CONFIG
 logger = logging.getLogger("flowctx")
 
 
+#: A step that took no longer has used little of a lease on an engine: to extend it would cost each step a write.
+_SHORT = timedelta(minutes=1)
 #: Of a step that has not run yet.
 _NO_OUTCOME = Outcome(result=StepResult.ok())
 
@@ -214,11 +216,14 @@ class StepAttempt:
                 if self.ends_run:
                     recorder.finish_if_done(self.step.name)
                 return made
+            begun_at = started_at
             # What lies before a clear was idle: nobody tried.
             earlier = recorder.earlier_try(self.step.name) if self.number > self.first_number else None
             started_at = earlier.started_at if earlier else started_at
             self.duration = self.clock.now() - started_at
             self._record(recorder, made, started_at)
+            if self.ends_run and self.clock.now() - begun_at > _SHORT:
+                recorder.stay_alive()
         except FlowctxError as exc:
             if result.status is FAILED and not isinstance(exc, Superseded):
                 logger.warning("step %s: its failure is not recorded: %s", self.step.name, exc)
