@@ -86,6 +86,19 @@ def test_a_run_is_ended_by_what_it_is_on(
             assert settled.noted.last_seen_at > heard_at + HOUR / 2
 
 
+def test_what_a_worker_went_on_with_is_over_with_it(url: str) -> None:
+    """The run of its partition may have gone on as another one before, which is the one that it was at."""
+    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-03|T1"), "scheme": flow.partitions}
+    with closing(SqlLedger(url, owner=ME)) as ledger:
+        first = ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="r", **ids)))
+        following = RunRecord(workflow="filled", context=begin("filled", run_id="resume__r", **ids), attempt=2)
+        ledger.begin(following, resumes=first)
+        how = {"partition": "date=2012-01-03|tier=T1", "run_id": "r", "engine": "local", "last_seen_at": ledger.now()}
+        settle_run(ledger, "filled", PartitionRun(state=PartitionState.FAILED, worker=ME, error="killed", **how))
+        assert ledger.get_run("resume__r").status is RunStatus.FAILED
+        assert [capture.state for capture in ledger.captures()] == ["released"]
+
+
 class _Forbidden:
     def had_ledger(self, run: PartitionRun) -> bool:
         """Be refused."""

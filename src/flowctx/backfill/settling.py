@@ -15,6 +15,7 @@ from flowctx.core.batches.launcher import ENGINES
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import EngineError, EngineUnavailable, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
@@ -68,6 +69,8 @@ def settle_run(
     partition = PartitionKey.parse(outcome.partition) if outcome.partition else None
     try:
         found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
+        if outcome.worker is not None:  # which goes on with the run that goes on with it
+            found = latest_continuation(ledger, found)
     except UnknownRun:
         if outcome.state is PartitionState.OK and is_lost():
             why = f"{outcome.engine} calls it done, and the ledger has nothing of it"
@@ -79,7 +82,7 @@ def settle_run(
         status = None
         if _is_said_of(found, outcome, asked_at):
             status = end_run(ledger, found, RunStatus(outcome.state), outcome.error or _WORDS.get(outcome.state))
-            found = ledger.get_run(outcome.run_id, workflow=workflow, partition=partition)
+            found = ledger.get_run(found.run_id, workflow=workflow, partition=partition)
             if outcome.worker is not None and status is not None:
                 outcome = replace(outcome, error=found.error)
     state = outcome.state if status is None else PartitionState(status)
