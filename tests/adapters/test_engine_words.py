@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from adapters.engine_servers import Airflow, Server
 from backfill.flows import flow
 from flowctx import Backfill
-from flowctx.backfill import LaunchProgress
+from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.settling import settle_run
@@ -43,7 +44,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     return request.getfixturevalue(request.param)
 
 
-def fill(server: Server, ledger: Ledger, **how: bool) -> LaunchProgress:
+def fill(server: Server, ledger: Ledger, **how: Any) -> LaunchProgress:
     launcher = AirflowLauncher(server.url) if isinstance(server, Airflow) else DagsterLauncher(server.url)
     return Backfill(flow, ONE, "b", ledger=ledger).launch(launcher, **how)
 
@@ -101,6 +102,21 @@ def test_what_began_after_its_engine_ended_it_is_over(server: Server, url: str, 
         fill(server, ledger)
     assert ledger.get_run(run.run_id).status is RunStatus.FAILED
     assert [capture.state for capture in ledger.captures()] == ["released"]
+
+
+def test_what_ends_in_a_launch_is_over_by_the_clock_of_the_ledger(server: Server, url: str) -> None:
+    """The engine's own clock may be behind: whoever follows the run asks it after the run was heard of, and ends it."""
+    server.state, server.status, server.most = "failed", "FAILURE", 100
+    with closing(open_ledger(url)) as ledger:
+
+        class Begins(LaunchListener):
+            def tick(self, progress: LaunchProgress) -> None:
+                if not ledger.list_runs() and server.runs:
+                    begin_late(ledger, server)
+
+        fill(server, ledger, listener=Begins())
+        (run,) = ledger.list_runs()
+        assert run.status is RunStatus.FAILED
 
 
 def test_what_is_stopped_is_over_by_the_clock_of_the_ledger(

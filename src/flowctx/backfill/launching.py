@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from flowctx.backfill.leading import NOTES, LaunchOptions, LeadLaunch
 from flowctx.backfill.order import InputOrder
+from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.settling import SettledRun
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.ledger import BatchStore
@@ -28,6 +30,8 @@ class Launch(LeadLaunch):
     ) -> None:
         super().__init__(batches, workflows, batch, launcher, options)
         self.work, self.launcher = work, launcher
+        #: When an engine was last about to be asked, on the ledger's clock, if that is known.
+        self.polled_at: datetime | None = None
 
     def jobs(self) -> Iterator[Job | None]:
         """Yield what is to run, counting what is passed over; ``None`` while all that is left waits."""
@@ -55,12 +59,14 @@ class Launch(LeadLaunch):
                 self.take(run)
             self.listener.tick(self.progress)
             self.look_around()
+            if run is None and self.settling is not None and isinstance(self.launcher, PollingLauncher):
+                self.polled_at = self.settling.ledger.now()
         self.progress.under_way = self.launcher.under_way
 
     def take(self, run: PartitionRun) -> None:
         """Remember and pass on what became of a partition."""
         if not self.launcher.writes_ledger or not run.attempt:
-            settled = SettledRun(run, run) if self.settling is None else self.settling.settle(run)
+            settled = SettledRun(run, run) if self.settling is None else self.settling.settle(run, self.polled_at)
             self.notes[run.workflow, run.partition] = settled.noted
             run = settled.known
         if run.state.ended:
