@@ -14,6 +14,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
@@ -36,6 +37,7 @@ from flowctx.artifacts import PathArtifactStore, artifact_store
 from flowctx.artifacts.trouble import explained
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.execution.execute import categorize
+from flowctx.ledger.memory import MemoryLedger
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 FRAME = pd.DataFrame({"symbol": ["IBM", "AAPL", None], "close": [1.5, 2.5, None]})
@@ -188,6 +190,54 @@ def test_prune_removes_what_nothing_refers_to(store):
     assert store.get(foreign) == b"{}"
     with pytest.raises(ArtifactError, match="it is not there"):
         store.get(output)
+
+
+class OverAFileSystem:
+    """A path object: a file system of fsspec's, and a folder on it."""
+
+    fs = path = None
+
+    def __init__(self, fs, path):
+        self.fs, self.path = fs, path
+
+    def __str__(self):
+        return f"{self.fs.protocol[0]}://{self.path}"
+
+
+class LineDown(LocalFileSystem):
+    """As SFTP and its like: a file that is written is empty at once, and then the line may be down."""
+
+    protocol = ("sftp",)
+    cachable = False
+    is_down = False
+
+    def open(self, path, mode="rb", **kwargs):
+        file = super().open(path, mode, **kwargs)
+        if "w" in mode and self.is_down:
+            raise ConnectionResetError("the line is down")
+        return file
+
+
+@pytest.mark.parametrize("with_ledger", [False, True], ids=["without a ledger", "with a ledger"])
+def test_an_old_object_is_never_written_over(with_ledger, tmp_path):
+    """It is referred to anew if the ledger keeps it, and else copied; others may read it meanwhile."""
+    fs, memory = LineDown(), MemoryLedger()
+    found = {"prefix": memory.artifact_prefix, "index": memory.artifacts} if with_ledger else {}
+    store = PathArtifactStore(OverAFileSystem(fs, str(tmp_path)), patience=(), inline_bytes=0, **found)
+    table = kept(store)
+    os.utime(tmp_path / table.reference.path, (0, 0))
+    fs.is_down = True
+    if with_ledger:
+        assert store.put_table(table).reference == table.reference
+        assert store.prune(set(), datetime.now(UTC) - timedelta(days=7)).files == 0
+    else:
+        with pytest.raises(ArtifactUnavailable):
+            store.put_table(table)
+        fs.is_down = False
+        copied = store.put_table(table)
+        assert copied.reference.path != table.reference.path
+        pd.testing.assert_frame_equal(copied.to_pandas(), FRAME)
+    pd.testing.assert_frame_equal(table.to_pandas(), FRAME)
 
 
 def overwrite(store, path, data):

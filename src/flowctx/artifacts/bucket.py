@@ -19,7 +19,7 @@ from flowctx.core.whole_files import PART
 _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2"})
 #: Bytes of one part of an upload.
 _PART_BYTES = 8 * 1024 * 1024
-#: An object that is older is copied when something refers to it anew, so that no prune takes it for a leftover.
+#: Without a ledger, an object that is older is copied when something refers to it anew: it may be removed by its age.
 _FRESH = timedelta(hours=6)
 
 
@@ -128,15 +128,14 @@ class Bucket:
 
         patiently(removed, f"remove {path} from {self.shown}", self._patience)
 
-    def touch(self, path: str) -> None:
-        """Make an object count as new: it is put over itself, if it is not new already."""
+    def touch(self, path: str) -> bool:
+        """Return whether an object counts as new; an old one is not written anew, as others may read it."""
         fs, target = self._at(path)
 
-        def touched() -> None:
-            if datetime.now(UTC) - _modified(fs, target, fs.info(target)) > _FRESH:
-                fs.pipe_file(target, fs.cat_file(target))
+        def is_new() -> bool:
+            return datetime.now(UTC) - _modified(fs, target, fs.info(target)) < _FRESH
 
-        patiently(touched, f"refer to {path} in {self.shown}", self._patience, self.why_there)
+        return patiently(is_new, f"refer to {path} in {self.shown}", self._patience, self.why_there)
 
     def dataset(self, path: str) -> Any:
         """Return an object as a dataset of pyarrow's, which reads what a query needs."""

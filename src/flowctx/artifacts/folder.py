@@ -99,12 +99,13 @@ class Folder:
         except OSError as exc:
             raise explained(exc, f"remove {path} from {self.shown}") from exc
 
-    def touch(self, path: str) -> None:
-        """Make a file count as new, because something refers to it anew."""
+    def touch(self, path: str) -> bool:
+        """Make a file count as new, because something refers to it anew; returns whether it does."""
         try:
             os.utime(self.local_path(path))
         except OSError as exc:
             raise explained(exc, f"refer to {path} in {self.shown}", self.why_there) from exc
+        return True
 
     def local_path(self, path: str) -> str:
         """Return where a file is on this machine."""

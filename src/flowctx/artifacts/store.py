@@ -182,8 +182,7 @@ class PathArtifactStore:
             return False
         if self._index is not None and not self._ask(lambda index: index.reuse(path), False):
             return False
-        self._files.touch(path)
-        return True
+        return self._files.touch(path) or self._index is not None
 
     def _ask(self, question: Callable[[ArtifactIndex], _T], otherwise: _T) -> _T:
         """Return what the ledger knows; one that does not answer is no reason not to store anything."""
