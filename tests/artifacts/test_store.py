@@ -9,12 +9,14 @@ import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
@@ -36,6 +38,7 @@ from flowctx import (
 from flowctx.artifacts import PathArtifactStore, artifact_store
 from flowctx.artifacts.trouble import explained
 from flowctx.core.data.encoding import from_json, to_json
+from flowctx.core.execution.artifacts import PrunedArtifacts
 from flowctx.core.execution.execute import categorize
 from flowctx.ledger.memory import MemoryLedger
 
@@ -238,6 +241,47 @@ def test_an_old_object_is_never_written_over(with_ledger, tmp_path):
         assert copied.reference.path != table.reference.path
         pd.testing.assert_frame_equal(copied.to_pandas(), FRAME)
     pd.testing.assert_frame_equal(table.to_pandas(), FRAME)
+
+
+class PagesOfUploads(MemoryFileSystem):
+    """As S3, whose list of uploads has two pages; or it is not for everybody."""
+
+    protocol = ("s3",)
+    cachable = False
+    is_allowed = True
+    store: ClassVar[dict[str, object]] = {}
+
+    def __init__(self):
+        super().__init__()
+        self.aborted = []
+
+    def find(self, path, **kwargs):
+        return {name.removeprefix("/"): info for name, info in super().find(path, **kwargs).items()}
+
+    def call_s3(self, method, **asked):
+        if not self.is_allowed:
+            raise PermissionError("Access Denied")
+        if method == "abort_multipart_upload":
+            self.aborted.append((asked["Key"], asked["UploadId"]))
+            return {}
+        number = int(asked.get("UploadIdMarker", 0)) + 1
+        upload = {"Key": f"{asked['Prefix']}{number}", "UploadId": str(number), "Initiated": datetime.now(UTC)}
+        return {"Uploads": [upload], "IsTruncated": number == 1, "NextUploadIdMarker": str(number)}
+
+
+def test_uploads_that_were_never_completed_are_aborted(caplog):
+    """All of them, and a dry run counts them; a bucket that does not let one do so is told, and costs no count."""
+    fs = PagesOfUploads()
+    store = PathArtifactStore(OverAFileSystem(fs, "bucket/artifacts"), patience=())
+    store.put(b"{}")
+    assert store.prune(set(), LATER, dry_run=True) == PrunedArtifacts(files=3, bytes=2)
+    assert fs.aborted == []
+    assert store.prune(set(), LATER) == PrunedArtifacts(files=3, bytes=2)
+    assert fs.aborted == [("artifacts/shared/1", "1"), ("artifacts/shared/2", "2")]
+    store.put(b"{}")
+    fs.is_allowed = False
+    assert store.prune(set(), LATER) == PrunedArtifacts(files=1, bytes=2)
+    assert "uploads that were never completed stay: cannot list multipart uploads" in caplog.text
 
 
 def overwrite(store, path, data):

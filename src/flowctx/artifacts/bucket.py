@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +12,11 @@ from uuid import uuid4
 
 from flowctx.artifacts.folder import Stored, damaged
 from flowctx.artifacts.trouble import PATIENCE, patiently
-from flowctx.core.errors import ArtifactUnavailable, ContextError
+from flowctx.core.errors import ArtifactError, ArtifactUnavailable, ContextError
 from flowctx.core.temporary_files import no_room
 from flowctx.core.whole_files import PART
+
+logger = logging.getLogger("flowctx")
 
 #: Object stores on which a put is atomic; anywhere else a file is written beside its place and moved.
 _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2"})
@@ -21,6 +24,8 @@ _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2
 _PART_BYTES = 8 * 1024 * 1024
 #: Without a ledger, an object that is older is copied when something refers to it anew: it may be removed by its age.
 _FRESH = timedelta(hours=6)
+#: Where the next page of a list of uploads begins, by what S3 calls it in a page.
+_MARKERS = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
 
 
 class Bucket:
@@ -149,17 +154,43 @@ class Bucket:
 
         return patiently(found, f"read {path} from {self.shown}", self._patience, self.why_there)
 
-    def abort_uploads(self, prefix: str, before: datetime) -> int:
-        """Abort uploads that were begun before a time and never completed; returns how many."""
-        fs, target = self._at(prefix)
+    def abort_uploads(self, prefix: str, before: datetime, *, dry_run: bool = False) -> int:
+        """Abort uploads that were begun before a time and never completed; returns how many.
+
+        A bucket may not let who prunes do so: then a warning says that they stay.
+        """
         if self._opened()[2] not in ("s3", "s3a"):
             return 0
-        bucket, _, key = target.partition("/")
-        found = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads") or []
-        old = [upload for upload in found if upload["Initiated"].astimezone(UTC) < before]
-        for upload in old:
-            fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        return len(old)
+        aborted = 0
+        try:
+            for upload in self._uploads(prefix):
+                if upload["Initiated"].astimezone(UTC) < before:
+                    if not dry_run:
+                        self._call_s3("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
+                    aborted += 1
+        except ArtifactError as exc:
+            logger.warning("uploads that were never completed stay: %s", exc)
+        return aborted
+
+    def _uploads(self, prefix: str) -> Iterator[dict[str, Any]]:
+        key = self._at(prefix)[1].partition("/")[2]
+        after: dict[str, str] | None = {}
+        while after is not None:
+            page = self._call_s3("list_multipart_uploads", Prefix=f"{key}/", **after)
+            yield from page.get("Uploads") or ()
+            markers = {to: page[name] for to, name in _MARKERS.items() if page.get(name)}
+            after = markers if markers and page.get("IsTruncated") else None
+
+    def _call_s3(self, method: str, **asked: str) -> dict[str, Any]:
+        fs, root, _ = self._opened()
+
+        def called() -> dict[str, Any]:
+            with suppress(FileNotFoundError):  # somebody else has aborted it
+                found: dict[str, Any] = fs.call_s3(method, Bucket=root.partition("/")[0], **asked)
+                return found
+            return {}
+
+        return patiently(called, f"{method.replace('_', ' ')} to {self.shown}", self._patience)
 
 
 class _Waiting:

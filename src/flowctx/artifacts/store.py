@@ -275,8 +275,8 @@ class PathArtifactStore:
                 self._files.remove(path)
             if self._index is not None and not dry_run:
                 self._index.forget(gone)
-        if isinstance(self._files, Bucket) and not dry_run:
-            files += self._files.abort_uploads(self.prefix, before)
+        if isinstance(self._files, Bucket):
+            files += self._files.abort_uploads(self.prefix, before, dry_run=dry_run)
         return PrunedArtifacts(files=files, bytes=size)
 
     def _new(self, kind: str, ending: str) -> str:
