@@ -371,3 +371,18 @@ def test_no_retries_are_none_whatever_airflow_has_for_other_tasks(monkeypatch):
         dag = workflow_dag(flow, default_args=default_args)
         stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))  # as the scheduler reads it
         assert [stored.get_task(step).retries for step in flow.steps] == wanted
+
+
+@pytest.mark.parametrize(("default_args", "wanted"), [({"retries": 2}, [2, 2, 0]), ({}, [0, 0, 0])])
+def test_a_function_with_a_workflow_has_the_retries_of_its_dag(monkeypatch, default_args, wanted) -> None:
+    """However it is made a task; a policy that says none is the step's own."""
+    monkeypatch.setattr("airflow.sdk.bases.operator.DEFAULT_RETRIES", 7)
+    flow = Workflow("borrowed")
+
+    def load(ctx): ...
+
+    with DAG("borrows", default_args=default_args):
+        plain = StepOperator(step=load, workflow=flow)
+        made = task.step(workflow=flow)(load).override(task_id="made")().operator
+        never = task.step(workflow=flow, retries=RetryPolicy())(load).override(task_id="never")().operator
+    assert [task.retries for task in (plain, made, never)] == wanted

@@ -12,7 +12,7 @@ from flowctx.airflow._compat import task_decorator_factory, unique_task_id
 from flowctx.airflow.steps import StepOperator, as_step, config_of
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.cascade import RunIf
-from flowctx.core.workflow.definition import Condition, RetryPolicy, StepFunction
+from flowctx.core.workflow.definition import NO_RETRIES, Condition, RetryPolicy, StepFunction
 
 
 class DecoratedStep(Protocol):
@@ -134,7 +134,7 @@ class StepTask(StepOperator):
             when=when,
             run_if=run_if,
             optional=optional,
-            retry=retry or RetryPolicy(),
+            retry=retry or NO_RETRIES,
         )
         own = {**config_of(defaults, step.name), **config_of(config, step.name)}
         super().__init__(step=step, task_id=task_id, config={**own, **on_top}, **kwargs)
