@@ -254,9 +254,17 @@ def test_a_dag_that_is_called_like_its_workflow_needs_no_note(ledger):
     assert ledger.engine_names("airflow", nav.name) == {}
 
 
-def test_a_ledger_that_cannot_be_reached_does_not_keep_a_dag_from_being_stored(monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("FLOWCTX_LEDGER_URL", "postgresql://nobody@127.0.0.1:1/none"),
+        ("AIRFLOW__FLOWCTX__LEDGER_CONN_ID", "there_is_none"),
+    ],
+)
+def test_a_ledger_that_cannot_be_reached_does_not_keep_a_dag_from_being_stored(monkeypatch, caplog, setting, value):
     """The log of the dag-processor says what that means."""
-    monkeypatch.setenv("FLOWCTX_LEDGER_URL", "postgresql://nobody@127.0.0.1:1/none")
-    nav, _ = workflows("unreachable")
-    written_down(workflow_dag(nav, dag_id="unreachable_funds"))
-    assert "does not know that DAG unreachable_funds makes workflow unreachable_nav" in caplog.text
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    monkeypatch.setenv(setting, value)
+    nav, _ = workflows(f"lost_{setting.lower()}")
+    written_down(workflow_dag(nav, dag_id=f"{nav.name}_funds"))
+    assert f"does not know that DAG {nav.name}_funds makes workflow {nav.name}" in caplog.text

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import error_text
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Source
 
@@ -31,12 +31,12 @@ def remember_dag(dag: Any, workflow: Workflow, ledger: Callable[[], Ledger | Non
     try:
         if (found := ledger()) is not None:
             found.remember_engine_name("airflow", workflow.name, dag.dag_id, dimensions)
-    except FlowctxError as exc:
+    except Exception as exc:  # noqa: BLE001  # the DAG is stored whatever it is
         logger.warning(
             "the ledger does not know that DAG %s makes workflow %s, so that readers wait for none of its runs: %s",
             dag.dag_id,
             workflow.name,
-            exc,
+            error_text(exc),
         )
 
 
