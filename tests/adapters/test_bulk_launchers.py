@@ -80,6 +80,17 @@ def test_a_batch_is_one_run_of_the_bulk_dag(airflow: Airflow, ledger: Ledger, tr
 
 
 @AIRFLOW
+def test_what_ran_under_a_dag_of_another_name_is_found(airflow: Airflow, ledger: Ledger) -> None:
+    """The launcher of partitions knows the name, and is asked in bulk, too."""
+    airflow.most = 100
+    native, backfill = AirflowLauncher(airflow.url, dag_id="funds"), Backfill(flow, SOME, "b", ledger=ledger)
+    backfill.launch(native)
+    airflow.troubles = [("GET /api/v2/dags/filled ", 404)]
+    found = list(AirflowBulkLauncher(native).find(backfill.record(), flow))
+    assert len(found) == len(list(native.find(backfill.record(), flow))) == 15
+
+
+@AIRFLOW
 def test_slices_under_way_are_followed_by_the_next_launch(airflow: Airflow, ledger: Ledger) -> None:
     """They run in the name of the launch that was cut off; nobody else may launch the batch, and none are started."""
     request = BulkRequest(batch_id="b", launcher="gone:1:ab", launched_at=datetime(2026, 1, 9, tzinfo=UTC))

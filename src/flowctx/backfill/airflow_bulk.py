@@ -48,7 +48,8 @@ class AirflowBulkLauncher(BulkLauncher):
 
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield what ran partition by partition; nothing, where the workflow has its bulk DAG only."""
-        has_dag = self._airflow._api.call("GET", f"/dags/{workflow.name}").status == HTTPStatus.OK
+        dag_id = self._airflow._named or workflow.name
+        has_dag = self._airflow._api.call("GET", f"/dags/{dag_id}").status == HTTPStatus.OK
         return super().find(batch, workflow) if has_dag else iter(())
 
     def launcher_under_way(self, batch: BatchRecord) -> str | None:
