@@ -14,7 +14,13 @@ def test_each_other_date_of_a_run_is_told_once() -> None:
     assert dates.differing("r1", MONDAY, "fired_at") == "2026-01-16 (from session) and 2026-01-19 (from fired_at)"
     assert dates.differing("r1", MONDAY, "fired_at") is None
     assert dates.differing("r2", MONDAY, "fired_at") is None
-    assert dates.differing("r1", None, "none") == "2026-01-16 (from session) and None (from none)"
+
+
+def test_no_date_is_not_another_date() -> None:
+    """A step whose rule finds none, first or later, leaves the run with the date that others have."""
+    dates = DatesOfRuns()
+    found = [dates.differing("r1", day, "a rule") for day in (None, FRIDAY, None, FRIDAY)]
+    assert found == [None] * 4
 
 
 def test_old_runs_are_forgotten() -> None:

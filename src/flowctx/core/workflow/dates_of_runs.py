@@ -21,11 +21,13 @@ class DatesOfRuns:
     """
 
     def __init__(self) -> None:
-        self._first: dict[Hashable, tuple[date | None, str]] = {}
-        self._reported: set[tuple[Hashable, date | None]] = set()
+        self._first: dict[Hashable, tuple[date, str]] = {}
+        self._reported: set[tuple[Hashable, date]] = set()
 
     def differing(self, run: Hashable, day: date | None, source: object) -> str | None:
-        """Return both dates where a run has another one already; each other date is told once."""
+        """Return both dates where a run has another one already; each other date is told once, and None is no date."""
+        if day is None:
+            return None
         while len(self._first) >= _MOST and run not in self._first:
             oldest = next(iter(self._first))
             del self._first[oldest]
