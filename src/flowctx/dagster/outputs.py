@@ -21,9 +21,8 @@ from flowctx.dagster._compat import step_context
 from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import StoredOutput, output_name
-from flowctx.dagster.partitions import in_order
-from flowctx.dagster.range_outputs import PartitionOutputs, is_skip
-from flowctx.dagster.run_facts import RunFacts
+from flowctx.dagster.partitions import from_dagster_key, in_order, scheme_of
+from flowctx.dagster.range_outputs import PartitionOutputs, by_dagster_key, is_skip
 from flowctx.dagster.storage import RunStorage
 
 #: The resource key of the IO manager.
@@ -111,7 +110,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         if alone:
             return _annotated(next(iter(captures.values())), kind)
         fine = {key: capture for key, capture in captures.items() if capture.envelope.status is StepStatus.OK}
-        return {capture.partition or key: _annotated(capture, each) for key, capture in fine.items()}
+        return {_partition(context, key, capture): _annotated(capture, each) for key, capture in fine.items()}
 
     # --- anybody's side ------------------------------------------------------------------------------------------
 
@@ -179,6 +178,12 @@ def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
     return list(context.asset_key.path), keys
 
 
+def _partition(context: dg.InputContext, key: str | None, capture: StoredOutput) -> PartitionKey | str | None:
+    """Return the partition of an output as its reader knows it."""
+    scheme = scheme_of(context.asset_partitions_def)
+    return capture.partition or key if key is None or scheme is None else from_dagster_key(key, scheme)
+
+
 def _step_of(context: dg.InputContext) -> list[str] | None:
     """Return the workflow and the step that an asset is of, if it is one of ours and known here."""
     upstream = context.upstream_output
@@ -203,8 +208,9 @@ def _captures_of_values(context: dg.OutputContext, obj: Any, store: ArtifactStor
         raise ContextError(f"WorkflowIOManager keeps outputs of assets in a run; {context.name!r} is none")
     facts = run_facts(dg.OpExecutionContext(step))
     asset_path = tuple(context.asset_key.path)
+    scheme = scheme_of(context.asset_partitions_def) if context.has_asset_partitions else None
     for key, value in _by_key(context, obj):
-        ctx = facts.context(key)
+        partition, capture_id = facts.capture(key, scheme)
         if is_skip(value) and not isinstance(obj, PartitionOutputs):
             raise ContextError(
                 f"asset {context.asset_key.to_user_string()} returned a skip, and Dagster would call the partition "
@@ -216,9 +222,9 @@ def _captures_of_values(context: dg.OutputContext, obj: Any, store: ArtifactStor
         yield StoredOutput(
             asset_path=asset_path,
             key=key,
-            partition=ctx.partition,
-            capture_id=str(ctx.capture_id),
-            run_id=ctx.run_id,
+            partition=partition,
+            capture_id=capture_id,
+            run_id=facts.run_id,
             envelope=envelope,
         )
 
@@ -227,9 +233,9 @@ def _by_key(context: dg.OutputContext, obj: Any) -> Iterable[tuple[str | None, A
     if not context.has_asset_partitions:
         return [(None, obj)]
     keys = list(context.asset_partition_keys)
-    if len(keys) == 1 and not (isinstance(obj, Mapping) and keys[0] in _texts(obj, context)):
+    values = by_dagster_key(obj, keys, context.asset_partitions_def) if isinstance(obj, Mapping) else {}
+    if len(keys) == 1 and keys[0] not in values:
         return [(keys[0], obj)]
-    values = _texts(obj, context) if isinstance(obj, Mapping) else {}
     missing = [key for key in keys if key not in values]
     if missing or len(values) != len(keys):
         raise ContextError(
@@ -238,15 +244,3 @@ def _by_key(context: dg.OutputContext, obj: Any) -> Iterable[tuple[str | None, A
             "(partition_outputs takes StepResult.skip(reason) for one that is left out)"
         )
     return [(key, values[key]) for key in keys]
-
-
-def _texts(obj: Mapping[Any, Any], context: dg.OutputContext) -> dict[str, Any]:
-    """Return values by Dagster's key."""
-    by_partition = {
-        RunFacts(run_id="-", name="-", partitions_def=context.asset_partitions_def).partition(key, None): key
-        for key in context.asset_partition_keys
-    }
-    return {
-        by_partition.get(key, str(key)) if isinstance(key, PartitionKey) else str(key): value
-        for key, value in obj.items()
-    }

@@ -15,9 +15,10 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.date_of_run import date_of_run
 from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.run_context import begin, derived_trace_id
+from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id, occasion_of
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster.partitions import from_dagster_key
@@ -135,12 +136,7 @@ class RunFacts:
             key = key if scheme is not None else None  # an unpartitioned asset may sit in a partitioned run
         elif scheme is None:
             scheme = self.scheme
-        partition = request.partition_key(scheme) if key is None else self.partition(key, scheme)
-        if key is not None and request.partition is not None and request.partition_key(scheme) != partition:
-            raise ContextError(
-                f"the run's partition is {partition}, and {TAG_PREFIX}partition says {str(request.partition)!r}; "
-                "they must mean the same: leave the tag out"
-            )
+        partition = self._partition(key, scheme, request)
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
         batch_id = request.batch_id or self.batch_id
@@ -170,6 +166,43 @@ class RunFacts:
         if request.as_of_date is None and not self.engine.get("direct"):
             self._warn_of_other_date(ctx)
         return ctx
+
+    def capture(self, key: str | None, scheme: PartitionScheme | None) -> tuple[PartitionKey | None, str]:
+        """Return the partition that one of the run's keys means, and the id of its capture, by no rule for dates.
+
+        Without a partition the date is in the id: the one that the run was given first in this process, if it was.
+
+        Args:
+            key: Dagster's key.
+            scheme: The scheme that its definition was made of, if it was made of one.
+        """
+        check_tags(self.tags, self.log, strict=False)
+        request = self.request({})
+        self._check_own(request)
+        partition = self._partition(key, scheme, request)
+        batch_id, occasion = request.batch_id or self.batch_id, None
+        if partition is None:
+            time = self.time(None, None, None)
+            known = _DATES.first((self.run_id, str(None))) if request.as_of_date is None else None
+            day = known[0] if known else date_of_run(time=time, as_of_date=request.as_of_date).date
+            occasion = occasion_of(day, None if request.as_of_date is not None else time)
+            occasion = occasion or (self.first_run_id if batch_id else None)
+        return partition, request.capture_id or capture_id_of(
+            partition, scheme, batch_id or self.first_run_id, occasion
+        )
+
+    def _partition(self, key: str | None, scheme: PartitionScheme | None, request: RunRequest) -> PartitionKey | None:
+        """Return the partition that a key means, or without one the caller's word."""
+        named = request.partition_key(scheme)
+        if key is None:
+            return named
+        partition = self.partition(key, scheme)
+        if named is not None and named != partition:
+            raise ContextError(
+                f"the run's partition is {partition}, and {TAG_PREFIX}partition says {str(request.partition)!r}; "
+                "they must mean the same: leave the tag out"
+            )
+        return partition
 
     def _check_own(self, request: RunRequest) -> None:
         """Refuse what can be of one partition only in a run of several."""

@@ -24,6 +24,10 @@ class DatesOfRuns:
         self._first: dict[Hashable, tuple[date, str]] = {}
         self._reported: set[tuple[Hashable, date]] = set()
 
+    def first(self, run: Hashable) -> tuple[date | None, str] | None:
+        """Return the first date that a run has had, and where it is from, if it has had one."""
+        return self._first.get(run)
+
     def differing(self, run: Hashable, day: date | None, source: object) -> str | None:
         """Return both dates where a run has another one already; each other date is told once, and None is no date."""
         if day is None:

@@ -1,0 +1,159 @@
+"""Assets of one's own that keep their outputs beside those of steps: they are named as their contexts name them."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from adapters.dagster_support import Bench
+from flowctx import AsOf, Monthly, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow
+from flowctx.dagster import partition_outputs, partitions_def, workflow_context, workflow_contexts
+
+#: Each scheme with one of its keys as Dagster has it, and the values of that in the scheme's order.
+SCHEMES = {
+    "a week": (PartitionScheme(week=Weekly(start="2012-10-05", end="2012-10-26")), "2012-10-20", ["2012-10-26"]),
+    "a month": (PartitionScheme(month=Monthly(start="2012-10-01", end="2012-10-31")), "2012-10-01", ["2012-10-31"]),
+    "folded": (PartitionScheme(venue=["N", "L"], tier=["T1", "T2"]), "L~T2", ["L", "T2"]),
+    "both": (
+        PartitionScheme(week=Weekly(start="2012-10-05", end="2012-10-26"), venue=["N"], tier=["T1"]),
+        {"week": "2012-10-20", "venue~tier": "N~T1"},
+        ["2012-10-26", "N", "T1"],
+    ),
+}
+DAYS = dg.DailyPartitionsDefinition("2012-10-01", timezone="America/New_York")
+SATURDAY = "2012-10-27"
+
+
+def beside(scheme, tmp_path, *assets):
+    """Return a bench of a workflow with one step, and these assets."""
+    flow = Workflow("flow", partitions=scheme)
+    flow.step("fetch")(lambda ctx: {"capture": ctx.capture_id})
+    return flow, Bench(flow, tmp_path, *assets)
+
+
+@pytest.mark.parametrize("case", SCHEMES)
+def test_partitions_of_a_scheme_have_its_names(case, tmp_path):
+    """Where the keys are a scheme's, what is stored has the capture id that the asset and steps see."""
+    scheme, key, values = SCHEMES[case]
+    seen: dict[str, Any] = {}
+
+    @dg.asset(partitions_def=partitions_def(scheme), io_manager_key="workflow_io_manager")
+    def own(context: dg.AssetExecutionContext):
+        ctx = workflow_context(context, scheme=scheme)
+        return {"capture": ctx.capture_id}
+
+    every = {"partition_mapping": dg.AllPartitionMapping(), "metadata": {"allow_missing_partitions": True}}
+
+    @dg.asset(ins={"own": dg.AssetIn("own", **every), "fetch": dg.AssetIn(["flow", "fetch"], **every)})
+    def reader(own: dict[PartitionKey, Any], fetch: dict[PartitionKey, Any]) -> None:
+        seen.update(own=own, fetch=fetch)
+
+    _, bench = beside(scheme, tmp_path, own, reader)
+    assert bench.run(key, tags={"batch_id": "b"}, selection=["own", "flow/fetch"]).success
+    text = str(dg.MultiPartitionKey(key)) if isinstance(key, dict) else key
+    capture = "|".join([*values, "b"])
+    assert bench.outputs.captures("own", text) == bench.outputs.captures("flow/fetch", text) == [capture]
+    assert bench.run(selection=["reader"]).success
+    partition = PartitionKey(**dict(zip(scheme.dimensions, values, strict=True)))
+    assert seen == {"own": {partition: {"capture": capture}}, "fetch": {partition: {"capture": capture}}}
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_range_may_be_named_by_the_contexts(known, left_out, tmp_path):
+    """A range of a scheme's partitions takes the keys of contexts, with the scheme or without."""
+    scheme, key, _ = SCHEMES["a week"]
+
+    with pytest.warns(dg.BetaWarning):
+
+        @dg.asset(
+            partitions_def=partitions_def(scheme),
+            io_manager_key="workflow_io_manager",
+            backfill_policy=dg.BackfillPolicy.single_run(),
+        )
+        def ranged(context: dg.AssetExecutionContext):
+            first, second = workflow_contexts(context, scheme=scheme if known else None)
+            found: dict[Any, Any] = {first.partition: {"n": 1}, second.partition: {"n": 2}}
+            if left_out:
+                yield from partition_outputs(context, {**found, first.partition: StepResult.skip("a holiday")})
+            else:
+                yield dg.Output(found)
+
+    _, bench = beside(scheme, tmp_path, ranged)
+    done = bench.run(span=("2012-10-13", key), selection=["ranged"])
+    assert done.success
+    assert bench.outputs.output("ranged", key) == {"n": 2}
+    assert ("ranged", "2012-10-13") not in bench.materializations(done) if left_out else True
+
+
+def test_files_under_the_former_names_are_read(tmp_path):
+    """What was stored by Dagster's own key is found by its batch, and its reader has the scheme's partition."""
+    scheme, key, _ = SCHEMES["a week"]
+    seen: list[Any] = []
+
+    @dg.asset(partitions_def=partitions_def(scheme), io_manager_key="workflow_io_manager")
+    def own(context: dg.AssetExecutionContext):
+        return {"n": 2}
+
+    @dg.asset(partitions_def=partitions_def(scheme))
+    def reader(own: dict[PartitionKey, Any]) -> None:
+        seen.append(own)
+
+    _, bench = beside(scheme, tmp_path, own, reader)
+    former = {"key": key, "partition": {"date": key}, "capture_id": f"{key}|a", "run_id": "r"}
+    (tmp_path / "own" / key).mkdir(parents=True)
+    kept = {**former, "envelope": {"flowctx": "1.0", "step": "own", "status": "ok", "output": {"n": 1}}}
+    (tmp_path / "own" / key / f"@{key}%7Ca.json").write_text(json.dumps(kept))
+    bench.run(key, tags={"batch_id": "b"}, selection=["own"])
+    for batch in ("a", "b"):
+        assert bench.run(key, tags={"batch_id": batch}, selection=["reader"]).success
+    week = PartitionKey(week="2012-10-26")
+    assert seen == [{week: {"n": 1}}, {week: {"n": 2}}]
+    assert bench.outputs.output("own", key, f"{key}|a") == {"n": 1}
+
+
+def warnings_of(bench, done):
+    """Return the warnings of ours in a run's log."""
+    return [entry.user_message for entry in bench.instance.all_logs(done.run_id) if "dates" in entry.user_message]
+
+
+def test_keeping_an_output_gives_the_run_no_date(tmp_path):
+    """An asset that has said its rule is stored without a word of another date, with or without partitions."""
+    rule = AsOf.last_session("XNYS")
+
+    @dg.asset(partitions_def=DAYS, io_manager_key="workflow_io_manager")
+    def daily(context: dg.AssetExecutionContext):
+        return {"date": workflow_context(context, rule).as_of_date}
+
+    two = dg.MultiPartitionsDefinition({"trade": DAYS, "value": DAYS})
+
+    @dg.asset(partitions_def=two, io_manager_key="workflow_io_manager")
+    def traded(context: dg.AssetExecutionContext):
+        return {"date": workflow_context(context, AsOf.key("trade")).as_of_date}
+
+    _, bench = beside(None, tmp_path, daily, traded)
+    done = bench.run(SATURDAY, selection=["daily"], tags={"batch_id": "b"})
+    assert done.success
+    assert warnings_of(bench, done) == []
+    assert bench.outputs.captures("daily", SATURDAY) == [f"{SATURDAY}|b"]
+    done = bench.run({"trade": "2012-10-25", "value": "2012-10-29"}, selection=["traded"], tags={"batch_id": "b"})
+    assert done.success
+    assert bench.outputs.captures("traded", "2012-10-25|2012-10-29") == ["2012-10-25|2012-10-29|b"]
+
+
+def test_without_a_partition_the_date_of_the_asset_counts(tmp_path):
+    """The capture of an asset without partitions has the date that the asset was given by its rule."""
+    fired = {".dagster/scheduled_execution_time": f"{SATURDAY}T12:00:00+00:00", "batch_id": "b"}
+    seen: list[Any] = []
+
+    @dg.asset(io_manager_key="workflow_io_manager")
+    def own(context: dg.AssetExecutionContext):
+        seen.append(workflow_context(context, AsOf.last_session("XNYS", timezone="America/New_York")).capture_id)
+        return {}
+
+    _, bench = beside(None, tmp_path, own)
+    done = bench.run(selection=["own"], tags=fired)
+    assert done.success
+    assert warnings_of(bench, done) == []
+    assert bench.outputs.captures("own") == seen == ["2012-10-26|b"]
