@@ -1,7 +1,9 @@
-"""Frames of pandas, polars and pyarrow that assets take and return, and how their tables look in Dagster's UI."""
+"""Frames of pandas, polars and pyarrow that assets take and return, and how their outputs look in Dagster's UI."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
+import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -72,3 +74,16 @@ def table_metadata(output: Mapping[str, Any]) -> dict[str, Any]:
         found[f"{name}/digest"] = handle.digest
         found[f"{name}/preview"] = dg.MetadataValue.md(markdown(handle))
     return found
+
+
+def number_metadata(output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every number of an output, as Dagster takes it."""
+    return {name: number for name, value in output.items() if (number := _number(value)) is not None}
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    return number if math.isfinite(number := float(Decimal(value))) else None  # float(10**400) is an error

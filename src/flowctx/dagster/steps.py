@@ -1,11 +1,9 @@
 """One step of a workflow as the body of an asset's op, or of an op: for one partition or for a range of them."""
 # No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -30,7 +28,7 @@ from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
 from flowctx.dagster._compat import NO_ASSET_EVENTS
 from flowctx.dagster.checks import QUALITY_CHECK, CheckEvent, of_partition, quality_check, range_checks
 from flowctx.dagster.engine_contexts import run_facts
-from flowctx.dagster.frames import table_metadata
+from flowctx.dagster.frames import number_metadata, table_metadata
 from flowctx.dagster.logs import logged_in
 from flowctx.dagster.ordering import unordered
 from flowctx.dagster.output_store import StoredOutput
@@ -250,10 +248,7 @@ class PartitionStep:
 
     def metadata(self, result: StepResult) -> dict[str, Any]:
         """Return who the run is, and every number of the output: Dagster plots numbers over partitions and time."""
-        found: dict[str, Any] = {
-            name: number for name, value in result.output.items() if (number := _number(value)) is not None
-        }
-        found |= table_metadata(result.output)
+        found = number_metadata(result.output) | table_metadata(result.output)
         if result.quality is not None:
             found |= {f"{QUALITY_CHECK}/{k}": v for k, v in {**result.quality.counts, **result.quality.rates}.items()}
         return found | self.identity()
@@ -337,14 +332,6 @@ def _name_batch(op: dg.OpExecutionContext, ctx: WorkflowContext) -> None:
     run = op.instance.get_run_by_id(op.run.run_id)
     if run is not None and run.tags.get(tag) != ctx.batch_id:
         op.instance.add_run_tags(run.run_id, {tag: ctx.batch_id})
-
-
-def _number(value: Any) -> int | float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return None
-    if isinstance(value, int) and abs(value) < 2**63:
-        return value
-    return number if math.isfinite(number := float(Decimal(value))) else None  # float(10**400) is an error
 
 
 def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
