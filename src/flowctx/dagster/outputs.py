@@ -15,6 +15,7 @@ from flowctx.core.execution.envelope import MAX_INLINE_BYTES
 from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.execution.upstream import Upstream
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.result import StepResult, StepStatus
 from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster._compat import step_context
@@ -23,6 +24,7 @@ from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import StoredOutput, output_name
 from flowctx.dagster.partitions import from_dagster_key, in_order, scheme_of
 from flowctx.dagster.range_outputs import PartitionOutputs, by_dagster_key, is_skip
+from flowctx.dagster.recorded_outputs import OutputPlace
 from flowctx.dagster.storage import RunStorage
 
 #: The resource key of the IO manager.
@@ -42,7 +44,7 @@ class Written:
 class WorkflowIOManager(dg.ConfigurableIOManager):
     """Keeps outputs as JSON, one file for each capture of each partition; what was captured before stays.
 
-    Readers get the capture of their own batch (or run), else the newest. Assets of your own may use it too: they
+    Readers get the capture of their own batch (or run), else the current one. Assets of your own may use it too: they
     return a dict of plain data, or in a range run one for each partition, by :class:`~flowctx.PartitionKey` or
     Dagster's key; and an argument named after an asset gets its output, or ``{PartitionKey: output}`` where it depends
     on several partitions (always, if annotated so).
@@ -96,12 +98,14 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         step = step_context(context)
         facts = run_facts(dg.OpExecutionContext(step)) if step is not None else None
         storage, of_step = self.storage, _step_of(context)
+        scheme = scheme_of(context.asset_partitions_def) if keys is not None else None
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
         alone = keys is None or (len(keys) == 1 and not _by_partition(context, step))
         captures: dict[str | None, StoredOutput] = {}
         for key in (None,) if keys is None else keys:
+            place = OutputPlace(asset_path=asset_path, key=key, scheme=scheme, metadata_step=of_step)
             try:
-                captures[key] = storage.newest(asset_path, key, facts, of_step)
+                captures[key] = storage.newest(place, facts)
             except ArtifactError:
                 if alone or not lenient:
                     raise
@@ -110,7 +114,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         if alone:
             return _annotated(next(iter(captures.values())), kind)
         fine = {key: capture for key, capture in captures.items() if capture.envelope.status is StepStatus.OK}
-        return {_partition(context, key, capture): _annotated(capture, each) for key, capture in fine.items()}
+        return {_partition(key, scheme, capture): _annotated(capture, each) for key, capture in fine.items()}
 
     # --- anybody's side ------------------------------------------------------------------------------------------
 
@@ -165,7 +169,7 @@ def _output_of(capture: StoredOutput) -> FrozenDict:
     return capture.output
 
 
-def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
+def _upstream(context: dg.InputContext) -> tuple[tuple[str, ...], list[str] | None]:
     """Return whose output is asked for, and of which partitions; None: it has none."""
     if not context.has_asset_key:
         raise ContextError(
@@ -173,22 +177,21 @@ def _upstream(context: dg.InputContext) -> tuple[list[str], list[str] | None]:
             "for values that others read, or another IO manager for ops of your own"
         )
     if not context.has_asset_partitions:
-        return list(context.asset_key.path), None
+        return tuple(context.asset_key.path), None
     keys = in_order(context.asset_partition_keys, context.asset_partitions_def)
-    return list(context.asset_key.path), keys
+    return tuple(context.asset_key.path), keys
 
 
-def _partition(context: dg.InputContext, key: str | None, capture: StoredOutput) -> PartitionKey | str | None:
+def _partition(key: str | None, scheme: PartitionScheme | None, capture: StoredOutput) -> PartitionKey | str | None:
     """Return the partition of an output as its reader knows it."""
-    scheme = scheme_of(context.asset_partitions_def)
     return capture.partition or key if key is None or scheme is None else from_dagster_key(key, scheme)
 
 
-def _step_of(context: dg.InputContext) -> list[str] | None:
+def _step_of(context: dg.InputContext) -> tuple[str, ...] | None:
     """Return the workflow and the step that an asset is of, if it is one of ours and known here."""
     upstream = context.upstream_output
     found = upstream.definition_metadata.get(STEP_METADATA) if upstream is not None else None
-    return None if found is None else str(getattr(found, "value", found)).split("/")
+    return None if found is None else tuple(str(getattr(found, "value", found)).split("/"))
 
 
 def _by_partition(context: dg.InputContext, step: Any) -> bool:

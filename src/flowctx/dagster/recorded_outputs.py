@@ -1,85 +1,160 @@
-"""Outputs that the ledger has and Dagster's files have not: of runs that went on elsewhere."""
+"""Outputs that the ledger has and Dagster's files have not, or have older: of runs that went on elsewhere."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import recorded_envelope
-from flowctx.core.durability.records import CaptureState, RunRecord
-from flowctx.core.errors import UnknownRun
+from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.versions import Version, older_with_step, place_of, version_to_read, without_step
+from flowctx.core.errors import ArtifactError, UnknownRun
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.dagster.output_store import StoredOutput
+from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.result import StepStatus
+from flowctx.dagster.output_store import StoredOutput, output_name
+from flowctx.dagster.partitions import from_dagster_key
 
 
-def output_of_capture(
-    ledger: Ledger | None,
-    asset_path: Sequence[str],
-    key: str | None,
-    capture_ids: Iterable[str],
-    artifacts: ArtifactStore | None,
-) -> StoredOutput | None:
-    """Return what a step of a workflow handed on in one of these captures, if a run of it is recorded.
+@dataclass(frozen=True, kw_only=True)
+class OutputPlace:
+    """Where the output of one partition of an asset is looked for, among files and in the ledger."""
 
-    Args:
-        ledger: Where runs are recorded, if anywhere.
-        asset_path: Path of the asset's key, which ends with the names of workflow and step.
-        key: Dagster's key of the partition.
-        capture_ids: The captures.
-        artifacts: Where what is large is kept.
-    """
-    if ledger is None or len(asset_path) < 2:
+    #: The path of the asset's key.
+    asset_path: tuple[str, ...]
+    #: Dagster's key of the partition.
+    key: str | None
+    #: The scheme that its partitions were made of, if they were made of one.
+    scheme: PartitionScheme | None = None
+    #: The workflow and the step that the asset is of, where its metadata says so.
+    metadata_step: tuple[str, ...] | None = None
+
+    @property
+    def of_step(self) -> tuple[str, ...]:
+        """The workflow and the step that it may be of: by default the end of its path."""
+        return self.metadata_step or self.asset_path
+
+    @property
+    def workflow(self) -> str:
+        """The workflow by which the ledger may know it."""
+        return self.of_step[-2] if len(self.of_step) > 1 else ""
+
+    @property
+    def step(self) -> str:
+        """The step by which the ledger may know it."""
+        return self.of_step[-1]
+
+
+@dataclass(frozen=True)
+class RecordedOutputs:
+    """What the ledger has of the steps of workflows."""
+
+    #: Where runs are recorded.
+    ledger: Ledger
+    #: Where what is large is kept.
+    artifacts: ArtifactStore | None
+
+    def of_captures(self, place: OutputPlace, capture_ids: Iterable[str]) -> StoredOutput | None:
+        """Return what a step handed on in the first of these captures of which a run is recorded."""
+        for capture_id in capture_ids if place.workflow else ():
+            for run in self.ledger.list_runs(workflow=place.workflow, capture_id=capture_id, limit=5):
+                envelope = recorded_envelope(self.ledger, run, place.step)
+                if envelope is not None:
+                    return self._stored(place, run, envelope)
         return None
-    for capture_id in capture_ids:
-        for run in ledger.list_runs(workflow=asset_path[-2], capture_id=capture_id, limit=5):
-            found = _output(ledger, run, asset_path, key, artifacts)
-            if found is not None:
-                return found
-    return None
 
+    def of_batch(self, place: OutputPlace, batch_id: str) -> StoredOutput | None:
+        """Return what a batch has completed last of an asset without partitions, of which it may have several dates."""
+        found = [one for one in self._versions(place) if one.batch_id == batch_id and one.ended_well]
+        last = max(found, key=place_of, default=None)
+        return None if last is None else self._of_version(place, last)
 
-def current_output(
-    ledger: Ledger | None, asset_path: Sequence[str], key: str | None, artifacts: ArtifactStore | None
-) -> StoredOutput | None:
-    """Return what a step of a workflow handed on in the current capture of a partition, if it is recorded."""
-    if ledger is None or len(asset_path) < 2:
-        return None
-    found = ledger.captures(workflow=asset_path[-2], partition=_partition(ledger, asset_path[-2], key))
-    captures = [capture for capture in found if capture.state is CaptureState.COMPLETE]
-    for capture in sorted(captures, key=lambda capture: capture.revision, reverse=True):
-        partition = capture.partition
-        text = None if partition is None else "|".join(partition[name] for name in sorted(partition))
-        if text != (None if key is None else str(key)) or capture.run_id is None:
-            continue
+    def newer(self, place: OutputPlace, stored: StoredOutput | None) -> StoredOutput | None:
+        """Return what is current by the ledger, where that is newer than what is stored.
+
+        Args:
+            place: Where it is looked for.
+            stored: The file that was written last, if there is one.
+
+        Raises:
+            ArtifactError: The current capture was made without the step.
+        """
+        versions = self._versions(place)
+        current = version_to_read(versions, None)
+        if current is None or (stored is not None and not self._is_newer(place.workflow, current, stored, versions)):
+            return None
+        if not current.has_step and place.metadata_step is not None:
+            older = older_with_step(current, versions)
+            raise ArtifactError(
+                f"{output_name(place.asset_path, place.key)} has no output, {without_step(place.step, current, older)}"
+            )
+        return self._of_version(place, current)
+
+    def rewritten(self, place: OutputPlace, stored: StoredOutput) -> StoredOutput | None:
+        """Return what the ledger has of the capture that is stored, where another run has written it since."""
+        version = _of_capture(self._versions(place), stored.capture_id)
+        if version is None or not self._is_newer(place.workflow, version, stored, [version]):
+            return None
+        return self._of_version(place, version)
+
+    def _versions(self, place: OutputPlace) -> list[Version]:
+        if not place.workflow:
+            return []
+        partition = self._partition(place)
+        if place.key is not None and partition is None:
+            return []
+        return self.ledger.versions(place.workflow, place.step, [partition])
+
+    def _partition(self, place: OutputPlace) -> PartitionKey | None:
+        """Return the partition that Dagster's key stands for; by no scheme, as the latest capture names dimensions."""
+        if place.key is None:
+            return None
+        if place.scheme is not None:
+            return from_dagster_key(place.key, place.scheme)
+        latest = self.ledger.captures(workflow=place.workflow, limit=1)
+        if not latest or latest[0].partition is None:
+            return None
+        names, values = sorted(latest[0].partition), str(place.key).split("|")
+        return PartitionKey(**dict(zip(names, values, strict=True))) if len(names) == len(values) else None
+
+    def _is_newer(self, workflow: str, version: Version, stored: StoredOutput, versions: Iterable[Version]) -> bool:
+        """Whether a capture is newer than a file: by their revisions, else by when their runs were begun."""
+        known = _of_capture(versions, stored.capture_id)
+        if known is not None and version.partition is not None and known.revision != version.revision:
+            return known.revision < version.revision
+        if stored.run_id == version.run_id:
+            return False
         try:
-            run = ledger.get_run(capture.run_id, workflow=capture.workflow, partition=partition)
+            run = self.ledger.get_run(stored.run_id, workflow=workflow, partition=version.partition)
         except UnknownRun:
-            continue
-        return _output(ledger, run, asset_path, key, artifacts)
-    return None
+            return True
+        since = version.claimed_at
+        return run.begun_at is None or since is None or run.begun_at < datetime.fromisoformat(since)
+
+    def _of_version(self, place: OutputPlace, version: Version) -> StoredOutput | None:
+        try:
+            run = self.ledger.get_run(version.run_id, workflow=place.workflow, partition=version.partition)
+        except UnknownRun:  # it was pruned meanwhile
+            return None
+        envelope = recorded_envelope(self.ledger, run, place.step)
+        if envelope is None and version.has_step and version.ended_well and version.is_hole:
+            envelope = Envelope(step=place.step, status=StepStatus.SKIPPED, error=version.error)
+        return None if envelope is None else self._stored(place, run, envelope)
+
+    def _stored(self, place: OutputPlace, run: RunRecord, envelope: Envelope) -> StoredOutput:
+        return StoredOutput(
+            asset_path=place.asset_path,
+            key=place.key,
+            partition=run.context.partition,
+            capture_id=str(run.context.capture_id),
+            run_id=run.run_id,
+            envelope=envelope,
+            artifacts=self.artifacts,
+        )
 
 
-def _partition(ledger: Ledger, workflow: str, key: str | None) -> PartitionKey | None:
-    """Return the partition that a key of Dagster's stands for, as the workflow's latest capture names dimensions."""
-    latest = ledger.captures(workflow=workflow, limit=1)
-    if key is None or not latest or latest[0].partition is None:
-        return None
-    names, values = sorted(latest[0].partition), str(key).split("|")
-    return PartitionKey(**dict(zip(names, values, strict=True))) if len(names) == len(values) else None
-
-
-def _output(
-    ledger: Ledger, run: RunRecord, asset_path: Sequence[str], key: str | None, artifacts: ArtifactStore | None
-) -> StoredOutput | None:
-    envelope = recorded_envelope(ledger, run, asset_path[-1])
-    if envelope is None:
-        return None
-    return StoredOutput(
-        asset_path=tuple(asset_path),
-        key=key,
-        partition=run.context.partition,
-        capture_id=str(run.context.capture_id),
-        run_id=run.run_id,
-        envelope=envelope,
-        artifacts=artifacts,
-    )
+def _of_capture(versions: Iterable[Version], capture_id: str) -> Version | None:
+    return next((one for one in versions if one.capture_id == capture_id and not one.part), None)

@@ -35,6 +35,7 @@ from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import Written
 from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
+from flowctx.dagster.recorded_outputs import OutputPlace
 from flowctx.dagster.recording import record_run
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.skipping import keep_without_output
@@ -164,11 +165,11 @@ class PartitionStep:
         return recorder
 
     def envelope_of(self, name: str) -> Envelope:
-        """Return what a step before handed on: in this capture, or (in a run of a part only) in the newest one."""
+        """Return what a step before handed on: in this capture, or (in a run of a part only) in the current one."""
         found = self.captured(name)
         if found is not None:
             return found
-        capture = self.outputs.read(self.body.asset_path(name), self.key)
+        capture = self.storage.current(self.place(name))
         envelope = capture.envelope
         # Steps further back are those that this one saw, whatever has been captured since.
         return replace(
@@ -187,8 +188,9 @@ class PartitionStep:
             stored = self.outputs.read(self.body.asset_path(name), self.key, str(self.ctx.capture_id))
         except ArtifactError:
             return self.recorded(name)
-        own = None if stored.run_id == self.ctx.run_id else self.recorded(name, of_others=False)
-        return own or stored.envelope
+        if stored.run_id == self.ctx.run_id:
+            return stored.envelope
+        return self.recorded(name, of_others=False) or self.storage.rewritten(self.place(name), stored).envelope
 
     def received(self, ctx: WorkflowContext) -> StepInput:
         """Return the context that the step sees, and what it hands on."""
@@ -207,8 +209,18 @@ class PartitionStep:
         """Return the output of a step further back."""
         found = self.captured(name) if at in (None, self.ctx.capture_id) else None
         if found is None:
-            found = self.outputs.read(self.body.asset_path(name), self.key, at or self.ctx.capture_id).envelope
+            found = self.storage.capture(self.place(name), str(at or self.ctx.capture_id)).envelope
         return load_output(found, self.store)
+
+    def place(self, name: str) -> OutputPlace:
+        """Return where the output of a step is looked for."""
+        flow = self.body.workflow
+        return OutputPlace(
+            asset_path=self.body.asset_path(name),
+            key=self.key,
+            scheme=flow.partitions,
+            metadata_step=(flow.name, name),
+        )
 
     def recorded(self, name: str, *, of_others: bool = True) -> Envelope | None:
         """Return what the ledger has of a step of this run, or of others of its capture, as after a resume here."""
@@ -272,8 +284,8 @@ class PartitionStep:
         yield check if self.op.has_partition_key else of_partition(check, self.key)
 
     def stored_checks(self, facts: RunFacts) -> Iterator[CheckEvent]:
-        """Yield the check of what is stored of the partition: that of the run's batch, else the newest."""
-        envelope = self.storage.newest(self.body.asset_path(self.body.step.name), self.key, facts).envelope
+        """Yield the check of what is stored of the partition: that of the run's batch, else the current one."""
+        envelope = self.storage.newest(self.place(self.body.step.name), facts).envelope
         result = StepResult(status=envelope.status, error=envelope.error, quality=envelope.quality)
         if result.quality is None:
             self.op.log.warning(f"step {self.body.step.name} {result.status} without quality metrics ({self.key})")

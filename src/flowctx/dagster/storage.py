@@ -14,9 +14,11 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.workflow.run_context import capture_id_of
 from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster.output_store import OutputStore, StoredOutput
-from flowctx.dagster.recorded_outputs import current_output, output_of_capture
+from flowctx.dagster.partitions import from_dagster_key
+from flowctx.dagster.recorded_outputs import OutputPlace, RecordedOutputs
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.ledger import ledger_from_env, shared_ledger
 
@@ -89,31 +91,57 @@ class RunStorage:
             raise ContextError("WorkflowIOManager has no folder outside of a run; pass base_path=")
         return OutputStore(self.base, self.artifacts)
 
-    def newest(
-        self, asset_path: Sequence[str], key: str | None, facts: RunFacts | None, of_step: Sequence[str] | None = None
-    ) -> StoredOutput:
-        """Return what an asset of the user's should see: the capture of its own batch (or run), else the newest one.
+    @property
+    def recorded(self) -> RecordedOutputs | None:
+        """What the ledger has, if there is one."""
+        return None if self.ledger is None else RecordedOutputs(self.ledger, self.artifacts)
+
+    def newest(self, place: OutputPlace, facts: RunFacts | None) -> StoredOutput:
+        """Return what an asset of the user's should see: the capture of its own batch (or run), else the current one.
 
         Args:
-            asset_path: Path of the asset's key.
-            key: Dagster's key of the partition.
+            place: Where it is looked for.
             facts: The run that asks; None outside of a run.
-            of_step: The workflow and the step that the asset is of, by which the ledger knows it; by default the end of
-                its path.
 
         Raises:
             ArtifactError: There is no such output.
         """
-        found = None if facts is None else self._of_the_run(asset_path, key, facts, of_step or asset_path)
-        if found is not None:
-            return found
+        found = None if facts is None else self._of_the_run(place, facts)
+        return self.current(place) if found is None else found
+
+    def current(self, place: OutputPlace) -> StoredOutput:
+        """Return the file that was written last, unless what is current by the ledger is newer.
+
+        Raises:
+            ArtifactError: There is no such output.
+        """
         try:
-            return self.outputs.read(asset_path, key)
+            stored = self.outputs.read(place.asset_path, place.key)
         except ArtifactError:
-            current = current_output(self.ledger, of_step or asset_path, key, self.artifacts)
-            if current is None:
+            newer = self.recorded.newer(place, None) if self.recorded is not None else None
+            if newer is None:
                 raise
-            return current
+            return newer
+        return (self.recorded.newer(place, stored) if self.recorded is not None else None) or stored
+
+    def capture(self, place: OutputPlace, capture_id: str) -> StoredOutput:
+        """Return a capture: its file, or what the ledger has of it where that is newer.
+
+        Raises:
+            ArtifactError: There is no such output.
+        """
+        try:
+            stored = self.outputs.read(place.asset_path, place.key, capture_id)
+        except ArtifactError:
+            found = self.recorded.of_captures(place, [capture_id]) if self.recorded is not None else None
+            if found is None:
+                raise
+            return found
+        return self.rewritten(place, stored)
+
+    def rewritten(self, place: OutputPlace, stored: StoredOutput) -> StoredOutput:
+        """Return a file, or what the ledger has of the same capture where another run has written it since."""
+        return (self.recorded.rewritten(place, stored) if self.recorded is not None else None) or stored
 
     def why_not_whole(self, of_step: Sequence[str], captures: Iterable[StoredOutput]) -> list[str]:
         """Return which of some captures have files of two versions: a step was made again, and what follows it was not.
@@ -135,27 +163,37 @@ class RunStorage:
                 found.append(f"capture {ctx.capture_id} of workflow {workflow!r} is not whole: {part.error}")
         return found
 
-    def _of_the_run(
-        self, asset_path: Sequence[str], key: str | None, facts: RunFacts, of_step: Sequence[str]
-    ) -> StoredOutput | None:
-        found = self.outputs.of_run(asset_path, key, facts.tag("capture_id") or facts.batch_id or facts.first_run_id)
+    def _of_the_run(self, place: OutputPlace, facts: RunFacts) -> StoredOutput | None:
+        named = facts.tag("capture_id") or facts.batch_id or facts.first_run_id
+        found = self.outputs.of_run(place.asset_path, place.key, named)
         # Of several dates in one batch, that of this run; a run about none of them reads the latest.
         by_run = next((output for output in found if output.run_id in (facts.run_id, facts.first_run_id)), None)
         if by_run is not None:
             return by_run
-        capture_ids = _capture_ids(facts, key)
+        capture_ids = _capture_ids(facts, place)
         if not found:
-            return output_of_capture(self.ledger, of_step, key, capture_ids, self.artifacts)
-        return next((output for output in found if output.capture_id in capture_ids), found[-1])
+            return self._recorded_of(place, capture_ids, facts.batch_id)
+        return self.rewritten(place, next((one for one in found if one.capture_id in capture_ids), found[-1]))
+
+    def _recorded_of(self, place: OutputPlace, capture_ids: list[str], batch_id: str | None) -> StoredOutput | None:
+        if self.recorded is None:
+            return None
+        found = self.recorded.of_captures(place, capture_ids)
+        if found is None and place.key is None and batch_id is not None:
+            return self.recorded.of_batch(place, batch_id)
+        return found
 
 
-def _capture_ids(facts: RunFacts, key: str | None) -> list[str]:
-    """Return the ids that the capture of a run may have: the order of a scheme's dimensions is not known here."""
-    if key is not None and key not in facts.keys:
-        return []  # of another asset, whose partitions are not those of the run
+def _capture_ids(facts: RunFacts, place: OutputPlace) -> list[str]:
+    """Return the ids that the capture of a run may have: without a scheme the order of its dimensions is not known."""
+    key, scheme = place.key, place.scheme
+    if key is not None and key not in facts.keys:  # of another asset, whose partitions are not those of the run
+        named = facts.batch_id or facts.first_run_id
+        return [] if scheme is None else [capture_id_of(from_dagster_key(key, scheme), scheme, named)]
     try:
-        capture_id = str(facts.context(key).capture_id)
+        _, capture_id = facts.capture(key, scheme)
     except FlowctxError:
         return []
     *values, batch = capture_id.split("|")
-    return [capture_id, "|".join([*reversed(values), batch])] if len(values) == 2 else [capture_id]
+    folds = scheme is None and len(values) == 2
+    return [capture_id, "|".join([*reversed(values), batch])] if folds else [capture_id]
