@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
-from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of, tags_of
+from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
+from flowctx.backfill.dagster_runs import chosen_steps, is_of, partitions_of, step_of, time_of
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
-from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
-from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text, parse_dagster_key
-from flowctx.core.partitions.key import PartitionKey, escape_value
+from flowctx.core.errors import EngineError, EngineUnavailable
+from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
@@ -262,29 +262,12 @@ class DagsterLauncher(PollingLauncher):
                     seen.add(run["runId"])
                     if retry_of(run) in seen:
                         continue
-                    ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow.name}
-                    of_checks = bool(run["assetCheckSelection"]) and not run["assetSelection"]
-                    if (ours or run["jobName"] in jobs) and not of_checks:
-                        yield from (self._partition_run(run, str(key)) for key in self._keys(run))
+                    if is_of(run, workflow.name, jobs) and workflow.partitions is not None:
+                        keys = partitions_of(run, workflow.partitions)
+                        yield from (self._partition_run(run, str(key)) for key in keys)
                 if len(page) < PAGE:
                     break
                 cursor = page[-1]["runId"]
-
-    def _keys(self, run: Mapping[str, Any]) -> Iterator[PartitionKey]:
-        """Yield the keys of the scheme that a run is about: one, or those of a range."""
-        tags = tags_of(run)
-        ends = [tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end")]
-        text = tags.get("dagster/partition")
-        assert self._scheme is not None  # noqa: S101 - a batch has one
-        try:
-            if text is not None:
-                yield parse_dagster_key(text, self._scheme)
-            elif ends[0] and ends[1]:
-                first, last = (parse_dagster_key(end, self._scheme) for end in ends if end)
-                spans = [f"{n}={escape_value(first[n])}..{escape_value(last[n])}" for n in self._scheme.dimensions]
-                yield from self._scheme.select(",".join(spans))
-        except FlowctxError:  # of a time when the scheme was another
-            return
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Terminate runs, and yield those that are over; one that is just starting has to be asked again."""
@@ -319,28 +302,24 @@ class DagsterLauncher(PollingLauncher):
         elif state is PartitionState.FAILED:
             step, error = self._failure(run["runId"])
             error += "; Dagster was to run it again (run_retries), and has not" if is_to_be_retried(run) else ""
-        ended = _time(run["endTime"]) if state.ended else None
+        ended = time_of(run["endTime"]) if state.ended else None
         return PartitionRun(
             partition=partition,
             state=state,
             run_id=run["runId"],
             engine=self.engine,
             attempt=attempt,
-            started_at=_time(run["startTime"]),
+            started_at=time_of(run["startTime"]),
             ended_at=ended,
             # What is under way was so just now: that counts before what the ledger has of a run that failed earlier.
-            last_seen_at=ended or (_time(run["updateTime"]) if state.ended else None) or datetime.now(UTC),
+            last_seen_at=ended or (time_of(run["updateTime"]) if state.ended else None) or datetime.now(UTC),
             step=step,
             error=error,
         )
 
     def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
-        tags = tags_of(run)
-        chosen = {asset["path"][-1] for asset in run["assetSelection"] or ()}
-        # A re-execution from failure leaves out what its parent had done; others leave out what somebody chose.
-        if tags.get("dagster/is_resume_retry") != "true":
-            chosen |= {key.rpartition("__")[2] for key in run["stepKeysToExecute"] or ()}
+        chosen = chosen_steps(run)
         if chosen and not self._steps <= chosen:
             return PartitionState.PARTIAL
         if (run["stats"] or {}).get("materializations"):
@@ -353,8 +332,7 @@ class DagsterLauncher(PollingLauncher):
         for event in self._events(run_id):
             if event["__typename"] == "ExecutionStepFailureEvent":
                 message = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
-                # An asset's op is named as its key, the workflow's name before the step's.
-                return event["stepKey"].rpartition("__")[2], " ".join(str(message or "its step failed").split())
+                return step_of(event["stepKey"]), " ".join(str(message or "its step failed").split())
             if event["__typename"] == "RunFailureEvent":
                 last = event["message"]
         return None, " ".join(str(last or "the run failed in Dagster before any of its steps").split())
@@ -390,7 +368,3 @@ def why_not_started(answer: Mapping[str, Any]) -> str:
 def tagged(tag: str, value: str) -> dict[str, Any]:
     """Return the filter for runs with a tag."""
     return {"tags": [{"key": tag, "value": value}]}
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
