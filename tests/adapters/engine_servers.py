@@ -263,12 +263,14 @@ class Dagster(Server):
         return {"__typename": "Run", "eventConnection": page}
 
     def runsOrError(self, info: Any, limit: Any, filter: Any, cursor: Any = None) -> Any:
-        """Return the runs of some ids or tags."""
+        """Return so many of the runs of some ids or tags, after one of them."""
         found = [run for run in self.runs.values() if run["runId"] in filter.get("runIds", [])]
         found = [self._with_retry(run) if self.retries else run for run in found]
         latest_first = reversed(self.runs.values())
         found += [run for run in latest_first if any(tag in run["tags"] for tag in filter.get("tags", []))]
-        return {"__typename": "Runs", "results": found}
+        found = [run for run in found if run["status"] in filter.get("statuses", [run["status"]])]
+        start = next((n + 1 for n, run in enumerate(found) if run["runId"] == cursor), 0)
+        return {"__typename": "Runs", "results": found[start : start + limit]}
 
     def _with_retry(self, run: dict[str, Any]) -> dict[str, Any]:
         """Return a run as it was; if it failed, it says from then on that it is run again, and then by which run."""

@@ -19,7 +19,7 @@ from flowctx.backfill.airflow_bulk import AirflowBulkLauncher
 from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.dagster_bulk import DagsterBulkLauncher
 from flowctx.backfill.leading import LEASE
-from flowctx.core.batches.bulk import GOT_THROUGH_TAG, BulkRequest
+from flowctx.core.batches.bulk import GOT_THROUGH_TAG, BulkRequest, Slice
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -151,6 +151,24 @@ def test_a_slice_that_got_through_is_not_started_again(dagster: Dagster, ledger:
     dagster.launchRun = tagged  # type: ignore[method-assign]
     on_dagster(dagster, ledger)
     assert len(dagster.runs) == 4
+
+
+def test_more_lanes_than_a_page_of_runs(dagster: Dagster, ledger: Ledger) -> None:
+    """All slices under way are asked for, by whoever has started them and by whoever follows them."""
+    dagster.status = "STARTED"
+    request = BulkRequest(batch_id="b", launcher="me", launched_at=datetime(2026, 1, 9, tzinfo=UTC))
+    first, second = (DagsterBulkLauncher(DagsterLauncher(dagster.url), 150) for _ in range(2))
+    first.check(flow)
+    first.start(request, [Slice(select=SOME, digest="d", partitions=1, left=1)] * 200)
+    assert not first.is_over()
+    assert (len(dagster.runs), first.failure()) == (150, None)
+    assert second.launcher_under_way(Backfill(flow, SOME, "b", ledger=ledger).record()) == "me"
+    oldest, *others = dagster.runs.values()
+    for run in others:
+        run["status"] = "SUCCESS"
+    assert not second.is_over()
+    oldest["status"] = "SUCCESS"
+    assert second.is_over()
 
 
 def test_without_a_bulk_job_nothing_is_remembered(ledger: Ledger) -> None:

@@ -231,6 +231,16 @@ class DagsterLauncher(PollingLauncher):
         found: list[dict[str, Any]] = self._read("results", graphql.RUNS, filter=wanted, limit=limit, cursor=cursor)
         return found
 
+    def _all_runs(self, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield all runs that a filter lets through, the latest first."""
+        cursor = None
+        while True:
+            page = self._runs(wanted, PAGE, cursor)
+            yield from page
+            if len(page) < PAGE:
+                return
+            cursor = page[-1]["runId"]
+
     def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         found = {run["runId"]: run for run in self._runs({"runIds": list(active)}, len(active))}
         undecided = {run_id for run_id, run in found.items() if is_undecided(run)}
@@ -255,19 +265,13 @@ class DagsterLauncher(PollingLauncher):
         jobs = {self._named, f"{workflow.name}_job", workflow.name}
         seen: set[str] = set()
         for tag in _BATCH_TAGS:
-            cursor = None
-            while True:
-                page = self._runs(tagged(tag, batch.batch_id), PAGE, cursor)
-                for run in page:  # the latest first, so that a retry comes before what it is of
-                    seen.add(run["runId"])
-                    if retry_of(run) in seen:
-                        continue
-                    if is_of(run, workflow.name, jobs) and workflow.partitions is not None:
-                        keys = partitions_of(run, workflow.partitions)
-                        yield from (self._partition_run(run, str(key)) for key in keys)
-                if len(page) < PAGE:
-                    break
-                cursor = page[-1]["runId"]
+            for run in self._all_runs(tagged(tag, batch.batch_id)):  # so that a retry comes before what it is of
+                seen.add(run["runId"])
+                if retry_of(run) in seen:
+                    continue
+                if is_of(run, workflow.name, jobs) and workflow.partitions is not None:
+                    keys = partitions_of(run, workflow.partitions)
+                    yield from (self._partition_run(run, str(key)) for key in keys)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Terminate runs, and yield those that are over; one that is just starting has to be asked again."""

@@ -11,7 +11,6 @@ from flowctx.backfill.bulk import LANES, BulkLauncher
 from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place, tagged, why_not_started
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
 from flowctx.backfill.dagster_retries import tags_of
-from flowctx.backfill.polling import PAGE
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.errors import EngineError, EngineUnavailable
@@ -65,7 +64,7 @@ class DagsterBulkLauncher(BulkLauncher):
     def launcher_under_way(self, batch: BatchRecord) -> str | None:
         """Return who launched slices of the batch that are queued or running, and follow them."""
         wanted = {**tagged("flowctx/batch_id", batch.batch_id), "statuses": LIVE}
-        found = [run for run in self._dagster._runs(wanted, PAGE) if tags_of(run).get(_LAUNCHER_TAG)]
+        found = [run for run in self._dagster._all_runs(wanted) if tags_of(run).get(_LAUNCHER_TAG)]
         self._active = {run["runId"]: None for run in found}
         return tags_of(found[0])[_LAUNCHER_TAG] if found else None
 
@@ -85,7 +84,8 @@ class DagsterBulkLauncher(BulkLauncher):
     def is_over(self) -> bool:
         """Return whether all slices have ended, having started those for which there is room by now."""
         if self._active:
-            found = {run["runId"]: run for run in self._dagster._runs({"runIds": list(self._active)}, PAGE)}
+            wanted = {"runIds": list(self._active)}
+            found = {run["runId"]: run for run in self._dagster._runs(wanted, len(self._active))}
             for run_id in [one for one in self._active if found.get(one, {}).get("status") not in LIVE]:
                 self._take_end(self._active.pop(run_id), found.get(run_id, {}))
         self._fill()
