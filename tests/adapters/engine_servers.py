@@ -169,6 +169,7 @@ class Airflow(Server):
         if path.endswith("/dagRuns"):
             start, text = int(self.query["offset"][0]), self.query.get("conf_contains", ["nothing"])[0]
             found = [run for run in self.runs.values() if text in json.dumps(run["conf"])]
+            found = [run for run in found if run["state"] in self.query.get("state", [run["state"]])]
             return 200, {"dag_runs": found[start : start + self.most], "total_entries": len(found)}
         if path.endswith("/taskInstances"):
             common = {"map_index": -1, "end_date": "2026-01-09T12:00:01Z"}
@@ -185,6 +186,8 @@ class Airflow(Server):
             mark = {"ledger": True} if self.had_ledger else {}
             return 200, {"value": self.xcom_path or {"error": "12 rows are missing", **mark}}
         run = self.runs.get(path.rpartition("/")[2])
+        if run and run["state"] == "running":
+            run["state"] = self.state
         return (200, run) if run else (404, {"detail": "no such run"})
 
     def faults_of_call(self, method: str, url: str, body: Any) -> list[str]:

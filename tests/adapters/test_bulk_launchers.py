@@ -92,15 +92,17 @@ def test_what_ran_under_a_dag_of_another_name_is_found(airflow: Airflow, ledger:
 
 @AIRFLOW
 def test_slices_under_way_are_followed_by_the_next_launch(airflow: Airflow, ledger: Ledger) -> None:
-    """They run in the name of the launch that was cut off; nobody else may launch the batch, and none are started."""
+    """They run in the name of the launch that was cut off; what they leave is started in that of the next."""
     request = BulkRequest(batch_id="b", launcher="gone:1:ab", launched_at=datetime(2026, 1, 9, tzinfo=UTC))
     batch = Backfill(flow, SOME, "b", params={"number": 7}, ledger=ledger)
     ledger.batches.lead("b", "gone:1:ab", LEASE, lambda known: batch.record())
-    # The server lists runs that have a certain word in their conf, here as any run that has not ended.
+    # The server lists runs that have a certain word in their conf.
     conf = {"bulk": {**request.to_dict(), "slices": []}, "note": "nothing"}
-    airflow.most, airflow.runs = 10, {"theirs": {"dag_run_id": "theirs", "conf": conf, "state": "success"}}
+    airflow.most, airflow.runs = 10, {"theirs": {"dag_run_id": "theirs", "conf": conf, "state": "running"}}
     on_airflow(airflow, ledger)
-    assert list(airflow.runs) == ["theirs"]
+    theirs, ours = airflow.runs.values()
+    assert [part["left"] for part in ours["conf"]["bulk"]["slices"]] == [3, 4, 4, 4]
+    assert ours["conf"]["bulk"]["launcher"] != theirs["conf"]["bulk"]["launcher"]
     assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
 
 

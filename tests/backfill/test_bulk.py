@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import flowctx
+from backfill.bulk_batch import Bulk
 from backfill.flows import flow, numbered
 from flowctx import Backfill, BatchError, Workflow
 from flowctx.backfill import JointBackfill, LaunchListener, LaunchProgress, LocalLauncher
@@ -95,6 +96,50 @@ def test_what_is_left_is_in_slices_and_the_launch_counts_how_it_ends(ledger: Led
     engine = Threads(ledger)
     assert batch.launch(engine, retry_failed=True).complete
     assert [(part.select, part.left) for part in engine.started] == [(engine.started[0].select, 1)]
+
+
+class CutOff(Threads):
+    """An engine on which a slice of a launch is under way that was cut off before it began the others."""
+
+    def __init__(self, theirs: Bulk, *, died: bool = False) -> None:
+        super().__init__(theirs.ledger)
+        self.theirs, self.died, self.launchers = theirs, died, list[str]()
+
+    def launcher_under_way(self, batch: BatchRecord) -> str | None:
+        first = not self.threads
+        if first:
+            self.threads = [threading.Thread(target=list, args=([] if self.died else self.theirs.process().run(),))]
+            self.threads[0].start()
+        return self.theirs.request.launcher if first or not self.is_over() else None
+
+    def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
+        self.launchers.append(request.launcher)
+        super().start(request, slices)
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_launch_that_follows_another_one_does_what_that_leaves(ledger: Ledger, died: bool) -> None:
+    """Slices that it had not begun, and those that have died, are started in the name of who follows it."""
+    engine = CutOff(Bulk(ledger, SOME, 4), died=died)
+    progress = Backfill(flow, SOME, "b", ledger=ledger).launch(engine)
+    assert (progress.complete, sum(part.left for part in engine.started)) == (True, 12 if died else 9)
+    assert len(engine.launchers) == 1
+    assert engine.launchers != ["me"]
+    assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
+
+
+def test_a_launch_that_follows_a_canceled_one_starts_nothing(ledger: Ledger) -> None:
+    """Though partitions are left when the slices are over."""
+    engine = CutOff(Bulk(ledger, SOME, 4))
+
+    class Cancels(LaunchListener):
+        def begun(self, progress: LaunchProgress) -> None:
+            ledger.batches.cancel("b")
+
+    progress = Backfill(flow, SOME, "b", ledger=ledger).launch(engine, listener=Cancels())
+    assert (progress.stopped, engine.started) == ("canceled", [])
+    for thread in engine.threads:
+        thread.join()
 
 
 def running(ledger: Ledger) -> list[RunRecord]:

@@ -136,12 +136,13 @@ class BulkLaunch(LeadLaunch):
     def __init__(self, work: BulkWork, batch: BatchRecord, launcher: BulkLauncher, options: LaunchOptions) -> None:
         super().__init__(work.ledger.batches, [work.workflow], batch, launcher, options)
         self.bulk_work, self.bulk = work, launcher
-        self.follows, self.shown, self.looked_at = False, set[str](), time.monotonic()
+        self.follows, self.own_name = False, self.me
+        self.shown, self.looked_at = set[str](), time.monotonic()
         #: What has failed since this launch leads, and when it is looked for again, where counts do not tell.
         self.failed, self.counts_at = list[str](), 0.0
 
     def lead(self) -> None:
-        """Lead the batch; where slices of an earlier launch are under way, go on in its name."""
+        """Lead the batch; where slices of an earlier launch are under way, go on in its name until they are over."""
         under_way = self.bulk.launcher_under_way(self.batch)
         known = self.bulk_work.ledger.find_batch(self.batch.batch_id)
         if under_way is not None and known is not None and known.canceled_at:
@@ -159,22 +160,11 @@ class BulkLaunch(LeadLaunch):
     def follow(self) -> None:
         """Have the slices run, and take in what the ledger has of them until they are over."""
         before = self._counts()
-        if not self.follows and not self._start():
+        if self.follows and not self._follow_others(before):
             return self._conclude()
-        standstill = Standstill(self.batch.batch_id, self.bulk.obstacle)
-        while not self.bulk.is_over():
-            self._end_left()
-            if self._count(before):
-                standstill.over()
-            standstill.look()
-            self.listener.tick(self.progress)
-            self.look_around()
-            if self.progress.stopped in ("canceled", "interrupted"):
-                return self._conclude()
-            time.sleep(POLL_SECONDS)
-        self._end_left(over=True)
-        self.counts_at = 0.0
-        self._count(before)
+        started = self._start()
+        if not (started or self.follows) or (started and not self._watch(before)):
+            return self._conclude()
         if (failure := self.bulk.failure()) is not None:
             logger.error("batch %s: %s", self.batch.batch_id, failure)
         return self._conclude()
@@ -187,6 +177,39 @@ class BulkLaunch(LeadLaunch):
         self.progress.stopped = why
         self.listener.stopping(why, self.progress)
         self.bulk.detach()
+
+    def _follow_others(self, before: Mapping[str, int]) -> bool:
+        """Follow slices of an earlier launch until they are over, then lead in its own name; return whether it does.
+
+        What that launch had not begun, or what died in it, is left to this one.
+        """
+        batch_id = self.batch.batch_id
+        while self._watch(before) and not self.progress.stopped:
+            if self.batches.get(batch_id).canceled_at:
+                self.stop("canceled", detach=True)
+            elif self.bulk.launcher_under_way(self.batch) is None:
+                under_way, self.me = self.me, self.own_name
+                self.batches.acquire_launch_lease(batch_id, self.me, LEASE, instead_of=under_way)
+                return True
+        return False
+
+    def _watch(self, before: Mapping[str, int]) -> bool:
+        """Take in what the ledger has of slices, and return whether they are over."""
+        standstill = Standstill(self.batch.batch_id, self.bulk.obstacle)
+        while not self.bulk.is_over():
+            self._end_left()
+            if self._count(before):
+                standstill.over()
+            standstill.look()
+            self.listener.tick(self.progress)
+            self.look_around()
+            if self.progress.stopped in ("canceled", "interrupted"):
+                return False
+            time.sleep(POLL_SECONDS)
+        self._end_left(over=True)
+        self.counts_at = 0.0
+        self._count(before)
+        return True
 
     # -- slices -----------------------------------------------------------------------------------------------------
 

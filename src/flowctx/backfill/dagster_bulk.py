@@ -75,6 +75,7 @@ class DagsterBulkLauncher(BulkLauncher):
             EngineError: Dagster does not take one.
         """
         self._request, self._waiting, self._active = request, list(enumerate(slices)), {}
+        self._failed = 0  # what slices before these have not got through is in these
         self._fill()
 
     def obstacle(self) -> str | None:
