@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from flowctx.core.errors import PartitionError
-from flowctx.core.partitions.dagster_keys import FOLD, fold, static_dimensions
+from flowctx.core.partitions.dagster_keys import FOLD, fold, static_dimensions, static_values
 from flowctx.core.partitions.mapping import check_windows
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import DimensionDependency, PartitionsSubset, UpstreamPartitionsResult, quiet
-from flowctx.dagster.partitions import static_values
 
 
 def partition_mapping(upstream: PartitionScheme, downstream: PartitionScheme) -> dg.PartitionMapping:

@@ -7,7 +7,7 @@ these are the same text, and for a week, month or quarter they are not: the week
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -26,6 +26,7 @@ from flowctx.core.partitions.dagster_keys import (
     format_of,
     parse_dagster_key,
     static_dimensions,
+    static_values,
 )
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -101,12 +102,6 @@ def _definition_of(scheme: PartitionScheme) -> dg.PartitionsDefinition[str]:
         return next(iter(made.values()))
     multi: dg.PartitionsDefinition[Any] = dg.MultiPartitionsDefinition(made)  # its keys are texts too
     return multi
-
-
-def static_values(scheme: PartitionScheme) -> Iterable[Mapping[str, str]]:
-    """Yield one value for each static dimension, in every combination, in the scheme's order."""
-    static = {name: scheme.values(name) for name in static_dimensions(scheme)}
-    return PartitionScheme(**static).keys() if static else ()
 
 
 def _time_windows(cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:

@@ -15,10 +15,11 @@ from flowctx.core.dates.due_rules import Delays
 from flowctx.core.dates.parsing import WEEKDAY_NAMES
 from flowctx.core.dates.zones import local_date
 from flowctx.core.errors import CalendarError, WorkflowError
+from flowctx.core.partitions.dagster_keys import static_values
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import UnresolvedAssetJobDefinition
-from flowctx.dagster.partitions import open_weekdays, static_values, to_dagster_key
+from flowctx.dagster.partitions import open_weekdays, to_dagster_key
 
 #: Tag with the business date of a run.
 AS_OF_TAG: Final = "flowctx/as_of_date"

@@ -26,6 +26,12 @@ def static_dimensions(scheme: PartitionScheme) -> tuple[str, ...]:
     return tuple(name for name in scheme.dimensions if name != scheme.cadence_dimension)
 
 
+def static_values(scheme: PartitionScheme) -> Iterable[Mapping[str, str]]:
+    """Yield one value for each static dimension, in every combination, in the scheme's order."""
+    static = {name: scheme.values(name) for name in static_dimensions(scheme)}
+    return PartitionScheme(**static).keys() if static else ()
+
+
 def fold(values: Mapping[str, str], names: Iterable[str]) -> str:
     """Return the values of some dimensions as one text that Dagster takes as a key, safe as a file name too.
 
