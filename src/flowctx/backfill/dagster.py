@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
-from flowctx.backfill.dagster_runs import chosen_steps, is_of, partitions_of, step_of, time_of
+from flowctx.backfill.dagster_runs import is_of, is_part, partitions_of, step_of, time_of
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -20,7 +21,6 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError, EngineUnavailable
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
-from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
@@ -81,8 +81,7 @@ class DagsterLauncher(PollingLauncher):
     ) -> None:
         super().__init__(JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL"), max_active)
         self._named, self._location = job, location
-        self._scheme: PartitionScheme | None = None
-        self._steps: set[str] = set()
+        self._flow: Workflow | None = None
         self._refreshes = False
         self._place: Place | None = None
         self._looks = 0
@@ -122,7 +121,7 @@ class DagsterLauncher(PollingLauncher):
         Raises:
             EngineError: It is not; the message says what to do.
         """
-        self._scheme, self._steps = workflow.partitions, set(workflow.steps)
+        self._flow = workflow
         self._refreshes = any(step.refresh for step in workflow.steps.values())
         names = [self._named] if self._named else [f"{workflow.name}_job", workflow.name]
         self._place = self._find_job(names, f"defs = workflow_definitions({workflow.name})")
@@ -205,8 +204,8 @@ class DagsterLauncher(PollingLauncher):
             return self._ask(graphql.AGAIN, params=again, repeat=False)
         assert self._place is not None  # noqa: S101 - check() saw to it
         tags = {RUN_TAG: job.run_id, **job.request.to_tags()}
-        if self._scheme is not None and job.key is not None:
-            values = dagster_key_parts(job.key, self._scheme)
+        if self._flow is not None and self._flow.partitions is not None and job.key is not None:
+            values = dagster_key_parts(job.key, self._flow.partitions)
             tags["dagster/partition"] = dagster_key_text(values)
             if len(values) > 1:
                 tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
@@ -261,7 +260,7 @@ class DagsterLauncher(PollingLauncher):
 
         Of a run that Dagster has run again by itself, the retry is yielded alone.
         """
-        self._scheme, self._steps = workflow.partitions, set(workflow.steps)
+        self._flow = workflow
         jobs = {self._named, f"{workflow.name}_job", workflow.name}
         seen: set[str] = set()
         for tag in _BATCH_TAGS:
@@ -269,31 +268,36 @@ class DagsterLauncher(PollingLauncher):
                 seen.add(run["runId"])
                 if retry_of(run) in seen:
                     continue
-                if is_of(run, workflow.name, jobs) and workflow.partitions is not None:
-                    keys = partitions_of(run, workflow.partitions)
-                    yield from (self._partition_run(run, str(key)) for key in keys)
+                keys = () if workflow.partitions is None else partitions_of(run, workflow.partitions)
+                if is_of(run, workflow, jobs) and (texts := [str(key) for key in keys]):
+                    state = self._partition_run(run, texts[0])
+                    yield from (replace(state, partition=text) for text in texts)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Terminate runs, and yield those that are over; one that is just starting has to be asked again."""
-        left = {run.run_id: run for run in runs}
+        left: dict[str, list[PartitionRun]] = defaultdict(list)  # a run may be of a range of partitions
+        for run in runs:
+            left[run.run_id].append(run)
         end = time.monotonic() + _STOP_SECONDS
         while left and time.monotonic() < end:
             ids = sorted(left)[:PAGE]
             self._ask(graphql.STOP, ids=ids)
             found = {found_run["runId"]: found_run for found_run in self._runs({"runIds": ids}, len(ids))}
-            for run in [left[run_id] for run_id in ids]:
-                now, found_run = datetime.now(UTC), found.get(run.run_id)
-                # A run that is not there any more was deleted.
-                state = replace(run, state=PartitionState.CANCELED, last_seen_at=now, step=None, error=None)
-                if found_run is not None:
-                    state = self._partition_run(found_run, run.partition, run.attempt)
+            for run_id in ids:
+                found_run = found.get(run_id)
+                state = self._stopped(left[run_id][0], found_run)
                 if found_run is not None and (retry := retry_of(found_run)) is not None:
-                    del left[run.run_id]
-                    left[retry] = replace(run, run_id=retry, attempt=run.attempt + 1)
+                    left[retry] += [replace(run, run_id=retry, attempt=run.attempt + 1) for run in left.pop(run_id)]
                 elif state.state.ended:
-                    del left[run.run_id]
-                    yield replace(state, ended_at=state.ended_at or now)
+                    state = replace(state, ended_at=state.ended_at or datetime.now(UTC))
+                    yield from (replace(state, partition=run.partition) for run in left.pop(run_id))
             time.sleep(POLL_SECONDS if left else 0)
+
+    def _stopped(self, run: PartitionRun, found: Mapping[str, Any] | None) -> PartitionRun:
+        """Return how a run stands that is to stop; one that is not there any more was deleted."""
+        if found is not None:
+            return self._partition_run(found, run.partition, run.attempt)
+        return replace(run, state=PartitionState.CANCELED, last_seen_at=datetime.now(UTC), step=None, error=None)
 
     def _partition_run(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
@@ -323,8 +327,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
-        chosen = chosen_steps(run)
-        if chosen and not self._steps <= chosen:
+        if self._flow is not None and is_part(run, self._flow):
             return PartitionState.PARTIAL
         if (run["stats"] or {}).get("materializations"):
             return PartitionState.OK
@@ -336,7 +339,7 @@ class DagsterLauncher(PollingLauncher):
         for event in self._events(run_id):
             if event["__typename"] == "ExecutionStepFailureEvent":
                 message = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
-                return step_of(event["stepKey"]), " ".join(str(message or "its step failed").split())
+                return step_of(event["stepKey"], self._flow), " ".join(str(message or "its step failed").split())
             if event["__typename"] == "RunFailureEvent":
                 last = event["message"]
         return None, " ".join(str(last or "the run failed in Dagster before any of its steps").split())

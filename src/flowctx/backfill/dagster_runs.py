@@ -2,52 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from flowctx.backfill.dagster_retries import tags_of
-from flowctx.core.errors import FlowctxError
-from flowctx.core.partitions.dagster_keys import parse_dagster_key
+from flowctx.core.errors import UnknownPartition
+from flowctx.core.partitions.dagster_keys import fold, parse_dagster_key, static_dimensions, static_values
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.definition import Workflow
 
 
-def is_of(run: Mapping[str, Any], workflow: str, jobs: Collection[str | None]) -> bool:
-    """Return whether a run is of a workflow: of its assets, or of one of its jobs; one of checks alone is not."""
-    ours = {asset["path"][0] for asset in run["assetSelection"] or ()} == {workflow}
+def is_of(run: Mapping[str, Any], workflow: Workflow, jobs: Collection[str | None]) -> bool:
+    """Return whether a run is of a workflow: of assets of it and maybe others, or of one of its jobs; not of checks."""
+    ours = any(_is_step(asset["path"], workflow) for asset in run["assetSelection"] or ())
     of_checks = bool(run["assetCheckSelection"]) and not run["assetSelection"]
     return (ours or run["jobName"] in jobs) and not of_checks
 
 
+def _is_step(path: Sequence[str], workflow: Workflow) -> bool:
+    """Whether an asset is a step of a workflow, whatever its key begins with."""
+    return list(path[-2:-1]) == [workflow.name] and path[-1] in workflow.steps
+
+
 def partitions_of(run: Mapping[str, Any], scheme: PartitionScheme) -> Iterator[PartitionKey]:
-    """Yield the keys of the scheme that a run is about: one, or those of a range."""
+    """Yield the keys of the scheme that a run is about: one, or those of a range; none if the scheme was another."""
     tags = tags_of(run)
     ends = [tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end")]
     text = tags.get("dagster/partition")
     try:
-        if text is not None:
-            yield parse_dagster_key(text, scheme)
-        elif ends[0] and ends[1]:
-            first, last = (parse_dagster_key(end, scheme) for end in ends if end)
-            spans = [f"{n}={escape_value(first[n])}..{escape_value(last[n])}" for n in scheme.dimensions]
-            yield from scheme.select(",".join(spans))
-    except FlowctxError:  # of a time when the scheme was another
+        found = [parse_dagster_key(key, scheme) for key in ([text] if text is not None else ends) if key]
+    except UnknownPartition:
         return
+    yield from found if text is not None or len(found) < len(ends) else _range(found[0], found[1], scheme)
 
 
-def chosen_steps(run: Mapping[str, Any]) -> set[str]:
-    """Return the steps that somebody has chosen for a run; none, if it is of all."""
-    chosen = {asset["path"][-1] for asset in run["assetSelection"] or ()}
+def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> Iterator[PartitionKey]:
+    """Yield the keys of a range of Dagster's: each date between its ends, with each of the folded values between."""
+    static, name = static_dimensions(scheme), scheme.cadence_dimension
+    folded = [fold(values, static) for values in static_values(scheme)]
+    between = set(folded[folded.index(fold(first, static)) : folded.index(fold(last, static)) + 1] if static else ())
+    start, end = scheme.period(first), scheme.period(last)
+    if start is not None and end is not None and start > end:
+        return
+    dates = None if name is None else f"{name}={escape_value(first[name])}..{escape_value(last[name])}"
+    yield from (key for key in scheme.select(dates) if not static or fold(key, static) in between)
+
+
+def is_part(run: Mapping[str, Any], workflow: Workflow) -> bool:
+    """Return whether somebody has chosen steps for a run, and not all of the workflow's."""
+    assets = [asset["path"] for asset in run["assetSelection"] or ()]
+    chosen = {path[-1] if _is_step(path, workflow) else "/".join(path) for path in assets}
     # A re-execution from failure leaves out what its parent had done; others leave out what somebody chose.
     if tags_of(run).get("dagster/is_resume_retry") != "true":
-        chosen |= {step_of(key) for key in run["stepKeysToExecute"] or ()}
-    return chosen
+        chosen |= {step_of(key, workflow) for key in run["stepKeysToExecute"] or ()}
+    return bool(chosen) and not workflow.steps.keys() <= chosen
 
 
-def step_of(key: str) -> str:
+def step_of(key: str, workflow: Workflow | None) -> str:
     """Return the step of an op: that of an asset is named as its key, the workflow's name before the step's."""
-    return key.rpartition("__")[2]
+    steps = () if workflow is None else workflow.steps
+    name = "" if workflow is None else workflow.name
+    known = [step for step in steps if key == step or f"__{key}".endswith(f"__{name}__{step}")]
+    return max(known, key=len, default=key.rpartition("__")[2])
 
 
 def time_of(seconds: float | None) -> datetime | None:

@@ -1,0 +1,153 @@
+"""Runs of Dagster that are of a batch, whoever started them: of several partitions, with other assets or a prefix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from adapters.engine_servers import Dagster
+from flowctx import Backfill, Daily, PartitionScheme, Workflow
+from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.core.batches.records import BatchRecord, PartitionState
+from flowctx.dagster import partitions_def
+from flowctx.dagster.partitions import to_dagster_key
+
+WEEKDAYS = Daily(start="2012-01-02", end="2012-01-31", calendar="WEEKDAYS")
+FOLDED = PartitionScheme(tier=["T1", "T2"], venue=["A", "B", "C"])
+BOTH = PartitionScheme(venue=["A", "B", "C"], date=WEEKDAYS, tier=["T1", "T2"])
+
+
+def workflow(scheme: PartitionScheme) -> Workflow:
+    """Return a workflow of which one step ends as another one is called."""
+    flow = Workflow("filled", partitions=scheme)
+    flow.step("raw")(lambda ctx: {})
+    flow.step("load__raw")(lambda ctx: {})
+    return flow
+
+
+DAYS = workflow(PartitionScheme(date=WEEKDAYS))
+
+
+def known(dagster: Dagster, status: str, tags: dict[str, str], **run: Any) -> None:
+    """Have Dagster know one run of the batch."""
+    about = {"flowctx/batch_id": "b", **tags}
+    dagster.runs["run"] = {
+        "runId": "run",
+        "status": status,
+        "jobName": "__ASSET_JOB",
+        "startTime": 1.0,
+        "endTime": 2.0,
+        "updateTime": 2.0,
+        "assetSelection": [{"path": ["filled", step]} for step in DAYS.steps],
+        "assetCheckSelection": None,
+        "stepKeysToExecute": None,
+        "tags": [{"key": key, "value": value} for key, value in about.items()],
+        "stats": {"__typename": "RunStatsSnapshot", "materializations": 2},
+        **run,
+    }
+
+
+def batch_of(flow: Workflow) -> BatchRecord:
+    """Return the batch of all partitions."""
+    return Backfill(flow, None, "b", ledger="memory://").record()
+
+
+def span(first: str, last: str) -> dict[str, str]:
+    """Return the tags of a range."""
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+@pytest.mark.parametrize(
+    ("paths", "state"),
+    [
+        ([["desk", "filled", "raw"], ["desk", "filled", "load__raw"]], PartitionState.OK),
+        ([["filled", "raw"], ["filled", "load__raw"], ["headline"]], PartitionState.OK),
+        ([["filled", "raw"], ["other", "load__raw"]], PartitionState.PARTIAL),
+        ([["filled", "headline"]], None),
+        ([["filled"]], None),
+    ],
+)
+def test_runs_are_known_by_the_assets_of_the_workflow(
+    dagster: Dagster, paths: list[list[str]], state: PartitionState | None
+) -> None:
+    """Whatever their keys begin with, and whatever else the run makes."""
+    known(dagster, "SUCCESS", {"dagster/partition": "2012-01-05"}, assetSelection=[{"path": path} for path in paths])
+    found = list(DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS))
+    assert [run.state for run in found] == ([] if state is None else [state])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "first", "last"),
+    [
+        (FOLDED, "T1~A", "T2~B"),
+        (FOLDED, "T1~C", "T2~A"),
+        (FOLDED, "T2~A", "T1~C"),
+        (BOTH, "2012-01-05|B~T2", "2012-01-09|C~T1"),
+        (BOTH, "2012-01-09|A~T1", "2012-01-05|A~T2"),
+        (PartitionScheme(date=WEEKDAYS), "2012-01-05", "2012-01-09"),
+    ],
+)
+def test_a_range_is_of_the_partitions_that_dagster_has_in_it(
+    dagster: Dagster, scheme: PartitionScheme, first: str, last: str
+) -> None:
+    """Folded dimensions are one, in the order of their combinations; between ends the wrong way round is nothing."""
+    flow, definition = workflow(scheme), partitions_def(scheme)
+    assert definition is not None
+    ends = [definition.get_partition_key_from_str(k) if "|" in k else k for k in (first, last)]  # type: ignore[attr-defined]
+    inside = [str(key) for key in definition.get_partition_keys_in_range(dg.PartitionKeyRange(*ends))]
+    known(dagster, "STARTED", span(first, last))
+    found = [
+        str(to_dagster_key(run.partition, scheme)) for run in DagsterLauncher(dagster.url).find(batch_of(flow), flow)
+    ]
+    assert sorted(found) == sorted(inside)
+
+
+def test_a_range_of_another_scheme_is_none_of_the_batch(dagster: Dagster) -> None:
+    """Its keys may mean something else by now."""
+    known(dagster, "STARTED", span("2012-01-05|T1", "2012-01-06|T1"))
+    assert list(DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)) == []
+
+
+def test_a_range_is_canceled_with_all_its_partitions(dagster: Dagster) -> None:
+    """They are of one run: when that has stopped, so have they."""
+    known(dagster, "STARTED", span("2012-01-05", "2012-01-09"))
+    launcher = DagsterLauncher(dagster.url)
+    under_way = list(launcher.find(batch_of(DAYS), DAYS))
+    dagster.runs["run"]["status"] = "CANCELED"
+    stopped = list(launcher.cancel(batch_of(DAYS), under_way))
+    assert [run.partition for run in stopped] == [f"date=2012-01-0{day}" for day in (5, 6, 9)]
+    assert {run.state for run in stopped} == {PartitionState.CANCELED}
+
+
+@pytest.mark.parametrize(
+    ("key", "step"),
+    [
+        ("filled__load__raw", "load__raw"),
+        ("desk__filled__load__raw", "load__raw"),
+        ("load__raw", "load__raw"),
+        ("filled__raw", "raw"),
+        ("raw", "raw"),
+        ("desk__headline", "headline"),
+    ],
+)
+def test_a_step_is_known_by_its_whole_name(dagster: Dagster, key: str, step: str) -> None:
+    """Two underlines may be in the name of a step, and join the parts of the name of an asset's op."""
+    failure = {"stepKey": key, "failureMetadata": {"description": "no rows"}, "error": None}
+    dagster.events = [{"__typename": "ExecutionStepFailureEvent", **failure}]
+    known(dagster, "FAILURE", {"dagster/partition": "2012-01-05"})
+    (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
+    assert (run.step, run.error) == (step, "no rows")
+
+
+@pytest.mark.parametrize(
+    ("keys", "state"),
+    [(["filled__raw", "filled__load__raw"], PartitionState.OK), (["filled__load__raw"], PartitionState.PARTIAL)],
+)
+def test_a_run_of_all_steps_is_no_part(dagster: Dagster, keys: list[str], state: PartitionState) -> None:
+    """Nor does one step stand for another whose name its own ends with."""
+    known(dagster, "SUCCESS", {"dagster/partition": "2012-01-05"}, stepKeysToExecute=keys, assetSelection=None)
+    dagster.runs["run"]["jobName"] = "filled_job"
+    (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
+    assert run.state is state
