@@ -82,6 +82,33 @@ def test_a_restatement_is_requested_only_if_asked(ledger, tmp_path):
     assert all(key.partition("@")[2] > before for key in again)
 
 
+def test_what_was_requested_is_not_in_the_way_of_the_rest(ledger, monkeypatch):
+    """However many partitions fail, each tick requests the next ones, and none twice."""
+    monkeypatch.setattr("flowctx.dagster.ready._AT_ONCE", 2)
+    name, scheme = "many", PartitionScheme(date=Daily(start="2026-01-01", end="2026-01-05"))
+    days, after = Workflow("many_days", partitions=scheme), Workflow(name, partitions=scheme)
+    days.step(name="value")(lambda ctx: {"n": 1})
+    after.step(name="report", inputs={"day": days.output("value")})(lambda ctx, *, day: {})
+    for day in scheme:
+        run(days, partition=day)
+    sensor, requested = inputs_sensor(after, start="2026-01-01"), []
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def launch(run_key, sensor_name, number):
+            tags = {"dagster/run_key": run_key, "dagster/sensor_name": sensor_name}
+            instance.add_run(dg.DagsterRun(name, run_id=f"{number}", tags=tags, status=dg.DagsterRunStatus.FAILURE))
+
+        launch("date=2026-01-05@first", "another", "theirs")
+        for _ in range(4):
+            found = list(sensor(dg.build_sensor_context(instance)))
+            keys = [request.run_key for request in found if isinstance(request, dg.RunRequest)]
+            for key in keys:
+                launch(key, sensor.name, f"{len(requested)}/{key}")
+            requested.append([key[len("date=") : -len("@first")] for key in keys])
+    days_of = [str(day.date) for day in scheme]
+    assert requested == [days_of[:2], days_of[2:4], days_of[4:], []]
+
+
 def test_without_a_ledger_and_in_vain_it_says_why(tmp_path):
     """The tick is skipped with a reason; what cannot be is refused."""
     days, month = workflows("vain")
@@ -90,7 +117,7 @@ def test_without_a_ledger_and_in_vain_it_says_why(tmp_path):
     assert skip.skip_message == "no ledger is named; set FLOWCTX_LEDGER_URL"
     sensor = inputs_sensor(month, start="2026-01-01", ledger_url=f"sqlite:///{tmp_path}/ledger.db")
     (skip,) = sensor(dg.build_sensor_context())
-    assert skip.skip_message == "no partition is ready that has not been captured"
+    assert skip.skip_message == "no partition is ready that has not been captured or requested"
     with pytest.raises(WorkflowError, match=r"inputs_sensor\(\) of workflow 'vain_days' waits for its inputs"):
         inputs_sensor(days, start="2026-01-01")
     with pytest.raises(WorkflowError, match="must be 'ignore' or 'run'"):

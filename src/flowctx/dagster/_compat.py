@@ -25,6 +25,7 @@ from dagster._core.storage.event_log import EventLogStorage, SqliteEventLogStora
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.sqlalchemy_compat import db_select
+from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster._utils.warnings import disable_dagster_warnings
 
@@ -47,6 +48,7 @@ __all__ = [
     "schedule_name",
     "step_context",
     "ticks_from",
+    "was_requested",
 ]
 
 #: Metadata of an output for which Dagster makes no events of assets: it would call all partitions of a range
@@ -169,6 +171,26 @@ def _store_in_sqlite(storage: SqliteEventLogStorage, events: Sequence[EventLogEn
 def schedule_name(context: dg.ScheduleEvaluationContext) -> str | None:
     """Return the name of the schedule whose tick this is."""
     return context._schedule_name
+
+
+def was_requested(context: dg.SensorEvaluationContext, sensor: str, run_key: str) -> bool:
+    """Return whether Dagster has a run that a sensor requested under a key, for which it would make no other one."""
+    try:
+        runs = context.instance.get_runs(filters=dg.RunsFilter(tags={RUN_KEY_TAG: run_key, SENSOR_NAME_TAG: sensor}))
+    except dg.DagsterInvariantViolationError:  # a unit test that has no instance
+        return False
+    begun = [run for run in runs if run.status is not dg.DagsterRunStatus.NOT_STARTED]
+    location = context.code_location_origin
+    here = None if location is None else (location.location_name, context.repository_name)
+    return any(here is None or _repository_of(run) in (None, here) for run in begun)
+
+
+def _repository_of(run: dg.DagsterRun) -> tuple[str, str] | None:
+    """Return the code location and the repository that a run is of, if it says so."""
+    if run.remote_job_origin is None:
+        return None
+    repository = run.remote_job_origin.repository_origin.get_selector()
+    return repository.location_name, repository.repository_name
 
 
 def ticks_from(schedule: dg.ScheduleDefinition, tick: datetime) -> Iterator[datetime]:

@@ -1,16 +1,18 @@
 """Runs that begin when their inputs are there: a sensor that asks the ledger."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 
 import dagster as dg
 
-from flowctx.core.durability.readiness import Readiness
+from flowctx.core.durability.readiness import Readiness, Ready
 from flowctx.core.errors import WorkflowError
+from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.run_request import read_date
+from flowctx.dagster._compat import was_requested
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key, check_prefix
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import ledger_at
@@ -62,6 +64,7 @@ def inputs_sensor(
     since = read_date(start)
     if since is None:
         raise WorkflowError(f"start={start!r} must be the first as-of date, such as '2026-01-01'")
+    sensor_name = name or f"{flow.name}_inputs"
 
     def evaluate(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         ledger = ledger_at(ledger_url)
@@ -69,19 +72,35 @@ def inputs_sensor(
             yield dg.SkipReason("no ledger is named; set FLOWCTX_LEDGER_URL")
             return
         found = readiness.ready(ledger, datetime.now(UTC), since, restated=on_restatement == "run")
-        requests = [
-            dg.RunRequest(f"{ready.key}@{ready.occasion}", partition_key=to_dagster_key(ready.key, readiness.scheme))
-            for ready in islice(found, _AT_ONCE)
-        ]
+        requests = _requests(context, sensor_name, found, readiness.scheme)
         yield from requests
         if not requests:
-            yield dg.SkipReason("no partition is ready that has not been captured")
+            yield dg.SkipReason("no partition is ready that has not been captured or requested")
 
     return dg.SensorDefinition(
-        name=name or f"{flow.name}_inputs",
+        name=sensor_name,
         evaluation_fn=evaluate,
         asset_selection=dg.AssetSelection.assets(*(asset_key(flow, step, key_prefix) for step in flow.steps)),
         description=f"Requests partitions of workflow {flow.name} when all that they read is in flowctx's ledger.",
         default_status=default_status,
         minimum_interval_seconds=minimum_interval_seconds,
     )
+
+
+def _requests(
+    context: dg.SensorEvaluationContext, sensor: str, found: Iterable[Ready], scheme: PartitionScheme
+) -> list[dg.RunRequest]:
+    """Return requests of what is ready and was not requested before.
+
+    What was requested and is not captured stays ready, and would be in the way of what comes after it.
+    """
+    new = (ready for ready in found if not was_requested(context, sensor, _run_key(ready)))
+    return [
+        dg.RunRequest(_run_key(ready), partition_key=to_dagster_key(ready.key, scheme))
+        for ready in islice(new, _AT_ONCE)
+    ]
+
+
+def _run_key(ready: Ready) -> str:
+    """Return the key under which Dagster makes one run for a partition."""
+    return f"{ready.key}@{ready.occasion}"
