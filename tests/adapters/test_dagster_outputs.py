@@ -329,6 +329,24 @@ def test_long_capture_ids_have_files_too(tmp_path):
     assert [outputs.output("a", capture_id=capture_id)["id"] for capture_id in ids] == ids
 
 
+@pytest.mark.parametrize("letters", [1, 23, 24, 25, 30, 99])
+def test_a_batch_in_any_script_is_read_by_its_own(flow, letters, tmp_path):
+    """A batch whose name is long as part of a file's name is found by its runs, and not taken for another one."""
+    seen = []
+
+    @dg.asset(ins={"fetched": dg.AssetIn(asset_key(flow, "fetch"))}, partitions_def=partitions_def(DAYS))
+    def report(fetched: dict) -> None:
+        seen.append(fetched["say"])
+
+    bench = Bench(flow, tmp_path, report)
+    batches = ["a" + "Ж" * letters, "b" + "Ж" * letters]
+    for batch in batches:
+        bench.run("2012-10-26", tags={"batch_id": batch}, config=said(batch), selection=["flow/fetch"])
+    for batch in batches:
+        assert bench.run("2012-10-26", tags={"batch_id": batch}, selection=["report"]).success
+    assert seen == batches
+
+
 def test_readers_never_see_half_of_a_file(tmp_path):
     """While many threads write captures of one partition, a reader always gets a whole one."""
     outputs = WorkflowIOManager(base_path=str(tmp_path))

@@ -27,6 +27,8 @@ from flowctx.core.whole_files import write_whole
 _LATEST = "@latest.json"
 #: Longest file name made of a capture id; most file systems take 255 bytes.
 _MAX_NAME = 180
+#: So much of the end of a longer one stands in its name, after a digest.
+_MAX_TAIL = _MAX_NAME - 33
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +126,11 @@ class OutputStore:
 
     def of_run(self, asset_path: Sequence[str], key: str | None, capture_or_batch: str) -> list[StoredOutput]:
         """Return the capture of that id, or those that a batch or run of that id made, by their ids."""
-        end = _file_name(capture_or_batch)[1:]
-        names = (
-            path for path in self.files(asset_path, key) if path.name == f"@{end}" or path.name.endswith(f"%7C{end}")
-        )
-        return [self.read_file(asset_path, path) for path in sorted(names, key=lambda path: str(path.name))]
+        own, end = _file_name(capture_or_batch), f"|{capture_or_batch}"
+        tail = f"{escape_value(end)[-_MAX_TAIL:]}.json"  # of a long name the file has no more than that
+        paths = [path for path in self.files(asset_path, key) if path.name == own or path.name.endswith(tail)]
+        found = [self.read_file(asset_path, path) for path in sorted(paths, key=lambda path: str(path.name))]
+        return [one for one in found if one.capture_id == capture_or_batch or one.capture_id.endswith(end)]
 
     def write(self, capture: StoredOutput) -> str:
         """Store a capture, all or nothing, make it the newest one and return where it is."""
@@ -174,7 +176,7 @@ def _segment(text: str) -> str:
 def _file_name(capture_id: str) -> str:
     name = escape_value(capture_id)
     if len(name) > _MAX_NAME:
-        name = f"{hashlib.sha256(capture_id.encode()).hexdigest()[:32]}-{name[-(_MAX_NAME - 33) :]}"
+        name = f"{hashlib.sha256(capture_id.encode()).hexdigest()[:32]}-{name[-_MAX_TAIL:]}"
     return f"@{name}.json"
 
 
