@@ -36,6 +36,18 @@ def test_a_run_is_quiet(capfd: pytest.CaptureFixture[str], recwarn: pytest.Warni
     assert not [str(warning.message) for warning in recwarn.list]
 
 
+def test_what_is_captured_already_is_skipped(ledger: Ledger) -> None:
+    """A run that leaves a captured partition alone ends as the same run here does, step by step."""
+    flow = Workflow("captured")
+    flow.step("one")(lambda ctx: {"n": 1})
+    flow.step("two")(lambda ctx: {"n": 2})
+    run(flow, ledger=ledger, batch_id="b")
+    here, there = run(flow, ledger=ledger, on_captured="skip"), run_assets(flow, on_captured="skip")
+    assert there.status == "skipped"
+    assert "is captured already by run" in str(there["one"].error)
+    assert there.steps == here.steps
+
+
 def test_what_fails_beside_a_step_says_why(ledger: Ledger, tmp_path: Path) -> None:
     """Dagster's own word for it only says where it was; the reason is that of the exception beneath."""
     flow = Workflow("gone", params={"fix": False})

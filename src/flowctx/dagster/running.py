@@ -13,7 +13,7 @@ import dagster as dg
 
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.durability.continuation import resumed_context
-from flowctx.core.errors import RunFailed
+from flowctx.core.errors import ArtifactError, RunFailed
 from flowctx.core.execution.envelope import final_context
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
@@ -142,18 +142,22 @@ class _History:
     ended: float = 0.0
     #: How it failed, if it did.
     failure: Any = None
-    #: Metadata of the failure.
+    #: Metadata of the failure, or of the observation that says why there is no output.
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _histories(instance: dg.DagsterInstance, run_id: str) -> dict[str, _History]:
     found: dict[str, _History] = {}
-    for entry in instance.all_logs(run_id, of_type={*_STARTS, *_ENDS}):
+    observed = dg.DagsterEventType.ASSET_OBSERVATION
+    for entry in instance.all_logs(run_id, of_type={*_STARTS, *_ENDS, observed}):
         event = entry.dagster_event
         if event is None or event.step_key is None:
             continue
         history = found.setdefault(event.step_key, _History())
-        if event.event_type in _STARTS:
+        if event.event_type is observed:
+            metadata = event.asset_observation_data.asset_observation.metadata
+            history.metadata = {name: value.value for name, value in metadata.items()}
+        elif event.event_type in _STARTS:
             history.attempts += 1
             history.started = history.started or entry.timestamp
         else:
@@ -204,7 +208,12 @@ class _Summary:
         duration = timedelta(seconds=history.ended - history.started)
         if history.failure is not None:
             return self.failed(step, history, duration)
-        capture = self.outputs.storage.outputs.read(key.path, self.key)
+        try:
+            capture = self.outputs.storage.outputs.read(key.path, self.key)
+        except ArtifactError:  # it did not run, and what was captured before stays as it is
+            if (status := history.metadata.get("flowctx/status")) is None:
+                raise
+            return StepRun(name=step.name, status=StepStatus(status), error=history.metadata.get("flowctx/reason"))
         envelope = capture.envelope
         if envelope.status is StepStatus.OK:
             self.captures[step.name] = capture
