@@ -157,3 +157,38 @@ def test_without_a_partition_the_date_of_the_asset_counts(tmp_path):
     assert done.success
     assert warnings_of(bench, done) == []
     assert bench.outputs.captures("own") == seen == ["2012-10-26|b"]
+
+
+def test_an_output_may_have_its_own_date_as_a_key(tmp_path):
+    """In a run of one partition it is what the asset returned; assets that take ranges return one for each."""
+    curve = {"2012-10-25": {"rate": 0.9}, "2012-10-26": {"rate": 1.0}}
+    one = {"2012-10-26": {"rate": 1.0}}
+
+    @dg.asset(partitions_def=DAYS, io_manager_key="workflow_io_manager")
+    def whole(context: dg.AssetExecutionContext):
+        return curve
+
+    @dg.asset(partitions_def=DAYS, io_manager_key="workflow_io_manager")
+    def single(context: dg.AssetExecutionContext):
+        return one
+
+    @dg.asset(partitions_def=DAYS, io_manager_key="workflow_io_manager")
+    def named(context: dg.AssetExecutionContext):
+        return {PartitionKey(date="2012-10-26"): {"rate": 1.0}}
+
+    with pytest.warns(dg.BetaWarning):
+
+        @dg.asset(
+            partitions_def=DAYS,
+            io_manager_key="workflow_io_manager",
+            backfill_policy=dg.BackfillPolicy.single_run(),
+        )
+        def ranged(context: dg.AssetExecutionContext):
+            return {key: {"rate": 1.0} for key in context.partition_keys}
+
+    _, bench = beside(None, tmp_path, whole, single, named, ranged)
+    names = ["whole", "single", "named", "ranged"]
+    assert bench.run("2012-10-26", selection=names[:3]).success
+    assert bench.run("2012-10-26", selection=names[3:]).success
+    stored = {name: bench.outputs.output(name, "2012-10-26") for name in names}
+    assert stored == {"whole": curve, "single": one, "named": {"rate": 1.0}, "ranged": {"rate": 1.0}}

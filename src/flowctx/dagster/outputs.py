@@ -23,7 +23,7 @@ from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import StoredOutput, output_name
 from flowctx.dagster.partitions import from_dagster_key, in_order, scheme_of
-from flowctx.dagster.range_outputs import PartitionOutputs, by_dagster_key, is_skip
+from flowctx.dagster.range_outputs import PartitionOutputs, by_dagster_key, is_by_partition, is_skip
 from flowctx.dagster.recorded_outputs import OutputPlace
 from flowctx.dagster.storage import RunStorage
 
@@ -45,9 +45,9 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     """Keeps outputs as JSON, one file for each capture of each partition; what was captured before stays.
 
     Readers get the capture of their own batch (or run), else the current one. Assets of your own may use it too: they
-    return a dict of plain data, or in a range run one for each partition, by :class:`~flowctx.PartitionKey` or
-    Dagster's key; and an argument named after an asset gets its output, or ``{PartitionKey: output}`` where it depends
-    on several partitions (always, if annotated so).
+    return a dict of plain data, or one for each partition, by :class:`~flowctx.PartitionKey` or, where their backfill
+    policy gives a run several, by Dagster's key; and an argument named after an asset gets its output, or
+    ``{PartitionKey: output}`` where it depends on several partitions (always, if annotated so).
 
     Args:
         base_path: A folder or any URL that fsspec knows, such as ``s3://bucket/outputs``; by default ``flowctx`` in the
@@ -237,7 +237,7 @@ def _by_key(context: dg.OutputContext, obj: Any) -> Iterable[tuple[str | None, A
         return [(None, obj)]
     keys = list(context.asset_partition_keys)
     values = by_dagster_key(obj, keys, context.asset_partitions_def) if isinstance(obj, Mapping) else {}
-    if len(keys) == 1 and keys[0] not in values:
+    if len(keys) == 1 and not (keys[0] in values and (is_by_partition(obj) or _takes_ranges(context))):
         return [(keys[0], obj)]
     missing = [key for key in keys if key not in values]
     if missing or len(values) != len(keys):
@@ -247,3 +247,10 @@ def _by_key(context: dg.OutputContext, obj: Any) -> Iterable[tuple[str | None, A
             "(partition_outputs takes StepResult.skip(reason) for one that is left out)"
         )
     return [(key, values[key]) for key in keys]
+
+
+def _takes_ranges(context: dg.OutputContext) -> bool:
+    """Whether the asset returns one output for each partition also where its run has one only."""
+    step = step_context(context)
+    policy = dg.OpExecutionContext(step).assets_def.backfill_policy
+    return bool(step.has_partition_key_range or (policy is not None and policy.max_partitions_per_run != 1))

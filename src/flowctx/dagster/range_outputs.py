@@ -80,3 +80,10 @@ def by_dagster_key(
 def is_skip(value: object) -> bool:
     """Return whether an asset says of a partition that there is nothing."""
     return isinstance(value, StepResult) and value.status is StepStatus.SKIPPED
+
+
+def is_by_partition(outputs: Mapping[Any, Any]) -> bool:
+    """Return whether a dict that an asset returned says by itself that it has an output for each partition."""
+    if isinstance(outputs, PartitionOutputs):
+        return True
+    return any(isinstance(key, PartitionKey) or is_skip(value) for key, value in outputs.items())
