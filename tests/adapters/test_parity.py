@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from shutil import copytree
 from types import SimpleNamespace
@@ -26,11 +27,13 @@ from flowctx import (
     PartitionError,
     PartitionScheme,
     PlainDataError,
+    StepStatus,
     Workflow,
     WorkflowError,
     run,
 )
 from flowctx.core.data.tables import take_table
+from flowctx.core.durability.records import RunStatus
 from flowctx.examples.prices import prices
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.parity import assert_parity, verify
@@ -152,6 +155,26 @@ def test_dates_and_ids_of_runs_are_compared():
     assert run_changes(sides[0], sides[2]) == []
     [one] = run_changes(sides[0], Recorded(batch_id="b4", steps={}, outputs={}))
     assert (one.path, one.old, one.new) == ("run", "ok", "none recorded")
+
+
+def test_a_run_that_ended_otherwise_is_a_difference():
+    """Whose steps are all equal: it failed or was never finished, or its capture is not complete."""
+    flow = Workflow("ended")
+    flow.step("only")(lambda ctx: {})
+    ledger = MemoryLedger()
+    run(flow, batch_id="b", ledger=ledger)
+    here = Recorded.of(Place.of(ledger, "b"), flow, None)
+    assert here.capture == "complete"
+    there = replace(here, run=replace(here.run, status=RunStatus.RUNNING), capture="held")
+    [one] = Comparer(workflow=flow).disagreements(None, here, here, {"airflow": there}, {})
+    assert (one.step, one.text) == (None, "the run differs on Airflow")
+    found = [(change.path, change.old, change.new) for change in one.changes]
+    assert found == [("run", "ok", "running"), ("capture", "complete", "held")]
+    may_differ = Comparer(workflow=flow, ignore=["run", "capture"])
+    assert not list(may_differ.disagreements(None, here, here, {"airflow": there}, {}))
+    failed = replace(there, steps={"only": replace(here.steps["only"], status=StepStatus.FAILED)}, outputs={})
+    [one] = Comparer(workflow=flow).disagreements(None, here, here, {"airflow": failed}, {})
+    assert [one.step, *(change.path for change in one.changes)] == ["only", "status"]
 
 
 def test_what_is_read_of_others_is_copied(ledger):

@@ -12,7 +12,7 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.parity.causes import cause_of
-from flowctx.parity.recorded import OF_RUN, OF_STEP, Recorded, run_changes, step_changes
+from flowctx.parity.recorded import OF_RUN, OF_STEP, Recorded, end_changes, run_changes, step_changes
 from flowctx.versions.changes import Change, Tolerance
 
 #: The side that runs here a second time.
@@ -27,7 +27,8 @@ class Disagreement:
     partition: PartitionKey | None
     #: The engine; ``here again`` where two runs here differ, so that the step is not deterministic.
     engine: str
-    #: The first step that differs; ``None`` if the run itself does: its dates, its ids, or that there is none.
+    #: The first step that differs; ``None`` if the run itself does: its dates, its ids, how it ended, or that there is
+    #: none.
     step: str | None
     #: What differs: here, and there.
     changes: tuple[Change, ...] = ()
@@ -67,7 +68,7 @@ class Parity:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs, and something ran to its end."""
+        """Whether nothing differs; what failed everywhere alike is equal."""
         return not self.disagreements
 
     def __bool__(self) -> bool:
@@ -143,7 +144,8 @@ class Comparer:
             yield self._disagreement(key, AGAIN, next(iter(unsteady)), here, again, next(iter(unsteady.values())))
         followers = self._followers(unsteady)
         for engine, side in there.items():
-            found = [c for c in run_changes(here, side) if not self._is_ignored(c.path)]
+            found = [*run_changes(here, side), *(end_changes(here, side) if side.run is not None else ())]
+            found = [change for change in found if not self._is_ignored(change.path)]
             if found:
                 why = problems.get(engine)
                 yield Disagreement(partition=key, engine=engine, step=None, changes=tuple(found), cause=why)

@@ -11,7 +11,7 @@ from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import Capture, RunRecord, RunStatus, StepRecord
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
@@ -26,7 +26,7 @@ _DATES: Final = ("calendar", "window", "due")
 
 
 #: The values of a run that are compared beside its steps.
-OF_RUN: Final = (*_IDENTITY, "batch_id", "capture_id", *_DATES, "run")
+OF_RUN: Final = (*_IDENTITY, "batch_id", "capture_id", *_DATES, "run", "capture")
 #: What is compared of a step beside its output.
 OF_STEP: Final = ("status", "attempts", "error", "category", "quality", "context_updates", "output")
 
@@ -53,6 +53,8 @@ class Recorded:
 
     #: The run; ``None`` if there is none.
     run: RunRecord | None = None
+    #: How its capture stands; ``None`` if it has none.
+    capture: str | None = None
     #: The batch that it is of.
     batch_id: str
     #: Its steps.
@@ -75,7 +77,9 @@ class Recorded:
             for name, record in steps.items()
             if record.status is StepStatus.OK
         }
-        return cls(run=found[0], steps=steps, outputs=outputs, batch_id=batch_id)
+        captures = ledger.captures(workflow=workflow.name, partition=key)
+        capture = next((_state(one) for one in captures if one.holder == found[0].key.digest), None)
+        return cls(run=found[0], capture=capture, steps=steps, outputs=outputs, batch_id=batch_id)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -132,6 +136,18 @@ def run_changes(one: Recorded, other: Recorded) -> list[Change]:
     if one.run is None or other.run is None:
         return [] if one.run is other.run else [Change(path="run", old=_there(one), new=_there(other))]
     return list(changes(one.identity, other.identity, Tolerance()))
+
+
+def end_changes(one: Recorded, other: Recorded) -> list[Change]:
+    """Return what differs in how the runs ended, if all their steps ended alike: else it follows from them."""
+    if any(one.end(step)["status"] != other.end(step)["status"] for step in {*one.steps, *other.steps}):
+        return []
+    before, after = ({"run": _there(side), "capture": side.capture} for side in (one, other))
+    return list(changes(before, after, Tolerance()))
+
+
+def _state(capture: Capture) -> str:
+    return "skipped" if capture.is_hole else str(capture.state)
 
 
 def _there(side: Recorded) -> str:
