@@ -9,6 +9,7 @@ from typing import Any
 from flowctx.core.durability.changes import changes_since, refuse_changes, refuse_changes_on_engine
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.param_changes import param_changes
+from flowctx.core.durability.reading import KNOWN_AT, with_known_time
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
@@ -22,7 +23,7 @@ from flowctx.core.workflow.run_request import RunRequest
 from flowctx.core.workflow.step_config import STEP_CONFIG
 
 #: What ``metadata`` says of a run whichever engine it is on.
-_OF_THE_RUN = ("as_of_source", "calendar", WINDOW, DUE, RESUMED_WITH, STEP_CONFIG)
+_OF_THE_RUN = ("as_of_source", "calendar", WINDOW, DUE, KNOWN_AT, RESUMED_WITH, STEP_CONFIG)
 _NOTHING = object()
 
 
@@ -189,7 +190,8 @@ def plan_rerun(
     if checkpoint is not None:
         checkpoint = replace(checkpoint, completed=completed)
     reads = {name: known for name, known in plan.reads.items() if name not in again}
-    return replace(plan, completed=completed, reads=reads, context=replace(run.context, checkpoint=checkpoint))
+    context = with_known_time(replace(run.context, checkpoint=checkpoint), before.context)
+    return replace(plan, completed=completed, reads=reads, context=context)
 
 
 def check_date(known: RunRecord | None, run: RunRecord) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -34,6 +34,8 @@ from flowctx.core.workflow.inputs import Input
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.core.workflow.result import StepResult
 
+#: In ``metadata``: the time as of which a run reads its inputs.
+KNOWN_AT = "known_at"
 #: So many partitions are named in a message.
 _NAMED = 5
 
@@ -285,13 +287,20 @@ def known_fields(known_at: datetime | str | None) -> dict[str, str]:
         ContextError: It is no time, or has no zone.
     """
     time = VersionChoice(known_at=read_time(known_at)).known_at
-    return {} if time is None else {"known_at": time.isoformat()}
+    return {} if time is None else {KNOWN_AT: time.isoformat()}
 
 
 def known_time(ctx: WorkflowContext) -> datetime | None:
     """Return the time as of which a run reads its inputs, if it does."""
-    known_at = ctx.metadata.get("known_at")
+    known_at = ctx.metadata.get(KNOWN_AT)
     return None if known_at is None else datetime.fromisoformat(str(known_at))
+
+
+def with_known_time(ctx: WorkflowContext, before: WorkflowContext) -> WorkflowContext:
+    """Return the context of a run that goes on from another one, and reads as of the same time, if that had one."""
+    if KNOWN_AT not in before.metadata:
+        return ctx
+    return replace(ctx, metadata={**ctx.metadata, KNOWN_AT: before.metadata[KNOWN_AT]})
 
 
 def _may_be_read(version: Version) -> bool:

@@ -22,6 +22,7 @@ from flowctx.core.durability.continuation import (
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.namesakes import warn_of_namesake
 from flowctx.core.durability.param_changes import params_now
+from flowctx.core.durability.reading import with_known_time
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import ResumePlan, order_of
@@ -210,4 +211,4 @@ def _seen(ledger: RunLedger, plan: RunPlan, begun: RunRecord) -> WorkflowContext
             return seen
         return replace(seen, params=params_now(plan.workflow, begun, ledger.steps(begun.key)))
     # The engine knows best what its run is about; how far it had come, the ledger knows.
-    return replace(ctx, checkpoint=begun.context.checkpoint)
+    return with_known_time(replace(ctx, checkpoint=begun.context.checkpoint), begun.context)

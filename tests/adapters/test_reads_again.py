@@ -1,0 +1,103 @@
+"""Which versions are read when a run goes on, or steps run again, after what they read was restated."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from adapters.dagster_support import QUIET, persistent_instance
+from adapters.test_airflow_ledger import clear
+from flowctx import Daily, PartitionScheme, StepResult, Workflow, resume, run
+from flowctx.airflow import workflow_dag
+from flowctx.airflow.running import run_dag
+from flowctx.dagster import workflow_definitions
+from flowctx.dagster.running import run_assets
+
+DAY = "2026-01-05"
+DAYS = PartitionScheme(date=Daily(start=DAY))
+FLAG = "FLOWCTX_TEST_FAILS"
+nav = Workflow("read_nav", partitions=DAYS, params={"price": 100})
+
+
+@nav.step()
+def value(ctx):
+    """Return the price of the day."""
+    return {"n": ctx.params["price"]}
+
+
+def reader(*, mended=False):
+    """Return a workflow that reads the price, after a step that fails while the flag is set; or with other code."""
+    flow = Workflow("reads_again", partitions=DAYS)
+
+    def gate(ctx):
+        return StepResult.fail("not yet", category="DATA_QUALITY") if os.environ.get(FLAG) else {}
+
+    flow.step(name="gate")((lambda ctx: {"mended": True}) if mended else gate)
+
+    @flow.step(inputs={"price": nav.output("value")})
+    def line(ctx, *, price):
+        return {"n": price["n"]}
+
+    return flow
+
+
+def job():
+    """Return the reader's job."""
+    defs = dg.Definitions.merge(workflow_definitions(reader()), dg.Definitions(executor=dg.in_process_executor))
+    return defs.resolve_job_def("reads_again_job")
+
+
+def execute(instance, *, parent=None, steps=None, **tags):
+    """Run the job for the day, or run it again as Dagster does: from where its parent failed, or some of its steps."""
+    how = None
+    if parent is not None:
+        how = dg.ReexecutionOptions(parent, steps) if steps else dg.ReexecutionOptions.from_failure(parent, instance)
+    tags = {"dagster/partition": DAY, **{f"flowctx/{name}": text for name, text in tags.items()}}
+    return dg.execute_job(dg.reconstructable(job), instance, run_config=QUIET, tags=tags, reexecution_options=how)
+
+
+def read_by(ledger, run_id):
+    """Return the price that a run has read."""
+    return ledger.steps(ledger.get_run(run_id, workflow="reads_again").key, ["line"])[0].output["n"]
+
+
+@pytest.fixture
+def audit(ledger, monkeypatch):
+    """The id of a run that failed, and reads what was known before a restatement."""
+    run(nav, partition=DAY, batch_id="first").raise_for_failure()
+    then = datetime.now(UTC)
+    run(nav, partition=DAY, batch_id="second", params={"price": 200}).raise_for_failure()
+    monkeypatch.setenv(FLAG, "1")
+    assert run(reader(), partition=DAY, run_id="audit", known_at=then)["gate"].status == "failed"
+    return "audit"
+
+
+@pytest.mark.parametrize(
+    "engine", [lambda flow, **how: run_dag(workflow_dag(flow), **how), run_assets], ids=["airflow", "dagster"]
+)
+def test_a_run_as_of_a_time_goes_on_as_of_it_on_every_engine(engine, audit, monkeypatch):
+    """It reads what was current then, as it does where it is resumed here."""
+    monkeypatch.delenv(FLAG)
+    there = engine(reader(), partition=DAY, resume_from=audit).raise_for_failure()
+    assert there.context.get_output("line") == {"n": 100}
+    assert resume(audit, reader(), partition=DAY).context.get_output("line") == {"n": 100}
+
+
+def test_a_run_as_of_a_time_that_is_executed_again_stays_so(audit, ledger, tmp_path, jobs_by_name, monkeypatch):
+    """Dagster drops the tags of the run, also that which says what it goes on from."""
+    with persistent_instance(tmp_path) as instance:
+        first = execute(instance, resume_from=audit)
+        monkeypatch.delenv(FLAG)
+        second = execute(instance, parent=first.run_id)
+    assert (first.success, second.success) == (False, True)
+    assert read_by(ledger, second.run_id) == 100
+
+
+def test_a_run_as_of_a_time_that_is_cleared_as_a_whole_stays_so(audit, ledger):
+    """Nothing stays of what other code has done, but for what the run is about."""
+    there = run_dag(workflow_dag(reader()), partition=DAY, resume_from=audit)
+    clear(workflow_dag(reader(mended=True)), there.run_id, "gate", "line")
+    assert read_by(ledger, there.run_id) == 100
