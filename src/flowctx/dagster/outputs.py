@@ -121,12 +121,14 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     def output(
         self, asset_key: dg.AssetKey | Sequence[str] | str, partition: str | None = None, capture_id: str | None = None
     ) -> dict[str, Any]:
-        """Return the output of an asset, outside of a run too.
+        """Return the output of an asset as it is kept here, outside of a run too.
+
+        Of a step that was made elsewhere since, as in bulk, the ledger has the current one: :func:`flowctx.outputs`.
 
         Args:
             asset_key: The asset; as text, ``daily_prices/fetch``.
             partition: Dagster's key of the partition.
-            capture_id: Which version; the newest if None.
+            capture_id: Which version; the one that was written here last if None.
 
         Raises:
             ArtifactError: There is no such output.
