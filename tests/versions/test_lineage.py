@@ -106,6 +106,16 @@ def test_what_was_written_over_in_place_is_said(ledger, clock):
     assert "written over since it was read" in str(told.problem)
 
 
+@pytest.mark.parametrize("factor", [2.0, "no number"])
+def test_what_another_run_of_the_batch_has_written_over_is_said(ledger, clock, factor):
+    """Whether that run is complete, or has failed: the capture that was read holds something else."""
+    params = {"corrections": {"2012-10-02|IBM": factor}}
+    run(quotes, partition="2012-10-02|IBM", batch_id="first", params=params, ledger=ledger, clock=clock)
+    [told] = [source for source in of(ledger) if source.problem]
+    assert (told.workflow, str(told.partition)) == ("quotes", "date=2012-10-02|symbol=IBM")
+    assert "written over since it was read" in str(told.problem)
+
+
 def test_only_what_the_steps_that_were_read_rest_on_counts(ledger, clock):
     """Inputs of other steps of the same run are left out."""
     both = Workflow("both", partitions=PartitionScheme(date=SESSIONS))

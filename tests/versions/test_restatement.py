@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from flowctx import PartitionScheme, VersionChoice, Workflow, diff, outputs, run, stale
+from flowctx import PartitionScheme, StepResult, VersionChoice, Workflow, diff, outputs, run, stale
+from flowctx.ledger import open_ledger
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
+from flowctx.versions.shown import stale_data
 from versions.real_chain import SESSIONS, SYMBOLS, adjusted, backfill, market, month, moves, quotes
 
 CORRECTED, FACTOR = "2012-10-10|IBM", 1.01
@@ -171,6 +173,58 @@ def test_what_was_read_and_is_not_known_any_more_counts_as_other(clock):
     correct(ledger, clock, batch_id="first")
     assert stale_texts(moves, ledger) == ["2012-10-10|IBM", "2012-10-11|IBM"]
     assert "was captured again in place after 2012-10-10|IBM|first" in stale(moves, ledger=ledger)[0].reason
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def restated(request, tmp_path):
+    """Return a ledger, what reads a source, and a function that makes the source, which may fail after its value."""
+    ledger = MemoryLedger() if request.param == "memory" else open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    source, reader = (Workflow(name, partitions=PartitionScheme(date=SESSIONS)) for name in ("source", "reader"))
+    source.step(name="value")(lambda ctx: {"v": ctx.params["v"]})
+    source.step(name="check")(lambda ctx: StepResult.fail("wrong") if ctx.params.get("bad") else {})
+    reader.step(name="copy", inputs={"read": source.output("value")})(lambda ctx, read: dict(read))
+    day = "2012-10-01"
+    return (
+        ledger,
+        reader,
+        lambda batch_id, **params: run(source, partition=day, batch_id=batch_id, params=params, ledger=ledger),
+    )
+
+
+def test_what_was_built_on_what_is_gone_is_stale(restated):
+    """Where a source is written over in its batch and fails, nothing is current, and that is said."""
+    ledger, reader, make = restated
+    last = Workflow("last", partitions=PartitionScheme(date=SESSIONS))
+    last.step(name="end", inputs={"read": reader.output("copy")})(lambda ctx, read: dict(read))
+    make("first", v=1.0)
+    for workflow in (reader, last):
+        run(workflow, partition="2012-10-01", ledger=ledger).raise_for_failure()
+    assert make("first", v=1.0, bad=True).status == "failed"
+    assert stale(reader, ledger=ledger) == []  # what was read is as it was
+    assert make("first", v=2.0, bad=True).status == "failed"
+    [found], [after] = stale(reader, ledger=ledger), stale(last, ledger=ledger)
+    gone = "source date=2012-10-01: what 2012-10-01|first held is there no more, and nothing has taken its place"
+    assert (found.reason, after.reason) == (gone, f"reader date=2012-10-01 is stale: {gone}")
+    assert [(link["captured_again"], link["gone"]) for link in stale_data(after)["chain"]] == [
+        (None, False),
+        (None, True),
+    ]
+    make("first", v=2.0).raise_for_failure()
+    assert "was captured again in place" in stale(reader, ledger=ledger)[0].reason
+
+
+def test_what_is_older_is_not_called_a_new_capture(restated):
+    """What was current before is current again where the version that was read is gone."""
+    ledger, reader, make = restated
+    make("first", v=1.0)
+    make("second", v=2.0)
+    run(reader, partition="2012-10-01", ledger=ledger).raise_for_failure()
+    assert make("second", v=3.0, bad=True).status == "failed"
+    [found] = stale(reader, ledger=ledger)
+    assert found.reason == (
+        "source date=2012-10-01: what 2012-10-01|second held is there no more, and 2012-10-01|first, which is older, "
+        "is current"
+    )
 
 
 def test_a_changed_step_is_reported_apart(clock):

@@ -95,7 +95,7 @@ def lineage(ledger: Ledger, run: RunRecord) -> list[Source]:
             if read.step not in source.wanted:
                 source.wanted.add(read.step)
                 pending[read.run_key] = source
-            now = digests.get((read.run_key, read.step), read.digest)
+            now = digests.get((read.workflow, read.step, read.partition, read.capture_id), read.digest)
             if now != read.digest:
                 source.problem = "written over since it was read: what it held then is not known any more"
     return sorted(found.values(), key=lambda source: source.depth)
@@ -152,15 +152,18 @@ def _source_of(read: VersionRead, depth: int, found: dict[str, Source]) -> Sourc
     return known
 
 
-def _digests(ledger: Ledger, reads: list[VersionRead]) -> Mapping[tuple[str, str], str | None]:
-    """Return the digests that what was read has now, of captures that are still those of the runs that were read."""
+def _digests(
+    ledger: Ledger, reads: list[VersionRead]
+) -> Mapping[tuple[str, str, PartitionKey | None, str], str | None]:
+    """Return the digests that the captures that were read have now, whichever run of their batch holds them."""
     of_step: dict[tuple[str, str], set[PartitionKey | None]] = {}
     for read in reads:
         of_step.setdefault((read.workflow, read.step), set()).add(read.partition)
-    found: dict[tuple[str, str], str | None] = {}
+    found: dict[tuple[str, str, PartitionKey | None, str], str | None] = {}
     for (workflow, step), partitions in of_step.items():
         versions: list[Version] = ledger.versions(workflow, step, partitions)
-        found |= {(v.run_key, step): None if v.is_hole else v.digest for v in versions if v.ended_well}
+        for v in versions:
+            found[workflow, step, v.partition, v.capture_id] = None if v.is_hole else v.digest
     return found
 
 

@@ -123,6 +123,7 @@ def stale_data(found: StalePartition) -> dict[str, Any]:
                 "captured_again": link.now,
                 "batch_id": link.batch_id,
                 "without_step": link.without_step,
+                "gone": link.gone,
             }
             for link in found.chain
         ],

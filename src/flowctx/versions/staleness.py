@@ -13,11 +13,12 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.durability.versions import Version
+from flowctx.core.durability.versions import Version, place_of
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Tolerance, output_changes
 from flowctx.versions.choosing import StepVersions, required_ledger
 
@@ -44,7 +45,7 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StaleLink:
-    """One link of the chain that makes a partition stale: what was read, which is stale itself or was made again."""
+    """One link of the chain that makes a partition stale: what was read is stale itself, was made again or is gone."""
 
     #: What was read.
     read: Made
@@ -52,16 +53,21 @@ class StaleLink:
     capture_id: str
     #: Its revision.
     revision: int
-    #: The capture that has other content, where it was captured again; ``None`` where it is itself stale.
+    #: The capture that is current instead and has other content; ``None`` where it is itself stale, or there is none.
     now: str | None = None
     #: The batch of that.
     batch_id: str | None = None
     #: Whether that has not the step that was read.
     without_step: bool = False
+    #: Whether what was read is there no more, and no newer capture has taken its place.
+    gone: bool = False
 
     @property
     def text(self) -> str:
         """The link in words."""
+        if self.gone:
+            instead = "nothing has taken its place" if self.now is None else f"{self.now}, which is older, is current"
+            return f"{self.read.text}: what {self.capture_id} held is there no more, and {instead}"
         if self.now is None:
             return f"{self.read.text} is stale"
         how = "in place" if self.now == self.capture_id else f"by {self.now}"
@@ -151,7 +157,7 @@ def iter_stale(
     chosen = versions.chosen(versions.keys(select, until), _CURRENT)
     while page := list(itertools.islice(chosen, _PAGE)):
         current = {Made(workflow.name, key, None): version for key, version in page if version is not None}
-        records = graph.explore(current, every=code)
+        records = graph.explore({made: version.run_key for made, version in current.items()}, every=code)
         for made, version in current.items():
             changed = _changed(records.get(version.run_key, ()), now)
             if made in graph.stale or changed:
@@ -177,11 +183,11 @@ class _Graph:
         self._versions: dict[Made, list[Version]] = {}
         self._same: dict[tuple[str, str, str], bool] = {}
 
-    def explore(self, current: dict[Made, Version], *, every: bool) -> dict[str, list[StepRecord]]:
+    def explore(self, current: dict[Made, str], *, every: bool) -> dict[str, list[StepRecord]]:
         """Follow what has been read, find what is stale, and return what the runs of the first ones have recorded.
 
         Args:
-            current: The current versions of what is asked about, each with all its steps.
+            current: What is asked about, each with all its steps, and the key of the run that wrote what is current.
             every: Return every step of those, also those that have read nothing.
         """
         first: dict[str, list[StepRecord]] | None = None
@@ -189,27 +195,20 @@ class _Graph:
         while current:
             self._explored |= current.keys()
             reading = first is None and not every  # further on, what a step has read may be that of one before it
-            records = self.ledger.recorded_steps({v.run_key for v in current.values()}, reading=reading)
+            records = self.ledger.recorded_steps(set(current.values()), reading=reading)
             first = records if first is None else first
             reads = [
                 (made, read)
-                for made, version in current.items()
-                for read in _reads(records.get(version.run_key, ()), made.step)
+                for made, run_key in current.items()
+                for read in _reads(records.get(run_key, ()), made.step)
             ]
             self._look_up({_made(read) for _, read in reads})
-            following: dict[Made, Version] = {}
+            following: dict[Made, str] = {}
             for reader, read in reads:
                 source = _made(read)
-                now = _CURRENT.version(self._versions[source])
-                self._readers.setdefault(source, []).append((reader, read))
-                if now is None:
-                    continue
-                if self._differs(read, now):
-                    self._mark(reader, read, now, found)
-                elif source in self.stale:
-                    self._mark(reader, read, None, found)
-                if source not in self._explored:
-                    following[source] = now
+                run_key = self._compare(reader, read, found)
+                if run_key is not None and source not in self._explored:
+                    following[source] = run_key
             current = following
         while found:
             source = found.popleft()
@@ -221,11 +220,25 @@ class _Graph:
         """Yield why something is stale, link by link."""
         while (link := self.stale.get(made)) is not None:
             yield link
-            if link.now is not None:
+            if link.gone or link.now is not None:
                 return
             made = link.read
 
-    def _mark(self, reader: Made, read: VersionRead, now: Version | None, found: deque[Made]) -> None:
+    def _compare(self, reader: Made, read: VersionRead, found: deque[Made]) -> str | None:
+        """Mark a reader that is stale by what it has read; return the key of the run that made what is there now."""
+        source = _made(read)
+        self._readers.setdefault(source, []).append((reader, read))
+        now = _CURRENT.version(self._versions[source])
+        held = now is None and self._is_held(read)
+        if not held and (now is None or self._differs(read, now)):
+            self._mark(reader, read, now, found, gone=now is None or self._is_older(now, read))
+        elif source in self.stale:
+            self._mark(reader, read, None, found)
+        return now.run_key if now is not None else read.run_key if held else None
+
+    def _mark(
+        self, reader: Made, read: VersionRead, now: Version | None, found: deque[Made], *, gone: bool = False
+    ) -> None:
         if reader in self.stale:
             return
         self.stale[reader] = StaleLink(
@@ -235,6 +248,7 @@ class _Graph:
             now=now.capture_id if now is not None else None,
             batch_id=now.batch_id if now is not None else None,
             without_step=now is not None and not now.has_step,
+            gone=gone,
         )
         found.append(reader)
 
@@ -265,6 +279,28 @@ class _Graph:
         if pair not in self._same:
             self._same[pair] = self._is_same(*pair)
         return not self._same[pair]
+
+    def _is_held(self, read: VersionRead) -> bool:
+        """Whether the step that was read is as it was, although nothing of its partition is complete now."""
+        version = self._version_of(read)
+        if version is not None:
+            return (None if version.is_hole else version.digest) == read.digest
+        # It was made in a run of some steps, before any capture was claimed.
+        recorded = self.ledger.digests_of([read.step], [read.run_key])
+        status, digest = recorded.get((read.run_key, read.step), (None, None))
+        return (digest if status is StepStatus.OK else None) == read.digest
+
+    def _is_older(self, now: Version, read: VersionRead) -> bool:
+        """Whether what is current is older than what was read, of which nothing is complete any more."""
+        version = self._version_of(read)
+        if version is None or version.ended_well:
+            return False
+        revision = version.revision if version.partition is not None else 0
+        return place_of(now) < (revision, version.first_completed_at or "")
+
+    def _version_of(self, read: VersionRead) -> Version | None:
+        """Return how the capture stands that was read."""
+        return next((v for v in self._versions[_made(read)] if v.capture_id == read.capture_id), None)
 
     def _is_same(self, step: str, then: str, now: str) -> bool:
         records = self.ledger.step_records(step, [then, now])
