@@ -293,10 +293,7 @@ class _Graph:
     def _is_older(self, now: Version, read: VersionRead) -> bool:
         """Whether what is current is older than what was read, of which nothing is complete any more."""
         version = self._version_of(read)
-        if version is None or version.ended_well:
-            return False
-        revision = version.revision if version.partition is not None else 0
-        return place_of(now) < (revision, version.first_completed_at or "")
+        return version is not None and not version.ended_well and place_of(now) < place_of(version)
 
     def _version_of(self, read: VersionRead) -> Version | None:
         """Return how the capture stands that was read."""

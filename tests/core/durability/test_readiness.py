@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from flowctx import BusinessCalendar, Daily, Monthly, PartitionScheme, StepResult, Weekly, Workflow, run
+from flowctx import BusinessCalendar, Daily, Monthly, PartitionScheme, StepResult, Weekly, Workflow, resume, run
 from flowctx.core.durability.readiness import FIRST, Readiness
 from flowctx.ledger import open_ledger
 
@@ -91,6 +91,61 @@ def test_a_restatement_makes_it_ready_again_only_if_asked(days, ledger):
     assert ready(month, ledger, restated=True) != first
     run(month, partition="2026-01-31", ledger=ledger).raise_for_failure()
     assert ready(month, ledger, restated=True) == {}
+
+
+FEBRUARY = datetime(2026, 2, 2, tzinfo=UTC)
+
+
+def value_of(partitions):
+    """Return a workflow that makes a value of its parameter, and a function that makes it of January."""
+    source = Workflow("source", partitions=partitions, params={"n": 0})
+    source.step(name="value")(lambda ctx: {"n": ctx.params["n"]})
+
+    def make(ledger, n, batch_id=None):
+        key = None if partitions is None else "2026-01-31"
+        run(source, partition=key, params={"n": n}, batch_id=batch_id, ledger=ledger).raise_for_failure()
+
+    return source, make
+
+
+@pytest.mark.parametrize("partitions", [MONTHS, None])
+@pytest.mark.parametrize("batch_id", [None, "b"])
+def test_a_restatement_while_the_reader_runs_is_an_occasion(ledger, partitions, batch_id):
+    """Also in place, and where the reader goes on later with what it had read; once it has read it, it is none."""
+    source, make = value_of(partitions)
+    reader = Workflow("reader", partitions=MONTHS)
+    reader.step(name="copy", inputs={"one": source.output("value")})(lambda ctx, one: dict(one))
+
+    @reader.step()
+    def slow(ctx):
+        if ctx.checkpoint is None and ctx.get_output("copy", "n") == 1:
+            make(ledger, 2, batch_id)
+            return StepResult.fail("no disk")
+        return {}
+
+    make(ledger, 1, batch_id)
+    first = run(reader, partition="2026-01-31", ledger=ledger)
+    done = resume(first.context.run_id, reader, ledger=ledger)
+    assert (done.status, done.context.get_output("copy", "n")) == ("ok", 1)
+    (occasion,) = ready(reader, ledger, restated=True, now=FEBRUARY).values()
+    assert occasion != FIRST
+    run(reader, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    assert ready(reader, ledger, restated=True, now=FEBRUARY) == {}
+
+
+def test_what_was_read_as_of_a_time_is_no_restatement(ledger):
+    """A run that was told to read what was known then has read an older version, and stays."""
+    source, make = value_of(MONTHS)
+    reader = Workflow("reader", partitions=MONTHS)
+    reader.step(name="copy", inputs={"one": source.output("value")})(lambda ctx, one: dict(one))
+    make(ledger, 1)
+    then = ledger.now()
+    make(ledger, 2)
+    done = run(reader, partition="2026-01-31", known_at=then, ledger=ledger)
+    assert done.context.get_output("copy", "n") == 1
+    assert ready(reader, ledger, restated=True, now=FEBRUARY) == {}
+    make(ledger, 3)
+    assert len(ready(reader, ledger, restated=True, now=FEBRUARY)) == 1
 
 
 def test_an_extended_scheme_and_a_chain(days, ledger):

@@ -11,7 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from flowctx.core.dates.zones import last_day_before
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.versions import version_to_read
+from flowctx.core.durability.reading import known_time
+from flowctx.core.durability.records import VersionRead
+from flowctx.core.durability.versions import Version, place_of, version_to_read
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
@@ -63,8 +65,8 @@ class Need:
             mapping = PartitionMapping(scheme, reader, previous=data["previous"], where=data["where"])
         return cls(workflow=data["workflow"], step=data["step"], mapping=mapping)
 
-    def complete_at(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, str]:
-        """Return when the last of what each partition reads was completed, of those that lack nothing.
+    def complete(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, list[_Read]]:
+        """Return what each partition reads, of those that lack nothing.
 
         The ledger is asked once for all of them, however many windows are open.
         """
@@ -72,16 +74,19 @@ class Need:
             key: [None] if self.mapping is None else list(self.mapping.keys(key)) for key in keys
         }
         wanted = list(dict.fromkeys(itertools.chain.from_iterable(read.values())))
-        found: dict[PartitionKey | None, list[Any]] = {}
+        found: dict[PartitionKey | None, list[Version]] = {}
         for version in ledger.versions(self.workflow, self.step, wanted) if wanted else ():
             found.setdefault(version.partition, []).append(version)
         chosen = {one: version_to_read(versions, None) for one, versions in found.items()}
-        there = {one: version for one, version in chosen.items() if version is not None and version.has_step}
-        times = {one: version.completed_at or "" for one, version in there.items()}
+        there = {
+            one: _Read(self, version, found[one])
+            for one, version in chosen.items()
+            if version is not None and version.has_step
+        }
         return {
-            key: max((times[one] for one in some), default="")
+            key: [there[one] for one in some]
             for key, some in read.items()
-            if times.keys() >= set(some) and (some or self._may_be_empty(key))
+            if there.keys() >= set(some) and (some or self._may_be_empty(key))
         }
 
     def _may_be_empty(self, key: PartitionKey) -> bool:
@@ -96,6 +101,29 @@ class Need:
         first = window.start.astimezone(cadence.zone).date()
         last = last_day_before(window.end.astimezone(cadence.zone))
         return last >= cadence.start and (cadence.end is None or first <= cadence.end)
+
+
+class _Read(NamedTuple):
+    """One partition that is read, as it is now."""
+
+    #: As what it is read.
+    need: Need
+    #: The version that is current.
+    current: Version
+    #: All of its versions.
+    versions: Sequence[Version]
+
+    @property
+    def was_made_again(self) -> bool:
+        """Whether it may have been another version that was read."""
+        return len(self.versions) > 1 or self.current.first_completed_at is not None
+
+    def is_newer(self, read: VersionRead) -> bool:
+        """Whether the current version is newer than the one that was read."""
+        if self.current.capture_id == read.capture_id:
+            return (None if self.current.is_hole else self.current.digest) != read.digest
+        then = next((version for version in self.versions if version.capture_id == read.capture_id), None)
+        return then is None or place_of(self.current) > place_of(then)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,30 +195,60 @@ class Readiness:
             ledger: Where outputs are remembered.
             now: The time by which they are due.
             since: The first as-of date.
-            restated: Yield also those that have been captured, if one of their inputs was completed after that.
+            restated: Yield also those that have been captured, if one of their inputs was completed after that, or
+                after it was read.
         """
         due = (key for key in self.scheme.due_keys(now) if (self.scheme.as_of_date(key) or since) >= since)
         while some := list(islice(due, _CHUNK)):
             captured = self._captured(ledger, some)
-            complete = self.complete_at(ledger, [key for key in some if restated or key not in captured])
-            for key, time in complete.items():
+            complete = self._complete(ledger, [key for key in some if restated or key not in captured])
+            behind = self._behind(ledger, captured, complete)
+            for key, read in complete.items():
+                time = max((one.current.completed_at or "" for one in read), default="")
                 if key not in captured:
                     yield Ready(key, FIRST)
-                elif time > captured[key]:
+                elif key in behind or time > _last_time(captured[key]):
                     yield Ready(key, time)
 
-    def complete_at(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, str]:
-        """Return when the last of all that each partition reads was completed, of those that lack nothing."""
-        found = dict.fromkeys(keys, "")
+    def _complete(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, list[_Read]]:
+        """Return all that each partition reads, of those that lack nothing."""
+        found: dict[PartitionKey, list[_Read]] = {key: [] for key in keys}
         for need in self.needs:
-            times = need.complete_at(ledger, list(found))
-            found = {key: max(time, times[key]) for key, time in found.items() if key in times}
+            read = need.complete(ledger, list(found))
+            found = {key: some + read[key] for key, some in found.items() if key in read}
         return found
 
-    def _captured(self, ledger: Ledger, keys: list[PartitionKey]) -> dict[PartitionKey, str]:
-        """Return when each partition of the workflow itself was captured last, of those that are."""
-        found: dict[PartitionKey, str] = {}
+    def _captured(self, ledger: Ledger, keys: list[PartitionKey]) -> dict[PartitionKey, list[Version]]:
+        """Return the versions of each partition of the workflow itself that is captured."""
+        found: dict[PartitionKey, list[Version]] = {}
         for version in ledger.versions(self.workflow, self.step, keys):
             if version.partition is not None and version.ended_well and version.completed_at is not None:
-                found[version.partition] = max(found.get(version.partition, ""), version.completed_at)
+                found.setdefault(version.partition, []).append(version)
         return found
+
+    def _behind(
+        self,
+        ledger: Ledger,
+        captured: Mapping[PartitionKey, Sequence[Version]],
+        complete: Mapping[PartitionKey, Sequence[_Read]],
+    ) -> set[PartitionKey]:
+        """Return the captured partitions whose run has read an older version than is current: it came meanwhile.
+
+        A run that was to read what was known at a time is right to have read an older one.
+        """
+        again = {key for key, some in complete.items() if key in captured and any(one.was_made_again for one in some)}
+        current = {max(captured[key], key=place_of).run_key: key for key in again}
+        found: dict[str, PartitionKey] = {}
+        for run_key, records in (ledger.recorded_steps(current, reading=True) if current else {}).items():
+            now = {(one.need.workflow, one.need.step, one.current.partition): one for one in complete[current[run_key]]}
+            reads = (read for record in records for some in record.inputs.values() for read in some)
+            pairs = ((now.get((read.workflow, read.step, read.partition)), read) for read in reads)
+            if any(one is not None and one.is_newer(read) for one, read in pairs):
+                found[run_key] = current[run_key]
+        runs = ledger.runs_of(found) if found else {}
+        return {found[run_key] for run_key, run in runs.items() if known_time(run.context) is None}
+
+
+def _last_time(captured: Sequence[Version]) -> str:
+    """Return when a partition was captured last."""
+    return max(version.completed_at or "" for version in captured)

@@ -109,7 +109,8 @@ def version_to_read(versions: Iterable[Version], batch_id: str | None, run_id: s
 
 def place_of(version: Version) -> tuple[int, str]:
     """Return what the versions of a partition follow each other by; without partitions there are several subjects."""
-    return (version.revision if version.partition is not None else 0), version.completed_at or ""
+    time = version.completed_at or version.first_completed_at or ""
+    return (version.revision if version.partition is not None else 0), time
 
 
 def older_with_step(version: Version, versions: Iterable[Version]) -> Version | None:
