@@ -21,6 +21,7 @@ from flowctx.artifacts.changed_cells import Comparison
 from flowctx.artifacts.differences import compare_tables
 from flowctx.artifacts.reading import ParquetTable
 from flowctx.artifacts.table_parts import PART_BYTES
+from flowctx.core.data.number_changes import are_near
 from flowctx.core.data.references import TableReference
 from flowctx.core.data.tables import Table, take_table
 from flowctx.core.errors import ArtifactError
@@ -98,6 +99,34 @@ def test_numbers_are_subtracted_exactly(kind, old, new, change):
         assert cells(found) == [({"row": 0}, "v", old, new)]
         assert found.largest[0].delta == change
     assert not compare_tables(*sides, Comparison(atol=abs(change))).differs
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "how"),
+    [
+        (pa.decimal128(10, 1), Decimal("1.0"), Decimal("1.3"), Comparison(atol=0.3)),
+        (pa.int32(), 71, 100, Comparison(rtol=0.29)),
+        (pa.int64(), 71, 100, Comparison(rtol=0.29)),
+        (pa.decimal128(10, 1), Decimal("7.1"), Decimal("10.0"), Comparison(rtol=0.29)),
+        (pa.decimal256(60, 20), Decimal("1.1"), Decimal("1.4"), Comparison(atol=0.3)),
+    ],
+)
+def test_a_tolerance_is_taken_as_it_is_written(kind, old, new, how):
+    """In tables as among plain values: what differs by just as much is equal, and what differs by more is not."""
+    unit = Decimal(1).scaleb(-kind.scale) if pa.types.is_decimal(kind) else 1
+    sides = (table(v=pa.array(values, kind)) for values in ([old, old - unit, None], [new, new, None]))
+    assert are_near(old, new, how.atol, how.rtol)
+    assert not are_near(old - unit, new, how.atol, how.rtol)
+    assert cells(compare_tables(*sides, how)) == [({"row": 1}, "v", old - unit, new)]
+
+
+@pytest.mark.parametrize("scale", [1, 2, 9, 30])
+def test_the_change_of_a_decimal_is_rounded_once(scale):
+    """It is the float that is nearest, as that of a plain value."""
+    old, new = ([Decimal(n + step).scaleb(-scale) for n in range(0, 9000, 7)] for step in (0, 3))
+    kind = pa.decimal128(38, scale)
+    found = compare_tables(table(v=pa.array(old, kind)), table(v=pa.array(new, kind)), Comparison(most=9000))
+    assert {one.delta for one in found.largest} == {float(Decimal(3).scaleb(-scale))}
 
 
 def test_layouts_do_not_count():
