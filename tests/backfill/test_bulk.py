@@ -128,6 +128,41 @@ def test_a_launch_that_follows_another_one_does_what_that_leaves(ledger: Ledger,
     assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
 
 
+class FollowedByTwo(CutOff):
+    """Such an engine, where somebody else who follows the slices, too, sees first that they are over."""
+
+    def launcher_under_way(self, batch: BatchRecord) -> str | None:
+        under_way = super().launcher_under_way(batch)
+        if under_way is None:
+            self.ledger.batches.acquire_launch_lease("b", "them", LEASE, instead_of=self.theirs.request.launcher)
+        return under_way
+
+
+def test_of_launches_that_follow_another_one_the_first_does_what_that_leaves(ledger: Ledger) -> None:
+    """The other one says so, and starts nothing."""
+    engine = FollowedByTwo(Bulk(ledger, SOME, 4))
+    with pytest.raises(BatchError, match="somebody else launches batch 'b' by now"):
+        Backfill(flow, SOME, "b", ledger=ledger).launch(engine)
+    assert engine.launchers == []
+    assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "them"
+
+
+def test_a_launch_that_follows_another_one_retries_what_fails_meanwhile(ledger: Ledger, notes: Path) -> None:
+    """It was asked to retry what failed, and slices that it starts do not take that for their own failure."""
+    keys = [str(key) for key in flow.partitions.select(SOME)] if flow.partitions else []
+    theirs = Bulk(ledger, SOME, 4, notes=str(notes), fail=keys)
+
+    class Mended(CutOff):
+        def start(self, request: BulkRequest, slices: Sequence[Slice]) -> None:
+            Path(f"{notes}.mended").touch()
+            super().start(request, slices)
+
+    engine = Mended(theirs)
+    batch = Backfill(flow, SOME, "b", params=theirs.plan.params, ledger=ledger)
+    assert batch.launch(engine, retry_failed=True).complete
+    assert sum(part.left for part in engine.started) == 12
+
+
 def test_a_launch_that_follows_a_canceled_one_starts_nothing(ledger: Ledger) -> None:
     """Though partitions are left when the slices are over."""
     engine = CutOff(Bulk(ledger, SOME, 4))

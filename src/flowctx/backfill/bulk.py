@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from itertools import chain
 from typing import Any, Final
 
@@ -137,6 +138,8 @@ class BulkLaunch(LeadLaunch):
         super().__init__(work.ledger.batches, [work.workflow], batch, launcher, options)
         self.bulk_work, self.bulk = work, launcher
         self.follows, self.own_name = False, self.me
+        #: Since when what ends is the work of its slices: since it leads, or since those that it followed were over.
+        self.launched_at: datetime | None = None
         self.shown, self.looked_at = set[str](), time.monotonic()
         #: What has failed since this launch leads, and when it is looked for again, where counts do not tell.
         self.failed, self.counts_at = list[str](), 0.0
@@ -151,6 +154,7 @@ class BulkLaunch(LeadLaunch):
         elif under_way is not None:
             self.follows, self.me = True, under_way
         super().lead()
+        self.launched_at = self.led_at
 
     def release(self) -> None:
         """Let others launch the batch, unless slices of this launch go on without whoever launched them."""
@@ -181,7 +185,10 @@ class BulkLaunch(LeadLaunch):
     def _follow_others(self, before: Mapping[str, int]) -> bool:
         """Follow slices of an earlier launch until they are over, then lead in its own name; return whether it does.
 
-        What that launch had not begun, or what died in it, is left to this one.
+        What that launch had not begun, or what died or failed in it, is left to this one.
+
+        Raises:
+            BatchError: Another launch that followed them does already.
         """
         batch_id = self.batch.batch_id
         while self._watch(before) and not self.progress.stopped:
@@ -189,7 +196,9 @@ class BulkLaunch(LeadLaunch):
                 self.stop("canceled", detach=True)
             elif self.bulk.launcher_under_way(self.batch) is None:
                 under_way, self.me = self.me, self.own_name
-                self.batches.acquire_launch_lease(batch_id, self.me, LEASE, instead_of=under_way)
+                if self.batches.acquire_launch_lease(batch_id, self.me, LEASE, instead_of=under_way) != self.me:
+                    self.lost()
+                self.launched_at = self.bulk_work.ledger.now()
                 return True
         return False
 
@@ -225,11 +234,11 @@ class BulkLaunch(LeadLaunch):
                 "batch %s is one slice, which runs in one task: its partitions follow each other in all dimensions",
                 self.batch.batch_id,
             )
-        assert self.led_at is not None  # noqa: S101 - it leads
+        assert self.launched_at is not None  # noqa: S101 - it leads
         request = BulkRequest(
             batch_id=self.batch.batch_id,
             launcher=self.me,
-            launched_at=self.led_at,
+            launched_at=self.launched_at,
             params=work.params,
             durability=self.bulk.durability,
             **asdict(work.again),
