@@ -23,9 +23,9 @@ from adapters.dagster_schemes import cadences
 from adapters.dagster_support import QUIET, persistent_instance
 from adapters.input_flows import DAYS, workflows
 from adapters.test_dagster_mappings import IN_MEMORY
-from flowctx import PartitionScheme, run
+from flowctx import Daily, PartitionScheme, Workflow, run
 from flowctx.core.partitions.mapping import PartitionMapping
-from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
+from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions, workflow_job
 from flowctx.dagster.inputs import input_deps
 from flowctx.dagster.mappings import previous_mapping
 from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
@@ -178,3 +178,78 @@ def test_one_run_for_a_range_goes_on_from_date_to_date(ledger) -> None:
     assert done.success
     last = ledger.get_run(done.run_id, partition=nav.partitions.key(date="2026-01-09", fund="A"))
     assert [record.output for record in ledger.steps(last.key)] == [{"n": 1600}, {"sum": 100 + 200 + 400 + 800 + 1600}]
+
+
+@pytest.mark.parametrize("bounds", [("06", "09"), ("06", "06")])
+def test_a_range_of_one_step_reads_what_another_one_made_before(ledger, bounds) -> None:
+    """The run makes the sums alone: the values of its dates are there, and none is to come."""
+    nav, _ = workflows("native")
+    for day in ("07", "08", "09"):
+        run(nav, partition=f"2026-01-{day}|A", batch_id="v1", params={"factor": 1}).raise_for_failure()
+    assets = workflow_assets(nav, backfill_policy=dg.BackfillPolicy.single_run())
+    tags = {
+        f"dagster/asset_partition_range_{end}": f"2026-01-{day}|A"
+        for end, day in zip(("start", "end"), bounds, strict=True)
+    }
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            assets,
+            selection=[dg.AssetKey(["native_nav", "total"])],
+            instance=instance,
+            tags=tags,
+            resources={"workflow_io_manager": WorkflowIOManager(base_path=folder)},
+            run_config=QUIET,
+            raise_on_error=False,
+        )
+    assert [event.step_failure_data.user_failure_data.description for event in done.get_step_failure_events()] == []
+
+
+DAY = PartitionScheme(date=Daily(start="2026-01-05", end="2026-01-09"))
+
+
+def job_of(kind: str) -> tuple[dg.JobDefinition, Workflow, Workflow]:
+    """Return a job that reads another workflow of equal keys and itself, and both; some jobs have that one, too."""
+    source, reader = Workflow(f"{kind}_source", partitions=DAY), Workflow(f"{kind}_reader", partitions=DAY)
+    source.step(name="value")(lambda ctx: {"n": 1})
+    found = source.output("value")
+    inputs = {"now": found, "old": found.previous(), "own": reader.output("copy").previous()}
+    reader.step(name="copy", inputs=inputs)(lambda ctx, now, old, own: {"n": now["n"]})
+    if kind == "ops":
+        return workflow_job(reader), source, reader
+    both = dg.Definitions.merge(workflow_definitions(source), workflow_definitions(reader))
+    names = [[flow.name, step] for flow, step in ((source, "value"), (reader, "copy"))]
+    made = names if kind == "both" else names[1:]
+    job = dg.define_asset_job("job", selection=dg.AssetSelection.assets(*map(dg.AssetKey, made)))
+    return dg.Definitions.merge(both, dg.Definitions(jobs=[job])).resolve_job_def("job"), source, reader
+
+
+def failures_in_backfill(folder: Path, job: dg.JobDefinition, days: list[str]) -> list[str]:
+    """Return why the run of the last day fails, in a backfill of a job that has made no other one yet."""
+    backfill_id = "_".join(days)
+    with persistent_instance(folder / "home", IN_MEMORY) as instance:
+        instance.add_backfill(
+            PartitionBackfill(
+                backfill_id=backfill_id,
+                status=BulkActionStatus.REQUESTED,
+                from_failure=False,
+                tags={},
+                backfill_timestamp=get_current_timestamp(),
+                partition_names=days,
+            )
+        )
+        tags = {"dagster/backfill": backfill_id}
+        done = job.execute_in_process(partition_key=days[-1], instance=instance, tags=tags, raise_on_error=False)
+    return [event.step_failure_data.user_failure_data.description for event in done.get_step_failure_events()]
+
+
+@pytest.mark.parametrize(("kind", "to_come"), [("ops", "own"), ("reader", "own"), ("both", "old")])
+@pytest.mark.usefixtures("ledger")
+def test_a_backfill_of_a_job_makes_only_what_the_job_has(tmp_path, monkeypatch, kind, to_come) -> None:
+    """Another workflow with equal keys is read as it is; what the job has, and has not made yet, is still to come."""
+    monkeypatch.chdir(tmp_path)
+    job, source, reader = job_of(kind)
+    for flow, day in ((source, "05"), (source, "06"), (reader, "05")):
+        run(flow, partition=f"2026-01-{day}", batch_id="before").raise_for_failure()
+    assert failures_in_backfill(tmp_path, job, ["2026-01-06"]) == []
+    (failure,) = failures_in_backfill(tmp_path, job, ["2026-01-05", "2026-01-06"])
+    assert f"input '{to_come}' of step 'copy' may still be to come" in failure

@@ -24,12 +24,12 @@ def unordered(
     scheme = None if workflow is None else workflow.partitions
     if item.workflow is workflow and op.has_partition_key_range and key is not None and scheme is not None:
         made_here = version is not None and version.run_id == op.run.run_id
-        if not made_here and to_dagster_key(key, scheme) in op.partition_keys:
+        if not made_here and to_dagster_key(key, scheme) in op.partition_keys and _is_in_job(op, workflow, item):
             return "it is part of this run's range and comes after; leave out BackfillPolicy.single_run()"
     backfill_id = op.run.tags.get("dagster/backfill")
     if backfill_id is None or (version is not None and version.batch_id == ctx.batch_id):
         return None
-    if not _is_target(op.instance, backfill_id, item, key):
+    if not _is_target(op, backfill_id, workflow, item, key):
         return None
     return (
         f"it is part of backfill {backfill_id} and is not complete there, and no older version stands in; run this one "
@@ -37,15 +37,25 @@ def unordered(
     )
 
 
-def _is_target(instance: dg.DagsterInstance, backfill_id: str, item: Input, key: PartitionKey | None) -> bool:
+def _is_target(
+    op: dg.OpExecutionContext, backfill_id: str, workflow: Workflow | None, item: Input, key: PartitionKey | None
+) -> bool:
     """Whether a backfill is to make a partition of a step."""
-    found = instance.get_backfill(backfill_id)
+    found = op.instance.get_backfill(backfill_id)
     scheme = item.workflow.partitions
     if found is None or scheme is None or key is None:
         return False
     name = to_dagster_key(key, scheme)
     if found.asset_backfill_data is None:
-        return name in (found.partition_names or ())
+        return name in (found.partition_names or ()) and _is_in_job(op, workflow, item)
     target = found.asset_backfill_data.target_subset
     assets = [asset for asset in target.asset_keys if is_step_asset(asset, item.workflow, item.step_name)]
     return any(name in target.get_partitions_subset(asset) for asset in assets)
+
+
+def _is_in_job(op: dg.OpExecutionContext, workflow: Workflow | None, item: Input) -> bool:
+    """Whether the job of a run makes the step that is read: with others' partitions it has only the names in common."""
+    if item.workflow is workflow and item.step_name in {node.name for node in op.job_def.nodes}:
+        return True
+    keys = op.job_def.asset_layer.asset_graph.executable_asset_keys
+    return any(is_step_asset(asset, item.workflow, item.step_name) for asset in keys)
