@@ -48,6 +48,36 @@ def test_doctor_without_workflows_says_what_to_give(shell):
     assert "give module:name" in shell("doctor")
 
 
+def test_doctor_goes_on_past_a_workflow_that_cannot_be_imported(shell):
+    """One that cannot be imported is a failed row with the reason; all else is shown, in the table and as JSON."""
+    (shell.folder / "pyproject.toml").write_text('[tool.flowctx]\ngood = "cli_flows:prices"\nbad = "nomodule:x"\n')
+    answer = shell("doctor", "--json", exit_code=1)
+    good, bad = answer["calendars"]
+    assert (answer["ok"], good["failed"], bad["failed"], bad["workflow"]) == (False, False, True, "bad")
+    assert "there is no module 'nomodule'" in bad["note"]
+    assert {"Python", "ledger"} <= {row["what"] for row in answer["checks"]}
+    shown = shell("doctor", exit_code=1)
+    assert "Python" in shown
+    assert "no module 'nomodule'" in " ".join(shown.split())
+    assert shell("doctor", "good", "--json")["ok"] is True
+
+
+def test_doctor_goes_on_past_files_that_are_no_toml(shell, monkeypatch):
+    """A pyproject.toml and a file of corrections that cannot be read are failures, and calendars say what of them."""
+    monkeypatch.setenv("FLOWCTX_CALENDARS", str(shell.folder / "calendars.toml"))
+    for name in ("pyproject.toml", "calendars.toml"):
+        (shell.folder / name).write_text("[broken")
+    (shell.folder / "cli_nyse.py").write_text(
+        "from flowctx import Daily, PartitionScheme, Workflow\n"
+        "flow = Workflow('flow', partitions=PartitionScheme(date=Daily(start='2026-01-05', calendar='NYSE')))\n"
+    )
+    answer = shell("doctor", "cli_nyse:flow", "--json", exit_code=1)
+    assert row_of(answer, "FLOWCTX_CALENDARS")["state"] == "failed"
+    assert "is no TOML" in row_of(answer, "[tool.flowctx]")["note"]
+    [row] = answer["calendars"]
+    assert (row["failed"], "calendars.toml" in row["note"]) == (True, True)
+
+
 def row_of(answer, what):
     [row] = [row for row in answer["checks"] if row["what"] == what]
     return row

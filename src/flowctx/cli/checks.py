@@ -19,11 +19,13 @@ from flowctx.core.errors import FlowctxError, MissingExtra
 from flowctx.core.masking import is_secret_name, mask_text
 from flowctx.core.suggestions import nearest
 from flowctx.core.workflow.import_path import import_workflow
+from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.ledger import default_ledger_url, strict_from_env
 from flowctx.ledger.file_rights import file_of, lacking_in_file
 
 if TYPE_CHECKING:
     from flowctx.core.engine_versions import Engine
+    from flowctx.core.workflow.definition import Workflow
 
 OK, WARNING, FAILED, NONE = "ok", "warning", "failed", "-"
 
@@ -195,17 +197,33 @@ def _corrections(shown: str) -> Check:
     return Check("FLOWCTX_CALENDARS", shown, OK)
 
 
-def calendar_row(import_path: str) -> Mapping[str, Any]:
-    """Return how long the calendar of a workflow is known."""
-    workflow, now = import_workflow(import_path), datetime.now(UTC)
-    cadence = workflow.partitions.cadence if workflow.partitions is not None else None
+def named() -> tuple[Mapping[str, str], list[Check]]:
+    """Return the workflows that the project's pyproject.toml names, and a check if they cannot be read."""
+    try:
+        return named_workflows(), []
+    except FlowctxError as exc:
+        return {}, [Check("[tool.flowctx]", None, FAILED, str(exc))]
+
+
+def calendar_row(target: str, import_path: str) -> Mapping[str, Any]:
+    """Return how long the calendar of a workflow is known, or why that cannot be said."""
     row: dict[str, Any] = dict.fromkeys(("calendar", "version", "known_until", "days_left", "note"))
-    row |= {"workflow": workflow.name, "ended": False}
+    row |= {"workflow": target, "ended": False, "failed": False}
+    try:
+        workflow = import_workflow(import_path)
+        return row | {"workflow": workflow.name} | _calendar(workflow)
+    except FlowctxError as exc:
+        return row | {"failed": True, "note": str(exc)}
+
+
+def _calendar(workflow: Workflow) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    cadence = workflow.partitions.cadence if workflow.partitions is not None else None
     if cadence is None:
-        return row | {"note": "no dates"}
+        return {"note": "no dates"}
     calendar, known, end = cadence.business_calendar, cadence.known_until, calendar_end(cadence, now)
     left = None if known is None else (known - now.astimezone(cadence.zone).date()).days
-    return row | {
+    return {
         "calendar": calendar.name,
         "version": calendar.version,
         "known_until": None if known is None else known.isoformat(),

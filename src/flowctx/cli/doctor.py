@@ -14,6 +14,7 @@ from flowctx.cli.checks import (
     calendar_row,
     engines,
     ledger_checks,
+    named,
     packages,
     server_checks,
     settings,
@@ -21,7 +22,6 @@ from flowctx.cli.checks import (
 from flowctx.cli.options import json_option, looked_at_option
 from flowctx.cli.output import print_json, print_table
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.workflow.named_workflows import named_workflows
 
 if TYPE_CHECKING:
     from flowctx.core.engine_versions import Engine
@@ -46,6 +46,7 @@ def doctor(targets: tuple[str, ...], show_abilities: bool, ledger: Ledger, as_js
     flowctx doctor --json
     """  # noqa: D301 - \b is for click
     found = list(engines())
+    names, unread = named()
     checks = [
         *packages(),
         *(check for check, _ in found),
@@ -53,11 +54,12 @@ def doctor(targets: tuple[str, ...], show_abilities: bool, ledger: Ledger, as_js
         *artifact_checks(ledger),
         *server_checks(),
         *settings(),
+        *unread,
     ]
     abilities = [row for _, engine in found if engine is not None for row in _abilities(engine)]
-    named = named_workflows()
-    calendars = [calendar_row(named.get(target, target)) for target in targets or named]
-    ok = not any(check.state == FAILED for check in checks) and not any(row["ended"] for row in calendars)
+    calendars = [calendar_row(target, names.get(target, target)) for target in targets or names]
+    failed = any(check.state == FAILED for check in checks)
+    ok = not failed and not any(row["ended"] or row["failed"] for row in calendars)
     if as_json:
         rows = [check._asdict() for check in checks]
         print_json({"ok": ok, "checks": rows, "abilities": abilities, "calendars": calendars})
