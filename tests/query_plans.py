@@ -62,7 +62,7 @@ QUESTIONS: dict[str, Question] = {
         "b7", "flow", limit=10_000
     ),
     "`flowctx status`: with which parameters partitions were made": lambda ledger: ledger.batches.params_of_runs(
-        "b7", "flow"
+        "b7", "flow", ["limit"]
     ),
     "`flowctx status`: what failed": lambda ledger: list(
         ledger.batches.iter_outcomes("b7", ["n=7", "n=8"], workflow="flow")

@@ -1,9 +1,11 @@
 """Batches that go on with a workflow that declares other parameters by then."""
 
+import sqlite3
+
 import pytest
 
 from backfill.changing import new, old, other
-from flowctx import Backfill, BatchStatus, outputs, resume
+from flowctx import Backfill, BatchStatus, PartitionScheme, Workflow, outputs, resume, run
 from flowctx.backfill import LocalLauncher
 from flowctx.backfill.worker import _Runs
 from flowctx.local import plan_new_run, run_begun
@@ -43,3 +45,32 @@ def test_a_batch_goes_on_with_its_own_values(ledger, again):
     """A parameter that merely has another default keeps the value that the run began with."""
     assert again(other) == {"ok": 1}
     assert [dict(found) for found in outputs(other, "fetch", ledger=ledger).values()] == [{"params": {"x": 1}}]
+
+
+def test_partitions_that_were_made_with_others_are_counted_once(ledger, url):
+    """The run that counts does, of partitions that are selected; a damaged context hides none of the others."""
+    flow = Workflow("counted", partitions=PartitionScheme(n=list("123456")), params={"x": 0})
+    flow.step("load")(lambda ctx: None)
+
+    def ask(selection, x):
+        batch = Backfill(flow, f"n={selection}", "b", params={"x": x}, ledger=ledger)
+        ledger.batches.put(batch.reconcile(extend=True))
+
+    def made(partitions, x):
+        for n in partitions:
+            run(flow, partition=n, batch_id="b", params={"x": x}, ledger=ledger, on_captured="recapture")
+
+    ask("1|2|3|4", 1)
+    made("1234", 1)
+    ask("5", 2)
+    made("51", 2)
+    made("2", 3)
+    made("6", 7)
+    found = BatchStatus.of(ledger, "b", flow)
+    assert (found.counts, found.outside, found.other_params) == ({"ok": 5}, {"ok": 1}, 3)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
+        in_3 = "run_key = (SELECT run_key FROM flowctx_run WHERE partition = 'n=3')"
+        raw.execute(f"UPDATE flowctx_attempt SET context = substr(context, 1, 50) WHERE {in_3}")
+        raw.execute('UPDATE flowctx_attempt SET context = replace(context, \'"x":7\', \'"x":{"$date":[]}\')')
+    found = BatchStatus.of(ledger, "b", flow)
+    assert (found.counts, found.other_params) == ({"ok": 5}, 2)

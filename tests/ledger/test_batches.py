@@ -340,20 +340,6 @@ def test_why_what_failed_could_not_go_on_is_told(ledger: Ledger, note: dict[str,
     assert (found.state, found.error, found.refused) == ("failed", "no file", note["error"] if told else None)
 
 
-def test_what_is_done_tells_with_which_parameters(ledger: Ledger) -> None:
-    """Those that a run has by now count, of what is ok, of one workflow and batch; dates are dates."""
-    days = [NOON.date(), NOON.date(), NOON.date() + timedelta(days=1), NOON.date()]
-    for number, (day, status) in enumerate(zip(days, ["ok", "ok", "ok", "failed"], strict=True)):
-        ctx = make_context(workflow="flow", run_id=f"r{number}", partition={"n": number}, batch_id="b1")
-        run = ledger.begin(RunRecord(workflow="flow", context=replace(ctx, params={"day": day}), steps=("a",)))
-        ledger.finish(run, RunStatus(status))
-    found: Counter[object] = Counter()
-    for params, count in ledger.batches.params_of_runs("b1", "flow"):
-        found[params["day"]] += count
-    assert found == {NOON.date(): 2, NOON.date() + timedelta(days=1): 1}
-    assert ledger.batches.params_of_runs("b1", "other") == ledger.batches.params_of_runs("b2", "flow") == []
-
-
 def test_outcomes_of_some_partitions(ledger: Ledger) -> None:
     """Only the partitions that are asked for come back, and of this batch alone."""
     for tier in ("T1", "T2", "T3"):

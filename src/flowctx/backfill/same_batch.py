@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.partition_params import has_params_again, params_option
-from flowctx.core.batches.records import BatchRecord
+from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.errors import BatchError
 from flowctx.core.printable import amount
+
+#: So many outcomes are asked for at a time.
+_PAGE = 500
 
 
 def refuse_another_workflow(known: BatchRecord, workflow: str) -> None:
@@ -83,19 +86,34 @@ def same_params(known: BatchRecord, requested: BatchRecord) -> bool:
     return _same_for_all(known, requested) and known.params_from == requested.params_from
 
 
-def count_other_params(batches: BatchStore, batch: BatchRecord) -> int:
-    """Return how many runs that are ok have other parameters than their batch by now, of those for all partitions.
+def count_other_params(batches: BatchStore, batch: BatchRecord, standings: Iterable[Standing]) -> int:
+    """Return how many partitions were made with other parameters than their batch has by now, of those for all.
+
+    The run of a partition counts that its outcome is of.
 
     Args:
         batches: Where batches are remembered.
         batch: The batch, of one workflow.
+        standings: How its partitions stand; others do not count.
     """
     now = without_secrets(batch.params)
     if batch.selection is None or not now:
         return 0
-    found = batches.params_of_runs(batch.batch_id, batch.workflow)
-    then = ((without_secrets({n: params[n] for n in now if n in params}), count) for params, count in found)
-    return sum(count for params, count in then if digest(params) != digest(now))
+    wanted, others, same = digest(now), dict[str, set[str]](), set[str]()
+    for params, runs in batches.params_of_runs(batch.batch_id, batch.workflow, list(now)):
+        if digest(without_secrets(params)) == wanted:
+            same.update(partition for partition, _ in runs)
+            continue
+        for partition, run_id in runs:
+            others.setdefault(partition, set()).add(run_id)
+    if not others:
+        return 0
+    made = {one.partition for one in standings if one.state is PartitionState.OK and one.recorded} & others.keys()
+    several, found = sorted(made & same), len(made - same)
+    for at in range(0, len(several), _PAGE):
+        outcomes = batches.iter_outcomes(batch.batch_id, several[at : at + _PAGE], workflow=batch.workflow)
+        found += sum(run.run_id in others[run.partition] for run in outcomes)
+    return found
 
 
 def _same_for_all(known: BatchRecord, requested: BatchRecord) -> bool:

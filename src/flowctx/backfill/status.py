@@ -157,7 +157,7 @@ class BatchStatus:
             unclear=unclear,
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             superseded=count_superseded(ledger, batch),
-            other_params=count_other_params(ledger.batches, batch),
+            other_params=count_other_params(ledger.batches, batch, runs),
             grid=grid,
             latest=max((run for run in runs if _is_captured(run)), key=attrgetter("ended_at"), default=None),
             **survey.facts(),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
+from flowctx.core.batches.ledger import ParamsOfRuns
 from flowctx.core.batches.outcomes import occasion_text
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import from_json, to_json
@@ -129,13 +130,35 @@ def noted_run(row: Row) -> PartitionRun:
     )
 
 
-def params_of(row: Row, batch_id: str) -> tuple[Mapping[str, Any], int]:
-    """Return the parameters that some runs of a batch have, and how many those are."""
+class _Context(msgspec.Struct):
+    """What is read of a context: each parameter as it is written."""
+
+    params: dict[str, msgspec.Raw] = {}
+
+
+def params_of_runs(rows: Iterable[Sequence[Any]], names: Collection[str]) -> list[ParamsOfRuns]:
+    """Return which of some parameters runs have, by their partitions, keys, ids and contexts; none of damaged ones."""
+    found: dict[tuple[bytes, ...], ParamsOfRuns | None] = {}
+    decode = msgspec.json.Decoder(_Context).decode
+    for partition, _, run_id, context in rows:
+        try:
+            params = decode(context).params
+        except (TypeError, ValueError, RecursionError):
+            continue
+        written = tuple(bytes(params.get(name, b"")) for name in names)
+        if written not in found:  # most are alike: each is read once
+            found[written] = _params(dict(zip(names, written, strict=True)))
+        if (alike := found[written]) is not None:
+            alike.runs.append((partition, run_id))
+    return [alike for alike in found.values() if alike is not None]
+
+
+def _params(written: Mapping[str, bytes]) -> ParamsOfRuns | None:
     try:
-        params = msgspec.json.decode(row["params"] or "{}", type=dict[str, Any])
-        return {name: from_json(value, name) for name, value in params.items()}, row["number"]
-    except _WRONG as exc:
-        raise damaged(f"what the ledger holds of the parameters of runs of batch {batch_id}", exc) from exc
+        params = {name: from_json(msgspec.json.decode(data), name) for name, data in written.items() if data}
+    except _WRONG:
+        return None
+    return ParamsOfRuns(params, [])
 
 
 def failure_of(row: Row) -> Mapping[str, Any]:

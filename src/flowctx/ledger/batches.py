@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, and_, cast, exists, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.engine import Connection
 
-from flowctx.core.batches.ledger import DecideBatch, LaunchLease
+from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunStatus
@@ -25,7 +25,7 @@ from flowctx.ledger.batch_rows import (
     launch_row,
     noted_run,
     optional_stamp,
-    params_of,
+    params_of_runs,
     recorded_run,
 )
 from flowctx.ledger.database import Database
@@ -191,17 +191,15 @@ class SqlBatches:
 
         return OutcomeCounts(self._database, batch_id, workflow, weigh)
 
-    def params_of_runs(self, batch_id: str, workflow: str) -> list[tuple[Mapping[str, Any], int]]:
-        """Return which parameters the recorded runs of a workflow have that are ok, and how many have each."""
-        context = attempts.c.context
-        if self._database.sqlite:
-            params = func.json_extract(context, "$.params").label("params")
-        else:
-            params = func.json_extract_path_text(cast(context, JSON), "params").label("params")
+    def params_of_runs(self, batch_id: str, workflow: str, names: Collection[str]) -> list[ParamsOfRuns]:
+        """Return which parameters the recorded runs of partitions have that are ok, and which have each."""
+        place = {"partition": runs.c.partition, "run_key": runs.c.run_key}
         latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
         ok = (runs.c.batch_id == batch_id, runs.c.workflow == workflow, runs.c.status == str(RunStatus.OK))
-        query = select(params, func.count().label("number")).select_from(runs).join(attempts, latest).where(*ok)
-        return [params_of(row, batch_id) for row in self._database.rows(query.group_by(params))]
+        query = select(*place.values(), runs.c.run_id, attempts.c.context).select_from(runs).join(attempts, latest)
+        query = query.where(*ok, runs.c.partition.is_not(None))
+        pages = self._database.pages(query, place, _PAGE, self._database.tuples)
+        return params_of_runs(itertools.chain.from_iterable(pages), names)
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""

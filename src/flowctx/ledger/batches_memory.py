@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowctx.core.batches.ledger import DecideBatch, LaunchLease
+from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns
 from flowctx.core.batches.outcomes import occasion_text, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
@@ -153,11 +153,18 @@ class MemoryBatches:
         found = Counter(run.state for run in self.iter_outcomes(batch_id, workflow=workflow))
         return {str(state): found[state] for state in PartitionState if found[state]}
 
-    def params_of_runs(self, batch_id: str, workflow: str) -> list[tuple[Mapping[str, Any], int]]:
-        """Return which parameters the recorded runs of a workflow have that are ok, and how many have each."""
+    def params_of_runs(self, batch_id: str, workflow: str, names: Collection[str]) -> list[ParamsOfRuns]:
+        """Return which parameters the recorded runs of partitions have that are ok, and which have each."""
         with self._lock:
             found = [run for run, _, _ in self._of_batch(batch_id) if run.workflow == workflow]
-        return [(run.context.params, 1) for run in found if run.status is RunStatus.OK]
+        return [
+            ParamsOfRuns(
+                {name: run.context.params[name] for name in names if name in run.context.params},
+                [(str(run.context.partition), run.run_id)],
+            )
+            for run in found
+            if run.status is RunStatus.OK and run.context.partition
+        ]
 
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""

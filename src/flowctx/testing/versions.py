@@ -14,6 +14,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.testing.clock import NOON
 from flowctx.testing.contexts import make_context
+from flowctx.testing.records import a_run
 
 _KEY = PartitionKey(date="2026-01-09", fund="A")
 _READ = VersionRead(
@@ -203,6 +204,23 @@ class VersionsContract:
         found = ledger.find_batch("b1")
         assert found is not None
         assert found.selection == "fund=A"
+
+    def test_what_is_done_tells_with_which_parameters(self, ledger: Ledger) -> None:
+        """Of runs of partitions that are ok, of one workflow and batch: those that are asked for; dates are dates."""
+        days = [NOON.date(), NOON.date(), NOON.date() + timedelta(days=1), NOON.date()]
+        partitions = [{"n": 0}, {"n": 0}, {"n": 1}, None]
+        for number, (day, partition) in enumerate(zip(days, partitions, strict=True)):
+            params = {"day": day, "number": number}
+            run = ledger.begin(a_run(f"r{number}", partition=partition, batch_id="b1", params=params))
+            ledger.finish(run, RunStatus.OK)
+        ledger.finish(ledger.begin(a_run("r9", partition={"n": 9}, batch_id="b1")), RunStatus.FAILED)
+        found: dict[object, set[tuple[str, str]]] = {}
+        for asked, runs in ledger.batches.params_of_runs("b1", "flow", ["day", "another"]):
+            assert asked.keys() == {"day"}
+            found.setdefault(asked["day"], set()).update(runs)
+        assert found == {days[0]: {("n=0", "r0"), ("n=0", "r1")}, days[2]: {("n=1", "r2")}}
+        assert ledger.batches.params_of_runs("b1", "other", ["day"]) == []
+        assert ledger.batches.params_of_runs("b2", "flow", ["day"]) == []
 
     def test_the_last_word_on_a_partition_is_never_forgotten(self, ledger: Ledger) -> None:
         """A skip that is newer than a capture stays with it; one that was superseded goes."""

@@ -23,6 +23,15 @@ class LaunchLease(NamedTuple):
     remaining: timedelta
 
 
+class ParamsOfRuns(NamedTuple):
+    """Parameters, and which runs of a batch have them."""
+
+    #: The parameters.
+    params: Mapping[str, Any]
+    #: Of which partition each run is, by the text of its key, and its id.
+    runs: list[tuple[str, str]]
+
+
 class BatchStore(Protocol):
     """Remembers batches: what they were asked to run, who launches them, and what became of their partitions."""
 
@@ -141,15 +150,17 @@ class BatchStore(Protocol):
         """
         ...
 
-    def params_of_runs(self, batch_id: str, workflow: str) -> list[tuple[Mapping[str, Any], int]]:
-        """Return which parameters the recorded runs of a workflow have that are ok in a batch, and how many have each.
+    def params_of_runs(self, batch_id: str, workflow: str, names: Collection[str]) -> list[ParamsOfRuns]:
+        """Return which parameters the recorded runs of partitions have that are ok in a batch, and which have each.
 
         Args:
             batch_id: The batch.
             workflow: The workflow; a batch may have several.
+            names: The parameters that are asked for; those that a run does not have are left out of its own.
 
         Returns:
-            Parameters as they are recorded, in any order; the same ones may come more than once.
+            Parameters as they are recorded, in any order; the same ones may come more than once. Runs whose context is
+            damaged are left out: whoever reads such a run is told.
         """
         ...
 
