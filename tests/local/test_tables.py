@@ -73,6 +73,16 @@ def test_a_lenient_run_keeps_tables_where_a_strict_one_does(book, monkeypatch):
     assert all(path.startswith(f"{book.artifact_prefix}/") for path in book.artifact_paths())
 
 
+def test_a_lenient_run_that_is_not_recorded_keeps_tables_in_memory(tmp_path, monkeypatch):
+    """Beside a ledger that cannot be reached no files can be written either."""
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    (tmp_path / "folder").touch()
+    ledger = open_ledger(f"sqlite:///{tmp_path}/folder/ledger.db")
+    result = run(table_flow(), ledger=ledger).raise_for_failure()
+    assert result.context.get_output("total", "total") == sum(range(100_000)) * 2
+
+
 def test_a_run_without_a_ledger_keeps_tables_in_memory(monkeypatch):
     """Tables of any size flow from step to step, and are there when the run is over."""
     monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)

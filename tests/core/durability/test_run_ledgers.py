@@ -31,6 +31,16 @@ def test_the_setting_says_what_a_run_is_recorded_in():
     assert ledger_behind(NO_LEDGER) is None
 
 
+def test_a_run_that_is_not_recorded_has_its_ledger_only_for_what_it_continues():
+    """Its artifacts go where those without a ledger do; those of its earlier attempt are where they were."""
+    ledger = AwayLedger()
+    ledger.away = {"begin"}
+    new, again = LenientLedger(ledger), LenientLedger(ledger)
+    new.begin(RUN)
+    again.begin(RUN, resumes=RUN)
+    assert (ledger_behind(new), ledger_behind(again)) == (None, ledger)
+
+
 @pytest.mark.parametrize("ledger", [NoLedger, LenientLedger])
 def test_each_takes_what_the_port_says(ledger):
     """Every call of the port is there, with the same parameters."""

@@ -40,11 +40,14 @@ def ledger_behind(recorded_in: RunLedger) -> RunLedger | None:
     """Return the ledger itself in which a run is recorded, which says where its artifacts go.
 
     Args:
-        recorded_in: What :func:`run_ledger` returned.
+        recorded_in: What :func:`run_ledger` returned, once the run has begun.
+
+    Returns:
+        The ledger; ``None`` if there is none, or the run is not recorded in it.
     """
     if isinstance(recorded_in, NoLedger):
         return None
-    return recorded_in.ledger if isinstance(recorded_in, LenientLedger) else recorded_in
+    return recorded_in.behind if isinstance(recorded_in, LenientLedger) else recorded_in
 
 
 class NoLedger:
@@ -164,6 +167,8 @@ class LenientLedger:
         self._ledger = ledger
         #: What inputs are read from, also of a run that is not recorded: without it there are none.
         self.ledger = ledger
+        #: What says where artifacts go: a run that is not recorded needs it only for what it continues.
+        self.behind: RunLedger | None = ledger
         self._backlog: list[StepRecord] = []
 
     def begin(
@@ -195,7 +200,7 @@ class LenientLedger:
         except LedgerError as exc:
             if resumes is not None and resumes.run_id != run.run_id:
                 raise
-            self._give_up(run.run_id, exc)
+            self._give_up(run.run_id, exc, continues=resumes is not None)
             return run
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
@@ -310,8 +315,10 @@ class LenientLedger:
             self._ledger.record(run, self._backlog)
             self._backlog = []
 
-    def _give_up(self, run_id: str, exc: LedgerError) -> None:
+    def _give_up(self, run_id: str, exc: LedgerError, *, continues: bool = False) -> None:
         self._ledger = NO_LEDGER
+        if not continues:
+            self.behind = None
         logger.warning("run %s is not recorded: %s", run_id, exc, extra={"run_id": run_id})
 
     def _look(self, run_id: str, work: Callable[[], _T], otherwise: _T) -> _T:
