@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from datetime import timedelta
 
 import dagster as dg
@@ -14,6 +16,7 @@ from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.workflow.run_context import begin
 from flowctx.dagster import endings_sensor, workflow_context, workflow_definitions
 from flowctx.dagster._compat import instance_id
+from flowctx.dagster.endings import end_runs
 
 flow = Workflow("dying", partitions=PartitionScheme(tier=["T1", "T2"]))
 flow.step("load")(lambda ctx: None)
@@ -85,6 +88,28 @@ def test_a_run_that_the_monitor_ended_has_its_reason(ledger, later, status, why)
         assert tick(instance) == "ended in the ledger: 2 runs"
     found = {(run.status, run.error) for run in ledger.list_runs()}
     assert found == {(status, why.format("Exceeded maximum runtime of 3 seconds"))}
+
+
+def test_what_dagster_says_is_kept_without_secrets(ledger):
+    """The end of a worker's log may be in it, with the URL of a database and colours."""
+    said = f"Run worker failed: postgresql://me:hunter2@db is \x1b[31maway {'x' * 1000}"
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_run_failed(instance.get_run_by_id(running(ledger, instance, None)), said)
+        tick(instance)
+    (error,) = {run.error for run in ledger.list_runs()}
+    assert "postgresql://me:***@db is \\x1b[31maway xxx" in error
+    assert len(error) < 600
+
+
+def test_an_instance_is_let_go(ledger):
+    """Also after a run of it was over."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        running(ledger, instance, dg.DagsterEventType.RUN_FAILURE)
+        assert end_runs(ledger, instance) == 2
+        held = weakref.ref(instance)
+    del instance
+    gc.collect()
+    assert held() is None
 
 
 def test_what_is_none_of_its_business_is_left_alone(ledger):

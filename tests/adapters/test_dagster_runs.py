@@ -142,6 +142,22 @@ def test_a_step_is_known_by_its_whole_name(dagster: Dagster, key: str, step: str
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        {"__typename": "RunFailureEvent"},
+        {"__typename": "ExecutionStepFailureEvent", "stepKey": "filled__raw", "failureMetadata": None},
+    ],
+)
+def test_why_a_run_failed_is_told_without_secrets(dagster: Dagster, event: dict[str, Any]) -> None:
+    """The URL of a database may be in what Dagster says."""
+    said = "postgresql://me:hunter2@db\nis away"
+    dagster.events = [{**event, "message": said, "error": {"message": said}}]
+    known(dagster, "FAILURE", {"dagster/partition": "2012-01-05"})
+    (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
+    assert run.error == "postgresql://me:***@db is away"
+
+
+@pytest.mark.parametrize(
     ("keys", "state"),
     [(["filled__raw", "filled__load__raw"], PartitionState.OK), (["filled__load__raw"], PartitionState.PARTIAL)],
 )

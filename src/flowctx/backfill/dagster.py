@@ -20,11 +20,15 @@ from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, Partiti
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError, EngineUnavailable
+from flowctx.core.masking import mask_text
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
+from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
 _STOP_SECONDS = 60.0
+#: So much is told of what Dagster says.
+_LONGEST = 500
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
 #: Our name for the run, which Dagster cannot be told to use for its id.
 RUN_TAG = "flowctx/run"
@@ -339,10 +343,10 @@ class DagsterLauncher(PollingLauncher):
         for event in self._events(run_id):
             if event["__typename"] == "ExecutionStepFailureEvent":
                 message = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
-                return step_of(event["stepKey"], self._flow), " ".join(str(message or "its step failed").split())
+                return step_of(event["stepKey"], self._flow), _line(message or "its step failed")
             if event["__typename"] == "RunFailureEvent":
                 last = event["message"]
-        return None, " ".join(str(last or "the run failed in Dagster before any of its steps").split())
+        return None, brief(_line(last or "the run failed in Dagster before any of its steps"), _LONGEST)
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""
@@ -369,7 +373,12 @@ def why_not_started(answer: Mapping[str, Any]) -> str:
     """Return why Dagster has not started a run: what its errors say, else what the answer is called."""
     errors = answer.get("errors") or [answer]
     error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
-    return " ".join(error.split())[:500]
+    return brief(_line(error), _LONGEST)
+
+
+def _line(text: object) -> str:
+    """Return what Dagster says in one line, without secrets: the end of a log may be in it."""
+    return mask_text(" ".join(str(text).split()))
 
 
 def tagged(tag: str, value: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
 import logging
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 
 import dagster as dg
 
@@ -10,7 +10,8 @@ from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.hashing import sha256
-from flowctx.core.printable import amount
+from flowctx.core.masking import mask_text
+from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster._compat import SharedSensor
@@ -100,6 +101,7 @@ def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None 
         if run.engine == "dagster":
             running.setdefault(run.run_id, []).append(run)
     ids, count = list(running), 0
+    why_over = cache(partial(_why, instance))  # a run may be of many partitions
     for start in range(0, len(ids), _PAGE):
         page = ids[start : start + _PAGE]
         known = {found.run_id: found for found in instance.get_runs(dg.RunsFilter(run_ids=page))}
@@ -107,12 +109,11 @@ def end_runs(ledger: Ledger, instance: dg.DagsterInstance, workflow: str | None 
             found = known.get(run.run_id)
             status = end_in(instance, run, found)
             if status is not None:
-                why = _DELETED if found is None else _why(instance, run.run_id, status)
+                why = _DELETED if found is None else why_over(run.run_id, status)
                 count += end_run(ledger, run, status, why) is not None
     return count
 
 
-@lru_cache(maxsize=1)  # a run may be of many partitions
 def _why(instance: dg.DagsterInstance, run_id: str, status: RunStatus) -> str | None:
     """Return what Dagster calls a run that is over, and why, where it says so.
 
@@ -124,4 +125,4 @@ def _why(instance: dg.DagsterInstance, run_id: str, status: RunStatus) -> str | 
         return None
     events = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     text = next((why for event in events if event.dagster_event and (why := event.dagster_event.message)), None)
-    return word if text is None else f"{word}: {' '.join(text.split())[:_LONGEST].removesuffix('.')}"
+    return word if text is None else f"{word}: {brief(mask_text(' '.join(text.split()).removesuffix('.')), _LONGEST)}"
