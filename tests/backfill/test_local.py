@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -21,6 +23,7 @@ import pytest
 from backfill.flows import flow, numbered
 from flowctx import Backfill, BatchError, BatchStatus, Workflow
 from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
+from flowctx.backfill.leading import LeadLaunch
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
@@ -326,6 +329,19 @@ def test_a_second_signal_ends_at_once(url: str, ledger: Ledger, notes: Path, sec
     assert process.returncode == ends
     assert set(states(ledger)) == {"running"}
     assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_second_signal_ends_a_script_as_it_would_have() -> None:
+    """Python leaves SIGTERM to the system, which ends the process by it."""
+    launch: Any = SimpleNamespace(interrupted=False)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with suppress(BaseException), LeadLaunch.signals(launch):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
 
 
 def test_signals_that_are_ignored_stop_nothing(ledger: Ledger) -> None:

@@ -240,7 +240,7 @@ class LeadLaunch(ABC):
     def signals(self) -> Iterator[None]:
         """Take the first Ctrl-C (or SIGTERM) for a wish to stop cleanly; the second one does what it did before.
 
-        What is ignored, as under nohup, stays ignored.
+        Where that lets the process go on, the launch ends all the same. What is ignored, as under nohup, stays ignored.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -253,6 +253,9 @@ class LeadLaunch(ABC):
                 self.interrupted = True
                 return
             handler = before[signal.Signals(number)]
+            if handler is signal.SIG_DFL:
+                signal.signal(number, handler)
+                signal.raise_signal(number)
             if callable(handler):
                 handler(number, frame)
             raise KeyboardInterrupt
