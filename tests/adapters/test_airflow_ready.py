@@ -150,6 +150,26 @@ def test_a_run_that_airflow_refuses_keeps_no_other_from_running(monkeypatch):
     assert list(new) == ["r005", "r300"]
 
 
+def test_an_airflow_that_refuses_all_is_not_asked_for_each(monkeypatch):
+    """It is away, or the task may start none: after ten in a row it says so, and how many were not tried."""
+    _, month = workflows("refuses_all")
+    dag = workflow_dag(month, schedule="inputs", start_date=SINCE)
+    operator = add_starter(dag, inputs_schedule(month, SINCE, "ignore")).get_task("start")
+    asked = []
+
+    def refuse(dag_id, run_id, conf, logical_date):
+        asked.append(run_id)
+        if run_id == "r004":
+            return True
+        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"message": "away"}))
+
+    monkeypatch.setattr(ready, "start_run", refuse)
+    ti = SimpleNamespace(get_dr_count=lambda **which: 0)
+    with pytest.raises(EngineError, match=r"r003 \(.*away.*r005 \(.*r014 \(.*; not tried: 985 runs"):
+        operator.start({"ti": ti}, {"runs": {f"r{n:03}": "2026-01-31" for n in range(1000)}})
+    assert asked == [f"r{n:03}" for n in range(15)]
+
+
 def windows(funds, value=_value):
     """Ten weeks of some funds, and their days."""
     dates = Daily(start="2026-01-05", end="2026-03-13", calendar="WEEKDAYS")

@@ -25,6 +25,7 @@ from flowctx.airflow.run_order import bound_of
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
 from flowctx.core.errors import ContextError, EngineError, WorkflowError, error_text
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
@@ -33,6 +34,8 @@ logger = logging.getLogger("flowctx")
 POLL_SECONDS: Final = 10.0
 #: So many runs, or somewhat more, are started by one task.
 _AT_ONCE: Final = 1000
+#: When Airflow has not started so many in a row, it takes none: it is away, say, or the task may not start any.
+_REFUSALS: Final = 10
 
 
 class InputsSchedule(NamedTuple):
@@ -114,20 +117,26 @@ class StartReady(BaseOperator):
         """Start the runs that Airflow does not have yet, and return their ids.
 
         Raises:
-            EngineError: Airflow does not start some of them; the others are started.
+            EngineError: Airflow does not start some of them; the others are started, unless it refuses many in a row.
         """
         from airflow.sdk.exceptions import AirflowRuntimeError
 
-        started, refused = [], []
+        started, refused, in_a_row, left = [], [], 0, len(event["runs"])
         for run_id, text in event["runs"].items():
             try:
                 if start_run(self.target, run_id, {"partition": text}, self._logical_date(context, text)):
                     started.append(run_id)
+                in_a_row = 0
             except AirflowRuntimeError as exc:
                 refused.append(f"{run_id} ({error_text(exc)})")
+                in_a_row += 1
+            left -= 1
+            if in_a_row == _REFUSALS:
+                break
         logger.info("started %d runs of DAG %s: %s", len(started), self.target, ", ".join(started) or "none")
         if refused:
-            raise EngineError(f"Airflow does not start these runs of DAG {self.target}: {', '.join(refused)}")
+            untried = f"; not tried: {amount(left, 'run')}" if left else ""
+            raise EngineError(f"Airflow does not start these runs of DAG {self.target}: {', '.join(refused)}{untried}")
         return started
 
     def _logical_date(self, context: Context, text: str) -> datetime | None:
