@@ -137,6 +137,19 @@ def test_what_waits_says_for_what():
     ]
 
 
+def test_of_several_failures_each_waits_for_its_own():
+    """What failed last is not what all of a fund wait for."""
+    failed = {"date=2012-01-04|fund=A": "failed"}
+    items, wanted = work_of(flow_of((1, None), fund=["A"]), "date=2012-01-02..2012-01-05", **failed)
+    work = iter(wanted)
+    assert [next(work), next(work)] == [items[0], items[2]]
+    wanted.ended(ended(items[0], PartitionState.FAILED))
+    assert {run.partition: run.error for run in work} == {
+        "date=2012-01-03|fund=A": "waits for date=2012-01-02|fund=A, which failed",
+        "date=2012-01-05|fund=A": "waits for date=2012-01-04|fund=A, which failed",
+    }
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [

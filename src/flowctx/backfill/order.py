@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,8 +79,8 @@ class _Held:
 class InputOrder:
     """The work of a batch, in an order in which each partition begins after what it reads of the same batch.
 
-    It takes in little more than is under way: a byte for each partition that failed or waits, and the jobs that are
-    held back.
+    It takes in little more than is under way: a number for each partition that failed or waits, each reason once, and
+    the jobs that are held back.
 
     Args:
         workflows: The batch's workflows.
@@ -98,9 +99,10 @@ class InputOrder:
         self._held: dict[Path, _Held] = {}
         #: What is under way or held back, and who waits for it.
         self._pending: dict[Path, list[Path]] = {}
-        #: For each combination of static values, one byte for each date: whether it failed or waits; and why.
-        self._blocked: dict[Path, bytearray] = {}
-        self._reasons: dict[Path, str] = {}
+        #: For each combination of static values, the number of the reason why a date failed or waits; 0: it does not.
+        self._blocked: dict[Path, array[int]] = {}
+        self._reasons: list[str] = [""]
+        self._numbers: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[Item]:
         """Yield what can be done now; ``None`` while all that is left waits for what is under way."""
@@ -138,11 +140,11 @@ class InputOrder:
             self._ready.append(item)
             return
         before = list(dict.fromkeys(self._before(path[0], item)))
-        blocked = next((other for other in before if self._is_blocked(other)), None)
+        blocked = next(filter(None, map(self._why_blocked, before)), 0)
         self._pending[path] = []
-        if blocked is not None:
+        if blocked:
             self._held[path] = _Held(item, 0)
-            self._block(path, self._reasons[self._static(blocked)])
+            self._block(path, self._reasons[blocked])
             return
         waits_for = [other for other in before if other in self._pending]
         for other in waits_for:
@@ -157,19 +159,26 @@ class InputOrder:
 
     def _block(self, path: Path, reason: str) -> None:
         """Note that a partition is not done, and let all that hangs on it wait."""
+        number = self._number(reason)
         stack = [path]
         while stack:
             at = stack.pop()
             followers = self._pending.pop(at, [])
-            dates = self._blocked.setdefault(self._static(at), bytearray())
+            dates = self._blocked.setdefault(self._static(at), array("I"))
             date = self._date(at)
-            dates.extend(bytes(max(0, date + 1 - len(dates))))
-            dates[date] = 1
-            self._reasons[self._static(at)] = reason
+            dates.extend([0] * (date + 1 - len(dates)))
+            dates[date] = number
             held = self._held.pop(at, None)
             if held is not None:
                 self._ready.append(self._waiting(held.job, reason))
             stack += (follower for follower in followers if follower in self._held)
+
+    def _number(self, reason: str) -> int:
+        """Return the number of a reason."""
+        if reason not in self._numbers:
+            self._numbers[reason] = len(self._reasons)
+            self._reasons.append(reason)
+        return self._numbers[reason]
 
     def _waiting(self, job: Job, reason: str) -> PartitionRun:
         return PartitionRun(
@@ -197,9 +206,10 @@ class InputOrder:
         dated = self._dated[path[0]]
         return 0 if dated is None else path[dated]
 
-    def _is_blocked(self, path: Path) -> bool:
+    def _why_blocked(self, path: Path) -> int:
+        """Return the number of the reason why a partition failed or waits; 0: it does not."""
         dates, date = self._blocked.get(self._static(path)), self._date(path)
-        return dates is not None and date < len(dates) and bool(dates[date])
+        return dates[date] if dates is not None and date < len(dates) else 0
 
 
 def _scheme(workflow: Workflow) -> PartitionScheme:
