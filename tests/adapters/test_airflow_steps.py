@@ -249,6 +249,8 @@ def test_where_airflow_has_no_retry_policies_its_own_growth_is_taken(monkeypatch
     grown = {"retry_exponential_backoff": True, "max_retry_delay": timedelta(seconds=60)}
     assert retry_arguments(growing, {}, own=True) == first | grown
     assert retry_arguments(replace(growing, backoff=1), {}, own=True) == first
+    capped = replace(growing, backoff=1, delay=timedelta(hours=2))
+    assert retry_arguments(capped, {}, own=True)["retry_delay"] == timedelta(seconds=60)
 
 
 def test_conditions_skip() -> None:

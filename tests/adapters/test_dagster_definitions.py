@@ -1,6 +1,7 @@
 """A workflow as Dagster definitions: what is passed through, how parts run, how they sit among a user's own."""
 
 import warnings
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -26,6 +27,7 @@ from flowctx.dagster import (
     workflow_definitions,
     workflow_job,
 )
+from flowctx.dagster.definitions import retry_policy
 from flowctx.examples.prices import prices
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
@@ -121,6 +123,12 @@ def test_what_describes_assets_is_passed_through(flow):
     assert fetch.op.pool == "feed"
     assert fetch.op.retry_policy == dg.RetryPolicy(max_retries=2, delay=0)
     assert [asset.op.retry_policy for asset in others] == [None, None]
+
+
+def test_no_wait_of_dagsters_own_begins_longer_than_the_policy_allows():
+    """Where the first wait is longer than the longest one, that one counts."""
+    policy = retry_policy(RetryPolicy(retries=1, delay=timedelta(hours=2), max_delay=timedelta(hours=1), backoff=1))
+    assert policy.delay == 3600
 
 
 def test_definitions_load_without_warnings(flow):

@@ -274,7 +274,7 @@ def retry_arguments(policy: RetryPolicy, kwargs: Mapping[str, Any], *, own: bool
         return {"retries": 0} if own and "retries" not in (kwargs.get("default_args") or {}) else {}
     if not policy.retries:
         return {"retries": 0}
-    arguments = {"retries": policy.retries, "retry_delay": policy.delay}
+    arguments = {"retries": policy.retries, "retry_delay": min(policy.delay, policy.max_delay)}
     if AIRFLOW.able("retry policies"):
         return {**arguments, "retry_policy": StepRetries(policy)}
     grows = {"retry_exponential_backoff": True, "max_retry_delay": policy.max_delay} if policy.backoff > 1 else {}

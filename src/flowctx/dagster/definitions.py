@@ -293,7 +293,8 @@ def retry_policy(policy: RetryPolicy) -> dg.RetryPolicy | None:
     if not policy.retries:
         return None
     backoff = dg.Backoff.EXPONENTIAL if policy.backoff > 1 and policy.delay > timedelta(0) else None
-    return dg.RetryPolicy(max_retries=policy.retries, delay=policy.delay.total_seconds(), backoff=backoff)
+    delay = min(policy.delay, policy.max_delay).total_seconds()
+    return dg.RetryPolicy(max_retries=policy.retries, delay=delay, backoff=backoff)
 
 
 def _reports_quality(step: Step) -> bool:

@@ -1,5 +1,6 @@
 """Workflow, Step and RetryPolicy."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -179,13 +180,16 @@ def test_waits_grow_up_to_the_longest():
     """Each wait is the backoff times the one before, and none is longer than max_delay."""
     policy = RetryPolicy(retries=9, delay=timedelta(seconds=10), max_delay=timedelta(seconds=35))
     assert [policy.wait(n).total_seconds() for n in (1, 2, 3, 9, 10**6)] == [10, 20, 35, 35, 35]
+    assert replace(policy, backoff=3.0).wait(10**6) == timedelta(seconds=35)
     assert RetryPolicy(retries=1).wait(1) == timedelta(0)
 
 
 def test_jitter_only_adds():
-    """A wait with jitter is between the wait and its share more."""
+    """A wait with jitter is between the wait and its share more, and no longer than max_delay either."""
     policy = RetryPolicy(delay=timedelta(seconds=10), jitter=0.5)
     assert all(10 <= policy.wait(1).total_seconds() <= 15 for _ in range(50))
+    longest = RetryPolicy(delay=timedelta(seconds=10), max_delay=timedelta(seconds=10), jitter=1.0)
+    assert {longest.wait(n).total_seconds() for n in range(1, 50)} == {10}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -26,7 +27,7 @@ class RetryPolicy:
     delay: timedelta = timedelta(0)
     #: Each further wait is this many times the one before.
     backoff: float = 2.0
-    #: No wait is longer.
+    #: No wait is longer, whatever is added at random.
     max_delay: timedelta = timedelta(hours=1)
     #: Up to this share of the wait is added at random, so that many runs do not retry at once.
     jitter: float = 0.0
@@ -45,12 +46,13 @@ class RetryPolicy:
 
     def wait(self, after_attempt: int) -> timedelta:
         """Return how long to wait after the given attempt (from 1) has failed."""
-        # Past 2**63 the wait is max_delay anyway, and the power would overflow.
-        factor = min(self.backoff ** min(after_attempt - 1, 1000), 2.0**63) if self.delay else 0.0
         import random
 
-        seconds = min(self.delay.total_seconds() * factor, self.max_delay.total_seconds())
-        return timedelta(seconds=seconds * (1 + self.jitter * random.random()))
+        power = after_attempt - 1
+        # Past 2**63 the wait is max_delay anyway, and the power would overflow.
+        factor = self.backoff**power if power * math.log2(self.backoff) < 63 else 2.0**63
+        seconds = self.delay.total_seconds() * factor * (1 + self.jitter * random.random())
+        return timedelta(seconds=min(seconds, self.max_delay.total_seconds()))
 
 
 #: The policy of a step that declares none; on Airflow, default arguments of the DAG may then say otherwise.
