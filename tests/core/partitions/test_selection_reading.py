@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import date, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +70,32 @@ def test_of_a_range_back_in_time_only_the_ends_are_told(text: str) -> None:
     low, _, high = ends.partition("..")
     told = [SelectionText(text).holds(f"{name}={value}") for value in (low, high, "2026-03-31", "T1")]
     assert told == [True, True, None, None]
+
+
+def _calls_to_read(text: str) -> int:
+    """Return how many calls it takes to tell of 200 dates whether they are held."""
+    read = SelectionText(text)
+    dates = [f"date={date(2000, 1, 1) + timedelta(days=days)}" for days in range(200)]
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        assert not list(read.doubtful(dates))
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize(("item", "every"), [("{0}", 1), ("{0}..{1}", 3)], ids=["values", "ranges"])
+def test_what_is_held_is_looked_up(item: str, every: int) -> None:
+    """Of a date, in a list newest first or with gaps, it takes no longer to tell where many are selected."""
+    few, many = (
+        [date(2000, 1, 1) + timedelta(days=days) for days in range(0, count, every)][::-1] for count in (201, 4001)
+    )
+    texts = ("|".join(item.format(day, day + timedelta(days=every - 1)) for day in days) for days in (few, many))
+    of_few, of_many = (_calls_to_read(f"date={text}") for text in texts)
+    assert of_many < 2 * of_few

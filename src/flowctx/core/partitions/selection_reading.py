@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from flowctx.core.dates.parsing import time_order
 from flowctx.core.errors import PartitionError
@@ -12,6 +14,8 @@ from flowctx.core.partitions.key import PartitionKey
 _Bits = tuple[int, int]
 #: For which blocks some values are certainly right, and how many dimensions the selection names of them.
 _Sure = tuple[int, int]
+#: From when to when, as :func:`time_order` has it.
+_Span = tuple[str, str]
 
 
 class SelectionText:
@@ -94,31 +98,65 @@ class SelectionText:
         except (PartitionError, ValueError):
             return 0, 0
         value = str(key).partition("=")[2]
-        found = [_one_of(block[name], value) if name in block else True for block in self._blocks]
+        found = [block[name].holds(value) if name in block else True for block in self._blocks]
         sure = sum(1 << place for place, answer in enumerate(found) if answer)
         return sure, sum(1 << place for place, answer in enumerate(found) if answer is not False)
 
 
-def _clauses(block: str) -> dict[str, list[str]]:
+def _clauses(block: str) -> dict[str, _Alternatives]:
     """Split ``a=1|2,b=3`` into the alternatives of each dimension."""
     clauses = (clause.partition("=") for clause in block.split(","))
-    return {name.strip(): items.split("|") for name, _, items in clauses}
+    return {name.strip(): _Alternatives(items.split("|")) for name, _, items in clauses}
 
 
-def _one_of(items: Sequence[str], value: str) -> bool | None:
-    """Return whether one of some alternatives is a value or a range with it."""
-    found = {_is_in(item, value) for item in items}
-    return True if True in found else None if None in found else False
+class _Alternatives:
+    """The values and ranges of one dimension: of many thousands, what is held is looked up."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        #: Certainly held: values, and the ends of ranges.
+        self._values = set(items)
+        #: Whether the scheme alone knows what is between the ends of some range.
+        self._is_open = False
+        spans: list[_Span] = []
+        with_step: list[_Span] = []
+        for item in items:
+            span, _, step = item.partition("/")  # a / in a value is escaped
+            low, dots, high = span.partition("..")
+            if not dots:
+                continue
+            self._values |= {low, high}
+            first, last = time_order(low), time_order(high)
+            if first is None or last is None or first > last:
+                self._is_open = True
+            else:
+                (with_step if step else spans).append((first, last))
+        self._spans, self._with_step = _Spans(spans), _Spans(with_step)
+
+    def holds(self, value: str) -> bool | None:
+        """Return whether a value is one of them, or in a range; ``None`` where the text does not tell."""
+        if value in self._values or ".." in self._values:
+            return True
+        moment = time_order(value)
+        if moment is None:
+            return None if self._is_open or self._spans or self._with_step else False
+        if self._spans.hold(moment):
+            return True
+        return None if self._is_open or self._with_step.hold(moment) else False
 
 
-def _is_in(item: str, value: str) -> bool | None:
-    span, _, step = item.partition("/")  # a / in a value is escaped
-    low, dots, high = span.partition("..")
-    if item in (value, "..") or (dots and value in (low, high)):
-        return True
-    if not dots:
-        return False
-    first, moment, last = time_order(low), time_order(value), time_order(high)
-    if first is None or moment is None or last is None or first > last:
-        return None  # the scheme knows what is between its values
-    return False if not first <= moment <= last else None if step else True
+class _Spans:
+    """Spans of time, which may overlap."""
+
+    def __init__(self, spans: list[_Span]) -> None:
+        spans.sort()
+        self._firsts = [first for first, _ in spans]
+        #: The latest end of the spans up to each.
+        self._lasts = list(accumulate((last for _, last in spans), max))
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    def hold(self, moment: str) -> bool:
+        """Return whether a moment is in one of them."""
+        before = bisect_right(self._firsts, moment)
+        return before > 0 and moment <= self._lasts[before - 1]
