@@ -180,6 +180,14 @@ def test_a_session_rule_says_which_calendar_it_asked():
         AsOf.last_session("WEEKDAY").resolve(run)
 
 
+@pytest.mark.parametrize("rule", [AsOf.last_session, AsOf.previous_session])
+def test_an_alias_is_the_calendar_that_it_names(rule):
+    """Rules of sessions are equal whichever name a calendar is given by, and show the one name."""
+    assert (rule("NYSE"), hash(rule("NYSE"))) == (rule("XNYS"), hash(rule("XNYS")))
+    assert repr(rule("NYSE")) == f"AsOf.{rule.__name__}('XNYS')"
+    assert rule("NYSE") != rule("LSE")
+
+
 @pytest.mark.parametrize(
     ("make", "remedy"),
     [

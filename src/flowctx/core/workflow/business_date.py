@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
+from flowctx.core.dates.calendar_names import library_name
 from flowctx.core.dates.parsing import iso_date
 from flowctx.core.dates.zones import Window, check_aware, get_zone, last_day_before, local_date, zone_name
 from flowctx.core.errors import CalendarError, ContextError
@@ -149,7 +150,7 @@ class AsOf:
 
     #: Which rule it is.
     kind: _Kind
-    #: The calendar of a session rule.
+    #: The calendar of a session rule; of an alias, the name that it stands for.
     calendar: str | BusinessCalendar | None = None
     #: The dimension of a ``key`` rule.
     dimension: str | None = None
@@ -159,6 +160,8 @@ class AsOf:
     def __post_init__(self) -> None:
         if self.timezone is not None:
             object.__setattr__(self, "timezone", zone_name(self.timezone))
+        if isinstance(self.calendar, str):
+            object.__setattr__(self, "calendar", library_name(self.calendar))
 
     @classmethod
     def default(cls, *, timezone: str | None = None) -> AsOf:
