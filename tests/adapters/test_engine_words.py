@@ -13,17 +13,19 @@ from click.testing import CliRunner
 
 from adapters.engine_servers import Airflow, Server
 from backfill.flows import flow
-from flowctx import Backfill
+from flowctx import Backfill, BatchError
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.settling import settle_run
+from flowctx.backfill.status import BatchStatus
 from flowctx.cli import cli
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin
+from flowctx.examples.prices import prices
 from flowctx.ledger import open_ledger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock
@@ -87,6 +89,22 @@ def test_of_a_batch_that_nobody_planned_the_engine_tells_too(url: str, airflow: 
         assert json.loads(asked.stdout)["counts"] == {"ok": 1, "failed": 1}, asked.output
         assert ledger.batches.count_outcomes("b", "filled") == {"ok": 1, "failed": 1}
         assert ledger.batches.count_outcomes("b", "before") == {"ok": 1}
+
+
+@pytest.mark.parametrize("options", [(), ("--on", "airflow")])
+def test_of_a_planned_batch_no_other_workflow_is_asked_for(url: str, airflow: Airflow, options: tuple[str]) -> None:
+    """A workflow that the batch was not planned for is refused; its runs are no outcomes of the batch."""
+    airflow.most = 100
+    with closing(open_ledger(url)) as ledger:
+        ledger.batches.put(replace(Backfill(flow, ONE, "b", ledger=ledger).record(), engine="airflow"))
+        conf = {"dag_run_id": "r1", "partition_key": "2012-01-02|T1", "conf": {"batch_id": "b"}}
+        airflow.runs["r1"] = {**conf, "state": "success", "start_date": "2026-01-09T12:00:00Z", "end_date": None}
+        words = ["status", "b", "--workflow", "flowctx.examples.prices:prices", *options, "--ledger", url]
+        asked = CliRunner().invoke(cli, words, env={"FLOWCTX_AIRFLOW_URL": airflow.url})
+        assert "was planned for workflow filled, not for daily_prices; name one that it was planned" in asked.stderr
+        assert ledger.batches.count_outcomes("b", "filled") == {}
+        with pytest.raises(BatchError, match="was planned for workflow filled"):
+            BatchStatus.of(ledger, "b", prices)
 
 
 @pytest.mark.parametrize("ask", ["status", "launch"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, PartitionRun, run_ids_begin
+from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection_reading import SelectionText
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -63,12 +64,22 @@ def batch_asked_of(batch: BatchRecord, workflow: Workflow) -> BatchRecord:
     """Return a batch as it is for a workflow; one that nobody planned is of the workflow that whoever asks names.
 
     Args:
-        batch: The batch, as it is for one workflow.
+        batch: The batch.
         workflow: The workflow.
+
+    Raises:
+        BatchError: The batch was planned, and not for this workflow.
     """
-    if batch.selection is not None:
-        return batch
-    return replace(batch, workflow=workflow.name, import_path=import_path_of(workflow) or batch.import_path)
+    if batch.selection is None and not batch.others:
+        return replace(batch, workflow=workflow.name, import_path=import_path_of(workflow) or batch.import_path)
+    found = batch.of(workflow.name)
+    if found is None:
+        names = " and ".join(batch.workflows)
+        raise BatchError(
+            f"batch {batch.batch_id!r} was planned for workflow {names}, not for {workflow.name}; "
+            "name one that it was planned for, or another batch"
+        )
+    return found
 
 
 def tally(batches: BatchStore, batch: BatchRecord) -> Tally:

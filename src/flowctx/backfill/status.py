@@ -112,6 +112,7 @@ class BatchStatus:
 
         Raises:
             UnknownBatch: The ledger remembers no such batch.
+            BatchError: The batch was planned, and not for one of these workflows.
 
         Example:
             >>> from flowctx import PartitionScheme, Workflow
@@ -124,10 +125,11 @@ class BatchStatus:
             {'missing': 1}
         """
         batch = ledger.batches.get(batch_id)
+        workflows = [workflow, *others] if workflow is not None else []
+        asked = [batch_asked_of(batch, one) for one in workflows]
         if batch.others:
-            return _of_several(ledger, batch, [workflow, *others] if workflow is not None else [])
-        if workflow is not None:
-            batch = batch_asked_of(batch, workflow)
+            return _of_several(ledger, batch, workflows)
+        batch = asked[0] if asked else batch
         return cls._of_one(ledger, batch, workflow, _Survey(_selection(batch, workflow)))
 
     @classmethod

@@ -27,7 +27,7 @@ from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import EngineError, WorkflowError
+from flowctx.core.errors import BatchError, EngineError, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
@@ -102,8 +102,9 @@ def _ask_engine(
         if known.engine in (None, "local") or (known.import_path is None and not workflows):
             return
         by_name = {workflow.name: workflow for workflow in workflows}
+        planned = known.selection is not None or known.others
         for one in known.by_workflow():
-            workflow = workflows[0] if workflows and not known.others else by_name.get(one.workflow)
+            workflow = workflows[0] if workflows and not planned else by_name.get(one.workflow)
             if workflow is None:
                 whose = f" of {one.workflow}" if known.others else ""
                 echo(
@@ -121,7 +122,7 @@ def _ask_engine(
     if not workflows:
         raise click.UsageError(f"with --on {engine} also say whose batch {batch_id} is: --workflow MODULE:NAME")
     for workflow in workflows:
-        batch = (known.of(workflow.name) if known is not None and known.others else known) or BatchRecord(
+        batch = known or BatchRecord(
             batch_id=batch_id,
             workflow=workflow.name,
             import_path=import_path_of(workflow),
@@ -333,7 +334,10 @@ def _workflows_on_engine(batch: BatchRecord, engine: str | None) -> list[Workflo
         return []
     places = [one.import_path for one in batch.by_workflow() if one.import_path is not None]
     try:
-        return [import_recorded(place) for place in places]
-    except WorkflowError as exc:
+        workflows = [import_recorded(place) for place in places]
+        for workflow in workflows:
+            batch_asked_of(batch, workflow)
+        return workflows
+    except (WorkflowError, BatchError) as exc:
         echo(f"{engine or batch.engine} was not asked anew: {exc}", err=True)
         return []
