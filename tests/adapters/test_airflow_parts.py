@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+from airflow.api.common.mark_tasks import set_dag_run_state_to_failed, set_dag_run_state_to_success
 from airflow.api_fastapi.core_api.datamodels.tasks import TaskResponse
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
@@ -75,9 +77,9 @@ def test_a_task_that_died_before_a_clean_up_fails_its_run(ledger):
     assert (found.status, found.error) == (RunStatus.FAILED, f"step 'fetch': {why}")
 
 
-def test_what_airflow_skips_by_a_rule_has_not_been_left(ledger):
-    """Of a run that ended well, the watcher and what is mapped over nothing are skipped at try 0, as meant."""
-    flow = Workflow("tidied")
+def mapped_over_nothing(name):
+    """Return a DAG of a workflow with a watcher, and of a task of one's own that is mapped over no values."""
+    flow = Workflow(name)
     flow.step("load")(lambda ctx: {"n": 1})
     flow.step("tidy", run_if="always")(lambda ctx: None)
     dag = workflow_dag(flow)
@@ -92,17 +94,47 @@ def test_what_airflow_skips_by_a_rule_has_not_been_left(ledger):
 
     with dag:
         each.expand(value=nothing())
-    run_id = run_dag(dag).raise_for_failure().run_id
+    return dag
+
+
+def left_out(dag, run_id):
+    """Return which tasks of a run are skipped at their first try, and which of all never ran."""
+    names = ("task_id", "state", "try_number", "operator_name", "map_index")
     with create_session() as session:
+        run = session.query(DagRun).filter_by(dag_id=dag.dag_id, run_id=run_id).one()
+        told = {"state": run.state, "start_date": run.start_date and run.start_date.isoformat()}
         found = [
-            {name: getattr(ti, name) for name in ("task_id", "state", "try_number", "operator_name", "map_index")}
+            {**{name: getattr(ti, name) for name in names}, "end_date": ti.end_date and ti.end_date.isoformat()}
             for ti in session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=run_id)
         ]
-    skipped = {ti["task_id"]: ti["try_number"] for ti in found if ti["state"] == "skipped"}
-    assert skipped == {"watcher": 0, "each": 0}
     stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
     tasks = tasks_by_id(TaskResponse.model_validate(of_dag).model_dump() for of_dag in stored.tasks)
-    assert never_ran(found, tasks, lambda task: False) == set()
+    skipped = {ti["task_id"] for ti in found if ti["state"] == "skipped" and not ti["try_number"]}
+    return skipped, never_ran(told, found, tasks, lambda task: False)
+
+
+def test_what_airflow_skips_by_a_rule_has_not_been_left(ledger):
+    """Of a run that ended well, the watcher and what is mapped over nothing are skipped at try 0, as meant."""
+    dag = mapped_over_nothing("tidied")
+    run_id = run_dag(dag).raise_for_failure().run_id
+    assert left_out(dag, run_id) == ({"watcher", "each"}, set())
+
+
+@pytest.mark.parametrize("end", [set_dag_run_state_to_failed, set_dag_run_state_to_success])
+def test_what_was_not_mapped_when_somebody_marked_the_run_was_left(ledger, end):
+    """Airflow skips it as it skips what is mapped over nothing."""
+    dag = mapped_over_nothing("marked_unmapped")
+    run_dag(dag)  # makes the database
+    with create_session() as session:
+        how = {"run_id": end.__name__, "conf": {"batch_id": "b"}, "logical_date": None, "partition_key": None}
+        dag_run = _compat.start_run(dag, session=session, **how)
+        for ti in dag_run.get_task_instances(session=session):
+            if ti.task_id != "each":
+                ti.state, ti.try_number = ("skipped", 0) if ti.task_id == "watcher" else ("success", 1)
+        session.commit()
+        stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        end(dag=stored, run_id=end.__name__, commit=True, session=session)
+    assert left_out(dag, end.__name__) == ({"watcher", "each"}, {"each"})
 
 
 def run_with_a_mark(dag, run_id, step):

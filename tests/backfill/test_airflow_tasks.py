@@ -18,10 +18,15 @@ CHAIN = tasks_by_id(
 )
 
 
+RUN = {"state": "success", "start_date": "2026-01-09T12:00:00+00:00"}
+BEFORE, SINCE = "2026-01-09T11:00:00+00:00", "2026-01-09T12:30:00+00:00"
+
+
 def instances(*states: tuple[str, int]) -> list[dict[str, Any]]:
     names = ("one", "two", "three")
+    common = {"operator_name": "StepOperator", "map_index": -1, "end_date": None}
     return [
-        {"task_id": name, "state": state, "try_number": tries, "operator_name": "StepOperator", "map_index": -1}
+        {"task_id": name, "state": state, "try_number": tries, **common}
         for name, (state, tries) in zip(names, states, strict=True)
     ]
 
@@ -43,14 +48,14 @@ def instances(*states: tuple[str, int]) -> list[dict[str, Any]]:
 def test_a_colour_is_no_word(run: str, tasks: list[tuple[str, int]], unrun: set[str], state: str) -> None:
     """A task that Airflow skipped or somebody marked has not run, unless a step's own skip led to it."""
     found = instances(*tasks)
-    assert never_ran(found, CHAIN, lambda task: False) == unrun
+    assert never_ran(RUN, found, CHAIN, lambda task: False) == unrun
     assert str(state_of_run(PartitionState(run), found, unrun)) == state
 
 
 def test_a_branch_may_skip() -> None:
     """What a branching task did not choose was skipped by a word."""
     found = instances(("success", 1), ("skipped", 0), ("skipped", 0))
-    assert never_ran(found, CHAIN, lambda task: task == "one") == set()
+    assert never_ran(RUN, found, CHAIN, lambda task: task == "one") == set()
 
 
 @pytest.mark.parametrize(
@@ -74,13 +79,34 @@ def test_a_rule_may_skip(rule: str, before: list[tuple[str, int]], map_index: in
     tasks = tasks_by_id([{"task_id": "one", **after}, {"task_id": "two", **after}, {"task_id": "three", **how}])
     found = instances(*before, ("skipped", 0))
     found[2]["map_index"] = map_index
-    assert ("three" in never_ran(found, tasks, lambda task: False)) is unrun
+    assert ("three" in never_ran(RUN, found, tasks, lambda task: False)) is unrun
+
+
+@pytest.mark.parametrize(
+    ("run", "beside", "ended", "unrun"),
+    [
+        ("success", "success", None, set()),
+        ("success", "success", SINCE, {"two", "three"}),  # somebody marked the run as successful
+        ("success", "success", BEFORE, set()),  # somebody had stopped it, and cleared it since
+        ("failed", "failed", None, set()),
+        ("failed", "failed", SINCE, {"two", "three"}),  # somebody marked it as failed while a task ran
+        ("failed", "success", None, {"two", "three"}),  # it took too long
+    ],
+)
+def test_a_run_that_was_ended_has_mapped_nothing(run: str, beside: str, ended: str | None, unrun: set[str]) -> None:
+    """A mapped task that had not been expanded when its run was ended never ran, nor what follows it."""
+    after = [("one", "two"), ("two", "three")]
+    tasks = [{"task_id": name, "is_mapped": name == "two", "downstream_task_ids": [to]} for name, to in after]
+    tasks += [{"task_id": "three"}, {"task_id": "beside"}]
+    found = [*instances(("success", 1), ("skipped", 0), ("skipped", 0)), {"task_id": "beside", "state": beside}]
+    found[1]["end_date"] = ended
+    assert never_ran({**RUN, "state": run}, found, tasks_by_id(tasks), lambda task: False) == unrun
 
 
 def test_what_is_cleared_is_what_is_missing() -> None:
     """Failed tasks, those that waited for them, and those that never ran are to run again."""
     found = instances(("success", 2), ("failed", 1), ("skipped", 0))
-    assert tasks_to_run(found, never_ran(found, CHAIN, lambda task: False)) == ["three", "two"]
+    assert tasks_to_run(found, never_ran(RUN, found, CHAIN, lambda task: False)) == ["three", "two"]
 
 
 @pytest.mark.parametrize(

@@ -196,10 +196,11 @@ class AirflowLauncher(PollingLauncher):
 
     def _run_again(self, job: Job, before: PartitionRun) -> bool:
         """Clear what a run needs again to be whole; returns whether the run is still there."""
-        if self._api.call("GET", self._path(before.run_id)).status == 404:
+        run = self._api.call("GET", self._path(before.run_id))
+        if run.status == 404:
             return False
         instances = self._instances(before.run_id)
-        tasks = set(tasks_to_run(instances, self._never_ran(before.run_id, instances)))
+        tasks = set(tasks_to_run(instances, self._never_ran(run.data, instances)))
         if before.state is PartitionState.SKIPPED:
             tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
         # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
@@ -303,7 +304,7 @@ class AirflowLauncher(PollingLauncher):
         step = error = None
         if state.ended:
             instances = self._instances(run["dag_run_id"])
-            unrun = self._never_ran(run["dag_run_id"], instances)
+            unrun = self._never_ran(run, instances)
             state = state_of_run(state, instances, unrun)
             if state is PartitionState.FAILED:
                 step, error = self._failure(run["dag_run_id"], instances)
@@ -329,7 +330,7 @@ class AirflowLauncher(PollingLauncher):
         found: list[dict[str, Any]] = self._api.get(f"/dags/{self._dag_id}/tasks")["tasks"]
         return found
 
-    def _never_ran(self, run_id: str, instances: list[dict[str, Any]]) -> set[str]:
+    def _never_ran(self, run: Mapping[str, Any], instances: list[dict[str, Any]]) -> set[str]:
         """Return the tasks of which nothing has run, whatever their colour; see :func:`never_ran`."""
         if all(instance.get("try_number", 1) for instance in instances):
             return set()
@@ -337,10 +338,10 @@ class AirflowLauncher(PollingLauncher):
             self._of_dags[self._dag_id] = tasks_by_id(self._tasks())
 
         def branches(task_id: str) -> bool:
-            where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/skipmixin_key"
+            where = f"{self._path(run['dag_run_id'])}/taskInstances/{quote(task_id)}/xcomEntries/skipmixin_key"
             return self._api.call("GET", where).status == 200
 
-        return never_ran(instances, self._of_dags[self._dag_id], branches)
+        return never_ran(run, instances, self._of_dags[self._dag_id], branches)
 
     def _failure(self, run_id: str, tasks: list[dict[str, Any]]) -> tuple[str | None, str]:
         failed = [task for task in tasks if task["state"] == "failed"]

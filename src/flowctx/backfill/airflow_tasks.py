@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from flowctx.core.batches.records import PartitionState
@@ -37,21 +38,29 @@ def tasks_by_id(tasks: Iterable[Mapping[str, Any]]) -> dict[str, Task]:
     return found
 
 
-def never_ran(instances: Sequence[Instance], tasks: Mapping[str, Task], branches: Callable[[str], bool]) -> set[str]:
+def never_ran(
+    run: Mapping[str, Any],
+    instances: Sequence[Instance],
+    tasks: Mapping[str, Task],
+    branches: Callable[[str], bool],
+) -> set[str]:
     """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
 
-    Airflow 3.3 sets tasks that have not begun to ``skipped`` when a run is marked as failed. A skip counts if the task
-    said so itself, if its trigger rule says so, or if a task before it was skipped by such a word.
+    Airflow sets tasks that have not begun to ``skipped`` when somebody marks their run. A skip counts if the task said
+    so itself, if its trigger rule says so, or if a task before it was skipped by such a word.
 
     Args:
-        instances: The run's task instances.
+        run: The run.
+        instances: Its task instances.
         tasks: The tasks of the DAG.
         branches: Whether a task is one that chooses which of those after it run.
     """
     skipped = [instance for instance in instances if instance["state"] == "skipped"]
     own_word = {instance["task_id"] for instance in skipped if instance.get("try_number", 1)}
     unsaid = {instance["task_id"] for instance in skipped} - own_word
-    justified = own_word | {task for task in unsaid & set(tasks) if _skipped_by_rule(task, tasks[task], instances)}
+    over_none = {instance["task_id"] for instance in skipped if _over_no_values(run, instances, instance)}
+    by_rule = {task for task in unsaid & set(tasks) if _skipped_by_rule(task, tasks[task], instances, over_none)}
+    justified = own_word | by_rule
     while True:
         found = {
             task
@@ -71,7 +80,7 @@ def never_ran(instances: Sequence[Instance], tasks: Mapping[str, Task], branches
     return (unsaid - justified) | marked
 
 
-def _skipped_by_rule(task_id: str, task: Task, instances: Sequence[Instance]) -> bool:
+def _skipped_by_rule(task_id: str, task: Task, instances: Sequence[Instance], over_none: Collection[str]) -> bool:
     """Return whether Airflow skips a task where those before it ended so, none of which was skipped."""
     before = {instance["state"] for instance in instances if instance["task_id"] in task.after}
     match task.trigger_rule:
@@ -81,8 +90,20 @@ def _skipped_by_rule(task_id: str, task: Task, instances: Sequence[Instance]) ->
             return "success" in before
         case "all_skipped":
             return bool(before & {"success", "failed", "upstream_failed"})
-    one = any(instance["task_id"] == task_id and instance["map_index"] == -1 for instance in instances)
-    return task.is_mapped and one and before <= {"success"}  # over no values
+    return task.is_mapped and task_id in over_none and before <= {"success"}
+
+
+def _over_no_values(run: Mapping[str, Any], instances: Sequence[Instance], instance: Instance) -> bool:
+    """Return whether a mapped task was skipped because there are no values, rather than by who or what ended its run.
+
+    Airflow says no end of a task that it skips for that; one that was cleared keeps the end that it had before.
+    """
+    if instance["map_index"] != -1:
+        return False
+    if run["state"] == "failed" and not any(one["state"] == "failed" for one in instances):
+        return False  # as a run is that took too long
+    started, ended = run["start_date"], instance["end_date"]
+    return ended is None or (started is not None and datetime.fromisoformat(ended) < datetime.fromisoformat(started))
 
 
 def state_of_run(state: PartitionState, instances: Sequence[Instance], unrun: Collection[str]) -> PartitionState:
