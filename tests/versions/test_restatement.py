@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from flowctx import PartitionScheme, StepResult, VersionChoice, Workflow, diff, outputs, run, stale
+from flowctx.core.durability.records import RunStatus, VersionRead
 from flowctx.ledger import open_ledger
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
@@ -225,6 +226,35 @@ def test_what_is_older_is_not_called_a_new_capture(restated):
         "source date=2012-10-01: what 2012-10-01|second held is there no more, and 2012-10-01|first, which is older, "
         "is current"
     )
+
+
+class Counting(MemoryLedger):
+    """Counts how often it is asked what runs have recorded."""
+
+    asked = 0
+
+    def digests_of(self, steps, run_keys):
+        self.asked += 1
+        return super().digests_of(steps, run_keys)
+
+
+def test_runs_of_some_steps_are_looked_up_together(clock):
+    """What was read of runs that claimed no capture is asked for at once, and is stale where it is not as it was."""
+    ledger = Counting(clock)
+    reader = Workflow("reader", partitions=PartitionScheme(date=SESSIONS))
+    reader.step(name="copy")(lambda ctx: {})
+    days = list(reader.partitions.select("date=2012-10-01..2012-10-26"))
+    for number, day in enumerate(days):
+        run(reader, partition=day, ledger=ledger, clock=clock)
+        [made] = ledger.list_runs(workflow="reader", partition=day)
+        [step] = ledger.steps(made.key)
+        facts = {"capture_id": f"c{number}", "revision": 1, "run_key": f"{number:032}", "digest": None}
+        read = VersionRead(workflow="source", step="value", partition=day, **facts)
+        begun = ledger.begin(made)
+        ledger.record(begun, [replace(step, inputs={"read": (replace(read, digest="1" * 32) if number else read,)})])
+        ledger.finish(begun, RunStatus.OK)
+    assert [one.partition for one in stale(reader, ledger=ledger)] == days[1:]
+    assert ledger.asked == 1
 
 
 def test_a_changed_step_is_reported_apart(clock):

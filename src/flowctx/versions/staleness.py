@@ -181,6 +181,8 @@ class _Graph:
         self._explored: set[Made] = set()
         self._readers: dict[Made, list[tuple[Made, VersionRead]]] = {}
         self._versions: dict[Made, list[Version]] = {}
+        #: What runs have recorded that have claimed no capture, by the run's key and the step.
+        self._unclaimed: dict[tuple[str, str], tuple[StepStatus, str]] = {}
         self._same: dict[tuple[str, str, str], bool] = {}
 
     def explore(self, current: dict[Made, str], *, every: bool) -> dict[str, list[StepRecord]]:
@@ -203,6 +205,7 @@ class _Graph:
                 for read in _reads(records.get(run_key, ()), made.step)
             ]
             self._look_up({_made(read) for _, read in reads})
+            self._look_up_unclaimed([read for _, read in reads])
             following: dict[Made, str] = {}
             for reader, read in reads:
                 source = _made(read)
@@ -262,6 +265,17 @@ class _Graph:
             for version in self.ledger.versions(workflow, step, partitions):
                 self._versions[Made(workflow, version.partition, step)].append(version)
 
+    def _look_up_unclaimed(self, reads: Iterable[VersionRead]) -> None:
+        """Find what was made in runs of some steps, before any capture was claimed."""
+        wanted = [
+            read
+            for read in reads
+            if _CURRENT.version(self._versions[_made(read)]) is None and self._version_of(read) is None
+        ]
+        if wanted:
+            steps, run_keys = {read.step for read in wanted}, {read.run_key for read in wanted}
+            self._unclaimed |= self.ledger.digests_of(steps, run_keys)
+
     # -- content --------------------------------------------------------------------------------------------------
 
     def _differs(self, read: VersionRead, now: Version) -> bool:
@@ -285,9 +299,7 @@ class _Graph:
         version = self._version_of(read)
         if version is not None:
             return (None if version.is_hole else version.digest) == read.digest
-        # It was made in a run of some steps, before any capture was claimed.
-        recorded = self.ledger.digests_of([read.step], [read.run_key])
-        status, digest = recorded.get((read.run_key, read.step), (None, None))
+        status, digest = self._unclaimed.get((read.run_key, read.step), (None, None))
         return (digest if status is StepStatus.OK else None) == read.digest
 
     def _is_older(self, now: Version, read: VersionRead) -> bool:
