@@ -152,6 +152,26 @@ def test_what_is_stopped_is_over_by_the_clock_of_the_ledger(
         assert ledger.get_run("r0").status is RunStatus.CANCELED
 
 
+def test_the_clock_is_read_once_for_many_runs_that_are_stopped(
+    airflow: Airflow, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is asked no more often, however many runs of a batch are canceled."""
+    asked = []
+    now = SqlLedger.now
+    monkeypatch.setattr(SqlLedger, "now", lambda self: asked.append(batch_id) or now(self))
+    keys = list(flow.partitions or ())
+    for batch_id, some in (("one", keys[:1]), ("many", keys[:6])):
+        with closing(SqlLedger(url)) as ledger:
+            ledger.batches.put(replace(Backfill(flow, ONE, batch_id, ledger=ledger).record(), engine="airflow"))
+            for key in some:
+                ids = {"batch_id": batch_id, "partition": key, "scheme": flow.partitions}
+                ctx = begin("filled", run_id=f"{batch_id} {key}", metadata={"engine": {"name": "airflow"}}, **ids)
+                ledger.begin(RunRecord(workflow="filled", context=ctx))
+        done = CliRunner().invoke(cli, ["cancel", batch_id, "--url", airflow.url, "--ledger", url])
+        assert f"batch {batch_id} is canceled; stopped {len(some)} run" in done.output
+    assert asked.count("many") == asked.count("one")
+
+
 def test_what_begins_after_its_engine_was_asked_goes_on(url: str, airflow: Airflow) -> None:
     """A run that was cleared since has begun again: what was said of it before is no news."""
     ledger = open_ledger(url)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice, repeat
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ import click
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
+from flowctx.backfill.polling import PAGE
 from flowctx.backfill.settling import Settling, end_silent_runs, settle_run
 from flowctx.backfill.status import BatchStatus, counted
 from flowctx.backfill.superseding import superseded_text
@@ -303,7 +305,10 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
-        done = [(run, ledger.now()) for run in launcher_of(name, url, None, ledger).cancel(batch, runs)]
+        canceled = iter(launcher_of(name, url, None, ledger).cancel(batch, runs))
+        done: list[tuple[PartitionRun, datetime]] = []
+        while some := list(islice(canceled, PAGE)):
+            done += zip(some, repeat(ledger.now()))
         ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow) for run, _ in done])
         for run, stopped_at in done:
             settle_run(ledger, batch.workflow, run, stopped_at)
