@@ -64,6 +64,19 @@ def test_what_is_shown_in_a_notebook_is_escaped(flow):
         assert "<b>" not in html
 
 
+def test_what_is_shown_has_no_secrets():
+    """Parameters and configuration of secret names, and passwords in URLs, are hidden in terminals and notebooks."""
+    flow = Workflow("shown", params={"api_token": "hunter2-p", "url": "https://me:hunter2-u@db/x", "limit": 7})
+    flow.step("fetch", config={"db_password": "hunter2-c", "limit": 8})(lambda ctx: None)
+    context = run(flow).context
+    shown = [repr(context), context._repr_html_(), flow._repr_html_(), repr(flow["fetch"]), repr(flow.parameters)]
+    assert not [text for text in shown if "hunter2" in text]
+    assert all("***" in text for text in shown)
+    assert "'limit': 7" in shown[0]
+    assert "'limit': 8" in shown[3]
+    assert repr(flow["fetch"]).startswith("Step(name='fetch', function=<function")
+
+
 def test_a_selection_shows_its_first_keys_and_the_last():
     """In a notebook a selection is a table, as short for a million keys as for twelve."""
     days = PartitionScheme(venue=["<x>"], date=Daily(start="2012-01-01", end="2012-12-31"))

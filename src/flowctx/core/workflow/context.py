@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from flowctx.core.data.plain import EMPTY, FrozenDict
+from flowctx.core.data.secrets import without_secrets
 from flowctx.core.dates.zones import Window
 from flowctx.core.errors import (
     ContextError,
@@ -359,7 +360,7 @@ class WorkflowContext:
     def _repr_html_(self) -> str:
         facts = {f.name: getattr(self, f.name) for f in fields(self)}
         facts["step_outputs"] = ", ".join(self.step_outputs)
-        rows = [(name, dict(v) if isinstance(v, FrozenDict) else v) for name, v in facts.items() if v]
+        rows = [(name, dict(without_secrets(v)) if isinstance(v, FrozenDict) else v) for name, v in facts.items() if v]
         return table("context", ("field", "value"), rows)
 
     def __repr__(self) -> str:
@@ -368,7 +369,7 @@ class WorkflowContext:
             "as_of_date": self.as_of_date.isoformat() if self.as_of_date else None,
             "batch_id": self.batch_id,
             "capture_id": self.capture_id,
-            "params": brief(dict(self.params)) if self.params else None,
+            "params": brief(dict(without_secrets(self.params))) if self.params else None,
             "outputs of": ", ".join(self.step_outputs) or None,
         }
         shown = "".join(f", {name} {value}" for name, value in facts.items() if value is not None)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
 from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.data.secrets import without_secrets
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
 from flowctx.core.html_tables import table
 from flowctx.core.partitions.key import PartitionKey
@@ -278,7 +279,8 @@ class Workflow:
         return f"<Workflow {self.name!r}: {', '.join(self._steps) or 'no steps'}>"
 
     def _repr_html_(self) -> str:
-        rows = [(step.name, ", ".join(step.after), dict(step.config) or None) for step in self._steps.values()]
+        steps = self._steps.values()
+        rows = [(step.name, ", ".join(step.after), dict(without_secrets(step.config)) or None) for step in steps]
         return table(f"workflow {self.name}", ("step", "after", "config"), rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.data.plain import freeze
+from flowctx.core.data.secrets import without_secrets
 from flowctx.core.errors import ContextError, FlowctxError
 from flowctx.core.suggestions import SLIP, nearest
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, check_param_names
@@ -52,6 +53,11 @@ class Parameter:
         choices = tuple(freeze(member.value, name) for member in type(default)) if isinstance(default, Enum) else ()
         kind = next((kind for kind in (dict, list) if isinstance(plain, kind)), type(plain))
         return cls(name=name, default=plain, kind=kind, choices=choices)
+
+    def __repr__(self) -> str:
+        facts = {f.name: getattr(self, f.name) for f in fields(self)}
+        facts["default"] = without_secrets({self.name: self.default})[self.name]
+        return f"Parameter({', '.join(f'{name}={value!r}' for name, value in facts.items())})"
 
     @property
     def form_default(self) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.data.secrets import without_secrets
 from flowctx.core.data.tables import ArrowStream
 from flowctx.core.errors import PlainDataError, WorkflowError
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -105,6 +106,11 @@ class Step:
         if not overrides:
             return self.config if isinstance(self.config, FrozenDict) else _config(self.config, self.name)
         return FrozenDict({**self.config, **_config(overrides, self.name)})
+
+    def __repr__(self) -> str:
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+        facts["config"] = without_secrets(self.config)
+        return f"Step({', '.join(f'{name}={value!r}' for name, value in facts.items())})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Step:
         return self
