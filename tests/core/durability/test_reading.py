@@ -272,6 +272,45 @@ def test_a_try_again_reads_the_same_versions(nav, ledger):
     assert seen == [1, 1]
 
 
+def reading(inputs, *, fails):
+    """A workflow whose step reads some inputs, and may fail then."""
+    flow = Workflow("reader", partitions=PartitionScheme(date=Daily(start=DAYS[0], calendar="WEEKDAYS")))
+
+    @flow.step(inputs=inputs)
+    def copy(ctx, **found):
+        if fails:
+            raise ValueError("wrong input")
+        return {"n": len(found)}
+
+    return flow
+
+
+def mended(ledger, before, after):
+    """Run a step that fails with some inputs, go on with others, and return what of which date those have read."""
+    failed = run(reading(before, fails=True), DAYS[3], ledger=ledger)
+    done = resume_run(failed.run_id, reading(after, fails=False), ledger=ledger).raise_for_failure()
+    [record] = ledger.steps(ledger.get_run(done.run_id).key)
+    return {name: [(one.workflow, one.partition.date) for one in reads] for name, reads in record.inputs.items()}
+
+
+def test_an_input_that_was_mended_is_read_anew(ledger):
+    """What was read before counts as long as it is what the input asks for; names that are gone are forgotten."""
+    days = PartitionScheme(date=Daily(start=DAYS[0], calendar="WEEKDAYS"))
+    first, second = Workflow("first", partitions=days), Workflow("second", partitions=days)
+    for flow in (first, second):
+        flow.step(name="value")(lambda ctx: {"n": 1})
+        for day in DAYS:
+            run(flow, day, batch_id="b", ledger=ledger).raise_for_failure()
+    own, before = first.output("value"), first.output("value").previous
+    read = [("first", day) for day in DAYS]
+    assert mended(ledger, {"a": before(3)}, {"a": before()}) == {"a": read[2:3]}
+    assert mended(ledger, {"a": before(2)}, {"a": before(3)}) == {"a": read[:3]}
+    assert mended(ledger, {"a": before()}, {"a": own}) == {"a": read[3:]}
+    assert mended(ledger, {"a": before(2).optional()}, {"a": own.optional()}) == {"a": read[3:]}
+    assert mended(ledger, {"a": own}, {"a": second.output("value")}) == {"a": [("second", DAYS[3])]}
+    assert mended(ledger, {"a": own}, {"b": before()}) == {"b": read[2:3]}
+
+
 def test_a_step_whose_condition_does_not_hold_reads_nothing(nav, ledger):
     """It is skipped before anything is looked for."""
     flow = Workflow("conditional", partitions=nav.partitions)

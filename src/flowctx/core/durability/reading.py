@@ -86,10 +86,13 @@ class StepInputs:
             LedgerError: The ledger cannot be read.
         """
         values: dict[str, Any] = {}
-        self.read = dict(self.again)  # where one of them is gone, the next try says so too
-        for name, item in self.step.inputs.items():
-            keys = self._keys(name, item)
-            known = self.again.get(name)
+        inputs = self.step.inputs
+        self.read = {name: self.again[name] for name in inputs if name in self.again}
+        asked = {name: self._keys(name, item) for name, item in inputs.items()}
+        # Where one of them is gone, the next try says so too.
+        self.read = {name: some for name, some in self.read.items() if _still_asked(inputs[name], asked[name], some)}
+        for name, item in inputs.items():
+            keys, known = asked[name], self.read.get(name)
             found = self._versions(name, item, keys) if known is None else self._read_before(name, item, known)
             self.read[name] = tuple(version_read(item.workflow.name, item.step_name, version) for version in found)
             if not item.is_single(self.step.partitions):
@@ -301,6 +304,14 @@ def with_known_time(ctx: WorkflowContext, before: WorkflowContext) -> WorkflowCo
     if KNOWN_AT not in before.metadata:
         return ctx
     return replace(ctx, metadata={**ctx.metadata, KNOWN_AT: before.metadata[KNOWN_AT]})
+
+
+def _still_asked(item: Input, keys: Sequence[PartitionKey | None], known: Sequence[VersionRead]) -> bool:
+    """Whether an input can be what was read before; it may have been declared otherwise then."""
+    if any((read.workflow, read.step) != (item.workflow.name, item.step_name) for read in known):
+        return False
+    read, asked = {one.partition for one in known}, set(keys)
+    return read <= asked if item.is_optional else read == asked
 
 
 def _may_be_read(version: Version) -> bool:
