@@ -13,8 +13,8 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.utils.types import DagRunType
 
 from adapters.input_flows import workflows
-from flowctx import run
-from flowctx.airflow import _compat, waiting, workflow_dag
+from flowctx import PartitionScheme, Workflow, run
+from flowctx.airflow import StepOperator, _compat, waiting, workflow_dag
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.planned_runs import DagRuns, together
@@ -229,6 +229,47 @@ def test_many_runs_are_asked_about_in_few_questions():
         ("nav", 50),
         ("desk", 0),
     ]
+
+
+def restated(name, ledger):
+    """Return a workflow that is captured again as its step runs, and one that reads it."""
+    nav = Workflow(f"{name}_nav", partitions=PartitionScheme(fund=["A"]), params={"price": 100.0})
+    rep = Workflow(f"{name}_rep", partitions=nav.partitions)
+
+    @nav.step()
+    def value(ctx):
+        if ctx.params["price"] == 100.0:
+            run(nav, partition="A", batch_id="restate", params={"price": 200.0}, ledger=ledger).raise_for_failure()
+        if ctx.params["price"] < 0:
+            raise ValueError("feed is down")
+        return {"nav": ctx.params["price"]}
+
+    @rep.step(inputs={"read": nav.output("value")})
+    def line(ctx, *, read):
+        return read
+
+    return nav, rep
+
+
+def test_two_dags_with_one_run_id_make_no_batch(ledger):
+    """Airflow gives all DAGs of a schedule the same ids; each reads what is current of the others."""
+    nav, rep = restated("equal_ids", ledger)
+    of_nav, of_rep = workflow_dag(nav), workflow_dag(rep)
+    run_dag(of_nav, partition="A", run_id="eod").raise_for_failure()
+    done = run_dag(of_rep, partition="A", run_id="eod").raise_for_failure()
+    assert done.context.get_output("line") == {"nav": 200.0}
+
+
+def test_two_workflows_in_one_dag_are_one_run(ledger):
+    """What the run itself has made is read, or waited for, whatever is current."""
+    nav, rep = restated("one_dag", ledger)
+    with DAG("one_dag") as dag:
+        value = StepOperator(step=nav["value"], workflow=nav)
+        value >> StepOperator(step=rep["line"], workflow=rep, trigger_rule="all_done")
+    done = run_dag(dag, partition="fund=A", run_id="both").raise_for_failure()
+    assert done.context.get_output("line") == {"nav": 100.0}
+    failed = run_dag(dag, partition="fund=A", run_id="late", params={"price": -1.0})["line"].error
+    assert "in the same run 'late', which failed: step 'value': ValueError: feed is down; no older version" in failed
 
 
 # -- which DAGs make a workflow ---------------------------------------------------------------------------------------

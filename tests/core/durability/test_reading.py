@@ -204,6 +204,19 @@ def test_what_failed_in_the_own_batch_is_waited_for(nav, world, ledger):
     )
 
 
+def test_an_equal_run_id_makes_no_batch(nav, desk, world, ledger):
+    """Whoever runs two workflows may give them one id: what is current is read, and a failure blocks nothing."""
+    fill(nav, ledger, DAYS[:1], run_id="eod")
+    fill(nav, ledger, DAYS[:1], batch_id="restate", params={"step": 10})
+    read = run(desk, DAYS[0], ledger=ledger, run_id="eod").raise_for_failure()
+    assert read.context.get_output("total", "sum") == 20
+    world["fail"] = {DAYS[1]}
+    run(nav, DAYS[1], ledger=ledger, run_id="late")
+    world["fail"] = set()
+    fill(nav, ledger, DAYS[1:2])
+    assert run(desk, DAYS[1], ledger=ledger, run_id="late").context.get_output("total", "sum") == 22
+
+
 def test_what_was_read_is_recorded(nav, desk, ledger):
     """Each partition with its capture, revision and digest, holes too."""
     fill(nav, ledger, DAYS[:1])

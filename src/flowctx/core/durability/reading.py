@@ -38,6 +38,8 @@ from flowctx.core.workflow.result import StepResult
 KNOWN_AT = "known_at"
 #: So many partitions are named in a message.
 _NAMED = 5
+#: A run of an engine serves no more partitions than this.
+_MOST = 10_000
 
 #: Returns why the engine may still be to make a partition, given the version that would be read; or ``None``.
 Unordered = Callable[[Input, PartitionKey | None, Version | None], str | None]
@@ -123,9 +125,11 @@ class StepInputs:
         batch_id, workflow = self.ctx.batch_id, item.workflow.name
         unmade = self.await_made(item, keys)  # before the ledger is asked, which knows more after the wait
         candidates: dict[PartitionKey | None, list[Version]] = {}
-        for version in self.ledger.versions(workflow, item.step_name, keys, batch_id=batch_id):
+        versions = self.ledger.versions(workflow, item.step_name, keys, batch_id=batch_id)
+        for version in versions:
             candidates.setdefault(version.partition, []).append(version)
-        chosen = {key: version_to_read(candidates.get(key, ()), batch_id, self.ctx.run_id) for key in keys}
+        own_runs = self._own_runs(workflow, versions)
+        chosen = {key: version_to_read(candidates.get(key, ()), batch_id, own_runs) for key in keys}
         to_come = self._to_come(item, [k for k, v in chosen.items() if v is None or v.batch_id != batch_id])
         unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not _may_be_read(v))]
         if unfinished:
@@ -140,6 +144,21 @@ class StepInputs:
         if missing and not item.is_optional:
             raise InputMissing(self._missing(name, item, missing))
         return self._with_step(name, item, chosen, candidates)
+
+    def _own_runs(self, workflow: str, versions: Sequence[Version]) -> set[str]:
+        """Return the runs, by the digests of their keys, that are one run of the engine with this one.
+
+        An equal id alone does not say so: other DAGs have the same ids, and whoever runs a workflow here may give any.
+        """
+        same = {version.run_key: version.partition for version in versions if version.run_id == self.ctx.run_id}
+        engine = _engine(self.ctx)
+        if not same or engine.get("name", "local") == "local":
+            return set()
+        if (dag_id := engine.get("dag_id")) is None:
+            return set(same)
+        partition = next(iter(same.values())) if len(same) == 1 else None
+        runs = self.ledger.list_runs(workflow=workflow, partition=partition, run_id=self.ctx.run_id, limit=_MOST)
+        return {run.key.digest for run in runs if _engine(run.context).get("dag_id") == dag_id}
 
     def _versions_then(
         self, name: str, item: Input, keys: Sequence[PartitionKey | None], known_at: datetime
@@ -264,10 +283,12 @@ class StepInputs:
         own = version if version is not None and not _may_be_read(version) else None
         how = "has not run" if own is None else "is under way" if own.status is RunStatus.RUNNING else str(own.status)
         why = f": {own.error}" if own is not None and own.error else ""
+        same, remedy = f"batch {self.ctx.batch_id!r}", "launch the batch again when it is mended (--retry-failed)"
+        if self.ctx.batch_id is None:
+            same, remedy = f"run {self.ctx.run_id!r}", "mend it, and run that and then this step again"
         return (
-            f"{self._label(name)} waits for {_named(item, keys)} in the same batch "
-            f"{self.ctx.batch_id!r}, which {how}{why}; no older version stands in: launch the batch again when it is "
-            "mended (--retry-failed)"
+            f"{self._label(name)} waits for {_named(item, keys)} in the same {same}, which {how}{why}; no older "
+            f"version stands in: {remedy}"
         )
 
     def _missing(self, name: str, item: Input, keys: Sequence[PartitionKey | None]) -> str:
@@ -312,6 +333,11 @@ def _still_asked(item: Input, keys: Sequence[PartitionKey | None], known: Sequen
         return False
     read, asked = {one.partition for one in known}, set(keys)
     return read <= asked if item.is_optional else read == asked
+
+
+def _engine(ctx: WorkflowContext) -> Mapping[str, Any]:
+    found = ctx.metadata.get("engine")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _may_be_read(version: Version) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from flowctx.core.durability.records import RunStatus, VersionRead
@@ -80,7 +80,9 @@ class PrunedVersion:
     completed_at: str
 
 
-def version_to_read(versions: Iterable[Version], batch_id: str | None, run_id: str | None = None) -> Version | None:
+def version_to_read(
+    versions: Iterable[Version], batch_id: str | None, own_runs: Collection[str] = ()
+) -> Version | None:
     """Return the version of one partition that a run of a batch reads, or the one of the batch that is not done.
 
     That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Where an engine makes
@@ -91,13 +93,13 @@ def version_to_read(versions: Iterable[Version], batch_id: str | None, run_id: s
     Args:
         versions: All captures of the partition.
         batch_id: The batch of the run that reads.
-        run_id: That run, which an engine may use for several partitions.
+        own_runs: The digests of the keys that it has, where an engine makes several partitions or workflows in one run.
     """
     # What is not completed comes last: of a workflow without partitions several captures may be of one batch.
     versions = list(versions)
     captured = (version for version in versions if not version.part)
     found = sorted(captured, key=lambda version: (version.completed_at or "~", version.revision))
-    of_batch = [v for v in found if v.run_id == run_id or (batch_id is not None and v.batch_id == batch_id)]
+    of_batch = [v for v in found if v.run_key in own_runs or (batch_id is not None and v.batch_id == batch_id)]
     of_batch = of_batch or [version for version in versions if version.part and version.step_status is not None]
     if of_batch:
         return of_batch[-1]
