@@ -95,6 +95,30 @@ def test_a_failed_instance_stops_the_reduce_step() -> None:
     assert [s.status for s in result.steps] == ["ok", "failed", "ok", "not_run"]
 
 
+def test_instances_skip_and_fail_for_themselves() -> None:
+    """A join waits for the steps before it in its own instance, and is what it is in a run of that alone."""
+    flow = Workflow("joins", partitions=SCHEME)
+    news, check = {"AAPL", "IBM"}, {"FB", "IBM"}
+
+    def skips(ctx):
+        return StepResult.skip("nothing new") if ctx.partition.symbol in news else StepResult.ok({"n": 1})
+
+    def fails(ctx):
+        return StepResult.fail("wrong", "DATA_QUALITY") if ctx.partition.symbol in check else StepResult.ok({"n": 2})
+
+    flow.step("news", after=[])(skips)
+    flow.step("fetch", after=[])(lambda ctx: None)
+    flow.step("check", after=["fetch"])(fails)
+    flow.step("join", after=["news", "check"])(lambda ctx: None)
+    flow.step("publish", run_if="not_failed")(lambda ctx: {"seen": sorted(ctx.step_outputs)})
+    there = run_dag(workflow_dag(flow, map_over=["symbol"]), partition="2012-10-26")
+    for symbol in SYMBOLS:
+        alone = run(flow, partition=f"2012-10-26|{symbol}")
+        for step in alone.steps:
+            mapped = there[f"{step.name}[{symbol}]"]
+            assert (mapped.status, mapped.attempts, mapped.error) == (step.status, step.attempts, step.error)
+
+
 def test_instances_are_labelled_by_their_partition() -> None:
     """The label that the UI shows is the value, not the index."""
     dag = workflow_dag(fan("labels"), map_over=["symbol"])

@@ -14,7 +14,7 @@ from flowctx.airflow.steps import StepOperator
 from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_job
 from flowctx.dagster.running import run_assets
 from flowctx.ledger import open_ledger
-from flowctx.testing.engines import notified
+from flowctx.testing.engines import hidden, notified
 
 
 def cleaned():
@@ -56,6 +56,20 @@ def test_a_clean_up_does_not_make_a_failed_dag_run_a_success(broken, state):
     _compat.register(dag)
     done = dag.test(run_conf={"broken": broken})
     assert str(done.state) == state
+
+
+@pytest.mark.parametrize(("broken", "state"), [(True, "failed"), (False, "success")])
+def test_an_early_skip_does_not_hide_a_late_failure(broken, state, ledger):
+    """Airflow skips a task as soon as one before it is skipped; a step that follows several waits for all of them."""
+    dag = workflow_dag(hidden(), dag_id=f"hidden_{state}")
+    _compat.register(dag)
+    done = dag.test(run_conf={"broken": broken})
+    assert str(done.state) == state
+    found = ledger.get_run(done.run_id)
+    ends = {"news": "skipped", "fetch": "ok", "check": "failed"}
+    assert (found.status, ledger.statuses(found.key)) == (
+        ("failed", ends) if broken else ("ok", ends | {"check": "ok", "publish": "ok"})
+    )
 
 
 def test_trigger_rules_are_those_of_the_steps():

@@ -43,6 +43,8 @@ def instances(*states: tuple[str, int]) -> list[dict[str, Any]]:
         ("ok", [("skipped", 0), ("skipped", 0), ("skipped", 0)], {"one", "two", "three"}, "canceled"),
         ("ok", [("success", 2), ("skipped", 0), ("skipped", 0)], {"two", "three"}, "partial"),
         ("ok", [("success", 0), ("success", 1), ("success", 1)], {"one"}, "partial"),
+        ("ok", [("failed", 1), ("success", 1), ("success", 1)], set(), "failed"),
+        ("ok", [("skipped", 1), ("failed", 1), ("skipped", 0)], {"three"}, "failed"),
     ],
 )
 def test_a_colour_is_no_word(run: str, tasks: list[tuple[str, int]], unrun: set[str], state: str) -> None:

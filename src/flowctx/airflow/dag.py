@@ -13,7 +13,7 @@ from uuid import UUID
 from airflow.sdk import DAG, Param, task_group
 
 from flowctx.airflow._compat import most_instances
-from flowctx.airflow.outputs import label_of
+from flowctx.airflow.outputs import TRIGGER_RULES, label_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
 from flowctx.airflow.watching import WATCHER, Watcher
@@ -195,7 +195,10 @@ def _step_config(workflow: Workflow) -> dict[str, Param]:
 def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:
     tasks: dict[str, StepOperator] = {}
     for step in workflow.steps.values():
-        tasks[step.name] = StepOperator(step=step, workflow=workflow, **arguments)
+        joins = step.run_if is RunIf.OK and len(step.after) > 1
+        rule: dict[str, Any] = {"trigger_rule": TRIGGER_RULES[RunIf.NOT_FAILED]} if joins else {}
+        tasks[step.name] = StepOperator(step=step, workflow=workflow, **rule, **arguments)
+        tasks[step.name].skips_itself = joins
         tasks[step.name].set_upstream([tasks[name] for name in step.after])
     return list(tasks.values())
 

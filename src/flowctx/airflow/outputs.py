@@ -42,6 +42,14 @@ def is_step(task: Any) -> bool:
     return getattr(operator, "hands_on_envelope", False)
 
 
+def waits_for_all(task: Any) -> bool:
+    """Whether a task waits for all before it, and then skips itself if one was: Airflow would skip it at once.
+
+    What fails later would be hidden by the skip, also from the steps that run after skips.
+    """
+    return bool(getattr(task, "skips_itself", False))
+
+
 def step_name(task: Any) -> str:
     """Return the name of the step that a task of a DAG runs."""
     operator = task.partial_kwargs.get("step") if isinstance(task, MappedOperator) else task.step
@@ -106,7 +114,7 @@ def read_upstream(
         PayloadError: What was handed on cannot be read.
     """
     reader = _Reader(task, ti, store, counted)
-    found, mapped = reader.nearest()
+    found, mapped = reader.nearest(waits_for_all(task) or task.trigger_rule == "all_success")
     envelopes = list(found.values())
     if mapped:
         # Their outputs are gathered when looked at, so they are announced as if another step had handed them on.
@@ -117,6 +125,13 @@ def read_upstream(
     prior = {name: None if places[name] == name else places[name] for name in inherited.prior}
     after = (*(e.step for e in found.values()), *mapped.values())
     return StepInput(ctx=ctx, inherited=Upstream(inherited.updates, prior), after=after)
+
+
+def skipped_before(task: Any, ti: Any) -> str | None:
+    """Return why a task that waits for all before it is skipped: the word of the first step before it that was."""
+    if not waits_for_all(task):
+        return None
+    return _Reader(task, ti, None, lambda step, handed_on: handed_on).skipped_before(task)
 
 
 def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
@@ -149,20 +164,35 @@ class _Reader:
         self.task, self.ti, self.store, self.counted = task, ti, store, counted
         self.group = task.get_closest_mapped_task_group()
 
-    def nearest(self) -> tuple[dict[str, Envelope], dict[str, str]]:
+    def skipped_before(self, task: Any) -> str | None:
+        """Return why one of the tasks directly before one was skipped, if it was."""
+        order = self.task.dag.task_ids
+        found = sorted(task.upstream_list, key=lambda before: order.index(before.task_id))
+        near = instance_states(self.ti, [before.task_id for before in found if not self.is_spread(before)])
+        for before in found:
+            at, spread = before.task_id, self.is_spread(before)
+            if "skipped" in (self.states(at).values() if spread else [near.get(self.key(at))]):
+                envelope = self.read(at, must_have_run=False) if is_step(before) and not spread else None
+                reason = envelope.error if envelope is not None else self.skipped_before(before)
+                return reason or f"{f'step {step_name(before)!r}' if is_step(before) else f'task {at!r}'} was skipped"
+        return None
+
+    def nearest(self, all_ran: bool) -> tuple[dict[str, Envelope], dict[str, str]]:
         """Return the nearest steps that handed something on, and the names of the mapped ones to be gathered.
 
         Both are by task id and in the DAG's order. Ordinary tasks, and steps that did not run (a branch not taken),
         are looked through.
+
+        Args:
+            all_ran: Whether all tasks directly before have run. Otherwise one may not have, and its XCom is an older
+                attempt's.
         """
         seen: set[str] = set()
         found: dict[str, Envelope] = {}
         mapped: dict[str, str] = {}
-        pending = [(self.task, True)]
+        pending = [(self.task, all_ran)]
         while pending:
             after, must_have_run = pending.pop()
-            # With any other rule a task may run though one before it did not, and whose XCom is an older attempt's.
-            must_have_run = must_have_run and after.trigger_rule == "all_success"
             for upstream in after.upstream_list:
                 if upstream.task_id in seen:
                     continue
@@ -173,7 +203,7 @@ class _Reader:
                 elif is_step(upstream):
                     envelope = self.read(upstream.task_id, must_have_run)
                 if envelope is None:
-                    pending.append((upstream, must_have_run))
+                    pending.append((upstream, must_have_run and upstream.trigger_rule == "all_success"))
                 else:
                     found[upstream.task_id] = envelope
         order = self.task.dag.task_ids

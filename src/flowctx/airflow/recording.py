@@ -21,7 +21,7 @@ from flowctx.airflow._compat import (
     xcom_storage_path,
 )
 from flowctx.airflow.ordering import await_runs
-from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, read_upstream, step_name
+from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, read_upstream, step_name, waits_for_all
 from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
@@ -290,6 +290,8 @@ def _order(tasks: Mapping[str, Any], workflow: Workflow | None) -> Order:
 
 def _rule(task: Any) -> RunIf:
     """Return of which ends of those before it a task runs, by its trigger rule."""
+    if waits_for_all(task):
+        return RunIf.OK
     return next((rule for rule, trigger in TRIGGER_RULES.items() if trigger == task.trigger_rule), RunIf.OK)
 
 

@@ -26,7 +26,7 @@ from flowctx.airflow import _compat
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
-from flowctx.airflow.outputs import from_payload, is_step, step_name
+from flowctx.airflow.outputs import from_payload, is_step, step_name, waits_for_all
 from flowctx.airflow.partitions import requested_key
 from flowctx.airflow.recording import ledger, store_of_runs
 from flowctx.airflow.watching import Watcher
@@ -346,13 +346,18 @@ class _Summary:
         return StepRun(
             name=name if index < 0 else f"{name}[{self.label(task, index)}]",
             status=status,
-            attempts=history.attempts,
+            attempts=0 if status is StepStatus.SKIPPED and self.follows_skip(task, index) else history.attempts,
             duration=(history.ended - history.started) if history.ended and history.started else timedelta(0),
             error=envelope.error if envelope else self.reason(task, index, status),
             category=envelope.category if envelope else None,
             quality=envelope.quality if envelope else None,
             exception=history.exception if status is StepStatus.FAILED else None,
         )
+
+    def follows_skip(self, task: Any, index: int) -> bool:
+        """Whether a step that skips itself followed one that was skipped, and so was not tried."""
+        before = [self.histories.get((other.task_id, index), _History()) for other in task.upstream_list]
+        return waits_for_all(task) and any(history.state == "skipped" for history in before)
 
     def label(self, task: Any, index: int) -> str:
         labels = getattr(task, "labels", ())

@@ -19,7 +19,7 @@ from flowctx.airflow._compat import (
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.dag_names import remember_dag
-from flowctx.airflow.outputs import TRIGGER_RULES, is_step, step_name, to_payload
+from flowctx.airflow.outputs import TRIGGER_RULES, is_step, skipped_before, step_name, to_payload
 from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.recording import ledger, step_attempt
@@ -79,6 +79,8 @@ class StepOperator(BaseOperator):
     labels: tuple[str, ...] = ()
     #: Of such a task: the dimensions over which the group is mapped.
     mapped_over: tuple[str, ...] = ()
+    #: Whether its trigger rule waits for all steps before it, and it skips itself if one of them was skipped.
+    skips_itself: bool = False
     #: What its run is called in the ledger, where neither its workflow nor its DAG says it.
     recorded_as: str | None = None
 
@@ -147,6 +149,8 @@ class StepOperator(BaseOperator):
             AirflowFailException: It failed, and trying again cannot help.
             Exception: It failed otherwise: the step's own exception, if it raised one.
         """
+        if (why := skipped_before(context["task"], context["ti"])) is not None:
+            raise AirflowSkipException(why)  # as Airflow skips: nothing is recorded of it, nor handed on
         with steps_known([step_name(task) for task in self.dag.tasks if is_step(task)]):
             made = step_attempt(self, context).attempt()
         payload = to_payload(made.envelope, context["ti"], self.map_values, had_ledger=ledger() is not None)

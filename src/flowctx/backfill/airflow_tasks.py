@@ -109,17 +109,26 @@ def _over_no_values(run: Mapping[str, Any], instances: Sequence[Instance], insta
 def state_of_run(state: PartitionState, instances: Sequence[Instance], unrun: Collection[str]) -> PartitionState:
     """Return how a run ended, by what its tasks did rather than by its own colour.
 
+    One of which a step failed did, whatever Airflow has skipped or run after it.
+
     Args:
         state: What Airflow calls the run: ok or failed.
         instances: Its task instances.
         unrun: The tasks of which nothing has run; see :func:`never_ran`.
     """
+    if state is PartitionState.OK and any(map(_is_failed_step, instances)):
+        return PartitionState.FAILED
     began = any(instance["state"] in ("success", "failed") and instance.get("try_number", 1) for instance in instances)
     if unrun:
         return PartitionState.PARTIAL if state is PartitionState.OK and began else PartitionState.CANCELED
     if state is PartitionState.OK and instances and all(instance["state"] == "skipped" for instance in instances):
         return PartitionState.SKIPPED
     return state
+
+
+def _is_failed_step(instance: Instance) -> bool:
+    """Return whether a step failed; the task of one that may fail is a success then."""
+    return instance["state"] == "failed" and instance.get("operator_name") in _STEP_OPERATORS
 
 
 def tasks_to_run(instances: Iterable[Instance], unrun: Collection[str]) -> list[str]:

@@ -204,6 +204,21 @@ def notified() -> Workflow:
     return flow
 
 
+def hidden() -> Workflow:
+    """A step that is skipped at once beside one that fails later, a join, and a step that runs after skips."""
+    flow = Workflow("hidden", params={"broken": True})
+    flow.step("news", after=[])(lambda ctx: StepResult.skip("nothing new"))
+    flow.step("fetch", after=[])(lambda ctx: {"n": 1})
+
+    @flow.step(after=["fetch"])
+    def check(ctx: WorkflowContext) -> StepResult:
+        return StepResult.fail("wrong", "DATA_QUALITY") if ctx.params["broken"] else StepResult.ok({"n": 2})
+
+    flow.step("join", after=["news", check])(lambda ctx: None)
+    flow.step("publish", run_if="not_failed")(lambda ctx: {"seen": sorted(ctx.step_outputs)})
+    return flow
+
+
 def _capture(result: RunResult) -> str:
     return str(result.context.capture_id).replace(result.run_id, "RUN")
 
@@ -319,6 +334,13 @@ class EngineContract:
         result = self.assert_same_as_local(notified(), params={"records": 0})
         assert (result.status, result.error_step) == (StepStatus.FAILED, "fetch")
         assert {result[name].status for name in ("store", "notify", "report")} == {StepStatus.NOT_RUN}
+
+    @pytest.mark.parametrize("broken", [True, False])
+    def test_a_failure_beside_a_skip(self, broken: bool) -> None:
+        """A failure goes before a skip, also where that came first: what follows both is not run."""
+        result = self.assert_same_as_local(hidden(), params={"broken": broken})
+        wanted = ("failed", "not_run", "not_run") if broken else ("ok", "skipped", "ok")
+        assert (result.status, result["join"].status, result["publish"].status) == wanted
 
     def test_the_configuration_of_a_step_is_set_by_who_starts_the_run(self) -> None:
         """It comes on top of the step's own, as the type that it has there, tagged JSON too; the rest stays."""
