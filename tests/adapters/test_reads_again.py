@@ -19,6 +19,8 @@ from flowctx.dagster.running import run_assets
 DAY = "2026-01-05"
 DAYS = PartitionScheme(date=Daily(start=DAY))
 FLAG = "FLOWCTX_TEST_FAILS"
+#: While it is set, what is read goes nowhere.
+AWAY = "FLOWCTX_TEST_AWAY"
 nav = Workflow("read_nav", partitions=DAYS, params={"price": 100})
 
 
@@ -39,6 +41,8 @@ def reader(*, mended=False):
 
     @flow.step(inputs={"price": nav.output("value")})
     def line(ctx, *, price):
+        if os.environ.get(AWAY):
+            return StepResult.fail("the disk is away", category="DATA_QUALITY")
         return {"n": price["n"]}
 
     return flow
@@ -101,3 +105,116 @@ def test_a_run_as_of_a_time_that_is_cleared_as_a_whole_stays_so(audit, ledger):
     there = run_dag(workflow_dag(reader()), partition=DAY, resume_from=audit)
     clear(workflow_dag(reader(mended=True)), there.run_id, "gate", "line")
     assert read_by(ledger, there.run_id) == 100
+
+
+# -- after a restatement ----------------------------------------------------------------------------------------------
+
+
+class Here:
+    """Runs the reader in this process, and runs it again."""
+
+    def __init__(self, instance):
+        self.instance = instance
+
+    def first(self):
+        """Run it for the day, and return the run's id."""
+        return run(reader(), partition=DAY).run_id
+
+    def goes_on(self, run_id):
+        """Go on where it failed."""
+        return resume(run_id, reader()).run_id
+
+    def again(self, run_id, step):
+        """Run a step again, complete or not, and what follows it."""
+        return resume(run_id, reader(), from_step=step).run_id
+
+
+class OnAirflow(Here):
+    """The same with a clear."""
+
+    def first(self):
+        return run_dag(workflow_dag(reader()), partition=DAY).run_id
+
+    def goes_on(self, run_id):
+        return self.again(run_id, "line")
+
+    def again(self, run_id, step):
+        clear(workflow_dag(reader()), run_id, *["gate", "line"][["gate", "line"].index(step) :])
+        return run_id
+
+
+class OnDagster(Here):
+    """The same with a re-execution."""
+
+    def first(self):
+        return execute(self.instance).run_id
+
+    def goes_on(self, run_id):
+        return execute(self.instance, parent=run_id).run_id
+
+    def again(self, run_id, step):
+        return execute(self.instance, parent=run_id, steps=[f"reads_again__{step}*"]).run_id
+
+
+@pytest.fixture(params=[Here, OnAirflow, OnDagster])
+def engine(request, ledger, tmp_path, jobs_by_name):
+    """Where the reader runs; the price of the day is 100."""
+    price(100, "first")
+    with persistent_instance(tmp_path / "dagster") as instance:
+        yield request.param(instance)
+
+
+def price(n, batch_id):
+    """Capture the price of the day."""
+    run(nav, partition=DAY, batch_id=batch_id, params={"price": n}).raise_for_failure()
+
+
+def test_a_step_that_failed_goes_on_with_what_it_has_read(engine, ledger, monkeypatch):
+    """Wherever it goes on, it is not made of two versions."""
+    monkeypatch.setenv(AWAY, "1")
+    failed = engine.first()
+    price(200, "second")
+    failed = engine.goes_on(failed)
+    monkeypatch.delenv(AWAY)
+    assert read_by(ledger, engine.goes_on(failed)) == 100
+
+
+@pytest.mark.parametrize("step", ["gate", "line"])
+def test_a_complete_step_that_runs_again_reads_what_is_current(engine, step, ledger, monkeypatch):
+    """Somebody asked for it, or for one before it; if it fails then, it goes on with what it has read then."""
+    done = engine.first()
+    assert read_by(ledger, done) == 100
+    price(200, "second")
+    monkeypatch.setenv(AWAY, "1")
+    failed = engine.again(done, step)
+    price(300, "third")
+    monkeypatch.delenv(AWAY)
+    assert read_by(ledger, engine.goes_on(failed)) == 200
+
+
+def test_a_failed_step_behind_one_that_runs_again_reads_what_is_current(engine, ledger, monkeypatch):
+    """It is made of what that makes now."""
+    monkeypatch.setenv(AWAY, "1")
+    failed = engine.first()
+    price(200, "second")
+    monkeypatch.delenv(AWAY)
+    assert read_by(ledger, engine.again(failed, "gate")) == 200
+
+
+def test_a_source_that_was_written_over_is_read_anew_by_a_complete_step(engine, ledger):
+    """What a step has read is not there any more; to run it again is how to mend that."""
+    done = engine.first()
+    price(200, "first")
+    assert read_by(ledger, engine.again(done, "line")) == 200
+
+
+def test_a_clear_before_a_step_that_goes_on_from_another_run_reads_anew(ledger, monkeypatch):
+    """The run has the reads of the run that it continues, until what was complete there runs again."""
+    price(100, "first")
+    monkeypatch.setenv(AWAY, "1")
+    failed = run(reader(), partition=DAY)
+    there = run_dag(workflow_dag(reader()), partition=DAY, resume_from=failed.run_id)
+    price(200, "second")
+    monkeypatch.delenv(AWAY)
+    clear(workflow_dag(reader()), there.run_id, "gate", "line")
+    assert read_by(ledger, there.run_id) == 200

@@ -12,7 +12,7 @@ from flowctx.core.durability.param_changes import param_changes
 from flowctx.core.durability.reading import KNOWN_AT, with_known_time
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
-from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, plan_resume
+from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, order_of, plan_resume
 from flowctx.core.errors import ContextError, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.cascade import Order, followers
@@ -157,7 +157,8 @@ def plan_rerun(
 ) -> ResumePlan | None:
     """Work out what stays of a run of which an engine runs steps again, unless a step has done so already.
 
-    What follows a step that runs again does not stay: if the engine does not run it too, the run is a part.
+    What follows a step that runs again does not stay: if the engine does not run it too, the run is a part. A step that
+    failed reads the same versions again; one that was complete, and what follows it, reads anew.
 
     Args:
         ledger: Where runs are remembered.
@@ -182,14 +183,22 @@ def plan_rerun(
         complete = tuple(record.step for record in records if record.complete)
         plan = ResumePlan(run=before, completed=complete, context=before.context)
     named = set(how.steps())
-    again = named | followers({record.step: record.after for record in records}, named)
+    order: Order = {
+        **(order_of(workflow) if workflow is not None else {}),
+        **{record.step: record.after for record in records},
+    }
+    again = named | followers(order, named)
     completed = tuple(name for name in plan.completed if name not in again)
     if completed:
         refuse_other_date(before, run, completed)
     checkpoint = plan.context.checkpoint
     if checkpoint is not None:
         checkpoint = replace(checkpoint, completed=completed)
-    reads = {name: known for name, known in plan.reads.items() if name not in again}
+    # A step that failed goes on with what it has read; in another capture, nothing does.
+    goes_on = not anew and before.context.capture_id == run.context.capture_id
+    remade = named.intersection(record.step for record in records if record.complete) if goes_on else again
+    reads_anew = remade | followers(order, remade)
+    reads = {name: known for name, known in plan.reads.items() if name not in reads_anew}
     context = with_known_time(replace(run.context, checkpoint=checkpoint), before.context)
     return replace(plan, completed=completed, reads=reads, context=context)
 

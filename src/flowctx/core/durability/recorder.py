@@ -212,10 +212,30 @@ class Recorder:
         found = self.ledger.steps(self.run.key, [step])
         return next((record for record in found if record.run_attempt == self.run.attempt), None)
 
-    def reads_before(self, step: str, attempt: int) -> Reads:
-        """Return the versions that an earlier try of a step has read: in this attempt at the run, or before it."""
+    def reads_before(self, step: str, attempt: int, *, first: int = 1) -> Reads:
+        """Return the versions that a step is to read again: those of an earlier try, in this attempt or before it.
+
+        A complete step that runs again because somebody asked for it reads anew, as do those that follow it.
+
+        Args:
+            step: The step.
+            attempt: Which try this is.
+            first: The first one since somebody last had the step run again.
+        """
         earlier = self.earlier_try(step) if attempt > 1 else None
-        return (earlier.inputs if earlier is not None else None) or self.run.reads.get(step, {})
+        if earlier is not None and earlier.complete and earlier.attempts < first:
+            return {}
+        known = earlier.inputs if earlier is not None else None
+        return known or ({} if self._made_anew_before(step) else self.run.reads.get(step, {}))
+
+    def _made_anew_before(self, step: str) -> bool:
+        """Whether a step that was complete when the run went on has run again since, and this one follows it."""
+        checkpoint = self.context.checkpoint
+        if checkpoint is None or step not in self.run.reads:
+            return False
+        before = [name for name in checkpoint.completed if step in followers(self._order, [name])]
+        found = self.ledger.steps(self.run.key, before) if before else ()
+        return any(record.run_attempt == self.run.attempt for record in found)
 
     def finish(self, status: RunStatus, error: str | None = None) -> None:
         """Say how the run ended; local runs know when, engines leave it to :meth:`record`."""

@@ -183,7 +183,7 @@ class StepAttempt:
     def _executed(self, recorder: Recorder, ctx: WorkflowContext) -> Outcome:
         if self.step.inputs:
             again: Reads = self._inputs.read if self._inputs is not None else {}
-            again = again or recorder.reads_before(self.step.name, self.number)
+            again = again or recorder.reads_before(self.step.name, self.number, first=self.first_number)
             self._inputs = StepInputs(
                 recorder.ledger,
                 self.step,
