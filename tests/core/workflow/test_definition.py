@@ -108,6 +108,26 @@ def test_wrong_steps_are_refused_where_they_are_declared(declare, message):
     assert list(flow.steps) == ["fetch"]
 
 
+def test_a_function_that_is_several_steps_is_named_by_its_step():
+    """Neither ``after=`` nor an input takes one of them; by name each can be said."""
+    flow = Workflow("flow")
+
+    def load(ctx):
+        return {}
+
+    flow.step("fx", after=[])(load)
+    read = flow.output(load)
+    assert read.step_name == "fx"
+    flow.step("eq", after=[])(load)
+    words = "function 'load' is several steps of workflow 'flow': fx, eq; say which by name"
+    with pytest.raises(WorkflowError, match=words):
+        flow.step("join", after=[load])(lambda ctx: {})
+    with pytest.raises(WorkflowError, match=words):
+        _ = read.step_name
+    flow.step("join", after=["fx", "eq"])(lambda ctx: {})
+    assert flow["join"].after == ("fx", "eq")
+
+
 def test_coroutines_and_generators_are_refused():
     """A step is a plain function that returns."""
 

@@ -15,7 +15,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import a_kind, nearest
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.drawing import mermaid
-from flowctx.core.workflow.inputs import Input, check_inputs
+from flowctx.core.workflow.inputs import Input, check_inputs, step_of
 from flowctx.core.workflow.names import check_name
 from flowctx.core.workflow.parameters import Parameter, check_known, declared
 from flowctx.core.workflow.params_model import ParamsModel, ParamsType
@@ -120,7 +120,8 @@ class Workflow:
 
         Raises:
             WorkflowError: A name that is taken or that an engine would refuse, a step in ``after`` that is not
-                declared above (so there are no cycles), or a function that cannot be called with ``(ctx, config)``.
+                declared above (so there are no cycles) or a function there that is several steps, or a function that
+                cannot be called with ``(ctx, config)``.
         """
         if callable(name):
             raise WorkflowError("write @workflow.step() with parentheses")
@@ -168,10 +169,10 @@ class Workflow:
             near = nearest(item, self._steps)
             hint = f"did you mean {near[0]!r}?" if near else f"declare it above; there {_are(self._steps)}"
             raise WorkflowError(f"step {name!r} comes after {item!r}, which is not declared above it; {hint}")
-        for step in self._steps.values():
-            if step.function is item:
-                return step.name
-        raise WorkflowError(f"step {name!r} comes after {item!r}, which is not a step declared above it")
+        found = step_of(self, item)
+        if found is None:
+            raise WorkflowError(f"step {name!r} comes after {item!r}, which is not a step declared above it")
+        return found
 
     def __getitem__(self, name: str) -> Step:
         try:

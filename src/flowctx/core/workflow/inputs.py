@@ -107,13 +107,13 @@ class Input:
         """The name of the step that is read.
 
         Raises:
-            WorkflowError: The workflow has no such step.
+            WorkflowError: The workflow has no such step, or the function is several of its steps.
         """
         steps = self.workflow.steps
         if not isinstance(self.step, str):
-            for name, step in steps.items():
-                if step.function is self.step:
-                    return name
+            found = step_of(self.workflow, self.step)
+            if found is not None:
+                return found
         elif self.step in steps:
             return self.step
         shown = self.step if isinstance(self.step, str) else getattr(self.step, "__name__", repr(self.step))
@@ -153,6 +153,25 @@ class Input:
         dates = f", the {self.back} dates before" if self.several else ", the date before" if self.back else ""
         values = "".join(f", {name}={'|'.join(some)}" for name, some in self.values.items())
         return f"<Input: {shown} of {self.workflow.name}{dates}{values}{', optional' if self.is_optional else ''}>"
+
+
+def step_of(workflow: Source, function: Callable[..., Any]) -> str | None:
+    """Return the name of the step that a function is, or ``None`` if it is none.
+
+    Args:
+        workflow: The workflow.
+        function: The function.
+
+    Raises:
+        WorkflowError: It is several steps.
+    """
+    names = [name for name, step in workflow.steps.items() if step.function is function]
+    if len(names) > 1:
+        shown = getattr(function, "__name__", repr(function))
+        raise WorkflowError(
+            f"function {shown!r} is several steps of workflow {workflow.name!r}: {', '.join(names)}; say which by name"
+        )
+    return names[0] if names else None
 
 
 def _values(name: str, value: object) -> tuple[str, ...]:
