@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,11 @@ from flowctx import ContextError, PartitionScheme, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.context import run_context
 from flowctx.cli.options import read_params
+from flowctx.core.data.encoding import to_json
+from flowctx.core.workflow.parameters import Parameter
 from flowctx.dagster import workflow_context, workflow_definitions
 from flowctx.dagster.component import WorkflowComponent
+from flowctx.testing import run_assets, run_dag
 
 flow = Workflow(
     "typed",
@@ -107,6 +111,56 @@ def test_the_trigger_form_knows_the_types():
     for name, wrong in (("limit", "abc"), ("since", "26/10/2012"), ("full", "yes")):
         with pytest.raises(ValueError, match=r"Invalid input|is not"):
             params.get_param(name).resolve(wrong)
+
+
+class Rate(Enum):
+    """A choice of decimals."""
+
+    LOW = Decimal("0.25")
+    HIGH = Decimal("0.50")
+
+
+class Cut(Enum):
+    """A choice of dates."""
+
+    FIRST = date(2026, 1, 5)
+    LAST = date(2026, 1, 6)
+
+
+class Moment(Enum):
+    """A choice of times."""
+
+    EARLY = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+    LATE = datetime(2026, 1, 5, 16, 30, tzinfo=UTC)
+
+
+class Opening(Enum):
+    """A choice of times of day."""
+
+    EARLY = time(9, 30)
+    LATE = time(16)
+
+
+class Pause(Enum):
+    """A choice of durations."""
+
+    SHORT = timedelta(hours=1)
+    LONG = timedelta(hours=2)
+
+
+@pytest.mark.parametrize("kind", [Rate, Cut, Moment, Opening, Pause])
+def test_a_choice_is_taken_as_the_forms_show_it(kind):
+    """The default and another choice, as text and tagged, are the enum's values on both engines."""
+    first, last = kind
+    chosen = Workflow("chosen", params={"p": first})
+    chosen.step("only")(lambda ctx: {"p": ctx.params["p"]})
+    assert run_dag(workflow_dag(chosen)).context.get_output("only", "p") == first.value
+    assert run_assets(chosen).context.get_output("only", "p") == first.value
+    assert run_dag(workflow_dag(chosen), params={"p": last.value}).context.get_output("only", "p") == last.value
+    for way in (Parameter.of("p", last).form_default, to_json(last.value)):
+        assert workflow_dag(chosen).params.get_param("p").resolve(way) == way
+        assert on_airflow({"p": way}, key=None, flow=chosen).params == {"p": last.value}
+        assert launched({"p": way}, key=None, flow=chosen) == "ok"
 
 
 def test_an_adopted_dag_is_warned_of_slips(caplog):

@@ -17,7 +17,6 @@ from flowctx.airflow.outputs import TRIGGER_RULES, label_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.steps import StepOperator
 from flowctx.airflow.watching import WATCHER, Watcher
-from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import WorkflowError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.cascade import RunIf
@@ -166,7 +165,7 @@ def _param(parameter: Parameter) -> Param:
 def _schema(parameter: Parameter) -> dict[str, Any]:
     schema: dict[str, Any] = dict(_SCHEMAS.get(parameter.kind, {}))
     if parameter.choices:
-        schema["enum"] = [to_json(choice) for choice in parameter.choices]
+        schema["enum"] = parameter.form_choices
     return schema
 
 

@@ -31,6 +31,41 @@ class Level(IntEnum):
     HIGH = 2
 
 
+class Rate(Enum):
+    """A choice of decimals."""
+
+    LOW = Decimal("0.25")
+    HIGH = Decimal("0.50")
+
+
+class Cut(Enum):
+    """A choice of dates."""
+
+    FIRST = date(2026, 1, 5)
+    LAST = date(2026, 1, 6)
+
+
+class Moment(Enum):
+    """A choice of times."""
+
+    EARLY = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+    LATE = datetime(2026, 1, 5, 16, 30, tzinfo=UTC)
+
+
+class Opening(Enum):
+    """A choice of times of day."""
+
+    EARLY = time(9, 30)
+    LATE = time(16)
+
+
+class Pause(Enum):
+    """A choice of durations."""
+
+    SHORT = timedelta(hours=1)
+    LONG = timedelta(hours=2)
+
+
 DEFAULTS = {
     "limit": 3,
     "rate": 0.5,
@@ -44,6 +79,11 @@ DEFAULTS = {
     "key": UUID(int=7),
     "side": Side.BUY,
     "level": Level.LOW,
+    "rates": Rate.LOW,
+    "cut": Cut.FIRST,
+    "moment": Moment.EARLY,
+    "opening": Opening.EARLY,
+    "pause": Pause.SHORT,
     "names": ["a"],
     "more": {"a": 1},
     "any": None,
@@ -77,6 +117,12 @@ def flow(**how):
         ("key", str(UUID(int=9)), UUID(int=9)),
         ("side", "sell", "sell"),
         ("level", "2", 2),
+        ("rates", "0.50", Decimal("0.50")),
+        ("cut", "2026-01-06", date(2026, 1, 6)),
+        ("moment", "2026-01-05T16:30:00Z", datetime(2026, 1, 5, 16, 30, tzinfo=UTC)),
+        ("opening", "16:00", time(16)),
+        ("pause", "PT2H", timedelta(hours=2)),
+        ("pause", "2:00:00", timedelta(hours=2)),
         ("names", '["b", "c"]', ["b", "c"]),
         ("more", '{"b": {"$decimal": "1.0"}}', {"b": Decimal("1.0")}),
         ("any", "3", 3),

@@ -67,10 +67,18 @@ class Parameter:
             >>> Parameter.of("since", date(2012, 1, 3)).form_default
             '2012-01-03'
         """
-        written = to_json(self.default)
-        if self.kind in SHOWN_AS_TEXT and isinstance(written, dict):
-            (written,) = written.values()
-        return written
+        return _in_form(self.default)
+
+    @property
+    def form_choices(self) -> list[Any]:
+        """The values of the enum as an engine's form shows them, then, where they differ, as JSON has them.
+
+        Example:
+            >>> Parameter(name="rate", default=Decimal("0.1"), kind=Decimal, choices=(Decimal("0.1"),)).form_choices
+            ['0.1', {'$decimal': '0.1'}]
+        """
+        shown = [_in_form(choice) for choice in self.choices]
+        return shown + [written for choice in self.choices if (written := to_json(choice)) not in shown]
 
     def read(self, value: Any) -> Any:
         """Return a value as one of the parameter's type: text, and JSON's numbers, are read as it.
@@ -88,13 +96,10 @@ class Parameter:
             return plain
         if self.choices:
             return self._choice(plain)
-        read = _READERS.get(self.kind)
-        if read is not None and plain is not None:
-            try:
-                return read(plain)
-            except (ValueError, TypeError, InvalidOperation, OverflowError, FlowctxError):
-                pass
-        elif self.kind in (dict, list) and isinstance(plain, self.kind):
+        read = _read_as(self.kind, plain)
+        if read is not None:
+            return read
+        if self.kind in (dict, list) and isinstance(plain, self.kind):
             return plain
         raise ContextError(f"params[{self.name!r}] is {plain!r}; it must be {_WORDS[self.kind]}, as {self._example()}")
 
@@ -116,6 +121,9 @@ class Parameter:
         for choice in self.choices:
             if type(choice) is type(value) and choice == value:
                 return choice
+        for choice in self.choices:
+            if choice == _read_as(type(choice), value):
+                return choice
             if isinstance(value, str) and not isinstance(choice, str) and str(choice) == value:
                 return choice
         known = " or ".join(repr(choice) for choice in self.choices)
@@ -125,6 +133,24 @@ class Parameter:
         if self.kind is timedelta:
             return repr(self.form_default.replace(".000000S", "S"))
         return repr(self.default) if self.kind in (dict, list, str) else f"{str(self.default)!r}"
+
+
+def _in_form(value: Any) -> Any:
+    written = to_json(value)
+    if isinstance(value, SHOWN_AS_TEXT) and isinstance(written, dict):
+        (written,) = written.values()
+    return written
+
+
+def _read_as(kind: type, value: Any) -> Any:
+    """Return a value that is read as a type, or ``None`` if it is none of it."""
+    read = _READERS.get(kind)
+    if read is None or value is None:
+        return None
+    try:
+        return read(value)
+    except (ValueError, TypeError, InvalidOperation, OverflowError, FlowctxError):
+        return None
 
 
 def typed_value(text: str) -> Any:
