@@ -50,6 +50,31 @@ class AsModel(pydantic.BaseModel):
     mode: Mode = Mode.FULL
 
 
+class Aliased(pydantic.BaseModel):
+    """A model whose fields have other names in JSON, of which one is that of another field."""
+
+    rows: int = pydantic.Field(3, alias="maxRows")
+    first: int = pydantic.Field(1, validation_alias="rows")
+
+
+class Inner(msgspec.Struct, rename="camel"):
+    """A record within the parameters, whose names in JSON are others."""
+
+    max_rows: int = 3
+
+
+class Outer(msgspec.Struct):
+    """Parameters with records in them."""
+
+    one: Inner = msgspec.field(default_factory=Inner)
+    perhaps: Inner | None = None
+    many: list[Inner] = msgspec.field(default_factory=list)
+    named: dict[str, Annotated[Inner, msgspec.Meta(title="some", extra_json_schema={"x": 1})]] = msgspec.field(
+        default_factory=dict
+    )
+    pair: tuple[Inner, int] = msgspec.field(default_factory=lambda: (Inner(), 1))
+
+
 KINDS = [AsDataclass, AsStruct, AsModel]
 
 
@@ -102,6 +127,48 @@ def test_a_type_that_checks_itself_is_heard():
 
     with pytest.raises(ContextError, match="the parameters are no Span: first=3 is after last=2"):
         run(flow_of(Span), params={"first": 3})
+
+
+def test_a_field_with_an_alias_is_called_by_its_name():
+    """Neither the default of an instance nor a value of a run is lost, whatever the field is called in JSON."""
+    assert run(flow_of(Aliased(maxRows=7))).context.params == {"rows": 7, "first": 1}
+    assert run(flow_of(Aliased), params={"rows": 9, "first": "4"}).context.params == {"rows": 9, "first": 4}
+
+
+def test_a_model_with_aliases_that_takes_no_names_is_refused():
+    """A pydantic before 2.11 passes values by their aliases alone."""
+
+    class Older(Aliased):
+        @classmethod
+        def model_validate(cls, obj):
+            return super().model_validate(obj)
+
+    with pytest.raises(WorkflowError, match=r"its fields have aliases, which needs pydantic 2\.11 or later"):
+        Workflow("typed", params=Older)
+
+
+def test_records_within_the_parameters_are_called_by_the_names_of_their_fields():
+    """Default and value of a renamed field are kept, however deep it is; what is called as in JSON is read, too."""
+    assert run(flow_of(Outer(one=Inner(max_rows=7)))).context.params["one"] == {"max_rows": 7}
+    nine = {"max_rows": 9}
+    passed = {"one": nine, "perhaps": nine, "many": [nine], "named": {"a": nine}, "pair": [nine, 2]}
+    assert run(flow_of(Outer), params=passed).context.params == passed
+    assert run(flow_of(Outer), params={"one": {"maxRows": 9}}).context.params["one"] == nine
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"one": {"max_row": 9}}, "one.max_row is no field of Inner; did you mean 'max_rows'"),
+        ({"many": [{}, {"zzz": 9}]}, r"many\[1\].zzz is no field of Inner; it has max_rows"),
+        ({"named": {"a": {"max_row": 9}}}, "named.a.max_row is no field of Inner"),
+        ({"pair": [{}, 1, 2]}, "the parameters are no Outer: .*length 2"),
+    ],
+)
+def test_what_a_record_has_no_field_for_is_refused(params, words):
+    """A slip within a record is told; it vanished."""
+    with pytest.raises(ContextError, match=words):
+        run(flow_of(Outer), params=params)
 
 
 @dataclass
