@@ -24,6 +24,18 @@ def failed(shell):
     return shell
 
 
+def test_names_of_the_project_go_for_workflow_options(shell):
+    """--workflow takes the names of [tool.flowctx] as the arguments of other commands do."""
+    (shell.folder / "pyproject.toml").write_text('[tool.flowctx]\nquotes = "cli_flows:prices"\n')
+    shell("backfill", "quotes", "--batch", "named", exit_code=1)
+    answer = shell("status", "named", "--workflow", "quotes", "--json")
+    assert answer["counts"]["failed"] == 2
+    shell.mend()
+    run_id = shell("runs", "--batch", "named", "--json")[0]["run_id"]
+    assert "ok" in shell("resume", run_id, "--workflow", "quotes")
+    assert "no such name in [tool.flowctx]" in shell("status", "named", "--workflow", "prises", exit_code=2)
+
+
 def test_a_run_prints_its_steps(shell):
     """A run prints each step and how it ended; it ends with 0 when all is well."""
     shell.mend()

@@ -216,6 +216,10 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
     return str(named.get(text, text))
 
 
+def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
+    return [_place(ctx, param, text) for text in texts]
+
+
 def complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
     """Return the names in ``[tool.flowctx]`` that begin with what was typed."""
     return [name for name in named_workflows() if name.startswith(begun)]
@@ -223,12 +227,8 @@ def complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> lis
 
 def targets_argument(command: _F) -> _F:
     """Add the argument that says which workflows: one or more places, or names in ``[tool.flowctx]``."""
-
-    def places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
-        return [_place(ctx, param, text) for text in texts]
-
     return click.argument(
-        "targets", metavar="WORKFLOW...", nargs=-1, required=True, callback=places, shell_complete=complete_name
+        "targets", metavar="WORKFLOW...", nargs=-1, required=True, callback=_places, shell_complete=complete_name
     )(command)
 
 
@@ -355,5 +355,23 @@ def refuse_location(engine: str, location: str | None) -> None:
 def workflow_option(command: _F) -> _F:
     """Add ``--workflow`` for a run whose workflow is to be found elsewhere than where it was."""
     return click.option(
-        "--workflow", "target", metavar="MODULE:NAME", help="Where the workflow is, if not where it was."
+        "--workflow",
+        "target",
+        metavar="MODULE:NAME",
+        callback=lambda ctx, param, text: None if text is None else _place(ctx, param, text),
+        shell_complete=complete_name,
+        help="Where the workflow is, if not where it was.",
+    )(command)
+
+
+def workflows_option(command: _F) -> _F:
+    """Add ``--workflow``, which may be repeated, for a batch whose workflows are to be known."""
+    return click.option(
+        "--workflow",
+        "targets",
+        metavar="MODULE:NAME",
+        multiple=True,
+        callback=_places,
+        shell_complete=complete_name,
+        help="Where the workflow is, which knows what is missing; may be repeated.",
     )(command)

@@ -23,7 +23,7 @@ from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, launcher_of, refuse_url
 from flowctx.cli.grids import print_grid
-from flowctx.cli.options import json_option, there_option
+from flowctx.cli.options import json_option, there_option, workflows_option
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
@@ -39,13 +39,7 @@ from flowctx.core.workflow.import_path import import_path_of, import_recorded, i
 @click.command(short_help="Show how a batch stands, and what failed.")
 @click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
 @engine_options("The engine to ask first.")
-@click.option(
-    "--workflow",
-    "targets",
-    metavar="MODULE:NAME",
-    multiple=True,
-    help="Where the workflow is, which knows what is missing; may be repeated.",
-)
+@workflows_option
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page to a file."
 )
