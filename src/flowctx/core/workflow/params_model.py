@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import lru_cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
@@ -85,6 +86,7 @@ class ParamsModel:
         return msgspec.convert(_encoded(plain, self._info), self.type, strict=False)
 
 
+@lru_cache(maxsize=64)  # to read a signature takes longer than to make a model, and each run asks for it
 def _by_name(model: Any) -> dict[str, bool]:
     """Return what tells a model that fields are passed by their names, not by their aliases.
 
