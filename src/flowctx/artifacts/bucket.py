@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
@@ -13,7 +13,7 @@ from uuid import uuid4
 from flowctx.artifacts.folder import Stored, damaged
 from flowctx.artifacts.trouble import PATIENCE, patiently
 from flowctx.core.errors import ArtifactError, ArtifactUnavailable, ContextError
-from flowctx.core.temporary_files import no_room
+from flowctx.core.temporary_files import having_room
 from flowctx.core.whole_files import PART
 
 logger = logging.getLogger("flowctx")
@@ -67,7 +67,7 @@ class Bucket:
         with _having_room(what):
             file = tempfile.TemporaryFile(prefix="flowctx-")  # noqa: SIM115 - closed below
         try:
-            yield cast(BinaryIO, _Waiting(file, what))
+            yield cast(BinaryIO, _TemporaryFile(file, what))
             with _having_room(what):
                 file.flush()
             patiently(lambda: self._upload(file, path), what, self._patience)
@@ -193,7 +193,7 @@ class Bucket:
         return patiently(called, f"{method.replace('_', ' ')} to {self.shown}", self._patience)
 
 
-class _Waiting:
+class _TemporaryFile:
     """Writes to the temporary file of an object that is uploaded later."""
 
     def __init__(self, file: BinaryIO, what: str) -> None:
@@ -204,13 +204,9 @@ class _Waiting:
             return self._file.write(data)
 
 
-@contextmanager
-def _having_room(what: str) -> Iterator[None]:
+def _having_room(what: str) -> AbstractContextManager[None]:
     """Say that it is no store that has no room, but the folder for temporary files."""
-    try:
-        yield
-    except OSError as exc:
-        raise ArtifactUnavailable(f"cannot {what}: {no_room(exc.strerror or str(exc))}") from exc
+    return having_room(error=ArtifactUnavailable, what=f"cannot {what}")
 
 
 def _path_object(base: Any, shown: str) -> Any:

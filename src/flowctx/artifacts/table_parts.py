@@ -10,7 +10,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from flowctx.artifacts.row_keys import as_array, hash_rows, numbers
 from flowctx.artifacts.types import bytes_of, canonical, is_period, is_text, period_texts
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError
-from flowctx.core.temporary_files import no_room
+from flowctx.core.temporary_files import having_room
 
 #: The column of a part that says which row of its table each row is; a stored table has no such name.
 PLACE: Final = "\0place"
@@ -147,16 +147,14 @@ def temporary_folder() -> Iterator[Path]:
     Raises:
         ArtifactError: There is no place for one.
     """
-    try:
+    with _having_room():
         folder = tempfile.TemporaryDirectory(prefix="flowctx-diff-", ignore_cleanup_errors=True)
-    except OSError as exc:
-        raise _no_room(exc) from exc
     with folder as path:
         yield Path(path)
 
 
-def _no_room(exc: OSError) -> ArtifactError:
-    return ArtifactError(f"large tables are sorted by a key to be compared: {no_room(exc.strerror or str(exc))}")
+def _having_room() -> AbstractContextManager[None]:
+    return having_room(error=ArtifactError, what="large tables are sorted by a key to be compared")
 
 
 def pairs_by_key(
@@ -194,25 +192,22 @@ def _sorted_into(path: Path, part: Part, key: Sequence[str], count: int, seed: i
     rows, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
     schema = pa.schema([*part.types.items(), (PLACE, pa.int64())])
     written = 0
-    try:
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-            for batch in part.batches(names):
-                place = (hash_rows(batch, key, seed) >> np.uint64(32)) % np.uint64(count)
-                place = place.astype(np.uint8)  # which numpy sorts in one pass
-                together = batch.take(as_array(np.argsort(place, kind="stable")))
-                ends = np.cumsum(np.bincount(place, minlength=count))
-                start = 0
-                for number, end in enumerate(ends.tolist()):
-                    if end > start:
-                        piece = together.slice(start, end - start)
-                        writer.write_batch(piece)
-                        pieces[number].append(written)
-                        written += 1
-                        rows[number] += end - start
-                        sizes[number] += bytes_of(piece)
-                        start = end
-    except OSError as exc:
-        raise _no_room(exc) from exc
+    with _having_room(), pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        for batch in part.batches(names):
+            place = (hash_rows(batch, key, seed) >> np.uint64(32)) % np.uint64(count)
+            place = place.astype(np.uint8)  # which numpy sorts in one pass
+            together = batch.take(as_array(np.argsort(place, kind="stable")))
+            ends = np.cumsum(np.bincount(place, minlength=count))
+            start = 0
+            for number, end in enumerate(ends.tolist()):
+                if end > start:
+                    piece = together.slice(start, end - start)
+                    writer.write_batch(piece)
+                    pieces[number].append(written)
+                    written += 1
+                    rows[number] += end - start
+                    sizes[number] += bytes_of(piece)
+                    start = end
     return [
         Part(int(rows[number]), int(sizes[number]), _reading(path, where), part.types)
         for number, where in enumerate(pieces)

@@ -51,11 +51,13 @@ class WaitingItems:
 
 
 @contextmanager
-def having_room(*kinds: type[Exception]) -> Iterator[None]:
+def having_room(*kinds: type[Exception], error: type[FlowctxError] = FlowctxError, what: str = "") -> Iterator[None]:
     """Say of a temporary file that cannot be written where it is, and where it would have room.
 
     Args:
         *kinds: Errors of what writes it, beside those of the system.
+        error: What is raised instead.
+        what: What the file is for, in words.
 
     Raises:
         FlowctxError: It cannot be written.
@@ -72,7 +74,8 @@ def having_room(*kinds: type[Exception]) -> Iterator[None]:
         if not isinstance(exc, (OSError, *kinds)):
             raise
         why = exc.strerror if isinstance(exc, OSError) else exc
-        raise FlowctxError(no_room(str(why or exc))) from exc
+        reason = no_room(str(why or exc))
+        raise error(f"{what}: {reason}" if what else reason) from exc
 
 
 def no_room(why: str) -> str:
