@@ -15,6 +15,9 @@ from flowctx.core.errors import UnknownRun
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 
+#: A workflow, a step, a partition, and the id of a capture of it.
+_StepOfCapture = tuple[str, str, PartitionKey | None, str]
+
 
 @dataclass(kw_only=True)
 class Source:
@@ -152,14 +155,12 @@ def _source_of(read: VersionRead, depth: int, found: dict[str, Source]) -> Sourc
     return known
 
 
-def _digests(
-    ledger: Ledger, reads: list[VersionRead]
-) -> Mapping[tuple[str, str, PartitionKey | None, str], str | None]:
+def _digests(ledger: Ledger, reads: list[VersionRead]) -> Mapping[_StepOfCapture, str | None]:
     """Return the digests that the captures that were read have now, whichever run of their batch holds them."""
     of_step: dict[tuple[str, str], set[PartitionKey | None]] = {}
     for read in reads:
         of_step.setdefault((read.workflow, read.step), set()).add(read.partition)
-    found: dict[tuple[str, str, PartitionKey | None, str], str | None] = {}
+    found: dict[_StepOfCapture, str | None] = {}
     for (workflow, step), partitions in of_step.items():
         versions: list[Version] = ledger.versions(workflow, step, partitions)
         for v in versions:

@@ -24,7 +24,7 @@ class DatesOfRuns:
         self._first: dict[Hashable, tuple[date, str]] = {}
         self._reported: set[tuple[Hashable, date]] = set()
 
-    def first(self, run: Hashable) -> tuple[date | None, str] | None:
+    def first(self, run: Hashable) -> tuple[date, str] | None:
         """Return the first date that a run has had, and where it is from, if it has had one."""
         return self._first.get(run)
 
