@@ -65,6 +65,8 @@ class Workflow:
         self.name = check_name(name, "workflow")
         if partitions is not None and not isinstance(partitions, PartitionScheme):
             raise WorkflowError(f"partitions= of workflow {name!r} must be a PartitionScheme, not {partitions!r}")
+        if not isinstance(extra_params, bool):
+            raise WorkflowError(f"extra_params={extra_params!r} of workflow {name!r} must be True or False")
         self.partitions = partitions
         try:
             self._params_model = None if params is None or isinstance(params, Mapping) else ParamsModel(params)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 
 from flowctx.core.errors import WorkflowError
 
@@ -39,9 +40,10 @@ class RetryPolicy:
             value = getattr(self, name)
             if not isinstance(value, timedelta) or value < timedelta(0):
                 raise WorkflowError(f"{name}={value!r} must be a timedelta from 0, such as timedelta(seconds=30)")
-        if self.backoff < 1 or not 0 <= self.jitter <= 1:
+        numbers = all(isinstance(value, int | float) for value in (self.backoff, self.jitter))
+        if not numbers or not 1 <= self.backoff < inf or not 0 <= self.jitter <= 1:
             raise WorkflowError(
-                f"backoff={self.backoff!r} must be at least 1, and jitter={self.jitter!r} between 0 and 1"
+                f"backoff={self.backoff!r} must be a number from 1, and jitter={self.jitter!r} between 0 and 1"
             )
 
     def wait(self, after_attempt: int) -> timedelta:

@@ -79,8 +79,9 @@ class Step:
         if self.when is not None:
             check_one_argument(self.when, f"when= of step {self.name!r}", "the context")
         object.__setattr__(self, "run_if", run_if_of(self.run_if, self.name))
-        if not isinstance(self.optional, bool):
-            raise WorkflowError(f"optional={self.optional!r} of step {self.name!r} must be True or False")
+        for name in ("optional", "refresh"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise WorkflowError(f"{name}={value!r} of step {self.name!r} must be True or False")
         object.__setattr__(self, "config", _config(self.config, self.name))
         if self.version is not None and (not isinstance(self.version, str) or not self.version):
             raise WorkflowError(f"version={self.version!r} of step {self.name!r} must be text, such as '2'")
