@@ -157,6 +157,35 @@ def test_an_engine_is_told_to_run_what_is_stale(chain, name, server):
     assert run["config"]["resources"]["double_params"]["config"] == {"by": 3.0}
 
 
+WEIGHED = (
+    SOURCE.replace("@double.step(", '@double.step(config={"weight": 1.0}, ')
+    .replace("(ctx, *, now)", "(ctx, config, *, now)")
+    .replace('ctx.params["by"]', 'ctx.params["by"] * config["weight"]')
+)
+
+
+@pytest.mark.parametrize(("name", "server"), [("local", None), ("airflow", Airflow), ("dagster", Doubling)])
+def test_what_a_run_was_told_of_its_steps_is_kept(shell, name, server):
+    """Numbers change by what they were built on, and not because a setting is gone."""
+    sys.modules.pop("weighed", None)
+    (shell.folder / "weighed.py").write_text(WEIGHED)
+    one = ("--partition", "2026-01-06")
+    shell("run", "weighed:source", *one, "--batch", "first")
+    shell("run", "weighed:double", *one, "--batch", "first", "-p", "by=3", "--step-config", "twice.weight=0.5")
+    shell("run", "weighed:source", *one, "--batch", "restate", "-p", "price=5")
+    mend = ("backfill", "weighed:double", "--batch", "mend", "--stale")
+    if server is None:
+        shell(*mend)
+        assert "7.5" in shell("output", "weighed:double", "twice", "--to", "csv")
+        return
+    with serving(server()) as engine:
+        shell(*mend, "--on", name, "--url", engine.url)
+    (run,) = engine.runs.values()
+    told = run["conf"] if name == "airflow" else {tag["key"][len("flowctx/") :]: tag["value"] for tag in run["tags"]}
+    config = told["step_config"]
+    assert (config if name == "airflow" else json.loads(config)) == {"twice": {"weight": 0.5}}
+
+
 def test_a_changed_step_is_listed_where_it_is_asked_for(chain):
     """The code of a step is said apart from its inputs; parameters are those that each partition had."""
     sys.modules.pop("chained")

@@ -289,7 +289,8 @@ class Backfill:
             except (Exception, SystemExit, GeneratorExit) as exc:
                 raise BatchError(f"the parameters of partition {key} cannot be made: {ending_text(exc)}") from exc
         run_id = batch_run_id(self.workflow.name, self.batch_id, key, self.scheme.text(key))
-        request = RunRequest(batch_id=self.batch_id)
+        of_steps = self.params_of.step_config(key) if isinstance(self.params_of, PartitionParams) else None
+        request = RunRequest(batch_id=self.batch_id, step_config=of_steps)
         return Job(key=key, run_id=run_id, params=params, request=request, before=before)
 
     def _compared(self, job: Job, before: PartitionRun) -> Job:

@@ -288,6 +288,7 @@ class _Runs:
                 params=_params(task),
                 batch_id=self.batch_id,
                 run_id=task["run_id"],
+                step_config=from_json(task["step_config"]) if "step_config" in task else None,
                 ledger=self.ledger,
             )
         except FlowctxError as exc:

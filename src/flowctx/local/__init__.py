@@ -295,6 +295,7 @@ def plan_new_run(
     params: Mapping[str, Any],
     batch_id: str,
     run_id: str,
+    step_config: Mapping[str, Mapping[str, Any]] | None = None,
     ledger: Ledger,
     clock: Clock | None = None,
 ) -> RunPlan:
@@ -304,8 +305,8 @@ def plan_new_run(
         UnknownPartition: The workflow has no such partition.
         ContextError: A parameter cannot be.
     """
-    clock = clock or SystemClock()
-    ctx = _new_context(workflow, clock, partition=partition, params=params, batch_id=batch_id, run_id=run_id)
+    who: dict[str, Any] = {"partition": partition, "batch_id": batch_id, "run_id": run_id}
+    ctx = _new_context(workflow, clock or SystemClock(), params=params, step_config=step_config, **who)
     return plan_run(ledger, workflow, ctx, import_path=import_path_of(workflow), exclusive=True)
 
 

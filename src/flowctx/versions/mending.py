@@ -7,6 +7,7 @@ from typing import Any
 
 from flowctx.core.batches.partition_params import PARAMS_AGAIN, PartitionParams
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
@@ -14,6 +15,7 @@ from flowctx.core.partitions.selection import Selection
 from flowctx.core.partitions.selection_text import selection_text
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Source, inputs_of
+from flowctx.core.workflow.step_config import STEP_CONFIG
 from flowctx.versions.staleness import StalePartition, stale
 
 
@@ -85,6 +87,8 @@ def workflows_read(workflow: Workflow) -> dict[str, Workflow]:
 class ParamsAgain(PartitionParams):
     """Makes the parameters of a partition: those of the run that wrote its current version, and what is asked for.
 
+    So it does the configuration of steps that the caller of that run had set.
+
     Args:
         workflow: The workflow.
         ledger: Where its runs are remembered.
@@ -97,15 +101,30 @@ class ParamsAgain(PartitionParams):
     def __init__(self, workflow: Workflow, ledger: Ledger, params: Mapping[str, Any]) -> None:
         super().__init__(params)
         self.workflow, self.ledger = workflow, ledger
+        self._last: tuple[PartitionKey, RunRecord | None] | None = None
 
     def __call__(self, key: PartitionKey) -> Mapping[str, Any]:
         """Return the parameters of one partition."""
-        step = next(iter(self.workflow.steps))
-        version = VersionChoice().version(self.ledger.versions(self.workflow.name, step, [key]))
-        if version is None:
+        run = self._run(key)
+        if run is None:
             return self.params
-        run = self.ledger.get_run(version.run_id, workflow=self.workflow.name, partition=key)
         known = run.context.params
         if not self.workflow.extra_params:
             known = {name: value for name, value in known.items() if name in self.workflow.params}
         return {**known, **self.params}
+
+    def step_config(self, key: PartitionKey) -> Mapping[str, Mapping[str, Any]] | None:
+        """Return what the caller of the run that wrote the current version had set of the steps that there are."""
+        run = self._run(key)
+        of_steps = (run.context.metadata.get(STEP_CONFIG) if run is not None else None) or {}
+        return {step: values for step, values in of_steps.items() if step in self.workflow.steps} or None
+
+    def _run(self, key: PartitionKey) -> RunRecord | None:
+        """Return the run that wrote the current version of a partition, which is asked for twice in a row."""
+        last = self._last
+        if last is None or last[0] != key:
+            name, step = self.workflow.name, next(iter(self.workflow.steps))
+            version = VersionChoice().version(self.ledger.versions(name, step, [key]))
+            run = self.ledger.get_run(version.run_id, workflow=name, partition=key) if version is not None else None
+            last = self._last = (key, run)
+        return last[1]

@@ -57,6 +57,10 @@ class PartitionParams(ABC):
     def __call__(self, key: PartitionKey) -> Mapping[str, Any]:
         """Return the parameters of a partition."""
 
+    def step_config(self, key: PartitionKey) -> Mapping[str, Mapping[str, Any]] | None:
+        """Return the configuration of steps of a partition, on top of what the workflow says."""
+        return None
+
 
 def params_of_all(params: Mapping[str, Any] | Callable[..., Any] | None) -> Mapping[str, Any] | None:
     """Return those parameters that are the same for all partitions."""
