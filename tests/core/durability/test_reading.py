@@ -128,6 +128,27 @@ def test_a_skipped_day_is_a_hole(nav, desk, world, ledger):
     assert run(maybe, DAYS[1], ledger=ledger).context.get_output("copy") == {"own": None}
 
 
+def test_an_optional_step_that_failed_has_no_output(ledger):
+    """It counts as one that was skipped, and is not said to be; the reason is its own, not that of another one."""
+    flow = Workflow("prices", partitions=PartitionScheme(date=Daily(start=DAYS[0], calendar="WEEKDAYS")))
+
+    @flow.step(after=[], optional=True)
+    def load(ctx):
+        raise ValueError("feed is down")
+
+    @flow.step(after=[], optional=True)
+    def tell(ctx):
+        raise ValueError("no mail")
+
+    run(flow, DAYS[0], ledger=ledger).raise_for_failure()
+    what = f"partition date={DAYS[0]} of workflow 'prices' has no output, for a step failed: optional step"
+    for step, why in (("load", "'load': ValueError: feed is down"), ("tell", "'tell'")):
+        reader = Workflow("reader", partitions=flow.partitions)
+        reader.step(name="copy", inputs={"own": flow.output(step)})(lambda ctx, *, own: None)
+        read = run(reader, DAYS[0], ledger=ledger)["copy"]
+        assert (read.status, read.error) == ("skipped", f"input 'own': {what} {why}")
+
+
 def test_what_nobody_has_captured_is_a_dependency_with_the_command(nav, desk, ledger):
     """The message names the partitions and says how to make them; a retry may help."""
     one = run(nav, DAYS[1], ledger=ledger)["value"]

@@ -32,7 +32,7 @@ from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.inputs import Input
 from flowctx.core.workflow.outputs import Outputs
-from flowctx.core.workflow.result import StepResult
+from flowctx.core.workflow.result import StepResult, StepStatus
 
 #: In ``metadata``: the time as of which a run reads its inputs.
 KNOWN_AT = "known_at"
@@ -266,6 +266,10 @@ class StepInputs:
 
     def _skip_reason(self, name: str, item: Input, skipped: Version) -> str:
         why = f": {skipped.error}" if skipped.error else ""
+        if skipped.step_status is StepStatus.TOLERATED:  # the run's own word is of one of its optional steps
+            step = f"step {item.step_name!r}"
+            why = why if why.startswith(f": optional {step}:") else f": optional {step}"
+            return f"input {name!r}: {_named(item, [skipped.partition])} has no output, for a step failed{why}"
         return f"input {name!r}: {_named(item, [skipped.partition])} was skipped{why}"
 
     def _label(self, name: str) -> str:
