@@ -46,7 +46,7 @@ def test_without_a_store_small_ones_travel_inside():
 def test_without_a_store_large_ones_are_refused(large):
     """What is over the limit needs a store; the message names the step, the size and the remedy."""
     output = StepResult.ok({"report": large}).output
-    with pytest.raises(OutputTooLarge, match=r"a file .* step 'load' takes 49,153 bytes.*set FLOWCTX_ARTIFACTS_URL"):
+    with pytest.raises(OutputTooLarge, match=r"a file .* 'load' hands on takes 49,153 bytes.*set FLOWCTX_ARTIFACTS"):
         keep_tables(output, None, "load")
 
 
