@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx.core.printable import brief, printable, well_formed
+from flowctx.backfill import LaunchProgress
+from flowctx.cli.following import progress_text
+from flowctx.core.batches.records import PartitionState
+from flowctx.core.printable import brief, printable, share, well_formed
 
 ANY = st.text(st.characters())
 
@@ -54,3 +57,17 @@ def test_a_brief_text_is_short(value, limit):
     assert len(text) <= limit
     whole = printable(value if isinstance(value, str) else repr(value))
     assert text == whole or text.endswith("...")
+
+
+@given(st.integers(1, 10**6), st.integers(0, 10**6), st.integers(0, 2))
+def test_a_share_is_never_rounded_up(total, some, digits):
+    """Only all of them are 100%, and no share is more than it is."""
+    count = min(some, total)
+    shown = float(share(count, total, digits).rstrip("%"))
+    assert shown <= 100 * count / total + 1e-9
+    assert (shown == 100) == (count == total)
+
+
+def test_progress_with_some_left_is_not_all():
+    """The line of a launch rounds down."""
+    assert progress_text(LaunchProgress(total=1000, before={PartitionState.OK: 997})).startswith("997/1,000 (99%)")

@@ -14,7 +14,7 @@ from flowctx.backfill.status import counted
 from flowctx.cli.output import echo, print_facts, print_json, shown, spent
 from flowctx.core.batches.outcomes import says_changed
 from flowctx.core.batches.records import PartitionRun, PartitionState
-from flowctx.core.printable import amount
+from flowctx.core.printable import amount, share
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +110,9 @@ class _Bar(_Lines):
 def progress_text(progress: LaunchProgress) -> str:
     """Return how far a launch has come, in a line."""
     parts = [
-        f"{progress.passed:,}/{progress.total:,} ({progress.passed / progress.total:.0%})" if progress.total else "0/0"
+        f"{progress.passed:,}/{progress.total:,} ({share(progress.passed, progress.total)})"
+        if progress.total
+        else "0/0"
     ]
     parts += [f"{count:,} {state}" for state, count in sorted(progress.ended.items())]
     if progress.waiting:

@@ -31,7 +31,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, WorkflowError
 from flowctx.core.masking import mask_data
-from flowctx.core.printable import amount
+from flowctx.core.printable import amount, share
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
 
@@ -228,7 +228,7 @@ def _shares(found: BatchStatus) -> dict[str, str]:
     """Return how many partitions stand how, with their share of all where that is certain."""
     certain = found.total and not found.unclear
     return {
-        state: f"{count:,}" + (f" ({count / found.total:.1%})" if certain else "")
+        state: f"{count:,}" + (f" ({share(count, found.total, 1)})" if certain else "")
         for state, count in found.counts.items()
     }
 

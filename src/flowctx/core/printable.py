@@ -73,5 +73,20 @@ def amount(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
+def share(count: int, total: int, digits: int = 0) -> str:
+    """Return a share in percent, never more than it is: all but one are not 100%.
+
+    Args:
+        count: How many.
+        total: Of how many.
+        digits: How many digits stand behind the point.
+
+    Example:
+        >>> share(997, 1000), share(9999, 10000, 1), share(6, 6, 1)
+        ('99%', '99.9%', '100.0%')
+    """
+    return f"{count * 100 * 10**digits // total / 10**digits:.{digits}f}%"
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
