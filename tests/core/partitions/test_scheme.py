@@ -303,3 +303,13 @@ def test_a_key_that_is_not_there_is_shown_as_it_was_typed():
     """The error has the value as people typed it, not as it is escaped in a canonical key."""
     with pytest.raises(UnknownPartition, match="the scheme has no key tier=T/9: "):
         PartitionScheme(tier=["T1"]).check({"tier": "T/9"})
+
+
+def test_a_dimension_that_is_named_like_a_secret_is_warned_of():
+    """Its values are hidden wherever they are shown; the scheme goes on working."""
+    with pytest.warns(
+        UserWarning, match="dimension 'token' says that its values are secret.*take another name"
+    ) as said:
+        scheme = PartitionScheme(date=Daily(start="2026-01-05"), token=["BTC", "ETH"])
+    assert said[0].filename == __file__
+    assert str(scheme[1]) == "date=2026-01-05|token=ETH"

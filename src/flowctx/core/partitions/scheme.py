@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -10,6 +11,7 @@ from flowctx.core.dates.cadence import Cadence, Window
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.dates.moments import Moments
 from flowctx.core.errors import NotDue, PartitionError
+from flowctx.core.masking import is_secret_name
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension, Values, make_dimension
 from flowctx.core.partitions.index_tree import POINT, Tree, combine, tree_over
 from flowctx.core.partitions.key import PartitionKey
@@ -55,6 +57,11 @@ class PartitionScheme(KeyProduct):
                 f"{' and '.join(cadences)} are both cadences, and a scheme has at most one, since a key has one as-of "
                 f"date; give the values of {cadences[1]} as a list, or make two schemes"
             )
+        for name in filter(is_secret_name, dimensions):
+            text = (
+                f"the name of dimension {name!r} says that its values are secret: they are shown as ***, so that its "
+            )
+            warnings.warn(f"{text}partitions cannot be told apart; take another name", stacklevel=2)
         self._fill(made)
         delays = None if self.cadence is None else self.cadence.delay
         if isinstance(delays, Delays):
