@@ -53,7 +53,6 @@ def ending(shell):
         ("diff", "exits:w", "--batch", "b", "--with", "c"),
         ("stale", "exits:w"),
         ("verify", "exits:w"),
-        ("doctor", "exits:w"),
         ("resume", "r1", "--workflow", "exits:w"),
         ("replay", "r1", "fetch", "--workflow", "exits:w"),
     ],
@@ -64,6 +63,13 @@ def test_a_module_that_exits_is_an_error_of_the_command(ending, command):
     done = CliRunner().invoke(cli, list(command))
     assert (done.exit_code, done.stdout) == (2, "")
     assert "cannot be imported: it called sys.exit(0)" in done.stderr
+
+
+def test_a_module_that_exits_is_a_fault_that_doctor_tells(ending):
+    """It looks at everything else, too, and ends with 1."""
+    done = CliRunner().invoke(cli, ["doctor", "exits:w", "--json"])
+    assert done.exit_code == 1
+    assert "cannot be imported: it called sys.exit(0)" in done.stdout
 
 
 def test_a_function_that_exits_is_an_error_of_the_command(ending):

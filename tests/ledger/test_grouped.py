@@ -122,8 +122,8 @@ def test_where_commits_wait_for_the_disk_there_are_fewer(sqlite_url, disk, monke
 
     monkeypatch.setattr(database, "transaction", transaction)
     for run, seconds, waited, at_once in [
-        (runs[0], 0.001, 5.0, True),  # bad luck, or the first one
-        (runs[1], 0.001, 0.01, True),
+        (runs[0], 0.002, 5.0, True),  # bad luck, or the first one
+        (runs[1], 0.002, 0.01, True),
         (runs[2], 0.09, 0.01, False),  # as old as ten times the wait is too young
         (runs[3], 0.11, 0.5, True),
         (runs[4], 0.11, 0.5, True),
