@@ -176,6 +176,16 @@ def test_advice_fits_the_category(category: str | None, words: str) -> None:
     assert "flowctx show" not in advice([failed], batch)[0]
 
 
+def test_advice_asks_for_parameters_that_are_not_kept() -> None:
+    """Where one of a batch is hidden, they have to be typed again; else they are those of the batch."""
+    ids = {"run_id": "r", "engine": "local", "last_seen_at": NOON}
+    failed = PartitionRun(partition="p=1", state=PartitionState.FAILED, recorded=True, **ids)
+    (line,) = advice([failed], replace(PLANNED, params={"api_token": "***", "limit": 3}))
+    assert "--batch b -p NAME=VALUE --retry-failed" in line
+    (line,) = advice([failed], replace(PLANNED, params={"limit": 3}))
+    assert " -p " not in line
+
+
 @pytest.mark.parametrize("engine", ["local", "airflow", "dagster"])
 def test_what_died_is_run_again(engine: str) -> None:
     """Where no step failed, nothing is wrong with the code, and no source or parameter helps."""

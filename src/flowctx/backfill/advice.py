@@ -11,6 +11,7 @@ from flowctx.backfill.status import counted
 from flowctx.core.batches.outcomes import says_changed
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionRun
+from flowctx.core.masking import MASK
 
 #: What to do about each category, before and after the command that does it.
 _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
@@ -152,7 +153,9 @@ def _command(batch: BatchRecord, option: str) -> str:
     named = of_each[-1:] if has_params_again(batch.params_from) else of_each  # --stale finds what its workflow reads
     workflows = [shlex.quote(one.import_path or "MODULE:NAME") for one in named]
     on = ["--on", str(batch.engine)] if batch.engine not in (None, "local") else []
-    words = ["flowctx backfill", *workflows, *([option] if option else []), "--batch", shlex.quote(batch.batch_id), *on]
+    again = ["-p NAME=VALUE"] if MASK in repr(batch.params) else []  # secrets are not kept
+    of = [*([option] if option else []), "--batch", shlex.quote(batch.batch_id)]
+    words = ["flowctx backfill", *workflows, *of, *again, *on]
     return " ".join(words)
 
 
