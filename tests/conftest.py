@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,10 @@ settings.register_profile("flowctx", deadline=None)
 # Continuous integration looks at the same examples each time; `make test` looks for new ones.
 settings.register_profile("same", settings.get_profile("flowctx"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "flowctx"))
+
+# Ctrl-C is ignored in the background of a script, and by all that is begun there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -65,6 +65,7 @@ def test_doctor_goes_on_past_a_workflow_that_cannot_be_imported(shell):
 def test_doctor_goes_on_past_files_that_are_no_toml(shell, monkeypatch):
     """A pyproject.toml and a file of corrections that cannot be read are failures, and calendars say what of them."""
     monkeypatch.setenv("FLOWCTX_CALENDARS", str(shell.folder / "calendars.toml"))
+    monkeypatch.setattr("flowctx.core.dates.calendar._loaded", {})
     for name in ("pyproject.toml", "calendars.toml"):
         (shell.folder / name).write_text("[broken")
     (shell.folder / "cli_nyse.py").write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ RANGES = {
     "fails": ["2012-10-01", "2012-10-02", "2012-10-03"],
     "exits": ["2012-10-08", "2012-10-09", "2012-10-10"],
 }
-
 STATUSES = """
 query ($keys: [AssetKeyInput!]!) {
   assetNodes(assetKeys: $keys) { assetKey { path } assetPartitionStatuses {
@@ -316,7 +316,9 @@ def test_nothing_of_a_failed_range_is_left_running(
         "the end of the range in the ledger",
     )
     found = json.loads(home.run("runs", "--batch", how, "--json")[0])
-    assert {run["partition"].removeprefix("date="): (run["status"], run["error"]) for run in found} == runs
+    # What Dagster itself says of a process that is gone depends on which of its daemons found out.
+    errors = {run["partition"].removeprefix("date="): re.sub(": [^;]*;", ";", run["error"]) for run in found}
+    assert {day: (run["status"], errors[day]) for day, run in zip(errors, found, strict=True)} == runs
     states = {capture: state for capture, state in captures(ledger, "holes").items() if capture.endswith(f"|{how}")}
     assert states == {f"{day}|{how}": "released" for day in runs}
 

@@ -149,7 +149,8 @@ def test_an_op_that_was_killed(
     (run,) = dagster.wait_for_runs(1, {"batch_id": "dead-op"}, seconds=900)
     assert run["status"] == "FAILURE"
     dagster.wait_until(lambda: ended(ledger, ops[0]), "the end of the run in the ledger", seconds=300)
-    assert_over(ledger, ops[0], RunStatus.FAILED, "Dagster calls it failed; step 'check' had not ended")
+    why = 'Execution of run for "dying_job" failed. An exception was thrown during execution'
+    assert_over(ledger, ops[0], RunStatus.FAILED, f"Dagster calls it failed: {why}; step 'check' had not ended")
     home = command(dagster, ledger_url, tmp_path)
     assert ops[0] in home.run("runs", "--status", "failed", "--batch", "dead-op", "--json")[0]
     failed = resume(home, "dagster", ops[0], "raise", code=1)
