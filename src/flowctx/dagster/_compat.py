@@ -45,10 +45,10 @@ __all__ = [
     "instance_id",
     "quiet",
     "report_materializations",
+    "requested_before",
     "schedule_name",
     "step_context",
     "ticks_from",
-    "was_requested",
 ]
 
 #: Metadata of an output for which Dagster makes no events of assets: it would call all partitions of a range
@@ -173,16 +173,17 @@ def schedule_name(context: dg.ScheduleEvaluationContext) -> str | None:
     return context._schedule_name
 
 
-def was_requested(context: dg.SensorEvaluationContext, sensor: str, run_key: str) -> bool:
-    """Return whether Dagster has a run that a sensor requested under a key, for which it would make no other one."""
+def requested_before(context: dg.SensorEvaluationContext, sensor: str, run_keys: list[str]) -> set[str]:
+    """Return under which keys Dagster has a run that a sensor requested, for which it would make no other one."""
+    wanted = dg.RunsFilter(tags={RUN_KEY_TAG: run_keys, SENSOR_NAME_TAG: sensor})
     try:
-        runs = context.instance.get_runs(filters=dg.RunsFilter(tags={RUN_KEY_TAG: run_key, SENSOR_NAME_TAG: sensor}))
+        runs = context.instance.get_runs(filters=wanted)
     except dg.DagsterInvariantViolationError:  # a unit test that has no instance
-        return False
+        return set()
     begun = [run for run in runs if run.status is not dg.DagsterRunStatus.NOT_STARTED]
     location = context.code_location_origin
     here = None if location is None else (location.location_name, context.repository_name)
-    return any(here is None or _repository_of(run) in (None, here) for run in begun)
+    return {run.tags[RUN_KEY_TAG] for run in begun if here is None or _repository_of(run) in (None, here)}
 
 
 def _repository_of(run: dg.DagsterRun) -> tuple[str, str] | None:

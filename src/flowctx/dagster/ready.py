@@ -12,13 +12,15 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.run_request import read_date
-from flowctx.dagster._compat import was_requested
+from flowctx.dagster._compat import requested_before
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key, check_prefix
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import ledger_at
 
 #: So many runs are requested in one tick.
 _AT_ONCE = 1000
+#: So many partitions are asked about in one question.
+_PAGE = 200
 
 
 def inputs_sensor(
@@ -94,11 +96,13 @@ def _requests(
 
     What was requested and is not captured stays ready, and would be in the way of what comes after it.
     """
-    new = (ready for ready in found if not was_requested(context, sensor, _run_key(ready)))
-    return [
-        dg.RunRequest(_run_key(ready), partition_key=to_dagster_key(ready.key, scheme))
-        for ready in islice(new, _AT_ONCE)
-    ]
+    requests: list[dg.RunRequest] = []
+    pages = iter(found)
+    while len(requests) < _AT_ONCE and (page := {_run_key(ready): ready for ready in islice(pages, _PAGE)}):
+        before = requested_before(context, sensor, list(page))
+        new = {run_key: ready.key for run_key, ready in page.items() if run_key not in before}
+        requests += [dg.RunRequest(run_key, partition_key=to_dagster_key(key, scheme)) for run_key, key in new.items()]
+    return requests[:_AT_ONCE]
 
 
 def _run_key(ready: Ready) -> str:
