@@ -166,8 +166,10 @@ class BulkLaunch(LeadLaunch):
         before = self._counts()
         if self.follows and not self._follow_others(before):
             return self._conclude()
-        started = self._start()
-        if not (started or self.follows) or (started and not self._watch(before)):
+        if self._start():
+            if not self._watch(before):
+                return self._conclude()
+        elif not self.follows:
             return self._conclude()
         if (failure := self.bulk.failure()) is not None:
             logger.error("batch %s: %s", self.batch.batch_id, failure)
