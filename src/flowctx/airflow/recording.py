@@ -40,7 +40,7 @@ from flowctx.core.errors import ContextError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.cascade import Before, Order, RunIf
-from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.result import StepResult, StepStatus
@@ -164,8 +164,7 @@ def _refuse_another_dag(known: RunRecord | None, run: RunRecord, context: Any) -
         ContextError: It has.
     """
     ti, dag_id = context["ti"], context["task"].dag_id
-    engine = known.context.metadata.get("engine") if known is not None and known.engine == "airflow" else None
-    other = engine.get("dag_id") if isinstance(engine, Mapping) else None
+    other = engine_of(known.context).get("dag_id") if known is not None and known.engine == "airflow" else None
     if other in (None, dag_id):
         return
     states = ti.get_task_states(dag_id=other, task_ids=[ti.task_id], run_ids=[run.run_id])
@@ -197,8 +196,7 @@ def _stop_if_over(ti: Any, recorder: Recorder) -> None:
 
 def _end_of(ti: Any, run: RunRecord) -> RunStatus | None:
     """Return how a run ended, if Airflow calls it over."""
-    engine = run.context.metadata.get("engine")
-    dag_id = engine.get("dag_id") if run.engine == "airflow" and isinstance(engine, Mapping) else None
+    dag_id = engine_of(run.context).get("dag_id") if run.engine == "airflow" else None
     state = dag_run_state(ti, str(dag_id), run.run_id) if dag_id is not None else None
     return {"success": RunStatus.OK, "failed": RunStatus.FAILED, DELETED: RunStatus.FAILED}.get(str(state))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
@@ -16,7 +16,7 @@ from flowctx.core.durability.records import RunRecord
 from flowctx.core.errors import LedgerError
 from flowctx.core.partitions.selection_reading import SelectionText
 from flowctx.core.partitions.selection_text import selection_text
-from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.named_workflows import is_named_file
 from flowctx.ledger.memory import MemoryLedger
@@ -28,8 +28,7 @@ def how_to_continue(run: RunRecord, ledger: Ledger) -> str:
     A run of a DAG of somebody's own goes on where Airflow has it. Where a ledger only says in which file a workflow
     is, or that module is not here, whoever continues the run has to say it.
     """
-    engine = run.context.metadata.get("engine")
-    dag_id = engine.get("dag_id") if isinstance(engine, Mapping) else None
+    dag_id = engine_of(run.context).get("dag_id")
     if run.import_path is None and dag_id is not None:
         steps = "the steps that are not complete, and what follows them,"
         return f"to continue: clear {steps} in Airflow (DAG {dag_id!r} is of no Workflow)"

@@ -1,7 +1,7 @@
 """The run that a step's attempt is recorded under in the ledger."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.takeover import begin_or_take_over
-from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.dagster._compat import instance_id
@@ -77,8 +77,7 @@ def end_in(instance: dg.DagsterInstance, run: RunRecord, found: dg.DagsterRun | 
 
 def _of_instance(instance: dg.DagsterInstance, run: RunRecord) -> bool:
     """Return whether a run says that it was of an instance of Dagster; one that this does not know was deleted."""
-    engine = run.context.metadata.get("engine")
-    known = engine.get("instance") if isinstance(engine, Mapping) and run.engine == "dagster" else None
+    known = engine_of(run.context).get("instance") if run.engine == "dagster" else None
     return known is not None and known == instance_id(instance)
 
 

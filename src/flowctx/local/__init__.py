@@ -24,7 +24,7 @@ from flowctx.core.durability.version_choice import check_past
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.renames import warn_renamed
-from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded
 from flowctx.core.workflow.result import StepStatus
@@ -379,8 +379,7 @@ def remembered(
 
 
 def _unknown_place(run: RunRecord) -> str:
-    engine = run.context.metadata.get("engine")
-    dag_id = engine.get("dag_id") if isinstance(engine, Mapping) else None
+    dag_id = engine_of(run.context).get("dag_id")
     own = (
         f"; if DAG {dag_id!r} is one of your own, of no Workflow, go on there instead: clear the tasks of the run in "
         "Airflow, or mark it as failed there, which frees its capture"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from flowctx.artifacts import artifact_store
@@ -10,7 +9,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading_once import read_once
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.inputs import Input
 from flowctx.ledger import ledger_to_read
 
@@ -56,8 +55,7 @@ def read_input(
         >>> [str(key) for key in navs]
         ['date=2026-01-05|fund=A', 'date=2026-01-05|fund=B']
     """
-    engine = ctx.metadata.get("engine")
-    name = engine.get("name") if isinstance(engine, Mapping) else None
+    name = engine_of(ctx).get("name")
     if name in ("airflow", "dagster"):
         raise ContextError(
             f"this context is one of {str(name).capitalize()}'s; use flowctx.{name}.read_input(), which knows what "

@@ -9,6 +9,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.errors import FlowctxError
 from flowctx.core.suggestions import a_kind
+from flowctx.core.workflow.context import engine_of
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -72,9 +73,7 @@ def _kind(value: object) -> str:
 
 def _takes_others(workflow: Workflow, run: RunRecord) -> bool:
     """Whether a run may have parameters that its workflow does not declare, as those of a DAG of somebody's own do."""
-    engine = run.context.metadata.get("engine")
-    dag_id = engine.get("dag_id", workflow.name) if isinstance(engine, Mapping) else workflow.name
-    return workflow.extra_params or dag_id != workflow.name
+    return workflow.extra_params or engine_of(run.context).get("dag_id", workflow.name) != workflow.name
 
 
 def _fits(workflow: Workflow, defaults: Mapping[str, Any], name: str, value: Any) -> bool:

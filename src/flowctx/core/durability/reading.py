@@ -27,7 +27,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount
-from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.inputs import Input
@@ -151,14 +151,14 @@ class StepInputs:
         An equal id alone does not say so: other DAGs have the same ids, and whoever runs a workflow here may give any.
         """
         same = {version.run_key: version.partition for version in versions if version.run_id == self.ctx.run_id}
-        engine = _engine(self.ctx)
+        engine = engine_of(self.ctx)
         if not same or engine.get("name", "local") == "local":
             return set()
         if (dag_id := engine.get("dag_id")) is None:
             return set(same)
         partition = next(iter(same.values())) if len(same) == 1 else None
         runs = self.ledger.list_runs(workflow=workflow, partition=partition, run_id=self.ctx.run_id, limit=_MOST)
-        return {run.key.digest for run in runs if _engine(run.context).get("dag_id") == dag_id}
+        return {run.key.digest for run in runs if engine_of(run.context).get("dag_id") == dag_id}
 
     def _versions_then(
         self, name: str, item: Input, keys: Sequence[PartitionKey | None], known_at: datetime
@@ -337,11 +337,6 @@ def _still_asked(item: Input, keys: Sequence[PartitionKey | None], known: Sequen
         return False
     read, asked = {one.partition for one in known}, set(keys)
     return read <= asked if item.is_optional else read == asked
-
-
-def _engine(ctx: WorkflowContext) -> Mapping[str, Any]:
-    found = ctx.metadata.get("engine")
-    return found if isinstance(found, Mapping) else {}
 
 
 def _may_be_read(version: Version) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 from flowctx.core.workflow.run_request import OnCaptured as OnCaptured
 
@@ -144,8 +144,7 @@ class RunRecord:
     @property
     def engine(self) -> str:
         """The name of the engine on which its latest attempt ran."""
-        engine = self.context.metadata.get("engine")
-        return str(engine.get("name", "local")) if isinstance(engine, Mapping) else "local"
+        return str(engine_of(self.context).get("name", "local"))
 
     @property
     def capture(self) -> CaptureKey | None:

@@ -39,6 +39,12 @@ def _new_id() -> str:
     return str(uuid4())
 
 
+def engine_of(ctx: WorkflowContext) -> Mapping[str, Any]:
+    """Return what the metadata of a context has of the engine; nothing where it has none, or no dict."""
+    found = ctx.metadata.get("engine")
+    return found if isinstance(found, Mapping) else {}
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
