@@ -102,7 +102,7 @@ def left_out(dag, run_id):
     names = ("task_id", "state", "try_number", "operator_name", "map_index")
     with create_session() as session:
         run = session.query(DagRun).filter_by(dag_id=dag.dag_id, run_id=run_id).one()
-        told = {"state": run.state, "start_date": run.start_date and run.start_date.isoformat()}
+        dag_run = {"state": run.state, "start_date": run.start_date and run.start_date.isoformat()}
         found = [
             {**{name: getattr(ti, name) for name in names}, "end_date": ti.end_date and ti.end_date.isoformat()}
             for ti in session.query(TaskInstance).filter_by(dag_id=dag.dag_id, run_id=run_id)
@@ -110,7 +110,7 @@ def left_out(dag, run_id):
     stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
     tasks = tasks_by_id(TaskResponse.model_validate(of_dag).model_dump() for of_dag in stored.tasks)
     skipped = {ti["task_id"] for ti in found if ti["state"] == "skipped" and not ti["try_number"]}
-    return skipped, never_ran(told, found, tasks, lambda task: False)
+    return skipped, never_ran(dag_run, found, tasks, lambda task: False)
 
 
 def test_what_airflow_skips_by_a_rule_has_not_been_left(ledger):

@@ -92,9 +92,9 @@ def test_a_run_that_the_monitor_ended_has_its_reason(ledger, later, status, why)
 
 def test_what_dagster_says_is_kept_without_secrets(ledger):
     """The end of a worker's log may be in it, with the URL of a database and colours."""
-    said = f"Run worker failed: postgresql://me:hunter2@db is \x1b[31maway {'x' * 1000}"
+    message = f"Run worker failed: postgresql://me:hunter2@db is \x1b[31maway {'x' * 1000}"
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.report_run_failed(instance.get_run_by_id(running(ledger, instance, None)), said)
+        instance.report_run_failed(instance.get_run_by_id(running(ledger, instance, None)), message)
         tick(instance)
     (error,) = {run.error for run in ledger.list_runs()}
     assert "postgresql://me:***@db is \\x1b[31maway xxx" in error

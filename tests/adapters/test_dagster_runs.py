@@ -32,7 +32,7 @@ DAYS = workflow(PartitionScheme(date=WEEKDAYS))
 
 def known(dagster: Dagster, status: str, tags: dict[str, str], **run: Any) -> None:
     """Have Dagster know one run of the batch."""
-    about = {"flowctx/batch_id": "b", **tags}
+    tagged = {"flowctx/batch_id": "b", **tags}
     dagster.runs["run"] = {
         "runId": "run",
         "status": status,
@@ -43,7 +43,7 @@ def known(dagster: Dagster, status: str, tags: dict[str, str], **run: Any) -> No
         "assetSelection": [{"path": ["filled", step]} for step in DAYS.steps],
         "assetCheckSelection": None,
         "stepKeysToExecute": None,
-        "tags": [{"key": key, "value": value} for key, value in about.items()],
+        "tags": [{"key": key, "value": value} for key, value in tagged.items()],
         "stats": {"__typename": "RunStatsSnapshot", "materializations": 2},
         **run,
     }
@@ -150,8 +150,8 @@ def test_a_step_is_known_by_its_whole_name(dagster: Dagster, key: str, step: str
 )
 def test_why_a_run_failed_is_told_without_secrets(dagster: Dagster, event: dict[str, Any]) -> None:
     """The URL of a database may be in what Dagster says."""
-    said = "postgresql://me:hunter2@db\nis away"
-    dagster.events = [{**event, "message": said, "error": {"message": said}}]
+    message = "postgresql://me:hunter2@db\nis away"
+    dagster.events = [{**event, "message": message, "error": {"message": message}}]
     known(dagster, "FAILURE", {"dagster/partition": "2012-01-05"})
     (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
     assert run.error == "postgresql://me:***@db is away"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ import dagster as dg
 import pytest
 from airflow.sdk import DAG
 
+from choices import Cut, Moment, Opening, Pause, Rate
 from flowctx import ContextError, PartitionScheme, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.context import run_context
@@ -111,41 +111,6 @@ def test_the_trigger_form_knows_the_types():
     for name, wrong in (("limit", "abc"), ("since", "26/10/2012"), ("full", "yes")):
         with pytest.raises(ValueError, match=r"Invalid input|is not"):
             params.get_param(name).resolve(wrong)
-
-
-class Rate(Enum):
-    """A choice of decimals."""
-
-    LOW = Decimal("0.25")
-    HIGH = Decimal("0.50")
-
-
-class Cut(Enum):
-    """A choice of dates."""
-
-    FIRST = date(2026, 1, 5)
-    LAST = date(2026, 1, 6)
-
-
-class Moment(Enum):
-    """A choice of times."""
-
-    EARLY = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
-    LATE = datetime(2026, 1, 5, 16, 30, tzinfo=UTC)
-
-
-class Opening(Enum):
-    """A choice of times of day."""
-
-    EARLY = time(9, 30)
-    LATE = time(16)
-
-
-class Pause(Enum):
-    """A choice of durations."""
-
-    SHORT = timedelta(hours=1)
-    LONG = timedelta(hours=2)
 
 
 @pytest.mark.parametrize("kind", [Rate, Cut, Moment, Opening, Pause])

@@ -181,8 +181,8 @@ def test_what_a_run_was_told_of_its_steps_is_kept(shell, name, server):
     with serving(server()) as engine:
         shell(*mend, "--on", name, "--url", engine.url)
     (run,) = engine.runs.values()
-    told = run["conf"] if name == "airflow" else {tag["key"][len("flowctx/") :]: tag["value"] for tag in run["tags"]}
-    config = told["step_config"]
+    request = run["conf"] if name == "airflow" else {tag["key"][len("flowctx/") :]: tag["value"] for tag in run["tags"]}
+    config = request["step_config"]
     assert (config if name == "airflow" else json.loads(config)) == {"twice": {"weight": 0.5}}
 
 

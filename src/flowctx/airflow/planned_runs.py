@@ -73,13 +73,13 @@ def runs_of(
         return {key: DagRuns(dag_id, (), (instant,)) for key, instant in found.items() if instant is not None}
     texts = {key: _text(scheme, dimensions, key) for key in keys}
     by_text: dict[str, list[str]] = {}
-    unsaid: list[str] = []
+    ids_that_tell_nothing: list[str] = []
     for run_id in ti.get_task_states(dag_id=dag_id, task_ids=[step]) or ti.get_task_states(dag_id=dag_id):
         if (text := id_text_of_run(run_id)) is not None:
             by_text.setdefault(text, []).append(run_id)
         elif may_run_one_of(run_id, texts.values()) is not False:
-            unsaid.append(run_id)
-    for run in _open_or_failed(ti.get_dr_count, DagRuns(dag_id, tuple(unsaid))):
+            ids_that_tell_nothing.append(run_id)
+    for run in _open_or_failed(ti.get_dr_count, DagRuns(dag_id, tuple(ids_that_tell_nothing))):
         if of_runs is not None and (text := _text_of_run(run, of_runs)) is not None:
             by_text.setdefault(id_text(text), []).append(run.run_id)
     ids = {key: by_text.get(id_text(text), ()) for key, text in texts.items()}

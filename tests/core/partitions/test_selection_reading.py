@@ -68,8 +68,8 @@ def test_of_a_range_back_in_time_only_the_ends_are_told(text: str) -> None:
     """A range whose first date is the later one has the order of its scheme, which the text does not tell."""
     name, _, ends = text.partition("=")
     low, _, high = ends.partition("..")
-    told = [SelectionText(text).holds(f"{name}={value}") for value in (low, high, "2026-03-31", "T1")]
-    assert told == [True, True, None, None]
+    held = [SelectionText(text).holds(f"{name}={value}") for value in (low, high, "2026-03-31", "T1")]
+    assert held == [True, True, None, None]
 
 
 def _calls_to_read(text: str) -> int:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from choices import Cut, Moment, Opening, Pause, Rate
 from flowctx import ContextError, Workflow, WorkflowError, resume, run
 from flowctx.core.data.encoding import to_json
 from flowctx.core.workflow.parameters import Parameter, near_reserved, typed_value
@@ -29,41 +30,6 @@ class Level(IntEnum):
 
     LOW = 1
     HIGH = 2
-
-
-class Rate(Enum):
-    """A choice of decimals."""
-
-    LOW = Decimal("0.25")
-    HIGH = Decimal("0.50")
-
-
-class Cut(Enum):
-    """A choice of dates."""
-
-    FIRST = date(2026, 1, 5)
-    LAST = date(2026, 1, 6)
-
-
-class Moment(Enum):
-    """A choice of times."""
-
-    EARLY = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
-    LATE = datetime(2026, 1, 5, 16, 30, tzinfo=UTC)
-
-
-class Opening(Enum):
-    """A choice of times of day."""
-
-    EARLY = time(9, 30)
-    LATE = time(16)
-
-
-class Pause(Enum):
-    """A choice of durations."""
-
-    SHORT = timedelta(hours=1)
-    LONG = timedelta(hours=2)
 
 
 DEFAULTS = {
