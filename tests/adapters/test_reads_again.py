@@ -208,6 +208,28 @@ def test_a_source_that_was_written_over_is_read_anew_by_a_complete_step(engine, 
     assert read_by(ledger, engine.again(done, "line")) == 200
 
 
+def test_what_runs_again_is_not_read_meanwhile(ledger, monkeypatch):
+    """The run is of a batch that failed at a later step: that batch has to wait, as for what it makes first."""
+    read, flow = [], Workflow("is_cleared", partitions=DAYS)
+    uses = Workflow("uses_cleared", partitions=DAYS)
+    uses.step("line", inputs={"price": flow.output("value")})(lambda ctx, *, price: price)
+
+    @flow.step()
+    def value(ctx):
+        read.append(run(uses, partition=DAY, batch_id="b")["line"])
+        return {}
+
+    @flow.step()
+    def check(ctx):
+        return StepResult.fail("not plausible", category="DATA_QUALITY") if os.environ.get(FLAG) else {}
+
+    monkeypatch.setenv(FLAG, "1")
+    failed = run_dag(workflow_dag(flow), partition=DAY, batch_id="b")
+    monkeypatch.delenv(FLAG)
+    clear(workflow_dag(flow), failed.run_id, "value", "check")
+    assert ["which is under way" in line.error for line in read] == [True, True]
+
+
 def test_a_clear_before_a_step_that_goes_on_from_another_run_reads_anew(ledger, monkeypatch):
     """The run has the reads of the run that it continues, until what was complete there runs again."""
     price(100, "first")

@@ -16,10 +16,11 @@ from flowctx.ledger.artifacts import rolled_back
 from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
+from flowctx.ledger.reads import reads_in, reads_text
 from flowctx.ledger.refusals import no_longer_held, superseded, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
 from flowctx.ledger.statements import find_rivals, lock_subject, put_capture, streamed
-from flowctx.ledger.tables import captures, runs, steps
+from flowctx.ledger.tables import attempts, captures, runs, steps
 from flowctx.ledger.versions_sql import chunks
 
 #: What no two captures have in common, in the order in which they are read.
@@ -97,6 +98,11 @@ class SqlCaptures:
         if at.execute(select(runs.c.run_key).where(*owned).with_for_update()).first() is None:
             raise superseded(run.key)
         at.execute(delete(steps).where(steps.c.run_key == key, steps.c.step.in_(list(names))))
+        if not run.reads.keys().isdisjoint(names):
+            latest = (attempts.c.run_key == key, attempts.c.attempt == run.attempt)
+            known = reads_in(at.execute(select(attempts.c.reads).where(*latest)).scalar())
+            reads = {name: some for name, some in known.items() if name not in names}
+            at.execute(update(attempts).where(*latest).values(reads=reads_text(reads)))
         complete = (captures.c.holder == key, captures.c.state == str(CaptureState.COMPLETE))
         at.execute(update(captures).where(*complete).values(**_let_go()))
 

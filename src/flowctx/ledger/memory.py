@@ -160,7 +160,9 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     def forget(self, run: RunRecord, steps: Collection[str]) -> None:
         """Forget steps that do not count any more; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
-            self._owned(run)
+            known = self._owned(run)
+            reads = {name: some for name, some in known.reads.items() if name not in steps}
+            self._runs[run.key] = replace(known, reads=reads)
             self._steps[run.key] = {n: record for n, record in self._steps[run.key].items() if n not in steps}
             for key, held in self._captures.items():
                 if held.holder == run.key.digest and held.state is CaptureState.COMPLETE:

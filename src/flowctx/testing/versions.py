@@ -196,6 +196,14 @@ class VersionsContract:
         ledger.begin(replace(begun, attempt=2, reads=reads), resumes=before)
         assert ledger.get_run("r1").reads == reads
 
+    def test_what_was_to_be_read_again_is_forgotten_with_the_step(self, ledger: Ledger) -> None:
+        """A step that does not count any more reads anew; what others are to read again stays."""
+        begun = ledger.begin(
+            replace(_run("r1", "b1"), reads={name: {"price": (_READ,)} for name in ("value", "total")})
+        )
+        ledger.forget(begun, ["total"])
+        assert ledger.get_run("r1").reads == {"value": {"price": (_READ,)}}
+
     def test_a_batch_is_found_or_not(self, ledger: Ledger) -> None:
         """What nobody remembers is None, and no error."""
         batch = BatchRecord(batch_id="b1", workflow="nav", created_at=NOON, selection="fund=A")

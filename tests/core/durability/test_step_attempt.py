@@ -296,6 +296,26 @@ def test_a_try_after_a_clear_begins_anew(flow, ledger):
     assert run.record("load").started_at == cleared.started_at
 
 
+def test_a_complete_step_that_runs_again_does_not_count_until_it_is_done(ledger):
+    """Nobody reads what it was, and another step that ends meanwhile does not end the run."""
+    flow, seen = Workflow("flow"), []
+    flow.step("beside")(lambda ctx: {})
+
+    @flow.step(after=())
+    def load(ctx):
+        if run.record("load") is None and seen:
+            run.attempt("beside", 2)
+            seen.append(ledger.get_run("e1").status)
+        seen.append([version.is_read for version in ledger.versions("flow", "load", [None])])
+        return {}
+
+    run = StepByStep(flow, ledger, capture_id="one")
+    run.all_steps()
+    run.attempt("load", 2, runs_anyway=True, first_number=2)
+    assert seen == [[False], RunStatus.RUNNING, [False]]
+    assert [version.is_read for version in ledger.versions("flow", "load", [None])] == [True]
+
+
 def test_a_first_try_begins_anew(flow, ledger):
     """A step that an engine runs again from its first try does not go on with the record of before."""
     run = StepByStep(flow, ledger)

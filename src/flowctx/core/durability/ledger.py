@@ -78,7 +78,9 @@ class RunLedger(Protocol):
         ...
 
     def forget(self, run: RunRecord, steps: Collection[str]) -> None:
-        """Forget what is recorded of steps that do not count any more; a capture that the run has completed is let go.
+        """Forget what is recorded of steps that do not count any more, and which versions they were to read again.
+
+        A capture that the run has completed is let go.
 
         Raises:
             Superseded: The run has another owner by now; nothing is written.

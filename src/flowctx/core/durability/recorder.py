@@ -185,8 +185,10 @@ class Recorder:
         if final:
             self.finish_if_done(step.name)
 
-    def forget_followers(self, step: str) -> None:
-        """Forget what is recorded of the steps that follow one that is made anew: they are made of what it was before.
+    def forget_made_before(self, step: str) -> None:
+        """Forget what is recorded of a complete step that is made anew, and of those that are made of what it was.
+
+        A step that failed keeps its record: it reads the same versions again.
 
         Args:
             step: The step, before it runs.
@@ -196,16 +198,24 @@ class Recorder:
             LedgerError: It could not be done, and the setting is strict.
         """
         self._asked_again = True  # what follows it may be over all the same
-        after = followers(self._order, [step])
-        if not self.recording or not after:
+        if not self.recording:
             return
-        recorded = [name for name in self.ledger.statuses(self.run.key) if name in after]
+        after = followers(self._order, [step])
+        statuses = self.ledger.statuses(self.run.key)
+        recorded = [name for name in statuses if name in after]
         if recorded:
             names = ", ".join(recorded)
             logger.info(
                 "run %s: step %s runs again, so what follows it does not count: %s", self.run.run_id, step, names
             )
-            self.ledger.forget(self.run, recorded)
+        if statuses.get(step, StepStatus.FAILED) is not StepStatus.FAILED:
+            self._forget([step, *after])
+        elif recorded:
+            self._forget(recorded)
+
+    def _forget(self, steps: Collection[str]) -> None:
+        self.ledger.forget(self.run, steps)
+        self.run = replace(self.run, reads={n: some for n, some in self.run.reads.items() if n not in steps})
 
     def earlier_try(self, step: str) -> StepRecord | None:
         """Return what was recorded of a step that an engine tries again."""
@@ -226,16 +236,7 @@ class Recorder:
         if earlier is not None and earlier.complete and earlier.attempts < first:
             return {}
         known = earlier.inputs if earlier is not None else None
-        return known or ({} if self._made_anew_before(step) else self.run.reads.get(step, {}))
-
-    def _made_anew_before(self, step: str) -> bool:
-        """Whether a step that was complete when the run went on has run again since, and this one follows it."""
-        checkpoint = self.context.checkpoint
-        if checkpoint is None or step not in self.run.reads:
-            return False
-        before = [name for name in checkpoint.completed if step in followers(self._order, [name])]
-        found = self.ledger.steps(self.run.key, before) if before else ()
-        return any(record.run_attempt == self.run.attempt for record in found)
+        return known or self.run.reads.get(step, {})
 
     def finish(self, status: RunStatus, error: str | None = None) -> None:
         """Say how the run ended; local runs know when, engines leave it to :meth:`record`."""

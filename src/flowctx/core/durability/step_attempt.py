@@ -90,7 +90,7 @@ class StepAttempt:
     #: Whether a run whose partition is captured already is skipped.
     skips_captured: bool = False
     #: Whether it runs although it is complete in this run, or in the one that it continues: somebody asked for just
-    #: that. What follows it does not count then, until it has run again too.
+    #: that. It does not count then until it is done, nor does what follows it, until that has run again too.
     runs_anyway: bool = False
     #: Whether the engine may still be to make a partition that the step reads.
     unordered: Unordered = lambda item, key, version: None
@@ -156,7 +156,7 @@ class StepAttempt:
                 outcome = Outcome(result=StepResult.skip(received.skipped))
             else:
                 if self.runs_anyway:
-                    recorder.forget_followers(self.step.name)
+                    recorder.forget_made_before(self.step.name)
                 outcome = self._executed(recorder, received.ctx)
                 if outcome.result.status is FAILED:
                     outcome = self._tolerated(outcome)
