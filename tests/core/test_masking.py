@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from flowctx.core.masking import is_secret_name, mask_data, mask_text, secret_values
+from flowctx.core.batches.launcher import ENGINES
+from flowctx.core.batches.records import PartitionState
+from flowctx.core.durability.records import CaptureState, RunStatus
+from flowctx.core.masking import OWN_WORDS, is_secret_name, mask_data, mask_text, secret_values
 from flowctx.core.printable import brief, printable, well_formed
+from flowctx.core.workflow.result import StepStatus
 
 SECRET = "hunter2-Ω"
 
@@ -77,6 +81,41 @@ def test_secrets_of_the_environment_are_hidden(monkeypatch):
     monkeypatch.setenv("FLOWCTX_AIRFLOW_TOKEN", "abcdef123456\n")
     assert mask_text("Invalid header value b'Bearer abcdef123456\\n'") == "Invalid header value b'Bearer ***\\n'"
     assert mask_text("it said abcdef123456!") == "it said ***!"
+
+
+def test_words_of_our_own_are_no_secrets(monkeypatch):
+    """A password that is a word which flowctx writes itself is hidden beside its name alone."""
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_PASSWORD", "airflow")
+    assert mask_text("on airflow: airflow:airflow@h, x://u:airflow@h, password=airflow") == (
+        "on airflow: airflow:airflow@h, x://u:***@h, password=***"
+    )
+    for kind in (PartitionState, RunStatus, CaptureState, StepStatus):
+        assert {str(one) for one in kind if len(one) > 3} <= OWN_WORDS
+    assert set(ENGINES) <= OWN_WORDS
+
+
+def test_names_of_data_stay_where_they_are_words(monkeypatch):
+    """A secret of the environment renames no field; a name that may be a value is hidden."""
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_PASSWORD", "capture_id")
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_TOKEN", "abcdef123456")
+    assert mask_data({"capture_id": "capture_id", "abcdef123456": 1}) == {"capture_id": "***", "***": 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2026", "2026-01", "2026-01-05", "2026-W02", "2026-Q1", "2026-01-05T17:00:00+01:00", "2026-01-05 17:00", "none"],
+)
+def test_times_are_hidden_beside_their_name_alone(value):
+    """A date under a secret name takes no other date away."""
+    data = {"token_date": value, "note": f"nothing of {value}"}
+    assert mask_data(data) == {"token_date": "***", "note": f"nothing of {value}"}
+
+
+@pytest.mark.parametrize("key", ["date=2026-01-05|fund=GROWTH", {"date": "2026-01-05", "fund": "GROWTH"}])
+def test_values_of_a_partition_key_are_no_secrets(key):
+    """A secret that equals a value of the run's key is hidden beside its name alone, others everywhere."""
+    data = {"partition": key, "proxy_fund": "GROWTH", "token": "hunter2", "error": "GROWTH: hunter2 refused"}
+    assert mask_data(data) == {**data, "proxy_fund": "***", "token": "***", "error": "GROWTH: *** refused"}
 
 
 def test_names_can_be_added(monkeypatch):

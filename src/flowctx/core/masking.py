@@ -2,7 +2,7 @@
 
 What is secret is told by names, those of Airflow's own list and a few more; ``FLOWCTX_SECRET_NAMES`` (and Airflow's own
 ``AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES``) adds to them, separated by commas. Values of such names are hidden where
-they stand beside the name, in URLs, and wherever else they appear if they are known.
+they stand beside the name, in URLs, and wherever else they appear if they are known and can be told from other words.
 """
 
 from __future__ import annotations
@@ -28,6 +28,19 @@ _MORE_NAMES = ("FLOWCTX_SECRET_NAMES", "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES"
 #: A shorter value is hidden only beside its name: elsewhere it may be any word.
 _LEAST_KNOWN = 4
 _LEAST_IN_ENVIRONMENT = 6
+
+#: Words that flowctx writes itself, and first passwords of what it talks to: hidden only beside a secret name.
+OWN_WORDS = frozenset({
+    "admin", "airflow", "always", "backfill", "batch", "canceled", "capture", "changed", "complete", "dagster",
+    "database", "default", "engine", "equal", "failed", "false", "flowctx", "held", "launched", "ledger", "local",
+    "none", "not_failed", "not_run", "null", "partial", "partition", "password", "pending", "postgres", "postgresql",
+    "public", "released", "removed", "root", "running", "secret", "skipped", "sqlite", "step", "tolerated", "true",
+    "waiting", "workflow",
+})  # fmt: skip
+#: A day, a week, a month, a quarter, a year or a time of day, as keys have them: no more a secret than a word is.
+_TIME = re.compile(r"(?:19|20)\d\d(?:-(?:\d\d(?:-\d\d(?:[T ][\d:.]+(?:Z|[+-][\d:]+)?)?)?|W\d\d(?:-\d)?|Q[1-4]))?")
+#: A name of JSON that can be a word: not looked at for values.
+_PLAIN_NAME = re.compile(r"[a-z_]+")
 
 #: What may hold a URL: between blanks and double quotes, which no URL has in it, be it ever so malformed.
 _WORD = re.compile(r"[^\s\"]+")
@@ -122,13 +135,19 @@ def secret_names() -> tuple[str, ...]:
 
 
 def secret_values(*data: Any) -> frozenset[str]:
-    """Return the texts that stand under secret names, however deep.
+    """Return the texts that stand under secret names, however deep, and can be hidden wherever else they stand.
+
+    Those that would take other words away are left out: dates, words of flowctx's own, and values of the partition keys
+    in the data.
 
     Example:
         >>> sorted(secret_values({"db": {"password": "hunter2", "user": "me"}}))
         ['hunter2']
+        >>> sorted(secret_values({"partition": "date=2026-01-05|fund=GROWTH", "proxy_fund": "GROWTH"}))
+        []
     """
-    return frozenset(_secrets(data, secret_names(), secret=False))
+    found = frozenset(_secrets(data, secret_names(), secret=False))
+    return found.difference(_values_of_keys(data)) if found else found
 
 
 def _secrets(value: Any, words: tuple[str, ...], *, secret: bool) -> Iterator[str]:
@@ -140,14 +159,33 @@ def _secrets(value: Any, words: tuple[str, ...], *, secret: bool) -> Iterator[st
             yield from _secrets(inner, words, secret=secret)
     elif secret and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         text = str(value).strip()
-        if len(text) >= _LEAST_KNOWN:
+        if len(text) >= _LEAST_KNOWN and not _is_common(text):
             yield text
+
+
+def _is_common(text: str) -> bool:
+    return text.lower() in OWN_WORDS or _TIME.fullmatch(text) is not None
+
+
+def _values_of_keys(value: Any) -> Iterator[str]:
+    """Yield the values of partition keys, which stand under their field's name as a text or as data."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name != "partition":
+                yield from _values_of_keys(inner)
+            elif isinstance(inner, Mapping):
+                yield from map(str, inner.values())
+            elif isinstance(inner, str):
+                yield from (part.partition("=")[2] for part in inner.split("|"))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _values_of_keys(inner)
 
 
 def _masked(value: Any, mask: Callable[[str], str], words: tuple[str, ...]) -> Any:
     if isinstance(value, Mapping):
         return {
-            mask(str(name)): MASK
+            _masked_name(str(name), mask): MASK
             if _has_word(str(name), words) and not _harmless(inner)
             else _masked(inner, mask, words)
             for name, inner in value.items()
@@ -155,6 +193,10 @@ def _masked(value: Any, mask: Callable[[str], str], words: tuple[str, ...]) -> A
     if isinstance(value, (list, tuple)):
         return [_masked(inner, mask, words) for inner in value]
     return mask(value) if isinstance(value, str) else value
+
+
+def _masked_name(name: str, mask: Callable[[str], str]) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else mask(name)
 
 
 def _harmless(value: object) -> bool:
@@ -178,7 +220,9 @@ def _environment() -> Iterator[str]:
     """Yield the secrets that the environment holds, such as tokens of engines."""
     for name, value in os.environ.items():
         text = value.strip()
-        if len(text) >= _LEAST_IN_ENVIRONMENT and "://" not in text and os.sep != text[0] and is_secret_name(name):
+        if len(text) < _LEAST_IN_ENVIRONMENT or "://" in text or text[0] == os.sep or _is_common(text):
+            continue
+        if is_secret_name(name):
             yield text
 
 

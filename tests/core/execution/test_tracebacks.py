@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowctx import RunFailed, StepResult, Workflow, run
+from flowctx import PartitionScheme, RunFailed, StepResult, Workflow, run
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.execution.tracebacks import MAX_TRACEBACK, traceback_text
 from flowctx.ledger.memory import MemoryLedger
@@ -62,6 +62,24 @@ def test_a_failure_is_kept_with_its_traceback() -> None:
     with pytest.raises(RunFailed) as failed:
         done.raise_for_failure()
     assert isinstance(failed.value.__cause__, ValueError)
+
+
+def test_a_failure_names_its_partition_whatever_its_secrets_are() -> None:
+    """Errors and tracebacks show the key and dates, where a parameter of a secret name has the same value."""
+    ledger, scheme = MemoryLedger(), PartitionScheme(month=["2026-01"], fund=["GROWTH"])
+    flow = Workflow("fails", partitions=scheme, params={"token_date": "", "proxy_fund": "", "token": ""})
+
+    @flow.step()
+    def load(ctx):
+        raise ValueError(f"no rows of {ctx.key} at 2026-01-05 with {ctx.params['token']}")
+
+    params = {"token_date": "2026-01-05", "proxy_fund": "GROWTH", "token": "hunter2"}
+    done = run(flow, partition="2026-01|GROWTH", params=params, ledger=ledger)
+    (record,) = ledger.steps(ledger.get_run(done.run_id).key)
+    said = "no rows of fund=GROWTH|month=2026-01 at 2026-01-05 with ***"
+    assert record.error == f"ValueError: {said}"
+    assert record.traceback is not None
+    assert record.traceback.endswith(f"ValueError: {said}\n")
 
 
 def test_a_skipped_run_says_why() -> None:

@@ -252,8 +252,9 @@ class StepAttempt:
     def _traceback(self, outcome: Outcome) -> str | None:
         if outcome.exception is None or outcome.result.status not in (FAILED, StepStatus.TOLERATED):
             return None
-        params = self._received.ctx.params if self._received else {}
-        return traceback_text(outcome.exception, params, self.step.configured(self._recordable_config()))
+        ctx = self._received.ctx if self._received else None
+        data = ({"partition": ctx.partition}, ctx.params) if ctx is not None else ()
+        return traceback_text(outcome.exception, *data, self.step.configured(self._recordable_config()))
 
     def _recordable_config(self) -> Mapping[str, Any] | None:
         """Return the configuration; ``None`` if it cannot be: the failure says so, and is recorded without it."""

@@ -158,13 +158,13 @@ def execute(
             raise
         result, exception = _failure(step, exc), exc
     seconds = perf_counter() - started
+    data = ({"partition": ctx.partition}, ctx.params, step.config, config or {})
     if result.error is not None or (result.quality is not None and result.quality.reasons):
-        secrets = secret_values(ctx.params, step.config, config or {})
+        secrets = secret_values(*data)
         result = _masked(result, secrets)
         exception = secretless(exception, secrets) if exception is not None else None
     passed = result.quality is None or result.quality.passed
     if result.status is not OK or not passed or logger.isEnabledFor(logging.INFO):
-        data = (ctx.params, step.config, config or {})
         _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), data)
     return Outcome(result, exception, seconds)
 
