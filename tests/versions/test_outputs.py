@@ -14,6 +14,7 @@ import pytest
 from flowctx import (
     ContextError,
     Daily,
+    InputMissing,
     LedgerError,
     Outputs,
     PartitionError,
@@ -31,6 +32,7 @@ from flowctx import (
     diff,
     outputs,
     read_input,
+    resume,
     run,
 )
 from flowctx.artifacts.rows_as_parquet import write_rows
@@ -202,6 +204,19 @@ def test_a_version_that_was_written_over_is_an_error(ledger, clock):
     assert navs(outputs(nav, "value", known_at=clock.now(), ledger=ledger)) == {"2026-01-05|GROWTH": 3}
     earlier = between - timedelta(minutes=1)
     assert navs(outputs(nav, "value", known_at=earlier, ledger=ledger)) == {"2026-01-05|GROWTH": 1}
+
+
+def test_a_version_that_is_written_over_while_it_is_read_is_an_error(ledger, clock):
+    """Outputs are loaded when they are looked at: what another run makes then is not what was meant."""
+    made, _ = (make(ledger, clock, f"2026-01-05|{fund}", 1) for fund in ("GROWTH", "INCOME"))
+    found = outputs(nav, "value", ledger=ledger)
+    read = read_input(make_context(as_of_date="2026-01-05"), nav.output("value"), ledger=ledger)
+    resume(made.run_id, nav, from_step="value", params={"nav": 2.0}, ledger=ledger).raise_for_failure()
+    with pytest.raises(VersionGone, match="written over while it was read; read it again"):
+        navs(found)
+    with pytest.raises(InputMissing, match="captured again, with other content; read it again"):
+        navs(read)
+    assert navs(outputs(nav, "value", ledger=ledger)) == {"2026-01-05|GROWTH": 2, "2026-01-05|INCOME": 1}
 
 
 def test_bad_requests_are_one_sentence(ledger, clock, monkeypatch):

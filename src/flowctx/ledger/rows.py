@@ -98,6 +98,7 @@ def step_record(row: Row, run_id: str) -> StepRecord:
             started_at=datetime.fromisoformat(row["started_at"]),
             seconds=_seconds(row["seconds"]),
             run_attempt=int(row["run_attempt"]),
+            digest=row["digest"],
         )
     except (FlowctxError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
         raise damaged(where, exc) from exc

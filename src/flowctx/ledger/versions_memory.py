@@ -92,7 +92,7 @@ class MemoryVersions(FindBatch):
         """Return how some steps of several runs ended, and the digests of what they recorded."""
         recorded = {name: self.step_records(name, run_keys) for name in steps}
         return {
-            (digest, name): (record.status, step_row(digest, record)["digest"])
+            (digest, name): (record.status, str(record.digest))
             for name, records in recorded.items()
             for digest, record in records.items()
         }
@@ -121,4 +121,8 @@ class MemoryVersions(FindBatch):
         wanted = set(run_keys)
         with self._lock:
             found = {key.digest: records for key, records in self._steps.items() if key.digest in wanted}
-        return {digest: records[step] for digest, records in found.items() if step in records}
+        return {
+            digest: replace(records[step], digest=step_row(digest, records[step])["digest"])
+            for digest, records in found.items()
+            if step in records
+        }

@@ -139,6 +139,9 @@ class VersionsContract:
             zip(digests, [{"nav": 1}, {"nav": 2}], strict=True)
         )
         assert ledger.step_records("other", digests) == {}
+        assert {digest: record.digest for digest, record in found.items()} == {
+            version.run_key: version.digest for version in ledger.versions("nav", "value", [_KEY])
+        }
 
     def test_all_steps_of_several_runs(self, ledger: Ledger) -> None:
         """They come by the digests of the runs' keys, in their order; of what nobody knows there is none."""

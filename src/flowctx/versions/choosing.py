@@ -12,6 +12,7 @@ from typing import overload
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import StepRecord
 from flowctx.core.durability.version_choice import VersionChoice, check_past
 from flowctx.core.durability.versions import PrunedVersion, Version, older_with_step, without_step
 from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
@@ -188,33 +189,49 @@ class StepVersions:
         """Return the outputs of versions.
 
         Raises:
-            VersionGone: One is there no more: it was pruned meanwhile.
+            VersionGone: One is there no more: it was pruned or written over meanwhile.
         """
         return load_versions(self.ledger, self.workflow.name, self.step, versions)
 
 
 def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[FrozenDict]:
-    """Return what a step of a workflow recorded in some versions.
+    """Return what a step of a workflow recorded in some versions of it.
+
+    Raises:
+        VersionGone: One is there no more: it was pruned or written over meanwhile.
+    """
+    store = artifact_store(ledger)
+    records = _records(ledger, workflow, step, versions)
+    for version, record in zip(versions, records, strict=True):
+        if record.digest != version.digest:
+            raise _gone_meanwhile(workflow, version, "was written over")
+    return [load_output(Envelope(step=step, output=record.output), store) for record in records]
+
+
+def recorded_outputs(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[Envelope]:
+    """Return what a step recorded in some versions of any step, before large outputs are read from the store.
 
     Raises:
         VersionGone: One is there no more: it was pruned meanwhile.
     """
-    store = artifact_store(ledger)
-    return [load_output(one, store) for one in recorded_outputs(ledger, workflow, step, versions)]
+    return [Envelope(step=step, output=record.output) for record in _records(ledger, workflow, step, versions)]
 
 
-def recorded_outputs(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[Envelope]:
-    """Return what :func:`load_versions` returns before large outputs are read from the store; it raises the same."""
+def _records(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[StepRecord]:
     records = ledger.step_records(step, [version.run_key for version in versions])
     for version in versions:
         if version.run_key not in records:
             raise pruned_meanwhile(workflow, version)
-    return [Envelope(step=step, output=records[version.run_key].output) for version in versions]
+    return [records[version.run_key] for version in versions]
 
 
 def pruned_meanwhile(workflow: str, version: Version) -> VersionGone:
     """Return the error of a version of a workflow that is there no more, though it was a moment ago."""
+    return _gone_meanwhile(workflow, version, "was pruned")
+
+
+def _gone_meanwhile(workflow: str, version: Version, how: str) -> VersionGone:
     return VersionGone(
-        f"capture {version.capture_id} of workflow {workflow!r} is there no more: its run {version.run_id} was pruned "
-        "while it was read; read it again"
+        f"capture {version.capture_id} of workflow {workflow!r} is there no more: what its run {version.run_id} held "
+        f"{how} while it was read; read it again"
     )

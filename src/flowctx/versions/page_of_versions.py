@@ -13,10 +13,11 @@ from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version
 from flowctx.core.errors import ArtifactError, VersionGone
+from flowctx.core.execution.envelope import load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Change, Tolerance, lost, output_changes, tables_in
-from flowctx.versions.choosing import load_versions, pruned_meanwhile, recorded_outputs
+from flowctx.versions.choosing import pruned_meanwhile, recorded_outputs
 from flowctx.versions.differences import Outcome, StepDifference
 
 #: Partitions, each with the two versions that are compared.
@@ -86,7 +87,8 @@ class Comparison:
 
     def _look_at(self, step: str, version: Version) -> None:
         try:
-            [output] = load_versions(self.ledger, self.workflow, step, [version])
+            [one] = recorded_outputs(self.ledger, self.workflow, step, [version])
+            output = load_output(one, artifact_store(self.ledger))
         except ArtifactError as exc:
             lost(exc)
             return

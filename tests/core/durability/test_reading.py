@@ -288,6 +288,28 @@ def test_a_version_that_was_overwritten_is_not_replaced_in_silence(nav, world, l
     assert done.context.get_output("value", "n") == 21
 
 
+@pytest.mark.parametrize("again", [10, 1])
+def test_what_is_loaded_is_what_is_recorded_as_read(nav, ledger, again):
+    """A run that makes a partition again while a step reads it gives it no other content than it has recorded."""
+    first = [run(nav, DAYS[0], fund, ledger=ledger) for fund in "AB"]
+    flow = Workflow("sums", partitions=PartitionScheme(date=Daily(start=DAYS[0])))
+
+    @flow.step(inputs={"funds": nav.output("value")})
+    def total(ctx, *, funds):
+        for made in first:
+            resume_run(made.run_id, nav, from_step="value", params={"step": again}, ledger=ledger).raise_for_failure()
+        return {"sum": sum(output["n"] for output in funds.values())}
+
+    made = run(flow, DAYS[0], ledger=ledger)
+    if again == 1:  # the same once more
+        assert made.context.get_output("total") == {"sum": 2}
+    else:
+        assert made["total"].category is ErrorCategory.DEPENDENCY
+        words = f"input 'funds' of step 'total' was read from capture {first[0].context.capture_id} of workflow 'nav'"
+        assert f"{words}, which has been captured again, with other content" in made["total"].error
+        assert "--from-step total" in made["total"].error
+
+
 def test_a_try_again_reads_the_same_versions(nav, ledger):
     """Within one run a step that is tried again sees what it saw."""
     seen = []

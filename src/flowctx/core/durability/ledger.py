@@ -178,7 +178,7 @@ class RunLedger(Protocol):
         ...
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
-        """Return what is recorded of one step of several runs, by the digests of their keys."""
+        """Return what is recorded of one step of several runs, with its digest, by the digests of their keys."""
         ...
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:

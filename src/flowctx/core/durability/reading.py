@@ -98,12 +98,12 @@ class StepInputs:
             found = self._versions(name, item, keys) if known is None else self._read_before(name, item, known)
             self.read[name] = tuple(version_read(item.workflow.name, item.step_name, version) for version in found)
             if not item.is_single(self.step.partitions):
-                values[name] = self._outputs(item, [version for version in found if not version.is_hole])
+                values[name] = self._outputs(name, item, [version for version in found if not version.is_hole])
                 continue
             skipped = next((version for version in found if version.is_hole), None)
             if skipped is not None and not item.back and not item.is_optional:
                 return StepResult.skip(self._skip_reason(name, item, skipped))
-            values[name] = self._one(item, found[0]) if found and skipped is None else None
+            values[name] = self._loaded(name, item, found)[found[0].run_key] if found and skipped is None else None
         return values
 
     def _keys(self, name: str, item: Input) -> Sequence[PartitionKey | None]:
@@ -226,40 +226,30 @@ class StepInputs:
         for read in known:
             version = there.get((read.partition, read.capture_id))
             if version is None or version_read(read.workflow, read.step, version).digest != read.digest:
-                was = "is there no more" if version is None else "has been captured again, with other content"
-                raise InputMissing(
-                    f"{self._label(name)} was read from capture {read.capture_id} of workflow "
-                    f"{read.workflow!r}, which {was}; run the step anew from the current one: from_step="
-                    f"{self.step.name!r} (--from-step {self.step.name})"
-                )
+                raise InputMissing(self._gone(name, item, read.capture_id, version is not None))
             versions.append(version)
         return versions
 
     # -- what is in them ------------------------------------------------------------------------------------------
 
-    def _one(self, item: Input, version: Version) -> FrozenDict:
-        return self._loaded(item, [version])[version.run_key]
-
-    def _outputs(self, item: Input, versions: Sequence[Version]) -> Outputs:
+    def _outputs(self, name: str, item: Input, versions: Sequence[Version]) -> Outputs:
         by_key = {version.partition: version for version in versions if version.partition is not None}
 
         def load(keys: Sequence[PartitionKey]) -> dict[PartitionKey, FrozenDict]:
             some = [by_key[key] for key in keys]
-            found = self._loaded(item, some)
+            found = self._loaded(name, item, some)
             return {key: found[version.run_key] for key, version in zip(keys, some, strict=True)}
 
         return Outputs.lazy(tuple(by_key), load)
 
-    def _loaded(self, item: Input, versions: Sequence[Version]) -> dict[str, FrozenDict]:
-        """Return outputs by the digest of the run's key."""
+    def _loaded(self, name: str, item: Input, versions: Sequence[Version]) -> dict[str, FrozenDict]:
+        """Return the outputs that are recorded as read, by the digest of the run's key."""
         step = item.step_name
         records = self.ledger.step_records(step, [version.run_key for version in versions])
         for version in versions:
-            if version.run_key not in records:
-                raise InputMissing(
-                    f"capture {version.capture_id} of workflow {item.workflow.name!r} is there no more: its run "
-                    f"{version.run_id} was removed while it was read; run the step again"
-                )
+            record = records.get(version.run_key)
+            if record is None or record.digest != version.digest:
+                raise InputMissing(self._gone(name, item, version.capture_id, record is not None))
         return {key: load_output(Envelope(step=step, output=r.output), self.store) for key, r in records.items()}
 
     # -- what is wrong --------------------------------------------------------------------------------------------
@@ -275,6 +265,18 @@ class StepInputs:
     def _label(self, name: str) -> str:
         """Return what a message calls an input."""
         return f"input {name!r} of step {self.step.name!r}"
+
+    def _anew(self) -> str:
+        """Return what a message says to do about a version that was read and is gone."""
+        name = self.step.name
+        return f"run the step anew from the current one: from_step={name!r} (--from-step {name})"
+
+    def _gone(self, name: str, item: Input, capture_id: str, is_there: bool) -> str:
+        was = "has been captured again, with other content" if is_there else "is there no more"
+        return (
+            f"{self._label(name)} was read from capture {capture_id} of workflow {item.workflow.name!r}, which {was}; "
+            f"{self._anew()}"
+        )
 
     def _unfinished(
         self,

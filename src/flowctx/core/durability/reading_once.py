@@ -32,6 +32,9 @@ class _OneInput(StepInputs):
     def _label(self, name: str) -> str:
         return f"input {self.step.inputs[name]!r}"
 
+    def _anew(self) -> str:
+        return "read it again"
+
 
 def read_once(
     ctx: WorkflowContext,

@@ -193,6 +193,8 @@ class StepRecord:
     seconds: float = 0.0
     #: The attempt at the run in which it ran.
     run_attempt: int = 1
+    #: The digest of what it recorded; ``None`` before the ledger has it.
+    digest: str | None = field(default=None, compare=False)
 
     @property
     def complete(self) -> bool:
