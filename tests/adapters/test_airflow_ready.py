@@ -272,6 +272,21 @@ def test_the_trigger_outlives_a_ledger_that_does_not_answer(monkeypatch, ledger,
     assert "ConnectionError: postgresql://me:***@db\\x1b]0;own\\x07" in caplog.messages[-1]
 
 
+def test_a_task_that_finds_nothing_ends_for_one_with_the_present_code(monkeypatch, ledger):
+    """What it waits for is what the DAG file said when it began, however long ago; it starts nothing then."""
+    _, month = workflows("ends")
+    schedule = inputs_schedule(month, SINCE, "ignore")
+    trigger = ReadyTrigger("month", schedule.readiness.to_dict(), "2026-01-01", "ignore", 0.0)
+    monkeypatch.setattr(ready, "TASK_SECONDS", 0.05)
+
+    async def events():
+        return [event.payload async for event in trigger.run()]
+
+    (event,) = asyncio.run(events())
+    operator = add_starter(workflow_dag(month, schedule="inputs", start_date=SINCE), schedule).get_task("start")
+    assert (event, operator.start({}, event)) == ({"runs": {}}, [])
+
+
 def test_its_schedule_makes_no_runs_and_says_so():
     """Not by time, also after it was stored; backfills and runs by hand go as ever."""
     _, month = workflows("silent")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple
@@ -32,6 +33,8 @@ logger = logging.getLogger("flowctx")
 
 #: How often the ledger is asked.
 POLL_SECONDS: Final = 10.0
+#: For how long one task asks: it keeps what the DAG file said when it began, and the next one has what it says then.
+TASK_SECONDS: Final = 1800.0
 #: So many runs, or somewhat more, are started by one task.
 _AT_ONCE: Final = 1000
 #: When Airflow has not started so many in a row, it takes none: it is away, say, or the task may not start any.
@@ -150,7 +153,7 @@ class StartReady(BaseOperator):
 
 
 class ReadyTrigger(BaseTrigger):
-    """Fires when partitions are ready of which Airflow has no run yet.
+    """Fires when partitions are ready of which Airflow has no run yet, or with none after half an hour.
 
     Args:
         target: The DAG whose runs are to be started.
@@ -184,7 +187,8 @@ class ReadyTrigger(BaseTrigger):
 
         readiness = Readiness.from_dict(self.arguments["readiness"])  # type: ignore[arg-type]
         new: dict[str, str] = {}
-        while not new:
+        ends_at = time.monotonic() + TASK_SECONDS
+        while not new and time.monotonic() < ends_at:
             await asyncio.sleep(self.poll_seconds)
             try:
                 found = await sync_to_async(ledger)()
