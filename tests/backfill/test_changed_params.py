@@ -1,11 +1,12 @@
 """Batches that go on with a workflow that declares other parameters by then."""
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from backfill.changing import new, old, other
-from flowctx import Backfill, BatchStatus, PartitionScheme, Workflow, outputs, resume, run
+from flowctx import Backfill, BatchError, BatchStatus, PartitionScheme, Workflow, outputs, resume, run
 from flowctx.backfill import LocalLauncher
 from flowctx.backfill.worker import _Runs
 from flowctx.local import plan_new_run, run_begun
@@ -74,3 +75,61 @@ def test_partitions_that_were_made_with_others_are_counted_once(ledger, url):
         raw.execute('UPDATE flowctx_attempt SET context = replace(context, \'"x":7\', \'"x":{"$date":[]}\')')
     found = BatchStatus.of(ledger, "b", flow)
     assert (found.counts, found.other_params) == ({"ok": 5}, 2)
+
+
+FUND = {"proxy_fund": "GROWTH", "limit": 3}
+
+
+def secret_batch(ledger, params, selection="n=1"):
+    flow = Workflow("hidden", partitions=PartitionScheme(n=list("12")))
+    flow.step("load")(lambda ctx: None)
+    return flow, Backfill(flow, selection, "b", params=params, ledger=ledger)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda value: {"proxy_fund": value},
+        lambda value: {"proxy_funds": [value], "limit": 3},
+        lambda value: {"lake": f"postgresql://me:{value}@host/db"},
+        lambda value: {"lake": [{"user": "me", "password": value}]},
+    ],
+)
+def test_a_batch_has_one_value_of_a_hidden_parameter(ledger, url, hidden):
+    """The value is not in the row, the same one goes on, and another one is refused, and counted where it is added."""
+    flow, first = secret_batch(ledger, hidden("GROWTH"))
+    ledger.batches.put(first.record())
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
+        assert "GROWTH" not in str(raw.execute("SELECT * FROM flowctx_batch").fetchall())
+    assert secret_batch(ledger, hidden("GROWTH"))[1].reconcile().total == 1
+    with pytest.raises(BatchError, match="[*]{3}.* with other secrets; ask for the same, .* extend=True"):
+        secret_batch(ledger, hidden("VALUE"))[1].plan()
+    run(flow, partition="1", batch_id="b", params=hidden("GROWTH"), ledger=ledger)
+    assert BatchStatus.of(ledger, "b", flow).other_params == 0
+    ledger.batches.put(secret_batch(ledger, hidden("VALUE"), "n=2")[1].reconcile(extend=True))
+    status = BatchStatus.of(ledger, "b", flow)
+    assert status.other_params == 1
+    assert "***~" not in str(status.to_dict())
+
+
+def test_a_batch_that_hid_values_without_a_digest_takes_any(ledger):
+    """Of a batch of an older flowctx nobody knows the value; what it hides by then, it has as it was."""
+    _, first = secret_batch(ledger, FUND)
+    ledger.batches.put(replace(first.record(), params={"proxy_fund": "***", "limit": 3}))
+    assert secret_batch(ledger, {**FUND, "proxy_fund": "VALUE"})[1].reconcile().total == 1
+    ledger.batches.put(replace(first.record(), params=FUND))
+    assert secret_batch(ledger, FUND)[1].reconcile().total == 1
+    with pytest.raises(BatchError, match="with other secrets"):
+        secret_batch(ledger, {**FUND, "proxy_fund": "VALUE"})[1].plan()
+
+
+def test_a_value_is_compared_where_it_is_hidden_and_where_it_is_not(ledger, monkeypatch):
+    """What only the environment of one launcher calls secret is the same value for another one."""
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_PASSWORD", "hunter2hunter2")
+    hidden = secret_batch(ledger, {"note": "hunter2hunter2"})[1].record()
+    assert "hunter2" not in str(hidden)
+    monkeypatch.delenv("FLOWCTX_AIRFLOW_PASSWORD")
+    ledger.batches.put(hidden)
+    assert secret_batch(ledger, {"note": "hunter2hunter2"})[1].reconcile().total == 1
+    with pytest.raises(BatchError, match="extend=True"):
+        secret_batch(ledger, {"note": "hunter3hunter3"})[1].plan()

@@ -153,7 +153,7 @@ def _command(batch: BatchRecord, option: str) -> str:
     named = of_each[-1:] if has_params_again(batch.params_from) else of_each  # --stale finds what its workflow reads
     workflows = [shlex.quote(one.import_path or "MODULE:NAME") for one in named]
     on = ["--on", str(batch.engine)] if batch.engine not in (None, "local") else []
-    again = ["-p NAME=VALUE"] if MASK in repr(batch.params) else []  # secrets are not kept
+    again = ["-p NAME=VALUE"] if any(MASK in repr(one.params) for one in of_each) else []  # secrets are not kept
     of = [*([option] if option else []), "--batch", shlex.quote(batch.batch_id)]
     words = ["flowctx backfill", *workflows, *of, *again, *on]
     return " ".join(words)

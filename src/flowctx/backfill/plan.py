@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Any
 
 from flowctx.backfill.again import RunsAgain, not_done, runs_again
@@ -23,9 +24,8 @@ from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.partition_params import PartitionParams, params_of_all, params_source
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
-from flowctx.core.data.encoding import digest
 from flowctx.core.data.plain import FrozenDict
-from flowctx.core.data.secrets import without_secrets
+from flowctx.core.data.secrets import stands_for, with_digests, without_digests
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, ending_text
@@ -130,10 +130,14 @@ class Backfill:
             selection=str(self.selection),
             digest=self.selection.digest(),
             total=len(self.selection),
-            params=without_secrets(self.params),
+            params=self._hidden_params,
             params_from=params_source(self.params_of),
             created_at=datetime.now(UTC),
         )
+
+    @cached_property
+    def _hidden_params(self) -> FrozenDict:
+        return with_digests(self.params)
 
     def reconcile(self, *, extend: bool = False) -> BatchRecord:
         """Return its record, unless the ledger knows another batch by its id.
@@ -160,12 +164,12 @@ class Backfill:
             record = replace(self.record(), created_at=known.created_at)
             kept = self.keeps_params
             return replace(record, params=known.params, params_from=known.params_from) if kept else record
-        refuse_another(known, requested)
+        refuse_another(known, requested, self.params)
         return replace(requested, created_at=known.created_at)
 
     def _refuse_forgotten(self, before: Mapping[str, Any]) -> None:
         """Refuse to add to a batch without naming all parameters that it has: those left out would be the defaults."""
-        left_out = {name: value for name, value in before.items() if name not in self.params}
+        left_out = {name: value for name, value in without_digests(before).items() if name not in self.params}
         if left_out and (self.params_of is None or isinstance(self.params_of, PartitionParams)):
             raise BatchError(
                 f"batch {self.batch_id!r} has the parameters {brief(left_out)}, of which this says nothing; name them "
@@ -216,7 +220,9 @@ class Backfill:
         """See whether anything would run with parameters that are added to the batch; if not, it keeps its own."""
         known = self.ledger.find_batch(self.batch_id)
         own = known.of(self.workflow.name) if known is not None else None
-        if own is not None and own.selection is not None and not same_params(own, self.record()):
+        if own is None or own.selection is None:
+            return
+        if not same_params(own, self.params, params_source(self.params_of)):
             self.keeps_params = not self._plan(**retry).would_run
 
     def check_due(self, now: datetime) -> None:
@@ -301,8 +307,7 @@ class Backfill:
         try:
             found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=job.key)
         except UnknownRun:
-            other = digest(without_secrets(self._params_before)) != digest(without_secrets(self.params))
-            return replace(job, other_params=other)
+            return replace(job, other_params=not stands_for(self._params_before, self.params))
         complete = {record.step for record in self.ledger.steps(found.key) if record.complete}
         incomplete = tuple(step for step in self.workflow.steps if step not in complete)
         return replace(job, other_params=bool(changed_params(job.params, found)), incomplete=incomplete)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
-from flowctx.core.data.encoding import digest
-from flowctx.core.data.secrets import without_secrets
+from flowctx.core.data.secrets import stands_for, without_digests, without_secrets
 from flowctx.core.errors import BatchError
 from flowctx.core.printable import amount
 
@@ -54,8 +54,13 @@ def refuse_other_workflows(known: BatchRecord, workflows: Sequence[str], *, exte
         )
 
 
-def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
+def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[str, Any]) -> None:
     """Refuse another selection, or other parameters, than a batch has.
+
+    Args:
+        known: The batch.
+        requested: What is asked for.
+        params: The parameters of that, secrets too.
 
     Raises:
         BatchError: They are others.
@@ -66,9 +71,10 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
         now = f"{requested.total:,} ({brief(requested.selection)})"
         if known.selection == requested.selection:  # the text is the same, and the values behind it are not
             now += "; a dimension or the calendar of the workflow has changed since"
-    elif not _same_for_all(known, requested):
-        what = f"the parameters {brief(dict(without_secrets(known.params)))}"
-        now = f"{brief(dict(requested.params))}"
+    elif not stands_for(known.params, params):
+        what, now = (brief(dict(without_secrets(without_digests(one.params)))) for one in (known, requested))
+        now += " with other secrets" if what == now else ""
+        what = f"the parameters {what}"
     elif known.params_from != requested.params_from:
         what, now = f"parameters of {_source(known)}", _source(requested)
         option = params_option(known.params_from)
@@ -81,9 +87,9 @@ def refuse_another(known: BatchRecord, requested: BatchRecord) -> None:
     )
 
 
-def same_params(known: BatchRecord, requested: BatchRecord) -> bool:
-    """Return whether a batch has the parameters that it is asked for with."""
-    return _same_for_all(known, requested) and known.params_from == requested.params_from
+def same_params(known: BatchRecord, params: Mapping[str, Any], params_from: str | None) -> bool:
+    """Return whether a batch has the parameters that it is asked for with, secrets too."""
+    return stands_for(known.params, params) and known.params_from == params_from
 
 
 def count_other_params(batches: BatchStore, batch: BatchRecord, standings: Iterable[Standing]) -> int:
@@ -96,12 +102,11 @@ def count_other_params(batches: BatchStore, batch: BatchRecord, standings: Itera
         batch: The batch, of one workflow.
         standings: How its partitions stand; others do not count.
     """
-    now = without_secrets(batch.params)
-    if batch.selection is None or not now:
+    if batch.selection is None or not batch.params:
         return 0
-    wanted, others, same = digest(now), dict[str, set[str]](), set[str]()
-    for params, runs in batches.params_of_runs(batch.batch_id, batch.workflow, list(now)):
-        if digest(without_secrets(params)) == wanted:
+    others, same = dict[str, set[str]](), set[str]()
+    for params, runs in batches.params_of_runs(batch.batch_id, batch.workflow, list(batch.params)):
+        if stands_for(batch.params, params):
             same.update(partition for partition, _ in runs)
             continue
         for partition, run_id in runs:
@@ -114,10 +119,6 @@ def count_other_params(batches: BatchStore, batch: BatchRecord, standings: Itera
         outcomes = batches.iter_outcomes(batch.batch_id, several[at : at + _PAGE], workflow=batch.workflow)
         found += sum(run.run_id in others[run.partition] for run in outcomes)
     return found
-
-
-def _same_for_all(known: BatchRecord, requested: BatchRecord) -> bool:
-    return digest(without_secrets(known.params)) == digest(requested.params)
 
 
 def _source(batch: BatchRecord) -> str:

@@ -19,6 +19,7 @@ from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.superseding import count_superseded
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import to_json
+from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.selection import Selection
@@ -173,7 +174,7 @@ class BatchStatus:
             "batch_id": batch.batch_id,
             "workflow": batch.workflow,
             "selection": batch.selection,
-            "params": to_json(batch.params),
+            "params": to_json(without_digests(batch.params)),
             "params_from": batch.params_from,
             "other_params": self.other_params,
             "created_at": batch.created_at.isoformat(),

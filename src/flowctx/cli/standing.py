@@ -28,6 +28,7 @@ from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
+from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, WorkflowError
 from flowctx.core.masking import mask_data
@@ -252,7 +253,7 @@ def _unclear(found: BatchStatus, asked: Sequence[str]) -> str | None:
 
 def _params(found: BatchStatus) -> str | None:
     batch = found.batch
-    shown = json.dumps(mask_data(to_json(batch.params))) if batch.params else None
+    shown = json.dumps(mask_data(to_json(without_digests(batch.params)))) if batch.params else None
     if batch.params_from is not None:
         source = "those that each partition had" if has_params_again(batch.params_from) else batch.params_from
         shown = f"{shown}, and {source}" if shown else source

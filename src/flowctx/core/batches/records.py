@@ -195,7 +195,7 @@ class BatchWorkflow:
     digest: str
     #: How many partitions are selected.
     total: int
-    #: Parameters of its runs.
+    #: Parameters of its runs; secrets are hidden, with a digest of each.
     params: Mapping[str, Any] = field(default_factory=FrozenDict)
     #: The function that makes further parameters for each partition, and the version of its code.
     params_from: str | None = None
@@ -217,7 +217,7 @@ class BatchRecord:
     digest: str | None = None
     #: How many partitions are selected.
     total: int | None = None
-    #: Parameters of its runs.
+    #: Parameters of its runs; secrets are hidden, with a digest of each.
     params: Mapping[str, Any] = field(default_factory=FrozenDict)
     #: The function that makes further parameters for each partition, and the version of its code.
     params_from: str | None = None
