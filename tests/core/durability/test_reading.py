@@ -194,6 +194,21 @@ def test_a_workflow_without_partitions_is_read_as_one(ledger):
     assert run_here(flow, partition="T1", ledger=ledger).context.get_output("copy") == {"n": 2}
 
 
+def test_a_batch_of_several_dates_reads_the_last_one_that_it_has_begun(ledger):
+    """Of a workflow without partitions: a date that failed does not stand before the dates after it."""
+    load, use = Workflow("load", params={"bad": False}), Workflow("use")
+    load.step("rows")(lambda ctx: StepResult.fail("no") if ctx.params["bad"] else {"of": f"{ctx.as_of_date}"})
+    use.step("line", inputs={"rows": load.output("rows")})(lambda ctx, *, rows: rows)
+    nightly = {"batch_id": "nightly", "ledger": ledger}
+    for day, is_bad in zip(DAYS[:3], [True, False, True], strict=True):
+        run_here(load, as_of_date=day, params={"bad": is_bad}, **nightly)
+        made = run_here(use, as_of_date=day, **nightly)
+        if is_bad:
+            assert "in the same batch 'nightly', which failed" in made["line"].error
+        else:
+            assert made.context.get_output("line") == {"of": day}
+
+
 def test_without_a_ledger_inputs_cannot_be_read(nav):
     """The step says so, and that no retry helps."""
     failed = run(nav, DAYS[1])["value"]

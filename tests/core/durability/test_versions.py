@@ -56,6 +56,16 @@ def test_without_partitions_the_last_one_captured_is_read():
     assert version_to_read(found[2:], None) is None
 
 
+def test_without_partitions_the_last_one_of_the_batch_that_was_begun_is_read():
+    """A batch may make one for each date: what failed for one of them does not stand before what is made for others."""
+    failed = version("own", 1, RunStatus.FAILED, partition=None, claimed_at="2026-01-01")
+    done = version("own", 1, partition=None, claimed_at="2026-01-02", completed_at="2026-01-04")
+    begun = version("own", 1, RunStatus.RUNNING, partition=None, claimed_at="2026-01-03")
+    assert version_to_read([failed, done], "own") is done
+    assert version_to_read([failed, begun, done], "own") is begun
+    assert version_to_read([failed], "own") is failed
+
+
 def test_a_part_of_the_own_batch_is_read_until_the_capture_is_there():
     """An engine may make the steps of a partition in runs of their own; what they have done is newer than any other."""
     part = version("own", 0, RunStatus.PARTIAL, part=True, run_key="part")

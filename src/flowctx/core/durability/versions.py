@@ -85,28 +85,32 @@ def version_to_read(
 ) -> Version | None:
     """Return the version of one partition that a run of a batch reads, or the one of the batch that is not done.
 
-    That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Where an engine makes
-    the steps of a partition in runs of their own, that is the last run of a part that has the step. Else the current
-    one: the last that is complete or says that there is nothing. It need not have the step: then nothing is read, since
-    an older one is not what is current.
+    That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Of a workflow without
+    partitions that is the one that was begun last, since a batch may make one for each of its dates. Where an engine
+    makes the steps of a partition in runs of their own, it is the last run of a part that has the step. Else the
+    current one: the last that is complete or says that there is nothing. It need not have the step: then nothing is
+    read, since an older one is not what is current.
 
     Args:
         versions: All captures of the partition.
         batch_id: The batch of the run that reads.
         own_runs: The digests of the keys that it has, where an engine makes several partitions or workflows in one run.
     """
-    # What is not completed comes last: of a workflow without partitions several captures may be of one batch.
     versions = list(versions)
-    captured = (version for version in versions if not version.part)
-    found = sorted(captured, key=lambda version: (version.completed_at or "~", version.revision))
+    found = [version for version in versions if not version.part]
     of_batch = [v for v in found if v.run_key in own_runs or (batch_id is not None and v.batch_id == batch_id)]
-    of_batch = of_batch or [version for version in versions if version.part and version.step_status is not None]
     if of_batch:
-        return of_batch[-1]
-    readable = [version for version in found if version.ended_well]
-    if not readable or readable[0].partition is None:
-        return readable[-1] if readable else None
-    return max(readable, key=lambda version: version.revision)
+        return max(of_batch, key=lambda version: (version.claimed_at or "", version.revision))
+    parts = [version for version in versions if version.part and version.step_status is not None]
+    if parts:
+        return parts[-1]
+    return max((version for version in found if version.ended_well), key=_current_place, default=None)
+
+
+def _current_place(version: Version) -> tuple[int, str, int]:
+    """Return what decides which version of a partition is current; without partitions it is time."""
+    revision = version.revision
+    return (revision, "", 0) if version.partition is not None else (0, version.completed_at or "~", revision)
 
 
 def place_of(version: Version) -> tuple[int, str]:
