@@ -40,3 +40,18 @@ class Pause(Enum):
 
     SHORT = timedelta(hours=1)
     LONG = timedelta(hours=2)
+
+
+class Cap(Enum):
+    """None, or a number."""
+
+    NONE = None
+    SMALL = 100
+
+
+class Depth(Enum):
+    """A text, or a number, or None."""
+
+    ALL = "all"
+    TOP = 1
+    NONE = None

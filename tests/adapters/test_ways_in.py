@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from airflow.sdk import DAG
 
-from choices import Cut, Moment, Opening, Pause, Rate
+from choices import Cap, Cut, Depth, Moment, Opening, Pause, Rate
 from flowctx import ContextError, PartitionScheme, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.context import run_context
@@ -113,10 +113,10 @@ def test_the_trigger_form_knows_the_types():
             params.get_param(name).resolve(wrong)
 
 
-@pytest.mark.parametrize("kind", [Rate, Cut, Moment, Opening, Pause])
+@pytest.mark.parametrize("kind", [Rate, Cut, Moment, Opening, Pause, Cap, Depth])
 def test_a_choice_is_taken_as_the_forms_show_it(kind):
     """The default and another choice, as text and tagged, are the enum's values on both engines."""
-    first, last = kind
+    first, last = list(kind)[:2]
     chosen = Workflow("chosen", params={"p": first})
     chosen.step("only")(lambda ctx: {"p": ctx.params["p"]})
     assert run_dag(workflow_dag(chosen)).context.get_output("only", "p") == first.value

@@ -35,6 +35,12 @@ class Tick(msgspec.Struct):
     price: float
 
 
+class Cross(msgspec.Struct, tag_field="kind", tag="cross"):
+    """One of a union, told by its tag."""
+
+    price: float
+
+
 @given(plain_data())
 def test_freezing_is_done_once(value):
     """What is frozen stays the same object when it is frozen again, and equals what it was made from."""
@@ -61,6 +67,7 @@ def test_pickle_and_deepcopy(value):
         (Level.HIGH, 3),
         (Quote(Decimal("1.10"), (1,)), {"bid": Decimal("1.10"), "when": [1]}),
         (Tick(1.5), {"price": 1.5}),
+        (Cross(1.5), {"kind": "cross", "price": 1.5}),
         (bytearray(b"x"), b"x"),
         ({Colour.RED: 1}, {"red": 1}),
         (datetime(2026, 7, 1, tzinfo=ZoneInfo("America/New_York")), datetime(2026, 7, 1, 4, tzinfo=UTC)),

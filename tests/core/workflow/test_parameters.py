@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from choices import Cut, Moment, Opening, Pause, Rate
+from choices import Cap, Cut, Depth, Moment, Opening, Pause, Rate
 from flowctx import ContextError, Workflow, WorkflowError, resume, run
 from flowctx.core.data.encoding import to_json
 from flowctx.core.workflow.parameters import Parameter, near_reserved, typed_value
@@ -50,6 +50,8 @@ DEFAULTS = {
     "moment": Moment.EARLY,
     "opening": Opening.EARLY,
     "pause": Pause.SHORT,
+    "cap": Cap.NONE,
+    "depth": Depth.ALL,
     "names": ["a"],
     "more": {"a": 1},
     "any": None,
@@ -89,6 +91,9 @@ def flow(**how):
         ("opening", "16:00", time(16)),
         ("pause", "PT2H", timedelta(hours=2)),
         ("pause", "2:00:00", timedelta(hours=2)),
+        ("cap", "100", 100),
+        ("depth", "1", 1),
+        ("depth", "null", None),
         ("names", '["b", "c"]', ["b", "c"]),
         ("more", '{"b": {"$decimal": "1.0"}}', {"b": Decimal("1.0")}),
         ("any", "3", 3),
@@ -122,6 +127,8 @@ def test_typed_text_is_read_as_the_type_of_the_default(name, text, value):
         ("wait", "an hour", "a duration, as 'P0DT3600S'"),
         ("side", "hold", "it must be 'buy' or 'sell'"),
         ("level", 3, "it must be 1 or 2"),
+        ("cap", "much", "it must be None or 100"),
+        ("depth", "deep", "it must be 'all' or 1 or None"),
         ("names", "b", "it must be a list"),
         ("more", [1], "it must be an object"),
     ],

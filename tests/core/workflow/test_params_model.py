@@ -75,6 +75,25 @@ class Outer(msgspec.Struct):
     pair: tuple[Inner, int] = msgspec.field(default_factory=lambda: (Inner(), 1))
 
 
+class ByCount(msgspec.Struct, tag=True):
+    """One way to limit."""
+
+    most: int = 3
+
+
+class ByShare(msgspec.Struct, tag=True):
+    """Another one, with the same field."""
+
+    most: float = 0.5
+
+
+class Tagged(msgspec.Struct, tag="limits"):
+    """Parameters that hold one of a union, which its tag tells."""
+
+    limit: ByCount | ByShare = msgspec.field(default_factory=ByShare)
+    more: list[ByCount | ByShare] = msgspec.field(default_factory=list)
+
+
 KINDS = [AsDataclass, AsStruct, AsModel]
 
 
@@ -201,3 +220,15 @@ def test_pydantic_is_never_imported():
         "assert 'pydantic' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_records_of_a_union_keep_their_tags():
+    """Of several records, the default and what is passed stay what they are."""
+    flow = flow_of(Tagged)
+    assert flow.params["limit"] == {"type": "ByShare", "most": 0.5}
+    found = run(flow, params={"more": [{"type": "ByCount", "most": 7}, ByShare(0.1)]}).context.get_output(
+        "only", "params"
+    )
+    assert msgspec.convert({"type": "limits", **found}, Tagged) == Tagged(more=[ByCount(7), ByShare(0.1)])
+    with pytest.raises(ContextError, match="the parameters are no Tagged: .*type"):
+        run(flow, params={"limit": {"most": 7}})

@@ -310,7 +310,10 @@ def _freeze_other(value: Any, path: ValuePath, depth: int) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return _freeze_items([(f.name, getattr(value, f.name)) for f in fields(value)], path, depth)
     if not isinstance(value, type) and hasattr(value, "__struct_fields__"):  # a msgspec struct
-        return _freeze_items([(name, getattr(value, name)) for name in value.__struct_fields__], path, depth)
+        items = [(name, getattr(value, name)) for name in value.__struct_fields__]
+        if (field := value.__struct_config__.tag_field) is not None:
+            items.insert(0, (field, value.__struct_config__.tag))
+        return _freeze_items(items, path, depth)
     if isinstance(value, Mapping):
         return _freeze_items(value.items(), path, depth)
     if isinstance(value, (list, tuple)):

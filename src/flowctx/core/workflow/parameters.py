@@ -37,7 +37,7 @@ class Parameter:
     name: str
     #: Its default, as plain data.
     default: Any
-    #: The type of the default; ``NoneType`` takes anything.
+    #: The type of the default; ``NoneType`` takes anything, or any of the choices.
     kind: type
     #: The values of the enum that the default is a member of, if it is one.
     choices: tuple[Any, ...] = ()
@@ -52,6 +52,8 @@ class Parameter:
         plain = freeze(default, f"params[{name!r}]")
         choices = tuple(freeze(member.value, name) for member in type(default)) if isinstance(default, Enum) else ()
         kind = next((kind for kind in (dict, list) if isinstance(plain, kind)), type(plain))
+        if len({*map(type, choices)}) > 1:
+            kind = type(None)
         return cls(name=name, default=plain, kind=kind, choices=choices)
 
     def __repr__(self) -> str:
@@ -92,10 +94,10 @@ class Parameter:
             datetime.date(2012, 10, 26)
         """
         plain = freeze(value, f"params[{self.name!r}]")
-        if self.kind is type(None) or (type(plain) is self.kind and not self.choices):
-            return plain
         if self.choices:
             return self._choice(plain)
+        if self.kind in (type(None), type(plain)):
+            return plain
         read = _read_as(self.kind, plain)
         if read is not None:
             return read
@@ -122,7 +124,8 @@ class Parameter:
             if type(choice) is type(value) and choice == value:
                 return choice
         for choice in self.choices:
-            if choice == _read_as(type(choice), value):
+            read = _read_as(type(choice), value)
+            if read is not None and choice == read:
                 return choice
             if isinstance(value, str) and not isinstance(choice, str) and str(choice) == value:
                 return choice
