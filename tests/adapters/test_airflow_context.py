@@ -55,7 +55,7 @@ def context(schedule=None, *, conf=None, run_type="manual", events=None, params=
     given = {**dict.fromkeys((*times, "end_date", "partition_key")), **run}
     of_run = {name: instant(given.pop(name)) for name in times} | given
     as_of, workflow = of_run.pop("as_of", None), of_run.pop("workflow", None)
-    required = of_run.pop("required", False)
+    required, strict = of_run.pop("required", False), of_run.pop("strict", False)
     if of_run["partition_key"] is not None:
         require("airflow", "partitioned runs")
     of_run = {name: value for name, value in of_run.items() if name in DagRun.model_fields or value is not None}
@@ -76,7 +76,7 @@ def context(schedule=None, *, conf=None, run_type="manual", events=None, params=
     airflow = {"dag": DAG("d", schedule=schedule), "dag_run": dag_run, "ti": ti, "params": params or {}}
     if events is not None:
         airflow["triggering_asset_events"] = {"asset": [SimpleNamespace(extra=extra) for extra in events]}
-    return run_context(airflow, as_of, required=required, workflow=workflow)
+    return run_context(airflow, as_of, required=required, workflow=workflow, strict=strict)
 
 
 SIX = "2026-11-22T06:00"
@@ -180,6 +180,16 @@ def test_conf_says_who_the_run_is_and_the_rest_is_parameters() -> None:
     assert (ctx.batch_id, ctx.trace_id, ctx.capture_id, ctx.idempotency_key) == ("b", "t", "c", "i")
     assert str(ctx.partition) == "tier=T1"
     assert ctx.params == {"limit": 5, "mode": "x"}
+
+
+def test_what_airflow_writes_into_conf_is_no_parameter() -> None:
+    """Lineage of TriggerDagRunOperator and Airflow's own keys are left out, unless the workflow declares them."""
+    conf = {"limit": 5, "openlineage": {"parentRunId": "r"}, "airflow/task_span_detail_level": 2}
+    flow = Workflow("d", params={"limit": 1})
+    for workflow in (None, flow):
+        assert context(conf=conf, params=conf, workflow=workflow, strict=workflow is not None).params == {"limit": 5}
+    ours = Workflow("d", params={"openlineage": {}})
+    assert context(conf={"openlineage": {"on": True}}, workflow=ours).params == {"openlineage": {"on": True}}
 
 
 def test_the_trace_is_airflows_unless_the_caller_says() -> None:

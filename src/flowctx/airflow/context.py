@@ -33,6 +33,10 @@ from flowctx.core.workflow.traceparent import trace_id_of
 
 logger = logging.getLogger("flowctx")
 _DATES = DatesOfRuns()
+#: The key of ``conf`` by which ``TriggerDagRunOperator`` tells OpenLineage which run started another.
+_LINEAGE = "openlineage"
+#: How keys of ``conf`` begin that are Airflow's own, such as ``airflow/task_span_detail_level``.
+_OF_AIRFLOW = "airflow/"
 
 
 def workflow_context(
@@ -136,6 +140,7 @@ def run_context(
     if partition is None and scheme is not None and workflow is not None:
         _refuse_no_partition(workflow, scheme, resumes=request.resume_from is not None)
     params = _params(context.get("params") or {}, conf, workflow)
+    params = _without_words_of_airflow(params, {*getattr(dag, "params", ()), *(workflow.params if workflow else ())})
     known = {*params} if request.resume_from else {*getattr(dag, "params", ())}  # what steps wrote may be set anew
     if not strict:
         known |= _warned(params, known.union(workflow.params if workflow is not None else ()))
@@ -322,6 +327,15 @@ def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workfl
     """Return the parameters: Airflow's merge of the DAG's and ``conf``, without the keys that say who the run is."""
     merged = {**(workflow.params if workflow is not None else {}), **conf, **params}
     return {name: _value(value, name) for name, value in merged.items() if name not in RESERVED_NAMES}
+
+
+def _without_words_of_airflow(params: Mapping[str, Any], declared: Collection[str]) -> dict[str, Any]:
+    """Return parameters without what Airflow and its lineage write into ``conf``, unless somebody declares it."""
+    return {
+        name: value
+        for name, value in params.items()
+        if name in declared or not (name == _LINEAGE or name.startswith(_OF_AIRFLOW))
+    }
 
 
 def _warned(params: Mapping[str, Any], known: Collection[str]) -> set[str]:
