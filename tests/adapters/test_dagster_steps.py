@@ -8,6 +8,7 @@ import pytest
 
 from adapters.dagster_support import Bench
 from flowctx import Daily, PartitionScheme, QualityMetrics, StepResult, Workflow, WorkflowContext
+from flowctx.dagster import partitions_def, workflow_contexts
 from flowctx.dagster._versions import DAGSTER
 from flowctx.examples.prices import prices
 
@@ -222,6 +223,34 @@ def test_a_failure_in_a_range_keeps_what_is_done(flow, tmp_path):
     assert failure.metadata["failed partitions"].value == ["2012-10-27"]
     assert list(bench.materializations(result)) == [("fetch", "2012-10-26"), ("fetch", "2012-10-28")]
     assert bench.outputs.output(["flow", "fetch"], "2012-10-28") == {"day": 28}
+
+
+@pytest.mark.parametrize("about", [{"key": "2012-10-26"}, {"span": ("2012-10-26", "2012-10-28")}], ids=["key", "range"])
+def test_a_workflow_without_partitions_has_none_in_any_run(about, tmp_path):
+    """In a run of partitions it runs once and stores what it made where all read it, those of the run too."""
+    flow, made, seen = Workflow("rates"), [], []
+
+    @flow.step()
+    def fetch(ctx):
+        made.append(ctx.run_id)
+        return StepResult.ok({"runs": len(made)}, quality=QualityMetrics())
+
+    @flow.step(after=["fetch"])
+    def empty(ctx):
+        return StepResult.skip(f"nothing after {ctx.get_output('fetch', 'runs')}")
+
+    @dg.asset(partitions_def=partitions_def(DAYS), ins={"rates": dg.AssetIn(["rates", "fetch"])})
+    def own(context: dg.AssetExecutionContext, rates) -> None:
+        seen.append((rates, [ctx.partition for ctx in workflow_contexts(context, workflow=flow)]))
+
+    bench = Bench(flow, tmp_path, own, backfill_policy=dg.BackfillPolicy.single_run())
+    assert bench.run(selection=["rates/fetch", "rates/empty"]).success
+    result = bench.run(**about)
+    assert ([str(event) for event in bench.events(result, EVENT.STEP_FAILURE)], len(made)) == ([], 2)
+    assert seen == [({"runs": 2}, [None])]
+    assert bench.outputs.output("rates/fetch") == {"runs": 2}
+    (check,) = [event.event_specific_data for event in bench.events(result, EVENT.ASSET_CHECK_EVALUATION)]
+    assert check.passed
 
 
 def test_a_range_of_dates_and_symbols(tmp_path):

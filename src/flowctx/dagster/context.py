@@ -61,13 +61,13 @@ def workflow_context(
                 load(ctx.as_of_date, capture=ctx.capture_id)
     """
     facts = run_facts(context)
-    if len(facts.keys) > 1:
+    keys = facts.keys_of(workflow)
+    if len(keys) > 1:
         raise ContextError(
-            f"this run is about {len(facts.keys)} partitions, {facts.keys[0]} to {facts.keys[-1]}; use "
+            f"this run is about {len(keys)} partitions, {keys[0]} to {keys[-1]}; use "
             "workflow_contexts(context), which has one context for each, or a backfill policy of one run a partition"
         )
-    key = next(iter(facts.keys), None)
-    return facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme)
+    return facts.context(keys[0], as_of=as_of, required=required, workflow=workflow, scheme=scheme)
 
 
 def workflow_contexts(
@@ -88,7 +88,7 @@ def workflow_contexts(
         scheme: As for :func:`workflow_context`.
 
     Returns:
-        As many as the run has partitions; one for a run without.
+        As many as the run has partitions; one for a run or a workflow without.
 
     Raises:
         ContextError: The keys are a range with nothing in it, or as for :func:`workflow_context`.
@@ -104,5 +104,5 @@ def workflow_contexts(
     facts = run_facts(context)
     return [
         facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme)
-        for key in facts.keys or (None,)
+        for key in facts.keys_of(workflow)
     ]

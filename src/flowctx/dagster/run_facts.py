@@ -105,6 +105,12 @@ class RunFacts:
         """The run from which the ids derive: a re-execution continues the run that it started from."""
         return self.root.run_id if self.root else self.run_id
 
+    def keys_of(self, workflow: Workflow | None) -> tuple[str | None, ...]:
+        """Return the keys for which a workflow has a context: one without partitions may sit in a partitioned run."""
+        if workflow is not None and workflow.partitions is None:
+            return (None,)
+        return self.keys or (None,)
+
     def context(
         self,
         key: str | None,
@@ -118,7 +124,7 @@ class RunFacts:
         """Make the context for one of the run's keys.
 
         Args:
-            key: Dagster's key.
+            key: Dagster's key, one of :meth:`keys_of` the workflow.
             as_of: The rule for the business date.
             required: Refuse a run without one.
             workflow: The workflow.
@@ -133,7 +139,6 @@ class RunFacts:
             own_params = {name: value for name, value in params.items() if name not in RESERVED_NAMES}
         if workflow is not None:
             scheme = workflow.partitions
-            key = key if scheme is not None else None  # an unpartitioned asset may sit in a partitioned run
         elif scheme is None:
             scheme = self.scheme
         partition = self._partition(key, scheme, request)

@@ -57,7 +57,7 @@ def run_step(body: StepBody, context: Any) -> Iterator[Event]:
         request = facts.request(params)
         attempts = [
             PartitionStep(body, op, key, facts.context(key, workflow=body.workflow, params=params), request)
-            for key in facts.keys or (None,)
+            for key in facts.keys_of(body.workflow)
         ]
         if body.asset_key is not None and not op.selected_asset_keys:
             return range_checks([check for attempt in attempts for check in attempt.stored_checks(facts)])
