@@ -93,6 +93,18 @@ def test_a_restatement_makes_it_ready_again_only_if_asked(days, ledger):
     assert ready(month, ledger, restated=True) == {}
 
 
+@pytest.mark.parametrize("which", ["own", "previous", "window"])
+def test_a_value_that_is_not_there_is_never_ready(days, ledger, which):
+    """Its run could not read anything; on the first date of a value that is there, there is nothing to wait for."""
+    capture(days, ledger, "date=2026-01-05")
+    item = days.output("value")
+    item = {"previous": item.previous(), "window": item.previous(2)}.get(which, item)
+    flow = Workflow("use", partitions=PartitionScheme(date=Daily(start="2026-01-05"), fund=["A", "C"]))
+    flow.step(name="copy", inputs={"value": item})(lambda ctx, *, value: {})
+    found = ready(flow, ledger, now=datetime(2026, 1, 7, tzinfo=UTC))
+    assert list(found) == [f"date=2026-01-0{day}|fund=A" for day in ((5,) if which == "own" else (5, 6))]
+
+
 FEBRUARY = datetime(2026, 2, 2, tzinfo=UTC)
 
 

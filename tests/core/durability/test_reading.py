@@ -182,6 +182,29 @@ def test_a_partition_that_the_other_workflow_cannot_have_is_said_to_be(ledger):
     assert "workflow 'old' has no partition for date=2026-01-05" in error
 
 
+@pytest.mark.parametrize("which", ["own", "previous", "window", "roll-up"])
+def test_a_value_that_the_other_workflow_does_not_have_is_no_first_date(nav, ledger, which):
+    """It is said, with the nearest one, whatever is read of the dates; an input that is optional has nothing there."""
+    fill(nav, ledger, DAYS[:2])
+    dates = {"month": Monthly(start="2026-01-01")} if which == "roll-up" else {"date": Daily(start=DAYS[0])}
+    item = nav.output("value")
+    item = {"previous": item.previous(), "window": item.previous(2)}.get(which, item)
+    read = []
+    for one in (item, item.optional()):
+        flow = Workflow("use", partitions=PartitionScheme(**dates, fund=["A", "b"]))
+        flow.step(name="copy", inputs={"nav": one})(lambda ctx, *, nav: read.append(nav))
+        key = f"{'2026-01-31' if which == 'roll-up' else DAYS[1]}|b"
+        made = run_here(flow, partition=key, ledger=ledger)
+        if one is item:
+            words = (
+                f"workflow 'nav' has no partition for {made.context.partition} (fund has no value 'b', did you mean B?)"
+            )
+            assert words in made["copy"].error
+        else:
+            assert not read.pop()
+    assert read == []
+
+
 def test_a_workflow_without_partitions_is_read_as_one(ledger):
     """The last one that was captured."""
     rates = Workflow("rates", params={"n": 1})

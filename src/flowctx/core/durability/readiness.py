@@ -92,6 +92,8 @@ class Need:
     def _may_be_empty(self, key: PartitionKey) -> bool:
         """Whether a partition that reads nothing is right to: the first dates, and a week without a session."""
         assert self.mapping is not None  # noqa: S101 - else there is something
+        if self.mapping.lacking(key) is not None:
+            return False
         if self.mapping.previous:
             return True
         cadence, reader = self.mapping.upstream.cadence, self.mapping.downstream

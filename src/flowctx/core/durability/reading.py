@@ -107,12 +107,17 @@ class StepInputs:
         return values
 
     def _keys(self, name: str, item: Input) -> Sequence[PartitionKey | None]:
-        keys = item.partitions(self.step.partitions, self.ctx.partition)
-        if not keys and not item.back and not item.is_optional and item.is_single(self.step.partitions):
+        scheme, key = self.step.partitions, self.ctx.partition
+        keys, mapping = item.partitions(scheme, key), item.mapping(scheme)
+        if keys or item.is_optional or mapping is None:
+            return keys
+        why = mapping.lacking(key)
+        if why is None and not item.back and item.is_single(scheme):
+            why = "its dates do not reach there"
+        if why is not None:
             raise InputMissing(
-                f"{self._label(name)}: workflow {item.workflow.name!r} has no partition for "
-                f"{self.ctx.partition}; its dates or values do not reach there: extend it, or declare the input "
-                ".optional()"
+                f"{self._label(name)}: workflow {item.workflow.name!r} has no partition for {key} ({why}); extend it, "
+                "or declare the input .optional()"
             )
         return keys
 

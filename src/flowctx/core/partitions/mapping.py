@@ -104,6 +104,19 @@ class PartitionMapping:
         same = not self.previous and theirs is not None and reading is not None and same_dates(theirs, reading)
         return self._statics | ({str(self.upstream.cadence_dimension)} if same else set())
 
+    def lacking(self, key: PartitionKey | None) -> str | None:
+        """Return which value of a key the upstream does not have, so that nothing is taken in; ``None`` if it has all.
+
+        Example:
+            >>> from flowctx import PartitionScheme
+            >>> mapping = PartitionMapping(PartitionScheme(fund=["A"]), PartitionScheme(fund=["A", "B"]))
+            >>> mapping.lacking(PartitionKey(fund="B"))
+            "fund has no value 'B', it has A"
+        """
+        shared = () if key is None else (part for part in self.upstream.parts if part.name in self._statics)
+        values = ((part, key[part.name]) for part in shared if key is not None)
+        return next((part.explain(value)[0] for part, value in values if part.find(value) is None), None)
+
     def positions(self, key: PartitionKey | None) -> list[Positions]:
         """Return for each dimension of the upstream the positions that a key takes in.
 
