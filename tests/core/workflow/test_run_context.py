@@ -4,9 +4,21 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from flowctx import AsOf, BusinessCalendar, ContextError, Daily, PartitionKey, PartitionScheme, UnknownPartition, Weekly
+from flowctx import (
+    AsOf,
+    BusinessCalendar,
+    ContextError,
+    Daily,
+    PartitionKey,
+    PartitionScheme,
+    UnknownPartition,
+    Weekly,
+    Workflow,
+    run,
+)
 from flowctx.core.workflow.business_date import RunTiming
 from flowctx.core.workflow.run_context import begin, capture_id_of, idempotency_key_of
+from flowctx.testing import make_context
 
 SCHEME = PartitionScheme(tier=["A", "B"], date=Daily(start="2012-10-01", calendar="XNYS"))
 KEY = PartitionKey(date="2012-10-26", tier="A")
@@ -144,3 +156,24 @@ def test_a_callers_date_must_be_a_session_of_the_rule(day, words) -> None:
         begin("flow", run_id="r", as_of_date=day, as_of=AsOf.last_session(desk))
     fine = begin("flow", run_id="r", as_of_date=date(2026, 1, 16), as_of=AsOf.last_session(desk))
     assert (fine.as_of_date, fine.metadata["calendar"]["name"]) == (date(2026, 1, 16), "DESK")
+
+
+@pytest.mark.parametrize(
+    "partition", ["A|2026-01-09", {"tier": "A", "date": "2026-01-09"}, PartitionKey(tier="A", date="2026-01-09")]
+)
+def test_a_context_for_tests_is_that_of_a_run_of_the_workflow(partition) -> None:
+    """Of a workflow, ids, dates and parameters are those of its run; its own keys and parameters count."""
+    flow = Workflow("flow", partitions=SCHEME, params={"limit": 3})
+    flow.step("load")(lambda ctx: None)
+    made = make_context(workflow=flow, run_id="r1", batch_id="b", partition=partition, params={"limit": "4"})
+    ran = run(flow, run_id="r1", batch_id="b", partition=partition, params={"limit": "4"}, ledger=None).context
+    same = ("partition", "as_of_date", "capture_id", "idempotency_key", "trace_id", "params", "window", "due")
+    assert {name: getattr(made, name) for name in same} == {name: getattr(ran, name) for name in same}
+    assert made.capture_id == "A|2026-01-09|b"
+    assert made.started_at == made.due
+    with pytest.raises(UnknownPartition):
+        make_context(workflow=flow, partition="C|2026-01-09")
+    with pytest.raises(ContextError, match="workflow 'flow' is partitioned"):
+        make_context(workflow=flow)
+    with pytest.raises(ContextError, match="has no parameter 'limmit'"):
+        make_context(workflow=flow, partition=partition, params={"limmit": 4})
