@@ -6,12 +6,15 @@ import json
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import adapters.airflow_support  # noqa: F401 - before Airflow
 
 # isort: split
 import pendulum
+import pytest
 from airflow.configuration import conf
 from airflow.plugins_manager import get_timetables_plugins
 from airflow.sdk import DAG
@@ -22,8 +25,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.airflow_names import DagSerialization
-from flowctx import BusinessCalendar, Daily, PartitionKey, PartitionScheme, Weekly
+from flowctx import BusinessCalendar, CalendarError, Daily, PartitionKey, PartitionScheme, Weekly, Workflow
+from flowctx.airflow import workflow_dag
 from flowctx.airflow.partitions import PartitionTimetable
+from flowctx.airflow.run_order import zones_of
 from flowctx.core.partitions.key import escape_value
 
 WEEKS = Weekly(
@@ -37,6 +42,92 @@ def stored(scheme: PartitionScheme) -> PartitionTimetable:
     timetable = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))).timetable
     assert isinstance(timetable, PartitionTimetable)
     return timetable
+
+
+def bounded(dag: DAG) -> tuple[str, str]:
+    """The first and the last key that the scheduler makes of a DAG that it reads back from the database."""
+    dag = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+    restriction = dag._time_restriction._replace(catchup=True)
+    timetable = dag.timetable
+    timetable.dag_id = None  # it had no runs on an older Airflow
+    keys, last = [], None
+    while last := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction):
+        keys.append(last.partition_key)
+    return keys[0], keys[-1]
+
+
+def midnight(day: int, zone: str | tzinfo = "Asia/Tokyo") -> datetime:
+    """Midnight of a day of July 2026 in a zone."""
+    return datetime(2026, 7, day, tzinfo=ZoneInfo(zone) if isinstance(zone, str) else zone)
+
+
+JULY = Workflow(
+    "july", partitions=PartitionScheme(date=Daily(start="2026-06-01", end="2026-07-31", timezone="America/New_York"))
+)
+JULY.step(name="load")(lambda ctx: {})
+NEXT = {"start_date": midnight(1), "end_date": midnight(10)}
+
+
+ZONES = ("UTC", "America/New_York", "Europe/London", "Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        *({"start_date": midnight(1, zone), "end_date": midnight(10, zone)} for zone in ("UTC", "America/New_York")),
+        *(
+            {"start_date": midnight(1, zone), "end_date": midnight(10, zone)}
+            for zone in ("Europe/London", "Asia/Tokyo")
+        ),
+        {"start_date": midnight(1, "UTC"), "end_date": midnight(10, timezone(timedelta(hours=1)))},
+        {"start_date": datetime(2026, 7, 1), "end_date": midnight(10)},  # noqa: DTZ001 - Airflow's default zone
+        {"default_args": NEXT},
+        {"default_args": {"start_date": "2026-07-01T00:00:00+09:00"}, "end_date": midnight(10)},
+        {"start_date": datetime(2026, 7, 1, 20, tzinfo=ZoneInfo("America/New_York")), "end_date": midnight(10)},
+    ],
+    ids=str,
+)
+def test_midnight_in_the_zone_of_the_dags_dates_is_that_date(dates: dict[str, Any]) -> None:
+    """Airflow keeps the dates of a DAG in UTC, and its first and last as-of dates are those that were written."""
+    assert bounded(workflow_dag(JULY, **dates)) == ("2026-07-01", "2026-07-10")
+
+
+def test_a_dag_of_ones_own_says_the_zone_of_its_dates(caplog) -> None:
+    """`timezone=` is the zone of its dates; where it is not said, the log says which date a time is taken for."""
+    assert JULY.partitions is not None
+    said = DAG("said", schedule=PartitionTimetable(JULY.partitions, timezone="Asia/Tokyo"), **NEXT)
+    assert bounded(said) == ("2026-07-01", "2026-07-10")
+    assert not caplog.messages
+    assert bounded(DAG("unsaid", schedule=PartitionTimetable(JULY.partitions), **NEXT)) == ("2026-06-30", "2026-07-09")
+    assert "it is taken for 2026-06-30" in caplog.text
+    assert "PartitionTimetable(scheme, timezone='Asia/Tokyo')" in caplog.text
+    with pytest.raises(CalendarError, match="did you mean Asia/Tokyo"):
+        PartitionTimetable(JULY.partitions, timezone="Asia/Tokio")
+
+
+def test_a_timetable_that_an_older_flowctx_stored_is_read() -> None:
+    """It has no zone, and the dates of its DAG mean what they did."""
+    assert JULY.partitions is not None
+    old = PartitionTimetable.deserialize({"scheme": JULY.partitions.to_dict()})
+    july = TimeRestriction(pendulum.datetime(2026, 7, 1), None, catchup=True)
+    assert old.next_dagrun_info_v2(last_dagrun_info=None, restriction=july).partition_key == "2026-07-01"
+
+
+def test_a_backfill_by_the_clock_of_the_ui_makes_the_dates_that_it_shows() -> None:
+    """The UI sends midnight in the zone that it shows as an instant in UTC; a time with a zone is of that zone."""
+    timetable = workflow_dag(JULY, **NEXT).timetable
+    for zone, bound in (
+        ("Asia/Tokyo", midnight(3).astimezone(UTC)),
+        ("America/Chicago", midnight(3, "America/Chicago")),
+    ):
+        keys = [info.partition_key for info in timetable.iter_partition_dagrun_infos(earliest=bound, latest=bound)]
+        assert keys == ["2026-07-03"], zone
+
+
+def test_a_date_without_a_zone_is_of_airflows_default_zone(monkeypatch) -> None:
+    """`default_timezone` of airflow.cfg is the zone of dates that have none, as Airflow takes them."""
+    monkeypatch.setattr("airflow.settings.TIMEZONE", pendulum.timezone("Asia/Tokyo"))
+    assert zones_of(datetime(2026, 7, 1), "2026-07-10", None) == ["Asia/Tokyo"]  # noqa: DTZ001
 
 
 def run_id(key: str | None, run_type: DagRunType = DagRunType.SCHEDULED) -> str:

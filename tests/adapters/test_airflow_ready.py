@@ -13,7 +13,18 @@ from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from flowctx import Daily, EngineError, Monthly, PartitionScheme, StepResult, Weekly, Workflow, WorkflowError, run
+from flowctx import (
+    Daily,
+    EngineError,
+    Hourly,
+    Monthly,
+    PartitionScheme,
+    StepResult,
+    Weekly,
+    Workflow,
+    WorkflowError,
+    run,
+)
 from flowctx.airflow import PartitionTimetable, _compat, ready, workflow_dag
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.ready import ReadyTrigger, add_starter, inputs_schedule
@@ -87,6 +98,19 @@ def test_each_month_is_started_once_when_its_sessions_are_there(ledger):
         assert run_id.startswith(f"inputs__{key}__")
         assert found[run_id] == {"partition": key}
         before.add(run_id)
+
+
+@pytest.mark.parametrize("at", ["2026-01-05T00:00:00+09:00", "2026-01-05T00:00:00", "2026-01-05T06:30:00-05:00"])
+@pytest.mark.parametrize("cadence", [Daily, Hourly])
+def test_it_begins_with_the_date_that_start_date_shows(cadence, at):
+    """Midnight in its own zone is that date; another time is the day of the cadence's zone, of hours too."""
+    scheme = PartitionScheme(at=cadence(start="2026-01-01", timezone="America/New_York"))
+    values, flow = Workflow("values", partitions=scheme), Workflow("begun", partitions=scheme)
+    values.step(name="value")(_value)
+    flow.step(name="report", inputs={"days": values.output("value")})(_report)
+    schedule = inputs_schedule(flow, datetime.fromisoformat(at), "ignore")
+    trigger = ReadyTrigger("begun", schedule.readiness.to_dict(), schedule.since.isoformat(), "ignore", 0.0)
+    assert trigger.since.isoformat() == "2026-01-05"
 
 
 def test_what_is_there_is_not_started_again(ledger):

@@ -15,6 +15,7 @@ from airflow.sdk import DAG, Param, task_group
 from flowctx.airflow._compat import most_instances
 from flowctx.airflow.outputs import TRIGGER_RULES, label_of
 from flowctx.airflow.partitions import PartitionTimetable
+from flowctx.airflow.run_order import zones_of
 from flowctx.airflow.steps import StepOperator
 from flowctx.airflow.watching import WATCHER, Watcher
 from flowctx.core.errors import WorkflowError
@@ -93,7 +94,7 @@ def workflow_dag(
     scheme = workflow.partitions.without(*mapped) if workflow.partitions is not None else None
     arguments: dict[str, Any] = {
         "dag_id": (dag_id := dag_kwargs.get("dag_id", workflow.name)),
-        "schedule": None if scheme is None else PartitionTimetable(scheme, dag_id=dag_id),
+        "schedule": None if scheme is None else PartitionTimetable(scheme, dag_id=dag_id, timezone=_zones(dag_kwargs)),
         "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()} | _step_config(workflow),
         **dag_kwargs,
         **_rule_of_all(as_of, dag_kwargs),
@@ -140,6 +141,12 @@ def _watched(tasks: list[StepOperator]) -> None:
 def _rule_of_all(as_of: AsOf | None, dag_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that make a rule hold for tasks too that are added to the DAG."""
     return {} if as_of is None else {"default_args": {**(dag_kwargs.get("default_args") or {}), "as_of": as_of}}
+
+
+def _zones(dag_kwargs: Mapping[str, Any]) -> list[str]:
+    """Return the zones of the DAG's dates."""
+    arguments = (dag_kwargs, dag_kwargs.get("default_args") or {})
+    return zones_of(*(some.get(name) for name in ("start_date", "end_date") for some in arguments))
 
 
 def _by_inputs(

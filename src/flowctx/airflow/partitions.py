@@ -7,22 +7,35 @@ import heapq
 import logging
 import re
 import warnings
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, tzinfo
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from airflow import settings
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
 from flowctx.airflow._versions import AIRFLOW
-from flowctx.airflow.run_order import Lane, bound_of, dag_run_info, instant_of, lanes_of, to_pendulum
+from flowctx.airflow.run_order import (
+    Lane,
+    bound_of,
+    clock_of,
+    dag_run_info,
+    instant_of,
+    lanes_of,
+    midnight_of,
+    to_pendulum,
+)
+from flowctx.core.dates.cadence import Cadence
 from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
 from flowctx.core.dates.due_rules import Delays
+from flowctx.core.dates.zones import zone_name
 from flowctx.core.errors import CalendarError, ContextError, MissingExtra, PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.names import listed
 
 if TYPE_CHECKING:
     from airflow.partition_mappers.base import PartitionMapper
@@ -50,9 +63,10 @@ class PartitionTimetable(Timetable):
     * **Catch-up** on: every key of every as-of date that is due, from the DAG's ``start_date`` on. Off: every key of
       the latest as-of date that is due. A date is always finished once its first run is there.
     * **Dates that bound** (``start_date`` and ``end_date`` of the DAG, ``--from-date`` and ``--to-date`` of
-      ``airflow backfill create``) bound as-of dates, both included. A time that is midnight on its own clock means
-      the date that it shows, as ``--from-date 2012-01-03`` does; any other means the day that the cadence's zone has
-      then. So ``--from-date D --to-date D`` makes all keys of the as-of date ``D``, in every zone.
+      ``airflow backfill create``) bound as-of dates, both included. A time that is midnight in its own zone means
+      the date that it shows there, as ``--from-date 2012-01-03`` does; any other means the day that the cadence's zone
+      has then. So ``--from-date D --to-date D`` makes all keys of the as-of date ``D``, in every zone. Of the DAG's
+      dates Airflow keeps the instants alone: their zone is in ``timezone``, which ``workflow_dag`` says.
     * **Backfills** make runs that are due only, and no run of a key that has one (``--reprocess-behavior none``).
       As on any schedule, Airflow goes on after the latest run there is, whatever made it: leave dates that catch-up
       has still to reach to catch-up.
@@ -70,10 +84,13 @@ class PartitionTimetable(Timetable):
         scheme: Which keys there are.
         by_inputs: Its runs are started elsewhere, when their inputs are there, and the schedule makes none.
         dag_id: The DAG that it is the schedule of; ``workflow_dag`` says it.
+        timezone: The zone, or zones, of the DAG's ``start_date`` and ``end_date``. If left out: UTC, Airflow's
+            ``default_timezone`` or the cadence's, whichever has midnight then; where none has, the log warns.
 
     Raises:
         PartitionError: It is no scheme.
-        CalendarError: Keys are due after the close, and the calendar has no closing times.
+        CalendarError: Keys are due after the close, and the calendar has no closing times; or there is no such
+            ``timezone``.
 
     Example:
         >>> from datetime import timedelta
@@ -94,13 +111,22 @@ class PartitionTimetable(Timetable):
     #: Whether it was read from the database, and so is where the database may be asked.
     _stored = False
 
-    def __init__(self, scheme: PartitionScheme, *, by_inputs: bool = False, dag_id: str | None = None) -> None:
+    def __init__(
+        self,
+        scheme: PartitionScheme,
+        *,
+        by_inputs: bool = False,
+        dag_id: str | None = None,
+        timezone: str | tzinfo | Iterable[str] = (),
+    ) -> None:
         if not isinstance(scheme, PartitionScheme):
             raise PartitionError(
                 f"PartitionTimetable takes a PartitionScheme, not a {type(scheme).__name__}: "
                 "PartitionTimetable(PartitionScheme(date=Daily(start='2012-01-03'), symbol=['AAPL', 'IBM']))"
             )
-        self._fill(scheme, by_inputs, dag_id)
+        self._fill(
+            scheme, by_inputs, dag_id, [zone_name(timezone)] if isinstance(timezone, tzinfo) else listed(timezone)
+        )
         for lane in self._lanes:
             if lane.cadence.due_at is not None and lane.cadence.due_at.after_close:
                 lane.cadence.business_calendar.known_closes()
@@ -108,8 +134,9 @@ class PartitionTimetable(Timetable):
             _log.log(logging.ERROR if self._end.ended else logging.WARNING, "%s", self._end)
             warnings.warn(str(self._end), stacklevel=2)
 
-    def _fill(self, scheme: PartitionScheme, by_inputs: bool, dag_id: str | None) -> None:
-        self.scheme, self.by_inputs, self.dag_id = scheme, by_inputs, dag_id
+    def _fill(self, scheme: PartitionScheme, by_inputs: bool, dag_id: str | None, zones: list[str]) -> None:
+        self.scheme, self.by_inputs, self.dag_id, self._zones = scheme, by_inputs, dag_id, zones
+        self._clocks = [clock_of(zone) for zone in zones]
         self.periodic = scheme.cadence is not None
         self.can_be_scheduled = self.periodic and not by_inputs
         self.description = self._description()
@@ -188,13 +215,29 @@ class PartitionTimetable(Timetable):
                 return dag_run_info(to_pendulum(instant), to_pendulum(instant), key)
         return None
 
-    @staticmethod
-    def _next(lane: Lane, last: DagRunInfo | None, restriction: TimeRestriction) -> DagRunInfo | None:
+    def _date_of(self, cadence: Cadence, bound: datetime | None) -> date | None:
+        """Return the as-of date, or the hour, that a date of the DAG's means; Airflow has it in UTC."""
+        if bound is None:
+            return None
+        clocks = self._clocks or [UTC, settings.TIMEZONE]
+        found = bound_of(cadence, bound, clocks)
+        if not (self._clocks or isinstance(found, datetime) or midnight_of(bound, [*clocks, cadence.zone])):
+            _log.warning(
+                "the DAG's date %s is midnight neither in UTC nor in %s; it is taken for %s. If it is midnight in "
+                "another zone, say which: PartitionTimetable(scheme, timezone='Asia/Tokyo')",
+                *(bound, cadence.timezone, found),
+            )
+        return found
+
+    def _shown_date(self, cadence: Cadence, bound: datetime) -> date:
+        """Return the as-of date, or the hour, that a bound of a backfill means, which has the zone that was given."""
+        # The UI sends what is midnight in the zone that it shows as an instant in UTC.
+        clocks = [bound.tzinfo] if bound.utcoffset() else [UTC, *self._clocks, settings.TIMEZONE]
+        return bound_of(cadence, bound, clocks)
+
+    def _next(self, lane: Lane, last: DagRunInfo | None, restriction: TimeRestriction) -> DagRunInfo | None:
         # Before 3.2 a scheduled run whose logical date is out of the DAG's dates gets no tasks, and is a success.
-        bounds = [
-            None if bound is None else bound_of(lane.cadence, bound)
-            for bound in (restriction.earliest, restriction.latest)
-        ]
+        bounds = [self._date_of(lane.cadence, bound) for bound in (restriction.earliest, restriction.latest)]
         least = 0 if restriction.catchup else max(0, lane.cadence.known_due_count(datetime.now(UTC)) - 1)
         info = lane.next_info(last, earliest=bounds[0], latest=bounds[1], least=least)
         if AIRFLOW.able("partitioned runs"):
@@ -229,7 +272,8 @@ class PartitionTimetable(Timetable):
         """Yield the runs of a backfill: all keys, due by now, of the as-of dates from ``earliest`` to ``latest``."""
         now = datetime.now(UTC)
         infos = (
-            lane.between(bound_of(lane.cadence, earliest), bound_of(lane.cadence, latest), now) for lane in self._lanes
+            lane.between(self._shown_date(lane.cadence, earliest), self._shown_date(lane.cadence, latest), now)
+            for lane in self._lanes
         )
         yield from heapq.merge(*infos, key=_order)
         if self._end is not None:
@@ -297,7 +341,7 @@ class PartitionTimetable(Timetable):
 
     def serialize(self) -> dict[str, Any]:
         """Return it as JSON; the values of callables are written out."""
-        more = {"by_inputs": self.by_inputs, "dag_id": self.dag_id}
+        more = {"by_inputs": self.by_inputs, "dag_id": self.dag_id, "timezone": self._zones}
         return {"scheme": self.scheme.to_dict(), **{name: value for name, value in more.items() if value}}
 
     @classmethod
@@ -305,7 +349,8 @@ class PartitionTimetable(Timetable):
         """Read :meth:`serialize` back."""
         made = cls.__new__(cls)
         # Whoever schedules has been told of the calendar's end.
-        made._fill(PartitionScheme.from_dict(data["scheme"]), bool(data.get("by_inputs")), data.get("dag_id"))
+        scheme = PartitionScheme.from_dict(data["scheme"])
+        made._fill(scheme, bool(data.get("by_inputs")), data.get("dag_id"), data.get("timezone", []))
         made._stored = True
         return made
 

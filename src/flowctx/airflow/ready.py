@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple
 
+import pendulum
+from airflow import settings
 from airflow.sdk import DAG, BaseOperator, Context
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -22,7 +24,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.partitions import id_text
 from flowctx.airflow.planned_runs import Count, DagRuns, instant_of_key, start_run, together
 from flowctx.airflow.recording import ledger
-from flowctx.airflow.run_order import bound_of
+from flowctx.airflow.run_order import day_in, midnight_of
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
 from flowctx.core.errors import ContextError, EngineError, WorkflowError, error_text
@@ -60,7 +62,9 @@ def inputs_schedule(workflow: Workflow, start_date: datetime | None, on_restatem
     if start_date is None:
         raise WorkflowError(f"{shown} runs what is ready from start_date= on, and there is none; pass it")
     assert readiness.scheme.cadence is not None  # noqa: S101 - that was checked
-    return InputsSchedule(readiness, bound_of(readiness.scheme.cadence, start_date), on_restatement)
+    start = pendulum.instance(start_date, tz=settings.TIMEZONE)
+    since = midnight_of(start, [start.tzinfo]) or day_in(readiness.scheme.cadence, start)
+    return InputsSchedule(readiness, since, on_restatement)
 
 
 def add_starter(dag: DAG, schedule: InputsSchedule) -> DAG:

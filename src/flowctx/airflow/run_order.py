@@ -16,16 +16,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 from bisect import bisect_right
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
 
 import pendulum
+from airflow import settings
 from airflow.timetables.base import DagRunInfo, DataInterval
 
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.core.dates.cadence import Cadence, Hourly
-from flowctx.core.dates.zones import first_instant
+from flowctx.core.dates.zones import first_instant, get_zone
 from flowctx.core.partitions.key import escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 
@@ -227,8 +228,51 @@ def day_in(cadence: Cadence, instant: datetime) -> date:
     return date(local.year, local.month, local.day)
 
 
-def bound_of(cadence: Cadence, bound: datetime) -> date:
-    """Return the as-of date, or the hour, that a bound means; see ``PartitionTimetable``."""
-    if bound.time() == time():
-        return date(bound.year, bound.month, bound.day)
+def midnight_of(bound: datetime, clocks: Iterable[tzinfo | None]) -> date | None:
+    """Return the date that the first of some clocks shows which has midnight then, or None."""
+    shown = (bound.astimezone(clock) for clock in clocks)
+    return next((date(local.year, local.month, local.day) for local in shown if local.time() == time()), None)
+
+
+def bound_of(cadence: Cadence, bound: datetime, clocks: Iterable[tzinfo | None]) -> date:
+    """Return the as-of date, or the hour, that a bound means; see ``PartitionTimetable``.
+
+    Args:
+        cadence: The cadence.
+        bound: The bound.
+        clocks: The zones by which it may have been written.
+    """
+    found = midnight_of(bound, clocks)
+    if found is not None:
+        return found
     return bound.astimezone(UTC) if isinstance(cadence, Hourly) else day_in(cadence, bound)
+
+
+def zones_of(*dates: object) -> list[str]:
+    """Return the zones of the dates of a DAG, of which Airflow keeps the instants alone.
+
+    Args:
+        *dates: Datetimes, or texts as Airflow reads them; without a zone they are of its ``default_timezone``.
+
+    Returns:
+        IANA names, and offsets such as ``+09:00``.
+    """
+    found: dict[str, None] = {}
+    for date_ in dates:
+        read = pendulum.parse(date_, tz=settings.TIMEZONE, strict=False) if isinstance(date_, str) else date_
+        if isinstance(read, datetime):
+            aware = pendulum.instance(read, tz=settings.TIMEZONE)
+            found[getattr(aware.tzinfo, "key", None) or aware.format("Z")] = None
+    return list(found)
+
+
+def clock_of(zone: str) -> tzinfo:
+    """Return the clock of a zone, by its IANA name or its offset.
+
+    Raises:
+        CalendarError: No such zone.
+    """
+    try:
+        return datetime.strptime(zone, "%z").tzinfo or UTC
+    except (TypeError, ValueError):
+        return get_zone(zone)
