@@ -457,4 +457,4 @@ def test_a_date_is_typed_in_one_form(shell):
 
 def test_a_run_that_is_there_is_told_in_a_sentence(failed):
     """What a run id is taken by is one sentence."""
-    assert "the ledger remembers a run 'r1' already; continue it" in failed(*RUN, exit_code=1)
+    assert "the ledger remembers a run 'r1' already; continue it" in failed(*RUN, exit_code=2)

@@ -69,6 +69,19 @@ def test_values_of_several_partitions_name_them(ledger):
     assert partition_named(ledger, "desks", "T1|N") == PartitionKey(desk="T1", venue="N")
 
 
+def test_a_value_of_two_dimensions_needs_their_names(ledger):
+    """A ledger does not know that EUR|USD has the base first: it is not taken for USD|EUR."""
+    pairs = Workflow("fx", partitions=PartitionScheme(base=["USD", "EUR"], quote=["EUR", "USD"]))
+    pairs.step("only")(lambda ctx: None)
+    for partition in ("USD|EUR", "USD|USD"):
+        run(pairs, partition=partition, run_id="several", ledger=ledger)
+    for name in (lambda text: run_named(ledger, "several", text), lambda text: partition_named(ledger, "fx", text)):
+        with pytest.raises(CommandError, match=r"'USD' is a value of base and of quote; .* as base=…,quote=…"):
+            name("EUR|USD")
+    assert partition_named(ledger, "fx", "USD|USD") == PartitionKey(base="USD", quote="USD")
+    assert run_named(ledger, "several", "USD|USD") == ("several", PartitionKey(base="USD", quote="USD"))
+
+
 def test_the_commands_take_both(shell):
     """`show`, `replay` and `resume` find a run by its beginning and its short key."""
     run_id = shell("run", "cli_flows:prices", "--partition", "IBM", "--json", exit_code=1)["run_id"]

@@ -162,6 +162,9 @@ def test_a_run_is_compared_with_its_replay(funds):
     """What it returns now on what it saw then is what it returned."""
     run_id = funds("runs", "--json")[0]["run_id"]
     assert funds("diff", "fund_nav", "--replay", run_id) == f"fund_nav: run {run_id} and its replay: 1 equal\n"
+    assert funds("diff", "fund_nav", "--replay", run_id[:20]) == f"fund_nav: run {run_id} and its replay: 1 equal\n"
+    key = funds("show", run_id, "--json")["context"]["partition"]
+    assert "1 equal" in funds("diff", "fund_nav", "--replay", run_id, "--partition", "|".join(key.values()))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,10 @@ def test_a_run_is_compared_with_its_replay(funds):
         (("--revision", "1", "--with", "b2"), "--with 'b2' is no number of a revision"),
         (("--batch", "b1", "--with", "b9"), "remembers no batch 'b9'"),
         (("--revision", "2", "--with", "7"), "no partition of workflow 'fund_nav' that is meant has both versions"),
-        (("--replay", "r", "--batch", "b1"), "--replay compares a run with itself"),
+        (("--replay", "r", "--batch", "b1"), "--replay compares a run with itself; leave out --batch"),
+        (("--replay", "r", "--common", "--select", "fund=A"), "with itself; leave out --select and --common"),
+        (("--replay", "r", "--partition", "Z9"), "the ledger remembers no run 'r'"),
+        (("--batch", "b1", "--partition", "Z9"), "for versions write --select"),
         (("--batch", "b1", "--step", "worth"), "has no step 'worth'"),
     ],
 )

@@ -156,6 +156,14 @@ def test_a_complete_run_is_returned_as_it_is(flow, ledger, source):
     assert ledger.get_run(done.run_id).attempt == 1
 
 
+def test_a_complete_run_has_its_large_outputs(tmp_path):
+    """What is kept in files beside the ledger comes with a run that is complete."""
+    flow, url = Workflow("flow"), f"sqlite:///{tmp_path / 'ledger.db'}"
+    flow.step(name="large")(lambda ctx: {"text": "x" * 100_000})
+    done = run(flow, ledger=url)
+    assert resume(done.run_id, flow, ledger=url).context.get_output("large", "text") == "x" * 100_000
+
+
 def test_a_run_that_ended_with_a_skip_is_complete(ledger):
     """A run whose steps were skipped has nothing left to run."""
     flow = Workflow("flow")

@@ -78,7 +78,7 @@ def print_json(data: object) -> None:
 
 def json_text(data: object) -> str:
     """Return data as JSON that every terminal and every encoding takes."""
-    return _escaped(json.dumps(data, indent=2, ensure_ascii=False))
+    return _escaped(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _escaped(text: str) -> str:
@@ -327,7 +327,7 @@ def step_data(record: StepRecord) -> dict[str, Any]:
         "output": to_json(record.output),
         "inputs": {name: [input_data(read) for read in reads] for name, reads in record.inputs.items()},
         "updates": to_json(record.updates),
-        "quality": record.quality.to_dict() if record.quality else None,
+        "quality": to_json(record.quality.to_dict()) if record.quality else None,
     }
 
 
@@ -365,7 +365,7 @@ def result_data(result: StepResult) -> dict[str, Any]:
         "status": str(result.status),
         "output": to_json(result.output),
         "updates": to_json(result.context_updates),
-        "quality": result.quality.to_dict() if result.quality else None,
+        "quality": to_json(result.quality.to_dict()) if result.quality else None,
         "error": result.error,
         "category": str(result.category) if result.category else None,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import permutations
 
 from flowctx.cli.options import CommandError
@@ -25,7 +27,8 @@ def run_named(ledger: Ledger, begun: str, partition: PartitionKey | str | None) 
         partition: The partition key, or its values in the scheme's order, such as ``2012-10-26|IBM``.
 
     Raises:
-        CommandError: Several runs begin so, or none has such a partition.
+        CommandError: Several runs begin so, none has such a partition, or a value is known of two dimensions.
+        UnknownRun: The ledger remembers no such run.
     """
     run_id = _run_id(ledger, begun)
     if not isinstance(partition, str):
@@ -35,6 +38,9 @@ def run_named(ledger: Ledger, begun: str, partition: PartitionKey | str | None) 
         _values(partition),
     )
     keys = [key for key in found if key is not None and sorted(key.values()) == sorted(values)]
+    _refuse_several_readings(values, [key for key in found if key is not None])
+    if not found:
+        ledger.get_run(run_id)  # says that there is none
     if len(keys) != 1:
         there = ", ".join(str(key) for key in list(found)[:_SHOWN])
         raise CommandError(
@@ -52,15 +58,15 @@ def partition_named(ledger: Ledger, workflow: str | None, partition: PartitionKe
         partition: The partition key, or its values, such as ``2012-10-26|IBM``.
 
     Raises:
-        CommandError: No run, or runs of several partitions, have these values.
+        CommandError: No run, or runs of several partitions, have these values, or one is known of two dimensions.
     """
     if not isinstance(partition, str):
         return partition
     values = _values(partition)
     known = [run.context.partition for run in ledger.list_runs(workflow=workflow, limit=_LATEST)]
-    names = dict.fromkeys(
-        tuple(key) for key in known if key is not None and len(key) == len(values) <= _MOST_DIMENSIONS
-    )
+    alike = [key for key in known if key is not None and len(key) == len(values) <= _MOST_DIMENSIONS]
+    _refuse_several_readings(values, alike)
+    names = dict.fromkeys(map(tuple, alike))
     keys = (PartitionKey(**dict(zip(one, some, strict=True))) for one in names for some in permutations(values))
     found = [key for key in dict.fromkeys(keys) if ledger.list_runs(workflow=workflow, partition=key, limit=1)]
     if len(found) == 1:
@@ -71,6 +77,22 @@ def partition_named(ledger: Ledger, workflow: str | None, partition: PartitionKe
         f"{'several partitions have' if found else 'no run is known of a partition with'} the values "
         f"{partition!r}{those}; write it with its dimensions, as {example}"
     )
+
+
+def _refuse_several_readings(values: Sequence[str], known: Iterable[PartitionKey]) -> None:
+    """Refuse values of which one is known of two dimensions: a key does not tell in which order a scheme has them."""
+    if len(set(values)) == 1:
+        return
+    dimensions: defaultdict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
+    for key in known:
+        for name, value in key.items():
+            dimensions[tuple(key), value].add(name)
+    for (names, value), of in dimensions.items():
+        if value in values and len(of) > 1:
+            raise CommandError(
+                f"{value!r} is a value of {' and of '.join(sorted(of))}; "
+                f"write the partition with its dimensions, as {','.join(f'{name}=…' for name in names)}"
+            )
 
 
 def _values(text: str) -> list[str]:

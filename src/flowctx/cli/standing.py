@@ -6,6 +6,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, repeat
@@ -23,14 +24,14 @@ from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, launcher_of, refuse_url
 from flowctx.cli.grids import print_grid
-from flowctx.cli.options import json_option, there_option, workflows_option
+from flowctx.cli.options import CommandError, json_option, there_option, workflows_option
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, EngineError, WorkflowError
+from flowctx.core.errors import BatchError, EngineError, UnknownBatch, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.printable import amount, share
 from flowctx.core.workflow.definition import Workflow
@@ -69,8 +70,9 @@ def status(
     flowctx status restate --on airflow --workflow flows:prices
     """  # noqa: D301 - \b is for click
     workflows = [import_workflow(target) for target in targets]
-    _ask_engine(ledger, batch_id, engine, url, workflows)
-    found = BatchStatus.of(ledger, batch_id, *workflows)
+    with _refused_as_typed():
+        _ask_engine(ledger, batch_id, engine, url, workflows)
+        found = BatchStatus.of(ledger, batch_id, *workflows)
     if (
         found.batch.canceled_at is not None
         and PartitionState.RUNNING in found.counts
@@ -87,6 +89,17 @@ def status(
         _show_status(found, most, [workflow.name for workflow in workflows])
         if html_file is not None:
             echo(f"\nwritten to {html_file}")
+
+
+@contextmanager
+def _refused_as_typed() -> Iterator[None]:
+    """Take what does not fit the batch for a wrong command: typed again, it is refused again."""
+    try:
+        yield
+    except UnknownBatch:
+        raise  # told with the ledger
+    except BatchError as exc:
+        raise CommandError(str(exc)) from exc
 
 
 def _ask_engine(
@@ -280,7 +293,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     if workflows := _workflows_on_engine(batch, engine):
-        _ask_engine(ledger, batch_id, engine, url, workflows)
+        with _refused_as_typed():
+            _ask_engine(ledger, batch_id, engine, url, workflows)
     stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
     died = _end_silent(ledger, batch)
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():

@@ -11,7 +11,7 @@ import click
 
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import CommandError, complete_name, json_option, read_columns, there_option
+from flowctx.cli.options import CommandError, complete_name, json_option, partition_option, read_columns, there_option
 from flowctx.cli.output import (
     echo,
     print_json_list,
@@ -19,10 +19,12 @@ from flowctx.cli.output import (
     print_table,
     write_file,
 )
+from flowctx.cli.run_names import run_named
 from flowctx.cli.standard_output import data_alone
 from flowctx.cli.written_outputs import WrittenOutputs
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.version_choice import VersionChoice, read_time
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
@@ -135,6 +137,7 @@ def output(
     "--with", "other", metavar="OTHER", help="The other batch, number, time or capture; else the current one."
 )
 @click.option("--replay", "run_id", metavar="RUN", help="A run, and what its steps return now on what they saw then.")
+@partition_option("With --replay: which partition is meant, where one run id serves several.")
 @click.option("--select", metavar="TEXT", help="Which partitions; by default all that were captured.")
 @click.option("--until", metavar="DATE", help="The last as-of date; what is selected after it is left out.")
 @click.option("--step", metavar="STEP", help="Only this step.")
@@ -151,6 +154,7 @@ def output(
 def diff(
     target: str,
     run_id: str | None,
+    partition: PartitionKey | str | None,
     other: str | None,
     select: str | None,
     until: str | None,
@@ -181,10 +185,12 @@ def diff(
     workflow = workflow_of(target, ledger)
     how = Tolerance(atol=atol, rtol=rtol, key=read_columns(key))
     if run_id is not None:
-        if other is not None or any(which.values()):
-            raise click.UsageError("--replay compares a run with itself; leave out the other version")
+        _check_replay(other, select=select, until=until, common=common, **which)
+        run_id, one = run_named(ledger, run_id, partition)
         found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
-        some = iter_replay(workflow, run_id, how, step=step, ledger=ledger)
+        some = iter_replay(workflow, run_id, how, partition=one, step=step, ledger=ledger)
+    elif partition is not None:
+        raise click.UsageError("--partition says which of a run's is replayed; for versions write --select")
     else:
         before, after = _sides(which, other)
         found = Differences(workflow=workflow.name, before=before.text, after=after.text)
@@ -195,6 +201,18 @@ def diff(
         _show_differences(waiting, limit, html_file, as_json=as_json)
         if not waiting.equal:
             raise click.exceptions.Exit(1)
+
+
+def _check_replay(other: str | None, **how: Any) -> None:
+    """Refuse what a run that is compared with its replay has no use for.
+
+    Raises:
+        click.UsageError: Another version, or a selection.
+    """
+    if other is not None:
+        raise click.UsageError("--replay compares a run with itself; leave out --with")
+    if beside := [f"--{name.replace('_', '-').removesuffix('-id')}" for name, value in how.items() if value]:
+        raise click.UsageError(f"--replay compares a run with itself; leave out {' and '.join(beside)}")
 
 
 def _sides(which: dict[str, Any], other: str | None) -> tuple[VersionChoice, VersionChoice]:

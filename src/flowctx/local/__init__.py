@@ -195,7 +195,9 @@ def resume(
             )
 
         plan, recorder = _continued(ledger_in_use, workflow, before, planned, take_over=take_over)
-        return Progress(workflow, recorder, clock).load_completed(plan.records).to_the_end()
+        complete_in = ledger_in_use if plan.complete(workflow) else None
+        progress = Progress(workflow, recorder, clock, complete_in=complete_in)
+        return progress.load_completed(plan.records).to_the_end()
 
 
 def replay(

@@ -12,6 +12,7 @@ from typing import Any
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.clock import Clock
 from flowctx.core.data.plain import ArtifactRef
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, reason_of
@@ -37,12 +38,14 @@ _ENDINGS: Mapping[type[BaseException], str] = {
 
 
 class Progress:
-    """A run in progress; made for a recorder that has begun it."""
+    """A run in progress; made for a recorder that has begun it, or for one that is complete in a ledger."""
 
-    def __init__(self, workflow: Workflow, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self, workflow: Workflow, recorder: Recorder, clock: Clock, *, complete_in: Ledger | None = None
+    ) -> None:
         self.workflow, self.recorder, self.clock = workflow, recorder, clock
         self.ctx = recorder.context
-        ledger = ledger_behind(recorder.ledger)
+        ledger = complete_in or ledger_behind(recorder.ledger)
         self.store: ArtifactStore | None = artifact_store(ledger)
         if self.store is None and ledger is None:
             self.store = MemoryArtifactStore()

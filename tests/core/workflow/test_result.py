@@ -1,5 +1,7 @@
 """StepResult, ErrorCategory and QualityMetrics."""
 
+import json
+
 import pytest
 
 from flowctx import ErrorCategory, PlainDataError, QualityMetrics, StepResult, StepStatus
@@ -79,3 +81,5 @@ def test_quality_as_a_dict():
     """Its dict is plain and complete."""
     quality = QualityMetrics(counts={"rows": 2}, rates={"null": 0.5}, passed=False, reasons=("nulls",))
     assert quality.to_dict() == {"counts": {"rows": 2}, "rates": {"null": 0.5}, "passed": False, "reasons": ["nulls"]}
+    unknown = StepResult.ok(quality=QualityMetrics(rates={"null": float("nan")}))
+    assert json.loads(json.dumps(unknown.to_dict(), allow_nan=False))["quality"]["rates"] == {"null": {"$float": "nan"}}

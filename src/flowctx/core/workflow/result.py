@@ -152,7 +152,7 @@ class StepResult:
             "success": self.success,
             "output": to_json(self.output),
             "context_updates": to_json(self.context_updates),
-            "quality": None if self.quality is None else self.quality.to_dict(),
+            "quality": None if self.quality is None else to_json(self.quality.to_dict()),
             "error": self.error,
             "category": None if self.category is None else str(self.category),
         }
