@@ -223,6 +223,8 @@ def test_batches_of_two_schemas_are_refused():
     "frame",
     [
         pd.DataFrame({"a": [1, 2]}, index=pd.RangeIndex(5, 7)),
+        pd.DataFrame({"a": [1, 2]}, index=pd.RangeIndex(2, name="k")),
+        pd.DataFrame({"a": [1, 2]}, index=pd.RangeIndex(8, 2, -3)),
         pd.DataFrame({"a": [1, 2]}, index=pd.Index(["x", "y"], name="k")),
         pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2)], names=["k", "n"])),
         pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2024-01-01", periods=2, freq="B", tz="America/New_York")),
@@ -254,6 +256,32 @@ def test_a_pandas_frame_comes_back_as_it_was(frame):
     back = found.to_pandas()
     pd.testing.assert_frame_equal(back, frame, check_freq=True)
     assert getattr(back.index, "freq", None) == getattr(frame.index, "freq", None)
+
+
+def test_ids_in_even_steps_are_a_column():
+    """They are RangeIndexes of pandas, and are found by filters and other libraries, and make another table."""
+    frames = [pd.DataFrame({"id": ids, "x": [1.0, 2.0]}).set_index("id") for ids in ([100, 101], [900, 910])]
+    one, other = map(stored, frames)
+    assert one.columns == other.columns == {"x": "float64", "id": "int64"}
+    assert one.digest != other.digest
+    pd.testing.assert_frame_equal(other.to_pandas(where=[("x", ">", 1)]), frames[1].loc[910:])
+    assert stored(frame for frame in frames).to_polars()["id"].to_list() == [100, 101, 900, 910]
+
+
+def test_chunks_of_a_file_need_no_index():
+    """Their default index counts the rows of the whole file, or of each chunk: the order says as much."""
+    rows = pd.DataFrame({"x": range(5)})
+    for chunks in ([rows[:2], rows[2:3], rows[3:]], [rows[:2], rows[:3]]):
+        table = stored(chunk for chunk in chunks)
+        assert table.columns == {"x": "int64"}
+        assert list(table.to_pandas().index) == [0, 1, 2, 3, 4]
+    assert list(stored(chunk for chunk in [rows[1:2], rows[3:]]).to_pandas().index) == [1, 3, 4]
+
+
+def test_ids_in_even_steps_of_before_are_read():
+    """They were kept beside the columns."""
+    frame = pd.DataFrame({"a": [1, 2]}, index=pd.RangeIndex(5, 7, name="k"))
+    pd.testing.assert_frame_equal(stored(pa.Table.from_pandas(frame)).to_pandas(), frame)
 
 
 def test_periods_come_back_in_another_process(tmp_path):
@@ -324,10 +352,10 @@ def test_a_polars_frame_comes_back_as_it_was():
 
 
 def test_equal_content_keeps_the_form_of_each_writer():
-    """Frames that differ only in their index or the order of categories have one digest, and come back as they were."""
+    """Frames that differ only in categories or the name of the columns have one digest, and come back as they were."""
     plain = pl.DataFrame({"c": ["lo", "hi"]})
     ordered = pd.DataFrame(
-        {"c": pd.Categorical(["lo", "hi"], ["lo", "mid", "hi"], ordered=True)}, index=pd.RangeIndex(5, 7)
+        {"c": pd.Categorical(["lo", "hi"], ["lo", "mid", "hi"], ordered=True)}, columns=pd.Index(["c"], name="names")
     )
     one, two = stored(plain), stored(ordered)
     assert one == two

@@ -66,10 +66,10 @@ def test_equal_tables_share_a_file(store):
 
 
 def test_each_form_is_a_file(store):
-    """Index, ordered categories and units are of each writer, whoever wrote the same content before."""
+    """Names of indices, ordered categories and units are of each writer, whoever wrote the same content before."""
     plain = pd.DataFrame({"k": ["a", "b"] * 900, "v": [f"{n:09}" for n in range(1800)]})
     ordered = plain.assign(k=pd.Categorical(plain["k"], ["b", "a"], ordered=True))
-    frames = [plain, ordered, plain.set_index(pd.RangeIndex(5, 1805))]
+    frames = [plain, ordered, plain.rename_axis(columns="names")]
     tables = [kept(store, frame) for frame in [*frames, *frames]]
     assert len({table.digest for table in tables}) == 1
     assert len({table.reference.path for table in tables}) == 3 == len(files(store))

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from flowctx.artifacts.from_pandas import arrow_of_pandas, index_freq
+from flowctx.artifacts.from_pandas import arrow_of_pandas, counts_rows, index_freq
 from flowctx.artifacts.parquet import surely_written, write_parquet
 from flowctx.artifacts.types import TINY, bytes_of, rows_of
 from flowctx.core.data.previews import ROWS
@@ -190,24 +190,29 @@ def _of_generator(value: Any, path: str) -> ArrowSource | None:
     schema, head = _chunk(first, path)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        yield from head
+        rows = 0
+        for batch in head:
+            rows += batch.num_rows
+            yield batch
         for number, item in enumerate(value, 2):
-            other, more = _chunk(item, path)
+            other, more = _chunk(item, path, rows)
             if not other.equals(schema):
                 raise PlainDataError(
                     f"{path}: batch {number} has the columns {_columns(other)}, the first {_columns(schema)}; "
                     "give all batches one schema"
                 )
-            yield from (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in more)
+            for batch in more:
+                rows += batch.num_rows
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
     return ArrowSource(path, lambda: (schema, batches()), once=True)
 
 
-def _chunk(item: Any, path: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+def _chunk(item: Any, path: str, rows: int = 0) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     if isinstance(item, pa.RecordBatch):
         return item.schema, iter([item])
     pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(item, pandas.DataFrame) and isinstance(item.index, pandas.RangeIndex):
+    if pandas is not None and isinstance(item, pandas.DataFrame) and counts_rows(item.index, 0, rows):
         item = item.reset_index(drop=True)  # which rows of the whole these are, the order says
         table = arrow_of_pandas(item, path, preserve_index=False)
         return table.schema, iter(table.to_batches())

@@ -41,6 +41,13 @@ def index_freq(index: Any, path: str) -> str | None:
     return None
 
 
+def counts_rows(index: Any, *starts: int) -> bool:
+    """Whether an index counts the rows from such a number; pandas has one of its kind for ids in even steps, too."""
+    import pandas as pd
+
+    return isinstance(index, pd.RangeIndex) and index.name is None and index.step == 1 and index.start in starts
+
+
 def arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) -> pa.Table:
     """Return a frame as an Arrow table.
 
@@ -61,13 +68,16 @@ def arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) -
         raise PlainDataError(
             f"{path} has {len(frame):,} rows and no columns, and Parquet keeps no such rows; use frame.reset_index()"
         )
-    if not isinstance(index, pd.RangeIndex) and index.names == [None] and pd.api.types.is_integer_dtype(index.dtype):
+    default = counts_rows(index, 0)
+    if not default and index.names == [None] and pd.api.types.is_integer_dtype(index.dtype):
         logger.warning(
             "%s has an index without a name, as a filter leaves it, and keeps it as the column __index_level_0__; use "
             "frame.reset_index(drop=True) if it means nothing",
             path,
         )
     try:
+        if preserve_index is None and not default:
+            preserve_index = True  # otherwise pyarrow keeps ids in even steps beside the columns
         threads = 1 if frame.size <= _FEW_CELLS else None
         return pa.Table.from_pandas(frame, preserve_index=preserve_index, nthreads=threads)
     except _CANNOT_HOLD as exc:
