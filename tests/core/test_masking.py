@@ -38,6 +38,13 @@ SECRET = "hunter2-Ω"
         f"InvalidTokenError: bad token: {SECRET} has expired",
         f"InvalidTokenError: '{SECRET}' is no token",
         f"token: {SECRET} has expired",
+        f"sent Authorization: Token {SECRET}",
+        f"{{'Authorization': 'Digest {SECRET}'}}",
+        f"{{'tokens': ['a', '{SECRET}'], 'limit': 3}}",
+        f"credentials={{'user': 'me', 'more': [{{'key': ('x]', '{SECRET}')}}]}}",
+        f"tokens = [[[[[[['{SECRET}']]]]]]]",
+        f'"credentials": {{"user": "me", "key": "{SECRET}',
+        "Basic bWU6aHVudGVyMi3OqQ==",
     ],
 )
 def test_a_secret_beside_its_name_or_in_a_url_is_hidden(text):
@@ -61,11 +68,19 @@ def test_a_secret_beside_its_name_or_in_a_url_is_hidden(text):
         "botocore.exceptions.TokenRetrievalError: Error when retrieving token from sso",
         "step 'load': ProxyError: Cannot connect to proxy.",
         "CookieWarning : Sorry, it is stale",
+        "Basic Materials and basic resources, bearer shares",
+        "tokens: [], credentials={}",
     ],
 )
 def test_what_is_no_secret_stays(text):
     """URLs without a password, partition keys and plain messages are shown as they are."""
     assert mask_text(text) == text
+
+
+def test_lists_and_dicts_of_secrets_are_hidden_whole():
+    """What stands behind them is shown."""
+    text = "{'tokens': ['a', 'b'], 'credentials': {'user': 'me', 'keys': ['c']}, 'limit': 3} refused"
+    assert mask_text(text) == "{'tokens': ***, 'credentials': ***, 'limit': 3} refused"
 
 
 def test_known_values_are_hidden_wherever_they_stand():

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -48,7 +50,13 @@ _WORD = re.compile(r"[^\s\"]+")
 #: prose, told by two words of letters alone, and no secret.
 _EXCEPTION = re.compile(r"(?:Error|Exception|Warning)\s*:\s+\Z")
 _PROSE = re.compile(r"[A-Za-z]+,? [A-Za-z]")
-_BEARER = re.compile(r"\b(?P<kind>bearer|basic)\s+[A-Za-z0-9._~+/=\-]{6,}", re.I)
+#: What HTTP's ``Authorization`` holds. "Basic Materials" and "bearer shares" are words: see :func:`_hide_credentials`.
+_CREDENTIALS = re.compile(r"\b(?P<kind>bearer|basic)\s+(?P<value>[A-Za-z0-9._~+/=\-]{6,})", re.I)
+#: So deep a list in a list is read to its end.
+_DEEPEST = 4
+#: A word of letters alone is no token, unless it is longer than words are.
+_LONGEST_WORD = 24
+_KINDS = r"(?:(?:bearer|basic|token|digest|negotiate|apikey)\s+)?"
 
 
 def mask_text(text: str, secrets: Iterable[str] = ()) -> str:
@@ -81,7 +89,7 @@ def text_masker(secrets: Iterable[str] = ()) -> Callable[[str], str]:
             text = _hide(secret, text)
         if "://" in text and "@" in text:
             text = _WORD.sub(_without_password, text)
-        text = _BEARER.sub(rf"\g<kind> {MASK}", text)
+        text = _CREDENTIALS.sub(_hide_credentials, text)
         return pairs.sub(_hide_pair, text)
 
     return mask
@@ -234,21 +242,40 @@ def _hide(secret: str, text: str) -> str:
     return text
 
 
+def _hide_credentials(found: re.Match[str]) -> str:
+    value = found["value"]
+    if found["kind"].lower() == "basic":
+        with suppress(ValueError):
+            if b":" in b64decode(value + "=" * (-len(value) % 4)):
+                return f"{found['kind']} {MASK}"
+        return found[0]
+    return found[0] if value.isalpha() and len(value) <= _LONGEST_WORD else f"{found['kind']} {MASK}"
+
+
 @lru_cache(maxsize=8)
 def _pairs(names: tuple[str, ...]) -> re.Pattern[str]:
     """Return what finds a secret name and its value: in URLs, settings, JSON and Python."""
     words = "|".join(re.escape(name).replace("_", r"[_\- ]?") for name in names)
     one = rf"(?:{words})[\w.\-]{{0,64}}\\?[\"']?\s{{0,9}}(?:=>|[=:])"
     name = rf"(?P<name>{one}\s{{0,9}})(?!{one}\s)"  # of "TokenError: token: abc", the value stands behind the last name
-    value = r"(?P<value>b?\"(?:[^\"\\]|\\.)*+(?:\"|$)|b?'(?:[^'\\]|\\.)*+(?:'|$)|[^\s&\"'<>]+)"
+    quoted = r"b?\"(?:[^\"\\]|\\.)*+(?:\"|$)|b?'(?:[^'\\]|\\.)*+(?:'|$)"
+    value = rf"(?P<value>{quoted}|{_nested(quoted)}|{_KINDS}[^\s&\"'<>]+)"
     return re.compile(name + value, re.I)
+
+
+def _nested(quoted: str) -> str:
+    """Return what finds a list, a dict or a tuple of Python's or JSON's, to its end; of deep ones, all that follows."""
+    found = r"[\[{(](?s:.*)"
+    for _ in range(_DEEPEST):
+        found = rf"[\[{{(](?:[^\[\]{{}}()\"']|{quoted}|{found})*+(?:[\]}})]|$)"
+    return found
 
 
 def _hide_pair(found: re.Match[str]) -> str:
     value = found["value"]
-    if value in ("None", "null", "True", "False", "true", "false", "==", MASK):
+    if value in ("None", "null", "True", "False", "true", "false", "==", "[]", "{}", "()", MASK):
         return found[0]
     if _EXCEPTION.search(found["name"]) and _PROSE.match(found.string, found.start("value")):
         return found[0]
-    closing = value[-1] if value[-1] in "\"'" and len(value) > 1 else ""
+    closing = value[-1] if value[-1] in "\"'" and len(value) > 1 and value[0] not in "[{(" else ""
     return found["name"] + (closing and value[0]) + MASK + closing
