@@ -37,6 +37,8 @@ logger = logging.getLogger("flowctx")
 POLL_SECONDS: Final = 10.0
 #: For how long one task asks: it keeps what the DAG file said when it began, and the next one has what it says then.
 TASK_SECONDS: Final = 1800.0
+#: After each look it waits so many times as long as that took, if that is longer.
+_REST: Final = 9.0
 #: So many runs, or somewhat more, are started by one task.
 _AT_ONCE: Final = 1000
 #: When Airflow has not started so many in a row, it takes none: it is away, say, or the task may not start any.
@@ -191,13 +193,15 @@ class ReadyTrigger(BaseTrigger):
 
         readiness = Readiness.from_dict(self.arguments["readiness"])  # type: ignore[arg-type]
         new: dict[str, str] = {}
-        ends_at = time.monotonic() + TASK_SECONDS
+        ends_at, took = time.monotonic() + TASK_SECONDS, 0.0
         while not new and time.monotonic() < ends_at:
-            await asyncio.sleep(self.poll_seconds)
+            await asyncio.sleep(max(self.poll_seconds, _REST * took))
+            asked_at = time.monotonic()
             try:
                 found = await sync_to_async(ledger)()
                 runs = {} if found is None else await asyncio.to_thread(self._ready, readiness, found)
                 new = await sync_to_async(self._new)(runs, RuntimeTaskInstance.get_dr_count)
+                took = time.monotonic() - asked_at
             except Exception as exc:  # noqa: BLE001  # a ledger or an API server that restarts must not end it
                 logger.warning("it is not known which inputs are there: %s", error_text(exc))
         yield TriggerEvent({"runs": new})  # type: ignore[no-untyped-call]

@@ -36,7 +36,6 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.ledger.ownership import is_alive
 
 if TYPE_CHECKING:
     from flowctx.versions.lineage import Source
@@ -98,7 +97,7 @@ def runs(
 
 def _silence(run: RunRecord, now: datetime) -> str | None:
     """Return since when a run that is running has given no sign of life, if that is longer than it should be."""
-    if run.status is not RunStatus.RUNNING or is_alive(run, now) or run.last_seen_at is None:
+    if run.status is not RunStatus.RUNNING or run.is_alive(now) or run.last_seen_at is None:
         return None
     return f"no sign of life since {clock_time(run.last_seen_at)} UTC"
 
@@ -161,7 +160,7 @@ def show(
     print_tables(ledger, records)
     if tracebacks:
         _print_tracebacks(records)
-    if is_alive(run, ledger.now()):
+    if run.is_alive(ledger.now()):
         echo(f"\nit is under way ({run.owner or 'somebody'} is at it since {clock_time(run.begun_at)} UTC)")
     elif run.continued_by is not None:
         echo(f"\nsee how it went on: flowctx show {run.continued_by}")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.records import RunRecord
 from flowctx.core.errors import RunAlive, RunExists, Superseded
 from flowctx.core.workflow.result import StepStatus
 
@@ -24,11 +24,6 @@ def this_process() -> str:
     return f"process {os.getpid()} on {platform.node()}"
 
 
-def is_alive(run: RunRecord, now: datetime) -> bool:
-    """Return whether a run is under way, as far as its signs of life tell."""
-    return run.status is RunStatus.RUNNING and run.lease_until is not None and run.lease_until > now
-
-
 def owned(owner: str | None, now: datetime, lease: timedelta) -> dict[str, Any]:
     """Return the fields that say whose a run is from now on; this process's, if nobody is named."""
     return {"owner": owner or this_process(), "begun_at": now, "lease_until": now + lease}
@@ -40,7 +35,7 @@ def refuse_alive(run: RunRecord, now: datetime) -> None:
     Raises:
         RunAlive: The message says who, since when, and what to do.
     """
-    if is_alive(run, now):
+    if run.is_alive(now):
         raise RunAlive(
             f"run {run.key.text} is under way: {_who(run)}; wait for its end"
             f"{_until(run)}, or take it over (take_over=True, --take-over), which stops it at its next write"
@@ -53,7 +48,7 @@ def refuse_known(run: RunRecord, now: datetime) -> None:
     Raises:
         RunExists: The message says how it can be continued.
     """
-    standing = f", which is under way: {_who(run)}" if is_alive(run, now) else ""
+    standing = f", which is under way: {_who(run)}" if run.is_alive(now) else ""
     raise RunExists(
         f"the ledger remembers a run {run.run_id!r} already{standing}; continue it with resume "
         f"(flowctx resume {run.run_id}), or pass another run_id="

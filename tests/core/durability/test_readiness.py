@@ -1,13 +1,16 @@
 """A partition can run when all that it reads has been captured or skipped, and once."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from flowctx import BusinessCalendar, Daily, Monthly, PartitionScheme, StepResult, Weekly, Workflow, resume, run
 from flowctx.core.durability.readiness import FIRST, Readiness
+from flowctx.core.durability.records import RunRecord
 from flowctx.ledger import open_ledger
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing import FakeClock, make_context
 
 NOW, SINCE = datetime(2026, 5, 1, tzinfo=UTC), date(2026, 1, 1)
 MONTHS = PartitionScheme(month=Monthly(start="2026-01-01"))
@@ -103,6 +106,37 @@ def test_a_value_that_is_not_there_is_never_ready(days, ledger, which):
     flow.step(name="copy", inputs={"value": item})(lambda ctx, *, value: {})
     found = ready(flow, ledger, now=datetime(2026, 1, 7, tzinfo=UTC))
     assert list(found) == [f"date=2026-01-0{day}|fund=A" for day in ((5,) if which == "own" else (5, 6))]
+
+
+def test_a_month_that_a_run_is_at_is_not_ready_until_that_has_failed(days, ledger):
+    """A batch makes it right now, for the first time or once more: nothing is started beside it, unless it is dead."""
+    month, found, failing = Workflow("month", partitions=MONTHS), [], [True, False, False]
+    capture(days, ledger, "date=2026-01-05..2026-01-30")
+
+    @month.step(inputs={"days": days.output("value")})
+    def report(ctx, *, days):
+        found.append(ready(month, ledger, restated=True))
+        return StepResult.fail("no disk") if failing.pop(0) else {}
+
+    run(month, partition="2026-01-31", batch_id="b", ledger=ledger)
+    assert (found, ready(month, ledger)) == ([{}], {"month=2026-01-31": FIRST})
+    run(month, partition="2026-01-31", batch_id="b", ledger=ledger)
+    capture(days, ledger, "date=2026-01-14,fund=A")
+    assert list(ready(month, ledger, restated=True)) == ["month=2026-01-31"]
+    run(month, partition="2026-01-31", batch_id="c", ledger=ledger)
+    assert found == [{}, {}, {}]
+
+
+def test_a_month_whose_run_has_died_is_ready(days):
+    """When its lease has run out; nobody is at it then."""
+    clock, month = FakeClock(), roll_up(days.output("value"))
+    ledger = MemoryLedger(clock)
+    capture(days, ledger, "date=2026-01-05..2026-01-30")
+    context = make_context(workflow="month", run_id="r1", partition={"month": "2026-01-31"}, batch_id="b")
+    ledger.begin(RunRecord(workflow="month", context=context, steps=("report",)))
+    assert ready(month, ledger) == {}
+    clock.advance(timedelta(minutes=2))
+    assert ready(month, ledger) == {"month=2026-01-31": FIRST}
 
 
 FEBRUARY = datetime(2026, 2, 2, tzinfo=UTC)

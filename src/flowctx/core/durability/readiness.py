@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from flowctx.core.dates.zones import last_day_before
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
-from flowctx.core.durability.records import VersionRead
+from flowctx.core.durability.records import RunStatus, VersionRead
 from flowctx.core.durability.versions import Version, place_of, version_to_read
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
@@ -193,6 +193,8 @@ class Readiness:
     def ready(self, ledger: Ledger, now: datetime, since: date, *, restated: bool) -> Iterator[Ready]:
         """Yield the partitions that are due and can run, and have not been captured, in order.
 
+        A partition that a run is at waits for how that ends.
+
         Args:
             ledger: Where outputs are remembered.
             now: The time by which they are due.
@@ -202,8 +204,10 @@ class Readiness:
         """
         due = (key for key in self.scheme.due_keys(now) if (self.scheme.as_of_date(key) or since) >= since)
         while some := list(islice(due, _CHUNK)):
-            captured = self._captured(ledger, some)
-            complete = self._complete(ledger, [key for key in some if restated or key not in captured])
+            versions = ledger.versions(self.workflow, self.step, some)
+            captured, begun = _captured(versions), _under_way(ledger, versions)
+            asked = [key for key in some if key not in begun and (restated or key not in captured)]
+            complete = self._complete(ledger, asked)
             behind = self._behind(ledger, captured, complete)
             for key, read in complete.items():
                 time = max((one.current.completed_at or "" for one in read), default="")
@@ -218,14 +222,6 @@ class Readiness:
         for need in self.needs:
             read = need.complete(ledger, list(found))
             found = {key: some + read[key] for key, some in found.items() if key in read}
-        return found
-
-    def _captured(self, ledger: Ledger, keys: list[PartitionKey]) -> dict[PartitionKey, list[Version]]:
-        """Return the versions of each partition of the workflow itself that is captured."""
-        found: dict[PartitionKey, list[Version]] = {}
-        for version in ledger.versions(self.workflow, self.step, keys):
-            if version.partition is not None and version.ended_well and version.completed_at is not None:
-                found.setdefault(version.partition, []).append(version)
         return found
 
     def _behind(
@@ -249,6 +245,24 @@ class Readiness:
                 found[run_key] = current[run_key]
         runs = ledger.runs_of(found) if found else {}
         return {found[run_key] for run_key, run in runs.items() if known_time(run.context) is None}
+
+
+def _captured(versions: Sequence[Version]) -> dict[PartitionKey, list[Version]]:
+    """Return the versions of each partition that is captured."""
+    found: dict[PartitionKey, list[Version]] = {}
+    for version in versions:
+        if version.partition is not None and version.ended_well and version.completed_at is not None:
+            found.setdefault(version.partition, []).append(version)
+    return found
+
+
+def _under_way(ledger: Ledger, versions: Sequence[Version]) -> set[PartitionKey | None]:
+    """Return the partitions that a run is at which gives signs of life."""
+    running = {version.run_key: version.partition for version in versions if version.status is RunStatus.RUNNING}
+    if not running:
+        return set()
+    now = ledger.now()
+    return {running[run_key] for run_key, run in ledger.runs_of(running).items() if run.is_alive(now)}
 
 
 def _last_time(captured: Sequence[Version]) -> str:

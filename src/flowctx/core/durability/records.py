@@ -136,6 +136,10 @@ class RunRecord:
         """What the run is known by."""
         return _key_of(self.workflow, self.context.run_id, self.context.partition)
 
+    def is_alive(self, now: datetime) -> bool:
+        """Return whether it is under way, as far as its signs of life tell."""
+        return self.status is RunStatus.RUNNING and self.lease_until is not None and self.lease_until > now
+
     @property
     def is_part(self) -> bool:
         """Whether it is to do only some steps of its workflow."""
