@@ -139,6 +139,20 @@ def test_a_month_whose_run_has_died_is_ready(days):
     assert ready(month, ledger) == {"month=2026-01-31": FIRST}
 
 
+@pytest.mark.parametrize("which", ["own", "previous", "window"])
+def test_a_date_after_the_end_is_never_ready(ledger, which):
+    """Its run could not read anything; what was there before the end is waited for."""
+    ended = Workflow("ended", partitions=PartitionScheme(date=Daily(start="2026-01-05", end="2026-01-05")))
+    ended.step(name="value")(lambda ctx: {})
+    capture(ended, ledger, "date=2026-01-05")
+    item = ended.output("value")
+    item = {"previous": item.previous(), "window": item.previous(2)}.get(which, item)
+    flow = Workflow("use", partitions=PartitionScheme(date=Daily(start="2026-01-05")))
+    flow.step(name="copy", inputs={"value": item})(lambda ctx, *, value: {})
+    found = ready(flow, ledger, now=datetime(2026, 1, 9, tzinfo=UTC))
+    assert list(found) == [f"date=2026-01-0{day}" for day in ((5,) if which == "own" else (5, 6))]
+
+
 FEBRUARY = datetime(2026, 2, 2, tzinfo=UTC)
 
 

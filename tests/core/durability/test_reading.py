@@ -205,6 +205,36 @@ def test_a_value_that_the_other_workflow_does_not_have_is_no_first_date(nav, led
     assert read == []
 
 
+@pytest.mark.parametrize("which", ["own", "previous", "window", "roll-up"])
+def test_what_a_workflow_that_has_ended_does_not_have_is_no_first_date(ledger, which):
+    """It is said, with the end, and not that nothing was there before; an input that is optional has less."""
+    ended = Workflow("ended", partitions=PartitionScheme(date=Daily(start=DAYS[0], end=DAYS[1])))
+    ended.step(name="value")(lambda ctx: {"n": 1})
+    for day in DAYS[:2]:
+        run(ended, day, ledger=ledger).raise_for_failure()
+    item, dates = ended.output("value"), {"date": Daily(start=DAYS[0])}
+    if which == "roll-up":
+        dates = {"month": Monthly(start="2026-01-01")}
+    item = {"previous": item.previous(), "window": item.previous(3)}.get(which, item)
+    there, late = {
+        "own": (DAYS[:2], DAYS[2]),
+        "previous": (DAYS[:3], DAYS[3]),
+        "window": (DAYS[:3], DAYS[3]),
+        "roll-up": (["2026-01-31"], "2026-02-28"),
+    }[which]
+    for one in (item, item.optional()):
+        flow = Workflow("use", partitions=PartitionScheme(**dates))
+        flow.step(name="copy", inputs={"n": one})(lambda ctx, *, n: {"found": n is not None and len(n)})
+        for key in there:
+            run_here(flow, partition=key, ledger=ledger).raise_for_failure()
+        made = run_here(flow, partition=late, ledger=ledger)
+        if one is item:
+            words = f"has no partition for {made.context.partition} (its dates end on {DAYS[1]}); extend it, or declare"
+            assert words in made["copy"].error
+        else:
+            assert made.context.get_output("copy", "found") == (2 if which == "window" else 0)
+
+
 def test_a_workflow_without_partitions_is_read_as_one(ledger):
     """The last one that was captured."""
     rates = Workflow("rates", params={"n": 1})

@@ -71,7 +71,9 @@ class Need:
         The ledger is asked once for all of them, however many windows are open.
         """
         read: dict[PartitionKey, Sequence[PartitionKey | None]] = {
-            key: [None] if self.mapping is None else list(self.mapping.keys(key)) for key in keys
+            key: [None] if self.mapping is None else list(self.mapping.keys(key))
+            for key in keys
+            if self.mapping is None or self.mapping.lacking(key) is None
         }
         wanted = list(dict.fromkeys(itertools.chain.from_iterable(read.values())))
         found: dict[PartitionKey | None, list[Version]] = {}
@@ -92,17 +94,13 @@ class Need:
     def _may_be_empty(self, key: PartitionKey) -> bool:
         """Whether a partition that reads nothing is right to: the first dates, and a week without a session."""
         assert self.mapping is not None  # noqa: S101 - else there is something
-        if self.mapping.lacking(key) is not None:
-            return False
         if self.mapping.previous:
             return True
         cadence, reader = self.mapping.upstream.cadence, self.mapping.downstream
         window = reader.window(key) if reader is not None else None
         if cadence is None or window is None or cadence.within(window):
             return False
-        first = window.start.astimezone(cadence.zone).date()
-        last = last_day_before(window.end.astimezone(cadence.zone))
-        return last >= cadence.start and (cadence.end is None or first <= cadence.end)
+        return last_day_before(window.end) >= cadence.start
 
 
 class _Read(NamedTuple):

@@ -109,10 +109,10 @@ class StepInputs:
     def _keys(self, name: str, item: Input) -> Sequence[PartitionKey | None]:
         scheme, key = self.step.partitions, self.ctx.partition
         keys, mapping = item.partitions(scheme, key), item.mapping(scheme)
-        if keys or item.is_optional or mapping is None:
+        if item.is_optional or mapping is None:
             return keys
         why = mapping.lacking(key)
-        if why is None and not item.back and item.is_single(scheme):
+        if why is None and not keys and not item.back and item.is_single(scheme):
             why = "its dates do not reach there"
         if why is not None:
             raise InputMissing(

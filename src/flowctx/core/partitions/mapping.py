@@ -12,7 +12,7 @@ from dataclasses import fields
 from itertools import product
 
 from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
-from flowctx.core.dates.zones import Window
+from flowctx.core.dates.zones import Window, last_day_before
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import POINT, Runs, Tree, blocks, tree_over, union
@@ -105,7 +105,9 @@ class PartitionMapping:
         return self._statics | ({str(self.upstream.cadence_dimension)} if same else set())
 
     def lacking(self, key: PartitionKey | None) -> str | None:
-        """Return which value of a key the upstream does not have, so that nothing is taken in; ``None`` if it has all.
+        """Return why the upstream does not have all that a key takes in; ``None`` if it does.
+
+        It has no such value of a dimension, or its dates end before.
 
         Example:
             >>> from flowctx import PartitionScheme
@@ -115,7 +117,19 @@ class PartitionMapping:
         """
         shared = () if key is None else (part for part in self.upstream.parts if part.name in self._statics)
         values = ((part, key[part.name]) for part in shared if key is not None)
-        return next((part.explain(value)[0] for part, value in values if part.find(value) is None), None)
+        why = next((part.explain(value)[0] for part, value in values if part.find(value) is None), None)
+        return self._ended(key) if why is None else why
+
+    def _ended(self, key: PartitionKey | None) -> str | None:
+        """Return since when the upstream has no more of the dates that a key takes in."""
+        cadence = self.upstream.cadence
+        window = None if key is None or self.downstream is None else self.downstream.window(key)
+        if cadence is None or cadence.end is None or window is None:
+            return None
+        found = cadence.before(window.start, 1) if self.previous else cadence.within(window)
+        # There is none before the first date, too: that range begins at 0.
+        after = found.start > 0 if self.previous else last_day_before(window.end) > cadence.end
+        return f"its dates end on {cadence.end}" if after and not found else None
 
     def positions(self, key: PartitionKey | None) -> list[Positions]:
         """Return for each dimension of the upstream the positions that a key takes in.
