@@ -19,6 +19,7 @@ from flowctx.cli.options import LEDGER, CommandError, check_values
 from flowctx.cli.output import echo, shown
 from flowctx.cli.signals import ended_by_signals
 from flowctx.cli.standard_output import ENDS_WITH_IT, failed_to_print, fill_closed, showing_all, unwritable
+from flowctx.cli.typed_ledger import with_ledger
 from flowctx.core.errors import (
     CalendarError,
     ContextError,
@@ -120,6 +121,7 @@ class _Group(click.Group):
                 text = str(exc)
                 if isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta:
                     text = f"{text} (ledger {ctx.meta[LEDGER]})"
+                text = with_ledger(ctx, text)
                 wrong = isinstance(exc, _WRONG) and not isinstance(exc, NotDue)  # which is right later
                 raise (CommandError if wrong else click.ClickException)(shown(text, lines=True)) from exc
             text = f"{type(exc).__name__}: {_joined(str(exc))}"

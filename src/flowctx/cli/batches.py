@@ -17,8 +17,10 @@ from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
 from flowctx.cli.joining import joint_plan_of
 from flowctx.cli.options import (
+    CommandError,
     json_option,
     location_option,
+    name_of,
     params_option,
     planned_option,
     read_params,
@@ -112,6 +114,8 @@ def backfill(
     """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
+    again = {"--retry-failed": retry_failed, "--retry-skipped": retry_skipped, "--extend": extend}
+    _check_known(ledger, batch_id, selection or until, [option for option, typed in again.items() if typed])
     engine = engine or "local"
     check_engine(engine, url=url, location=location, durability=durability, bulk=bulk)
     workflows = [import_workflow(target) for target in targets]
@@ -164,6 +168,15 @@ def backfill(
     show_tally(progress, batch_id, as_json, from_step, shown.refused)
     if not progress.complete:
         raise click.exceptions.Exit(1)
+
+
+def _check_known(ledger: Ledger, batch_id: str, selection: str | None, options: Sequence[str]) -> None:
+    """Refuse to go on with a batch that is not there: all partitions would run, after a slip or in another ledger."""
+    if options and selection is None and ledger.find_batch(batch_id) is None:
+        raise CommandError(
+            f"{name_of(ledger)} has no batch {batch_id!r}, so leave out {' and '.join(options)} to begin one of all "
+            "partitions, or add --select; those that there are: flowctx batches"
+        )
 
 
 def _check(launcher: Launcher | BulkLauncher, plan: Backfill | JointBackfill) -> None:

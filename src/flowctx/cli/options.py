@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from flowctx.cli.standard_output import data_alone
+from flowctx.cli.typed_ledger import note_ledger
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import CalendarError, ContextError
@@ -260,11 +261,15 @@ def looked_at_option(command: _F) -> _F:
 def _ledger_option(
     opening: Callable[[click.Context, click.Parameter, str | None], Ledger | str | None],
 ) -> Callable[[_F], _F]:
+    def opened(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
+        note_ledger(ctx, str(param.name), url)
+        return opening(ctx, param, url)
+
     return click.option(
         "--ledger",
         envvar="FLOWCTX_LEDGER_URL",
         metavar="URL",
-        callback=opening,
+        callback=opened,
         help="Where runs are remembered; by default FLOWCTX_LEDGER_URL, or a SQLite file of your own.",
     )
 

@@ -16,6 +16,7 @@ import click
 from flowctx.cli.blocks import Block, Cell, Paragraph, cells_of
 from flowctx.cli.options import CommandError
 from flowctx.cli.standard_output import is_terminal, write, write_json
+from flowctx.cli.typed_ledger import note_advice
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
 from flowctx.core.errors import FlowctxError
@@ -65,6 +66,7 @@ def shown(text: str, *, lines: bool = False) -> str:
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a text."""
+    note_advice(text)
     if err:
         click.echo(shown(text, lines=True), err=True)
     else:
