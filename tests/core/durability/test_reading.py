@@ -160,6 +160,20 @@ def test_what_nobody_has_captured_is_a_dependency_with_the_command(nav, desk, le
     assert 'flowctx backfill MODULE:nav --batch NEW_ID --select "date=2026-01-05,fund=A|B"' in several
 
 
+def test_what_was_let_go_is_not_said_to_be_captured_by_nobody(nav, desk, world, ledger):
+    """A run that was complete ran again and failed: the message names it, and says why; also as of a time before."""
+    _, made = [run(nav, DAYS[0], fund, ledger=ledger) for fund in "AB"]
+    then = ledger.now()
+    world["fail"] = {DAYS[0]}
+    resume_run(made.run_id, nav, from_step="value", ledger=ledger)
+    error = run(desk, DAYS[0], ledger=ledger)["total"].error
+    why = f"of which no capture is complete: run {made.run_id} failed: step 'value': ValueError: no price; make it: "
+    assert f"date=2026-01-05|fund=B of workflow 'nav', {why}flowctx run" in error
+    gone = run(desk, DAYS[0], ledger=ledger, known_at=then)["total"].error
+    assert "was written over in its batch at " in gone
+    assert f"(run {made.run_id}, which failed), so what it held before is not known any more" in gone
+
+
 def test_what_is_optional_is_left_out(nav, ledger):
     """None for one output, and missing among several."""
     flow = Workflow("maybe", partitions=nav.partitions)
@@ -513,7 +527,7 @@ def test_what_was_not_known_then_is_missing(desk, nav, ledger):
         run(nav, DAYS[0], fund, ledger=ledger)
     failed = run(desk, DAYS[0], ledger=ledger, known_at=before)["total"]
     assert failed.category is ErrorCategory.DEPENDENCY
-    assert f"which nobody had captured by {before}; choose a later known_at" in failed.error
+    assert f"of which no capture was complete at {before}; choose a later known_at" in failed.error
     with pytest.raises(ContextError, match="lies ahead"):
         run(desk, DAYS[0], ledger=ledger, known_at="2999-01-01T00:00:00Z")
     with pytest.raises(ContextError, match="has no time zone"):

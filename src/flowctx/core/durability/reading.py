@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import RunLedger
-from flowctx.core.durability.records import Reads, RunStatus, VersionRead
+from flowctx.core.durability.records import Reads, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.durability.versions import (
     PrunedVersion,
@@ -147,7 +147,8 @@ class StepInputs:
                 raise InputMissing(f"{self._label(name)} may still be to come: {_named(item, [key])}, for {why}")
         missing = [key for key, version in chosen.items() if version is None]
         if missing and not item.is_optional:
-            raise InputMissing(self._missing(name, item, missing))
+            begun = [version for key in missing for version in candidates.get(key, ())]
+            raise InputMissing(self._missing(name, item, missing, begun))
         return self._with_step(name, item, chosen, candidates)
 
     def _own_runs(self, workflow: str, versions: Sequence[Version]) -> set[str]:
@@ -180,8 +181,8 @@ class StepInputs:
         missing = [key for key, version in chosen.items() if version is None]
         if missing and not item.is_optional:
             raise InputMissing(
-                f"{self._label(name)} needs {_named(item, missing)}, which nobody had captured by {known_at}; "
-                "choose a later known_at"
+                f"{self._label(name)} needs {_named(item, missing)}, of which no capture was complete at "
+                f"{known_at}; choose a later known_at"
             )
         return self._with_step(name, item, chosen, found)
 
@@ -292,7 +293,7 @@ class StepInputs:
     ) -> str:
         version = chosen[keys[0]]
         own = version if version is not None and not _may_be_read(version) else None
-        how = "has not run" if own is None else "is under way" if own.status is RunStatus.RUNNING else str(own.status)
+        how = "has not run" if own is None else own.standing
         why = f": {own.error}" if own is not None and own.error else ""
         same, remedy = f"batch {self.ctx.batch_id!r}", "launch the batch again when it is mended (--retry-failed)"
         if self.ctx.batch_id is None:
@@ -302,7 +303,13 @@ class StepInputs:
             f"version stands in: {remedy}"
         )
 
-    def _missing(self, name: str, item: Input, keys: Sequence[PartitionKey | None]) -> str:
+    def _missing(self, name: str, item: Input, keys: Sequence[PartitionKey | None], begun: Sequence[Version]) -> str:
+        why = "which nobody has captured"
+        if begun:  # and none of them is complete, or is no more
+            last = max(begun, key=lambda version: version.claimed_at or "")
+            which = f" of {last.partition}" if len(keys) > 1 else ""
+            error = f": {last.error}" if last.error else ""
+            why = f"of which no capture is complete: run {last.run_id}{which} {last.standing}{error}"
         target = import_path_of(item.workflow) or f"MODULE:{item.workflow.name}"
         if item.workflow.partitions is None or keys[0] is None:
             command = f"flowctx run {target}"
@@ -312,7 +319,7 @@ class StepInputs:
             ends = {dim: list(dict.fromkeys(str(key[dim]) for key in keys if key)) for dim in keys[0]}
             chosen = ",".join(f"{dim}={_choice(item.workflow.partitions, dim, some)}" for dim, some in ends.items())
             command = f'flowctx backfill {target} --batch NEW_ID --select "{chosen}"'
-        return f"{self._label(name)} needs {_named(item, keys)}, which nobody has captured; make it: {command}"
+        return f"{self._label(name)} needs {_named(item, keys)}, {why}; make it: {command}"
 
 
 def known_fields(known_at: datetime | str | None) -> dict[str, str]:

@@ -172,8 +172,9 @@ def _pruned(version: PrunedVersion) -> str:
 
 
 def _written_over(version: Version) -> str:
+    since = "" if version.ended_well else f" (run {version.run_id}, which {version.standing})"
     return (
         f"capture {version.capture_id} (revision {version.revision}, of {version.first_completed_at}) was written over "
-        f"at {version.claimed_at} by another run of its batch, so what it held before is not known any more; choose a "
-        "later time, and restate under a batch id of its own"
+        f"in its batch at {version.claimed_at}{since}, so what it held before is not known any more; choose a later "
+        "time, and restate under a batch id of its own"
     )

@@ -63,6 +63,15 @@ class Version:
         """Whether there is no output, because the run or the step was skipped."""
         return self.status is RunStatus.SKIPPED or self.step_status is not StepStatus.OK
 
+    @property
+    def standing(self) -> str:
+        """How its run stands, in words that follow its name."""
+        return {
+            RunStatus.RUNNING: "is under way",
+            RunStatus.CANCELED: "was canceled",
+            RunStatus.PARTIAL: "is partial",
+        }.get(self.status, str(self.status))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrunedVersion:
