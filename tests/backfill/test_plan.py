@@ -245,6 +245,25 @@ def test_a_scheme_that_has_changed_is_named_as_the_cause(ledger: Ledger) -> None
         Backfill(tiers("T1"), select, "b", ledger=ledger).reconcile()
 
 
+def test_a_corrected_calendar_is_named_as_the_cause(ledger: Ledger) -> None:
+    """Also where as many dates are selected; a batch that a version before has planned goes on, with its own digest."""
+    holidays = BusinessCalendar.from_holidays("HK", ["2026-01-01"])
+
+    def days(calendar: BusinessCalendar) -> Workflow:
+        scheme = PartitionScheme(date=Daily(start="2026-01-02", calendar=calendar), fund=["A"])
+        flow = Workflow("days", partitions=scheme)
+        flow.step("only")(lambda ctx: None)
+        return flow
+
+    asked = Backfill(days(holidays), "date=2026-09-01..2026-09-30", "b", ledger=ledger)
+    corrected = days(holidays.with_holidays(["2026-09-10"]).with_sessions(["2026-09-12"]))
+    ledger.batches.put(asked.record())
+    with pytest.raises(BatchError, match="a dimension or the calendar of the workflow has changed since"):
+        Backfill(corrected, "date=2026-09-01..2026-09-30", "b", ledger=ledger).reconcile()
+    ledger.batches.put(replace(asked.record(), digest="7a67785b0654401bfb22ab6412f2e7f1"))
+    assert asked.reconcile().digest == asked.record().digest
+
+
 def test_runs_of_a_dag_of_ones_own_go_on_in_airflow() -> None:
     """No command is advised where there is no workflow to name."""
     batch = BatchRecord(batch_id="b", workflow="own", engine="airflow", created_at=NOW)

@@ -164,7 +164,7 @@ class Backfill:
             record = replace(self.record(), created_at=known.created_at)
             kept = self.keeps_params
             return replace(record, params=known.params, params_from=known.params_from) if kept else record
-        refuse_another(known, requested, self.params)
+        refuse_another(known, requested, self.params, self.selection)
         return replace(requested, created_at=known.created_at)
 
     def _refuse_forgotten(self, before: Mapping[str, Any]) -> None:

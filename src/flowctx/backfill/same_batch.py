@@ -10,6 +10,7 @@ from flowctx.core.batches.partition_params import has_params_again, params_optio
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
 from flowctx.core.data.secrets import stands_for, without_digests, without_secrets
 from flowctx.core.errors import BatchError
+from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount
 
 #: So many outcomes are asked for at a time.
@@ -54,19 +55,20 @@ def refuse_other_workflows(known: BatchRecord, workflows: Sequence[str], *, exte
         )
 
 
-def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[str, Any]) -> None:
+def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[str, Any], selection: Selection) -> None:
     """Refuse another selection, or other parameters, than a batch has.
 
     Args:
         known: The batch.
         requested: What is asked for.
         params: The parameters of that, secrets too.
+        selection: The partitions of that.
 
     Raises:
         BatchError: They are others.
     """
     same = "the same"
-    if known.digest != requested.digest:
+    if known.digest is None or not selection.has_digest(known.digest):
         what = f"{amount(known.total or 0, 'partition')} ({brief(known.selection)})"
         now = f"{requested.total:,} ({brief(requested.selection)})"
         if known.selection == requested.selection:  # the text is the same, and the values behind it are not

@@ -370,7 +370,8 @@ def _selection(batch: BatchRecord, workflow: Workflow | None) -> Selection | Non
         found = workflow.partitions.select(batch.selection)
     except FlowctxError:  # the scheme has changed since
         return None
-    return found if batch.digest in (None, found.digest()) else None  # else it has changed, and the batch has not
+    same = batch.digest is None or found.has_digest(batch.digest)
+    return found if same else None  # else it has changed, and the batch has not
 
 
 def _percentiles(seconds: array[float]) -> dict[str, float]:

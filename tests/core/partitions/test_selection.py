@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx import Daily, Hourly, Monthly, PartitionError, PartitionScheme, UnknownPartition, Weekly
+from flowctx import (
+    BusinessCalendar,
+    Daily,
+    Hourly,
+    Monthly,
+    PartitionError,
+    PartitionScheme,
+    UnknownPartition,
+    Weekly,
+)
 
 SCHEME = PartitionScheme(
     tier=["T1", "T2", "T3"],
@@ -188,6 +197,39 @@ def test_a_digest_tells_what_a_text_leaves_out():
     assert str(more.select(text)) == str(SCHEME.select(text))
     assert more.select(text).digest() != SCHEME.select(text).digest()
     assert more.select(text + ",symbol=IBM").digest() == SCHEME.select(text + ",symbol=IBM").digest()
+
+
+HOLIDAYS = BusinessCalendar.from_holidays("HK", ["2026-01-01"])
+
+
+@pytest.mark.parametrize(
+    ("cadence", "corrected", "text"),
+    [
+        (Daily, HOLIDAYS.with_holidays(["2026-09-10"]).with_sessions(["2026-09-12"]), "date=2026-09-01..2026-09-30"),
+        (Hourly, HOLIDAYS.with_holidays(["2026-09-10"]).with_sessions(["2026-09-12"]), "date=2026-09-01..2026-09-30"),
+        (Weekly, HOLIDAYS.with_holidays(["2026-09-11"]), "date=2026-09-01..2026-09-30"),
+    ],
+)
+def test_a_digest_depends_on_each_date(cadence, corrected, text):
+    """A corrected calendar changes it, also where the ends of a range and the count of its dates are what they were."""
+    how = {"as_of": "last_session"} if cadence is Weekly else {}
+    before, after = (
+        PartitionScheme(date=cadence(start="2026-01-02", calendar=calendar, **how)).select(text)
+        for calendar in (HOLIDAYS, corrected)
+    )
+    assert [len(before), before[0], before[-1]] == [len(after), after[0], after[-1]]
+    assert before.digest() != after.digest()
+    assert not after.has_digest(before.digest())
+
+
+def test_digests_of_before_are_accepted():
+    """They said of dates where a range begins and ends, and how many there are."""
+    scheme = PartitionScheme(date=Daily(start="2026-01-02", calendar=HOLIDAYS), fund=["A"])
+    selection = scheme.select("date=2026-09-01..2026-09-30")
+    assert selection.has_digest("7a67785b0654401bfb22ab6412f2e7f1")
+    assert not (selection | scheme.select("date=2026-10-01")).has_digest("7a67785b0654401bfb22ab6412f2e7f1")
+    every_day = PartitionScheme(date=Daily(start="2026-01-02"), fund=["A"]).select("date=2026-09-01..2026-09-30")
+    assert every_day.digest() == "2b3c90d6f72be8f0c5f3944e7b026523"
 
 
 def test_without_an_end_only_what_is_open_needs_until():

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import date
 from typing import Any
 
-from flowctx.core.dates.cadence import Cadence
+from flowctx.core.dates.cadence import Cadence, Hourly
 from flowctx.core.dates.parsing import time_order
 from flowctx.core.errors import CalendarError, PartitionError
+from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import MAX_TEXT, PartitionKey, check_dimension_name, dimension_value, escape_value
 from flowctx.core.suggestions import a_kind, nearest
 
@@ -63,6 +64,21 @@ class CadenceDimension:
         for index in indexes:
             text = text_of(at(index))
             yield text, prefix + text
+
+    def ends(self, run: range) -> list[object]:
+        """Return the first and the last value of a run, its step and how many there are."""
+        return [self.part(run[0])[0], self.part(run[-1])[0], run.step, len(run)]
+
+    def spell_out(self, run: range) -> list[object]:
+        """Return what a digest says of a run: its ends, and its dates where those leave some out."""
+        cadence, at = self.cadence, self.cadence._ordinal_at
+        if at(run[-1]) - at(run[0]) == run[-1] - run[0]:
+            return self.ends(run)
+        dates: Iterable[int] = map(at, run)
+        if isinstance(cadence, Hourly):  # a session has all of its hours
+            first, last = (cadence._day(at(index)) for index in (run[0], run[-1]))
+            dates = [day.toordinal() for day in cadence.business_calendar.sessions(first, last)]
+        return [*self.ends(run), sha256(",".join(map(str, dates)))[:32]]
 
     def find(self, value: str) -> int | None:
         """Return the index of a value, or None if it is none of them."""

@@ -246,7 +246,7 @@ class Selection(Sequence[PartitionKey]):
 
         Two selections have the same digest if they hold the same keys of the same dimensions, whatever text they
         were written as and whatever their order; a value that joins the scheme later changes the digest of a selection
-        that takes it in.
+        that takes it in, and so does another calendar with other dates.
 
         Example:
             >>> from flowctx import Daily, PartitionScheme
@@ -255,15 +255,31 @@ class Selection(Sequence[PartitionKey]):
             >>> a.digest() == b.digest()
             True
         """
+        return self._digest(lambda dimension, run: dimension.spell_out(run))
+
+    def has_digest(self, digest: str) -> bool:
+        """Whether a digest is that of the same keys; one that a version before made says less of dates.
+
+        Example:
+            >>> from flowctx import PartitionScheme
+            >>> funds = PartitionScheme(fund=["A", "B"]).keys()
+            >>> funds.has_digest(funds.digest())
+            True
+        """
+        return digest == self.digest() or digest == self._digest(lambda dimension, run: dimension.ends(run))
+
+    def _digest(self, spell_out: Callable[[CadenceDimension, range], list[object]]) -> str:
+        def content(dimension: Dimension, runs: Runs) -> list[object]:
+            if isinstance(dimension, StaticDimension):
+                return [dimension.values[index] for run in runs for index in run]
+            return [spell_out(dimension, run) for run in runs]
+
         tree, dimensions = self._set(), self.scheme.parts
-        content = (
-            []
-            if tree is None
-            else [[_spelled_out(d, runs) for d, runs in zip(dimensions, block, strict=True)] for block in blocks(tree)]
-        )
+        found = () if tree is None else blocks(tree)
+        spelled_out = [[content(d, runs) for d, runs in zip(dimensions, block, strict=True)] for block in found]
         import json
 
-        text = json.dumps([[d.name for d in dimensions], content], separators=(",", ":"))
+        text = json.dumps([[d.name for d in dimensions], spelled_out], separators=(",", ":"))
         return sha256(text)[:32]
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -325,13 +341,6 @@ def _walk_from(
                 own_dims = dims.copy()
                 own_dims[name] = value
                 yield make(own_dims, f"{before}{part}{after}")
-
-
-def _spelled_out(dimension: Dimension, runs: Runs) -> list[object]:
-    """Return what a digest depends on: every static value, and for dates the ends and the count of each run."""
-    if isinstance(dimension, StaticDimension):
-        return [dimension.values[index] for run in runs for index in run]
-    return [[dimension.part(run[0])[0], dimension.part(run[-1])[0], run.step, len(run)] for run in runs]
 
 
 def _rebuild(scheme: Keys, tree: Tree | None, view: range) -> Selection:
