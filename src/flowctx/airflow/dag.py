@@ -102,10 +102,12 @@ def workflow_dag(
     if by_inputs is not None:
         arguments["schedule"] = PartitionTimetable(by_inputs.readiness.scheme, by_inputs=True)
     with DAG(**arguments) as dag:
+        if dag.fail_fast:
+            _check_fail_fast(workflow, reduce)
         if not mapped:
-            _watched(_add_steps(workflow, as_of=as_of))
+            _watched(_add_steps(workflow, dag.fail_fast, as_of=as_of))
         else:
-            group = _mapped(workflow, mapped, instances, as_of)
+            group = _mapped(workflow, mapped, instances, as_of, dag.fail_fast)
             if reduce is not None:
                 group >> _reduced(workflow.with_partitions(scheme), reduce, as_of)
     if by_inputs is not None:
@@ -131,6 +133,23 @@ def _check_always(workflow: Workflow, mapped: list[str]) -> None:
         )
     if always is not None and WATCHER in workflow.steps:
         raise WorkflowError(f"step {WATCHER!r} has the name of a task that run_if='always' needs; rename it")
+
+
+def _check_fail_fast(workflow: Workflow, reduce: Step | StepFunction | None) -> None:
+    """Refuse what runs although others failed or were skipped: Airflow takes no such trigger rules there.
+
+    Raises:
+        WorkflowError: There is such a step, or one that reduces.
+    """
+    step = next((step for step in workflow.steps.values() if step.run_if is not RunIf.OK), None)
+    what = "reduce=" if reduce is not None else None
+    if step is not None:
+        what = f"step {step.name!r} with run_if={str(step.run_if)!r}"
+    if what is not None:
+        raise WorkflowError(
+            f"fail_fast=True lets Airflow run only what follows successes, and {what} also runs after others; "
+            "leave out fail_fast="
+        )
 
 
 def _watched(tasks: list[StepOperator]) -> None:
@@ -198,10 +217,10 @@ def _step_config(workflow: Workflow) -> dict[str, Param]:
     return {STEP_CONFIG: Param({}, description=text, **schema)}
 
 
-def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:
+def _add_steps(workflow: Workflow, fail_fast: bool, **arguments: Any) -> list[StepOperator]:
     tasks: dict[str, StepOperator] = {}
     for step in workflow.steps.values():
-        joins = step.run_if is RunIf.OK and len(step.after) > 1
+        joins = step.run_if is RunIf.OK and len(step.after) > 1 and not fail_fast  # where nothing runs after a failure
         rule: dict[str, Any] = {"trigger_rule": TRIGGER_RULES[RunIf.NOT_FAILED]} if joins else {}
         tasks[step.name] = StepOperator(step=step, workflow=workflow, **rule, **arguments)
         tasks[step.name].skips_itself = joins
@@ -209,14 +228,20 @@ def _add_steps(workflow: Workflow, **arguments: Any) -> list[StepOperator]:
     return list(tasks.values())
 
 
-def _mapped(workflow: Workflow, mapped: list[str], instances: list[dict[str, str]], as_of: AsOf | None) -> Any:
+def _mapped(
+    workflow: Workflow,
+    mapped: list[str],
+    instances: list[dict[str, str]],
+    as_of: AsOf | None,
+    fail_fast: bool,
+) -> Any:
     """Put the steps into a task group with one instance per combination of values."""
 
     @task_group(group_id=f"each_{'_'.join(mapped)}", prefix_group_id=False)
     def each(map_values: Any) -> None:
         # Airflow renders the label before and after the task; ``map_values`` is a dict by then.
         label = "{{ ti.task.map_values.values() | join('|') }}"
-        for task in _add_steps(workflow, map_values=map_values, as_of=as_of, map_index_template=label):
+        for task in _add_steps(workflow, fail_fast, map_values=map_values, as_of=as_of, map_index_template=label):
             task.labels, task.mapped_over = tuple(label_of(values) for values in instances), tuple(mapped)
 
     return each.expand(map_values=instances)
