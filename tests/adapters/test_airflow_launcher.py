@@ -239,6 +239,18 @@ def test_what_was_stopped_runs_whole(airflow: Airflow, ledger: Ledger) -> None:
     assert {body["include_downstream"] for body in airflow.cleared} == {True}
 
 
+@pytest.mark.parametrize(("version", "latest"), [("3.0.6", None), ("3.1.0", True), ("3.3.2", True)])
+def test_what_runs_again_runs_the_latest_code(
+    airflow: Airflow, ledger: Ledger, version: str, latest: bool | None
+) -> None:
+    """A cleared run would keep the version of its bundle, with the mistake in it; older servers know no choice."""
+    airflow.state, airflow.version = "failed", version
+    fill(airflow, ledger)
+    Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert [body.get("run_on_latest_version") for body in airflow.cleared] == [latest] * 3
+    assert airflow.calls.count("GET /api/v2/version") == 1
+
+
 def test_a_success_with_a_step_that_never_ran_is_partial(airflow: Airflow, ledger: Ledger) -> None:
     """Airflow's success does not make a batch ok whose second step was left as skipped."""
     airflow.structure = [{"task_id": "one", "downstream_task_ids": ["two"]}, {"task_id": "two"}]

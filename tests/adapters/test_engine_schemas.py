@@ -54,6 +54,7 @@ def test_airflow_has_every_call_of_its_launcher() -> None:
         ("GET", RUN),
         ("PATCH", RUN),
         ("GET", f"{DAG}/tasks"),
+        ("GET", "/api/v2/version"),
         ("POST", f"{DAG}/clearTaskInstances"),
         ("GET", f"{RUN}/taskInstances"),
         ("GET", f"{RUN}/taskInstances/{{task_id}}/xcomEntries/{{xcom_key}}"),

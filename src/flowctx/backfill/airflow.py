@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,6 +19,7 @@ from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
+from flowctx.core.engine_versions import numbers
 from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -27,6 +28,9 @@ from flowctx.core.workflow.run_request import read_text
 
 LIVE = ("queued", "running")
 _STATES = {"success": "ok", "failed": "failed"}
+#: From this version on, a run that is cleared keeps the version of the code that it has, unless the caller asks for the
+#: latest; before, it has the latest.
+_CHOOSES_CODE: Final = (3, 1, 0)
 #: How a PartitionTimetable says which dimensions the DAG's runs have.
 _KEYS: Final = re.compile(r"One run for each key ([^:,]+)")
 #: What the database may have written otherwise, or takes for a sign of its own, in the text of a ``conf``.
@@ -86,6 +90,8 @@ class AirflowLauncher(PollingLauncher):
         self._key_in_conf = False
         #: The tasks of each DAG, once somebody had to know.
         self._of_dags: dict[str, dict[str, Task]] = {}
+        #: The version of the server, once somebody had to know.
+        self._version = ""
 
     # -- launching --------------------------------------------------------------------------------------------------
 
@@ -209,17 +215,24 @@ class AirflowLauncher(PollingLauncher):
         all_again = before.state is PartitionState.CANCELED or not tasks
         if all_again or not (before.recorded or self._xcom_has_all(before)):
             tasks = {instance["task_id"] for instance in instances}
-        body = {
+        return self._clear(before.run_id, tasks)
+
+    def _clear(self, run_id: str, tasks: Collection[str]) -> bool:
+        """Clear tasks of a run and what follows them, to run with the latest code; returns whether it is there."""
+        body: dict[str, Any] = {
             "dry_run": False,
-            "dag_run_id": before.run_id,
+            "dag_run_id": run_id,
             "task_ids": sorted(tasks),
             "only_failed": False,
             "include_downstream": True,
             "reset_dag_runs": True,
         }
+        self._version = self._version or str(self._api.get("/version")["version"])
+        if numbers(self._version) >= _CHOOSES_CODE:
+            body["run_on_latest_version"] = True
         answer = self._api.call("POST", f"/dags/{self._dag_id}/clearTaskInstances", body=body)
         if answer.status not in (200, 404):
-            raise EngineError(f"Airflow at {self._client.url} does not clear run {before.run_id}: {answer.detail}")
+            raise EngineError(f"Airflow at {self._client.url} does not clear run {run_id}: {answer.detail}")
         return answer.status == 200
 
     def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
