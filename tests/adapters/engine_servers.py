@@ -136,6 +136,8 @@ class Airflow(Server):
     scheduler: Mapping[str, str | None] = MappingProxyType({"status": "healthy", "latest_scheduler_heartbeat": None})
     #: Whether its tasks say that they have a ledger.
     had_ledger = False
+    #: What its tasks hand on.
+    handed_on: Mapping[str, Any] = MappingProxyType({"error": "12 rows are missing"})
     #: Where it keeps what its tasks hand on, if that is not in its database.
     xcom_path = ""
     #: The task instances of each run, where they are not one that ends as its run, and what follows each task.
@@ -184,7 +186,7 @@ class Airflow(Server):
             return 200, {"task_instances": [], "total_entries": 0}
         if path.endswith("/xcomEntries/return_value"):
             mark = {"ledger": True} if self.had_ledger else {}
-            return 200, {"value": self.xcom_path or {"error": "12 rows are missing", **mark}}
+            return 200, {"value": self.xcom_path or {**self.handed_on, **mark}}
         run = self.runs.get(path.rpartition("/")[2])
         if run and run["state"] == "running":
             run["state"] = self.state

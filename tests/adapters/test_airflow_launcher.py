@@ -251,6 +251,23 @@ def test_what_runs_again_runs_the_latest_code(
     assert airflow.calls.count("GET /api/v2/version") == 1
 
 
+def test_a_success_after_a_step_that_could_not_run_is_a_failure(airflow: Airflow, ledger: Ledger) -> None:
+    """An ordinary task fails, so that a step never runs, and the clean-up makes it a success of Airflow's."""
+    airflow.tasks = [
+        {"task_id": "fetch", "state": "failed", "try_number": 1, "operator_name": "@task"},
+        {"task_id": "load", "state": "upstream_failed", "try_number": 0, "operator_name": "StepOperator"},
+        {"task_id": "tidy", "state": "success", "try_number": 1, "operator_name": "StepOperator"},
+    ]
+    names = [task["task_id"] for task in airflow.tasks]
+    airflow.structure = [{"task_id": name, "downstream_task_ids": names[n : n + 1]} for n, name in enumerate(names, 1)]
+    assert fill(airflow, ledger).ended == {PartitionState.FAILED: 3}
+    assert {run.step for run in ledger.batches.iter_outcomes("b")} == {"fetch"}
+    airflow.runs, airflow.tasks = {}, airflow.tasks[1:]  # as after somebody has marked it as successful
+    other = open_ledger("memory://")
+    assert fill(airflow, other).failed == 3
+    assert {run.error for run in other.batches.iter_outcomes("b")} == {"load did not run: what went before had failed"}
+
+
 def test_a_success_with_a_step_that_never_ran_is_partial(airflow: Airflow, ledger: Ledger) -> None:
     """Airflow's success does not make a batch ok whose second step was left as skipped."""
     airflow.structure = [{"task_id": "one", "downstream_task_ids": ["two"]}, {"task_id": "two"}]

@@ -45,13 +45,70 @@ def instances(*states: tuple[str, int]) -> list[dict[str, Any]]:
         ("ok", [("success", 0), ("success", 1), ("success", 1)], {"one"}, "partial"),
         ("ok", [("failed", 1), ("success", 1), ("success", 1)], set(), "failed"),
         ("ok", [("skipped", 1), ("failed", 1), ("skipped", 0)], {"three"}, "failed"),
+        ("ok", [("upstream_failed", 0), ("success", 1), ("success", 1)], set(), "failed"),
     ],
 )
 def test_a_colour_is_no_word(run: str, tasks: list[tuple[str, int]], unrun: set[str], state: str) -> None:
     """A task that Airflow skipped or somebody marked has not run, unless a step's own skip led to it."""
     found = instances(*tasks)
     assert never_ran(RUN, found, CHAIN, lambda task: False) == unrun
-    assert str(state_of_run(PartitionState(run), found, unrun)) == state
+    assert str(state_of_run(PartitionState(run), found, unrun, lambda instance: False)) == state
+
+
+def test_a_step_that_says_that_it_failed_was_not_stopped() -> None:
+    """The rest is skipped where a DAG fails fast, as where somebody marks the run: the step's own word tells."""
+    found = instances(("success", 1), ("failed", 1), ("skipped", 0))
+    unrun = never_ran(RUN, found, CHAIN, lambda task: False)
+    asked = []
+    states = [
+        state_of_run(PartitionState.FAILED, found, unrun, lambda instance, word=word: asked.append(instance) or word)
+        for word in (True, False)
+    ]
+    assert [*map(str, states), *(instance["task_id"] for instance in asked)] == ["failed", "canceled", "two", "two"]
+
+
+def instance_of(task_id: str, map_index: int, state: str, try_number: int) -> dict[str, Any]:
+    common = {"operator_name": "StepOperator", "end_date": None}
+    return {"task_id": task_id, "map_index": map_index, "state": state, "try_number": try_number, **common}
+
+
+def test_each_mapped_instance_has_its_own_word() -> None:
+    """One instance that skipped itself does not speak for those that had not begun when the run was marked."""
+    fetch = [("success", 1), ("skipped", 1), ("skipped", 0), ("skipped", 0)]
+    found = [instance_of("fetch", n, *how) for n, how in enumerate(fetch)]
+    found += [instance_of("check", -1, "failed", 1), instance_of("publish", -1, "skipped", 0)]
+    before = [{"task_id": name, "downstream_task_ids": ["publish"]} for name in ("fetch", "check")]
+    tasks = tasks_by_id([*before, {"task_id": "publish", "trigger_rule": "none_failed"}])
+    unrun = never_ran(RUN, found, tasks, lambda task: False)
+    assert (unrun, tasks_to_run(found, unrun)) == ({"fetch", "publish"}, ["check", "fetch", "publish"])
+
+
+@pytest.mark.parametrize(
+    ("loaded", "unrun"),
+    [
+        ([("skipped", 0), ("success", 1), ("skipped", 0)], {"load"}),  # in a mapped group: the last one never ran
+        ([("skipped", 0), ("success", 1), ("success", 1)], set()),
+        ([("skipped", 0), ("skipped", 0), ("skipped", 0)], set()),  # after all instances: the skip is for each
+    ],
+)
+def test_a_skip_in_a_mapped_group_is_for_its_own_instance(loaded: list[tuple[str, int]], unrun: set[str]) -> None:
+    """Where instances have begun, a skip before another one has not skipped what follows for all."""
+    found = [instance_of("fetch", n, "success" if n else "skipped", 1) for n in range(3)]
+    found += [instance_of("load", n, *how) for n, how in enumerate(loaded)]
+    tasks = tasks_by_id([{"task_id": "fetch", "downstream_task_ids": ["load"]}, {"task_id": "load"}])
+    assert never_ran(RUN, found, tasks, lambda task: False) == unrun
+
+
+@pytest.mark.parametrize(
+    ("rule", "unrun"), [("all_success", set()), ("none_failed", {"three"}), ("all_done", {"three"})]
+)
+def test_what_runs_after_skips_was_left(rule: str, unrun: set[str]) -> None:
+    """A step whose rule lets it run after a skip was skipped by a mark, unless a branch did not choose it."""
+    found = instances(("skipped", 1), ("success", 1), ("skipped", 0))
+    before = [{"task_id": name, "downstream_task_ids": ["three"]} for name in ("one", "two")]
+    tasks = tasks_by_id([*before, {"task_id": "three", "trigger_rule": rule}])
+    assert never_ran(RUN, found, tasks, lambda task: False) == unrun
+    assert never_ran(RUN, found, tasks, lambda task: task == "two") == set()
 
 
 def test_a_branch_may_skip() -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import read_text
 
 LIVE = ("queued", "running")
@@ -318,7 +320,7 @@ class AirflowLauncher(PollingLauncher):
         if state.ended:
             instances = self._instances(run["dag_run_id"])
             unrun = self._never_ran(run, instances)
-            state = state_of_run(state, instances, unrun)
+            state = state_of_run(state, instances, unrun, partial(self._failed_itself, run["dag_run_id"]))
             if state is PartitionState.FAILED:
                 step, error = self._failure(run["dag_run_id"], instances)
             elif unrun:
@@ -355,6 +357,11 @@ class AirflowLauncher(PollingLauncher):
             return self._api.call("GET", where).status == 200
 
         return never_ran(run, instances, self._of_dags[self._dag_id], branches)
+
+    def _failed_itself(self, run_id: str, instance: Mapping[str, Any]) -> bool:
+        """Return whether a step has handed on that it failed: one that was stopped could not."""
+        envelope = self._handed_on(run_id, instance["task_id"], map_index=instance["map_index"])
+        return isinstance(envelope, Mapping) and envelope.get("status") == StepStatus.FAILED
 
     def _failure(self, run_id: str, tasks: list[dict[str, Any]]) -> tuple[str | None, str]:
         failed = [task for task in tasks if task["state"] == "failed"]

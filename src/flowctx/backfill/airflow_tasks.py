@@ -12,6 +12,10 @@ Instance = Mapping[str, Any]
 
 #: Operators whose tasks run a step: one that is successful and was never tried was marked so.
 _STEP_OPERATORS: Final = ("StepOperator", "@task.step")
+#: Trigger rules by which a task runs although those before it were skipped.
+_UNTOUCHED_BY_SKIPS: Final = ("none_failed", "all_done", "always")
+#: States of a task that failed, or did not run for a failure before it; that of one that may fail is a success.
+_FAILED: Final = ("failed", "upstream_failed")
 
 
 class Task(NamedTuple):
@@ -46,8 +50,8 @@ def never_ran(
 ) -> set[str]:
     """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
 
-    Airflow sets tasks that have not begun to ``skipped`` when somebody marks their run. A skip counts if the task said
-    so itself, if its trigger rule says so, or if a task before it was skipped by such a word.
+    Airflow sets tasks that have not begun to ``skipped`` when somebody marks their run. A skip counts if the instance
+    said so itself, if its trigger rule says so, or if one before it was skipped by such a word.
 
     Args:
         run: The run.
@@ -56,28 +60,62 @@ def never_ran(
         branches: Whether a task is one that chooses which of those after it run.
     """
     skipped = [instance for instance in instances if instance["state"] == "skipped"]
-    own_word = {instance["task_id"] for instance in skipped if instance.get("try_number", 1)}
-    unsaid = {instance["task_id"] for instance in skipped} - own_word
+    own_word = {_place(instance) for instance in skipped if instance.get("try_number", 1)}
+    unsaid = {_place(instance) for instance in skipped} - own_word
     over_none = {instance["task_id"] for instance in skipped if _over_no_values(run, instances, instance)}
-    by_rule = {task for task in unsaid & set(tasks) if _skipped_by_rule(task, tasks[task], instances, over_none)}
-    justified = own_word | by_rule
+    known = {task_id: tasks[task_id] for task_id, _ in unsaid if task_id in tasks}
+    by_rule = {at for at, task in known.items() if _skipped_by_rule(at, task, instances, over_none)}
+    begun = {instance["task_id"] for instance in instances if _has_begun(instance)}
+    justified = own_word | {place for place in unsaid if place[0] in by_rule}
+    follow_skips = {at: task for at, task in known.items() if task.trigger_rule not in _UNTOUCHED_BY_SKIPS}
+    justified |= _skipped_after(justified, unsaid, follow_skips, begun)
+    left = unsaid - justified
+    before: set[str] = set().union(*(known[task_id].after for task_id, _ in left if task_id in known))
+    choosing = {task_id for task_id in before if branches(task_id)}
+    chosen = {place for place in left if place[0] in known and known[place[0]].after & choosing}
+    chosen |= _skipped_after(chosen, left, known, begun)
+    return {task_id for task_id, _ in left - chosen} | {one["task_id"] for one in instances if _is_marked(one)}
+
+
+def _is_marked(instance: Instance) -> bool:
+    """Return whether a step is successful and has never begun."""
+    done = instance["state"] == "success" and not instance.get("try_number", 1)
+    return bool(done and instance.get("operator_name") in _STEP_OPERATORS)
+
+
+def _place(instance: Instance) -> tuple[str, int]:
+    return instance["task_id"], instance.get("map_index", -1)
+
+
+def _has_begun(instance: Instance) -> bool:
+    return bool(instance["state"] in ("success", "failed", "skipped") and instance.get("try_number", 1))
+
+
+def _skipped_after(
+    skipped: Collection[tuple[str, int]],
+    unsaid: Collection[tuple[str, int]],
+    tasks: Mapping[str, Task],
+    begun: Collection[str],
+) -> set[tuple[str, int]]:
+    """Return the instances that Airflow skips since others are, one after the other.
+
+    A skip is for all instances of the tasks after it. In a mapped task group it is for the same instance alone: that
+    is so where others have begun.
+    """
+    found: set[tuple[str, int]] = set()
     while True:
-        found = {
-            task
-            for task in unsaid - justified
-            if task in tasks and (justified & tasks[task].after or any(map(branches, tasks[task].after)))
-        }
-        if not found:
-            break
-        justified |= found
-    marked = {
-        instance["task_id"]
-        for instance in instances
-        if instance["state"] == "success"
-        and not instance.get("try_number", 1)
-        and instance.get("operator_name") in _STEP_OPERATORS
-    }
-    return (unsaid - justified) | marked
+        before: dict[str, set[int]] = {}
+        for task_id, index in {*skipped, *found}:
+            before.setdefault(task_id, set()).add(index)
+        more = set()
+        for task_id, index in {*unsaid} - found:
+            after = tasks[task_id].after if task_id in tasks else ()
+            indexes = set().union(*(before.get(name, set()) for name in after))
+            if index in indexes or (indexes and task_id not in begun):
+                more.add((task_id, index))
+        if not more - {*skipped}:
+            return found
+        found |= more
 
 
 def _skipped_by_rule(task_id: str, task: Task, instances: Sequence[Instance], over_none: Collection[str]) -> bool:
@@ -106,29 +144,36 @@ def _over_no_values(run: Mapping[str, Any], instances: Sequence[Instance], insta
     return ended is None or (started is not None and datetime.fromisoformat(ended) < datetime.fromisoformat(started))
 
 
-def state_of_run(state: PartitionState, instances: Sequence[Instance], unrun: Collection[str]) -> PartitionState:
+def state_of_run(
+    state: PartitionState,
+    instances: Sequence[Instance],
+    unrun: Collection[str],
+    failed_itself: Callable[[Instance], bool],
+) -> PartitionState:
     """Return how a run ended, by what its tasks did rather than by its own colour.
 
-    One of which a step failed did, whatever Airflow has skipped or run after it.
+    One of which a step failed did, or could not run for a failure before it, whatever Airflow has skipped or run
+    after it.
 
     Args:
         state: What Airflow calls the run: ok or failed.
         instances: Its task instances.
         unrun: The tasks of which nothing has run; see :func:`never_ran`.
+        failed_itself: Whether an instance that failed did so by its own word: of others the run may have been marked.
     """
-    if state is PartitionState.OK and any(map(_is_failed_step, instances)):
+    failed = [one for one in instances if one["state"] in _FAILED and one.get("operator_name") in _STEP_OPERATORS]
+    if state is PartitionState.OK and failed:
         return PartitionState.FAILED
-    began = any(instance["state"] in ("success", "failed") and instance.get("try_number", 1) for instance in instances)
     if unrun:
+        # A DAG with fail_fast=True skips the rest, as a mark does.
+        if any(one["state"] == "failed" and failed_itself(one) for one in failed):
+            return PartitionState.FAILED
+        ended = ("success", "failed")
+        began = any(instance["state"] in ended and instance.get("try_number", 1) for instance in instances)
         return PartitionState.PARTIAL if state is PartitionState.OK and began else PartitionState.CANCELED
     if state is PartitionState.OK and instances and all(instance["state"] == "skipped" for instance in instances):
         return PartitionState.SKIPPED
     return state
-
-
-def _is_failed_step(instance: Instance) -> bool:
-    """Return whether a step failed; the task of one that may fail is a success then."""
-    return instance["state"] == "failed" and instance.get("operator_name") in _STEP_OPERATORS
 
 
 def tasks_to_run(instances: Iterable[Instance], unrun: Collection[str]) -> list[str]:
@@ -144,6 +189,9 @@ def failed_without_task(instances: Iterable[Mapping[str, Any]]) -> str:
         >>> failed_without_task([{"task_id": "load", "start_date": None}])
         'the run failed in Airflow before any of its tasks'
     """
+    instances = list(instances)
+    if waiting := sorted({task["task_id"] for task in instances if task.get("state") == "upstream_failed"}):
+        return f"{', '.join(waiting)} did not run: what went before had failed"
     begun = [task for task in instances if task.get("start_date")]
     cut = sorted({task["task_id"] for task in begun if not task.get("end_date")})
     if not begun:
