@@ -4,9 +4,12 @@ import os
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._time import get_current_timestamp
 
 from adapters.dagster_support import QUIET, persistent_instance
-from flowctx import Daily, PartitionScheme, Workflow
+from flowctx import AsOf, Daily, PartitionScheme, Workflow, WorkflowContext
+from flowctx import run as run_here
 from flowctx.dagster import WorkflowIOManager, partitions_def, workflow_context, workflow_definitions, workflow_job
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
@@ -121,6 +124,160 @@ def test_a_second_reexecution_still_knows(tmp_path, outputs, monkeypatch):
         third = run(asset_job, instance, parent=second.run_id)
         assert third.success
         assert outputs.output(["again", "load"], "2012-10-26")["capture"] == "2012-10-26|b"
+
+
+SEEN: list[WorkflowContext] = []
+RULE = AsOf.default(timezone="America/New_York")
+TICK = {".dagster/scheduled_execution_time": "2012-10-27T01:30:00+00:00", "dagster/schedule_name": "gone"}
+BY_FUND = dg.MultiPartitionsDefinition(
+    {"date": dg.DailyPartitionsDefinition("2012-10-01"), "fund": dg.StaticPartitionsDefinition(["A", "B"])}
+)
+
+
+@dg.op
+def noted(context: dg.OpExecutionContext) -> None:
+    """Note the context, and fail the first time."""
+    SEEN.append(workflow_context(context, RULE))
+    if context.run.parent_run_id is None:
+        raise ValueError("not yet")
+
+
+@dg.graph
+def notes():
+    """One op."""
+    noted()
+
+
+def own_by_fund() -> dg.JobDefinition:
+    """Return a job of an op of one's own, by dates and funds."""
+    return notes.to_job(partitions_def=BY_FUND, executor_def=dg.in_process_executor)
+
+
+def own_nightly() -> dg.JobDefinition:
+    """Return a job of an op of one's own that schedules start."""
+    return notes.to_job(executor_def=dg.in_process_executor)
+
+
+@pytest.mark.parametrize(
+    ("job", "tags", "partition", "capture"),
+    [
+        (own_by_fund, {"dagster/partition": "2012-10-26|A"}, "date=2012-10-26|fund=A", "2012-10-26|A"),
+        (own_nightly, TICK, "None", "2012-10-26"),
+    ],
+    ids=["partition", "tick"],
+)
+def test_what_ops_of_ones_own_are_about_is_kept(job, tags, partition, capture, tmp_path, jobs_by_name):
+    """Run again in Python, which drops all tags, it is about the partition or tick of the first run; so is a sensor."""
+    SEEN.clear()
+    with persistent_instance(tmp_path) as instance:
+        first = dg.execute_job(dg.reconstructable(job), instance, run_config=QUIET, tags=tags)
+        again = dg.ReexecutionOptions(first.run_id)
+        second = dg.execute_job(dg.reconstructable(job), instance, run_config=QUIET, reexecution_options=again)
+        assert (first.success, second.success) == (False, True)
+        ended, found = second.all_events[-1], instance.get_run_by_id(second.run_id)
+        location = dg.Definitions(jobs=[job()]).get_repository_def()
+        sensor = dg.build_run_status_sensor_context("ended", ended, instance, found, repository_def=location)
+        SEEN.append(workflow_context(sensor, RULE))
+    assert [(str(ctx.partition), str(ctx.as_of_date), ctx.capture_id) for ctx in SEEN] == [
+        (partition, "2012-10-26", f"{capture}|{first.run_id}")
+    ] * 3
+
+
+@dg.asset(partitions_def=partitions_def(DAYS))
+def feed(context: dg.AssetExecutionContext) -> None:
+    """An asset of one's own that fails the first time."""
+    workflow_context(context)
+    if context.run.parent_run_id is None:
+        raise ValueError("not yet")
+
+
+def own_assets() -> dg.JobDefinition:
+    """Return a job of an asset of one's own."""
+    jobs = [dg.define_asset_job("feeds", [feed], executor_def=dg.in_process_executor)]
+    return dg.Definitions([feed], jobs=jobs).resolve_job_def("feeds")
+
+
+@dg.op
+def noted_day(context: dg.OpExecutionContext) -> None:
+    """Fail the first time, in the graph of an asset."""
+    workflow_context(context)
+    if context.run.parent_run_id is None:
+        raise ValueError("not yet")
+
+
+@dg.op(ins={"noted": dg.In(dg.Nothing)})
+def made_after() -> None:
+    """Make the asset of the graph."""
+
+
+@dg.graph_asset(partitions_def=partitions_def(DAYS))
+def feed_of_graph():
+    """An asset of a graph, whose first op makes nothing."""
+    return made_after(noted_day())
+
+
+def own_graph() -> dg.JobDefinition:
+    """Return a job of an asset of a graph."""
+    jobs = [dg.define_asset_job("graphs", [feed_of_graph], executor_def=dg.in_process_executor)]
+    return dg.Definitions([feed_of_graph], jobs=jobs).resolve_job_def("graphs")
+
+
+@pytest.mark.parametrize(
+    ("tags", "lost"),
+    [
+        ({"dagster/partition": "2012-10-26"}, "partition 2012-10-26 of run"),
+        (
+            {f"dagster/asset_partition_range_{end}": f"2012-10-2{day}" for end, day in (("start", 6), ("end", 7))},
+            "partitions 2012-10-26 to 2012-10-27 of run",
+        ),
+    ],
+    ids=["key", "range"],
+)
+@pytest.mark.parametrize("job", [own_assets, own_graph, asset_job])
+def test_assets_are_not_run_again_without_their_partition(job, tags, lost, tmp_path, outputs, monkeypatch):
+    """Dagster would record them for no partition: it is refused, and says what to give."""
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, "1")
+        first = dg.execute_job(dg.reconstructable(job), instance, run_config=QUIET, tags=tags)
+        monkeypatch.delenv(FLAG)
+        again = dg.ReexecutionOptions(first.run_id)
+        second = dg.execute_job(dg.reconstructable(job), instance, run_config=QUIET, reexecution_options=again)
+        failed = [event.step_failure_data for event in second.get_step_failure_events()]
+        texts = [data.error_display_string + str(data.user_failure_data) for data in failed]
+        assert [lost in text and "execute it again with the run's tags: dagster/" in text for text in texts] == [True]
+        assert second.get_asset_materialization_events() == []
+
+
+chain = Workflow("chain", partitions=DAYS)
+chain.step("sum", inputs={"before": chain.output("sum").previous()})(lambda ctx, before: {"n": 1})
+
+
+def chain_job() -> dg.JobDefinition:
+    """Return a job of a workflow that reads its own date before."""
+    return workflow_job(chain, executor_def=dg.in_process_executor)
+
+
+def test_a_backfill_that_is_lost_still_keeps_the_order(ledger, tmp_path, jobs_by_name, monkeypatch):
+    """A run of a backfill that is run again reads nothing older than what the backfill is still to make."""
+    days = ["2012-10-01", "2012-10-02"]
+    run_here(chain, partition=days[0], batch_id="before").raise_for_failure()
+    with persistent_instance(tmp_path) as instance:
+        backfill = PartitionBackfill(
+            backfill_id="native",
+            status=BulkActionStatus.REQUESTED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=get_current_timestamp(),
+            partition_names=days,
+        )
+        instance.add_backfill(backfill)
+        tags = {"dagster/backfill": "native", "dagster/partition": days[1]}
+        first = dg.execute_job(dg.reconstructable(chain_job), instance, run_config=QUIET, tags=tags)
+        again = dg.ReexecutionOptions(first.run_id)
+        second = dg.execute_job(dg.reconstructable(chain_job), instance, run_config=QUIET, reexecution_options=again)
+        for done in (first, second):
+            (event,) = done.get_step_failure_events()
+            assert "may still be to come" in event.step_failure_data.user_failure_data.description
 
 
 @pytest.mark.e2e

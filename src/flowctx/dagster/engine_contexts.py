@@ -24,10 +24,10 @@ from flowctx.dagster._compat import (
 from flowctx.dagster.partitions import check_range, scheme_of
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.run_time import schedule_tick, zone_of
+from flowctx.dagster.tags import PARTITION_TAG, RANGE_TAGS, root_of, tags_of
 
 _ENGINE: Final[dict[str, Any]] = {"name": "dagster", "version": dg.__version__}
 _RUN_RETRY_TAG = "dagster/retry_number"
-_PARTITION_TAG = "dagster/partition"
 
 
 def run_facts(context: Any) -> RunFacts:
@@ -56,7 +56,8 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
     run = op.run
     _check_no_slice(run)
     step = op.get_step_execution_context()
-    root = op.instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
+    root = root_of(run, op.instance)
+    tags = tags_of(run, root)
     assets = op.assets_def.keys if op.has_assets_def else ()
     engine: dict[str, Any] = _ENGINE | {
         "job_name": run.job_name,
@@ -70,25 +71,36 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
     return RunFacts(
         run_id=run.run_id,
         name="/".join(next(iter(assets)).path) if len(assets) == 1 else op.op_def.name if assets else run.job_name,
-        tags=run.tags,
+        tags=tags,
         config=op.op_config if isinstance(op.op_config, Mapping) else {},
         root=root,
-        keys=_engine_keys(op) or _lost_key(op, root),
+        keys=_keys(op, tags),
         partitions_def=step.run_partitions_def,
-        **schedule_tick(run.tags, _repository(op))._asdict(),
+        **schedule_tick(tags, _repository(op))._asdict(),
         started_at=_started(op.instance, run.run_id),
         log=op.log,
         engine=engine,
     )
 
 
-def _engine_keys(op: dg.OpExecutionContext) -> tuple[str, ...]:
+def run_keys(op: dg.OpExecutionContext) -> tuple[str, ...]:
+    """Return Dagster's partition keys of a run: one, those of a range, or none.
+
+    Raises:
+        ContextError: An end of the range is no partition, or nothing lies in it; or it is a re-execution that has lost
+            the partition of the assets that it makes.
+    """
+    return _keys(op, tags_of(op.run, root_of(op.run, op.instance)))
+
+
+def _keys(op: dg.OpExecutionContext, tags: Mapping[str, str]) -> tuple[str, ...]:
     # One key is not asked for as a list: Dagster would enumerate all of a multi-partitioned definition for it.
+    definition = op.get_step_execution_context().run_partitions_def
     if op.has_partition_key:
-        return (op.partition_key,)
+        return (_with_dimensions(op.partition_key, tags, definition),)
     if not op.has_partition_key_range:
-        return ()
-    check_range(op.partition_key_range, op.get_step_execution_context().run_partitions_def)
+        return _lost_keys(op, tags, definition)
+    check_range(op.partition_key_range, definition)
     keys = tuple(op.partition_keys)
     if not keys:
         raise ContextError(
@@ -98,13 +110,23 @@ def _engine_keys(op: dg.OpExecutionContext) -> tuple[str, ...]:
     return keys
 
 
-def _lost_key(op: dg.OpExecutionContext, root: dg.DagsterRun | None) -> tuple[str, ...]:
-    """Return the key of a re-executed job of ops: ``ReexecutionOptions`` in Python drops its tag with all others.
-
-    Assets cannot be helped, since Dagster itself then has no partition to record them for.
-    """
-    key = root.tags.get(_PARTITION_TAG) if root is not None and not op.has_assets_def else None
-    return (key,) if key else ()
+def _lost_keys(
+    op: dg.OpExecutionContext, tags: Mapping[str, str], definition: dg.PartitionsDefinition[Any] | None
+) -> tuple[str, ...]:
+    """Return the key of a re-execution that has lost it; nothing helps assets, which Dagster would record for none."""
+    key, (first, last) = tags.get(PARTITION_TAG), (tags.get(tag) for tag in RANGE_TAGS)
+    if key is None and first is None:
+        return ()
+    partitioned = op.has_assets_def and op.assets_def.partitions_def is not None
+    checks_alone = op.selected_asset_check_keys and not op.selected_asset_keys
+    if key is not None and (checks_alone or not partitioned):
+        return (_with_dimensions(key, tags, definition),)
+    lost = f"partition {key}" if key is not None else f"partitions {first} to {last}"
+    wanted = PARTITION_TAG if key is not None else " and ".join(RANGE_TAGS)
+    raise ContextError(
+        f"run {op.run.run_id} is executed again without the {lost} of run {op.run.root_run_id}, and Dagster does not "
+        f"know what it is about; execute it again with the run's tags: {wanted}"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -131,10 +153,11 @@ def _of_direct(op: Any) -> RunFacts:
     assets = assets_def.keys if assets_def else ()
     config = op.op_config
     keys: tuple[str, ...] = ()
+    definition = assets_def.partitions_def if assets_def else None
     if op.has_partition_key:
-        keys = (op.partition_key,)
+        keys = (_with_dimensions(op.partition_key, {}, definition),)
     elif op.has_partition_key_range:
-        check_range(op.partition_key_range, assets_def.partitions_def if assets_def else None)
+        check_range(op.partition_key_range, definition)
         keys = tuple(op.partition_keys)
     return RunFacts(
         run_id=op.run_id,
@@ -142,7 +165,7 @@ def _of_direct(op: Any) -> RunFacts:
         tags=direct_run_tags(op),
         config=config if isinstance(config, Mapping) else {},
         keys=keys,
-        partitions_def=assets_def.partitions_def if assets_def else None,
+        partitions_def=definition,
         engine=_ENGINE | {"direct": True},
         bare=assets_def is None,
     )
@@ -187,21 +210,23 @@ def _of_run_status(context: dg.RunStatusSensorContext) -> RunFacts:
     repository = _repository(context)
     job = repository.get_job(run.job_name) if repository is not None and repository.has_job(run.job_name) else None
     definition = job.partitions_def or _of_assets(run, repository) if job is not None else None
-    first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    root = root_of(run, instance)
+    tags = tags_of(run, root)
+    first, last = (tags.get(tag) for tag in RANGE_TAGS)
     if first != last:
         raise ContextError(
             f"run {run.run_id} is about the partitions {first} to {last}; use workflow_contexts(context) in its assets"
         )
-    key = run.tags.get(_PARTITION_TAG) or first or context.partition_key
+    key = tags.get(PARTITION_TAG) or first or context.partition_key
     return RunFacts(
         run_id=run.run_id,
         name=run.job_name,
-        tags=run.tags,
-        root=instance.get_run_by_id(run.root_run_id) if run.root_run_id else None,
-        keys=() if key is None else (_with_dimensions(key, run.tags, definition),),
+        tags=tags,
+        root=root,
+        keys=() if key is None else (_with_dimensions(key, tags, definition),),
         partitions_def=definition,
         scheme=scheme_of(definition),
-        **schedule_tick(run.tags, repository)._asdict(),
+        **schedule_tick(tags, repository)._asdict(),
         started_at=_started(instance, run.run_id),
         log=context.log,
         engine=_ENGINE | {"job_name": run.job_name},
@@ -234,12 +259,23 @@ def _of_assets(run: dg.DagsterRun, repository: dg.RepositoryDefinition | None) -
 
 
 def _with_dimensions(key: str, tags: Mapping[str, str], definition: dg.PartitionsDefinition[Any] | None) -> str:
-    """Return a key of a run's tags as Dagster has it inside of the run."""
+    """Return a key of a run's tags with its dimensions, which Dagster has only where tags say them.
+
+    Raises:
+        ContextError: The definition has other dimensions.
+    """
+    if isinstance(key, dg.MultiPartitionKey):
+        return key
     if isinstance(definition, dg.MultiPartitionsDefinition):
+        names = [dimension.name for dimension in definition.partitions_defs]
+        if len(key.split("|")) != len(names):
+            raise ContextError(
+                f"the run's partition {key!r} has not the dimensions {'|'.join(names)}; give it a value of each"
+            )
         return definition.get_partition_key_from_str(key)
     dimensions = {
-        name.removeprefix(f"{_PARTITION_TAG}/"): value
+        name.removeprefix(f"{PARTITION_TAG}/"): value
         for name, value in tags.items()
-        if name.startswith(f"{_PARTITION_TAG}/")
+        if name.startswith(f"{PARTITION_TAG}/")
     }
     return dg.MultiPartitionKey(dimensions) if dimensions else key

@@ -10,6 +10,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Input
 from flowctx.dagster.asset_keys import is_step_asset
 from flowctx.dagster.partitions import to_dagster_key
+from flowctx.dagster.tags import BACKFILL_TAG, root_of, tags_of
 
 
 def unordered(
@@ -26,7 +27,7 @@ def unordered(
         made_here = version is not None and version.run_id == op.run.run_id
         if not made_here and to_dagster_key(key, scheme) in op.partition_keys and _is_in_job(op, workflow, item):
             return "it is part of this run's range and comes after; leave out BackfillPolicy.single_run()"
-    backfill_id = op.run.tags.get("dagster/backfill")
+    backfill_id = tags_of(op.run, root_of(op.run, op.instance)).get(BACKFILL_TAG)
     if backfill_id is None or (version is not None and version.batch_id == ctx.batch_id):
         return None
     if not _is_target(op, backfill_id, workflow, item, key):

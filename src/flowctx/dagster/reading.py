@@ -12,6 +12,7 @@ from flowctx.core.durability.reading_once import read_once
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
+from flowctx.dagster.engine_contexts import run_keys
 from flowctx.dagster.ordering import unordered
 from flowctx.dagster.run_time import time_dimension
 from flowctx.ledger import ledger_to_read
@@ -65,9 +66,10 @@ def read_input(
 
 def _span(op: dg.OpExecutionContext) -> timedelta | None:
     """Return how long the window of the run's partition is, where Dagster's own definition says so."""
-    if not op.has_partition_key:
+    keys = run_keys(op)
+    if len(keys) != 1:
         return None
-    found = time_dimension(op.partition_key, op.get_step_execution_context().run_partitions_def)
+    found = time_dimension(keys[0], op.get_step_execution_context().run_partitions_def)
     if found is None:
         return None
     window = found[1].time_window_for_partition_key(found[0])

@@ -23,12 +23,10 @@ from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunReq
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension
-from flowctx.dagster.tags import check_tags
+from flowctx.dagster.tags import BACKFILL_TAG, check_tags
 
 logger = logging.getLogger("flowctx")
 _DATES = DatesOfRuns()
-
-_BACKFILL_TAG = "dagster/backfill"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,7 @@ class RunFacts:
     run_id: str
     #: What runs: an asset's key, else the job, schedule or sensor.
     name: str
-    #: The run's tags.
+    #: The run's tags, with what a re-execution has lost of Dagster's.
     tags: Mapping[str, str] = field(default_factory=dict)
     #: Configuration of the op.
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -97,8 +95,7 @@ class RunFacts:
     @property
     def batch_id(self) -> str | None:
         """The caller's batch, else Dagster's own backfill."""
-        root = self.root.tags.get(_BACKFILL_TAG) if self.root else None
-        return self.tag("batch_id") or self.tags.get(_BACKFILL_TAG) or root
+        return self.tag("batch_id") or self.tags.get(BACKFILL_TAG)
 
     @property
     def first_run_id(self) -> str:

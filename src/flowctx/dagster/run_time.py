@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import dagster as dg
 
@@ -15,8 +15,8 @@ from flowctx.core.errors import ContextError
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.run_context import fires_within_day
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG, ticks_from
+from flowctx.dagster.tags import SCHEDULE_TAG
 
-_SCHEDULE_TAG: Final = "dagster/schedule_name"
 #: The part of a key that names a window of time, and its definition.
 _TimeDimension: TypeAlias = tuple[str, dg.TimeWindowPartitionsDefinition]
 
@@ -108,7 +108,7 @@ def schedule_tick(tags: Mapping[str, str], repository: dg.RepositoryDefinition |
     text = tags.get(SCHEDULED_TIME_TAG)
     if text is None:
         return Tick()
-    fired_at, schedule = datetime.fromisoformat(text), _schedule(tags.get(_SCHEDULE_TAG), repository)
+    fired_at, schedule = datetime.fromisoformat(text), _schedule(tags.get(SCHEDULE_TAG), repository)
     if schedule is None:
         return Tick(fired_at=fired_at)
     within_day = fires_within_day(itertools.islice(ticks_from(schedule, fired_at), 4))

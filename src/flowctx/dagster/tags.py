@@ -1,17 +1,59 @@
-"""Run tags that mean nothing to flowctx, or are nearly those that do."""
+"""Run tags: which a run has, and which mean nothing to flowctx or are nearly those that do."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Final
+
+import dagster as dg
 
 from flowctx.core.errors import ContextError
 from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX
+from flowctx.dagster._compat import SCHEDULED_TIME_TAG
 
+PARTITION_TAG: Final = "dagster/partition"
+RANGE_TAGS: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+SCHEDULE_TAG: Final = "dagster/schedule_name"
+BACKFILL_TAG: Final = "dagster/backfill"
+
+#: What Dagster's tags say of a run: its partitions, its tick, its backfill. The tags of one of them stand together.
+_GROUPS: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"{PARTITION_TAG}(/.*)?|{'|'.join(RANGE_TAGS)}",
+        rf"{re.escape(SCHEDULED_TIME_TAG)}|{SCHEDULE_TAG}",
+        BACKFILL_TAG,
+    )
+)
 #: Our name for a run that a batch launched, after the prefix.
 _RUN_TAG: Final = "run"
+
+
+def root_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> dg.DagsterRun | None:
+    """Return the first run of a chain of re-executions, if a run is not the first."""
+    return instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
+
+
+def tags_of(run: dg.DagsterRun, root: dg.DagsterRun | None) -> Mapping[str, str]:
+    """Return the tags of a run, and what Dagster's say of the run that it started from where its own do not.
+
+    ``ReexecutionOptions`` in Python drops all tags.
+
+    Args:
+        run: The run.
+        root: The run that it started from, if it did.
+    """
+    own: Mapping[str, str] = run.tags
+    if root is None:
+        return own
+    lost: dict[str, str] = {}
+    for group in _GROUPS:
+        if not any(group.fullmatch(tag) for tag in own):
+            lost |= {tag: value for tag, value in root.tags.items() if group.fullmatch(tag)}
+    return {**lost, **own}
 
 
 def check_tags(tags: Iterable[str], log: logging.Logger, *, strict: bool) -> None:
