@@ -18,6 +18,7 @@ from flowctx.dagster import (
     workflow_job,
 )
 from flowctx.dagster._versions import DAGSTER
+from flowctx.dagster.partitions import partitions_def
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS"))
 DAY = "2012-10-26"
@@ -90,17 +91,39 @@ def test_assets_may_be_renamed(how, tmp_path):
 
 LOCATION = """
 import dagster as dg
-from adapters.test_dagster_asset_keys import RENAMES, checked
+from adapters.test_dagster_asset_keys import RENAMES, checked, of_graph
 from flowctx.dagster import WorkflowIOManager
 
 outputs = WorkflowIOManager(base_path={folder!r})
-assets = RENAMES["any other"][0](checked())
+assets = [*RENAMES["any other"][0](checked()), of_graph]
 defs = dg.Definitions(assets, resources={{"workflow_io_manager": outputs}}, executor=dg.in_process_executor)
 """
 
 
+@dg.op(out={"one": dg.Out(dg.Nothing), "two": dg.Out(dg.Nothing)})
+def halves():
+    """Make both assets of a graph."""
+    yield dg.Output(None, "one")
+    yield dg.Output(None, "two")
+
+
+@dg.graph_multi_asset(outs={"one": dg.AssetOut(), "two": dg.AssetOut()}, partitions_def=partitions_def(DAYS))
+def of_graph():
+    """Two assets that a graph makes."""
+    one, two = halves()
+    return {"one": one, "two": two}
+
+
+def test_assets_of_graphs_stand_beside_steps(tmp_path):
+    """Steps of a run find their keys among those of assets that no single op makes."""
+    bench = Bench(checked(), tmp_path, of_graph)
+    done = bench.run(DAY)
+    assert [event.step_key for event in done.get_step_failure_events()] == []
+    assert {"one", "two", "tell"} <= {step for step, _ in bench.materializations(done)}
+
+
 def test_a_part_of_a_code_location_is_found_by_other_names(tmp_path):
-    """A run of one asset reads what steps further back made, whatever the code location calls their assets."""
+    """A run of one asset reads what steps further back made, whatever the code location calls them or has beside."""
     file = tmp_path / "location.py"
     file.write_text(LOCATION.format(folder=str(tmp_path)))
     job = ReconstructableRepository.for_file(str(file), "defs").get_reconstructable_job("__ASSET_JOB")

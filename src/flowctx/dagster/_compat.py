@@ -90,7 +90,7 @@ def asset_keys_by_op(op: dg.OpExecutionContext) -> dict[str, dg.AssetKey]:
 
 @lru_cache(maxsize=4)  # a run asks for each of its ops
 def _keys_by_op(graph: Any) -> Mapping[str, dg.AssetKey]:
-    return {str(graph.get(key).assets_def.op.name): key for key in graph.executable_asset_keys}
+    return {str(graph.get(key).assets_def.node_def.name): key for key in graph.executable_asset_keys}
 
 
 def direct_run_tags(op: Any) -> Mapping[str, str]:
