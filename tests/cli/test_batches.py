@@ -216,3 +216,21 @@ def test_a_log_has_a_line_only_where_something_has_changed(capsys, monkeypatch):
     lines.over(progress)
     printed = capsys.readouterr().err.splitlines()
     assert [line.split(" (")[0] for line in printed] == ["0/3", "1/3", "1/3"]
+
+
+def test_a_batch_of_an_engine_is_canceled_with_the_workflow_that_is_typed(shell, monkeypatch):
+    """A file is not run on the word of the ledger: an option says which. The backfill of the engine goes on."""
+    asked: list[str] = []
+    monkeypatch.setattr("flowctx.cli.standing._adopt", lambda ledger, batch, *args: asked.append(batch.workflow))
+    ledger = open_ledger(os.environ["FLOWCTX_LEDGER_URL"])
+    batch = BatchRecord(
+        batch_id="b", workflow="prices", import_path="dags/a.py:prices", engine="dagster", created_at=NOW
+    )
+    ledger.batches.put(batch)
+    ledger.close()
+    untyped = shell("cancel", "b")
+    assert re.search(r"dagster was not asked anew: .*\(--workflow file.py:name\)", untyped)
+    assert asked == []
+    typed = shell("cancel", "b", "--workflow", "cli_flows.py:prices")
+    assert "if it is a backfill that dagster began, that goes on: cancel it there, too\n" in typed
+    assert asked == ["prices"]

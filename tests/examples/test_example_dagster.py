@@ -1,6 +1,7 @@
 """Every example of Dagster runs."""
 
 import importlib.util
+import runpy
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from examples.dg_commands import commands
 from flowctx import run as run_here
+from flowctx.dagster.component import WorkflowScaffolder
 from flowctx.examples.prices import SYMBOLS, prices
 
 FOLDER = Path(__file__).parents[2] / "example_dagster"
@@ -104,6 +106,19 @@ def project(tmp_path):
     return copy
 
 
+@pytest.mark.parametrize("folder", ["2026_prices", "fonds_\u00e9", "my-feed"])
+def test_what_is_scaffolded_loads(tmp_path, folder):
+    """Whatever the folder is called, the workflow in it has a name that it can have."""
+    target = tmp_path / folder
+    target.mkdir()
+    request = dg.ScaffoldRequest(
+        type_name="x", target_path=target, scaffold_format="yaml", project_root=tmp_path, params=None
+    )
+    WorkflowScaffolder().scaffold(request)
+    made = runpy.run_path(str(target / "workflow.py"))
+    assert list(made["workflow"].steps) == ["fetch"]
+
+
 @pytest.mark.e2e
 def test_component_project(project):
     """The YAML is valid, its definitions are listed, and an asset is launched; a new one is scaffolded."""
@@ -125,7 +140,7 @@ def test_the_component_loads_in_process(project, monkeypatch):
     """What the YAML says reaches the definitions; each workflow may have a base path and a prefix of its own."""
     monkeypatch.syspath_prepend(str(project / "src"))
     for name, more in (
-        ("prices", []),
+        ("prices", ["deps: {fetch: [landing/raw]}"]),
         ("fx", ["key_prefix: desk", "io_manager_key: fx_io_manager", "bulk: true"]),
     ):
         with (project / f"src/market/defs/{name}/defs.yaml").open("a") as file:
@@ -135,6 +150,7 @@ def test_the_component_loads_in_process(project, monkeypatch):
     graph = defs().resolve_asset_graph()
     node = graph.get(dg.AssetKey(["daily_prices", "fetch"]))
     assert (node.group_name, list(node.owners)) == ("market", ["team:data"])
+    assert node.parent_keys == {dg.AssetKey(["landing", "raw"])}
     fx = graph.get(dg.AssetKey(["desk", "fx_rates", "fetch"]))
     assert fx.backfill_policy == dg.BackfillPolicy.single_run()
     assert fx.parent_keys == {dg.AssetKey("landing_zone")}

@@ -279,20 +279,23 @@ def _params(found: BatchStatus) -> str | None:
 @click.command(short_help="Stop a batch.")
 @click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
 @engine_options("The engine to stop it on, if not the one it was launched on.")
+@workflows_option
 @there_option
-def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -> None:
+def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence[str], ledger: Ledger) -> None:
     """Stop a batch: no more partitions are begun, and runs on engines are stopped; what has ended stays.
 
     \b
     flowctx cancel restate
+    flowctx cancel restate --workflow flows.py:prices
 
     The backfill command begins it again.
     """  # noqa: D301 - \b is for click
     if engine is not None:
         refuse_url(engine, url)
+    typed = [import_workflow(target) for target in targets]
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
-    if workflows := _workflows_on_engine(batch, engine):
+    if workflows := typed or _workflows_on_engine(batch, engine):
         with _refused_as_typed():
             _ask_engine(ledger, batch_id, engine, url, workflows)
     stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
@@ -303,6 +306,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, ledger: Ledger) -
     more = f"; stopped {amount(stopped, 'run')}" if stopped else ""
     more += f"; of workers that have died: {amount(died, 'run')}" if died else ""
     echo(f"batch {batch_id} is canceled{more}")
+    if batch.selection is None and (begun_by := engine or batch.engine) not in (None, "local"):
+        echo(f"if it is a backfill that {begun_by} began, that goes on: cancel it there, too", err=True)
 
 
 def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:

@@ -1,6 +1,7 @@
 """A workflow in a ``dg`` project: a few lines of YAML, and ``dg scaffold`` to write them."""
 # No `from __future__ import annotations`: Dagster 1.13 reads the annotations of components when they are defined.
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +49,8 @@ class WorkflowScaffolder(dg.Scaffolder[ScaffoldParams]):
         where = request.params.workflow if request.params else None
         if where is None:
             where = ".workflow:workflow"
-            name = "".join(c if c.isalnum() else "_" for c in target.name)
+            name = re.sub(r"[^A-Za-z0-9]", "_", target.name)
+            name = name if name[:1].isalpha() else f"workflow_{name}"
             (target / "workflow.py").write_text(_STARTER.format(name=name))
         dg.scaffold_component(request, {"workflow": where})
 
@@ -75,7 +77,9 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
     owners: list[str] | None = Field(default=None, description="Owners of each asset.")
     tags: dict[str, str] | None = Field(default=None, description="Tags of each asset.")
     kinds: list[str] | None = Field(default=None, description="Kinds of each asset.")
-    deps: dict[str, list[str]] | None = Field(default=None, description="For steps, assets that must be there first.")
+    deps: dict[str, list[str]] | None = Field(
+        default=None, description="For steps, keys of assets that must be there first, as landing/raw."
+    )
     checks: list[str] | None = Field(default=None, description="Steps whose quality metrics are asset checks.")
     backfill: Literal["multi_run", "single_run"] | None = Field(default=None, description="How ranges are run.")
     key_prefix: str | list[str] | dict[str, str | list[str]] | None = Field(
@@ -117,6 +121,8 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
             )
             if (value := getattr(self, name)) is not None
         }
+        if self.deps:
+            args["deps"] = {step: [*map(dg.AssetKey.from_user_string, keys)] for step, keys in self.deps.items()}
         if self.backfill is not None:
             args["backfill_policy"] = getattr(dg.BackfillPolicy, self.backfill)()
         workflow = import_workflow(self.workflow, package)
