@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 
 from flowctx import (
@@ -240,3 +241,22 @@ def test_a_key_that_is_not_due_is_refused_alike(ledger):
     assert issubclass(NotDue, BatchError)
     yesterday = today - timedelta(days=1)
     assert {engine(flow, partition=yesterday.isoformat()).status for engine in ENGINES.values()} == {"ok"}
+
+
+@pytest.mark.parametrize("on_engine", [on_airflow, on_dagster])
+def test_a_lenient_step_makes_no_folder_of_a_ledger_that_is_away(on_engine, tmp_path, monkeypatch):
+    """A table is kept where another place is named, and else nowhere: the ledger would be made anew there."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{tmp_path / 'away' / 'ledger.db'}")
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL", raising=False)
+    flow = Workflow("away_with_tables")
+    flow.step("load")(lambda ctx: {"table": pa.table({"n": range(100_000)})})
+    flow.step("count")(lambda ctx: {"rows": ctx.get_output("load", "table").to_arrow().num_rows})
+    refused = on_engine(flow)["load"].error
+    assert (
+        f"the folder cannot be made (FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/away')"
+        in refused
+    )
+    assert not (tmp_path / "away").exists()
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", str(tmp_path / "tables"))
+    assert on_engine(flow).context.get_output("count", "rows") == 100_000

@@ -42,13 +42,16 @@ def artifact_store(
         PathArtifactStore('/tmp/outputs')
     """
     beside = _beside(ledger)
-    place = os.environ.get("FLOWCTX_ARTIFACTS_URL") or beside or default
+    named = os.environ.get("FLOWCTX_ARTIFACTS_URL")
+    place = named or beside or default
     if place:
         why_there = _why_there(otherwise="beside the ledger" if beside else "the engine's own place")
         if ledger is None:
             return PathArtifactStore(place, why_there=why_there)
         index = getattr(ledger, "artifacts", None)
-        return PathArtifactStore(place, prefix=lambda: _prefix(ledger), index=index, why_there=why_there)
+        return PathArtifactStore(
+            place, lambda: _prefix(ledger), index=index, why_there=why_there, beside=not named and beside is not None
+        )
     return MemoryArtifactStore() if ledger is not None and _url(ledger) == "memory://" else None
 
 

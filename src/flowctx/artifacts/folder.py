@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -36,10 +37,15 @@ class Folder:
 
     A file appears under its name when it is complete and on the disk. Links are not followed below the folder, and
     nothing but regular files is opened.
+
+    Args:
+        base: The folder.
+        why_there: Why this place was taken, as words that follow its name where something is not there.
+        beside: It is beside a file whose folder is there, or is away as a whole: that is not made.
     """
 
-    def __init__(self, base: str, why_there: str = "") -> None:
-        self.why_there = why_there
+    def __init__(self, base: str, why_there: str = "", *, beside: bool = False) -> None:
+        self.why_there, self._beside = why_there, beside
         self.base = os.path.abspath(os.path.expanduser(base))
         self.shown = self.base
 
@@ -49,6 +55,8 @@ class Folder:
         what = f"write {path} to {self.shown}"
         target = self.local_path(path)
         try:
+            if self._beside and not os.path.isdir(around := os.path.dirname(self.base)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), around)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             self._check_links(target)
             new = WholeFile(target, flags=_NO_LINKS)

@@ -53,6 +53,7 @@ class PathArtifactStore:
         inline_bytes: A table that takes no more, as it is stored, travels inside of its reference.
         index: What the ledger knows of the files here; with it, equal tables share one.
         why_there: Why this place was taken, as words that follow its name where something is not there.
+        beside: It is a folder beside a file of this machine, whose own folder is not made.
 
     Example:
         >>> import tempfile
@@ -72,11 +73,15 @@ class PathArtifactStore:
         inline_bytes: int = 2048,
         index: ArtifactIndex | None = None,
         why_there: str = "",
+        *,
+        beside: bool = False,
     ) -> None:
         base = checked_place(base)
         self.base, self._prefix, self.inline_bytes, self._index = base, prefix, inline_bytes, index
         local = local_folder(base)
-        self._files: Folder | Bucket = Bucket(base, patience, why_there) if local is None else Folder(local, why_there)
+        self._files: Folder | Bucket = (
+            Bucket(base, patience, why_there) if local is None else Folder(local, why_there, beside=beside)
+        )
 
     @property
     def prefix(self) -> str:
