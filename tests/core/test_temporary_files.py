@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from flowctx.core import temporary_files
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import ArtifactUnavailable, FlowctxError
 from flowctx.core.temporary_files import WaitingItems, having_room
 
 
@@ -50,3 +50,5 @@ def test_no_room_is_said_of_what_others_write():
         raise sqlite3.OperationalError("database or disk is full")
     with pytest.raises(ValueError, match="no"), having_room(sqlite3.OperationalError):
         raise ValueError("no")
+    with pytest.raises(ArtifactUnavailable, match="^the store does not answer$"), having_room():
+        raise ArtifactUnavailable("the store does not answer")

@@ -71,8 +71,8 @@ def having_room(*kinds: type[Exception], error: type[FlowctxError] = FlowctxErro
     try:
         yield
     except Exception as exc:
-        if not isinstance(exc, (OSError, *kinds)):
-            raise
+        if isinstance(exc, FlowctxError) or not isinstance(exc, (OSError, *kinds)):
+            raise  # an error of ours may be an OSError, too: what is written comes from somewhere
         why = exc.strerror if isinstance(exc, OSError) else exc
         reason = no_room(str(why or exc))
         raise error(f"{what}: {reason}" if what else reason) from exc
