@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 
 import pytest
@@ -60,3 +61,23 @@ def test_prune_removes_what_nothing_refers_to(tables):
     assert (counted["artifacts"], counted.pop("of"), len(stored(tables))) == (2, [], 5)
     assert tables(*graceless, "--json") == {**counted, "runs": 0, "captures": 0}
     assert stored(tables) == [".bin", ".json", ".parquet"]
+
+
+@pytest.mark.parametrize(
+    ("table", "first"),
+    [("flowctx_batch", "no more; "), ("flowctx_artifact", "no more; removed before that: 5 artifacts, ")],
+)
+def test_a_prune_that_is_cut_off_says_what_is_gone(tables, table, first):
+    """What was forgotten and removed before an error stands beside it."""
+    for batch in ("b1", "b2"):
+        tables("run", "cli_tables:flow", "--partition", "IBM", "--batch", batch)
+    with sqlite3.connect(tables.folder / "ledger.db") as raw:
+        if table == "flowctx_batch":
+            raw.execute(
+                "INSERT INTO flowctx_batch (batch_id, workflow, params, created_at) VALUES ('b', 'w', '{}', '')"
+            )
+        raw.execute(f"CREATE TRIGGER no BEFORE DELETE ON {table} BEGIN SELECT RAISE(FAIL, 'no more'); END")
+        raw.execute("UPDATE flowctx_capture SET state = 'released'")
+    said = " ".join(tables("ledger", "prune", "--days", "0", "--grace-days", "0", exit_code=1).split())
+    assert first in said
+    assert said.endswith("; forgot before that: 2 runs, 2 captures, 0 batches")

@@ -7,6 +7,8 @@ import re
 from pathlib import PurePath
 from typing import Any
 
+from flowctx.artifacts.bucket import Bucket
+from flowctx.artifacts.folder import Folder
 from flowctx.core.errors import ContextError
 
 
@@ -30,7 +32,13 @@ def checked_place(base: Any) -> Any:
     return found
 
 
-def local_folder(base: Any) -> str | None:
+def files_at(base: Any, patience: tuple[float, ...], why_there: str, *, beside: bool) -> Folder | Bucket:
+    """Return what reads and writes files at a place that :func:`checked_place` returned."""
+    local = _local_folder(base)
+    return Bucket(base, patience, why_there) if local is None else Folder(local, why_there, beside=beside)
+
+
+def _local_folder(base: Any) -> str | None:
     """Return the folder that is meant, if it is one of this machine."""
     if not isinstance(base, str):
         return None

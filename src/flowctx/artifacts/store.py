@@ -17,14 +17,15 @@ from uuid import uuid4
 from flowctx.artifacts.bucket import Bucket
 from flowctx.artifacts.folder import Folder
 from flowctx.artifacts.legacy import legacy_path
-from flowctx.artifacts.places import checked_place, local_folder
+from flowctx.artifacts.places import checked_place, files_at
 from flowctx.artifacts.trouble import PATIENCE, explained
 from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.references import FileReference, Reference, TableReference, check_path
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import ArtifactError, LedgerError, PayloadError
+from flowctx.core.errors import ArtifactError, LedgerError, PayloadError, noting
 from flowctx.core.execution.artifacts import ArtifactIndex, PrunedArtifacts
+from flowctx.core.printable import amount
 from flowctx.core.whole_files import PART
 
 logger = logging.getLogger("flowctx")
@@ -76,12 +77,8 @@ class PathArtifactStore:
         *,
         beside: bool = False,
     ) -> None:
-        base = checked_place(base)
-        self.base, self._prefix, self.inline_bytes, self._index = base, prefix, inline_bytes, index
-        local = local_folder(base)
-        self._files: Folder | Bucket = (
-            Bucket(base, patience, why_there) if local is None else Folder(local, why_there, beside=beside)
-        )
+        self.base, self._prefix, self.inline_bytes, self._index = checked_place(base), prefix, inline_bytes, index
+        self._files = files_at(self.base, patience, why_there, beside=beside)
 
     @property
     def prefix(self) -> str:
@@ -270,18 +267,19 @@ class PathArtifactStore:
             dry_run: Only count.
         """
         files = size = 0
-        old = (stored for stored in self._files.list(self.prefix) if stored.modified < before)
-        unkept = (stored for stored in old if stored.path not in keep or stored.path.endswith(PART))
-        while some := {stored.path: stored for stored in islice(unkept, _RELEASED_AT_ONCE)}:
-            gone = set(some) if self._index is None else self._index.release(list(some), before, dry_run=dry_run)
-            files += len(gone)
-            size += sum(some[path].size for path in gone)
-            for path in () if dry_run else gone:
-                self._files.remove(path)
-            if self._index is not None and not dry_run:
-                self._index.forget(gone)
-        if isinstance(self._files, Bucket):
-            files += self._files.abort_uploads(self.prefix, before, dry_run=dry_run)
+        old = (one for one in self._files.list(self.prefix) if one.modified < before)
+        unkept = (one for one in old if one.path not in keep or one.path.endswith(PART))
+        with noting(lambda: f"removed before that: {amount(files, 'artifact')}, {size:,} bytes" if files else ""):
+            while some := {one.path: one.size for one in islice(unkept, _RELEASED_AT_ONCE)}:
+                gone = set(some) if self._index is None else self._index.release(list(some), before, dry_run=dry_run)
+                for path in gone:
+                    if not dry_run:
+                        self._files.remove(path)
+                    files, size = files + 1, size + some[path]
+                if self._index is not None and not dry_run:
+                    self._index.forget(gone)
+            if isinstance(self._files, Bucket):
+                files += self._files.abort_uploads(self.prefix, before, dry_run=dry_run)
         return PrunedArtifacts(files=files, bytes=size)
 
     def _new(self, kind: str, ending: str) -> str:

@@ -104,7 +104,7 @@ class _Group(click.Group):
         except (_HELP, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click ends quietly when whoever read the output has gone
         except KeyboardInterrupt as exc:
-            echo("\nAborted!", err=True)
+            echo("\n" + _with_notes("Aborted!", exc), err=True)
             raise click.exceptions.Exit(_INTERRUPTED) from exc
         except click.UsageError as exc:
             raise _one_line(exc) from exc
@@ -118,7 +118,7 @@ class _Group(click.Group):
                 echo("".join(traceback.format_exception(exc)), err=True)
                 raise click.exceptions.Exit(1) from exc
             if isinstance(exc, FlowctxError):
-                text = str(exc)
+                text = _with_notes(str(exc), exc)
                 if isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta:
                     text = f"{text} (ledger {ctx.meta[LEDGER]})"
                 text = with_ledger(ctx, text)
@@ -151,6 +151,11 @@ def _one_line(exc: click.UsageError) -> CommandError:
     command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
     message = _joined(exc.format_message()).removesuffix(".")
     return CommandError(f"{message}{'' if message.endswith('?') else ';'} see: {command} --help")
+
+
+def _with_notes(text: str, exc: BaseException) -> str:
+    """Return a text, and what was done before an error, where something notes that."""
+    return "; ".join([text, *getattr(exc, "__notes__", ())])
 
 
 def _joined(text: str) -> str:

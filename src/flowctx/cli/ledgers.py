@@ -11,6 +11,7 @@ from flowctx.cli.completing import batch_ids
 from flowctx.cli.options import CommandError, json_option, ledger_option, there_option
 from flowctx.cli.output import echo, print_json, print_table
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import noting
 from flowctx.core.printable import amount
 
 
@@ -66,9 +67,12 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
     before, written = _before(now, days, "--days"), _before(now, grace_days, "--grace-days")
     if dry_run:
         pruned, keep = ledger.would_prune(before, versions=versions)
+        removed = prune_artifacts(ledger, keep, written, dry_run=True)
     else:
-        pruned, keep = ledger.prune(before, versions=versions), ledger.artifact_paths()
-    removed = prune_artifacts(ledger, keep, written, dry_run=dry_run)
+        pruned = ledger.prune(before, versions=versions)
+        with noting(lambda: f"forgot before that: {pruned.amounts}"):
+            keep = ledger.artifact_paths()
+            removed = prune_artifacts(ledger, keep, written)
     if as_json:
         artifacts = {"artifacts": removed and removed.files, "artifact_bytes": removed and removed.bytes}
         of = [{"workflow": one.workflow, "batch_id": one.batch_id, "runs": one.runs} for one in pruned.of]
@@ -78,8 +82,7 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
     if dry_run and pruned.of:
         rows = [(one.workflow, one.batch_id, f"{one.runs:,}") for one in pruned.of]
         print_table("would forget", ("workflow", "batch", "runs"), rows)
-    what = ", ".join((amount(pruned.runs, "run"), amount(pruned.captures, "capture"), amount(pruned.batches, "batch")))
-    echo(f"{'would forget' if dry_run else 'forgot'} {what}")
+    echo(f"{'would forget' if dry_run else 'forgot'} {pruned.amounts}")
     if removed is None:
         echo("artifacts stay: nothing says where they are; set FLOWCTX_ARTIFACTS_URL to remove some")
         return

@@ -47,6 +47,8 @@ Each message says what was wrong, with the offending value, and what to do about
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flowctx.core.masking import mask_text
@@ -88,6 +90,29 @@ def ending_text(exc: BaseException) -> str:
     return (
         brief(mask_text(f"it called sys.exit({exc.code!r})"), 400) if isinstance(exc, SystemExit) else error_text(exc)
     )
+
+
+@contextmanager
+def noting(done: Callable[[], str]) -> Iterator[None]:
+    """Note on whatever a block raises what it had done by then, which stays done; commands print that with the error.
+
+    Args:
+        done: Says what; nothing, if nothing was.
+
+    Example:
+        >>> try:
+        ...     with noting(lambda: "3 runs were forgotten before"):
+        ...         raise LedgerUnavailable("the ledger is away")
+        ... except LedgerUnavailable as exc:
+        ...     print(exc, exc.__notes__)
+        the ledger is away ['3 runs were forgotten before']
+    """
+    try:
+        yield
+    except BaseException as exc:
+        if text := done():
+            exc.add_note(text)
+        raise
 
 
 class PartitionError(FlowctxError, ValueError):

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
 from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import FlowctxError, noting
 from flowctx.ledger.artifacts import pages_of_keys, rolled_back
 from flowctx.ledger.database import Database
 from flowctx.ledger.reads import reads_of
@@ -59,12 +59,12 @@ class Pruning(NamedTuple):
 
     def _to_the_end(self) -> Pruned:
         gone: Counter[str] = Counter()
-        gone.update(self._a_little_at_a_time(self._runs_to_forget(), self._forget_runs))
-        gone.update(self._a_little_at_a_time(self._captures_to_forget(), self._forget_captures))
-        self._a_little_at_a_time(self._notes_to_forget(), self._forget_notes)
-        return Pruned(
-            runs=gone["runs"], captures=gone["captures"], batches=self.database.transaction(self._forget_batches)
-        )
+        with noting(lambda: f"forgot before that: {_pruned(gone).amounts}" if gone.total() else ""):
+            self._a_little_at_a_time(self._runs_to_forget(), self._forget_runs, gone)
+            self._a_little_at_a_time(self._captures_to_forget(), self._forget_captures, gone)
+            self._a_little_at_a_time(self._notes_to_forget(), self._forget_notes, Counter())
+            gone["batches"] = self.database.transaction(self._forget_batches)
+        return _pruned(gone)
 
     # -- what goes ----------------------------------------------------------------------------------------------------
 
@@ -164,10 +164,12 @@ class Pruning(NamedTuple):
     # -- forgetting, a little at a time -------------------------------------------------------------------------------
 
     def _a_little_at_a_time(
-        self, pages: Iterator[list[_Row]], forget: Callable[[Connection, list[_Row]], Mapping[str, int]]
-    ) -> Counter[str]:
-        """Forget what pages have, so much in a transaction as takes a moment; return how much of what was forgotten."""
-        gone: Counter[str] = Counter()
+        self,
+        pages: Iterator[list[_Row]],
+        forget: Callable[[Connection, list[_Row]], Mapping[str, int]],
+        gone: Counter[str],
+    ) -> None:
+        """Forget what pages have, so much in a transaction as takes a moment, and count how much of what is gone."""
         size = MOST
         for page in pages:
             while page:
@@ -178,7 +180,6 @@ class Pruning(NamedTuple):
                 size = max(_LEAST, min(MOST, int(len(some) * _SECONDS / took)))
                 if self.database.sqlite:  # where nobody else can write meanwhile, and who waits looks again and again
                     time.sleep(min(took, _MOST_PAUSE_SECONDS))
-        return gone
 
     def _pages(self, place: tuple[Any, ...], *conditions: Any) -> Iterator[list[_Row]]:
         """Yield the places of rows in their order, so many at a time; what is forgotten meanwhile does not matter."""
@@ -256,6 +257,10 @@ class Pruning(NamedTuple):
         of_run = exists().where(runs.c.batch_id == batches.c.batch_id)
         of_note = exists().where(launches.c.batch_id == batches.c.batch_id)
         return at.execute(delete(batches).where(*self.batch_is_old(), ~of_run, ~of_note)).rowcount
+
+
+def _pruned(gone: Counter[str]) -> Pruned:
+    return Pruned(runs=gone["runs"], captures=gone["captures"], batches=gone["batches"])
 
 
 def _has_run() -> ColumnElement[bool]:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.printable import amount
 from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 from flowctx.core.workflow.run_request import OnCaptured as OnCaptured
@@ -297,3 +298,14 @@ class Pruned:
     batches: int = 0
     #: What would be forgotten, by workflow and batch; nothing of what was.
     of: tuple[PrunedRuns, ...] = field(default=(), compare=False)
+
+    @property
+    def amounts(self) -> str:
+        """How much it is, in words.
+
+        Example:
+            >>> Pruned(runs=2, captures=1).amounts
+            '2 runs, 1 capture, 0 batches'
+        """
+        of_each = amount(self.runs, "run"), amount(self.captures, "capture"), amount(self.batches, "batch")
+        return ", ".join(of_each)
