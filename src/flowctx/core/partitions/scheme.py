@@ -228,15 +228,22 @@ class PartitionScheme(KeyProduct):
         Raises:
             NotDue: It is not due; the message says when it is.
         """
+        moments = self.due_moments(key, now)
+        return None if moments is None else moments.due
+
+    def due_moments(self, key: PartitionKey, now: datetime) -> Moments | None:
+        """Return the window and the due time of a key, as :meth:`moments`, and refuse one that is not due yet.
+
+        Raises:
+            NotDue: It is not due; the message says when it is.
+        """
         moments = self.moments(key)
-        if moments is None:
-            return None
-        if moments.due_utc > now and moments.due_utc - CLOCK_SKEW > now:
+        if moments is not None and moments.due_utc > now and moments.due_utc - CLOCK_SKEW > now:
             raise NotDue(
                 f"{key} is not due until {moments.due_text[0]}, when its data is complete; run it then, or give the "
                 "cadence a smaller delay= or an earlier due="
             )
-        return moments.due
+        return moments
 
     # -- writing it down ----------------------------------------------------------------------------------------
 

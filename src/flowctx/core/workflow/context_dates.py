@@ -7,38 +7,41 @@ from datetime import datetime
 from typing import Any
 
 from flowctx.core.data.plain import JsonDict
-from flowctx.core.dates.moments import window_text
+from flowctx.core.dates.moments import Moments, window_text
 from flowctx.core.dates.zones import Window, get_zone
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import RunTiming
 
 #: Names in ``metadata``.
 WINDOW, DUE = "window", "due"
 
 
-def dated(scheme: PartitionScheme | None, partition: PartitionKey | None, time: RunTiming | None) -> dict[str, Any]:
-    """Return what ``metadata`` says of the window of a run and of when it was due, as text with the zone's name.
+def dated(moments: Moments | None, partition: PartitionKey) -> dict[str, Any]:
+    """Return what ``metadata`` says of the window of a partition and of when it is due, as text with the zone's name.
 
-    They are the partition's. A run without a partition has the window that its engine says, and no due time.
+    Args:
+        moments: What the scheme says of the partition; ``None`` of one without a cadence.
+        partition: The partition.
 
     Example:
-        >>> from flowctx import Daily
+        >>> from flowctx import Daily, PartitionScheme
         >>> scheme = PartitionScheme(date=Daily(start="2012-01-03", timezone="America/New_York"))
         >>> key = scheme.key(date="2012-01-03")
-        >>> dated(scheme, key, None)["due"]["at"]
+        >>> dated(scheme.moments(key), key)["due"]["at"]
         '2012-01-04T00:00:00-05:00'
     """
-    text = str(partition or "")
-    if scheme is not None and partition is not None:
-        moments = scheme.moments(partition)
-        if moments is None:
-            return {}
-        at, zone = moments.due_text
-        # Times in ISO 8601, names of zones and texts of keys are ASCII: all of it is JSON as it stands.
-        return {WINDOW: _window(moments.window_text, text), DUE: JsonDict(at=at, timezone=zone, partition=text)}
+    if moments is None:
+        return {}
+    text = str(partition)
+    at, zone = moments.due_text
+    # Times in ISO 8601, names of zones and texts of keys are ASCII: all of it is JSON as it stands.
+    return {WINDOW: _window(moments.window_text, text), DUE: JsonDict(at=at, timezone=zone, partition=text)}
+
+
+def dated_by_engine(time: RunTiming | None, partition: PartitionKey | None) -> dict[str, Any]:
+    """Return what ``metadata`` says of the window of a run that is of no scheme: the one that its engine says."""
     window = _interval_of(time)
-    return {} if window is None else {WINDOW: _window(window_text(window), text)}
+    return {} if window is None else {WINDOW: _window(window_text(window), str(partition or ""))}
 
 
 def _window(ends: tuple[str, str, str], partition: str) -> JsonDict:

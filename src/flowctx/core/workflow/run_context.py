@@ -11,6 +11,7 @@ from typing import Any
 
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.dates.calendar import BusinessCalendar
+from flowctx.core.dates.moments import Moments
 from flowctx.core.errors import ContextError
 from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey, escape_value
@@ -18,7 +19,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.context_dates import dated
+from flowctx.core.workflow.context_dates import dated, dated_by_engine
 from flowctx.core.workflow.date_of_run import date_of_run
 from flowctx.core.workflow.run_request import batch_id_problem
 
@@ -89,9 +90,10 @@ def begin(
     first_run_id = first_run_id or run_id
     _check(as_of, as_of_date, batch_id)
     started_at = started_at or datetime.now(UTC)
+    moments: Moments | None = None
     if scheme is not None and partition is not None:
         partition = scheme.check(partition)
-        scheme.check_due(partition, started_at)
+        moments = scheme.due_moments(partition, started_at)
     calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
     if "as_of_source" not in run_metadata:  # else what triggered the run has said the date
         found = date_of_run(partition, scheme, time=time, as_of=as_of, as_of_date=as_of_date)
@@ -107,7 +109,9 @@ def begin(
     occasion = occasion_of(as_of_date, None if by_caller else time) if partition is None else None
     if calendar is not None:
         run_metadata["calendar"] = _identity(calendar)
-    run_metadata |= dated(scheme, partition, time)
+    run_metadata |= (
+        dated_by_engine(time, partition) if scheme is None or partition is None else dated(moments, partition)
+    )
     return WorkflowContext(
         run_id=run_id,
         trace_id=trace_id or derived_trace_id(run_id),
