@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from flowctx.core.data.files import File
-from flowctx.core.data.plain import JSON_TYPES, ArtifactRef, FrozenDict, FrozenList, JsonDict
+from flowctx.core.data.plain import JSON_TYPES, ArtifactRef, FrozenDict, FrozenList
 from flowctx.core.data.references import Handle
 from flowctx.core.data.tables import Table
 
@@ -19,7 +19,7 @@ LEAVES = frozenset({type(None), bool, int, float, str, bytes, date, datetime, De
 def may_hold_handles(value: Any) -> bool:
     """Whether a walk through plain data may find a table or file: most outputs hold nothing but plain values."""
     kind = type(value)
-    if not Handle.met or kind is JsonDict:
+    if not Handle.met or kind in LEAVES:
         return False
     if isinstance(value, dict):
         value = value.values()
