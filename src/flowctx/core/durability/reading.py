@@ -328,6 +328,8 @@ def known_fields(known_at: datetime | str | None) -> dict[str, str]:
     Raises:
         ContextError: It is no time, or has no zone.
     """
+    if known_at is None:
+        return {}
     time = VersionChoice(known_at=read_time(known_at)).known_at
     return {} if time is None else {KNOWN_AT: time.isoformat()}
 
