@@ -26,7 +26,7 @@ from flowctx import (
 )
 from flowctx.airflow import StepOperator, _compat, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
-from flowctx.core.durability.records import CaptureKey, RunStatus
+from flowctx.core.durability.records import CaptureKey, RunKey, RunStatus
 from flowctx.ledger import open_ledger
 
 SYMBOLS = PartitionScheme(symbol=["AAPL", "IBM"])
@@ -166,6 +166,23 @@ def test_a_mapped_run_goes_on_with_what_each_instance_completed(ledger):
 def lambda_free(ctx):
     """Reduce."""
     return {"loaded": sorted(ctx.get_output("load"))}
+
+
+def test_what_instances_have_made_elsewhere_since_is_gathered(ledger):
+    """One that was complete was made again here; the step after all of them is cleared, and reads that."""
+    flow = Workflow("gathered", partitions=SYMBOLS, params={"n": 1})
+    flow.step("load")(lambda ctx: {"n": ctx.params["n"]})
+
+    def total(ctx):
+        return {symbol: output["n"] for symbol, output in ctx.get_output("load").items()}
+
+    dag = workflow_dag(flow, map_over=["symbol"], reduce=total)
+    done = run_dag(dag)
+    assert done.context.get_output("total") == {"AAPL": 1, "IBM": 1}
+    resume(done.run_id, flow, partition="IBM", from_step="load", params={"n": 2}).raise_for_failure()
+    clear(dag, done.run_id, "total")
+    [record] = ledger.steps(RunKey(workflow="gathered", run_id=done.run_id))
+    assert record.output == {"AAPL": 1, "IBM": 2}
 
 
 def test_loose_steps_end_their_run(ledger):

@@ -25,6 +25,8 @@ from flowctx.core.workflow.result import StepStatus
 _T = TypeVar("_T")
 #: Returns what counts of a step, by its name and what it handed on here.
 Counted: TypeAlias = Callable[[str, Envelope | None], Envelope | None]
+#: Returns what counts of the instances of a mapped task whose runs have gone on elsewhere since, by their labels.
+CountedInstances: TypeAlias = Callable[[Any], Mapping[str, Envelope]]
 #: The state in which Airflow leaves a task that wrote an envelope of this status.
 _STATES = {
     StepStatus.OK: "success",
@@ -95,6 +97,7 @@ def read_upstream(
     ti: Any,
     store: ArtifactStore | None,
     counted: Counted = lambda step, handed_on: handed_on,
+    instances: CountedInstances = lambda task: {},
 ) -> StepInput:
     """Return the context with what the steps before ``task`` handed on, and what is to be handed on in turn.
 
@@ -107,13 +110,14 @@ def read_upstream(
         ti: Its task instance.
         store: Where outputs that became artifacts are.
         counted: Returns what counts of a step, given what it handed on here: it may have run elsewhere since.
+        instances: Returns the same of a mapped task, for those instances that have.
 
     Raises:
         ContextConflict: Two steps before it wrote one parameter with different values.
         ContextError: Two tasks before it are steps of the same name.
         PayloadError: What was handed on cannot be read.
     """
-    reader = _Reader(task, ti, store, counted)
+    reader = _Reader(task, ti, store, counted, instances)
     found, mapped = reader.nearest(waits_for_all(task) or task.trigger_rule == "all_success")
     envelopes = list(found.values())
     if mapped:
@@ -131,7 +135,7 @@ def skipped_before(task: Any, ti: Any) -> str | None:
     """Return why a task that waits for all before it is skipped: the word of the first step before it that was."""
     if not waits_for_all(task):
         return None
-    return _Reader(task, ti, None, lambda step, handed_on: handed_on).skipped_before(task)
+    return _Reader(task, ti, None, lambda step, handed_on: handed_on, lambda task: {}).skipped_before(task)
 
 
 def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
@@ -160,8 +164,10 @@ def instance_states(ti: Any, task_ids: list[str]) -> dict[str, str]:
 class _Reader:
     """Reads, for one task instance, what others in its run handed on."""
 
-    def __init__(self, task: Any, ti: Any, store: ArtifactStore | None, counted: Counted) -> None:
-        self.task, self.ti, self.store, self.counted = task, ti, store, counted
+    def __init__(
+        self, task: Any, ti: Any, store: ArtifactStore | None, counted: Counted, instances: CountedInstances
+    ) -> None:
+        self.task, self.ti, self.store, self.counted, self.instances = task, ti, store, counted, instances
         self.group = task.get_closest_mapped_task_group()
 
     def skipped_before(self, task: Any) -> str | None:
@@ -249,13 +255,16 @@ class _Reader:
         payloads = self.ti.xcom_pull(task_ids=[task_id], key=RETURN_VALUE)
         outputs: dict[str, Any] = dict.fromkeys(getattr(upstream, "labels", ()))
         states = self.states(task_id)
+        found: dict[str, Envelope] = {}
         for payload in payloads:
             if payload is None:
                 continue
-            envelope = from_payload(payload)
             instance = payload["instance"]
-            if envelope.status is StepStatus.OK and states.get(f"{task_id}_{instance['map_index']}") == "success":
-                outputs[instance["label"]] = load_output(envelope, self.store)
+            if states.get(f"{task_id}_{instance['map_index']}") == "success":
+                found[instance["label"]] = from_payload(payload)
+        for label, envelope in {**found, **self.instances(upstream)}.items():
+            if envelope.status is StepStatus.OK:
+                outputs[label] = load_output(envelope, self.store)
         return FrozenDict(outputs)
 
     def pull(self, task_id: str) -> Any:

@@ -21,7 +21,15 @@ from flowctx.airflow._compat import (
     xcom_storage_path,
 )
 from flowctx.airflow.ordering import await_runs
-from flowctx.airflow.outputs import TRIGGER_RULES, instance_states, is_step, read_upstream, step_name, waits_for_all
+from flowctx.airflow.outputs import (
+    TRIGGER_RULES,
+    instance_states,
+    is_step,
+    label_of,
+    read_upstream,
+    step_name,
+    waits_for_all,
+)
 from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
@@ -51,6 +59,8 @@ logger = logging.getLogger("flowctx")
 
 #: States of a task of which nothing more is to come.
 _ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+#: A run has no more mapped instances than this.
+_INSTANCES = 10_000
 
 
 class StepTask(Protocol):
@@ -94,10 +104,13 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         found = (recorded_envelope(opened[-1].ledger, run, name, of_others=not here) for run in runs)
         return next((envelope for envelope in found if envelope is not None), handed_on)
 
+    def instances(mapped: Any) -> Mapping[str, Envelope]:
+        return _instances_elsewhere(opened[-1], mapped) if opened else {}
+
     return StepAttempt(
         step=operator.step,
         open=open_recorder,
-        receive=lambda ctx: read_upstream(ctx, task, ti, store, counted),
+        receive=lambda ctx: read_upstream(ctx, task, ti, store, counted, instances),
         # A clear counts the tries anew; a task that was cleared is to run, also in a run that continues another.
         runs_anyway=ti.try_number > 1 and ti.max_tries > task.retries,
         retried=retried,
@@ -115,6 +128,22 @@ def _names(operator: StepTask, context: Any) -> list[str]:
     """Return what the runs are called whose steps a task may follow: its own, and that of its workflow."""
     own = operator.run_name(context["task"].dag_id)
     return [own] if operator.workflow is None else list(dict.fromkeys([own, operator.workflow.name]))
+
+
+def _instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:
+    """Return what is recorded of instances of a task in a mapped group whose runs have gone on elsewhere, by label."""
+    dimensions = getattr(mapped, "mapped_over", ())
+    if not dimensions:
+        return {}
+    found = recorder.ledger.list_runs(workflow=_run_name_of(mapped), run_id=recorder.run.run_id, limit=_INSTANCES)
+    partitions = {run.key.digest: run.context.partition for run in found if run.attempt > 1}
+    step = step_name(mapped)
+    records = recorder.ledger.step_records(step, partitions) if partitions else {}
+    return {
+        label_of({name: partition[name] for name in dimensions}): Envelope(step=step, output=records[key].output)
+        for key, partition in partitions.items()
+        if partition is not None and key in records and records[key].status is StepStatus.OK
+    }
 
 
 def _open(operator: StepTask, context: Any) -> Recorder:
