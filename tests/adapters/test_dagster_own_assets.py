@@ -192,3 +192,36 @@ def test_an_output_may_have_its_own_date_as_a_key(tmp_path):
     assert bench.run("2012-10-26", selection=names[3:]).success
     stored = {name: bench.outputs.output(name, "2012-10-26") for name in names}
     assert stored == {"whole": curve, "single": one, "named": {"rate": 1.0}, "ranged": {"rate": 1.0}}
+
+
+HOURS = dg.HourlyPartitionsDefinition("2012-11-04-00:00", end_date="2012-11-04-03:00", timezone="America/New_York")
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [HOURS, dg.MultiPartitionsDefinition({"hour": HOURS, "venue": dg.StaticPartitionsDefinition(["N", "L"])})],
+    ids=["hours", "by venue"],
+)
+def test_an_hour_that_clocks_show_twice_is_read_as_two(definition, tmp_path):
+    """Hours of a definition of Dagster's own come in the order of time on the day when clocks go back."""
+    keys = [str(key) for key in definition.get_partition_keys()]
+    seen: list[str] = []
+
+    @dg.asset(
+        partitions_def=definition,
+        io_manager_key="workflow_io_manager",
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def ticks(context: dg.AssetExecutionContext):
+        return {key: {"key": str(key)} for key in context.partition_keys}
+
+    @dg.asset(ins={"ticks": dg.AssetIn(partition_mapping=dg.AllPartitionMapping())})
+    def reader(ticks: dict[PartitionKey, Any]) -> None:
+        seen.extend(tick["key"] for tick in ticks.values())
+
+    _, bench = beside(None, tmp_path, ticks, reader)
+    assert bench.run(span=(keys[0], keys[-1]), selection=["ticks"]).success
+    assert bench.run(selection=["reader"]).success
+    hours = [key.split("|")[0].removeprefix("2012-11-04-") for key in seen]
+    assert list(dict.fromkeys(hours)) == ["00:00", "01:00", "01:00-0500", "02:00"]
+    assert sorted(seen) == sorted(keys)
