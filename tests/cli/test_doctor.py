@@ -114,8 +114,25 @@ def test_doctor_makes_no_ledger(shell, monkeypatch):
     """A ledger of one's own that is not there yet stays so."""
     monkeypatch.delenv("FLOWCTX_LEDGER_URL")
     monkeypatch.setenv("XDG_STATE_HOME", str(shell.folder / "state"))
-    assert "a first run makes it" in row_of(shell("doctor", "--json"), "ledger")["note"]
+    answer = shell("doctor", "--json")
+    assert "a first run makes it" in row_of(answer, "ledger")["note"]
+    assert (
+        row_of(answer, "artifacts")["found"]
+        == f"{row_of(answer, 'ledger')['found'].removeprefix('sqlite:///')}.artifacts"
+    )
     assert not (shell.folder / "state").exists()
+
+
+@pytest.mark.parametrize("url", ["ledger.db", "mysql://h/d", "sqlite:///"])
+def test_doctor_goes_on_past_urls_that_are_none(shell, monkeypatch, url):
+    """Of a ledger and a server that cannot be meant, the table says why."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    monkeypatch.setenv("FLOWCTX_AIRFLOW_URL", "http://me:hunter22@[::1")
+    found = {check["what"]: check for check in shell("doctor", "--json", exit_code=1)["checks"]}
+    assert [found[what]["state"] for what in ("ledger", "Airflow's server", "Dagster's server")] == ["failed"] * 2 + [
+        "-"
+    ]
+    assert "hunter22" not in str(found)
 
 
 def test_doctor_says_what_is_broken(shell, monkeypatch):

@@ -93,8 +93,11 @@ def engines() -> Iterator[tuple[Check, Engine | None]]:
             yield Check(name, engine.found, OK, "its version fits; it was not imported"), engine
 
 
-def ledger_checks(ledger: Ledger) -> Iterator[Check]:
+def ledger_checks(ledger: Ledger | FlowctxError) -> Iterator[Check]:
     """Yield whether the ledger can be reached, its schema and its clock; nothing is made where nothing is."""
+    if isinstance(ledger, FlowctxError):
+        yield Check("ledger", None, FAILED, str(ledger))
+        return
     place = str(getattr(ledger, "url", "memory://"))
     try:
         strict_from_env()
@@ -140,16 +143,23 @@ def _not_yet(place: str) -> Check:
     return Check("ledger", place, NONE, "not there yet; a first run makes it")
 
 
-def artifact_checks(ledger: Ledger) -> Iterator[Check]:
+def artifact_checks(ledger: Ledger | FlowctxError) -> Iterator[Check]:
     """Yield whether the store of tables, files and large outputs can be written, read and deleted from."""
+    is_named, is_open = (
+        bool(os.environ.get("FLOWCTX_ARTIFACTS_URL")),
+        not isinstance(ledger, NotYetLedger | FlowctxError),
+    )
     try:
-        store = artifact_store(None if isinstance(ledger, NotYetLedger) else ledger)
+        store = artifact_store(ledger if is_open or not is_named else None)
     except FlowctxError as exc:
         yield Check("artifacts", os.environ.get("FLOWCTX_ARTIFACTS_URL"), FAILED, str(exc))
         return
     if store is None or isinstance(store, MemoryArtifactStore):
         note = "nothing says where tables and large outputs go; set FLOWCTX_ARTIFACTS_URL, or each engine decides"
         yield Check("artifacts", None, NONE, note)
+        return
+    if not is_open and not is_named:
+        yield Check("artifacts", store.shown, NONE, "not there yet; a first run makes it")
         return
     try:
         store.probe()
@@ -170,8 +180,8 @@ def server_checks() -> Iterator[Check]:
         try:
             launcher = importlib.import_module(f"flowctx.backfill.{extra}").launcher_from_env()
             yield Check(what, url, OK, f"version {launcher.server_version()}")
-        except FlowctxError as exc:
-            yield Check(what, url, FAILED, str(exc))
+        except (FlowctxError, ValueError) as exc:  # a URL that is none
+            yield Check(what, mask_text(url), FAILED, str(exc))
 
 
 def settings() -> Iterator[Check]:

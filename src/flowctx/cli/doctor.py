@@ -22,6 +22,7 @@ from flowctx.cli.checks import (
 from flowctx.cli.options import json_option, looked_at_option
 from flowctx.cli.output import print_json, print_table
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import FlowctxError
 
 if TYPE_CHECKING:
     from flowctx.core.engine_versions import Engine
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--abilities", "show_abilities", is_flag=True, help="Also list what the engines that are here can do.")
 @looked_at_option
 @json_option
-def doctor(targets: tuple[str, ...], show_abilities: bool, ledger: Ledger, as_json: bool) -> None:
+def doctor(targets: tuple[str, ...], show_abilities: bool, ledger: Ledger | FlowctxError, as_json: bool) -> None:
     """See whether all is there that runs need: versions, ledger, artifacts, servers, settings, calendars.
 
     TARGET is module:name, file.py:name or a name in [tool.flowctx] of pyproject.toml; all of the latter by default.

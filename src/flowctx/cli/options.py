@@ -15,7 +15,7 @@ from flowctx.cli.standard_output import data_alone
 from flowctx.cli.typed_ledger import note_ledger
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import CalendarError, ContextError
+from flowctx.core.errors import CalendarError, ContextError, FlowctxError
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -113,6 +113,13 @@ def _open_if_there(ctx: click.Context, param: click.Parameter, url: str | None) 
     if _is_there(place):
         return _open(ctx, param, url, make=False)
     return _not_yet(ctx, place)
+
+
+def _open_or_say(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | FlowctxError | None:
+    try:
+        return _open_if_there(ctx, param, url)
+    except FlowctxError as exc:
+        return exc
 
 
 def _open_unless_planned(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
@@ -254,14 +261,14 @@ def planned_option(command: _F) -> _F:
 
 
 def looked_at_option(command: _F) -> _F:
-    """Add ``--ledger`` for a command that says how the ledger stands, and whether there is one."""
-    return _ledger_option(_open_if_there)(command)
+    """Add ``--ledger`` for a command that says how the ledger stands; one that cannot be opened is why it cannot."""
+    return _ledger_option(_open_or_say)(command)
 
 
 def _ledger_option(
-    opening: Callable[[click.Context, click.Parameter, str | None], Ledger | str | None],
+    opening: Callable[[click.Context, click.Parameter, str | None], Ledger | str | FlowctxError | None],
 ) -> Callable[[_F], _F]:
-    def opened(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | None:
+    def opened(ctx: click.Context, param: click.Parameter, url: str | None) -> Ledger | str | FlowctxError | None:
         note_ledger(ctx, str(param.name), url)
         return opening(ctx, param, url)
 
