@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -17,10 +17,12 @@ from flowctx import (
     CalendarError,
     ContextError,
     Daily,
+    Hourly,
     NotDue,
     PartitionError,
     PartitionScheme,
     UnknownPartition,
+    Weekly,
     Workflow,
     backfill,
 )
@@ -218,6 +220,42 @@ def test_the_last_dates_are_those_that_are_due(ledger: Ledger, end: timedelta | 
     assert plan.total == 3
     assert plan.last is not None
     assert plan.last.date in {str(before), str(days.latest_due(datetime.now(UTC)))}
+
+
+def test_the_last_hours_are_those_that_are_due(ledger: Ledger) -> None:
+    """``last:3`` counts hours as it counts days."""
+    flow = Workflow("hours", partitions=PartitionScheme(h=Hourly(start="2026-01-02", timezone="America/New_York")))
+    flow.step("only")(lambda ctx: None)
+    before = flow.partitions.cadence.latest_due(datetime.now(UTC))
+    plan = Backfill(flow, "h=last:3", "b", ledger=ledger).plan()
+    assert plan.total == 3
+    assert plan.last is not None
+    after = flow.partitions.cadence.latest_due(datetime.now(UTC))
+    assert plan.last.h in {flow.partitions.cadence.text(hour) for hour in (before, after)}
+
+
+def test_the_last_dates_are_those_that_are_due_of_each_delay(ledger: Ledger) -> None:
+    """Where delays differ, each value counts from its own latest date, so that all of it can run."""
+    delays = {"tier": {"T,1": timedelta(weeks=2), "OTC": timedelta(weeks=4)}}
+    scheme = PartitionScheme(week=Weekly(start="2026-01-02", delay=delays), tier=["T,1", "OTC"])
+    flow = Workflow("weeks", partitions=scheme)
+    flow.step("only")(lambda ctx: None)
+    plan = Backfill(flow, "week=last:2", "b", ledger=ledger)
+    plan.check_due(datetime.now(UTC))
+    found = [(str(key.tier), date.fromisoformat(key.week)) for key in plan.selection]
+    (early, first), (late, second), *_ = sorted(found, key=lambda one: (one[0], one[1]))[::2]
+    assert [len(found), early, late] == [4, "OTC", "T,1"]
+    assert second - first == timedelta(weeks=2)
+    assert len(Backfill(flow, "week=last:2,tier=OTC", "b", ledger=ledger).selection) == 2
+
+
+@pytest.mark.parametrize("end", [None, "2026-12-31"])
+def test_the_last_dates_of_a_calendar_that_has_ended_are_those_that_are_known(ledger: Ledger, end: str | None) -> None:
+    """``last:2`` counts from the last one, whether or not the cadence goes on."""
+    known = BusinessCalendar.from_holidays("OLD", ["2012-01-02"], first="2012-01-01", last="2012-03-30")
+    flow = Workflow("old", partitions=PartitionScheme(date=Daily(start="2012-01-03", end=end, calendar=known)))
+    flow.step("only")(lambda ctx: None)
+    assert jobs(Backfill(flow, "date=last:2", "b", ledger=ledger)) == ["date=2012-03-29", "date=2012-03-30"]
 
 
 def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due(ledger: Ledger) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from flowctx.core.dates.due_rules import Delays
 from flowctx.core.errors import BatchError, NotDue
+from flowctx.core.partitions.dimensions import CadenceDimension
+from flowctx.core.partitions.key import escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
@@ -30,7 +33,10 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
     """
     if isinstance(selection, Selection):
         return selection if until is None else selection.up_to(until)
-    return scheme.select(selection, until=until, latest=None if until is not None else latest_due(scheme, selection))
+    dates = next((part for part in scheme.parts if isinstance(part, CadenceDimension)), None)
+    if until is None and dates is not None and isinstance(selection, str) and "last:" in selection:
+        return _last_due(scheme, selection, dates)
+    return scheme.select(selection, until=until)
 
 
 def scheme_of(workflow: Workflow) -> PartitionScheme:
@@ -42,16 +48,24 @@ def scheme_of(workflow: Workflow) -> PartitionScheme:
     return workflow.partitions
 
 
-def latest_due(scheme: PartitionScheme, selection: str | None) -> date | None:
-    """Return the date from which ``last:5`` counts: the latest one that is due; ``None`` where all are.
+def _last_due(scheme: PartitionScheme, text: str, dates: CadenceDimension) -> Selection:
+    """Return what a text selects that counts from the latest date that is due, for each delay of its own.
 
     Raises:
         NotDue: None is due yet.
     """
-    cadence = scheme.cadence
-    if not isinstance(selection, str) or "last:" not in selection or not cadence:
-        return None
-    latest = cadence.latest_due(datetime.now(UTC))
-    if latest is None:
-        raise NotDue(f"{selection} counts from the latest date that is due, and none is yet: the first is {cadence[0]}")
-    return None if cadence.bounded and latest == cadence[-1] else latest
+    now, found = datetime.now(UTC), Selection._of(scheme, None)
+    for cadence, values in scheme.cadences:
+        count = cadence.known_due_count(now)
+        if not count:
+            continue
+        latest = dates.part(count - 1)[0]
+        some = scheme.select(text, latest=latest)
+        if values is not None and isinstance(delays := dates.cadence.delay, Delays):
+            some &= scheme.select(f"{delays.dimension}={'|'.join(map(escape_value, values))}", latest=latest)
+        found |= some
+    if not found:
+        raise NotDue(
+            f"{text} counts from the latest date that is due, and none is yet: the first is {dates.part(0)[0]}"
+        )
+    return found

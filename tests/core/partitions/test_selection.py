@@ -3,7 +3,7 @@
 import copy
 import pickle
 import tracemalloc
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flowctx import (
     BusinessCalendar,
+    CalendarError,
     Daily,
     Hourly,
     Monthly,
@@ -369,6 +370,16 @@ def test_by_date_all_of_one_date_come_before_the_next(names, data):
     text = data.draw(st.sampled_from([None, "fund=B", "date=2012-01-03..2012-01-11/2,tier=X|Z;date=2012-01-06,fund=A"]))
     selection = scheme.select(text)[data.draw(st.integers(0, 3)) :: data.draw(st.integers(1, 3))]
     assert list(selection.by_date()) == sorted(selection, key=lambda key: key.date)
+
+
+def test_hours_are_counted_from_an_hour_or_a_day():
+    """The latest one is a bound as others are; what is no hour and no day is refused."""
+    hours = PartitionScheme(h=Hourly(start="2026-01-02"))
+    for latest in ("2026-01-05T10:00+00:00", datetime(2026, 1, 5, 10, tzinfo=UTC)):
+        assert str(hours.select("h=last:2", latest=latest)) == "h=2026-01-05T09:00+00:00|2026-01-05T10:00+00:00"
+    assert hours.select("h=last:2", latest="2026-01-05")[-1].h == "2026-01-05T23:00+00:00"
+    with pytest.raises(CalendarError, match="latest='10:00' is not a date"):
+        hours.select("h=last:2", latest="10:00")
 
 
 @pytest.mark.parametrize(

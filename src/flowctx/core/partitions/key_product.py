@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, datetime
 
-from flowctx.core.dates.cadence import Cadence
+from flowctx.core.dates.cadence import Cadence, Hourly
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, check_lengths, not_a_key, wrong_names
@@ -295,7 +295,8 @@ class KeyProduct:
                 part, is refused.
             until: Last as-of date: what is selected after it is left out. What goes on for ever needs it if the
                 cadence has no ``end``.
-            latest: Where ``last:6`` counts from, and where what has no end of its own ends, if there is no ``until``.
+            latest: Where ``last:6`` counts from, and where what has no end of its own ends, if there is no ``until``;
+                of hours a day, or an hour.
 
         Raises:
             PartitionError: The text is not of that form, a range or all that is up to ``until`` holds nothing, or
@@ -318,10 +319,18 @@ class KeyProduct:
 
     def _selected(self, text: str | None, until: date | str | None, latest: date | str | None) -> Selection:
         self._check_lengths()
-        name, bound = ("until", until) if until is not None else ("latest", latest)
-        last = None if bound is None else parse_date(bound, name)
+        last = self._latest(latest) if until is None else parse_date(until, "until")
         found = Selection._of(self, parse_selection(self._dimensions, text, last))
         return found if until is None or last is None else found.up_to(last)
+
+    def _latest(self, latest: date | str | None) -> date | None:
+        if latest is None:
+            return None
+        if isinstance(self.cadence, Hourly):
+            hour = self.cadence.parse(latest) if isinstance(latest, str) else latest
+            if isinstance(hour, datetime):
+                return hour
+        return parse_date(latest, "latest")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a PartitionScheme is immutable; make a new one")

@@ -132,7 +132,7 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
         return range(count)
     size = dimension.size(until)
     if count > size:
-        last = "" if until is None or isinstance(dimension, StaticDimension) else f" up to {until}"
+        last = "" if until is None or isinstance(dimension, StaticDimension) else f" up to {until.isoformat()}"
         _say_cut(f"{dimension.name}={end}:{count}", f"which has {size:,}{last}")
     return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
 
@@ -156,7 +156,7 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
         found = cadence.indexes(first, last)
     if not found:
         near = [cadence.text(day) for day in cadence.neighbours(first)]
-        end = "" if high or until is None else f" up to {until}"
+        end = "" if high or until is None else f" up to {until.isoformat()}"
         raise PartitionError(f"{name}={low}..{high} holds no as-of date{end}{_nearest(near)}")
     if cadence.goes_backwards(cadence.start, first):
         _say_cut(f"{name}={low}..{high}", f"which starts {cadence.start}")
