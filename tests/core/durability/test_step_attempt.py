@@ -166,7 +166,7 @@ def test_a_step_of_which_the_engine_has_not_heard_is_handed_on(flow, ledger, cal
     again = run.attempt("load", number=2)
     assert (calls, again.carried) == (["load"], True)
     assert run.attempt("use").outcome.result.output == {"rows": 3, "cursor": 7}
-    assert run.attempt("load", number=3, runs_anyway=True).carried is False  # somebody asked for it
+    assert run.attempt("load", number=3, runs_anyway=True, first_number=3).carried is False  # asked for
 
 
 def test_a_step_that_is_complete_is_not_called_again(flow, ledger, calls):
@@ -294,6 +294,29 @@ def test_a_try_after_a_clear_begins_anew(flow, ledger):
     assert (cleared.attempts, cleared.started_at > first.started_at) == (2, True)
     run.attempt("load", 3, first_number=2)
     assert run.record("load").started_at == cleared.started_at
+
+
+def test_what_is_complete_since_a_clear_is_handed_on(flow, ledger, calls):
+    """An engine that has not heard of it tries it again: it does not run, and what follows is to do."""
+    run = StepByStep(flow, ledger)
+    run.attempt("load")
+    run.attempt("use")
+    cleared = {"runs_anyway": True, "first_number": 2}
+    assert not run.attempt("load", number=2, **cleared).carried
+    made = run.attempt("load", number=3, **cleared)
+    assert (made.carried, made.outcome.result.output, calls) == (True, {"rows": 3}, ["load", "use", "load"])
+    assert run.record("use") is None
+    assert not run.attempt("load", number=4, runs_anyway=True, first_number=4).carried  # cleared once more
+
+
+def test_a_failure_since_a_clear_is_tried_again(flow, ledger, calls):
+    """Only what is complete is handed on."""
+    run = StepByStep(flow, ledger)
+    run.attempt("load")
+    cleared = {"runs_anyway": True, "first_number": 2}
+    run.attempt("load", number=2, config={"load": "break"}, **cleared)
+    assert not run.attempt("load", number=3, **cleared).carried
+    assert run.record("load").status is StepStatus.OK
 
 
 def test_a_complete_step_that_runs_again_does_not_count_until_it_is_done(ledger):

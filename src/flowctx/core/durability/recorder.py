@@ -90,29 +90,35 @@ class Recorder:
         self.resumes = resumes
         self._order = order or {}
         self._over = over
-        self._asked_again = False
+        #: Whether somebody had the step run again: what follows it may be over, although it is not recorded.
+        self.asked_again = False
         #: For how long the run is its own after a sign of life, and whether it has ended here.
         self._lease, self._ended = lease, False
 
     def reused_result(
-        self, step: str, store: ArtifactStore | None = None, *, tried_before: bool = False
+        self, step: str, store: ArtifactStore | None = None, *, tried_since: int | None = None
     ) -> StepResult | None:
         """Return the result of a step that is complete in the run that this one continues, or in this one already.
+
+        One that somebody had run again counts as complete if it is so since then.
 
         Args:
             step: The step's name.
             store: Where large outputs are.
-            tried_before: Whether the engine has begun it before, in this run. An engine that tries a step again which
-                is complete has not heard so, because the process ended before it could say it.
+            tried_since: If the engine has begun it before, in this run, the first try since somebody had it run. An
+                engine that tries a step again which is complete has not heard so, because the process ended before it
+                could say it.
 
         Raises:
             ArtifactError: Its output was put in the artifact store and is gone.
         """
         checkpoint = self.context.checkpoint
-        continued = self.resumes and checkpoint is not None and step in checkpoint.completed
-        for record in self.ledger.steps(self.run.key, [step]) if continued or tried_before else ():
+        resumes = self.resumes and not self.asked_again
+        continued = resumes and checkpoint is not None and step in checkpoint.completed
+        for record in self.ledger.steps(self.run.key, [step]) if continued or tried_since is not None else ():
             earlier = continued and record.run_attempt < self.run.attempt
-            unheard = tried_before and record.run_attempt == self.run.attempt and record.complete
+            here = record.run_attempt == self.run.attempt and record.complete
+            unheard = here and tried_since is not None and record.attempts >= tried_since
             if earlier or unheard:
                 output = load_output(Envelope(step=step, output=record.output), store)
                 updates = FrozenDict(effective_updates(self.context, record))
@@ -197,7 +203,6 @@ class Recorder:
             Superseded: The run goes on elsewhere; stop.
             LedgerError: It could not be done, and the setting is strict.
         """
-        self._asked_again = True  # what follows it may be over all the same
         if not self.recording:
             return
         after = followers(self._order, [step])
@@ -280,7 +285,7 @@ class Recorder:
             return
         statuses = self.ledger.statuses(self.run.key)
         status = end_status(self._order, self.run.selected, statuses)
-        leads = not self._asked_again and leads_on(self._order, step, statuses)
+        leads = not self.asked_again and leads_on(self._order, step, statuses)
         failed = self._over() if status is RunStatus.RUNNING and not leads else None
         if failed is not None:
             status = status_when_over(self._order, statuses)
@@ -297,7 +302,7 @@ class Recorder:
 
     def _goes_on(self, step: str, statuses: Mapping[str, StepStatus]) -> bool:
         """Whether a run that failed goes on: this step ran again and is well, and others are yet to run."""
-        return self._asked_again and statuses.get(step) is not StepStatus.FAILED and self._over() is None
+        return self.asked_again and statuses.get(step) is not StepStatus.FAILED and self._over() is None
 
     def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
         """Return why the run failed or was skipped: the word of the first step that did."""

@@ -89,8 +89,9 @@ class StepAttempt:
     reraise: tuple[type[BaseException], ...] = ()
     #: Whether a run whose partition is captured already is skipped.
     skips_captured: bool = False
-    #: Whether it runs although it is complete in this run, or in the one that it continues: somebody asked for just
-    #: that. It does not count then until it is done, nor does what follows it, until that has run again too.
+    #: Whether it runs although it was complete in this run, or in the one that it continues: somebody asked for just
+    #: that. It does not count then until it is done, nor does what follows it, until that has run again too. Once it is
+    #: complete since the first attempt after that, it is done.
     runs_anyway: bool = False
     #: Whether the engine may still be to make a partition that the step reads.
     unordered: Unordered = lambda item, key, version: None
@@ -146,9 +147,9 @@ class StepAttempt:
         outcome = _NO_OUTCOME
         try:
             received = self._received = self.receive(recorder.context)
-            carried = None
-            if not self.runs_anyway and (recorder.resumes or self.number > 1):
-                carried = recorder.reused_result(self.step.name, self.store, tried_before=self.number > 1)
+            recorder.asked_again = self.runs_anyway
+            tried_since = self.first_number if self.number > self.first_number else None
+            carried = recorder.reused_result(self.step.name, self.store, tried_since=tried_since)
             if carried is not None:
                 logger.info("step %s is complete already", self.step.name)
                 outcome = Outcome(result=carried)
