@@ -9,9 +9,9 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.data.files import File
 from flowctx.core.data.previews import handles_of, preview
 from flowctx.core.data.tables import Table
+from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import StepRecord
 from flowctx.core.errors import FlowctxError
-from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.printable import amount
 
 
@@ -43,7 +43,7 @@ def stored_previews(ledger: object, records: Iterable[StepRecord]) -> Iterator[S
     store = artifact_store(ledger)
     for record in records:
         try:
-            handles = list(handles_of(load_output(Envelope(step=record.step, output=record.output), store)))
+            handles = list(handles_of(load_record(record, store)))
         except FlowctxError as exc:
             yield StoredPreview(name=record.step, problem=str(exc))
             continue

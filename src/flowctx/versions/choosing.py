@@ -12,11 +12,12 @@ from typing import overload
 from flowctx.artifacts import artifact_store
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import StepRecord
 from flowctx.core.durability.version_choice import VersionChoice, check_past
 from flowctx.core.durability.versions import PrunedVersion, Version, older_with_step, without_step
 from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -205,7 +206,7 @@ def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[V
     for version, record in zip(versions, records, strict=True):
         if record.digest != version.digest:
             raise _gone_meanwhile(workflow, version, "was written over")
-    return [load_output(Envelope(step=step, output=record.output), store) for record in records]
+    return [load_record(record, store) for record in records]
 
 
 def recorded_outputs(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[Envelope]:

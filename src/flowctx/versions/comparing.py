@@ -8,10 +8,10 @@ from datetime import date
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.replay import replay_step
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.errors import ArtifactError
-from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
@@ -165,7 +165,7 @@ def iter_replay(
             continue
         try:
             now = replay_step(there, workflow, run, record.step, store=store, scratch=MemoryArtifactStore()).result
-            then = load_output(Envelope(step=record.step, output=record.output), store)
+            then = load_record(record, store)
             if now.status is StepStatus.OK:
                 differs = tuple(changes(then, now.output, how))
             else:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.durability.versions import (
@@ -22,7 +23,6 @@ from flowctx.core.durability.versions import (
 )
 from flowctx.core.errors import InputMissing
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -250,13 +250,12 @@ class StepInputs:
 
     def _loaded(self, name: str, item: Input, versions: Sequence[Version]) -> dict[str, FrozenDict]:
         """Return the outputs that are recorded as read, by the digest of the run's key."""
-        step = item.step_name
-        records = self.ledger.step_records(step, [version.run_key for version in versions])
+        records = self.ledger.step_records(item.step_name, [version.run_key for version in versions])
         for version in versions:
             record = records.get(version.run_key)
             if record is None or record.digest != version.digest:
                 raise InputMissing(self._gone(name, item, version.capture_id, record is not None))
-        return {key: load_output(Envelope(step=step, output=r.output), self.store) for key, r in records.items()}
+        return {key: load_record(record, self.store) for key, record in records.items()}
 
     # -- what is wrong --------------------------------------------------------------------------------------------
 

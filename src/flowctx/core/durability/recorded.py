@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from flowctx.core.data.handles import bind
+from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.completeness import steps_of_other_runs
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.errors import UnknownRun
-from flowctx.core.execution.envelope import Envelope
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.workflow.result import StepStatus
+
+
+def load_record(record: StepRecord, store: ArtifactStore | None) -> FrozenDict:
+    """Return the output of a recorded step, from the store if it was put there; tables of its updates are there, too.
+
+    Raises:
+        ArtifactError: The artifact is gone or damaged.
+        PayloadError: There is no store to ask.
+    """
+    bind(record.updates, store)
+    return load_output(Envelope(step=record.step, output=record.output), store)
 
 
 def recorded_envelope(

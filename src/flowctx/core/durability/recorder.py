@@ -30,7 +30,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.completeness import (
@@ -44,12 +43,13 @@ from flowctx.core.durability.completeness import (
 )
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import effective_updates, failure_of, reason_of
 from flowctx.core.durability.run_ledgers import NoLedger
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.cascade import Order, followers
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
@@ -120,17 +120,8 @@ class Recorder:
             here = record.run_attempt == self.run.attempt and record.complete
             unheard = here and tried_since is not None and record.attempts >= tried_since
             if earlier or unheard:
-                output = load_output(Envelope(step=step, output=record.output), store)
                 updates = FrozenDict(effective_updates(self.context, record))
-                bind(updates, store)
-                return StepResult(
-                    status=record.status,
-                    output=output,
-                    context_updates=updates,
-                    quality=record.quality,
-                    error=record.error,
-                    category=record.category,
-                )
+                return replace(record.result(load_record(record, store)), context_updates=updates)
         return None
 
     def record(

@@ -14,11 +14,12 @@ from flowctx.core.data.plain import freeze
 from flowctx.core.data.secrets import with_secrets
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import StepInputs
+from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.errors import WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import load_output
 from flowctx.core.execution.execute import execute
 from flowctx.core.execution.upstream import merge_upstream
 from flowctx.core.workflow.context import WorkflowContext
@@ -111,7 +112,7 @@ def _called_by(invoke: Invoke, step: Step) -> Step:
 
 
 def _diff(recorded: StepRecord, now: StepResult, store: ArtifactStore | None) -> str:
-    then = recorded.result(load_output(Envelope(step=recorded.step, output=recorded.output), store))
+    then = recorded.result(load_record(recorded, store))
     lines = difflib.unified_diff(_lines(then), _lines(now), "recorded", "replayed", lineterm="")
     return "\n".join(lines)
 
