@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from flowctx import Daily, PartitionScheme, StepResult, StepStatus, Workflow, WorkflowError, run
@@ -57,6 +59,16 @@ def test_a_schedule_of_ones_own_reads_the_other_values_alone() -> None:
     report = run_dag(dag, partition="2012-10-26", batch_id="b").raise_for_failure().context.get_output("summary")
     assert report["fetch"]["IBM"]["capture"] == "2012-10-26|IBM|b"
     assert (report["partition"], str(report["as_of"])) == ("date=2012-10-26", "2012-10-26")
+
+
+@pytest.mark.parametrize("own", [{}, {"schedule": None}])
+def test_delays_may_differ_by_what_is_mapped(own) -> None:
+    """A run of all values is due after the longest delay, with keys of Airflow's and a schedule of one's own."""
+    delays = {"symbol": {symbol: timedelta(days=days) for days, symbol in enumerate(SYMBOLS)}}
+    scheme = PartitionScheme(date=Daily(start="2012-10-01", calendar="WEEKDAYS", delay=delays), symbol=SYMBOLS)
+    dag = workflow_dag(fan(f"delays{len(own)}", scheme), map_over=["symbol"], **own)
+    result = run_dag(dag, partition="2012-10-26", batch_id="b").raise_for_failure()
+    assert result.context.get_output("check", "IBM")["fetched"] == "date=2012-10-26|symbol=IBM"
 
 
 def test_the_reduce_step_sees_all_instances_with_their_holes() -> None:

@@ -79,6 +79,19 @@ def test_a_business_date_alone_reads_what_else_there_is(nav, ledger):
     assert one == {"n": 7, "fund": "B"}
 
 
+def test_a_date_of_which_delays_differ_is_read_for_all_values(ledger):
+    """By a business date, or a partition without them; dates are the same whenever they are due."""
+    delays = {"tier": {"T1": timedelta(days=1), "OTC": timedelta(days=3)}}
+    flow = Workflow("ats", partitions=PartitionScheme(date=Daily(start=DAYS[0], delay=delays), tier=["T1", "OTC"]))
+    flow.step(name="load")(lambda ctx: {"tier": ctx.key.tier})
+    for tier in ("T1", "OTC"):
+        run(flow, partition=f"{DAYS[0]}|{tier}", ledger=ledger).raise_for_failure()
+    item, ctx = flow.output("load"), make_context(as_of_date=DAYS[0])
+    assert [output["tier"] for output in read_input(ctx, item, ledger=ledger).values()] == ["T1", "OTC"]
+    of_date = make_context(partition=f"date={DAYS[0]}")
+    assert read_input(of_date, item.where(tier="T1"), ledger=ledger) == {"tier": "T1"}
+
+
 def test_a_partition_of_another_cadence_needs_its_scheme(nav, ledger):
     """A month's last day is no guess for all of its days."""
     ctx = make_context(partition="month=2026-01-31", as_of_date="2026-01-31")

@@ -180,6 +180,16 @@ def test_without_an_end_keys_are_still_numbered():
             needs()
 
 
+def test_without_the_dimension_of_its_delays_all_are_due_together():
+    """After the longest of them; delays that differ by another dimension stay, and so does the rest."""
+    delays = {"tier": {"T1": timedelta(days=1), "OTC": timedelta(days=3)}}
+    scheme = PartitionScheme(date=Daily(start="2012-01-03", delay=delays), tier=["T1", "OTC"], venue=["Z"])
+    left = scheme.without("tier")
+    assert left == PartitionScheme(date=Daily(start="2012-01-03", delay=timedelta(days=3)), venue=["Z"])
+    assert scheme.without("venue").cadence.delay == scheme.cadence.delay
+    assert PartitionScheme.from_dict(left.to_dict()) == left
+
+
 def test_without_an_end_a_cadence_that_is_not_first_needs_until():
     """Its keys can be counted and listed until a date, and found, but not numbered."""
     scheme = PartitionScheme(tier=["T1", "T2"], date=Daily(start="2012-01-01"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -77,6 +77,8 @@ class PartitionScheme(KeyProduct):
     def without(self, *names: str) -> PartitionScheme | None:
         """Return the scheme of the other dimensions, or ``None`` if none is left.
 
+        Where delays differ by a dimension that is left out, its dates are due after the longest of them: for all keys.
+
         Args:
             *names: Dimensions to leave out; one that is not there is left out already.
 
@@ -87,9 +89,11 @@ class PartitionScheme(KeyProduct):
         """
         if not set(names) & set(self.dimensions):
             return self
-        data = self.to_dict()
-        left = [dimension for dimension in data["dimensions"] if dimension["name"] not in names]
-        return PartitionScheme.from_dict({**data, "dimensions": left}) if left else None
+        left: dict[str, Values] = {}
+        for part in self._dimensions:
+            if part.name not in names:
+                left[part.name] = part.values if isinstance(part, StaticDimension) else _after_all(part.cadence, names)
+        return PartitionScheme(**left) if left else None
 
     # -- dates --------------------------------------------------------------------------------------------------
 
@@ -289,6 +293,14 @@ class PartitionScheme(KeyProduct):
 
     def __repr__(self) -> str:
         return f"PartitionScheme({', '.join(f'{d.name}={d!r}' for d in self._dimensions)})"
+
+
+def _after_all(cadence: Cadence, names: Collection[str]) -> Cadence:
+    """Return a cadence with one delay, the longest, if its delays differ by one of some dimensions."""
+    delays = cadence.delay
+    if not isinstance(delays, Delays) or delays.dimension not in names:
+        return cadence
+    return cadence.with_delay(max(delay for _, delay in delays.values))
 
 
 def _rebuild(dimensions: tuple[Dimension, ...]) -> PartitionScheme:
