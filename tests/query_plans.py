@@ -121,6 +121,9 @@ def small_ledger(url: str) -> SqlLedger:
         columns = "batch_id, workflow, partition, run_id, engine, state, attempt, started_at, ended_at, heard_at"
         values = f"'b' || (i / 100), '', 'n=' || (i % 100), 'r' || i, 'airflow', 'ok', 1, {_TIME}, {_TIME}, {_TIME}"
         execute(at, f"INSERT INTO flowctx_launch ({columns}) {numbers} SELECT {values} FROM n")
+        columns = "batch_id, workflow, partition, subject, revision, capture_id, completed_at"
+        values = f"'b' || (i / 100), 'flow', 'n=' || (i % 100), 's' || (i % 100), i / 100, {_CAPTURE_ID}, {_TIME}"
+        execute(at, f"INSERT INTO flowctx_pruned_capture ({columns}) {numbers} SELECT {values} FROM n")
 
     ledger._database.transaction(fill)
     ledger._database.autocommit(lambda at: at.exec_driver_sql("ANALYZE"))

@@ -98,6 +98,22 @@ def test_what_is_left_is_in_slices_and_the_launch_counts_how_it_ends(ledger: Led
     assert [(part.select, part.left) for part in engine.started] == [(engine.started[0].select, 1)]
 
 
+def test_what_was_pruned_is_in_no_slice(ledger: Ledger) -> None:
+    """A version that another batch has made since, and that is forgotten, is not made again over that one."""
+    day = "date=2012-01-02"
+    batch = Backfill(flow, f"{day}..2012-01-03", "b", ledger=ledger)
+    assert batch.launch(LocalLauncher(ledger)).complete
+    assert Backfill(flow, day, "restated", ledger=ledger).launch(LocalLauncher(ledger)).complete
+    assert ledger.prune(ledger.now()).runs == 3
+    for engine in (Threads(ledger), LocalLauncher(ledger)):
+        assert batch.plan(retry_skipped=True).would_run == 0
+        again = batch.launch(engine, retry_failed=True)
+        assert (again.before, again.ended) == ({PartitionState.OK: 3, PartitionState.PRUNED: 3}, {})
+    assert {one.key.capture_id.split("|")[-1] for one in ledger.captures() if "2012-01-02" in str(one.partition)} == {
+        "restated"
+    }
+
+
 class CutOff(Threads):
     """An engine on which a slice of a launch is under way that was cut off before it began the others."""
 

@@ -456,3 +456,48 @@ def test_batches_that_engines_started_are_told_from_planned_ones(ledger: Ledger,
     assert [batch.batch_id for batch in found] == ["native-a", "native-b", "planned"]
     assert [batch.batch_id for batch in ledger.batches.all(limit=1)] == ["native-a"]
     assert ledger.batches.get("native-b").created_at == NOON
+
+
+# -- what was pruned --------------------------------------------------------------------------------------------------
+
+
+def prune_versions(ledger: Ledger, clock: FakeClock, *tiers: str) -> None:
+    """Prune versions of tiers in a batch, each of which has another version since."""
+    for batch_id, tier in itertools.product(("b1", "restated"), tiers):
+        ctx = make_context(workflow="flow", run_id=batch_id, partition={"tier": tier}, batch_id=batch_id)
+        ledger.finish(ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",))), RunStatus.OK)
+    clock.advance(timedelta(days=90))
+    assert ledger.prune(clock.now()).runs == len(tiers)
+
+
+def test_a_partition_that_was_pruned_is_done(ledger: Ledger, clock: FakeClock) -> None:
+    """Its outcome says so, unless a run of it is recorded or done; counts and standings are the same."""
+    ledger.batches.put(replace(BATCH, created_at=NOON + timedelta(days=100)))
+    tiers = [*(str(state) for state in PartitionState), "T1", "T2"]
+    prune_versions(ledger, clock, *tiers)
+    notes = [a_note(f"tier={state}", state) for state in PartitionState if state is not PartitionState.PRUNED]
+    for noted in ([], notes):
+        ledger.batches.record_outcomes("b1", noted)
+        a_run(ledger, "T2", status=RunStatus.FAILED)
+        for texts in (None, [f"tier={tier}" for tier in tiers]):
+            outcomes = list(ledger.batches.iter_outcomes("b1", texts, workflow="flow"))
+            assert list(ledger.batches.iter_outcomes("b1", texts)) == outcomes
+            found = {run.partition: run for run in outcomes}
+            assert found["tier=T2"].state is PartitionState.FAILED
+            assert (found["tier=T1"].state, found["tier=T1"].has_run) == (PartitionState.PRUNED, False)
+            kept = {"ok", "skipped"} if noted else set()
+            pruned = {tier for tier in tiers if found[f"tier={tier}"].state is PartitionState.PRUNED}
+            assert pruned == {*tiers} - {*kept, "T2"}
+        assert ledger.batches.count_outcomes("b1", "flow") == Counter(str(run.state) for run in outcomes)
+        assert list(ledger.batches.iter_standings("b1", "flow")) == list(map(Standing.of, outcomes))
+        assert set(ledger.batches.iter_partitions("b1", "flow", besides="batch__")) == found.keys()
+    assert ledger.batches.count_outcomes("b1", "other") == {}
+
+
+def test_a_batch_with_what_was_pruned_is_whole(ledger: Ledger, clock: FakeClock) -> None:
+    """Its status counts it as done, and says that it was pruned."""
+    ledger.batches.put(replace(BATCH, created_at=NOON + timedelta(days=100)))
+    prune_versions(ledger, clock, "T1")
+    a_run(ledger, "T2", status=RunStatus.OK)
+    status = BatchStatus.of(ledger, "b1")
+    assert (dict(status.counts), status.complete, dict(status.engines)) == ({"ok": 1, "pruned": 1}, True, {"local": 1})

@@ -53,7 +53,9 @@ def not_done(
 ) -> Iterator[PartitionKey]:
     """Yield those of some keys of a batch that are not done, and count the others; of very many, yield all."""
     few = sum(batches.count_outcomes(batch_id, workflow).values()) <= _MOST_STANDINGS
-    over = {PartitionState.OK} if retry_skipped else {PartitionState.OK, PartitionState.SKIPPED}
+    over = {state for state in PartitionState if state.done}
+    if retry_skipped:
+        over.remove(PartitionState.SKIPPED)
     standings = batches.iter_standings(batch_id, workflow) if few else ()
     known = {one.partition: one.state for one in standings if one.state in over}
     for key in keys:

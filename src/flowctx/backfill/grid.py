@@ -17,6 +17,7 @@ from flowctx.core.partitions.selection import Selection
 LETTERS = {
     PartitionState.OK: "o",
     PartitionState.SKIPPED: "s",
+    PartitionState.PRUNED: "x",
     PartitionState.FAILED: "f",
     PartitionState.RUNNING: "r",
     PartitionState.LAUNCHED: "l",

@@ -24,9 +24,10 @@ _STYLES = {
     MISSING: ("·", "dim"),
     LETTERS[PartitionState.OK]: ("●", "green"),
     LETTERS[PartitionState.SKIPPED]: ("○", "yellow"),
+    LETTERS[PartitionState.PRUNED]: ("◇", "dim"),
 }
 _WORDS = {letter: str(state) for state, letter in LETTERS.items()} | {MISSING: "missing"}
-_DONE = {LETTERS[PartitionState.OK], LETTERS[PartitionState.SKIPPED]}
+_DONE = {letter for state, letter in LETTERS.items() if state.done}
 
 
 def print_grid(grid: Grid) -> None:

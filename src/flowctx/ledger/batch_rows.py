@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from flowctx.core.batches.ledger import ParamsOfRuns
-from flowctx.core.batches.outcomes import occasion_text
+from flowctx.core.batches.outcomes import occasion_text, pruned_outcome
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.errors import FlowctxError
@@ -128,6 +128,12 @@ def noted_run(row: Row) -> PartitionRun:
         step=row["step"],
         error=row["error"],
     )
+
+
+@_checked("a pruned version of batch")
+def pruned_run(row: Row) -> PartitionRun:
+    """Return how a partition stands of which a version was pruned."""
+    return pruned_outcome(row["partition"], datetime.fromisoformat(row["completed_at"]))
 
 
 class _Context(msgspec.Struct):

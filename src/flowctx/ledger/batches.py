@@ -26,6 +26,7 @@ from flowctx.ledger.batch_rows import (
     noted_run,
     optional_stamp,
     params_of_runs,
+    pruned_run,
     recorded_run,
 )
 from flowctx.ledger.database import Database
@@ -33,7 +34,7 @@ from flowctx.ledger.outcome_counts import OutcomeCounts, accounts, told_by_run
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, of_all_times, put_launch
-from flowctx.ledger.tables import attempts, batches, launches, runs, steps
+from flowctx.ledger.tables import attempts, batches, launches, pruned_captures, runs, steps
 from flowctx.ledger.versions_sql import chunks, is_one_of
 
 _T = TypeVar("_T")
@@ -168,9 +169,9 @@ class SqlBatches:
     ) -> Iterator[PartitionRun]:
         """Yield what became of each partition, in the order of their texts."""
         texts = None if partitions is None else list(partitions)
-        noted = self._noted(batch_id, texts, workflow)
-        accounts = heapq.merge(noted, self._recorded(batch_id, texts, workflow), key=itemgetter(0))
-        for _, some in itertools.groupby(accounts, key=itemgetter(0)):
+        streams = (self._noted, self._recorded, self._pruned)
+        found = heapq.merge(*(stream(batch_id, texts, workflow) for stream in streams), key=itemgetter(0))
+        for _, some in itertools.groupby(found, key=itemgetter(0)):
             yield winning_outcome(run for _, run in some)
 
     def iter_standings(self, batch_id: str, workflow: str) -> Iterator[Standing]:
@@ -229,6 +230,20 @@ class SqlBatches:
     def _noted_in(self, query: Any) -> Iterator[tuple[str, PartitionRun]]:
         for page in self._database.pages(query, {"partition": launches.c.partition}, _PAGE):
             yield from ((row["partition"], noted_run(row)) for row in page)
+
+    def _pruned(
+        self, batch_id: str, texts: list[str] | None, workflow: str | None
+    ) -> Iterator[tuple[str, PartitionRun]]:
+        """Yield the partitions of which a version was pruned."""
+        place = {"partition": pruned_captures.c.partition}
+        query = select(*place.values(), func.max(pruned_captures.c.completed_at).label("completed_at"))
+        query = query.where(pruned_captures.c.batch_id == batch_id, pruned_captures.c.partition.is_not(None))
+        if workflow is not None:
+            query = query.where(pruned_captures.c.workflow == workflow)
+        if texts is not None:
+            query = query.where(self._is_one(texts, pruned_captures.c.partition))
+        for page in self._database.pages(query.group_by(*place.values()), place, _PAGE):
+            yield from ((row["partition"], pruned_run({**row, "batch_id": batch_id})) for row in page)
 
     def _recorded(
         self, batch_id: str, texts: list[str] | None, workflow: str | None

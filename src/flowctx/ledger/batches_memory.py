@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns
-from flowctx.core.batches.outcomes import occasion_text, winning_outcome
+from flowctx.core.batches.outcomes import occasion_text, pruned_outcome, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.versions import PrunedVersion
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.refusals import no_batch
 
@@ -26,10 +27,16 @@ class MemoryBatches:
     Args:
         of_batch: Returns the recorded runs of a batch (``None``: of any), with when they were last heard of.
         now: Tells the time.
+        pruned: Returns the versions that were pruned, and the workflow of each.
     """
 
-    def __init__(self, of_batch: Callable[[str | None], Runs], now: Callable[[], datetime]) -> None:
-        self._of_batch, self._now = of_batch, now
+    def __init__(
+        self,
+        of_batch: Callable[[str | None], Runs],
+        now: Callable[[], datetime],
+        pruned: Callable[[], Iterable[tuple[str | None, PrunedVersion]]],
+    ) -> None:
+        self._of_batch, self._now, self._pruned = of_batch, now, pruned
         self._lock = threading.RLock()
         self._batches: dict[str, BatchRecord] = {}
         self._launchers: dict[str, tuple[str, datetime]] = {}
@@ -137,7 +144,12 @@ class MemoryBatches:
             notes = self._notes.get(batch_id, {}).items()
             noted = [run for (name, _), run in notes if workflow is None or name in own]
             of_workflow = (one for one in self._of_batch(batch_id) if workflow in (None, one[0].workflow))
-            return [*noted, *itertools.starmap(_partition_run, of_workflow)]
+            pruned = [
+                pruned_outcome(str(one.partition), datetime.fromisoformat(one.completed_at))
+                for of, one in self._pruned()
+                if one.batch_id == batch_id and one.partition is not None and workflow in (None, of)
+            ]
+            return [*noted, *itertools.starmap(_partition_run, of_workflow), *pruned]
 
     def iter_standings(self, batch_id: str, workflow: str) -> Iterator[Standing]:
         """Yield how each partition of a workflow stands in a batch."""

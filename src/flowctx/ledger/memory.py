@@ -58,7 +58,7 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         self._pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]] = {}
         #: What the names of its artifacts begin with.
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
-        self._batches = MemoryBatches(self._of_batch, self.now)
+        self._batches = MemoryBatches(self._of_batch, self.now, self._all_pruned)
         #: What it remembers of batches.
         self.batches = self._batches
         #: What it knows of the files in its store.
@@ -72,6 +72,11 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
                 for key, run in self._runs.items()
                 if run.context.batch_id is not None and batch_id in (None, run.context.batch_id)
             ]
+
+    def _all_pruned(self) -> list[tuple[str | None, PrunedVersion]]:
+        """Return the versions that were pruned, and the workflow of each."""
+        with self._lock:
+            return list(self._pruned.values())
 
     def now(self) -> datetime:
         """Return the time by which leases are measured."""

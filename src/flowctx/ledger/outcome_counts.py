@@ -13,15 +13,18 @@ from sqlalchemy import and_, exists, false, func, literal, literal_column, or_, 
 from flowctx.core.batches.outcomes import CHANGED
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing, shares_run_ids
 from flowctx.core.durability.records import RunStatus
-from flowctx.ledger.batch_rows import standings_of
+from flowctx.ledger.batch_rows import pruned_run, standings_of
 from flowctx.ledger.database import Database
-from flowctx.ledger.tables import LAST_TEXT, batches, launches, runs
+from flowctx.ledger.rows import Row
+from flowctx.ledger.tables import LAST_TEXT, batches, launches, pruned_captures, runs
 from flowctx.ledger.versions_sql import chunks
 
 #: How many rows are read at a time.
 _PAGE = 5000
 #: A run that ended so tells all that counts, if its engine says the same.
 _OVER = [str(status) for status in (RunStatus.OK, RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.PARTIAL)]
+#: What an engine says counts beside a version that was pruned.
+_OUTLIVES = [str(state) for state in PartitionState if state.done]
 #: So many partitions that are not ok are compared one by one.
 _FEW = 5000
 
@@ -33,6 +36,8 @@ class Accounts(NamedTuple):
     names: list[str]
     #: Whether there are runs without partitions.
     occasions: bool
+    #: Whether versions of partitions were pruned.
+    pruned: bool
 
 
 def accounts(database: Database, batch_id: str, workflow: str) -> Accounts:
@@ -46,9 +51,17 @@ def accounts(database: Database, batch_id: str, workflow: str) -> Accounts:
         and_(~another, _noted(batch_id, "")).label("unnamed"),
         _noted(batch_id, workflow).label("named"),
         _some(*without_key).label("occasions"),
+        _some(*_pruned_of(batch_id, workflow)).label("pruned"),
     )
-    ((unnamed, named, occasions),) = database.tuples(query)
-    return Accounts([name for name, noted in (("", unnamed), (workflow, named)) if noted], bool(occasions))
+    ((unnamed, named, occasions, pruned),) = database.tuples(query)
+    names = [name for name, noted in (("", unnamed), (workflow, named)) if noted]
+    return Accounts(names, bool(occasions), bool(pruned))
+
+
+def _pruned_of(batch_id: str, workflow: str) -> tuple[Any, ...]:
+    """Return the conditions that a version of a partition was pruned."""
+    of_batch = (pruned_captures.c.batch_id == batch_id, pruned_captures.c.workflow == workflow)
+    return *of_batch, pruned_captures.c.partition.is_not(None)
 
 
 def _some(*conditions: Any) -> Any:
@@ -76,13 +89,22 @@ class OutcomeCounts(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """Return how many partitions stand how."""
-        names = self._noted_names()
+        names, pruned = self._noted_names()
         if names is None:
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
+        found = self._counts(names)
+        if pruned:
+            states = [row["state"] for row in self._pruned(names)]
+            found.update({str(PartitionState.PRUNED): len(states)})
+            found.subtract(filter(None, states))
+        return _in_order(found)
+
+    def _counts(self, names: Sequence[str]) -> Counter[str]:
+        """Return how many partitions stand how by their runs and notes."""
         # PostgreSQL joins notes and runs in the order of their indexes; SQLite would look for the run of each note.
         quick = self._told_twice(names[0]) if names and self.database.sqlite else None
         if quick is not None:
-            return _in_order(quick)
+            return quick
         found, unclear, differ = self._of_runs(names)
         if differ:
             found.update(self._only_noted(names[0]))
@@ -90,7 +112,7 @@ class OutcomeCounts(NamedTuple):
             found.subtract(contradicted[text] for text in contradicted.keys() - unclear)
             unclear |= contradicted.keys()
         found.update(str(run.state) for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
-        return _in_order(found)
+        return found
 
     def _told_twice(self, name: str) -> Counter[str] | None:
         """Return how many partitions stand how if each has a run and a note that stands alike; ``None`` if not.
@@ -123,10 +145,12 @@ class OutcomeCounts(NamedTuple):
         tables: list[tuple[Any, Any]] = []
         if besides is None or not self._all_begin(besides):
             tables.append((runs, self._with_key()))
+        if there.pruned:
+            tables.append((pruned_captures, _pruned_of(self.batch_id, self.workflow)))
         for table, conditions in [*tables, *((launches, self._notes(name)) for name in there.names)]:
             column = table.c.partition
             query = select(column).where(*conditions)
-            if besides is not None:
+            if besides is not None and table is not pruned_captures:  # whose runs have no ids any more
                 query = query.where(func.substr(table.c.run_id, 1, len(besides)) != besides)
             # A page begins after the last text of the one before: one that comes again tells nothing new.
             for page in self.database.pages(query, {"partition": column}, _PAGE, self.database.tuples):
@@ -147,7 +171,7 @@ class OutcomeCounts(NamedTuple):
 
     def standings(self) -> Iterator[Standing]:
         """Yield how each partition stands, in the order of their texts."""
-        names = self._noted_names()
+        names, pruned = self._noted_names()
         if names is None:
             return map(Standing.of, self.weigh(None))
         unclear = {row["partition"] for row in self.database.rows(self._several_runs())}
@@ -156,15 +180,35 @@ class OutcomeCounts(NamedTuple):
             more = self._noted_more(name)
             unclear |= {row[0] for row, has_run in more if has_run}
             alone += standings_of(self.batch_id, [row for row, has_run in more if not has_run])
+        if pruned:
+            gone = {row["partition"]: pruned_run({**row, "batch_id": self.batch_id}) for row in self._pruned(names)}
+            alone = [one for one in alone if one.partition not in gone] + list(map(Standing.of, gone.values()))
         weighed = (run for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
         clear = (one for one in self._clear() if one.partition not in unclear) if unclear else self._clear()
         others = [*alone, *map(Standing.of, weighed)]
         return heapq.merge(clear, sorted(others, key=itemgetter(0)), key=itemgetter(0)) if others else clear
 
-    def _noted_names(self) -> list[str] | None:
-        """Return under which names anything is noted; ``None`` if only accounts that are weighed tell how all stand."""
+    def _noted_names(self) -> tuple[list[str] | None, bool]:
+        """Return under which names anything is noted, and whether versions were pruned.
+
+        The names are ``None`` if only accounts that are weighed tell how all stand.
+        """
         there = accounts(self.database, self.batch_id, self.workflow)
-        return None if len(there.names) > 1 or there.occasions else there.names
+        return (None if len(there.names) > 1 or there.occasions else there.names), there.pruned
+
+    def _pruned(self, names: Sequence[str]) -> list[Row]:
+        """Return the partitions that are pruned and no more, and what is noted of them all the same, as ``state``."""
+        notes = self._notes(names[0]) if names else (false(),)
+        noted = and_(*notes, launches.c.partition == pruned_captures.c.partition)
+        ran = exists().where(*self._runs(), runs.c.partition == pruned_captures.c.partition)
+        state = func.max(launches.c.state).label("state")
+        known_since = func.max(pruned_captures.c.completed_at).label("completed_at")
+        query = select(pruned_captures.c.partition, known_since, state).join_from(
+            pruned_captures, launches, noted, isouter=True
+        )
+        counts = or_(launches.c.state.is_(None), launches.c.state.not_in(_OUTLIVES))
+        query = query.where(*_pruned_of(self.batch_id, self.workflow), ~ran, counts)
+        return self.database.rows(query.group_by(pruned_captures.c.partition))
 
     def _clear(self) -> Iterator[Standing]:
         """Yield how the runs with partitions stand, page by page in the order of an index."""

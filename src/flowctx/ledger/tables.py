@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import TextClause
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0016"
+REVISION = "0017"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -125,10 +125,11 @@ pruned_captures = Table(
     Column("revision", Integer, primary_key=True),
     Column("capture_id", Text, nullable=False),
     Column("workflow", Text, nullable=False),
-    Column("partition", Text),
+    Column("partition", _SORTED),
     Column("batch_id", Text),
     Column("completed_at", Text, nullable=False),
     Index("ix_flowctx_pruned_capture_workflow", "workflow", "partition"),
+    Index("ix_flowctx_pruned_capture_batch", "batch_id", "partition", "workflow"),
 )
 
 facts = Table(

@@ -296,6 +296,22 @@ def test_what_the_own_batch_is_to_make_is_waited_for(nav, ledger):
     assert run(nav, DAYS[2], ledger=ledger, batch_id="v2", run_id="again").context.get_output("value", "n") == 3
 
 
+def test_what_the_own_batch_had_and_was_pruned_is_not_called_to_come(nav, ledger):
+    """It has run; no version of another batch stands in, and the error says how to read what is current."""
+    ledger.batches.put(Backfill(nav, f"date={DAYS[0]}..{DAYS[1]}", "v1", ledger=ledger).record())
+    for batch_id in ("v1", "v2"):
+        run(nav, DAYS[0], ledger=ledger, batch_id=batch_id, run_id=batch_id).raise_for_failure()
+    run(nav, DAYS[0], "B", ledger=ledger, batch_id="v1").raise_for_failure()
+    assert ledger.prune(ledger.now()).runs == 1
+    failed = run(nav, DAYS[1], ledger=ledger, batch_id="v1")["value"]
+    assert (
+        f"reads partition date={DAYS[0]}|fund=A of workflow 'nav' in the same batch 'v1', whose version was pruned"
+        in (failed.error)
+    )
+    assert "run it in another batch (--batch NEW_ID)" in failed.error
+    assert run(nav, DAYS[1], ledger=ledger, batch_id="v3", run_id="v3").context.get_output("value", "n") == 2
+
+
 def test_what_failed_in_the_own_batch_is_waited_for(nav, world, ledger):
     """Also where nobody planned the batch: its run is known."""
     fill(nav, ledger, batch_id="v1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from flowctx.core.batches.records import PartitionRun, PartitionState
@@ -28,6 +29,7 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
 
     What an engine says of a run is merged with what the run's steps recorded. Then the latest run counts that wrote
     the partition's capture; others count only while that one is not done. A run of a part never hides a whole one.
+    What was pruned counts where no run is recorded or done.
 
     Raises:
         ValueError: There is no account.
@@ -35,6 +37,10 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
     accounts = list(accounts)
     if len(accounts) == 1:
         return accounts[0]
+    if pruned := [account for account in accounts if account.state is PartitionState.PRUNED]:
+        accounts = [account for account in accounts if _outlives(account)]
+        if not accounts:
+            return max(pruned, key=_heard)
     by_run: dict[str, list[PartitionRun]] = {}
     for account in accounts:
         by_run.setdefault(account.run_id, []).append(account)
@@ -51,6 +57,28 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
     if last.state is PartitionState.SKIPPED:
         others = [run for run in others if run is last or not run.state.ended]
     return max(others, key=_heard)
+
+
+def _outlives(account: PartitionRun) -> bool:
+    """Whether an account counts beside a version of its partition that was pruned."""
+    return account.recorded or (account.state.done and account.state is not PartitionState.PRUNED)
+
+
+def pruned_outcome(partition: str, known_since: datetime) -> PartitionRun:
+    """Return how a partition stands of which a version was pruned.
+
+    Args:
+        partition: The text of its key.
+        known_since: When the version was complete.
+    """
+    return PartitionRun(
+        partition=partition,
+        state=PartitionState.PRUNED,
+        run_id="",
+        engine="local",
+        ended_at=known_since,
+        last_seen_at=known_since,
+    )
 
 
 def _heard(run: PartitionRun) -> float:

@@ -32,6 +32,8 @@ class PartitionState(StrEnum):
     RUNNING = "running"
     OK = "ok"
     SKIPPED = "skipped"
+    #: It was captured, or found that there was nothing to do; another version is current, and this one was pruned.
+    PRUNED = "pruned"
     FAILED = "failed"
     #: It is over, and some steps of the workflow have not run.
     PARTIAL = "partial"
@@ -43,7 +45,7 @@ class PartitionState(StrEnum):
     @property
     def done(self) -> bool:
         """Whether there is nothing left to do: it is captured, or found that there was nothing to do."""
-        return self in (PartitionState.OK, PartitionState.SKIPPED)
+        return self in (PartitionState.OK, PartitionState.SKIPPED, PartitionState.PRUNED)
 
     @property
     def ended(self) -> bool:

@@ -292,6 +292,12 @@ class StepInputs:
     ) -> str:
         version = chosen[keys[0]]
         own = version if version is not None and not _may_be_read(version) else None
+        if own is None and self._was_pruned(item, keys[0]):
+            return (
+                f"{self._label(name)} reads {_named(item, keys[:1])} in the same batch {self.ctx.batch_id!r}, whose "
+                "version was pruned; no other version stands in: run it in another batch (--batch NEW_ID), which reads "
+                "what is current"
+            )
         how = "has not run" if own is None else own.standing
         why = f": {own.error}" if own is not None and own.error else ""
         same, remedy = f"batch {self.ctx.batch_id!r}", "launch the batch again when it is mended (--retry-failed)"
@@ -301,6 +307,10 @@ class StepInputs:
             f"{self._label(name)} waits for {_named(item, keys)} in the same {same}, which {how}{why}; no older "
             f"version stands in: {remedy}"
         )
+
+    def _was_pruned(self, item: Input, key: PartitionKey | None) -> bool:
+        pruned = self.ledger.pruned_versions(item.workflow.name, [key])
+        return any(one.batch_id == self.ctx.batch_id for one in pruned)
 
     def _missing(self, name: str, item: Input, keys: Sequence[PartitionKey | None], begun: Sequence[Version]) -> str:
         why = "which nobody has captured"
