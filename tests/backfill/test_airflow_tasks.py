@@ -51,14 +51,14 @@ def instances(*states: tuple[str, int]) -> list[dict[str, Any]]:
 def test_a_colour_is_no_word(run: str, tasks: list[tuple[str, int]], unrun: set[str], state: str) -> None:
     """A task that Airflow skipped or somebody marked has not run, unless a step's own skip led to it."""
     found = instances(*tasks)
-    assert never_ran(RUN, found, CHAIN, lambda task: False) == unrun
+    assert never_ran(RUN, found, CHAIN, lambda task: None) == unrun
     assert str(state_of_run(PartitionState(run), found, unrun, lambda instance: False)) == state
 
 
 def test_a_step_that_says_that_it_failed_was_not_stopped() -> None:
     """The rest is skipped where a DAG fails fast, as where somebody marks the run: the step's own word tells."""
     found = instances(("success", 1), ("failed", 1), ("skipped", 0))
-    unrun = never_ran(RUN, found, CHAIN, lambda task: False)
+    unrun = never_ran(RUN, found, CHAIN, lambda task: None)
     asked = []
     states = [
         state_of_run(PartitionState.FAILED, found, unrun, lambda instance, word=word: asked.append(instance) or word)
@@ -79,7 +79,7 @@ def test_each_mapped_instance_has_its_own_word() -> None:
     found += [instance_of("check", -1, "failed", 1), instance_of("publish", -1, "skipped", 0)]
     before = [{"task_id": name, "downstream_task_ids": ["publish"]} for name in ("fetch", "check")]
     tasks = tasks_by_id([*before, {"task_id": "publish", "trigger_rule": "none_failed"}])
-    unrun = never_ran(RUN, found, tasks, lambda task: False)
+    unrun = never_ran(RUN, found, tasks, lambda task: None)
     assert (unrun, tasks_to_run(found, unrun)) == ({"fetch", "publish"}, ["check", "fetch", "publish"])
 
 
@@ -96,7 +96,7 @@ def test_a_skip_in_a_mapped_group_is_for_its_own_instance(loaded: list[tuple[str
     found = [instance_of("fetch", n, "success" if n else "skipped", 1) for n in range(3)]
     found += [instance_of("load", n, *how) for n, how in enumerate(loaded)]
     tasks = tasks_by_id([{"task_id": "fetch", "downstream_task_ids": ["load"]}, {"task_id": "load"}])
-    assert never_ran(RUN, found, tasks, lambda task: False) == unrun
+    assert never_ran(RUN, found, tasks, lambda task: None) == unrun
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,36 @@ def test_what_runs_after_skips_was_left(rule: str, unrun: set[str]) -> None:
     found = instances(("skipped", 1), ("success", 1), ("skipped", 0))
     before = [{"task_id": name, "downstream_task_ids": ["three"]} for name in ("one", "two")]
     tasks = tasks_by_id([*before, {"task_id": "three", "trigger_rule": rule}])
-    assert never_ran(RUN, found, tasks, lambda task: False) == unrun
-    assert never_ran(RUN, found, tasks, lambda task: task == "two") == set()
+    assert never_ran(RUN, found, tasks, lambda task: None) == unrun
+    assert never_ran(RUN, found, tasks, {"two": {"skipped": ["three"]}}.get) == set()
 
 
 def test_a_branch_may_skip() -> None:
     """What a branching task did not choose was skipped by a word."""
     found = instances(("success", 1), ("skipped", 0), ("skipped", 0))
-    assert never_ran(RUN, found, CHAIN, lambda task: task == "one") == set()
+    assert never_ran(RUN, found, CHAIN, {"one": {"followed": []}}.get) == set()
+
+
+@pytest.mark.parametrize(
+    ("choice", "rule", "unrun"),
+    [
+        ({"followed": ["two"]}, "all_success", {"two"}),
+        ({"followed": ["two"]}, "none_failed", {"two", "join"}),
+        ({"followed": ["two"]}, "none_failed_min_one_success", {"two", "join"}),
+        ({"followed": []}, "none_failed_min_one_success", set()),
+        ({"skipped": ["three"]}, "one_success", {"two", "join"}),
+        ({"skipped": ["two", "three", "join"]}, "all_done", set()),
+        (None, "all_success", {"two", "three", "join"}),
+    ],
+)
+def test_what_a_branch_chose_was_left(choice: dict[str, list[str]] | None, rule: str, unrun: set[str]) -> None:
+    """Of the tasks after one that chooses, a run that was stopped has left those that were chosen, and their joins."""
+    after = [("one", ["two", "three"]), ("two", ["join"]), ("three", ["join"])]
+    tasks = [{"task_id": name, "downstream_task_ids": to} for name, to in after]
+    found = instances(("success", 1), ("skipped", 0), ("skipped", 0))
+    found.append({**found[2], "task_id": "join"})
+    join = {"task_id": "join", "trigger_rule": rule}
+    assert never_ran(RUN, found, tasks_by_id([*tasks, join]), {"one": choice}.get) == unrun
 
 
 @pytest.mark.parametrize(
@@ -138,7 +160,7 @@ def test_a_rule_may_skip(rule: str, before: list[tuple[str, int]], map_index: in
     tasks = tasks_by_id([{"task_id": "one", **after}, {"task_id": "two", **after}, {"task_id": "three", **how}])
     found = instances(*before, ("skipped", 0))
     found[2]["map_index"] = map_index
-    assert ("three" in never_ran(RUN, found, tasks, lambda task: False)) is unrun
+    assert ("three" in never_ran(RUN, found, tasks, lambda task: None)) is unrun
 
 
 @pytest.mark.parametrize(
@@ -159,13 +181,13 @@ def test_a_run_that_was_ended_has_mapped_nothing(run: str, beside: str, ended: s
     tasks += [{"task_id": "three"}, {"task_id": "beside"}]
     found = [*instances(("success", 1), ("skipped", 0), ("skipped", 0)), {"task_id": "beside", "state": beside}]
     found[1]["end_date"] = ended
-    assert never_ran({**RUN, "state": run}, found, tasks_by_id(tasks), lambda task: False) == unrun
+    assert never_ran({**RUN, "state": run}, found, tasks_by_id(tasks), lambda task: None) == unrun
 
 
 def test_what_is_cleared_is_what_is_missing() -> None:
     """Failed tasks, those that waited for them, and those that never ran are to run again."""
     found = instances(("success", 2), ("failed", 1), ("skipped", 0))
-    assert tasks_to_run(found, never_ran(RUN, found, CHAIN, lambda task: False)) == ["three", "two"]
+    assert tasks_to_run(found, never_ran(RUN, found, CHAIN, lambda task: None)) == ["three", "two"]
 
 
 @pytest.mark.parametrize(

@@ -352,11 +352,11 @@ class AirflowLauncher(PollingLauncher):
         if self._dag_id not in self._of_dags:
             self._of_dags[self._dag_id] = tasks_by_id(self._tasks())
 
-        def branches(task_id: str) -> bool:
-            where = f"{self._path(run['dag_run_id'])}/taskInstances/{quote(task_id)}/xcomEntries/skipmixin_key"
-            return self._api.call("GET", where).status == 200
+        def choice_of(task_id: str) -> Any:
+            found = self._handed_on(run["dag_run_id"], task_id, key="skipmixin_key")
+            return found if isinstance(found, Mapping) else None
 
-        return never_ran(run, instances, self._of_dags[self._dag_id], branches)
+        return never_ran(run, instances, self._of_dags[self._dag_id], choice_of)
 
     def _failed_itself(self, run_id: str, instance: Mapping[str, Any]) -> bool:
         """Return whether a step has handed on that it failed: one that was stopped could not."""
@@ -372,9 +372,9 @@ class AirflowLauncher(PollingLauncher):
         error = envelope.get("error") if isinstance(envelope, Mapping) else None
         return first["task_id"], str(error or "its task failed; see its log in Airflow")
 
-    def _handed_on(self, run_id: str, task_id: str, **query: Any) -> Any:
+    def _handed_on(self, run_id: str, task_id: str, key: str = "return_value", **query: Any) -> Any:
         """Return what a task of a step handed on, if it did; or where an XCom backend keeps that."""
-        where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/return_value"
+        where = f"{self._path(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{key}"
         answer = self._api.call("GET", where, query=query)
         return answer.data.get("value") if answer.status == 200 else None
 

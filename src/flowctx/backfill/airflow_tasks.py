@@ -14,6 +14,8 @@ Instance = Mapping[str, Any]
 _STEP_OPERATORS: Final = ("StepOperator", "@task.step")
 #: Trigger rules by which a task runs although those before it were skipped.
 _UNTOUCHED_BY_SKIPS: Final = ("none_failed", "all_done", "always")
+#: Trigger rules by which a task is skipped where all of those before it are.
+_SKIPPED_WITH_ALL: Final = ("one_success", "none_failed_min_one_success", "all_done_min_one_success")
 #: States of a task that failed, or did not run for a failure before it; that of one that may fail is a success.
 _FAILED: Final = ("failed", "upstream_failed")
 
@@ -46,7 +48,7 @@ def never_ran(
     run: Mapping[str, Any],
     instances: Sequence[Instance],
     tasks: Mapping[str, Task],
-    branches: Callable[[str], bool],
+    choice_of: Callable[[str], Mapping[str, Sequence[str]] | None],
 ) -> set[str]:
     """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
 
@@ -57,7 +59,8 @@ def never_ran(
         run: The run.
         instances: Its task instances.
         tasks: The tasks of the DAG.
-        branches: Whether a task is one that chooses which of those after it run.
+        choice_of: Returns what a task that chooses which others run has said, as Airflow keeps it: those after it that
+            are ``followed``, or all that are ``skipped``.
     """
     skipped = [instance for instance in instances if instance["state"] == "skipped"]
     own_word = {_place(instance) for instance in skipped if instance.get("try_number", 1)}
@@ -71,10 +74,17 @@ def never_ran(
     justified |= _skipped_after(justified, unsaid, follow_skips, begun)
     left = unsaid - justified
     before: set[str] = set().union(*(known[task_id].after for task_id, _ in left if task_id in known))
-    choosing = {task_id for task_id in before if branches(task_id)}
-    chosen = {place for place in left if place[0] in known and known[place[0]].after & choosing}
-    chosen |= _skipped_after(chosen, left, known, begun)
-    return {task_id for task_id, _ in left - chosen} | {one["task_id"] for one in instances if _is_marked(one)}
+    choices = {task_id: choice for task_id in before if (choice := choice_of(task_id)) is not None}
+    not_chosen = {place for place in left if place[0] in known and _is_left_out(place[0], known[place[0]], choices)}
+    not_chosen |= _skipped_after(not_chosen | justified, left, follow_skips, begun)
+    return {task_id for task_id, _ in left - not_chosen} | {one["task_id"] for one in instances if _is_marked(one)}
+
+
+def _is_left_out(task_id: str, task: Task, choices: Mapping[str, Mapping[str, Sequence[str]]]) -> bool:
+    """Return whether a task that chooses has said that another one does not run."""
+    if any(task_id in choice.get("skipped", ()) for choice in choices.values()):
+        return True
+    return any(task_id not in choices[name].get("followed", (task_id,)) for name in task.after & choices.keys())
 
 
 def _is_marked(instance: Instance) -> bool:
@@ -109,7 +119,9 @@ def _skipped_after(
             before.setdefault(task_id, set()).add(index)
         more = set()
         for task_id, index in {*unsaid} - found:
-            after = tasks[task_id].after if task_id in tasks else ()
+            after = tasks[task_id].after if task_id in tasks else set()
+            if task_id in tasks and tasks[task_id].trigger_rule in _SKIPPED_WITH_ALL and after - before.keys():
+                continue
             indexes = set().union(*(before.get(name, set()) for name in after))
             if index in indexes or (indexes and task_id not in begun):
                 more.add((task_id, index))
