@@ -192,6 +192,29 @@ def test_a_run_takes_no_parameters_of_the_one_before() -> None:
     assert second.context.params["limit"] == 3
 
 
+def test_a_run_has_its_parameters_also_where_conf_overrides_none(ledger, monkeypatch) -> None:
+    """Airflow's `dag_run_conf_overrides_params = False` takes no parameters from a run, nor from one that goes on."""
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
+    flow = Workflow("kept", params={"limit": 3})
+
+    @flow.step()
+    def load(ctx):
+        return {"limit": ctx.params["limit"]}
+
+    @flow.step()
+    def check(ctx):
+        if ctx.params["limit"] < 6:
+            raise ValueError("too few")
+
+    dag = workflow_dag(flow)
+    first = run_dag(dag, params={"limit": 5}, run_id="kept_5")
+    assert first.context.get_output("load", "limit") == 5
+    assert ledger.get_run("kept_5").context.params == {"limit": 5}
+    again = run_dag(dag, params={"limit": 7}, resume_from="kept_5")
+    assert again.status == "ok"
+    assert again.context.params["limit"] == 7
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [

@@ -324,8 +324,12 @@ def _key(value: Any, scheme: PartitionScheme | None) -> Mapping[str, str]:
 
 
 def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workflow | None) -> dict[str, Any]:
-    """Return the parameters: Airflow's merge of the DAG's and ``conf``, without the keys that say who the run is."""
-    merged = {**(workflow.params if workflow is not None else {}), **conf, **params}
+    """Return the parameters: Airflow's merge of the DAG's and ``conf``, without the keys that say who the run is.
+
+    Those of a workflow are what ``conf`` says, as on every engine, also if ``dag_run_conf_overrides_params`` is off.
+    """
+    own = workflow.params if workflow is not None else {}
+    merged = {**own, **conf, **params, **{name: conf[name] for name in own if name in conf}}
     return {name: _value(value, name) for name, value in merged.items() if name not in RESERVED_NAMES}
 
 
