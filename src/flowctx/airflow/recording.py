@@ -35,7 +35,7 @@ from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.endings import end_run, just_begun
-from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
@@ -172,7 +172,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         over=lambda: _failed_when_over(context["ti"], tasks),
         request=request,
         new_params=tuple(conf),
-        rerun=_rerun(ctx, context),
+        rerun=_rerun(ctx, context, recorded_in),
         redo="clear",
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
@@ -252,17 +252,26 @@ def _url(conn_id: str) -> str:
     return str(connection.get_uri())
 
 
-def _rerun(ctx: WorkflowContext, context: Any) -> EngineRerun | None:
-    """Return what Airflow runs again, if the run was cleared."""
-    clear_number = _clear_number(ctx)
-    if not clear_number:
-        return None
+def _rerun(ctx: WorkflowContext, context: Any, recorded_in: RunLedger) -> EngineRerun:
+    """Return what Airflow runs again, if the run was cleared, or was deleted and made again under the same id."""
+    clear_number, dag_id = _clear_number(ctx), context["task"].dag_id
 
     def outdated(known: RunRecord) -> bool:
         # A clear that changes nothing about the run needs no new attempt; a backfill that reprocesses it may do so.
         before = known.context
         same = (before.capture_id, before.batch_id, before.params) == (ctx.capture_id, ctx.batch_id, ctx.params)
         return _clear_number(before) < clear_number and not same
+
+    def made_again(known: RunRecord) -> bool:
+        if (
+            known.engine != "airflow"
+            or known.status is RunStatus.RUNNING
+            or _clear_number(known.context) < clear_number
+        ):
+            return False
+        if engine_of(known.context).get("dag_id") != dag_id:  # two DAGs make one run of different steps
+            return step_name(context["task"]) in recorded_in.statuses(known.key)
+        return known.context.started_at < ctx.started_at
 
     def steps() -> Collection[str]:
         ti = context["ti"]
@@ -271,7 +280,7 @@ def _rerun(ctx: WorkflowContext, context: Any) -> EngineRerun | None:
         states = instance_states(ti, list(tasks))
         return [name for at, name in tasks.items() if states.get(f"{at}{suffix}") not in ("success", "skipped")]
 
-    return EngineRerun(run_id=ctx.run_id, steps=steps, outdated=outdated)
+    return EngineRerun(run_id=ctx.run_id, steps=steps, outdated=outdated, asked=clear_number > 0, made_again=made_again)
 
 
 def _index(ti: Any) -> int:

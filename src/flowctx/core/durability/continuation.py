@@ -40,6 +40,10 @@ class EngineRerun:
     steps: Callable[[], Collection[str]]
     #: Whether what is recorded of the run itself is from before.
     outdated: Callable[[RunRecord], bool] = lambda run: False
+    #: Whether somebody asked for it; if nobody did, it counts where the engine has made the run again.
+    asked: bool = True
+    #: Whether what is recorded is of another run, which had the id before this one.
+    made_again: Callable[[RunRecord], bool] = lambda run: False
 
 
 def plan_continuation(

@@ -114,9 +114,11 @@ def plan_run(
     run = RunRecord(workflow=name, context=ctx, steps=tuple(order), selected=part, import_path=import_path)
     known = None if exclusive else find_run(ledger, run)
     resume: ResumePlan | None = None
-    anew = False
+    anew = rerun is not None and known is not None and request.resume_from is None and rerun.made_again(known)
+    if rerun is not None and not (rerun.asked or anew):
+        rerun = None
     if flow is not None and redo is not None and not request.accept_changes:
-        anew = check_unchanged(ledger, flow, run, known, rerun, redo=redo, order=own_order)
+        anew |= check_unchanged(ledger, flow, run, known, rerun, redo=redo, order=own_order)
     if flow is not None and request.resume_from is not None:
         resume = plan_continuation(ledger, flow, run, known, request, new_params=new_params)
     if resume is None and rerun is not None and (anew or flow is None or request.resume_from is None):
