@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 from airflow.listeners.listener import get_listener_manager
-from airflow.sdk import task
+from airflow.sdk import DAG, chain, task
 
 from flowctx import PartitionScheme, Workflow
-from flowctx.airflow import workflow_dag
+from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.endings import RunListener, end_of_dag_run, record_end
 from flowctx.airflow.running import run_dag
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
@@ -99,3 +99,32 @@ def test_a_step_that_begins_after_its_run_was_ended_runs_nothing(ledger, monkeyp
     assert (ran, found.status) == ([], status)
     assert f"marked as {mark} in Airflow" in found.error
     assert {capture.state for capture in ledger.captures()} == {CaptureState.RELEASED}
+
+
+@pytest.mark.parametrize(
+    ("dag", "state", "status"), [("two", "failed", RunStatus.FAILED), ("one", "success", RunStatus.RUNNING)]
+)
+def test_a_run_that_two_dags_make_ends_with_the_last(ledger, dag, state, status):
+    """The end of the DAG whose step has begun last is that of the run; that of the first, heard late, is not."""
+    flow, name, seen = Workflow(f"joint_{dag}"), f"joint_{dag}", []
+
+    @flow.step()
+    def fetch(ctx):
+        return {}
+
+    @flow.step()
+    def load(ctx):
+        record_end(end_of_dag_run(f"{name}_{dag}", ctx.run_id, state, "task_failure"))
+        seen.append(ledger.get_run(ctx.run_id).status)
+
+    @flow.step()
+    def check(ctx):
+        return {}
+
+    for number, steps in (("one", ["fetch"]), ("two", ["load", "check"])):
+        with DAG(f"{name}_{number}") as made:
+            chain(*[StepOperator(step=flow[step], workflow=flow) for step in steps])
+        run_dag(made, run_id="joint")
+    assert seen == [status]
+    known = ledger.get_run("joint")
+    assert (known.status, known.attempt, len(ledger.steps(known.key))) == (RunStatus.OK, 1, 3)

@@ -263,15 +263,12 @@ def _rerun(ctx: WorkflowContext, context: Any, recorded_in: RunLedger) -> Engine
         return _clear_number(before) < clear_number and not same
 
     def made_again(known: RunRecord) -> bool:
-        if (
-            known.engine != "airflow"
-            or known.status is RunStatus.RUNNING
-            or _clear_number(known.context) < clear_number
-        ):
+        before = known.context
+        if known.engine != "airflow" or known.status is RunStatus.RUNNING or _clear_number(before) < clear_number:
             return False
-        if engine_of(known.context).get("dag_id") != dag_id:  # two DAGs make one run of different steps
+        if engine_of(before).get("dag_id") != dag_id:  # two DAGs make one run of different steps
             return step_name(context["task"]) in recorded_in.statuses(known.key)
-        return known.context.started_at < ctx.started_at
+        return known.engine_started_at < ctx.started_at
 
     def steps() -> Collection[str]:
         ti = context["ti"]

@@ -104,9 +104,9 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             if resumes is not None:
                 self._check_resumable(resumes, seen, take_over=take_over)
             if known is not None and (resumes is None or resumes.key != run.key):
+                known = known.joined_by(run)
                 if known.status is RunStatus.RUNNING:
-                    self.renew(known, lease)
-                    return known
+                    return self._join(known, lease)
                 run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
                 completed = self._steps[run.key]
             elif known is not None:
@@ -125,6 +125,11 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             self._runs[run.key] = run
             self._heard[run.key] = now
             return run
+
+    def _join(self, joined: RunRecord, lease: timedelta) -> RunRecord:
+        self._runs[joined.key], self._contexts[joined.key, joined.attempt] = joined, joined.context
+        self.renew(joined, lease)
+        return joined
 
     def _check_resumable(self, resumes: RunRecord, seen: Mapping[str, StepStatus] | None, *, take_over: bool) -> None:
         standing = self._owned(resumes)

@@ -177,9 +177,8 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             if wanted.exclusive:
                 refuse_known(known, now)
             if known.status is RunStatus.RUNNING:
-                self._renew(at, known, now, now + wanted.lease)
-                return known
-            run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
+                return self._join(at, known, wanted, now)
+            run, resumes = replace(known.joined_by(run), status=RunStatus.RUNNING, finished_at=None, error=None), None
         elif resumes is not None:
             self._take(at, resumes, now, wanted)
             run = replace(run, fencing_token=resumes.fencing_token + 1 if resumes.key == run.key else 1)
@@ -203,6 +202,13 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         execute(at, put_run(at), run_row(run, now, wanted.nonce))
         execute(at, put_attempt(at), attempt_row(run))
         return run
+
+    def _join(self, at: Connection, known: RunRecord, wanted: Beginning, now: datetime) -> RunRecord:
+        self._renew(at, known, now, now + wanted.lease)
+        joined = known.joined_by(wanted.run)
+        if joined is not known:
+            execute(at, put_attempt(at), attempt_row(joined))
+        return joined
 
     def _take(self, at: Connection, resumes: RunRecord, now: datetime, wanted: Beginning) -> None:
         """Lock the row of a run that is to be continued, and see that it may be."""

@@ -19,7 +19,19 @@ from flowctx.testing.records import a_run, a_step
 
 
 class HousekeepingContract:
-    """The facts that hold for what is forgotten."""
+    """The facts that hold for what is forgotten and kept."""
+
+    @pytest.mark.parametrize("ended", [False, True])
+    def test_a_run_that_two_dags_make_is_kept_as_the_last_ones(self, ledger: Ledger, ended: bool) -> None:
+        """What the engine says of a run is of the DAG whose step has begun last; all else is as it was begun."""
+        first, second = (a_run(metadata={"engine": {"name": "airflow", "dag_id": name}}) for name in ("one", "two"))
+        begun = ledger.begin(first)
+        if ended:
+            ledger.finish(begun, RunStatus.PARTIAL)
+        joined = ledger.begin(replace(second, context=replace(second.context, params={"other": 1})))
+        assert ledger.get_run("run-1") == joined
+        assert joined.context.metadata["engine"]["dag_id"] == "two"
+        assert (joined.attempt, joined.context.params) == (1, first.context.params)
 
     def test_old_runs_are_forgotten_but_not_the_current_capture(self, ledger: Ledger, clock: FakeClock) -> None:
         """Pruning forgets old runs and superseded captures, and keeps whatever wrote the current capture."""

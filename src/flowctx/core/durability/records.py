@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -150,6 +150,26 @@ class RunRecord:
     def engine(self) -> str:
         """The name of the engine on which its latest attempt ran."""
         return str(engine_of(self.context).get("name", "local"))
+
+    def joined_by(self, run: RunRecord) -> RunRecord:
+        """Return this run as it is from a step on that another DAG's run of the same id begins.
+
+        Whether it is under way, the engine then says of that DAG's run.
+
+        Args:
+            run: The run as that step has it.
+        """
+        was, now = engine_of(self.context), engine_of(run.context)
+        if was.get("name") != now.get("name") or was.get("dag_id") == now.get("dag_id"):
+            return self
+        facts = {**now, "started_at": run.context.started_at}
+        return replace(self, context=replace(self.context, metadata={**self.context.metadata, "engine": facts}))
+
+    @property
+    def engine_started_at(self) -> datetime:
+        """When the run of the engine started whose step has begun last."""
+        found = engine_of(self.context).get("started_at")
+        return found if isinstance(found, datetime) else self.context.started_at
 
     @property
     def capture(self) -> CaptureKey | None:
