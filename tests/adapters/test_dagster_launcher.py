@@ -233,6 +233,20 @@ def test_of_a_failure_that_the_ledger_has_lost_all_runs_again(dagster: Dagster, 
     assert len(dagster.runs) == 6
 
 
+def test_a_partition_of_a_range_is_retried_alone(dagster: Dagster, ledger: Ledger) -> None:
+    """A re-execution would be of the whole range, once for each partition of it that failed."""
+    dagster.status = "FAILURE"
+    fill(dagster, open_ledger("memory://"))
+    ends = {"start": "2012-01-02|T1", "end": "2012-01-02|T3"}
+    tags = {"flowctx/batch_id": "b", **{f"dagster/asset_partition_range_{end}": key for end, key in ends.items()}}
+    of_all = dagster.runs.pop("run-0") | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
+    dagster.runs, dagster.status = {"of-all": of_all}, "SUCCESS"
+    again = Backfill(flow, SOME, "b", ledger=ledger).launch(DagsterLauncher(dagster.url), retry_failed=True)
+    assert again.ended == {PartitionState.OK: 3}
+    made = [{tag["key"]: tag["value"] for tag in run["tags"]} for name, run in dagster.runs.items() if name != "of-all"]
+    assert [tag["dagster/partition"] for tag in made] == [f"2012-01-02|T{n}" for n in (1, 2, 3)]
+
+
 def test_new_parameters_are_those_of_another_run(dagster: Dagster, ledger: Ledger) -> None:
     """A re-execution would have the parameters of what failed: a retry with others is a run of its own."""
     dagster.status = "FAILURE"

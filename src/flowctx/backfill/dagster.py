@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from flowctx.backfill import graphql
@@ -170,9 +171,9 @@ class DagsterLauncher(PollingLauncher):
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         old = before.run_id if before is not None else None
-        if before is not None and self._goes_on_anew(job, before):
-            # A re-execution would be of the same steps, with the same parameters; a run of all goes on with what the
-            # ledger has of it.
+        if before is not None and (self._goes_on_anew(job, before) or self._is_of_several(before)):
+            # A re-execution would be of the same steps and partitions, with the same parameters; a run of all goes on
+            # with what the ledger has of it.
             job, before = going_on(job, before), None
         if before is None and self._looks > 0:
             self._looks -= 1
@@ -200,6 +201,14 @@ class DagsterLauncher(PollingLauncher):
         if before.state is not PartitionState.FAILED:
             return False
         return job.from_step is not None or self._refreshes or (not before.recorded and self.had_ledger(before))
+
+    def _is_of_several(self, before: PartitionRun) -> bool:
+        """Whether a run was of a range of partitions, as those of Dagster's own backfills may be."""
+        scheme = self._flow.partitions if self._flow is not None else None
+        if scheme is None:
+            return False
+        runs = self._runs({"runIds": [before.run_id]}, 1)
+        return any(len(list(islice(partitions_of(run, scheme), 2))) > 1 for run in runs)
 
     def _start(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
