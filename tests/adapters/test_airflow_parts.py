@@ -77,6 +77,24 @@ def test_a_task_that_died_before_a_clean_up_fails_its_run(ledger):
     assert (found.status, found.error) == (RunStatus.FAILED, f"step 'fetch': {why}")
 
 
+def test_a_step_that_could_not_run_fails_its_run(ledger):
+    """An ordinary task before it fails, and a clean-up makes the run a success of Airflow's: the ledger says failed."""
+    flow = Workflow("cut")
+    flow.step("publish")(lambda ctx: {"n": 1})
+    flow.step("clean", run_if="always")(lambda ctx: None)
+
+    @task
+    def fetch():
+        raise ValueError("the vendor is down")
+
+    with DAG("cut_dag") as dag:
+        publish, clean = (StepOperator(step=step, workflow=flow) for step in flow.steps.values())
+        fetch() >> publish >> clean
+    found = ledger.get_run(run_dag(dag).run_id)
+    why = "step 'publish': it did not run, because a task before it failed"
+    assert (found.status, found.error) == (RunStatus.FAILED, why)
+
+
 def mapped_over_nothing(name):
     """Return a DAG of a workflow with a watcher, and of a task of one's own that is mapped over no values."""
     flow = Workflow(name)

@@ -61,6 +61,11 @@ logger = logging.getLogger("flowctx")
 _ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 #: A run has no more mapped instances than this.
 _INSTANCES = 10_000
+#: What there is to say of a step that has recorded nothing, by the state of its task.
+_UNRECORDED = {
+    "failed": "its task failed and has recorded nothing: its process died, or its engine was told so",
+    "upstream_failed": "it did not run, because a task before it failed",
+}
 
 
 class StepTask(Protocol):
@@ -333,17 +338,18 @@ def _sorted_tasks(tasks: Mapping[str, Any]) -> list[Any]:
     return [tasks[task_id] for task_id in dag.task_ids if task_id in tasks]
 
 
-def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> list[str] | None:
-    """Return the steps whose tasks failed if Airflow has no more to do for the run, else ``None``.
+def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the steps that failed without a record, and why, if Airflow has no more to do for the run, else ``None``.
 
-    Somebody may have marked a task instead of running it, or its process has died.
+    Somebody may have marked a task instead of running it, its process has died, or an ordinary task before it failed.
     """
     suffix = f"_{ti.map_index}" if _index(ti) >= 0 else ""
     found = instance_states(ti, list(tasks))
     states = {at: found.get(f"{at}{suffix}") for at in tasks if at != ti.task_id}
     if not all(state in _ENDED for state in states.values()):
         return None
-    return [step_name(tasks[at]) for at, state in states.items() if state == "failed"]
+    whys = [(why, at) for state, why in _UNRECORDED.items() for at in tasks if states.get(at) == state]
+    return {step_name(tasks[at]): why for why, at in whys}
 
 
 def _whole(task: Any) -> Workflow | None:

@@ -63,8 +63,6 @@ _TELLING = {
     RunStatus.SKIPPED: StepStatus.SKIPPED,
     RunStatus.OK: StepStatus.TOLERATED,
 }
-#: What there is to say of a step that its engine calls failed, and that has recorded nothing.
-_DIED = "its task failed and has recorded nothing: its process died, or its engine was told so"
 
 
 class Recorder:
@@ -78,7 +76,7 @@ class Recorder:
         context: WorkflowContext | None = None,
         order: Order | None = None,
         resumes: bool = False,
-        over: Callable[[], Collection[str] | None] = lambda: None,
+        over: Callable[[], Mapping[str, str] | None] = lambda: None,
         lease: timedelta | None = None,
     ) -> None:
         self.ledger, self.run = ledger, run
@@ -282,7 +280,7 @@ class Recorder:
             status = status_when_over(self._order, statuses)
             died = next((name for name in failed if name not in statuses), None)
             if status is not RunStatus.FAILED and died is not None:
-                self.finish(RunStatus.FAILED, failure_of(died, _DIED))
+                self.finish(RunStatus.FAILED, failure_of(died, failed[died]))
                 return
         if status is RunStatus.RUNNING or (status is RunStatus.FAILED and self._goes_on(step, statuses)):
             return

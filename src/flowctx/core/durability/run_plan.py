@@ -5,7 +5,7 @@ Any step of a run may do both first, and all may: who comes later finds the run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -52,9 +52,9 @@ class RunPlan:
     order: Order
     #: Its workflow, where that is known.
     workflow: Workflow | None = None
-    #: Returns which steps the engine calls failed if it has no more to do for the run, although steps are not recorded;
-    #: else ``None``.
-    over: Callable[[], Collection[str] | None] = lambda: None
+    #: Returns which steps the engine calls failed, and what there is to say of each that is not recorded, if it has no
+    #: more to do for the run; else ``None``.
+    over: Callable[[], Mapping[str, str] | None] = lambda: None
     #: What it goes on from: another run, or itself.
     resume: ResumePlan | None = None
     #: Whether the caller began this attempt alone: another one is a rival, and no other step of the same run.
@@ -71,7 +71,7 @@ def plan_run(
     request: RunRequest = NO_REQUEST,
     order: Order | None = None,
     selected: Collection[str] = (),
-    over: Callable[[], Collection[str] | None] = lambda: None,
+    over: Callable[[], Mapping[str, str] | None] = lambda: None,
     new_params: Collection[str] = (),
     rerun: EngineRerun | None = None,
     redo: str | None = None,
@@ -88,8 +88,8 @@ def plan_run(
             parameters (but for ``new_params``) and its complete steps; workflow and partition must be the same.
         order: The steps of the run and which of them each one follows, where those are not the workflow's.
         selected: The steps that the run is to do, where those are not all.
-        over: Returns which steps the engine calls failed if it has no more to do for the run, although steps are not
-            recorded; else ``None``.
+        over: Returns which steps the engine calls failed, and what there is to say of each that is not recorded, if it
+            has no more to do for the run; else ``None``.
         new_params: The names of those parameters in ``ctx`` that the caller passed, which are not mere defaults.
         rerun: What the engine runs again by its own means, if it does.
         redo: Of an engine, whose code may change while a run goes on: what people do for it to run a step again, such
