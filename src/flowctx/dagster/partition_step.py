@@ -1,0 +1,313 @@
+"""One step of a workflow for one partition of a run, in Dagster's words."""
+# No `from __future__ import annotations`: like its neighbours, which Dagster reads.
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from flowctx.core.data.encoding import to_json
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.recorded import recorded_envelope
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.run_ledgers import LEDGER_MARK
+from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
+from flowctx.core.errors import ArtifactError
+from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.execute import Outcome
+from flowctx.core.execution.upstream import merge_upstream
+from flowctx.core.masking import mask_data
+from flowctx.core.workflow.cascade import RunIf
+from flowctx.core.workflow.context import WorkflowContext
+from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.run_request import TAG_PREFIX, RunRequest
+from flowctx.dagster._compat import NO_ASSET_EVENTS
+from flowctx.dagster.checks import QUALITY_CHECK, CheckEvent, of_partition, quality_check
+from flowctx.dagster.frames import number_metadata, table_metadata
+from flowctx.dagster.logs import logged_in
+from flowctx.dagster.ordering import unordered
+from flowctx.dagster.output_store import StoredOutput
+from flowctx.dagster.outputs import Written
+from flowctx.dagster.params import params_key
+from flowctx.dagster.partitions import to_dagster_key
+from flowctx.dagster.recorded_outputs import OutputPlace
+from flowctx.dagster.recording import record_run
+from flowctx.dagster.run_facts import RunFacts
+from flowctx.dagster.skipping import keep_without_output
+from flowctx.dagster.step_body import StepBody
+
+#: Prefix of our own entries in metadata, beside the numbers of outputs.
+_OURS = TAG_PREFIX
+
+Event: TypeAlias = dg.Output[Any] | CheckEvent | dg.AssetMaterialization
+
+
+class PartitionStep:
+    """One step for one partition."""
+
+    def __init__(
+        self,
+        body: StepBody,
+        op: dg.OpExecutionContext,
+        key: str | None,
+        ctx: WorkflowContext,
+        request: RunRequest,
+    ) -> None:
+        self.body, self.op, self.request = body, op, request
+        #: The run as Dagster tells it, and as it goes on where it continues another.
+        self.base = self.ctx = ctx
+        scheme = body.workflow.partitions
+        if key is None and scheme is not None and ctx.partition is not None:  # the caller's word, as for a check alone
+            key = to_dagster_key(ctx.partition, scheme)
+        self.key = key
+        self.storage = body.io_manager(op).storage
+        self.outputs, self.store = self.storage.outputs, self.storage.artifacts
+        self.number = op.retry_number + 1
+        self.recorder: Recorder | None = None
+
+    def events(self) -> Iterator[Event]:
+        """Run it once and say in Dagster's words how it ended."""
+        made = self.once()
+        outcome, result = made.outcome, made.outcome.result
+        if self.to_be_retried(result):
+            wait = self.body.step.retry.wait(self.number).total_seconds()
+            raise dg.RetryRequested(self.body.step.retry.retries, wait) from self.failure(outcome)
+        yield from self.checks(result)
+        if result.status is StepStatus.FAILED:
+            raise self.failure(outcome)
+        if result.status is not StepStatus.OK:
+            self.tell_no_output(made)
+            if self.leads_on(result):
+                yield dg.Output(Written(count=0), self.body.output_name, metadata=no_asset_events(self.body))
+            return
+        yield dg.Output(self.stored_output(made.envelope), self.body.output_name, metadata=self.metadata(result))
+
+    def once(self) -> AttemptResult:
+        """Run the step; a partition whose predecessor was skipped is skipped."""
+        attempt = StepAttempt(
+            step=self.body.step,
+            open=self.opened,
+            receive=self.received,
+            retried=self.to_be_retried,
+            number=self.number,
+            store=self.store,
+            reraise=(dg.Failure, dg.RetryRequested),
+            skips_captured=self.request.on_captured == "skip",
+            unordered=lambda *read: unordered(self.body.workflow, self.op, self.ctx, *read),
+        )
+        with logged_in(self.op.log):
+            return attempt.attempt()
+
+    def to_the_end(self) -> AttemptResult:
+        """Run it until it is not to be tried again: in a range, a retry of the op would repeat what is done."""
+        while True:
+            made = self.once()
+            if not self.to_be_retried(made.outcome.result):
+                return made
+            time.sleep(self.body.step.retry.wait(self.number).total_seconds())
+            self.number += 1
+
+    def opened(self) -> Recorder:
+        """Begin to record the run, or find it begun."""
+        recorder = record_run(
+            self.body,
+            self.op,
+            self.base,
+            self.request,
+            ledger=self.storage.ledger,
+            params_key=params_key(self.body.workflow),
+        )
+        self.recorder, self.ctx = recorder, recorder.context
+        if self.ctx.batch_id != self.base.batch_id:
+            name_batch(self.op, self.ctx)
+        return recorder
+
+    def envelope_of(self, name: str) -> Envelope:
+        """Return what a step before handed on: in this capture, or (in a run of a part only) in the current one."""
+        found = self.captured(name)
+        if found is not None:
+            return found
+        capture = self.storage.current(self.place(name))
+        envelope = capture.envelope
+        # Steps further back are those that this one saw, whatever has been captured since.
+        return replace(
+            envelope,
+            prior={name: at or capture.capture_id for name, at in envelope.prior.items()}
+            | {envelope.step: capture.capture_id},
+        )
+
+    def captured(self, name: str) -> Envelope | None:
+        """Return what a step handed on in this capture, if it did.
+
+        The file is that of whoever made the asset last. If that was another run, what the ledger has of this one goes
+        first: what follows here is made of that.
+        """
+        try:
+            stored = self.outputs.read(self.body.asset_path(name), self.key, str(self.ctx.capture_id))
+        except ArtifactError:
+            return self.recorded(name)
+        if stored.run_id == self.ctx.run_id:
+            return stored.envelope
+        return self.recorded(name, of_others=False) or self.storage.rewritten(self.place(name), stored).envelope
+
+    def received(self, ctx: WorkflowContext) -> StepInput:
+        """Return the context that the step sees, and what it hands on."""
+        envelopes = [self.envelope_of(name) for name in self.body.step.after]
+        cascades = self.body.step.run_if is RunIf.OK
+        skipped = next((e for e in envelopes if cascades and e.status is StepStatus.SKIPPED), None)
+        ctx, inherited = merge_upstream(ctx, envelopes, self.fetch, store=self.store)
+        return StepInput(
+            ctx=ctx,
+            inherited=inherited,
+            after=self.body.step.after,
+            skipped=(skipped.error or f"step {skipped.step!r} was skipped") if skipped else None,
+        )
+
+    def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
+        """Return the output of a step further back."""
+        found = self.captured(name) if at in (None, self.ctx.capture_id) else None
+        if found is None:
+            found = self.storage.capture(self.place(name), str(at or self.ctx.capture_id)).envelope
+        return load_output(found, self.store)
+
+    def place(self, name: str) -> OutputPlace:
+        """Return where the output of a step is looked for."""
+        flow = self.body.workflow
+        return OutputPlace(
+            asset_path=self.body.asset_path(name),
+            key=self.key,
+            scheme=flow.partitions,
+            metadata_step=(flow.name, name),
+        )
+
+    def recorded(self, name: str, *, of_others: bool = True) -> Envelope | None:
+        """Return what the ledger has of a step of this run, or of others of its capture, as after a resume here."""
+        if self.recorder is None:
+            return None
+        return recorded_envelope(self.recorder.ledger, self.recorder.run, name, of_others=of_others)
+
+    def stored_output(self, envelope: Envelope) -> StoredOutput:
+        """Return what is stored of the step's output."""
+        return StoredOutput(
+            asset_path=self.body.asset_path(self.body.step.name),
+            key=self.key,
+            partition=self.ctx.partition,
+            capture_id=str(self.ctx.capture_id),
+            run_id=self.ctx.run_id,
+            envelope=envelope,
+            artifacts=self.store,
+        )
+
+    def to_be_retried(self, result: StepResult) -> bool:
+        """Return whether the step is tried again."""
+        return result.retryable and self.number <= self.body.step.retry.retries
+
+    def failure(self, outcome: Outcome) -> dg.Failure:
+        """Return the failure in Dagster's words: the step's own message, and the context in its metadata."""
+        result = outcome.result
+        metadata = self.metadata(result) | {
+            f"{_OURS}category": str(result.category),
+            f"{_OURS}attempt": self.number,
+            f"{_OURS}context": dg.MetadataValue.json(mask_data(self.ctx.to_dict())),
+        }
+        if result.quality is not None:
+            metadata[f"{_OURS}quality"] = dg.MetadataValue.json(to_json(freeze(result.quality.to_dict())))
+        failure = dg.Failure(result.error, metadata=metadata, allow_retries=False)
+        failure.__cause__ = outcome.exception
+        return failure
+
+    def metadata(self, result: StepResult) -> dict[str, Any]:
+        """Return who the run is, and every number of the output: Dagster plots numbers over partitions and time."""
+        found = number_metadata(result.output) | table_metadata(result.output)
+        if result.quality is not None:
+            found |= {f"{QUALITY_CHECK}/{k}": v for k, v in {**result.quality.counts, **result.quality.rates}.items()}
+        return found | self.identity()
+
+    def identity(self) -> dict[str, Any]:
+        """Return who the run is, as metadata."""
+        ctx = self.ctx
+        facts = {
+            "as_of_date": ctx.as_of_date.isoformat() if ctx.as_of_date else None,
+            "partition": str(ctx.partition) if ctx.partition else None,
+            **{name: getattr(ctx, name) for name in ("batch_id", "capture_id", "trace_id")},
+            LEDGER_MARK: True if self.storage.ledger is not None else None,
+        }
+        return {f"{_OURS}{name}": value for name, value in facts.items() if value is not None}
+
+    def checks(self, result: StepResult) -> Iterator[CheckEvent]:
+        """Yield the quality metrics as an asset check: an error where the step stopped at them, else a warning."""
+        if not (self.op.selected_asset_check_keys and self.body.checked and result.quality is not None):
+            return
+        check = quality_check(self.body.asset_key, result.quality, result.status, result.error, self.identity())
+        yield check if self.op.has_partition_key else of_partition(check, self.key)
+
+    def stored_checks(self, facts: RunFacts) -> Iterator[CheckEvent]:
+        """Yield the check of what is stored of the partition: that of the run's batch, else the current one."""
+        envelope = self.storage.newest(self.place(self.body.step.name), facts).envelope
+        result = StepResult(status=envelope.status, error=envelope.error, quality=envelope.quality)
+        if result.quality is None:
+            self.op.log.warning(f"step {self.body.step.name} {result.status} without quality metrics ({self.key})")
+        yield from self.checks(result)
+
+    def leads_on(self, result: StepResult) -> bool:
+        """Return whether steps after this one may run although it has no output."""
+        if result.status is StepStatus.TOLERATED:
+            return True
+        steps = self.body.workflow.steps.values()
+        rules = [step.run_if for step in steps if self.body.step.name in self.body.workflow.ancestors(step.name)]
+        return any(rule is not RunIf.OK for rule in rules)
+
+    def tell_no_output(self, made: AttemptResult) -> dict[str, Any]:
+        """Keep that there is no output, and say why: Dagster has no event of its own for that."""
+        result = made.outcome.result
+        if not made.refused:  # what is captured already stays as it is
+            keep_without_output(self.body, self.op, self.outputs, self.stored_output(made.envelope))
+        where = f" ({self.ctx.partition})" if self.ctx.partition else ""
+        tell = self.op.log.info if result.status is StepStatus.SKIPPED else self.op.log.error
+        tell(f"step {self.body.step.name} {result.status}{where}: {result.error}")
+        metadata = {f"{_OURS}status": str(result.status), f"{_OURS}reason": result.error, **self.identity()}
+        if self.body.asset_key is not None:
+            self.op.log_event(
+                dg.AssetObservation(
+                    self.body.asset_key, description=result.error, partition=self.key, metadata=metadata
+                )
+            )
+        return metadata
+
+    def end(self, why: str) -> None:
+        """Say that the run of this partition goes no further: Dagster will not start the steps after this one."""
+        if self.recorder is not None and self.recorder.recording:
+            run = self.recorder.run
+            found = self.recorder.ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
+            end_run(self.recorder.ledger, found, RunStatus.PARTIAL, why)
+
+    def done(self, metadata: Mapping[str, Any]) -> Iterator[dg.AssetMaterialization]:
+        """Record a partition of a range of which others failed, so that Dagster asks for those only."""
+        if self.body.asset_key is not None:
+            yield dg.AssetMaterialization(self.body.asset_key, partition=self.key, metadata=metadata)
+
+    def about_partition(self, metadata: Mapping[str, Any]) -> None:
+        """Add metadata to the event that Dagster will make of this partition of a range."""
+        if self.body.asset_key is not None:
+            self.op.get_step_execution_context().add_asset_metadata(
+                metadata, asset_key=self.body.asset_key, partition_key=self.key
+            )
+
+
+def name_batch(op: dg.OpExecutionContext, ctx: WorkflowContext) -> None:
+    """Tag the run with its batch, if Dagster has lost the tag or never had it, so that a batch's runs can be found."""
+    tag = f"{TAG_PREFIX}batch_id"
+    if ctx.batch_id is None or op.run.tags.get(tag) == ctx.batch_id:
+        return
+    run = op.instance.get_run_by_id(op.run.run_id)
+    if run is not None and run.tags.get(tag) != ctx.batch_id:
+        op.instance.add_run_tags(run.run_id, {tag: ctx.batch_id})
+
+
+def no_asset_events(body: StepBody) -> dict[str, Any]:
+    """Return the metadata of an output of which Dagster is to call nothing materialised."""
+    return {} if body.asset_key is None else {NO_ASSET_EVENTS: True}
