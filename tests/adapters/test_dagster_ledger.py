@@ -1,6 +1,7 @@
 """Dagster's runs in the ledger: what is recorded of them, and what happens when it cannot be."""
 
 import os
+from collections import Counter
 from datetime import timedelta
 
 import dagster as dg
@@ -171,6 +172,65 @@ def test_each_partition_of_a_range_is_a_run(tmp_path, ledger):
         "date=2012-10-26": RunStatus.OK,
     }
     assert {run.run_id for run in found.values()} == {done.run_id}
+
+
+def asking(tries):
+    """Return a workflow whose step says in Dagster's words how it ends, by day of October; it counts its tries."""
+    made = Workflow("asking", partitions=DAYS)
+
+    @made.step(retries=1)
+    def load(ctx):
+        tries[ctx.as_of_date.day] += 1
+        if ctx.as_of_date.day == 2:
+            raise dg.Failure("no rows", metadata={"table": "prices"}, allow_retries=False)
+        if ctx.as_of_date.day == 3:
+            raise dg.Failure("no line")
+        if ctx.as_of_date.day in (4, 5) and tries[ctx.as_of_date.day] <= ctx.as_of_date.day - 2:
+            raise dg.RetryRequested(max_retries=2)
+        return {"tries": tries[ctx.as_of_date.day]}
+
+    return made
+
+
+@pytest.mark.parametrize("ranged", [True, False], ids=["range", "one by one"])
+def test_what_a_step_says_in_dagsters_words_is_of_its_partition(ranged, ledger, tmp_path):
+    """A failure or a retry that it asks for ends no range, is recorded, and Dagster hears it."""
+    tries = Counter()
+    bench = Bench(asking(tries), tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    days = [f"2012-10-0{day}" for day in range(1, 7)]
+    done = [bench.run(span=(days[0], days[-1]))] if ranged else [bench.run(day) for day in days]
+    assert tries == {1: 1, 2: 1, 3: 2, 4: 3, 5: 3, 6: 1}
+    made = {key for result in done for _, key in bench.materializations(result)}
+    assert made == {days[0], days[3], days[5]}
+    runs = {str(run.context.partition): run for run in ledger.list_runs(workflow="asking")}
+    ended = {day: runs[f"date={day}"] for day in days}
+    assert {day: str(run.status) for day, run in ended.items() if run.status is not RunStatus.OK} == {
+        days[1]: "failed",
+        days[2]: "failed",
+        days[4]: "failed",
+    }
+    assert [ended[day].error for day in days[1:3]] == [
+        "step 'load': Failure: no rows",
+        "step 'load': Failure: no line",
+    ]
+    failures = [
+        event.step_failure_data.user_failure_data for result in done for event in result.get_step_failure_events()
+    ]
+    assert [failure.metadata["table"].value for failure in failures if "no rows" in failure.description] == ["prices"]
+    assert len(failures) == (1 if ranged else 3)
+
+
+def test_an_optional_step_may_fail_in_dagsters_words(ledger, tmp_path):
+    """What is raised for Dagster is a failure as any other, and the run goes on."""
+    made = Workflow("optional", partitions=DAYS)
+
+    @made.step(optional=True)
+    def load(ctx):
+        raise dg.Failure("no rows")
+
+    made.step("tell")(lambda ctx: {"n": 1})
+    assert Bench(made, tmp_path).run("2012-10-01").success
+    assert [str(run.status) for run in ledger.list_runs(workflow="optional")] == ["ok"]
 
 
 def test_a_check_alone_is_not_recorded(tmp_path, ledger):

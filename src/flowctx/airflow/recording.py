@@ -47,11 +47,12 @@ from flowctx.core.durability.takeover import begin_or_take_over
 from flowctx.core.errors import ContextError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
+from flowctx.core.execution.execute import Outcome
 from flowctx.core.workflow.cascade import Before, Order, RunIf
 from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
-from flowctx.core.workflow.result import StepResult, StepStatus
+from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
@@ -91,8 +92,8 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     task, ti = context["task"], context["ti"]
     store = store_of_runs()
 
-    def retried(result: StepResult) -> bool:
-        return result.retryable and ti.try_number <= ti.max_tries
+    def retried(outcome: Outcome) -> bool:
+        return outcome.result.retryable and ti.try_number <= ti.max_tries
 
     opened: list[Recorder] = []
 

@@ -73,9 +73,9 @@ class PartitionStep:
         """Run it once and say in Dagster's words how it ended."""
         made = self.once()
         outcome, result = made.outcome, made.outcome.result
-        if self.to_be_retried(result):
-            wait = self.body.step.retry.wait(self.number).total_seconds()
-            raise dg.RetryRequested(self.body.step.retry.retries, wait) from self.failure(outcome)
+        retry = self.retry(outcome)
+        if retry is not None:
+            raise retry from self.failure(outcome)
         yield from self.checks(result)
         if result.status is StepStatus.FAILED:
             raise self.failure(outcome)
@@ -92,10 +92,9 @@ class PartitionStep:
             step=self.body.step,
             open=self.opened,
             receive=self.received,
-            retried=self.to_be_retried,
+            retried=lambda outcome: self.retry(outcome) is not None,
             number=self.number,
             store=self.store,
-            reraise=(dg.Failure, dg.RetryRequested),
             skips_captured=self.request.on_captured == "skip",
             unordered=lambda *read: unordered(self.body.workflow, self.op, self.ctx, *read),
         )
@@ -106,9 +105,10 @@ class PartitionStep:
         """Run it until it is not to be tried again: in a range, a retry of the op would repeat what is done."""
         while True:
             made = self.once()
-            if not self.to_be_retried(made.outcome.result):
+            retry = self.retry(made.outcome)
+            if retry is None:
                 return made
-            time.sleep(self.body.step.retry.wait(self.number).total_seconds())
+            time.sleep(retry.seconds_to_wait or 0)
             self.number += 1
 
     def opened(self) -> Recorder:
@@ -202,22 +202,38 @@ class PartitionStep:
             artifacts=self.store,
         )
 
-    def to_be_retried(self, result: StepResult) -> bool:
-        """Return whether the step is tried again."""
-        return result.retryable and self.number <= self.body.step.retry.retries
+    def retry(self, outcome: Outcome) -> dg.RetryRequested | None:
+        """Return what asks Dagster to try the step again, if its policy or the step itself says so."""
+        result, asked, policy = outcome.result, outcome.exception, self.body.step.retry
+        if result.status is not StepStatus.FAILED:
+            return None
+        if isinstance(asked, dg.RetryRequested):
+            most, seconds = asked.max_retries, asked.seconds_to_wait
+        elif not result.retryable or (isinstance(asked, dg.Failure) and not asked.allow_retries):
+            return None
+        else:
+            most, seconds = policy.retries, policy.wait(self.number).total_seconds()
+        return dg.RetryRequested(most, seconds) if self.number <= most else None
 
     def failure(self, outcome: Outcome) -> dg.Failure:
         """Return the failure in Dagster's words: the step's own message, and the context in its metadata."""
-        result = outcome.result
-        metadata = self.metadata(result) | {
-            f"{_OURS}category": str(result.category),
-            f"{_OURS}attempt": self.number,
-            f"{_OURS}context": dg.MetadataValue.json(mask_data(self.ctx.to_dict())),
-        }
+        result, raised = outcome.result, outcome.exception
+        text, own = result.error, {}
+        if isinstance(raised, dg.Failure):  # the step's own words
+            text, own = str(text).removeprefix(f"{type(raised).__name__}: "), {**raised.metadata}
+        metadata = (
+            own
+            | self.metadata(result)
+            | {
+                f"{_OURS}category": str(result.category),
+                f"{_OURS}attempt": self.number,
+                f"{_OURS}context": dg.MetadataValue.json(mask_data(self.ctx.to_dict())),
+            }
+        )
         if result.quality is not None:
             metadata[f"{_OURS}quality"] = dg.MetadataValue.json(to_json(freeze(result.quality.to_dict())))
-        failure = dg.Failure(result.error, metadata=metadata, allow_retries=False)
-        failure.__cause__ = outcome.exception
+        failure = dg.Failure(text, metadata=metadata, allow_retries=False)
+        failure.__cause__ = raised
         return failure
 
     def metadata(self, result: StepResult) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class StepAttempt:
     #: Returns what the steps before handed on, given the run's context.
     receive: Callable[[WorkflowContext], StepInput]
     #: Whether a failure will be tried again; ``None``: as the step's own policy says.
-    retried: Callable[[StepResult], bool] | None = None
+    retried: Callable[[Outcome], bool] | None = None
     #: Configuration on top of the step's own.
     config: Mapping[str, Any] | None = None
     #: Which attempt this is, from 1.
@@ -127,7 +127,7 @@ class StepAttempt:
         """
         started_at = self.clock.now()
         recorder = self.open()
-        while self._retried((made := self._made(recorder)).outcome.result):
+        while self._retried((made := self._made(recorder)).outcome):
             self.clock.sleep(self.step.retry.wait(self.number))
             self.number += 1
         self.duration = self.clock.now() - started_at
@@ -135,13 +135,13 @@ class StepAttempt:
             self._record(recorder, made, started_at)
         return made
 
-    def _retried(self, result: StepResult) -> bool:
+    def _retried(self, outcome: Outcome) -> bool:
         """Return whether a step that ended so is tried again."""
-        if result.status is not FAILED:
+        if outcome.result.status is not FAILED:
             return False
         if self.retried is not None:
-            return self.retried(result)
-        return result.retryable and self.number <= self.step.retry.retries
+            return self.retried(outcome)
+        return outcome.result.retryable and self.number <= self.step.retry.retries
 
     def _made(self, recorder: Recorder) -> AttemptResult:
         outcome = _NO_OUTCOME
@@ -176,7 +176,7 @@ class StepAttempt:
     def _tolerated(self, outcome: Outcome) -> Outcome:
         """Return the outcome; a failure of an optional step that is not tried again does not count as one."""
         result = outcome.result
-        if not self.step.optional or self._retried(result):
+        if not self.step.optional or self._retried(outcome):
             return outcome
         logger.warning("step %s failed and is optional: the run goes on", self.step.name)
         return replace(outcome, result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
@@ -247,7 +247,7 @@ class StepAttempt:
             after=self._received.after if self._received else None,
             traceback=self._traceback(made.outcome),
             inputs=self._inputs.read if self._inputs is not None else None,
-            final=self.ends_run and not self._retried(result),
+            final=self.ends_run and not self._retried(made.outcome),
         )
 
     def _traceback(self, outcome: Outcome) -> str | None:
