@@ -44,15 +44,20 @@ class MemoryVersions(FindBatch):
                 if capture.workflow == workflow and capture.partition in wanted and capture.holder in by_digest
             ]
             parts = [
-                (self._steps[key][step].started_at, run)
+                (run, self._step(key, step))
                 for key, run in self._runs.items()
                 if batch_id is not None and run.context.batch_id == batch_id and run.workflow == workflow
                 if run.is_part and key.partition in wanted and run.status is not RunStatus.OK
-                if run.capture is not None and step in self._steps.get(key, {})
+                if run.capture is not None
             ]
-            return found + [
-                version_of(run, step, self._step(run.key, step)) for _, run in sorted(parts, key=lambda part: part[0])
+            recorded = [(one.started_at, 0, run, one) for run, one in parts if one is not None]
+            under_way = [
+                (run.begun_at or run.context.started_at, 1, run, None)
+                for run, one in parts
+                if one is None and run.status is RunStatus.RUNNING and step in run.selected
             ]
+            in_order = sorted([*recorded, *under_way], key=lambda part: part[:2])
+            return found + [version_of(run, step, record) for _, _, run, record in in_order]
 
     def versions_meant(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import ARRAY, Text, and_, any_, func, literal, select, true
+from sqlalchemy import ARRAY, Text, and_, any_, func, literal, or_, select, true
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
@@ -48,13 +48,18 @@ class SqlVersions(FindBatch):
         named = self._conditions(partitions)
         parts = (
             select(*_PART_COLUMNS)
-            .join(steps, and_(steps.c.run_key == runs.c.run_key, steps.c.step == step))
+            .outerjoin(steps, and_(steps.c.run_key == runs.c.run_key, steps.c.step == step))
             .where(runs.c.workflow == workflow, runs.c.batch_id == batch_id, runs.c.selected.is_not(None))
             .where(runs.c.capture_id.is_not(None), runs.c.status != str(RunStatus.OK))
-            .order_by(steps.c.started_at)
+            .where(or_(steps.c.step.is_not(None), runs.c.status == str(RunStatus.RUNNING)))
         )
-        rows = (row for is_one in named for row in self._database.rows(parts.where(is_one(runs.c.partition))))
-        return found + [_version(row, step) for row in rows]
+        rows = [row for is_one in named for row in self._database.rows(parts.where(is_one(runs.c.partition)))]
+        recorded = [(row["step_started_at"], 0, row) for row in rows if row["step_status"] is not None]
+        under_way = [
+            (row["begun_at"] or "", 1, row) for row in rows if row["step_status"] is None and _is_to_do(row, step)
+        ]
+        in_order = sorted([*recorded, *under_way], key=lambda part: part[:2])
+        return found + [_version(row, step) for _, _, row in in_order]
 
     def versions_meant(
         self,
@@ -183,7 +188,18 @@ _PART_COLUMNS = (
     runs.c.run_key.label("holder"),
     *(literal(None).label(name) for name in ("completed_at", "first_completed_at", "claimed_at")),
     *_OF_RUN,
+    runs.c.selected,
+    runs.c.begun_at,
+    steps.c.started_at.label("step_started_at"),
 )
+
+
+def _is_to_do(row: Row, step: str) -> bool:
+    """Whether a step is one of those that a run of a part is to do."""
+    try:
+        return step in msgspec.json.decode(row["selected"], type=tuple[str, ...])
+    except msgspec.DecodeError as exc:
+        raise damaged(f"what the ledger holds of run {row['run_id']}", exc) from exc
 
 
 def _reading(step: str, first: Any = captures, captured: Any = captures) -> Any:

@@ -120,6 +120,12 @@ class VersionsContract:
         assert ledger.versions("nav", "total", [_KEY], batch_id="b1") == []
         [found] = ledger.versions("nav", "value", [_KEY], batch_id="b1")
         assert (found.part, found.step_status, found.run_id) == (True, StepStatus.OK, "r1")
+        begun = ledger.begin(replace(part, context=_run("r2", "b1").context))
+        *_, last = ledger.versions("nav", "value", [_KEY], batch_id="b1")
+        assert (last.run_id, last.status, last.step_status, last.is_read) == ("r2", RunStatus.RUNNING, None, False)
+        assert [one.run_id for one in ledger.versions("nav", "total", [_KEY], batch_id="b1")] == []
+        ledger.finish(begun, RunStatus.PARTIAL)
+        assert [one.run_id for one in ledger.versions("nav", "value", [_KEY], batch_id="b1")] == ["r1"]
         assert found.is_read
         assert not found.ended_well
 

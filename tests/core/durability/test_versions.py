@@ -76,6 +76,13 @@ def test_a_part_of_the_own_batch_is_read_until_the_capture_is_there():
     assert version_to_read([old, version("own", 2, RunStatus.FAILED), part], "own").status is RunStatus.FAILED
 
 
+def test_nothing_older_stands_in_for_what_a_part_is_making():
+    """The step of a run of a part that is to do it, and has not yet, is waited for."""
+    part = version("own", 0, RunStatus.RUNNING, part=True, step_status=None)
+    assert version_to_read([version("old", 1, completed_at="1"), part], "own") is part
+    assert not part.is_read
+
+
 def test_a_run_that_is_at_later_steps_can_be_read():
     """Its step is recorded; one that is still to come, or failed, is not."""
     assert version("own", 1, RunStatus.RUNNING).is_read

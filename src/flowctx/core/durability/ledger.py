@@ -170,7 +170,7 @@ class RunLedger(Protocol):
             workflow: The workflow's name.
             step: The step.
             partitions: Partition keys; ``None`` stands for runs without partitions.
-            batch_id: A batch of which runs of a part are returned too, the latest last.
+            batch_id: A batch of which runs of a part are returned too that have the step or are at it, the latest last.
         """
         ...
 

@@ -227,7 +227,8 @@ class StepInputs:
         """Return the versions that were read before, if they are still what they were."""
         keys = [read.partition for read in known]
         found = self.ledger.versions(item.workflow.name, item.step_name, keys, batch_id=self.ctx.batch_id)
-        there = {(v.partition, v.capture_id): v for v in sorted(found, key=lambda version: not version.part)}
+        made = [version for version in found if not version.part or version.step_status is not None]
+        there = {(v.partition, v.capture_id): v for v in sorted(made, key=lambda version: not version.part)}
         versions = []
         for read in known:
             version = there.get((read.partition, read.capture_id))

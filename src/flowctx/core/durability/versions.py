@@ -96,7 +96,7 @@ def version_to_read(
 
     That of the run's own batch, done or not: while the batch makes it, nothing older stands in. Of a workflow without
     partitions that is the one that was begun last, since a batch may make one for each of its dates. Where an engine
-    makes the steps of a partition in runs of their own, it is the last run of a part that has the step. Else the
+    makes the steps of a partition in runs of their own, it is the last run of a part with the step. Else the
     current one: the last that is complete or says that there is nothing. It need not have the step: then nothing is
     read, since an older one is not what is current.
 
@@ -110,7 +110,7 @@ def version_to_read(
     of_batch = [v for v in found if v.run_key in own_runs or (batch_id is not None and v.batch_id == batch_id)]
     if of_batch:
         return max(of_batch, key=lambda version: (version.claimed_at or "", version.revision))
-    parts = [version for version in versions if version.part and version.step_status is not None]
+    parts = [version for version in versions if version.part]
     if parts:
         return parts[-1]
     return max((version for version in found if version.ended_well), key=_current_place, default=None)
