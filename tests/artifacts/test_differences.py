@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from flowctx.artifacts.changed_cells import Comparison
 from flowctx.artifacts.differences import compare_tables
+from flowctx.artifacts.likeness import apart_from
 from flowctx.artifacts.reading import ParquetTable
 from flowctx.artifacts.table_parts import PART_BYTES
 from flowctx.core.data.number_changes import are_near
@@ -210,6 +211,28 @@ def test_periods_beside_numbers_are_compared_as_numbers(key):
     row = {"k": 1} if key else {"row": 0}
     assert cells(compare_tables(old, new, Comparison(key=key))) == [(row, "p", 671, 672)]
     assert cells(compare_tables(new, old, Comparison(key=key))) == [(row, "p", 672, 671)]
+
+
+def test_decimals_of_two_scales_are_compared_exactly():
+    """A price that is restated with more digits has another scale, as have those of a day that is all whole."""
+    old, new = (
+        table(k=["A", "B"], p=[Decimal("193.2"), Decimal(10)]),
+        table(k=["A", "B"], p=[Decimal("193.27"), Decimal("10.00")]),
+    )
+    assert cells(compare_tables(old, new, Comparison(key=("k",)))) == [
+        ({"k": "A"}, "p", Decimal("193.20"), Decimal("193.27"))
+    ]
+    assert cells(compare_tables(new, old, Comparison(key=("p",)))) == []
+    wide = compare_tables(table(p=[Decimal("9" * 38)]), table(p=[Decimal("0.1")]), Comparison())
+    assert "column 'p' does not become decimal(1) exactly" in str(wide.problem)
+
+
+def test_lists_of_nulls_take_the_other_type():
+    """Those of which all are empty, too."""
+    found = compare_tables(table(v=[[], [None]]), table(v=[[], [3]]), Comparison())
+    assert cells(found) == [({"row": 1}, "v", [None], [3])]
+    assert apart_from(table(v=[[]]), table(v=pa.array([[]], pa.list_(pa.int64())))) == "the type of an empty column (v)"
+    assert apart_from(table(v=[Decimal("1.1")]), table(v=[Decimal("1.10")])) == "the scale of decimals (v)"
 
 
 def test_a_column_of_nulls_takes_the_other_type():

@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -132,6 +133,29 @@ def test_a_null_column_takes_the_type_of_the_others_and_whole_numbers_become_flo
     assert joined.to_arrow().column("x").to_pylist() == [None, "a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "kind"),
+    [
+        (pa.array([Decimal("1.10")]), pa.array([Decimal("1.123")]), "decimal(3)"),
+        (
+            pa.array([Decimal("1.10")], pa.decimal256(50, 2)),
+            pa.array([Decimal("7")], pa.decimal128(5, 0)),
+            "decimal(2)",
+        ),
+        (pa.array([[Decimal("1.1")], []]), pa.array([[Decimal("1.12")]]), "list<decimal(2)>"),
+        (pa.array([[], [None]]), pa.array([[1], None]), "list<int64>"),
+        (pa.array([{"a": None, "b": [1]}]), pa.array([{"a": "x", "b": []}]), "struct<1:a:string,1:b:list<int64>>"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_decimals_take_the_larger_scale_and_nulls_in_lists_the_other_type(one, other, kind, order):
+    """Pandas and pyarrow choose a scale by the values of a day; where all lists are empty, nobody knows their type."""
+    tables = [pa.table({"x": side}) for side in (one, other)][::order]
+    joined = outputs(*tables).table("rows")
+    assert joined.columns["x"] == kind
+    assert joined.to_arrow().column("x").to_pylist() == [value for t in tables for value in t.column("x").to_pylist()]
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_day_without_rows_takes_the_types_of_the_others(place):
     """What pandas makes of no rows are floats and objects: they have nothing to lose."""
@@ -153,6 +177,9 @@ def test_a_day_without_rows_takes_the_types_of_the_others(place):
     [
         ({"x": [1]}, {"x": ["1"]}, "date=2026-01-05.fund=A and of date=2026-01-06.fund=A .* column 'x' is int64"),
         ({"x": [1]}, {"x": [1], "y": [1]}, "only one of them has the column 'y'"),
+        ({"x": [Decimal("9" * 38)]}, {"x": [Decimal("0.1")]}, r"'x' of date=2026-01-05.fund=A does not become decimal"),
+        ({"x": [[1]]}, {"x": [["1"]]}, "column 'x' is list<int64> in one and list<string> in the other"),
+        ({"x": [{"a": 1}]}, {"x": [{"b": 1}]}, "column 'x' is struct.* in one and struct"),
         ({"x": [2**53 + 1]}, {"x": [1.5]}, "column 'x' of date=2026-01-05.fund=A does not become float64 exactly"),
         ({"x": [1], "date": ["2026-01-05"]}, {"x": [1], "date": ["2026-01-05"]}, "not the partition's own date"),
         ({"fund": [1]}, {"fund": [1]}, "not the partition's own fund"),

@@ -27,7 +27,7 @@ from flowctx.artifacts.table_parts import (
     sample_of,
     temporary_folder,
 )
-from flowctx.artifacts.types import meanings, type_and_meaning, type_name
+from flowctx.artifacts.types import common_type, meanings, type_and_meaning, type_name
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import PlainDataError
@@ -107,12 +107,14 @@ def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
         types[name] = other if pa.types.is_null(kind) or not old.num_rows else kind
         if not old.num_rows or not new.num_rows:
             continue
-        if (kind != other and not pa.types.is_null(kind) and not pa.types.is_null(other)) or _mean_two_things(*both):
+        common = common_type(kind, other)
+        if common is None or _mean_two_things(*both):
             old_type, new_type = map(type_and_meaning, both)
             raise PlainDataError(
                 f"column {name!r} is {old_type} in the old table and {new_type} in the new one; compare tables of the "
                 "same types"
             )
+        types[name] = common
     return types
 
 

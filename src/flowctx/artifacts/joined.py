@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import polars_frame
-from flowctx.artifacts.types import canonical, rows_of, type_and_meaning, type_name
+from flowctx.artifacts.types import canonical, common_type, rows_of, type_and_meaning, type_name
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError, PlainDataError
 
@@ -169,12 +169,10 @@ def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[st
 
 
 def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if _is_of_pandas(one) != _is_of_pandas(other):  # tables that were joined before have numbers
-        return _common(canonical(one), canonical(other))
+    if _is_of_pandas(one) != _is_of_pandas(other) and not any(map(pa.types.is_null, (one, other))):
+        return _common(canonical(one), canonical(other))  # tables that were joined before have numbers
+    if (common := common_type(one, other)) is not None:
+        return common
     kinds = [kind for kind in (one, other) if kind != pa.float64()]
     return pa.float64() if len(kinds) == 1 and pa.types.is_integer(kinds[0]) else None
 

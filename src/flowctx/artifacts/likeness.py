@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from flowctx.artifacts.changed_cells import Comparison, differing
 from flowctx.artifacts.content import flat_column
+from flowctx.artifacts.types import common_type, inner_types
 from flowctx.core.data.tables import Table
 
 #: What a column is called that was a data frame's index.
@@ -88,9 +89,11 @@ def _of_one_type(one: Any, other: Any) -> tuple[Any, Any, str] | None:
             )
     if all(_T.is_floating(kind) or _T.is_integer(kind) for kind in kinds):
         return _as(one, other, pa.float64(), "types of numbers")
-    if any(map(_T.is_null, kinds)):
-        return _as(one, other, kinds[0] if _T.is_null(kinds[1]) else kinds[1], "the type of an empty column")
-    return None
+    common = common_type(*kinds)
+    if common is None:
+        return None
+    nulls = any(_T.is_null(inner) for kind in kinds for inner in inner_types(kind))
+    return _as(one, other, common, "the type of an empty column" if nulls else "the scale of decimals")
 
 
 def _as(one: Any, other: Any, kind: pa.DataType, cause: str) -> tuple[Any, Any, str] | None:

@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.row_keys import as_array, hash_rows, numbers
-from flowctx.artifacts.types import bytes_of, canonical, is_period, is_text, period_texts
+from flowctx.artifacts.types import bytes_of, canonical, is_period, is_text, period_texts, type_name
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import ArtifactError
+from flowctx.core.errors import ArtifactError, PlainDataError
 from flowctx.core.temporary_files import having_room
 
 #: The column of a part that says which row of its table each row is; a stored table has no such name.
@@ -82,14 +82,12 @@ def part_of(table: Table, types: Mapping[str, pa.DataType], sample: pa.RecordBat
             start += batch.num_rows
 
     rows = sample.num_rows
-    size = (
-        sum(_plain(sample.column(name), kind).cast(kind).nbytes for name, kind in types.items()) / rows if rows else 0
-    )
+    size = sum(_compared(sample, name, kind).nbytes for name, kind in types.items()) / rows if rows else 0
     return Part(table.rows, int((size + _PLACE_BYTES) * table.rows), batches, types)
 
 
 def _cast(batch: Any, names: Sequence[str], types: Mapping[str, pa.DataType], places: pa.Array) -> pa.RecordBatch:
-    columns = [_one(pa.chunked_array([_plain(batch.column(name), types[name])]).cast(types[name])) for name in names]
+    columns = [_one(pa.chunked_array([_compared(batch, name, types[name])])) for name in names]
     return pa.RecordBatch.from_arrays([*columns, places], names=[*names, PLACE])
 
 
@@ -100,6 +98,16 @@ def compared_type(kind: pa.DataType, beside: pa.DataType) -> pa.DataType:
 
 def _plain(column: Any, kind: pa.DataType) -> Any:
     return period_texts(column) if is_period(column.type) and is_text(kind) else flat_column(column)
+
+
+def _compared(rows: Any, name: str, kind: pa.DataType) -> Any:
+    """Return a column as it is compared."""
+    try:
+        return _plain(rows.column(name), kind).cast(kind)
+    except pa.ArrowInvalid as exc:  # decimals of more digits than there is room for
+        raise PlainDataError(
+            f"column {name!r} does not become {type_name(kind)} exactly ({exc}); compare tables of the same types"
+        ) from exc
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

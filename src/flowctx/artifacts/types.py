@@ -183,6 +183,34 @@ def canonical(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the canonical type that holds the values of two others as they are, or ``None``.
+
+    Nulls have any type, also those in lists and structs, and decimals take the larger scale.
+
+    Example:
+        >>> print(common_type(canonical(pa.decimal128(5, 1)), canonical(pa.decimal128(3, 2))))
+        decimal128(38, 2)
+    """
+    if one == other or T.is_null(other):
+        return one
+    if T.is_null(one):
+        return other
+    if T.is_decimal(one) and T.is_decimal(other):
+        digits = max(one.precision, other.precision)
+        return canonical(pa.decimal256(digits, max(one.scale, other.scale)))
+    inner = [common_type(a.type, b.type) for a, b in zip(children(one), children(other), strict=False)]
+    fields = [a.with_type(kind) for a, kind in zip(children(one), inner, strict=False) if kind is not None]
+    if not fields or len(fields) != max(one.num_fields, other.num_fields):
+        return None
+    if is_list(one) and is_list(other):
+        return pa.large_list(fields[0])
+    if T.is_fixed_size_list(one) and T.is_fixed_size_list(other) and one.list_size == other.list_size:
+        return pa.list_(fields[0], one.list_size)
+    same_names = [field.name for field in children(one)] == [field.name for field in children(other)]
+    return pa.struct(fields) if T.is_struct(one) and T.is_struct(other) and same_names else None
+
+
 @lru_cache(maxsize=1024)
 def type_name(kind: pa.DataType) -> str:
     """Return our name of a canonical type; it is part of every digest.
