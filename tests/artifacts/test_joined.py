@@ -215,6 +215,19 @@ def test_a_time_is_of_the_day_in_its_zone():
         outputs(pa.table({"date": [own], "x": [1]})).table("rows").to_arrow()
 
 
+HOUR = datetime(2026, 1, 9, 16, tzinfo=ZoneInfo("America/New_York"))
+
+
+@pytest.mark.parametrize("own", [HOUR, HOUR.astimezone(UTC), HOUR.replace(tzinfo=None), "2026-01-09T16:00-05:00"])
+def test_a_time_may_be_the_hour_of_its_partition(own):
+    """In whatever zone, or as its clocks show it; another hour is refused, also on the same day."""
+    key = PartitionKey(h="2026-01-09T16:00-05:00")
+    assert Outputs({key: {"rows": pa.table({"h": [own]})}}).table("rows").to_arrow().to_pydict() == {"h": [own]}
+    other = pa.table({"h": [HOUR.replace(hour=17)]})
+    with pytest.raises(PlainDataError, match="has a column 'h' that is not the partition's own h; rename it"):
+        Outputs({key: {"rows": other}}).table("rows").to_arrow()
+
+
 def test_it_can_be_an_output_itself():
     """A step may hand on what it has read, as one table."""
     joined = outputs(pa.table({"x": [1]}), pa.table({"x": [2]})).table("rows")

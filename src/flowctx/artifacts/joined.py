@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -199,20 +200,34 @@ def as_one_of(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.
 
 def _check_dimension(dims: Mapping[str, str], name: str, column: pa.ChunkedArray) -> None:
     """Refuse a column that is called as a dimension and says something else."""
-    if not len(column):
-        return
     try:
-        if pa.types.is_timestamp(column.type):
-            local = pc.local_timestamp(column) if column.type.tz else column
-            column = local.cast(pa.date32(), safe=True)
-        texts = column.cast(pa.string())
+        is_own = not column.null_count and _are_all(column, dims[name])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        texts = None
-    equal = texts is not None and not column.null_count and pc.all(pc.equal(texts, dims[name])).as_py() in (True, None)
-    if not equal:
+        is_own = False
+    if len(column) and not is_own:
         raise PlainDataError(
             f"the table of {_shown(dims)} has a column {name!r} that is not the partition's own {name}; rename it"
         )
+
+
+def _are_all(column: pa.ChunkedArray, value: str) -> bool:
+    """Whether all values are that of a dimension, as text, or as the time of a day or an hour."""
+    if pa.types.is_timestamp(column.type):
+        if (hour := _hour(value)) is not None:
+            own = hour if column.type.tz else hour.replace(tzinfo=None)
+            return pc.all(pc.equal(column, pa.scalar(own, column.type))).as_py() is not False
+        local = pc.local_timestamp(column) if column.type.tz else column
+        column = local.cast(pa.date32(), safe=True)
+    return pc.all(pc.equal(column.cast(pa.string()), value)).as_py() is not False
+
+
+def _hour(value: str) -> datetime | None:
+    """Return the hour that a value of a dimension is, if it is one."""
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _shown(dims: Mapping[str, str]) -> str:
