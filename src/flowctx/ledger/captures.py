@@ -17,6 +17,7 @@ def decide_claim(
     now: datetime,
     on_captured: OnCaptured,
     instead_of: str | None = None,
+    last_pruned: int = 0,
 ) -> Capture:
     """Return the capture as granted.
 
@@ -26,6 +27,7 @@ def decide_claim(
         now: The time now.
         on_captured: What to do when the subject is captured already.
         instead_of: A holder that loses it, lease or not.
+        last_pruned: The highest revision of the subject that was pruned: no other capture is to have its number.
 
     Raises:
         CaptureHeld: Another holder's lease runs.
@@ -49,7 +51,8 @@ def decide_claim(
         first = before.first_completed_at or before.completed_at
         token = before.fencing_token + 1
         return replace(wanted, revision=before.revision, fencing_token=token, first_completed_at=first)
-    return replace(wanted, revision=max((rival.revision for rival in rivals), default=0) + 1, fencing_token=1)
+    last = max((rival.revision for rival in rivals), default=0)
+    return replace(wanted, revision=max(last, last_pruned) + 1, fencing_token=1)
 
 
 def requested_capture(

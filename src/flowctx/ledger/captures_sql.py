@@ -19,7 +19,7 @@ from flowctx.ledger.driver import execute
 from flowctx.ledger.reads import reads_in, reads_text
 from flowctx.ledger.refusals import no_longer_held, superseded, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
-from flowctx.ledger.statements import find_rivals, lock_subject, put_capture, streamed
+from flowctx.ledger.statements import find_pruned_of, find_rivals, lock_subject, numbered, put_capture, streamed
 from flowctx.ledger.tables import attempts, captures, runs, steps
 from flowctx.ledger.versions_sql import chunks
 
@@ -67,7 +67,11 @@ class SqlCaptures:
         found = execute(at, find_rivals(), {"subject": key.idempotency_key}).mappings()
         rivals = [capture_record(row) for row in found]
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
-        granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        # After the captures: what is pruned in between is among those, too.
+        pruned = last_pruned(at, [key.idempotency_key]).get(key.idempotency_key, 0)
+        granted = decide_claim(
+            rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of, last_pruned=pruned
+        )
         if only_ask:
             return granted
         before = next((rival for rival in rivals if rival.key == key), None)
@@ -186,6 +190,12 @@ class SqlCaptures:
         query = select(func.count()).select_from(looked_at).join(own, own.c.holder == looked_at.c.run_key)
         ((count,),) = self._database.tuples(query.where(exists().where(*is_later)))
         return int(count)
+
+
+def last_pruned(at: Connection, subjects: Sequence[str]) -> dict[str, int]:
+    """Return the highest revision that was pruned of each of some subjects of which one was."""
+    found = execute(at, find_pruned_of(len(subjects)), numbered(subjects))
+    return {subject: int(revision) for subject, revision in found}
 
 
 def _can_be_read(table: Any) -> Any:

@@ -55,7 +55,7 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         self._steps: dict[RunKey, dict[str, StepRecord]] = {}
         self._captures: dict[CaptureKey, Capture] = {}
         self._engine_names: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
-        self._pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]] = {}
+        self._pruned: dict[tuple[str, int], tuple[str | None, PrunedVersion]] = {}
         #: What the names of its artifacts begin with.
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
         self._batches = MemoryBatches(self._of_batch, self.now, self._all_pruned)
@@ -294,7 +294,15 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         now = self.now()
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         rivals = self.captures(idempotency_key=key.idempotency_key)
-        granted = decide_claim(rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of)
+        pruned = [of for subject, of in self._pruned if subject == key.idempotency_key]
+        granted = decide_claim(
+            rivals,
+            wanted,
+            now=now,
+            on_captured=on_captured,
+            instead_of=instead_of,
+            last_pruned=max(pruned, default=0),
+        )
         if only_ask:
             return granted
         before = self._captures.get(key)

@@ -35,7 +35,7 @@ class MemoryPruning:
     _contexts: dict[tuple[RunKey, int], WorkflowContext]
     _steps: dict[RunKey, dict[str, StepRecord]]
     _captures: dict[CaptureKey, Capture]
-    _pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]]
+    _pruned: dict[tuple[str, int], tuple[str | None, PrunedVersion]]
     _batches: MemoryBatches
 
     def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
@@ -55,7 +55,7 @@ class MemoryPruning:
                 del self._captures[capture.key]
                 pruned = pruned_version(capture, batches.get(capture.holder)) if capture.workflow else None
                 if pruned is not None:
-                    self._pruned[capture.key] = (capture.workflow, pruned)
+                    self._pruned[capture.key.idempotency_key, capture.revision] = (capture.workflow, pruned)
             order = sorted(of.items(), key=lambda one: (one[0][0], one[0][1] or ""))
             return Pruned(
                 runs=len(runs),

@@ -175,6 +175,13 @@ def find_rivals_of(count: int) -> Any:
     return select(captures).where(captures.c.subject.in_(_numbers(count)))
 
 
+@functools.cache
+def find_pruned_of(count: int) -> Any:
+    """Return the query for the highest revision that was pruned of each of so many :func:`numbered` subjects."""
+    subject = pruned_captures.c.subject
+    return select(subject, func.max(pruned_captures.c.revision)).where(subject.in_(_numbers(count))).group_by(subject)
+
+
 def numbered(values: Sequence[str]) -> dict[str, str]:
     """Return values by the names that they have in a statement that takes many."""
     return {f"n{number}": value for number, value in enumerate(values)}

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
 from flowctx.ledger.captures import decide_claim, requested_capture
-from flowctx.ledger.captures_sql import settled
+from flowctx.ledger.captures_sql import last_pruned, settled
 from flowctx.ledger.driver import execute, execute_all, execute_many
 from flowctx.ledger.ownership import owned
 from flowctx.ledger.rows import attempt_row, capture_record, capture_row, run_row, stamp, text
@@ -93,7 +93,12 @@ class Together:
         rivals: dict[str, list[Capture]] = defaultdict(list)
         for row in execute(at, find_rivals_of(len(subjects)), numbered(subjects)).mappings():
             rivals[row["subject"]].append(capture_record(row))
-        granted = [_granted(wanted, rivals[subject_of(wanted)], now) for wanted in self.begins if wanted.run.capture]
+        pruned = last_pruned(at, subjects)
+        granted = [
+            _granted(wanted, rivals[subject], pruned.get(subject, 0), now)
+            for wanted, subject in zip(self.begins, subjects, strict=True)
+            if wanted.run.capture
+        ]
         begun = [replace(wanted.run, **owned(owner, now, wanted.lease)) for wanted in self.begins]
         rows = [run_row(run, now, wanted.nonce) for run, wanted in zip(begun, self.begins, strict=True)]
         _put(at, captures, put_capture, [capture_row(capture) for capture in granted])
@@ -136,11 +141,11 @@ def subject_of(wanted: Beginning) -> str:
     return wanted.run.capture.idempotency_key if wanted.run.capture else wanted.run.key.digest
 
 
-def _granted(wanted: Beginning, rivals: Sequence[Capture], now: datetime) -> Capture:
+def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: int, now: datetime) -> Capture:
     """Return the capture of a new run, unless somebody is to be fenced off for it."""
     run = wanted.run
     if run.is_part or run.capture is None or any(rival.key == run.capture for rival in rivals):
         raise OneByOne("the capture is there, or the run only asks for it")
     claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
     claim = requested_capture(run.capture, holder=run.key.digest, now=now, lease=wanted.lease, **claimant)
-    return decide_claim(rivals, claim, now=now, on_captured=wanted.on_captured, instead_of=None)
+    return decide_claim(rivals, claim, now=now, on_captured=wanted.on_captured, last_pruned=pruned)

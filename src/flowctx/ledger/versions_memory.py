@@ -24,7 +24,7 @@ class MemoryVersions(FindBatch):
     _heard: dict[RunKey, datetime]
     _steps: dict[RunKey, dict[str, StepRecord]]
     _captures: dict[CaptureKey, Capture]
-    _pruned: dict[CaptureKey, tuple[str | None, PrunedVersion]]
+    _pruned: dict[tuple[str, int], tuple[str | None, PrunedVersion]]
 
     def versions(
         self,
