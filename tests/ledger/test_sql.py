@@ -237,6 +237,21 @@ def test_behind_a_pooler_nothing_outlives_a_transaction(postgres_url: str) -> No
         one.close()
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_a_server_prefers_does_not_keep_claims_apart(postgres_url: str, pooled: bool) -> None:
+    """A claim sees what whoever came before has written, also where transactions are to see what was there before."""
+    ledger = SqlLedger(postgres_url)
+    name = ledger._database.autocommit(lambda at: at.exec_driver_sql("SELECT current_database()").scalar_one())
+    prefers = f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"
+    ledger._database.autocommit(lambda at: at.exec_driver_sql(prefers))
+    ledger.close()
+    ledger = SqlLedger(f"{postgres_url}{'&' if '?' in postgres_url else '?'}pgbouncer=true" if pooled else postgres_url)
+    level = select(func.current_setting("transaction_isolation").label("level"))
+    assert ledger._database.rows(level) == [{"level": "read committed"}]
+    assert ledger._database.transaction(lambda at: at.execute(level).scalar_one()) == "read committed"
+    ledger.close()
+
+
 @pytest.mark.parametrize("pooled", ["", "pgbouncer=true"])
 def test_no_question_is_compiled_for_itself(postgres_url: str, pooled: str) -> None:
     """PostgreSQL does not compile what is read, nor what is asked within a transaction; behind a pooler neither."""

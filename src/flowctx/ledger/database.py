@@ -50,8 +50,13 @@ SQLITE_WAIT_SECONDS = 10
 _POSTGRES = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 #: A server that has not seen that we were cut off would keep our own locks from us; and to compile a question may
-#: take it longer than to answer it.
-_SETTINGS = ("idle_in_transaction_session_timeout = '10s'", "lock_timeout = '15s'", "jit = off")
+#: take it longer than to answer it. Who waits for another's claim is to see it then, whatever level a server prefers.
+_SETTINGS = (
+    "idle_in_transaction_session_timeout = '10s'",
+    "lock_timeout = '15s'",
+    "jit = off",
+    "default_transaction_isolation = 'read committed'",
+)
 
 #: How long a connection to a server is kept that nothing uses.
 _UNUSED_SECONDS = 1.0
@@ -364,9 +369,10 @@ class Database:
 
     @contextmanager
     def _transaction(self, connection: Connection) -> Iterator[None]:
-        begin = "; ".join(["BEGIN", *(f"SET LOCAL {one}" for one in _SETTINGS)]) if self._pooled else "BEGIN"
+        begin = "BEGIN IMMEDIATE" if self.sqlite else "BEGIN ISOLATION LEVEL READ COMMITTED"
+        settings = _SETTINGS if self._pooled else ()
         asked = time.monotonic()
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else begin)
+        connection.exec_driver_sql("; ".join([begin, *(f"SET LOCAL {one}" for one in settings)]))
         waited = time.monotonic() - asked
         try:
             yield
