@@ -22,6 +22,7 @@ flow = Workflow(
         "fail": [],
         "skip": [],
         "die": [],
+        "end": [],
         "leave": [],
         "break": [],
         "fork": [],
@@ -51,6 +52,9 @@ def load(ctx: WorkflowContext) -> StepResult | dict[str, Any]:
         return StepResult.skip("nothing there")
     if text in ctx.params["die"] and not mended(ctx):
         os.kill(os.getpid(), signal.SIGKILL)
+    if text in ctx.params["end"] and not mended(ctx):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     if text in ctx.params["fork"] and os.fork() == 0:
         if ctx.partition is not None and ctx.partition.tier == "T3":
             Path(f"{ctx.params['notes']}.copy").write_text(str(os.getpid()))

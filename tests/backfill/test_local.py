@@ -307,6 +307,46 @@ def test_ctrl_c_finishes_what_is_under_way(url: str, ledger: Ledger, notes: Path
     assert set(called(notes).values()) == {1}
 
 
+def test_sigterm_to_all_processes_finishes_what_is_under_way(url: str, ledger: Ledger, notes: Path) -> None:
+    """So does a machine that shuts down, and a service that is stopped: no partition has failed of it."""
+    process = launch(url, notes, pause=0.5)
+    wait_for(notes, 3)
+    for one in (*psutil.Process(process.pid).children(), process):
+        one.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert process.returncode == 1, err
+    assert "the same command goes on" in out
+    assert set(states(ledger)) == {"ok"}
+    assert 0 < states(ledger)["ok"] < 15
+    assert set(called(notes).values()) == {1}
+
+
+def test_what_a_worker_was_at_that_is_ended_by_sigterm_goes_on(ledger: Ledger, notes: Path) -> None:
+    """A step may have given the signal back its meaning: the partition has not failed, and the same command goes on."""
+    params = {"notes": str(notes), "end": [BAD]}
+    ended = fill(ledger, "date=2012-01-03", params=params).ended
+    assert ended == {PartitionState.OK: 2, PartitionState.CANCELED: 1}
+    Path(f"{notes}.mended").touch()
+    again = fill(ledger, "date=2012-01-03", params=params)
+    assert (again.complete, again.ended) == (True, {PartitionState.OK: 1})
+
+
+@pytest.mark.parametrize("begin", ["os.fork() or time.sleep(60)", "subprocess.Popen(['sleep', '60']).pid"])
+def test_processes_of_a_step_end_by_sigterm(begin: str) -> None:
+    """Those that it forks, as pools of processes do, and those that are other programs; the worker does not."""
+    code = f"""
+import os, signal, subprocess, time
+from flowctx.backfill.worker_process import outlive_signals
+outlive_signals()
+os.kill(os.getpid(), signal.SIGTERM)
+pid = {begin}
+os.kill(pid, signal.SIGTERM)
+print(os.WTERMSIG(os.waitpid(pid, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{int(signal.SIGTERM)}\n"), done.stderr
+
+
 def test_what_is_under_way_is_counted(ledger: Ledger) -> None:
     """While it stops, no more partitions are under way than there are workers, and none is once it has."""
     counted: list[int] = []

@@ -331,7 +331,7 @@ class _Worker:
             yield _run_of(job, message, self.name)
 
     def last_words(self) -> Iterator[PartitionRun]:
-        """Say of the job that it was at that it failed, if it died of it."""
+        """Say of the job that it was at that it failed, if it died of it, or was canceled, if the process was ended."""
         code = self.process.wait()
         if not self.jobs or (self.stopping and not code):
             return
@@ -340,7 +340,8 @@ class _Worker:
         self.jobs.remove(job)
         hint = "; does a step exit?" if not code else ""
         error = f"its worker process ended {self.ending()}{hint}"
-        yield _run_of(job, {"state": "failed", "error": error, "attempt": 0}, self.name)
+        state = "canceled" if code == -signal.SIGTERM else "failed"
+        yield _run_of(job, {"state": state, "error": error, "attempt": 0}, self.name)
 
     def ending(self) -> str:
         """Wait until it has ended, and say how."""

@@ -13,7 +13,6 @@ import logging
 import os
 import platform
 import queue
-import signal
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from functools import partial
 from typing import IO, Any, NoReturn
 
 from flowctx.backfill.settling import worker_of
-from flowctx.backfill.worker_process import take_place
+from flowctx.backfill.worker_process import outlive_signals, take_place
 from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
@@ -65,7 +64,7 @@ def main(resume: Runner, plan: Planner, run_begun: Runner) -> NoReturn:
         run_begun: Runs every step of a run that has been begun.
     """
     incoming, outgoing = pipes()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    outlive_signals()
     # Failures are told to whoever follows the batch; without a handler, logging would print them here as well.
     logging.getLogger("flowctx").addHandler(logging.NullHandler())
     warnings.showwarning = without_source(partial(print, file=sys.stderr), warnings.showwarning)

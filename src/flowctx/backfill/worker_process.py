@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -56,6 +57,26 @@ def take_place(place: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update({**place["env"], "PYTHONPATH": os.pathsep.join(place["path"])})
     sys.path[:] = ["", *place["path"], *(entry for entry in sys.path if entry and entry not in place["path"])]
+
+
+def outlive_signals() -> None:
+    """In a worker, leave Ctrl-C and ``SIGTERM`` to whoever launches the batch, and lets workers finish their work.
+
+    A machine that shuts down tells all processes at once. Those that a step makes end by ``SIGTERM`` as ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    # Blocked while a copy is made, so that none misses a signal that comes before it takes it for what it is.
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM]),
+        after_in_child=_end_by_sigterm,
+    )
+
+
+def _end_by_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 def _start() -> subprocess.Popen[bytes]:
