@@ -80,14 +80,17 @@ def write_parquet(
     buffer = pa.BufferOutputStream() if tiny else None
     groups = _groups(batches)
     begun = list(islice(groups, 1))
-    options = {"write_page_checksum": True, **(_TINY if tiny else {"compression": "zstd", **plan.encodings(begun)})}
+    with _explaining(path):
+        how = _TINY if tiny else {"compression": "zstd", **plan.encodings(begun)}
+    options = {"write_page_checksum": True, **how}
     with pq.ParquetWriter(sink if buffer is None else buffer, plan.stored, **options) as writer:
         with nullcontext(partial(_feed, digest)) if tiny else _digesting(digest) as feed:
             for group in _not_kept(begun, groups):
                 feed(group)
                 if form is not None:
                     form.see(group)
-                _write(writer, plan, group, path)
+                with _explaining(path):
+                    writer.write_table(plan.as_stored(group), row_group_size=_GROUP_ROWS)
         if not len(schema) and digest.rows:
             raise PlainDataError(f"{path} has {digest.rows:,} rows and no columns, and Parquet keeps no such rows")
         text = None if form is None else form.text(plan.as_read)
@@ -229,9 +232,11 @@ def _checked_type(field: pa.Field) -> str:
         ) from exc
 
 
-def _write(writer: pq.ParquetWriter, plan: _Plan, group: _Group, path: str) -> None:
+@contextmanager
+def _explaining(path: str) -> Iterator[None]:
+    """Say of what pyarrow cannot write what it is."""
     try:
-        writer.write_table(plan.as_stored(group), row_group_size=_GROUP_ROWS)
+        yield
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowInvalid) as exc:
         why = " ".join(str(exc).split())
         raise PlainDataError(
