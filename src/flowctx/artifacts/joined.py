@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from flowctx.artifacts.conditions import Condition
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import polars_frame
@@ -54,8 +54,8 @@ class JoinedTable:
         """Return it as a ``pyarrow.Table``."""
         found = self.arrow
         if where is not None:
-            condition = pq.filters_to_expression(where) if isinstance(where, list) else where
-            found = _stored(found).filter(condition).cast(found.schema)
+            stored = _stored(found)
+            found = Condition(where, stored.schema, "the joined table").rows_of(stored).cast(found.schema)
         if columns is None:
             return found
         missing = [name for name in columns if name not in found.column_names]

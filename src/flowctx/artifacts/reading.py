@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flowctx.artifacts.conditions import Condition
 from flowctx.artifacts.extra_libraries import need_library
 from flowctx.artifacts.form import Form
 from flowctx.artifacts.into_pandas import pandas_frame
@@ -136,12 +137,12 @@ class ParquetTable:
 
     def _read(self, file: pq.ParquetFile, columns: Sequence[str] | None, where: Any) -> pa.Table:
         names = self._names(columns)
-        if not file.num_row_groups:
-            table = self._stored(names).empty_table()
-        elif where is None:
-            table = file.read(names)
-        else:
+        if where is not None:
             table = pa.Table.from_batches(self._filtered(file, names, where, _ROWS), self._stored(names))
+        elif not file.num_row_groups:
+            table = self._stored(names).empty_table()
+        else:
+            table = file.read(names)
         return self._form[0].restore(table.select(names))
 
     @contextmanager
@@ -204,10 +205,10 @@ class ParquetTable:
         return pa.schema([stored.field(name) for name in names])
 
     def _filtered(self, file: pq.ParquetFile, names: list[str], where: Any, rows: int) -> Iterator[pa.RecordBatch]:
-        condition = pq.filters_to_expression(where) if isinstance(where, list) else where
+        condition = Condition(where, self._form[1], self.shown)
         schema = self._stored(names)
         for batch in _batches(file, rows, None):
-            found = pa.Table.from_batches([batch]).filter(condition).select(names)
+            found = condition.rows_of(pa.Table.from_batches([batch])).select(names)
             yield from found.cast(schema).to_batches() if found.num_rows else ()
 
     def _index_columns(self) -> list[str]:

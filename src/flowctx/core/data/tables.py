@@ -192,6 +192,7 @@ class Table(Handle[TableReference, TableSource]):
             where: Only rows for which this holds: a pyarrow expression, or a list such as ``[("symbol", "=", "IBM")]``.
 
         Raises:
+            PlainDataError: It has no such column, or none that fits the condition.
             ArtifactError: It is gone or damaged.
             MissingExtra: pyarrow is not installed.
         """
