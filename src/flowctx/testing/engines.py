@@ -35,8 +35,6 @@ SCHEME = PartitionScheme(
 KEY = {"date": "2012-10-26", "symbol": "IBM"}
 #: Fields of the context that do not depend on the engine, once the batch and the trace are given.
 SAME = ("params", "partition", "as_of_date", "idempotency_key", "batch_id", "trace_id")
-
-
 PARAMS = {"limit": 3, "rate": Decimal("0.10"), "since": None}
 
 
@@ -262,9 +260,7 @@ class EngineContract:
             assert there.context.metadata.get(name) == here.context.metadata.get(name), name
         return there
 
-    @pytest.mark.parametrize(
-        "partition", [KEY, "A|B".replace("|", "%7C") + "|2012-10-26", "date=2012-10-26,symbol=IBM"]
-    )
+    @pytest.mark.parametrize("partition", [KEY, "A%7CB|2012-10-26", "date=2012-10-26,symbol=IBM"])
     def test_an_ordinary_run(self, partition: Any) -> None:
         """Outputs of every kind, updates, joins and parameters are equal, byte for byte in their JSON form."""
         result = self.assert_same_as_local(
@@ -272,6 +268,12 @@ class EngineContract:
         )
         assert result.status is StepStatus.OK
         assert str(result.context.capture_id).endswith("|2012-10-26|batch-1")
+
+    def test_each_step_is_called_once(self) -> None:
+        """What an engine has done it does not do again."""
+        flow, called = Workflow("called"), []
+        flow.step("one")(lambda ctx: called.append(ctx.run_id))
+        assert called.count(self.assert_same_as_local(flow).run_id) == 1
 
     def test_a_skipped_run(self) -> None:
         """A skip cascades to all that follow, each with the reason of the first."""

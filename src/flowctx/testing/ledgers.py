@@ -20,13 +20,15 @@ from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld, CaptureRefused, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
+from flowctx.testing.batches import BatchesContract
 from flowctx.testing.clock import NOON, FakeClock
 from flowctx.testing.housekeeping import HousekeepingContract
+from flowctx.testing.owners import OwnersContract
 from flowctx.testing.records import EVERYTHING, MINUTE, a_key, a_run, a_step
 from flowctx.testing.versions import VersionsContract
 
 
-class LedgerContract(HousekeepingContract, VersionsContract):
+class LedgerContract(BatchesContract, HousekeepingContract, OwnersContract, VersionsContract):
     """The facts that hold for every ledger; ``ledger`` must be empty and use ``clock``."""
 
     @pytest.fixture
@@ -179,13 +181,6 @@ class LedgerContract(HousekeepingContract, VersionsContract):
             ledger.renew(late, MINUTE)
         assert ledger.statuses(now.key) == {}
         assert ledger.get_run("run-1") == now
-
-    def test_of_two_who_resume_one_does(self, ledger: Ledger) -> None:
-        """A run that somebody else has resumed since it was read is not resumed again."""
-        run = ledger.begin(a_run())
-        ledger.begin(replace(a_run(params={"by": 1}), attempt=2), resumes=run)
-        with pytest.raises(Superseded):
-            ledger.begin(replace(a_run(params={"by": 2}), attempt=2), resumes=run)
 
     def test_a_run_goes_on_under_another_id(self, ledger: Ledger) -> None:
         """A run that continues another takes its steps, its contexts and its capture, and fences it off."""

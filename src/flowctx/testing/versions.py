@@ -12,9 +12,9 @@ from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord, Ve
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
-from flowctx.testing.clock import NOON
+from flowctx.testing.clock import NOON, FakeClock
 from flowctx.testing.contexts import make_context
-from flowctx.testing.records import a_run
+from flowctx.testing.records import MINUTE, a_run
 
 _KEY = PartitionKey(date="2026-01-09", fund="A")
 _READ = VersionRead(
@@ -87,6 +87,17 @@ class VersionsContract:
                 meant = choice.version(ledger.versions(step=step, workflow="nav", partitions=[key]))
                 assert choice.version(ledger.versions_meant("nav", step, [key], [choice])) == meant
                 assert choice.version(ledger.versions_meant("nav", step, [key], [choice, choices[-1]])) == meant
+
+    def test_what_was_known_at_a_time_is_among_those_that_it_may_mean(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A version that is current no more was so then."""
+        for number in (1, 2):
+            _recorded(ledger, _run(f"r{number}", f"b{number}"))
+            clock.advance(MINUTE)
+        for known_at, run_id in ((NOON + MINUTE / 2, "r1"), (NOON + 3 * MINUTE / 2, "r2")):
+            choice = VersionChoice(known_at=known_at)
+            meant = choice.version(ledger.versions_meant("nav", "value", [_KEY], [choice]))
+            assert meant is not None
+            assert meant.run_id == run_id
 
     def test_a_version_without_the_step_says_which_steps_it_has(self, ledger: Ledger) -> None:
         """So does one that was skipped; of one that has the step, only that is said."""
