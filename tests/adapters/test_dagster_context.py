@@ -100,6 +100,16 @@ def test_a_range_that_ends_on_an_excluded_day_is_refused(instance):
             contexts_in(instance, definition, span=(f"2026-02-06{end}", f"2026-02-07{end}"))
 
 
+@pytest.mark.parametrize("end", ["tomorrow|LSE", "2026-02-06", "LSE|2026-02-06"])
+def test_a_range_that_ends_on_no_key_is_refused(end):
+    """In a unit test of an asset, an end that is no date, or no key of several dimensions, is named."""
+    venues = dg.MultiPartitionsDefinition({"date": dg.DailyPartitionsDefinition("2026-02-01"), "venue": VENUES})
+    context = dg.build_asset_context(partition_key_range=dg.PartitionKeyRange("2026-02-05|LSE", end))
+    asset = dg.asset(name="prices", partitions_def=venues)(lambda context: workflow_contexts(context))
+    with pytest.raises(ContextError, match=f"has an end that is no partition, {end.replace('|', '.')}; give"):
+        asset(context)
+
+
 def test_workflow_context_refuses_several_partitions(instance):
     """A run about several partitions has no one context; the error names the function that has them all."""
 

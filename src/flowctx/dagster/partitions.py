@@ -31,6 +31,7 @@ from flowctx.core.partitions.dagster_keys import (
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import old_names
+from flowctx.dagster._compat import CheckError
 
 _A_WEEK: Final = timedelta(days=6)
 #: The definitions that were made here, by their identity, with the schemes that they were made of: equal definitions
@@ -293,7 +294,10 @@ def check_range(ends: dg.PartitionKeyRange, definition: dg.PartitionsDefinition[
 def _has_time(key: str, definition: dg.PartitionsDefinition[Any] | None) -> bool:
     """Whether a definition has the time of a key; Dagster itself refuses values of any other kind."""
     if isinstance(definition, dg.MultiPartitionsDefinition):
-        values = definition.get_partition_key_from_str(key).keys_by_dimension
+        try:
+            values = definition.get_partition_key_from_str(key).keys_by_dimension
+        except CheckError:  # it has not a value for each dimension
+            return False
         return all(_has_time(values[part.name], part.partitions_def) for part in definition.partitions_defs)
     return not isinstance(definition, dg.TimeWindowPartitionsDefinition) or definition.has_partition_key(key)
 
