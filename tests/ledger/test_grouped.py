@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -200,8 +201,8 @@ def test_a_record_that_no_database_holds_harms_no_other(grouped, disk):
 
 
 def fields(record):
-    """Return the fields of a record."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+    """Return the fields of a record by which it is compared."""
+    return {field.name: getattr(record, field.name) for field in dataclass_fields(record) if field.compare}
 
 
 def test_one_that_cannot_begin_keeps_no_other_from_it(grouped, disk):
