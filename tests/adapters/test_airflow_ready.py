@@ -6,11 +6,12 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType, TaskDeferred
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from flowctx import (
@@ -111,6 +112,22 @@ def test_it_begins_with_the_date_that_start_date_shows(cadence, at):
     schedule = inputs_schedule(flow, datetime.fromisoformat(at), "ignore")
     trigger = ReadyTrigger("begun", schedule.readiness.to_dict(), schedule.since.isoformat(), "ignore", 0.0)
     assert trigger.since.isoformat() == "2026-01-05"
+
+
+def test_it_ends_with_the_date_that_end_date_shows(ledger):
+    """Partitions of later as-of dates are not started, though their inputs are there."""
+    days, month = workflows("ended")
+    for session in days.partitions:
+        run(days, partition=session).raise_for_failure()
+    last = datetime(2026, 1, 31, tzinfo=ZoneInfo("Asia/Tokyo"))
+    dag = workflow_dag(month, schedule="inputs", start_date=SINCE, end_date=last)
+    for end_date, keys in ((None, ["2026-01-31", "2026-02-28"]), (last, ["2026-01-31"])):
+        schedule = inputs_schedule(month, SINCE, "ignore", end_date)
+        with pytest.raises(TaskDeferred) as deferred:
+            add_starter(dag, schedule).get_task("start").execute({})
+        trigger = deferred.value.trigger
+        again = ReadyTrigger(**trigger.serialize()[1])
+        assert list(again._ready(schedule.readiness, ledger).values()) == keys
 
 
 def test_what_is_there_is_not_started_again(ledger):

@@ -72,8 +72,8 @@ def workflow_dag(
         on_restatement: With ``schedule="inputs"``: what to do when an input of a partition that has been captured is
             captured again: ``"ignore"`` it, which is the default, or ``"run"`` the partition once more.
         **dag_kwargs: As for ``DAG``; they win over what follows from the workflow. ``schedule="inputs"`` runs each
-            partition from ``start_date`` on when it is due and all that it reads has been captured or skipped; a second
-            DAG in the same file, called ``…__inputs``, starts the runs.
+            partition from ``start_date`` on, until ``end_date`` if there is one, when it is due and all that it reads
+            has been captured or skipped; a second DAG in the same file, called ``…__inputs``, starts the runs.
 
     Raises:
         WorkflowError: It is no workflow, has no steps, or cannot be mapped over these dimensions.
@@ -180,7 +180,8 @@ def _by_inputs(
         raise WorkflowError("schedule='inputs' starts a run for each partition; leave out map_over=")
     from flowctx.airflow.ready import inputs_schedule
 
-    return inputs_schedule(workflow, dag_kwargs.get("start_date"), on_restatement or "ignore")
+    start_date, end_date = dag_kwargs.get("start_date"), dag_kwargs.get("end_date")
+    return inputs_schedule(workflow, start_date, on_restatement or "ignore", end_date)
 
 
 def _param(parameter: Parameter) -> Param:

@@ -25,6 +25,7 @@ from flowctx.airflow.partitions import id_text
 from flowctx.airflow.planned_runs import Count, DagRuns, instant_of_key, start_run, together
 from flowctx.airflow.recording import ledger
 from flowctx.airflow.run_order import day_in, midnight_of
+from flowctx.core.dates.cadence import Cadence
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
 from flowctx.core.errors import ContextError, EngineError, WorkflowError, error_text
@@ -51,9 +52,12 @@ class InputsSchedule(NamedTuple):
     readiness: Readiness
     since: date
     on_restatement: str
+    until: date | None = None
 
 
-def inputs_schedule(workflow: Workflow, start_date: datetime | None, on_restatement: str) -> InputsSchedule:
+def inputs_schedule(
+    workflow: Workflow, start_date: datetime | None, on_restatement: str, end_date: datetime | None = None
+) -> InputsSchedule:
     """Return the schedule of a workflow whose partitions run when their inputs are there.
 
     Raises:
@@ -64,9 +68,15 @@ def inputs_schedule(workflow: Workflow, start_date: datetime | None, on_restatem
     if start_date is None:
         raise WorkflowError(f"{shown} runs what is ready from start_date= on, and there is none; pass it")
     assert readiness.scheme.cadence is not None  # noqa: S101 - that was checked
-    start = pendulum.instance(start_date, tz=settings.TIMEZONE)
-    since = midnight_of(start, [start.tzinfo]) or day_in(readiness.scheme.cadence, start)
-    return InputsSchedule(readiness, since, on_restatement)
+    cadence = readiness.scheme.cadence
+    until = None if end_date is None else _date_of(cadence, end_date)
+    return InputsSchedule(readiness, _date_of(cadence, start_date), on_restatement, until)
+
+
+def _date_of(cadence: Cadence, bound: datetime) -> date:
+    """Return the as-of date that a date of the DAG's means; see ``PartitionTimetable``."""
+    aware = pendulum.instance(bound, tz=settings.TIMEZONE)
+    return midnight_of(aware, [aware.tzinfo]) or day_in(cadence, aware)
 
 
 def add_starter(dag: DAG, schedule: InputsSchedule) -> DAG:
@@ -112,13 +122,14 @@ class StartReady(BaseOperator):
             raise ContextError(
                 "which inputs are there is known to the ledger, and there is none; set FLOWCTX_LEDGER_URL"
             )
-        readiness, since, on_restatement = self.schedule
+        readiness, since, on_restatement, until = self.schedule
         trigger = ReadyTrigger(
             target=self.target,
             readiness=readiness.to_dict(),
             since=since.isoformat(),
             on_restatement=on_restatement,
             poll_seconds=self.poll_seconds,
+            until=until.isoformat() if until else None,
         )
         self.defer(trigger=trigger, method_name="start")
 
@@ -167,10 +178,17 @@ class ReadyTrigger(BaseTrigger):
         since: The first as-of date.
         on_restatement: ``"ignore"``, or ``"run"``: also what was captured before one of its inputs.
         poll_seconds: How often the ledger is asked; first after such a time.
+        until: The last as-of date, if there is one.
     """
 
     def __init__(
-        self, target: str, readiness: dict[str, Any], since: str, on_restatement: str, poll_seconds: float
+        self,
+        target: str,
+        readiness: dict[str, Any],
+        since: str,
+        on_restatement: str,
+        poll_seconds: float,
+        until: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.arguments = {
@@ -179,8 +197,10 @@ class ReadyTrigger(BaseTrigger):
             "since": since,
             "on_restatement": on_restatement,
             "poll_seconds": poll_seconds,
+            **({"until": until} if until else {}),
         }
         self.target, self.since, self.poll_seconds = target, date.fromisoformat(since), poll_seconds
+        self.until = date.fromisoformat(until) if until else None
         self.restated = on_restatement == "run"
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -209,7 +229,9 @@ class ReadyTrigger(BaseTrigger):
     def _ready(self, readiness: Readiness, ledger: Ledger) -> dict[str, str]:
         """Return the run ids and the texts of partitions that are ready."""
         ready = readiness.ready(ledger, datetime.now(UTC), self.since, restated=self.restated)
-        return {run_id_of(readiness, one): readiness.scheme.text(one.key) for one in ready}
+        scheme, until = readiness.scheme, self.until
+        due = (one for one in ready if until is None or (scheme.as_of_date(one.key) or until) <= until)
+        return {run_id_of(readiness, one): scheme.text(one.key) for one in due}
 
     def _new(self, runs: Mapping[str, str], ask: Count) -> dict[str, str]:
         """Return those that Airflow does not have, as many as one task starts."""
