@@ -20,7 +20,9 @@ def corrections(tmp_path, monkeypatch):
     """Set a file of corrections with this text, and forget calendars that are loaded."""
 
     def write(text: str) -> Path:
-        path = tmp_path / "calendars.toml"
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))  # a process reads each file once
+        folder.mkdir()
+        path = folder / "calendars.toml"
         path.write_text(text)
         monkeypatch.setenv("FLOWCTX_CALENDARS", str(path))
         return path
@@ -108,6 +110,20 @@ def test_a_file_corrects_calendars_by_name(corrections):
     assert (made.last, made.version.rpartition("+")[2]) == (date(2040, 1, 31), "desk-7")
     assert made.to_dict() == {"name": "XHKG", "version": made.version}
     assert load_calendar("XNYS").version.count("+") == 1
+
+
+def test_a_process_reads_the_file_once(corrections):
+    """One that goes on has one edition of all calendars, whichever it has looked at before; a fresh one has the new."""
+    path = corrections("")
+    assert load_calendar("XHKG").is_session(TYPHOON)
+    path.write_text(f'[XHKG]\nholidays = ["{TYPHOON}"]\n[XTKS]\nholidays = ["{TYPHOON}"]')
+    assert [load_calendar(name).is_session(TYPHOON) for name in ("XHKG", "XTKS")] == [True, True]
+    code = (
+        "from datetime import date\n"
+        "from flowctx import get_calendar\n"
+        "print(get_calendar('XTKS').is_session(date(2026, 9, 10)))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_a_file_without_version_has_that_of_its_content(corrections):

@@ -10,7 +10,7 @@ One table for each calendar, by its name or an alias; each entry may be left out
     closes = { "2026-12-24" = "12:00" }
 
 Whoever makes the keys and whoever checks them must read the same corrections: put the file where the scheduler, the
-workers and the code locations all see it.
+workers and the code locations all see it. A process reads it once: restart those that go on when it has changed.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def corrections(canonical: Callable[[str], str]) -> Mapping[str, Mapping[str, An
         CalendarError: The file cannot be read, or names a calendar that there is not, or one twice.
     """
     path = os.environ.get(SETTING)
-    return _by_name(path, _modified(path), canonical) if path else {}
+    return _by_name(path, canonical) if path else {}
 
 
-@lru_cache(maxsize=4)
-def _by_name(path: str, modified: int, canonical: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+@lru_cache(maxsize=4)  # a process has one edition of all calendars: cadences keep theirs, too
+def _by_name(path: str, canonical: Callable[[str], str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     for name, entries in _read(path).items():
@@ -110,19 +110,14 @@ def _text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _modified(path: str) -> int:
-    try:
-        return Path(path).stat().st_mtime_ns
-    except OSError as error:
-        raise CalendarError(f"{SETTING}={path!r} cannot be read ({error}); correct the path, or unset it") from None
-
-
 def _read(path: str) -> dict[str, dict[str, Any]]:
     import tomllib  # only those who correct calendars pay for it
 
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CalendarError(f"{SETTING}={path!r} cannot be read ({error}); correct the path, or unset it") from None
+    except ValueError as error:
         raise CalendarError(f"{SETTING}={path!r} is no file in TOML: {error}") from None
     for name, table in tables.items():
         entries = table if isinstance(table, dict) else {name: table}
