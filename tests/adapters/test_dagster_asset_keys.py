@@ -2,6 +2,7 @@
 
 import warnings
 from types import ModuleType
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -18,6 +19,7 @@ from flowctx.dagster import (
     workflow_job,
 )
 from flowctx.dagster._versions import DAGSTER
+from flowctx.dagster.outputs import Written
 from flowctx.dagster.partitions import partitions_def
 
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31", calendar="WEEKDAYS"))
@@ -231,6 +233,86 @@ def test_an_io_manager_of_ones_own_extends_ours(tmp_path):
     assert "'workflow_io_manager' is Other" in failed.step_failure_data.error.message
     with pytest.raises(ContextError, match="is Other.*a class of your own that extends it"):
         workflow_job(flow, resource_defs={"workflow_io_manager": bench.outputs})
+
+
+class Copied(WorkflowIOManager):
+    """Keeps outputs as usual, and notes each; it cannot have those of one day."""
+
+    def stored(self, context, output):
+        """Note what is stored."""
+        if output.key == "2012-10-24":
+            raise ConnectionError("https://me:hunter2@copies is away")
+        COPIES.append((context.run.run_id, output.asset_path[-1], str(output.partition), dict(output.output)))
+
+
+COPIES: list[tuple] = []
+
+
+def test_what_is_stored_is_told_for_each_partition(ledger, tmp_path):
+    """An IO manager of one's own hears of steps and of assets, by themselves and in a range, and of nothing skipped."""
+    COPIES.clear()
+    flow = Workflow("flow", partitions=DAYS)
+    flow.step("open", optional=True)(lambda ctx: 1 / 0)
+    flow.step("skip")(lambda ctx: StepResult.skip("a holiday") if ctx.as_of_date.day == 25 else {"n": 1})
+    flow.step("tell", run_if="not_failed")(lambda ctx: {"day": ctx.as_of_date.day})
+
+    @dg.asset(
+        partitions_def=partitions_def(DAYS),
+        io_manager_key="workflow_io_manager",
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[asset_key(flow, "tell")],
+    )
+    def own(context):
+        return {key: {"own": 1} for key in context.partition_keys}
+
+    bench = Bench(flow, tmp_path, own, backfill_policy=dg.BackfillPolicy.single_run())
+    bench.outputs = Copied(base_path=str(tmp_path))
+    first, second = bench.run(DAY), bench.run(span=("2012-10-25", DAY))
+    assert (first.success, second.success) == (True, True)
+    of_day = [("skip", {"n": 1}), ("tell", {"day": 26}), ("own", {"own": 1})]
+    assert [copy[1:] for copy in COPIES if copy[0] == first.run_id] == [
+        (name, "date=2012-10-26", output) for name, output in of_day
+    ]
+    of_range = [*of_day, ("tell", {"day": 25}), ("own", {"own": 1})]
+    assert sorted(str((copy[1], copy[3])) for copy in COPIES if copy[0] == second.run_id) == sorted(map(str, of_range))
+
+
+def test_what_cannot_be_stored_fails_its_partition(ledger, tmp_path):
+    """The others of a range are stored and materialised, and the message has no secret."""
+    COPIES.clear()
+    bench = Bench(checked(), tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    bench.outputs = Copied(base_path=str(tmp_path))
+    done = bench.run(span=("2012-10-23", "2012-10-25"))
+    (failed,) = done.get_step_failure_events()
+    text = failed.step_failure_data.user_failure_data.description
+    assert "its output could not be stored: ConnectionError: https://me:***@copies is away" in text
+    assert set(bench.materializations(done)) == {("fetch", "2012-10-23"), ("fetch", "2012-10-25")}
+    assert len(COPIES) == 2
+    runs = {run.context.partition.date: (str(run.status), run.error) for run in ledger.list_runs(workflow="flow")}
+    assert runs["2012-10-24"] == ("partial", f"step fetch: {text.split(': ', 1)[1]}")
+
+
+def test_to_store_is_tried_again(ledger, tmp_path, monkeypatch):
+    """The policy of the step counts for that, too, and what is made already is not made again."""
+    made = Workflow("made", partitions=DAYS)
+    calls: list[Any] = []
+    made.step("load", retries=1)(counted(calls))
+    made.step("tell")(lambda ctx: None)
+    bench = Bench(made, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    bench.outputs = Copied(base_path=str(tmp_path))
+    monkeypatch.setattr(
+        Copied,
+        "stored",
+        lambda self, context, output: 1 / context.retry_number if output.asset_path[-1] == "load" else None,
+    )
+    assert bench.run(span=("2012-10-25", DAY)).success
+    assert (len(calls), [str(run.status) for run in ledger.list_runs(workflow="made")]) == (2, ["ok", "ok"])
+
+
+def test_handle_output_has_no_output_of_a_range():
+    """Whoever looks for one there is told where it is."""
+    with pytest.raises(ContextError, match=r"override stored\(context, output\)"):
+        _ = Written(count=2).output
 
 
 def evaluations(result):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowctx.dagster.definitions import workflow_assets, workflow_definitions, workflow_job
     from flowctx.dagster.endings import endings_sensor
     from flowctx.dagster.mappings import partition_mapping
+    from flowctx.dagster.output_store import StoredOutput
     from flowctx.dagster.outputs import WorkflowIOManager
     from flowctx.dagster.partitions import partitions_def
     from flowctx.dagster.range_outputs import partition_outputs
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from flowctx.dagster.schedules import workflow_schedule
 
 __all__ = [
+    "StoredOutput",
     "WorkflowContextResource",
     "WorkflowIOManager",
     "asset_key",
@@ -47,6 +49,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "StoredOutput": "flowctx.dagster.output_store",
         "WorkflowContextResource": "flowctx.dagster.resource",
         "WorkflowIOManager": "flowctx.dagster.outputs",
         "asset_key": "flowctx.dagster.asset_keys",

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin
 
 import dagster as dg
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
@@ -39,6 +39,18 @@ class Written:
 
     #: How many.
     count: int
+
+    @property
+    def output(self) -> NoReturn:
+        """Say what is asked instead, to an IO manager of the user's own.
+
+        Raises:
+            ContextError: Always.
+        """
+        raise ContextError(
+            "handle_output() is given no output of a range of partitions, nor of a step without one; override "
+            "stored(context, output), which is called for each partition that is stored"
+        )
 
 
 class WorkflowIOManager(dg.ConfigurableIOManager):
@@ -82,13 +94,35 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Store what a step handed on, or what an asset of the user's returned."""
         if isinstance(obj, Written):
             return
-        own, storage = isinstance(obj, StoredOutput), self.storage
-        captures = [obj] if own else _captures_of_values(context, obj, storage.artifacts)
-        written = [(storage.outputs.write(capture), capture.envelope.output) for capture in captures]
+        own, storage, step = isinstance(obj, StoredOutput), self.storage, step_context(context)
+        written = []
+        for capture in [obj] if own else _captures_of_values(context, obj, storage.artifacts):
+            written.append((storage.outputs.write(capture), capture.envelope.output))
+            if step is not None and capture.envelope.status is StepStatus.OK:
+                self.stored(dg.OpExecutionContext(step), capture)
         if len(written) == 1:
             ((path, output),) = written
             tables = table_metadata(output) if not own and isinstance(output, FrozenDict) else {}
             context.add_output_metadata({**tables, "path": dg.MetadataValue.path(path)})
+
+    def stored(self, context: dg.OpExecutionContext, output: StoredOutput) -> None:
+        """Do more with an output that was stored just now; here nothing, for classes of your own to override.
+
+        It is called once for each partition, also in a run of a range and for assets of your own, and not for what was
+        skipped or failed. What it raises fails the partition.
+
+        Args:
+            context: The context of the op.
+            output: What is stored: ``output.output`` is the dict, ``output.partition`` the key, ``output.asset_path``
+                whose it is.
+
+        Example:
+            ::
+
+                class Copied(WorkflowIOManager):
+                    def stored(self, context, output):
+                        publish(output.asset_path, output.partition, output.output)
+        """
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the output of an asset as its annotation asks for it, or several by partition."""
@@ -231,6 +265,7 @@ def _captures_of_values(context: dg.OutputContext, obj: Any, store: ArtifactStor
             capture_id=capture_id,
             run_id=facts.run_id,
             envelope=envelope,
+            artifacts=store,
         )
 
 

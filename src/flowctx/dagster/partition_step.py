@@ -20,7 +20,8 @@ from flowctx.core.errors import ArtifactError
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.execution.upstream import merge_upstream
-from flowctx.core.masking import mask_data
+from flowctx.core.masking import mask_data, mask_text
+from flowctx.core.printable import text_of
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult, StepStatus
@@ -64,7 +65,8 @@ class PartitionStep:
         if key is None and scheme is not None and ctx.partition is not None:  # the caller's word, as for a check alone
             key = to_dagster_key(ctx.partition, scheme)
         self.key = key
-        self.storage = body.io_manager(op).storage
+        self.io_manager = body.io_manager(op)
+        self.storage = self.io_manager.storage
         self.outputs, self.store = self.storage.outputs, self.storage.artifacts
         self.number = op.retry_number + 1
         self.recorder: Recorder | None = None
@@ -201,6 +203,19 @@ class PartitionStep:
             envelope=envelope,
             artifacts=self.store,
         )
+
+    def keep(self, envelope: Envelope) -> dg.Failure | None:
+        """Store the output of a partition of a range, and return why that failed, if it did."""
+        output = self.stored_output(envelope)
+        try:
+            self.outputs.write(output)
+            self.io_manager.stored(self.op, output)
+        except Exception as exc:  # noqa: BLE001  # storage, or code of the user's: that of other partitions goes on
+            text = f"{type(exc).__name__}: {mask_text(text_of(exc))}"
+            failure = dg.Failure(f"its output could not be stored: {text}", metadata=self.identity())
+            failure.__cause__ = exc
+            return failure
+        return None
 
     def retry(self, outcome: Outcome) -> dg.RetryRequested | None:
         """Return what asks Dagster to try the step again, if its policy or the step itself says so."""

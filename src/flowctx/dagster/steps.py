@@ -2,6 +2,7 @@
 # No `from __future__ import annotations`: Dagster 1.13 refuses a decorated function whose `context` has one.
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -55,42 +56,67 @@ def _check_partition(body: StepBody, facts: RunFacts, attempts: list[PartitionSt
     )
 
 
-def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
-    """Run a step for a range of partitions: each by itself, with its own attempts, stored as soon as it is done."""
-    failures: list[tuple[PartitionStep, dg.Failure]] = []
-    done: list[tuple[PartitionStep, dict[str, Any]]] = []
-    checks: list[CheckEvent] = []
-    leads_on = False
-    for attempt in attempts:
+@dataclass
+class _Ended:
+    """How the partitions of a range ended."""
+
+    failures: list[tuple[PartitionStep, dg.Failure]] = field(default_factory=list)
+    done: list[tuple[PartitionStep, dict[str, Any]]] = field(default_factory=list)
+    checks: list[CheckEvent] = field(default_factory=list)
+    #: Whether steps after this one may run although a partition has no output.
+    leads_on: bool = False
+
+    def run(self, attempt: PartitionStep) -> None:
+        """Run the step for a partition, with its own attempts, and store what it made."""
         made = attempt.to_the_end()
         result = made.outcome.result
-        checks += attempt.checks(result)
+        self.checks += attempt.checks(result)
         if result.status is StepStatus.FAILED:
-            failures.append((attempt, attempt.failure(made.outcome)))
-            continue
+            self.failures.append((attempt, attempt.failure(made.outcome)))
+            return
         metadata = attempt.metadata(result)
         if result.status is not StepStatus.OK:
             metadata |= attempt.tell_no_output(made)
-            leads_on = leads_on or attempt.leads_on(result)
+            self.leads_on = self.leads_on or attempt.leads_on(result)
+        elif (failure := attempt.keep(made.envelope)) is not None:
+            self.failures.append((attempt, failure))
+            return
         else:
-            attempt.outputs.write(attempt.stored_output(made.envelope))
-            done.append((attempt, metadata))
+            self.done.append((attempt, metadata))
         attempt.about_partition(metadata)
-    yield from range_checks(checks)
+
+
+def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
+    """Run a step for a range of partitions: each by itself, with its own attempts, stored as soon as it is done."""
+    ended = _Ended()
+    for attempt in attempts:
+        ended.run(attempt)
+    failures, done = ended.failures, ended.done
+    yield from range_checks(ended.checks)
     body = attempts[0].body
     if failures:
         for attempt, metadata in done:
             yield from attempt.done(metadata)
-        names = ", ".join(str(attempt.ctx.partition) for attempt, _ in failures[:5])
-        for attempt in attempts:
-            attempt.end(f"step {body.step.name} failed for other partitions of the range: {names}")
-        raise _range_failure(failures, len(attempts)) from failures[0][1]
+        failure = _range_failure(failures, len(attempts))
+        if not (failure.allow_retries and attempts[0].op.retry_number < body.step.retry.retries):
+            _end(attempts, failures)
+        raise failure from failures[0][1]
     output_metadata = no_asset_events(body) if len(done) < len(attempts) else {}
     if output_metadata:  # each by itself, so that what was skipped is not called materialised
         for attempt, metadata in done:
             yield from attempt.done(metadata)
-    if done or leads_on:
+    if done or ended.leads_on:
         yield dg.Output(Written(count=len(done)), body.output_name, metadata=output_metadata)
+
+
+def _end(attempts: list[PartitionStep], failures: list[tuple[PartitionStep, dg.Failure]]) -> None:
+    """Say of all partitions of a range that their runs go no further; one whose step failed says so itself."""
+    step = attempts[0].body.step.name
+    for attempt, failure in failures:
+        attempt.end(f"step {step}: {failure.description}")
+    names = ", ".join(str(attempt.ctx.partition) for attempt, _ in failures[:5])
+    for attempt in attempts:
+        attempt.end(f"step {step} failed for other partitions of the range: {names}")
 
 
 def _range_failure(failures: list[tuple[PartitionStep, dg.Failure]], of: int) -> dg.Failure:
@@ -99,5 +125,5 @@ def _range_failure(failures: list[tuple[PartitionStep, dg.Failure]], of: int) ->
     return dg.Failure(
         f"step {step} failed for {len(failures)} of {of} partitions; the others are stored\n" + "\n".join(lines[:10]),
         metadata={"failed partitions": [str(attempt.key) for attempt, _ in failures], **failures[0][1].metadata},
-        allow_retries=False,
+        allow_retries=all(failure.allow_retries for _, failure in failures),  # storing; steps have had their retries
     )
