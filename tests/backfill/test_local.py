@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,11 +24,13 @@ import pytest
 from backfill.flows import flow, numbered
 from flowctx import Backfill, BatchError, BatchStatus, Workflow
 from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
-from flowctx.backfill.leading import LeadLaunch
-from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.backfill.leading import LEASE, LeadLaunch
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import open_ledger
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import FakeClock
 
 SOME = "date=2012-01-02..2012-01-06"  # 15 partitions
 BAD = "date=2012-01-03|tier=T2"
@@ -242,6 +245,36 @@ def test_a_workflow_that_cannot_be_imported_is_refused(ledger: Ledger) -> None:
     with pytest.raises(BatchError, match=r"bind it to a name in a module"):
         Backfill(nameless, SOME, "b", ledger=ledger).launch(LocalLauncher(ledger, 1))
     assert ledger.batches.all() == []
+
+
+def test_a_launch_leads_while_it_asks_its_engine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the engine takes to answer: signs of life go on, so that nobody else begins the same partitions."""
+    monkeypatch.setattr("flowctx.backfill.leading._RENEW_SECONDS", 0.01)
+    ledger = SqlLedger(url, clock=(clock := FakeClock(datetime.now(UTC))))
+    plan = Backfill(flow, SOME, "b", ledger=ledger)
+
+    class Slow(LocalLauncher):
+        def check(self, workflow: Workflow) -> None:
+            """It can run any."""
+
+        def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+            for _ in range(3):
+                first = self.led_until()
+                clock.advance(LEASE / 2)
+                end = time.monotonic() + 30
+                while self.led_until() == first and time.monotonic() < end:
+                    time.sleep(0.01)
+            return iter(())
+
+        def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
+            return iter(())
+
+        def led_until(self) -> datetime:
+            lease = ledger.batches.lead("b", "another", LEASE, lambda known: plan.record())
+            assert lease.launcher != "another"
+            return lease.until
+
+    assert plan.launch(Slow(ledger, 1)).left == 15
 
 
 # -- cut off --------------------------------------------------------------------------------------------------------

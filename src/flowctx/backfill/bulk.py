@@ -178,8 +178,7 @@ class BulkLaunch(LeadLaunch):
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""
         if not detach:  # slices end when they see that somebody else leads the batch
-            ours, self.me = self.me, f"{self.me}:stopping"
-            self.batches.acquire_launch_lease(self.batch.batch_id, self.me, LEASE, instead_of=ours)
+            self.lead_as(f"{self.me}:stopping")
         self.progress.stopped = why
         self.listener.stopping(why, self.progress)
         self.bulk.detach()
@@ -197,8 +196,7 @@ class BulkLaunch(LeadLaunch):
             if self.batches.get(batch_id).canceled_at:
                 self.stop("canceled", detach=True)
             elif self.bulk.launcher_under_way(self.batch) is None:
-                under_way, self.me = self.me, self.own_name
-                if self.batches.acquire_launch_lease(batch_id, self.me, LEASE, instead_of=under_way) != self.me:
+                if not self.lead_as(self.own_name):
                     self.lost()
                 self.launched_at = self.bulk_work.ledger.now()
                 return True

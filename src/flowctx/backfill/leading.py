@@ -23,6 +23,7 @@ from flowctx.backfill.settling import Settling
 from flowctx.core.batches.ledger import BatchStore, DecideBatch
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.durability.leases import LEASES
 from flowctx.core.errors import BatchError
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
@@ -97,8 +98,12 @@ class LeadLaunch(ABC):
         #: When it began to lead, on the ledger's clock.
         self.led_at: datetime | None = None
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
+        #: Whether it still is the one who launches the batch, as its last sign of life was answered.
+        self.leads = True
+        #: Held while signs of life are given, and while the name changes in which they are.
+        self._renewing = threading.Lock()
         self.notes: dict[tuple[str, str], PartitionRun] = {}
-        self.noted_at = self.renewed_at = self.asked_at = time.monotonic()
+        self.noted_at = self.asked_at = time.monotonic()
         self.interrupted = False
         #: Partitions of which the engine calls a run done that the ledger has lost.
         self.lost_runs: list[str] = []
@@ -120,23 +125,47 @@ class LeadLaunch(ABC):
         """Launch, follow, remember, and return how far it came."""
         self.lead()
         try:
-            for workflow in self.workflows:
-                import_engine_runs(self.batches, self.batch, self.found(workflow), workflow.name)
-                self.warn_of_lost(workflow.name)
-            self.listener.begun(self.progress)
-            try:
-                with self.signals():
-                    self.follow()
-            finally:
-                self.listener.over(self.progress)
+            # By a thread: an engine may take longer to answer than the lease lasts.
+            with LEASES.renewed(self.renew, _RENEW_SECONDS):
+                self._follow_from_engine()
         finally:
             self.flush()
             self.release()
         return self.progress
 
+    def _follow_from_engine(self) -> None:
+        """Take in what the engine knows of the batch, and have the rest done."""
+        for workflow in self.workflows:
+            import_engine_runs(self.batches, self.batch, self.found(workflow), workflow.name)
+            self.warn_of_lost(workflow.name)
+        if not self.leads:
+            self.lost()
+        self.listener.begun(self.progress)
+        try:
+            with self.signals():
+                self.follow()
+        finally:
+            self.listener.over(self.progress)
+
+    def renew(self) -> bool:
+        """Give a sign of life, and return whether this is still the one who launches the batch; in another thread."""
+        with self._renewing:
+            if self.leads:
+                self.leads = self.batches.acquire_launch_lease(self.batch.batch_id, self.me, LEASE) == self.me
+            return self.leads
+
+    def lead_as(self, name: str) -> bool:
+        """Go on leading in another name, and return whether that is so."""
+        with self._renewing:
+            before, self.me = self.me, name
+            found = self.batches.acquire_launch_lease(self.batch.batch_id, name, LEASE, instead_of=before)
+            return found == name
+
     def release(self) -> None:
         """Let others launch the batch."""
-        self.batches.acquire_launch_lease(self.batch.batch_id, self.me, timedelta(0))
+        with self._renewing:
+            self.leads = False
+            self.batches.acquire_launch_lease(self.batch.batch_id, self.me, timedelta(0))
 
     def found(self, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield what the engine knows of the batch; what it calls over is over in the ledger too."""
@@ -200,16 +229,14 @@ class LeadLaunch(ABC):
         return self.batch
 
     def look_around(self) -> None:
-        """Do what is due: write notes, give a sign of life, and see whether the launch is to stop."""
+        """Do what is due: write notes, and see whether the launch is to stop."""
         now = time.monotonic()
         if self.notes and (len(self.notes) >= NOTES or now - self.noted_at > _NOTE_SECONDS):
             self.flush()
         if self.interrupted and not self.progress.stopped:
             self.stop("interrupted", detach=True)
-        if now - self.renewed_at > _RENEW_SECONDS:
-            self.renewed_at = now
-            if self.batches.acquire_launch_lease(self.batch.batch_id, self.me, LEASE) != self.me:
-                self.lost()
+        if not self.leads:
+            self.lost()
         self.canceled()
 
     def lost(self) -> None:
