@@ -157,6 +157,20 @@ def test_stale_is_exactly_what_is_downstream(clock):
         assert {texts(key): output[name] for key, output in then.items()} == pytest.approx(computed({})[workflow.name])
 
 
+def test_what_was_to_read_what_was_known_then_is_not_stale(clock):
+    """Nor is what it has read stale for it, however far, nor what reads it; what was made beside it is."""
+    ledger = october(clock)
+    before = clock.now()
+    clock.advance(timedelta(hours=1))
+    correct(ledger, clock)
+    then = {"ledger": ledger, "clock": clock, "batch_id": "then", "known_at": before}
+    run(moves, partition="2012-10-10|IBM", **then).raise_for_failure()
+    assert stale_texts(moves, ledger) == ["2012-10-11|IBM"]
+    assert stale_texts(market, ledger) == ["2012-10-11"]
+    run(month, partition="2012-10-31", **then).raise_for_failure()
+    assert stale_texts(month, ledger) == []
+
+
 def test_the_same_content_makes_nothing_stale(clock):
     """Neither the same close again, nor one that is near where that counts as the same."""
     ledger = october(clock)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version, place_of
@@ -109,7 +110,8 @@ def stale(
 
     What a step has read is recorded with it. A partition is stale if the current version of something that it has read
     has other content than what it has read, or not the step that was read, or is stale itself, over any number of
-    workflows. Content that is the same after a new capture makes nothing stale.
+    workflows. Content that is the same after a new capture makes nothing stale, and nor is what a run has made that was
+    to read what was known at a time (``known_at=``).
 
     Args:
         workflow: The workflow.
@@ -170,6 +172,16 @@ def _changed(records: Iterable[StepRecord], now: dict[str, str | None]) -> tuple
     return tuple(r.step for r in records if r.version and now.get(r.step) and now[r.step] != r.version)
 
 
+class _Behind(NamedTuple):
+    """A reader that is stale by something that it has read."""
+
+    reader: Made
+    read: VersionRead
+    #: What is current instead; ``None``: what was read is stale itself.
+    now: Version | None = None
+    gone: bool = False
+
+
 class _Graph:
     """What was read by what, as the ledger remembers it; explored from readers to what they have read."""
 
@@ -179,6 +191,9 @@ class _Graph:
         #: What is stale, and the link by which.
         self.stale: dict[Made, StaleLink] = {}
         self._explored: set[Made] = set()
+        #: The run that made each of them, and whether runs were to read what was known at a time.
+        self._run_keys: dict[Made, str] = {}
+        self._as_of: dict[str, bool] = {}
         self._readers: dict[Made, list[tuple[Made, VersionRead]]] = {}
         self._versions: dict[Made, list[Version]] = {}
         #: What runs have recorded that have claimed no capture, by the run's key and the step.
@@ -196,6 +211,7 @@ class _Graph:
         found: deque[Made] = deque()
         while current:
             self._explored |= current.keys()
+            self._run_keys |= current
             reading = first is None and not every  # further on, what a step has read may be that of one before it
             records = self.ledger.recorded_steps(set(current.values()), reading=reading)
             first = records if first is None else first
@@ -207,16 +223,18 @@ class _Graph:
             self._look_up({_made(read) for _, read in reads})
             self._look_up_unclaimed([read for _, read in reads])
             following: dict[Made, str] = {}
+            behind: list[_Behind] = []
             for reader, read in reads:
                 source = _made(read)
-                run_key = self._compare(reader, read, found)
+                run_key = self._compare(reader, read, behind)
                 if run_key is not None and source not in self._explored:
                     following[source] = run_key
+            self._mark(behind, found)
             current = following
         while found:
-            source = found.popleft()
-            for reader, read in self._readers.get(source, ()):
-                self._mark(reader, read, None, found)
+            sources = list(found)
+            found.clear()
+            self._mark([_Behind(*pair) for source in sources for pair in self._readers.get(source, ())], found)
         return first or {}
 
     def chain(self, made: Made) -> Iterator[StaleLink]:
@@ -227,33 +245,36 @@ class _Graph:
                 return
             made = link.read
 
-    def _compare(self, reader: Made, read: VersionRead, found: deque[Made]) -> str | None:
-        """Mark a reader that is stale by what it has read; return the key of the run that made what is there now."""
+    def _compare(self, reader: Made, read: VersionRead, behind: list[_Behind]) -> str | None:
+        """Note a reader that is stale by what it has read; return the key of the run that made what is there now."""
         source = _made(read)
         self._readers.setdefault(source, []).append((reader, read))
         now = _CURRENT.version(self._versions[source])
         held = now is None and self._is_held(read)
         if not held and (now is None or self._differs(read, now)):
-            self._mark(reader, read, now, found, gone=now is None or self._is_older(now, read))
+            behind.append(_Behind(reader, read, now, now is None or self._is_older(now, read)))
         elif source in self.stale:
-            self._mark(reader, read, None, found)
+            behind.append(_Behind(reader, read))
         return now.run_key if now is not None else read.run_key if held else None
 
-    def _mark(
-        self, reader: Made, read: VersionRead, now: Version | None, found: deque[Made], *, gone: bool = False
-    ) -> None:
-        if reader in self.stale:
-            return
-        self.stale[reader] = StaleLink(
-            read=_made(read),
-            capture_id=read.capture_id,
-            revision=read.revision,
-            now=now.capture_id if now is not None else None,
-            batch_id=now.batch_id if now is not None else None,
-            without_step=now is not None and not now.has_step,
-            gone=gone,
-        )
-        found.append(reader)
+    def _mark(self, behind: Sequence[_Behind], found: deque[Made]) -> None:
+        """Mark readers as stale, but for those whose runs were to read what was known at a time."""
+        unknown = {self._run_keys[one.reader] for one in behind} - self._as_of.keys()
+        runs = self.ledger.runs_of(unknown) if unknown else {}
+        self._as_of |= {run_key: known_time(run.context) is not None for run_key, run in runs.items()}
+        for reader, read, now, gone in behind:
+            if reader in self.stale or self._as_of.get(self._run_keys[reader], False):
+                continue
+            self.stale[reader] = StaleLink(
+                read=_made(read),
+                capture_id=read.capture_id,
+                revision=read.revision,
+                now=now.capture_id if now is not None else None,
+                batch_id=now.batch_id if now is not None else None,
+                without_step=now is not None and not now.has_step,
+                gone=gone,
+            )
+            found.append(reader)
 
     def _look_up(self, wanted: Collection[Made]) -> None:
         of_step: dict[tuple[str, str], list[PartitionKey | None]] = {}
