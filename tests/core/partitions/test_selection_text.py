@@ -83,6 +83,17 @@ def test_an_empty_part_is_refused(text):
         ("date=2012-01-07", UnknownPartition, "Saturday"),
         ("tier=T9", UnknownPartition, "tier has no value 'T9', it has T1, T2"),
         ("date=2012-01-05..2012-01-03", PartitionError, r"goes backwards; write date=2012-01-03\.\.2012-01-05"),
+        ("date=..2011-12-31", PartitionError, r"date=\.\.2011-12-31 is before the start .* first date is 2012-01-02"),
+        (
+            "!tier=T1",
+            PartitionError,
+            r"says what is in it; name all others, or subtract: .* - scheme.select\('tier=T1'\)",
+        ),
+        ("tier!=T1", PartitionError, r"would leave something out.* - scheme.select\('tier=T1'\)"),
+        ("tier=!T1|T2", PartitionError, r"'tier=!T1' would leave something out.* - scheme.select\('tier=T1'\)"),
+        ("date=!2012-01-03", PartitionError, r" - scheme.select\('date=2012-01-03'\)"),
+        ("date>=2012-01-03", PartitionError, r"has >=; write it as a range: date=2012-01-03\.\."),
+        ("date<=2012-01-03", PartitionError, r"has <=; write it as a range: date=\.\.2012-01-03"),
         ("tier=T2..T1", PartitionError, "goes backwards; values are in the order of the scheme"),
         (
             "date=2012-01-07..2012-01-08",

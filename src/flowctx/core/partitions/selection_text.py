@@ -59,11 +59,7 @@ def _clauses(text: str, names: list[str], selection: str) -> dict[str, list[str]
         if equals:
             name = name.strip()
             if name not in names:
-                meant = (nearest(name, names) or names)[0]
-                raise PartitionError(
-                    f"{text!r} names {name!r}, and the scheme has the dimensions {', '.join(names)}; "
-                    f"write {meant}={item.strip()}"
-                )
+                raise _no_dimension(text, name, item.strip(), names)
             if name in clauses:
                 raise PartitionError(f"{text!r} names {name!r} twice; join alternatives with '|': {name}=A|B")
             current = clauses[name] = [item.strip()]
@@ -73,6 +69,26 @@ def _clauses(text: str, names: list[str], selection: str) -> dict[str, list[str]
             last = next(reversed(clauses), names[0])
             raise PartitionError(f"{token!r} in {text!r} has no '='; write {last}=..., and alternatives as {last}=A|B")
     return clauses
+
+
+def _no_dimension(text: str, name: str, item: str, names: list[str]) -> PartitionError:
+    plain = name.strip("!<> ")
+    meant = (nearest(plain, names) or names)[0]
+    if "!" in name:
+        return _leaves_out(text, f"{meant}={item}")
+    if plain != name:
+        written = f"{meant}=..{item}" if "<" in name else f"{meant}={item}.."
+        return PartitionError(f"{text!r} has {name.removeprefix(plain)}=; write it as a range: {written}")
+    return PartitionError(
+        f"{text!r} names {name!r}, and the scheme has the dimensions {', '.join(names)}; write {meant}={item}"
+    )
+
+
+def _leaves_out(text: str, other: str) -> PartitionError:
+    return PartitionError(
+        f"{text!r} would leave something out, and a selection says what is in it; name all others, or subtract: "
+        f"scheme.select(...) - scheme.select({other!r})"
+    )
 
 
 def _item(dimension: Dimension, item: str, until: date | None) -> range:
@@ -105,6 +121,8 @@ def _one(dimension: Dimension, item: str) -> range:
     found = dimension.find(value)
     if found is None and isinstance(dimension, CadenceDimension) and (span := dimension.cadence.parse_span(value)):
         return span
+    if found is None and value.startswith("!"):
+        raise _leaves_out(f"{dimension.name}={item}", f"{dimension.name}={item[1:]}")
     if found is None:
         if isinstance(dimension, CadenceDimension) and dimension.cadence.parse(value) is None:
             raise UnknownPartition(f"{dimension.name}={item}: {_no_span(dimension.cadence, value)}")
@@ -151,6 +169,10 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
         found = range(cadence.indexes(first, first).start, dimension.size(until))
     else:
         last = _date(dimension, high)
+        if not low and cadence.goes_backwards(first, last):
+            raise PartitionError(
+                f"{name}=..{high} is before the start of the scheme, whose first date is {dimension.part(0)[0]}"
+            )
         if cadence.goes_backwards(first, last):
             raise PartitionError(f"{name}={low}..{high} goes backwards; write {name}={high}..{low}")
         found = cadence.indexes(first, last)
