@@ -8,7 +8,7 @@ import pytest
 
 from flowctx import PayloadError, StepResult, Table
 from flowctx.core.data.references import TableReference
-from flowctx.core.data.tables import TABLE, is_frame, preview_html, speaks_arrow
+from flowctx.core.data.tables import TABLE, is_frame, preview_html, speaks_arrow, take_table
 from stored_tables import stored
 
 ROWS = pa.table({"symbol": ["IBM", "<b>"], "close": [1.5, 2.0]})
@@ -57,6 +57,16 @@ def test_a_frame_becomes_a_table_that_is_not_stored_yet():
     assert (found.source is not None, repr(found)) == (True, "<Table, not stored yet>")
     assert (found.rows, found.source) == (2, None)
     assert repr(found).startswith("<Table: 2 rows x 2 columns, ")
+
+
+def test_the_first_rows_are_the_callers_own():
+    """Also where they are kept from when the table was written: whoever changes them changes no table."""
+    table = take_table(pa.table({"n": range(4_000), "l": [[n] for n in range(4_000)]}), "t")
+    assert table.rows == 4_000
+    row = table.head(1)[0]
+    row["n"] = 9
+    row["l"].append(9)
+    assert table.head(1) == [{"n": 0, "l": [0]}]
 
 
 def test_a_table_stays_in_its_store(table):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from typing import Any, BinaryIO, Protocol
 
 from flowctx.core.data.references import Handle, TableReference
@@ -237,9 +238,9 @@ class Table(Handle[TableReference, TableSource]):
         return self._open().batches(columns, where, rows)
 
     def head(self, rows: int = 5) -> list[dict[str, Any]]:
-        """Return the first rows as dicts."""
+        """Return the first rows as dicts, which are the caller's own."""
         known = self._first
-        return known[:rows] if known and rows <= len(known) else self._open().head(rows)
+        return deepcopy(known[:rows]) if known and rows <= len(known) else self._open().head(rows)
 
     @contextmanager
     def opened(self) -> Iterator[Table]:
