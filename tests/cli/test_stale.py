@@ -126,6 +126,20 @@ def test_a_batch_of_what_is_stale_goes_on_with_its_own_parameters(chain):
     assert '{"by": 4.0}, and those that each partition had' in chain("status", "mend")
 
 
+def test_a_batch_of_what_was_stale_does_not_take_others_in_silence(chain):
+    """What is stale now is told, and added where it is asked for; a selection that leaves out its own is refused."""
+    mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1")
+    assert chain(*mend, "--select", "date=2026-01-06..2026-01-07", "--json")["ended"] == {"ok": 1}
+    assert chain(*mend, "--select", "date=2026-01-06..2026-01-07", "--json")["before"] == {"ok": 1}
+    chain("run", "chained:source", "--partition", "2026-01-05", "-p", "price=7", "--batch", "later")
+    assert "1 stale partition of double is not of batch 'mend'; --extend adds what is stale now" in chain(*mend)
+    for others in (("--select", "date=2026-01-05"), ("--until", "2026-01-05")):
+        refused = chain(*mend, *others, exit_code=2)
+        assert "batch 'mend' has 1 partition of double that were stale, of which 1 is not selected" in refused
+    assert chain(*mend, "--extend", "--until", "2026-01-05", "--json")["ended"] == {"ok": 1}
+    assert chain("stale", "chained:double", "--json") == []
+
+
 def test_a_batch_of_what_is_stale_goes_on_after_flowctx_has_changed(chain, monkeypatch):
     """The ledger knows such a batch by a name that does not hang on our code."""
     mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1", "--json")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flowctx.backfill import Backfill
 from flowctx.backfill.call import kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.backfill.same_batch import refuse_another_workflow
+from flowctx.backfill.selected import scheme_of, selected
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
 from flowctx.core.batches.partition_params import has_params_again
+from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, NotDue
+from flowctx.core.partitions.selection import Selection
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
+
+if TYPE_CHECKING:
+    from flowctx.versions.staleness import StalePartition
 
 
 def plan_of(
@@ -76,17 +83,16 @@ def stale_plan_of(
     Args:
         workflow: The workflow.
         batch_id: The batch; one that is there goes on with the partitions that it has.
-        selection: Only stale ones of these.
+        selection: Only stale ones of these; of a batch that is there, all of its own, but where this is added to it.
         params: Parameters that win over those that the partitions had; if there are none, those of the batch.
         until: The last as-of date.
-        extend: Whether a batch that is there goes on with these parameters.
+        extend: Whether what is stale now is added to a batch that is there, with these parameters.
         ledger: Where batches are remembered.
 
     Raises:
         CommandError: The batch cannot be.
     """
-    from flowctx.versions.mending import ParamsAgain, stale_chain, workflows_read  # here: others need nothing of it
-    from flowctx.versions.staleness import stale
+    from flowctx.versions.mending import ParamsAgain  # here: others need nothing of it
 
     if callable(params):
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
@@ -97,13 +103,9 @@ def stale_plan_of(
                 refuse_another_workflow(known, workflow.name)
             if not has_params_again(known.params_from):
                 raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
-            there = workflows_read(workflow)
-            chain = {one: of.selection for name, one in there.items() if (of := known.of(name)) is not None}
-        else:
-            found = stale(workflow, selection, until=until, ledger=ledger)
-            chain = {one: str(some) for one, some in stale_chain(workflow, found, ledger).items()} if found else {}
-            if not chain:
-                return None
+        chain = _chain_of(workflow, known, selection, until, extend=extend, ledger=ledger)
+        if not chain:
+            return None
         asked = params or (kept_params(own) if own is not None else {})
         again = {one: ParamsAgain(one, ledger, asked if one is workflow else {}) for one in chain}
         plans = [Backfill(one, some, batch_id, params=again[one], ledger=ledger) for one, some in chain.items()]
@@ -114,3 +116,57 @@ def stale_plan_of(
     except BatchError as exc:
         raise CommandError(str(exc)) from exc
     return plan
+
+
+def _chain_of(
+    workflow: Workflow,
+    known: BatchRecord | None,
+    selection: str | None,
+    until: str | None,
+    *,
+    extend: bool,
+    ledger: Ledger,
+) -> dict[Workflow, Selection]:
+    """Return the partitions of a batch of what is stale: those that it has if it is there, and those to be added."""
+    from flowctx.versions.mending import stale_chain, workflows_read
+    from flowctx.versions.staleness import stale
+
+    found = stale(workflow, selection, until=until, ledger=ledger)
+    chain = stale_chain(workflow, found, ledger) if found and (extend or known is None) else {}
+    if known is not None:
+        there = workflows_read(workflow)
+        of_batch = {
+            one: scheme_of(one).select(of.selection)
+            for name, one in there.items()
+            if (of := known.of(name)) is not None
+        }
+        if not extend:
+            every = selection is None and until is None
+            left_out = None if every else of_batch[workflow] - selected(scheme_of(workflow), selection, until)
+            _tell_apart(workflow, of_batch[workflow], found, left_out, known.batch_id)
+        chain = of_batch | {one: of_batch[one] | some if one in of_batch else some for one, some in chain.items()}
+    return chain
+
+
+def _tell_apart(
+    workflow: Workflow, own: Selection, found: Sequence[StalePartition], left_out: Selection | None, batch_id: str
+) -> None:
+    """Refuse a selection that leaves out partitions of a batch of what was stale; say what is stale and does not run.
+
+    Raises:
+        CommandError: It does.
+    """
+    if left_out:
+        count = f"{len(left_out):,} {'is' if len(left_out) == 1 else 'are'}"
+        raise CommandError(
+            f"batch {batch_id!r} has {amount(len(own), 'partition')} of {workflow.name} that were stale, of which "
+            f"{count} not selected; leave out --select and --until to go on with it, add what is stale now with "
+            "--extend, or take another id"
+        )
+    others = sum(one.partition not in own for one in found)
+    if others:
+        echo(
+            f"{amount(others, 'stale partition')} of {workflow.name} {'is' if others == 1 else 'are'} not of batch "
+            f"{batch_id!r}; --extend adds what is stale now, or take another id",
+            err=True,
+        )
