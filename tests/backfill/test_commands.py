@@ -50,6 +50,24 @@ def test_a_batch_from_the_dry_run_to_the_page(url: str, notes: Path, tmp_path: P
     assert (listed["batch_id"], listed["counts"]) == ("b", {"ok": 6})
 
 
+def test_until_cuts_what_a_batch_has_and_adds_nothing(url: str) -> None:
+    """The same command goes on; another date is refused as another selection, and with --extend with what to type."""
+    fill = ["backfill", FLOW, "--batch", "b", "--workers", "1"]
+    assert flowctx(url, *fill, "--until", "2012-01-04").exit_code == 0
+    again = flowctx(url, *fill, "--until", "2012-01-04", "--json")
+    assert (again.exit_code, json.loads(again.stdout)["before"]) == (0, {"ok": 9})
+    cut = flowctx(url, *fill, "--until", "2012-01-02")
+    assert cut.exit_code == 2
+    assert (
+        "batch 'b' has 9 partitions (date=2012-01-02..2012-01-04), and this asks for 3 (date=2012-01-02)" in cut.stderr
+    )
+    more = flowctx(url, *fill, "--until", "2012-01-06", "--extend")
+    assert more.exit_code == 2
+    assert (
+        "until only leaves dates out, and adds none to batch 'b', which has date=2012-01-02..2012-01-04" in more.stderr
+    )
+
+
 def test_what_is_not_typed_again_is_as_the_batch_has_it(url: str, notes: Path) -> None:
     """The command that status prints needs no selection and no parameters: they are those of the batch."""
     bad = "date=2012-01-03|tier=T2"

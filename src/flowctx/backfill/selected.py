@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from flowctx.backfill.same_batch import brief
+from flowctx.core.batches.records import BatchRecord
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.errors import BatchError, NotDue
 from flowctx.core.partitions.dimensions import CadenceDimension
@@ -37,6 +39,34 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
     if until is None and dates is not None and isinstance(selection, str) and "last:" in selection:
         return _last_due(scheme, selection, dates)
     return scheme.select(selection, until=until)
+
+
+def selection_again(
+    known: BatchRecord,
+    selection: Selection | str | None,
+    until: date | str | None,
+    *,
+    extend: bool,
+) -> Selection | str | None:
+    """Return what a batch that is there is asked for: where nothing is selected, its own partitions.
+
+    Args:
+        known: The batch, as it is for the workflow.
+        selection: What is selected.
+        until: The last as-of date.
+        extend: Whether that is added to the batch.
+
+    Raises:
+        BatchError: It is to be added, and only leaves out some of what the batch has.
+    """
+    if selection is not None or known.selection is None:
+        return selection
+    if until is not None and extend:
+        raise BatchError(
+            f"until only leaves dates out, and adds none to batch {known.batch_id!r}, which has "
+            f"{brief(known.selection)}; leave it out, or select what to add (--select)"
+        )
+    return known.selection
 
 
 def scheme_of(workflow: Workflow) -> PartitionScheme:

@@ -10,6 +10,7 @@ from typing import Any
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.call import kept_params
 from flowctx.backfill.same_batch import refuse_other_workflows
+from flowctx.backfill.selected import scheme_of, selected, selection_again
 from flowctx.backfill.selecting import downstream, selections_of
 from flowctx.cli.options import CommandError, read_params
 from flowctx.cli.output import echo
@@ -54,7 +55,7 @@ def joint_plan_of(
             refuse_other_workflows(known, [workflow.name for workflow in workflows], extend=extend)
         except BatchError as exc:
             raise CommandError(str(exc)) from exc
-    chosen = _chosen(workflows, known, selection, until=until, hanging=hanging)
+    chosen = _chosen(workflows, known, selection, until=until, hanging=hanging, extend=extend)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
     try:
@@ -70,17 +71,27 @@ def joint_plan_of(
 
 
 def _chosen(
-    workflows: Sequence[Workflow], known: BatchRecord | None, selection: str | None, *, until: str | None, hanging: bool
+    workflows: Sequence[Workflow],
+    known: BatchRecord | None,
+    selection: str | None,
+    *,
+    until: str | None,
+    hanging: bool,
+    extend: bool,
 ) -> list[tuple[Workflow, Selection | str | None]]:
     """Return the workflows of the batch, and what is selected of each."""
-    again = selection is None and until is None and known is not None
+    again = selection is None and known is not None
     if again and known is not None and known.others and hanging:
         found = {workflow.name: workflow for workflow in (*workflows, *_workflows_near(workflows))}
         workflows = [found[name] for name in known.workflows if name in found]
     if again and known is not None:
         records = [known.of(workflow.name) for workflow in workflows]
         if all(record is not None for record in records):
-            return [(w, r.selection if r is not None else None) for w, r in zip(workflows, records, strict=True)]
+            try:
+                own = [selection_again(record, None, until, extend=extend) for record in records if record is not None]
+            except BatchError as exc:
+                raise CommandError(str(exc)) from exc
+            return [(w, _up_to(w, some, until)) for w, some in zip(workflows, own, strict=True)]
     now = datetime.now(UTC)
     some = selections_of(workflows, selection, now=now, until=until)
     if not hanging:
@@ -96,6 +107,12 @@ def _chosen(
         )
     echo("with all that hangs on it: " + ", ".join(f"{w.name} ({len(keys):,})" for w, keys in both if keys), err=True)
     return [(w, keys) for w, keys in both if keys]
+
+
+def _up_to(workflow: Workflow, some: Selection | str | None, until: str | None) -> Selection | str | None:
+    """Return what is selected up to the last as-of date; a workflow without dates has none."""
+    scheme = scheme_of(workflow)
+    return some if until is None or scheme.cadence is None else selected(scheme, some, until)
 
 
 def _not_empty(

@@ -10,7 +10,7 @@ from flowctx.backfill.call import kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.backfill.same_batch import refuse_another_workflow
-from flowctx.backfill.selected import scheme_of, selected
+from flowctx.backfill.selected import scheme_of, selected, selection_again
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
 from flowctx.core.batches.partition_params import has_params_again
@@ -50,12 +50,13 @@ def plan_of(
         CommandError: The batch cannot be.
     """
     known = ledger.find_batch(batch_id)
+    chosen: Selection | str | None = selection
     try:
         if known is not None:
             refuse_another_workflow(known, workflow.name)
-            selection = known.selection if selection is None and until is None else selection
+            chosen = selection_again(known, selection, until, extend=extend)
             params = params or kept_params(known)
-        plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=ledger)
+        plan = Backfill(workflow, chosen, batch_id, params=params, until=until, ledger=ledger)
         if selection is not None and "last:" in selection:
             echo(f"{selection} is {plan.selection}", err=True)
         plan.reconcile(extend=extend)
