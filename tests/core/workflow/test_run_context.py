@@ -33,6 +33,15 @@ def test_what_the_caller_does_not_give_is_derived():
     assert ctx.trace_id == begin("other", run_id="r1").trace_id != begin("flow", run_id="r2").trace_id
 
 
+@pytest.mark.parametrize("name", ["run_id", "capture_id"])
+def test_an_id_that_is_too_long_is_refused(name):
+    """On any ledger, as no index of PostgreSQL takes it; the message says how long it may be."""
+    ids = {"run_id": "r1", name: "x" * 500}
+    assert getattr(begin("flow", **ids), name) == "x" * 500
+    with pytest.raises(ContextError, match=rf"{name}='x+'… has 501 characters, and at most 500 fit; shorten it"):
+        begin("flow", **ids | {name: "x" * 501})
+
+
 def test_what_the_caller_gives_stays():
     """Ids of the caller's are not replaced."""
     ids = {"trace_id": "t", "batch_id": "b", "capture_id": "c", "idempotency_key": "i"}

@@ -23,6 +23,8 @@ from flowctx.core.workflow.context_dates import dated, dated_by_engine
 from flowctx.core.workflow.date_of_run import date_of_run
 from flowctx.core.workflow.run_request import batch_id_problem
 
+#: So many characters has an id at most: a row of an index of PostgreSQL's holds 2,700 bytes.
+_LONGEST_ID = 500
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
 
@@ -84,11 +86,12 @@ def begin(
     Raises:
         UnknownPartition: The scheme does not have the partition.
         ContextError: The date of the partition is not ``as_of_date`` or that of the rule, there is no date although it
-            is required, or one of them is of the wrong type.
+            is required, or one of them is of the wrong type; or an id is too long.
     """
     run_metadata = {"workflow": name, **(metadata or {})}
     first_run_id = first_run_id or run_id
     _check(as_of, as_of_date, batch_id)
+    _check_length(run_id=run_id, capture_id=capture_id)
     started_at = started_at or datetime.now(UTC)
     moments: Moments | None = None
     if scheme is not None and partition is not None:
@@ -126,6 +129,16 @@ def begin(
         or capture_id_of(partition, scheme, batch_id or first_run_id, occasion or (first_run_id if batch_id else None)),
         idempotency_key=idempotency_key or idempotency_key_of(name, partition, occasion or as_of_date),
     )
+
+
+def _check_length(**ids: str | None) -> None:
+    """Refuse ids that no index of PostgreSQL takes, on any ledger and without one."""
+    for name, value in ids.items():
+        if isinstance(value, str) and len(value) > _LONGEST_ID:
+            raise ContextError(
+                f"{name}={value[:40]!r}… has {len(value):,} characters, and at most {_LONGEST_ID} fit; shorten it, or "
+                "take a digest of it"
+            )
 
 
 def capture_id_of(
