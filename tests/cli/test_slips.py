@@ -99,7 +99,10 @@ def test_a_warning_is_a_line_without_its_source(shell):
     source = DATES + "import warnings\nwarnings.warn('mine')\n"
     (shell.folder / "dated.py").write_text(source)
     command = [sys.executable, "-m", "flowctx", "backfill", "dated:days", "--batch", "b", "--select"]
-    for select, beyond in (("date=2011-12-20..2012-01-03", "starts 2012-01-02"), ("date=last:99", "has 5")):
+    for select, beyond in (
+        ("date=2011-12-20..2012-01-03", "starts 2012-01-02"),
+        ("date=last:99", "has 5 up to 2012-01-06"),
+    ):
         done = subprocess.run([*command, select, "--dry-run"], capture_output=True, text=True, check=True)
         assert (
             f"Warning: {select} reaches beyond the scheme, which {beyond}; what lies beyond is left out\n"
