@@ -14,7 +14,7 @@ from flowctx.airflow.steps import StepOperator
 from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_job
 from flowctx.dagster.running import run_assets
 from flowctx.ledger import open_ledger
-from flowctx.testing.engines import hidden, notified
+from flowctx.testing.engine_flows import hidden, notified
 
 
 def cleaned():

@@ -226,11 +226,15 @@ def test_a_batch_of_an_engine_is_canceled_with_the_workflow_that_is_typed(shell,
     batch = BatchRecord(
         batch_id="b", workflow="prices", import_path="dags/a.py:prices", engine="dagster", created_at=NOW
     )
-    ledger.batches.put(batch)
+    for one in (batch, replace(batch, batch_id="c", selection="symbol=IBM")):
+        ledger.batches.put(one)
     ledger.close()
     untyped = shell("cancel", "b")
     assert re.search(r"dagster was not asked anew: .*\(--workflow file.py:name\)", untyped)
     assert asked == []
+    shell.file.with_name("other.py").write_text("from flowctx import Workflow\nw = Workflow('w')\nw.step('s')(print)\n")
+    assert "not for w" in shell("cancel", "c", "--workflow", "other.py:w", exit_code=2)
+    assert shell("status", "c", "--json")["canceled_at"] is None
     typed = shell("cancel", "b", "--workflow", "cli_flows.py:prices")
     assert "if it is a backfill that dagster began, that goes on: cancel it there, too\n" in typed
     assert asked == ["prices"]

@@ -19,6 +19,8 @@ def test_the_ledger_that_was_typed_is_said_with_commands(shell, elsewhere):
     assert shell("show", "r1", *option).endswith(reminder)
     assert reminder not in shell("runs", *option)
     assert reminder not in shell(*RUN, exit_code=1)
+    assert shell("show", "r9", *option, exit_code=2).endswith(f"see: flowctx runs (with --ledger {option[1]})\n")
+    assert shell("captures", "nobody", *option, exit_code=2).endswith(f"runs (with --ledger {option[1]})\n")
     taken = shell(*RUN, *option, exit_code=2)
     assert taken.endswith(f"(flowctx resume r1), or pass another run_id= (with --ledger {option[1]})\n")
 
@@ -29,4 +31,5 @@ def test_a_batch_that_is_not_there_does_not_go_on(shell, option):
     command = ("backfill", "cli_flows:prices", "--batch", "slip", option)
     assert f"no batch 'slip', so leave out {option}" in shell(*command, exit_code=2)
     assert shell("batches", "--json") == []
+    assert "has no batch 'slip'" in shell(*command, "--until", "2026-01-09", exit_code=2)
     assert "would run   1" in shell(*command, "--select", "symbol=IBM", "--dry-run")

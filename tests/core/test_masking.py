@@ -45,6 +45,8 @@ SECRET = "hunter2-Ω"
         f"tokens = [[[[[[['{SECRET}']]]]]]]",
         f'"credentials": {{"user": "me", "key": "{SECRET}',
         "Basic bWU6aHVudGVyMi3OqQ==",
+        "sent bearer QwErTyUiOp",
+        "sent Bearer abcdefghijklmnop",
     ],
 )
 def test_a_secret_beside_its_name_or_in_a_url_is_hidden(text):
@@ -68,7 +70,7 @@ def test_a_secret_beside_its_name_or_in_a_url_is_hidden(text):
         "botocore.exceptions.TokenRetrievalError: Error when retrieving token from sso",
         "step 'load': ProxyError: Cannot connect to proxy.",
         "CookieWarning : Sorry, it is stale",
-        "Basic Materials and basic resources, bearer shares",
+        "Basic Materials and basic resources, bearer shares and certificates",
         "tokens: [], credentials={}",
     ],
 )

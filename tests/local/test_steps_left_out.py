@@ -9,7 +9,7 @@ from flowctx import StepResult, StepStatus, Workflow, replay, resume, run
 from flowctx.cli import cli
 from flowctx.core.durability.records import CaptureState, RunStatus
 from flowctx.ledger.memory import MemoryLedger
-from flowctx.testing.engines import notified
+from flowctx.testing.engine_flows import notified
 
 CALLED = []
 cleaned = Workflow("cleaned", params={"broken": True})

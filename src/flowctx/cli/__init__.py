@@ -110,7 +110,7 @@ class _Group(click.Group):
             raise _one_line(exc) from exc
         except click.ClickException as exc:
             kind = CommandError if exc.exit_code == CommandError.exit_code else click.ClickException
-            raise kind(shown(exc.format_message(), lines=True)) from exc
+            raise kind(shown(with_ledger(ctx, exc.format_message()), lines=True)) from exc
         except (Exception, SystemExit, GeneratorExit) as exc:
             if isinstance(exc, OSError) and failed_to_print(exc):
                 raise unwritable(exc) from exc
@@ -118,16 +118,15 @@ class _Group(click.Group):
                 echo("".join(traceback.format_exception(exc)), err=True)
                 raise click.exceptions.Exit(1) from exc
             if isinstance(exc, FlowctxError):
-                text = _with_notes(str(exc), exc)
-                if isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta:
-                    text = f"{text} (ledger {ctx.meta[LEDGER]})"
-                text = with_ledger(ctx, text)
+                unknown = isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta
+                where = f" (ledger {ctx.meta[LEDGER]})" if unknown else ""
+                text = with_ledger(ctx, _with_notes(str(exc), exc), where)
                 wrong = isinstance(exc, _WRONG) and not isinstance(exc, NotDue)  # which is right later
                 raise (CommandError if wrong else click.ClickException)(shown(text, lines=True)) from exc
             text = f"{type(exc).__name__}: {_joined(str(exc))}"
             if isinstance(exc, SystemExit):  # commands end otherwise: the code of a workflow does not decide that
                 text = f"code of the workflow ended the command: {ending_text(exc)}"
-            text = f"{text} (flowctx --debug shows where)"
+            text = _with_notes(f"{text} (flowctx --debug shows where)", exc)
             raise click.ClickException(shown(text)) from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -115,7 +115,7 @@ def backfill(
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
     again = {"--retry-failed": retry_failed, "--retry-skipped": retry_skipped, "--extend": extend}
-    _check_known(ledger, batch_id, selection or until, [option for option, typed in again.items() if typed])
+    _check_known(ledger, batch_id, selection, [option for option, typed in again.items() if typed and not stale])
     engine = engine or "local"
     check_engine(engine, url=url, location=location, durability=durability, bulk=bulk)
     workflows = [import_workflow(target) for target in targets]
@@ -175,7 +175,7 @@ def _check_known(ledger: Ledger, batch_id: str, selection: str | None, options: 
     if options and selection is None and ledger.find_batch(batch_id) is None:
         raise CommandError(
             f"{name_of(ledger)} has no batch {batch_id!r}, so leave out {' and '.join(options)} to begin one of all "
-            "partitions, or add --select; those that there are: flowctx batches"
+            "partitions, or add --select; see the batches that there are: flowctx batches"
         )
 
 

@@ -31,7 +31,7 @@ from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionSta
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, EngineError, UnknownBatch, WorkflowError
+from flowctx.core.errors import BatchError, EngineError, NotDue, UnknownBatch, WorkflowError
 from flowctx.core.masking import mask_data
 from flowctx.core.printable import amount, share
 from flowctx.core.workflow.definition import Workflow
@@ -96,8 +96,8 @@ def _refused_as_typed() -> Iterator[None]:
     """Take what does not fit the batch for a wrong command: typed again, it is refused again."""
     try:
         yield
-    except UnknownBatch:
-        raise  # told with the ledger
+    except (UnknownBatch, NotDue):
+        raise  # the one is told with the ledger, the other is right later
     except BatchError as exc:
         raise CommandError(str(exc)) from exc
 
@@ -293,6 +293,9 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
     if engine is not None:
         refuse_url(engine, url)
     typed = [import_workflow(target) for target in targets]
+    with _refused_as_typed():
+        for workflow in typed:
+            batch_asked_of(ledger.batches.get(batch_id), workflow)
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     if workflows := typed or _workflows_on_engine(batch, engine):

@@ -12,7 +12,8 @@ from click.core import ParameterSource
 from flowctx.core.masking import mask_text
 
 _COMMANDS = re.compile(
-    r"\bflowctx (?:backfill|batches|cancel|captures|diff|ledger|output|resume|runs|show|stale|status)\b"
+    r"\bflowctx (?:backfill|batches|cancel|captures|diff|doctor|ledger|output|replay|resume|run|runs|show|stale|status|"
+    r"verify)\b"
 )
 _TYPED, _ADVISED = "flowctx.typed_ledger", "flowctx.advised"
 
@@ -31,9 +32,11 @@ def note_advice(text: str) -> None:
         ctx.meta[_ADVISED] = True
 
 
-def with_ledger(ctx: click.Context, text: str) -> str:
-    """Return the text of an error, with the ledger if it says which command to type."""
-    return f"{text} (with --ledger {ctx.meta[_TYPED]})" if _TYPED in ctx.meta and _COMMANDS.search(text) else text
+def with_ledger(ctx: click.Context, text: str, otherwise: str = "") -> str:
+    """Return the text of an error, with the ledger if it says which command to type, or else with something else."""
+    if _TYPED in ctx.meta and _COMMANDS.search(text):
+        return f"{text} (with --ledger {ctx.meta[_TYPED]})"
+    return f"{text}{otherwise}"
 
 
 def _remind(ctx: click.Context) -> None:

@@ -36,8 +36,8 @@ OWN_WORDS = frozenset({
     "admin", "airflow", "always", "backfill", "batch", "canceled", "capture", "changed", "complete", "dagster",
     "database", "default", "engine", "equal", "failed", "false", "flowctx", "held", "launched", "ledger", "local",
     "none", "not_failed", "not_run", "null", "partial", "partition", "password", "pending", "postgres", "postgresql",
-    "public", "released", "removed", "root", "running", "secret", "skipped", "sqlite", "step", "tolerated", "true",
-    "waiting", "workflow",
+    "pruned", "public", "released", "removed", "root", "running", "secret", "skipped", "sqlite", "step", "tolerated",
+    "true", "waiting", "workflow",
 })  # fmt: skip
 #: A day, a week, a month, a quarter, a year or a time of day, as keys have them: no more a secret than a word is.
 _TIME = re.compile(r"(?:19|20)\d\d(?:-(?:\d\d(?:-\d\d(?:[T ][\d:.]+(?:Z|[+-][\d:]+)?)?)?|W\d\d(?:-\d)?|Q[1-4]))?")
@@ -54,8 +54,8 @@ _PROSE = re.compile(r"[A-Za-z]+,? [A-Za-z]")
 _CREDENTIALS = re.compile(r"\b(?P<kind>bearer|basic)\s+(?P<value>[A-Za-z0-9._~+/=\-]{6,})", re.I)
 #: So deep a list in a list is read to its end.
 _DEEPEST = 4
-#: A word of letters alone is no token, unless it is longer than words are.
-_LONGEST_WORD = 24
+#: A word in small letters is no token, unless it is longer than those of papers are.
+_LONGEST_WORD = 12
 _KINDS = r"(?:(?:bearer|basic|token|digest|negotiate|apikey)\s+)?"
 
 
@@ -249,7 +249,9 @@ def _hide_credentials(found: re.Match[str]) -> str:
             if b":" in b64decode(value + "=" * (-len(value) % 4)):
                 return f"{found['kind']} {MASK}"
         return found[0]
-    return found[0] if value.isalpha() and len(value) <= _LONGEST_WORD else f"{found['kind']} {MASK}"
+    return (
+        found[0] if value.isalpha() and value.islower() and len(value) <= _LONGEST_WORD else f"{found['kind']} {MASK}"
+    )
 
 
 @lru_cache(maxsize=8)
