@@ -310,9 +310,10 @@ def test_to_store_is_tried_again(ledger, tmp_path, monkeypatch):
 
 
 def test_handle_output_has_no_output_of_a_range():
-    """Whoever looks for one there is told where it is."""
-    with pytest.raises(ContextError, match=r"override stored\(context, output\)"):
+    """Whoever looks for one there is told where it is; whoever asks first whether there is one is told no."""
+    with pytest.raises(AttributeError, match=r"override stored\(context, output\)"):
         _ = Written(count=2).output
+    assert not hasattr(Written(count=2), "output")
 
 
 def evaluations(result):

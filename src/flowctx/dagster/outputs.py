@@ -45,9 +45,9 @@ class Written:
         """Say what is asked instead, to an IO manager of the user's own.
 
         Raises:
-            ContextError: Always.
+            AttributeError: Always, so that ``hasattr`` says that there is none.
         """
-        raise ContextError(
+        raise AttributeError(
             "handle_output() is given no output of a range of partitions, nor of a step without one; override "
             "stored(context, output), which is called for each partition that is stored"
         )
