@@ -273,7 +273,8 @@ def _rerun(ctx: WorkflowContext, context: Any, recorded_in: RunLedger) -> Engine
         if known.engine != "airflow" or known.status is RunStatus.RUNNING or _clear_number(before) < clear_number:
             return False
         if engine_of(before).get("dag_id") != dag_id:  # two DAGs make one run of different steps
-            return step_name(context["task"]) in recorded_in.statuses(known.key)
+            records = recorded_in.steps(known.key, [step_name(context["task"])])
+            return any(record.started_at < ctx.started_at for record in records)
         return known.engine_started_at < ctx.started_at
 
     def steps() -> Collection[str]:
@@ -281,7 +282,9 @@ def _rerun(ctx: WorkflowContext, context: Any, recorded_in: RunLedger) -> Engine
         tasks = {task.task_id: step_name(task) for task in context["task"].dag.tasks if is_step(task)}
         suffix = f"_{ti.map_index}" if _index(ti) >= 0 else ""
         states = instance_states(ti, list(tasks))
-        return [name for at, name in tasks.items() if states.get(f"{at}{suffix}") not in ("success", "skipped")]
+        # Without a clear it was made again: of what is skipped now, the ledger has what the first one made.
+        done = ("success", "skipped") if clear_number else ("success",)
+        return [name for at, name in tasks.items() if states.get(f"{at}{suffix}") not in done]
 
     return EngineRerun(run_id=ctx.run_id, steps=steps, outdated=outdated, asked=clear_number > 0, made_again=made_again)
 

@@ -353,8 +353,7 @@ class AirflowLauncher(PollingLauncher):
             self._of_dags[self._dag_id] = tasks_by_id(self._tasks())
 
         def choice_of(task_id: str) -> Any:
-            found = self._handed_on(run["dag_run_id"], task_id, key="skipmixin_key")
-            return found if isinstance(found, Mapping) else None
+            return self._handed_on(run["dag_run_id"], task_id, key="skipmixin_key")
 
         return never_ran(run, instances, self._of_dags[self._dag_id], choice_of)
 

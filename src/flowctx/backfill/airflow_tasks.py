@@ -16,6 +16,8 @@ _STEP_OPERATORS: Final = ("StepOperator", "@task.step")
 _UNTOUCHED_BY_SKIPS: Final = ("none_failed", "all_done", "always")
 #: Trigger rules by which a task is skipped where all of those before it are.
 _SKIPPED_WITH_ALL: Final = ("one_success", "none_failed_min_one_success", "all_done_min_one_success")
+#: What counts of a choice that nobody but a worker can read.
+_NONE_CHOSEN: Final[Mapping[str, Sequence[str]]] = {"followed": ()}
 #: States of a task that failed, or did not run for a failure before it; that of one that may fail is a success.
 _FAILED: Final = ("failed", "upstream_failed")
 
@@ -48,7 +50,7 @@ def never_ran(
     run: Mapping[str, Any],
     instances: Sequence[Instance],
     tasks: Mapping[str, Task],
-    choice_of: Callable[[str], Mapping[str, Sequence[str]] | None],
+    choice_of: Callable[[str], Mapping[str, Sequence[str]] | str | None],
 ) -> set[str]:
     """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
 
@@ -60,7 +62,8 @@ def never_ran(
         instances: Its task instances.
         tasks: The tasks of the DAG.
         choice_of: Returns what a task that chooses which others run has said, as Airflow keeps it: those after it that
-            are ``followed``, or all that are ``skipped``.
+            are ``followed``, or all that are ``skipped``. If an XCom backend keeps it elsewhere, it is the place, and
+            all that directly follow count as left out.
     """
     skipped = [instance for instance in instances if instance["state"] == "skipped"]
     own_word = {_place(instance) for instance in skipped if instance.get("try_number", 1)}
@@ -74,7 +77,8 @@ def never_ran(
     justified |= _skipped_after(justified, unsaid, follow_skips, begun)
     left = unsaid - justified
     before: set[str] = set().union(*(known[task_id].after for task_id, _ in left if task_id in known))
-    choices = {task_id: choice for task_id in before if (choice := choice_of(task_id)) is not None}
+    chosen = {task_id: choice for task_id in before if (choice := choice_of(task_id)) is not None}
+    choices = {task_id: choice if isinstance(choice, Mapping) else _NONE_CHOSEN for task_id, choice in chosen.items()}
     not_chosen = {place for place in left if place[0] in known and _is_left_out(place[0], known[place[0]], choices)}
     not_chosen |= _skipped_after(not_chosen | justified, left, follow_skips, begun)
     return {task_id for task_id, _ in left - not_chosen} | {one["task_id"] for one in instances if _is_marked(one)}
