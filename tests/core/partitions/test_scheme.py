@@ -7,6 +7,7 @@ import itertools
 import json
 import pickle
 import tracemalloc
+import warnings
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 
@@ -24,6 +25,7 @@ from flowctx import (
     UnknownPartition,
     Weekly,
 )
+from flowctx.core.partitions.dagster_keys import static_values
 
 SYMBOLS = ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
 PRICES = PartitionScheme(
@@ -316,10 +318,14 @@ def test_a_key_that_is_not_there_is_shown_as_it_was_typed():
 
 
 def test_a_dimension_that_is_named_like_a_secret_is_warned_of():
-    """Its values are hidden wherever they are shown; the scheme goes on working."""
+    """Its values are hidden wherever they are shown; the scheme goes on working, and is warned of once."""
     with pytest.warns(
         UserWarning, match="dimension 'token' says that its values are secret.*take another name"
     ) as said:
         scheme = PartitionScheme(date=Daily(start="2026-01-05"), token=["BTC", "ETH"])
     assert said[0].filename == __file__
     assert str(scheme[1]) == "date=2026-01-05|token=ETH"
+    with warnings.catch_warnings(action="error"):
+        assert [str(key) for key in scheme.without("date")] == ["token=BTC", "token=ETH"]
+        assert PartitionScheme.from_dict(scheme.to_dict()) == scheme
+        assert [dict(values) for values in static_values(scheme)] == [{"token": "BTC"}, {"token": "ETH"}]

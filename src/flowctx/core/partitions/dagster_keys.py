@@ -28,8 +28,9 @@ def static_dimensions(scheme: PartitionScheme) -> tuple[str, ...]:
 
 def static_values(scheme: PartitionScheme) -> Iterable[Mapping[str, str]]:
     """Yield one value for each static dimension, in every combination, in the scheme's order."""
-    static = {name: scheme.values(name) for name in static_dimensions(scheme)}
-    return PartitionScheme(**static).keys() if static else ()
+    cadence = scheme.cadence_dimension
+    static = scheme if cadence is None else scheme.without(cadence)
+    return static.keys() if static is not None else ()
 
 
 def fold(values: Mapping[str, str], names: Iterable[str]) -> str:

@@ -48,6 +48,14 @@ class PartitionScheme(KeyProduct):
     __slots__ = ()
 
     def __init__(self, /, **dimensions: Values) -> None:
+        self._make(dimensions)
+        for name in filter(is_secret_name, dimensions):
+            text = (
+                f"the name of dimension {name!r} says that its values are secret: they are shown as ***, so that its "
+            )
+            warnings.warn(f"{text}partitions cannot be told apart; take another name", stacklevel=2)
+
+    def _make(self, dimensions: Mapping[str, Values]) -> None:
         if not dimensions:
             raise PartitionError("a scheme needs at least one dimension, such as date=Daily(start='2012-01-03')")
         made = tuple(make_dimension(name, values) for name, values in dimensions.items())
@@ -57,11 +65,6 @@ class PartitionScheme(KeyProduct):
                 f"{' and '.join(cadences)} are both cadences, and a scheme has at most one, since a key has one as-of "
                 f"date; give the values of {cadences[1]} as a list, or make two schemes"
             )
-        for name in filter(is_secret_name, dimensions):
-            text = (
-                f"the name of dimension {name!r} says that its values are secret: they are shown as ***, so that its "
-            )
-            warnings.warn(f"{text}partitions cannot be told apart; take another name", stacklevel=2)
         self._fill(made)
         delays = None if self.cadence is None else self.cadence.delay
         if isinstance(delays, Delays):
@@ -89,11 +92,8 @@ class PartitionScheme(KeyProduct):
         """
         if not set(names) & set(self.dimensions):
             return self
-        left: dict[str, Values] = {}
-        for part in self._dimensions:
-            if part.name not in names:
-                left[part.name] = part.values if isinstance(part, StaticDimension) else _after_all(part.cadence, names)
-        return PartitionScheme(**left) if left else None
+        left = tuple(_after_all(part, names) for part in self._dimensions if part.name not in names)
+        return _rebuild(left) if left else None
 
     # -- dates --------------------------------------------------------------------------------------------------
 
@@ -278,7 +278,9 @@ class PartitionScheme(KeyProduct):
             }
         except (KeyError, TypeError) as error:
             raise PartitionError(f"this is not a scheme written by to_dict(): {error!r}") from None
-        return cls(**arguments)
+        scheme = object.__new__(cls)
+        scheme._make(arguments)  # whoever declared it was warned of its names
+        return scheme
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PartitionScheme):
@@ -295,12 +297,12 @@ class PartitionScheme(KeyProduct):
         return f"PartitionScheme({', '.join(f'{d.name}={d!r}' for d in self._dimensions)})"
 
 
-def _after_all(cadence: Cadence, names: Collection[str]) -> Cadence:
-    """Return a cadence with one delay, the longest, if its delays differ by one of some dimensions."""
-    delays = cadence.delay
-    if not isinstance(delays, Delays) or delays.dimension not in names:
-        return cadence
-    return cadence.with_delay(max(delay for _, delay in delays.values))
+def _after_all(part: Dimension, names: Collection[str]) -> Dimension:
+    """Return a dimension; a cadence with one delay, the longest, if its delays differ by one of some dimensions."""
+    delays = part.cadence.delay if isinstance(part, CadenceDimension) else None
+    if not isinstance(part, CadenceDimension) or not isinstance(delays, Delays) or delays.dimension not in names:
+        return part
+    return CadenceDimension(part.name, part.cadence.with_delay(max(delay for _, delay in delays.values)))
 
 
 def _rebuild(dimensions: tuple[Dimension, ...]) -> PartitionScheme:
