@@ -204,7 +204,7 @@ def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[V
     store = artifact_store(ledger)
     records = _records(ledger, workflow, step, versions)
     for version, record in zip(versions, records, strict=True):
-        if record.digest != version.digest:
+        if record.digest not in (None, version.digest):
             raise _gone_meanwhile(workflow, version, "was written over")
     return [load_record(record, store) for record in records]
 

@@ -1,5 +1,7 @@
 """A step reads other partitions and workflows from the ledger, and what is not there is said in a sentence."""
 
+from dataclasses import replace
+
 import pytest
 
 from flowctx import (
@@ -12,12 +14,14 @@ from flowctx import (
     PartitionScheme,
     StepResult,
     Workflow,
+    outputs,
     replay,
 )
 from flowctx import resume as resume_run
 from flowctx import run as run_here
 from flowctx.backfill import Backfill
 from flowctx.ledger import open_ledger
+from flowctx.ledger.memory import MemoryLedger
 
 DAYS = ["2026-01-05", "2026-01-06", "2026-01-07", "2026-01-08"]
 
@@ -548,3 +552,17 @@ def test_what_was_not_known_then_is_missing(desk, nav, ledger):
         run(desk, DAYS[0], ledger=ledger, known_at="2999-01-01T00:00:00Z")
     with pytest.raises(ContextError, match="has no time zone"):
         run(desk, DAYS[0], ledger=ledger, known_at="2026-01-01T00:00:00")
+
+
+def test_a_ledger_whose_step_records_have_no_digest_is_read(nav, desk):
+    """What it does not say is not taken for other content."""
+
+    class Older(MemoryLedger):
+        def step_records(self, step, run_keys):
+            return {key: replace(one, digest=None) for key, one in super().step_records(step, run_keys).items()}
+
+    ledger = Older()
+    for fund in "AB":
+        run(nav, DAYS[0], fund, ledger=ledger)
+    assert run(desk, DAYS[0], ledger=ledger)["total"].status == "ok"
+    assert [output["n"] for output in outputs(nav, "value", ledger=ledger).values()] == [1, 1]

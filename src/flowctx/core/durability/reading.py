@@ -254,7 +254,7 @@ class StepInputs:
         records = self.ledger.step_records(item.step_name, [version.run_key for version in versions])
         for version in versions:
             record = records.get(version.run_key)
-            if record is None or record.digest != version.digest:
+            if record is None or record.digest not in (None, version.digest):
                 raise InputMissing(self._gone(name, item, version.capture_id, record is not None))
         return {key: load_record(record, self.store) for key, record in records.items()}
 

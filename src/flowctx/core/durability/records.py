@@ -218,7 +218,7 @@ class StepRecord:
     seconds: float = 0.0
     #: The attempt at the run in which it ran.
     run_attempt: int = 1
-    #: The digest of what it recorded; ``None`` before the ledger has it.
+    #: The digest of what it recorded; ``None`` before the ledger has it, and from a ledger that does not say it.
     digest: str | None = field(default=None, compare=False)
 
     @property
