@@ -45,9 +45,8 @@ def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
             return canonical(kind)
     if T.is_decimal(kind) and kind.scale < 0:
         raise TypeError("decimals of a negative scale")
-    if (
-        T.is_timestamp(kind) and kind.unit == "s"
-    ):  # which Parquet has not: older pyarrow writes any value for a large one
+    # Parquet has no seconds, and older pyarrow writes any value for a large one.
+    if T.is_timestamp(kind) and kind.unit == "s":
         return pa.timestamp("ms", kind.tz)
     if T.is_fixed_size_list(kind):  # one that is null: pyarrow before 26 writes it and cannot read it again
         return pa.large_list(_stored_field(kind.field(0)))
