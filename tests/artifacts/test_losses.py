@@ -277,7 +277,11 @@ def test_chunks_of_a_file_need_no_index():
         table = stored(chunk for chunk in chunks)
         assert table.columns == {"x": "int64"}
         assert list(table.to_pandas().index) == [0, 1, 2, 3, 4]
-    assert list(stored(chunk for chunk in [rows[1:2], rows[3:]]).to_pandas().index) == [1, 3, 4]
+    left_out = stored(chunk for chunk in [rows[:1], rows[2:3], rows[4:]])
+    assert (left_out.columns, list(left_out.to_pandas().index)) == ({"x": "int64"}, [0, 1, 2])
+    for first, second in ((rows[1:2], rows[3:]), (rows[1:2], rows[1:3]), (rows[3:4], rows[:1])):
+        kept = [*first.index, *second.index]
+        assert list(stored(chunk for chunk in [first, second]).to_pandas().index) == kept
 
 
 def test_ids_in_even_steps_of_before_are_read():

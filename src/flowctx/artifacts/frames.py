@@ -178,7 +178,7 @@ def _read_twice(path: str) -> PlainDataError:
 def _of_generator(value: Any, path: str) -> ArrowSource | None:
     if value in _TAKEN:
         raise _read_twice(path)
-    first = next(value, _NOTHING)
+    first: Any = next(value, _NOTHING)
     if first is _NOTHING:
         raise PlainDataError(
             f"{path} is a generator that yields nothing, so that nobody knows its columns; yield a batch without rows "
@@ -187,34 +187,41 @@ def _of_generator(value: Any, path: str) -> ArrowSource | None:
     if not (hasattr(first, "__arrow_c_stream__") or hasattr(first, "__arrow_c_array__")):
         return None
     _TAKEN.add(value)
-    schema, head = _chunk(first, path)
+    plain = not _is_pandas(first) or counts_rows(first.index, start=0)
+    schema, head = _chunk(first, path, plain)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        rows = 0
-        for batch in head:
-            rows += batch.num_rows
-            yield batch
+        yield from head
         for number, item in enumerate(value, 2):
-            other, more = _chunk(item, path, rows)
+            other, more = _chunk(item, path, plain)
             if not other.equals(schema):
                 raise PlainDataError(
                     f"{path}: batch {number} has the columns {_columns(other)}, the first {_columns(schema)}; "
                     "give all batches one schema"
                 )
-            for batch in more:
-                rows += batch.num_rows
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            yield from (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in more)
 
     return ArrowSource(path, lambda: (schema, batches()), once=True)
 
 
-def _chunk(item: Any, path: str, rows: int = 0) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+def _is_pandas(item: Any) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(item, pandas.DataFrame)
+
+
+def _chunk(item: Any, path: str, plain: bool) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return what a generator yields as batches.
+
+    Args:
+        item: What it yields.
+        path: The way to it, for messages.
+        plain: Whether an index that counts rows is left out, as that of the first frame: the order says as much.
+    """
     if isinstance(item, pa.RecordBatch):
         return item.schema, iter([item])
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(item, pandas.DataFrame) and counts_rows(item.index, 0, rows):
-        item = item.reset_index(drop=True)  # which rows of the whole these are, the order says
-        table = arrow_of_pandas(item, path, preserve_index=False)
+    if _is_pandas(item) and counts_rows(item.index):
+        item = item.reset_index(drop=True) if plain else item
+        table = arrow_of_pandas(item, path, preserve_index=not plain)
         return table.schema, iter(table.to_batches())
     if hasattr(item, "__arrow_c_stream__"):
         source = source_of(item, path)

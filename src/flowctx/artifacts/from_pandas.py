@@ -41,11 +41,12 @@ def index_freq(index: Any, path: str) -> str | None:
     return None
 
 
-def counts_rows(index: Any, *starts: int) -> bool:
-    """Whether an index counts the rows from such a number; pandas has one of its kind for ids in even steps, too."""
+def counts_rows(index: Any, start: int | None = None) -> bool:
+    """Whether an index counts rows, from such a number; pandas has one of its kind for ids in even steps, too."""
     import pandas as pd
 
-    return isinstance(index, pd.RangeIndex) and index.name is None and index.step == 1 and index.start in starts
+    counts = isinstance(index, pd.RangeIndex) and index.name is None and index.step == 1
+    return counts and start in (None, index.start)
 
 
 def arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) -> pa.Table:
@@ -68,7 +69,7 @@ def arrow_of_pandas(frame: Any, path: str, preserve_index: bool | None = None) -
         raise PlainDataError(
             f"{path} has {len(frame):,} rows and no columns, and Parquet keeps no such rows; use frame.reset_index()"
         )
-    default = counts_rows(index, 0)
+    default = counts_rows(index, start=0)
     if not default and index.names == [None] and pd.api.types.is_integer_dtype(index.dtype):
         logger.warning(
             "%s has an index without a name, as a filter leaves it, and keeps it as the column __index_level_0__; use "
