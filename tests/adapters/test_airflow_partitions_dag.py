@@ -74,11 +74,7 @@ ZONES = ("UTC", "America/New_York", "Europe/London", "Asia/Tokyo")
 @pytest.mark.parametrize(
     "dates",
     [
-        *({"start_date": midnight(1, zone), "end_date": midnight(10, zone)} for zone in ("UTC", "America/New_York")),
-        *(
-            {"start_date": midnight(1, zone), "end_date": midnight(10, zone)}
-            for zone in ("Europe/London", "Asia/Tokyo")
-        ),
+        *({"start_date": midnight(1, zone), "end_date": midnight(10, zone)} for zone in ZONES),
         {"start_date": midnight(1, "UTC"), "end_date": midnight(10, timezone(timedelta(hours=1)))},
         {"start_date": datetime(2026, 7, 1), "end_date": midnight(10)},  # noqa: DTZ001 - Airflow's default zone
         {"default_args": NEXT},
@@ -99,7 +95,8 @@ def test_a_dag_of_ones_own_says_the_zone_of_its_dates(caplog) -> None:
     assert bounded(said) == ("2026-07-01", "2026-07-10")
     assert not caplog.messages
     assert bounded(DAG("unsaid", schedule=PartitionTimetable(JULY.partitions), **NEXT)) == ("2026-06-30", "2026-07-09")
-    assert "it is taken for 2026-06-30" in caplog.text
+    assert caplog.text.count("it is taken for 2026-06-30") == 1
+    assert "midnight in none of UTC, America/New_York;" in caplog.text
     assert "PartitionTimetable(scheme, timezone='Asia/Tokyo')" in caplog.text
     with pytest.raises(CalendarError, match="did you mean Asia/Tokyo"):
         PartitionTimetable(JULY.partitions, timezone="Asia/Tokio")
@@ -122,6 +119,14 @@ def test_a_backfill_by_the_clock_of_the_ui_makes_the_dates_that_it_shows() -> No
     ):
         keys = [info.partition_key for info in timetable.iter_partition_dagrun_infos(earliest=bound, latest=bound)]
         assert keys == ["2026-07-03"], zone
+
+
+def test_a_backfill_by_a_clock_that_is_not_known_warns(caplog) -> None:
+    """The zone that the UI shows is not told; where no zone that is tried has midnight then, the log says so."""
+    bound = midnight(3, "Europe/Paris").astimezone(UTC)
+    infos = workflow_dag(JULY, **NEXT).timetable.iter_partition_dagrun_infos(earliest=bound, latest=bound)
+    assert [info.partition_key for info in infos] == ["2026-07-02"]
+    assert caplog.text.count("midnight in none of UTC, Asia/Tokyo, America/New_York; it is taken for 2026-07-02") == 1
 
 
 def test_a_date_without_a_zone_is_of_airflows_default_zone(monkeypatch) -> None:

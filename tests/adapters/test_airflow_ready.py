@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -27,6 +27,7 @@ from flowctx import (
     run,
 )
 from flowctx.airflow import PartitionTimetable, _compat, ready, workflow_dag
+from flowctx.airflow.dag import _by_inputs
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.ready import ReadyTrigger, add_starter, inputs_schedule
 from flowctx.core.durability.readiness import Readiness
@@ -128,6 +129,14 @@ def test_it_ends_with_the_date_that_end_date_shows(ledger):
         trigger = deferred.value.trigger
         again = ReadyTrigger(**trigger.serialize()[1])
         assert list(again._ready(schedule.readiness, ledger).values()) == keys
+
+
+def test_its_dates_may_be_default_args():
+    """Airflow takes the dates of a DAG from there, too."""
+    _, month = workflows("by_default")
+    dates = {"start_date": SINCE, "end_date": "2026-01-31T00:00:00+09:00"}
+    schedule = _by_inputs(month, [], {"schedule": "inputs", "default_args": dates}, None)
+    assert (schedule.since, schedule.until) == (SINCE.date(), date(2026, 1, 31))
 
 
 def test_what_is_there_is_not_started_again(ledger):

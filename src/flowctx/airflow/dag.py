@@ -180,7 +180,8 @@ def _by_inputs(
         raise WorkflowError("schedule='inputs' starts a run for each partition; leave out map_over=")
     from flowctx.airflow.ready import inputs_schedule
 
-    start_date, end_date = dag_kwargs.get("start_date"), dag_kwargs.get("end_date")
+    default_args = dag_kwargs.get("default_args") or {}
+    start_date, end_date = (dag_kwargs.get(name) or default_args.get(name) for name in ("start_date", "end_date"))
     return inputs_schedule(workflow, start_date, on_restatement or "ignore", end_date)
 
 

@@ -137,6 +137,7 @@ class PartitionTimetable(Timetable):
     def _fill(self, scheme: PartitionScheme, by_inputs: bool, dag_id: str | None, zones: list[str]) -> None:
         self.scheme, self.by_inputs, self.dag_id, self._zones = scheme, by_inputs, dag_id, zones
         self._clocks = [clock_of(zone) for zone in zones]
+        self._warned: set[datetime] = set()
         self.periodic = scheme.cadence is not None
         self.can_be_scheduled = self.periodic and not by_inputs
         self.description = self._description()
@@ -219,21 +220,28 @@ class PartitionTimetable(Timetable):
         """Return the as-of date, or the hour, that a date of the DAG's means; Airflow has it in UTC."""
         if bound is None:
             return None
-        clocks = self._clocks or [UTC, settings.TIMEZONE]
-        found = bound_of(cadence, bound, clocks)
-        if not (self._clocks or isinstance(found, datetime) or midnight_of(bound, [*clocks, cadence.zone])):
-            _log.warning(
-                "the DAG's date %s is midnight neither in UTC nor in %s; it is taken for %s. If it is midnight in "
-                "another zone, say which: PartitionTimetable(scheme, timezone='Asia/Tokyo')",
-                *(bound, cadence.timezone, found),
-            )
-        return found
+        if self._clocks:
+            return bound_of(cadence, bound, self._clocks)
+        return self._guessed_date(cadence, bound, [UTC, settings.TIMEZONE])
 
     def _shown_date(self, cadence: Cadence, bound: datetime) -> date:
         """Return the as-of date, or the hour, that a bound of a backfill means, which has the zone that was given."""
-        # The UI sends what is midnight in the zone that it shows as an instant in UTC.
-        clocks = [bound.tzinfo] if bound.utcoffset() else [UTC, *self._clocks, settings.TIMEZONE]
-        return bound_of(cadence, bound, clocks)
+        if bound.utcoffset():
+            return bound_of(cadence, bound, [bound.tzinfo])
+        # The UI sends what is midnight in the zone that it shows as an instant in UTC, and does not say the zone.
+        return self._guessed_date(cadence, bound, [UTC, *self._clocks, settings.TIMEZONE])
+
+    def _guessed_date(self, cadence: Cadence, bound: datetime, clocks: list[tzinfo]) -> date:
+        """Return the same of a bound that does not say its zone; the log warns once if none has midnight then."""
+        found, zones = bound_of(cadence, bound, clocks), [*clocks, cadence.zone]
+        if not (bound in self._warned or isinstance(found, datetime) or midnight_of(bound, zones)):
+            self._warned.add(bound)
+            _log.warning(
+                "the date %s is midnight in none of %s; it is taken for %s. If it is midnight in another zone, say "
+                "which: PartitionTimetable(scheme, timezone='Asia/Tokyo')",
+                *(bound, ", ".join(dict.fromkeys(map(str, zones))), found),
+            )
+        return found
 
     def _next(self, lane: Lane, last: DagRunInfo | None, restriction: TimeRestriction) -> DagRunInfo | None:
         # Before 3.2 a scheduled run whose logical date is out of the DAG's dates gets no tasks, and is a success.

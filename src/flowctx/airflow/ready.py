@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple
 
-import pendulum
-from airflow import settings
 from airflow.sdk import DAG, BaseOperator, Context
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -24,7 +22,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.partitions import id_text
 from flowctx.airflow.planned_runs import Count, DagRuns, instant_of_key, start_run, together
 from flowctx.airflow.recording import ledger
-from flowctx.airflow.run_order import day_in, midnight_of
+from flowctx.airflow.run_order import bound_of, day_in, read_date
 from flowctx.core.dates.cadence import Cadence
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
@@ -56,7 +54,7 @@ class InputsSchedule(NamedTuple):
 
 
 def inputs_schedule(
-    workflow: Workflow, start_date: datetime | None, on_restatement: str, end_date: datetime | None = None
+    workflow: Workflow, start_date: datetime | str | None, on_restatement: str, end_date: datetime | str | None = None
 ) -> InputsSchedule:
     """Return the schedule of a workflow whose partitions run when their inputs are there.
 
@@ -73,10 +71,11 @@ def inputs_schedule(
     return InputsSchedule(readiness, _date_of(cadence, start_date), on_restatement, until)
 
 
-def _date_of(cadence: Cadence, bound: datetime) -> date:
+def _date_of(cadence: Cadence, bound: datetime | str) -> date:
     """Return the as-of date that a date of the DAG's means; see ``PartitionTimetable``."""
-    aware = pendulum.instance(bound, tz=settings.TIMEZONE)
-    return midnight_of(aware, [aware.tzinfo]) or day_in(cadence, aware)
+    aware = read_date(bound)
+    found = bound_of(cadence, aware, [aware.tzinfo])
+    return day_in(cadence, found) if isinstance(found, datetime) else found
 
 
 def add_starter(dag: DAG, schedule: InputsSchedule) -> DAG:

@@ -18,7 +18,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pendulum
 from airflow import settings
@@ -259,11 +259,16 @@ def zones_of(*dates: object) -> list[str]:
     """
     found: dict[str, None] = {}
     for date_ in dates:
-        read = pendulum.parse(date_, tz=settings.TIMEZONE, strict=False) if isinstance(date_, str) else date_
-        if isinstance(read, datetime):
-            aware = pendulum.instance(read, tz=settings.TIMEZONE)
+        if isinstance(date_, str | datetime):
+            aware = read_date(date_)
             found[getattr(aware.tzinfo, "key", None) or aware.format("Z")] = None
     return list(found)
+
+
+def read_date(date_: datetime | str) -> DateTime:
+    """Return a date of a DAG as Airflow reads it: without a zone it is of its ``default_timezone``."""
+    read = pendulum.parse(date_, tz=settings.TIMEZONE, strict=False) if isinstance(date_, str) else date_
+    return pendulum.instance(cast("datetime", read), tz=settings.TIMEZONE)
 
 
 def clock_of(zone: str) -> tzinfo:
