@@ -380,6 +380,40 @@ print(os.WTERMSIG(os.waitpid(pid, 0)[1]))
     assert (done.returncode, done.stdout) == (0, f"{int(signal.SIGTERM)}\n"), done.stderr
 
 
+def test_a_worker_that_is_left_alone_ends_by_sigterm() -> None:
+    """It hangs before it can see that its launch has died: SIGTERM, which it outlived before, ends it."""
+    code = """
+import os, signal, time
+from flowctx.backfill.worker_process import outlive_signals
+if os.fork():
+    signal.pause()
+outlive_signals()
+os.kill(os.getpid(), signal.SIGTERM)
+print(os.getpid(), flush=True)
+time.sleep(30)
+print("alive")
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as launcher:
+        assert launcher.stdout is not None
+        worker = int(launcher.stdout.readline())
+        launcher.kill()
+        launcher.wait()
+        os.kill(worker, signal.SIGTERM)
+        assert launcher.stdout.read() == ""
+
+
+def test_a_worker_begins_where_no_process_is_copied() -> None:
+    """Windows has neither forks nor masks of signals."""
+    code = """
+import os, signal
+from flowctx.backfill.worker_process import outlive_signals
+del os.register_at_fork, signal.pthread_sigmask
+outlive_signals()
+signal.raise_signal(signal.SIGTERM)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_what_is_under_way_is_counted(ledger: Ledger) -> None:
     """While it stops, no more partitions are under way than there are workers, and none is once it has."""
     counted: list[int] = []

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 #: What a worker runs: here the worker meets the local runner, of which this package knows nothing.
@@ -62,10 +63,20 @@ def take_place(place: Mapping[str, Any]) -> None:
 def outlive_signals() -> None:
     """In a worker, leave Ctrl-C and ``SIGTERM`` to whoever launches the batch, and lets workers finish their work.
 
-    A machine that shuts down tells all processes at once. Those that a step makes end by ``SIGTERM`` as ever.
+    A machine that shuts down tells all processes at once. Those that a step makes end by ``SIGTERM`` as ever, and so
+    does a worker that whoever launched the batch has left behind.
     """
+    launcher = os.getppid()
+
+    def end_if_alone(number: int, frame: FrameType | None) -> None:
+        if os.getppid() != launcher:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, end_if_alone)
+    if not hasattr(os, "register_at_fork"):  # Windows makes no copies of a process
+        return
     # Blocked while a copy is made, so that none misses a signal that comes before it takes it for what it is.
     os.register_at_fork(
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]),
