@@ -20,11 +20,10 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import UnresolvedAssetJobDefinition
 from flowctx.dagster.partitions import open_weekdays, to_dagster_key
+from flowctx.dagster.tags import PARTITION_TAG, SCHEDULE_TAG
 
 #: Tag with the business date of a run.
 AS_OF_TAG: Final = "flowctx/as_of_date"
-_SCHEDULE_TAG: Final = "dagster/schedule_name"
-_PARTITION_TAG: Final = "dagster/partition"
 _MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
 
@@ -171,9 +170,9 @@ class _Ticks:
             return []
         stop = cadence.index(due) if due else cadence.known_due_count(now)
         dates = list(cadence[max(0, stop - self.catch_up) : stop])
-        made = {_SCHEDULE_TAG: self.name, AS_OF_TAG: sorted({_day(as_of) for as_of in dates})}
+        made = {SCHEDULE_TAG: self.name, AS_OF_TAG: sorted({_day(as_of) for as_of in dates})}
         runs = context.instance.get_runs(filters=dg.RunsFilter(tags=made)) if dates else []
-        known = {run.tags.get(_PARTITION_TAG) for run in runs}
+        known = {run.tags.get(PARTITION_TAG) for run in runs}
         found = [request for as_of in dates for request in self.requests(as_of, values)]
         return [request for request in found if request.partition_key not in known]
 
