@@ -109,7 +109,8 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Do more with an output that was stored just now; here nothing, for classes of your own to override.
 
         It is called once for each partition, also in a run of a range and for assets of your own, and not for what was
-        skipped or failed. What it raises fails the partition.
+        skipped or failed. What it raises fails the partition of a step, and the whole run of an asset of your own: what
+        comes after it in a range is not stored.
 
         Args:
             context: The context of the op.
