@@ -3,6 +3,7 @@
 import copy
 import pickle
 import tracemalloc
+from collections import Counter
 from datetime import UTC, date, datetime
 
 import pytest
@@ -221,6 +222,24 @@ def test_a_digest_depends_on_each_date(cadence, corrected, text):
     assert [len(before), before[0], before[-1]] == [len(after), after[0], after[-1]]
     assert before.digest() != after.digest()
     assert not after.has_digest(before.digest())
+
+
+@pytest.mark.parametrize(
+    ("cadence", "digest"), [(Daily, "2947b8a7355bca602ef8d076c341f0f5"), (Hourly, "7f1191419b616d4fcde341fed200d1b3")]
+)
+def test_a_digest_looks_up_each_date_once(monkeypatch, cadence, digest):
+    """However many ranges have it: funds may have a range each."""
+    asked = Counter()
+    found = type(HOLIDAYS).ordinal_at
+    monkeypatch.setattr(type(HOLIDAYS), "ordinal_at", lambda self, i: asked.update([i]) or found(self, i))
+    scheme = PartitionScheme(date=cadence(start="2026-01-02", calendar=HOLIDAYS), fund=list("ABCDE"))
+    text = ";".join(f"date=2026-09-0{n}..2026-09-3{n % 2},fund={fund}" for n, fund in enumerate("ABCDE", 1))
+    text = text.replace("09-31", "09-29")
+    selection = scheme.select(text)
+    asked.clear()
+    assert selection.digest() == digest
+    middle = HOLIDAYS.index(date(2026, 9, 15))
+    assert asked[middle] == 1
 
 
 def test_digests_of_before_are_accepted():

@@ -30,11 +30,12 @@ class CadenceDimension:
         cadence: Its as-of dates.
     """
 
-    __slots__ = ("cadence", "name")
+    __slots__ = ("_dates", "cadence", "name")
 
     def __init__(self, name: str, cadence: Cadence) -> None:
         self.name = name
         self.cadence = cadence
+        self._dates: dict[int, str] = {}
 
     def has_values(self) -> bool:
         """Tell whether there is any value."""
@@ -71,14 +72,17 @@ class CadenceDimension:
 
     def spell_out(self, run: range) -> list[object]:
         """Return what a digest says of a run: its ends, and its dates where those leave some out."""
-        cadence, at = self.cadence, self.cadence._ordinal_at
+        cadence = self.cadence
+        at: Callable[[int], int] = cadence._ordinal_at
         if at(run[-1]) - at(run[0]) == run[-1] - run[0]:
             return self.ends(run)
-        dates: Iterable[int] = map(at, run)
+        indexes, known = run, self._dates  # ranges of many funds have the same dates
         if isinstance(cadence, Hourly):  # a session has all of its hours
-            first, last = (cadence._day(at(index)) for index in (run[0], run[-1]))
-            dates = [day.toordinal() for day in cadence.business_calendar.sessions(first, last)]
-        return [*self.ends(run), sha256(",".join(map(str, dates)))[:32]]
+            first, last = (cadence._day(at(index)).toordinal() for index in (run[0], run[-1]))
+            calendar = cadence.business_calendar
+            indexes, at = range(calendar.position(first), calendar.position(last + 1)), calendar.ordinal_at
+        known.update((index, str(at(index))) for index in indexes if index not in known)
+        return [*self.ends(run), sha256(",".join(map(known.__getitem__, indexes)))[:32]]
 
     def find(self, value: str) -> int | None:
         """Return the index of a value, or None if it is none of them."""
@@ -110,6 +114,9 @@ class CadenceDimension:
 
     def __hash__(self) -> int:
         return hash((self.name, self.cadence))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CadenceDimension, (self.name, self.cadence)
 
     def __repr__(self) -> str:
         return repr(self.cadence)

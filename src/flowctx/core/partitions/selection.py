@@ -266,7 +266,7 @@ class Selection(Sequence[PartitionKey]):
             >>> funds.has_digest(funds.digest())
             True
         """
-        return digest == self.digest() or digest == self._digest(lambda dimension, run: dimension.ends(run))
+        return digest == self._digest(lambda dimension, run: dimension.ends(run)) or digest == self.digest()
 
     def _digest(self, spell_out: Callable[[CadenceDimension, range], list[object]]) -> str:
         def content(dimension: Dimension, runs: Runs) -> list[object]:
