@@ -8,7 +8,7 @@ import pytest
 
 from flowctx import WorkflowError
 from flowctx.core.data.plain import freeze
-from flowctx.core.data.secrets import with_secrets, without_secrets
+from flowctx.core.data.secrets import stands_for, with_digests, with_secrets, without_secrets
 
 CONFIG = freeze({
     "api_token": "hunter2hunter2",
@@ -56,3 +56,10 @@ def test_a_secret_that_is_nowhere_is_an_error():
     """A value that is hidden, and that the code does not have, is not replaced by stars in silence."""
     with pytest.raises(WorkflowError, match="the config had secrets in api_token, which are not kept; declare them"):
         with_secrets({"api_token": "***"}, {}, "the config")
+
+
+@pytest.mark.parametrize("inner", [1, {"x": 1}])
+def test_what_stands_under_a_name_that_is_hidden_stands_for_itself(inner):
+    """The name of a field may have a secret in it, and is stored without."""
+    data = {"m": {"password=abc": inner}}
+    assert stands_for(with_digests(data), data)

@@ -121,7 +121,7 @@ def _stands_for(stored: Any, hidden: Any, plain: Any) -> bool:
         return _slow_digest(_text(plain), found[1]) == found[2]
     if isinstance(stored, dict) and isinstance(hidden, dict):
         return stored.keys() == hidden.keys() and all(
-            _stands_for(stored[name], inner, plain.get(name)) for name, inner in hidden.items()
+            _stands_for(stored[name], inner, plain.get(name, inner)) for name, inner in hidden.items()
         )
     if isinstance(stored, list) and isinstance(hidden, list):
         return len(stored) == len(hidden) and all(map(_stands_for, stored, hidden, plain))
