@@ -178,6 +178,22 @@ def test_what_was_let_go_is_not_said_to_be_captured_by_nobody(nav, desk, world, 
     assert f"(run {made.run_id}, which failed), so what it held before is not known any more" in gone
 
 
+def test_what_is_under_way_is_waited_for(nav, desk, ledger):
+    """The message advises no second run beside the one that is at it, also where others failed."""
+    run(nav, DAYS[0], "B", ledger=ledger)
+    reads = []
+
+    @nav.step()
+    def look(ctx):
+        reads.append(run(desk, DAYS[0], ledger=ledger)["total"])
+
+    made = run(nav, DAYS[0], "A", ledger=ledger)
+    (read,) = reads
+    why = f"of which no capture is complete: run {made.run_id} is under way; wait for it"
+    assert f"needs partition date=2026-01-05|fund=A of workflow 'nav', {why}" in read.error
+    assert "make it" not in read.error
+
+
 def test_what_is_optional_is_left_out(nav, ledger):
     """None for one output, and missing among several."""
     flow = Workflow("maybe", partitions=nav.partitions)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.recorded import load_record
-from flowctx.core.durability.records import Reads, VersionRead
+from flowctx.core.durability.records import Reads, RunStatus, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.durability.versions import (
     PrunedVersion,
@@ -310,16 +310,17 @@ class StepInputs:
         )
 
     def _was_pruned(self, item: Input, key: PartitionKey | None) -> bool:
-        pruned = self.ledger.pruned_versions(item.workflow.name, [key])
-        return any(one.batch_id == self.ctx.batch_id for one in pruned)
+        return any(v.batch_id == self.ctx.batch_id for v in self.ledger.pruned_versions(item.workflow.name, [key]))
 
     def _missing(self, name: str, item: Input, keys: Sequence[PartitionKey | None], begun: Sequence[Version]) -> str:
         why = "which nobody has captured"
         if begun:  # and none of them is complete, or is no more
-            last = max(begun, key=lambda version: version.claimed_at or "")
+            last = max(begun, key=lambda v: (v.status is RunStatus.RUNNING, v.claimed_at or ""))
             which = f" of {last.partition}" if len(keys) > 1 else ""
-            error = f": {last.error}" if last.error else ""
-            why = f"of which no capture is complete: run {last.run_id}{which} {last.standing}{error}"
+            why = f"of which no capture is complete: run {last.run_id}{which} {last.standing}"
+            if last.status is RunStatus.RUNNING:
+                return f"{self._label(name)} needs {_named(item, keys)}, {why}; wait for it"
+            why += f": {last.error}" if last.error else ""
         target = import_path_of(item.workflow) or f"MODULE:{item.workflow.name}"
         if item.workflow.partitions is None or keys[0] is None:
             command = f"flowctx run {target}"
