@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +16,7 @@ from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import polars_frame
 from flowctx.artifacts.types import canonical, common_type, rows_of, type_and_meaning, type_name
 from flowctx.core.data.tables import Table
+from flowctx.core.dates.parsing import iso_instant
 from flowctx.core.errors import ArtifactError, PlainDataError
 
 #: The dimensions of a partition, and its table.
@@ -213,21 +213,12 @@ def _check_dimension(dims: Mapping[str, str], name: str, column: pa.ChunkedArray
 def _are_all(column: pa.ChunkedArray, value: str) -> bool:
     """Whether all values are that of a dimension, as text, or as the time of a day or an hour."""
     if pa.types.is_timestamp(column.type):
-        if (hour := _hour(value)) is not None:
+        if (hour := iso_instant(value)) is not None:
             own = hour if column.type.tz else hour.replace(tzinfo=None)
             return pc.all(pc.equal(column, pa.scalar(own, column.type))).as_py() is not False
         local = pc.local_timestamp(column) if column.type.tz else column
         column = local.cast(pa.date32(), safe=True)
     return pc.all(pc.equal(column.cast(pa.string()), value)).as_py() is not False
-
-
-def _hour(value: str) -> datetime | None:
-    """Return the hour that a value of a dimension is, if it is one."""
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
 
 
 def _shown(dims: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar, Unpack
 
 from flowctx.core.dates.hours import FIRST_YEAR, LAST_YEAR, SessionHours, ZoneHours, zone_hours
-from flowctx.core.dates.parsing import iso_date
+from flowctx.core.dates.parsing import iso_date, iso_instant
 from flowctx.core.dates.periods import Axis
 from flowctx.core.dates.windows import Cadence, CommonOptions
 from flowctx.core.dates.zones import Window, check_aware
@@ -117,7 +117,7 @@ class Hourly(Cadence):
             >>> Hourly(start="2026-11-01").parse("2026-11-01T05:00+00:00").hour
             5
         """
-        found = self._instant(text)
+        found = iso_instant(text)
         if found is None:
             return None
         try:
@@ -133,7 +133,7 @@ class Hourly(Cadence):
             >>> Hourly(start="2026-01-01", timezone="UTC").say_not_written("2026-01-09T16:00Z")
             'is not written as its hour is; write 2026-01-09T16:00+00:00'
         """
-        found = self._instant(text)
+        found = iso_instant(text)
         if found is None or not FIRST_YEAR <= found.year <= LAST_YEAR:
             return self.not_written
         number = self._hours.number(found)
@@ -149,14 +149,6 @@ class Hourly(Cadence):
         """Return the positions of the hours of a day, a month or a year."""
         day = iso_date(text)
         return super().parse_span(text) if day is None else self.indexes(day, day)
-
-    @staticmethod
-    def _instant(text: str) -> datetime | None:
-        try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-        return found if found.tzinfo is not None else None
 
     def _explain(self, as_of: date) -> str:
         day = self._day(self._ordinal(as_of, "as_of"))

@@ -110,6 +110,20 @@ def iso_date(text: str) -> date | None:
     return parsed if parsed.isoformat() == text else None
 
 
+def iso_instant(text: str) -> datetime | None:
+    """Return the instant that a text is in ISO 8601 form, with its offset, or None if it is none.
+
+    Example:
+        >>> iso_instant("2026-01-09T16:00Z").hour, iso_instant("2026-01-09T16:00")
+        (16, None)
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
 def time_order(text: str) -> str | None:
     """Return what sorts a date or an hour by time, given its text in a key; None if it is neither.
 
