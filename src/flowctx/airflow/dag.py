@@ -162,10 +162,15 @@ def _rule_of_all(as_of: AsOf | None, dag_kwargs: Mapping[str, Any]) -> dict[str,
     return {} if as_of is None else {"default_args": {**(dag_kwargs.get("default_args") or {}), "as_of": as_of}}
 
 
+def _dates(dag_kwargs: Mapping[str, Any]) -> list[list[Any]]:
+    """Return what is said of the DAG's first date, and of its last one, by itself and by its default arguments."""
+    arguments = (dag_kwargs, dag_kwargs.get("default_args") or {})
+    return [[some.get(name) for some in arguments] for name in ("start_date", "end_date")]
+
+
 def _zones(dag_kwargs: Mapping[str, Any]) -> list[str]:
     """Return the zones of the DAG's dates."""
-    arguments = (dag_kwargs, dag_kwargs.get("default_args") or {})
-    return zones_of(*(some.get(name) for name in ("start_date", "end_date") for some in arguments))
+    return zones_of(*itertools.chain(*_dates(dag_kwargs)))
 
 
 def _by_inputs(
@@ -180,8 +185,7 @@ def _by_inputs(
         raise WorkflowError("schedule='inputs' starts a run for each partition; leave out map_over=")
     from flowctx.airflow.ready import inputs_schedule
 
-    default_args = dag_kwargs.get("default_args") or {}
-    start_date, end_date = (dag_kwargs.get(name) or default_args.get(name) for name in ("start_date", "end_date"))
+    start_date, end_date = (own or default for own, default in _dates(dag_kwargs))
     return inputs_schedule(workflow, start_date, on_restatement or "ignore", end_date)
 
 
