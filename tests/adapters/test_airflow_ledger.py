@@ -244,7 +244,7 @@ def test_a_cleared_task_runs_again_in_the_same_run(ledger):
 
 def test_a_cleared_step_of_which_airflow_has_not_heard_is_handed_on(ledger, monkeypatch):
     """A task that dies after the record is complete since the clear: its next try does not run the step again."""
-    calls, told = [], []
+    calls, tries = [], []
     flow = Workflow("unheard")
     policy = RetryPolicy(retries=1, delay=timedelta(milliseconds=10))
     flow.step("load", retries=policy)(lambda ctx: calls.append("load"))
@@ -252,14 +252,14 @@ def test_a_cleared_step_of_which_airflow_has_not_heard_is_handed_on(ledger, monk
     done = run_dag(dag)
 
     def tell_assets(operator, context, ctx):
-        told.append(context["ti"].try_number)
-        if len(told) == 1:
+        tries.append(context["ti"].try_number)
+        if len(tries) == 1:
             raise ConnectionError("as of a process that ends before Airflow hears of it")
 
     monkeypatch.setattr(StepOperator, "tell_assets", tell_assets)
     clear(dag, done.run_id, "load")
     found = ledger.get_run(done.run_id)
-    assert (calls, told, found.status) == (["load", "load"], [2, 3], RunStatus.OK)
+    assert (calls, tries, found.status) == (["load", "load"], [2, 3], RunStatus.OK)
 
 
 def test_a_cleared_run_goes_on_until_all_that_failed_has_run_again(ledger):

@@ -91,8 +91,8 @@ def test_midnight_in_the_zone_of_the_dags_dates_is_that_date(dates: dict[str, An
 def test_a_dag_of_ones_own_says_the_zone_of_its_dates(caplog) -> None:
     """`timezone=` is the zone of its dates; where it is not said, the log says which date a time is taken for."""
     assert JULY.partitions is not None
-    said = DAG("said", schedule=PartitionTimetable(JULY.partitions, timezone="Asia/Tokyo"), **NEXT)
-    assert bounded(said) == ("2026-07-01", "2026-07-10")
+    zoned = DAG("zoned", schedule=PartitionTimetable(JULY.partitions, timezone="Asia/Tokyo"), **NEXT)
+    assert bounded(zoned) == ("2026-07-01", "2026-07-10")
     assert not caplog.messages
     assert bounded(DAG("unsaid", schedule=PartitionTimetable(JULY.partitions), **NEXT)) == ("2026-06-30", "2026-07-09")
     assert caplog.text.count("it is taken for 2026-06-30") == 1

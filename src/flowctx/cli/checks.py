@@ -145,10 +145,8 @@ def _not_yet(place: str) -> Check:
 
 def artifact_checks(ledger: Ledger | FlowctxError) -> Iterator[Check]:
     """Yield whether the store of tables, files and large outputs can be written, read and deleted from."""
-    is_named, is_open = (
-        bool(os.environ.get("FLOWCTX_ARTIFACTS_URL")),
-        not isinstance(ledger, NotYetLedger | FlowctxError),
-    )
+    is_named = bool(os.environ.get("FLOWCTX_ARTIFACTS_URL"))
+    is_open = not isinstance(ledger, NotYetLedger | FlowctxError)
     try:
         store = artifact_store(ledger if is_open or not is_named else None)
     except FlowctxError as exc:

@@ -76,10 +76,10 @@ def test_a_failure_names_its_partition_whatever_its_secrets_are() -> None:
     params = {"token_date": "2026-01-05", "proxy_fund": "GROWTH", "token": "hunter2"}
     done = run(flow, partition="2026-01|GROWTH", params=params, ledger=ledger)
     (record,) = ledger.steps(ledger.get_run(done.run_id).key)
-    said = "no rows of fund=GROWTH|month=2026-01 at 2026-01-05 with ***"
-    assert record.error == f"ValueError: {said}"
+    message = "no rows of fund=GROWTH|month=2026-01 at 2026-01-05 with ***"
+    assert record.error == f"ValueError: {message}"
     assert record.traceback is not None
-    assert record.traceback.endswith(f"ValueError: {said}\n")
+    assert record.traceback.endswith(f"ValueError: {message}\n")
 
 
 def test_a_skipped_run_says_why() -> None:
