@@ -44,7 +44,7 @@ test: $(READY)  ## Run the tests (the slow end-to-end ones are in `make e2e`)
 	@$(BIN)/python -m pytest -m "not e2e and not types" -n 3 --dist loadfile -q --ignore=tests/e2e --ignore=tests/page
 
 # They mostly wait, hence three at a time; all of them share one Airflow and one Dagster. Other files are not looked at.
-e2e: $(READY)  ## Run the tests that start real schedulers, daemons and web servers
+e2e: $(READY)  ## Run the slow tests: real schedulers, daemons and web servers, kills, the site
 	@$(BIN)/python -m pytest -m e2e -n 3 --dist loadfile -q $$(grep -rl --include='test_*.py' mark.e2e tests)
 
 test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler or daemon, on each engine

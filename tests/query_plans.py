@@ -129,6 +129,9 @@ def small_ledger(url: str) -> SqlLedger:
     ledger._database.autocommit(lambda at: at.exec_driver_sql("ANALYZE"))
     if not ledger._database.sqlite:
         # Of tables as small as these it would read all; what counts is that an index can be taken.
+        # Of the database, so that a connection that is made later does so too.
+        name = ledger._database.url.database
+        ledger._database.autocommit(lambda at: at.exec_driver_sql(f"ALTER DATABASE {name} SET enable_seqscan = off"))
         ledger._database.autocommit(lambda at: at.exec_driver_sql("SET enable_seqscan = off"))
     return ledger
 
@@ -164,12 +167,13 @@ _COPIES: dict[str, dict[str, str]] = {
 
 
 @contextmanager
-def statements() -> Iterator[list[tuple[str, Any]]]:
-    """Collect the statements that are executed, with their parameters."""
+def statements(ledger: SqlLedger) -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements that a ledger's database executes, with their parameters."""
     found: list[tuple[str, Any]] = []
 
     def collect(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        found.append((statement, parameters))
+        if connection.engine.url.database == ledger._database.url.database:  # others may be at theirs
+            found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", collect)
     try:
@@ -180,7 +184,7 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
 
 def plans(ledger: SqlLedger, question: Question) -> list[tuple[str, list[str]]]:
     """Ask a question, and return each statement that it takes, and the lines of its plan."""
-    with statements() as found:
+    with statements(ledger) as found:
         question(ledger)
     explain = "EXPLAIN QUERY PLAN " if ledger._database.sqlite else "EXPLAIN (COSTS OFF) "
     explained: dict[str, list[str]] = {}

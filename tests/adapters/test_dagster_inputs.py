@@ -143,6 +143,7 @@ def ledger(tmp_path, monkeypatch):
     return open_ledger(url)
 
 
+@pytest.mark.e2e
 @pytest.mark.filterwarnings("ignore:Non-compliant tag keys", "ignore:Function `AssetSelection.sources`")
 def test_a_backfill_of_dagsters_own_keeps_the_order(tmp_path, ledger) -> None:
     """A chain of dates and the sum over funds, in one backfill: each reads what the backfill itself has made."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis.strategies import lists, sampled_from
 
@@ -130,6 +131,7 @@ def mark_run(ledger, workflow, state):
         ledger.batches.record_outcomes(workflow, [account])
 
 
+@pytest.mark.e2e
 @FEW
 @example(actions=["one", "skip captured", "one"])
 @example(actions=["fail two", "resume there", "resume there", "mark"])
@@ -164,6 +166,7 @@ def test_whatever_happens_on_dagster(actions, ledger):
             world.check()
 
 
+@pytest.mark.e2e
 @FEW
 @example(actions=["fail two", "mark two", "clear three"])
 @example(actions=["fail two", "resume first", "resume first", "mark run"])

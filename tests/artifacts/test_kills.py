@@ -41,6 +41,7 @@ def killed(url: str, moment: random.Random) -> list[dict]:
     return [json.loads(reference) for reference in found]
 
 
+@pytest.mark.e2e
 @pytest.mark.timeout(900 + 30 * KILLS)
 @pytest.mark.parametrize("kind", ["folder", "s3", *OTHERS])
 def test_a_killed_writer_leaves_no_half(kind, request, tmp_path):

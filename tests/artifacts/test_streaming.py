@@ -26,6 +26,7 @@ def streamed(url: str, megabytes: int) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_memory_stays_flat(kind, request, tmp_path):
     """A generator of 512 MB goes through a folder or a bucket and back in less than half of that."""

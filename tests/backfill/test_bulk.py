@@ -216,6 +216,7 @@ class Killed(Threads):
         self.threads[0].join()
 
 
+@pytest.mark.e2e
 def test_what_a_stopped_slice_leaves_under_way_is_over_with_it(ledger: Ledger) -> None:
     """It is canceled, not running, since its engine says that the slice is over; the same launch again goes on with it.
 
@@ -273,6 +274,7 @@ def test_a_batch_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None
     assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
 
 
+@pytest.mark.e2e
 def test_a_retry_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None:
     """What failed before counts when it fails again, and is told of."""
     keys = [str(key) for key in flow.partitions.select(SOME)] if flow.partitions else []
@@ -284,6 +286,7 @@ def test_a_retry_with_too_many_failures_stops_its_slices(ledger: Ledger) -> None
     assert 2 <= progress.ended[PartitionState.FAILED] == len(heard.failures) < 12
 
 
+@pytest.mark.e2e
 def test_a_launch_that_is_canceled_counts_what_is_under_way_apart(ledger: Ledger) -> None:
     """What had ended before, what ended, what slices are at and what has not begun are all there is."""
     batch = Backfill(flow, None, "b", params={"pause": 0.2}, ledger=ledger)

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from html import unescape
 
+import pytest
+
 from documentation.pages import ROOT
 
 NOTEBOOK = ROOT / "docs/notebook.ipynb"
 
 
+@pytest.mark.e2e
 def test_the_notebook_runs(tmp_path):
     """Workflow, selection, result and context are tables; outputs and errors are as they are said to be."""
     command = ["-m", "jupyter", "nbconvert", "--execute", "--to", "html", "--template", "basic"]

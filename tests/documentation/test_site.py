@@ -9,6 +9,8 @@ from mkdocs.config import load_config
 
 from documentation.pages import ROOT
 
+pytestmark = pytest.mark.e2e  # it takes half a minute to build
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):

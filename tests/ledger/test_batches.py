@@ -258,7 +258,7 @@ def test_what_all_launches_have_run_is_not_read_one_by_one(sql_url: str, other: 
     if other is not None:
         ctx = make_context(workflow="flow", run_id=f"batch__{other}__z", partition={"tier": "T3"}, batch_id=other)
         ledger.finish(ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a",))), RunStatus.OK)
-    with statements() as asked:
+    with statements(ledger) as asked:
         found = list(ledger.batches.iter_partitions("b1", "flow", besides="batch__b1__"))
     assert found == ([] if other in (None, "b") else ["tier=T2"])
     assert any("substr" in text for text, _ in asked) is (other not in (None, "b"))

@@ -275,7 +275,7 @@ def test_a_group_takes_as_few_statements_as_a_run(sql_url):
     ledger.list_runs()
     counts = []
     for number in (2, 30):
-        with statements() as found:
+        with statements(ledger) as found:
             run_all(ledger, [f"{number}-{n:02}" for n in range(number)])
             ledger.flush()
         counts.append(len(found))
@@ -326,7 +326,7 @@ def test_any_text_comes_back_from_a_group(sql_url):
         ledger.record(run, [step("one", text="at first")])
         ledger.record(run, records)
         ledger.finish(run, RunStatus.FAILED, odd)
-    with statements() as found:
+    with statements(ledger) as found:
         ledger.flush()
     assert len(found) < 12
     for run in runs:

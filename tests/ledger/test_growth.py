@@ -71,7 +71,7 @@ def a_run(number=1, batch_id="b1", again=""):
 def test_the_first_few_are_found_without_sorting_all(ledger, question):
     """What is limited is read in the order of an index, which ends where enough is found."""
     ledger.begin(a_run())
-    with statements() as found:
+    with statements(ledger) as found:
         question(ledger)
     plans = plans_of(ledger, found)
     assert plans
@@ -82,7 +82,7 @@ def test_the_captures_of_a_partition_are_found_by_it(sqlite_url):
     """Also in a file that has never been analyzed, and where the latest ones are asked for."""
     ledger = SqlLedger(sqlite_url)
     run = ledger.begin(a_run())
-    with statements() as found:
+    with statements(ledger) as found:
         assert len(ledger.captures(workflow="flow", partition=run.context.partition, limit=50)) == 1
     (plan, *_) = plans_of(ledger, found)
     assert "ix_flowctx_capture_workflow (workflow=? AND partition=?)" in plan
@@ -105,7 +105,7 @@ def test_pages_of_outcomes_are_not_sorted(sqlite_url):
     for workflow in ("", "other"):
         facts = {"state": PartitionState.OK, "run_id": "r", "engine": "airflow", "last_seen_at": NOON}
         ledger.batches.record_outcomes("b1", [PartitionRun(partition="n=2", workflow=workflow, **facts)])
-    with statements() as found:
+    with statements(ledger) as found:
         assert [run.partition for run in ledger.batches.iter_outcomes("b1")] == ["n=1", "n=2"]
     paged = [(text, values) for text, values in found if "LIMIT" in text and "coalesce" not in text]
     assert len(paged) == 4
@@ -154,7 +154,7 @@ def test_a_batch_is_counted_by_two_questions(postgres_url):
     ledger.finish(ledger.begin(a_run()), RunStatus.OK)
     note = PartitionRun(partition="n=1", state=PartitionState.OK, run_id="r1", engine="airflow", last_seen_at=NOON)
     ledger.batches.record_outcomes("b1", [note])
-    with statements() as found:
+    with statements(ledger) as found:
         assert ledger.batches.count_outcomes("b1", "flow") == {"ok": 1}
     assert len(found) == 2
     ledger.close()
@@ -173,7 +173,7 @@ def test_which_accounts_there_are_is_told_by_indexes_alone(sqlite_url):
     """Also in a file that has never been analyzed, which knows of no run that it would have to look at."""
     ledger = SqlLedger(sqlite_url)
     ledger.begin(a_run())
-    with statements() as found:
+    with statements(ledger) as found:
         ledger.batches.count_outcomes("b1", "flow")
     plan = [line for line in plans_of(ledger, found[:1]) if "flowctx_run" in line or "flowctx_launch" in line]
     assert len(plan) == 3
@@ -313,7 +313,7 @@ def test_whether_anything_is_noted_is_told_by_an_index(postgres_url):
     ledger.begin(a_run())
     columns = "batch_id, partition, workflow, run_id, engine, state, attempt, heard_at"
     rows = "'b' || mod(n, 2), n, '', 'r', 'airflow', 'ok', 1, '2026' FROM generate_series(1, 20000) n"
-    with statements() as found:
+    with statements(ledger) as found:
         ledger.batches.count_outcomes("b7", "flow")
     numbers = itertools.count(1)
     asked = re.sub(r"%\(\w+\)s", lambda _: f"${next(numbers)}", found[0][0])
@@ -343,7 +343,7 @@ def test_runs_are_found_by_what_fewest_of_them_share(sqlite_url, also, index):
     """Also in a file that has never been analyzed: none of the others is looked at, and nothing is sorted."""
     ledger = SqlLedger(sqlite_url)
     ledger.begin(a_run())
-    with statements() as found:
+    with statements(ledger) as found:
         ledger.list_runs(workflow="flow", **also)
     plan = [line for line in plans_of(ledger, found) if "flowctx_run" in line or "ORDER BY" in line]
     assert "USING INDEX " + index + " " in plan[0]

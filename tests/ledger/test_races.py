@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from durable_flow import claim_all, effects, flow, run_or_resume
 from flowctx import resume
 from flowctx.core.durability.records import RunStatus
@@ -13,6 +15,7 @@ from flowctx.ledger import open_ledger
 from forking import processes
 
 
+@pytest.mark.e2e
 def test_sixteen_processes_share_two_hundred_captures(sql_url):
     """Sixteen processes claim the same two hundred captures in a new database: each is granted once."""
     pipes, children = [], []
