@@ -17,6 +17,7 @@ from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunStatus
+from flowctx.ledger.among import is_one_of, rows_among
 from flowctx.ledger.batch_rows import (
     batch_of,
     batch_of_runs,
@@ -35,7 +36,6 @@ from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, stamp
 from flowctx.ledger.statements import add_batch, of_all_times, put_launch
 from flowctx.ledger.tables import attempts, batches, launches, pruned_captures, runs, steps
-from flowctx.ledger.versions_sql import chunks, is_one_of
 
 _T = TypeVar("_T")
 _NOTHING: Mapping[str, Any] = {}
@@ -216,7 +216,7 @@ class SqlBatches:
         """Yield what engines said, but for what runs of a workflow tell as well."""
         query = select(launches).where(launches.c.batch_id == batch_id)
         if texts is not None:
-            query = query.where(self._is_one(texts, launches.c.partition))
+            query = query.where(is_one_of(self._database, launches.c.partition, texts))
         if workflow is not None:
             names = accounts(self._database, batch_id, workflow).names
             query = query.where(~told_by_run(batch_id, workflow))
@@ -241,7 +241,7 @@ class SqlBatches:
         if workflow is not None:
             query = query.where(pruned_captures.c.workflow == workflow)
         if texts is not None:
-            query = query.where(self._is_one(texts, pruned_captures.c.partition))
+            query = query.where(is_one_of(self._database, pruned_captures.c.partition, texts))
         for page in self._database.pages(query.group_by(*place.values()), place, _PAGE):
             yield from ((row["partition"], pruned_run({**row, "batch_id": batch_id})) for row in page)
 
@@ -250,7 +250,9 @@ class SqlBatches:
     ) -> Iterator[tuple[str, PartitionRun]]:
         of_batch = [runs.c.batch_id == batch_id, *([] if workflow is None else [runs.c.workflow == workflow])]
         if texts is not None:
-            return self._in_order(batch_id, runs.c.partition, *of_batch, self._is_one(texts, runs.c.partition))
+            return self._in_order(
+                batch_id, runs.c.partition, *of_batch, is_one_of(self._database, runs.c.partition, texts)
+            )
         # Runs without a partition are told apart by what they are about, for which there is no index; their texts sort
         # by code points, because those of partitions do.
         dated = runs.c.as_of_date + "|" + runs.c.capture_id
@@ -271,17 +273,12 @@ class SqlBatches:
 
     def _failed_steps(self, run_keys: list[str]) -> dict[str, Mapping[str, Any]]:
         """Return which step failed first in each run, and how."""
-        query = select(steps.c.run_key, steps.c.step, steps.c.payload).where(steps.c.status == "failed")
+        failed = select(steps.c.run_key, steps.c.step, steps.c.payload).where(steps.c.status == "failed")
         found: dict[str, Mapping[str, Any]] = {}
-        for some in chunks(run_keys):
-            of_them = query.where(self._is_one(some, steps.c.run_key)).order_by(steps.c.started_at)
-            for row in self._database.rows(of_them):
-                if row["run_key"] not in found:
-                    found[row["run_key"]] = failure_of(row)
+        for row in rows_among(self._database, failed.order_by(steps.c.started_at), steps.c.run_key, run_keys):
+            if row["run_key"] not in found:
+                found[row["run_key"]] = failure_of(row)
         return found
-
-    def _is_one(self, texts: list[str], column: Any) -> Any:
-        return is_one_of(texts, column, self._database.sqlite)
 
 
 _OF_RUN = (

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.ledger.among import chunks
 from flowctx.ledger.artifacts import rolled_back
 from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
 from flowctx.ledger.database import Database
@@ -21,7 +22,6 @@ from flowctx.ledger.refusals import no_longer_held, superseded, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
 from flowctx.ledger.statements import find_pruned_of, find_rivals, lock_subject, numbered, put_capture, streamed
 from flowctx.ledger.tables import attempts, captures, runs, steps
-from flowctx.ledger.versions_sql import chunks
 
 #: What no two captures have in common, in the order in which they are read.
 _PLACE = (captures.c.subject, captures.c.revision)

@@ -13,11 +13,11 @@ from sqlalchemy import and_, exists, false, func, literal, literal_column, or_, 
 from flowctx.core.batches.outcomes import CHANGED
 from flowctx.core.batches.records import PartitionRun, PartitionState, Standing, shares_run_ids
 from flowctx.core.durability.records import RunStatus
+from flowctx.ledger.among import chunks
 from flowctx.ledger.batch_rows import pruned_run, standings_of
 from flowctx.ledger.database import Database
 from flowctx.ledger.rows import Row
 from flowctx.ledger.tables import LAST_TEXT, batches, launches, pruned_captures, runs
-from flowctx.ledger.versions_sql import chunks
 
 #: How many rows are read at a time.
 _PAGE = 5000

@@ -19,13 +19,13 @@ from sqlalchemy.sql import ColumnElement
 
 from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
 from flowctx.core.errors import FlowctxError, noting
+from flowctx.ledger.among import chunks, is_one_of
 from flowctx.ledger.artifacts import pages_of_keys, rolled_back
 from flowctx.ledger.database import Database
 from flowctx.ledger.reads import reads_of
 from flowctx.ledger.rows import damaged
 from flowctx.ledger.statements import remember_pruned
 from flowctx.ledger.tables import INPUTS, attempts, batches, captures, holds, launches, runs, steps
-from flowctx.ledger.versions_sql import chunks, is_one_of
 
 #: How many rows are forgotten in one transaction at most, and how many at least.
 MOST, _LEAST = 1000, 50
@@ -77,17 +77,18 @@ class Pruning(NamedTuple):
             query = select(steps.c.run_key, steps.c.payload).where(reading)
             read: set[str] = set()
             for keys in pages_of_keys(at, steps.c.run_key, reading):
-                staying = select(runs.c.run_key).where(self._is_one(keys, runs.c.run_key), ~goes)
+                staying = select(runs.c.run_key).where(is_one_of(self.database, runs.c.run_key, keys), ~goes)
                 left = list(at.execute(staying).scalars())
-                read |= self._read_in(at.execute(query.where(self._is_one(left, steps.c.run_key))))
+                read |= self._read_in(at.execute(query.where(is_one_of(self.database, steps.c.run_key, left))))
             while read:
                 new: list[str] = []
                 for keys in chunks(sorted(read - found)):
-                    new += at.execute(select(runs.c.run_key).where(self._is_one(keys, runs.c.run_key), goes)).scalars()
+                    going = select(runs.c.run_key).where(is_one_of(self.database, runs.c.run_key, keys), goes)
+                    new += at.execute(going).scalars()
                 found.update(new)
                 read = set()
                 for keys in chunks(new):
-                    read |= self._read_in(at.execute(query.where(self._is_one(keys, steps.c.run_key))))
+                    read |= self._read_in(at.execute(query.where(is_one_of(self.database, steps.c.run_key, keys))))
         return frozenset(found)
 
     def _read_in(self, rows: Any) -> set[str]:
@@ -100,9 +101,6 @@ class Pruning(NamedTuple):
                 raise damaged(f"what the ledger holds of what a step of run {run_key} has read", exc) from exc
             found.update(read.run_key for some in reads.values() for read in some)
         return found
-
-    def _is_one(self, texts: list[str], column: Any) -> Any:
-        return is_one_of(texts, column, self.database.sqlite)
 
     def run_goes(self) -> tuple[ColumnElement[bool], ...]:
         """Return the conditions that a run goes, unless something that stays has read it."""
@@ -190,21 +188,21 @@ class Pruning(NamedTuple):
         for page in self._pages((runs.c.started_at, runs.c.run_key), runs.c.started_at < self.before):
             keys = [row["run_key"] for row in page]
             found = self.database.rows(
-                select(runs.c.run_key).where(self._is_one(keys, runs.c.run_key), *self.run_goes())
+                select(runs.c.run_key).where(is_one_of(self.database, runs.c.run_key, keys), *self.run_goes())
             )
             yield [row for row in found if row["run_key"] not in self.needed]
 
     def _forget_runs(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
-        among = self._is_one([row["run_key"] for row in page], runs.c.run_key)
+        among = is_one_of(self.database, runs.c.run_key, [row["run_key"] for row in page])
         # Locked, so that nobody goes on with one while it is forgotten.
         going = select(runs.c.run_key).where(among, *self.run_goes()).with_for_update(of=runs)
         keys = list(at.execute(going).scalars())
         # None of their captures is one that stays, or they would.
-        own = (self._is_one(keys, captures.c.holder), captures.c.claimed_at < self.before)
-        self._remember_pruned(at, self._is_one(keys, captures.c.holder))
+        own = (is_one_of(self.database, captures.c.holder, keys), captures.c.claimed_at < self.before)
+        self._remember_pruned(at, is_one_of(self.database, captures.c.holder, keys))
         gone = at.execute(delete(captures).where(*own)).rowcount
         for table in (steps, attempts, runs):
-            at.execute(delete(table).where(self._is_one(keys, table.c.run_key)))
+            at.execute(delete(table).where(is_one_of(self.database, table.c.run_key, keys)))
         return {"runs": len(keys), "captures": gone}
 
     def _captures_to_forget(self) -> Iterator[list[_Row]]:
@@ -213,7 +211,7 @@ class Pruning(NamedTuple):
         return self.database.pages(lost, {"holder": captures.c.holder}, MOST)
 
     def _forget_captures(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
-        among = self._is_one([row["holder"] for row in page], captures.c.holder)
+        among = is_one_of(self.database, captures.c.holder, [row["holder"] for row in page])
         self._remember_pruned(at, and_(among, ~_has_run()))
         goes = (captures.c.claimed_at < self.before, ~self.capture_stays())
         return {"captures": at.execute(delete(captures).where(among, ~_has_run(), *goes)).rowcount}
@@ -248,7 +246,7 @@ class Pruning(NamedTuple):
     def _forget_notes(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
         forgotten = 0
         for (batch_id, workflow), rows in itertools.groupby(page, key=itemgetter("batch_id", "workflow")):
-            among = self._is_one([row["partition"] for row in rows], launches.c.partition)
+            among = is_one_of(self.database, launches.c.partition, [row["partition"] for row in rows])
             of_batch = (launches.c.batch_id == batch_id, launches.c.workflow == workflow)
             forgotten += at.execute(delete(launches).where(*of_batch, among, *self._note_goes())).rowcount
         return {"notes": forgotten}

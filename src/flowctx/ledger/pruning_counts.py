@@ -11,11 +11,11 @@ from sqlalchemy import and_, exists, func, literal_column, or_, select, union
 from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import CaptureState, Pruned, PrunedRuns
+from flowctx.ledger.among import chunks
 from flowctx.ledger.artifacts import referred_paths, rolled_back
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.rows import stamp
 from flowctx.ledger.tables import batches, captures, launches, runs
-from flowctx.ledger.versions_sql import chunks
 
 #: A workflow and a batch.
 _Group: TypeAlias = tuple[str, str | None]

@@ -10,12 +10,12 @@ from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRe
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger.among import rows_among
 from flowctx.ledger.database import Database
 from flowctx.ledger.refusals import no_attempt, one_run
 from flowctx.ledger.rows import attempt_context, run_record, step_record
 from flowctx.ledger.statements import find_run, find_statuses, find_steps, of_all_times, with_context
 from flowctx.ledger.tables import LAST_TEXT, attempts, runs, steps
-from flowctx.ledger.versions_sql import chunks, is_one_of
 
 #: Columns of which few runs have the same value.
 _FEW = {"run_id", "capture_id"}
@@ -76,11 +76,7 @@ class SqlRuns:
 
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
         """Return several runs, by the digests of their keys; those that nobody knows are left out."""
-        rows = (
-            row
-            for some in chunks(list(run_keys))
-            for row in self._database.rows(with_context().where(is_one_of(some, runs.c.run_key, self._database.sqlite)))
-        )
+        rows = rows_among(self._database, with_context(), runs.c.run_key, run_keys)
         return {row["run_key"]: run_record(row) for row in rows}
 
     def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import ARRAY, Text, and_, any_, func, literal, or_, select, true
+from sqlalchemy import and_, func, literal, or_, select, true
 
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
@@ -16,13 +15,12 @@ from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger.among import chunks, is_one_of, rows_among
 from flowctx.ledger.database import Database
 from flowctx.ledger.rows import Row, damaged, step_record
 from flowctx.ledger.standing import FindBatch, standing
 from flowctx.ledger.tables import INPUTS, captures, holds, pruned_captures, runs, steps
 
-#: How many partitions or runs one query asks for.
-_CHUNK = 500
 #: How many partitions are listed at a time.
 _PAGE = 5000
 _STEPS = steps.c
@@ -45,7 +43,6 @@ class SqlVersions(FindBatch):
         found = self._captured(workflow, step, partitions)
         if batch_id is None:
             return found
-        named = self._conditions(partitions)
         parts = (
             select(*_PART_COLUMNS)
             .outerjoin(steps, and_(steps.c.run_key == runs.c.run_key, steps.c.step == step))
@@ -53,7 +50,7 @@ class SqlVersions(FindBatch):
             .where(runs.c.capture_id.is_not(None), runs.c.status != str(RunStatus.OK))
             .where(or_(steps.c.step.is_not(None), runs.c.status == str(RunStatus.RUNNING)))
         )
-        rows = [row for is_one in named for row in self._database.rows(parts.where(is_one(runs.c.partition)))]
+        rows = list(self._of_partitions(parts, runs.c.partition, partitions))
         recorded = [(row["step_started_at"], 0, row) for row in rows if row["step_status"] is not None]
         under_way = [
             (row["begun_at"] or "", 1, row) for row in rows if row["step_status"] is None and _is_to_do(row, step)
@@ -72,27 +69,19 @@ class SqlVersions(FindBatch):
         keys = {str(key): key for key in partitions if key is not None}
         found = {} if len(keys) == len(partitions) else {v.run_key: v for v in self._captured(workflow, step, [None])}
         for choice, texts in itertools.product(choices, chunks(list(keys))):
-            for row in self._database.rows(_meant(choice, workflow, step, texts, self._database.sqlite)):
+            for row in self._database.rows(_meant(self._database, choice, workflow, step, texts)):
                 if (key := keys.get(row["partition"])) is not None:
                     found[row["holder"]] = _version(row, step, key)
         return list(found.values())
 
     def _captured(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
         query = _reading(step).where(captures.c.workflow == workflow)
-        return [
-            _version(row, step)
-            for is_one in self._conditions(partitions)
-            for row in self._database.rows(query.where(is_one(captures.c.partition)))
-        ]
+        return [_version(row, step) for row in self._of_partitions(query, captures.c.partition, partitions)]
 
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
         """Return what is still known of the captures of some partitions that were complete and are pruned."""
         query = select(pruned_captures).where(pruned_captures.c.workflow == workflow)
-        return [
-            _pruned_version(row)
-            for is_one in self._conditions(partitions)
-            for row in self._database.rows(query.where(is_one(pruned_captures.c.partition)))
-        ]
+        return [_pruned_version(row) for row in self._of_partitions(query, pruned_captures.c.partition, partitions)]
 
     def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:
         """Yield the partitions of a workflow that anybody has claimed a capture of, in no particular order."""
@@ -110,20 +99,18 @@ class SqlVersions(FindBatch):
         if reading:  # for which there is an index
             query = query.where(holds("sqlite" if self._database.sqlite else "postgresql", "payload", INPUTS))
         found: dict[str, list[StepRecord]] = {}
-        for some in chunks(list(run_keys)):
-            for row in self._database.rows(query.where(self._is_one(some, steps.c.run_key))):
-                record = step_record(row, row["run_key"])
-                if record.inputs or not reading:
-                    found.setdefault(row["run_key"], []).append(record)
+        for row in rows_among(self._database, query, steps.c.run_key, run_keys):
+            record = step_record(row, row["run_key"])
+            if record.inputs or not reading:
+                found.setdefault(row["run_key"], []).append(record)
         return found
 
     def statuses_of(self, run_keys: Collection[str]) -> dict[str, dict[str, StepStatus]]:
         """Return how the recorded steps of several runs ended, by the digests of their keys."""
         query = select(steps.c.run_key, steps.c.step, steps.c.status)
         found: dict[str, dict[str, StepStatus]] = {}
-        for some in chunks(list(run_keys)):
-            for row in self._database.rows(query.where(self._is_one(some, steps.c.run_key))):
-                found.setdefault(row["run_key"], {})[row["step"]] = StepStatus(row["status"])
+        for row in rows_among(self._database, query, steps.c.run_key, run_keys):
+            found.setdefault(row["run_key"], {})[row["step"]] = StepStatus(row["status"])
         return found
 
     def digests_of(
@@ -131,40 +118,21 @@ class SqlVersions(FindBatch):
     ) -> dict[tuple[str, str], tuple[StepStatus, str]]:
         """Return how some steps of several runs ended, and the digests of what they recorded."""
         query = select(_STEPS.run_key, _STEPS.step, _STEPS.status, _STEPS.digest).where(_STEPS.step.in_(list(steps)))
-        return {
-            (run_key, name): (StepStatus(status), digest)
-            for some in chunks(list(run_keys))
-            for run_key, name, status, digest in self._database.tuples(query.where(self._is_one(some, _STEPS.run_key)))
-        }
+        found = rows_among(self._database, query, _STEPS.run_key, run_keys, self._database.tuples)
+        return {(run_key, name): (StepStatus(status), digest) for run_key, name, status, digest in found}
 
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of one step of several runs, by the digests of their keys."""
         query = select(steps).where(steps.c.step == step)
-        rows = (
-            row
-            for some in chunks(list(run_keys))
-            for row in self._database.rows(query.where(self._is_one(some, steps.c.run_key)))
-        )
+        rows = rows_among(self._database, query, steps.c.run_key, run_keys)
         return {row["run_key"]: step_record(row, row["run_key"]) for row in rows}
 
-    def _conditions(self, partitions: Collection[PartitionKey | None]) -> list[Callable[[Any], Any]]:
-        """Return conditions for a column of partitions, each for so many of them that one query can ask for."""
+    def _of_partitions(self, query: Any, column: Any, partitions: Collection[PartitionKey | None]) -> Iterator[Row]:
+        """Yield the rows of a query that have one of some partitions in a column, or none."""
         texts = [str(key) for key in partitions if key is not None]
-        named: list[Callable[[Any], Any]] = [functools.partial(self._is_one, some) for some in chunks(texts)]
+        yield from rows_among(self._database, query, column, texts)
         if len(texts) < len(partitions):
-            named.append(lambda column: column.is_(None))
-        return named
-
-    def _is_one(self, texts: list[str], column: Any) -> Any:
-        return is_one_of(texts, column, self._database.sqlite)
-
-
-def is_one_of(texts: list[str], column: Any, sqlite: bool) -> Any:
-    """Return the condition that a column has one of some texts.
-
-    PostgreSQL takes them as one value: of hundreds, to send, read and plan each takes longer than to find its row.
-    """
-    return column.in_(texts) if sqlite else column == any_(literal(texts, ARRAY(Text)))
+            yield from self._database.rows(query.where(column.is_(None)))
 
 
 _OF_CAPTURE = (
@@ -215,32 +183,32 @@ def _reading(step: str, first: Any = captures, captured: Any = captures) -> Any:
     return select(*(captured.c[name] for name in _OF_CAPTURE), *_OF_RUN).select_from(joined)
 
 
-def _meant(choice: VersionChoice, workflow: str, step: str, partitions: list[str], sqlite: bool) -> Any:
+def _meant(database: Database, choice: VersionChoice, workflow: str, step: str, partitions: list[str]) -> Any:
     """Return the query for what a choice may mean of some partitions, where it may also find others."""
     # Of a partition there may be many: those of a batch, and the last ones, are found by other indexes.
     of_workflow = captures.c.workflow + "" == workflow
     if choice.batch_id is not None:
-        of_batch = (runs.c.batch_id == choice.batch_id, is_one_of(partitions, runs.c.partition, sqlite))
+        of_batch = (runs.c.batch_id == choice.batch_id, is_one_of(database, runs.c.partition, partitions))
         return _reading(step).where(of_workflow, *of_batch)
     if choice.text == "current":
-        return _reading_last(workflow, step, partitions, sqlite)
-    query = _reading(step).where(captures.c.workflow == workflow, is_one_of(partitions, captures.c.partition, sqlite))
+        return _reading_last(database, workflow, step, partitions)
+    query = _reading(step).where(captures.c.workflow == workflow, is_one_of(database, captures.c.partition, partitions))
     if choice.capture_id is not None:
         return query.where(captures.c.capture_id == choice.capture_id)
     return query if choice.revision is None else query.where(captures.c.revision == choice.revision)
 
 
-def _reading_last(workflow: str, step: str, partitions: list[str], sqlite: bool) -> Any:
+def _reading_last(database: Database, workflow: str, step: str, partitions: list[str]) -> Any:
     """Return the query for captures of partitions after which none was completed by a run that has a step."""
     those, newer, recorded = captures.alias("those"), captures.alias("newer"), steps.alias("recorded")
-    of_them = (those.c.workflow == workflow, is_one_of(partitions, those.c.partition, sqlite))
+    of_them = (those.c.workflow == workflow, is_one_of(database, those.c.partition, partitions))
     subjects = select(those.c.subject).distinct().where(*of_them).subquery("subjects")
     complete = (newer.c.subject == subjects.c.subject, newer.c.state == str(CaptureState.COMPLETE))
     has_step = and_(recorded.c.run_key == newer.c.holder, recorded.c.step == step)
     last = select(newer.c.revision).join(recorded, has_step).where(*complete).order_by(newer.c.revision.desc()).limit(1)
     since = func.coalesce(last.correlate(subjects).scalar_subquery(), 0)
     of_subject = and_(captures.c.subject == subjects.c.subject, captures.c.revision >= since)
-    if sqlite:
+    if database.sqlite:
         return _reading(step, subjects.join(captures, of_subject)).where(captures.c.workflow + "" == workflow)
     # PostgreSQL takes the subjects for many more than they are, and would read all captures, but for the OFFSET.
     found = select(captures).where(of_subject).correlate(subjects).offset(0).lateral("found")
@@ -284,8 +252,3 @@ def _pruned_version(row: Row) -> PrunedVersion:
         )
     except (FlowctxError, TypeError) as exc:
         raise damaged(f"what the ledger holds of the pruned capture {row['capture_id']}", exc) from exc
-
-
-def chunks(items: list[str]) -> Iterator[list[str]]:
-    """Yield so many items at a time as one query asks for."""
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
