@@ -223,8 +223,24 @@ def test_decimals_of_two_scales_are_compared_exactly():
         ({"k": "A"}, "p", Decimal("193.20"), Decimal("193.27"))
     ]
     assert cells(compare_tables(new, old, Comparison(key=("p",)))) == []
-    wide = compare_tables(table(p=[Decimal("9" * 38)]), table(p=[Decimal("0.1")]), Comparison())
-    assert "column 'p' does not become decimal(1) exactly" in str(wide.problem)
+    large = Decimal("9" * 38)
+    found = compare_tables(table(p=[large]), table(p=[Decimal("0.1")]), Comparison())
+    assert cells(found) == [({"row": 0}, "p", large, Decimal("0.1"))]
+    assert found.largest[0].delta == -1e38
+    found = compare_tables(table(p=[Decimal("9" * 76)]), table(p=[Decimal("0.1")]), Comparison())
+    assert "column 'p' does not become decimal(1) exactly (one has more than 75 digits before" in str(found.problem)
+
+
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: [x], lambda x: {"a": [None, x]}])
+def test_a_decimal_is_not_taken_for_what_pyarrow_makes_of_it(form):
+    """With 18 more digits it is above 2**128, and what is left of it is the other number."""
+    one = -(-(2**128) // 10**18)
+    other = Decimal(one * 10**18 - 2**128).scaleb(-18)
+    old, new = table(p=[form(Decimal(one))]), table(p=[form(other)])
+    assert cells(compare_tables(old, new, Comparison())) == [({"row": 0}, "p", form(Decimal(one)), form(other))]
+    assert apart_from(old, new) is None
+    restated = table(p=pa.array([form(Decimal(one)), form(other)])).to_arrow()
+    assert apart_from(old, take_table(restated.slice(0, 1), "t")) == "the scale of decimals (p)"
 
 
 def test_lists_of_nulls_take_the_other_type():

@@ -156,6 +156,20 @@ def test_decimals_take_the_larger_scale_and_nulls_in_lists_the_other_type(one, o
     assert joined.to_arrow().column("x").to_pylist() == [value for t in tables for value in t.column("x").to_pylist()]
 
 
+@pytest.mark.parametrize("bits", [128, 256])
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: [x], lambda x: {"a": [None, x]}])
+def test_no_decimal_becomes_another_number(bits, form):
+    """With 18 more digits it would be above 2**128: pyarrow casts it to what is left, which is small."""
+    number = Decimal(-(-(2**bits) // 10**18))
+    tables = [pa.table({"x": pa.array([form(x)])}) for x in (number, Decimal("1e-18"))]
+    joined = outputs(*tables)
+    words = r"column 'x' of date=2026-01-05.* exactly \(one has more than \d+ digits before the point\); read them"
+    with pytest.raises(PlainDataError, match=words):
+        joined.table("rows").to_arrow()
+    with pytest.raises(PlainDataError, match=words), joined_batches(joined.tables("rows")) as (_, batches):
+        list(batches)
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_day_without_rows_takes_the_types_of_the_others(place):
     """What pandas makes of no rows are floats and objects: they have nothing to lose."""

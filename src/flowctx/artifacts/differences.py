@@ -107,7 +107,7 @@ def _common_types(old: Any, new: Any) -> dict[str, pa.DataType]:
         types[name] = other if pa.types.is_null(kind) or not old.num_rows else kind
         if not old.num_rows or not new.num_rows:
             continue
-        common = common_type(kind, other)
+        common = common_type(kind, other, wide=True)
         if common is None or _mean_two_things(*both):
             old_type, new_type = map(type_and_meaning, both)
             raise PlainDataError(

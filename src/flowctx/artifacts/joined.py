@@ -14,7 +14,7 @@ from flowctx.artifacts.conditions import Condition
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import polars_frame
-from flowctx.artifacts.types import canonical, common_type, rows_of, type_and_meaning, type_name
+from flowctx.artifacts.types import canonical, cast_exactly, common_type, rows_of, type_and_meaning, type_name
 from flowctx.core.data.tables import Table
 from flowctx.core.dates.parsing import iso_instant
 from flowctx.core.errors import ArtifactError, PlainDataError
@@ -189,10 +189,10 @@ def as_one_of(dims: Mapping[str, str], table: pa.Table, fields: Mapping[str, pa.
             names.append(name)
     for name, kind in fields.items():
         try:
-            arrays.append(table.column(name).cast(kind, safe=True) if table.num_rows else pa.chunked_array([], kind))
+            arrays.append(cast_exactly(table.column(name), kind) if table.num_rows else pa.chunked_array([], kind))
         except pa.ArrowInvalid as exc:
             raise PlainDataError(
-                f"column {name!r} of {_shown(dims)} does not become {_name(kind)} exactly: {exc}"
+                f"column {name!r} of {_shown(dims)} does not become {_name(kind)} exactly ({exc}); read them one by one"
             ) from exc
         names.append(name)
     return pa.table(arrays, names=names)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from flowctx.artifacts.changed_cells import Comparison, differing
 from flowctx.artifacts.content import flat_column
-from flowctx.artifacts.types import common_type, inner_types
+from flowctx.artifacts.types import cast_exactly, common_type, inner_types
 from flowctx.core.data.tables import Table
 
 #: What a column is called that was a data frame's index.
@@ -89,7 +89,7 @@ def _of_one_type(one: Any, other: Any) -> tuple[Any, Any, str] | None:
             )
     if all(_T.is_floating(kind) or _T.is_integer(kind) for kind in kinds):
         return _as(one, other, pa.float64(), "types of numbers")
-    common = common_type(*kinds)
+    common = common_type(*kinds, wide=True)
     if common is None:
         return None
     nulls = any(_T.is_null(inner) for kind in kinds for inner in inner_types(kind))
@@ -98,6 +98,6 @@ def _of_one_type(one: Any, other: Any) -> tuple[Any, Any, str] | None:
 
 def _as(one: Any, other: Any, kind: pa.DataType, cause: str) -> tuple[Any, Any, str] | None:
     try:
-        return one.cast(kind), other.cast(kind), cause
+        return cast_exactly(one, kind), cast_exactly(other, kind), cause
     except pa.ArrowInvalid:
         return None

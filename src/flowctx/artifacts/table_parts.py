@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.row_keys import as_array, hash_rows, numbers
-from flowctx.artifacts.types import bytes_of, canonical, is_period, is_text, period_texts, type_name
+from flowctx.artifacts.types import bytes_of, canonical, cast_exactly, is_period, is_text, period_texts, type_name
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError, PlainDataError
 from flowctx.core.temporary_files import having_room
@@ -103,7 +103,7 @@ def _plain(column: Any, kind: pa.DataType) -> Any:
 def _compared(rows: Any, name: str, kind: pa.DataType) -> Any:
     """Return a column as it is compared."""
     try:
-        return _plain(rows.column(name), kind).cast(kind)
+        return cast_exactly(_plain(rows.column(name), kind), kind)
     except pa.ArrowInvalid as exc:  # decimals of more digits than there is room for
         raise PlainDataError(
             f"column {name!r} does not become {type_name(kind)} exactly ({exc}); compare tables of the same types"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -183,10 +184,16 @@ def canonical(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def common_type(one: pa.DataType, other: pa.DataType, *, wide: bool = False) -> pa.DataType | None:
     """Return the canonical type that holds the values of two others as they are, or ``None``.
 
-    Nulls have any type, also those in lists and structs, and decimals take the larger scale.
+    Nulls have any type, also those in lists and structs, and decimals take the larger scale, with which some have too
+    many digits: :func:`cast_exactly` refuses these.
+
+    Args:
+        one: A canonical type.
+        other: Another.
+        wide: Whether decimals of two scales have room for 76 digits; polars has none for more than 38.
 
     Example:
         >>> print(common_type(canonical(pa.decimal128(5, 1)), canonical(pa.decimal128(3, 2))))
@@ -197,9 +204,9 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if T.is_null(one):
         return other
     if T.is_decimal(one) and T.is_decimal(other):
-        digits = max(one.precision, other.precision)
+        digits = 76 if wide and one.scale != other.scale else max(one.precision, other.precision)
         return canonical(pa.decimal256(digits, max(one.scale, other.scale)))
-    inner = [common_type(a.type, b.type) for a, b in zip(children(one), children(other), strict=False)]
+    inner = [common_type(a.type, b.type, wide=wide) for a, b in zip(children(one), children(other), strict=False)]
     fields = [a.with_type(kind) for a, kind in zip(children(one), inner, strict=False) if kind is not None]
     if not fields or len(fields) != max(one.num_fields, other.num_fields):
         return None
@@ -209,6 +216,33 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return pa.list_(fields[0], one.list_size)
     same_names = [field.name for field in children(one)] == [field.name for field in children(other)]
     return pa.struct(fields) if T.is_struct(one) and T.is_struct(other) and same_names else None
+
+
+def cast_exactly(column: Any, kind: pa.DataType) -> Any:
+    """Return a column of a canonical type as another that holds its values.
+
+    Raises:
+        pyarrow.ArrowInvalid: It does not hold one of them.
+    """
+    if column.type == kind:
+        return column
+    _check_room(column, kind)
+    return column.cast(kind)
+
+
+def _check_room(column: Any, kind: pa.DataType) -> None:
+    """Refuse decimals that have too many digits for another scale: pyarrow, up to 26 at least, makes others of some."""
+    own = column.type
+    if T.is_decimal(own) and T.is_decimal(kind):
+        digits = kind.precision - kind.scale
+        room = Decimal(1).scaleb(digits)
+        if any(end is not None and not -room < end < room for end in pc.min_max(column).as_py().values()):
+            raise pa.ArrowInvalid(f"one has more than {digits} digits before the point")
+    elif T.is_struct(own):
+        for inner, field in zip(column.flatten(), children(kind), strict=True):
+            _check_room(inner, field.type)
+    elif T.is_nested(own):
+        _check_room(pc.list_flatten(column), kind.value_type)
 
 
 @lru_cache(maxsize=1024)
