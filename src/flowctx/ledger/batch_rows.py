@@ -15,7 +15,7 @@ from flowctx.core.batches.outcomes import occasion_text, pruned_outcome
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.rows import Row, damaged, stamp, text
+from flowctx.ledger.rows import Row, damaged, optional_stamp, optional_time, stamp, text
 
 _T = TypeVar("_T")
 
@@ -81,8 +81,8 @@ def batch_of(row: Row) -> BatchRecord:
         params_from=row["params_from"],
         created_at=datetime.fromisoformat(row["created_at"]),
         engine=row["engine"],
-        canceled_at=_time(row["canceled_at"]),
-        kept_at=_time(row["kept_at"]),
+        canceled_at=optional_time(row["canceled_at"]),
+        kept_at=optional_time(row["kept_at"]),
         others=_others(row["others"]),
     )
 
@@ -122,8 +122,8 @@ def noted_run(row: Row) -> PartitionRun:
         run_id=row["run_id"],
         engine=row["engine"],
         attempt=row["attempt"],
-        started_at=_time(row["started_at"]),
-        ended_at=_time(row["ended_at"]),
+        started_at=optional_time(row["started_at"]),
+        ended_at=optional_time(row["ended_at"]),
         last_seen_at=datetime.fromisoformat(row["heard_at"]),
         step=row["step"],
         error=row["error"],
@@ -189,8 +189,8 @@ def recorded_run(row: Row, why: Mapping[str, Any]) -> PartitionRun:
             engine=row["engine"],
             attempt=row["attempt"],
             started_at=datetime.fromisoformat(row["started_at"]),
-            begun_at=_time(row["begun_at"]),
-            ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),
+            begun_at=optional_time(row["begun_at"]),
+            ended_at=optional_time(ended_at),
             last_seen_at=datetime.fromisoformat(row["heard_at"]),
             step=why.get("step"),
             error=why.get("error") or row["error"],
@@ -228,12 +228,3 @@ def standings_of(batch_id: str, rows: Iterable[Sequence[Any]]) -> list[Standing]
         ]
     except _WRONG as exc:
         raise damaged(f"what the ledger holds of a partition of batch {batch_id}", exc) from exc
-
-
-def optional_stamp(time: datetime | None) -> str | None:
-    """Return a time as text, where there is one."""
-    return None if time is None else stamp(time)
-
-
-def _time(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value)

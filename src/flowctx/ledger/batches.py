@@ -25,7 +25,6 @@ from flowctx.ledger.batch_rows import (
     failure_of,
     launch_row,
     noted_run,
-    optional_stamp,
     params_of_runs,
     pruned_run,
     recorded_run,
@@ -33,7 +32,7 @@ from flowctx.ledger.batch_rows import (
 from flowctx.ledger.database import Database
 from flowctx.ledger.outcome_counts import OutcomeCounts, accounts, told_by_run
 from flowctx.ledger.refusals import no_batch
-from flowctx.ledger.rows import Row, stamp
+from flowctx.ledger.rows import Row, optional_stamp, stamp
 from flowctx.ledger.statements import add_batch, of_all_times, put_launch
 from flowctx.ledger.tables import attempts, batches, launches, pruned_captures, runs, steps
 

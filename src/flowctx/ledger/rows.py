@@ -28,6 +28,16 @@ def stamp(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def optional_stamp(time: datetime | None) -> str | None:
+    """Return a time as it is stored, where there is one."""
+    return None if time is None else stamp(time)
+
+
+def optional_time(value: str | None) -> datetime | None:
+    """Return a time that is stored, where one is."""
+    return None if value is None else datetime.fromisoformat(value)
+
+
 def text(value: str | None) -> str | None:
     """Return text that every database takes; PostgreSQL takes no NUL, and neither takes half a surrogate pair."""
     return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode() if value is not None else None
@@ -149,12 +159,12 @@ def run_row(run: RunRecord, last_seen_at: datetime, nonce: str) -> dict[str, Any
         "capture_id": ctx.capture_id,
         "started_at": stamp(ctx.started_at),
         "heard_at": stamp(last_seen_at),
-        "finished_at": stamp(run.finished_at) if run.finished_at else None,
+        "finished_at": optional_stamp(run.finished_at),
         "error": text(run.error),
         "nonce": nonce,
         "owner": run.owner,
-        "begun_at": stamp(run.begun_at) if run.begun_at else None,
-        "lease_until": stamp(run.lease_until) if run.lease_until else None,
+        "begun_at": optional_stamp(run.begun_at),
+        "lease_until": optional_stamp(run.lease_until),
     }
 
 
@@ -187,7 +197,7 @@ def run_record(row: Row) -> RunRecord:
             selected=tuple(msgspec.json.decode(row["selected"] or "[]", type=list[str])),
             continued_by=row["continued_by"],
             import_path=row["target"],
-            finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
+            finished_at=optional_time(row["finished_at"]),
             error=row["error"],
             fencing_token=row["fence"],
             last_seen_at=datetime.fromisoformat(row["heard_at"]),
@@ -200,7 +210,7 @@ def run_record(row: Row) -> RunRecord:
 
 def ownership_of(row: Row) -> dict[str, Any]:
     """Return the fields that say whose a run is."""
-    times = {name: datetime.fromisoformat(row[name]) if row[name] else None for name in ("begun_at", "lease_until")}
+    times = {name: optional_time(row[name]) for name in ("begun_at", "lease_until")}
     return {"owner": row["owner"], **times}
 
 
@@ -231,8 +241,8 @@ def capture_row(capture: Capture) -> dict[str, Any]:
         "run_id": capture.run_id,
         "lease_until": stamp(capture.lease_until),
         "claimed_at": stamp(capture.claimed_at),
-        "completed_at": stamp(capture.completed_at) if capture.completed_at else None,
-        "first_completed_at": stamp(capture.first_completed_at) if capture.first_completed_at else None,
+        "completed_at": optional_stamp(capture.completed_at),
+        "first_completed_at": optional_stamp(capture.first_completed_at),
     }
 
 
@@ -254,15 +264,11 @@ def capture_record(row: Row) -> Capture:
             run_id=row["run_id"],
             lease_until=datetime.fromisoformat(row["lease_until"]),
             claimed_at=datetime.fromisoformat(row["claimed_at"]),
-            completed_at=_time(row["completed_at"]),
-            first_completed_at=_time(row["first_completed_at"]),
+            completed_at=optional_time(row["completed_at"]),
+            first_completed_at=optional_time(row["first_completed_at"]),
         )
     except (FlowctxError, TypeError, ValueError) as exc:
         raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
-
-
-def _time(value: str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
 
 
 @lru_cache(maxsize=1024)

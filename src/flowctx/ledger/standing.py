@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import UnknownBatch
-from flowctx.ledger.rows import stamp, step_row
+from flowctx.ledger.rows import optional_stamp, stamp, step_row
 
 
 class FindBatch:
@@ -39,7 +37,7 @@ def standing(state: CaptureState, status: RunStatus) -> RunStatus:
 
 def pruned_version(capture: Capture, batch_id: str | None) -> PrunedVersion | None:
     """Return what stays known of a capture that is pruned; ``None`` of one that never was complete."""
-    known_since = _time(capture.first_completed_at or capture.completed_at)
+    known_since = optional_stamp(capture.first_completed_at or capture.completed_at)
     if known_since is None:
         return None
     return PrunedVersion(
@@ -49,10 +47,6 @@ def pruned_version(capture: Capture, batch_id: str | None) -> PrunedVersion | No
         batch_id=batch_id,
         completed_at=known_since,
     )
-
-
-def _time(time: datetime | None) -> str | None:
-    return stamp(time) if time is not None else None
 
 
 def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Capture | None = None) -> Version:
@@ -68,9 +62,9 @@ def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Ca
         batch_id=run.context.batch_id,
         status=standing(capture.state if capture is not None else CaptureState.HELD, run.status),
         error=run.error,
-        completed_at=_time(capture.completed_at) if capture is not None else None,
-        first_completed_at=_time(capture.first_completed_at) if capture is not None else None,
-        claimed_at=_time(capture.claimed_at) if capture is not None else None,
+        completed_at=optional_stamp(capture.completed_at) if capture is not None else None,
+        first_completed_at=optional_stamp(capture.first_completed_at) if capture is not None else None,
+        claimed_at=stamp(capture.claimed_at) if capture is not None else None,
         part=capture is None,
         has_step=has_step,
         other_steps=() if has_step else run.steps,
