@@ -32,7 +32,7 @@ from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.dates.zones import zone_name
 from flowctx.core.errors import CalendarError, ContextError, MissingExtra, PartitionError
-from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.key import PartitionKey, key_of
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.names import listed
@@ -387,12 +387,10 @@ def requested_key(workflow: Workflow | None, scheme: PartitionScheme | None, par
     """Return the partition that somebody asks a DAG to run: of its workflow, of its scheme, or any."""
     if workflow is not None:
         return workflow.partition_key(partition)
-    if partition is None or isinstance(partition, PartitionKey):
-        return partition
+    if partition is None:
+        return None
     if isinstance(partition, str) and scheme is None and "=" not in partition:
         raise ContextError(
             f"this DAG has no partitions, and {partition!r} no dimension; leave it out, or name one: date="
         )
-    if isinstance(partition, str):
-        return scheme.parse(partition) if scheme is not None else PartitionKey.parse(partition)
-    return PartitionKey(**partition)
+    return scheme.parse(partition) if scheme is not None and isinstance(partition, str) else key_of(partition)

@@ -135,7 +135,7 @@ def _text_of_run(run: Any, scheme: PartitionScheme) -> str | None:
     """Return the text of the key that a run is about, if it says one of the scheme's."""
     stated = run.partition_key or (run.conf or {}).get("partition")
     try:
-        return scheme.text(scheme.check(PartitionKey(**stated) if isinstance(stated, Mapping) else str(stated)))
+        return scheme.text(scheme.check(stated if isinstance(stated, Mapping) else str(stated)))
     except FlowctxError:
         return None
 

@@ -22,7 +22,6 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.engine_versions import numbers
 from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
-from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
@@ -266,7 +265,7 @@ class AirflowLauncher(PollingLauncher):
             if batch_of_run != batch.batch_id or not text or self._scheme is None:
                 continue
             try:
-                key = self._scheme.check(PartitionKey(**text) if isinstance(text, Mapping) else text)
+                key = self._scheme.check(text)
             except FlowctxError:  # of a time when the scheme was another
                 continue
             yield self._told(run, str(key))

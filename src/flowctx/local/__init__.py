@@ -22,7 +22,7 @@ from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
 from flowctx.core.durability.run_plan import LOCAL_LEASE, RunPlan, begin_run, plan_next_attempt, plan_run
 from flowctx.core.durability.version_choice import check_past
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, WorkflowError
-from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.key import PartitionKey, key_of
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Workflow, check_workflow
@@ -371,7 +371,7 @@ def remembered(
     """
     key: PartitionKey | None = None
     if partition:
-        key = workflow.partition_key(partition) if workflow else _loose_key(partition)
+        key = workflow.partition_key(partition) if workflow else key_of(partition)
     found = ledger.get_run(run_id, workflow=workflow.name if workflow else None, partition=key)
     if workflow is None:
         if found.import_path is None:
@@ -392,9 +392,3 @@ def _unknown_place(run: RunRecord) -> str:
         f"the ledger does not know where workflow {run.workflow!r} of run {run.run_id} is in the code; pass it "
         f"(--workflow module:name){own}"
     )
-
-
-def _loose_key(partition: PartitionKey | Mapping[str, Any] | str) -> PartitionKey:
-    if isinstance(partition, str):
-        return PartitionKey.parse(partition)
-    return partition if isinstance(partition, PartitionKey) else PartitionKey(**partition)

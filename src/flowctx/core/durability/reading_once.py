@@ -123,7 +123,7 @@ def _reader(
     if not values:
         return None, None
     known = _only(theirs, frozenset(values))
-    own = known.check(PartitionKey(**values))
+    own = known.check(values)
     window = known.window(own)
     if span is not None and window is not None and span > window.end - window.start + _CLOCK_CHANGE:
         raise ContextError(

@@ -116,7 +116,7 @@ def parse_dagster_key(text: str, scheme: PartitionScheme) -> PartitionKey:
         values[scheme.cadence_dimension] = scheme.cadence.text(_as_of(day, scheme.cadence))
     if static:
         values |= _unfold(by_name[FOLD.join(static)], static)
-    return scheme.check(PartitionKey(**values))
+    return scheme.check(values)
 
 
 def format_of(cadence: Cadence) -> str:

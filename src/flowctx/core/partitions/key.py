@@ -261,3 +261,14 @@ _set_text = PartitionKey.__dict__["_text"].__set__
 
 def _rebuild(dims: dict[str, str]) -> PartitionKey:
     return PartitionKey(**dims)
+
+
+def key_of(value: Mapping[str, object] | str) -> PartitionKey:
+    """Return the key that a key, a dict of dimensions or text is, of any scheme.
+
+    Raises:
+        PartitionError: It is none.
+    """
+    if isinstance(value, str):
+        return PartitionKey.parse(value)
+    return value if isinstance(value, PartitionKey) else PartitionKey(**value)

@@ -11,7 +11,7 @@ from flowctx.core.dates.parsing import parse_date
 from flowctx.core.errors import CalendarError, PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, check_lengths, not_a_key, wrong_names
 from flowctx.core.partitions.index_tree import POINT, Tree, box
-from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
+from flowctx.core.partitions.key import PartitionKey, escape_value, key_of, unescape_value
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.partitions.selection_text import parse_selection
 
@@ -208,12 +208,9 @@ class KeyProduct:
             return self._checked  # type: ignore[return-value]  # it is one
         if isinstance(key, str):
             return self.parse(key)
-        if isinstance(key, PartitionKey):
-            checked = key
-        elif isinstance(key, Mapping):
-            checked = PartitionKey(**key)
-        else:
+        if not isinstance(key, Mapping):
             raise PartitionError(f"{key!r} is no partition key; pass a PartitionKey, a dict or text")
+        checked = key_of(key)
         self.path_of(checked)
         object.__setattr__(self, "_checked", checked)
         return checked

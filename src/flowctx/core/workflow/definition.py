@@ -10,7 +10,7 @@ from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError, WorkflowError
 from flowctx.core.html_tables import table
-from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.partitions.key import PartitionKey, key_of
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import a_kind, nearest
 from flowctx.core.workflow.cascade import RunIf
@@ -227,13 +227,9 @@ class Workflow:
             raise ContextError(
                 f"workflow {self.name!r} is partitioned, and no partition was given; name one in the form {form}"
             )
-        if isinstance(value, str):
-            return PartitionKey.parse(value) if scheme is None else scheme.parse(value)
-        if not isinstance(value, PartitionKey):
-            if not isinstance(value, Mapping):
-                raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
-            value = PartitionKey(**value)
-        return value if scheme is None else scheme.check(value)
+        if not isinstance(value, (str, Mapping)):
+            raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
+        return key_of(value) if scheme is None else scheme.check(value)
 
     def params_with(self, params: Mapping[str, Any] | None, *, known: Iterable[str] = ()) -> FrozenDict:
         """Return the workflow's parameters with ``params`` on top, each read as the type of its default.
