@@ -15,7 +15,7 @@ from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import brief, refuse_another, refuse_another_workflow, same_params
+from flowctx.backfill.same_batch import refuse_another, refuse_another_workflow, same_params
 from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import Settling
@@ -31,6 +31,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, ending_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.printable import brief
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, refuse_while_imported
@@ -172,8 +173,8 @@ class Backfill:
         left_out = {name: value for name, value in without_digests(before).items() if name not in self.params}
         if left_out and (self.params_of is None or isinstance(self.params_of, PartitionParams)):
             raise BatchError(
-                f"batch {self.batch_id!r} has the parameters {brief(left_out)}, of which this says nothing; name them "
-                "too, with the values that they are to have from now on"
+                f"batch {self.batch_id!r} has the parameters {brief(left_out, 80)}, of which this says nothing; name "
+                "them too, with the values that they are to have from now on"
             )
 
     def plan(

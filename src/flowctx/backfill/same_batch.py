@@ -11,7 +11,7 @@ from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
 from flowctx.core.data.secrets import stands_for, without_digests, without_secrets
 from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.printable import amount
+from flowctx.core.printable import amount, brief
 
 #: So many outcomes are asked for at a time.
 _PAGE = 500
@@ -69,12 +69,12 @@ def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[s
     """
     same = "the same"
     if known.digest is None or not selection.has_digest(known.digest):
-        what = f"{amount(known.total or 0, 'partition')} ({brief(known.selection)})"
-        now = f"{requested.total:,} ({brief(requested.selection)})"
+        what = f"{amount(known.total or 0, 'partition')} ({brief(known.selection, 80)})"
+        now = f"{requested.total:,} ({brief(requested.selection, 80)})"
         if known.selection == requested.selection:  # the text is the same, and the values behind it are not
             now += "; a dimension or the calendar of the workflow has changed since"
     elif not stands_for(known.params, params):
-        what, now = (brief(dict(without_secrets(without_digests(one.params)))) for one in (known, requested))
+        what, now = (brief(dict(without_secrets(without_digests(one.params))), 80) for one in (known, requested))
         now += " with other secrets" if what == now else ""
         what = f"the parameters {what}"
     elif known.params_from != requested.params_from:
@@ -127,9 +127,3 @@ def _source(batch: BatchRecord) -> str:
     """Return where parameters are from, in words."""
     again = has_params_again(batch.params_from)
     return "the run that each partition had" if again else batch.params_from or "no function"
-
-
-def brief(value: object) -> str:
-    """Return a value in few characters."""
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from flowctx.backfill.same_batch import brief
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.errors import BatchError, NotDue
@@ -12,6 +11,7 @@ from flowctx.core.partitions.dimensions import CadenceDimension
 from flowctx.core.partitions.key import escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -64,7 +64,7 @@ def selection_again(
     if until is not None and extend:
         raise BatchError(
             f"until only leaves dates out, and adds none to batch {known.batch_id!r}, which has "
-            f"{brief(known.selection)}; leave it out, or select what to add (--select)"
+            f"{brief(known.selection, 80)}; leave it out, or select what to add (--select)"
         )
     return known.selection
 

@@ -189,12 +189,7 @@ def _untag(tag: str, text: Any, path: ValuePath) -> Any:
     try:
         return TAG_READERS[tag](text)
     except TAG_ERRORS as exc:
-        raise PayloadError(f"{shown(path)} has a damaged {tag}: {_brief(text)} ({brief(str(exc))})") from exc
-
-
-def _brief(text: Any) -> str:
-    found = repr(text)
-    return found if len(found) <= 200 else f"{found[:197]}..."
+        raise PayloadError(f"{shown(path)} has a damaged {tag}: {brief(repr(text))} ({brief(str(exc))})") from exc
 
 
 def _own_keys(data: dict[str, Any], path: ValuePath) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from flowctx.core.errors import ContextConflict, OutputTooLarge
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, Update, load_output
 from flowctx.core.execution.keeping import NO_STORE
+from flowctx.core.printable import brief
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import OK, StepResult
@@ -202,13 +203,9 @@ def _newer(key: str, one: Update, other: Update) -> Update:
     if one.by in other.over:
         return other
     if digest(one.value) != digest(other.value):
+        values = " and ".join(brief(repr(update.value), 60) for update in (one, other))
         raise ContextConflict(
-            f"steps {one.by!r} and {other.by!r} both wrote the parameter {key!r}, with different values: "
-            f"{_brief(one.value)} and {_brief(other.value)}; use two names, or put one step after the other"
+            f"steps {one.by!r} and {other.by!r} both wrote the parameter {key!r}, with different values: {values}; use "
+            "two names, or put one step after the other"
         )
     return replace(one, over=tuple(dict.fromkeys((*one.over, other.by, *other.over))))
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from flowctx.core.errors import MissingDimension, PartitionError
+from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
 
 #: Longest canonical text. Airflow stores at most 250 characters of a partition key.
@@ -111,8 +112,7 @@ def _has_control(text: str) -> bool:
 
 
 def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return brief(repr(value), 60)
 
 
 class PartitionKey(Mapping[str, str]):

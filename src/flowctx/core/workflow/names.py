@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from flowctx.core.errors import WorkflowError
+from flowctx.core.printable import brief
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}\Z")
 #: Names that Dagster 1.13 refuses for ops; Airflow takes them, but a workflow must run on both.
@@ -38,9 +39,9 @@ def check_name(name: object, what: str) -> str:
     if name == "<lambda>":
         raise WorkflowError(f"a lambda cannot name a {what}; pass name=, as in @workflow.step(name='fetch')")
     if not isinstance(name, str) or not _NAME.match(name):
-        shown = repr(name) if len(repr(name)) < 80 else f"{repr(name)[:77]}..."
         raise WorkflowError(
-            f"{shown} cannot name a {what}; use up to 100 letters, digits and '_', starting with a letter"
+            f"{brief(repr(name), 80)} cannot name a {what}; use up to 100 letters, digits and '_', starting with "
+            "a letter"
         )
     if name in _RESERVED:
         raise WorkflowError(f"{name!r} cannot name a {what}: Dagster reserves it; use another, such as '{name}_step'")
