@@ -28,6 +28,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import stands_for, with_digests, without_digests
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import COMPLETE
 from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, ending_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
@@ -309,8 +310,8 @@ class Backfill:
             found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=job.key)
         except UnknownRun:
             return replace(job, other_params=not stands_for(self._params_before, self.params))
-        complete = {record.step for record in self.ledger.steps(found.key) if record.complete}
-        incomplete = tuple(step for step in self.workflow.steps if step not in complete)
+        statuses = self.ledger.statuses(found.key)
+        incomplete = tuple(step for step in self.workflow.steps if statuses.get(step) not in COMPLETE)
         return replace(job, other_params=bool(changed_params(job.params, found)), incomplete=incomplete)
 
     def launch(

@@ -182,6 +182,10 @@ class RunRecord:
         )
 
 
+#: How a step ended that need not run again.
+COMPLETE = (StepStatus.OK, StepStatus.SKIPPED, StepStatus.TOLERATED)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepRecord:
     """How one step of a run ended, as the ledger remembers it."""
@@ -224,7 +228,7 @@ class StepRecord:
     @property
     def complete(self) -> bool:
         """Whether it need not run again: it is ok, found that there was nothing to do, or may fail."""
-        return self.status in (StepStatus.OK, StepStatus.SKIPPED, StepStatus.TOLERATED)
+        return self.status in COMPLETE
 
     def result(self, output: FrozenDict) -> StepResult:
         """Return the result that the step had, with the output that it had."""
