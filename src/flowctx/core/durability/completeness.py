@@ -16,7 +16,7 @@ from datetime import timedelta
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
-from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status, followers, nearest_before
+from flowctx.core.workflow.cascade import Order, before_of, ends_of, followers, nearest_before
 from flowctx.core.workflow.result import StepStatus
 
 
@@ -36,7 +36,7 @@ def end_status(order: Order, selected: Collection[str], statuses: Mapping[str, S
         <RunStatus.OK: 'ok'>
     """
     if selected:
-        own = {step: _before(after).among(selected) for step, after in order.items() if step in selected}
+        own = {step: before_of(after).among(selected) for step, after in order.items() if step in selected}
         ended = run_status(own, {step: status for step, status in statuses.items() if step in own})
         if ended in (RunStatus.RUNNING, RunStatus.FAILED):
             return ended
@@ -62,11 +62,7 @@ def unrecorded_steps(order: Order, statuses: Mapping[str, StepStatus]) -> list[s
         >>> unrecorded_steps({"one": (), "two": ("one",), "three": ("two",)}, {"one": StepStatus.OK})
         ['two', 'three']
     """
-    ended: dict[str, StepStatus | None] = {}
-    for step, after in order.items():
-        before = _before(after)
-        ended[step] = statuses.get(step) or cascaded_status((ended.get(name) for name in before), before.run_if)
-    return [step for step, status in ended.items() if status is None]
+    return [step for step, status in ends_of(order, statuses).items() if status is None]
 
 
 def not_recorded_text(steps: Collection[str], *, skipped: bool = False) -> str | None:
@@ -107,10 +103,6 @@ def leads_on(order: Order, step: str, statuses: Mapping[str, StepStatus]) -> boo
     if statuses.get(step) not in (StepStatus.OK, StepStatus.TOLERATED):
         return False
     return not followers(order, [step]) <= statuses.keys()
-
-
-def _before(after: Collection[str]) -> Before:
-    return after if isinstance(after, Before) else Before.of(after, RunIf.OK)
 
 
 def _or_partial(status: RunStatus, *, over: bool) -> RunStatus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -14,7 +14,7 @@ from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRec
 from flowctx.core.errors import PayloadError, WorkflowError
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.upstream import merge_upstream
-from flowctx.core.workflow.cascade import Before, Order, RunIf, cascaded_status, followers
+from flowctx.core.workflow.cascade import Before, Order, RunIf, ends_of, followers
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
@@ -192,10 +192,9 @@ def _no_fetch(name: str, at: str | None) -> Mapping[str, Any]:
     raise PayloadError(f"the output of step {name!r} is not at hand ({at})")
 
 
-def order_of(workflow: Workflow, names: Container[str] | None = None) -> dict[str, Before]:
-    """Return a workflow's steps, or those named, in order, and which of them each one follows."""
-    chosen = [step for name, step in workflow.steps.items() if names is None or name in names]
-    return {step.name: step.before.among(names) for step in chosen}
+def order_of(workflow: Workflow) -> dict[str, Before]:
+    """Return a workflow's steps in order, and which of them each one follows."""
+    return {name: step.before for name, step in workflow.steps.items()}
 
 
 def run_status(order: Order, statuses: Mapping[str, StepStatus]) -> RunStatus:
@@ -210,14 +209,9 @@ def run_status(order: Order, statuses: Mapping[str, StepStatus]) -> RunStatus:
         >>> run_status(order, {}), run_status(order, {"one": StepStatus.SKIPPED})
         (<RunStatus.RUNNING: 'running'>, <RunStatus.SKIPPED: 'skipped'>)
     """
-    ended: dict[str, StepStatus] = {}
-    for step, after in order.items():
-        rule = after.run_if if isinstance(after, Before) else RunIf.OK
-        status = statuses.get(step) or cascaded_status((ended.get(name) for name in after), rule)
-        if status is None:
-            return RunStatus.RUNNING
-        ended[step] = status
-    found = set(ended.values())
+    found = set(ends_of(order, statuses).values())
+    if None in found:
+        return RunStatus.RUNNING
     ranked = (
         (StepStatus.FAILED, RunStatus.FAILED),
         (StepStatus.OK, RunStatus.OK),

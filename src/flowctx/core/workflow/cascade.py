@@ -38,9 +38,9 @@ class Before(tuple[str, ...]):
         found.run_if = run_if
         return found
 
-    def among(self, names: Container[str] | None) -> Before:
-        """Return those of some steps; all, if ``names`` is ``None``."""
-        return self if names is None else Before.of((name for name in self if name in names), self.run_if)
+    def among(self, names: Container[str]) -> Before:
+        """Return those of some steps."""
+        return Before.of((name for name in self if name in names), self.run_if)
 
 
 #: The steps of a run in order, and which of them each one follows; a :class:`Before` where its rule is not ``ok``.
@@ -125,3 +125,22 @@ def cascaded_status(before: Iterable[StepStatus | None], run_if: RunIf = RunIf.O
     if StepStatus.FAILED in found or StepStatus.NOT_RUN in found:
         return StepStatus.NOT_RUN
     return StepStatus.SKIPPED if StepStatus.SKIPPED in found and run_if is RunIf.OK else None
+
+
+def before_of(after: Collection[str]) -> Before:
+    """Return the steps that one follows, with its rule."""
+    return after if isinstance(after, Before) else Before.of(after, RunIf.OK)
+
+
+def ends_of(order: Order, statuses: Mapping[str, StepStatus]) -> dict[str, StepStatus | None]:
+    """Return how the steps of a run end, given how some did; ``None`` of one that is still to run.
+
+    Example:
+        >>> ends_of({"one": (), "two": ("one",), "three": ()}, {"one": StepStatus.SKIPPED})
+        {'one': <StepStatus.SKIPPED: 'skipped'>, 'two': <StepStatus.SKIPPED: 'skipped'>, 'three': None}
+    """
+    ended: dict[str, StepStatus | None] = {}
+    for step, after in order.items():
+        before = before_of(after)
+        ended[step] = statuses.get(step) or cascaded_status((ended.get(name) for name in before), before.run_if)
+    return ended
