@@ -221,6 +221,44 @@ def test_batches_of_two_schemas_are_refused():
         stored(frames)
 
 
+def ordered(*values, of):
+    return pd.DataFrame({"c": pd.Categorical(values, categories=of, ordered=True)})
+
+
+def enum(*values, of):
+    return pl.DataFrame({"c": values}, schema={"c": pl.Enum(of)})
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [ordered("A", "CCC", of=["A", "CCC"]), ordered("BB", of=["A", "BB", "CCC"])],
+        [ordered("A", of=["A", "B"]), ordered("A", of=["B", "A"])],
+        [enum("A", of=["A", "B"]), enum("mid", of=["A", "mid", "B"])],
+        [enum(of=["A", "B"]), enum("mid", of=["A", "mid", "B"])],
+    ],
+)
+def test_batches_of_two_orders_of_categories_are_refused(frames):
+    """A rating between two others cannot be put at the end, and polars knows no value that its Enum has not."""
+    with pytest.raises(PlainDataError, match="an order in column 'c', and a batch has others than the first; give all"):
+        stored(frame for frame in frames)
+    if isinstance(frames[0], pd.DataFrame):
+        with pytest.raises(PlainDataError, match="an order in column 'c'"):
+            stored(pa.concat_tables([pa.table(frame) for frame in frames]))
+
+
+def test_batches_may_have_new_categories_at_the_end():
+    """Where they have no order, or a batch has none yet."""
+    plain = (pd.DataFrame({"c": pd.Categorical([one])}) for one in "BA")
+    assert list(stored(plain).to_pandas().c.cat.categories) == ["B", "A"]
+    found = (
+        stored(frame for frame in (ordered(None, of=pd.Index([], dtype="str")), ordered("A", of=["B", "A"])))
+        .to_pandas()
+        .c
+    )
+    assert (list(found.cat.categories), found.cat.ordered, found[1]) == (["B", "A"], True, "A")
+
+
 @pytest.mark.parametrize(
     "frame",
     [

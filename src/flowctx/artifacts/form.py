@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from flowctx.artifacts.content import fixed_values, flat, flat_list
 from flowctx.artifacts.types import EXTENSION, T, canonical, children, inner_types, is_binary, is_list, is_text, is_view
+from flowctx.core.errors import PlainDataError
 
 #: Whether pyarrow can cast to views and hand them to other libraries.
 _HAS_VIEWS = int(pa.__version__.partition(".")[0]) >= 23
@@ -170,8 +171,12 @@ class Form:
         self.categories: dict[int, pa.Array] = {}
         self._indices = [i for i, field in enumerate(schema) if T.is_dictionary(_storage(field.type))]
 
-    def see(self, group: list[pa.RecordBatch]) -> None:
-        """Note the categories of batches; those that only later ones have are put at the end."""
+    def see(self, group: list[pa.RecordBatch], path: str) -> None:
+        """Note the categories of batches; those that only later ones have are put at the end.
+
+        Raises:
+            PlainDataError: They have an order, and those of two batches are others.
+        """
         for i in self._indices:
             for batch in group:
                 column = batch.column(i)
@@ -181,6 +186,8 @@ class Form:
                 if known is None:
                     self.categories[i] = values
                 elif known is not values and not known.equals(values):
+                    if column.type.ordered and len(known) and len(values):
+                        raise other_categories(path, self.schema.names[i])
                     known, values = flat(known, canonical(known.type)), flat(values, canonical(values.type))
                     new = values.filter(pc.invert(pc.is_in(values, known)))
                     self.categories[i] = pa.concat_arrays([known, new]) if len(new) else known
@@ -283,6 +290,14 @@ def _with_room(kind: pa.DataType, categories: int) -> pa.DataType:
         bits *= 2
     index = getattr(pa, f"{'u' * unsigned}int{bits}")()
     return pa.dictionary(index, kind.value_type, kind.ordered)
+
+
+def other_categories(path: str, column: str) -> PlainDataError:
+    """Return the error of categories that have an order, and of which no one order is known."""
+    return PlainDataError(
+        f"{path} has categories with an order in column {column!r}, and a batch has others than the first; give all "
+        "batches the same ones"
+    )
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:

@@ -88,7 +88,7 @@ def write_parquet(
             for group in _not_kept(begun, groups):
                 feed(group)
                 if form is not None:
-                    form.see(group)
+                    form.see(group, path)
                 with _explaining(path):
                     writer.write_table(plan.as_stored(group), row_group_size=_GROUP_ROWS)
         if not len(schema) and digest.rows:
