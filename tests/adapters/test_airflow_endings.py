@@ -8,7 +8,8 @@ import pytest
 from airflow.listeners.listener import get_listener_manager
 from airflow.sdk import DAG, chain, task
 
-from flowctx import PartitionScheme, Workflow
+from adapters.test_airflow_parts import change
+from flowctx import PartitionScheme, Workflow, resume
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow.endings import RunListener, end_of_dag_run, record_end
 from flowctx.airflow.running import run_dag
@@ -128,3 +129,23 @@ def test_a_run_that_two_dags_make_ends_with_the_last(ledger, dag, state, status)
     assert seen == [status]
     known = ledger.get_run("joint")
     assert (known.status, known.attempt, len(ledger.steps(known.key))) == (RunStatus.OK, 1, 3)
+
+
+def test_a_run_that_went_on_here_ends_with_airflow_again(ledger):
+    """Once a cleared task has begun, the run is Airflow's: its end there is that of the run, for its batch, too."""
+    flow, seen = Workflow("back_again"), []
+
+    @flow.step()
+    def load(ctx):
+        if len(seen) < 2:
+            seen.append(ledger.get_run(ctx.run_id).engine)
+            raise ValueError("vendor down")
+        seen.extend(run.engine for run in ledger.batches.iter_outcomes("b"))
+        record_end(end_of_dag_run("back_again", ctx.run_id, "failed", "task_failure"))
+        seen.append(ledger.get_run(ctx.run_id).status)
+
+    dag = workflow_dag(flow, schedule=None)
+    failed = run_dag(dag, batch_id="b")
+    resume(failed.run_id, flow, ledger=ledger)
+    change(dag, failed.run_id, clear=["load"])
+    assert seen == ["airflow", "local", "airflow", RunStatus.FAILED]

@@ -207,6 +207,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         self._renew(at, known, now, now + wanted.lease)
         joined = known.joined_by(wanted.run)
         if joined is not known:
+            at.execute(update(runs).where(runs.c.run_key == known.key.digest).values(engine=joined.engine))
             execute(at, put_attempt(at), attempt_row(joined))
         return joined
 

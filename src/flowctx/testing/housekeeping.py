@@ -22,15 +22,26 @@ class HousekeepingContract:
     """The facts that hold for what is forgotten and kept."""
 
     @pytest.mark.parametrize("ended", [False, True])
-    def test_a_run_that_two_dags_make_is_kept_as_the_last_ones(self, ledger: Ledger, ended: bool) -> None:
-        """What the engine says of a run is of the DAG whose step has begun last; all else is as it was begun."""
-        first, second = (a_run(metadata={"engine": {"name": "airflow", "dag_id": name}}) for name in ("one", "two"))
+    @pytest.mark.parametrize(
+        "engines",
+        [
+            ({"name": "airflow", "dag_id": "one"}, {"name": "airflow", "dag_id": "two"}),
+            ({"name": "local"}, {"name": "airflow", "dag_id": "two"}),
+            ({"name": "local"}, {"name": "dagster", "instance": "one"}),
+        ],
+    )
+    def test_a_run_that_two_begin_is_kept_as_the_last_ones(
+        self, ledger: Ledger, ended: bool, engines: tuple[dict[str, str], dict[str, str]]
+    ) -> None:
+        """The engine of a run, and its DAG there, are those whose step began last; all else is as it was begun."""
+        first, second = (a_run(metadata={"engine": engine}, batch_id="b") for engine in engines)
         begun = ledger.begin(first)
         if ended:
             ledger.finish(begun, RunStatus.PARTIAL)
         joined = ledger.begin(replace(second, context=replace(second.context, params={"other": 1})))
         assert ledger.get_run("run-1") == joined
-        assert joined.context.metadata["engine"]["dag_id"] == "two"
+        assert engines[1].items() <= joined.context.metadata["engine"].items()
+        assert [run.engine for run in ledger.batches.iter_outcomes("b")] == [engines[1]["name"]]
         assert (joined.attempt, joined.context.params) == (1, first.context.params)
 
     def test_old_runs_are_forgotten_but_not_the_current_capture(self, ledger: Ledger, clock: FakeClock) -> None:

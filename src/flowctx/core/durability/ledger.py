@@ -59,8 +59,8 @@ class RunLedger(Protocol):
             seen: How the recorded steps of ``resumes`` ended when it was read, for whoever planned by them.
 
         Returns:
-            The run as it is remembered, with its fence; what its engine says of it is of the DAG whose step has begun
-            last (:meth:`RunRecord.joined_by`).
+            The run as it is remembered, with its fence; its engine, and what that says of it, are those of the step
+            that has begun last (:meth:`RunRecord.joined_by`).
 
         Raises:
             CaptureRefused: The capture was not granted; nothing is written.

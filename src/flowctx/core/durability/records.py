@@ -152,15 +152,15 @@ class RunRecord:
         return str(engine_of(self.context).get("name", "local"))
 
     def joined_by(self, run: RunRecord) -> RunRecord:
-        """Return this run as it is from a step on that another DAG's run of the same id begins.
+        """Return this run as it is from a step on that another engine, or another DAG's run of the same id, begins.
 
-        Whether it is under way, the engine then says of that DAG's run.
+        Whether it is under way, that engine then says of that DAG's run.
 
         Args:
             run: The run as that step has it.
         """
         was, now = engine_of(self.context), engine_of(run.context)
-        if was.get("name") != now.get("name") or was.get("dag_id") == now.get("dag_id"):
+        if not now or all(was.get(name) == now.get(name) for name in ("name", "dag_id")):
             return self
         facts = {**now, "started_at": run.context.started_at}
         return replace(self, context=replace(self.context, metadata={**self.context.metadata, "engine": facts}))
