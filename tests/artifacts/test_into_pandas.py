@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 
-from flowctx import Outputs, PartitionKey
+from flowctx import Outputs, PartitionKey, PlainDataError
 from stored_tables import stored
 
 LONG = 2**53 + 1
+LIST = pa.list_(pa.int64())
 
 
 def plain(value):
@@ -53,6 +57,55 @@ def test_whole_numbers_that_are_floats_are_read_as_floats():
     frame = stored(table).to_pandas()
     assert [str(dtype) for dtype in frame.dtypes] == ["float64", "float64", "object", "int64"]
     assert frame["lists"][0].dtype == "float64"
+
+
+CLOSE = datetime(2026, 1, 31, 20, tzinfo=ZoneInfo("America/New_York"))
+IN_ZONE = pa.timestamp("us", "America/New_York")
+EXACT = pd.Timestamp("2026-01-31 20:00:00.123456789", tz="America/New_York")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[CLOSE, None], None], pa.list_(IN_ZONE)),
+        pa.array([[[CLOSE], [CLOSE, None]], None], pa.list_(pa.list_(IN_ZONE))),
+        pa.array([[CLOSE], None], pa.list_(IN_ZONE, 1)),
+        pa.array([[EXACT], []], pa.list_(pa.timestamp("ns", "America/New_York"))),
+        pa.array(
+            [{"at": EXACT, "n": [LONG, None]}, None], pa.struct({"at": pa.timestamp("ns", EXACT.tz.key), "n": LIST})
+        ),
+        pa.array([{"at": EXACT.tz_localize(None)}, {"at": None}], pa.struct({"at": pa.timestamp("ns")})),
+        pa.array([{"took": pd.Timedelta(7, "ns")}], pa.struct({"took": pa.duration("ns")})),
+        pa.array([[("a", EXACT)], []], pa.map_(pa.string(), pa.timestamp("ns", EXACT.tz.key))),
+        pa.array([{"at": [CLOSE]}], pa.struct({"at": pa.list_(IN_ZONE)})),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_times_in_lists_and_structs_stay_what_they_are(column):
+    """With their zone, and no number of nanoseconds; those of categories are below."""
+    found = stored(pa.table({"column": column})).to_pandas()["column"]
+    assert repr(plain(found)) == repr(plain(column.to_pylist()))
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC", "+09:00"])
+def test_categories_of_times_keep_their_zone(zone):
+    """In a column, and in an index, alone or one of its levels."""
+    times = pd.Categorical(
+        pd.to_datetime(["2026-01-31 20:00", None, "2026-01-30 20:00"]).tz_localize(zone), ordered=True
+    )
+    frame = pd.DataFrame({"n": [1, 2, 3], "at": times})
+    for given in (frame, frame.set_index("at"), frame.assign(k=list("abc")).set_index(["k", "at"])):
+        pd.testing.assert_frame_equal(stored(given).to_pandas(), given)
+    assert stored(frame).to_pandas(where=[("n", ">", 1)])["at"].cat.categories.tz is not None
+
+
+def test_times_that_python_does_not_have_are_refused():
+    """In lists, where pandas has no times with a zone of its own."""
+    table = stored(pa.table({"at": pa.array([[2**62]], pa.list_(pa.timestamp("us", "UTC")))}))
+    with pytest.raises(
+        PlainDataError, match=r"column 'at' has times in list<timestamp\[us\]@UTC> that Python does not"
+    ):
+        table.to_pandas()
 
 
 @pytest.mark.parametrize(
