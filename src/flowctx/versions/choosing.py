@@ -15,7 +15,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import StepRecord
 from flowctx.core.durability.version_choice import VersionChoice, check_past
-from flowctx.core.durability.versions import PrunedVersion, Version, older_with_step, without_step
+from flowctx.core.durability.versions import PrunedVersion, Version, by_partition, older_with_step, without_step
 from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
@@ -168,12 +168,8 @@ class StepVersions:
         """Yield partitions in their order, each with the captures that may be meant, and those that were pruned."""
         rest = iter(keys)
         while page := list(itertools.islice(rest, _PAGE)):
-            there: dict[PartitionKey | None, list[Version]] = {}
-            gone: dict[PartitionKey | None, list[PrunedVersion]] = {}
-            for version in self.ledger.versions_meant(self.workflow.name, self.step, page, choices):
-                there.setdefault(version.partition, []).append(version)
-            for one in self.ledger.pruned_versions(self.workflow.name, page):
-                gone.setdefault(one.partition, []).append(one)
+            there = by_partition(self.ledger.versions_meant(self.workflow.name, self.step, page, choices))
+            gone = by_partition(self.ledger.pruned_versions(self.workflow.name, page))
             for key in page:
                 yield key, there.get(key, []), gone.get(key, [])
 

@@ -13,7 +13,7 @@ from flowctx.core.dates.zones import last_day_before
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import RunStatus, VersionRead
-from flowctx.core.durability.versions import Version, place_of, version_to_read
+from flowctx.core.durability.versions import Version, by_partition, place_of, version_to_read
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
@@ -76,9 +76,7 @@ class Need:
             if self.mapping is None or self.mapping.lacking(key) is None
         }
         wanted = list(dict.fromkeys(itertools.chain.from_iterable(read.values())))
-        found: dict[PartitionKey | None, list[Version]] = {}
-        for version in ledger.versions(self.workflow, self.step, wanted) if wanted else ():
-            found.setdefault(version.partition, []).append(version)
+        found = by_partition(ledger.versions(self.workflow, self.step, wanted) if wanted else ())
         chosen = {one: version_to_read(versions, None) for one, versions in found.items()}
         there = {
             one: _Read(self, version, found[one])

@@ -14,8 +14,8 @@ from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, RunStatus, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.durability.versions import (
-    PrunedVersion,
     Version,
+    by_partition,
     older_with_step,
     version_read,
     version_to_read,
@@ -129,10 +129,8 @@ class StepInputs:
             return self._versions_then(name, item, keys, known_at)
         batch_id, workflow = self.ctx.batch_id, item.workflow.name
         unmade = self.await_made(item, keys)  # before the ledger is asked, which knows more after the wait
-        candidates: dict[PartitionKey | None, list[Version]] = {}
         versions = self.ledger.versions(workflow, item.step_name, keys, batch_id=batch_id)
-        for version in versions:
-            candidates.setdefault(version.partition, []).append(version)
+        candidates = by_partition(versions)
         own_runs = self._own_runs(workflow, versions)
         chosen = {key: version_to_read(candidates.get(key, ()), batch_id, own_runs) for key in keys}
         to_come = self._to_come(item, [k for k, v in chosen.items() if v is None or v.batch_id != batch_id])
@@ -170,12 +168,8 @@ class StepInputs:
         self, name: str, item: Input, keys: Sequence[PartitionKey | None], known_at: datetime
     ) -> list[Version]:
         """Return the version of each partition that was current at a time."""
-        found: dict[PartitionKey | None, list[Version]] = {}
-        for version in self.ledger.versions(item.workflow.name, item.step_name, keys):
-            found.setdefault(version.partition, []).append(version)
-        pruned: dict[PartitionKey | None, list[PrunedVersion]] = {}
-        for one in self.ledger.pruned_versions(item.workflow.name, keys):
-            pruned.setdefault(one.partition, []).append(one)
+        found = by_partition(self.ledger.versions(item.workflow.name, item.step_name, keys))
+        pruned = by_partition(self.ledger.pruned_versions(item.workflow.name, keys))
         choice = VersionChoice(known_at=known_at)
         chosen = {key: choice.version(found.get(key, ()), pruned.get(key, ())) for key in keys}
         missing = [key for key, version in chosen.items() if version is None]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from flowctx.core.durability.records import RunStatus, VersionRead
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
+
+_V = TypeVar("_V", "Version", "PrunedVersion")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +123,14 @@ def _current_place(version: Version) -> tuple[int, str, int]:
     """Return what decides which version of a partition is current; without partitions it is time."""
     revision = version.revision
     return (revision, "", 0) if version.partition is not None else (0, version.completed_at or "~", revision)
+
+
+def by_partition(versions: Iterable[_V]) -> dict[PartitionKey | None, list[_V]]:
+    """Return the versions of each partition, in their order."""
+    found: dict[PartitionKey | None, list[_V]] = {}
+    for version in versions:
+        found.setdefault(version.partition, []).append(version)
+    return found
 
 
 def place_of(version: Version) -> tuple[int, str]:
