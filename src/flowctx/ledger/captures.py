@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured
+from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld
 
 
@@ -74,6 +75,11 @@ def requested_capture(
         claimed_at=now,
         **claimant,  # type: ignore[arg-type]
     )
+
+
+def claimant_of(run: RunRecord) -> dict[str, Any]:
+    """Return what a capture says of the run that asks for it."""
+    return {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
 
 
 def by_subject(capture: Capture) -> tuple[str, int]:

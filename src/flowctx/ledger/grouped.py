@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy.engine import Connection
@@ -29,7 +30,7 @@ from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus, St
 from flowctx.core.errors import FlowctxError, LedgerUnavailable
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.sql import Beginning, SqlLedger
-from flowctx.ledger.together import Ending, Together, subject_of
+from flowctx.ledger.together import Ending, Together
 
 #: How old the work may be that no commit stands for yet.
 GROUP_SECONDS: Final = 0.02
@@ -103,7 +104,7 @@ class GroupedLedger(SqlLedger):
     def begin_ahead(self, runs: Sequence[RunRecord], lease: timedelta) -> None:
         """Begin several new runs in the transaction of what was put off; :meth:`begin` gives the answer to each."""
         # The subjects' locks come before any row's and in one order, so that two groups cannot deadlock.
-        wanted = sorted((Beginning.of_new_run(run, lease) for run in runs), key=subject_of)
+        wanted = sorted((Beginning.of_new_run(run, lease) for run in runs), key=attrgetter("subject"))
         writes = [_Write(one.run.key.digest, partial(self._begin, wanted=one), one) for one in wanted]
         with self._own():
             answers = self._commit(writes)

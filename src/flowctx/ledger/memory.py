@@ -26,7 +26,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
 from flowctx.ledger.batches_memory import MemoryBatches
-from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
+from flowctx.ledger.captures import by_subject, claimant_of, decide_claim, requested_capture
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
 from flowctx.ledger.pruning_memory import MemoryPruning
@@ -142,8 +142,7 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     ) -> None:
         if run.capture is not None:
             instead_of = resumes.key.digest if resumes else None
-            claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
-            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, claimant, run.is_part)
+            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, claimant_of(run), run.is_part)
 
     def _fence_off(self, digest: str, by: str | None) -> None:
         for key, run in list(self._runs.items()):

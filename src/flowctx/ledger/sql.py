@@ -24,6 +24,7 @@ from flowctx.core.durability.records import (
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
+from flowctx.ledger.captures import claimant_of
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
@@ -69,6 +70,11 @@ class Beginning(NamedTuple):
     take_over: bool
     seen: Mapping[str, StepStatus] | None
     nonce: str
+
+    @property
+    def subject(self) -> str:
+        """What only one begins at a time."""
+        return self.run.capture.idempotency_key if self.run.capture else self.run.key.digest
 
     @classmethod
     def of_new_run(cls, run: RunRecord, lease: timedelta) -> Beginning:
@@ -169,7 +175,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         now = self._database.now(at)
         run, resumes, completed = wanted.run, wanted.resumes, wanted.completed
         # The subject's lock comes before any row's, always in this order, so that two claims cannot deadlock.
-        self._take_turns(at, run.capture.idempotency_key if run.capture else run.key.digest)
+        self._take_turns(at, wanted.subject)
         known, nonce = self._known(at, run.key)
         if known is not None and nonce == wanted.nonce:
             return known  # our own commit, of which the answer was lost
@@ -183,7 +189,6 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             self._take(at, resumes, now, wanted)
             run = replace(run, fencing_token=resumes.fencing_token + 1 if resumes.key == run.key else 1)
         if run.capture is not None:
-            claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
             instead_of = resumes.key.digest if resumes else None
             self._claim(
                 at,
@@ -193,7 +198,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
                 wanted.lease,
                 wanted.on_captured,
                 instead_of,
-                claimant,
+                claimant_of(run),
                 run.is_part,
             )
         if resumes is not None:
@@ -276,17 +281,13 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             now = self._database.now(at)
             if run.is_part and status is RunStatus.OK and run.capture is not None:
                 self._take_turns(at, run.capture.idempotency_key)
-                claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
                 no_time = timedelta(0)
-                self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant)
-            ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
-            owned = {"key": run.key.digest, "token": run.fencing_token}
-            if not execute(at, end_run(), {**ended, "lease_until": None, **owned}).rowcount:
+                self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant_of(run))
+            ended, settling = end_values(run, status, error, now)
+            if not execute(at, end_run(), ended).rowcount:
                 raise superseded(run.key)
-            if run.capture is not None:
-                how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
-                capture = {"of_subject": run.capture.idempotency_key, "of_capture": run.capture.capture_id}
-                execute(at, settle_capture(), {**how, **capture, **owned})
+            if settling is not None:
+                execute(at, settle_capture(), settling)
 
         return work
 
@@ -324,3 +325,17 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
     def artifact_paths(self) -> set[str]:
         """Return where all artifacts are that the ledger refers to, relative to their store."""
         return self._database.autocommit(all_referred_paths)
+
+
+def end_values(
+    run: RunRecord, status: RunStatus, error: str | None, now: datetime
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the values of the statements that end a run, and settle its capture if it has one."""
+    owned = {"key": run.key.digest, "token": run.fencing_token}
+    ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
+    settling = None
+    if run.capture is not None:
+        how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
+        capture = {"of_subject": run.capture.idempotency_key, "of_capture": run.capture.capture_id}
+        settling = {**how, **capture, **owned}
+    return {**ended, "lease_until": None, **owned}, settling

@@ -18,12 +18,12 @@ from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.captures import decide_claim, requested_capture
-from flowctx.ledger.captures_sql import last_pruned, settled
+from flowctx.ledger.captures import claimant_of, decide_claim, requested_capture
+from flowctx.ledger.captures_sql import last_pruned
 from flowctx.ledger.driver import execute, execute_all, execute_many
 from flowctx.ledger.ownership import owned
-from flowctx.ledger.rows import attempt_row, capture_record, capture_row, run_row, stamp, text
-from flowctx.ledger.sql import Beginning
+from flowctx.ledger.rows import attempt_row, capture_record, capture_row, run_row
+from flowctx.ledger.sql import Beginning, end_values
 from flowctx.ledger.statements import (
     end_run,
     find_rivals_of,
@@ -83,7 +83,7 @@ class Together:
         return begun
 
     def _begin(self, at: Connection, now: datetime, owner: str | None) -> dict[str, RunRecord]:
-        subjects = [subject_of(wanted) for wanted in self.begins]
+        subjects = [wanted.subject for wanted in self.begins]
         if at.dialect.name == "postgresql":
             execute_all(at, lock_all(), [{"subject": subject} for subject in subjects])
         keys = [wanted.run.key.digest for wanted in self.begins]
@@ -114,18 +114,10 @@ class Together:
             raise OneByOne("a run was taken over")
 
     def _end(self, at: Connection, now: datetime) -> None:
-        time, ended, settling = stamp(now), [], []
-        for run, status, error in self.ends:
-            owner = {"key": run.key.digest, "token": run.fencing_token}
-            how = {"status": str(status), "error": text(error), "finished_at": time, "heard_at": time}
-            ended.append({**how, "lease_until": None, **owner})
-            if run.capture is not None:
-                capture = {"of_subject": run.capture.idempotency_key, "of_capture": run.capture.capture_id}
-                how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
-                settling.append({**how, **capture, **owner})
-        if execute_many(at, end_run(), ended) != len(ended):
+        rows = [end_values(*end, now) for end in self.ends]
+        if execute_many(at, end_run(), [ended for ended, _ in rows]) != len(rows):
             raise OneByOne("a run was taken over")
-        execute_many(at, settle_capture(), settling)
+        execute_many(at, settle_capture(), [settling for _, settling in rows if settling is not None])
 
 
 def _put(at: Connection, table: Table, one: Callable[[Connection], Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -136,16 +128,10 @@ def _put(at: Connection, table: Table, one: Callable[[Connection], Any], rows: S
         execute_many(at, one(at), rows)
 
 
-def subject_of(wanted: Beginning) -> str:
-    """Return what only one begins at a time."""
-    return wanted.run.capture.idempotency_key if wanted.run.capture else wanted.run.key.digest
-
-
 def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: int, now: datetime) -> Capture:
     """Return the capture of a new run, unless somebody is to be fenced off for it."""
     run = wanted.run
     if run.is_part or run.capture is None or any(rival.key == run.capture for rival in rivals):
         raise OneByOne("the capture is there, or the run only asks for it")
-    claimant = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
-    claim = requested_capture(run.capture, holder=run.key.digest, now=now, lease=wanted.lease, **claimant)
+    claim = requested_capture(run.capture, holder=run.key.digest, now=now, lease=wanted.lease, **claimant_of(run))
     return decide_claim(rivals, claim, now=now, on_captured=wanted.on_captured, last_pruned=pruned)
