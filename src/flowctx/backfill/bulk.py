@@ -25,7 +25,6 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
@@ -272,8 +271,7 @@ class BulkLaunch(LeadLaunch):
         failed = self.progress.ended.get(PartitionState.FAILED, 0)
         if failed > len(self.shown) < _FAILURES:
             self._tell_failures()
-        if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
-            self.stop(f"{amount(failed, 'partition')} failed")
+        self.stop_if_enough_failed()
         return known != (self.progress.under_way, self.progress.ended)
 
     def _failed_again(self) -> list[str]:
@@ -315,13 +313,11 @@ class BulkLaunch(LeadLaunch):
         progress.before, progress.ended, progress.elsewhere, progress.under_way = {}, {}, {}, 0
         for run in self.bulk_work.outcomes(self.batch.batch_id):
             if run.state.ended and run.state is not PartitionState.WAITING and self._is_new(run):
-                progress.ended[run.state] = progress.ended.get(run.state, 0) + 1
+                progress.end(run)
                 if run.state is PartitionState.FAILED:
                     self._tell(run)
             elif run.state.ended or run.engine != "local":
-                progress.before[run.state] = progress.before.get(run.state, 0) + 1
-                if not run.state.ended:
-                    progress.elsewhere[run.engine] = progress.elsewhere.get(run.engine, 0) + 1
+                progress.pass_over(run)
             elif progress.stopped in ("canceled", "interrupted") and (self.follows or self._is_new(run)):
                 progress.under_way += 1  # in slices, which end by themselves or go on; all others are over by now
         self.listener.tick(progress)

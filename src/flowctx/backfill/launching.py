@@ -12,7 +12,6 @@ from flowctx.backfill.settling import SettledRun
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -47,9 +46,7 @@ class Launch(LeadLaunch):
                     self.notes[item.workflow, item.partition] = item
                     if len(self.notes) >= NOTES:
                         self.flush()
-                self.progress.before[item.state] = self.progress.before.get(item.state, 0) + 1
-                if not item.state.ended:
-                    self.progress.elsewhere[item.engine] = self.progress.elsewhere.get(item.engine, 0) + 1
+                self.progress.pass_over(item)
 
     def follow(self) -> None:
         """Take in what the launcher says until there is no more."""
@@ -70,13 +67,11 @@ class Launch(LeadLaunch):
             self.notes[run.workflow, run.partition] = settled.noted
             run = settled.known
         if run.state.ended:
-            self.progress.ended[run.state] = self.progress.ended.get(run.state, 0) + 1
+            self.progress.end(run)
             if isinstance(self.work, InputOrder):
                 self.work.ended(run)
         self.listener.news(run, self.progress)
-        failed = self.progress.ended.get(PartitionState.FAILED, 0)
-        if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
-            self.stop(f"{amount(failed, 'partition')} failed")
+        self.stop_if_enough_failed()
 
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions."""

@@ -112,6 +112,12 @@ class LeadLaunch(ABC):
     def follow(self) -> None:
         """Have the work done, and take in what becomes of it until there is no more."""
 
+    def stop_if_enough_failed(self) -> None:
+        """Begin no more partitions if as many have failed as may."""
+        failed = self.progress.ended.get(PartitionState.FAILED, 0)
+        if self.max_failures and failed >= self.max_failures and not self.progress.stopped:
+            self.stop(f"{amount(failed, 'partition')} failed")
+
     @abstractmethod
     def stop(self, why: str, *, detach: bool = False) -> None:
         """Begin no more partitions.

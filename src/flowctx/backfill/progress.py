@@ -29,6 +29,16 @@ class LaunchProgress:
     #: Why it stopped before the end, if it did.
     stopped: str | None = None
 
+    def pass_over(self, run: PartitionRun) -> None:
+        """Count a partition that this launch does not run."""
+        self.before[run.state] = self.before.get(run.state, 0) + 1
+        if not run.state.ended:
+            self.elsewhere[run.engine] = self.elsewhere.get(run.engine, 0) + 1
+
+    def end(self, run: PartitionRun) -> None:
+        """Count a partition that has ended in this launch."""
+        self.ended[run.state] = self.ended.get(run.state, 0) + 1
+
     @property
     def passed(self) -> int:
         """How many partitions need no more attention now."""
