@@ -9,10 +9,10 @@ import click
 
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.bulk import BulkLauncher
-from flowctx.backfill.call import bulk_launcher_on
+from flowctx.backfill.call import bulk_launcher_on, launcher_on
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.superseding import warn_of_superseded
-from flowctx.cli.engines import check_engine, engine_options, launcher_of
+from flowctx.cli.engines import check_engine, engine_options
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
 from flowctx.cli.joining import joint_plan_of
@@ -126,7 +126,7 @@ def backfill(
         raise click.UsageError("in bulk, a batch is of one workflow, with one set of parameters; leave --bulk out")
     launcher: Launcher | BulkLauncher | None = None
     if engine == "local":
-        launcher = launcher_of("local", url, workers, ledger, durability, location)
+        launcher = launcher_on("local", url, workers, ledger, durability, location)
         if not dry_run:
             _prepare(launcher, workflows, batch_id)
     plan: Backfill | JointBackfill
@@ -153,7 +153,7 @@ def backfill(
     launcher = launcher or (
         bulk_launcher_on(engine, url, workers, ledger, durability, location)
         if bulk
-        else launcher_of(engine, url, workers, ledger, durability, location)
+        else launcher_on(engine, url, workers, ledger, durability, location)
     )
     shown = listener()
     progress = plan.launch(

@@ -1,18 +1,14 @@
-"""Where partitions run: the options that say it, and what runs them there."""
+"""Where partitions run: the options that say it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from flowctx.cli.options import refuse_location
-from flowctx.core.batches.launcher import ENGINES, Launcher
-from flowctx.core.durability.ledger import Ledger
-
-if TYPE_CHECKING:
-    from flowctx.backfill.local import Durability
+from flowctx.core.batches.launcher import ENGINES
 
 
 def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -52,18 +48,3 @@ def refuse_url(engine: str | None, url: str | None) -> None:
         raise click.UsageError(
             "--url is where another engine is, and batches here need none; leave it out, or add --on"
         )
-
-
-def launcher_of(
-    engine: str,
-    url: str | None,
-    workers: int | None,
-    ledger: Ledger,
-    durability: Durability | None = None,
-    location: str | None = None,
-) -> Launcher:
-    """Return what runs partitions on an engine."""
-    check_engine(engine, url=url, location=location, durability=durability, bulk=False)
-    from flowctx.backfill.call import launcher_on  # here, because an engine's client is slow to import
-
-    return launcher_on(engine, url, workers, ledger, durability, location)

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from flowctx import local
-from flowctx.cli.engines import launcher_of
 from flowctx.cli.options import read_params
 from flowctx.cli.output import echo, print_facts, print_json
 from flowctx.core.batches.launcher import Launcher
@@ -64,7 +63,9 @@ def resume_on(
         params=read,
         request=_request(before, workflow, from_step=from_step, accept_changes=accept_changes, take_over=take_over),
     )
-    ended = _run(launcher_of(engine, url, None, ledger, location=location), engine, workflow, job)
+    from flowctx.backfill.call import launcher_on  # here, because to resume a run here needs none of it
+
+    ended = _run(launcher_on(engine, url, None, ledger, location=location), engine, workflow, job)
     _show(ended, before, as_json)
     return ended.state.done
 

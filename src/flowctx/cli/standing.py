@@ -16,13 +16,14 @@ import click
 
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
+from flowctx.backfill.call import launcher_on
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.polling import PAGE
 from flowctx.backfill.settling import Settling, end_silent_runs, settle_run
 from flowctx.backfill.status import BatchStatus, counted
 from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.engines import engine_options, launcher_of, refuse_url
+from flowctx.cli.engines import engine_options, refuse_url
 from flowctx.cli.grids import print_grid
 from flowctx.cli.options import CommandError, json_option, there_option, workflows_option
 from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
@@ -149,7 +150,7 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
     asked_at = ledger.now()
     differing: Counter[tuple[PartitionState, PartitionState]] = Counter()
 
-    launcher = launcher_of(engine, url, None, ledger)
+    launcher = launcher_on(engine, url, None, ledger)
 
     def found() -> Iterator[PartitionRun]:
         settling = Settling(ledger, batch.batch_id, launcher)
@@ -322,7 +323,7 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
-        canceled = iter(launcher_of(name, url, None, ledger).cancel(batch, runs))
+        canceled = iter(launcher_on(name, url, None, ledger).cancel(batch, runs))
         done: list[tuple[PartitionRun, datetime]] = []
         while some := list(islice(canceled, PAGE)):
             done += zip(some, repeat(ledger.now()))

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from flowctx.cli.engines import launcher_of
+from flowctx.backfill.call import launcher_on
+from flowctx.cli.engines import refuse_url
 from flowctx.cli.options import (
     CommandError,
     json_option,
@@ -76,7 +77,7 @@ def verify(
             workflow,
             on=on,
             ledger=ledger,
-            servers={name: launcher_of(name, url, None, ledger) for name, url in _servers(urls, on).items()},
+            servers={name: launcher_on(name, url, None, ledger) for name, url in _servers(urls, on).items()},
             params=read_params(workflow, params),
             key=read_columns(key),
             run_sides=Processes(target),
@@ -105,6 +106,7 @@ def _servers(urls: tuple[str, ...], engines: list[str]) -> dict[str, str]:
             raise click.UsageError(f"say whose URL {text} is: --url airflow={text}, or --url dagster={text}")
     if odd := next((name for name in found if name not in engines), None):
         raise click.UsageError(f"--url {odd}=… is for an engine that --on does not name")
+    refuse_url("local", found.get("local"))
     return found
 
 
