@@ -92,7 +92,12 @@ def test_the_command_that_status_prints_names_the_function_of_the_parameters(
     command = line.partition(": flowctx ")[2].partition(" --from-step")[0].split()
     refused = flowctx(url, *[word for word in command if word not in source])
     assert refused.exit_code == 2
-    assert "asks for no function; ask for the same (--params-from backfill.flows:broken)" in refused.stderr
+    assert (
+        "asks for no function; ask for the same (--params-from backfill.flows:broken), or take another id"
+        in refused.stderr
+    )
+    added = flowctx(url, "backfill", FLOW, "--batch", "b", "--extend", "--select", "date=2012-01-03")
+    assert (added.exit_code, "name that too (--params-from backfill.flows:broken)" in added.stderr) == (2, True)
     monkeypatch.delenv("BROKEN_TIER")
     assert flowctx(url, *command).exit_code == 0
 

@@ -15,6 +15,7 @@ from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, Partiti
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.local import plan_new_run, run_begun
 from flowctx.testing.clock import NOON
+from flowctx.versions.mending import ParamsAgain
 
 
 class World:
@@ -137,6 +138,25 @@ def test_a_batch_is_not_added_to_without_its_parameters(world: World, ledger: Me
     with pytest.raises(BatchError, match="has the parameters {'most': 2}, of which this says nothing; name them too"):
         Backfill(flow, "tier=T2", "b", ledger=ledger).plan(extend=True)
     assert Backfill(flow, "tier=T2", "b", params={"most": 3}, ledger=ledger).plan(extend=True).total == 2
+
+
+@pytest.mark.parametrize(("again", "option"), [(False, "--params-from "), (True, "--stale")])
+def test_a_batch_is_not_added_to_without_the_function_of_its_parameters(
+    ledger: MemoryLedger, again: bool, option: str
+) -> None:
+    """New partitions would have the defaults in silence; another function, or the same, is said."""
+    flow = Workflow("made", partitions=PartitionScheme(tier=["T1", "T2"]), params={"most": 1})
+    flow.step("only")(lambda ctx: None)
+
+    def limits(key: Any) -> dict[str, Any]:
+        return {"most": 2}
+
+    made = ParamsAgain(flow, ledger, {}) if again else limits
+    ledger.batches.put(Backfill(flow, "tier=T1", "b", params=made, ledger=ledger).record())
+    for params in (None, {"most": 3}):
+        with pytest.raises(BatchError, match=f"of which this says nothing; name that too \\({option}"):
+            Backfill(flow, "tier=T2", "b", params=params, ledger=ledger).plan(extend=True)
+    assert Backfill(flow, "tier=T2", "b", params=made, ledger=ledger).plan(extend=True).total == 2
 
 
 PLANNED = BatchRecord(batch_id="b", workflow="w", import_path="flows:w", selection="p=1", created_at=NOON)

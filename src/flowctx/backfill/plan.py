@@ -15,7 +15,7 @@ from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import refuse_another, refuse_another_workflow, same_params
+from flowctx.backfill.same_batch import refuse_another, refuse_another_workflow, refuse_forgotten, same_params
 from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import Settling
@@ -25,14 +25,13 @@ from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.partition_params import PartitionParams, params_of_all, params_source
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.plain import FrozenDict
-from flowctx.core.data.secrets import stands_for, with_digests, without_digests
+from flowctx.core.data.secrets import stands_for, with_digests
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import COMPLETE
 from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, ending_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.printable import brief
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, refuse_while_imported
@@ -162,21 +161,12 @@ class Backfill:
         if extend:
             self.selection |= self.scheme.select(known.selection)
             self._params_before = known.params
-            self._refuse_forgotten(known.params)
+            refuse_forgotten(known, self.params, self.params_of)
             record = replace(self.record(), created_at=known.created_at)
             kept = self.keeps_params
             return replace(record, params=known.params, params_from=known.params_from) if kept else record
         refuse_another(known, requested, self.params, self.selection)
         return replace(requested, created_at=known.created_at)
-
-    def _refuse_forgotten(self, before: Mapping[str, Any]) -> None:
-        """Refuse to add to a batch without naming all parameters that it has: those left out would be the defaults."""
-        left_out = {name: value for name, value in without_digests(before).items() if name not in self.params}
-        if left_out and (self.params_of is None or isinstance(self.params_of, PartitionParams)):
-            raise BatchError(
-                f"batch {self.batch_id!r} has the parameters {brief(left_out, 80)}, of which this says nothing; name "
-                "them too, with the values that they are to have from now on"
-            )
 
     def plan(
         self,

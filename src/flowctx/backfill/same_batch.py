@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flowctx.core.batches.ledger import BatchStore
-from flowctx.core.batches.partition_params import has_params_again, params_option
+from flowctx.core.batches.partition_params import PartitionParams, has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
 from flowctx.core.data.secrets import stands_for, without_digests, without_secrets
 from flowctx.core.errors import BatchError
@@ -67,7 +67,7 @@ def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[s
     Raises:
         BatchError: They are others.
     """
-    same = "the same"
+    same, others = "the same", "take another id, or add this to it with extend=True (--extend)"
     if known.digest is None or not selection.has_digest(known.digest):
         what = f"{amount(known.total or 0, 'partition')} ({brief(known.selection, 80)})"
         now = f"{requested.total:,} ({brief(requested.selection, 80)})"
@@ -81,12 +81,34 @@ def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[s
         what, now = f"parameters of {_source(known)}", _source(requested)
         option = params_option(known.params_from)
         same = f"the same ({option})" if option and option != params_option(requested.params_from) else same
+        others = others if requested.params_from is not None else "or take another id"
     else:
         return
-    raise BatchError(
-        f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for {same}, take another id, or "
-        "add this to it with extend=True (--extend)"
-    )
+    raise BatchError(f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for {same}, {others}")
+
+
+def refuse_forgotten(known: BatchRecord, params: Mapping[str, Any], params_of: Callable[..., Any] | None) -> None:
+    """Refuse to add to a batch without all parameters that it has: those left out would be the defaults.
+
+    Args:
+        known: The batch.
+        params: The parameters that it is to have from now on.
+        params_of: What makes those of each partition.
+
+    Raises:
+        BatchError: It has others, or a function that makes them, of which this says nothing.
+    """
+    left_out = {name: value for name, value in without_digests(known.params).items() if name not in params}
+    if left_out and (params_of is None or isinstance(params_of, PartitionParams)):
+        raise BatchError(
+            f"batch {known.batch_id!r} has the parameters {brief(left_out, 80)}, of which this says nothing; name "
+            "them too, with the values that they are to have from now on"
+        )
+    if known.params_from is not None and params_of is None:
+        raise BatchError(
+            f"batch {known.batch_id!r} has parameters of {_source(known)}, of which this says nothing; name that too "
+            f"({params_option(known.params_from)}), or take another id"
+        )
 
 
 def same_params(known: BatchRecord, params: Mapping[str, Any], params_from: str | None) -> bool:
