@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from adapters.dagster_support import Bench
-from flowctx import Daily, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow, run
+from flowctx import Daily, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow, resume, run
 from flowctx.dagster import asset_key, partition_mapping, partitions_def
 
 WEEKS = Weekly(start="2012-10-05", end="2012-10-26")
@@ -41,12 +41,14 @@ class Made:
 
         self.bench = Bench(self.flow, tmp_path, own)
 
-    def on_dagster(self, number: int, key: Any, batch_id: str, *steps: str) -> None:
-        """Make the partition, or some steps of it, on Dagster."""
+    def on_dagster(self, number: int, key: Any, batch_id: str, *steps: str) -> str:
+        """Make the partition, or some steps of it, on Dagster, and return the id of the run."""
         self.number = number
         chosen = [dg.AssetKey(["flow", step]) for step in steps or self.flow.steps]
         date = {} if key else {"flowctx/as_of_date": "2012-10-26"}
-        assert self.bench.run(key, tags={"batch_id": batch_id, **date}, selection=chosen).success
+        done = self.bench.run(key, tags={"batch_id": batch_id, **date}, selection=chosen)
+        assert done.success
+        return done.run_id
 
     def here(self, number: int, partition: str | None, batch_id: str) -> None:
         """Make the partition in this process, as a launch in bulk does in its own."""
@@ -87,6 +89,21 @@ def test_a_batch_that_is_written_again_elsewhere_is_read_as_it_is_now(ledger, tm
     assert made.bench.outputs.output("flow/three", "2012-10-26") == {"n": [20, 20]}
     made.on_dagster(30, "2012-10-26", "a")
     assert [made.read("2012-10-26", batch) for batch in ("a", None)] == [30, 30]
+
+
+@pytest.mark.parametrize("first", [10, 0], ids=["ok", "skipped"])
+@pytest.mark.parametrize("case", ["none", "day"])
+def test_a_run_that_was_resumed_here_is_read_as_it_is_now(case, first, ledger, tmp_path):
+    """The files of a run of Dagster's are older than what it did when it went on here, under the same id."""
+    scheme, _, key = CASES[case]
+    made = Made(scheme, tmp_path)
+    run_id = made.on_dagster(first, key, "a")
+    made.number = 20
+    assert resume(run_id, made.flow, from_step="one").status == "ok"
+    assert [made.read(key, batch) for batch in ("a", None)] == [20, 20]
+    made.on_dagster(0, key, "a", "three")
+    assert made.bench.outputs.output("flow/three", key) == {"n": [20, 20]}
+    assert made.read(key, "a") == 20
 
 
 def test_a_part_on_dagster_is_read_as_it_was_made_last(ledger, tmp_path):

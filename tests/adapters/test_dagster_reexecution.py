@@ -1,6 +1,7 @@
 """A run that is executed again keeps who it is, also where Dagster drops its tags."""
 
 import os
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -8,7 +9,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._time import get_current_timestamp
 
 from adapters.dagster_support import QUIET, persistent_instance
-from flowctx import AsOf, Daily, PartitionScheme, Workflow, WorkflowContext
+from flowctx import AsOf, Daily, PartitionScheme, Workflow, WorkflowContext, resume
 from flowctx import run as run_here
 from flowctx.dagster import WorkflowIOManager, partitions_def, workflow_context, workflow_definitions, workflow_job
 
@@ -20,8 +21,9 @@ flow = Workflow("again", partitions=DAYS)
 
 @flow.step()
 def fetch(ctx):
-    """Count how often the day was fetched in this capture."""
-    return {"run": ctx.run_id, "trace": ctx.trace_id}
+    """Say which attempt at which run fetched the day."""
+    attempt = 1 if ctx.checkpoint is None else ctx.checkpoint.attempt
+    return {"run": ctx.run_id, "trace": ctx.trace_id, "attempt": attempt}
 
 
 @flow.step()
@@ -32,11 +34,12 @@ def load(ctx):
     return {"fetched_by": ctx.get_output("fetch", "run"), "capture": ctx.capture_id, "batch": ctx.batch_id}
 
 
-@dg.asset(partitions_def=partitions_def(DAYS), deps=[["again", "load"]])
-def mine(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+@dg.asset(partitions_def=partitions_def(DAYS), deps=[["again", "load"]], ins={"fetch": dg.AssetIn(["again", "fetch"])})
+def mine(context: dg.AssetExecutionContext, fetch: dict[str, Any]) -> dg.MaterializeResult:
     """An asset of the user's own, after the workflow's."""
     ctx = workflow_context(context)
-    return dg.MaterializeResult(metadata={"trace": ctx.trace_id, "capture": ctx.capture_id, "batch": str(ctx.batch_id)})
+    metadata = {"trace": ctx.trace_id, "capture": ctx.capture_id, "batch": str(ctx.batch_id)}
+    return dg.MaterializeResult(metadata={**metadata, "attempt": fetch["attempt"]})
 
 
 def asset_job() -> dg.JobDefinition:
@@ -112,6 +115,18 @@ def test_all_assets_of_a_reexecution_agree(tmp_path, outputs, monkeypatch):
         metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
         assert metadata["trace"] == outputs.output(["again", "fetch"], "2012-10-26")["trace"]
         assert metadata["capture"] == f"2012-10-26|{first.run_id}"
+
+
+def test_a_reexecution_reads_what_a_resume_here_made(tmp_path, outputs, monkeypatch, ledger):
+    """The file of the run that failed is older than what the run did when it went on here."""
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, "1")
+        first = run(asset_job, instance)
+        assert resume(first.run_id, flow, from_step="fetch").status == "failed"
+        monkeypatch.delenv(FLAG)
+        assert run(asset_job, instance, parent=first.run_id).success
+        event = instance.get_latest_materialization_event(dg.AssetKey("mine"))
+        assert event.asset_materialization.metadata["attempt"].value == 2
 
 
 def test_a_second_reexecution_still_knows(tmp_path, outputs, monkeypatch):

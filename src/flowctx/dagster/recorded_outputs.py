@@ -121,16 +121,18 @@ class RecordedOutputs:
         return PartitionKey(**dict(zip(names, values, strict=True))) if len(names) == len(values) else None
 
     def _is_newer(self, workflow: str, version: Version, stored: StoredOutput, versions: Iterable[Version]) -> bool:
-        """Whether a capture is newer than a file: by their revisions, else by when their runs were begun."""
+        """Whether a capture is newer than a file: by their revisions, else by their runs, and when those were begun."""
         known = _of_capture(versions, stored.capture_id)
         if known is not None and version.partition is not None and known.revision != version.revision:
             return known.revision < version.revision
-        if stored.run_id == version.run_id:
-            return False
         try:
             run = self.ledger.get_run(stored.run_id, workflow=workflow, partition=version.partition)
         except UnknownRun:
             return True
+        if _went_on_elsewhere(run):
+            return True
+        if stored.run_id == version.run_id:
+            return False
         since = version.claimed_at
         return run.begun_at is None or since is None or run.begun_at < datetime.fromisoformat(since)
 
@@ -158,3 +160,9 @@ class RecordedOutputs:
 
 def _of_capture(versions: Iterable[Version], capture_id: str) -> Version | None:
     return next((one for one in versions if one.capture_id == capture_id and not one.part), None)
+
+
+def _went_on_elsewhere(run: RunRecord) -> bool:
+    """Whether a run has gone on under its own id, which Dagster's never do: its files are of the attempt before."""
+    checkpoint = run.context.checkpoint
+    return checkpoint is not None and checkpoint.resumed_from == run.run_id

@@ -169,7 +169,7 @@ class RunStorage:
         # Of several dates in one batch, that of this run; a run about none of them reads the latest.
         by_run = next((output for output in found if output.run_id in (facts.run_id, facts.first_run_id)), None)
         if by_run is not None:
-            return by_run
+            return self.rewritten(place, by_run)
         capture_ids = _capture_ids(facts, place)
         if not found:
             return self._recorded_of(place, capture_ids, facts.batch_id)
