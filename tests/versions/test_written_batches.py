@@ -76,6 +76,18 @@ def test_values_of_two_types_are_refused(monkeypatch, block, values, says):
     monkeypatch.setattr(rows_as_parquet, "_BLOCK", block)
     with pytest.raises(PlainDataError, match=r"'v' are not of one type in all partitions \(.*" + says):
         written([{"v": value} for value in values])
+    with pytest.raises(PlainDataError, match=r"'v(\[\]\.a)?' are not of one type in all partitions \(.*" + says):
+        written([{"v": [{"a": value}]} for value in values])
+
+
+@pytest.mark.parametrize("form", [lambda value: value, lambda value: [value, None], lambda value: [{"a": [value]}]])
+@pytest.mark.parametrize("order", [1, -1])
+def test_whole_numbers_beside_decimals_may_have_more_digits_than_the_first(form, order):
+    """Also where many rows are between them, and in lists."""
+    values = [*[1] * 500, *[-123456] * 500, Decimal("0.25")][::order]
+    found = written([{"v": form(value)} for value in values])
+    assert found.column("v").to_pylist() == [form(value) for value in values]
+    assert "decimal128(8, 2)" in str(found.schema.field("v").type)
 
 
 TABLES = [

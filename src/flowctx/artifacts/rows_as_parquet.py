@@ -30,7 +30,10 @@ class _Column:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.kinds: set[str] = set()
+        #: Of which types they are, and what is in lists and dicts of them, by the way to it.
+        self.kinds: dict[str, set[str]] = {}
+        #: The value with the largest whole number, by the way to it: of a few digits and of many, the type is the same.
+        self.largest: dict[str, tuple[int, Any]] = {}
         #: Some values of each Arrow type that a block of them has had.
         self.seen: dict[pa.DataType, Sequence[Any]] = {}
 
@@ -41,9 +44,11 @@ class _Column:
             PlainDataError: They are of two types, or such that no table holds.
         """
         values = [_EMPTY if isinstance(value, Mapping) else value for value in values]
-        self.kinds |= {_kind(value) for value in values if value is not None}
-        if len(self.kinds) > 1 and not any(self.kinds <= some for some in _TOGETHER):
-            raise self._of_two_types(" and ".join(sorted(self.kinds)))
+        for value in values:
+            self._note(value, self.name, value)
+        for way, kinds in self.kinds.items():
+            if len(kinds) > 1 and not any(kinds <= some for some in _TOGETHER):
+                raise _of_two_types(way, " and ".join(sorted(kinds)))
         found = self._as_arrow(values)
         if found.type not in self.seen:
             self.seen[found.type] = values
@@ -55,7 +60,7 @@ class _Column:
         Raises:
             PlainDataError: There is none.
         """
-        some = list(itertools.chain.from_iterable(self.seen.values()))
+        some = [*itertools.chain.from_iterable(self.seen.values()), *(value for _, value in self.largest.values())]
         return next(iter(self.seen)) if len(self.seen) == 1 else self._as_arrow(some).type
 
     def cast(self, array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -70,38 +75,70 @@ class _Column:
         try:
             return pa.array(self._alike(values), type=kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-            raise self._of_two_types(self._shown(exc, values)) from exc
+            raise _of_two_types(self.name, self._shown(exc, values)) from exc
+
+    def _note(self, item: Any, way: str, value: Any) -> None:
+        """Note of which type an item is, and what is in it, of a value of the column."""
+        if item is None:
+            return
+        kind = _kind(item)
+        self.kinds.setdefault(way, set()).add(kind)
+        if kind == "int" and abs(item) >= self.largest.get(way, (0, None))[0]:
+            self.largest[way] = abs(item), value
+        for inner, step in _items(item, kind):
+            self._note(inner, way + step, value)
 
     def _as_arrow(self, values: list[Any]) -> pa.Array:
         try:
             return pa.array(self._alike(values))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-            raise self._of_two_types(self._shown(exc, values)) from exc
+            raise _of_two_types(self.name, self._shown(exc, values)) from exc
         except (OverflowError, UnicodeEncodeError) as exc:
             why = self._shown(exc, values)
             raise PlainDataError(f"the values {self.name!r} fit in no table ({why}); write JSON") from exc
 
     def _alike(self, values: list[Any]) -> list[Any]:
         """Return integers beside decimals as such: Arrow takes them only where they have as many digits."""
-        if "Decimal" not in self.kinds:
+        if not any("Decimal" in kinds for kinds in self.kinds.values()):
             return values
-        return [Decimal(value) if isinstance(value, int) else value for value in values]
+        return [self._as_decimal(value, self.name) for value in values]
 
-    def _of_two_types(self, why: str) -> PlainDataError:
-        return PlainDataError(
-            f"the values {self.name!r} are not of one type in all partitions ({why}); write JSON, or select fewer"
-        )
+    def _as_decimal(self, item: Any, way: str) -> Any:
+        if isinstance(item, Mapping):
+            return {name: self._as_decimal(inner, f"{way}.{name}") for name, inner in item.items()}
+        if _is_list(item):
+            return [self._as_decimal(inner, f"{way}[]") for inner in item]
+        return Decimal(item) if isinstance(item, int) and "Decimal" in self.kinds.get(way, ()) else item
 
     def _shown(self, exc: Exception, values: list[Any]) -> str:
         """Return what an error says, which may quote a value."""
         return brief(mask_text(str(exc), secret_values({self.name: values})))
 
 
+def _of_two_types(way: str, why: str) -> PlainDataError:
+    return PlainDataError(
+        f"the values {way!r} are not of one type in all partitions ({why}); write JSON, or select fewer"
+    )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _items(value: Any, kind: str) -> Iterable[tuple[Any, str]]:
+    """Return what is in a list or dict, each with its step on the way to it."""
+    if kind == "dict":
+        return ((inner, f".{name}") for name, inner in value.items())
+    return ((inner, "[]") for inner in value) if kind == "list" else ()
+
+
 def _kind(value: object) -> str:
     """Return what a value is; Arrow takes a number beside dates for a date, and a time without a zone for UTC."""
     if isinstance(value, datetime):
         return "a time with a zone" if value.tzinfo is not None else "a time without a zone"
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if isinstance(value, Mapping):
+        return "dict"
+    if _is_list(value):
         return "list"
     return "Decimal" if isinstance(value, Decimal) else type(value).__name__
 
