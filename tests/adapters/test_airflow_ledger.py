@@ -168,9 +168,10 @@ def lambda_free(ctx):
     return {"loaded": sorted(ctx.get_output("load"))}
 
 
-def test_what_instances_have_made_elsewhere_since_is_gathered(ledger):
-    """One that was complete was made again here; the step after all of them is cleared, and reads that."""
-    flow = Workflow("gathered", partitions=SYMBOLS, params={"n": 1})
+@pytest.mark.parametrize("where", ["here", "airflow"])
+def test_what_instances_have_made_elsewhere_since_is_gathered(ledger, where):
+    """One that was complete was made again here, or by another run; the step after all is cleared, and reads that."""
+    flow = Workflow(f"gathered_{where}", partitions=SYMBOLS, params={"n": 1})
     flow.step("load")(lambda ctx: {"n": ctx.params["n"]})
 
     def total(ctx):
@@ -179,9 +180,13 @@ def test_what_instances_have_made_elsewhere_since_is_gathered(ledger):
     dag = workflow_dag(flow, map_over=["symbol"], reduce=total)
     done = run_dag(dag)
     assert done.context.get_output("total") == {"AAPL": 1, "IBM": 1}
-    resume(done.run_id, flow, partition="IBM", from_step="load", params={"n": 2}).raise_for_failure()
+    again = {"partition": "IBM", "from_step": "load", "params": {"n": 2}}
+    if where == "here":
+        resume(done.run_id, flow, **again).raise_for_failure()
+    else:
+        run_dag(workflow_dag(flow, dag_id="one_by_one"), resume_from=done.run_id, **again).raise_for_failure()
     clear(dag, done.run_id, "total")
-    [record] = ledger.steps(RunKey(workflow="gathered", run_id=done.run_id))
+    [record] = ledger.steps(RunKey(workflow=flow.name, run_id=done.run_id))
     assert record.output == {"AAPL": 1, "IBM": 2}
 
 

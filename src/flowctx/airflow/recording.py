@@ -36,7 +36,7 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger, RunLedger
-from flowctx.core.durability.recorded import recorded_envelope
+from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import order_of
@@ -142,7 +142,8 @@ def _instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]
     if not dimensions:
         return {}
     found = recorder.ledger.list_runs(workflow=_run_name_of(mapped), run_id=recorder.run.run_id, limit=_INSTANCES)
-    partitions = {run.key.digest: run.context.partition for run in found if run.attempt > 1}
+    latest = [latest_continuation(recorder.ledger, run) for run in found]
+    partitions = {run.key.digest: run.context.partition for run in latest if run.attempt > 1}
     step = step_name(mapped)
     records = recorder.ledger.step_records(step, partitions) if partitions else {}
     return {
