@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from airflow.sdk import DAG
 
-from flowctx import PartitionScheme, Workflow, run
+from adapters.test_airflow_parts import change
+from flowctx import PartitionScheme, Workflow, resume, run
 from flowctx.airflow import PartitionTimetable, StepOperator, step_task, workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.core.durability.records import RunStatus
@@ -90,3 +92,28 @@ def test_a_dag_without_steps_of_a_workflow_makes_none_of_it(ledger):
         StepOperator(step=publish, workflow=flow)
     run_dag(dag).raise_for_failure()
     assert ledger.engine_names("airflow", "made") == {}
+
+
+@pytest.mark.parametrize("of_workflow", [True, False])
+@pytest.mark.parametrize("where", ["here", "airflow"])
+def test_a_step_beside_reads_what_the_workflow_has_made_elsewhere(ledger, of_workflow, where):
+    """The workflow's run went on here, or as another run; a task of the DAG's own that is cleared then reads that."""
+    flow, version = Workflow(f"moved_{where}_{of_workflow}".lower()), [1]
+    flow.step(name="fetch")(lambda ctx: {"version": version[0]})
+    flow.step(name="load")(lambda ctx: {"of": ctx.get_output("fetch", "version")})
+
+    def publish(ctx):
+        return {"fetch": ctx.get_output("fetch", "version"), "load": ctx.get_output("load", "of")}
+
+    with DAG(f"publish_{flow.name}") as dag:
+        fetch, load = (StepOperator(step=step, workflow=flow) for step in flow.steps.values())
+        fetch >> load >> StepOperator(step=publish, workflow=flow if of_workflow else None)
+    done = run_dag(dag)
+    version[0] = 2
+    if where == "here":
+        resume(done.run_id, flow, from_step="fetch", ledger=ledger).raise_for_failure()
+    else:
+        run_dag(workflow_dag(flow), resume_from=done.run_id, from_step="fetch").raise_for_failure()
+    change(dag, done.run_id, clear=["publish"])
+    [made] = ledger.steps(ledger.get_run(done.run_id, workflow=dag.dag_id).key)
+    assert made.output == {"fetch": 2, "load": 2}

@@ -23,8 +23,8 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 
 _T = TypeVar("_T")
-#: Returns what counts of a step, by its name and what it handed on here.
-Counted: TypeAlias = Callable[[str, Envelope | None], Envelope | None]
+#: Returns what counts of a step, by its task and what that handed on here.
+Counted: TypeAlias = Callable[[Any, Envelope | None], Envelope | None]
 #: Returns what counts of the instances of a mapped task whose runs have gone on elsewhere since, by their labels.
 CountedInstances: TypeAlias = Callable[[Any], Mapping[str, Envelope]]
 #: The state in which Airflow leaves a task that wrote an envelope of this status.
@@ -96,7 +96,7 @@ def read_upstream(
     task: Any,
     ti: Any,
     store: ArtifactStore | None,
-    counted: Counted = lambda step, handed_on: handed_on,
+    counted: Counted = lambda task, handed_on: handed_on,
     instances: CountedInstances = lambda task: {},
 ) -> StepInput:
     """Return the context with what the steps before ``task`` handed on, and what is to be handed on in turn.
@@ -135,7 +135,7 @@ def skipped_before(task: Any, ti: Any) -> str | None:
     """Return why a task that waits for all before it is skipped: the word of the first step before it that was."""
     if not waits_for_all(task):
         return None
-    return _Reader(task, ti, None, lambda step, handed_on: handed_on, lambda task: {}).skipped_before(task)
+    return _Reader(task, ti, None, lambda task, handed_on: handed_on, lambda task: {}).skipped_before(task)
 
 
 def _places(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
@@ -223,7 +223,7 @@ class _Reader:
         return group is not None and group is not self.group
 
     def read(self, task_id: str, must_have_run: bool) -> Envelope | None:
-        envelope = self.envelope_of(task_id, step_name(self.task.dag.get_task(task_id)))
+        envelope = self.envelope_of(self.task.dag.get_task(task_id))
         if envelope is None or envelope.status is StepStatus.FAILED:
             return None
         return (
@@ -237,17 +237,17 @@ class _Reader:
         upstream = self.task.dag.get_task(task_id)
         if self.is_spread(upstream):
             return self.gather(upstream)
-        envelope = self.envelope_of(task_id, name)
+        envelope = self.envelope_of(upstream)
         if envelope is None:
             raise PayloadError(
                 f"the output of step {name!r} (task {task_id!r}) is no longer in XCom; clear that task to run it again"
             )
         return load_output(envelope, self.store)
 
-    def envelope_of(self, task_id: str, name: str) -> Envelope | None:
+    def envelope_of(self, upstream: Any) -> Envelope | None:
         """Return what counts of a step, if there is anything."""
-        payload = self.pull(task_id)
-        return self.counted(name, from_payload(payload) if payload is not None else None)
+        payload = self.pull(upstream.task_id)
+        return self.counted(upstream, from_payload(payload) if payload is not None else None)
 
     def gather(self, upstream: Any) -> FrozenDict:
         """Return the outputs of all instances of a mapped task, by label."""

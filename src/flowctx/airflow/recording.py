@@ -33,7 +33,7 @@ from flowctx.airflow.outputs import (
 from flowctx.airflow.own_steps import is_own, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
-from flowctx.core.durability.continuation import EngineRerun
+from flowctx.core.durability.continuation import EngineRerun, find_run
 from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
@@ -101,14 +101,14 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         opened.append(_open(operator, context))
         return opened[-1]
 
-    def counted(name: str, handed_on: Envelope | None) -> Envelope | None:
+    def counted(upstream: Any, handed_on: Envelope | None) -> Envelope | None:
+        run = _run_of(opened[-1], upstream) if opened else None
         here = handed_on is not None and handed_on.status is not StepStatus.FAILED
-        if not opened or (here and opened[-1].run.attempt == 1):
-            return handed_on
         # The run may have gone on elsewhere since: what its steps are made of then is not what Airflow still has.
-        runs = [replace(opened[-1].run, workflow=own) for own in _names(operator, context)]
-        found = (recorded_envelope(opened[-1].ledger, run, name, of_others=not here) for run in runs)
-        return next((envelope for envelope in found if envelope is not None), handed_on)
+        if run is None or (here and run.attempt == 1):
+            return handed_on
+        found = recorded_envelope(opened[-1].ledger, run, step_name(upstream), of_others=not here)
+        return handed_on if found is None else found
 
     def instances(mapped: Any) -> Mapping[str, Envelope]:
         return _instances_elsewhere(opened[-1], mapped) if opened else {}
@@ -130,10 +130,13 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     )
 
 
-def _names(operator: StepTask, context: Any) -> list[str]:
-    """Return what the runs are called whose steps a task may follow: its own, and that of its workflow."""
-    own = operator.run_name(context["task"].dag_id)
-    return [own] if operator.workflow is None else list(dict.fromkeys([own, operator.workflow.name]))
+def _run_of(recorder: Recorder, task: Any) -> RunRecord | None:
+    """Return the run that the step of another task is recorded under, if it is; of another one, what it goes on as."""
+    run, name = recorder.run, _run_name_of(task)
+    if name == run.workflow:
+        return run
+    found = find_run(recorder.ledger, replace(run, workflow=name))
+    return latest_continuation(recorder.ledger, found) if found is not None else None
 
 
 def _instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:
