@@ -249,6 +249,33 @@ def test_the_last_dates_are_those_that_are_due_of_each_delay(ledger: Ledger) -> 
     assert len(Backfill(flow, "week=last:2,tier=OTC", "b", ledger=ledger).selection) == 2
 
 
+@pytest.mark.parametrize("weeks", [4, 5000])
+def test_dates_that_are_named_stay_beside_the_last_ones(ledger: Ledger, weeks: int) -> None:
+    """Those after the latest due one of their own delay, too, and those of a value of which none is due."""
+    delays = {"tier": {"T1": timedelta(0), "OTC": timedelta(weeks=weeks)}}
+    days = Daily(start="2026-01-02", calendar="EVERY_DAY", delay=delays)
+    flow = Workflow("days", partitions=PartitionScheme(date=days, tier=["T1", "OTC"]))
+    flow.step("only")(lambda ctx: None)
+    named = datetime.now(UTC).date() - timedelta(days=4)
+    found = jobs(Backfill(flow, f"date={named},tier=OTC;date=last:1,tier=T1", "b", ledger=ledger))
+    assert f"date={named}|tier=OTC" in found
+    assert len(found) == 2
+
+
+def test_a_range_ends_with_what_is_due_of_the_values_that_it_names(ledger: Ledger) -> None:
+    """It is not refused for another value, of which nothing is due in it."""
+    delays = {"tier": {"T1": timedelta(0), "OTC": timedelta(weeks=4)}}
+    days = Daily(start="2026-01-02", calendar="EVERY_DAY", delay=delays)
+    flow = Workflow("days", partitions=PartitionScheme(date=days, tier=["T1", "OTC"]))
+    flow.step("only")(lambda ctx: None)
+    start = datetime.now(UTC).date() - timedelta(days=4)
+    found = jobs(Backfill(flow, f"date={start}..,tier=T1;date=last:2,tier=OTC", "b", ledger=ledger))
+    assert f"date={start}|tier=T1" in found
+    assert sum(key.endswith("OTC") for key in found) == 2
+    with pytest.raises(PartitionError, match="holds no as-of date up to"):
+        Backfill(flow, f"date={start}..,tier=OTC;date=last:1,tier=T1", "c", ledger=ledger)
+
+
 @pytest.mark.parametrize("end", [None, "2026-12-31"])
 def test_the_last_dates_of_a_calendar_that_has_ended_are_those_that_are_known(ledger: Ledger, end: str | None) -> None:
     """``last:2`` counts from the last one, whether or not the cadence goes on."""

@@ -8,7 +8,6 @@ from flowctx.core.batches.records import BatchRecord
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.errors import BatchError, NotDue
 from flowctx.core.partitions.dimensions import CadenceDimension
-from flowctx.core.partitions.key import escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import brief
@@ -85,17 +84,16 @@ def _last_due(scheme: PartitionScheme, text: str, dates: CadenceDimension) -> Se
         NotDue: None is due yet.
     """
     now, found = datetime.now(UTC), Selection._of(scheme, None)
-    for cadence, values in scheme.cadences:
-        count = cadence.known_due_count(now)
-        if not count:
-            continue
-        latest = dates.part(count - 1)[0]
-        some = scheme.select(text, latest=latest)
-        if values is not None and isinstance(delays := dates.cadence.delay, Delays):
-            some &= scheme.select(f"{delays.dimension}={'|'.join(map(escape_value, values))}", latest=latest)
-        found |= some
-    if not found:
+    counts = [(cadence.known_due_count(now), values) for cadence, values in scheme.cadences]
+    if not any(count for count, _ in counts):
         raise NotDue(
             f"{text} counts from the latest date that is due, and none is yet: the first is {dates.part(0)[0]}"
         )
+    for count, values in counts:
+        delays = dates.cadence.delay
+        within = (delays.dimension, values) if values is not None and isinstance(delays, Delays) else None
+        if count:
+            found |= scheme._selected(text, None, dates.part(count - 1)[0], within)
+        elif named := [part for part in text.split(";") if "last:" not in part]:
+            found |= scheme._selected(";".join(named), None, None, within)
     return found

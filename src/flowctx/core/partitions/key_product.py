@@ -13,7 +13,7 @@ from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, chec
 from flowctx.core.partitions.index_tree import POINT, Tree, box
 from flowctx.core.partitions.key import PartitionKey, escape_value, key_of, unescape_value
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.partitions.selection_text import parse_selection
+from flowctx.core.partitions.selection_text import Within, parse_selection
 
 
 class KeyProduct:
@@ -314,10 +314,16 @@ class KeyProduct:
             )
         return found
 
-    def _selected(self, text: str | None, until: date | str | None, latest: date | str | None) -> Selection:
+    def _selected(
+        self,
+        text: str | None,
+        until: date | str | None,
+        latest: date | str | None,
+        within: Within | None = None,
+    ) -> Selection:
         self._check_lengths()
         last = self._latest(latest) if until is None else parse_date(until, "until")
-        found = Selection._of(self, parse_selection(self._dimensions, text, last))
+        found = Selection._of(self, parse_selection(self._dimensions, text, last, within))
         return found if until is None or last is None else found.up_to(last)
 
     def _latest(self, latest: date | str | None) -> date | None:

@@ -15,6 +15,9 @@ from flowctx.core.partitions.index_tree import POINT, Runs, Tree, tree_over, uni
 from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
 from flowctx.core.suggestions import nearest
 
+#: A static dimension, and some of its values.
+Within = tuple[str, Sequence[str]]
+
 _ENDS = re.compile(r"(first|last):(\d+)\Z")
 
 
@@ -24,22 +27,41 @@ _STEP = re.compile(r"/(\d+)\Z")
 _SEPARATOR = re.compile(r"([,|])")
 
 
-def parse_selection(dimensions: tuple[Dimension, ...], text: str | None, until: date | None) -> Tree | None:
-    """Read a selection's text into a tree; see :meth:`PartitionScheme.select` for its form."""
+def parse_selection(
+    dimensions: tuple[Dimension, ...], text: str | None, until: date | None, within: Within | None = None
+) -> Tree | None:
+    """Read a selection's text into a tree; see :meth:`PartitionScheme.select` for its form.
+
+    Args:
+        dimensions: Those of the scheme.
+        text: What is selected; ``None`` is all.
+        until: Where open ranges end, and the last ones are counted from.
+        within: A static dimension and some of its values: all others are left out, and parts without them not read.
+    """
     if text is not None and not isinstance(text, str):
         raise PartitionError(f"{text!r} is not text; write a selection as 'date=2012-01-03..2012-03-30,symbol=IBM'")
     if text is None:
-        return _block(dimensions, {}, until)
+        return _block(dimensions, {}, until, within)
     names = [dimension.name for dimension in dimensions]
-    return union(_block(dimensions, _clauses(part, names, text), until) for part in text.split(";"))
+    return union(_block(dimensions, _clauses(part, names, text), until, within) for part in text.split(";"))
 
 
-def _block(dimensions: tuple[Dimension, ...], clauses: dict[str, list[str]], until: date | None) -> Tree | None:
-    below: Tree | None = POINT
-    for dimension in reversed(dimensions):
+def _block(
+    dimensions: tuple[Dimension, ...], clauses: dict[str, list[str]], until: date | None, within: Within | None
+) -> Tree | None:
+    read: dict[str, list[range]] = {}
+    for dimension in sorted(dimensions, key=lambda one: isinstance(one, CadenceDimension)):  # dates at the end
         items = clauses.get(dimension.name)
         ranges = [range(dimension.size(until))] if items is None else [_item(dimension, i, until) for i in items]
-        below = None if below is None else tree_over(ranges, below)
+        if within is not None and dimension.name == within[0]:
+            kept = {dimension.find(value) for value in within[1]}
+            ranges = [range(i, i + 1) for some in ranges for i in some if i in kept]
+            if not ranges:
+                return None
+        read[dimension.name] = ranges
+    below: Tree | None = POINT
+    for dimension in reversed(dimensions):
+        below = None if below is None else tree_over(read[dimension.name], below)
     return below
 
 
