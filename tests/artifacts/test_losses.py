@@ -217,8 +217,45 @@ def test_a_reader_is_read_once():
 def test_batches_of_two_schemas_are_refused():
     """A generator whose batches change their columns half way is refused, with both."""
     frames = (frame for frame in [pd.DataFrame({"a": [1]}), pd.DataFrame({"a": ["x"]})])
-    with pytest.raises(PlainDataError, match=r"batch 2 has the columns a .*string, the first a int64"):
+    with pytest.raises(PlainDataError, match="'a' is .*string in batch 2 and int64 in the first; give all batches one"):
         stored(frames)
+    frames = (pd.DataFrame({name: []}) for name in "ab")
+    with pytest.raises(PlainDataError, match="batch 2 has the columns b, the first a; give all batches one schema"):
+        stored(frames)
+
+
+DAY = dt.date(2026, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ([decimal.Decimal("193.27")], [decimal.Decimal("12345678.9"), None]),
+        ([DAY], [None]),
+        ([DAY], []),
+        ([{"a": [1]}], [{"a": []}, {"a": None}]),
+        ([{"a": decimal.Decimal("1.25")}], [{"a": decimal.Decimal("1.5")}, None]),
+    ],
+)
+def test_batches_take_the_types_of_the_first(first, other):
+    """Pandas chooses those of decimals, and of what is null, by the values of each frame."""
+    found = stored(objects(*values) for values in (first, other, first))
+    assert found.to_arrow()["o"].to_pylist() == [*first, *other, *first]
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "what"),
+    [
+        (decimal.Decimal("193.2"), decimal.Decimal("193.27"), r"'o' is .*5, 2.* in batch 2 and .*1.* largest scale"),
+        (None, DAY, "'o' is date32.* in batch 2 and null in the first; the first has no value there: give it the type"),
+        ([decimal.Decimal("1.25")], [decimal.Decimal("12.5")], "'o' is list<.* in batch 2 and list<"),
+        (DAY, 1, "'o' is int64 in batch 2 and date32"),
+    ],
+)
+def test_batches_that_do_not_fit_are_refused(first, other, what):
+    """With the column, the types and the remedy."""
+    with pytest.raises(PlainDataError, match=what):
+        stored(objects(value) for value in (first, other))
 
 
 def ordered(*values, of):

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from flowctx.artifacts.form import other_categories
+from flowctx.artifacts.fitted_batches import check_names, fitted, with_room
 from flowctx.artifacts.from_pandas import arrow_of_pandas, counts_rows, index_freq
 from flowctx.artifacts.parquet import surely_written, write_parquet
 from flowctx.artifacts.types import TINY, bytes_of, rows_of
@@ -22,8 +22,6 @@ from flowctx.core.errors import PlainDataError
 _ROWS = 1 << 16
 #: What a generator yields that is over.
 _NOTHING = object()
-#: How the names begin under which polars says what the values of an Enum are.
-_ENUM = b"_PL_ENUM_VALUES"
 #: Readers and generators that were handed on; they can be read once, and the second time they are empty.
 _TAKEN: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -192,31 +190,17 @@ def _of_generator(value: Any, path: str) -> ArrowSource | None:
     _TAKEN.add(value)
     plain = not _is_pandas(first) or counts_rows(first.index, start=0)
     schema, head = _chunk(first, path, plain)
+    if _is_pandas(first):
+        schema = with_room(schema, first)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        yield from head
+        yield from (fitted(batch, schema, 1, path) for batch in head)
         for number, item in enumerate(value, 2):
             other, more = _chunk(item, path, plain)
-            if not other.equals(schema):
-                raise PlainDataError(
-                    f"{path}: batch {number} has the columns {_columns(other)}, the first {_columns(schema)}; "
-                    "give all batches one schema"
-                )
-            _check_enums(other, schema, path)
-            yield from (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in more)
+            check_names(other, schema, number, path)
+            yield from (fitted(batch, schema, number, path) for batch in more)
 
     return ArrowSource(path, lambda: (schema, batches()), once=True)
-
-
-def _check_enums(schema: pa.Schema, first: pa.Schema, path: str) -> None:
-    """Refuse an Enum of polars with other values than the first: they are in no type of Arrow's."""
-    for field, one in zip(schema, first, strict=True):
-        if _enum(field) != _enum(one):
-            raise other_categories(path, field.name)
-
-
-def _enum(field: pa.Field) -> dict[bytes, bytes]:
-    return {key: value for key, value in (field.metadata or {}).items() if key.startswith(_ENUM)}
 
 
 def _is_pandas(item: Any) -> bool:
@@ -244,10 +228,6 @@ def _chunk(item: Any, path: str, plain: bool) -> tuple[pa.Schema, Iterator[pa.Re
         return source.batches()
     batch = pa.record_batch(item)
     return batch.schema, iter([batch])
-
-
-def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
 # -- polars -------------------------------------------------------------------------------------------------------
