@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import duckdb
 import polars
@@ -169,6 +170,28 @@ def test_an_empty_dict_is_a_value(tmp_path):
     with (tmp_path / "x.parquet").open("wb") as file:
         write_rows(found, file)
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [found[0] | {"limits.hard": "{}", "breaches": "{}"}]
+
+
+REPEATED = datetime(2026, 11, 1, 1, tzinfo=ZoneInfo("America/New_York"))
+
+
+@pytest.mark.parametrize(
+    ("own", "value"),
+    [
+        ("2026-11-01T01:00-04:00", REPEATED),
+        ("2026-11-01T01:00-05:00", REPEATED.replace(fold=1)),
+        ("2026-11-01T01:00-04:00", REPEATED.astimezone(UTC)),
+        ("2026-11-01", date(2026, 11, 1)),
+        ("2026-11-01", datetime.combine(date(2026, 11, 1), time(), REPEATED.tzinfo)),
+    ],
+)
+def test_a_value_may_be_the_day_or_hour_of_its_partition(own, value):
+    """In whatever zone; another one is refused."""
+    assert list(rows(Outputs({PartitionKey(at=own): {"at": value, "x": 1}}))) == [{"at": own, "x": 1}]
+    with pytest.raises(PlainDataError, match="has a value 'at' that is not the partition's own"):
+        list(rows(Outputs({PartitionKey(at=own): {"at": value + timedelta(days=1)}})))
+    with pytest.raises(PlainDataError, match="has a value 'at' that is not the partition's own"):
+        list(rows(Outputs({PartitionKey(at="2026-11-01T01:00-05:00"): {"at": REPEATED}})))
 
 
 def test_a_value_of_a_dimensions_name_has_to_be_the_partitions_own():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, time
 from typing import Any
 
 from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.tables import Table
+from flowctx.core.dates.parsing import iso_instant
 from flowctx.core.errors import PlainDataError
 from flowctx.core.workflow.outputs import Outputs
 
@@ -42,12 +44,21 @@ def rows(found: Outputs) -> Iterator[dict[str, Any]]:
                         "nested; rename one"
                     )
                 seen.add(name)
-                if name in own and str(value) != own[name]:
+                if name in own and not _is_own(value, own[name]):
                     raise PlainDataError(
                         f"the output of {key} has a value {name!r} that is not the partition's own {name}; rename it"
                     )
                 row[name] = own.get(name, value)
             yield row
+
+
+def _is_own(value: object, own: str) -> bool:
+    """Whether a value is that of a dimension, as text, or as the time of a day or an hour."""
+    if not isinstance(value, datetime):
+        return str(value) == own
+    if (hour := iso_instant(own)) is None:
+        return value.time() == time() and value.date().isoformat() == own
+    return value == hour
 
 
 def _flat(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
