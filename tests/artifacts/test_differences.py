@@ -150,10 +150,22 @@ def test_dictionaries_and_lists_of_views_are_compared_by_their_values(text):
     assert cells(compare_tables(*sides, Comparison())) == [({"row": 1}, "v", "b", "c")]
 
 
-def test_nested_values_are_compared_whole():
-    """A list that differs is one cell."""
+def test_a_nested_value_is_one_cell():
+    """A list that differs, in whatever places."""
     old, new = table(k=[1, 2], v=[[1, 2], [NAN]]), table(k=[2, 1], v=[[NAN], [1, 3]])
     assert cells(compare_tables(old, new, Comparison(key=("k",)))) == [({"k": 1}, "v", [1, 2], [1, 3])]
+
+
+def test_numbers_in_lists_and_structs_may_be_near():
+    """What is beside them has to be equal, and there have to be as many."""
+    old = table(v=[{"at": "1y", "rates": [1.0, NAN, None]}] * 5)
+    others = [[1.001, NAN, None], [1.1, NAN, None], [1.0, NAN], [1.0, None, None]]
+    new = table(v=[*({"at": "1y", "rates": some} for some in others), {"at": "2y", "rates": [1.0, NAN, None]}])
+    found = compare_tables(old, new, Comparison(atol=0.01))
+    assert [one.row["row"] for one in found.largest] == [1, 2, 3, 4]
+    assert compare_tables(old, new, Comparison()).columns == {"v": 5}
+    decimals = [table(v=[[Decimal("1.00")], [None]]), table(v=[[Decimal("1.01")], None])]
+    assert compare_tables(*decimals, Comparison(rtol=0.01)).columns == {"v": 1}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from flowctx.artifacts.row_keys import Matches, as_array, as_numpy, floats
 from flowctx.artifacts.table_parts import PART_BYTES, PLACE
 from flowctx.artifacts.types import rows_of
-from flowctx.core.data.number_changes import are_near, number_change
+from flowctx.core.data.number_changes import are_near, is_number, number_change
 from flowctx.core.data.table_changes import CellChange
 
 #: The name of a row's number, where rows are compared by position.
@@ -138,7 +138,7 @@ def _sizes(deltas: Any) -> Any:
 def differing(before: Any, after: Any, kind: pa.DataType, how: Comparison) -> pa.ChunkedArray:
     """Return for each row whether two values differ: NaN is equal to NaN, and null to null."""
     if pa.types.is_nested(kind):
-        return _nested_differ(before, after)
+        return _nested_differ(before, after, how)
     if pa.types.is_null(kind):
         return pa.chunked_array([pa.repeat(pa.scalar(value=False), len(before))])
     other = pc.not_equal(before, after)
@@ -165,12 +165,23 @@ def _near(before: Any, after: Any, how: Comparison) -> Any:
     return pc.replace_with_mask(near.combine_chunks(), close.combine_chunks(), exact)
 
 
-def _nested_differ(before: Any, after: Any) -> pa.ChunkedArray:
+def _nested_differ(before: Any, after: Any, how: Comparison) -> pa.ChunkedArray:
     found = []
     for start in range(0, len(before), _NESTED_AT_ONCE):
         some = [side.slice(start, _NESTED_AT_ONCE).to_pylist() for side in (before, after)]
-        found.append(pa.array([repr(old) != repr(new) for old, new in zip(*some, strict=True)], pa.bool_()))
+        found.append(pa.array([not _alike(old, new, how) for old, new in zip(*some, strict=True)], pa.bool_()))
     return pa.chunked_array(found, pa.bool_())
+
+
+def _alike(old: Any, new: Any, how: Comparison) -> bool:
+    """Whether two nested values are equal but for numbers that are near."""
+    if repr(old) == repr(new):
+        return True
+    if isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)):
+        return len(old) == len(new) and all(_alike(one, other, how) for one, other in zip(old, new, strict=True))
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(_alike(old[name], new[name], how) for name in old)
+    return is_number(old) and is_number(new) and are_near(old, new, how.atol, how.rtol)
 
 
 def _deltas(before: Any, after: Any) -> pa.ChunkedArray:
