@@ -70,6 +70,14 @@ def test_nulls_and_nan_are_equal_to_themselves_and_to_nothing_else():
     assert found.columns == {"v": 3}
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16()])
+def test_a_key_of_zero_has_no_sign(kind):
+    """As a value has none, alone and beside another key."""
+    old, new = (table(k=pa.array([zero, None, 1.5], kind), n=[1, 1, 1], v=[1, 1, 1]) for zero in (0.0, -0.0))
+    for key in (("k",), ("n", "k")):
+        assert not compare_tables(old, new, Comparison(key=key)).differs
+
+
 def test_numbers_within_the_tolerance_are_equal():
     """Of floats, integers and decimals; a null, a NaN and an infinity are never near a number."""
     old = table(f=[100.0, 1.0, 1.0, 1.0, math.inf], i=[100, 1, 1, 1, 1], d=[Decimal("100.0")] * 5)

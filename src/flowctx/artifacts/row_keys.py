@@ -104,6 +104,8 @@ def _encoded(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
     dense = _dense(column)
     if dense is not None:
         return dense
+    if pa.types.is_floating(column.type):
+        column = pc.add(column.cast(pa.float64()), pa.scalar(0.0))  # -0.0 is 0.0
     encoded = column.dictionary_encode().unify_dictionaries()
     several = max((len(chunk.dictionary) for chunk in encoded.chunks), default=0)
     found = [pc.fill_null(chunk.indices.cast(pa.int64()), as_array([several])[0]) for chunk in encoded.chunks]
