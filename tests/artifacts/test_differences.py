@@ -78,6 +78,15 @@ def test_a_key_of_zero_has_no_sign(kind):
         assert not compare_tables(old, new, Comparison(key=key)).differs
 
 
+def test_short_floats_are_compared():
+    """Pyarrow compares none of 16 bits."""
+    old, new = (table(v=pa.array([one, NAN, None, 1.0], pa.float16())) for one in (1.5, 2.0))
+    found = compare_tables(old, new, Comparison())
+    assert (cells(found), found.largest[0].delta) == ([({"row": 0}, "v", 1.5, 2.0)], 0.5)
+    assert not compare_tables(old, new, Comparison(atol=0.5)).differs
+    assert apart_from(old, new) is None
+
+
 def test_numbers_within_the_tolerance_are_equal():
     """Of floats, integers and decimals; a null, a NaN and an infinity are never near a number."""
     old = table(f=[100.0, 1.0, 1.0, 1.0, math.inf], i=[100, 1, 1, 1, 1], d=[Decimal("100.0")] * 5)
