@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import logging
 import re
@@ -32,6 +31,7 @@ from flowctx.core.dates.calendar_end import CalendarEnd, calendar_end
 from flowctx.core.dates.due_rules import Delays
 from flowctx.core.dates.zones import zone_name
 from flowctx.core.errors import CalendarError, ContextError, MissingExtra, PartitionError
+from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey, key_of
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
@@ -374,7 +374,7 @@ def id_text(key: str) -> str:
     text = key.replace("%", "~~").replace("|", "~").replace("..", ".~~2E")
     if len(text) <= _ID_ROOM:
         return text
-    return f"{text[: _ID_ROOM - 17]}~{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return f"{text[: _ID_ROOM - 17]}~{sha256(key)[:16]}"
 
 
 def id_text_of_run(run_id: str) -> str | None:

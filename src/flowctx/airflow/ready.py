@@ -7,7 +7,6 @@ partitions are ready. What it starts has an id that is made of the partition, so
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,6 +26,7 @@ from flowctx.core.dates.cadence import Cadence
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
 from flowctx.core.errors import ContextError, EngineError, WorkflowError, error_text
+from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
@@ -254,5 +254,5 @@ def _missing(runs: DagRuns, ask: Count) -> list[str]:
 
 def run_id_of(readiness: Readiness, ready: Ready) -> str:
     """Return the id of a run: the same whenever it is made for the same occasion."""
-    digest = hashlib.sha256(f"{readiness.workflow}\0{ready.key}\0{ready.occasion}".encode()).hexdigest()[:8]
+    digest = sha256(f"{readiness.workflow}\0{ready.key}\0{ready.occasion}")[:8]
     return f"inputs__{id_text(readiness.scheme.text(ready.key))}__{digest}"

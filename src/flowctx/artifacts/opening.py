@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import PurePath
 from typing import Any, BinaryIO
@@ -10,6 +9,7 @@ from typing import Any, BinaryIO
 from flowctx.artifacts import default_store
 from flowctx.core.data.references import FileReference
 from flowctx.core.errors import ArtifactError
+from flowctx.core.hashing import sha256
 
 
 class StoredFiles:
@@ -30,5 +30,4 @@ class StoredFiles:
                 data = file.read()
         except OSError as exc:
             raise ArtifactError(f"cannot hand on the file {path!r}: {exc.strerror or exc}") from exc
-        digest = hashlib.sha256(data).hexdigest()
-        return FileReference(name=PurePath(path).name, size=len(data), digest=digest, data=data)
+        return FileReference(name=PurePath(path).name, size=len(data), digest=sha256(data), data=data)

@@ -25,6 +25,7 @@ from flowctx.core.data.references import FileReference, Reference, TableReferenc
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError, LedgerError, PayloadError, noting
 from flowctx.core.execution.artifacts import ArtifactIndex, PrunedArtifacts
+from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.whole_files import PART
 
@@ -124,14 +125,14 @@ class PathArtifactStore:
         path = self._new("outputs", "json")
         with self._created(path) as file:
             file.write(data)
-        return ArtifactRef(uri=path, digest=hashlib.sha256(data).hexdigest(), size=len(data), holds=tuple(holds))
+        return ArtifactRef(uri=path, digest=sha256(data), size=len(data), holds=tuple(holds))
 
     def get(self, ref: ArtifactRef) -> bytes:
         """Return the bytes of an output, checked against their number and their digest."""
         path = legacy_path(ref, str(self.base)) or check_path(ref.uri)
         with self._opened(path, ref.size) as file:
             data = file.read()
-        if hashlib.sha256(data).hexdigest() != ref.digest:
+        if sha256(data) != ref.digest:
             raise _not_what_was_written(path, self.shown)
         return data
 

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +20,7 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.errors import ArtifactError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.whole_files import write_whole
 
@@ -176,7 +176,7 @@ def _segment(text: str) -> str:
 def _file_name(capture_id: str) -> str:
     name = escape_value(capture_id)
     if len(name) > _MAX_NAME:
-        name = f"{hashlib.sha256(capture_id.encode()).hexdigest()[:32]}-{name[-_MAX_TAIL:]}"
+        name = f"{sha256(capture_id)[:32]}-{name[-_MAX_TAIL:]}"
     return f"@{name}.json"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -14,6 +13,7 @@ from flowctx.core.data.encoding import from_json, to_wire
 from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict, freeze
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import FlowctxError, PayloadError
+from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import brief
 from flowctx.core.workflow.context import WorkflowContext
@@ -293,4 +293,4 @@ def damaged(where: str, why: object) -> PayloadError:
 
 
 def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:32]
+    return sha256(data)[:32]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.run_request import RunRequest
 
@@ -310,7 +310,7 @@ def batch_run_id(workflow: str, batch_id: str, key: PartitionKey, text: str) -> 
         'batch__restate__2012-01-03~IBM__7fa2fc5286c5'
     """
     parts = "\0".join((workflow, batch_id, str(key)))
-    digest = hashlib.sha256(parts.encode()).hexdigest()[:12]
+    digest = sha256(parts)[:12]
     return f"{run_ids_begin(batch_id)}{_values_in_id(text)}__{digest}"
 
 
