@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -165,13 +166,11 @@ class PathArtifactStore:
         known = self._ask(lambda index: index.find(reference.digest, form), None)
         if known is None:
             return
-        path, digest = check_path(known.path), hashlib.sha256()
+        path = check_path(known.path)
         try:
             with self._opened(path, known.size) as file:
-                while data := file.read(_CHUNK):
-                    digest.update(data)
-            if digest.hexdigest() != known.checksum:
-                raise _not_what_was_written(path, self.shown)
+                if _digest_of(file) != known.checksum:
+                    raise _not_what_was_written(path, self.shown)
             self._files.touch(path)
         except ArtifactError as exc:  # removed by hand, damaged, or in another store
             logger.info("an equal table is not shared: %s", exc)
@@ -238,9 +237,12 @@ class PathArtifactStore:
             if self._reuses(file.reference):
                 return file
         path = self._new("files", "bin")
-        digest = hashlib.sha256()
+        digest, size = hashlib.sha256(), 0
         with _source(file) as source, self._created(path) as target:
-            size = _copy(source, target, digest)
+            while data := source.read(_CHUNK):
+                digest.update(data)
+                target.write(data)
+                size += len(data)
             name = file.name if file.source is None else PurePath(file.source).name
         return File.of(FileReference(name=name, size=size, digest=digest.hexdigest(), path=path), self)
 
@@ -248,10 +250,7 @@ class PathArtifactStore:
         """Open a file, checked against the number of its bytes and their digest."""
         path = check_path(reference.path)
         file = self._files.open(path, reference.size)
-        digest = hashlib.sha256()
-        while data := file.read(_CHUNK):
-            digest.update(data)
-        if digest.hexdigest() != reference.digest:
+        if _digest_of(file) != reference.digest:
             file.close()
             raise _not_what_was_written(path, self.shown)
         file.seek(0)
@@ -378,7 +377,7 @@ def _written(table: Table, file: BinaryIO) -> TableReference:
     if table.source is not None:
         return table.source.write(file)
     with open_table(table.reference, table.store) as opened:
-        _copy(opened, file, hashlib.sha256())
+        shutil.copyfileobj(opened, file, _CHUNK)
     return table.reference
 
 
@@ -388,13 +387,11 @@ def _no_store(reference: Reference) -> PayloadError:
     )
 
 
-def _copy(source: BinaryIO, target: BinaryIO, digest: Any) -> int:
-    size = 0
-    while data := source.read(_CHUNK):
+def _digest_of(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while data := file.read(_CHUNK):
         digest.update(data)
-        target.write(data)
-        size += len(data)
-    return size
+    return digest.hexdigest()
 
 
 def _not_what_was_written(path: str, shown: str) -> ArtifactError:

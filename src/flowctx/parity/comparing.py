@@ -142,7 +142,6 @@ class Comparer:
         unsteady = {step: found for step in self.workflow.steps if (found := self._changes(here, again, step))}
         if unsteady:
             yield self._disagreement(key, AGAIN, next(iter(unsteady)), here, again, next(iter(unsteady.values())))
-        followers = self._followers(unsteady)
         for engine, side in there.items():
             found = [*run_changes(here, side), *(end_changes(here, side) if side.run is not None else ())]
             found = [change for change in found if not self._is_ignored(change.path)]
@@ -152,8 +151,8 @@ class Comparer:
             if side.run is None:
                 continue
             for step in self.workflow.steps:
-                if step in followers:
-                    continue
+                if not unsteady.keys().isdisjoint(self.workflow.ancestors(step)):
+                    continue  # what differs may follow from that
                 known = {change.path for change in unsteady.get(step, ())}
                 new = [change for change in self._changes(here, side, step) if change.path not in known]
                 if new:
@@ -179,11 +178,3 @@ class Comparer:
     def _is_ignored(self, path: str) -> bool:
         """Whether a value may differ: it is named, or something that it is in."""
         return any(path == name or re.match(re.escape(name) + r"[.\[,]", path) for name in self.ignore)
-
-    def _followers(self, steps: Collection[str]) -> set[str]:
-        """Return the steps that come after some: what differs there may follow from them."""
-        found: set[str] = set()
-        for name, step in self.workflow.steps.items():
-            if any(before in found or before in steps for before in step.after):
-                found.add(name)
-        return found

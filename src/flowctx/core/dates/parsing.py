@@ -55,11 +55,8 @@ def parse_date(value: date | str, what: str) -> date:
     """
     if not isinstance(value, str):
         return check_date(value, what)
-    try:
-        parsed = date.fromisoformat(value)
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.isoformat() != value:
+    parsed = iso_date(value)
+    if parsed is None:
         raise CalendarError(f"{what}={value!r} is not a date; write it as YYYY-MM-DD, such as '2012-10-26'")
     return parsed
 
