@@ -298,8 +298,7 @@ def _index(ti: Any) -> int:
 
 
 def _clear_number(ctx: WorkflowContext) -> int:
-    engine = ctx.metadata.get("engine", {})
-    return int(engine.get("clear_number", 0)) if isinstance(engine, Mapping) else 0
+    return int(engine_of(ctx).get("clear_number", 0))
 
 
 def _own_tasks(task: Any, workflow: Workflow | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
 from flowctx.core.errors import Superseded
+from flowctx.core.workflow.context import engine_of
 from flowctx.core.workflow.result import StepStatus
 
 #: A run of an engine serves no more partitions than this.
@@ -50,8 +51,8 @@ def end_engine_run(
     """
     count = 0
     for run in ledger.list_runs(run_id=run_id, status=RunStatus.RUNNING, limit=_MOST):
-        known = run.context.metadata.get("engine")
-        if not isinstance(known, Mapping) or any(known.get(name) != value for name, value in engine.items()):
+        known = engine_of(run.context)
+        if any(known.get(name) != value for name, value in engine.items()):
             continue
         if run.begun_at is not None and run.begun_at > ledger.now() - timedelta(seconds=seconds_ago):
             continue

@@ -207,12 +207,12 @@ class LenientLedger:
         """Record steps, and those before them that were not."""
         self._backlog += steps
         what = " and ".join(f"step {record.step!r}" for record in steps)
-        self._try(run, what, lambda: self._flush(run), None)
+        self._try(run, what, lambda: self._flush(run))
 
     def forget(self, run: RunRecord, steps: Collection[str]) -> None:
         """Forget steps; one that is to be recorded yet is not of those."""
         names = " and ".join(f"step {name!r}" for name in steps)
-        self._try(run, f"that {names} does not count", lambda: self._ledger.forget(run, steps), None)
+        self._try(run, f"that {names} does not count", lambda: self._ledger.forget(run, steps))
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Record what was not, and say how the run ended."""
@@ -221,7 +221,7 @@ class LenientLedger:
             self._flush(run)
             self._ledger.finish(run, status, error)
 
-        self._try(run, "the end of the run", finish, None)
+        self._try(run, "the end of the run", finish)
 
     def renew(self, run: RunRecord, lease: timedelta) -> None:
         """Extend the lease of the run's capture."""
@@ -335,9 +335,9 @@ class LenientLedger:
             )
             return otherwise
 
-    def _try(self, run: RunRecord, what: str, work: Callable[[], _T], otherwise: _T) -> _T:
+    def _try(self, run: RunRecord, what: str, work: Callable[[], None]) -> None:
         try:
-            return work()
+            work()
         except (CaptureRefused, Superseded):
             raise
         except LedgerError as exc:
@@ -348,4 +348,3 @@ class LenientLedger:
                 exc,
                 extra={"run_id": run.run_id},
             )
-            return otherwise

@@ -33,7 +33,9 @@ def begin_or_take_over(recorded_in: RunLedger, ledger: Ledger | None, plan: RunP
         try:
             return begin_run(recorded_in, plan)
         except (CaptureHeld, RunAlive):
-            others = list(_in_the_way(ledger, plan)) if ledger is not None else []
+            if ledger is None:
+                raise
+            others = list(_in_the_way(ledger, plan))
             ended = [_end(ledger, other, end_of) for other in others]  # each of them, before the next try
             if not any(ended):
                 raise
@@ -50,8 +52,6 @@ def _in_the_way(ledger: Ledger, plan: RunPlan) -> Iterator[RunRecord]:
                 continue
 
 
-def _end(ledger: Ledger | None, run: RunRecord, end_of: EndOf) -> bool:
-    status = end_of(run) if ledger is not None else None
-    if ledger is None or status is None:
-        return False
-    return end_run(ledger, run, status, "it died; its engine says that it is over") is not None
+def _end(ledger: Ledger, run: RunRecord, end_of: EndOf) -> bool:
+    status = end_of(run)
+    return status is not None and end_run(ledger, run, status, "it died; its engine says that it is over") is not None
