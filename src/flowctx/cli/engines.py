@@ -10,14 +10,16 @@ import click
 from flowctx.cli.options import refuse_location
 from flowctx.core.batches.launcher import ENGINES
 
+#: Adds ``--url``.
+url_option = click.option(
+    "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
+)
+
 
 def engine_options(what_for: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add ``--on`` and ``--url``."""
-    url = click.option(
-        "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
-    )
     on = click.option("--on", "engine", type=click.Choice(ENGINES), help=what_for)
-    return lambda command: on(url(command))
+    return lambda command: on(url_option(command))
 
 
 def check_engine(

@@ -13,7 +13,7 @@ from flowctx import local
 from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import hints_after, outside_of_batch, told_if_cut
-from flowctx.cli.engines import check_engine
+from flowctx.cli.engines import check_engine, url_option
 from flowctx.cli.options import (
     json_option,
     ledger_option,
@@ -96,7 +96,7 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
 @click.option("--take-over", is_flag=True, help="Go on although somebody is at the run, who is stopped then.")
 @partition_option("Which partition is meant, where one run id serves several.")
 @click.option("--on", "engine", type=click.Choice(ENGINES), default="local", help="Where it goes on; here by default.")
-@click.option("--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL.")
+@url_option
 @location_option
 @workflow_option
 @there_option
