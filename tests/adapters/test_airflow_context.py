@@ -222,6 +222,7 @@ def test_partitions_are_read_as_they_come(run: dict, key: str) -> None:
     ("run", "error", "words"),
     [
         ({"conf": {"partition": ["IBM"]}}, ContextError, "must be an object of dimensions"),
+        ({"events": [{"partition": ["IBM"]}]}, ContextError, r"event's extra\['partition'\] is \['IBM'\]; it must be"),
         ({"conf": {"as_of_date": "26/10/2012"}}, ContextError, "YYYY-MM-DD"),
         ({"conf": {"batch_id": 7}}, ContextError, "must be text"),
         ({"conf": {"batch_id": ""}}, ContextError, "leave it out"),

@@ -27,7 +27,7 @@ from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.run_context import begin
-from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest
+from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.core.workflow.traceparent import trace_id_of
 
@@ -315,12 +315,8 @@ def _key(value: Any, scheme: PartitionScheme | None) -> Mapping[str, str]:
             return scheme.parse(value)
         # A key that some other timetable made is one opaque text.
         return PartitionKey.parse(value) if "=" in value else PartitionKey(partition=value)
-    if not isinstance(value, Mapping):
-        raise ContextError(
-            f"conf['partition'] is {value!r}; it must be an object of dimensions, "
-            "such as {'date': '2012-10-26'}, or text"
-        )
-    return value
+    found: Mapping[str, str] = read_value("partition", value, "the event's extra")
+    return found
 
 
 def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workflow | None) -> dict[str, Any]:
