@@ -13,6 +13,7 @@ from airflow.sdk import get_current_context
 
 from flowctx.airflow._compat import hide, run_type_of
 from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.outputs import map_index
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.run_time import run_time
 from flowctx.core.data.encoding import from_json
@@ -372,7 +373,7 @@ def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:
         facts |= {
             "task_id": ti.task_id,
             "try_number": ti.try_number,
-            "map_index": -1 if ti.map_index is None else ti.map_index,
+            "map_index": map_index(ti),
         }
     return facts
 

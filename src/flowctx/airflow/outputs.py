@@ -58,6 +58,16 @@ def step_name(task: Any) -> str:
     return str(getattr(operator, "name", task.label))
 
 
+def map_index(ti: Any) -> int:
+    """Return which instance of a mapped task one is; -1 of a task that is not mapped."""
+    return -1 if ti.map_index is None else int(ti.map_index)
+
+
+def instance_key(ti: Any, task_id: str) -> str:
+    """Return Airflow's key for a task's state in the same instance as another task's."""
+    return task_id if map_index(ti) < 0 else f"{task_id}_{ti.map_index}"
+
+
 def label_of(map_values: Mapping[str, str]) -> str:
     """Return the name of an instance among the outputs of all: its value, or the text of its values."""
     values = list(map_values.values())
@@ -74,7 +84,7 @@ def to_payload(
     tables = {name: preview(handle) for name, handle in handles_of(envelope.output) if isinstance(handle, Table)}
     if tables:  # for people who look at the rendered XCom; nothing reads it
         payload["tables"] = {escape_key(name): _in_small(small) for name, small in tables.items()}
-    if ti.map_index is not None and ti.map_index >= 0:
+    if map_index(ti) >= 0:
         label = label_of(map_values) if map_values else str(ti.map_index)
         payload["instance"] = {"map_index": ti.map_index, "label": label}
     return payload

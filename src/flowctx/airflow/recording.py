@@ -23,9 +23,11 @@ from flowctx.airflow._compat import (
 from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.outputs import (
     TRIGGER_RULES,
+    instance_key,
     instance_states,
     is_step,
     label_of,
+    map_index,
     read_upstream,
     step_name,
     waits_for_all,
@@ -170,7 +172,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     owning_workflow = flow if is_own(flow, operator.step) else None
     name = operator.run_name(context["task"].dag_id)
     # Instances that are no partitions of their own would overwrite each other's records.
-    overwrites = _index(context["ti"]) >= 0 and not operator.map_values
+    overwrites = map_index(context["ti"]) >= 0 and not operator.map_values
     recorded_in = run_ledger(own_ledger := None if overwrites else ledger(), strict=strict_from_env())
     tasks = _own_tasks(context["task"], owning_workflow)
     plan = plan_run(
@@ -284,17 +286,12 @@ def _rerun(ctx: WorkflowContext, context: Any, recorded_in: RunLedger) -> Engine
     def steps() -> Collection[str]:
         ti = context["ti"]
         tasks = {task.task_id: step_name(task) for task in context["task"].dag.tasks if is_step(task)}
-        suffix = f"_{ti.map_index}" if _index(ti) >= 0 else ""
         states = instance_states(ti, list(tasks))
         # Without a clear it was made again: of what is skipped now, the ledger has what the first one made.
         done = ("success", "skipped") if clear_number else ("success",)
-        return [name for at, name in tasks.items() if states.get(f"{at}{suffix}") not in done]
+        return [name for at, name in tasks.items() if states.get(instance_key(ti, at)) not in done]
 
     return EngineRerun(run_id=ctx.run_id, steps=steps, outdated=outdated, asked=clear_number > 0, made_again=made_again)
-
-
-def _index(ti: Any) -> int:
-    return -1 if ti.map_index is None else int(ti.map_index)
 
 
 def _clear_number(ctx: WorkflowContext) -> int:
@@ -350,9 +347,8 @@ def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | Non
 
     Somebody may have marked a task instead of running it, its process has died, or an ordinary task before it failed.
     """
-    suffix = f"_{ti.map_index}" if _index(ti) >= 0 else ""
     found = instance_states(ti, list(tasks))
-    states = {at: found.get(f"{at}{suffix}") for at in tasks if at != ti.task_id}
+    states = {at: found.get(instance_key(ti, at)) for at in tasks if at != ti.task_id}
     if not all(state in _ENDED for state in states.values()):
         return None
     whys = [(why, at) for state, why in _UNRECORDED.items() for at in tasks if states.get(at) == state]
