@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from flowctx.core.batches.ledger import BatchStore
@@ -91,7 +91,7 @@ def tally(batches: BatchStore, batch: BatchRecord) -> Tally:
     """
     counts = Counter(batches.count_outcomes(batch.batch_id, batch.workflow))
     apart = told_apart(batches, batch)
-    outside: Counter[str] = Counter(str(run.state) for run in _outcomes(batches, batch, apart.outside))
+    outside: Counter[str] = Counter(str(run.state) for run in outcomes_of(batches, batch, apart.outside))
     left = {state: count - outside[state] for state, count in counts.items() if count > outside[state]}
     return Tally(left, dict(outside), surely_unclear(batch, sum(left.values()), apart))
 
@@ -107,11 +107,12 @@ def surely_unclear(batch: BatchRecord, known: int, apart: Apart) -> int:
     return max(len(apart.unclear), known - batch.total if batch.total is not None else 0)
 
 
-def _outcomes(batches: BatchStore, batch: BatchRecord, partitions: Iterable[str]) -> Iterable[PartitionRun]:
-    texts = sorted(partitions)
-    if texts and not texts[0]:  # runs without a partition are found among all
+def outcomes_of(batches: BatchStore, batch: BatchRecord, partitions: Collection[str]) -> Iterator[PartitionRun]:
+    """Yield what became of some partitions of a batch of one workflow, by their texts, so many at a time."""
+    texts, wanted = sorted(partitions), frozenset(partitions)
+    if "" in wanted:  # runs without a partition are found among all
         runs = batches.iter_outcomes(batch.batch_id, workflow=batch.workflow)
-        yield from (run for run in runs if run.partition in partitions)
+        yield from (run for run in runs if run.partition in wanted)
         return
     for at in range(0, len(texts), _PAGE):
         yield from batches.iter_outcomes(batch.batch_id, texts[at : at + _PAGE], workflow=batch.workflow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from flowctx.backfill.belonging import outcomes_of
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.partition_params import PartitionParams, has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
@@ -12,9 +13,6 @@ from flowctx.core.data.secrets import stands_for, without_digests, without_secre
 from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount, brief
-
-#: So many outcomes are asked for at a time.
-_PAGE = 500
 
 
 def refuse_another_workflow(known: BatchRecord, workflow: str) -> None:
@@ -138,11 +136,8 @@ def count_other_params(batches: BatchStore, batch: BatchRecord, standings: Itera
     if not others:
         return 0
     made = {one.partition for one in standings if one.state is PartitionState.OK and one.recorded} & others.keys()
-    several, found = sorted(made & same), len(made - same)
-    for at in range(0, len(several), _PAGE):
-        outcomes = batches.iter_outcomes(batch.batch_id, several[at : at + _PAGE], workflow=batch.workflow)
-        found += sum(run.run_id in others[run.partition] for run in outcomes)
-    return found
+    several, found = made & same, len(made - same)
+    return found + sum(run.run_id in others[run.partition] for run in outcomes_of(batches, batch, several))
 
 
 def _source(batch: BatchRecord) -> str:

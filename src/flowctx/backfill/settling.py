@@ -184,9 +184,7 @@ def end_runs_of_slices(ledger: Ledger, batch: BatchRecord, *, over: bool) -> int
         How many runs it ended.
     """
     silent, alive = _silent_and_alive(ledger, batch)
-    left = [
-        run for run in (*silent, *(alive if over else ())) if (run.owner or "").startswith(worker_of(batch.batch_id))
-    ]
+    left = [run for run in (*silent, *(alive if over else ())) if has_worker_of(run, batch.batch_id)]
     why = "its slice was stopped, or died"
     return sum(end_run(ledger, run, RunStatus.CANCELED, why) is not None for run in left)
 
@@ -194,6 +192,11 @@ def end_runs_of_slices(ledger: Ledger, batch: BatchRecord, *, over: bool) -> int
 def worker_of(batch_id: str) -> str:
     """Return how the owner of a run begins that a worker of a batch has."""
     return f"a worker of batch {batch_id!r}"
+
+
+def has_worker_of(run: RunRecord, batch_id: str) -> bool:
+    """Return whether a worker of a batch has a run."""
+    return (run.owner or "").startswith(worker_of(batch_id))
 
 
 def _silent_and_alive(ledger: Ledger, batch: BatchRecord) -> tuple[list[RunRecord], list[RunRecord]]:

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from flowctx.backfill.again import GOES_ON
-from flowctx.backfill.belonging import Apart, batch_asked_of, surely_unclear, told_apart
+from flowctx.backfill.belonging import Apart, batch_asked_of, outcomes_of, surely_unclear, told_apart
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.same_batch import count_other_params
 from flowctx.backfill.selected_texts import SelectedTexts
@@ -29,8 +29,6 @@ from flowctx.core.workflow.definition import Workflow
 MAX_FAILURES = 1000
 #: So many of them with the traceback, and so many reasons of skips.
 MAX_TRACEBACKS, MAX_REASONS = 100, 20
-#: So many outcomes are asked for at a time.
-_PAGE = 500
 _CANCELED = PartitionState.CANCELED
 
 
@@ -311,12 +309,9 @@ def _failure_data(run: PartitionRun, traced: bool) -> dict[str, Any]:
 
 
 def _failures(ledger: Ledger, batch: BatchRecord, partitions: Sequence[str]) -> Iterator[PartitionRun]:
-    """Yield the outcomes of partitions that failed; those of runs without partitions are looked for among all."""
-    pages: list[Sequence[str] | None] = [partitions[at : at + _PAGE] for at in range(0, len(partitions), _PAGE)]
-    if not all(partitions):
-        pages = [None]
-    found = (ledger.batches.iter_outcomes(batch.batch_id, page, workflow=batch.workflow) for page in pages)
-    failed = (run for run in itertools.chain.from_iterable(found) if run.state is PartitionState.FAILED)
+    """Yield the outcomes of partitions that failed."""
+    found = outcomes_of(ledger.batches, batch, partitions)
+    failed = (run for run in found if run.state is PartitionState.FAILED)
     return itertools.islice(failed, len(partitions))
 
 

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any, NoReturn
 
-from flowctx.backfill.settling import worker_of
+from flowctx.backfill.settling import has_worker_of, worker_of
 from flowctx.backfill.worker_process import outlive_signals, take_place
 from flowctx.core.data.encoding import from_json
 from flowctx.core.durability.continuation import changed_params
@@ -343,7 +343,7 @@ class _Runs:
 
     def is_left(self, run: RunRecord) -> bool:
         """Return whether a run is left from the launch before this one, whose workers are gone with it."""
-        return (run.owner or "").startswith(worker_of(self.batch_id))
+        return has_worker_of(run, self.batch_id)
 
     def skipped_steps(self, run: RunRecord) -> list[str]:
         """Return the steps of a skipped run that are to run again: it was asked for, or the run would be left alone."""
