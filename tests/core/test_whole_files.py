@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowctx.core.whole_files import WholeFile, write_whole
+from flowctx.core.whole_files import WholeFile, whole_file, write_whole
 
 
 def test_a_file_takes_its_place_in_one_step(tmp_path: Path) -> None:
@@ -69,7 +69,8 @@ def test_who_may_read_it_is_said(tmp_path: Path) -> None:
     """The mode holds, less the umask."""
     before = os.umask(0o022)
     try:
-        write_whole(tmp_path / "mine", b"", mode=0o600)
+        with whole_file(tmp_path / "mine", mode=0o600):
+            pass
         write_whole(tmp_path / "everybody's", b"")
     finally:
         os.umask(before)

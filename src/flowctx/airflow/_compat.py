@@ -107,8 +107,8 @@ def scheduled_interval(dag: Any, logical_date: datetime) -> tuple[datetime, date
     return (interval.start, interval.end) if interval.start == earliest else None
 
 
-def next_ticks(dag: Any, after: datetime, count: int = 4) -> Iterator[datetime]:
-    """Yield some ticks of a DAG's schedule after an instant, or of listed events those around it.
+def next_ticks(dag: Any, after: datetime) -> Iterator[datetime]:
+    """Yield four ticks of a DAG's schedule after an instant, or of listed events those around it.
 
     Nothing, where the timetable cannot be asked in a worker: a user's own that is registered nowhere or cannot say.
     """
@@ -117,7 +117,7 @@ def next_ticks(dag: Any, after: datetime, count: int = 4) -> Iterator[datetime]:
         yield from sorted(event for event in listed if abs(event - after) < timedelta(days=1))
         return
     try:
-        yield from itertools.islice(_ticks_after(dag, after), count)
+        yield from itertools.islice(_ticks_after(dag, after), 4)
     except (NotImplementedError, ValueError):  # ValueError: TimetableNotRegistered
         return
 

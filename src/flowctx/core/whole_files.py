@@ -55,13 +55,12 @@ class WholeFile:
             os.unlink(self._part)
 
 
-def write_whole(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
+def write_whole(path: str | Path, data: bytes) -> None:
     """Write a file all or nothing; see :func:`whole_file`.
 
     Args:
         path: Its place; the folder must be there.
         data: Its bytes.
-        mode: Who may read and write it, less the process's umask.
 
     Raises:
         OSError: It cannot be written; what was there is still there.
@@ -73,7 +72,7 @@ def write_whole(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
         ...     [(path.name, path.read_bytes()) for path in Path(folder).iterdir()]
         [('names.txt', b'all of it')]
     """
-    with whole_file(path, mode=mode) as file:
+    with whole_file(path) as file:
         file.write(data)
 
 

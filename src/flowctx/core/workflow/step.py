@@ -77,7 +77,7 @@ class Step:
         object.__setattr__(self, "inputs", declared_inputs(self.inputs, self.name))
         _ = self._style
         if self.when is not None:
-            check_one_argument(self.when, f"when= of step {self.name!r}", "the context")
+            check_one_argument(self.when, f"when= of step {self.name!r}")
         object.__setattr__(self, "run_if", run_if_of(self.run_if, self.name))
         for name in ("optional", "refresh"):
             if not isinstance(value := getattr(self, name), bool):

@@ -146,19 +146,18 @@ def call_function(
     return function(ctx, **inputs) if style is ConfigStyle.NONE else function(ctx, config=config, **inputs)
 
 
-def check_one_argument(function: object, what: str, argument: str) -> None:
-    """Refuse a function that cannot be called with one argument.
+def check_one_argument(function: object, what: str) -> None:
+    """Refuse a function that cannot be called with the context alone.
 
     Args:
         function: The function.
         what: What it is for, such as ``when= of step 'load'``.
-        argument: What it gets, such as ``the context``.
 
     Raises:
         WorkflowError: It is no function, or needs none or more than one argument.
     """
     if not callable(function):
-        raise WorkflowError(f"{what} must be a function of {argument}")
+        raise WorkflowError(f"{what} must be a function of the context")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -167,5 +166,5 @@ def check_one_argument(function: object, what: str, argument: str) -> None:
         signature.bind(None)
     except TypeError:
         raise WorkflowError(
-            f"{what} has the signature {signature}; it must be a function of {argument} alone"
+            f"{what} has the signature {signature}; it must be a function of the context alone"
         ) from None
