@@ -172,13 +172,14 @@ def test_what_a_batch_that_nobody_planned_has_lost_runs_again_on_its_engine(shel
 def test_status_tells_what_was_made_with_other_parameters(shell):
     """A batch has those of its last launch; what was done before keeps its own, and runs that failed are not made."""
     with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
-        for tiers, params in (("T1|T2", {"pause": 0.0}), ("T3", {"pause": 0.0, "number": 7, "note_token": "hunter2"})):
+        others = {"pause": 0.0, "number": 7, "desk": "Köln", "note_token": "hunter2"}
+        for tiers, params in (("T1|T2", {"pause": 0.0}), ("T3", others)):
             plan = Backfill(extra, f"tier={tiers}", "b", params=params, ledger=ledger)
             ledger.batches.put(plan.reconcile(extend=True))
             for tier in tiers.split("|"):
                 run(extra, partition=tier, batch_id="b", params=params, ledger=ledger)
     shown = shell("status", "b")
-    assert '"number": 7' in shown
+    assert '"number": 7, "desk": "Köln"' in shown
     assert re.search(r"^params +\{.*\}; 2 partitions were made with others$", shown, re.MULTILINE)
     assert shell("status", "b", "--json")["other_params"] == 2
 

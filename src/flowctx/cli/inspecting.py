@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from flowctx.cli.output import (
     clock_time,
     context_facts,
     echo,
+    masked_json,
     print_facts,
     print_json,
     print_table,
@@ -34,7 +34,6 @@ from flowctx.cli.run_names import partition_named, run_named
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
-from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 
 if TYPE_CHECKING:
@@ -210,7 +209,7 @@ def _show_lineage(found: list[Source], as_json: bool) -> None:
     rows = []
     for source in found:
         run = source.run
-        params = json.dumps(mask_data(to_json(run.context.params)), ensure_ascii=False) if run else None
+        params = masked_json(to_json(run.context.params)) if run else None
         code = ", ".join(f"{step.step}@{step.version}" if step.version else step.step for step in source.steps)
         where = (source.depth, source.workflow, source.partition, source.capture_id, source.revision, code)
         who = (run.engine, run.owner, clock_time(run.finished_at)) if run else (None, None, None)

@@ -275,9 +275,14 @@ def print_result(result: RunResult, as_json: bool) -> None:
     print_facts({"run": result.run_id, "status": result.status, "capture": ctx.capture_id})
 
 
+def masked_json(value: object) -> str:
+    """Return JSON-ready data as one line of JSON, without secrets."""
+    return json.dumps(mask_data(value), ensure_ascii=False)
+
+
 def context_facts(ctx: WorkflowContext) -> dict[str, object]:
     """Return what a person wants to know of a context."""
-    params = json.dumps(mask_data(to_json(ctx.params)), ensure_ascii=False) if ctx.params else None
+    params = masked_json(to_json(ctx.params)) if ctx.params else None
     return {
         "partition": ctx.partition,
         "as of": ctx.as_of_date,

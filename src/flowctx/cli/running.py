@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import pdb  # --pdb is what it is for
 from typing import Any
-from uuid import uuid4
 
 import click
 
@@ -27,7 +25,7 @@ from flowctx.cli.options import (
     there_option,
     workflow_option,
 )
-from flowctx.cli.output import echo, print_facts, print_json, print_result, result_data, show, shown
+from flowctx.cli.output import echo, masked_json, print_facts, print_json, print_result, result_data, show, shown
 from flowctx.cli.resuming import resume_on
 from flowctx.cli.run_names import run_named
 from flowctx.core.batches.launcher import ENGINES
@@ -35,11 +33,11 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.replay import Replay
-from flowctx.core.masking import mask_data
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_context import new_run_id
 from flowctx.core.workflow.run_request import read_date
 from flowctx.core.workflow.run_result import RunResult
 from flowctx.ledger.memory import MemoryLedger
@@ -80,7 +78,7 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
     workflow = import_workflow(target)
     how["params"] = read_params(workflow, how["params"])
     how["step_config"] = read_step_config(workflow, how["step_config"]) or None
-    how["run_id"] = how["run_id"] or str(uuid4())
+    how["run_id"] = how["run_id"] or new_run_id()
     with told_if_cut(how["ledger"], how["run_id"]):
         result = local.run(workflow, as_of_date=read_date(as_of, "--as-of"), **how)
     if (hint := outside_of_batch(how["ledger"], target, workflow, result.context)) is not None:
@@ -181,7 +179,8 @@ def graph(target: str) -> None:
 
 def _show_replay(done: Replay) -> None:
     result = result_data(done.result)
-    print_facts({name: value if isinstance(value, str) else _brief(value) for name, value in result.items() if value})
+    texts = {name: value if isinstance(value, str) else masked_json(value) for name, value in result.items() if value}
+    print_facts(texts)
     if done.recorded is None:
         echo("nothing was recorded of this step: the run died before it ended")
     elif not done.diff:
@@ -190,10 +189,6 @@ def _show_replay(done: Replay) -> None:
         for line in done.diff.splitlines():
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
             show(Paragraph([Cell(shown(line), style)]))
-
-
-def _brief(value: object) -> str:
-    return json.dumps(mask_data(value), ensure_ascii=False)
 
 
 def _workflow(target: str | None) -> Workflow | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,14 +25,13 @@ from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, refuse_url
 from flowctx.cli.grids import print_grid
 from flowctx.cli.options import CommandError, json_option, there_option, workflows_option
-from flowctx.cli.output import clock_time, echo, print_facts, print_json, print_table, spent
+from flowctx.cli.output import clock_time, echo, masked_json, print_facts, print_json, print_table, spent
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, EngineError, NotDue, UnknownBatch, WorkflowError
-from flowctx.core.masking import mask_data
 from flowctx.core.printable import amount, share
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
@@ -267,7 +265,7 @@ def _unclear(found: BatchStatus, asked: Sequence[str]) -> str | None:
 
 def _params(found: BatchStatus) -> str | None:
     batch = found.batch
-    shown = json.dumps(mask_data(to_json(without_digests(batch.params)))) if batch.params else None
+    shown = masked_json(to_json(without_digests(batch.params))) if batch.params else None
     if batch.params_from is not None:
         source = "those that each partition had" if has_params_again(batch.params_from) else batch.params_from
         shown = f"{shown}, and {source}" if shown else source

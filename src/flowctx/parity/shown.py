@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowctx.core.masking import mask_text
+from flowctx.core.printable import amount
 from flowctx.parity.comparing import Disagreement, Parity
 from flowctx.versions.shown import Line, change_data, change_lines
 
 
 def headline(found: Parity) -> str:
     """Return what was compared and what came out, in a sentence."""
-    count = found.statuses.total()
     how = ", ".join(f"{number:,} {status}" for status, number in found.statuses.items())
     engines = " and ".join(name.capitalize() for name in found.engines)
-    partitions = f"{count:,} partition{'s' if count != 1 else ''} of {found.workflow} ({how})"
+    partitions = f"{amount(found.statuses.total(), 'partition')} of {found.workflow} ({how})"
     if found.equal:
         return f"{partitions}: here and on {engines} everything is equal"
     return f"{partitions}: here and on {engines} not everything is equal"
