@@ -28,6 +28,14 @@ def test_a_batch_is_one_call(url: str, notes: Path) -> None:
     assert (again.complete, again.total) == (True, 6)
 
 
+def test_a_batch_goes_on_up_to_its_last_date_alone(url: str) -> None:
+    """A later last date would add dates to it, and is refused; they are selected with extend=True."""
+    flowctx.backfill(flow, SOME, batch_id="b", workers=1, ledger=url)
+    assert flowctx.backfill(flow, batch_id="b", until="2012-01-03", workers=1, ledger=url).total == 6
+    with pytest.raises(BatchError, match="until='2012-01-04' only leaves dates out, and adds none to batch 'b'"):
+        flowctx.backfill(flow, batch_id="b", until="2012-01-04", workers=1, ledger=url)
+
+
 def test_a_batch_of_another_workflow_is_refused(url: str) -> None:
     """Before its partitions are looked at, of which there may be no end."""
     flowctx.backfill(flow, SOME, batch_id="b", workers=1, ledger=url)

@@ -50,22 +50,27 @@ def test_a_batch_from_the_dry_run_to_the_page(url: str, notes: Path, tmp_path: P
     assert (listed["batch_id"], listed["counts"]) == ("b", {"ok": 6})
 
 
-def test_until_cuts_what_a_batch_has_and_adds_nothing(url: str) -> None:
-    """The same command goes on; another date is refused as another selection, and with --extend with what to type."""
+def test_until_neither_cuts_nor_adds_to_a_batch(url: str) -> None:
+    """The same command goes on; an earlier date, or one with more that is due, is refused with what to type."""
     fill = ["backfill", FLOW, "--batch", "b", "--workers", "1"]
     assert flowctx(url, *fill, "--until", "2012-01-04").exit_code == 0
     again = flowctx(url, *fill, "--until", "2012-01-04", "--json")
     assert (again.exit_code, json.loads(again.stdout)["before"]) == (0, {"ok": 9})
     cut = flowctx(url, *fill, "--until", "2012-01-02")
     assert cut.exit_code == 2
-    assert (
-        "batch 'b' has 9 partitions (date=2012-01-02..2012-01-04), and this asks for 3 (date=2012-01-02)" in cut.stderr
-    )
-    more = flowctx(url, *fill, "--until", "2012-01-06", "--extend")
-    assert more.exit_code == 2
-    assert (
-        "until only leaves dates out, and adds none to batch 'b', which has date=2012-01-02..2012-01-04" in more.stderr
-    )
+    assert "batch 'b' has 9 partitions (date=2012-01-02..2012-01-04), of which until='2012-01-02'" in cut.stderr
+    assert "leaves out 6; leave it out (--until), or take another id" in cut.stderr
+    for options in ([], ["--extend"]):
+        more = flowctx(url, *fill, "--until", "2012-01-06", *options)
+        assert more.exit_code == 2
+        assert "until='2012-01-06' only leaves dates out, and adds none to batch 'b'" in more.stderr
+
+
+def test_until_of_a_weekend_goes_on(url: str) -> None:
+    """No date is due between the last one of the batch and that day."""
+    fill = ["backfill", FLOW, "--batch", "b", "--workers", "1"]
+    assert flowctx(url, *fill, "--select", "date=2012-01-06").exit_code == 0
+    assert flowctx(url, *fill, "--until", "2012-01-08").exit_code == 0
 
 
 def test_what_is_not_typed_again_is_as_the_batch_has_it(url: str, notes: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from backfill import desk
+from flowctx.backfill import Backfill, JointBackfill
 from flowctx.cli import cli
+from flowctx.ledger import open_ledger
 
 NAV, DESK, MONTH, ALONE = (f"backfill.desk:{name}" for name in ("nav", "desk", "month", "alone"))
 BAD = "date=2013-01-30|fund=A"
@@ -65,6 +69,18 @@ def test_what_hangs_on_a_selection_is_found_in_the_same_module(url: str) -> None
     )
     downstream = ["backfill", NAV, "--batch", "all", "--downstream", "--select", "date=2013-01-02"]
     assert "is one of nav, desk, and this asks for nav, desk, month" in flowctx(url, *downstream).stderr
+
+
+def test_until_is_the_last_date_of_the_whole_batch(url: str) -> None:
+    """A workflow may end before the others; what it cuts of one, or what is due after all of them, is refused."""
+    selections = {desk.nav: "date=2013-01", desk.desk: "date=2013-01-30", desk.month: "month=2013-01-31"}
+    with closing(open_ledger(url)) as ledger:
+        plans = [Backfill(workflow, some, "b", ledger=ledger) for workflow, some in selections.items()]
+        ledger.batches.put(JointBackfill(plans).record())
+    fill = ["backfill", NAV, DESK, MONTH, "--batch", "b", "--dry-run"]
+    assert flowctx(url, *fill, "--until", "2013-01-31").exit_code == 0
+    assert "until='2013-01-30' leaves out 2" in flowctx(url, *fill, "--until", "2013-01-30").stderr
+    assert "adds none to batch 'b'" in flowctx(url, *fill, "--until", "2013-02-01").stderr
 
 
 def test_what_cannot_be_is_a_sentence(url: str) -> None:

@@ -12,7 +12,7 @@ from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Backfill, ParamsOf
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import refuse_another_workflow
-from flowctx.backfill.selected import selection_again
+from flowctx.backfill.selected import selections_again
 from flowctx.core.batches.launcher import ENGINES, Launcher
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
@@ -88,7 +88,8 @@ def backfill(
     known = found.find_batch(batch_id) if found is not None and isinstance(batch_id, str) else None
     if known is not None:
         refuse_another_workflow(known, workflow.name)
-        selection = selection_again(known, selection, until, extend=extend)
+        if selection is None:
+            (selection,) = selections_again(known, [workflow], until, extend=extend)
         params = kept_params(known) if params is None else params
     plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=found)
     return plan.launch(

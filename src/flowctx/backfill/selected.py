@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from flowctx.core.batches.records import BatchRecord
@@ -10,7 +11,7 @@ from flowctx.core.errors import BatchError, NotDue
 from flowctx.core.partitions.dimensions import CadenceDimension
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.printable import brief
+from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -40,32 +41,50 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
     return scheme.select(selection, until=until)
 
 
-def selection_again(
-    known: BatchRecord,
-    selection: Selection | str | None,
-    until: date | str | None,
-    *,
-    extend: bool,
-) -> Selection | str | None:
-    """Return what a batch that is there is asked for: where nothing is selected, its own partitions.
+def selections_again(
+    known: BatchRecord, workflows: Sequence[Workflow], until: date | str | None, *, extend: bool
+) -> list[Selection | None]:
+    """Return what a batch that is there has of each of its workflows, for whoever selects nothing.
 
     Args:
-        known: The batch, as it is for the workflow.
-        selection: What is selected.
+        known: The batch.
+        workflows: Some of its workflows.
         until: The last as-of date.
-        extend: Whether that is added to the batch.
+        extend: Whether what is asked for is added to the batch.
 
     Raises:
-        BatchError: It is to be added, and only leaves out some of what the batch has.
+        BatchError: The last date leaves out some of what the batch has, or would add to it, which it cannot.
     """
-    if selection is not None or known.selection is None:
-        return selection
-    if until is not None and extend:
+    found: list[Selection | None] = []
+    dated: list[tuple[PartitionScheme, Selection]] = []
+    for workflow in workflows:
+        record, scheme = known.of(workflow.name), scheme_of(workflow)
+        text = record.selection if record is not None else None
+        found.append(some := None if text is None else scheme.select(text))
+        if some is not None and (len(workflows) == 1 or scheme.cadence is not None):  # of several, some have no dates
+            dated.append((scheme, some))
+    if until is not None and dated:
+        _refuse_until(known.batch_id, dated, until, extend=extend)
+    return found
+
+
+def _refuse_until(
+    batch_id: str, own: Sequence[tuple[PartitionScheme, Selection]], until: date | str, *, extend: bool
+) -> None:
+    for _, some in own:
+        if left_out := len(some) - len(some.up_to(until)):
+            raise BatchError(
+                f"batch {batch_id!r} has {amount(len(some), 'partition')} ({brief(str(some), 80)}), of which "
+                f"until={str(until)!r} leaves out {left_out:,}; leave it out (--until), or take another id"
+            )
+    last = max(filter(None, (some.last_date() for _, some in own)))
+    due = [scheme.due_keys(datetime.now(UTC)).up_to(until) for scheme, _ in own]
+    if extend or any(some - some.up_to(last) for some in due):
+        has = brief("; ".join(str(some) for _, some in own), 80)
         raise BatchError(
-            f"until only leaves dates out, and adds none to batch {known.batch_id!r}, which has "
-            f"{brief(known.selection, 80)}; leave it out, or select what to add (--select)"
+            f"until={str(until)!r} only leaves dates out, and adds none to batch {batch_id!r}, which has {has}; leave "
+            "it out (--until), or select what to add (--select) and say extend=True (--extend)"
         )
-    return known.selection
 
 
 def scheme_of(workflow: Workflow) -> PartitionScheme:

@@ -10,7 +10,7 @@ from typing import Any
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.call import kept_params
 from flowctx.backfill.same_batch import refuse_other_workflows
-from flowctx.backfill.selected import scheme_of, selected, selection_again
+from flowctx.backfill.selected import selections_again
 from flowctx.backfill.selecting import downstream, selections_of
 from flowctx.cli.options import CommandError, read_params
 from flowctx.cli.output import echo
@@ -84,14 +84,11 @@ def _chosen(
     if again and known is not None and known.others and hanging:
         found = {workflow.name: workflow for workflow in (*workflows, *_workflows_near(workflows))}
         workflows = [found[name] for name in known.workflows if name in found]
-    if again and known is not None:
-        records = [known.of(workflow.name) for workflow in workflows]
-        if all(record is not None for record in records):
-            try:
-                own = [selection_again(record, None, until, extend=extend) for record in records if record is not None]
-            except BatchError as exc:
-                raise CommandError(str(exc)) from exc
-            return [(w, _up_to(w, some, until)) for w, some in zip(workflows, own, strict=True)]
+    if again and known is not None and all(workflow.name in known.workflows for workflow in workflows):
+        try:
+            return list(zip(workflows, selections_again(known, workflows, until, extend=extend), strict=True))
+        except BatchError as exc:
+            raise CommandError(str(exc)) from exc
     now = datetime.now(UTC)
     some = selections_of(workflows, selection, now=now, until=until)
     if not hanging:
@@ -107,12 +104,6 @@ def _chosen(
         )
     echo("with all that hangs on it: " + ", ".join(f"{w.name} ({len(keys):,})" for w, keys in both if keys), err=True)
     return [(w, keys) for w, keys in both if keys]
-
-
-def _up_to(workflow: Workflow, some: Selection | str | None, until: str | None) -> Selection | str | None:
-    """Return what is selected up to the last as-of date; a workflow without dates has none."""
-    scheme = scheme_of(workflow)
-    return some if until is None or scheme.cadence is None else selected(scheme, some, until)
 
 
 def _not_empty(

@@ -10,7 +10,7 @@ from flowctx.backfill.call import kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.backfill.same_batch import refuse_another_workflow
-from flowctx.backfill.selected import scheme_of, selected, selection_again
+from flowctx.backfill.selected import scheme_of, selected, selections_again
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
 from flowctx.core.batches.partition_params import has_params_again
@@ -54,7 +54,8 @@ def plan_of(
     try:
         if known is not None:
             refuse_another_workflow(known, workflow.name)
-            chosen = selection_again(known, selection, until, extend=extend)
+            if selection is None:
+                (chosen,) = selections_again(known, [workflow], until, extend=extend)
             params = params or kept_params(known)
         plan = Backfill(workflow, chosen, batch_id, params=params, until=until, ledger=ledger)
         if selection is not None and "last:" in selection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Protocol, overload
 
 from flowctx.core.dates.parsing import parse_date
@@ -232,6 +232,23 @@ class Selection(Sequence[PartitionKey]):
             for part in parts
         ]
         return Selection._of(self.scheme, combine(self._set(), box(until_then), lambda a, b: a and b))
+
+    def last_date(self) -> date | None:
+        """Return the last as-of date that is selected; ``None`` if there is none.
+
+        Example:
+            >>> from flowctx import Daily, PartitionScheme
+            >>> scheme = PartitionScheme(fund=["A", "B"], date=Daily(start="2012-01-03", end="2012-12-31"))
+            >>> scheme.select("fund=A,date=2012-01").last_date()
+            datetime.date(2012, 1, 31)
+        """
+        tree, parts = self._set(), self.scheme.parts
+        for at, part in enumerate(parts if tree is not None else ()):
+            if tree is not None and isinstance(part, CadenceDimension):
+                latest = max(run[-1] for block in blocks(tree) for run in block[at])
+                period = part.cadence.parse(part.part(latest)[0])
+                return period.date() if isinstance(period, datetime) else period
+        return None
 
     # -- text ---------------------------------------------------------------------------------------------------
 
