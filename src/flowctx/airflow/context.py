@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from airflow import __version__ as airflow_version
@@ -16,6 +14,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.outputs import map_index
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.run_time import run_time
+from flowctx.airflow.triggering_events import TriggeringEvents
 from flowctx.core.data.encoding import from_json
 from flowctx.core.errors import CalendarError, ContextError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
@@ -216,47 +215,6 @@ def _rules_of_step(task: Any) -> list[AsOf]:
     """Return the rule of a task that runs a step of the DAG's own, which is recorded in the DAG's own run."""
     own = getattr(task, "hands_on_envelope", False) and task.workflow is None and task.scheme is None
     return [task.as_of or rule_of(task.dag) or AsOf.default()] if own else []
-
-
-@dataclass(frozen=True, kw_only=True)
-class TriggeringEvents:
-    """What the events of the assets that triggered a run say of it, where they agree."""
-
-    batch_id: str | None = None
-    trace_id: str | None = None
-    as_of_date: date | None = None
-    #: The partition that all events agree on, if they do.
-    partitions: list[Any]
-    #: Where events disagree, or only some of them say anything: all that they say, by ``batch_ids`` and so on.
-    many: Mapping[str, list[Any]]
-
-    @classmethod
-    def of(cls, events: Any, request: RunRequest) -> TriggeringEvents:
-        """Read what they say beside what the run's own request does."""
-        many: dict[str, list[Any]] = {}
-        agreed: dict[str, str] = {}
-        extras = [event.extra or {} for of_asset in (events or {}).values() for event in of_asset]
-        for name in ("batch_id", "trace_id", "as_of_date"):
-            if getattr(request, name) is not None:
-                continue
-            stated = [v for extra in extras if isinstance(v := extra.get(name), str) and v]
-            values = sorted(set(stated))
-            if len(values) == 1 and len(stated) == len(extras):
-                agreed[name] = values[0]
-            elif values:
-                many[f"{name}s"] = values
-        stated = [value for extra in extras if (value := extra.get("partition"))]
-        partitions = [value for i, value in enumerate(stated) if value not in stated[:i]]
-        if len(partitions) > 1 or (partitions and len(stated) < len(extras)):
-            many["partitions"], partitions = partitions, []
-        found = RunRequest.parse(agreed.get)
-        return cls(
-            batch_id=found.batch_id,
-            trace_id=found.trace_id,
-            as_of_date=found.as_of_date,
-            partitions=partitions,
-            many=many,
-        )
 
 
 def _key_of_run(dag: Any, run: Any) -> str | None:
