@@ -13,7 +13,7 @@ import pytest
 from airflow.api_fastapi.execution_api.versions import bundle
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.xcom import XComModel
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from airflow.sdk.api.datamodels._generated import API_VERSION
 from airflow.sdk.execution_time import supervisor
 from airflow.utils.session import create_session
@@ -215,6 +215,22 @@ def test_a_run_has_its_parameters_also_where_conf_overrides_none(ledger, monkeyp
     assert again.context.params["limit"] == 7
 
 
+def test_templates_have_the_parameters_of_a_run_also_where_conf_overrides_none(monkeypatch) -> None:
+    """What a plain task of a workflow's DAG asks for, in a template or as it runs, is what its steps have."""
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
+    flow, told = Workflow("kept_beside", params={"limit": 3}), []
+    flow.step("load")(lambda ctx: told.append(ctx.params["limit"]))
+    with workflow_dag(flow) as dag:
+
+        @task
+        def beside(text):
+            told.extend([int(text), workflow_context().params["limit"]])
+
+        dag.get_task("load") >> beside("{{ macros.flowctx.params.limit }}")
+    run_dag(dag, params={"limit": 5}).raise_for_failure()
+    assert told == [5, 5, 5]
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -231,7 +247,7 @@ def test_what_is_no_dag_is_refused(what, words: str) -> None:
 QUIET = """
 from airflow.sdk import task
 from flowctx import Workflow
-from flowctx.airflow import workflow_dag
+from flowctx.airflow import workflow_context, workflow_dag
 from flowctx.airflow.running import run_dag
 
 flow = Workflow("quiet")

@@ -9,7 +9,7 @@ from typing import Any
 from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
 
-from flowctx.airflow._compat import hide, run_type_of
+from flowctx.airflow._compat import MappedOperator, hide, run_type_of
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.outputs import map_index
 from flowctx.airflow.partitions import PartitionTimetable
@@ -52,7 +52,8 @@ def workflow_context(
     The run's ``conf`` may say who the run is: ``batch_id``, ``trace_id``, ``partition`` (an object, or text such as
     ``date=2012-10-26,symbol=IBM``), ``as_of_date``, ``idempotency_key`` and ``capture_id``. Everything else in ``conf``
     and the DAG's params are ``ctx.params``. A natively partitioned run's key is its partition. What a run that assets
-    triggered does not say itself is taken from their events.
+    triggered does not say itself is taken from their events. A run that continues another one (``resume_from``) has
+    the business date, the batch, the capture and the parameters of that one, where a ledger is named.
 
     Args:
         as_of: The rule for the business date, where neither ``conf`` nor the scheme says it; by default that of the
@@ -61,7 +62,9 @@ def workflow_context(
             holds for one call alone may give one run two dates, which is warned of: say it once, for the DAG.
         required: Refuse a run that has no business date, such as one by hand without a logical date; otherwise its
             ``as_of_date`` is None.
-        workflow: The workflow that the run is of; gives its partition scheme, name and default parameters.
+        workflow: The workflow that the run is of; gives its partition scheme, name and default parameters. Without it,
+            the parameters, and what a run takes over of another one, are those of the task's workflow, else of the one
+            workflow that the DAG has steps of.
         scheme: The partition scheme, if it is neither the workflow's nor that of the DAG's ``PartitionTimetable``.
         context: Airflow's context, where Airflow has no current one: in a callback.
 
@@ -73,6 +76,7 @@ def workflow_context(
             than the scheme, or there is no business date although it is required.
         CalendarError: The date depends on a time zone that the timetable does not say; the message names the rule.
         UnknownPartition: The scheme does not have the partition.
+        UnknownRun: The ledger remembers no run that this one continues.
 
     Example:
         ::
@@ -97,7 +101,9 @@ def workflow_context(
             "that Airflow gives to a callback of a task"
         )
     another_day = as_of is not None and rule_of(context["dag"]) is not None  # on purpose, beside that of the run
-    return run_context(context, as_of, required=required, workflow=workflow, scheme=scheme, another_day=another_day)
+    return run_context(
+        context, as_of, required=required, workflow=workflow, scheme=scheme, another_day=another_day, takes_over=True
+    )
 
 
 def run_context(
@@ -111,6 +117,7 @@ def run_context(
     strict: bool = False,
     another_day: bool = False,
     name: str | None = None,
+    takes_over: bool = False,
 ) -> WorkflowContext:
     """Return the context of the run that Airflow's ``context`` describes.
 
@@ -124,6 +131,8 @@ def run_context(
         strict: The run is one of the workflow's own: refuse what it has no parameter for, rather than warn.
         another_day: Whether the date may be another one than that of the run.
         name: What the run is called, if not as its workflow: it is about the same, and is another subject.
+        takes_over: Whether a run that continues another is told with what it takes over of that one; a step that is
+            recorded in the run asks the ledger itself.
     """
     dag, run = context["dag"], context["dag_run"]
     as_of = as_of if as_of is not None else rule_of(dag)
@@ -139,13 +148,23 @@ def run_context(
     partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
         _refuse_no_partition(workflow, scheme, resumes=request.resume_from is not None)
-    params = _params(context.get("params") or {}, conf, workflow)
+    flow = workflow or _workflow_of(context)
+    params = _params(context.get("params") or {}, conf, flow)
     params = _without_words_of_airflow(params, {*getattr(dag, "params", ()), *(workflow.params if workflow else ())})
     known = {*params} if request.resume_from else {*getattr(dag, "params", ())}  # what steps wrote may be set anew
     if not strict:
         known |= _warned(params, known.union(workflow.params if workflow is not None else ()))
     if workflow is not None:
         params = dict(workflow.params_with(params, known=known))
+    before = None
+    if takes_over and flow is not None and request.resume_from is not None:
+        from flowctx.airflow.continued import run_taken_over
+
+        before = run_taken_over(flow, run, partition, request, params=params, new_params=conf)
+    usual = workflow.name if workflow is not None else dag.dag_id
+    name = name or usual
+    if before is not None and flow is not None:
+        request, params = before.request(request, of_workflow=name == flow.name), dict(before.context.params)
     hide(params)
     metadata = {"engine": _engine(dag, run, context.get("ti")), **events.many}
     metadata |= step_config_of(workflow, request.step_config)
@@ -158,10 +177,8 @@ def run_context(
         else:
             metadata["as_of_source"] = "asset_events"
     time = run_time(dag, run, partition, scheme)
-    usual = workflow.name if workflow is not None else dag.dag_id
-    beside = name is not None and name != usual
     ctx = begin(
-        name or usual,
+        name,
         run_id=run.run_id,
         scheme=scheme,
         partition=partition,
@@ -172,14 +189,26 @@ def run_context(
         batch_id=request.batch_id or events.batch_id,
         trace_id=request.trace_id or events.trace_id or _engine_trace(context.get("ti")),
         capture_id=request.capture_id,
-        idempotency_key=f"{key}|{name}" if (key := request.idempotency_key) and beside else key,
+        idempotency_key=f"{key}|{name}" if (key := request.idempotency_key) and name != usual else key,
         params=params,
         metadata=metadata,
         started_at=_started_at(run),
     )
     if day is None and not another_day:
         _warn_of_other_dates(dag, ctx, time)
-    return ctx
+    return ctx if before is None else before.seen(ctx)
+
+
+def _workflow_of(context: Mapping[str, Any]) -> Workflow | None:
+    """Return the workflow of a task that runs a step, else the only one of which the DAG has steps."""
+    own: Workflow | None = getattr(context.get("task"), "workflow", None)
+    if own is not None:
+        return own
+    made_with = [
+        task.partial_kwargs if isinstance(task, MappedOperator) else vars(task) for task in context["dag"].tasks
+    ]
+    found = {flow.name: flow for made in made_with if isinstance(flow := made.get("workflow"), Workflow)}
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def rule_of(dag: Any) -> AsOf | None:

@@ -122,8 +122,15 @@ class StepOperator(BaseOperator):
                 f"task {self.task_id!r} has do_xcom_push=False; a step hands its output on in XCom: leave it on"
             )
 
-    def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
-        """Return the run's context, as this task sees it before the outputs of other steps."""
+    def context_of(self, context: Mapping[str, Any], *, shown: bool = False) -> WorkflowContext:
+        """Return the run's context, as this task sees it before the outputs of other steps.
+
+        What a step of the workflow's own takes over of a run that it continues, it is told as it begins.
+
+        Args:
+            context: Airflow's context.
+            shown: Whether it is for people to look at, who see that, too.
+        """
         map_values: Any = self.map_values or None
         if hasattr(map_values, "resolve"):  # the context of Airflow 3.0 has the task as it was before it was rendered
             map_values = map_values.resolve(context)
@@ -135,6 +142,7 @@ class StepOperator(BaseOperator):
             map_values=map_values,
             strict=self.workflow is not None,
             name=self.run_name(context["dag"].dag_id),
+            takes_over=shown or not is_own(self.workflow, self.step),
         )
 
     def run_name(self, dag_id: str) -> str:
@@ -209,7 +217,7 @@ class _Shown(TemplateValue):
         # Rendering comes before execution, which will fail with the same error in its own way.
         operator = context["task"] if isinstance(context["task"], StepOperator) else self.operator
         try:
-            shown = operator.context_of(context).to_dict()
+            shown = operator.context_of(context, shown=True).to_dict()
         except FlowctxError as exc:
             return {"error": str(exc)}
         config = to_json(operator.step.config)

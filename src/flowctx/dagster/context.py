@@ -6,12 +6,15 @@ from typing import TypeAlias
 
 import dagster as dg
 
+from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.dagster.engine_contexts import run_facts
+from flowctx.ledger import ledger_from_env, strict_from_env
 
 RunContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
 AnyContext: TypeAlias = (
@@ -42,7 +45,9 @@ def workflow_context(
     Returns:
         The run's ids, partition, business date and parameters (the op's config). The run tags ``flowctx/batch_id``,
         ``flowctx/trace_id``, ``flowctx/as_of_date``, ``flowctx/capture_id``, ``flowctx/idempotency_key`` (with or
-        without the prefix) are the caller's word; a re-executed run keeps the ids of the run that it started from.
+        without the prefix) are the caller's word; a re-executed run keeps the ids of the run that it started from. A
+        run of ``workflow`` that continues another (``flowctx/resume_from``) has the business date, the batch, the
+        capture and the parameters of that one, where ``FLOWCTX_LEDGER_URL`` names the ledger.
 
     Raises:
         ContextError: The run is about several partitions (see :func:`workflow_contexts`), or about none and the
@@ -51,6 +56,7 @@ def workflow_context(
             which is the date.
         CalendarError: The date depends on a time zone that is not known; the message names the rule.
         UnknownPartition: The scheme does not have the run's partition.
+        UnknownRun: The ledger remembers no run that this one continues.
 
     Example:
         ::
@@ -67,7 +73,9 @@ def workflow_context(
             f"this run is about {len(keys)} partitions, {keys[0]} to {keys[-1]}; use "
             "workflow_contexts(context), which has one context for each, or a backfill policy of one run a partition"
         )
-    return facts.context(keys[0], as_of=as_of, required=required, workflow=workflow, scheme=scheme)
+    return facts.context(
+        keys[0], as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=_ledger(workflow)
+    )
 
 
 def workflow_contexts(
@@ -102,7 +110,14 @@ def workflow_contexts(
                     load(ctx.as_of_date)
     """
     facts = run_facts(context)
+    ledger = _ledger(workflow)
     return [
-        facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme)
+        facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=ledger)
         for key in facts.keys_of(workflow)
     ]
+
+
+def _ledger(workflow: Workflow | None) -> RunLedger | None:
+    """Return where to ask what a run of a workflow takes over of another one, if the environment names a ledger."""
+    found = ledger_from_env() if workflow is not None else None
+    return None if found is None else run_ledger(found, strict=strict_from_env())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+from flowctx.core.durability.continued import TakenOver, taken_over
+from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -117,6 +119,7 @@ class RunFacts:
         workflow: Workflow | None = None,
         scheme: PartitionScheme | None = None,
         params: Mapping[str, Any] | None = None,
+        ledger: RunLedger | None = None,
     ) -> WorkflowContext:
         """Make the context for one of the run's keys.
 
@@ -127,6 +130,8 @@ class RunFacts:
             workflow: The workflow.
             scheme: The scheme, where there is no workflow.
             params: Parameters, and what the caller says of the run; the op's config, parameters alone, if None.
+            ledger: Where to ask what a run of the workflow takes over of the one that it continues; a step that is
+                recorded in the run asks itself.
         """
         check_tags(self.tags, self.log, strict=params is not None)
         request = self.request(params or {})
@@ -141,12 +146,19 @@ class RunFacts:
         partition = self._partition(key, scheme, request)
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
+        before = self._taken_over(ledger, workflow, partition, request, own_params)
+        if before is not None:
+            request = before.request(request, of_workflow=True)
         batch_id = request.batch_id or self.batch_id
         if scheme is None:
             check_one_of_time(key, self.partitions_def, as_of, request.as_of_date)
             if self.bare:
                 check_bare_key(key, as_of, request.as_of_date)
         known = own_params if request.resume_from else ()  # what steps have written is known to the ledger
+        if workflow is not None:
+            own_params = dict(workflow.params_with(own_params, known=known))
+        if before is not None:
+            own_params = {**before.context.params, **{name: own_params[name] for name in self.config}}
         ctx = begin(
             workflow.name if workflow is not None else self.name,
             run_id=self.run_id,
@@ -161,13 +173,28 @@ class RunFacts:
             capture_id=request.capture_id,
             first_run_id=self.first_run_id,
             idempotency_key=request.idempotency_key,
-            params=own_params if workflow is None else workflow.params_with(own_params, known=known),
+            params=own_params,
             metadata={"engine": self.engine} | step_config_of(workflow, request.step_config),
             started_at=self.started_at,
         )
         if request.as_of_date is None and not self.engine.get("direct"):
             self._warn_of_other_date(ctx)
-        return ctx
+        return ctx if before is None else before.seen(ctx)
+
+    def _taken_over(
+        self,
+        ledger: RunLedger | None,
+        workflow: Workflow | None,
+        partition: PartitionKey | None,
+        request: RunRequest,
+        params: Mapping[str, Any],
+    ) -> TakenOver | None:
+        """Return what the run takes over of the one that it continues, if it does, and a ledger is asked."""
+        if ledger is None or workflow is None or request.resume_from is None:
+            return None
+        parent = self.engine.get("parent_run_id") or request.resume_from  # a re-execution inherits the tag
+        request = replace(request, resume_from=parent)
+        return taken_over(ledger, workflow, self.run_id, partition, request, params=params, new_params=params)
 
     def capture(self, key: str | None, scheme: PartitionScheme | None) -> tuple[PartitionKey | None, str]:
         """Return the partition that one of the run's keys means, and the id of its capture, by no rule for dates.

@@ -83,12 +83,10 @@ def plan_continuation(
         accept_changes=request.accept_changes,
         known_params=[name for name in ctx.params if name not in new_params],
     )
-    kept = {name: value for name, value in plan.context.metadata.items() if name in _OF_THE_RUN}
-    own = {name: value for name, value in ctx.metadata.items() if name == STEP_CONFIG}  # given anew
     moved = replace(
         ctx,
         params=plan.context.params,
-        metadata={**ctx.metadata, **kept, **own},
+        metadata={**ctx.metadata, **of_the_run(plan.context, ctx)},
         checkpoint=plan.context.checkpoint,
         as_of_date=before.context.as_of_date,
         batch_id=ctx.batch_id or before.context.batch_id,
@@ -96,6 +94,15 @@ def plan_continuation(
         idempotency_key=before.context.idempotency_key,
     )
     return replace(plan, context=moved)
+
+
+def of_the_run(before: WorkflowContext, ctx: WorkflowContext) -> dict[str, Any]:
+    """Return what ``metadata`` says of a run that another one continues, and does not say anew."""
+    return {
+        name: value
+        for name, value in before.metadata.items()
+        if name in _OF_THE_RUN and not (name == STEP_CONFIG and name in ctx.metadata)
+    }
 
 
 def changed_params(params: Mapping[str, Any], before: RunRecord) -> dict[str, Any]:

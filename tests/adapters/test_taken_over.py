@@ -1,0 +1,129 @@
+"""What is about a run that continues another one sees what its steps see: dates, ids and parameters of that one."""
+
+import adapters.airflow_support  # noqa: F401  # before Airflow is imported
+
+# isort: split
+import dagster as dg
+import pytest
+from airflow.sdk import DAG, task
+
+from adapters.dagster_support import Bench
+from flowctx import PartitionScheme, UnknownRun, Workflow, run
+from flowctx.airflow import StepOperator, workflow_dag
+from flowctx.airflow import workflow_context as airflow_context
+from flowctx.airflow.running import run_dag
+from flowctx.dagster import workflow_context as dagster_context
+
+ABOUT = "{{ macros.flowctx.as_of_date }} {{ macros.flowctx.batch_id }} {{ macros.flowctx.params.limit }}"
+BROKEN = [True]
+
+
+@pytest.fixture(autouse=True)
+def broken():
+    """The second step fails until it is mended."""
+    BROKEN[:] = [True]
+
+
+def about(ctx):
+    """Return what a context says of the run."""
+    return f"{ctx.as_of_date} {ctx.batch_id} {ctx.params['limit']}"
+
+
+def taken(name, **how):
+    """Return a workflow whose second step says who the run is, and what its configuration says of it."""
+    flow = Workflow(name, params={"limit": 1, "other": 1}, **how)
+    flow.step("load")(lambda ctx: {})
+
+    @flow.step()
+    def check(ctx, config):
+        if BROKEN[0]:
+            raise ValueError("down")
+        return {"ctx": about(ctx), "config": config.get("about"), "ids": [ctx.capture_id, ctx.idempotency_key]}
+
+    return flow
+
+
+def first_run(flow, ledger, **how):
+    """Return a run that failed here, of another day, batch and limit than those of its DAG."""
+    failed = run(flow, params={"limit": 2}, batch_id="B", ledger=ledger, **how)
+    BROKEN[:] = [False]
+    return failed
+
+
+def test_templates_and_tasks_of_airflow_see_what_a_step_sees(ledger):
+    """Before any step has begun, beside the steps and in the configuration of one; what is given anew wins."""
+    flow, told = taken("told"), []
+    with DAG("told_dag", schedule=None, params={"limit": 1}) as dag:
+
+        @task
+        def before():
+            told.append(about(airflow_context()))
+
+        @task
+        def after(text):
+            ctx = airflow_context(workflow=flow)
+            told.extend([about(ctx), text, ctx.capture_id, ctx.idempotency_key, ctx.params["other"]])
+
+        def beside(ctx, config):
+            return {"ctx": about(ctx), "config": config["about"], "own": ctx.idempotency_key}
+
+        steps = [StepOperator(step=flow["load"], workflow=flow)]
+        steps.append(StepOperator(step=flow["check"], workflow=flow, config={"about": ABOUT}))
+        steps.append(StepOperator(step=beside, workflow=flow, config={"about": ABOUT}))
+        before() >> steps[0] >> steps[1] >> steps[2] >> after(ABOUT)
+    failed = first_run(flow, ledger, as_of_date="2026-01-09")
+    done = run_dag(dag, resume_from=failed.run_id, params={"other": 3}).raise_for_failure()
+    same = "2026-01-09 B 2"
+    ids = [failed.context.capture_id, failed.context.idempotency_key]
+    assert done.context.get_output("check") == {"ctx": same, "config": same, "ids": ids}
+    assert told == [same, same, same, *ids, 3]
+    own = done.context.get_output("beside")
+    assert (own["ctx"], own["config"], own["own"] != ids[1]) == (same, same, True)
+    [record] = ledger.steps(ledger.get_run(done.run_id, workflow="told").key, ["check"])
+    assert record.config["about"] == same
+
+
+def test_a_step_after_all_instances_sees_what_they_see(ledger):
+    """The batch and the parameters of the run that goes on are those of its instances, also before one has run."""
+    flow = taken("told_each", partitions=PartitionScheme(symbol=["AAPL", "IBM"]))
+
+    def both(ctx):
+        return {"told": [ctx.batch_id, ctx.params["limit"]]}
+
+    dag = workflow_dag(flow, map_over=["symbol"], reduce=both)
+    failed = run_dag(dag, params={"limit": 2}, batch_id="B")
+    BROKEN[:] = [False]
+    done = run_dag(dag, resume_from=failed.run_id).raise_for_failure()
+    assert done.context.get_output("both", "told") == ["B", 2]
+
+
+def test_a_task_does_not_begin_in_a_run_that_continues_an_unknown_one(ledger):
+    """It would be about another day than what it goes on with."""
+    flow, seen = taken("told_nowhere"), []
+    with workflow_dag(flow) as dag:
+
+        @task
+        def look():
+            try:
+                airflow_context()
+            except UnknownRun as exc:
+                seen.append(str(exc))
+
+        look()
+    run_dag(dag, resume_from="nowhere")
+    assert ["remembers no run 'nowhere'" in text for text in seen] == [True]
+
+
+def test_an_op_of_dagster_sees_what_a_step_sees(ledger, tmp_path):
+    """An asset beside those of the workflow, given the workflow, is about what the run goes on with."""
+    flow, told = taken("told_there"), []
+
+    @dg.asset
+    def beside(context: dg.AssetExecutionContext) -> None:
+        ctx = dagster_context(context, workflow=flow)
+        told.extend([about(ctx), ctx.capture_id, ctx.idempotency_key])
+
+    failed = first_run(flow, ledger, as_of_date="2026-01-09")
+    bench = Bench(flow, tmp_path, beside)
+    assert bench.run(tags={"flowctx/resume_from": failed.run_id}).success
+    assert told == ["2026-01-09 B 2", failed.context.capture_id, failed.context.idempotency_key]
