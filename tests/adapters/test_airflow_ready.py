@@ -8,11 +8,13 @@ from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
+import pendulum
 import pytest
 from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType, TaskDeferred
 from airflow.sdk.execution_time.comms import ErrorResponse
+from airflow.timetables.base import TimeRestriction
 
 from flowctx import (
     Daily,
@@ -27,6 +29,7 @@ from flowctx import (
     run,
 )
 from flowctx.airflow import PartitionTimetable, _compat, ready, workflow_dag
+from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.dag import _by_inputs
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.ready import ReadyTrigger, add_starter, inputs_schedule
@@ -103,16 +106,61 @@ def test_each_month_is_started_once_when_its_sessions_are_there(ledger):
 
 
 @pytest.mark.parametrize("at", ["2026-01-05T00:00:00+09:00", "2026-01-05T00:00:00", "2026-01-05T06:30:00-05:00"])
-@pytest.mark.parametrize("cadence", [Daily, Hourly])
-def test_it_begins_with_the_date_that_start_date_shows(cadence, at):
-    """Midnight in its own zone is that date; another time is the day of the cadence's zone, of hours too."""
-    scheme = PartitionScheme(at=cadence(start="2026-01-01", timezone="America/New_York"))
+def test_it_begins_with_the_date_that_start_date_shows(at):
+    """Midnight in its own zone is that date; another time is the day of the cadence's zone."""
+    schedule = inputs_schedule(read_by(Daily)[1], datetime.fromisoformat(at), "ignore")
+    assert (schedule.since, type(schedule.since)) == (date(2026, 1, 5), date)
+
+
+def read_by(cadence, timezone="America/New_York", **how):
+    """Return a workflow, and one that reads it."""
+    scheme = PartitionScheme(at=cadence(start="2026-01-01", timezone=timezone, **how))
     values, flow = Workflow("values", partitions=scheme), Workflow("begun", partitions=scheme)
     values.step(name="value")(_value)
     flow.step(name="report", inputs={"days": values.output("value")})(_report)
-    schedule = inputs_schedule(flow, datetime.fromisoformat(at), "ignore")
-    trigger = ReadyTrigger("begun", schedule.readiness.to_dict(), schedule.since.isoformat(), "ignore", 0.0)
-    assert trigger.since.isoformat() == "2026-01-05"
+    return values, flow
+
+
+@pytest.mark.parametrize(
+    ("bounds", "hours"),
+    [
+        (("2026-01-05T06:30:00-05:00", "2026-01-05T13:00:00+00:00"), ["06", "07", "08"]),
+        (("2026-01-05T00:00:00+09:00", "2026-01-05T02:59:00-05:00"), ["00", "01", "02"]),
+        (("2026-01-05T22:00:00-05:00", "2026-01-05T00:00:00+09:00"), ["22", "23"]),
+    ],
+)
+def test_hours_are_bounded_as_by_the_schedule(bounds, hours, ledger):
+    """A time is the hour in which it lies, and midnight in its own zone the day, as where time starts the runs."""
+    values, flow = read_by(Hourly, end="2026-01-05")
+    for hour in values.partitions.select("at=2026-01-05T00:00-05:00..2026-01-05T23:00-05:00"):
+        run(values, partition=hour).raise_for_failure()
+    first, last = map(datetime.fromisoformat, bounds)
+    schedule = inputs_schedule(flow, first, "ignore", last)
+    with pytest.raises(TaskDeferred) as deferred:
+        add_starter(DAG("hours"), schedule).get_task("start").execute({})
+    trigger = ReadyTrigger(**deferred.value.trigger.serialize()[1])
+    found = list(trigger._ready(schedule.readiness, ledger).values())
+    assert found == [f"2026-01-05T{hour}:00-05:00" for hour in hours]
+    by_time = workflow_dag(flow, start_date=first, end_date=last, catchup=True).timetable
+    dates = TimeRestriction(pendulum.instance(first), pendulum.instance(last), catchup=True)
+    infos = [by_time.next_dagrun_info_v2(last_dagrun_info=None, restriction=dates)]
+    while (info := by_time.next_dagrun_info_v2(last_dagrun_info=infos[-1], restriction=dates)) is not None:
+        infos.append(info)
+    if AIRFLOW.able("partitioned runs"):
+        assert [info.partition_key for info in infos] == found
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_no_run_is_started_at_an_instant_outside_of_its_dates(zone, monkeypatch):
+    """Before Airflow 3.2 such a run would have no task; it has no logical date, and its partition in conf."""
+    _, flow = read_by(Daily, timezone=zone)
+    first, last = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 7, tzinfo=UTC)
+    operator = add_starter(DAG(f"dates_{zone[:4]}"), inputs_schedule(flow, first, "ignore", last)).get_task("start")
+    monkeypatch.setattr(ready, "AIRFLOW", SimpleNamespace(able=lambda ability: False))
+    context = {"ti": SimpleNamespace(get_dr_count=lambda **which: 0)}
+    outside = {"America/New_York": "2026-01-07", "Asia/Tokyo": "2026-01-05"}[zone]
+    found = {f"2026-01-0{day}": operator._logical_date(context, f"2026-01-0{day}") for day in (5, 6, 7)}
+    assert [text for text, instant in found.items() if instant is None] == [outside]
 
 
 def test_it_ends_with_the_date_that_end_date_shows(ledger):

@@ -21,7 +21,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.partitions import id_text
 from flowctx.airflow.planned_runs import Count, DagRuns, instant_of_key, start_run, together
 from flowctx.airflow.recording import ledger
-from flowctx.airflow.run_order import bound_of, day_in, read_date
+from flowctx.airflow.run_order import bound_of, read_date
 from flowctx.core.dates.cadence import Cadence
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import Readiness, Ready
@@ -48,9 +48,19 @@ class InputsSchedule(NamedTuple):
     """What a DAG with ``schedule="inputs"`` was declared with."""
 
     readiness: Readiness
+    #: The first as-of date, or the first instant of the first hour.
     since: date
     on_restatement: str
+    #: The last one, if there is one.
     until: date | None = None
+    #: The dates of the DAG, as Airflow has them.
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+
+    def has(self, instant: datetime) -> bool:
+        """Whether an instant lies within the dates of the DAG."""
+        begun = self.start_date is None or self.start_date <= instant
+        return begun and (self.end_date is None or instant <= self.end_date)
 
 
 def inputs_schedule(
@@ -66,16 +76,17 @@ def inputs_schedule(
     if start_date is None:
         raise WorkflowError(f"{shown} runs what is ready from start_date= on, and there is none; pass it")
     assert readiness.scheme.cadence is not None  # noqa: S101 - that was checked
-    cadence = readiness.scheme.cadence
-    until = None if end_date is None else _date_of(cadence, end_date)
-    return InputsSchedule(readiness, _date_of(cadence, start_date), on_restatement, until)
+    cadence, first, last = readiness.scheme.cadence, read_date(start_date), end_date and read_date(end_date)
+    until = _date_of(cadence, last) if last else None
+    return InputsSchedule(readiness, _date_of(cadence, first), on_restatement, until, first, last or None)
 
 
-def _date_of(cadence: Cadence, bound: datetime | str) -> date:
-    """Return the as-of date that a date of the DAG's means; see ``PartitionTimetable``."""
-    aware = read_date(bound)
-    found = bound_of(cadence, aware, [aware.tzinfo])
-    return day_in(cadence, found) if isinstance(found, datetime) else found
+def _date_of(cadence: Cadence, bound: datetime) -> date:
+    """Return the as-of date, or the instant of the hour, that a date of the DAG's means; see ``PartitionTimetable``."""
+    found = bound_of(cadence, bound, [bound.tzinfo])
+    if not isinstance(found, datetime):
+        return found
+    return found.astimezone(cadence.zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
 def add_starter(dag: DAG, schedule: InputsSchedule) -> DAG:
@@ -121,14 +132,14 @@ class StartReady(BaseOperator):
             raise ContextError(
                 "which inputs are there is known to the ledger, and there is none; set FLOWCTX_LEDGER_URL"
             )
-        readiness, since, on_restatement, until = self.schedule
+        schedule = self.schedule
         trigger = ReadyTrigger(
             target=self.target,
-            readiness=readiness.to_dict(),
-            since=since.isoformat(),
-            on_restatement=on_restatement,
+            readiness=schedule.readiness.to_dict(),
+            since=schedule.since.isoformat(),
+            on_restatement=schedule.on_restatement,
             poll_seconds=self.poll_seconds,
-            until=until.isoformat() if until else None,
+            until=schedule.until.isoformat() if schedule.until else None,
         )
         self.defer(trigger=trigger, method_name="start")
 
@@ -159,10 +170,16 @@ class StartReady(BaseOperator):
         return started
 
     def _logical_date(self, context: Context, text: str) -> datetime | None:
-        """Return the logical date of a run, which tells its partition before Airflow 3.2; none, where a run has it."""
+        """Return the logical date of a run, which tells its partition before Airflow 3.2.
+
+        There is none where a run has it, and none outside of the DAG's dates: Airflow would give the run no task, and
+        call it a success.
+        """
         instant = None
         if not AIRFLOW.able("partitioned runs"):
             instant = instant_of_key(self.schedule.readiness.scheme, text)
+        if instant is not None and not self.schedule.has(instant):
+            return None
         if instant is not None and DagRuns(self.target, (), (instant,)).count(context["ti"].get_dr_count):
             return None
         return instant
@@ -174,10 +191,10 @@ class ReadyTrigger(BaseTrigger):
     Args:
         target: The DAG whose runs are to be started.
         readiness: What its partitions need, as JSON.
-        since: The first as-of date.
+        since: The first as-of date, or the first instant of the first hour.
         on_restatement: ``"ignore"``, or ``"run"``: also what was captured before one of its inputs.
         poll_seconds: How often the ledger is asked; first after such a time.
-        until: The last as-of date, if there is one.
+        until: The last one, if there is one.
     """
 
     def __init__(
@@ -198,8 +215,8 @@ class ReadyTrigger(BaseTrigger):
             "poll_seconds": poll_seconds,
             **({"until": until} if until else {}),
         }
-        self.target, self.since, self.poll_seconds = target, date.fromisoformat(since), poll_seconds
-        self.until = date.fromisoformat(until) if until else None
+        self.target, self.since, self.poll_seconds = target, _read(since), poll_seconds
+        self.until = _read(until) if until else None
         self.restated = on_restatement == "run"
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -229,7 +246,7 @@ class ReadyTrigger(BaseTrigger):
         """Return the run ids and the texts of partitions that are ready."""
         ready = readiness.ready(ledger, datetime.now(UTC), self.since, restated=self.restated)
         scheme, until = readiness.scheme, self.until
-        due = (one for one in ready if until is None or (scheme.as_of_date(one.key) or until) <= until)
+        due = (one for one in ready if until is None or readiness.place(one.key, until) <= until)
         return {run_id_of(readiness, one): scheme.text(one.key) for one in due}
 
     def _new(self, runs: Mapping[str, str], ask: Count) -> dict[str, str]:
@@ -240,6 +257,11 @@ class ReadyTrigger(BaseTrigger):
             if len(new) >= _AT_ONCE:
                 break
         return {run_id: runs[run_id] for run_id in new}
+
+
+def _read(bound: str) -> date:
+    """Read a date, or an instant."""
+    return datetime.fromisoformat(bound) if "T" in bound else date.fromisoformat(bound)
 
 
 def _missing(runs: DagRuns, ask: Count) -> list[str]:

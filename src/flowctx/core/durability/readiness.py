@@ -194,11 +194,11 @@ class Readiness:
         Args:
             ledger: Where outputs are remembered.
             now: The time by which they are due.
-            since: The first as-of date.
+            since: The first as-of date, or the first instant of the first hour.
             restated: Yield also those that have been captured, if one of their inputs was completed after that, or
                 after it was read.
         """
-        due = (key for key in self.scheme.due_keys(now) if (self.scheme.as_of_date(key) or since) >= since)
+        due = (key for key in self.scheme.due_keys(now) if self.place(key, since) >= since)
         while some := list(islice(due, _CHUNK)):
             versions = ledger.versions(self.workflow, self.step, some)
             captured, begun = _captured(versions), _under_way(ledger, versions)
@@ -211,6 +211,11 @@ class Readiness:
                     yield Ready(key, FIRST)
                 elif key in behind or time > _last_time(captured[key]):
                     yield Ready(key, time)
+
+    def place(self, key: PartitionKey, bound: date) -> date:
+        """Return what a bound is compared with: the as-of date of a key, or of an instant its hour."""
+        found = self.scheme.period(key) if isinstance(bound, datetime) else self.scheme.as_of_date(key)
+        return found or bound
 
     def _complete(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, list[_Read]]:
         """Return all that each partition reads, of those that lack nothing."""
