@@ -9,7 +9,16 @@ import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from adapters.dagster_support import QUIET, Bench, counted
-from flowctx import ContextError, Daily, PartitionScheme, QualityMetrics, StepResult, Workflow, WorkflowError
+from flowctx import (
+    BatchStatus,
+    ContextError,
+    Daily,
+    PartitionScheme,
+    QualityMetrics,
+    StepResult,
+    Workflow,
+    WorkflowError,
+)
 from flowctx.dagster import (
     WorkflowIOManager,
     asset_key,
@@ -289,24 +298,53 @@ def test_what_cannot_be_stored_fails_its_partition(ledger, tmp_path):
     assert set(bench.materializations(done)) == {("fetch", "2012-10-23"), ("fetch", "2012-10-25")}
     assert len(COPIES) == 2
     runs = {run.context.partition.date: (str(run.status), run.error) for run in ledger.list_runs(workflow="flow")}
-    assert runs["2012-10-24"] == ("partial", f"step fetch: {text.split(': ', 1)[1]}")
+    assert runs["2012-10-24"] == ("failed", f"step 'fetch': {text.split(': ', 1)[1]}")
+
+
+@pytest.mark.parametrize("days", [("2012-10-24", "2012-10-24"), ("2012-10-23", "2012-10-25")], ids=["one", "range"])
+@pytest.mark.parametrize("skips", [False, True], ids=["output", "skip"])
+def test_what_the_last_step_cannot_store_is_not_captured(skips, days, ledger, tmp_path):
+    """Its partition has failed in the ledger and in its batch, of which the others are done; later it goes on."""
+    flow = Workflow("flow", partitions=DAYS)
+    flow.step("load")(lambda ctx: StepResult.skip("a holiday") if skips else None)
+    bench = Bench(flow, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    (tmp_path / "flow" / "load").mkdir(parents=True)
+    in_the_way = tmp_path / "flow" / "load" / "2012-10-24"
+    in_the_way.touch()
+    how = {"key": days[0]} if days[0] == days[1] else {"span": days}
+    assert not bench.run(**how, tags={"flowctx/batch_id": "b"}).success
+    well, what = ("skipped", "that it was skipped") if skips else ("ok", "its output")
+    others = {"2012-10-23": well, "2012-10-25": well} if "span" in how else {}
+    runs = {run.context.partition.date: run for run in ledger.list_runs(batch_id="b")}
+    assert {day: run.status for day, run in runs.items()} == {"2012-10-24": "failed", **others}
+    assert runs["2012-10-24"].error.startswith(f"step 'load': {what} could not be stored: ")
+    assert "2012-10-24" not in {one.partition.date for one in ledger.captures() if one.state == "complete"}
+    assert BatchStatus.of(ledger, "b", flow).counts["failed"] == 1
+    in_the_way.unlink()
+    assert bench.run("2012-10-24", tags={"flowctx/batch_id": "b"}).success
+    assert BatchStatus.of(ledger, "b", flow).counts == {well: len(runs)}
 
 
 def test_to_store_is_tried_again(ledger, tmp_path, monkeypatch):
-    """The policy of the step counts for that, too, and what is made already is not made again."""
+    """The policy of the step counts for that, too, of each partition by itself; what is made is not made again."""
     made = Workflow("made", partitions=DAYS)
     calls: list[Any] = []
-    made.step("load", retries=1)(counted(calls))
+    tries: list[str] = []
+
+    def stored(self, context, output):
+        if output.asset_path[-1] == "load":
+            tries.append(str(output.partition))
+            assert tries.count(tries[-1]) == 2
+
+    made.step("load", retries=1)(counted(calls, lambda ctx: 1 / 0 if ctx.as_of_date.day == 24 else None))
     made.step("tell")(lambda ctx: None)
     bench = Bench(made, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
     bench.outputs = Copied(base_path=str(tmp_path))
-    monkeypatch.setattr(
-        Copied,
-        "stored",
-        lambda self, context, output: 1 / context.retry_number if output.asset_path[-1] == "load" else None,
-    )
-    assert bench.run(span=("2012-10-25", DAY)).success
-    assert (len(calls), [str(run.status) for run in ledger.list_runs(workflow="made")]) == (2, ["ok", "ok"])
+    monkeypatch.setattr(Copied, "stored", stored)
+    assert bench.run(DAY).success
+    assert bench.run(span=("2012-10-24", "2012-10-25")).get_step_failure_events()
+    found = [ctx.as_of_date.day for ctx in calls], [int(day[-2:]) for day in tries]
+    assert found == ([26, 24, 24, 25], [26, 26, 25, 25])
 
 
 def test_handle_output_has_no_output_of_a_range():

@@ -286,7 +286,7 @@ def _op(body: StepBody, name: str) -> dg.OpDefinition:
 
 
 def retry_policy(policy: RetryPolicy) -> dg.RetryPolicy | None:
-    """Return the policy in Dagster's words; it applies to what fails around the step, such as writing its output.
+    """Return the policy in Dagster's words; it applies to what fails around the step, such as ``handle_output``.
 
     The step itself asks for its retries, with the exact wait and for the categories that can be retried.
     """

@@ -134,12 +134,15 @@ class OutputStore:
 
     def write(self, capture: StoredOutput) -> str:
         """Store a capture, all or nothing, make it the newest one and return where it is."""
-        folder = self.folder(capture.asset_path, capture.key)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / _file_name(capture.capture_id)
+        path = self.path(capture)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, msgspec.json.encode(capture.to_payload()))
-        _replace(folder / _LATEST, msgspec.json.encode({"capture_id": capture.capture_id}))
+        _replace(path.parent / _LATEST, msgspec.json.encode({"capture_id": capture.capture_id}))
         return str(path)
+
+    def path(self, capture: StoredOutput) -> Any:
+        """Return where a capture is stored."""
+        return self.folder(capture.asset_path, capture.key) / _file_name(capture.capture_id)
 
     def read_file(self, asset_path: Sequence[str], path: Any) -> StoredOutput:
         """Return the capture in a file."""

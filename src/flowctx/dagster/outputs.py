@@ -91,26 +91,30 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     # --- Dagster's side ------------------------------------------------------------------------------------------
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Store what a step handed on, or what an asset of the user's returned."""
+        """Store what an asset of the user's returned; what a step handed on is stored already, as it was made."""
         if isinstance(obj, Written):
             return
-        own, storage, step = isinstance(obj, StoredOutput), self.storage, step_context(context)
+        outputs = self.storage.outputs
+        if isinstance(obj, StoredOutput):
+            context.add_output_metadata({"path": dg.MetadataValue.path(str(outputs.path(obj)))})
+            return
+        step = step_context(context)
         written = []
-        for capture in [obj] if own else _captures_of_values(context, obj, storage.artifacts):
-            written.append((storage.outputs.write(capture), capture.envelope.output))
+        for capture in _captures_of_values(context, obj, outputs.artifacts):
+            written.append((outputs.write(capture), capture.envelope.output))
             if step is not None and capture.envelope.status is StepStatus.OK:
                 self.stored(dg.OpExecutionContext(step), capture)
         if len(written) == 1:
             ((path, output),) = written
-            tables = table_metadata(output) if not own and isinstance(output, FrozenDict) else {}
+            tables = table_metadata(output) if isinstance(output, FrozenDict) else {}
             context.add_output_metadata({**tables, "path": dg.MetadataValue.path(path)})
 
     def stored(self, context: dg.OpExecutionContext, output: StoredOutput) -> None:
         """Do more with an output that was stored just now; here nothing, for classes of your own to override.
 
         It is called once for each partition, also in a run of a range and for assets of your own, and not for what was
-        skipped or failed. What it raises fails the partition of a step, and the whole run of an asset of your own: what
-        comes after it in a range is not stored.
+        skipped or failed. What it raises fails the partition of a step, in the ledger too, after the retries of the
+        step; and the whole run of an asset of your own: what comes after it in a range is not stored.
 
         Args:
             context: The context of the op.

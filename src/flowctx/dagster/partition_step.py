@@ -20,8 +20,7 @@ from flowctx.core.errors import ArtifactError
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.execution.upstream import merge_upstream
-from flowctx.core.masking import mask_data, mask_text
-from flowctx.core.printable import text_of
+from flowctx.core.masking import mask_data
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepResult, StepStatus
@@ -82,7 +81,7 @@ class PartitionStep:
         if result.status is StepStatus.FAILED:
             raise self.failure(outcome)
         if result.status is not StepStatus.OK:
-            self.tell_no_output(made)
+            self.tell_no_output(result)
             if self.leads_on(result):
                 yield dg.Output(Written(count=0), self.body.output_name, metadata=no_asset_events(self.body))
             return
@@ -97,6 +96,7 @@ class PartitionStep:
             retried=lambda outcome: self.retry(outcome) is not None,
             number=self.number,
             store=self.store,
+            keep=self.keep,
             skips_captured=self.request.on_captured == "skip",
             unordered=lambda *read: unordered(self.body.workflow, self.op, self.ctx, *read),
         )
@@ -204,18 +204,14 @@ class PartitionStep:
             artifacts=self.store,
         )
 
-    def keep(self, envelope: Envelope) -> dg.Failure | None:
-        """Store the output of a partition of a range, and return why that failed, if it did."""
-        output = self.stored_output(envelope)
-        try:
+    def keep(self, made: AttemptResult) -> None:
+        """Store what the step made, or that there is no output."""
+        output = self.stored_output(made.envelope)
+        if made.outcome.result.status is StepStatus.OK:
             self.outputs.write(output)
             self.io_manager.stored(self.op, output)
-        except Exception as exc:  # noqa: BLE001  # storage, or code of the user's: that of other partitions goes on
-            text = f"{type(exc).__name__}: {mask_text(text_of(exc))}"
-            failure = dg.Failure(f"its output could not be stored: {text}", metadata=self.identity())
-            failure.__cause__ = exc
-            return failure
-        return None
+        else:
+            keep_without_output(self.body, self.op, self.outputs, output)
 
     def retry(self, outcome: Outcome) -> dg.RetryRequested | None:
         """Return what asks Dagster to try the step again, if its policy or the step itself says so."""
@@ -292,11 +288,8 @@ class PartitionStep:
         rules = [step.run_if for step in steps if self.body.step.name in self.body.workflow.ancestors(step.name)]
         return any(rule is not RunIf.OK for rule in rules)
 
-    def tell_no_output(self, made: AttemptResult) -> dict[str, Any]:
-        """Keep that there is no output, and say why: Dagster has no event of its own for that."""
-        result = made.outcome.result
-        if not made.refused:  # what is captured already stays as it is
-            keep_without_output(self.body, self.op, self.outputs, self.stored_output(made.envelope))
+    def tell_no_output(self, result: StepResult) -> dict[str, Any]:
+        """Say that there is no output, and why: Dagster has no event of its own for that."""
         where = f" ({self.ctx.partition})" if self.ctx.partition else ""
         tell = self.op.log.info if result.status is StepStatus.SKIPPED else self.op.log.error
         tell(f"step {self.body.step.name} {result.status}{where}: {result.error}")
@@ -314,7 +307,8 @@ class PartitionStep:
         if self.recorder is not None and self.recorder.recording:
             run = self.recorder.run
             found = self.recorder.ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
-            end_run(self.recorder.ledger, found, RunStatus.PARTIAL, why)
+            if found.attempt == run.attempt:  # else it goes on elsewhere
+                end_run(self.recorder.ledger, found, RunStatus.PARTIAL, why)
 
     def done(self, metadata: Mapping[str, Any]) -> Iterator[dg.AssetMaterialization]:
         """Record a partition of a range of which others failed, so that Dagster asks for those only."""

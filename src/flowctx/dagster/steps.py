@@ -67,20 +67,17 @@ class _Ended:
     leads_on: bool = False
 
     def run(self, attempt: PartitionStep) -> None:
-        """Run the step for a partition, with its own attempts, and store what it made."""
-        made = attempt.to_the_end()
-        result = made.outcome.result
+        """Run the step for a partition, with its own attempts."""
+        outcome = attempt.to_the_end().outcome
+        result = outcome.result
         self.checks += attempt.checks(result)
         if result.status is StepStatus.FAILED:
-            self.failures.append((attempt, attempt.failure(made.outcome)))
+            self.failures.append((attempt, attempt.failure(outcome)))
             return
         metadata = attempt.metadata(result)
         if result.status is not StepStatus.OK:
-            metadata |= attempt.tell_no_output(made)
+            metadata |= attempt.tell_no_output(result)
             self.leads_on = self.leads_on or attempt.leads_on(result)
-        elif (failure := attempt.keep(made.envelope)) is not None:
-            self.failures.append((attempt, failure))
-            return
         else:
             self.done.append((attempt, metadata))
         attempt.about_partition(metadata)
@@ -97,10 +94,8 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
     if failures:
         for attempt, metadata in done:
             yield from attempt.done(metadata)
-        failure = _range_failure(failures, len(attempts))
-        if not (failure.allow_retries and attempts[0].op.retry_number < body.step.retry.retries):
-            _end(attempts, failures)
-        raise failure from failures[0][1]
+        _end(attempts, failures)
+        raise _range_failure(failures, len(attempts)) from failures[0][1]
     output_metadata = no_asset_events(body) if len(done) < len(attempts) else {}
     if output_metadata:  # each by itself, so that what was skipped is not called materialised
         for attempt, metadata in done:
@@ -112,8 +107,6 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
 def _end(attempts: list[PartitionStep], failures: list[tuple[PartitionStep, dg.Failure]]) -> None:
     """Say of all partitions of a range that their runs go no further; one whose step failed says so itself."""
     step = attempts[0].body.step.name
-    for attempt, failure in failures:
-        attempt.end(f"step {step}: {failure.description}")
     names = ", ".join(str(attempt.ctx.partition) for attempt, _ in failures[:5])
     for attempt in attempts:
         attempt.end(f"step {step} failed for other partitions of the range: {names}")
@@ -125,5 +118,5 @@ def _range_failure(failures: list[tuple[PartitionStep, dg.Failure]], of: int) ->
     return dg.Failure(
         f"step {step} failed for {len(failures)} of {of} partitions; the others are stored\n" + "\n".join(lines[:10]),
         metadata={"failed partitions": [str(attempt.key) for attempt, _ in failures], **failures[0][1].metadata},
-        allow_retries=all(failure.allow_retries for _, failure in failures),  # storing; steps have had their retries
+        allow_retries=False,  # each partition has had its own
     )

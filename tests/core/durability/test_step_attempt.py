@@ -145,7 +145,7 @@ def test_a_capture_that_another_run_writes_is_refused(flow, ledger, calls):
     StepByStep(flow, ledger, run_id="e1", capture_id="one").attempt("load")
     made = StepByStep(flow, ledger, run_id="e2", capture_id="one").attempt("load")
     result = made.outcome.result
-    assert (made.refused, made.ctx, calls) == (True, None, ["load"])
+    assert (made.ctx, calls) == (None, ["load"])
     assert (result.status, result.category) == (StepStatus.FAILED, ErrorCategory.DEPENDENCY)
     assert result.error.startswith("CaptureHeld: ")
 
@@ -155,7 +155,7 @@ def test_a_captured_partition_is_skipped_if_that_is_asked_for(flow, ledger, call
     StepByStep(flow, ledger, run_id="e1").all_steps()
     calls.clear()
     made = StepByStep(flow, ledger, run_id="e2", on_captured="skip").attempt("load")
-    assert (made.refused, made.outcome.result.status, calls) == (True, StepStatus.SKIPPED, [])
+    assert (made.ctx, made.outcome.result.status, calls) == (None, StepStatus.SKIPPED, [])
     assert [run.run_id for run in ledger.list_runs()] == ["e1"]
 
 
@@ -237,7 +237,7 @@ def test_what_cannot_be_received_fails_the_step(ledger, calls):
 def test_a_run_that_cannot_begin_fails_its_step(flow, ledger, calls):
     """A run that is to continue an unknown one fails in its first step, with a message and no context."""
     made = StepByStep(flow, ledger, resume_from="nope").attempt("load")
-    assert (made.ctx, made.refused, calls) == (None, False, [])
+    assert (made.ctx, calls) == (None, [])
     assert made.outcome.result.error.startswith("UnknownRun: ")
     assert not made.outcome.result.retryable
 
@@ -423,6 +423,26 @@ def test_a_complete_step_is_not_recorded_again_in_this_process(flow, ledger, cal
     run = StepByStep(flow, ledger, run_id="e2", resume_from="e1")
     assert run.to_the_end("load").outcome.result.output == {"rows": 3}
     assert (calls.count("load"), run.record("load").run_attempt) == (1, 1)
+
+
+def test_what_cannot_be_kept_has_failed(flow, ledger, calls):
+    """A step is complete before its output is kept, so that a retry only does that; after the last it has failed."""
+    tries = []
+
+    def keep(made):
+        tries.append(dict(made.outcome.result.output))
+        raise ConnectionError("https://me:hunter2@bucket is away")
+
+    run = StepByStep(flow, ledger)
+    run.attempt("load", keep=keep)
+    assert (run.record("load").status, ledger.get_run("e1").status) == (StepStatus.OK, RunStatus.RUNNING)
+    made = run.attempt("load", 2, keep=keep)
+    assert (calls, tries) == (["load"], [{"rows": 3}] * 2)
+    assert made.outcome.result.error == "its output could not be stored: ConnectionError: https://me:***@bucket is away"
+    assert made.envelope.output == {}
+    record, found = run.record("load"), ledger.get_run("e1")
+    assert (record.status, record.output, record.category) == (StepStatus.FAILED, {}, ErrorCategory.TRANSIENT)
+    assert (found.status, found.error) == (RunStatus.FAILED, f"step 'load': {record.error}")
 
 
 def test_who_knows_when_the_run_ends_says_so(flow, ledger):

@@ -10,10 +10,11 @@ A step that runs in a process of its own, as on an engine, does this (in :mod:`.
         started_at = now
         outcome = execute(step, ctx, config, attempt=attempt)
         envelope = inherited.envelope(step.name, outcome.result, store=store, limit=MAX_INLINE_BYTES)
-        recorder.record(step, outcome.result, envelope, attempts=attempt, started_at=started_at, final=...)
+        recorder.record(step, outcome.result, envelope, attempts=attempt, started_at=started_at, seconds=...)
     else:
         envelope = inherited.envelope(step.name, result, store=store, limit=MAX_INLINE_BYTES)
-    ...hand the envelope on
+    ...hand the envelope on, or keep it
+    recorder.finish_if_done(step.name)                                         # unless the step is tried again
 
 It records before it hands on: a step whose process dies between the two is complete, and is handed on when the engine
 tries it again; one that dies before leaves no record, and runs again. :class:`~flowctx.CaptureRefused` from
@@ -135,7 +136,6 @@ class Recorder:
         after: tuple[str, ...] | None = None,
         traceback: str | None = None,
         inputs: Reads | None = None,
-        final: bool = True,
     ) -> None:
         """Record how a step ended.
 
@@ -150,7 +150,6 @@ class Recorder:
             after: The steps it directly followed, where the engine knows better than ``step.after``.
             traceback: Where it failed, if it raised.
             inputs: What it read of other partitions and workflows.
-            final: It is not tried again.
 
         Raises:
             Superseded: The run goes on elsewhere; stop.
@@ -177,8 +176,6 @@ class Recorder:
             run_attempt=self.run.attempt,
         )
         self.ledger.record(self.run, [record])
-        if final:
-            self.finish_if_done(step.name)
 
     def forget_made_before(self, step: str) -> None:
         """Forget what is recorded of a complete step that is made anew, and of those that are made of what it was.
@@ -233,7 +230,7 @@ class Recorder:
         return known or self.run.reads.get(step, {})
 
     def finish(self, status: RunStatus, error: str | None = None) -> None:
-        """Say how the run ended; local runs know when, engines leave it to :meth:`record`."""
+        """Say how the run ended; local runs know when, engines leave it to :meth:`finish_if_done`."""
         try:
             self.ledger.finish(self.run, status, error)
         except CaptureRefused as exc:  # of a part, whose capture a whole run has by now

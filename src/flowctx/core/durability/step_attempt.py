@@ -13,10 +13,11 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.reading import AwaitMade, StepInputs, Unordered
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import Reads
-from flowctx.core.errors import CaptureRefused, FlowctxError, LedgerError, Superseded, WorkflowError
+from flowctx.core.errors import CaptureRefused, FlowctxError, LedgerError, Superseded, WorkflowError, error_text
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope
 from flowctx.core.execution.execute import Outcome, categorize, execute
+from flowctx.core.execution.secretless import secretless
 from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.execution.upstream import Upstream
 from flowctx.core.workflow.context import WorkflowContext
@@ -59,8 +60,6 @@ class AttemptResult:
     envelope: Envelope
     #: Whether it was complete in the run that this one continues, and has not run.
     carried: bool = False
-    #: Whether it has not run because its partition is captured already.
-    refused: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -87,6 +86,9 @@ class StepAttempt:
     limit: int | None = MAX_INLINE_BYTES
     #: Exceptions that belong to the engine and pass through.
     reraise: tuple[type[BaseException], ...] = ()
+    #: Stores what a step that did not fail hands on, where nobody else does; if it raises, the step has failed. It is
+    #: called after that is recorded, and before the run may end.
+    keep: Callable[[AttemptResult], None] = lambda made: None
     #: Whether a run whose partition is captured already is skipped.
     skips_captured: bool = False
     #: Whether it runs although it was complete in this run, or in the one that it continues: somebody asked for just
@@ -113,7 +115,7 @@ class StepAttempt:
             recorder = self.open()
         except CaptureRefused as exc:
             result = StepResult.skip(str(exc)) if self.skips_captured else _failure(exc)
-            return replace(self._ended(None, Outcome(result=result, exception=exc)), refused=True)
+            return self._ended(None, Outcome(result=result, exception=exc))
         except FlowctxError as exc:
             return self._ended(None, Outcome(result=_failure(exc), exception=exc))
         return self._recorded(recorder, self._made(recorder), started_at)
@@ -133,6 +135,8 @@ class StepAttempt:
         self.duration = self.clock.now() - started_at
         if recorder.recording and not made.carried:
             self._record(recorder, made, started_at)
+            if self.ends_run:
+                recorder.finish_if_done(self.step.name)
         return made
 
     def _retried(self, outcome: Outcome) -> bool:
@@ -211,18 +215,18 @@ class StepAttempt:
         return AttemptResult(ctx=received.ctx if received else ctx, outcome=outcome, envelope=envelope)
 
     def _recorded(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> AttemptResult:
-        result = made.outcome.result
+        begun_at, result = started_at, made.outcome.result
         try:
-            if made.carried:
-                if self.ends_run:
-                    recorder.finish_if_done(self.step.name)
-                return made
-            begun_at = started_at
-            # What lies before a clear was idle: nobody tried.
-            earlier = recorder.earlier_try(self.step.name) if self.number > self.first_number else None
-            started_at = earlier.started_at if earlier else started_at
-            self.duration = self.clock.now() - started_at
-            self._record(recorder, made, started_at)
+            if not made.carried:
+                # What lies before a clear was idle: nobody tried.
+                earlier = recorder.earlier_try(self.step.name) if self.number > self.first_number else None
+                started_at = earlier.started_at if earlier else started_at
+                self.duration = self.clock.now() - started_at
+                self._record(recorder, made, started_at)
+            made = self._kept(recorder, made, started_at)
+            result = made.outcome.result
+            if self.ends_run and not self._retried(made.outcome):
+                recorder.finish_if_done(self.step.name)
             if self.ends_run and self.clock.now() - begun_at > _SHORT:
                 recorder.stay_alive()
         except FlowctxError as exc:
@@ -230,6 +234,23 @@ class StepAttempt:
                 logger.warning("step %s: its failure is not recorded: %s", self.step.name, exc)
                 return made
             return self._ended(made.ctx, Outcome(result=_failure(exc), exception=exc, seconds=made.outcome.seconds))
+        return made
+
+    def _kept(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> AttemptResult:
+        """Return the attempt; one whose output cannot be stored has failed, and counts as complete if it is retried."""
+        status = made.outcome.result.status
+        if status is FAILED:
+            return made
+        try:
+            self.keep(made)
+        except Exception as exc:  # noqa: BLE001  # storage, or code of the user's
+            what = "its output" if status is StepStatus.OK else f"that it was {status}"
+            result = StepResult.fail(f"{what} could not be stored: {error_text(exc)}", category=categorize(exc))
+            error = secretless(exc, frozenset())
+            failed = self._ended(made.ctx, Outcome(result=result, exception=error, seconds=made.outcome.seconds))
+            if not self._retried(failed.outcome):
+                self._record(recorder, failed, started_at)
+            return failed
         return made
 
     def _record(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> None:
@@ -247,7 +268,6 @@ class StepAttempt:
             after=self._received.after if self._received else None,
             traceback=self._traceback(made.outcome),
             inputs=self._inputs.read if self._inputs is not None else None,
-            final=self.ends_run and not self._retried(made.outcome),
         )
 
     def _traceback(self, outcome: Outcome) -> str | None:
