@@ -16,7 +16,7 @@ from flowctx.backfill.order import InputOrder, batch_inputs, ranked
 from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import refuse_other_workflows
+from flowctx.backfill.same_batch import known_batch, refuse_other_workflows
 from flowctx.backfill.settling import Settling
 from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.backfill.workflow_launchers import WorkflowLaunchers
@@ -90,9 +90,10 @@ class JointBackfill:
             extend: Add workflows and selections to those of the batch, and let the parameters be these from now on.
 
         Raises:
-            BatchError: The same id with other workflows, selections or parameters.
+            BatchError: The same id with other workflows, selections or parameters, or of a batch that was pruned.
         """
-        return self._reconciled(self.ledger.find_batch(self.batch_id), extend=extend)
+        known = known_batch(self.ledger, self.batch_id, [plan.workflow.name for plan in self.plans])
+        return self._reconciled(known, extend=extend)
 
     def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
         if known is None:

@@ -15,7 +15,13 @@ from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import refuse_another, refuse_another_workflow, refuse_forgotten, same_params
+from flowctx.backfill.same_batch import (
+    known_batch,
+    refuse_another,
+    refuse_another_workflow,
+    refuse_forgotten,
+    same_params,
+)
 from flowctx.backfill.selected import scheme_of, selected
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import Settling
@@ -147,9 +153,9 @@ class Backfill:
             extend: Add the selection to that of the batch, and let the parameters be these from now on.
 
         Raises:
-            BatchError: The same id with another workflow, selection or parameters.
+            BatchError: The same id with another workflow, selection or parameters, or of a batch that was pruned.
         """
-        return self._reconciled(self.ledger.find_batch(self.batch_id), extend=extend)
+        return self._reconciled(known_batch(self.ledger, self.batch_id, [self.workflow.name]), extend=extend)
 
     def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
         requested = self.record()

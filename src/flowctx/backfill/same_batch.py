@@ -10,9 +10,31 @@ from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.partition_params import PartitionParams, has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
 from flowctx.core.data.secrets import stands_for, without_digests, without_secrets
+from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount, brief
+
+
+def known_batch(ledger: Ledger, batch_id: str, workflows: Iterable[str]) -> BatchRecord | None:
+    """Return a batch that is there; ``None`` if its id is free.
+
+    Args:
+        ledger: Where batches are remembered.
+        batch_id: The batch.
+        workflows: The names of those that it is asked for.
+
+    Raises:
+        BatchError: All of it was pruned: what was would count for the new batch, which would not run.
+    """
+    known = ledger.find_batch(batch_id)
+    for name in workflows if known is None else ():
+        if pruned := ledger.batches.count_outcomes(batch_id, name).get(str(PartitionState.PRUNED)):
+            raise BatchError(
+                f"batch {batch_id!r} was pruned, and other versions are current of the {amount(pruned, 'partition')} "
+                f"that it had captured of workflow {name!r}; take another id"
+            )
+    return known
 
 
 def refuse_another_workflow(known: BatchRecord, workflow: str) -> None:

@@ -1,0 +1,76 @@
+"""What a prune leaves known, in every ledger: of batches, of partitions, and of what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from flowctx import Backfill, BatchError, PartitionScheme, RunResult, Workflow, WorkflowContext, run
+from flowctx.backfill.joint import JointBackfill
+from flowctx.core.durability.ledger import Ledger
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import FakeClock
+
+TIERS = PartitionScheme(tier=["T1", "T2"])
+nav = Workflow("nav", partitions=TIERS, params={"price": 1.0, "fail": False})
+
+
+@nav.step()
+def value(ctx: WorkflowContext) -> dict[str, float]:
+    """The price, unless the step is to fail."""
+    if ctx.params["fail"]:
+        raise ValueError("no price")
+    return {"nav": ctx.params["price"]}
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Ledger]:
+    if request.param == "memory":
+        yield MemoryLedger(clock)
+        return
+    ledger = SqlLedger(request.getfixturevalue(f"{request.param}_url"), clock=clock)
+    yield ledger
+    ledger.close()
+
+
+def make(ledger: Ledger, clock: FakeClock, batch_id: str, tier: str = "T1", **params: object) -> RunResult:
+    """Make a version of a partition, a day later."""
+    clock.advance(timedelta(days=1))
+    run_id = f"{batch_id}-{tier}"
+    return run(nav, partition=tier, batch_id=batch_id, run_id=run_id, params=params, ledger=ledger, clock=clock)
+
+
+def prune(ledger: Ledger, clock: FakeClock) -> int:
+    """Forget what may go by now, and return how many runs that were."""
+    clock.advance(timedelta(days=1))
+    would, _ = ledger.would_prune(clock.now())
+    pruned = ledger.prune(clock.now())
+    assert pruned == would
+    return pruned.runs
+
+
+def test_the_id_of_a_batch_that_was_pruned_is_taken(ledger: Ledger, clock: FakeClock) -> None:
+    """What was pruned does not count as done for a new batch, which asks for something else; it says what to do."""
+    first = Backfill(nav, None, "first", params={"price": 1.0}, ledger=ledger)
+    ledger.batches.put(first.record())
+    for batch_id, tier in (("first", "T1"), ("first", "T2"), ("restated", "T1"), ("restated", "T2")):
+        make(ledger, clock, batch_id, tier)
+    clock.advance(timedelta(days=9000))  # a batch is as old as this machine's clock says
+    assert prune(ledger, clock) == 2
+    assert ledger.find_batch("first") is None
+    again = Backfill(nav, "tier=T1", "first", params={"price": 3.0}, ledger=ledger)
+    other = Workflow("other", partitions=TIERS)
+    other.step("value")(lambda ctx: {})
+    joint = JointBackfill([again, Backfill(other, None, "first", ledger=ledger)])
+    for plan, extend in ((again, False), (again, True), (joint, False)):
+        with pytest.raises(BatchError, match=r"'first' was pruned, .* of the 2 partitions .*'nav'; take another id"):
+            plan.plan(extend=extend)
+    assert Backfill(other, None, "first", ledger=ledger).plan().would_run == 2
