@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from flowctx import Backfill, BatchError, PartitionScheme, RunResult, Workflow, WorkflowContext, run
+from flowctx import Backfill, BatchError, PartitionScheme, RunResult, Workflow, WorkflowContext, resume, run
 from flowctx.backfill.joint import JointBackfill
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger.memory import MemoryLedger
@@ -74,3 +74,22 @@ def test_the_id_of_a_batch_that_was_pruned_is_taken(ledger: Ledger, clock: FakeC
         with pytest.raises(BatchError, match=r"'first' was pruned, .* of the 2 partitions .*'nav'; take another id"):
             plan.plan(extend=extend)
     assert Backfill(other, None, "first", ledger=ledger).plan().would_run == 2
+
+
+@pytest.mark.parametrize("restated", [False, True])
+def test_a_partition_that_failed_last_is_not_pruned_as_done(ledger: Ledger, clock: FakeClock, restated: bool) -> None:
+    """It was complete, was made again in its batch and failed: it is done only where another version is current."""
+    make(ledger, clock, "first")
+    make(ledger, clock, "first", "T2")
+    clock.advance(timedelta(days=1))
+    resume("first-T1", nav, from_step="value", params={"fail": True}, ledger=ledger, clock=clock)
+    if restated:
+        make(ledger, clock, "restated")
+    batch = Backfill(nav, None, "first", ledger=ledger)
+    assert batch.plan(retry_failed=True).would_run == 1
+    assert prune(ledger, clock) == 1
+    assert batch.plan(retry_failed=True).would_run == (0 if restated else 1)
+    found = ledger.batches.count_outcomes("first", "nav")
+    assert found == {"ok": 1, **({"pruned": 1} if restated else {})}
+    [gone] = ledger.pruned_versions("nav", [nav.partition_key("T1")])
+    assert (gone.revision, gone.batch_id) == (1, "first" if restated else None)

@@ -172,7 +172,7 @@ class SqlCaptures:
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
         """Return the revision of the current capture of each of some subjects that has one."""
         of_each = select(captures.c.subject, func.max(captures.c.revision)).group_by(captures.c.subject)
-        query = of_each.where(_can_be_read(captures))
+        query = of_each.where(can_be_read(captures))
         return {
             subject: revision
             for some in chunks(list(idempotency_keys))
@@ -186,7 +186,7 @@ class SqlCaptures:
         some = select(runs.c.run_key).where(*of_batch).order_by(runs.c.partition.desc(), runs.c.run_key.desc())
         looked_at = some.limit(limit).subquery("looked_at")
         own, later = captures.alias("own"), captures.alias("later")
-        is_later = (later.c.subject == own.c.subject, later.c.revision > own.c.revision, _can_be_read(later))
+        is_later = (later.c.subject == own.c.subject, later.c.revision > own.c.revision, can_be_read(later))
         query = select(func.count()).select_from(looked_at).join(own, own.c.holder == looked_at.c.run_key)
         ((count,),) = self._database.tuples(query.where(exists().where(*is_later)))
         return int(count)
@@ -198,7 +198,7 @@ def last_pruned(at: Connection, subjects: Sequence[str]) -> dict[str, int]:
     return {subject: int(revision) for subject, revision in found}
 
 
-def _can_be_read(table: Any) -> Any:
+def can_be_read(table: Any) -> Any:
     """Return the condition that a capture is complete, or a hole."""
     is_hole = and_(table.c.state == str(CaptureState.RELEASED), table.c.completed_at.is_not(None))
     return or_(table.c.state == str(CaptureState.COMPLETE), is_hole)

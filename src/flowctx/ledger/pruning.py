@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
-from sqlalchemy import and_, delete, exists, func, or_, select
+from sqlalchemy import and_, case, delete, exists, func, or_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
@@ -21,6 +21,7 @@ from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
 from flowctx.core.errors import FlowctxError, noting
 from flowctx.ledger.among import chunks, is_one_of
 from flowctx.ledger.artifacts import pages_of_keys, rolled_back
+from flowctx.ledger.captures_sql import can_be_read
 from flowctx.ledger.database import Database
 from flowctx.ledger.reads import reads_of
 from flowctx.ledger.rows import damaged
@@ -217,7 +218,13 @@ class Pruning(NamedTuple):
         return {"captures": at.execute(delete(captures).where(among, ~_has_run(), *goes)).rowcount}
 
     def _remember_pruned(self, at: Connection, among: ColumnElement[bool]) -> None:
-        """Keep of captures that go, and were complete, that they were: nothing older is what was known then."""
+        """Keep of captures that go, and were complete, that they were: nothing older is what was known then.
+
+        With their batch, in which the partition is done: not where it failed since, and nothing newer is current.
+        """
+        current = captures.alias("current")
+        not_older = (current.c.subject == captures.c.subject, current.c.revision >= captures.c.revision)
+        done = exists().where(*not_older, can_be_read(current))
         known_since = func.coalesce(captures.c.first_completed_at, captures.c.completed_at)
         query = (
             select(
@@ -226,7 +233,7 @@ class Pruning(NamedTuple):
                 captures.c.capture_id,
                 captures.c.workflow,
                 captures.c.partition,
-                runs.c.batch_id,
+                case((done, runs.c.batch_id)),
                 known_since,
             )
             .outerjoin(runs, runs.c.run_key == captures.c.holder)

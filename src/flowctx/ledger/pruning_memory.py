@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,7 @@ from flowctx.ledger.standing import pruned_version
 class MemoryPruning:
     """The pruning of a ledger in memory; see :class:`~flowctx.core.durability.ledger.Ledger`."""
 
+    current_revisions: Callable[[Collection[str]], dict[str, int]]
     _lock: threading.RLock
     _runs: dict[RunKey, RunRecord]
     _heard: dict[RunKey, datetime]
@@ -51,9 +53,13 @@ class MemoryPruning:
                     del self._contexts[at]
             left = kept | {key.digest for key in self._runs}
             old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in left]
+            current = self.current_revisions({capture.key.idempotency_key for capture in old})
             for capture in old:
+                # Its partition is done in its batch, unless it failed there since, and nothing newer is current.
+                is_done = capture.revision <= current.get(capture.key.idempotency_key, 0)
+                batch = batches.get(capture.holder) if is_done else None
                 del self._captures[capture.key]
-                pruned = pruned_version(capture, batches.get(capture.holder)) if capture.workflow else None
+                pruned = pruned_version(capture, batch) if capture.workflow else None
                 if pruned is not None:
                     self._pruned[capture.key.idempotency_key, capture.revision] = (capture.workflow, pruned)
             order = sorted(of.items(), key=lambda one: (one[0][0], one[0][1] or ""))
