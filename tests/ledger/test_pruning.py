@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from flowctx import Backfill, BatchError, PartitionScheme, RunResult, Workflow, WorkflowContext, resume, run
 from flowctx.backfill.joint import JointBackfill
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
+from flowctx.local import plan_new_run
 from flowctx.testing import FakeClock
 
 TIERS = PartitionScheme(tier=["T1", "T2"])
@@ -93,3 +97,35 @@ def test_a_partition_that_failed_last_is_not_pruned_as_done(ledger: Ledger, cloc
     assert found == {"ok": 1, **({"pruned": 1} if restated else {})}
     [gone] = ledger.pruned_versions("nav", [nav.partition_key("T1")])
     assert (gone.revision, gone.batch_id) == (1, "first" if restated else None)
+
+
+@pytest.mark.parametrize("status", [RunStatus.PARTIAL, RunStatus.FAILED, RunStatus.RUNNING, RunStatus.OK])
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_part_hides_no_whole_run_that_was_pruned(
+    ledger: Ledger, clock: FakeClock, status: RunStatus, noted: bool
+) -> None:
+    """A part of it that stays is older than what is current: launched again, the batch leaves the partition alone."""
+    batch = Backfill(nav, None, "first", ledger=ledger)
+    ledger.batches.put(batch.record())
+    for tier in ("T1", "T2"):
+        make(ledger, clock, "first", tier)
+    make(ledger, clock, "restated")
+    before = clock.now()
+    plan = plan_new_run(nav, partition="T1", params={}, batch_id="first", run_id="part", ledger=ledger, clock=clock)
+    part = ledger.begin(replace(plan.run, selected=("value",)))
+    if status is not RunStatus.RUNNING:
+        ledger.finish(part, status)
+    if noted:
+        note = PartitionRun(
+            partition="tier=T1", state=PartitionState(status), run_id="part", engine="airflow", last_seen_at=clock.now()
+        )
+        ledger.batches.record_outcomes("first", [note])
+    clock.advance(timedelta(seconds=1))
+    assert ledger.prune(before).runs == 1
+    assert ledger.get_run("part").status is status
+    done = status is RunStatus.OK
+    outcomes = {run.partition: run.state for run in ledger.batches.iter_outcomes("first", workflow="nav")}
+    assert outcomes == {"tier=T1": "ok" if done else "pruned", "tier=T2": "ok"}
+    assert {one.partition: one.state for one in ledger.batches.iter_standings("first", "nav")} == outcomes
+    assert ledger.batches.count_outcomes("first", "nav") == ({"ok": 2} if done else {"ok": 1, "pruned": 1})
+    assert batch.plan(retry_failed=True).would_run == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -92,25 +92,26 @@ class OutcomeCounts(NamedTuple):
         names, pruned = self._noted_names()
         if names is None:
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
-        found = self._counts(names)
+        found = self._counts(names, self._pruned_with_runs() if pruned else {})
         if pruned:
             states = [row["state"] for row in self._pruned(names)]
             found.update({str(PartitionState.PRUNED): len(states)})
             found.subtract(filter(None, states))
         return _in_order(found)
 
-    def _counts(self, names: Sequence[str]) -> Counter[str]:
-        """Return how many partitions stand how by their runs and notes."""
+    def _counts(self, names: Sequence[str], weighed: Mapping[str, str]) -> Counter[str]:
+        """Return how many partitions stand how by their runs and notes; some are weighed, however their runs stand."""
         # PostgreSQL joins notes and runs in the order of their indexes; SQLite would look for the run of each note.
-        quick = self._told_twice(names[0]) if names and self.database.sqlite else None
+        quick = self._told_twice(names[0]) if names and self.database.sqlite and not weighed else None
         if quick is not None:
             return quick
         found, unclear, differ = self._of_runs(names)
         if differ:
             found.update(self._only_noted(names[0]))
             contradicted = self._contradicted(names[0])
-            found.subtract(contradicted[text] for text in contradicted.keys() - unclear)
-            unclear |= contradicted.keys()
+            weighed = {**weighed, **contradicted}
+        found.subtract(weighed[text] for text in weighed.keys() - unclear)
+        unclear |= weighed.keys()
         found.update(str(run.state) for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
         return found
 
@@ -181,6 +182,7 @@ class OutcomeCounts(NamedTuple):
             unclear |= {row[0] for row, has_run in more if has_run}
             alone += standings_of(self.batch_id, [row for row, has_run in more if not has_run])
         if pruned:
+            unclear |= self._pruned_with_runs().keys()
             gone = {row["partition"]: pruned_run({**row, "batch_id": self.batch_id}) for row in self._pruned(names)}
             alone = [one for one in alone if one.partition not in gone] + list(map(Standing.of, gone.values()))
         weighed = (run for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
@@ -209,6 +211,13 @@ class OutcomeCounts(NamedTuple):
         counts = or_(launches.c.state.is_(None), launches.c.state.not_in(_OUTLIVES))
         query = query.where(*_pruned_of(self.batch_id, self.workflow), ~ran, counts)
         return self.database.rows(query.group_by(pruned_captures.c.partition))
+
+    def _pruned_with_runs(self) -> dict[str, str]:
+        """Return how a run of each partition stands of which a version was pruned: it may be one of a part."""
+        again = (runs.c.partition == pruned_captures.c.partition, runs.c.status != str(RunStatus.OK))
+        query = select(runs.c.partition, func.min(runs.c.status).label("status"))
+        query = query.where(*_pruned_of(self.batch_id, self.workflow), *self._runs(), *again)
+        return {row["partition"]: row["status"] for row in self.database.rows(query.group_by(runs.c.partition))}
 
     def _clear(self) -> Iterator[Standing]:
         """Yield how the runs with partitions stand, page by page in the order of an index."""

@@ -29,7 +29,7 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
 
     What an engine says of a run is merged with what the run's steps recorded. Then the latest run counts that wrote
     the partition's capture; others count only while that one is not done. A run of a part never hides a whole one.
-    What was pruned counts where no run is recorded or done.
+    What was pruned counts where no whole run is recorded, and nothing is done.
 
     Raises:
         ValueError: There is no account.
@@ -61,7 +61,8 @@ def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:
 
 def _outlives(account: PartitionRun) -> bool:
     """Whether an account counts beside a version of its partition that was pruned."""
-    return account.recorded or (account.state.done and account.state is not PartitionState.PRUNED)
+    done = account.state.done and account.state is not PartitionState.PRUNED
+    return done or (account.recorded and not account.part)
 
 
 def pruned_outcome(partition: str, known_since: datetime) -> PartitionRun:
