@@ -8,7 +8,18 @@ from datetime import timedelta
 
 import pytest
 
-from flowctx import Backfill, BatchError, PartitionScheme, RunResult, Workflow, WorkflowContext, resume, run
+from flowctx import (
+    Backfill,
+    BatchError,
+    PartitionScheme,
+    RunResult,
+    VersionGone,
+    Workflow,
+    WorkflowContext,
+    outputs,
+    resume,
+    run,
+)
 from flowctx.backfill.joint import JointBackfill
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -129,3 +140,22 @@ def test_a_part_hides_no_whole_run_that_was_pruned(
     assert {one.partition: one.state for one in ledger.batches.iter_standings("first", "nav")} == outcomes
     assert ledger.batches.count_outcomes("first", "nav") == ({"ok": 2} if done else {"ok": 1, "pruned": 1})
     assert batch.plan(retry_failed=True).would_run == 0
+
+
+def test_what_is_made_again_after_it_was_pruned_is_not_current(ledger: Ledger, clock: FakeClock) -> None:
+    """It has the revision that it had, before the version that is current; what was known before that stays known."""
+    make(ledger, clock, "first", price=1.0)
+    known_at = clock.now() + timedelta(hours=1)
+    make(ledger, clock, "restated", price=2.0)
+    assert prune(ledger, clock) == 1
+    make(ledger, clock, "first", price=3.0)
+    assert {one.run_id: one.revision for one in ledger.captures()} == {"first-T1": 1, "restated-T1": 2}
+    for which, price in (({}, 2.0), ({"batch_id": "first"}, 3.0), ({"revision": 1}, 3.0)):
+        [found] = outputs(nav, "value", ledger=ledger, **which).values()
+        assert found["nav"] == price
+    for left in (1, 0):
+        with pytest.raises(VersionGone, match=r"revision 1, .* was pruned"):
+            outputs(nav, "value", known_at=known_at, ledger=ledger)
+        assert prune(ledger, clock) == left
+    make(ledger, clock, "new", price=4.0)
+    assert [one.revision for one in ledger.captures()] == [2, 3]

@@ -19,6 +19,7 @@ def decide_claim(
     on_captured: OnCaptured,
     instead_of: str | None = None,
     last_pruned: int = 0,
+    pruned_as: int | None = None,
 ) -> Capture:
     """Return the capture as granted.
 
@@ -29,6 +30,7 @@ def decide_claim(
         on_captured: What to do when the subject is captured already.
         instead_of: A holder that loses it, lease or not.
         last_pruned: The highest revision of the subject that was pruned: no other capture is to have its number.
+        pruned_as: The revision of the wanted capture, if it was pruned: it has it again, and is no newer than it was.
 
     Raises:
         CaptureHeld: Another holder's lease runs.
@@ -52,8 +54,10 @@ def decide_claim(
         first = before.first_completed_at or before.completed_at
         token = before.fencing_token + 1
         return replace(wanted, revision=before.revision, fencing_token=token, first_completed_at=first)
-    last = max((rival.revision for rival in rivals), default=0)
-    return replace(wanted, revision=max(last, last_pruned) + 1, fencing_token=1)
+    taken = {rival.revision for rival in rivals}
+    if pruned_as is None or pruned_as in taken:
+        pruned_as = max(last_pruned, *taken, 0) + 1
+    return replace(wanted, revision=pruned_as, fencing_token=1)
 
 
 def requested_capture(

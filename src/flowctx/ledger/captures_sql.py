@@ -68,9 +68,15 @@ class SqlCaptures:
         rivals = [capture_record(row) for row in found]
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         # After the captures: what is pruned in between is among those, too.
-        pruned = last_pruned(at, [key.idempotency_key]).get(key.idempotency_key, 0)
+        pruned = pruned_revisions(at, [key.idempotency_key]).get(key.idempotency_key, {})
         granted = decide_claim(
-            rivals, wanted, now=now, on_captured=on_captured, instead_of=instead_of, last_pruned=pruned
+            rivals,
+            wanted,
+            now=now,
+            on_captured=on_captured,
+            instead_of=instead_of,
+            last_pruned=max(pruned.values(), default=0),
+            pruned_as=pruned.get(key.capture_id),
         )
         if only_ask:
             return granted
@@ -192,10 +198,12 @@ class SqlCaptures:
         return int(count)
 
 
-def last_pruned(at: Connection, subjects: Sequence[str]) -> dict[str, int]:
-    """Return the highest revision that was pruned of each of some subjects of which one was."""
-    found = execute(at, find_pruned_of(len(subjects)), numbered(subjects))
-    return {subject: int(revision) for subject, revision in found}
+def pruned_revisions(at: Connection, subjects: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the revisions that were pruned of those of some subjects of which one was, by the id of their capture."""
+    found: dict[str, dict[str, int]] = {}
+    for subject, capture_id, revision in execute(at, find_pruned_of(len(subjects)), numbered(subjects)):
+        found.setdefault(subject, {})[capture_id] = int(revision)
+    return found
 
 
 def can_be_read(table: Any) -> Any:

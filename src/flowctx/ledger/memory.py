@@ -293,14 +293,19 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         now = self.now()
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         rivals = self.captures(idempotency_key=key.idempotency_key)
-        pruned = [of for subject, of in self._pruned if subject == key.idempotency_key]
+        pruned = {
+            one.capture_id: one.revision
+            for (subject, _), (_, one) in self._pruned.items()
+            if subject == key.idempotency_key
+        }
         granted = decide_claim(
             rivals,
             wanted,
             now=now,
             on_captured=on_captured,
             instead_of=instead_of,
-            last_pruned=max(pruned, default=0),
+            last_pruned=max(pruned.values(), default=0),
+            pruned_as=pruned.get(key.capture_id),
         )
         if only_ask:
             return granted

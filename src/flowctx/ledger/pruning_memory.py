@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -61,7 +62,11 @@ class MemoryPruning:
                 del self._captures[capture.key]
                 pruned = pruned_version(capture, batch) if capture.workflow else None
                 if pruned is not None:
-                    self._pruned[capture.key.idempotency_key, capture.revision] = (capture.workflow, pruned)
+                    place = capture.key.idempotency_key, capture.revision
+                    _, known = self._pruned.get(place, (None, pruned))
+                    if known.batch_id is None:  # else what is remembered stays as it is
+                        known = replace(known, batch_id=pruned.batch_id)
+                    self._pruned[place] = capture.workflow, known
             order = sorted(of.items(), key=lambda one: (one[0][0], one[0][1] or ""))
             return Pruned(
                 runs=len(runs),

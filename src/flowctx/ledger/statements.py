@@ -59,9 +59,14 @@ def add_batch(at: Connection) -> Any:
 
 
 def remember_pruned(at: Connection, query: Any) -> Any:
-    """Return the statement that remembers what a query finds of pruned captures; what is remembered stays as it is."""
+    """Return the statement that remembers what a query finds of pruned captures; what is remembered stays as it is.
+
+    Only its batch is added, where the capture was made again and is done by now.
+    """
     columns = [column.name for column in pruned_captures.c]
-    return _insert(at.dialect.name, pruned_captures).from_select(columns, query).on_conflict_do_nothing()
+    statement = _insert(at.dialect.name, pruned_captures).from_select(columns, query)
+    batch_id = func.coalesce(pruned_captures.c.batch_id, statement.excluded.batch_id)
+    return statement.on_conflict_do_update(index_elements=["subject", "revision"], set_={"batch_id": batch_id})
 
 
 def add_artifact(at: Connection) -> Any:
@@ -177,9 +182,10 @@ def find_rivals_of(count: int) -> Any:
 
 @functools.cache
 def find_pruned_of(count: int) -> Any:
-    """Return the query for the highest revision that was pruned of each of so many :func:`numbered` subjects."""
-    subject = pruned_captures.c.subject
-    return select(subject, func.max(pruned_captures.c.revision)).where(subject.in_(_numbers(count))).group_by(subject)
+    """Return the query for the revisions that were pruned of so many :func:`numbered` subjects, the last one last."""
+    columns = (pruned_captures.c.subject, pruned_captures.c.capture_id, pruned_captures.c.revision)
+    of_them = pruned_captures.c.subject.in_(_numbers(count))
+    return select(*columns).where(of_them).order_by(pruned_captures.c.subject, pruned_captures.c.revision)
 
 
 def numbered(values: Sequence[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
 from flowctx.ledger.captures import claimant_of, decide_claim, requested_capture
-from flowctx.ledger.captures_sql import last_pruned
+from flowctx.ledger.captures_sql import pruned_revisions
 from flowctx.ledger.driver import execute, execute_all, execute_many
 from flowctx.ledger.ownership import owned
 from flowctx.ledger.rows import attempt_row, capture_record, capture_row, run_row
@@ -93,9 +93,9 @@ class Together:
         rivals: dict[str, list[Capture]] = defaultdict(list)
         for row in execute(at, find_rivals_of(len(subjects)), numbered(subjects)).mappings():
             rivals[row["subject"]].append(capture_record(row))
-        pruned = last_pruned(at, subjects)
+        pruned = pruned_revisions(at, subjects)
         granted = [
-            _granted(wanted, rivals[subject], pruned.get(subject, 0), now)
+            _granted(wanted, rivals[subject], pruned.get(subject, {}), now)
             for wanted, subject in zip(self.begins, subjects, strict=True)
             if wanted.run.capture
         ]
@@ -128,10 +128,17 @@ def _put(at: Connection, table: Table, one: Callable[[Connection], Any], rows: S
         execute_many(at, one(at), rows)
 
 
-def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: int, now: datetime) -> Capture:
+def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: Mapping[str, int], now: datetime) -> Capture:
     """Return the capture of a new run, unless somebody is to be fenced off for it."""
     run = wanted.run
     if run.is_part or run.capture is None or any(rival.key == run.capture for rival in rivals):
         raise OneByOne("the capture is there, or the run only asks for it")
     claim = requested_capture(run.capture, holder=run.key.digest, now=now, lease=wanted.lease, **claimant_of(run))
-    return decide_claim(rivals, claim, now=now, on_captured=wanted.on_captured, last_pruned=pruned)
+    return decide_claim(
+        rivals,
+        claim,
+        now=now,
+        on_captured=wanted.on_captured,
+        last_pruned=max(pruned.values(), default=0),
+        pruned_as=pruned.get(run.capture.capture_id),
+    )
