@@ -92,7 +92,7 @@ class OutcomeCounts(NamedTuple):
         names, pruned = self._noted_names()
         if names is None:
             return _in_order(Counter(str(run.state) for run in self.weigh(None)))
-        found = self._counts(names, self._pruned_with_runs() if pruned else {})
+        found = self._counts(names, self._pruned_with_parts() if pruned else {})
         if pruned:
             states = [row["state"] for row in self._pruned(names)]
             found.update({str(PartitionState.PRUNED): len(states)})
@@ -182,7 +182,7 @@ class OutcomeCounts(NamedTuple):
             unclear |= {row[0] for row, has_run in more if has_run}
             alone += standings_of(self.batch_id, [row for row, has_run in more if not has_run])
         if pruned:
-            unclear |= self._pruned_with_runs().keys()
+            unclear |= self._pruned_with_parts().keys()
             gone = {row["partition"]: pruned_run({**row, "batch_id": self.batch_id}) for row in self._pruned(names)}
             alone = [one for one in alone if one.partition not in gone] + list(map(Standing.of, gone.values()))
         weighed = (run for texts in chunks(sorted(unclear)) for run in self.weigh(texts))
@@ -212,9 +212,10 @@ class OutcomeCounts(NamedTuple):
         query = query.where(*_pruned_of(self.batch_id, self.workflow), ~ran, counts)
         return self.database.rows(query.group_by(pruned_captures.c.partition))
 
-    def _pruned_with_runs(self) -> dict[str, str]:
-        """Return how a run of each partition stands of which a version was pruned: it may be one of a part."""
-        again = (runs.c.partition == pruned_captures.c.partition, runs.c.status != str(RunStatus.OK))
+    def _pruned_with_parts(self) -> dict[str, str]:
+        """Return how a run of each partition stands of which a version was pruned, and that has runs of a part."""
+        is_part = (runs.c.selected.is_not(None), runs.c.status != str(RunStatus.OK))
+        again = (runs.c.partition == pruned_captures.c.partition, *is_part)
         query = select(runs.c.partition, func.min(runs.c.status).label("status"))
         query = query.where(*_pruned_of(self.batch_id, self.workflow), *self._runs(), *again)
         return {row["partition"]: row["status"] for row in self.database.rows(query.group_by(runs.c.partition))}
