@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,10 +24,13 @@ from flowctx.backfill.joint import JointBackfill
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.versions import version_read
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.sql import SqlLedger
 from flowctx.local import plan_new_run
 from flowctx.testing import FakeClock
+from flowctx.testing.records import a_step
 
 TIERS = PartitionScheme(tier=["T1", "T2"])
 nav = Workflow("nav", partitions=TIERS, params={"price": 1.0, "fail": False})
@@ -39,6 +42,15 @@ def value(ctx: WorkflowContext) -> dict[str, float]:
     if ctx.params["fail"]:
         raise ValueError("no price")
     return {"nav": ctx.params["price"]}
+
+
+rep = Workflow("rep", partitions=TIERS)
+
+
+@rep.step(inputs={"now": nav.output("value")})
+def line(ctx: WorkflowContext, *, now: Mapping[str, float]) -> dict[str, float]:
+    """What was read."""
+    return {"line": now["nav"]}
 
 
 @pytest.fixture
@@ -159,3 +171,61 @@ def test_what_is_made_again_after_it_was_pruned_is_not_current(ledger: Ledger, c
         assert prune(ledger, clock) == left
     make(ledger, clock, "new", price=4.0)
     assert [one.revision for one in ledger.captures()] == [2, 3]
+
+
+# -- beside a prune, in a database ------------------------------------------------------------------------------------
+
+
+def read_again(ledger: Ledger, run_id: str) -> float:
+    """Return what the step of a report has read, which is to be there still."""
+    [step] = ledger.steps(ledger.get_run(run_id).key)
+    [version] = step.inputs["now"]
+    assert list(ledger.runs_of([version.run_key])) == [version.run_key]
+    [found] = outputs(nav, "value", batch_id="first", ledger=ledger).values()
+    return float(found["nav"])
+
+
+def report(ledger: Ledger, clock: FakeClock, *, ends: bool = True) -> None:
+    """Read the version of the first batch, and record that."""
+    how = {"partition": "T1", "batch_id": "first", "run_id": "report", "ledger": ledger, "clock": clock}
+    if ends:
+        run(rep, **how)
+        return
+    begun = ledger.begin(plan_new_run(rep, params={}, **how).run)
+    [version] = ledger.versions("nav", "value", [nav.partition_key("T1")], batch_id="first")[:1]
+    read = {"now": (version_read("nav", "value", version),)}
+    ledger.record(begun, [replace(a_step("line"), inputs=read)])
+
+
+@pytest.mark.parametrize("versions", [1, 2])
+@pytest.mark.parametrize("beside", ["restated", "reported", "under way"])
+def test_what_is_recorded_beside_a_prune_keeps_what_it_was_built_from(
+    sql_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, versions: int, beside: str
+) -> None:
+    """A version that is superseded beside it stays, and one that was before is read by what is recorded beside it."""
+    ledger = SqlLedger(sql_url, clock=clock)
+    make(ledger, clock, "first", price=1.0)
+
+    def restate() -> None:
+        for number in range(versions):
+            make(ledger, clock, f"restated-{number}", price=2.0)
+
+    if beside == "restated":
+        report(ledger, clock)
+    else:
+        restate()
+    before = clock.now() + timedelta(hours=1)
+    clock.advance(timedelta(days=1))
+    begin = Pruning._runs_to_forget
+
+    def begins(pruning: Pruning, needed: set[str]) -> object:
+        if beside == "restated":
+            restate()
+        else:
+            report(ledger, clock, ends=beside == "reported")
+        return begin(pruning, needed)
+
+    monkeypatch.setattr(Pruning, "_runs_to_forget", begins)
+    assert ledger.prune(before, versions=versions).runs == 0
+    assert read_again(ledger, "report") == 1.0
+    ledger.close()

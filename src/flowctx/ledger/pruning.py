@@ -5,6 +5,7 @@ A run beside it waits for one such transaction at most, a second or less, and is
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections import Counter
@@ -12,21 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
 from sqlalchemy import and_, case, delete, exists, func, or_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
 from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
-from flowctx.core.errors import FlowctxError, noting
+from flowctx.core.errors import noting
 from flowctx.ledger.among import chunks, is_one_of
-from flowctx.ledger.artifacts import pages_of_keys, rolled_back
+from flowctx.ledger.artifacts import rolled_back
 from flowctx.ledger.captures_sql import can_be_read
 from flowctx.ledger.database import Database
-from flowctx.ledger.reads import reads_of
-from flowctx.ledger.rows import damaged
+from flowctx.ledger.pruning_reads import ReadsBeside, reads_of_runs, reads_of_staying
+from flowctx.ledger.rows import stamp
 from flowctx.ledger.statements import remember_pruned
-from flowctx.ledger.tables import INPUTS, attempts, batches, captures, holds, launches, runs, steps
+from flowctx.ledger.tables import attempts, batches, captures, launches, runs, steps
 
 #: How many rows are forgotten in one transaction at most, and how many at least.
 MOST, _LEAST = 1000, 50
@@ -51,17 +51,21 @@ class Pruning(NamedTuple):
     before: str
     #: How many versions of each subject stay, however old they are.
     versions: int = 1
-    #: The runs that stay only because something has read them.
-    needed: frozenset[str] = frozenset()
+    #: When it began: what was current then stays, since what is recorded beside it may be built from that.
+    begun: str | None = None
 
     def to_the_end(self) -> Pruned:
         """Forget, and return how much."""
-        return self._replace(needed=self.database.autocommit(self.runs_needed))._to_the_end()
+        # In a transaction: in a file, all that was written by then is there.
+        begun = self.database.transaction(self.database.now)
+        return self._replace(begun=stamp(begun))._to_the_end(ReadsBeside(self.database, begun))
 
-    def _to_the_end(self) -> Pruned:
+    def _to_the_end(self, beside: ReadsBeside) -> Pruned:
         gone: Counter[str] = Counter()
+        needed = self.database.autocommit(self.runs_needed)
         with noting(lambda: f"forgot before that: {_pruned(gone).amounts}" if gone.total() else ""):
-            self._a_little_at_a_time(self._runs_to_forget(), self._forget_runs, gone)
+            forget = functools.partial(self._forget_runs, needed=needed, beside=beside)
+            self._a_little_at_a_time(self._runs_to_forget(needed), forget, gone)
             self._a_little_at_a_time(self._captures_to_forget(), self._forget_captures, gone)
             self._a_little_at_a_time(self._notes_to_forget(), self._forget_notes, Counter())
             gone["batches"] = self.database.transaction(self._forget_batches)
@@ -69,39 +73,23 @@ class Pruning(NamedTuple):
 
     # -- what goes ----------------------------------------------------------------------------------------------------
 
-    def runs_needed(self, at: Connection) -> frozenset[str]:
-        """Return the runs that would go, but were read by what stays, however far."""
+    def runs_needed(self, at: Connection) -> set[str]:
+        """Return the runs that would go, but were read by what stays, or are to be read again, however far."""
         found: set[str] = set()
         with rolled_back(at):
-            goes = and_(*self.run_goes())
-            reading = holds(at.dialect.name, "payload", INPUTS)
-            query = select(steps.c.run_key, steps.c.payload).where(reading)
-            read: set[str] = set()
-            for keys in pages_of_keys(at, steps.c.run_key, reading):
-                staying = select(runs.c.run_key).where(is_one_of(self.database, runs.c.run_key, keys), ~goes)
-                left = list(at.execute(staying).scalars())
-                read |= self._read_in(at.execute(query.where(is_one_of(self.database, steps.c.run_key, left))))
-            while read:
-                new: list[str] = []
-                for keys in chunks(sorted(read - found)):
-                    going = select(runs.c.run_key).where(is_one_of(self.database, runs.c.run_key, keys), goes)
-                    new += at.execute(going).scalars()
-                found.update(new)
-                read = set()
-                for keys in chunks(new):
-                    read |= self._read_in(at.execute(query.where(is_one_of(self.database, steps.c.run_key, keys))))
-        return frozenset(found)
-
-    def _read_in(self, rows: Any) -> set[str]:
-        """Return the keys of the runs that steps have read."""
-        found: set[str] = set()
-        for run_key, payload in rows:
-            try:
-                reads = reads_of(msgspec.json.decode(payload).get("inputs") or {})
-            except (FlowctxError, AttributeError, TypeError, ValueError) as exc:
-                raise damaged(f"what the ledger holds of what a step of run {run_key} has read", exc) from exc
-            found.update(read.run_key for some in reads.values() for read in some)
+            self._add_needed(at, found, reads_of_staying(at, self.database, and_(*self.run_goes())))
         return found
+
+    def _add_needed(self, at: Connection, found: set[str], read: set[str]) -> None:
+        """Add those of the runs that were read that would go, and what those have read that would, however far."""
+        goes = self.run_goes()
+        while read := read - found:
+            new: list[str] = []
+            for keys in chunks(sorted(read)):
+                going = select(runs.c.run_key).where(is_one_of(self.database, runs.c.run_key, keys), *goes)
+                new += at.execute(going).scalars()
+            found.update(new)
+            read = reads_of_runs(at, self.database, new)
 
     def run_goes(self) -> tuple[ColumnElement[bool], ...]:
         """Return the conditions that a run goes, unless something that stays has read it."""
@@ -135,10 +123,13 @@ class Pruning(NamedTuple):
         """Return the condition that a capture stays, and so does its run."""
         newer = captures.alias("newer")
         complete = str(CaptureState.COMPLETE)
-        after = (newer.c.subject == captures.c.subject, newer.c.revision > captures.c.revision)
-        superseded: ColumnElement[bool] = exists().where(*after, newer.c.state == complete)
+        after = [newer.c.subject == captures.c.subject, newer.c.revision > captures.c.revision]
+        after.append(newer.c.state == complete)
+        if self.begun is not None:
+            after.append(newer.c.completed_at <= self.begun)
+        superseded: ColumnElement[bool] = exists().where(*after)
         if self.versions > 1:
-            later = select(func.count()).where(*after, newer.c.state == complete).scalar_subquery()
+            later = select(func.count()).where(*after).scalar_subquery()
             superseded = later >= self.versions
         return or_(self.capture_is_live(), and_(self.capture_tells(), ~superseded))
 
@@ -184,17 +175,21 @@ class Pruning(NamedTuple):
         """Yield the places of rows in their order, so many at a time; what is forgotten meanwhile does not matter."""
         return self.database.pages(select(*place).where(*conditions), {c.name: c for c in place}, MOST)
 
-    def _runs_to_forget(self) -> Iterator[list[_Row]]:
+    def _runs_to_forget(self, needed: set[str]) -> Iterator[list[_Row]]:
         """Yield pages of what goes: of most pages nothing does, and no transaction begins for that."""
         for page in self._pages((runs.c.started_at, runs.c.run_key), runs.c.started_at < self.before):
             keys = [row["run_key"] for row in page]
             found = self.database.rows(
                 select(runs.c.run_key).where(is_one_of(self.database, runs.c.run_key, keys), *self.run_goes())
             )
-            yield [row for row in found if row["run_key"] not in self.needed]
+            yield [row for row in found if row["run_key"] not in needed]
 
-    def _forget_runs(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
-        among = is_one_of(self.database, runs.c.run_key, [row["run_key"] for row in page])
+    def _forget_runs(
+        self, at: Connection, page: list[_Row], *, needed: set[str], beside: ReadsBeside
+    ) -> Mapping[str, int]:
+        self._add_needed(at, needed, beside.reads(at))
+        going_still = [row["run_key"] for row in page if row["run_key"] not in needed]
+        among = is_one_of(self.database, runs.c.run_key, going_still)
         # Locked, so that nobody goes on with one while it is forgotten.
         going = select(runs.c.run_key).where(among, *self.run_goes()).with_for_update(of=runs)
         keys = list(at.execute(going).scalars())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import and_, exists, func, literal_column, or_, select, union
@@ -14,13 +14,12 @@ from flowctx.core.durability.records import CaptureState, Pruned, PrunedRuns
 from flowctx.ledger.among import chunks
 from flowctx.ledger.artifacts import referred_paths, rolled_back
 from flowctx.ledger.pruning import Pruning
+from flowctx.ledger.pruning_reads import CLOCKS_DIFFER
 from flowctx.ledger.rows import stamp
 from flowctx.ledger.tables import batches, captures, launches, runs
 
 #: A workflow and a batch.
 _Group: TypeAlias = tuple[str, str | None]
-#: By how much the clock of who begins a run and that of the ledger, which grants its capture, may differ.
-_CLOCKS_DIFFER = timedelta(days=1)
 
 
 class PruningCounts(NamedTuple):
@@ -90,7 +89,7 @@ class PruningCounts(NamedTuple):
     def _captures_of_young_runs(self) -> int:
         """Return how many old captures other runs have: those that were heard of since, or began by another clock."""
         before, time = self.pruning.before, datetime.fromisoformat(self.pruning.before)
-        latest = stamp(time + min(_CLOCKS_DIFFER, datetime.max.replace(tzinfo=UTC) - time))
+        latest = stamp(time + min(CLOCKS_DIFFER, datetime.max.replace(tzinfo=UTC) - time))
         young = runs.c.started_at < latest, or_(runs.c.heard_at >= before, runs.c.started_at >= before)
         return int(self.at.execute(select(func.sum(self._own_captures())).where(*young)).scalar_one() or 0)
 

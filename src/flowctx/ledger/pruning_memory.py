@@ -96,13 +96,14 @@ class MemoryPruning:
         return self._with_what_they_read(kept | {key.digest for key, heard in self._heard.items() if heard >= before})
 
     def _with_what_they_read(self, kept: set[str]) -> set[str]:
-        """Return runs, and those of which they have read, however far."""
-        steps = {key.digest: records.values() for key, records in self._steps.items()}
+        """Return runs, and those of which they have read, or are to read again, however far."""
+        inputs = {key.digest: [record.inputs for record in records.values()] for key, records in self._steps.items()}
+        for key, run in self._runs.items():
+            if run.status is not RunStatus.OK:
+                inputs.setdefault(key.digest, []).extend(run.reads.values())
         pending = list(kept)
         while pending:
-            reads = [
-                read for record in steps.get(pending.pop(), ()) for some in record.inputs.values() for read in some
-            ]
+            reads = [read for one in inputs.get(pending.pop(), ()) for some in one.values() for read in some]
             new = {read.run_key for read in reads} - kept
             kept |= new
             pending += new

@@ -75,19 +75,7 @@ class HousekeepingContract:
     def _captured(self, ledger: Ledger, run_id: str, read: RunRecord | None = None, **context: Any) -> RunRecord:
         """Record a run that captures its partition, and may have read what another one made."""
         run = ledger.begin(a_run(run_id, **context))
-        reads: dict[str, tuple[VersionRead, ...]] = {}
-        if read is not None:
-            version = VersionRead(
-                workflow=read.workflow,
-                step="a",
-                partition=read.context.partition,
-                capture_id=str(read.context.capture_id),
-                revision=1,
-                run_key=read.key.digest,
-                digest="0" * 32,
-            )
-            reads = {"input": (version,)}
-        ledger.record(run, [replace(a_step(), inputs=reads)])
+        ledger.record(run, [replace(a_step(), inputs=_reads(read) if read is not None else {})])
         ledger.finish(run, RunStatus.OK)
         return run
 
@@ -107,6 +95,25 @@ class HousekeepingContract:
         assert ledger.prune(clock.now()) == would
         stay = {"first", "second", "third", "again-0", "again-1", "again-2"}
         assert {run.run_id for run in ledger.list_runs()} == {capture.run_id for capture in ledger.captures()} == stay
+
+    def test_what_is_to_be_read_again_is_not_forgotten(self, ledger: Ledger, clock: FakeClock) -> None:
+        """Nor is what that was built from, as long as the run that is to read it is not over."""
+        monday = date(2026, 1, 5)
+        source = self._captured(ledger, "source", batch_id="b1", as_of_date=monday)
+        read = self._captured(ledger, "read", source, batch_id="b1", as_of_date=date(2026, 1, 6))
+        clock.advance(timedelta(days=1))
+        before = clock.now()
+        reader = a_run("reader", batch_id="b1", as_of_date=date(2026, 1, 7))
+        reader = ledger.begin(replace(reader, reads={"a": _reads(read)}))
+        for number, day in enumerate((5, 6)):
+            self._captured(ledger, f"again-{number}", batch_id="b2", as_of_date=date(2026, 1, day))
+        clock.advance(timedelta(days=9))  # its lease runs no more
+        for status in (None, RunStatus.FAILED, RunStatus.OK):
+            if status is not None:
+                ledger.finish(reader, status)
+            would, _ = ledger.would_prune(before)
+            assert ledger.prune(before) == would
+            assert would.runs == (2 if status is RunStatus.OK else 0)
 
     def test_the_last_versions_of_a_partition_are_kept_by_number(self, ledger: Ledger, clock: FakeClock) -> None:
         """So many as are asked for, of those that are complete, the current one among them."""
@@ -188,3 +195,17 @@ class HousekeepingContract:
         assert ledger.engine_names("airflow", "nav") == {"b": ("date", "fund"), "nav_by_fund": ("month",)}
         assert ledger.engine_names("airflow", "n_v") == {"other": ()}
         assert ledger.engine_names("airflow", "value") == {}
+
+
+def _reads(read: RunRecord) -> dict[str, tuple[VersionRead, ...]]:
+    """Return that what a run made is read."""
+    version = VersionRead(
+        workflow=read.workflow,
+        step="a",
+        partition=read.context.partition,
+        capture_id=str(read.context.capture_id),
+        revision=1,
+        run_key=read.key.digest,
+        digest="0" * 32,
+    )
+    return {"input": (version,)}

@@ -1,0 +1,104 @@
+"""What steps have read, or are to read again: it stays as long as they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import and_, or_, select
+from sqlalchemy.engine import Connection
+
+from flowctx.core.durability.records import Reads, RunStatus
+from flowctx.core.errors import FlowctxError
+from flowctx.ledger.among import chunks, is_one_of
+from flowctx.ledger.artifacts import pages_of_keys
+from flowctx.ledger.database import Database
+from flowctx.ledger.reads import reads_in, reads_of
+from flowctx.ledger.rows import damaged, stamp
+from flowctx.ledger.statements import of_all_times
+from flowctx.ledger.tables import INPUTS, attempts, holds, runs, steps
+
+#: By how much the clock of who begins a run and that of the ledger, which grants its capture, may differ.
+CLOCKS_DIFFER = timedelta(days=1)
+#: How long it may take from the time that a transaction writes down to its end.
+_COMMIT_TAKES = timedelta(minutes=1)
+
+
+def reads_of_staying(at: Connection, database: Database, goes: Any) -> set[str]:
+    """Return the keys of the runs that those that stay have read, or are to read again.
+
+    Args:
+        at: The connection, in a transaction.
+        database: The database.
+        goes: The condition that a run goes.
+    """
+    found: set[str] = set()
+    for keys in pages_of_keys(at, steps.c.run_key, holds(at.dialect.name, "payload", INPUTS)):
+        staying = select(runs.c.run_key).where(is_one_of(database, runs.c.run_key, keys), ~goes)
+        found |= _of_steps(at, database, list(at.execute(staying).scalars()))
+    for status in RunStatus:  # one after the other: of several, SQLite would look through all runs
+        if status is not RunStatus.OK:  # which does not go on
+            found |= _again(at, *of_all_times(runs.c.status, str(status)), ~goes)
+    return found
+
+
+def reads_of_runs(at: Connection, database: Database, run_keys: Collection[str]) -> set[str]:
+    """Return the keys of the runs that some runs have read, or are to read again."""
+    found: set[str] = set()
+    for keys in chunks(sorted(run_keys)):
+        not_over = (is_one_of(database, runs.c.run_key, keys), runs.c.status != str(RunStatus.OK))
+        found |= _of_steps(at, database, keys) | _again(at, *not_over)
+    return found
+
+
+class ReadsBeside:
+    """What is read beside a prune, by runs that are under way or were since it began.
+
+    Args:
+        database: The database.
+        begun: When the prune began.
+    """
+
+    def __init__(self, database: Database, begun: datetime) -> None:
+        self._database, self._begun, self._looked_at = database, begun, begun
+
+    def reads(self, at: Connection) -> set[str]:
+        """Return the keys of the runs that were read since this was last asked; what is under way has recorded it."""
+        now = self._database.now(at)
+        began = runs.c.started_at >= stamp(self._begun - CLOCKS_DIFFER)
+        heard = runs.c.heard_at >= stamp(self._looked_at - _COMMIT_TAKES)
+        live = or_(runs.c.lease_until.is_(None), runs.c.lease_until >= stamp(self._begun))
+        running = (*of_all_times(runs.c.status, str(RunStatus.RUNNING)), live)
+        keys: set[str] = set()
+        for conditions in ((began, heard), running):
+            keys.update(at.execute(select(runs.c.run_key).where(*conditions)).scalars())
+        self._looked_at = now
+        return reads_of_runs(at, self._database, keys)
+
+
+def _of_steps(at: Connection, database: Database, run_keys: list[str]) -> set[str]:
+    """Return the keys of the runs that steps of some runs have read."""
+    reading = holds(at.dialect.name, "payload", INPUTS)
+    query = select(steps.c.run_key, steps.c.payload).where(reading, is_one_of(database, steps.c.run_key, run_keys))
+    return _read(at.execute(query), lambda payload: [reads_of(msgspec.json.decode(payload).get("inputs") or {})])
+
+
+def _again(at: Connection, *conditions: Any) -> set[str]:
+    """Return the keys of the runs that steps of runs are to read again, of those runs that conditions hold of."""
+    latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
+    query = select(runs.c.run_key, attempts.c.reads).join_from(runs, attempts, latest)
+    query = query.where(attempts.c.reads.is_not(None), *conditions)
+    return _read(at.execute(query), lambda text: reads_in(text).values())
+
+
+def _read(rows: Iterable[Any], parse: Callable[[str], Iterable[Reads]]) -> set[str]:
+    """Return the keys of the runs that were read, by runs and what is recorded of that."""
+    found: set[str] = set()
+    for run_key, text in rows:
+        try:
+            found.update(read.run_key for reads in parse(text) for some in reads.values() for read in some)
+        except (FlowctxError, AttributeError, TypeError, ValueError) as exc:
+            raise damaged(f"what the ledger holds of what a step of run {run_key} has read", exc) from exc
+    return found
