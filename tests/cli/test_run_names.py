@@ -7,6 +7,7 @@ from flowctx.cli.options import CommandError
 from flowctx.cli.run_names import partition_named, run_named
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing.records import a_run
 
 flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2"], venue=["N"]))
 flow.step("only")(lambda ctx: None)
@@ -45,11 +46,12 @@ def test_a_partition_may_be_its_values(ledger):
 def test_runs_tell_the_dimensions_of_values(ledger):
     """Where no run is named, the partitions of all runs say which value is of which dimension; nothing is guessed."""
     key = PartitionKey(tier="T2", venue="N")
-    for typed in ("T2|N", "N|T2", "T2,N", " T2 | %4E ", key):
+    for typed in ("T2|N", "T2,N", " T2 | %4E ", key):
         assert partition_named(ledger, None, typed) == partition_named(ledger, "tiers", typed) == key
     assert partition_named(ledger, "tiers", None) is None
     for typed, workflow, known in (
         ("T9|N", "tiers", "tier=…,venue=…"),
+        ("N|T2", "tiers", "tier=…,venue=…"),
         ("T2", None, "date=…,symbol=…"),
         ("T2|N", "x", "date=…"),
     ):
@@ -63,23 +65,33 @@ def test_values_of_several_partitions_name_them(ledger):
     other.step("only")(lambda ctx: None)
     run(other, partition="T1|N", run_id="d1", ledger=ledger)
     with pytest.raises(
-        CommandError, match=r"several partitions have the values 'T1\|N'; those are desk=T1\|venue=N, tier="
+        CommandError, match=r"several partitions have the values 'T1\|N' in .*; those are desk=T1\|venue=N, tier="
     ):
         partition_named(ledger, None, "T1|N")
     assert partition_named(ledger, "desks", "T1|N") == PartitionKey(desk="T1", venue="N")
 
 
-def test_a_value_of_two_dimensions_needs_their_names(ledger):
-    """A ledger does not know that EUR|USD has the base first: it is not taken for USD|EUR."""
-    pairs = Workflow("fx", partitions=PartitionScheme(base=["USD", "EUR"], quote=["EUR", "USD"]))
+@pytest.mark.parametrize("first", ["USD|EUR", "EUR|USD"])
+def test_values_are_in_the_order_of_the_scheme(ledger, first):
+    """EUR|USD has the base first, although its key has the quote first; it is never taken for USD|EUR."""
+    pairs = Workflow("fx", partitions=PartitionScheme(quote=["EUR", "USD", "GBP"], base=["USD", "EUR", "GBP"]))
     pairs.step("only")(lambda ctx: None)
-    for partition in ("USD|EUR", "USD|USD"):
+    base, quote = reversed(first.split("|"))
+    for partition in (first, "GBP|GBP"):
         run(pairs, partition=partition, run_id="several", ledger=ledger)
-    for name in (lambda text: run_named(ledger, "several", text), lambda text: partition_named(ledger, "fx", text)):
-        with pytest.raises(CommandError, match=r"'USD' is a value of base and of quote; .* as base=…,quote=…"):
-            name("EUR|USD")
-    assert partition_named(ledger, "fx", "USD|USD") == PartitionKey(base="USD", quote="USD")
-    assert run_named(ledger, "several", "USD|USD") == ("several", PartitionKey(base="USD", quote="USD"))
+    for name in (lambda text: run_named(ledger, "several", text)[1], lambda text: partition_named(ledger, "fx", text)):
+        assert name(first) == PartitionKey(base=base, quote=quote)
+        assert name("GBP|GBP") == PartitionKey(base="GBP", quote="GBP")
+        with pytest.raises(CommandError, match=r"in the order of .*; write it with its dimensions"):
+            name(f"{base}|{quote}")
+
+
+def test_a_capture_id_of_ones_own_tells_no_order(ledger):
+    """The dimensions are asked for, and with them the run is found."""
+    ledger.begin(a_run("own", partition={"tier": "T2", "venue": "N"}, capture_id="mine"))
+    with pytest.raises(CommandError, match=r"run own does not have the values 'T2\|N' in .*; it has tier=T2\|venue=N"):
+        run_named(ledger, "own", "T2|N")
+    assert run_named(ledger, "own", PartitionKey(tier="T2", venue="N"))[1] == PartitionKey(tier="T2", venue="N")
 
 
 def test_the_commands_take_both(shell):

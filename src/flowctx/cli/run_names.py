@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import permutations
-
 from flowctx.cli.options import CommandError
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.partitions.key import PartitionKey, unescape_value
+from flowctx.core.durability.records import RunRecord
+from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
 
 #: So many are named where the beginning of an id fits several.
 _SHOWN = 5
 #: So many partitions of one run id are looked through.
 _MOST = 10_000
-#: So many runs are asked which dimensions there are, and of so many dimensions it is tried which value is whose.
-_LATEST, _MOST_DIMENSIONS = 1_000, 5
+#: So many runs are asked which dimensions there are, and in which order.
+_LATEST = 1_000
 
 
 def run_named(ledger: Ledger, begun: str, partition: PartitionKey | str | None) -> tuple[str, PartitionKey | None]:
@@ -27,26 +24,26 @@ def run_named(ledger: Ledger, begun: str, partition: PartitionKey | str | None) 
         partition: The partition key, or its values in the scheme's order, such as ``2012-10-26|IBM``.
 
     Raises:
-        CommandError: Several runs begin so, none has such a partition, or a value is known of two dimensions.
+        CommandError: Several runs begin so, or none has such a partition.
         UnknownRun: The ledger remembers no such run.
     """
     run_id = _run_id(ledger, begun)
     if not isinstance(partition, str):
         return run_id, partition
-    found, values = (
-        {run.context.partition: run for run in ledger.list_runs(run_id=run_id, limit=_MOST)},
-        _values(partition),
-    )
-    keys = [key for key in found if key is not None and sorted(key.values()) == sorted(values)]
-    _refuse_several_readings(values, [key for key in found if key is not None])
+    values = _values(partition)
+    found = {run.context.partition: run for run in ledger.list_runs(run_id=run_id, limit=_MOST)}
     if not found:
         ledger.get_run(run_id)  # says that there is none
-    if len(keys) != 1:
-        there = ", ".join(str(key) for key in list(found)[:_SHOWN])
-        raise CommandError(
-            f"run {run_id} has {'several partitions' if keys else 'no partition'} {partition!r}; it has {there}"
-        )
-    return run_id, keys[0]
+    keys = [key for key, run in found.items() if key is not None and _in_order(run) == values]
+    if len(keys) == 1:
+        return run_id, keys[0]
+    if keys:
+        what = f"has several partitions {partition!r}"
+    elif any(key is not None and sorted(key.values()) == sorted(values) for key in found):
+        what = f"does not have the values {partition!r} in the order of its scheme; write it with its dimensions"
+    else:
+        what = f"has no partition {partition!r}"
+    raise CommandError(f"run {run_id} {what}; it has {', '.join(str(key) for key in list(found)[:_SHOWN])}")
 
 
 def partition_named(ledger: Ledger, workflow: str | None, partition: PartitionKey | str | None) -> PartitionKey | None:
@@ -55,44 +52,46 @@ def partition_named(ledger: Ledger, workflow: str | None, partition: PartitionKe
     Args:
         ledger: Where runs are remembered.
         workflow: The workflow of which it is one, if that was typed.
-        partition: The partition key, or its values, such as ``2012-10-26|IBM``.
+        partition: The partition key, or its values in the scheme's order, such as ``2012-10-26|IBM``.
 
     Raises:
-        CommandError: No run, or runs of several partitions, have these values, or one is known of two dimensions.
+        CommandError: No run, or runs of several partitions, have these values in that order.
     """
     if not isinstance(partition, str):
         return partition
     values = _values(partition)
-    known = [run.context.partition for run in ledger.list_runs(workflow=workflow, limit=_LATEST)]
-    alike = [key for key in known if key is not None and len(key) == len(values) <= _MOST_DIMENSIONS]
-    _refuse_several_readings(values, alike)
-    names = dict.fromkeys(map(tuple, alike))
-    keys = (PartitionKey(**dict(zip(one, some, strict=True))) for one in names for some in permutations(values))
-    found = [key for key in dict.fromkeys(keys) if ledger.list_runs(workflow=workflow, partition=key, limit=1)]
+    latest = ledger.list_runs(workflow=workflow, limit=_LATEST)
+    alike = [(run, key) for run in latest if (key := run.context.partition) is not None and len(key) == len(values)]
+    keys = [(run.workflow, key) for run, key in alike if _in_order(run) == values]
+    schemes = dict.fromkeys((run.workflow, names) for run, _ in alike if (names := _names_in_order(run)) is not None)
+    keys += [(of, PartitionKey(**dict(zip(names, values, strict=True)))) for of, names in schemes]
+    found = dict.fromkeys(k for of, k in dict.fromkeys(keys) if ledger.list_runs(workflow=of, partition=k, limit=1))
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
     those = f"; those are {', '.join(map(str, found))}" if found else ""
-    example = ",".join(f"{name}=…" for name in next(iter(names), ("date", "symbol")))
+    example = ",".join(f"{name}=…" for name in (alike[0][1] if alike else ("date", "symbol")))
     raise CommandError(
         f"{'several partitions have' if found else 'no run is known of a partition with'} the values "
-        f"{partition!r}{those}; write it with its dimensions, as {example}"
+        f"{partition!r} in the order of their scheme{those}; write it with its dimensions, as {example}"
     )
 
 
-def _refuse_several_readings(values: Sequence[str], known: Iterable[PartitionKey]) -> None:
-    """Refuse values of which one is known of two dimensions: a key does not tell in which order a scheme has them."""
+def _in_order(run: RunRecord) -> list[str] | None:
+    """Return the values of a run's partition in the scheme's order, as its capture id has them; ``None`` if it has not.
+
+    A partition key alone does not tell the order: ``EUR|USD`` is not to be taken for ``USD|EUR``.
+    """
+    values = list((run.context.partition or {}).values())
     if len(set(values)) == 1:
-        return
-    dimensions: defaultdict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
-    for key in known:
-        for name, value in key.items():
-            dimensions[tuple(key), value].add(name)
-    for (names, value), of in dimensions.items():
-        if value in values and len(of) > 1:
-            raise CommandError(
-                f"{value!r} is a value of {' and of '.join(sorted(of))}; "
-                f"write the partition with its dimensions, as {','.join(f'{name}=…' for name in names)}"
-            )
+        return values
+    written = (run.context.capture_id or "").split("|")[: len(values)]
+    return list(map(unescape_value, written)) if sorted(written) == sorted(map(escape_value, values)) else None
+
+
+def _names_in_order(run: RunRecord) -> tuple[str, ...] | None:
+    """Return the dimensions of a run's partition in the scheme's order, if its values tell them apart."""
+    values, names = _in_order(run), {value: name for name, value in (run.context.partition or {}).items()}
+    return tuple(map(names.__getitem__, values)) if values is not None and len(names) == len(values) else None
 
 
 def _values(text: str) -> list[str]:
