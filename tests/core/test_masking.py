@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from flowctx.core.batches.launcher import ENGINES
@@ -44,6 +46,14 @@ SECRET = "hunter2-Ω"
         f"credentials={{'user': 'me', 'more': [{{'key': ('x]', '{SECRET}')}}]}}",
         f"tokens = [[[[[[['{SECRET}']]]]]]]",
         f'"credentials": {{"user": "me", "key": "{SECRET}',
+        json.dumps({"body": json.dumps({"token": SECRET})}),
+        repr(json.dumps({"body": json.dumps({"more": json.dumps({"token": f'a"{SECRET}'})})})),
+        json.dumps({"token": SECRET}).replace('"', '\\"')[:-4],
+        f"Conn(host='x', password=SecretStr('{SECRET}'))",
+        f"password=pkg.Secret(value=['a', '{SECRET}'], n=1)",
+        f"token=Secret('{SECRET}",
+        f"private_key=-----BEGIN RSA PRIVATE KEY-----\nMIIE {SECRET}\n-----END RSA PRIVATE KEY-----",
+        f"the key\n-----BEGIN PRIVATE KEY-----\nMIIE\n{SECRET}\n",
         "Basic bWU6aHVudGVyMi3OqQ==",
         "sent bearer QwErTyUiOp",
         "sent Bearer abcdefghijklmnop",
@@ -83,6 +93,16 @@ def test_lists_and_dicts_of_secrets_are_hidden_whole():
     """What stands behind them is shown."""
     text = "{'tokens': ['a', 'b'], 'credentials': {'user': 'me', 'keys': ['c']}, 'limit': 3} refused"
     assert mask_text(text) == "{'tokens': ***, 'credentials': ***, 'limit': 3} refused"
+
+
+def test_what_stands_behind_a_secret_is_shown():
+    """Of JSON in JSON, what is called with a secret, and a private key, no more is hidden than has to be."""
+    text = json.dumps({"body": json.dumps({"token": 'a"b\\c', "limit": 3})})
+    assert json.loads(json.loads(mask_text(text))["body"]) == {"token": "***", "limit": 3}
+    assert mask_text("Conn(password=Secret('a)', 1), limit=3) refused") == "Conn(password=***, limit=3) refused"
+    assert mask_text("password=b'abc', limit=3") == "password=b'***', limit=3"
+    key = "-----BEGIN EC PRIVATE KEY-----\\nMIIE\\n-----END EC PRIVATE KEY-----"
+    assert mask_text(f"key {key}, limit=3") == "key ***, limit=3"
 
 
 def test_known_values_are_hidden_wherever_they_stand():
@@ -154,7 +174,8 @@ def test_data_is_masked_by_names_and_by_values():
 
 def test_long_texts_are_masked_in_linear_time():
     """A text of many kilobytes is masked in a moment, whatever it is made of."""
-    for text in ("a", "password", "x://", "://a:@", "'", "bearer ", "token='", 'token="', "password: "):
+    for text in ("a", "password", "x://", "://a:@", "'", "bearer ", "token='", 'token="', "password: ",
+                 'token=\\"', '\\"token\\": \\"', "token=f(", "-----BEGIN PRIVATE KEY-----"):  # fmt: skip
         mask_text(text * 20_000)
 
 

@@ -149,7 +149,7 @@ class _Formatter(logging.Formatter):
 def _one_line(exc: click.UsageError) -> CommandError:
     command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
     message = _joined(exc.format_message()).removesuffix(".")
-    return CommandError(f"{message}{'' if message.endswith('?') else ';'} see: {command} --help")
+    return CommandError(shown(f"{message}{'' if message.endswith('?') else ';'} see: {command} --help"))
 
 
 def _with_notes(text: str, exc: BaseException) -> str:

@@ -52,10 +52,16 @@ _EXCEPTION = re.compile(r"(?:Error|Exception|Warning)\s*:\s+\Z")
 _PROSE = re.compile(r"[A-Za-z]+,? [A-Za-z]")
 #: What HTTP's ``Authorization`` holds. "Basic Materials" and "bearer shares" are words: see :func:`_hide_credentials`.
 _CREDENTIALS = re.compile(r"\b(?P<kind>bearer|basic)\s+(?P<value>[A-Za-z0-9._~+/=\-]{6,})", re.I)
+#: A private key in PEM (RFC 7468), to its end.
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+)
 #: So deep a list in a list is read to its end.
 _DEEPEST = 4
 #: A word in small letters is no token, unless it is longer than those of papers are.
 _LONGEST_WORD = 12
+#: The quote that a value begins with, in JSON in JSON with backslashes.
+_OPENING = re.compile(r"b?(\\*[\"'])")
 _KINDS = r"(?:(?:bearer|basic|token|digest|negotiate|apikey)\s+)?"
 
 
@@ -89,6 +95,8 @@ def text_masker(secrets: Iterable[str] = ()) -> Callable[[str], str]:
             text = _hide(secret, text)
         if "://" in text and "@" in text:
             text = _WORD.sub(_without_password, text)
+        if "PRIVATE KEY" in text:
+            text = _PRIVATE_KEY.sub(MASK, text)
         text = _CREDENTIALS.sub(_hide_credentials, text)
         return pairs.sub(_hide_pair, text)
 
@@ -258,15 +266,17 @@ def _hide_credentials(found: re.Match[str]) -> str:
 def _pairs(names: tuple[str, ...]) -> re.Pattern[str]:
     """Return what finds a secret name and its value: in URLs, settings, JSON and Python."""
     words = "|".join(re.escape(name).replace("_", r"[_\- ]?") for name in names)
-    one = rf"(?:{words})[\w.\-]{{0,64}}\\?[\"']?\s{{0,9}}(?:=>|[=:])"
+    one = rf"(?:{words})[\w.\-]{{0,64}}\\{{0,15}}[\"']?\s{{0,9}}(?:=>|[=:])"
     name = rf"(?P<name>{one}\s{{0,9}})(?!{one}\s)"  # of "TokenError: token: abc", the value stands behind the last name
     quoted = r"b?\"(?:[^\"\\]|\\.)*+(?:\"|$)|b?'(?:[^'\\]|\\.)*+(?:'|$)"
-    value = rf"(?P<value>{quoted}|{_nested(quoted)}|{_KINDS}[^\s&\"'<>]+)"
+    # In JSON in JSON, quotes have backslashes before them; the value ends at the quote that has as many.
+    escaped = r"(?P<slashes>\\++)(?P<quote>[\"'])(?:[^\"'\\]|(?!(?P=slashes)(?P=quote))\\++[\"']?)*+\\*+[\"']?"
+    value = rf"(?P<value>{quoted}|{escaped}|[\w.]{{0,64}}{_nested(quoted)}|{_KINDS}[^\s&\"'<>]+)"
     return re.compile(name + value, re.I)
 
 
 def _nested(quoted: str) -> str:
-    """Return what finds a list, a dict or a tuple of Python's or JSON's, to its end; of deep ones, all that follows."""
+    """Return what finds a list, a dict, a tuple or what a call is given, to its end; of deep ones, all that follows."""
     found = r"[\[{(](?s:.*)"
     for _ in range(_DEEPEST):
         found = rf"[\[{{(](?:[^\[\]{{}}()\"']|{quoted}|{found})*+(?:[\]}})]|$)"
@@ -279,5 +289,6 @@ def _hide_pair(found: re.Match[str]) -> str:
         return found[0]
     if _EXCEPTION.search(found["name"]) and _PROSE.match(found.string, found.start("value")):
         return found[0]
-    closing = value[-1] if value[-1] in "\"'" and len(value) > 1 and value[0] not in "[{(" else ""
-    return found["name"] + (closing and value[0]) + MASK + closing
+    opening = _OPENING.match(value)
+    quote = opening[1] if opening is not None and opening.end() < len(value) and value.endswith(opening[1]) else ""
+    return found["name"] + (opening[0] + MASK + quote if opening is not None and quote else MASK)
