@@ -9,6 +9,7 @@ import pytest
 from flowctx import (
     CaptureHeld,
     CheckpointState,
+    ContextError,
     LedgerError,
     PartitionScheme,
     StepResult,
@@ -412,3 +413,16 @@ def test_a_failed_run_names_its_step_once(ledger):
         error = ledger.get_run(run(flow, ledger=ledger).context.run_id).error
         assert error.count("step 'gate': ") == 1
         assert error.startswith("step 'gate': ")
+
+
+def test_a_run_without_a_place_for_its_outputs_has_failed(ledger, flow, source, monkeypatch):
+    """Where the artifact store cannot be made, nobody holds the capture afterwards, and the run can go on."""
+    source.broken = False
+    monkeypatch.setenv("FLOWCTX_ARTIFACTS_URL", " ")
+    with pytest.raises(ContextError, match="the artifact store needs a folder or URL"):
+        run(flow, run_id="r1", batch_id="b", ledger=ledger)
+    monkeypatch.delenv("FLOWCTX_ARTIFACTS_URL")
+    found = ledger.get_run("r1")
+    assert (found.status, source.calls) == (RunStatus.FAILED, [])
+    assert "the artifact store needs a folder or URL" in found.error
+    assert resume("r1", flow, ledger=ledger).status == "ok"

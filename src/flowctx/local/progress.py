@@ -45,10 +45,8 @@ class Progress:
     ) -> None:
         self.workflow, self.recorder, self.clock = workflow, recorder, clock
         self.ctx = recorder.context
-        ledger = complete_in or ledger_behind(recorder.ledger)
-        self.store: ArtifactStore | None = artifact_store(ledger)
-        if self.store is None and ledger is None:
-            self.store = MemoryArtifactStore()
+        self.ledger = complete_in or ledger_behind(recorder.ledger)
+        self.store: ArtifactStore | None = None
         self.entries: dict[str, StepRun] = {}
         #: What the steps handed on; one that failed hands on nothing.
         self.envelopes: dict[str, Envelope] = {}
@@ -65,6 +63,7 @@ class Progress:
         """Run every step that is left, and say what happened."""
         with self.recorder.alive(LOCAL_LEASE):
             try:
+                self.store = artifact_store(self.ledger) or (MemoryArtifactStore() if self.ledger is None else None)
                 self._run_steps()
             except (Superseded, LedgerUnavailable):
                 raise  # it is another's, or nobody can be told: its lease runs out
