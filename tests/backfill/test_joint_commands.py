@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from backfill import desk
@@ -69,6 +71,27 @@ def test_what_hangs_on_a_selection_is_found_in_the_same_module(url: str) -> None
     )
     downstream = ["backfill", NAV, "--batch", "all", "--downstream", "--select", "date=2013-01-02"]
     assert "is one of nav, desk, and this asks for nav, desk, month" in flowctx(url, *downstream).stderr
+
+
+@pytest.mark.parametrize("place", ["near_desk:nav", "near_desk.py:nav"])
+def test_what_hangs_on_a_selection_is_found_where_it_was_typed(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A module that imports the workflow and reads it is looked into, although the workflow is another module's."""
+    (tmp_path / "near_desk.py").write_text(
+        "from backfill.desk import nav\n"
+        "from flowctx import Workflow\n"
+        "near = Workflow('near', partitions=nav.partitions)\n"
+        "@near.step(inputs={'value': nav.output('value')})\n"
+        "def read(ctx, *, value):\n"
+        "    return value\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    dry = flowctx(url, "backfill", place, "--batch", "b", "--select", "date=2013-03-29", "--downstream", "--dry-run")
+    sys.modules.pop("near_desk")
+    assert "with all that hangs on it: nav (2), " in dry.stderr
+    assert "near (2)" in dry.stderr
 
 
 def test_until_is_the_last_date_of_the_whole_batch(url: str) -> None:

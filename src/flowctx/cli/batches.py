@@ -133,7 +133,7 @@ def backfill(
     made = {} if several else _function(params_from) if params_from else read_params(workflow, params)
     if several:
         plan = joint_plan_of(
-            workflows, batch_id, selection, params, until=until, hanging=downstream, extend=extend, ledger=ledger
+            targets, batch_id, selection, params, until=until, hanging=downstream, extend=extend, ledger=ledger
         )
     elif stale:
         found = stale_plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)

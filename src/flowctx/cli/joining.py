@@ -19,12 +19,12 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_path_of, import_workflow
+from flowctx.core.workflow.import_path import import_path_of, import_workflow, workflows_beside
 from flowctx.core.workflow.named_workflows import named_workflows
 
 
 def joint_plan_of(
-    workflows: Sequence[Workflow],
+    targets: Sequence[str],
     batch_id: str,
     selection: str | None,
     params: Mapping[str, str],
@@ -37,7 +37,7 @@ def joint_plan_of(
     """Return a batch of several workflows; what is not typed again is as the batch has it.
 
     Args:
-        workflows: The workflows.
+        targets: Where the workflows are, as they were typed.
         batch_id: The batch.
         selection: Which partitions; ``None``: those of the batch, or all of a new one.
         params: Parameters as texts: each is that of the workflows that declare it.
@@ -49,13 +49,14 @@ def joint_plan_of(
     Raises:
         CommandError: The batch cannot be.
     """
-    known = ledger.find_batch(batch_id)
+    workflows, known = [import_workflow(target) for target in targets], ledger.find_batch(batch_id)
     if known is not None and not hanging:
         try:
             refuse_other_workflows(known, [workflow.name for workflow in workflows], extend=extend)
         except BatchError as exc:
             raise CommandError(str(exc)) from exc
-    chosen = _chosen(workflows, known, selection, until=until, hanging=hanging, extend=extend)
+    near = _workflows_near(workflows, targets) if hanging else None
+    chosen = _chosen(workflows, near, known, selection, until=until, extend=extend)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
     try:
@@ -72,17 +73,17 @@ def joint_plan_of(
 
 def _chosen(
     workflows: Sequence[Workflow],
+    near: Sequence[Workflow] | None,
     known: BatchRecord | None,
     selection: str | None,
     *,
     until: str | None,
-    hanging: bool,
     extend: bool,
 ) -> list[tuple[Workflow, Selection | str | None]]:
-    """Return the workflows of the batch, and what is selected of each."""
+    """Return the workflows of the batch, and what is selected of each; with what hangs on it of those near them."""
     again = selection is None and known is not None
-    if again and known is not None and known.others and hanging:
-        found = {workflow.name: workflow for workflow in (*workflows, *_workflows_near(workflows))}
+    if again and known is not None and known.others and near is not None:
+        found = {workflow.name: workflow for workflow in (*workflows, *near)}
         workflows = [found[name] for name in known.workflows if name in found]
     if again and known is not None and all(workflow.name in known.workflows for workflow in workflows):
         try:
@@ -91,9 +92,8 @@ def _chosen(
             raise CommandError(str(exc)) from exc
     now = datetime.now(UTC)
     some = selections_of(workflows, selection, now=now, until=until)
-    if not hanging:
+    if near is None:
         return _not_empty(list(zip(workflows, some, strict=True)), until)
-    near = _workflows_near(workflows)
     found_some = downstream(list(zip(workflows, some, strict=True)), near, now, until)
     both = list(zip([*workflows, *near], found_some, strict=True))
     reading = [(workflow, keys) for workflow, keys in both[len(workflows) :] if keys]
@@ -117,10 +117,11 @@ def _not_empty(
     return [(workflow, keys) for workflow, keys in chosen if keys]
 
 
-def _workflows_near(workflows: Sequence[Workflow]) -> list[Workflow]:
-    """Return the other workflows with partitions of the same modules, and those that the project has names for."""
+def _workflows_near(workflows: Sequence[Workflow], targets: Sequence[str]) -> list[Workflow]:
+    """Return other workflows with partitions: of the modules typed, of where these are made, and named ones."""
     modules = [sys.modules.get((import_path_of(workflow) or "").rpartition(":")[0]) for workflow in workflows]
     found = [value for module in modules if module is not None for value in vars(module).values()]
+    found += [workflow for target in targets for workflow in workflows_beside(target)]
     found += [import_workflow(place) for place in named_workflows().values()]
     ours = {workflow.name for workflow in workflows}
     flows = {one.name: one for one in found if isinstance(one, Workflow) and one.partitions is not None and one.steps}

@@ -79,19 +79,42 @@ def import_workflow(import_path: str, package: str | None = None) -> Workflow:
         >>> import_workflow("flowctx.examples.prices:prices").name
         'daily_prices'
     """
-    match = _TARGET.fullmatch(import_path)
-    if match is None:
-        raise WorkflowError(f"{import_path!r} is no place of a workflow; write module:name or file.py:name")
-    module = _module(match["where"], package)
-    found = {name: value for name, value in vars(module).items() if isinstance(value, Workflow)}
-    name = match["name"]
+    where, name = _place(import_path)
+    found = _workflows_of(where, package)
     if name is None:
         if len({id(value) for value in found.values()}) == 1:
             return next(iter(found.values()))
         raise WorkflowError(f"say which workflow of {import_path!r} is meant: {', '.join(found) or 'it has none'}")
     if name not in found:
-        raise WorkflowError(f"{match['where']!r} has no workflow {name!r}; it has {', '.join(found) or 'none'}")
+        raise WorkflowError(f"{where!r} has no workflow {name!r}; it has {', '.join(found) or 'none'}")
     return found[name]
+
+
+def workflows_beside(import_path: str) -> list[Workflow]:
+    """Import all workflows of the module that a workflow is named in, wherever they are made.
+
+    Args:
+        import_path: ``module:name`` or ``file.py:name``.
+
+    Raises:
+        WorkflowError: There is no such module.
+
+    Example:
+        >>> [workflow.name for workflow in workflows_beside("flowctx.examples.prices:prices")]
+        ['daily_prices']
+    """
+    return list(_workflows_of(_place(import_path)[0]).values())
+
+
+def _place(import_path: str) -> tuple[str, str | None]:
+    match = _TARGET.fullmatch(import_path)
+    if match is None:
+        raise WorkflowError(f"{import_path!r} is no place of a workflow; write module:name or file.py:name")
+    return match["where"], match["name"]
+
+
+def _workflows_of(where: str, package: str | None = None) -> dict[str, Workflow]:
+    return {name: value for name, value in vars(_module(where, package)).items() if isinstance(value, Workflow)}
 
 
 def import_recorded(import_path: str) -> Workflow:
