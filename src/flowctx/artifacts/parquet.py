@@ -169,7 +169,7 @@ class _Plan:
         schema = self.stored
         if self.unchanged:
             return pa.Table.from_batches(group, schema)
-        columns = [[stored(batch.column(i)) for batch in group] for i in range(len(schema))]
+        columns = [[_stored(batch.column(i), field.name) for batch in group] for i, field in enumerate(schema)]
         return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 
     def encodings(self, groups: list[_Group]) -> dict[str, Any]:
@@ -178,7 +178,8 @@ class _Plan:
         if batch is None or batch.num_rows < SAMPLE:
             return self.usual
         samples = {
-            name: stored(column.slice(0, SAMPLE)) for name, column in zip(self.stored.names, batch.columns, strict=True)
+            name: _stored(column.slice(0, SAMPLE), name)
+            for name, column in zip(self.stored.names, batch.columns, strict=True)
         }
         return encodings(self.leaves, samples, batch.num_rows)
 
@@ -232,11 +233,24 @@ def _checked_type(field: pa.Field) -> str:
         ) from exc
 
 
+class _NoRoom(Exception):
+    """A value is out of the range of the type as which Parquet keeps it."""
+
+
+def _stored(column: pa.Array, name: str) -> pa.Array:
+    try:
+        return stored(column)
+    except pa.ArrowInvalid as exc:
+        raise _NoRoom(f"a value in column {name!r} that Parquet does not keep ({exc})") from exc
+
+
 @contextmanager
 def _explaining(path: str) -> Iterator[None]:
     """Say of what pyarrow cannot write what it is."""
     try:
         yield
+    except _NoRoom as exc:
+        raise PlainDataError(f"{path} has {exc}; convert it first") from exc.__cause__
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowInvalid) as exc:
         why = " ".join(str(exc).split())
         raise PlainDataError(
